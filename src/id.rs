@@ -1,0 +1,120 @@
+//! Names of things: sessions and the clients that type into them.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// A session's id: a UUID v7, so ids sort by time of creation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    /// A fresh id, of now.
+    #[must_use]
+    pub fn generate() -> Self {
+        SessionId(Uuid::now_v7())
+    }
+
+    /// The 16 bytes that name the session on the holder's socket.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
+    /// The id that [`SessionId::to_bytes`] took apart.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        SessionId(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Only the hyphenated form: a name may look like any of the others.
+        if text.len() != 36 {
+            return Uuid::try_parse("").map(SessionId);
+        }
+        Uuid::try_parse(text).map(SessionId)
+    }
+}
+
+/// Who types: one principal's client, as the holder's input ledger knows it. The same
+/// client has the same key after every reconnect and every restart of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientKey([u8; 16]);
+
+impl ClientKey {
+    /// The key of a client that named itself (`?client=`), within its principal.
+    #[must_use]
+    pub fn named(principal: &str, client: &str) -> Self {
+        const NAMESPACE: Uuid = Uuid::from_u128(0x7f1e_2a5c_0d43_4b52_9f0e_5c1a_7d29_4e68);
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        let words = format!("{}:{principal}{client}", principal.len());
+        ClientKey(Uuid::new_v5(&NAMESPACE, words.as_bytes()).into_bytes())
+    }
+
+    /// A key that nobody else has, for a client without a name.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        ClientKey(Uuid::now_v7().into_bytes())
+    }
+
+    /// The key as the holder stores it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The key that [`ClientKey::to_bytes`] took apart.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        ClientKey(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_survive_text_and_bytes() {
+        let id = SessionId::generate();
+        assert_eq!(id.to_string().parse::<SessionId>().unwrap(), id);
+        assert_eq!(SessionId::from_bytes(id.to_bytes()), id);
+    }
+
+    #[test]
+    fn only_hyphenated_uuids_are_ids() {
+        for text in [
+            "",
+            "shell",
+            "0190d3c0a1b27c3d8e4f5a6b7c8d9e0f",
+            "{0190d3c0-a1b2-7c3d-8e4f-5a6b7c8d9e0f}",
+        ] {
+            assert!(text.parse::<SessionId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn client_keys_are_stable_and_kept_apart() {
+        assert_eq!(ClientKey::named("token", "a"), ClientKey::named("token", "a"));
+        assert_ne!(ClientKey::named("ab", "c"), ClientKey::named("a", "bc"));
+        assert_ne!(ClientKey::anonymous(), ClientKey::anonymous());
+    }
+}

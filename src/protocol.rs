@@ -1,0 +1,409 @@
+//! The words spoken with clients: the session's JSON, the control messages of
+//! `stayd.v1` and the messages of `json.v1`. One enum a direction; no I/O.
+
+use crate::id::SessionId;
+use crate::lifecycle::{EndReason, Status};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use std::collections::BTreeMap;
+
+/// Input bytes that a `stayd.v1` client may send beyond what was accepted.
+pub const INPUT_WINDOW: u64 = 64 << 10;
+/// Output bytes that a client which acknowledges is sent beyond its last acknowledgement.
+pub const ACK_WINDOW: u64 = 1 << 20;
+/// The longest snapshot, in bytes (oldest scrollback is dropped).
+pub const SNAPSHOT_MAX: usize = 512 << 10;
+/// The largest terminal, in columns or rows.
+pub const SIZE_MAX: u16 = 1000;
+/// The longest `client` name, in characters.
+pub const CLIENT_MAX: usize = 64;
+
+/// Why a WebSocket was closed; the reason text says whether to retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseCode {
+    /// 1000: the session ended.
+    Ended,
+    /// 1001: the server is going away; reconnect.
+    GoingAway,
+    /// 1002: not a WebSocket frame.
+    ProtocolError,
+    /// 1008: not allowed.
+    NotAllowed,
+    /// 1009: a frame or the input window was exceeded.
+    TooMuch,
+    /// 1011: the server could not do it; retry later.
+    Internal,
+    /// 4404: no such session; do not retry.
+    NoSuchSession,
+    /// 4409: another connection of this client took over; do not retry.
+    TakenOver,
+    /// 4410: the session is ending or has ended; do not retry.
+    Gone,
+}
+
+impl CloseCode {
+    /// The code on the wire (RFC 6455, section 7.4).
+    #[must_use]
+    pub fn code(self) -> u16 {
+        match self {
+            CloseCode::Ended => 1000,
+            CloseCode::GoingAway => 1001,
+            CloseCode::ProtocolError => 1002,
+            CloseCode::NotAllowed => 1008,
+            CloseCode::TooMuch => 1009,
+            CloseCode::Internal => 1011,
+            CloseCode::NoSuchSession => 4404,
+            CloseCode::TakenOver => 4409,
+            CloseCode::Gone => 4410,
+        }
+    }
+}
+
+/// A session as clients and administrators see it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// UUID v7.
+    pub id: SessionId,
+    /// Unique among live sessions.
+    pub name: Option<String>,
+    /// The profile that named the command, if one did.
+    pub profile: Option<String>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Directory in which the command was started.
+    pub cwd: String,
+    /// Where the session is in its life.
+    pub status: Status,
+    /// Attached clients.
+    pub active_connections: u32,
+    /// When the session was asked for.
+    #[serde(serialize_with = "millis")]
+    pub created_at: DateTime<Utc>,
+    /// When its row was last written.
+    #[serde(serialize_with = "millis")]
+    pub updated_at: DateTime<Utc>,
+    /// Last input, output, attach or detach.
+    #[serde(serialize_with = "millis")]
+    pub last_activity_at: DateTime<Utc>,
+    /// When it will be destroyed unless somebody attaches.
+    #[serde(serialize_with = "millis_or_null")]
+    pub destroy_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(serialize_with = "millis_or_null")]
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Why it ended.
+    pub end_reason: Option<EndReason>,
+    /// Exit code of the leader, if it exited.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the leader, if one did.
+    pub exit_signal: Option<i32>,
+    /// Process id of the leader.
+    pub pid: Option<i32>,
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+    /// Seconds from the last client's leaving to destruction; null: never.
+    pub idle_timeout_s: Option<u64>,
+    /// Seconds in which the first client must attach; null: no limit.
+    pub first_attach_timeout_s: Option<u64>,
+    /// Free words for administrators.
+    pub labels: BTreeMap<String, String>,
+    /// Window title, once a program has set one.
+    pub title: Option<String>,
+    /// Bytes of output so far.
+    pub offset: u64,
+}
+
+/// One row of a session's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// Counts up over all sessions.
+    pub seq: i64,
+    /// Whose status changed.
+    pub session_id: SessionId,
+    /// When.
+    #[serde(serialize_with = "millis")]
+    pub at: DateTime<Utc>,
+    /// Null for the creation.
+    pub from_status: Option<Status>,
+    /// The new status.
+    pub to_status: Status,
+    /// What caused it (`created`, `attached`, `detached`, or an end reason).
+    pub reason: String,
+    /// Clients attached after it.
+    pub active_connections: u32,
+}
+
+/// Body of `POST /api/v1/sessions`. Everything may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSession {
+    /// Unique among live sessions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A profile of the settings; `shell` when neither this nor a command is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Program and arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// Directory to start in; default: the home directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Added to the environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Columns, 1–1000; default 80.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cols: Option<u16>,
+    /// Rows, 1–1000; default 24.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u16>,
+    /// Missing: the server's default; null: never destroyed.
+    #[serde(default, with = "present", skip_serializing_if = "Option::is_none")]
+    pub idle_timeout_s: Option<Option<u64>>,
+    /// Missing or null: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_attach_timeout_s: Option<u64>,
+    /// Free words for administrators.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `stayd.v1`, server to client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// The first message.
+    Attached {
+        /// The session.
+        session: Box<Session>,
+        /// The client's name, made up by the server if it gave none.
+        client: String,
+        /// Offset of the first output byte that follows.
+        offset: u64,
+        /// Input bytes of this client that were accepted so far.
+        input: u64,
+        /// See [`INPUT_WINDOW`].
+        input_window: u64,
+        /// What the client may do.
+        mode: Mode,
+        /// Columns.
+        cols: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// The next binary message redraws the screen as of `offset`.
+    Snapshot {
+        /// Offset of the first output byte after it.
+        offset: u64,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// Input accepted by the holder.
+    Input {
+        /// Bytes of this client, since its beginning.
+        received: u64,
+    },
+    /// The terminal changed its size at this place in the stream.
+    Resized {
+        /// Offset of the first output byte after it.
+        offset: u64,
+        /// Columns.
+        cols: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// The session's state changed.
+    State {
+        /// New status.
+        status: Status,
+        /// Clients attached.
+        active_connections: u32,
+        /// When it will be destroyed, if nobody is attached.
+        #[serde(serialize_with = "millis_or_null")]
+        destroy_at: Option<DateTime<Utc>>,
+        /// Who is attached.
+        clients: Vec<Viewer>,
+    },
+    /// The session ended; close 1000 follows.
+    Exit {
+        /// Exit code of the leader.
+        code: Option<i32>,
+        /// Signal that ended the leader.
+        signal: Option<i32>,
+        /// Why the session ended.
+        reason: EndReason,
+    },
+    /// Something that the client asked for was refused.
+    Error {
+        /// Stable, snake_case.
+        code: String,
+        /// For people.
+        message: String,
+    },
+}
+
+/// One attached client, as the others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Viewer {
+    /// Its name.
+    pub client: String,
+    /// What it may do.
+    pub mode: Mode,
+}
+
+/// `stayd.v1`, client to server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientMessage {
+    /// The client's terminal has a new size.
+    Resize {
+        /// Columns, 1–1000.
+        cols: u32,
+        /// Rows, 1–1000.
+        rows: u32,
+    },
+    /// Output rendered up to this offset.
+    Ack {
+        /// Bytes since the session's beginning.
+        offset: u64,
+    },
+}
+
+/// `json.v1`, server to client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum JsonServerMessage {
+    /// Output, never cut inside a character.
+    Data {
+        /// Text for the terminal.
+        content: String,
+    },
+    /// The session ended.
+    Exit {
+        /// Exit code of the leader.
+        #[serde(rename = "exitCode")]
+        exit_code: Option<i32>,
+        /// Signal that ended the leader.
+        signal: Option<i32>,
+    },
+    /// Something was refused.
+    Error {
+        /// For people.
+        message: String,
+    },
+}
+
+/// `json.v1`, client to server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum JsonClientMessage {
+    /// Keystrokes.
+    Input(String),
+    /// The client's terminal has a new size.
+    Resize {
+        /// Columns, 1–1000.
+        cols: u32,
+        /// Rows, 1–1000.
+        rows: u32,
+    },
+}
+
+/// What a client may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Read and write.
+    #[default]
+    Rw,
+    /// Look only.
+    Ro,
+}
+
+/// A terminal's size that both sides accept.
+///
+/// # Errors
+/// Says which number is out of 1–1000.
+pub fn check_size(cols: u32, rows: u32) -> Result<(u16, u16), String> {
+    let check = |what: &str, n: u32| match u16::try_from(n) {
+        Ok(n) if (1..=SIZE_MAX).contains(&n) => Ok(n),
+        _ => Err(format!("{what} must be 1 to {SIZE_MAX}, not {n}")),
+    };
+    Ok((check("cols", cols)?, check("rows", rows)?))
+}
+
+/// A time as it stands in rows, logs and JSON: RFC 3339, UTC, milliseconds.
+#[must_use]
+pub fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn millis<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*time))
+}
+
+fn millis_or_null<S: Serializer>(
+    time: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => millis(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Keeps a missing field apart from one that is null.
+mod present {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<Option<u64>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.flatten().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Option<u64>>, D::Error> {
+        Option::deserialize(deserializer).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_timeout_is_not_a_null_one() {
+        let parse = |text| serde_json::from_str::<CreateSession>(text).unwrap().idle_timeout_s;
+        assert_eq!(parse("{}"), None);
+        assert_eq!(parse(r#"{"idle_timeout_s":null}"#), Some(None));
+        assert_eq!(parse(r#"{"idle_timeout_s":5}"#), Some(Some(5)));
+    }
+
+    #[test]
+    fn control_messages_are_the_documented_ones() {
+        let ack: ClientMessage = serde_json::from_str(r#"{"type":"ack","offset":7}"#).unwrap();
+        assert_eq!(ack, ClientMessage::Ack { offset: 7 });
+        let resize = r#"{"type":"resize","data":{"cols":80,"rows":24}}"#;
+        let resize: JsonClientMessage = serde_json::from_str(resize).unwrap();
+        assert_eq!(resize, JsonClientMessage::Resize { cols: 80, rows: 24 });
+        let exit = JsonServerMessage::Exit { exit_code: Some(3), signal: None };
+        assert_eq!(
+            serde_json::to_string(&exit).unwrap(),
+            r#"{"type":"exit","exitCode":3,"signal":null}"#
+        );
+        let input = ServerMessage::Input { received: 9 };
+        assert_eq!(serde_json::to_string(&input).unwrap(), r#"{"type":"input","received":9}"#);
+    }
+
+    #[test]
+    fn sizes_have_bounds() {
+        assert_eq!(check_size(80, 24), Ok((80, 24)));
+        assert!(check_size(0, 24).is_err());
+        assert!(check_size(80, 70_000).unwrap_err().contains("rows"));
+    }
+}
