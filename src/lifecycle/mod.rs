@@ -15,15 +15,20 @@
 //! recorded before the first signal) until its whole process tree is seen empty.
 //!
 //! - `words`: statuses, reasons and exits, as rows, logs and JSON spell them
-//! - `machine`: [`Life`], its events, effects and refusals
+//! - `event`: events, effects and refusals
+//! - `machine`: [`Life`], which turns the one into the others
 
+mod event;
 mod machine;
 mod words;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
 
-pub use machine::{Effect, Event, Life, Refused, Saved};
+pub use event::{Effect, Event, Refused, Saved};
+pub use machine::Life;
 pub use words::{
     Deadline, End, EndReason, Ending, Exit, Now, Reason, Status, Timeouts, UnknownWord,
 };

@@ -1,21 +1,19 @@
 //! All the SQL: open, migrate, one function a query.
 
+use super::decode::{COLUMNS, read_row, word, word_or_null};
 use super::error::{OpenError, StoreError};
-use super::row::{Filter, NewTransition, ProcessId, Row};
+use super::row::{Filter, NewTransition, Row};
 use crate::id::SessionId;
-use crate::lifecycle::{Ending, Status};
-use crate::protocol::{Session, Transition, rfc3339};
+use crate::lifecycle::Status;
+use crate::protocol::{Transition, rfc3339};
 use chrono::{DateTime, Utc};
-use rusqlite::types::{Type, ValueRef};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Params, TransactionBehavior, ffi, params,
 };
-use std::error::Error;
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// What a new database is made of.
@@ -28,11 +26,6 @@ pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// How long to wait for another program's lock. No longer than a flush tick: what waits
 /// in the queue is tried again then, and reads must not wait behind a write that waits.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
-
-const COLUMNS: &str = "id, name, profile, command, cwd, status, active_connections, created_at, \
-     updated_at, last_activity_at, destroy_at, ended_at, end_reason, exit_code, exit_signal, \
-     ending_reason, ending_since, pid, pid_start_time, boot_id, cols, rows, idle_timeout_s, \
-     first_attach_timeout_s, labels, title, output_offset";
 
 /// The one connection to the database.
 pub(super) struct Db(Connection);
@@ -331,86 +324,6 @@ fn migrate(conn: &mut Connection) -> rusqlite::Result<()> {
     }
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()
-}
-
-/// In the order of [`COLUMNS`].
-fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let session = Session {
-        id: word(row, 0)?,
-        name: row.get(1)?,
-        profile: row.get(2)?,
-        command: from_json(row, 3)?,
-        cwd: row.get(4)?,
-        status: word(row, 5)?,
-        active_connections: row.get(6)?,
-        created_at: word(row, 7)?,
-        updated_at: word(row, 8)?,
-        last_activity_at: word(row, 9)?,
-        destroy_at: word_or_null(row, 10)?,
-        ended_at: word_or_null(row, 11)?,
-        end_reason: word_or_null(row, 12)?,
-        exit_code: row.get(13)?,
-        exit_signal: row.get(14)?,
-        pid: row.get(17)?,
-        cols: row.get(20)?,
-        rows: row.get(21)?,
-        idle_timeout_s: natural_or_null(row, 22)?,
-        first_attach_timeout_s: natural_or_null(row, 23)?,
-        labels: from_json(row, 24)?,
-        title: row.get(25)?,
-        offset: natural(row, 26)?,
-    };
-    let ending = match (word_or_null(row, 15)?, word_or_null(row, 16)?) {
-        (Some(reason), Some(since)) => Some(Ending { reason, since }),
-        _ => None,
-    };
-    let process = match (session.pid, natural_or_null(row, 18)?, row.get(19)?) {
-        (Some(pid), Some(start_time), Some(boot_id)) => {
-            Some(ProcessId { pid, start_time, boot_id })
-        }
-        _ => None,
-    };
-    Ok(Row { session, ending, process })
-}
-
-fn word<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>
-where
-    T: FromStr<Err: Error + Send + Sync + 'static>,
-{
-    let text = row.get_ref(column)?.as_str()?;
-    text.parse().map_err(|error| unreadable(column, error))
-}
-
-fn word_or_null<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
-where
-    T: FromStr<Err: Error + Send + Sync + 'static>,
-{
-    let text = row.get_ref(column)?.as_str_or_null()?;
-    text.map(str::parse).transpose().map_err(|error| unreadable(column, error))
-}
-
-fn from_json<T: serde::de::DeserializeOwned>(
-    row: &rusqlite::Row<'_>,
-    column: usize,
-) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|error| unreadable(column, error))
-}
-
-fn natural(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    let n: i64 = row.get(column)?;
-    u64::try_from(n).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, n))
-}
-
-fn natural_or_null(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
-    match row.get_ref(column)? {
-        ValueRef::Null => Ok(None),
-        _ => natural(row, column).map(Some),
-    }
-}
-
-fn unreadable(column: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {

@@ -15,11 +15,12 @@
 //! - `actor`: [`Store`], the writer
 //! - `queue`: what waits to be written
 //! - `row`: the shapes
-//! - `db`: all the SQL
+//! - `db`: all the SQL; `decode`: from columns back to the shapes
 //! - `error`: what can go wrong
 
 mod actor;
 mod db;
+mod decode;
 mod error;
 mod handle;
 mod queue;
