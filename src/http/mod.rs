@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The edge: routes, rights, errors.
+
+pub mod problem;
