@@ -1,0 +1,124 @@
+//! `stayd.toml`.
+
+use super::{IdleTimeout, LogFormat, LogLevel};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there, or was asked for, and cannot be read.
+    #[error("settings file {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong kind; the message shows the line.
+    #[error("settings file {}: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column, and what was expected.
+        source: Box<toml::de::Error>,
+    },
+    /// A value that is of the right kind and still makes no sense.
+    #[error("{origin}: {key}: {problem}")]
+    Value {
+        /// The file, or "flags or environment".
+        origin: String,
+        /// As the file calls it.
+        key: String,
+        /// What was expected, and what was found.
+        problem: String,
+    },
+    /// No `--state-dir` and no home.
+    #[error(
+        "no state directory: neither XDG_STATE_HOME nor HOME is set; say which with --state-dir"
+    )]
+    NoStateDir,
+}
+
+/// The file, as it is written. Everything may be missing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default, deserialize_with = "addresses")]
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) state_dir: Option<PathBuf>,
+    pub(super) log_format: Option<LogFormat>,
+    pub(super) log_level: Option<LogLevel>,
+    #[serde(default)]
+    pub(super) allowed_origins: Vec<String>,
+    #[serde(default)]
+    pub(super) allowed_hosts: Vec<String>,
+    pub(super) idle_timeout_s: Option<IdleTimeout>,
+    pub(super) max_sessions: Option<usize>,
+    pub(super) ring_bytes: Option<u64>,
+    pub(super) create_on_attach: Option<bool>,
+    #[serde(default)]
+    pub(super) profile: BTreeMap<String, ProfileTable>,
+}
+
+/// A `[profile.NAME]`. One that overrides a built-in profile may leave the command out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProfileTable {
+    pub(super) command: Option<Vec<String>>,
+    pub(super) cwd: Option<String>,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) idle_timeout_s: Option<IdleTimeout>,
+}
+
+impl File {
+    /// Reads a file. One that nobody asked for by name (`required` false) may be missing.
+    pub(super) fn read(path: &Path, required: bool) -> Result<File, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => File::parse(&text).map_err(|source| ConfigError::Parse {
+                path: path.to_owned(),
+                source: Box::new(source),
+            }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !required => Ok(File::default()),
+            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Result<File, toml::de::Error> {
+        toml::from_str(text)
+    }
+}
+
+/// One address, or several in an array.
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    struct Addresses;
+
+    impl<'de> Visitor<'de> for Addresses {
+        type Value = Vec<SocketAddr>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an address such as \"127.0.0.1:7829\", or an array of them")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            let wrong = || E::invalid_value(de::Unexpected::Str(text), &self);
+            text.parse().map(|address| vec![address]).map_err(|_| wrong())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(text) = seq.next_element::<String>()? {
+                all.extend(Addresses.visit_str::<A::Error>(&text)?);
+            }
+            Ok(all)
+        }
+    }
+
+    deserializer.deserialize_any(Addresses)
+}

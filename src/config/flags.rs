@@ -1,0 +1,68 @@
+//! Flags and environment variables, with the help that documents every setting.
+
+use super::{IdleTimeout, LogFormat, LogLevel};
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where a server's things are; every verb takes these.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Place {
+    /// Settings file [default: $XDG_CONFIG_HOME/stayd/stayd.toml or
+    /// ~/.config/stayd/stayd.toml, if there is one]
+    #[arg(long, env = "STAYD_CONFIG", value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Directory of the database, the token and the sockets
+    /// [default: $XDG_STATE_HOME/stayd or ~/.local/state/stayd] [file: state_dir]
+    #[arg(long, env = "STAYD_STATE_DIR", value_name = "DIR", global = true)]
+    pub state_dir: Option<PathBuf>,
+}
+
+/// The server's settings.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ServeFlags {
+    /// Address to listen on; may be repeated, port 0 takes a free one
+    /// [default: 127.0.0.1:7829] [file: listen]
+    #[arg(long, env = "STAYD_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+
+    /// How the log is written to standard error [default: text] [file: log_format]
+    #[arg(long, env = "STAYD_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// The least severe records that are logged [default: info] [file: log_level]
+    #[arg(long, env = "STAYD_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
+
+    /// Origin of pages that may connect beside the server's own, such as
+    /// https://example.org; may be repeated [file: allowed_origins]
+    #[arg(long = "allowed-origin", env = "STAYD_ALLOWED_ORIGINS", value_name = "ORIGIN")]
+    #[arg(value_delimiter = ',', alias = "allowed-origins")]
+    pub allowed_origins: Vec<String>,
+
+    /// Host name under which the server may be reached beside its addresses and
+    /// localhost, such as a proxy's; may be repeated [file: allowed_hosts]
+    #[arg(long = "allowed-host", env = "STAYD_ALLOWED_HOSTS", value_name = "HOST")]
+    #[arg(value_delimiter = ',', alias = "allowed-hosts")]
+    pub allowed_hosts: Vec<String>,
+
+    /// Seconds from the last client's leaving to a session's destruction, or "never"
+    /// [default: 1800] [file: idle_timeout_s]
+    #[arg(long, env = "STAYD_IDLE_TIMEOUT_S", value_name = "SECONDS", alias = "idle-timeout")]
+    pub idle_timeout_s: Option<IdleTimeout>,
+
+    /// Live sessions that may exist at once [default: 4000] [file: max_sessions]
+    #[arg(long, env = "STAYD_MAX_SESSIONS", value_name = "NUMBER")]
+    pub max_sessions: Option<usize>,
+
+    /// Bytes of output kept for each session, a power of two from 262144 (256 KiB) to
+    /// 1073741824 (1 GiB) [default: 2097152] [file: ring_bytes]
+    #[arg(long, env = "STAYD_RING_BYTES", value_name = "BYTES")]
+    pub ring_bytes: Option<u64>,
+
+    /// Whether attaching to an unknown name may start a session under it
+    /// [default: true] [file: create_on_attach]
+    #[arg(long, env = "STAYD_CREATE_ON_ATTACH", value_name = "BOOL")]
+    pub create_on_attach: Option<bool>,
+}

@@ -1,0 +1,241 @@
+//! What comes out of flags, environment, file and defaults.
+
+use super::file::{ConfigError, File, ProfileTable};
+use super::flags::{Place, ServeFlags};
+use super::paths::{self, Env};
+use super::{IdleTimeout, LogFormat, LogLevel};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+
+/// Where a server listens unless told otherwise: this machine only.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7829));
+/// Half an hour.
+const DEFAULT_IDLE_TIMEOUT_S: u64 = 1800;
+/// Just below the kernel's default `kernel.pty.max` (4096), so that the refusal is ours.
+const DEFAULT_MAX_SESSIONS: usize = 4000;
+const DEFAULT_RING_BYTES: u64 = 2 << 20;
+/// The holder may be writing 64 KiB beyond what readers see; less than four times that
+/// would leave clients hardly anything to continue from.
+const RING_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 30;
+
+/// Everything that a server can be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Addresses to listen on; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// Absolute.
+    pub state_dir: PathBuf,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// The least severe records that are logged.
+    pub log_level: LogLevel,
+    /// Origins allowed beside the server's own, such as `https://example.org`.
+    pub allowed_origins: Vec<String>,
+    /// Hosts (with or without a port) allowed beside the addresses and localhost.
+    pub allowed_hosts: Vec<String>,
+    /// Seconds from the last client's leaving to destruction; `None`: never.
+    pub idle_timeout_s: Option<u64>,
+    /// Live sessions that may exist at once.
+    pub max_sessions: usize,
+    /// Bytes of a session's ring, a power of two.
+    pub ring_bytes: u64,
+    /// Whether attaching to an unknown name may start a session.
+    pub create_on_attach: bool,
+    /// Commands that clients may start by name; `shell` and `claude` are always there.
+    pub profiles: BTreeMap<String, Profile>,
+}
+
+/// A command that clients may start by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Program and arguments; never empty.
+    pub command: Vec<String>,
+    /// Directory to start in; `None`: the home directory.
+    pub cwd: Option<String>,
+    /// Added to the environment.
+    pub env: BTreeMap<String, String>,
+    /// `None`: as the server's; `Some(None)`: never.
+    pub idle_timeout_s: Option<Option<u64>>,
+}
+
+impl Settings {
+    /// Puts the settings together for a server.
+    ///
+    /// # Errors
+    /// The file cannot be read or used, or a value makes no sense.
+    pub fn load(place: &Place, flags: &ServeFlags) -> Result<Settings, ConfigError> {
+        load(place, flags, &|name| std::env::var_os(name))
+    }
+}
+
+/// The state directory alone, for verbs that talk with a server.
+///
+/// # Errors
+/// As [`Settings::load`].
+pub fn state_dir(place: &Place) -> Result<PathBuf, ConfigError> {
+    let env: Env<'_> = &|name| std::env::var_os(name);
+    if place.state_dir.is_some() {
+        // A broken file is no reason to leave a server alone whose place is known.
+        return resolve_state_dir(place, None, &None, env);
+    }
+    let (path, file) = read_file(place, env)?;
+    resolve_state_dir(place, file.state_dir, &path, env)
+}
+
+fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, ConfigError> {
+    let (path, file) = read_file(place, env)?;
+    let refuse = |by_flag: bool, key: &str, problem: String| {
+        let file = path.as_ref().filter(|_| !by_flag);
+        Err(ConfigError::Value {
+            origin: file.map_or("flags or environment".into(), |path| path.display().to_string()),
+            key: key.into(),
+            problem,
+        })
+    };
+
+    let ring_bytes = flags.ring_bytes.or(file.ring_bytes).unwrap_or(DEFAULT_RING_BYTES);
+    if !ring_bytes.is_power_of_two() || !RING_BYTES.contains(&ring_bytes) {
+        let (least, most) = (RING_BYTES.start(), RING_BYTES.end());
+        let expected = format!("expected a power of two from {least} to {most}");
+        return refuse(
+            flags.ring_bytes.is_some(),
+            "ring_bytes",
+            format!("{expected}, not {ring_bytes}"),
+        );
+    }
+    let max_sessions = flags.max_sessions.or(file.max_sessions).unwrap_or(DEFAULT_MAX_SESSIONS);
+    if max_sessions == 0 {
+        return refuse(
+            flags.max_sessions.is_some(),
+            "max_sessions",
+            "expected at least 1, not 0".into(),
+        );
+    }
+    let allowed_origins = either(&flags.allowed_origins, file.allowed_origins);
+    if let Some(wrong) = allowed_origins.iter().find(|origin| !is_origin(origin)) {
+        let expected = "expected an origin such as \"https://example.org:8443\", without a path";
+        let by_flag = !flags.allowed_origins.is_empty();
+        return refuse(by_flag, "allowed_origins", format!("{expected}, not {wrong:?}"));
+    }
+    let allowed_hosts = either(&flags.allowed_hosts, file.allowed_hosts);
+    if let Some(wrong) = allowed_hosts.iter().find(|host| host.is_empty() || host.contains('/')) {
+        let expected = "expected a host such as \"example.org\" or \"example.org:8443\"";
+        let by_flag = !flags.allowed_hosts.is_empty();
+        return refuse(by_flag, "allowed_hosts", format!("{expected}, not {wrong:?}"));
+    }
+    let mut profiles = built_in(env);
+    for (name, table) in file.profile {
+        let base = profiles.remove(&name);
+        match profile(&name, base, table) {
+            Ok(profile) => profiles.insert(name, profile),
+            Err((key, problem)) => {
+                return refuse(false, &format!("profile.{name}.{key}"), problem);
+            }
+        };
+    }
+    let mut listen = either(&flags.listen, file.listen);
+    if listen.is_empty() {
+        listen.push(DEFAULT_LISTEN);
+    }
+    let idle_timeout = flags.idle_timeout_s.or(file.idle_timeout_s);
+    Ok(Settings {
+        listen,
+        state_dir: resolve_state_dir(place, file.state_dir, &path, env)?,
+        log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+        log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
+        allowed_origins,
+        allowed_hosts,
+        idle_timeout_s: idle_timeout.unwrap_or(IdleTimeout(Some(DEFAULT_IDLE_TIMEOUT_S))).0,
+        max_sessions,
+        ring_bytes,
+        create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
+        profiles,
+    })
+}
+
+/// The file and where it is, if there is one.
+fn read_file(place: &Place, env: Env<'_>) -> Result<(Option<PathBuf>, File), ConfigError> {
+    let path = place.config.clone().or_else(|| paths::config_file(env));
+    let file = match &path {
+        Some(path) => File::read(path, place.config.is_some())?,
+        None => File::default(),
+    };
+    Ok((path, file))
+}
+
+/// A path of the file is relative to the file, one of a flag to the current directory.
+fn resolve_state_dir(
+    place: &Place,
+    in_file: Option<PathBuf>,
+    file: &Option<PathBuf>,
+    env: Env<'_>,
+) -> Result<PathBuf, ConfigError> {
+    let beside = |dir: PathBuf| match file.as_deref().and_then(Path::parent) {
+        Some(parent) => parent.join(dir),
+        None => dir,
+    };
+    let dir = place.state_dir.clone().or_else(|| in_file.map(beside));
+    let dir = dir.or_else(|| paths::state_dir(env)).ok_or(ConfigError::NoStateDir)?;
+    std::path::absolute(&dir).map_err(|e| ConfigError::Value {
+        origin: "settings".into(),
+        key: "state_dir".into(),
+        problem: format!("{}: {e}", dir.display()),
+    })
+}
+
+fn either<T: Clone>(flags: &[T], file: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { file } else { flags.to_vec() }
+}
+
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@']))
+}
+
+fn built_in(env: Env<'_>) -> BTreeMap<String, Profile> {
+    let shell = env("SHELL").and_then(|shell| shell.into_string().ok());
+    let shell = shell.filter(|shell| Path::new(shell).is_file()).unwrap_or_else(|| {
+        let bash = "/bin/bash";
+        if Path::new(bash).is_file() { bash } else { "/bin/sh" }.into()
+    });
+    let profile = |program: String| Profile { command: vec![program], ..Profile::default() };
+    BTreeMap::from([("shell".into(), profile(shell)), ("claude".into(), profile("claude".into()))])
+}
+
+/// A profile of the file, over the built-in one of that name. A refusal is (key, problem).
+fn profile(
+    name: &str,
+    base: Option<Profile>,
+    table: ProfileTable,
+) -> Result<Profile, (&'static str, String)> {
+    let command = match (table.command, base) {
+        (Some(command), _) => command,
+        (None, Some(base)) => base.command,
+        (None, None) => {
+            let expected = "missing; expected an array of program and arguments";
+            return Err(("command", format!("{expected}, such as [{name:?}]")));
+        }
+    };
+    if command.first().is_none_or(String::is_empty) {
+        let expected = "expected an array of program and arguments, such as [\"bash\"]";
+        return Err(("command", format!("{expected}, not {command:?}")));
+    }
+    if command.iter().any(|word| word.contains('\0')) {
+        return Err(("command", "a program or argument cannot contain NUL".into()));
+    }
+    let bad_name = |key: &&String| key.is_empty() || key.contains(['=', '\0']);
+    if let Some(key) = table.env.keys().find(bad_name) {
+        return Err(("env", format!("expected the name of a variable, not {key:?}")));
+    }
+    Ok(Profile {
+        command,
+        cwd: table.cwd,
+        env: table.env,
+        idle_timeout_s: table.idle_timeout_s.map(|timeout| timeout.0),
+    })
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

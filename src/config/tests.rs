@@ -1,0 +1,145 @@
+use super::*;
+use clap::Parser;
+use std::ffi::OsString;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    flags: ServeFlags,
+}
+
+fn no_env(_: &str) -> Option<OsString> {
+    None
+}
+
+/// Settings from flags and the text of a file.
+fn settings(flags: &[&str], text: &str) -> Result<Settings, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stayd.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut cli = Cli::parse_from([&["stayd"], flags].concat());
+    cli.place.config = Some(file);
+    cli.place.state_dir.get_or_insert("/state".into());
+    load(&cli.place, &cli.flags, &no_env).map_err(|e| e.to_string())
+}
+
+#[test]
+fn defaults_need_no_file() {
+    let home = |name: &str| (name == "HOME").then(|| "/nowhere/at/all".into());
+    let settings = load(&Place::default(), &ServeFlags::default(), &home).unwrap();
+    assert_eq!(settings.listen, [DEFAULT_LISTEN]);
+    assert_eq!(settings.state_dir, Path::new("/nowhere/at/all/.local/state/stayd"));
+    assert_eq!(settings.idle_timeout_s, Some(1800));
+    assert_eq!(settings.ring_bytes, 2 << 20);
+    assert!(settings.create_on_attach);
+    assert_eq!(settings.profiles["claude"].command, ["claude"]);
+    assert_eq!(settings.profiles["shell"].command.len(), 1);
+    let homeless = load(&Place::default(), &ServeFlags::default(), &no_env);
+    assert!(matches!(homeless, Err(ConfigError::NoStateDir)));
+}
+
+#[test]
+fn flags_go_before_the_file_and_the_file_before_defaults() {
+    let text = "listen = '127.0.0.1:1'\nmax_sessions = 5\nlog_format = 'json'\n\
+                idle_timeout_s = 'never'\nallowed_hosts = ['a']";
+    let from_file = settings(&[], text).unwrap();
+    assert_eq!(from_file.listen, ["127.0.0.1:1".parse().unwrap()]);
+    assert_eq!(from_file.max_sessions, 5);
+    assert_eq!(from_file.log_format, LogFormat::Json);
+    assert_eq!(from_file.idle_timeout_s, None);
+    let flags = [
+        "--listen=127.0.0.1:2",
+        "--listen=[::1]:3",
+        "--log-format=text",
+        "--idle-timeout-s=7",
+        "--allowed-host=b,c",
+    ];
+    let both = settings(&flags, text).unwrap();
+    assert_eq!(both.listen, ["127.0.0.1:2".parse().unwrap(), "[::1]:3".parse().unwrap()]);
+    assert_eq!(both.log_format, LogFormat::Text);
+    assert_eq!(both.idle_timeout_s, Some(7));
+    assert_eq!(both.allowed_hosts, ["b", "c"]);
+    assert_eq!(both.max_sessions, 5, "what no flag says stays the file's");
+}
+
+#[test]
+fn every_flag_has_its_variable_and_its_help() {
+    use clap::CommandFactory;
+    for argument in Cli::command().get_arguments() {
+        let id = argument.get_id().as_str();
+        let variable = format!("STAYD_{}", id.to_uppercase());
+        assert_eq!(argument.get_env(), Some(variable.as_ref()), "{id}");
+        assert!(argument.get_help().is_some(), "{id}");
+    }
+}
+
+#[test]
+fn profiles_override_and_extend_the_built_in_ones() {
+    let text = "[profile.bench]\ncommand = ['bash', '--norc']\nidle_timeout_s = 'never'\n\
+                [profile.shell]\nenv = { A = 'b' }\nidle_timeout_s = 3\n\
+                [profile.claude]\ncommand = ['claude', '--verbose']\ncwd = '/work'";
+    let profiles = settings(&[], text).unwrap().profiles;
+    assert_eq!(profiles["bench"].command, ["bash", "--norc"]);
+    assert_eq!(profiles["bench"].idle_timeout_s, Some(None));
+    assert_eq!(profiles["shell"].command.len(), 1, "the built-in command stays");
+    assert_eq!(profiles["shell"].env["A"], "b");
+    assert_eq!(profiles["shell"].idle_timeout_s, Some(Some(3)));
+    assert_eq!(profiles["claude"].command, ["claude", "--verbose"]);
+    assert_eq!(profiles["claude"].cwd.as_deref(), Some("/work"));
+}
+
+#[test]
+fn errors_name_the_file_the_key_and_what_was_expected() {
+    let cases = [
+        ("listn = 1", "listn", "listen"),
+        ("listen = 5", "listen", "127.0.0.1:7829"),
+        ("listen = ['localhost']", "listen", "127.0.0.1:7829"),
+        ("log_format = 'xml'", "log_format", "json"),
+        ("idle_timeout_s = 'soon'", "idle_timeout_s", "\"never\""),
+        ("idle_timeout_s = -1", "idle_timeout_s", "\"never\""),
+        ("idle_timeout_s = 1.5", "idle_timeout_s", "\"never\""),
+        ("ring_bytes = 3000000", "ring_bytes", "power of two"),
+        ("ring_bytes = 4096", "ring_bytes", "262144"),
+        ("max_sessions = 0", "max_sessions", "at least 1"),
+        ("allowed_origins = ['example.org']", "allowed_origins", "https://"),
+        ("allowed_hosts = ['http://a']", "allowed_hosts", "example.org"),
+        ("[profile.x]\ncwd = '/'", "profile.x.command", "array"),
+        ("[profile.x]\ncommand = []", "profile.x.command", "array"),
+        ("[profile.x]\ncommand = 'bash'", "command", "sequence"),
+        ("[profile.x]\ncommand = ['a']\nshell = true", "shell", "idle_timeout_s"),
+        ("[profile.x]\ncommand = ['a']\nenv = { 'A=B' = 'c' }", "profile.x.env", "variable"),
+    ];
+    for (text, key, expected) in cases {
+        let error = settings(&[], text).unwrap_err();
+        assert!(error.contains("stayd.toml"), "{text}: {error}");
+        assert!(error.contains(key), "{text}: {error}");
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_flag_that_makes_no_sense_does_not_blame_the_file() {
+    let error = settings(&["--ring-bytes=3"], "").unwrap_err();
+    assert!(error.starts_with("flags or environment: ring_bytes: expected a power"), "{error}");
+}
+
+#[test]
+fn a_file_that_was_asked_for_must_be_there() {
+    let place = Place { config: Some("/nowhere/stayd.toml".into()), state_dir: None };
+    let error = load(&place, &ServeFlags::default(), &no_env).unwrap_err().to_string();
+    assert!(error.contains("/nowhere/stayd.toml"), "{error}");
+}
+
+#[test]
+fn a_state_directory_in_the_file_is_relative_to_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stayd.toml");
+    std::fs::write(&file, "state_dir = 'state'").unwrap();
+    let mut place = Place { config: Some(file), state_dir: None };
+    assert_eq!(state_dir(&place).unwrap(), dir.path().join("state"));
+    place.state_dir = Some("here".into());
+    let here = std::env::current_dir().unwrap().join("here");
+    assert_eq!(state_dir(&place).unwrap(), here, "a flag's is relative to where one is");
+}
