@@ -16,7 +16,6 @@ use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long requests under way may take once the server stops, in seconds.

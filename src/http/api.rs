@@ -100,3 +100,9 @@ impl From<CreateError> for Problem {
         }
     }
 }
+
+/// Answers for methods that a path does not have.
+pub(super) async fn method_not_allowed(request: actix_web::HttpRequest) -> Problem {
+    let detail = format!("{} is not for {}", request.method(), request.path());
+    Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, detail)
+}

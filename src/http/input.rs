@@ -2,7 +2,8 @@
 
 use super::api::{Api, stopping};
 use super::auth::Principal;
-use super::problem::{Problem, code, method_not_allowed};
+use super::api::method_not_allowed;
+use super::problem::{Problem, code};
 use super::sessions::refused;
 use crate::id::ClientKey;
 use crate::protocol;

@@ -1,7 +1,8 @@
 //! A session's output as bytes, from what the ring still holds.
 
 use super::api::Api;
-use super::problem::{Problem, code, method_not_allowed};
+use super::api::method_not_allowed;
+use super::problem::{Problem, code};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, BytesMut, Data, Path, Query, ServiceConfig};

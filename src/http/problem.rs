@@ -51,6 +51,14 @@ pub mod code {
     pub const HOLDER_UNAVAILABLE: &str = "holder_unavailable";
     /// 503: not now.
     pub const UNAVAILABLE: &str = "unavailable";
+    /// Sessions are still being restored, or the database cannot be written.
+    pub const NOT_READY: &str = "not_ready";
+    /// The path is for WebSockets.
+    pub const UPGRADE_REQUIRED: &str = "upgrade_required";
+    /// Input before this was never received.
+    pub const INPUT_GAP: &str = "input_gap";
+    /// The program does not read its input.
+    pub const INPUT_FULL: &str = "input_full";
     /// 500: the server's own fault.
     pub const INTERNAL: &str = "internal";
 }

@@ -28,19 +28,19 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             web::resource("/api/v1/sessions")
                 .route(web::get().to(list))
                 .route(web::post().to(create))
-                .default_service(web::to(super::problem::method_not_allowed)),
+                .default_service(web::to(super::api::method_not_allowed)),
         )
         .service(
             web::resource("/api/v1/sessions/{id}")
                 .route(web::get().to(get))
                 .route(web::patch().to(patch))
                 .route(web::delete().to(delete))
-                .default_service(web::to(super::problem::method_not_allowed)),
+                .default_service(web::to(super::api::method_not_allowed)),
         )
         .service(
             web::resource("/api/v1/sessions/{id}/transitions")
                 .route(web::get().to(transitions))
-                .default_service(web::to(super::problem::method_not_allowed)),
+                .default_service(web::to(super::api::method_not_allowed)),
         );
 }
 

@@ -11,7 +11,7 @@ use crate::session::{
     Link, Noticed, Patch, Session, SessionContext, SessionEnded, Shutdown, now, write_life,
 };
 use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
-use crate::tree::{Grace, Tree};
+use crate::tree::{self, Grace, ProcessId, Tree};
 use actix::prelude::*;
 use slog::{Logger, error, info, warn};
 use std::collections::HashMap;
@@ -246,7 +246,7 @@ impl Registry {
 
     /// Ends what is left of a session that the holder does not hold, and says so in its row.
     fn sweep(&self, mut row: Row, mut life: Life, event: Event, ctx: &mut Context<Self>) {
-        let tree = Tree { id: row.session.id, leader: row.process.clone() };
+        let tree = Tree { id: row.session.id, leader: row.process.clone(), holder: Some(self.holder.pid()) };
         let swept = actix_web::rt::task::spawn_blocking(move || tree.end(Grace::default()));
         ctx.spawn(swept.into_actor(self).map(move |_, registry, _| {
             let at = now();
@@ -332,7 +332,7 @@ async fn spawn(
     let created = transition(at, None, life.status(), Reason::Created);
     match store.commit(Change { row: row.clone(), transition: Some(created) }).await {
         Ok(()) => {}
-        Err(StoreError::NameTaken) => {
+        Err(StoreError::NameTaken(_)) => {
             return Err(CreateError::NameTaken(row.session.name.unwrap_or_default()));
         }
         Err(error) => return Err(CreateError::Store(error)),
@@ -341,7 +341,7 @@ async fn spawn(
     match holder.spawn(row.session.id, &spec, ring_bytes, &blob).await {
         Ok(held) => {
             row.session.pid = Some(held.pid);
-            row.process = Some(held.process_id());
+            row.process = Some(process_id(&held));
             let change = Change { row: row.clone(), transition: None };
             // Should it fail, the row is completed by whoever restores it.
             let _ = store.commit_or_queue(change).await;
@@ -362,6 +362,11 @@ async fn spawn(
             Err(refused(error, session))
         }
     }
+}
+
+fn process_id(held: &Held) -> ProcessId {
+    let boot_id = tree::boot_id().unwrap_or_default();
+    ProcessId { pid: held.pid, start_time: held.start_time, boot_id }
 }
 
 fn transition(

@@ -124,7 +124,7 @@ impl Session {
     }
 
     pub(super) fn tree(&self) -> Tree {
-        Tree { id: self.link.id(), leader: self.row.process.clone() }
+        Tree { id: self.link.id(), leader: self.row.process.clone(), holder: Some(self.context.holder.pid()) }
     }
 
     /// Gives the terminal a size, if it has another one.
@@ -156,7 +156,7 @@ impl Session {
             head: ring.head(),
             tail: ring.tail(),
             capacity: ring.capacity(),
-            blocked: ring.is_blocked(),
+            blocked: ring.blocked(),
             progress: self.link.progress(),
             followers,
         };

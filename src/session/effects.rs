@@ -7,6 +7,8 @@ use crate::protocol::{ServerMessage, rfc3339};
 use crate::store::{Change, NewTransition, Row};
 use crate::tree::{self, Grace};
 use actix::prelude::*;
+use actix_web::rt::task::spawn_blocking;
+use actix_web::rt::time::sleep;
 use chrono::Utc;
 use slog::{info, warn};
 use std::time::Duration;
@@ -16,6 +18,8 @@ use std::time::Duration;
 const TIMER_LOOK: Duration = Duration::from_secs(60);
 /// How long a killed session waits for its leader's exit status after its tree is empty.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
+/// After how long processes that did not end are tried again.
+const TREE_RETRY: Duration = Duration::from_secs(5);
 /// How often a final record that could not be written is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -160,14 +164,24 @@ impl Session {
             if !matches!(store.commit_or_queue(intent).await, Ok(true)) {
                 warn!(log, "killing before the intent could be stored"; "session" => %id);
             }
-            let ended =
-                actix_web::rt::task::spawn_blocking(move || tree.end(Grace::default())).await;
-            match ended {
-                Ok(report) if report.left.is_empty() => {}
-                Ok(report) => {
-                    warn!(log, "processes could not be ended"; "session" => %id, "pids" => ?report.left);
+            // The end is written once the tree was seen empty, however long that takes.
+            loop {
+                let tree = tree.clone();
+                let ended = spawn_blocking(move || tree.end(Grace::default())).await;
+                match ended {
+                    Ok(Ok(report)) if report.left.is_empty() => break,
+                    Ok(Ok(report)) => {
+                        let pids: Vec<_> = report.left.iter().map(|member| member.pid).collect();
+                        warn!(log, "processes do not end"; "session" => %id, "pids" => ?pids);
+                    }
+                    Ok(Err(error)) => {
+                        warn!(log, "cannot see a tree"; "session" => %id, "error" => %error);
+                    }
+                    Err(error) => {
+                        warn!(log, "ending a tree failed"; "session" => %id, "error" => %error);
+                    }
                 }
-                Err(error) => warn!(log, "ending a tree failed"; "session" => %id, "error" => %error),
+                sleep(TREE_RETRY).await;
             }
         };
         ctx.spawn(end.into_actor(self).map(|(), session, ctx| session.tree_ended(ctx)));
@@ -192,6 +206,10 @@ impl Session {
         let session = last.row.session.clone();
         let written = async move { store.commit_or_queue(last).await.unwrap_or(false) };
         ctx.spawn(written.into_actor(self).map(move |persisted, actor, ctx| {
+            if persisted {
+                // Before anybody is told, so that whoever hears of it finds its name free.
+                actor.context.registry.do_send(SessionEnded { id });
+            }
             if let Some(exit) = exit_message(&session) {
                 actor.tell_all(&ConnectionEvent::End(exit));
             }
@@ -204,7 +222,7 @@ impl Session {
                 // The holder keeps the exit status until the database has it.
                 let mut persisted = persisted;
                 while !persisted {
-                    actix_web::rt::time::sleep(STORE_RETRY).await;
+                    sleep(STORE_RETRY).await;
                     persisted = store.flush().await.is_ok();
                 }
                 holder.forget(id).await

@@ -92,7 +92,7 @@ impl Outlet {
         start: Start,
         greet: impl FnOnce(u64) -> ServerMessage,
     ) -> io::Result<Self> {
-        let wake = AsyncFd::with_interest(link.wake_fd()?, Interest::READABLE)?;
+        let wake = AsyncFd::register_with_interest(link.wake_fd()?, Interest::READABLE)?;
         let resizes_seen = link.ring().resize_count();
         let mut outlet = Outlet {
             connection,

@@ -1,7 +1,8 @@
 //! From columns back to the shapes. A text that is none of our words makes its own row
 //! unreadable, and no other.
 
-use super::row::{ProcessId, Row};
+use super::row::Row;
+use crate::tree::ProcessId;
 use crate::lifecycle::Ending;
 use crate::protocol::Session;
 use rusqlite::types::{Type, ValueRef};

@@ -3,18 +3,8 @@
 use crate::id::SessionId;
 use crate::lifecycle::{Ending, Status};
 use crate::protocol::Session;
+use crate::tree::ProcessId;
 use chrono::{DateTime, Utc};
-
-/// A process that cannot be taken for another one that got its pid later.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProcessId {
-    /// Process id.
-    pub pid: i32,
-    /// Clock ticks since boot at which it started (`/proc/PID/stat`, field 22).
-    pub start_time: u64,
-    /// Of which boot (`/proc/sys/kernel/random/boot_id`).
-    pub boot_id: String,
-}
 
 /// A session as the database keeps it.
 #[derive(Clone, Debug, PartialEq)]
