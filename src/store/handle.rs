@@ -13,6 +13,7 @@ use slog::{Logger, error};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
+use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
@@ -50,7 +51,8 @@ impl StoreHandle {
         let db = Db::open(path)?;
         let queue = Arc::new(Queue::default());
         let store = Mutex::new(Some(Store::new(db, queue.clone(), log.clone())));
-        let store = SyncArbiter::start(1, move || {
+        let named = || thread::Builder::new().name("store".to_owned());
+        let store = SyncArbiter::start_with_thread_builder(1, named, move || {
             let store = store.lock().ok().and_then(|mut store| store.take());
             store.expect("there is one thread, and it never restarts its actor")
         });
