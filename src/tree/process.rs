@@ -168,11 +168,6 @@ impl Stat {
         matches!(self.state, b'X' | b'x') || (self.state == b'Z' && self.threads <= 1)
     }
 
-    /// Cannot fork now: stopped, traced, or asleep in the kernel beyond any signal.
-    pub(super) fn is_still(&self) -> bool {
-        matches!(self.state, b'T' | b't' | b'D')
-    }
-
     /// A thread of the kernel (`PF_KTHREAD`), which has no environment and is nobody's.
     pub(super) fn is_kernel(&self) -> bool {
         self.flags & 0x0020_0000 != 0

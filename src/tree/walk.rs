@@ -225,7 +225,8 @@ mod tests {
         for pid in 1_000_000..1_050_000 {
             snapshot.children.entry(pid - 1).or_default().push(pid);
             snapshot.sessions.entry(1_000_000).or_default().push(pid);
-            let stat = Stat { pid, parent: pid - 1, session: 1_000_000, ..stat };
+            let mut stat = stat;
+            stat.pid = pid;
             snapshot.processes.insert(pid, stat);
         }
         let tree = Tree { id: SessionId::generate(), leader: None, holder: None };
