@@ -1,1 +1,234 @@
-//! Placeholder.
+//! The server: everything started in order, signals, an ordered stop.
+
+use crate::config::Settings;
+use crate::holder::{Holder, HolderError, Paths};
+use crate::http::{self, Api};
+use crate::http::auth::Access;
+use crate::http::guard::Guard;
+use crate::registry::{Defaults, Registry, ShutdownAll};
+use crate::store::{OpenError, StoreHandle};
+use actix::prelude::*;
+use actix_web::{App, HttpServer, web};
+use nix::fcntl::{Flock, FlockArg};
+use slog::{Logger, crit, info, o};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Seek, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long requests under way may take once the server stops, in seconds.
+const STOP_GRACE_S: u64 = 5;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Why the server did not start, or did not stop as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another server uses the state directory.
+    #[error("another server (process {pid}) uses {}; stop it with `stayd stop`", dir.display())]
+    Locked {
+        /// The state directory.
+        dir: PathBuf,
+        /// Its process id, as it wrote it down.
+        pid: String,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// As the settings have it.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file of the state directory cannot be used.
+    #[error("{}: {error}", path.display())]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The holder can neither be found nor started.
+    #[error("the holder: {0}")]
+    Holder(#[from] HolderError),
+    /// The runtime failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT; the sessions run on.
+///
+/// # Errors
+/// What kept the server from starting.
+pub fn run(settings: Settings) -> Result<(), ServeError> {
+    let (log, _guard) = crate::log::logger(settings.log_format, settings.log_level);
+    end_loudly_on_panic(log.clone());
+    make_state_dir(&settings.state_dir)?;
+    let _lock = lock(&settings.state_dir)?;
+    let listeners = listen(&settings.listen)?;
+    let system = System::new();
+    system.block_on(serve(&settings, listeners, log))?;
+    Ok(())
+}
+
+async fn serve(
+    settings: &Settings,
+    listeners: Vec<TcpListener>,
+    log: Logger,
+) -> Result<(), ServeError> {
+    let dir = &settings.state_dir;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
+    let access = Access::new(settings, &addresses)
+        .map_err(|error| ServeError::State { path: dir.join("token"), error })?;
+    let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
+    let (holder, notices) =
+        Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;
+    let defaults = Defaults {
+        profiles: settings.profiles.clone(),
+        idle_timeout_s: settings.idle_timeout_s,
+        max_sessions: settings.max_sessions,
+        ring_bytes: settings.ring_bytes,
+    };
+    let registry = Registry::new(store.clone(), holder.clone(), notices, defaults, log.clone());
+    let registry = registry.start();
+    let api = Api {
+        registry: registry.clone(),
+        store: store.clone(),
+        holder: holder.clone(),
+        create_on_attach: settings.create_on_attach,
+    };
+
+    let app_access = access.clone();
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(api.clone()))
+            .app_data(web::Data::new(app_access.clone()))
+            .configure(http::configure)
+            .wrap(Guard::new(app_access.clone()))
+    })
+    .disable_signals()
+    .tcp_nodelay(true)
+    .backlog(BACKLOG)
+    .shutdown_timeout(STOP_GRACE_S);
+    for listener in listeners {
+        server = server.listen(listener)?;
+    }
+    let server = server.run();
+    let handle = server.handle();
+    let serving = actix_web::rt::spawn(server);
+
+    let text: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    write_private(&dir.join("listen"), &text.join("\n"))?;
+    info!(log, "listening"; "addresses" => text.join(" "), "state_dir" => %dir.display(),
+        "holder" => holder.pid());
+    greet(addresses[0], &access);
+
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => info!(log, "stopping"; "signal" => "SIGTERM"),
+        _ = interrupt.recv() => info!(log, "stopping"; "signal" => "SIGINT"),
+    }
+    // Stop accepting; close the clients (1001), which lets the workers finish; what the
+    // sessions have to say is then in the store's queue.
+    let stopping = handle.stop(true);
+    let closing = registry.send(ShutdownAll);
+    let (_, closed) = tokio::join!(stopping, closing);
+    if closed.is_err() {
+        crit!(log, "the registry was gone at the stop");
+    }
+    let _ = serving.await;
+    if let Err(error) = store.flush().await {
+        crit!(log, "not everything could be written"; "error" => %error);
+    }
+    info!(log, "stopped"; "sessions" => "running on");
+    Ok(())
+}
+
+/// Shows a person at a terminal where to go. The token goes nowhere else.
+#[allow(clippy::print_stdout)]
+fn greet(address: SocketAddr, access: &Access) {
+    if io::stdout().is_terminal() {
+        println!("\n  stayd is at  {}\n", access.url(address));
+    }
+}
+
+/// A panic would take one arbiter and every session on it along, silently. Ending the
+/// server is loud and cheap: the holder keeps the sessions.
+fn end_loudly_on_panic(log: Logger) {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        crit!(log, "panic: ending the server, the sessions run on"; "panic" => %panic);
+        std::process::abort();
+    }));
+}
+
+fn make_state_dir(dir: &Path) -> Result<(), ServeError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .and_then(|()| {
+            // It may be older than we are.
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+            fs::set_permissions(dir, mode)
+        })
+        .map_err(|error| ServeError::State { path: dir.to_owned(), error })
+}
+
+/// One server a state directory. The lock goes with the process, however it ends.
+fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
+    let path = dir.join("lock");
+    let state = |error: io::Error| ServeError::State { path: path.clone(), error };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(state)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| {
+                let pid = std::process::id();
+                lock.write_all(format!("{pid}\n").as_bytes())
+            });
+            written.map_err(state)?;
+            Ok(lock)
+        }
+        Err((mut file, _)) => {
+            let mut pid = String::new();
+            // Only for the message.
+            let _ = file.read_to_string(&mut pid);
+            Err(ServeError::Locked { dir: dir.to_owned(), pid: pid.trim().to_owned() })
+        }
+    }
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+    addresses
+        .iter()
+        .map(|&address| {
+            TcpListener::bind(address).map_err(|error| ServeError::Listen { address, error })
+        })
+        .collect()
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), ServeError> {
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| writeln!(file, "{text}"));
+    written.map_err(|error| ServeError::State { path: path.to_owned(), error })
+}

@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The edges: routes, rights, WebSocket upgrades and errors. Nothing here knows how a
+//! session works; it asks the registry and the session's actor.
+
+mod api;
+pub mod assets;
+mod attach;
+pub mod auth;
+pub mod guard;
+mod health;
+mod input;
+pub mod login;
+mod output;
+pub mod problem;
+mod refusal;
+mod sessions;
+
+pub use api::Api;
+
+use actix_web::web::{self, ServiceConfig};
+
+/// All routes. Rights are checked before any of them, by [`guard::Guard`].
+pub fn configure(config: &mut ServiceConfig) {
+    config
+        .app_data(web::PayloadConfig::new(input::BODY_MAX))
+        .configure(health::configure)
+        .configure(login::configure)
+        .configure(sessions::configure)
+        .configure(input::configure)
+        .configure(output::configure)
+        .configure(attach::configure)
+        .configure(assets::configure)
+        .configure(problem::configure);
+}

@@ -1,1 +1,44 @@
-//! Placeholder.
+//! A session: one process on a PTY, independent of how clients reach it.
+//!
+//! ```text
+//!   WebSocket frames ──► Connection ──► Link ──► holder        (input: never through an actor)
+//!   response body    ◄── Outlet     ◄── Link ◄── ring          (output: pulled by cursor)
+//!                          │ Outbox ▲
+//!                        Connection ◄──────► Session ──► Store (state only)
+//! ```
+//!
+//! - [`Session`]: the actor. Owns its connections and its destroy timer, executes the
+//!   effects of [`crate::lifecycle`].
+//! - [`Connection`]: the actor of one WebSocket. Input, control, heartbeat.
+//! - [`Outlet`]: the response body that pulls this client's bytes from the ring.
+//! - [`Link`]: what connections may touch without asking the session's actor.
+
+mod actor;
+mod closing;
+mod connection;
+mod dialect;
+mod effects;
+mod flow;
+mod frames;
+mod input;
+mod link;
+mod outbox;
+mod outlet;
+mod replay;
+mod requests;
+mod typing;
+
+pub use actor::{Session, SessionContext};
+pub use connection::{Attachment, Connection, ConnectionSetup};
+pub(crate) use closing::close_frames;
+pub use dialect::Dialect;
+pub(crate) use effects::{now, write_life};
+pub use frames::Frames;
+pub use link::Link;
+pub use outbox::Outbox;
+pub use typing::{TypeOutcome, type_all};
+pub use outlet::{Lag, Outlet, Start};
+pub use requests::{
+    Attach, Attached, ConnectionEvent, Kill, Killed, Noticed, Patch, Resize, SessionEnded,
+    Shutdown, Signal, SignalError, SignalTarget,
+};

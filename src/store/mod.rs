@@ -1,1 +1,35 @@
-//! Placeholder.
+//! What outlives the server: sessions and their transitions in SQLite.
+//!
+//! ```text
+//!  sessions, registry ── StoreHandle ──► queue ──► Store (one thread) ──► stayd.db
+//!        save, commit, touch               ▲            │  what failed stays, in order
+//!                                          └─ 250 ms ───┘  and is tried again
+//! ```
+//!
+//! One writer: the [`Store`] actor, alone on its `SyncArbiter` thread. A row and the
+//! transition that changed it are written in one transaction; rows that wait coalesce to
+//! the latest of each session, transitions never do. What was `save`d while the database
+//! was locked or the disk full is written, in order, once that is over.
+//!
+//! - `handle`: [`StoreHandle`], what everybody else holds
+//! - `actor`: [`Store`], the writer
+//! - `queue`: what waits to be written
+//! - `row`: the shapes
+//! - `db`: all the SQL; `decode`: from columns back to the shapes
+//! - `error`: what can go wrong
+
+mod actor;
+mod db;
+mod decode;
+mod error;
+mod handle;
+mod queue;
+mod row;
+
+#[cfg(test)]
+mod tests;
+
+pub use actor::Store;
+pub use error::{OpenError, StoreError};
+pub use handle::{Stats, StoreHandle};
+pub use row::{Change, Filter, NewTransition, Row};

@@ -1,0 +1,140 @@
+//! Finding the holder, or starting one.
+
+use super::link::{self, Link};
+use super::{Holder, HolderError, Notice, failure, refused};
+use crate::holder::launch::Start;
+use crate::holder::wire::{self, Kind};
+use crate::holder::{Paths, READY_ENV, socket};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::wait::waitpid;
+use nix::unistd::pipe2;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// For all of connecting: a holder starts in milliseconds, also on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Between attempts to reach a holder that somebody else is starting at this moment, or
+/// whose backlog is full: there is nothing to wait on but its socket.
+const RETRY: Duration = Duration::from_millis(10);
+/// Under this number a launched holder finds the pipe on which it says that it listens.
+const READY_FD: i32 = 3;
+
+pub(super) async fn connect_or_launch(
+    paths: &Paths,
+    log: &slog::Logger,
+) -> Result<(Holder, UnboundedReceiver<Notice>), HolderError> {
+    tokio::time::timeout(DEADLINE, find(paths, log)).await.map_err(|_| HolderError::Timeout)?
+}
+
+async fn find(
+    paths: &Paths,
+    log: &slog::Logger,
+) -> Result<(Holder, UnboundedReceiver<Notice>), HolderError> {
+    let directory = socket::open_directory(&paths.state_dir).map_err(HolderError::Unreachable)?;
+    loop {
+        match socket::connect_in(directory.as_fd()) {
+            Ok(socket) => match greet(socket, log).await {
+                // It died, or closed a connection that came while it was ending.
+                Err(HolderError::Gone) => {}
+                greeted => return greeted,
+            },
+            Err(Errno::ENOENT | Errno::ECONNREFUSED) => {
+                if launch(paths).await? {
+                    slog::info!(log, "started the holder"; "state_dir" => %paths.state_dir.display());
+                    continue;
+                }
+            }
+            Err(Errno::EAGAIN) => {}
+            Err(errno) => return Err(HolderError::Unreachable(errno)),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn greet(
+    socket: OwnedFd,
+    log: &slog::Logger,
+) -> Result<(Holder, UnboundedReceiver<Notice>), HolderError> {
+    if !socket::peer_is_us(socket.as_fd()) {
+        return Err(HolderError::ForeignUser);
+    }
+    let (link, notices) = Link::open(socket)?;
+    let mut replies = link.ask(Kind::Hello, Some(&wire::Hello::ours()), &[], None)?;
+    let reply = replies.next().await?;
+    if reply.kind != Kind::Hello && !link::version_refused(&reply) {
+        return Err(refused(failure(&reply)));
+    }
+    let hello: wire::Hello = reply.control()?;
+    if hello.major != wire::MAJOR {
+        return Err(HolderError::Version { theirs: hello.major });
+    }
+    Ok((Holder { link: Arc::new(link), log: log.clone(), pid: hello.pid }, notices))
+}
+
+/// Starts a holder and waits until it listens. False: another one is starting.
+async fn launch(paths: &Paths) -> Result<bool, HolderError> {
+    let failed = |what: &str, errno: Errno| HolderError::Launch(format!("{what}: {errno}"));
+    let (ready, theirs) =
+        pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|errno| failed("pipe", errno))?;
+    let words = || -> Option<(Vec<CString>, Vec<CString>)> {
+        let dir = CString::new(paths.state_dir.as_os_str().as_bytes()).ok()?;
+        let args = vec![c"stayd".into(), c"hold".into(), c"--state-dir".into(), dir];
+        // Settings and the mark of a session around this server are not the holder's.
+        let mut env = Vec::new();
+        for (name, value) in std::env::vars_os() {
+            if !name.as_bytes().starts_with(b"STAYD_") {
+                let pair = [name.as_bytes(), value.as_bytes()].join(&b'=');
+                env.push(CString::new(pair).ok()?);
+            }
+        }
+        env.push(CString::new(format!("{READY_ENV}={READY_FD}")).ok()?);
+        Some((args, env))
+    };
+    let (args, env) = words().ok_or_else(|| failed("state directory", Errno::EINVAL))?;
+    let start = Start {
+        program: &paths.program,
+        args: &args,
+        env: &env,
+        stdio: Path::new("/dev/null"),
+        pass: &[(theirs.as_fd(), READY_FD)],
+    };
+    let starter = start.spawn().map_err(|errno| failed("spawn", errno))?;
+    drop(theirs);
+    let said = read_to_end(ready).await;
+    // What we started has started the holder proper and exits at once, so that the holder
+    // is no child of ours. Somebody else may have reaped it.
+    let _ = waitpid(starter, None);
+    match said.as_bytes() {
+        b"ready" => Ok(true),
+        b"busy" => Ok(false),
+        b"" => Err(HolderError::Launch("it ended before it listened".to_owned())),
+        _ => Err(HolderError::Launch(said)),
+    }
+}
+
+/// What comes out of a pipe until its last writer is gone.
+async fn read_to_end(pipe: OwnedFd) -> String {
+    let mut said = Vec::new();
+    let Ok(pipe) = AsyncFd::with_interest(pipe, Interest::READABLE) else {
+        return "cannot watch a pipe".to_owned();
+    };
+    loop {
+        let Ok(mut ready) = pipe.readable().await else { break };
+        let mut buffer = [0; 512];
+        match nix::unistd::read(pipe.get_ref(), &mut buffer) {
+            Ok(0) => break,
+            Ok(count) => said.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            Err(Errno::EAGAIN) => ready.clear_ready(),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}

@@ -1,0 +1,376 @@
+//! The server's side: launch or find the holder, ask it, hear from it.
+
+mod connect;
+mod link;
+
+use self::link::{Link, Reply};
+use super::wire::{self, ExecSpec, Failure, FailureCode, Kind};
+use super::{BLOB_MAX, Paths};
+use crate::id::{ClientKey, SessionId};
+use crate::lifecycle::Exit;
+use crate::ring::{Reader, RingError};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::Serialize;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+pub use super::wire::Stats;
+
+/// The holder answers these at once; longer means that it is stopped or gone.
+const REPLY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The server's handle to the holder. Clones are one connection; it closes with the last.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    link: Arc<Link>,
+    log: slog::Logger,
+    pid: i32,
+}
+
+/// What is to run in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpawnSpec {
+    /// Program and arguments; the program is looked up in the `PATH` of `env`.
+    pub command: Vec<String>,
+    /// Directory to start in.
+    pub cwd: String,
+    /// The whole environment. `STAYD_SESSION` is added.
+    pub env: Vec<(String, String)>,
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+/// A session that the holder holds.
+#[derive(Debug)]
+pub struct Held {
+    /// Its id.
+    pub id: SessionId,
+    /// Process id of the leader.
+    pub pid: i32,
+    /// When the leader started: clock ticks after boot (proc_pid_stat(5), field 22).
+    pub start_time: u64,
+    /// How the leader ended, once reaped. Its output may still be under way, see
+    /// [`Reader::ended`].
+    pub exit: Option<Exit>,
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+    /// What the server left with it, at most [`BLOB_MAX`] bytes.
+    pub blob: Vec<u8>,
+    /// Its output.
+    pub ring: Arc<Reader>,
+    /// Written to by the holder, never to be read: register it edge-triggered.
+    pub wake: OwnedFd,
+}
+
+/// What the holder says unasked. A hint each: the state is in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A watched session has output.
+    Output(SessionId),
+    /// A leader has exited and its output is complete.
+    Exited(SessionId),
+    /// The connection is broken: the holder died, or another server took over. Nothing
+    /// follows.
+    Gone,
+}
+
+/// The holder could not be reached or did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum HolderError {
+    /// Its socket cannot be reached.
+    #[error("cannot reach the holder: {0}")]
+    Unreachable(Errno),
+    /// It could not be started.
+    #[error("cannot start the holder: {0}")]
+    Launch(String),
+    /// Something of another user listens on its socket.
+    #[error("the holder's socket belongs to another user")]
+    ForeignUser,
+    /// It speaks another major version.
+    #[error("the holder speaks version {theirs}, this server {}", wire::MAJOR)]
+    Version {
+        /// Its major version.
+        theirs: u16,
+    },
+    /// It does not answer.
+    #[error("the holder does not answer")]
+    Timeout,
+    /// The connection is broken.
+    #[error("the holder is gone")]
+    Gone,
+    /// It said no.
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        code: FailureCode,
+        /// For people.
+        message: String,
+    },
+    /// It sent something that cannot be used.
+    #[error("the holder's answer is unusable: {0}")]
+    Answer(String),
+    /// The request cannot be sent.
+    #[error("cannot ask the holder: {0}")]
+    Request(String),
+}
+
+/// A session could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// A step on the way to the program failed: `pty`, `ring`, `spawn`, `spec`, `stdio`,
+    /// `limits`, `chdir` or `exec`.
+    #[error("{step}: {}", Errno::from_raw(*errno).desc())]
+    Step {
+        /// Which.
+        step: String,
+        /// Why.
+        errno: i32,
+    },
+    /// A limit of the system was reached; the text says which.
+    #[error("{0}")]
+    Limit(String),
+    /// Anything else.
+    #[error(transparent)]
+    Holder(#[from] HolderError),
+}
+
+impl Holder {
+    /// Connects to the holder of the state directory, starting one if none answers. Has to
+    /// be called in a tokio runtime that lives as long as the connection; the handle may be
+    /// used from any thread. Gives up after ten seconds.
+    ///
+    /// # Errors
+    /// It cannot be reached, started or understood.
+    pub async fn connect_or_launch(
+        paths: &Paths,
+        log: &slog::Logger,
+    ) -> Result<(Self, UnboundedReceiver<Notice>), HolderError> {
+        connect::connect_or_launch(paths, log).await
+    }
+
+    /// Process id of the holder.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Starts a session, or returns the held one of that id. Waits as long as the program's
+    /// directory does.
+    ///
+    /// # Errors
+    /// A step failed, a limit was reached, or the holder cannot be asked.
+    pub async fn spawn(
+        &self,
+        id: SessionId,
+        spec: &SpawnSpec,
+        ring_capacity: u64,
+        blob: &[u8],
+    ) -> Result<Held, SpawnError> {
+        let spawn = wire::Spawn { id, cols: spec.cols, rows: spec.rows, ring_capacity };
+        let fd = exec_spec(spec).map_err(|errno| HolderError::Request(errno.to_string()))?;
+        let mut replies = self.ask(Kind::Spawn, Some(&spawn), checked(blob)?, Some(fd))?;
+        let reply = replies.next().await?;
+        match reply.kind {
+            Kind::Entry => Ok(held(reply)?),
+            _ => Err(spawn_error(failure(&reply))),
+        }
+    }
+
+    /// Everything that is held, ended sessions included. One that cannot be used is left
+    /// out and logged.
+    ///
+    /// # Errors
+    /// The holder cannot be asked.
+    pub async fn adopt(&self) -> Result<Vec<Held>, HolderError> {
+        let mut all = Vec::new();
+        let mut list = wire::List::default();
+        loop {
+            let mut replies = self.ask(Kind::List, Some(&list), &[], None)?;
+            let more = loop {
+                let reply = within(replies.next()).await?;
+                match reply.kind {
+                    Kind::Entry => {
+                        list.after = Some(reply.control::<wire::Target>()?.id);
+                        match held(reply) {
+                            Ok(held) => all.push(held),
+                            Err(error) => {
+                                slog::error!(self.log, "cannot adopt a session";
+                                    "session" => list.after.map(|id| id.to_string()),
+                                    "error" => %error);
+                            }
+                        }
+                    }
+                    Kind::Listed => break reply.control::<wire::Listed>()?.more,
+                    _ => return Err(refused(failure(&reply))),
+                }
+            };
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Sends keystrokes: `offset` is the number of bytes of this client before them. How
+    /// far they are accepted is in [`Reader::input`]; overlap is trimmed, a gap refused.
+    /// Never waits; what the socket does not take is sent later, in order.
+    pub fn input(&self, id: SessionId, key: ClientKey, offset: u64, bytes: &[u8]) {
+        let mut offset = offset;
+        for bytes in bytes.chunks(wire::INPUT_CHUNK) {
+            self.link.send(wire::InputTail { id, key, offset, bytes }.encode());
+            offset = offset.saturating_add(bytes.len() as u64);
+        }
+    }
+
+    /// Gives a terminal another size. Never waits; the stamp is in the ring.
+    pub fn resize(&self, id: SessionId, cols: u16, rows: u16) {
+        self.tell(Kind::Resize, &wire::Resize { id, cols, rows });
+    }
+
+    /// Has a PTY read again after [`Reader::advance_tail`] said so. Never waits.
+    pub fn resume(&self, id: SessionId) {
+        self.tell(Kind::Resume, &wire::Target { id });
+    }
+
+    /// Signals the foreground process group of a session's terminal; its leader, if there
+    /// is no such group.
+    ///
+    /// # Errors
+    /// No such session, it has ended, no such signal, or the holder cannot be asked.
+    pub async fn signal(&self, id: SessionId, signal: i32) -> Result<(), HolderError> {
+        self.done(Kind::Signal, &wire::Signal { id, signal }, &[]).await
+    }
+
+    /// Leaves other words with a session.
+    ///
+    /// # Errors
+    /// They are too long, no such session, or the holder cannot be asked.
+    pub async fn set_blob(&self, id: SessionId, blob: &[u8]) -> Result<(), HolderError> {
+        self.done(Kind::Blob, &wire::Target { id }, checked(blob)?).await
+    }
+
+    /// Frees everything of a session whose leader has exited. What the program's
+    /// descendants still write goes nowhere.
+    ///
+    /// # Errors
+    /// No such session, it is still running, or the holder cannot be asked.
+    pub async fn forget(&self, id: SessionId) -> Result<(), HolderError> {
+        self.done(Kind::Forget, &wire::Target { id }, &[]).await
+    }
+
+    /// What the holder counts.
+    ///
+    /// # Errors
+    /// The holder cannot be asked.
+    pub async fn stats(&self) -> Result<Stats, HolderError> {
+        let mut replies = self.ask(Kind::Stats, None::<&()>, &[], None)?;
+        let reply = within(replies.next()).await?;
+        if reply.kind == Kind::Stats { reply.control() } else { Err(refused(failure(&reply))) }
+    }
+
+    fn ask<T: Serialize>(
+        &self,
+        kind: Kind,
+        control: Option<&T>,
+        tail: &[u8],
+        fd: Option<OwnedFd>,
+    ) -> Result<link::Replies, HolderError> {
+        self.link.ask(kind, control, tail, fd)
+    }
+
+    fn tell<T: Serialize>(&self, kind: Kind, control: &T) {
+        let mut bytes = Vec::with_capacity(128);
+        // A session's id and two numbers always fit.
+        if wire::encode(&mut bytes, kind, 0, Some(control), &[]).is_ok() {
+            self.link.send(bytes);
+        }
+    }
+
+    async fn done<T: Serialize>(
+        &self,
+        kind: Kind,
+        control: &T,
+        tail: &[u8],
+    ) -> Result<(), HolderError> {
+        let mut replies = self.ask(kind, Some(control), tail, None)?;
+        let reply = within(replies.next()).await?;
+        if reply.kind == Kind::Done { Ok(()) } else { Err(refused(failure(&reply))) }
+    }
+}
+
+async fn within(
+    reply: impl Future<Output = Result<Reply, HolderError>>,
+) -> Result<Reply, HolderError> {
+    tokio::time::timeout(REPLY_DEADLINE, reply).await.map_err(|_| HolderError::Timeout)?
+}
+
+fn checked(blob: &[u8]) -> Result<&[u8], HolderError> {
+    if blob.len() > BLOB_MAX {
+        return Err(HolderError::Request(format!("blob longer than {BLOB_MAX} bytes")));
+    }
+    Ok(blob)
+}
+
+/// Argument lists and environments are longer than a message may be, hence the memfd.
+fn exec_spec(spec: &SpawnSpec) -> Result<OwnedFd, Errno> {
+    let fd = memfd_create(c"stayd-spec", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let mut file = std::fs::File::from(fd);
+    let spec =
+        ExecSpec { argv: spec.command.clone(), env: spec.env.clone(), cwd: spec.cwd.clone() };
+    let json = serde_json::to_vec(&spec).map_err(|_| Errno::EINVAL)?;
+    file.write_all(&json)
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(OwnedFd::from(file))
+}
+
+fn held(reply: Reply) -> Result<Held, HolderError> {
+    let entry: wire::Entry = reply.control()?;
+    let mut fds = reply.fds.into_iter();
+    let (Some(ring), Some(wake)) = (fds.next(), fds.next()) else {
+        return Err(HolderError::Answer("descriptors are missing".to_owned()));
+    };
+    let ring =
+        Reader::open(&ring).map_err(|error: RingError| HolderError::Answer(error.to_string()))?;
+    Ok(Held {
+        id: entry.id,
+        pid: entry.pid,
+        start_time: entry.start_time,
+        exit: entry.exit,
+        cols: entry.cols,
+        rows: entry.rows,
+        blob: reply.tail,
+        ring: Arc::new(ring),
+        wake,
+    })
+}
+
+fn failure(reply: &Reply) -> Failure {
+    match reply.kind {
+        Kind::Failed => reply.control().unwrap_or_default(),
+        kind => Failure { message: format!("unexpected answer {kind:?}"), ..Failure::default() },
+    }
+}
+
+fn refused(failure: Failure) -> HolderError {
+    HolderError::Refused { code: failure.code, message: failure.message }
+}
+
+fn spawn_error(failure: Failure) -> SpawnError {
+    match (failure.code, &failure.step, failure.errno) {
+        (FailureCode::Step, Some(step), Some(errno)) => {
+            SpawnError::Step { step: step.clone(), errno }
+        }
+        (FailureCode::Limit, _, _) => SpawnError::Limit(failure.message),
+        _ => SpawnError::Holder(refused(failure)),
+    }
+}

@@ -1,0 +1,3 @@
+//! x
+/// x
+pub const QUEUE: usize = 64 << 10;

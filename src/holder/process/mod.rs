@@ -1,0 +1,5 @@
+//! x
+/// x
+pub fn main(_: &std::path::Path) -> i32 {
+    0
+}

@@ -1,0 +1,108 @@
+//! What every route needs: whom to ask.
+
+use super::problem::{Problem, code};
+use crate::holder::Holder;
+use crate::protocol::Session;
+use crate::registry::{CreateError, Find, Key, Registry, SessionRef};
+use crate::store::{StoreError, StoreHandle};
+use actix::{Addr, MailboxError};
+use actix_web::http::StatusCode;
+
+/// Shared by all routes.
+#[derive(Clone)]
+pub struct Api {
+    /// Who knows the live sessions.
+    pub registry: Addr<Registry>,
+    /// Who knows the ended ones.
+    pub store: StoreHandle,
+    /// Who holds them.
+    pub holder: Holder,
+    /// Whether attaching to an unknown name may start a session.
+    pub create_on_attach: bool,
+}
+
+/// A session by id or name.
+pub(super) enum Lookup {
+    Live(SessionRef),
+    Ended(Box<Session>),
+    Unknown,
+}
+
+impl Api {
+    /// Looks among the live sessions, then among the ended ones.
+    pub(super) async fn look_up(&self, key: &str) -> Result<Lookup, Problem> {
+        let key = Key::from(key);
+        if let Ok(session) = self.registry.send(Find(key.clone())).await.map_err(stopping)? {
+            return Ok(Lookup::Live(session));
+        }
+        let Key::Id(id) = key else { return Ok(Lookup::Unknown) };
+        let row = self.store.get(id).await.map_err(|error| store_problem(&error))?;
+        Ok(row.map_or(Lookup::Unknown, |row| Lookup::Ended(Box::new(row.session))))
+    }
+
+    /// A live session, or why there is none.
+    pub(super) async fn live(&self, key: &str) -> Result<SessionRef, Problem> {
+        match self.look_up(key).await? {
+            Lookup::Live(session) => Ok(session),
+            Lookup::Ended(session) => Err(ended().with("session", json(&session))),
+            Lookup::Unknown => Err(unknown(key)),
+        }
+    }
+}
+
+pub(super) fn stopping(_: MailboxError) -> Problem {
+    let detail = "the server is stopping; try again in a moment";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
+}
+
+pub(super) fn unknown(key: &str) -> Problem {
+    Problem::not_found(format!("no session is called {key:?}"))
+}
+
+pub(super) fn ended() -> Problem {
+    Problem::new(StatusCode::GONE, code::ENDED, "the session has ended")
+}
+
+pub(super) fn store_problem(error: &StoreError) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::STORE_UNAVAILABLE, error.to_string())
+}
+
+/// A session as a member of a problem.
+fn json(session: &Session) -> serde_json::Value {
+    // Strings and numbers: nothing in it can fail to be written.
+    serde_json::to_value(session).unwrap_or_default()
+}
+
+impl From<CreateError> for Problem {
+    fn from(error: CreateError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CreateError::Invalid(_) => Problem::invalid(detail),
+            CreateError::NameTaken(_) => {
+                Problem::new(StatusCode::CONFLICT, code::NAME_TAKEN, detail)
+            }
+            CreateError::TooMany(_) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::TOO_MANY_SESSIONS, detail)
+            }
+            CreateError::SpawnFailed { session, step, errno, .. } => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code::SPAWN_FAILED, detail)
+                    .with("step", step)
+                    .with("errno", errno)
+                    .with("session", json(&session))
+            }
+            CreateError::Store(error) => store_problem(&error),
+            CreateError::Holder(_) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::HOLDER_UNAVAILABLE, detail)
+            }
+            CreateError::Stopping => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
+            }
+        }
+    }
+}
+
+/// Answers for methods that a path does not have.
+pub(super) async fn method_not_allowed(request: actix_web::HttpRequest) -> Problem {
+    let detail = format!("{} is not for {}", request.method(), request.path());
+    Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, detail)
+}

@@ -1,0 +1,261 @@
+//! `GET …/attach`: a WebSocket to a session.
+
+use super::api::{Api, Lookup};
+use super::auth::Principal;
+use super::problem::{Problem, code};
+use super::refusal::Refusal;
+use crate::id::{ClientKey, SessionId};
+use crate::protocol::{self, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
+use crate::registry::{CreateError, FindOrCreate, SessionRef};
+use crate::session::{
+    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Outbox, Outlet, Start,
+};
+use actix::{AsyncContext, Context};
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{self, Data, Path, Payload, Query, ReqData, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use actix_web_actors::ws;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config
+        .route("/api/v1/sessions/{id}/attach", web::get().to(attach))
+        .route("/ws/terminal/{id}", web::get().to(terminal))
+        .route("/ws/claude/{id}", web::get().to(claude));
+}
+
+type Parameters = Query<HashMap<String, String>>;
+
+async fn attach(
+    api: Data<Api>,
+    principal: ReqData<Principal>,
+    request: HttpRequest,
+    payload: Payload,
+    id: Path<String>,
+    query: Parameters,
+) -> Result<HttpResponse, Problem> {
+    open(&api, &principal, &request, payload, id.into_inner(), &query, Dialect::Raw).await
+}
+
+/// The original specification's path for shells.
+async fn terminal(
+    api: Data<Api>,
+    principal: ReqData<Principal>,
+    request: HttpRequest,
+    payload: Payload,
+    id: Path<String>,
+    mut query: Parameters,
+) -> Result<HttpResponse, Problem> {
+    query.entry("create".into()).or_insert_with(|| "shell".into());
+    open(&api, &principal, &request, payload, id.into_inner(), &query, Dialect::Json).await
+}
+
+/// The original specification's path for agents.
+async fn claude(
+    api: Data<Api>,
+    principal: ReqData<Principal>,
+    request: HttpRequest,
+    payload: Payload,
+    id: Path<String>,
+    mut query: Parameters,
+) -> Result<HttpResponse, Problem> {
+    query.entry("create".into()).or_insert_with(|| "claude".into());
+    open(&api, &principal, &request, payload, id.into_inner(), &query, Dialect::Json).await
+}
+
+/// What the query says.
+struct Wish {
+    client: Option<String>,
+    /// The session whose output the client has, and how much of it.
+    has: Option<(SessionId, u64)>,
+    mode: Mode,
+    size: Option<(u16, u16)>,
+    lag: Lag,
+    create: Option<String>,
+}
+
+impl Wish {
+    fn parse(query: &HashMap<String, String>) -> Result<Self, String> {
+        let number = |name: &str| {
+            query
+                .get(name)
+                .map(|text| text.parse::<u64>().map_err(|_| format!("{name} must be a number")))
+                .transpose()
+        };
+        let client = query.get("client").cloned();
+        if client.as_ref().is_some_and(|client| client.chars().count() > protocol::CLIENT_MAX) {
+            return Err(format!("client must have at most {} characters", protocol::CLIENT_MAX));
+        }
+        let session = query
+            .get("session")
+            .map(|text| text.parse::<SessionId>().map_err(|_| "session must be a uuid".to_owned()))
+            .transpose()?;
+        let bounded = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let size = match (number("cols")?, number("rows")?) {
+            (None, None) => None,
+            (Some(cols), Some(rows)) => Some(protocol::check_size(bounded(cols), bounded(rows))?),
+            _ => return Err("cols and rows go together".into()),
+        };
+        number("scrollback")?;
+        Ok(Wish {
+            client,
+            has: session.zip(number("offset")?),
+            mode: match query.get("mode").map(String::as_str) {
+                None | Some("rw") => Mode::Rw,
+                Some("ro") => Mode::Ro,
+                Some(_) => return Err("mode must be rw or ro".into()),
+            },
+            size,
+            lag: match query.get("lag").map(String::as_str) {
+                None | Some("follow") => Lag::Follow,
+                Some("skip") => Lag::Skip,
+                Some(_) => return Err("lag must be follow or skip".into()),
+            },
+            create: query.get("create").cloned(),
+        })
+    }
+}
+
+async fn open(
+    api: &Api,
+    principal: &Principal,
+    request: &HttpRequest,
+    payload: Payload,
+    id: String,
+    query: &HashMap<String, String>,
+    default: Dialect,
+) -> Result<HttpResponse, Problem> {
+    let mut response =
+        ws::handshake_with_protocols(request, &Dialect::NAMES).map_err(|error| {
+            Problem::new(StatusCode::UPGRADE_REQUIRED, code::UPGRADE_REQUIRED, error.to_string())
+        })?;
+    let dialect = offered(request).unwrap_or(default);
+    let attached = match Wish::parse(query) {
+        Ok(wish) => match find(api, &id, &wish).await {
+            Ok(session) => join(session, principal, wish, dialect).await,
+            Err(refusal) => Err(refusal),
+        },
+        Err(reason) => Err(Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")),
+    };
+    match attached {
+        Ok(joined) => {
+            let Joined { context, setup, outlet } = joined;
+            Connection::start_in(context, setup, Frames::new(payload));
+            Ok(response.body(outlet))
+        }
+        Err(refusal) => Ok(refusal.respond(response, dialect, payload)),
+    }
+}
+
+/// The first of the subprotocols that the client offers and we speak.
+fn offered(request: &HttpRequest) -> Option<Dialect> {
+    let offer = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    offer.split(',').find_map(|name| Dialect::named(name.trim()))
+}
+
+async fn find(api: &Api, id: &str, wish: &Wish) -> Result<SessionRef, Refusal> {
+    let away = |problem: Problem| Refusal::new(CloseCode::GoingAway, problem.detail);
+    match api.look_up(id).await.map_err(away)? {
+        Lookup::Live(session) => return Ok(session),
+        Lookup::Ended(_) => return Err(Refusal::new(CloseCode::Gone, "the session has ended")),
+        Lookup::Unknown => {}
+    }
+    let Some(profile) = &wish.create else {
+        return Err(Refusal::new(CloseCode::NoSuchSession, "no such session"));
+    };
+    if !api.create_on_attach {
+        let reason = "no such session, and settings forbid to create one";
+        return Err(Refusal::new(CloseCode::NoSuchSession, reason));
+    }
+    let request = CreateSession {
+        name: Some(id.to_owned()),
+        profile: Some(profile.clone()),
+        cols: wish.size.map(|(cols, _)| cols),
+        rows: wish.size.map(|(_, rows)| rows),
+        ..CreateSession::default()
+    };
+    let created = api.registry.send(FindOrCreate(request)).await;
+    created.map_err(|_| Refusal::new(CloseCode::GoingAway, "the server is stopping"))?.map_err(
+        |error| {
+            let reason = error.to_string();
+            match error {
+                CreateError::SpawnFailed { .. } => {
+                    Refusal::new(CloseCode::Gone, reason).because("spawn_failed")
+                }
+                CreateError::Invalid(_) | CreateError::NameTaken(_) => {
+                    Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")
+                }
+                CreateError::TooMany(_) => {
+                    Refusal::new(CloseCode::NotAllowed, reason).because("too_many_sessions")
+                }
+                CreateError::Store(_) | CreateError::Holder(_) | CreateError::Stopping => {
+                    Refusal::new(CloseCode::GoingAway, reason)
+                }
+            }
+        },
+    )
+}
+
+/// A connection that is counted and about to run.
+struct Joined {
+    context: Context<Connection>,
+    setup: ConnectionSetup,
+    outlet: Outlet,
+}
+
+async fn join(
+    session: SessionRef,
+    principal: &Principal,
+    wish: Wish,
+    dialect: Dialect,
+) -> Result<Joined, Refusal> {
+    let context = Context::<Connection>::new();
+    let address = context.address();
+    let (key, client) = match wish.client {
+        Some(client) => (ClientKey::named(&principal.0, &client), client),
+        None => {
+            let key = ClientKey::anonymous();
+            (key, key.to_string())
+        }
+    };
+    let attach = Attach {
+        recipient: address.clone().recipient(),
+        key,
+        client: client.clone(),
+        mode: wish.mode,
+        follows: wish.lag == Lag::Follow,
+        size: wish.size,
+    };
+    let ended = |_| Refusal::new(CloseCode::Gone, "the session has ended");
+    let attached = session
+        .addr
+        .send(attach)
+        .await
+        .map_err(ended)?
+        .map_err(|refused| Refusal::new(CloseCode::Gone, refused.to_string()))?;
+    let link = session.link;
+    let outbox = Rc::new(Outbox::default());
+    let start = match wish.has {
+        Some((id, offset)) if id == link.id() => Start::At(offset),
+        _ => Start::Fresh,
+    };
+    let accepted = link.ring().input(key).map_or(0, |input| input.accepted);
+    let (view, mode) = (attached.view, wish.mode);
+    let greet = |offset| ServerMessage::Attached {
+        client,
+        offset,
+        input: accepted,
+        input_window: INPUT_WINDOW,
+        mode,
+        cols: view.cols,
+        rows: view.rows,
+        session: Box::new(view),
+    };
+    let outlet =
+        Outlet::new(address, link.clone(), outbox.clone(), dialect, wish.lag, start, greet)
+            .map_err(|error| Refusal::new(CloseCode::GoingAway, error.to_string()))?;
+    let attachment = attached.attachment;
+    let setup = ConnectionSetup { attachment, link, outbox, dialect, mode, key, accepted };
+    Ok(Joined { context, setup, outlet })
+}

@@ -1,0 +1,132 @@
+//! Typing into a session, resizing it and signalling it, without a WebSocket.
+
+use super::api::{Api, stopping};
+use super::auth::Principal;
+use super::api::method_not_allowed;
+use super::problem::{Problem, code};
+use super::sessions::refused;
+use crate::id::ClientKey;
+use crate::protocol;
+use crate::session::{Resize, Signal, SignalError, SignalTarget, TypeOutcome, type_all};
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Bytes, Data, Json, Path, Query, ReqData, ServiceConfig};
+use nix::sys::signal::Signal as UnixSignal;
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+
+/// The longest body of one request, in bytes.
+pub(super) const BODY_MAX: usize = 1 << 20;
+/// How long a program may take to make room for the input.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/api/v1/sessions/{id}/input")
+                .route(web::post().to(input))
+                .default_service(web::to(method_not_allowed)),
+        )
+        .service(
+            web::resource("/api/v1/sessions/{id}/resize")
+                .route(web::post().to(resize))
+                .default_service(web::to(method_not_allowed)),
+        )
+        .service(
+            web::resource("/api/v1/sessions/{id}/signal")
+                .route(web::post().to(signal))
+                .default_service(web::to(method_not_allowed)),
+        );
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InputQuery {
+    client: Option<String>,
+    offset: Option<u64>,
+}
+
+/// With `client` and `offset` a request may be repeated: every byte is typed once.
+async fn input(
+    api: Data<Api>,
+    principal: ReqData<Principal>,
+    id: Path<String>,
+    query: Query<InputQuery>,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
+    let session = api.live(&id).await?;
+    let key = match &query.client {
+        Some(client) if client.chars().count() > protocol::CLIENT_MAX => {
+            return Err(Problem::invalid(format!("client must have at most {} characters", protocol::CLIENT_MAX)));
+        }
+        Some(client) => ClientKey::named(&principal.0, client),
+        None if query.offset.is_some() => return Err(Problem::invalid("offset needs client")),
+        None => ClientKey::anonymous(),
+    };
+    match type_all(&session.link, key, query.offset, &body, PATIENCE).await {
+        TypeOutcome::Accepted(received) => {
+            Ok(HttpResponse::Ok().json(json!({ "received": received })))
+        }
+        TypeOutcome::Gap(received) => {
+            let detail = format!("input of this client was received up to {received} only");
+            Err(Problem::new(StatusCode::CONFLICT, code::INPUT_GAP, detail)
+                .with("received", received))
+        }
+        TypeOutcome::Full(received) => {
+            let detail = "the program does not read its input; send the rest later";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::INPUT_FULL, detail)
+                .with("received", received))
+        }
+        TypeOutcome::Ended => Err(super::api::ended()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SizeBody {
+    cols: u32,
+    rows: u32,
+}
+
+async fn resize(
+    api: Data<Api>,
+    id: Path<String>,
+    body: Json<SizeBody>,
+) -> Result<HttpResponse, Problem> {
+    let (cols, rows) = protocol::check_size(body.cols, body.rows).map_err(Problem::invalid)?;
+    let session = api.live(&id).await?;
+    let resized = session.addr.send(Resize { connection: None, cols, rows }).await;
+    resized.map_err(stopping)?.map_err(|error| refused(&error))?;
+    Ok(HttpResponse::Ok().json(session.link.view()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignalBody {
+    signal: String,
+    #[serde(default)]
+    to: SignalTarget,
+}
+
+async fn signal(
+    api: Data<Api>,
+    id: Path<String>,
+    body: Json<SignalBody>,
+) -> Result<HttpResponse, Problem> {
+    let name = body.signal.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let signal: UnixSignal = format!("SIG{name}")
+        .parse()
+        .map_err(|_| Problem::invalid(format!("no signal {:?}; try INT, TERM, HUP …", body.signal)))?;
+    let session = api.live(&id).await?;
+    match session.addr.send(Signal { signal: signal as i32, to: body.to }).await.map_err(stopping)? {
+        Ok(()) => Ok(HttpResponse::Ok().json(json!({ "signal": name }))),
+        Err(SignalError::Refused(error)) => Err(refused(&error)),
+        Err(SignalError::Holder(error)) => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code::HOLDER_UNAVAILABLE,
+            error.to_string(),
+        )),
+    }
+}

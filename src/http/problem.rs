@@ -1,0 +1,219 @@
+//! Errors as clients see them: RFC 9457 `application/problem+json` with a stable `code`.
+
+use actix_web::body::BoxBody;
+use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError, ResponseError};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Map, Value, json};
+use std::fmt;
+
+/// The media type of every error's body.
+pub const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// The longest JSON body, in bytes: a session's command, environment and labels fit well.
+const JSON_MAX: usize = 256 << 10;
+
+/// What went wrong, for programs. Stable: clients match on these.
+pub mod code {
+    /// 401: no token, or not ours.
+    pub const UNAUTHORIZED: &str = "unauthorized";
+    /// 403: the page that asks is not one of ours.
+    pub const FORBIDDEN_ORIGIN: &str = "forbidden_origin";
+    /// 403: asked for under a name that is not ours.
+    pub const FORBIDDEN_HOST: &str = "forbidden_host";
+    /// 404: no such session, or no such path.
+    pub const NOT_FOUND: &str = "not_found";
+    /// 405: not with this method; `Allow` says which.
+    pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
+    /// 409 or 410: the session is ending or has ended.
+    pub const ENDED: &str = "ended";
+    /// 400: the request does not say what it must.
+    pub const INVALID_REQUEST: &str = "invalid_request";
+    /// 413: the body is longer than is accepted.
+    pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
+    /// 415: not in this media type.
+    pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported_media_type";
+    /// 409: a live session has this name.
+    pub const NAME_TAKEN: &str = "name_taken";
+    /// 416: these output bytes are no longer (or not yet) there.
+    pub const OFFSET_GONE: &str = "offset_gone";
+    /// 422: the command could not be started; `step` and `errno` say why.
+    pub const SPAWN_FAILED: &str = "spawn_failed";
+    /// 429: as many sessions as the settings allow.
+    pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
+    /// 429: too many failed logins; `Retry-After` says how long.
+    pub const TOO_MANY_REQUESTS: &str = "too_many_requests";
+    /// 503: the database cannot be written.
+    pub const STORE_UNAVAILABLE: &str = "store_unavailable";
+    /// 503: the holder does not answer.
+    pub const HOLDER_UNAVAILABLE: &str = "holder_unavailable";
+    /// 503: not now.
+    pub const UNAVAILABLE: &str = "unavailable";
+    /// Sessions are still being restored, or the database cannot be written.
+    pub const NOT_READY: &str = "not_ready";
+    /// The path is for WebSockets.
+    pub const UPGRADE_REQUIRED: &str = "upgrade_required";
+    /// Input before this was never received.
+    pub const INPUT_GAP: &str = "input_gap";
+    /// The program does not read its input.
+    pub const INPUT_FULL: &str = "input_full";
+    /// 500: the server's own fault.
+    pub const INTERNAL: &str = "internal";
+}
+
+/// An error response.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// One of [`code`].
+    pub code: &'static str,
+    /// For people; nothing secret.
+    pub detail: String,
+    /// Further members of the body.
+    pub extra: Map<String, Value>,
+    retry_after_s: Option<u32>,
+}
+
+impl Problem {
+    /// A problem with nothing further to say.
+    #[must_use]
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Problem { status, code, detail: detail.into(), extra: Map::new(), retry_after_s: None }
+    }
+
+    /// 400 `invalid_request`.
+    #[must_use]
+    pub fn invalid(detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, detail)
+    }
+
+    /// 404 `not_found`.
+    #[must_use]
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, code::NOT_FOUND, detail)
+    }
+
+    /// The problem that an error without one of its own amounts to.
+    #[must_use]
+    pub fn of_status(status: StatusCode, detail: impl Into<String>) -> Self {
+        let code = match status {
+            StatusCode::UNAUTHORIZED => code::UNAUTHORIZED,
+            StatusCode::NOT_FOUND => code::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED => code::METHOD_NOT_ALLOWED,
+            StatusCode::PAYLOAD_TOO_LARGE => code::PAYLOAD_TOO_LARGE,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => code::UNSUPPORTED_MEDIA_TYPE,
+            StatusCode::TOO_MANY_REQUESTS => code::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE => code::UNAVAILABLE,
+            status if status.is_server_error() => code::INTERNAL,
+            _ => code::INVALID_REQUEST,
+        };
+        Problem::new(status, code, detail)
+    }
+
+    /// Adds a member to the body, such as `session` or `errno`.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.extra.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Says when to try again (`Retry-After`), in seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The body. What [`Problem::with`] added cannot replace the standard members.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let mut body = self.extra.clone();
+        // about:blank: the title is the status's own phrase (RFC 9457, section 4.2.1).
+        body.insert("type".into(), json!("about:blank"));
+        body.insert("title".into(), json!(self.status.canonical_reason().unwrap_or("Error")));
+        body.insert("status".into(), json!(self.status.as_u16()));
+        body.insert("detail".into(), json!(self.detail));
+        body.insert("code".into(), json!(self.code));
+        Value::Object(body).to_string()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::CONTENT_TYPE, CONTENT_TYPE));
+        if self.status == StatusCode::UNAUTHORIZED {
+            response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        response.body(self.body())
+    }
+}
+
+/// Makes extractors and unknown paths answer with problems.
+pub fn configure(app: &mut ServiceConfig) {
+    app.app_data(web::JsonConfig::default().limit(JSON_MAX).error_handler(json_error))
+        .app_data(web::PathConfig::default().error_handler(path_error))
+        .app_data(web::QueryConfig::default().error_handler(query_error))
+        .default_service(web::to(unknown_path));
+}
+
+/// Answers for paths that nothing else answers for.
+pub async fn unknown_path(request: HttpRequest) -> Problem {
+    Problem::not_found(format!("there is nothing at {}", request.path()))
+}
+
+impl actix_web::Responder for Problem {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse<BoxBody> {
+        self.error_response()
+    }
+}
+
+/// For [`web::JsonConfig::error_handler`].
+#[must_use]
+pub fn json_error(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error {
+    let status = match &error {
+        JsonPayloadError::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        error => match error.status_code() {
+            StatusCode::PAYLOAD_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        },
+    };
+    let detail = match &error {
+        JsonPayloadError::ContentType => "the body must be application/json".to_owned(),
+        JsonPayloadError::Deserialize(error) => format!("the body is not what it must be: {error}"),
+        error => error.to_string(),
+    };
+    Problem::of_status(status, detail).into()
+}
+
+/// For [`web::PathConfig::error_handler`]: a path that cannot be read names nothing.
+#[must_use]
+pub fn path_error(error: PathError, _: &HttpRequest) -> actix_web::Error {
+    Problem::not_found(error.to_string()).into()
+}
+
+/// For [`web::QueryConfig::error_handler`].
+#[must_use]
+pub fn query_error(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Error {
+    Problem::invalid(error.to_string()).into()
+}

@@ -1,0 +1,59 @@
+//! A WebSocket that is closed as soon as it is open: browsers cannot see HTTP errors.
+
+use crate::protocol::{CloseCode, ServerMessage};
+use crate::session::{Dialect, close_frames};
+use actix_web::web::{Bytes, Payload};
+use actix_web::{HttpResponse, HttpResponseBuilder, rt};
+use futures_util::{StreamExt, stream};
+use std::convert::Infallible;
+use std::time::Duration;
+
+/// How long the client may take to answer the close frame.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Why a client was not attached.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// Tells whether to retry.
+    pub(super) close: CloseCode,
+    /// Goes before the close frame, where there is more to say.
+    pub(super) error: Option<ServerMessage>,
+    pub(super) reason: String,
+}
+
+impl Refusal {
+    pub(super) fn new(close: CloseCode, reason: impl Into<String>) -> Self {
+        Refusal { close, error: None, reason: reason.into() }
+    }
+
+    /// With an error message of a stable code before the close frame.
+    pub(super) fn because(mut self, code: &str) -> Self {
+        let message = self.reason.clone();
+        self.error = Some(ServerMessage::Error { code: code.to_owned(), message });
+        self
+    }
+
+    /// The upgraded response that says so, then waits for the client to hang up: closing
+    /// with unread bytes would make the kernel throw away the reason.
+    pub(super) fn respond(
+        self,
+        mut response: HttpResponseBuilder,
+        dialect: Dialect,
+        mut payload: Payload,
+    ) -> HttpResponse {
+        let frames = close_frames(dialect, self.error.as_ref(), self.close, &self.reason);
+        let hang_up = async move {
+            let _ = rt::time::timeout(LINGER, async {
+                while let Some(Ok(_)) = payload.next().await {}
+            })
+            .await;
+        };
+        let body = stream::once(async { Some(frames) })
+            .chain(stream::once(async {
+                hang_up.await;
+                None
+            }))
+            .filter_map(|bytes: Option<Bytes>| async { bytes.map(Ok::<_, Infallible>) });
+        response.streaming(Box::pin(body))
+    }
+}

@@ -1,0 +1,216 @@
+//! `/api/v1/sessions`: create, list, look at, change and end sessions.
+
+use super::api::{Api, Lookup, stopping, store_problem, unknown};
+use super::problem::{Problem, code};
+use crate::id::SessionId;
+use crate::lifecycle::Status;
+use crate::protocol::{CreateSession, Session};
+use crate::registry::{Create, List, Rename};
+use crate::session::{Kill, Patch};
+use crate::store::Filter;
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{self, Data, Json, Path, Query, ServiceConfig};
+use actix_web::{HttpResponse, rt};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long `DELETE` waits for the final record.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+/// Sessions on a page unless the request says otherwise, and at most.
+const PAGE: u32 = 100;
+const PAGE_MAX: u32 = 1000;
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config
+        .service(
+            web::resource("/api/v1/sessions")
+                .route(web::get().to(list))
+                .route(web::post().to(create))
+                .default_service(web::to(super::api::method_not_allowed)),
+        )
+        .service(
+            web::resource("/api/v1/sessions/{id}")
+                .route(web::get().to(get))
+                .route(web::patch().to(patch))
+                .route(web::delete().to(delete))
+                .default_service(web::to(super::api::method_not_allowed)),
+        )
+        .service(
+            web::resource("/api/v1/sessions/{id}/transitions")
+                .route(web::get().to(transitions))
+                .default_service(web::to(super::api::method_not_allowed)),
+        );
+}
+
+async fn create(api: Data<Api>, body: Json<CreateSession>) -> Result<HttpResponse, Problem> {
+    let session = api.registry.send(Create(body.into_inner())).await.map_err(stopping)??;
+    let view = session.link.view();
+    Ok(HttpResponse::Created()
+        .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", view.id)))
+        .json(view))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Comma-separated.
+    status: Option<String>,
+    #[serde(default)]
+    all: bool,
+    name: Option<String>,
+    label: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<SessionId>,
+}
+
+/// Newest first: ids sort by time of creation, so a page goes on below its last id.
+async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<HttpResponse, Problem> {
+    let query = query.into_inner();
+    let statuses = query.status.as_deref().map(parse_statuses).transpose()?;
+    let label = match query.label.as_deref().map(|label| label.split_once('=')) {
+        None => None,
+        Some(Some((key, value))) => Some((key.to_owned(), value.to_owned())),
+        Some(None) => return Err(Problem::invalid("label must be key=value")),
+    };
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::invalid(format!("limit must be 1 to {PAGE_MAX}")));
+    }
+    let wants_ended =
+        query.all || statuses.iter().flatten().any(|status: &Status| !status.is_live());
+    let matches = |session: &Session| {
+        statuses.as_ref().is_none_or(|statuses| statuses.contains(&session.status))
+            && query.name.as_ref().is_none_or(|name| session.name.as_ref() == Some(name))
+            && label.as_ref().is_none_or(|(key, value)| session.labels.get(key) == Some(value))
+            && query.cursor.is_none_or(|cursor| session.id < cursor)
+    };
+    let live = api.registry.send(List).await.map_err(stopping)?;
+    let mut sessions: BTreeMap<SessionId, Session> = BTreeMap::new();
+    if wants_ended {
+        let filter = Filter {
+            status: statuses.clone(),
+            name: query.name.clone(),
+            label: label.clone(),
+            ended: true,
+            after: query.cursor,
+            limit: limit + 1,
+        };
+        let rows = api.store.list(filter).await.map_err(|error| store_problem(&error))?;
+        sessions.extend(rows.into_iter().map(|row| (row.session.id, row.session)));
+    }
+    // What lives is known better here than in the database.
+    for session in live {
+        sessions.remove(&session.id);
+        if matches(&session) {
+            sessions.insert(session.id, session);
+        }
+    }
+    let mut page: Vec<Session> = sessions.into_values().rev().take(limit as usize + 1).collect();
+    let more = page.len() > limit as usize;
+    page.truncate(limit as usize);
+    let next = page.last().filter(|_| more).map(|session| session.id);
+    Ok(HttpResponse::Ok().json(json!({ "sessions": page, "next": next })))
+}
+
+fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {
+    text.split(',')
+        .map(|word| {
+            let known = || Status::ALL.map(Status::as_str).join(", ");
+            word.trim()
+                .to_ascii_uppercase()
+                .parse()
+                .map_err(|_| Problem::invalid(format!("no status {word:?}; there are: {}", known())))
+        })
+        .collect()
+}
+
+async fn get(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {
+    match api.look_up(&id).await? {
+        Lookup::Live(session) => Ok(HttpResponse::Ok().json(session.link.view())),
+        Lookup::Ended(session) => Ok(HttpResponse::Ok().json(session)),
+        Lookup::Unknown => Err(unknown(&id)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PatchBody {
+    #[serde(default, deserialize_with = "present")]
+    name: Option<Option<String>>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "present")]
+    idle_timeout_s: Option<Option<u64>>,
+}
+
+/// Keeps a missing field apart from one that is null.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+async fn patch(
+    api: Data<Api>,
+    id: Path<String>,
+    body: Json<PatchBody>,
+) -> Result<HttpResponse, Problem> {
+    let session = api.live(&id).await?;
+    let PatchBody { name, labels, idle_timeout_s } = body.into_inner();
+    let patch = Patch { name, labels, idle_timeout_s };
+    let renamed = api.registry.send(Rename { session: session.link.id(), patch }).await;
+    Ok(HttpResponse::Ok().json(renamed.map_err(stopping)??))
+}
+
+#[derive(Deserialize)]
+struct DeleteQuery {
+    #[serde(default)]
+    purge: bool,
+}
+
+async fn delete(
+    api: Data<Api>,
+    id: Path<String>,
+    query: Query<DeleteQuery>,
+) -> Result<HttpResponse, Problem> {
+    let (record, persisted) = match api.look_up(&id).await? {
+        Lookup::Unknown => return Err(unknown(&id)),
+        Lookup::Ended(session) => (*session, true),
+        Lookup::Live(session) => {
+            match rt::time::timeout(KILL_PATIENCE, session.addr.send(Kill)).await {
+                Ok(Ok(Ok(killed))) => (killed.session, killed.persisted),
+                // It ended by itself just before.
+                Ok(_) => match api.look_up(&session.link.id().to_string()).await? {
+                    Lookup::Ended(session) => (*session, true),
+                    _ => return Ok(HttpResponse::Accepted().json(session.link.view())),
+                },
+                Err(_) => return Ok(HttpResponse::Accepted().json(session.link.view())),
+            }
+        }
+    };
+    if query.purge {
+        api.store.purge(record.id).await.map_err(|error| store_problem(&error))?;
+    }
+    let mut body = serde_json::to_value(&record).unwrap_or_default();
+    if let (false, Value::Object(fields)) = (persisted, &mut body) {
+        fields.insert("persisted".into(), false.into());
+    }
+    Ok(HttpResponse::Ok().json(body))
+}
+
+async fn transitions(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {
+    let id = match api.look_up(&id).await? {
+        Lookup::Live(session) => session.link.id(),
+        Lookup::Ended(session) => session.id,
+        Lookup::Unknown => return Err(unknown(&id)),
+    };
+    let transitions = api.store.transitions(id).await.map_err(|error| store_problem(&error))?;
+    Ok(HttpResponse::Ok().json(json!({ "transitions": transitions })))
+}
+
+/// What a session's refusal means over HTTP.
+pub(super) fn refused(refused: &crate::lifecycle::Refused) -> Problem {
+    Problem::new(StatusCode::GONE, code::ENDED, refused.to_string())
+}

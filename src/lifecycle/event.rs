@@ -1,0 +1,121 @@
+//! What goes into the machine and what comes out of it.
+
+use super::words::{Deadline, Ending, Exit, Reason, Status, Timeouts};
+
+/// What happened to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A client came.
+    Attached,
+    /// A client left.
+    Detached,
+    /// The timer that was armed with this generation fired.
+    TimerFired {
+        /// As in [`Effect::ArmTimer`].
+        generation: u64,
+    },
+    /// Somebody asked for the session's end.
+    KillRequested,
+    /// Somebody asked for a signal through our endpoint: if one ends the leader, it was
+    /// asked for.
+    SignalRequested,
+    /// The leader was reaped and its output is drained.
+    LeaderExited(Exit),
+    /// The process tree that [`Effect::EndTree`] ended is seen empty.
+    TreeEmpty,
+    /// The idle timeout was set, in seconds; `None`: never.
+    IdleTimeoutChanged(Option<u64>),
+    /// The wall clock was set.
+    ClockJumped,
+    /// The process could not be started.
+    SpawnFailed,
+    /// The session is held, but could not be made to work again.
+    RestoreFailed,
+    /// The holder does not hold the session; what was left of its tree has been swept.
+    Orphaned,
+}
+
+impl Event {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Event::Attached => "attached",
+            Event::Detached => "detached",
+            Event::TimerFired { .. } => "timer_fired",
+            Event::KillRequested => "kill_requested",
+            Event::SignalRequested => "signal_requested",
+            Event::LeaderExited(_) => "leader_exited",
+            Event::TreeEmpty => "tree_empty",
+            Event::IdleTimeoutChanged(_) => "idle_timeout_changed",
+            Event::ClockJumped => "clock_jumped",
+            Event::SpawnFailed => "spawn_failed",
+            Event::RestoreFailed => "restore_failed",
+            Event::Orphaned => "orphaned",
+        }
+    }
+}
+
+/// What is to be done about it, in the order given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The status changed: one row of `transitions` and one log line (REQ-004-008). A
+    /// `Save` always follows; both belong in one transaction.
+    Record {
+        /// `None` for the creation.
+        from: Option<Status>,
+        /// The new status.
+        to: Status,
+        /// What caused it.
+        reason: Reason,
+    },
+    /// The row of `sessions` changed.
+    Save,
+    /// Send [`Event::TimerFired`] with this generation once `CLOCK_BOOTTIME` has reached
+    /// `boot_ms`. It replaces the timer armed before.
+    ArmTimer {
+        /// Never used before in this life.
+        generation: u64,
+        /// `CLOCK_BOOTTIME`, milliseconds.
+        boot_ms: u64,
+    },
+    /// No timer is wanted any more.
+    CancelTimer,
+    /// Commit the row (it says `ending`), then end the process tree, then send
+    /// [`Event::TreeEmpty`].
+    EndTree,
+    /// Tell clients the new state.
+    Announce,
+    /// Final: tell clients how it ended, close them, have the holder forget the session.
+    Ended,
+}
+
+/// An event that the state does not allow. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Its end was decided; nobody can attach any more.
+    #[error("the session is ending")]
+    Ending,
+    /// It has ended.
+    #[error("the session has ended")]
+    Ended,
+    /// It cannot happen in this status: the caller is mistaken.
+    #[error("{event} cannot happen to a session that is {status}")]
+    Illegal {
+        /// The status, unchanged.
+        status: Status,
+        /// The event.
+        event: &'static str,
+    },
+}
+
+/// What a session's row (or its blob in the holder) keeps of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// As it was.
+    pub status: Status,
+    /// As it was; after a reboot the caller has computed `boot_ms` anew from `at`.
+    pub deadline: Option<Deadline>,
+    /// As they were.
+    pub timeouts: Timeouts,
+    /// An end that was decided and not completed.
+    pub ending: Option<Ending>,
+}

@@ -1,0 +1,351 @@
+//! The machine itself: which event does what in which state.
+
+use super::event::{Effect, Event, Refused, Saved};
+use super::words::{Deadline, End, EndReason, Ending, Exit, Now, Reason, Status, Timeouts};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// A session's life.
+#[derive(Clone, Debug)]
+pub struct Life {
+    status: Status,
+    connections: u32,
+    timeouts: Timeouts,
+    deadline: Option<Deadline>,
+    /// Of the timer armed last; a timer of any other generation is stale.
+    generation: u64,
+    ending: Option<Ending>,
+    signal_requested: bool,
+    exit: Option<Exit>,
+    end: Option<End>,
+}
+
+impl Life {
+    /// A session that is being started.
+    #[must_use]
+    pub fn new(timeouts: Timeouts, now: Now) -> (Life, Vec<Effect>) {
+        let mut life = Life::in_status(Status::Running, timeouts);
+        let created = Effect::Record { from: None, to: Status::Running, reason: Reason::Created };
+        let mut effects = vec![created, Effect::Save];
+        life.start_timer(now, &mut effects);
+        (life, effects)
+    }
+
+    /// A session that a server before this one left behind (REQ-004-004). Its clients
+    /// are gone; its timer is armed again (REQ-004-005), or its end is gone on with.
+    ///
+    /// A row that had ended gives a life that refuses every event; its [`Life::end`] is
+    /// `None`, since the row knows it.
+    #[must_use]
+    pub fn restore(saved: Saved, now: Now) -> (Life, Vec<Effect>) {
+        let mut life = Life::in_status(saved.status, saved.timeouts);
+        life.ending = saved.ending;
+        let mut effects = Vec::new();
+        if !saved.status.is_live() {
+            return (life, effects);
+        }
+        if saved.status == Status::Active {
+            // The clients will be back; they get the whole timeout for it.
+            life.record(Status::Idle, Reason::Detached, &mut effects);
+            effects.push(Effect::Save);
+        }
+        if life.ending.is_some() {
+            effects.push(Effect::EndTree);
+            return (life, effects);
+        }
+        let kept = saved.deadline.filter(|_| saved.status != Status::Active);
+        match (kept, life.timeout()) {
+            // "Never" was set after the deadline was, if both are there.
+            (_, None) => {
+                if kept.is_some() {
+                    effects.push(Effect::Save);
+                }
+            }
+            (None, Some(_)) => {
+                life.start_timer(now, &mut effects);
+                if saved.status != Status::Active {
+                    effects.push(Effect::Save);
+                }
+            }
+            (Some(deadline), Some(_)) => {
+                life.deadline = Some(deadline);
+                if deadline.boot_ms <= now.boot_ms {
+                    life.destroy(now, &mut effects);
+                } else {
+                    life.arm(deadline, &mut effects);
+                    life.refresh_display(now, &mut effects);
+                }
+            }
+        }
+        (life, effects)
+    }
+
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// What the state does not allow is refused, and nothing changes.
+    pub fn apply(&mut self, event: Event, now: Now) -> Result<Vec<Effect>, Refused> {
+        if !self.status.is_live() {
+            return Err(Refused::Ended);
+        }
+        let mut effects = Vec::new();
+        match event {
+            Event::Attached => self.attached(&mut effects)?,
+            Event::Detached => self.detached(now, &mut effects)?,
+            Event::TimerFired { generation } => self.timer_fired(generation, now, &mut effects),
+            Event::KillRequested => self.kill(now, &mut effects),
+            Event::SignalRequested => self.signal_requested = true,
+            Event::LeaderExited(exit) => self.leader_exited(exit, now, &mut effects),
+            Event::TreeEmpty => match self.ending {
+                Some(ending) => {
+                    self.finish(Status::Terminated, ending.reason, now, &mut effects);
+                }
+                None => return Err(self.illegal(event)),
+            },
+            Event::IdleTimeoutChanged(idle_s) => {
+                self.timeouts.idle_s = idle_s;
+                effects.push(Effect::Save);
+                if self.status == Status::Idle && self.ending.is_none() {
+                    self.stop_timer(&mut effects);
+                    self.start_timer(now, &mut effects);
+                    effects.push(Effect::Announce);
+                }
+            }
+            Event::ClockJumped => self.refresh_display(now, &mut effects),
+            // Whoever had a client has been started.
+            Event::SpawnFailed if self.status != Status::Running => {
+                return Err(self.illegal(event));
+            }
+            Event::SpawnFailed => {
+                self.finish(Status::Error, EndReason::SpawnFailed, now, &mut effects);
+            }
+            Event::RestoreFailed => {
+                self.finish(Status::Error, EndReason::RestoreFailed, now, &mut effects);
+            }
+            Event::Orphaned => {
+                // A kill that a server before this one began is what ended it.
+                let reason = self.ending.map_or(EndReason::Orphaned, |ending| ending.reason);
+                self.finish(Status::Terminated, reason, now, &mut effects);
+            }
+        }
+        Ok(effects)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Attached clients (REQ-004-002).
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        self.connections
+    }
+
+    /// When it will be destroyed unless somebody attaches (REQ-004-003).
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        self.deadline
+    }
+
+    /// Set from the moment its end was decided.
+    #[must_use]
+    pub fn ending(&self) -> Option<&Ending> {
+        self.ending.as_ref()
+    }
+
+    /// How it ended, once it has.
+    #[must_use]
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// How long it waits for clients.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// Of the timer armed last.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What must be kept to [`Life::restore`] it.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        Saved {
+            status: self.status,
+            deadline: self.deadline,
+            timeouts: self.timeouts,
+            ending: self.ending,
+        }
+    }
+
+    fn in_status(status: Status, timeouts: Timeouts) -> Life {
+        Life {
+            status,
+            connections: 0,
+            timeouts,
+            deadline: None,
+            generation: 0,
+            ending: None,
+            signal_requested: false,
+            exit: None,
+            end: None,
+        }
+    }
+
+    fn attached(&mut self, effects: &mut Vec<Effect>) -> Result<(), Refused> {
+        if self.ending.is_some() {
+            return Err(Refused::Ending);
+        }
+        self.connections = self.connections.saturating_add(1);
+        if self.status != Status::Active {
+            self.record(Status::Active, Reason::Attached, effects);
+        }
+        effects.push(Effect::Save);
+        self.stop_timer(effects);
+        effects.push(Effect::Announce);
+        Ok(())
+    }
+
+    fn detached(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), Refused> {
+        let Some(connections) = self.connections.checked_sub(1) else {
+            return Err(self.illegal(Event::Detached));
+        };
+        self.connections = connections;
+        if connections == 0 {
+            self.record(Status::Idle, Reason::Detached, effects);
+        }
+        effects.push(Effect::Save);
+        if connections == 0 && self.ending.is_none() {
+            self.start_timer(now, effects);
+        }
+        effects.push(Effect::Announce);
+        Ok(())
+    }
+
+    fn timer_fired(&mut self, generation: u64, now: Now, effects: &mut Vec<Effect>) {
+        // A deadline exists only while nobody is attached and no end is decided.
+        let Some(deadline) = self.deadline.filter(|_| generation == self.generation) else {
+            return;
+        };
+        if now.boot_ms < deadline.boot_ms {
+            // Rounded down somewhere, or on a clock that is ahead: it must fire again.
+            self.arm(deadline, effects);
+        } else {
+            self.destroy(now, effects);
+        }
+    }
+
+    fn kill(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.ending.is_none() {
+            self.begin_end(EndReason::Killed, now, effects);
+        }
+    }
+
+    fn leader_exited(&mut self, exit: Exit, now: Now, effects: &mut Vec<Effect>) {
+        // The first report counts: after a restart the same exit is heard of twice.
+        let exit = *self.exit.get_or_insert(exit);
+        if self.ending.is_some() {
+            return;
+        }
+        let (status, reason) = match exit {
+            Exit::Code(0) => (Status::Terminated, EndReason::Exited),
+            Exit::Code(_) => (Status::Error, EndReason::Exited),
+            Exit::Signal(_) if self.signal_requested => (Status::Terminated, EndReason::Signaled),
+            Exit::Signal(_) => (Status::Error, EndReason::Signaled),
+        };
+        self.finish(status, reason, now, effects);
+    }
+
+    /// The timer's verdict.
+    fn destroy(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let reason = match self.status {
+            Status::Running => EndReason::FirstAttachTimeout,
+            _ => EndReason::IdleTimeout,
+        };
+        self.begin_end(reason, now, effects);
+    }
+
+    fn begin_end(&mut self, reason: EndReason, now: Now, effects: &mut Vec<Effect>) {
+        self.ending = Some(Ending { reason, since: now.wall });
+        effects.push(Effect::Save);
+        self.stop_timer(effects);
+        effects.push(Effect::EndTree);
+    }
+
+    fn finish(&mut self, to: Status, reason: EndReason, now: Now, effects: &mut Vec<Effect>) {
+        self.connections = 0;
+        self.end = Some(End { reason, exit: self.exit, at: now.wall });
+        self.record(to, Reason::End(reason), effects);
+        effects.push(Effect::Save);
+        self.stop_timer(effects);
+        effects.extend([Effect::Announce, Effect::Ended]);
+    }
+
+    fn record(&mut self, to: Status, reason: Reason, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Record { from: Some(self.status), to, reason });
+        self.status = to;
+    }
+
+    /// The timeout that runs in this status.
+    fn timeout(&self) -> Option<u64> {
+        match self.status {
+            Status::Running => self.timeouts.first_attach_s,
+            Status::Idle => self.timeouts.idle_s,
+            _ => None,
+        }
+    }
+
+    fn start_timer(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if let Some(seconds) = self.timeout() {
+            let boot_ms = now.boot_ms.saturating_add(seconds.saturating_mul(1000));
+            self.arm(Deadline { boot_ms, at: wall_at(boot_ms, now) }, effects);
+        }
+    }
+
+    fn arm(&mut self, deadline: Deadline, effects: &mut Vec<Effect>) {
+        self.generation += 1;
+        self.deadline = Some(deadline);
+        let boot_ms = deadline.boot_ms;
+        effects.push(Effect::ArmTimer { generation: self.generation, boot_ms });
+    }
+
+    fn stop_timer(&mut self, effects: &mut Vec<Effect>) {
+        if self.deadline.take().is_some() {
+            // What was armed and fires all the same is stale.
+            self.generation += 1;
+            effects.push(Effect::CancelTimer);
+        }
+    }
+
+    fn refresh_display(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(deadline) = &mut self.deadline else { return };
+        let at = wall_at(deadline.boot_ms, now);
+        // Less is the two clocks' rounding and drift, not worth a write.
+        if (at - deadline.at).abs() >= TimeDelta::seconds(1) {
+            deadline.at = at;
+            effects.push(Effect::Save);
+        }
+    }
+
+    fn illegal(&self, event: Event) -> Refused {
+        Refused::Illegal { status: self.status, event: event.as_str() }
+    }
+}
+
+/// What the wall clock shows at a moment of `CLOCK_BOOTTIME`, as seen from now.
+fn wall_at(boot_ms: u64, now: Now) -> DateTime<Utc> {
+    // RFC 3339 has four digits for the year; nobody waits longer.
+    const LAST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+        Some(last) => last,
+        None => DateTime::<Utc>::MAX_UTC,
+    };
+    let ahead = i128::from(boot_ms) - i128::from(now.boot_ms);
+    let delta = i64::try_from(ahead).ok().and_then(TimeDelta::try_milliseconds);
+    let at = delta.and_then(|delta| now.wall.checked_add_signed(delta)).unwrap_or(LAST);
+    at.min(LAST)
+}

@@ -1,0 +1,34 @@
+//! A session's life as a pure state machine: an event in, the legal next state and
+//! effects (as data) out. The session actor only executes the effects.
+//!
+//! ```text
+//!            attached            detached (last)
+//!  RUNNING ───────────► ACTIVE ◄────────────────► IDLE
+//!     │                   │       attached          │
+//!     │  leader exits, or a kill or a timer empties │
+//!     └───────────────────┼── its process tree ─────┘
+//!                         ▼
+//!                 TERMINATED or ERROR
+//! ```
+//!
+//! A kill or a timer does not end a session at once: it is *ending* (see [`Ending`],
+//! recorded before the first signal) until its whole process tree is seen empty.
+//!
+//! - `words`: statuses, reasons and exits, as rows, logs and JSON spell them
+//! - `event`: events, effects and refusals
+//! - `machine`: [`Life`], which turns the one into the others
+
+mod event;
+mod machine;
+mod words;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod walk;
+
+pub use event::{Effect, Event, Refused, Saved};
+pub use machine::Life;
+pub use words::{
+    Deadline, End, EndReason, Ending, Exit, Now, Reason, Status, Timeouts, UnknownWord,
+};

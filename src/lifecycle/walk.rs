@@ -1,0 +1,183 @@
+//! Random walks through the machine: what must hold whatever happens, in whatever order.
+
+use super::*;
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+
+/// What the world does in one step.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Event(Event),
+    /// The timer fires, so many generations late.
+    Timer {
+        late: u64,
+    },
+    /// Milliseconds pass on both clocks.
+    Pass(u64),
+    /// The wall clock is set by so many seconds; now and then the machine hears of it.
+    SetClock(i64),
+    /// The server dies and the next one restores the session.
+    Restart,
+}
+
+fn exit() -> impl Strategy<Value = Exit> {
+    prop_oneof![(0..3).prop_map(Exit::Code), (1..16).prop_map(Exit::Signal)]
+}
+
+fn timeout() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![Just(None), (0..4u64).prop_map(Some), Just(Some(u64::MAX))]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => Just(Step::Event(Event::Attached)),
+        8 => Just(Step::Event(Event::Detached)),
+        8 => (0..3u64).prop_map(|late| Step::Timer { late }),
+        8 => (0..3000u64).prop_map(Step::Pass),
+        2 => (-1_000_000..1_000_000i64).prop_map(Step::SetClock),
+        2 => Just(Step::Event(Event::ClockJumped)),
+        2 => timeout().prop_map(|idle_s| Step::Event(Event::IdleTimeoutChanged(idle_s))),
+        2 => Just(Step::Restart),
+        1 => Just(Step::Event(Event::KillRequested)),
+        1 => Just(Step::Event(Event::SignalRequested)),
+        1 => exit().prop_map(|exit| Step::Event(Event::LeaderExited(exit))),
+        2 => Just(Step::Event(Event::TreeEmpty)),
+        1 => prop_oneof![
+            Just(Step::Event(Event::SpawnFailed)),
+            Just(Step::Event(Event::RestoreFailed)),
+            Just(Step::Event(Event::Orphaned)),
+        ],
+    ]
+}
+
+/// What an executor of the effects, and a reader of `transitions`, has seen so far.
+#[derive(Default)]
+struct World {
+    recorded: Option<Status>,
+    /// The one timer that runs.
+    armed: Option<u64>,
+    generations: Vec<u64>,
+    ended: bool,
+}
+
+impl World {
+    fn execute(&mut self, life: &Life, effects: &[Effect]) {
+        for (at, effect) in effects.iter().enumerate() {
+            let after = &effects[at + 1..];
+            match *effect {
+                Effect::Record { from, to, .. } => {
+                    assert_eq!(from, self.recorded, "transitions chain");
+                    assert_ne!(from, Some(to), "a transition changes the status");
+                    assert!(after.contains(&Effect::Save), "its row is saved");
+                    self.recorded = Some(to);
+                }
+                Effect::ArmTimer { generation, boot_ms } => {
+                    assert!(!self.generations.contains(&generation), "used before");
+                    assert_eq!(life.deadline().map(|deadline| deadline.boot_ms), Some(boot_ms));
+                    self.generations.push(generation);
+                    self.armed = Some(generation);
+                }
+                Effect::CancelTimer => self.armed = None,
+                Effect::EndTree => {
+                    assert!(life.ending().is_some(), "intent before deed");
+                }
+                Effect::Ended => {
+                    assert!(after.is_empty() && !self.ended, "it is the last, and there is one");
+                    self.ended = true;
+                }
+                Effect::Save | Effect::Announce => {}
+            }
+        }
+    }
+
+    fn check(&self, life: &Life) {
+        let live = life.status().is_live();
+        assert_eq!(self.recorded, Some(life.status()), "the history leads to the status");
+        assert_eq!(life.status() == Status::Active, life.connections() > 0);
+        assert_eq!(life.end().is_none(), live);
+        assert_eq!(self.ended, !live);
+        if let Some(deadline) = life.deadline() {
+            assert!(live && life.connections() == 0 && life.ending().is_none());
+            assert!(crate::protocol::rfc3339(deadline.at).len() == 24);
+            assert_eq!(self.armed, Some(life.generation()), "the running timer is the current");
+        } else {
+            assert_eq!(self.armed, None, "no timer runs without a deadline");
+            let waits = live && life.ending().is_none();
+            let timeouts = life.timeouts();
+            assert!(!(waits && life.status() == Status::Idle && timeouts.idle_s.is_some()));
+        }
+    }
+}
+
+fn same(a: &Life, b: &Life) -> bool {
+    format!("{a:?}") == format!("{b:?}")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// REQ-004-001 to REQ-004-005 and REQ-004-008, as invariants.
+    #[test]
+    fn invariants_hold_on_every_walk(
+        idle_s in timeout(),
+        first_attach_s in timeout(),
+        steps in prop::collection::vec(step(), 0..60),
+    ) {
+        let wall: DateTime<Utc> = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut now = Now { wall, boot_ms: 1_000_000 };
+        let mut world = World::default();
+        let (mut life, effects) = Life::new(Timeouts { idle_s, first_attach_s }, now);
+        world.execute(&life, &effects);
+        world.check(&life);
+        for step in steps {
+            let before = life.clone();
+            let event = match step {
+                Step::Pass(ms) => {
+                    now.boot_ms += ms;
+                    now.wall += TimeDelta::milliseconds(ms.cast_signed());
+                    continue;
+                }
+                Step::SetClock(seconds) => {
+                    now.wall += TimeDelta::seconds(seconds);
+                    continue;
+                }
+                Step::Restart if before.status().is_live() => {
+                    let (restored, effects) = Life::restore(before.saved(), now);
+                    life = restored;
+                    // The timers of the dead server died with it.
+                    world.armed = None;
+                    world.generations.clear();
+                    world.execute(&life, &effects);
+                    world.check(&life);
+                    let going_on = before.ending().is_none() || effects.contains(&Effect::EndTree);
+                    prop_assert!(going_on, "a begun end is gone on with");
+                    continue;
+                }
+                Step::Restart => continue,
+                Step::Timer { late } => {
+                    Event::TimerFired { generation: before.generation().saturating_sub(late) }
+                }
+                Step::Event(event) => event,
+            };
+            match life.apply(event, now) {
+                Ok(effects) => {
+                    prop_assert!(before.status().is_live(), "ended states are final");
+                    world.execute(&life, &effects);
+                    if let Event::TimerFired { generation } = event {
+                        let stale = generation != before.generation();
+                        prop_assert!(!stale || (effects.is_empty() && same(&before, &life)));
+                        let due = before.deadline().is_some_and(|d| d.boot_ms <= now.boot_ms);
+                        let destroys = effects.contains(&Effect::EndTree);
+                        prop_assert_eq!(destroys, due && !stale);
+                    }
+                }
+                Err(refused) => {
+                    prop_assert!(same(&before, &life), "what is refused changes nothing");
+                    let over = !before.status().is_live();
+                    prop_assert_eq!(over, refused == Refused::Ended);
+                }
+            }
+            world.check(&life);
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The words of a session's life, spelled alike in rows, logs and JSON.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// Where a session is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// The process runs; nobody has attached yet.
+    Running,
+    /// At least one client is attached.
+    Active,
+    /// The last client has left.
+    Idle,
+    /// Ended as asked, or by itself with exit code 0.
+    Terminated,
+    /// Could not start, exited non-zero, killed by a signal nobody asked for, or could not be restored.
+    Error,
+}
+
+impl Status {
+    /// Every status, in the order of a life.
+    pub const ALL: [Status; 5] =
+        [Status::Running, Status::Active, Status::Idle, Status::Terminated, Status::Error];
+
+    /// As rows, logs and JSON spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Running => "RUNNING",
+            Status::Active => "ACTIVE",
+            Status::Idle => "IDLE",
+            Status::Terminated => "TERMINATED",
+            Status::Error => "ERROR",
+        }
+    }
+
+    /// Whether the session has not ended yet.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(self, Status::Running | Status::Active | Status::Idle)
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The leader exited.
+    Exited,
+    /// A signal ended the leader.
+    Signaled,
+    /// An administrator killed it.
+    Killed,
+    /// Nobody came back in time.
+    IdleTimeout,
+    /// Nobody ever came.
+    FirstAttachTimeout,
+    /// It could not be started.
+    SpawnFailed,
+    /// The holder did not hold it when the server started.
+    Orphaned,
+    /// It could not be restored.
+    RestoreFailed,
+}
+
+impl EndReason {
+    /// Every reason.
+    pub const ALL: [EndReason; 8] = [
+        EndReason::Exited,
+        EndReason::Signaled,
+        EndReason::Killed,
+        EndReason::IdleTimeout,
+        EndReason::FirstAttachTimeout,
+        EndReason::SpawnFailed,
+        EndReason::Orphaned,
+        EndReason::RestoreFailed,
+    ];
+
+    /// As rows, logs and JSON spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndReason::Exited => "exited",
+            EndReason::Signaled => "signaled",
+            EndReason::Killed => "killed",
+            EndReason::IdleTimeout => "idle_timeout",
+            EndReason::FirstAttachTimeout => "first_attach_timeout",
+            EndReason::SpawnFailed => "spawn_failed",
+            EndReason::Orphaned => "orphaned",
+            EndReason::RestoreFailed => "restore_failed",
+        }
+    }
+}
+
+/// What caused a change of status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The session was made.
+    Created,
+    /// The first client came.
+    Attached,
+    /// The last client left.
+    Detached,
+    /// The session ended.
+    End(EndReason),
+}
+
+impl Reason {
+    /// As rows and logs spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Created => "created",
+            Reason::Attached => "attached",
+            Reason::Detached => "detached",
+            Reason::End(reason) => reason.as_str(),
+        }
+    }
+}
+
+/// A text that is none of the words it should be one of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {what} {text:?}")]
+pub struct UnknownWord {
+    what: &'static str,
+    text: String,
+}
+
+impl FromStr for Status {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let found = Status::ALL.into_iter().find(|status| status.as_str() == text);
+        found.ok_or_else(|| UnknownWord { what: "status", text: text.to_owned() })
+    }
+}
+
+impl FromStr for EndReason {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let found = EndReason::ALL.into_iter().find(|reason| reason.as_str() == text);
+        found.ok_or_else(|| UnknownWord { what: "end reason", text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How the leader ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// Its exit code.
+    Code(i32),
+    /// The signal that ended it.
+    Signal(i32),
+}
+
+/// The moment of an event, on both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// The wall clock, for people; it may jump.
+    pub wall: DateTime<Utc>,
+    /// `CLOCK_BOOTTIME` in milliseconds: what timers go by. It only runs forward, also
+    /// while the machine sleeps, and starts anew at every boot.
+    pub boot_ms: u64,
+}
+
+/// When a session is destroyed unless somebody attaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// `CLOCK_BOOTTIME` in milliseconds: this decides.
+    pub boot_ms: u64,
+    /// The same moment on the wall clock (`destroy_at`): this is shown.
+    pub at: DateTime<Utc>,
+}
+
+/// How long a session waits for clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timeouts {
+    /// Seconds from the last client's leaving to destruction; `None`: never.
+    pub idle_s: Option<u64>,
+    /// Seconds in which the first client must attach; `None`: no limit.
+    pub first_attach_s: Option<u64>,
+}
+
+/// A session whose end was decided, while its process tree is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// What its end reason will be.
+    pub reason: EndReason,
+    /// When it was decided.
+    pub since: DateTime<Utc>,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Why.
+    pub reason: EndReason,
+    /// How its leader ended, if it ran and that was seen.
+    pub exit: Option<Exit>,
+    /// When.
+    pub at: DateTime<Utc>,
+}

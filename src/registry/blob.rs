@@ -1,0 +1,120 @@
+//! What the holder keeps of a session, opaque to it: enough to adopt the session without
+//! a database row, and the deadline on a clock that nobody can set.
+
+use crate::holder::BLOB_MAX;
+use crate::lifecycle::{Deadline, EndReason, Ending};
+use crate::store::Row;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// JSON of at most [`BLOB_MAX`] bytes; fields that a future server adds are ignored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Blob {
+    /// The session's name.
+    pub name: Option<String>,
+    /// The profile that named the command.
+    pub profile: Option<String>,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Directory it was started in.
+    pub cwd: String,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// Seconds; null: never.
+    pub idle_timeout_s: Option<u64>,
+    /// Seconds; null: no limit.
+    pub first_attach_timeout_s: Option<u64>,
+    /// Free words.
+    pub labels: BTreeMap<String, String>,
+    /// CLOCK_BOOTTIME, in milliseconds, at which it is to be destroyed.
+    pub deadline_boot_ms: Option<u64>,
+    /// The boot for which that clock counts.
+    pub boot_id: Option<String>,
+    /// A kill that was begun.
+    pub ending_reason: Option<EndReason>,
+    /// When it was begun.
+    pub ending_since: Option<DateTime<Utc>>,
+}
+
+impl Blob {
+    /// What is to be kept of a session.
+    #[must_use]
+    pub fn of(row: &Row, deadline: Option<Deadline>) -> Self {
+        let session = &row.session;
+        Blob {
+            name: session.name.clone(),
+            profile: session.profile.clone(),
+            command: session.command.clone(),
+            cwd: session.cwd.clone(),
+            created_at: session.created_at,
+            idle_timeout_s: session.idle_timeout_s,
+            first_attach_timeout_s: session.first_attach_timeout_s,
+            labels: session.labels.clone(),
+            deadline_boot_ms: deadline.map(|deadline| deadline.boot_ms),
+            boot_id: row.process.as_ref().map(|process| process.boot_id.clone()),
+            ending_reason: row.ending.as_ref().map(|ending| ending.reason),
+            ending_since: row.ending.as_ref().map(|ending| ending.since),
+        }
+    }
+
+    /// The kill that was begun, if one was.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        Some(Ending { reason: self.ending_reason?, since: self.ending_since? })
+    }
+
+    /// As the holder keeps it. Where it would be too long, labels go first, then
+    /// arguments, then the directory: they are for people, the rest is for the server.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut blob = self.clone();
+        loop {
+            // Strings, numbers and lists of them: nothing that could fail to be written.
+            let bytes = serde_json::to_vec(&blob).unwrap_or_default();
+            if bytes.len() <= BLOB_MAX {
+                return bytes;
+            }
+            if !blob.labels.is_empty() {
+                blob.labels.clear();
+            } else if blob.command.len() > 1 {
+                blob.command.truncate(1);
+            } else if !blob.cwd.is_empty() {
+                blob.cwd.clear();
+            } else {
+                blob.command.clear();
+            }
+        }
+    }
+
+    /// What an earlier server left; `None` if it cannot be read.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_survives_and_fits() {
+        let mut blob = Blob {
+            name: Some("build".into()),
+            command: vec!["make".into(), "x".repeat(5000)],
+            deadline_boot_ms: Some(7),
+            ..Blob::default()
+        };
+        blob.labels.insert("k".into(), "v".repeat(5000));
+        let kept = Blob::from_bytes(&blob.to_bytes()).unwrap();
+        assert_eq!(kept.name.as_deref(), Some("build"));
+        assert_eq!(kept.command, ["make"]);
+        assert_eq!(kept.deadline_boot_ms, Some(7));
+        assert!(kept.labels.is_empty());
+        let small = Blob { name: Some("a".into()), ..Blob::default() };
+        assert_eq!(Blob::from_bytes(&small.to_bytes()), Some(small));
+        assert_eq!(Blob::from_bytes(b"\xff"), None);
+    }
+}

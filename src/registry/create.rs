@@ -1,0 +1,263 @@
+//! What a request asks for, checked and made into something to spawn.
+
+use super::environment::environment;
+use crate::config::Profile;
+use crate::holder::{SpawnError, SpawnSpec};
+use crate::id::SessionId;
+use crate::lifecycle::{Status, Timeouts};
+use crate::protocol::{self, CreateSession, Session};
+use crate::store::{Row, StoreError};
+use chrono::Utc;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The profile of a request that names neither a profile nor a command.
+const DEFAULT_PROFILE: &str = "shell";
+/// Columns and rows of a session whose creator does not say.
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
+/// The longest name, in characters.
+const NAME_MAX: usize = 64;
+/// The most labels, and the longest of their words in bytes.
+const LABELS_MAX: usize = 32;
+const LABEL_MAX: usize = 256;
+
+/// What the settings say of new sessions.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// Commands that may be started by name.
+    pub profiles: BTreeMap<String, Profile>,
+    /// Seconds; `None`: never.
+    pub idle_timeout_s: Option<u64>,
+    /// Live sessions that may exist at once.
+    pub max_sessions: usize,
+    /// Bytes of a session's ring.
+    pub ring_bytes: u64,
+}
+
+/// Why a session was not created.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// A live session has this name.
+    #[error("a live session is named {0:?} already")]
+    NameTaken(String),
+    /// No more sessions may be started.
+    #[error("{0}")]
+    TooMany(String),
+    /// The process could not be started; the session is kept, with status `ERROR`.
+    #[error("the command could not be started: {step}: {message}")]
+    SpawnFailed {
+        /// The session's final record.
+        session: Box<Session>,
+        /// What was being done: `chdir`, `exec`, …
+        step: String,
+        /// Why it failed (errno(3)).
+        errno: i32,
+        /// The same for people.
+        message: String,
+    },
+    /// The database does not take the session.
+    #[error("the database cannot be written: {0}")]
+    Store(StoreError),
+    /// The holder does not answer.
+    #[error("the holder is not available: {0}")]
+    Holder(String),
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+/// A checked request.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) row: Row,
+    pub(super) spec: SpawnSpec,
+    pub(super) timeouts: Timeouts,
+}
+
+/// Checks a request and fills in what it leaves out.
+pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, CreateError> {
+    if let Some(name) = &request.name {
+        check_name(name).map_err(CreateError::Invalid)?;
+    }
+    check_labels(&request.labels).map_err(CreateError::Invalid)?;
+    let profile_name = match (&request.profile, &request.command) {
+        (None, None) => Some(DEFAULT_PROFILE.to_owned()),
+        (profile, _) => profile.clone(),
+    };
+    let profile = match &profile_name {
+        None => Profile::default(),
+        Some(name) => defaults.profiles.get(name).cloned().ok_or_else(|| {
+            let known: Vec<_> = defaults.profiles.keys().map(String::as_str).collect();
+            CreateError::Invalid(format!("no profile {name:?}; there are: {}", known.join(", ")))
+        })?,
+    };
+    let command = request.command.unwrap_or(profile.command);
+    if command.first().is_none_or(String::is_empty) {
+        return Err(CreateError::Invalid("command must name a program".into()));
+    }
+    let cwd = request.cwd.or(profile.cwd).unwrap_or_else(home);
+    let words = command.iter().chain([&cwd]);
+    let pairs = request.env.iter().chain(&profile.env).flat_map(|(key, value)| [key, value]);
+    if words.chain(pairs).any(|word| word.contains('\0')) {
+        return Err(CreateError::Invalid(
+            "command, cwd and env must not contain NUL characters".into(),
+        ));
+    }
+    if let Some(key) = request.env.keys().find(|key| key.is_empty() || key.contains('=')) {
+        return Err(CreateError::Invalid(format!("env: {key:?} is no name of a variable")));
+    }
+    let (cols, rows) = protocol::check_size(
+        request.cols.unwrap_or(DEFAULT_SIZE.0).into(),
+        request.rows.unwrap_or(DEFAULT_SIZE.1).into(),
+    )
+    .map_err(CreateError::Invalid)?;
+    let timeouts = Timeouts {
+        idle_s: request
+            .idle_timeout_s
+            .or(profile.idle_timeout_s)
+            .unwrap_or(defaults.idle_timeout_s),
+        first_attach_s: request.first_attach_timeout_s,
+    };
+    let (id, now) = (SessionId::generate(), Utc::now());
+    let env = environment(id, server_environment(), &[&profile.env, &request.env]);
+    let session = Session {
+        id,
+        name: request.name,
+        profile: profile_name,
+        command: command.clone(),
+        cwd: cwd.clone(),
+        status: Status::Running,
+        active_connections: 0,
+        created_at: now,
+        updated_at: now,
+        last_activity_at: now,
+        destroy_at: None,
+        ended_at: None,
+        end_reason: None,
+        exit_code: None,
+        exit_signal: None,
+        pid: None,
+        cols,
+        rows,
+        idle_timeout_s: timeouts.idle_s,
+        first_attach_timeout_s: timeouts.first_attach_s,
+        labels: request.labels,
+        title: None,
+        offset: 0,
+    };
+    Ok(Plan {
+        row: Row { session, ending: None, process: None },
+        spec: SpawnSpec { command, cwd, env, cols, rows },
+        timeouts,
+    })
+}
+
+/// What the holder's refusal means to whoever asked.
+pub(super) fn refused(error: SpawnError, session: Session) -> CreateError {
+    match error {
+        SpawnError::Step { step, errno } => CreateError::SpawnFailed {
+            session: Box::new(session),
+            step,
+            errno,
+            message: std::io::Error::from_raw_os_error(errno).to_string(),
+        },
+        SpawnError::Limit(why) => CreateError::TooMany(why),
+        SpawnError::Holder(error) => CreateError::Holder(error.to_string()),
+    }
+}
+
+/// A name stands in URLs and on command lines.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let length = name.chars().count();
+    if length == 0 || length > NAME_MAX {
+        return Err(format!("name must have 1 to {NAME_MAX} characters, not {length}"));
+    }
+    if name.chars().any(|c| c.is_control() || c == '/') || name.trim() != name {
+        return Err("name must not contain control characters, slashes or outer spaces".into());
+    }
+    Ok(())
+}
+
+/// Labels are few and short.
+pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
+    if labels.len() > LABELS_MAX {
+        return Err(format!("at most {LABELS_MAX} labels"));
+    }
+    match labels.iter().find(|(key, value)| {
+        key.is_empty() || key.len() > LABEL_MAX || key.contains('=') || value.len() > LABEL_MAX
+    }) {
+        Some((key, _)) => Err(format!("label {key:?}: 1 to {LABEL_MAX} bytes, no '=' in its key")),
+        None => Ok(()),
+    }
+}
+
+fn home() -> String {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    home.filter(|home| home.is_absolute()).map_or("/".into(), |home| home.display().to_string())
+}
+
+fn server_environment() -> impl Iterator<Item = (String, String)> {
+    // What is no UTF-8 cannot be told in JSON; such variables are rare and not inherited.
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> Defaults {
+        let shell = Profile { command: vec!["/bin/sh".into()], ..Profile::default() };
+        Defaults {
+            profiles: BTreeMap::from([("shell".to_owned(), shell)]),
+            idle_timeout_s: Some(1800),
+            max_sessions: 10,
+            ring_bytes: 1 << 20,
+        }
+    }
+
+    fn refusal(request: CreateSession) -> String {
+        plan(request, &defaults()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_request_is_a_shell() {
+        let plan = plan(CreateSession::default(), &defaults()).unwrap();
+        assert_eq!(plan.spec.command, ["/bin/sh"]);
+        assert_eq!(plan.row.session.profile.as_deref(), Some("shell"));
+        assert_eq!((plan.spec.cols, plan.spec.rows), (80, 24));
+        assert_eq!(plan.timeouts.idle_s, Some(1800));
+    }
+
+    #[test]
+    fn a_command_needs_no_profile_and_null_means_never() {
+        let request = CreateSession {
+            command: Some(vec!["top".into()]),
+            idle_timeout_s: Some(None),
+            ..CreateSession::default()
+        };
+        let plan = plan(request, &defaults()).unwrap();
+        assert_eq!(plan.row.session.profile, None);
+        assert_eq!(plan.timeouts.idle_s, None);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_its_reason() {
+        let command = |words: &[&str]| CreateSession {
+            command: Some(words.iter().map(|&word| word.to_owned()).collect()),
+            ..CreateSession::default()
+        };
+        assert!(refusal(command(&[])).contains("program"));
+        assert!(refusal(command(&["a\0b"])).contains("NUL"));
+        let named = |name: &str| CreateSession { name: Some(name.into()), ..Default::default() };
+        assert!(refusal(named("")).contains("1 to 64"));
+        assert!(refusal(named("a/b")).contains("slashes"));
+        let profile = CreateSession { profile: Some("zsh".into()), ..Default::default() };
+        assert!(refusal(profile).contains("there are: shell"));
+        let wide = CreateSession { cols: Some(0), ..Default::default() };
+        assert!(refusal(wide).contains("cols"));
+    }
+}

@@ -1,0 +1,62 @@
+//! The environment of a session's process.
+
+use crate::id::SessionId;
+use std::collections::BTreeMap;
+
+/// Variables that speak of the server's own surroundings and would mislead a session.
+const NOT_INHERITED: [&str; 14] = [
+    "COLORTERM",
+    "COLUMNS",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LINES",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "STY",
+    "TERM",
+    "TMUX",
+    "TMUX_PANE",
+    "WINDOWID",
+];
+
+/// The server's environment without what is its own (`STAYD_*` holds tokens and settings),
+/// then the terminal's, then each layer over the one before.
+pub(super) fn environment(
+    id: SessionId,
+    server: impl Iterator<Item = (String, String)>,
+    layers: &[&BTreeMap<String, String>],
+) -> Vec<(String, String)> {
+    let mut all: BTreeMap<String, String> = server
+        .filter(|(key, _)| !key.starts_with("STAYD_") && !NOT_INHERITED.contains(&key.as_str()))
+        .collect();
+    all.insert("TERM".into(), "xterm-256color".into());
+    all.insert("COLORTERM".into(), "truecolor".into());
+    for layer in layers {
+        all.extend(layer.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    all.insert("STAYD_SESSION".into(), id.to_string());
+    all.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_surroundings_stay_out_and_requests_win() {
+        let server = [("STAYD_TOKEN", "x"), ("TMUX", "y"), ("HOME", "/h"), ("TERM", "dumb")];
+        let server = server.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let request = BTreeMap::from([
+            ("TERM".to_owned(), "vt100".to_owned()),
+            ("STAYD_SESSION".to_owned(), "forged".to_owned()),
+        ]);
+        let id = SessionId::generate();
+        let all: BTreeMap<_, _> = environment(id, server, &[&request]).into_iter().collect();
+        assert_eq!(all["HOME"], "/h");
+        assert_eq!(all["TERM"], "vt100");
+        assert_eq!(all["STAYD_SESSION"], id.to_string());
+        assert!(!all.contains_key("STAYD_TOKEN") && !all.contains_key("TMUX"));
+    }
+}

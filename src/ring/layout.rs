@@ -1,0 +1,112 @@
+//! What stands where in a ring. Both sides are of one machine, so words are native.
+
+use crate::lifecycle::Exit;
+use nix::unistd::{SysconfVar, sysconf};
+use std::sync::atomic::AtomicU64;
+
+/// A session's output that is kept, unless the settings say otherwise.
+pub const CAPACITY_DEFAULT: u64 = 2 << 20;
+/// Less would be nothing once [`IN_FLIGHT`] is taken off.
+pub const CAPACITY_MIN: u64 = 128 << 10;
+/// A bound that keeps arithmetic and address space sane.
+pub const CAPACITY_MAX: u64 = 1 << 30;
+/// The holder may be writing this many bytes beyond the published head.
+pub const IN_FLIGHT: u64 = 64 << 10;
+
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"staydrng");
+pub(super) const VERSION: u64 = 1;
+/// Nobody waits.
+pub(super) const NOBODY: u64 = u64::MAX;
+/// Resizes that are kept.
+pub(super) const RESIZES: usize = 32;
+/// Clients whose input is counted.
+pub(super) const LEDGER: usize = 64;
+
+/// The holder's page; the server maps it read-only.
+#[repr(C)]
+pub(super) struct HolderPage {
+    pub(super) magic: AtomicU64,
+    pub(super) version: AtomicU64,
+    pub(super) capacity: AtomicU64,
+    /// Total bytes ever written; stored with release after the bytes.
+    pub(super) head: AtomicU64,
+    /// 1 while the holder does not read the PTY because the ring is full.
+    pub(super) blocked: AtomicU64,
+    /// 0, or how the leader ended; stored after the final head.
+    pub(super) ended: AtomicU64,
+    /// Bytes left in the input queue.
+    pub(super) input_free: AtomicU64,
+    /// Resizes ever stamped; entry `n` stands at `n % RESIZES`.
+    pub(super) resize_count: AtomicU64,
+    pub(super) resizes: [ResizeWords; RESIZES],
+    /// Odd while an entry of the ledger changes hands.
+    pub(super) ledger_version: AtomicU64,
+    pub(super) ledger: [LedgerWords; LEDGER],
+}
+
+#[repr(C)]
+pub(super) struct ResizeWords {
+    pub(super) offset: AtomicU64,
+    /// `cols << 16 | rows`.
+    pub(super) size: AtomicU64,
+}
+
+#[repr(C)]
+pub(super) struct LedgerWords {
+    /// The key's bytes as two words; both 0: a free entry.
+    pub(super) key: [AtomicU64; 2],
+    pub(super) accepted: AtomicU64,
+    pub(super) seen: AtomicU64,
+}
+
+/// The server's page; the holder believes nothing in it unchecked.
+#[repr(C)]
+pub(super) struct ServerPage {
+    /// Everything before this offset may be overwritten.
+    pub(super) tail: AtomicU64,
+    /// Write to the eventfd once head has reached this.
+    pub(super) wake_at: AtomicU64,
+    /// Send a notice once head has reached this.
+    pub(super) watch_at: AtomicU64,
+}
+
+// Both have to fit the smallest page there is.
+const _: () = assert!(size_of::<HolderPage>() <= 4096 && size_of::<ServerPage>() <= 4096);
+
+/// The kernel's page size in bytes: mappings start on it.
+pub(super) fn page_size() -> usize {
+    match sysconf(SysconfVar::PAGE_SIZE) {
+        Ok(Some(size)) => usize::try_from(size).unwrap_or(4096),
+        _ => 4096,
+    }
+}
+
+/// `capacity` if a ring can have it.
+pub(super) fn check_capacity(capacity: u64) -> Option<usize> {
+    let fits = capacity.is_power_of_two() && (CAPACITY_MIN..=CAPACITY_MAX).contains(&capacity);
+    if fits { usize::try_from(capacity).ok() } else { None }
+}
+
+pub(super) fn key_words(key: [u8; 16]) -> [u64; 2] {
+    let both = u128::from_ne_bytes(key);
+    [both as u64, (both >> 64) as u64]
+}
+
+const EXIT_CODE: u64 = 1 << 32;
+const EXIT_SIGNAL: u64 = 2 << 32;
+
+pub(super) fn encode_exit(exit: Exit) -> u64 {
+    match exit {
+        Exit::Code(code) => EXIT_CODE | u64::from(code.cast_unsigned()),
+        Exit::Signal(signal) => EXIT_SIGNAL | u64::from(signal.cast_unsigned()),
+    }
+}
+
+pub(super) fn decode_exit(word: u64) -> Option<Exit> {
+    let value = (word as u32).cast_signed();
+    match word & !u64::from(u32::MAX) {
+        EXIT_CODE => Some(Exit::Code(value)),
+        EXIT_SIGNAL => Some(Exit::Signal(value)),
+        _ => None,
+    }
+}

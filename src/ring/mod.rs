@@ -1,0 +1,44 @@
+//! A session's output in shared memory: the holder appends, the server reads.
+//!
+//! One sealed memfd a session:
+//!
+//! ```text
+//!  page 0            page 1            capacity bytes      the same bytes again
+//! ┌────────────────┬─────────────────┬───────────────────┬───────────────────┐
+//! │ holder's words │ server's words  │ output            │ (mapped twice)    │
+//! └────────────────┴─────────────────┴───────────────────┴───────────────────┘
+//! ```
+//!
+//! Offsets count bytes of output since the session's beginning and never wrap. A
+//! [`Reader`] copies first and validates afterwards, so that a reader which was overtaken
+//! learns it instead of seeing mixed bytes. Wake-ups are asked for by offset
+//! ([`Reader::request_wake`]) and the holder looks at the request after each publication,
+//! with a `SeqCst` fence between its store and its load on either side: none is lost.
+
+#![allow(unsafe_code)]
+
+mod layout;
+mod map;
+mod reader;
+mod writer;
+
+pub use layout::{CAPACITY_DEFAULT, CAPACITY_MAX, CAPACITY_MIN, IN_FLIGHT};
+pub use reader::{Input, Overtaken, Reader, Resize};
+pub use writer::{Due, Writer};
+
+/// Why a ring cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// Not a power of two between [`CAPACITY_MIN`] and [`CAPACITY_MAX`].
+    #[error("ring capacity {0} is not a power of two between {CAPACITY_MIN} and {CAPACITY_MAX}")]
+    Capacity(u64),
+    /// The descriptor is no ring of ours: seals, size, magic or version are wrong.
+    #[error("not a ring: {0}")]
+    Foreign(&'static str),
+    /// The kernel refused.
+    #[error("ring: {0}")]
+    Os(#[from] nix::errno::Errno),
+}
+
+#[cfg(test)]
+mod tests;

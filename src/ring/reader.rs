@@ -1,0 +1,243 @@
+//! The server's half.
+
+use super::RingError;
+use super::layout::{HolderPage, IN_FLIGHT, LEDGER, NOBODY, RESIZES, decode_exit, key_words};
+use super::map::{self, Map};
+use crate::id::ClientKey;
+use crate::lifecycle::Exit;
+use bytes::BytesMut;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::fence;
+
+/// The wanted bytes are no longer in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("overtaken by the ring")]
+pub struct Overtaken;
+
+/// How far one client's input has come, in bytes since its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Queued for the program, for good. The client continues from here.
+    pub accepted: u64,
+    /// End of the furthest message that reached the holder. What was sent, has been seen
+    /// and is not accepted was refused: the queue was full, or there was a gap. Send it
+    /// again from `accepted` once [`Reader::input_free`] has room.
+    pub seen: u64,
+}
+
+/// The terminal changed its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// Bytes of output that were read before it.
+    pub offset: u64,
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+/// The server's view of one session's ring. All methods are wait-free and may be called
+/// from any thread.
+#[derive(Debug)]
+pub struct Reader {
+    map: Map,
+}
+
+impl Reader {
+    /// Maps a ring that came from the holder, after checking it, and forgets what an
+    /// earlier server was waiting for.
+    ///
+    /// # Errors
+    /// The descriptor is no ring, or cannot be mapped.
+    pub fn open(fd: impl AsFd) -> Result<Self, RingError> {
+        let map = map::open(fd.as_fd())?;
+        map.server().wake_at.store(NOBODY, SeqCst);
+        map.server().watch_at.store(NOBODY, SeqCst);
+        Ok(Reader { map })
+    }
+
+    /// Bytes of the ring, of which readers can use [`IN_FLIGHT`] less.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.map.capacity()
+    }
+
+    /// Bytes of output so far.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.words().head.load(Acquire)
+    }
+
+    /// The first offset that is certainly intact now.
+    #[must_use]
+    pub fn oldest(&self) -> u64 {
+        self.head().saturating_sub(self.readable())
+    }
+
+    /// Everything before this offset may be overwritten.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.map.server().tail.load(Acquire)
+    }
+
+    /// Lets the holder overwrite everything before `to` (never beyond head; a tail does not
+    /// go back). True: the holder has stopped reading the PTY and there is room again, so
+    /// the caller has to call `Holder::resume`.
+    #[must_use]
+    pub fn advance_tail(&self, to: u64) -> bool {
+        let tail = to.min(self.head());
+        let before = self.map.server().tail.fetch_max(tail, SeqCst);
+        // Pairs with the holder's fence between its `blocked` and its look at the tail.
+        fence(SeqCst);
+        self.blocked() && self.resumable(self.head(), tail.max(before))
+    }
+
+    /// True while the holder does not read the PTY because the ring is full.
+    #[must_use]
+    pub fn blocked(&self) -> bool {
+        self.words().blocked.load(SeqCst) != 0
+    }
+
+    /// Appends up to `max` bytes from `offset` to `out` and says how many; 0 at head.
+    ///
+    /// # Errors
+    /// [`Overtaken`]: the bytes at `offset` are gone; nothing was appended.
+    pub fn read(&self, offset: u64, max: usize, out: &mut BytesMut) -> Result<usize, Overtaken> {
+        let head = self.head();
+        let Some(available) = head.checked_sub(offset) else { return Ok(0) };
+        if available > self.readable() {
+            return Err(Overtaken);
+        }
+        let count = usize::try_from(available).unwrap_or(max).min(max);
+        if count == 0 {
+            return Ok(0);
+        }
+        out.reserve(count);
+        let spare = out.spare_capacity_mut();
+        // SAFETY: `count` is at most the ring's capacity, which is mapped from `data_ptr` on,
+        // and `reserve` made as much room. The holder may overwrite the source meanwhile:
+        // the bytes are of no meaning to anybody until the check below has shown that it
+        // did not.
+        unsafe {
+            let source = self.map.data_ptr(offset);
+            std::ptr::copy_nonoverlapping(source, spare.as_mut_ptr().cast::<u8>(), count);
+        }
+        // The copy comes before this look at head.
+        fence(Acquire);
+        let head = self.words().head.load(Relaxed);
+        if head.saturating_sub(offset) > self.readable() {
+            return Err(Overtaken);
+        }
+        // SAFETY: `count` bytes behind the length were initialized by the copy.
+        unsafe { out.set_len(out.len().saturating_add(count)) };
+        Ok(count)
+    }
+
+    /// Asks for one write to the session's eventfd once head has reached `at` (or the input
+    /// queue, the size or the end changes). It serves all waiters at once and is then
+    /// forgotten. The caller has to look at head again afterwards: it may have come before.
+    pub fn request_wake(&self, at: u64) {
+        self.map.server().wake_at.fetch_min(at, SeqCst);
+        fence(SeqCst);
+    }
+
+    /// Asks for one `Notice::Output` once head has reached `at`. The caller has to look at
+    /// head again afterwards.
+    pub fn request_watch(&self, at: u64) {
+        self.map.server().watch_at.fetch_min(at, SeqCst);
+        fence(SeqCst);
+    }
+
+    /// How the leader ended, once all its output is in the ring.
+    #[must_use]
+    pub fn ended(&self) -> Option<Exit> {
+        decode_exit(self.words().ended.load(Acquire))
+    }
+
+    /// What the holder knows of this client's input; none if it has not seen any (or has
+    /// forgotten a client among more than 64).
+    #[must_use]
+    pub fn input(&self, key: ClientKey) -> Option<Input> {
+        let wanted = key_words(key.to_bytes());
+        let words = self.words();
+        // The version is odd for nanoseconds only; a holder that died then will never make
+        // it even again, hence the bound.
+        for _ in 0..LEDGER_TRIES {
+            let version = words.ledger_version.load(Acquire);
+            if version & 1 == 1 {
+                std::hint::spin_loop();
+                continue;
+            }
+            let found = words.ledger.iter().find(|entry| {
+                let [low, high] = &entry.key;
+                [low.load(Relaxed), high.load(Relaxed)] == wanted
+            });
+            let found = found.map(|entry| Input {
+                // Seen first: it is stored last, so it never promises more than `accepted`
+                // tells.
+                seen: entry.seen.load(Acquire),
+                accepted: entry.accepted.load(Acquire),
+            });
+            fence(Acquire);
+            if words.ledger_version.load(Relaxed) == version {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Bytes left of the input queue.
+    #[must_use]
+    pub fn input_free(&self) -> u64 {
+        self.words().input_free.load(Acquire)
+    }
+
+    /// Resizes so far.
+    #[must_use]
+    pub fn resize_count(&self) -> u64 {
+        self.words().resize_count.load(Acquire)
+    }
+
+    /// The resizes from number `count` on, oldest first, as far as the last 31 reach.
+    #[must_use]
+    pub fn resizes_since(&self, count: u64) -> Vec<Resize> {
+        let words = self.words();
+        let log = RESIZES as u64;
+        let now = self.resize_count();
+        let first = count.max(now.saturating_sub(log));
+        let mut resizes = Vec::new();
+        for number in first..now {
+            let Some(entry) = words.resizes.get((number % log) as usize) else { continue };
+            let offset = entry.offset.load(Relaxed);
+            let size = entry.size.load(Relaxed);
+            fence(Acquire);
+            // The holder counts after it has written, and a slot is written again only
+            // once the log is full: one slot less than the log is certainly whole.
+            if self.words().resize_count.load(Relaxed).saturating_sub(number) >= log {
+                continue;
+            }
+            resizes.push(Resize { offset, cols: (size >> 16) as u16, rows: size as u16 });
+        }
+        resizes
+    }
+
+    /// Bytes behind head that are certainly intact.
+    fn readable(&self) -> u64 {
+        self.capacity().saturating_sub(IN_FLIGHT)
+    }
+
+    fn resumable(&self, head: u64, tail: u64) -> bool {
+        let used = head.saturating_sub(tail);
+        self.readable().saturating_sub(used) >= self.capacity() / 4
+    }
+
+    fn words(&self) -> &HolderPage {
+        self.map.holder()
+    }
+}
+
+/// More than any holder needs to finish an entry.
+const LEDGER_TRIES: usize = 10_000;
+
+const _: () = assert!(LEDGER > 0 && RESIZES > 1);

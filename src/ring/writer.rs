@@ -1,0 +1,170 @@
+//! The holder's half. It must not panic and believes no word of the server's page unchecked.
+
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
+
+use super::RingError;
+use super::layout::{HolderPage, IN_FLIGHT, NOBODY, RESIZES, encode_exit, key_words};
+use super::map::{self, Map};
+use crate::lifecycle::Exit;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU64, fence};
+
+/// Who has to be told, after a publication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Write to the eventfd.
+    pub wake: bool,
+    /// Send a notice.
+    pub watch: bool,
+}
+
+/// The holder's view of one session's ring.
+#[derive(Debug)]
+pub struct Writer {
+    map: Map,
+    head: u64,
+    /// The last tail that made sense.
+    tail: u64,
+}
+
+impl Writer {
+    /// A new ring of `capacity` bytes and the descriptor that names it.
+    ///
+    /// # Errors
+    /// The capacity is not allowed, or the kernel refuses memory or descriptors.
+    pub fn create(capacity: u64) -> Result<(OwnedFd, Self), RingError> {
+        let (fd, map) = map::create(capacity)?;
+        map.server().wake_at.store(NOBODY, SeqCst);
+        map.server().watch_at.store(NOBODY, SeqCst);
+        Ok((fd, Writer { map, head: 0, tail: 0 }))
+    }
+
+    /// Bytes of output so far.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Bytes that may be written now without touching anything from the tail on.
+    pub fn room(&mut self) -> u64 {
+        let tail = self.map.server().tail.load(SeqCst);
+        // A tail never goes back and never passes head; anything else is a broken server.
+        if (self.tail..=self.head).contains(&tail) {
+            self.tail = tail;
+        }
+        let used = self.head.saturating_sub(self.tail);
+        self.map.capacity().saturating_sub(IN_FLIGHT).saturating_sub(used)
+    }
+
+    /// Where the next `room` bytes go, at most [`IN_FLIGHT`].
+    pub fn buffer(&mut self, room: u64) -> &mut [u8] {
+        let length = usize::try_from(room.min(IN_FLIGHT)).unwrap_or(0);
+        // SAFETY: from `data_ptr` on `capacity` bytes are mapped, which is more than
+        // IN_FLIGHT; the borrow of `self` keeps the mapping, and nobody else writes here.
+        // Readers of the other process know that they read what may change.
+        unsafe { std::slice::from_raw_parts_mut(self.map.data_ptr(self.head), length) }
+    }
+
+    /// Makes `count` bytes of the buffer visible to readers.
+    pub fn publish(&mut self, count: u64) {
+        self.head = self.head.saturating_add(count);
+        self.words().head.store(self.head, Release);
+    }
+
+    /// Who asked to be told of the present head. A request is answered once.
+    pub fn due(&mut self) -> Due {
+        // Pairs with the fence between a request and the look at head that follows it.
+        fence(SeqCst);
+        let server = self.map.server();
+        Due { wake: taken(&server.wake_at, self.head), watch: taken(&server.watch_at, self.head) }
+    }
+
+    /// Whether anybody waits at all: for changes that have no offset.
+    pub fn anybody(&mut self) -> bool {
+        fence(SeqCst);
+        self.map.server().wake_at.swap(NOBODY, SeqCst) != NOBODY
+    }
+
+    /// Says that the PTY is not read any more. False: the server has made room meanwhile
+    /// and the flag is down again.
+    pub fn block(&mut self) -> bool {
+        self.words().blocked.store(1, SeqCst);
+        fence(SeqCst);
+        if self.room() == 0 {
+            return true;
+        }
+        self.unblock();
+        false
+    }
+
+    /// Says that the PTY is read again.
+    pub fn unblock(&mut self) {
+        self.words().blocked.store(0, SeqCst);
+    }
+
+    /// Whether a quarter of the ring is free, so that reading again is worth it.
+    pub fn resumable(&mut self) -> bool {
+        self.room() >= self.map.capacity() / 4
+    }
+
+    /// Says that the present head is the final one.
+    pub fn end(&mut self, exit: Exit) {
+        self.words().ended.store(encode_exit(exit), Release);
+    }
+
+    /// Notes that what follows was written for another size.
+    pub fn stamp_resize(&mut self, cols: u16, rows: u16) {
+        let words = self.words();
+        let count = words.resize_count.load(Relaxed);
+        let slot = usize::try_from(count).unwrap_or(0) % RESIZES;
+        if let Some(entry) = words.resizes.get(slot) {
+            entry.offset.store(self.head, Release);
+            entry.size.store(u64::from(cols) << 16 | u64::from(rows), Release);
+        }
+        words.resize_count.store(count.wrapping_add(1), Release);
+    }
+
+    /// Shows how much input the queue still takes.
+    pub fn set_input_free(&mut self, free: u64) {
+        self.words().input_free.store(free, Release);
+    }
+
+    /// Shows how far a client's input has come.
+    pub fn set_input(&mut self, slot: usize, accepted: u64, seen: u64) {
+        if let Some(entry) = self.words().ledger.get(slot) {
+            entry.accepted.store(accepted, Release);
+            entry.seen.store(seen, Release);
+        }
+    }
+
+    /// Gives an entry of the ledger to another client.
+    pub fn assign_input(&mut self, slot: usize, key: [u8; 16], accepted: u64, seen: u64) {
+        let words = self.words();
+        let Some(entry) = words.ledger.get(slot) else { return };
+        let version = words.ledger_version.load(Relaxed);
+        words.ledger_version.store(version.wrapping_add(1), Relaxed);
+        fence(SeqCst);
+        for (word, value) in entry.key.iter().zip(key_words(key)) {
+            word.store(value, Relaxed);
+        }
+        entry.accepted.store(accepted, Relaxed);
+        entry.seen.store(seen, Relaxed);
+        words.ledger_version.store(version.wrapping_add(2), Release);
+    }
+
+    fn words(&self) -> &HolderPage {
+        self.map.holder()
+    }
+}
+
+/// Takes a request down if `head` has reached it.
+fn taken(request: &AtomicU64, head: u64) -> bool {
+    head >= request.load(SeqCst) && request.swap(NOBODY, SeqCst) != NOBODY
+}

@@ -1,0 +1,403 @@
+//! The session's actor: owns its connections and its destroy timer, feeds events to the
+//! state machine and answers requests. It hears of state, not of bytes.
+
+use super::connection::Attachment;
+use super::effects::now;
+use super::flow::{Flow, Sight};
+use super::link::Link;
+use super::requests::{
+    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, SessionEnded,
+    Shutdown, Signal, SignalError, SignalTarget, TakeControl,
+};
+use crate::holder::Holder;
+use crate::id::ClientKey;
+use crate::lifecycle::{Effect, Event, Exit, Life, Refused};
+use crate::protocol::{CloseCode, Mode, ServerMessage, Viewer};
+use crate::store::{Row, StoreHandle};
+use crate::tree::Tree;
+use actix::prelude::*;
+use slog::{Logger, debug, warn};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// What every session needs of the server.
+#[derive(Clone)]
+pub struct SessionContext {
+    /// Who writes state down.
+    pub store: StoreHandle,
+    /// Who holds the PTY.
+    pub holder: Holder,
+    /// Whom to tell of the end.
+    pub registry: Recipient<SessionEnded>,
+    /// Where transitions are logged.
+    pub log: Logger,
+}
+
+/// One attached client.
+pub(super) struct Client {
+    pub(super) recipient: Recipient<ConnectionEvent>,
+    key: ClientKey,
+    name: String,
+    mode: Mode,
+    follows: bool,
+    size: Option<(u16, u16)>,
+}
+
+/// One PTY session.
+pub struct Session {
+    pub(super) context: SessionContext,
+    pub(super) link: Arc<Link>,
+    pub(super) life: Life,
+    pub(super) row: Row,
+    pub(super) clients: BTreeMap<u64, Client>,
+    next_connection: u64,
+    /// The destroy timer, with the generation it was armed for.
+    pub(super) timer: Option<SpawnHandle>,
+    flow: Flow,
+    look: Option<SpawnHandle>,
+    /// The tree was seen empty, the leader's exit status is still to come.
+    pub(super) awaiting_exit: bool,
+    pub(super) waiting_for_end: Vec<oneshot::Sender<Killed>>,
+    /// What the state machine wants done once the actor runs.
+    first_effects: Vec<Effect>,
+    stopping: bool,
+}
+
+impl Session {
+    /// Starts the actor of a session that the holder has just spawned (`restored` false)
+    /// or held all the time (true).
+    pub fn launch(
+        context: SessionContext,
+        link: Arc<Link>,
+        (life, effects): (Life, Vec<Effect>),
+        row: Row,
+        restored: bool,
+    ) -> Addr<Self> {
+        let head = link.ring().head();
+        let flow =
+            if restored { Flow::restored(head, Instant::now()) } else { Flow::new(0) };
+        Session {
+            context,
+            link,
+            life,
+            row,
+            clients: BTreeMap::new(),
+            next_connection: 1,
+            timer: None,
+            flow,
+            look: None,
+            awaiting_exit: false,
+            waiting_for_end: Vec::new(),
+            first_effects: effects,
+            stopping: false,
+        }
+        .start()
+    }
+
+    /// Feeds one event to the state machine and does what it says.
+    pub(super) fn step(&mut self, event: Event, ctx: &mut Context<Self>) -> Result<(), Refused> {
+        let effects = self.life.apply(event, now())?;
+        self.execute(effects, ctx);
+        Ok(())
+    }
+
+    /// The same where a refusal only means that the event came too late.
+    pub(super) fn step_or_log(&mut self, event: Event, ctx: &mut Context<Self>) {
+        if let Err(refused) = self.step(event, ctx) {
+            debug!(self.context.log, "event refused"; "session" => %self.link.id(), "why" => %refused);
+        }
+    }
+
+    pub(super) fn viewers(&self) -> Vec<Viewer> {
+        self.clients
+            .values()
+            .map(|client| Viewer { client: client.name.clone(), mode: client.mode })
+            .collect()
+    }
+
+    pub(super) fn tell_all(&self, event: &ConnectionEvent) {
+        for client in self.clients.values() {
+            client.recipient.do_send(event.clone());
+        }
+    }
+
+    pub(super) fn tree(&self) -> Tree {
+        Tree { id: self.link.id(), leader: self.row.process.clone(), holder: Some(self.context.holder.pid()) }
+    }
+
+    /// Gives the terminal a size, if it has another one.
+    fn set_size(&mut self, (cols, rows): (u16, u16)) {
+        if (self.row.session.cols, self.row.session.rows) == (cols, rows) {
+            return;
+        }
+        (self.row.session.cols, self.row.session.rows) = (cols, rows);
+        self.context.holder.resize(self.link.id(), cols, rows);
+        self.save();
+    }
+
+    fn take_control(&mut self, connection: u64) {
+        self.link.set_controller(connection);
+        if let Some(size) = self.clients.get(&connection).and_then(|client| client.size) {
+            self.set_size(size);
+        }
+    }
+
+    /// Looks after the ring's tail and `last_activity_at`.
+    pub(super) fn tend(&mut self, ctx: &mut Context<Self>) {
+        let ring = self.link.ring();
+        let followers = match self.life.ending() {
+            // Nothing may hold up the drain of a session that is being ended.
+            Some(_) => 0,
+            None => self.clients.values().filter(|client| client.follows).count(),
+        };
+        let sight = Sight {
+            head: ring.head(),
+            tail: ring.tail(),
+            capacity: ring.capacity(),
+            blocked: ring.blocked(),
+            progress: self.link.progress(),
+            followers,
+        };
+        let tending = self.flow.tend(Instant::now(), &sight);
+        if tending.active {
+            self.link.touch(chrono::Utc::now());
+        }
+        if let Some(offset) = tending.release {
+            self.link.release(offset);
+        }
+        if let Some(look) = self.look.take() {
+            ctx.cancel_future(look);
+        }
+        if let Some(after) = tending.again {
+            self.look = Some(ctx.run_later(after, |session, ctx| {
+                session.look = None;
+                session.tend(ctx);
+            }));
+        }
+        if let Some(at) = tending.watch_at {
+            self.link.ring().request_watch(at);
+            // Register, then look again.
+            if self.link.ring().head() >= at {
+                ctx.notify(Noticed::Output);
+            }
+        }
+    }
+
+    fn detach(&mut self, connection: u64, ctx: &mut Context<Self>) {
+        if self.stopping || self.clients.remove(&connection).is_none() {
+            return;
+        }
+        if self.link.controller() == connection {
+            self.link.set_controller(0);
+        }
+        self.step_or_log(Event::Detached, ctx);
+        self.tend(ctx);
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let effects = std::mem::take(&mut self.first_effects);
+        self.execute(effects, ctx);
+        self.tend(ctx);
+        // It may have ended before anybody could be told.
+        if self.link.ring().ended().is_some() {
+            ctx.notify(Noticed::Exited);
+        }
+    }
+}
+
+impl Handler<Attach> for Session {
+    type Result = Result<Attached, Refused>;
+
+    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> Self::Result {
+        if self.stopping {
+            return Err(Refused::Ending);
+        }
+        // Counted before the one it replaces goes, so that the session does not idle between.
+        self.step(Event::Attached, ctx)?;
+        let connection = self.next_connection;
+        self.next_connection += 1;
+        let older = self.clients.iter().find(|(_, client)| client.key == attach.key);
+        let older = older.map(|(connection, client)| (*connection, client.recipient.clone()));
+        self.clients.insert(
+            connection,
+            Client {
+                recipient: attach.recipient,
+                key: attach.key,
+                name: attach.client,
+                mode: attach.mode,
+                follows: attach.follows,
+                size: attach.size,
+            },
+        );
+        if let Some((older, recipient)) = older {
+            let why = "another connection of this client took over";
+            recipient.do_send(ConnectionEvent::Close(CloseCode::TakenOver, why));
+            self.detach(older, ctx);
+        }
+        if attach.mode == Mode::Rw {
+            self.take_control(connection);
+        }
+        self.tend(ctx);
+        let attachment = Attachment { session: ctx.address(), connection };
+        Ok(Attached { attachment, view: self.link.view() })
+    }
+}
+
+impl Handler<Detach> for Session {
+    type Result = ();
+
+    fn handle(&mut self, detach: Detach, ctx: &mut Self::Context) {
+        self.detach(detach.connection, ctx);
+    }
+}
+
+impl Handler<TakeControl> for Session {
+    type Result = ();
+
+    fn handle(&mut self, take: TakeControl, _: &mut Self::Context) {
+        if self.clients.get(&take.connection).is_some_and(|client| client.mode == Mode::Rw) {
+            self.take_control(take.connection);
+        }
+    }
+}
+
+impl Handler<Resize> for Session {
+    type Result = Result<(), Refused>;
+
+    fn handle(&mut self, resize: Resize, _: &mut Self::Context) -> Self::Result {
+        if self.life.end().is_some() {
+            return Err(Refused::Ended);
+        }
+        let size = (resize.cols, resize.rows);
+        match resize.connection {
+            None => self.set_size(size),
+            Some(connection) => {
+                let Some(client) = self.clients.get_mut(&connection) else { return Ok(()) };
+                client.size = Some(size);
+                // Where nobody is in control, whoever says a size is.
+                let controller = self.link.controller();
+                if controller == connection || controller == 0 {
+                    self.take_control(connection);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Handler<Noticed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, noticed: Noticed, ctx: &mut Self::Context) {
+        match noticed {
+            Noticed::Output => self.tend(ctx),
+            Noticed::Exited => {
+                if let Some(exit) = self.link.ring().ended() {
+                    self.leader_ended(exit, ctx);
+                }
+            }
+        }
+    }
+}
+
+impl Session {
+    fn leader_ended(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        self.tend(ctx);
+        self.step_or_log(Event::LeaderExited(exit), ctx);
+        if self.awaiting_exit {
+            self.awaiting_exit = false;
+            self.step_or_log(Event::TreeEmpty, ctx);
+        }
+    }
+}
+
+impl Handler<Kill> for Session {
+    type Result = ResponseFuture<Result<Killed, Refused>>;
+
+    fn handle(&mut self, _: Kill, ctx: &mut Self::Context) -> Self::Result {
+        let (tell, told) = oneshot::channel();
+        self.waiting_for_end.push(tell);
+        if self.life.ending().is_none()
+            && self.life.end().is_none()
+            && let Err(refused) = self.step(Event::KillRequested, ctx)
+        {
+            return Box::pin(async move { Err(refused) });
+        }
+        Box::pin(async move { told.await.map_err(|_| Refused::Ended) })
+    }
+}
+
+impl Handler<Signal> for Session {
+    type Result = ResponseFuture<Result<(), SignalError>>;
+
+    fn handle(&mut self, request: Signal, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(refused) = self.step(Event::SignalRequested, ctx) {
+            return Box::pin(async move { Err(refused.into()) });
+        }
+        let (holder, tree, id) = (self.context.holder.clone(), self.tree(), self.link.id());
+        let log = self.context.log.clone();
+        Box::pin(async move {
+            match request.to {
+                SignalTarget::Foreground => holder.signal(id, request.signal).await?,
+                SignalTarget::Tree => {
+                    let result =
+                        actix_web::rt::task::spawn_blocking(move || tree.signal(request.signal));
+                    if let Err(error) = result.await {
+                        warn!(log, "signalling a tree failed"; "session" => %id, "error" => %error);
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Handler<Patch> for Session {
+    type Result = Result<crate::protocol::Session, Refused>;
+
+    fn handle(&mut self, patch: Patch, ctx: &mut Self::Context) -> Self::Result {
+        if self.life.end().is_some() {
+            return Err(Refused::Ended);
+        }
+        if let Some(name) = patch.name {
+            self.row.session.name = name;
+        }
+        if let Some(labels) = patch.labels {
+            self.row.session.labels = labels;
+        }
+        if let Some(idle_timeout_s) = patch.idle_timeout_s {
+            self.row.session.idle_timeout_s = idle_timeout_s;
+            self.step(Event::IdleTimeoutChanged(idle_timeout_s), ctx)?;
+        }
+        self.save();
+        Ok(self.link.view())
+    }
+}
+
+impl Handler<Shutdown> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        let going = ConnectionEvent::Close(CloseCode::GoingAway, "the server is stopping");
+        self.tell_all(&going);
+        for connection in self.clients.keys().copied().collect::<Vec<_>>() {
+            self.detach(connection, ctx);
+        }
+        self.stopping = true;
+    }
+}
+
+/// The message that ends every client's connection.
+pub(super) fn exit_message(session: &crate::protocol::Session) -> Option<ServerMessage> {
+    Some(ServerMessage::Exit {
+        code: session.exit_code,
+        signal: session.exit_signal,
+        reason: session.end_reason?,
+    })
+}

@@ -1,0 +1,346 @@
+//! The actor of one WebSocket: input, control and heartbeat. It never sees a PTY, and
+//! output does not pass through it.
+
+use super::actor::Session;
+use super::dialect::Dialect;
+use super::frames::{Frames, FramesError, Valve};
+use super::input::{Ledger, Pending};
+use super::link::Link;
+use super::outbox::{Ending, Outbox, close_reason};
+use super::requests::{ConnectionEvent, Detach, Resize, TakeControl};
+use crate::id::ClientKey;
+use crate::protocol::{
+    self, ClientMessage, CloseCode, INPUT_WINDOW, JsonClientMessage, Mode, ServerMessage,
+};
+use actix::prelude::*;
+use actix_http::ws::{Frame, Item, Message as WsMessage, ProtocolError};
+use bytes::{Bytes, BytesMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a client is pinged.
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// A client from which no frame has come for so long is dead.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// The longest control message a client may send in fragments, in bytes.
+const CONTROL_MAX: usize = 64 << 10;
+/// How soon the holder's ledger is looked at after input was sent, and how the looks
+/// become rarer while a program does not read its input.
+const FIRST_LOOK: Duration = Duration::from_millis(3);
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// A place among a session's connections; given up when dropped.
+pub struct Attachment {
+    /// The session.
+    pub session: Addr<Session>,
+    /// Which of its connections.
+    pub connection: u64,
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        self.session.do_send(Detach { connection: self.connection });
+    }
+}
+
+/// What a connection begins with.
+pub struct ConnectionSetup {
+    /// Its place in the session.
+    pub attachment: Attachment,
+    /// The session's ring, input and view.
+    pub link: Arc<Link>,
+    /// Shared with its outlet.
+    pub outbox: Rc<Outbox>,
+    /// What the client speaks.
+    pub dialect: Dialect,
+    /// What it may do.
+    pub mode: Mode,
+    /// Its key in the holder's ledger.
+    pub key: ClientKey,
+    /// Input bytes of it that were accepted before.
+    pub accepted: u64,
+}
+
+/// The response body is gone, and with it the client.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct BodyDropped;
+
+/// One WebSocket.
+pub struct Connection {
+    attachment: Attachment,
+    link: Arc<Link>,
+    outbox: Rc<Outbox>,
+    dialect: Dialect,
+    mode: Mode,
+    key: ClientKey,
+    pending: Pending,
+    reported: u64,
+    look: Option<SpawnHandle>,
+    look_after: Duration,
+    valve: Rc<Valve>,
+    fragments: Fragments,
+    last_heard: Instant,
+}
+
+enum Fragments {
+    None,
+    Binary,
+    Text(BytesMut),
+}
+
+impl Connection {
+    /// Starts the connection in a context whose address the session knows already.
+    pub fn start_in(mut ctx: Context<Self>, setup: ConnectionSetup, frames: Frames) {
+        let valve = frames.valve();
+        ctx.add_stream(frames);
+        ctx.run(Connection {
+            attachment: setup.attachment,
+            link: setup.link,
+            outbox: setup.outbox,
+            dialect: setup.dialect,
+            mode: setup.mode,
+            key: setup.key,
+            pending: Pending::starting_at(setup.accepted),
+            reported: setup.accepted,
+            look: None,
+            look_after: FIRST_LOOK,
+            valve,
+            fragments: Fragments::None,
+            last_heard: Instant::now(),
+        });
+    }
+
+    fn say(&self, message: &ServerMessage) {
+        if let Some(message) = self.dialect.control(message) {
+            self.outbox.push(message);
+        }
+    }
+
+    fn complain(&self, code: &str, message: impl Into<String>) {
+        self.say(&ServerMessage::Error { code: code.to_owned(), message: message.into() });
+    }
+
+    fn binary(&mut self, bytes: &[u8], ctx: &mut Context<Self>) {
+        match self.dialect {
+            Dialect::Stayd | Dialect::Raw => self.type_in(bytes, ctx),
+            Dialect::Json => self.complain("invalid_message", "json.v1 has text messages only"),
+        }
+    }
+
+    fn text(&mut self, text: &[u8], ctx: &mut Context<Self>) {
+        match self.dialect {
+            Dialect::Raw => self.type_in(text, ctx),
+            Dialect::Stayd => match serde_json::from_slice(text) {
+                Ok(ClientMessage::Ack { offset }) => self.ack(offset),
+                Ok(ClientMessage::Resize { cols, rows }) => self.resize(cols, rows),
+                Err(error) => self.complain("invalid_message", error.to_string()),
+            },
+            Dialect::Json => match serde_json::from_slice(text) {
+                Ok(JsonClientMessage::Input(data)) => self.type_in(data.as_bytes(), ctx),
+                Ok(JsonClientMessage::Resize { cols, rows }) => self.resize(cols, rows),
+                Err(error) => self.complain("invalid_message", error.to_string()),
+            },
+        }
+    }
+
+    fn ack(&mut self, offset: u64) {
+        let head = self.link.ring().head();
+        if offset > head {
+            let message = format!("acknowledged {offset}, but only {head} bytes were printed");
+            return self.complain("invalid_message", message);
+        }
+        self.outbox.ack(offset);
+    }
+
+    fn resize(&mut self, cols: u32, rows: u32) {
+        if self.mode == Mode::Ro {
+            return self.complain("read_only", "this client may only look");
+        }
+        match protocol::check_size(cols, rows) {
+            Ok((cols, rows)) => {
+                let connection = Some(self.attachment.connection);
+                self.attachment.session.do_send(Resize { connection, cols, rows });
+            }
+            Err(message) => self.complain("invalid_size", message),
+        }
+    }
+
+    fn type_in(&mut self, bytes: &[u8], ctx: &mut Context<Self>) {
+        if bytes.is_empty() {
+            return;
+        }
+        if self.mode == Mode::Ro {
+            return self.complain("read_only", "this client may only look");
+        }
+        self.settle();
+        self.pending.push(bytes);
+        let full = self.pending.len() as u64 > INPUT_WINDOW;
+        if full && self.dialect == Dialect::Stayd {
+            return self.outbox.close(CloseCode::TooMuch, "more input than the window allows");
+        }
+        self.valve.set(full);
+        if self.link.controller() != self.attachment.connection {
+            let connection = self.attachment.connection;
+            self.attachment.session.do_send(TakeControl { connection });
+        }
+        self.send_pending();
+        self.look_after = FIRST_LOOK;
+        self.look_soon(ctx);
+    }
+
+    fn send_pending(&mut self) {
+        while let Some((offset, bytes)) = self.pending.next_piece() {
+            self.link.type_in(self.key, offset, bytes);
+        }
+    }
+
+    /// Learns from shared memory what the holder has accepted: no message a keystroke.
+    fn settle(&mut self) {
+        if let Some(input) = self.link.ring().input(self.key) {
+            let ledger = Ledger { accepted: input.accepted, seen: input.seen };
+            self.pending.settle(ledger, self.link.ring().input_free() > 0);
+        }
+    }
+
+    fn look_soon(&mut self, ctx: &mut Context<Self>) {
+        if self.look.is_none() {
+            self.look = Some(ctx.run_later(self.look_after, Self::look));
+        }
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        self.look = None;
+        let before = self.pending.accepted();
+        self.settle();
+        self.send_pending();
+        if self.pending.accepted() > self.reported {
+            self.reported = self.pending.accepted();
+            self.say(&ServerMessage::Input { received: self.reported });
+        }
+        if (self.pending.len() as u64) < INPUT_WINDOW / 2 {
+            self.valve.set(false);
+        }
+        if !self.pending.is_empty() {
+            let moved = self.pending.accepted() > before;
+            self.look_after =
+                if moved { FIRST_LOOK } else { (self.look_after * 2).min(LAST_LOOK) };
+            self.look_soon(ctx);
+        }
+    }
+
+    fn fragment(&mut self, item: Item, ctx: &mut Context<Self>) {
+        match item {
+            Item::FirstBinary(bytes) => {
+                self.fragments = Fragments::Binary;
+                self.binary(&bytes, ctx);
+            }
+            Item::FirstText(bytes) if self.dialect == Dialect::Raw => {
+                self.fragments = Fragments::Binary;
+                self.binary(&bytes, ctx);
+            }
+            Item::FirstText(bytes) => self.fragments = Fragments::Text(BytesMut::from(&bytes[..])),
+            Item::Continue(bytes) => self.more(&bytes, ctx),
+            Item::Last(bytes) => {
+                self.more(&bytes, ctx);
+                if let Fragments::Text(text) =
+                    std::mem::replace(&mut self.fragments, Fragments::None)
+                {
+                    self.text(&text, ctx);
+                }
+            }
+        }
+    }
+
+    fn more(&mut self, bytes: &Bytes, ctx: &mut Context<Self>) {
+        match &mut self.fragments {
+            Fragments::Text(text) if text.len() + bytes.len() > CONTROL_MAX => {
+                self.outbox.close(CloseCode::TooMuch, "control message too long");
+            }
+            Fragments::Text(text) => text.extend_from_slice(bytes),
+            Fragments::Binary => self.binary(bytes, ctx),
+            Fragments::None => {}
+        }
+    }
+
+    fn heartbeat(&mut self, ctx: &mut Context<Self>) {
+        if self.last_heard.elapsed() >= SILENCE_MAX {
+            self.outbox.peer_closed();
+            ctx.stop();
+        } else {
+            self.outbox.push(WsMessage::Ping(Bytes::new()));
+        }
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(PING_EVERY, Self::heartbeat);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // Without an actor nobody would ever end the body.
+        self.outbox.close(CloseCode::GoingAway, "connection closed");
+        self.outbox.peer_closed();
+    }
+}
+
+impl StreamHandler<Result<Frame, FramesError>> for Connection {
+    fn handle(&mut self, frame: Result<Frame, FramesError>, ctx: &mut Self::Context) {
+        self.last_heard = Instant::now();
+        match frame {
+            Ok(Frame::Binary(bytes)) => self.binary(&bytes, ctx),
+            Ok(Frame::Text(text)) => self.text(&text, ctx),
+            Ok(Frame::Continuation(item)) => self.fragment(item, ctx),
+            Ok(Frame::Ping(bytes)) => self.outbox.push(WsMessage::Pong(bytes)),
+            Ok(Frame::Pong(_)) => {}
+            Ok(Frame::Close(reason)) => {
+                let close = reason.unwrap_or_else(|| close_reason(CloseCode::Ended, "bye"));
+                self.outbox.end(Ending { farewell: None, close, after_output: false });
+                self.outbox.peer_closed();
+                ctx.stop();
+            }
+            Err(FramesError::Protocol(ProtocolError::Overflow)) => {
+                self.outbox.close(CloseCode::TooMuch, "frame too large");
+            }
+            Err(FramesError::Protocol(error)) => {
+                self.outbox.close(CloseCode::ProtocolError, &error.to_string());
+            }
+            Err(FramesError::Lost) => ctx.stop(),
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        // After a refusal the close frame is still on its way out.
+        if self.outbox.ending_after_output().is_none() {
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<ConnectionEvent> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, event: ConnectionEvent, _: &mut Self::Context) {
+        match event {
+            ConnectionEvent::Say(message) => self.say(&message),
+            ConnectionEvent::End(message) => self.outbox.end(Ending {
+                farewell: self.dialect.control(&message),
+                close: close_reason(CloseCode::Ended, "the session ended"),
+                after_output: true,
+            }),
+            ConnectionEvent::Close(code, why) => self.outbox.close(code, why),
+        }
+    }
+}
+
+impl Handler<BodyDropped> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, _: BodyDropped, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,140 @@
+//! The three ways of speaking over a WebSocket, as far as output is concerned.
+
+use crate::protocol::{JsonServerMessage, ServerMessage};
+use actix_http::ws::Message;
+use bytes::{BufMut, BytesMut};
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `stayd.v1`: binary frames are bytes, text frames are JSON control.
+    Stayd,
+    /// `raw.v1`, or no subprotocol: bytes alone.
+    Raw,
+    /// `json.v1`: every message is JSON.
+    Json,
+}
+
+impl Dialect {
+    /// The subprotocols, best first.
+    pub const NAMES: [&'static str; 3] = ["stayd.v1", "raw.v1", "json.v1"];
+
+    /// The dialect that a subprotocol names.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "stayd.v1" => Some(Dialect::Stayd),
+            "raw.v1" => Some(Dialect::Raw),
+            "json.v1" => Some(Dialect::Json),
+            _ => None,
+        }
+    }
+
+    /// A control message in this dialect, if it has one for it.
+    pub(crate) fn control(self, message: &ServerMessage) -> Option<Message> {
+        match (self, message) {
+            (Dialect::Stayd, message) => Some(json(message)),
+            (Dialect::Json, ServerMessage::Exit { code, signal, .. }) => {
+                Some(json(&JsonServerMessage::Exit { exit_code: *code, signal: *signal }))
+            }
+            (Dialect::Json, ServerMessage::Error { message, .. }) => {
+                Some(json(&JsonServerMessage::Error { message: message.clone() }))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A text frame of a message's JSON.
+pub(crate) fn json<T: serde::Serialize>(message: &T) -> Message {
+    // Plain structs of strings and numbers: nothing in them can fail to be written.
+    Message::Text(serde_json::to_string(message).unwrap_or_default().into())
+}
+
+/// Writes the header of an unmasked, unfragmented binary frame (RFC 6455, section 5.2).
+pub(crate) fn put_binary_header(frame: &mut BytesMut, length: usize) {
+    const FIN_BINARY: u8 = 0x82;
+    frame.put_u8(FIN_BINARY);
+    if length < 126 {
+        frame.put_u8(length as u8);
+    } else if let Ok(length) = u16::try_from(length) {
+        frame.put_u8(126);
+        frame.put_u16(length);
+    } else {
+        frame.put_u8(127);
+        frame.put_u64(length as u64);
+    }
+}
+
+/// Makes text of bytes that come in arbitrary pieces: a character that is cut is held
+/// back until it is whole, what is no UTF-8 becomes U+FFFD.
+#[derive(Debug, Default)]
+pub(crate) struct TextCarry {
+    /// The beginning of a character: at most three bytes.
+    cut: Vec<u8>,
+}
+
+impl TextCarry {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> String {
+        let mut whole = std::mem::take(&mut self.cut);
+        whole.extend_from_slice(bytes);
+        let mut text = String::with_capacity(whole.len());
+        let mut rest = &whole[..];
+        while let Err(error) = std::str::from_utf8(rest) {
+            let (valid, after) = rest.split_at(error.valid_up_to());
+            text.push_str(&String::from_utf8_lossy(valid));
+            let Some(length) = error.error_len() else {
+                self.cut = after.to_vec();
+                return text;
+            };
+            text.push(char::REPLACEMENT_CHARACTER);
+            rest = &after[length..];
+        }
+        text.push_str(&String::from_utf8_lossy(rest));
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn headers_have_the_three_lengths() {
+        for (length, size) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let mut frame = BytesMut::new();
+            put_binary_header(&mut frame, length);
+            assert_eq!(frame.len(), size, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_cut_character_waits_and_garbage_is_replaced() {
+        let mut carry = TextCarry::default();
+        assert_eq!(carry.feed(b"a\xe2\x82"), "a");
+        assert_eq!(carry.feed(b"\xac!"), "€!");
+        assert_eq!(carry.feed(b"\xff"), "\u{fffd}");
+        assert_eq!(carry.feed(b"\xffb\xf0\x9f"), "\u{fffd}b");
+        assert_eq!(carry.feed(b"x"), "\u{fffd}x");
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_text(text in ".{0,60}", cut in 0usize..200) {
+            let bytes = text.as_bytes();
+            let (a, b) = bytes.split_at(cut.min(bytes.len()));
+            let mut carry = TextCarry::default();
+            prop_assert_eq!(carry.feed(a) + &carry.feed(b), text);
+        }
+
+        #[test]
+        fn garbage_split_anywhere_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..60), cut in 0usize..60) {
+            let (a, b) = bytes.split_at(cut.min(bytes.len()));
+            let mut carry = TextCarry::default();
+            let split = carry.feed(a) + &carry.feed(b);
+            let whole = TextCarry::default().feed(&bytes);
+            prop_assert_eq!(split, whole);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What the state machine asks for, done: rows, log lines, timers, the end of a tree.
+
+use super::actor::{Session, exit_message};
+use super::requests::{ConnectionEvent, Killed, SessionEnded};
+use crate::lifecycle::{Effect, Event, Exit, Life, Now, Reason, Status};
+use crate::protocol::{ServerMessage, rfc3339};
+use crate::store::{Change, NewTransition, Row};
+use crate::tree::{self, Grace};
+use actix::prelude::*;
+use actix_web::rt::task::spawn_blocking;
+use actix_web::rt::time::sleep;
+use chrono::Utc;
+use slog::{info, warn};
+use std::time::Duration;
+
+/// Timers are looked at this often, because tokio's clock stands still while the machine
+/// sleeps and a deadline (on CLOCK_BOOTTIME) does not.
+const TIMER_LOOK: Duration = Duration::from_secs(60);
+/// How long a killed session waits for its leader's exit status after its tree is empty.
+const EXIT_GRACE: Duration = Duration::from_secs(1);
+/// After how long processes that did not end are tried again.
+const TREE_RETRY: Duration = Duration::from_secs(5);
+/// How often a final record that could not be written is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// The two clocks.
+pub(crate) fn now() -> Now {
+    Now { wall: Utc::now(), boot_ms: tree::boottime_ms() }
+}
+
+/// Writes into a row what the state machine says.
+pub(crate) fn write_life(row: &mut Row, life: &Life) {
+    let session = &mut row.session;
+    session.status = life.status();
+    session.active_connections = life.connections();
+    session.destroy_at = life.deadline().map(|deadline| deadline.at);
+    session.updated_at = Utc::now();
+    if let Some(end) = life.end() {
+        session.ended_at = Some(end.at);
+        session.end_reason = Some(end.reason);
+        (session.exit_code, session.exit_signal) = match end.exit {
+            Some(Exit::Code(code)) => (Some(code), None),
+            Some(Exit::Signal(signal)) => (None, Some(signal)),
+            None => (None, None),
+        };
+    }
+    row.ending = life.ending().copied();
+}
+
+impl Session {
+    pub(super) fn execute(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        let (mut transition, mut save, mut announce) = (None, false, false);
+        let (mut end_tree, mut ended) = (false, false);
+        for effect in effects {
+            match effect {
+                Effect::Record { from, to, reason } => transition = Some((from, to, reason)),
+                Effect::Save => save = true,
+                Effect::ArmTimer { generation, boot_ms } => self.arm(generation, boot_ms, ctx),
+                Effect::CancelTimer => self.disarm(ctx),
+                Effect::EndTree => end_tree = true,
+                Effect::Announce => announce = true,
+                Effect::Ended => ended = true,
+            }
+        }
+        if !save && transition.is_none() && !end_tree && !ended {
+            return;
+        }
+        let at = Utc::now();
+        self.refresh_row();
+        let transition = transition.map(|(from, to, reason)| self.log_transition(at, from, to, reason));
+        let change = Change { row: self.row.clone(), transition };
+        self.keep_in_holder();
+        if ended {
+            self.finish(change, ctx);
+        } else if end_tree {
+            self.end_tree(change, ctx);
+        } else {
+            self.context.store.save(change);
+        }
+        if announce && !ended {
+            let session = &self.row.session;
+            self.tell_all(&ConnectionEvent::Say(ServerMessage::State {
+                status: session.status,
+                active_connections: session.active_connections,
+                destroy_at: session.destroy_at,
+                clients: self.viewers(),
+            }));
+        }
+    }
+
+    /// Writes the row behind, with no change of status.
+    pub(super) fn save(&mut self) {
+        self.refresh_row();
+        self.keep_in_holder();
+        self.context.store.save(Change { row: self.row.clone(), transition: None });
+    }
+
+    /// Brings the row up to date, and publishes it.
+    fn refresh_row(&mut self) {
+        write_life(&mut self.row, &self.life);
+        let session = &mut self.row.session;
+        session.last_activity_at = self.link.last_activity_at();
+        session.offset = self.link.ring().head();
+        self.link.publish(session);
+    }
+
+    fn log_transition(
+        &self,
+        at: chrono::DateTime<Utc>,
+        from: Option<Status>,
+        to: Status,
+        reason: Reason,
+    ) -> NewTransition {
+        let connections = self.life.connections();
+        info!(self.context.log, "transition";
+            "session" => %self.link.id(),
+            "from" => from.map(Status::as_str), "to" => to.as_str(),
+            "reason" => reason.as_str(), "connections" => connections);
+        NewTransition {
+            at,
+            from,
+            to,
+            reason: reason.as_str().to_owned(),
+            active_connections: connections,
+        }
+    }
+
+    /// Leaves with the holder what a server needs that finds no row, and the deadline on
+    /// the clock that nobody can set.
+    fn keep_in_holder(&self) {
+        if self.life.end().is_none() {
+            let blob = crate::registry::Blob::of(&self.row, self.life.deadline());
+            self.context.holder.set_blob(self.link.id(), &blob.to_bytes());
+        }
+    }
+
+    fn disarm(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+    }
+
+    fn arm(&mut self, generation: u64, boot_ms: u64, ctx: &mut Context<Self>) {
+        self.disarm(ctx);
+        let left = Duration::from_millis(boot_ms.saturating_sub(tree::boottime_ms()));
+        self.timer = Some(ctx.run_later(left.min(TIMER_LOOK), move |session, ctx| {
+            session.timer = None;
+            if tree::boottime_ms() >= boot_ms {
+                session.step_or_log(Event::TimerFired { generation }, ctx);
+            } else {
+                session.step_or_log(Event::ClockJumped, ctx);
+                session.arm(generation, boot_ms, ctx);
+            }
+        }));
+    }
+
+    /// Ends the tree, once the intent to do so is written (or known to be unwritable).
+    fn end_tree(&mut self, intent: Change, ctx: &mut Context<Self>) {
+        self.disarm(ctx);
+        self.tend(ctx);
+        let (store, tree, log) = (self.context.store.clone(), self.tree(), self.context.log.clone());
+        let id = self.link.id();
+        let end = async move {
+            if !matches!(store.commit_or_queue(intent).await, Ok(true)) {
+                warn!(log, "killing before the intent could be stored"; "session" => %id);
+            }
+            // The end is written once the tree was seen empty, however long that takes.
+            loop {
+                let tree = tree.clone();
+                let ended = spawn_blocking(move || tree.end(Grace::default())).await;
+                match ended {
+                    Ok(Ok(report)) if report.left.is_empty() => break,
+                    Ok(Ok(report)) => {
+                        let pids: Vec<_> = report.left.iter().map(|member| member.pid).collect();
+                        warn!(log, "processes do not end"; "session" => %id, "pids" => ?pids);
+                    }
+                    Ok(Err(error)) => {
+                        warn!(log, "cannot see a tree"; "session" => %id, "error" => %error);
+                    }
+                    Err(error) => {
+                        warn!(log, "ending a tree failed"; "session" => %id, "error" => %error);
+                    }
+                }
+                sleep(TREE_RETRY).await;
+            }
+        };
+        ctx.spawn(end.into_actor(self).map(|(), session, ctx| session.tree_ended(ctx)));
+    }
+
+    fn tree_ended(&mut self, ctx: &mut Context<Self>) {
+        if self.link.ring().ended().is_some() {
+            ctx.notify(super::requests::Noticed::Exited);
+        }
+        self.awaiting_exit = true;
+        ctx.run_later(EXIT_GRACE, |session, ctx| {
+            if std::mem::take(&mut session.awaiting_exit) {
+                session.step_or_log(Event::TreeEmpty, ctx);
+            }
+        });
+    }
+
+    /// The end: written, then told, then forgotten.
+    fn finish(&mut self, last: Change, ctx: &mut Context<Self>) {
+        self.disarm(ctx);
+        let (store, id) = (self.context.store.clone(), self.link.id());
+        let session = last.row.session.clone();
+        let written = async move { store.commit_or_queue(last).await.unwrap_or(false) };
+        ctx.spawn(written.into_actor(self).map(move |persisted, actor, ctx| {
+            if persisted {
+                // Before anybody is told, so that whoever hears of it finds its name free.
+                actor.context.registry.do_send(SessionEnded { id });
+            }
+            if let Some(exit) = exit_message(&session) {
+                actor.tell_all(&ConnectionEvent::End(exit));
+            }
+            for waiting in actor.waiting_for_end.drain(..) {
+                // Whoever asked may have gone.
+                let _ = waiting.send(Killed { session: session.clone(), persisted });
+            }
+            let (store, holder) = (actor.context.store.clone(), actor.context.holder.clone());
+            let forget = async move {
+                // The holder keeps the exit status until the database has it.
+                let mut persisted = persisted;
+                while !persisted {
+                    sleep(STORE_RETRY).await;
+                    persisted = store.flush().await.is_ok();
+                }
+                holder.forget(id).await
+            };
+            ctx.spawn(forget.into_actor(actor).map(move |forgotten, actor, ctx| {
+                if let Err(error) = forgotten {
+                    warn!(actor.context.log, "the holder did not forget";
+                        "session" => %id, "error" => %error);
+                }
+                actor.context.registry.do_send(SessionEnded { id });
+                ctx.stop();
+            }));
+        }));
+        info!(self.context.log, "ended"; "session" => %id,
+            "at" => self.row.session.ended_at.map(rfc3339),
+            "exit_code" => self.row.session.exit_code, "exit_signal" => self.row.session.exit_signal);
+    }
+}

@@ -1,0 +1,174 @@
+//! Who holds the program back. The ring's tail follows the furthest-ahead client; where
+//! nobody follows, the session itself lets the program run. Pure: time and offsets in,
+//! what to do out.
+
+use std::time::{Duration, Instant};
+
+/// How long clients that make no progress may hold a program back.
+const STALL_LIMIT: Duration = Duration::from_secs(5);
+/// How long a restored session waits for its clients before output may be overwritten.
+const RESTORE_HOLD: Duration = Duration::from_secs(3);
+/// How often a busy session is looked at: the grain of `last_activity_at`.
+const BUSY_LOOK: Duration = Duration::from_millis(250);
+
+/// What is to be seen of a session's output.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sight {
+    /// Bytes ever written.
+    pub(crate) head: u64,
+    /// All before it may be overwritten.
+    pub(crate) tail: u64,
+    /// Of the ring, in bytes.
+    pub(crate) capacity: u64,
+    /// Whether the holder has stopped reading the PTY for want of room.
+    pub(crate) blocked: bool,
+    /// How far the furthest-ahead following client has come.
+    pub(crate) progress: u64,
+    /// Attached clients that follow.
+    pub(crate) followers: usize,
+}
+
+/// What to do now, and when to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tending {
+    /// There was output since the last look.
+    pub(crate) active: bool,
+    /// Let the holder overwrite all before this offset.
+    pub(crate) release: Option<u64>,
+    /// Ask for a notice at this offset.
+    pub(crate) watch_at: Option<u64>,
+    /// Look again after this time, notice or not.
+    pub(crate) again: Option<Duration>,
+}
+
+/// The state between two looks.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    seen: u64,
+    /// Since when the holder has been blocked with the tail at this offset.
+    blocked: Option<(Instant, u64)>,
+    /// The clients' progress when they were found stalled; cleared by any further progress.
+    freed: Option<u64>,
+    hold_until: Option<Instant>,
+}
+
+impl Flow {
+    /// Of a session that has just been started.
+    pub(crate) fn new(head: u64) -> Self {
+        Flow { seen: head, blocked: None, freed: None, hold_until: None }
+    }
+
+    /// Of a session that was found running: its clients will be back.
+    pub(crate) fn restored(head: u64, now: Instant) -> Self {
+        Flow { hold_until: Some(now + RESTORE_HOLD), ..Flow::new(head) }
+    }
+
+    pub(crate) fn tend(&mut self, now: Instant, sight: &Sight) -> Tending {
+        let active = sight.head != self.seen;
+        self.seen = sight.head;
+        if sight.followers > 0 {
+            self.hold_until = None;
+        }
+        if let Some(left) = self.hold_until.and_then(|until| until.checked_duration_since(now)) {
+            let again = Some(left.min(BUSY_LOOK).max(Duration::from_millis(1)));
+            return Tending { active, release: None, watch_at: None, again };
+        }
+        self.hold_until = None;
+
+        let free = sight.followers == 0 || self.is_stalled(now, sight);
+        let release = (free && sight.tail < sight.head).then_some(sight.head);
+        if active {
+            // A free program must not wait for the next look.
+            let watch_at = free.then_some(sight.head + sight.capacity / 4);
+            return Tending { active, release, watch_at, again: Some(BUSY_LOOK) };
+        }
+        let again = (!free && sight.blocked).then_some(BUSY_LOOK);
+        Tending { active, release, watch_at: Some(sight.head + 1), again }
+    }
+
+    fn is_stalled(&mut self, now: Instant, sight: &Sight) -> bool {
+        if self.freed.is_some_and(|then| sight.progress <= then) {
+            return true;
+        }
+        self.freed = None;
+        if !sight.blocked {
+            self.blocked = None;
+            return false;
+        }
+        match self.blocked {
+            Some((since, tail)) if tail == sight.tail => {
+                if now.duration_since(since) >= STALL_LIMIT {
+                    self.blocked = None;
+                    self.freed = Some(sight.progress);
+                }
+            }
+            _ => self.blocked = Some((now, sight.tail)),
+        }
+        self.freed.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn sight(head: u64, tail: u64, followers: usize) -> Sight {
+        let blocked = head - tail >= 2 * MIB - (64 << 10);
+        Sight { head, tail, capacity: 2 * MIB, blocked, progress: tail, followers }
+    }
+
+    #[test]
+    fn a_quiet_session_waits_for_its_next_byte_without_a_timer() {
+        let tending = Flow::new(7).tend(Instant::now(), &sight(7, 7, 0));
+        assert_eq!(
+            tending,
+            Tending { active: false, release: None, watch_at: Some(8), again: None }
+        );
+    }
+
+    #[test]
+    fn nobody_attached_holds_nothing_back() {
+        let tending = Flow::new(0).tend(Instant::now(), &sight(MIB, 0, 0));
+        assert_eq!(tending.release, Some(MIB));
+        assert_eq!(tending.watch_at, Some(MIB + MIB / 2));
+    }
+
+    #[test]
+    fn a_follower_holds_back_for_five_seconds_without_progress() {
+        let (start, mut flow) = (Instant::now(), Flow::new(0));
+        let full = sight(2 * MIB, 0, 1);
+        assert_eq!(flow.tend(start, &full).release, None);
+        let almost = flow.tend(start + Duration::from_millis(4900), &full);
+        assert_eq!((almost.release, almost.again), (None, Some(BUSY_LOOK)));
+        let after = flow.tend(start + Duration::from_secs(5), &full);
+        assert_eq!(after.release, Some(2 * MIB));
+        // Still stalled: the program runs on …
+        let later = sight(4 * MIB, 2 * MIB, 1);
+        let later = Sight { progress: 0, ..later };
+        assert_eq!(flow.tend(start + Duration::from_secs(6), &later).release, Some(4 * MIB));
+        // … until the client makes progress again.
+        let back = Sight { progress: 4 * MIB, ..sight(6 * MIB, 4 * MIB, 1) };
+        assert_eq!(flow.tend(start + Duration::from_secs(7), &back).release, None);
+    }
+
+    #[test]
+    fn progress_starts_the_five_seconds_anew() {
+        let (start, mut flow) = (Instant::now(), Flow::new(0));
+        flow.tend(start, &sight(2 * MIB, 0, 1));
+        flow.tend(start + Duration::from_secs(4), &sight(2 * MIB + 1000, 1000, 1));
+        let tending = flow.tend(start + Duration::from_secs(8), &sight(2 * MIB + 1000, 1000, 1));
+        assert_eq!(tending.release, None);
+    }
+
+    #[test]
+    fn a_restored_session_waits_three_seconds_for_its_clients() {
+        let start = Instant::now();
+        let mut flow = Flow::restored(0, start);
+        let held = flow.tend(start + Duration::from_secs(2), &sight(MIB, 0, 0));
+        assert_eq!((held.release, held.again.is_some()), (None, true));
+        let late = flow.tend(start + Duration::from_millis(3100), &sight(MIB, 0, 0));
+        assert_eq!(late.release, Some(MIB));
+    }
+}

@@ -1,0 +1,138 @@
+//! One client's keystrokes on their way to the holder: what has come from the WebSocket,
+//! what was sent on, what the holder has accepted. Pure; the offsets count this client's
+//! input bytes from its beginning.
+
+use std::collections::VecDeque;
+
+/// The longest piece sent to the holder in one message, in bytes.
+const PIECE: usize = 16 << 10;
+
+/// Bytes not yet accepted, and where they stand.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    bytes: VecDeque<u8>,
+    /// Offset of the first byte in `bytes`: all before it was accepted.
+    accepted: u64,
+    /// All before it was sent to the holder.
+    sent: u64,
+}
+
+/// What the holder's ledger says of this client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ledger {
+    /// All before it was accepted.
+    pub(crate) accepted: u64,
+    /// All before it was looked at: what lies between was refused for want of room.
+    pub(crate) seen: u64,
+}
+
+impl Pending {
+    /// Starts where the holder's ledger is.
+    pub(crate) fn starting_at(accepted: u64) -> Self {
+        Pending { bytes: VecDeque::new(), accepted, sent: accepted }
+    }
+
+    /// Bytes received and not yet accepted.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// All bytes before this offset were accepted.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// Takes bytes from the client.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+    }
+
+    /// Learns what the holder has done; what it refused is to be sent again.
+    pub(crate) fn settle(&mut self, ledger: Ledger, room: bool) {
+        let accepted = ledger.accepted.clamp(self.accepted, self.sent);
+        // Bounded by what is in `bytes`, so it fits.
+        self.bytes.drain(..(accepted - self.accepted) as usize);
+        self.accepted = accepted;
+        if ledger.seen >= self.sent && accepted < self.sent && room {
+            self.sent = accepted;
+        }
+    }
+
+    /// The next piece to send and its offset, if anything was not sent yet.
+    pub(crate) fn next_piece(&mut self) -> Option<(u64, &[u8])> {
+        let from = (self.sent - self.accepted) as usize;
+        if from >= self.bytes.len() {
+            return None;
+        }
+        let offset = self.sent;
+        let to = self.bytes.len().min(from + PIECE);
+        self.sent += (to - from) as u64;
+        Some((offset, &self.bytes.make_contiguous()[from..to]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_refused_rest_is_sent_again() {
+        let mut pending = Pending::starting_at(10);
+        pending.push(b"abcdef");
+        assert_eq!(pending.next_piece(), Some((10, &b"abcdef"[..])));
+        assert_eq!(pending.next_piece(), None);
+        pending.settle(Ledger { accepted: 12, seen: 16 }, false);
+        assert_eq!(pending.next_piece(), None, "no room yet");
+        pending.settle(Ledger { accepted: 12, seen: 16 }, true);
+        assert_eq!(pending.next_piece(), Some((12, &b"cdef"[..])));
+        pending.settle(Ledger { accepted: 16, seen: 16 }, true);
+        assert!(pending.is_empty());
+        assert_eq!(pending.accepted(), 16);
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_sent_twice() {
+        let mut pending = Pending::starting_at(0);
+        pending.push(b"ab");
+        assert!(pending.next_piece().is_some());
+        pending.settle(Ledger { accepted: 0, seen: 0 }, true);
+        assert_eq!(pending.next_piece(), None);
+    }
+
+    proptest! {
+        /// A holder with little room, looking at random moments, gets every byte once, in order.
+        #[test]
+        fn every_byte_arrives_once(pushes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..20),
+                                   rooms in prop::collection::vec(0usize..30, 1..200)) {
+            let mut pending = Pending::starting_at(0);
+            let (mut typed, mut arrived) = (Vec::new(), Vec::new());
+            let mut seen = 0;
+            let mut rooms = rooms.into_iter().cycle().chain(std::iter::empty());
+            let mut pushes = pushes.into_iter();
+            for _ in 0..4000 {
+                if let Some(bytes) = pushes.next() {
+                    typed.extend(&bytes);
+                    pending.push(&bytes);
+                }
+                while let Some((offset, bytes)) = pending.next_piece() {
+                    let room = rooms.next().unwrap_or(30);
+                    prop_assert!(offset <= arrived.len() as u64 || seen >= offset);
+                    if offset == arrived.len() as u64 {
+                        arrived.extend(&bytes[..bytes.len().min(room)]);
+                    }
+                    seen = seen.max(offset + bytes.len() as u64);
+                }
+                pending.settle(Ledger { accepted: arrived.len() as u64, seen }, true);
+                if pushes.len() == 0 && pending.is_empty() { break; }
+            }
+            if rooms.any(|room| room > 0) || typed.is_empty() {
+                prop_assert_eq!(arrived, typed);
+            }
+        }
+    }
+}

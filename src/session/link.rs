@@ -1,0 +1,130 @@
+//! The part of a session that its connections touch from their own threads: the ring,
+//! its wake-up, the way to type, and the last published view of the session.
+
+use crate::holder::Holder;
+use crate::id::{ClientKey, SessionId};
+use crate::protocol;
+use crate::ring::Reader;
+use crate::store::StoreHandle;
+use chrono::{DateTime, Utc};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Shared by a session's actor, its connections and their outlets.
+pub struct Link {
+    id: SessionId,
+    ring: Arc<Reader>,
+    wake: OwnedFd,
+    holder: Holder,
+    store: StoreHandle,
+    /// How far the furthest-ahead following client has come, in bytes of output.
+    progress: AtomicU64,
+    /// The connection whose size the terminal has; 0: nobody's.
+    controller: AtomicU64,
+    last_activity_ms: AtomicI64,
+    view: Mutex<protocol::Session>,
+}
+
+impl Link {
+    /// Ties a held session to its published view.
+    pub fn new(
+        view: protocol::Session,
+        ring: Arc<Reader>,
+        wake: OwnedFd,
+        holder: Holder,
+        store: StoreHandle,
+    ) -> Self {
+        Link {
+            id: view.id,
+            progress: AtomicU64::new(ring.tail()),
+            ring,
+            wake,
+            holder,
+            store,
+            controller: AtomicU64::new(0),
+            last_activity_ms: AtomicI64::new(view.last_activity_at.timestamp_millis()),
+            view: Mutex::new(view),
+        }
+    }
+
+    /// The session's id.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The session's output.
+    pub fn ring(&self) -> &Reader {
+        &self.ring
+    }
+
+    /// A descriptor of one's own for the event of [`Reader::request_wake`], to be watched
+    /// for edges and never read.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn wake_fd(&self) -> io::Result<OwnedFd> {
+        self.wake.try_clone()
+    }
+
+    /// Types bytes that start at `offset` of this client's input.
+    pub fn type_in(&self, key: ClientKey, offset: u64, bytes: &[u8]) {
+        self.holder.input(self.id, key, offset, bytes);
+        self.touch(Utc::now());
+    }
+
+    /// A following client has taken all output before `offset`: the program may go on.
+    pub fn taken(&self, offset: u64) {
+        if self.progress.fetch_max(offset, Ordering::Relaxed) < offset {
+            self.release(offset);
+        }
+    }
+
+    /// How far the furthest-ahead following client has come.
+    pub fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// Lets the holder overwrite all output before `offset`.
+    pub fn release(&self, offset: u64) {
+        if self.ring.advance_tail(offset) {
+            self.holder.resume(self.id);
+        }
+    }
+
+    /// Notes input or output: `last_activity_at`, coalesced by the store.
+    pub fn touch(&self, at: DateTime<Utc>) {
+        self.last_activity_ms.fetch_max(at.timestamp_millis(), Ordering::Relaxed);
+        self.store.touch(self.id, at);
+    }
+
+    /// When there was input or output last.
+    pub fn last_activity_at(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.last_activity_ms.load(Ordering::Relaxed))
+            .unwrap_or_default()
+    }
+
+    /// The connection whose size the terminal has.
+    pub fn controller(&self) -> u64 {
+        self.controller.load(Ordering::Relaxed)
+    }
+
+    /// Says whose size the terminal has.
+    pub fn set_controller(&self, connection: u64) {
+        self.controller.store(connection, Ordering::Relaxed);
+    }
+
+    /// The session as of now.
+    pub fn view(&self) -> protocol::Session {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        view.offset = self.ring.head();
+        view.last_activity_at = view.last_activity_at.max(self.last_activity_at());
+        view
+    }
+
+    /// Replaces the published view.
+    pub fn publish(&self, view: &protocol::Session) {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone_from(view);
+    }
+}

@@ -1,0 +1,155 @@
+//! What a connection's actor and its outlet share, on one thread: control messages on
+//! their way out, and what the client has told about its reading.
+
+use crate::protocol::CloseCode;
+use actix_http::ws::{CloseReason, Message};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::task::Waker;
+
+/// Control messages that may wait for one client: hours of state changes and pings.
+const CONTROL_MAX: usize = 1024;
+
+/// How a connection is to end.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    /// Sent before the close frame.
+    pub(crate) farewell: Option<Message>,
+    pub(crate) close: CloseReason,
+    /// Whether all output is to be sent first (the session ended) or not (the client is
+    /// in the way).
+    pub(crate) after_output: bool,
+}
+
+/// One per connection.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    control: RefCell<VecDeque<Message>>,
+    ending: RefCell<Option<Ending>>,
+    acked: Cell<Option<u64>>,
+    peer_closed: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Outbox {
+    /// Queues a control message. They are few and small; a client that makes the server
+    /// talk and does not listen is closed.
+    pub(crate) fn push(&self, message: Message) {
+        if self.len() >= CONTROL_MAX {
+            self.close(CloseCode::TooMuch, "control messages are not being read");
+            return;
+        }
+        self.control.borrow_mut().push_back(message);
+        self.wake();
+    }
+
+    pub(crate) fn pop(&self) -> Option<Message> {
+        self.control.borrow_mut().pop_front()
+    }
+
+    /// Control messages that wait. Grows only while the client does not read.
+    pub(crate) fn len(&self) -> usize {
+        self.control.borrow().len()
+    }
+
+    /// The client has rendered all output before `offset`.
+    pub(crate) fn ack(&self, offset: u64) {
+        self.acked.set(Some(self.acked.get().unwrap_or(0).max(offset)));
+        self.wake();
+    }
+
+    /// The last acknowledgement; `None` for a client that sends none.
+    pub(crate) fn acked(&self) -> Option<u64> {
+        self.acked.get()
+    }
+
+    /// Ends the connection; the first reason counts.
+    pub(crate) fn end(&self, ending: Ending) {
+        self.ending.borrow_mut().get_or_insert(ending);
+        self.wake();
+    }
+
+    /// Ends the connection at once, for this reason.
+    pub(crate) fn close(&self, code: CloseCode, why: &str) {
+        self.end(Ending { farewell: None, close: close_reason(code, why), after_output: false });
+    }
+
+    /// Whether the connection ends, and after what.
+    pub(crate) fn ending_after_output(&self) -> Option<bool> {
+        self.ending.borrow().as_ref().map(|ending| ending.after_output)
+    }
+
+    pub(crate) fn take_ending(&self) -> Option<Ending> {
+        self.ending.borrow_mut().take()
+    }
+
+    /// The peer is gone or has said goodbye: nothing more is owed to it.
+    pub(crate) fn peer_closed(&self) {
+        self.peer_closed.set(true);
+        self.wake();
+    }
+
+    pub(crate) fn is_peer_closed(&self) -> bool {
+        self.peer_closed.get()
+    }
+
+    /// Whom to wake when there is something to send. Registered before looking.
+    pub(crate) fn register(&self, waker: &Waker) {
+        let mut slot = self.waker.borrow_mut();
+        match slot.as_mut() {
+            Some(known) => known.clone_from(waker),
+            None => *slot = Some(waker.clone()),
+        }
+    }
+
+    fn wake(&self) {
+        // Taken out first: waking may poll at once and register again.
+        let waker = self.waker.borrow_mut().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// A close frame's content. Its text says whether to retry (at most 123 bytes, RFC 6455).
+pub(crate) fn close_reason(code: CloseCode, why: &str) -> CloseReason {
+    let retry = match code {
+        CloseCode::GoingAway | CloseCode::Internal => "; reconnect",
+        _ => "; do not retry",
+    };
+    let room = 123 - retry.len();
+    let mut end = why.len().min(room);
+    while !why.is_char_boundary(end) {
+        end -= 1;
+    }
+    CloseReason {
+        code: code.code().into(),
+        description: Some(format!("{}{retry}", &why[..end])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_fit_a_close_frame_and_say_whether_to_retry() {
+        let long = "é".repeat(200);
+        let reason = close_reason(CloseCode::GoingAway, &long).description.unwrap();
+        assert!(reason.len() <= 123 && reason.ends_with("reconnect"), "{reason}");
+        let reason = close_reason(CloseCode::TakenOver, "taken over");
+        assert_eq!(reason.description.unwrap(), "taken over; do not retry");
+    }
+
+    #[test]
+    fn the_first_ending_counts_and_acks_only_grow() {
+        let outbox = Outbox::default();
+        outbox.close(CloseCode::TooMuch, "a");
+        outbox.close(CloseCode::GoingAway, "b");
+        let ending = outbox.take_ending().unwrap();
+        assert_eq!(u16::from(ending.close.code), 1009);
+        outbox.ack(9);
+        outbox.ack(4);
+        assert_eq!(outbox.acked(), Some(9));
+    }
+}

@@ -1,0 +1,343 @@
+//! The response body that pulls one client's bytes from the ring. There is no queue: what
+//! the socket does not take stays in the ring, and a client that the ring overtakes is
+//! started again from a known offset.
+
+use super::connection::{BodyDropped, Connection};
+use super::dialect::{Dialect, TextCarry, json, put_binary_header};
+use super::link::Link;
+use super::outbox::Outbox;
+use super::replay::{RESET, replay};
+use crate::protocol::{ACK_WINDOW, JsonServerMessage, ServerMessage};
+use actix::Addr;
+use actix_codec::Encoder;
+use actix_http::ws::{Codec, Message};
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::rt::time::{Sleep, sleep};
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Output bytes in one frame: measured as the best between copies and wake-ups.
+const FRAME: usize = 16 << 10;
+/// Output bytes handed to the socket at once.
+const BATCH: usize = 64 << 10;
+/// How long a client may take to answer a close frame before its socket is dropped.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Whether a client holds the program back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lag {
+    /// The program runs at the speed of its fastest such client.
+    #[default]
+    Follow,
+    /// Never: what this client misses is skipped.
+    Skip,
+}
+
+/// Where a client's output begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It has everything before this offset.
+    At(u64),
+    /// It has nothing.
+    Fresh,
+}
+
+enum State {
+    Open,
+    /// The close frame was sent; waiting for the client's own, so that the kernel does not
+    /// throw away what is still on its way to it.
+    Closing(Pin<Box<Sleep>>),
+    Closed,
+}
+
+/// One client's output.
+pub struct Outlet {
+    connection: Addr<Connection>,
+    link: Arc<Link>,
+    outbox: Rc<Outbox>,
+    wake: AsyncFd<OwnedFd>,
+    dialect: Dialect,
+    lag: Lag,
+    cursor: u64,
+    codec: Codec,
+    carry: TextCarry,
+    /// Changes of size seen so far, and those whose place the cursor has not reached.
+    resizes_seen: u64,
+    resizes: VecDeque<crate::ring::Resize>,
+    state: State,
+}
+
+impl Outlet {
+    /// Prepares the output of a client that has just attached. `greet` makes the first
+    /// control message from the offset of the first output byte that follows it.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        connection: Addr<Connection>,
+        link: Arc<Link>,
+        outbox: Rc<Outbox>,
+        dialect: Dialect,
+        lag: Lag,
+        start: Start,
+        greet: impl FnOnce(u64) -> ServerMessage,
+    ) -> io::Result<Self> {
+        let wake = AsyncFd::register_with_interest(link.wake_fd()?, Interest::READABLE)?;
+        let resizes_seen = link.ring().resize_count();
+        let mut outlet = Outlet {
+            connection,
+            link,
+            outbox,
+            wake,
+            dialect,
+            lag,
+            cursor: 0,
+            codec: Codec::new(),
+            carry: TextCarry::default(),
+            resizes_seen,
+            resizes: VecDeque::new(),
+            state: State::Open,
+        };
+        let ring = outlet.link.ring();
+        let (oldest, head) = (ring.oldest(), ring.head());
+        match start {
+            Start::At(offset) if (oldest..=head).contains(&offset) => {
+                outlet.cursor = offset;
+                outlet.say(&greet(offset));
+            }
+            Start::Fresh if head == 0 => outlet.say(&greet(0)),
+            _ => {
+                let replay = replay(ring);
+                outlet.say(&greet(replay.offset));
+                outlet.redraw(replay);
+            }
+        }
+        Ok(outlet)
+    }
+
+    fn say(&self, message: &ServerMessage) {
+        if let Some(message) = self.dialect.control(message) {
+            self.outbox.push(message);
+        }
+    }
+
+    /// Starts the client again from a picture of the terminal.
+    fn redraw(&mut self, replay: super::replay::Replay) {
+        self.cursor = replay.offset;
+        self.carry = TextCarry::default();
+        match self.dialect {
+            Dialect::Stayd => {
+                let (offset, length) = (replay.offset, replay.bytes.len());
+                self.say(&ServerMessage::Snapshot { offset, length });
+                self.outbox.push(Message::Binary(replay.bytes));
+            }
+            Dialect::Raw => {
+                let bytes = [RESET, &replay.bytes].concat();
+                self.outbox.push(Message::Binary(bytes.into()));
+            }
+            Dialect::Json => {
+                let bytes = [RESET, &replay.bytes].concat();
+                let content = self.carry.feed(&bytes);
+                self.outbox.push(json(&JsonServerMessage::Data { content }));
+            }
+        }
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            self.outbox.register(cx.waker());
+            let mut batch = BytesMut::new();
+            self.take_control(&mut batch);
+            self.report_progress();
+            self.take_output(&mut batch);
+            if batch.is_empty() && self.take_ending(&mut batch) {
+                self.state = State::Closing(Box::pin(sleep(LINGER)));
+            }
+            if !batch.is_empty() {
+                return Poll::Ready(Some(batch.freeze()));
+            }
+            if self.outbox.is_peer_closed() {
+                return Poll::Ready(None);
+            }
+            // Register, then look again: what is published in between must wake us.
+            match self.wake.poll_read_ready(cx) {
+                Poll::Ready(Ok(mut guard)) => guard.clear_ready(),
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Pending => {
+                    let head = self.link.ring().head();
+                    // Held back by its acknowledgements, the client's next one wakes us.
+                    if self.cursor >= self.limit().min(head) && self.limit() >= head {
+                        self.link.ring().request_wake(head + 1);
+                    }
+                    if !self.has_work() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.cursor < self.limit()
+            || self.link.ring().resize_count() != self.resizes_seen
+            || self.outbox.len() > 0
+            || self.ending_is_due()
+    }
+
+    /// How far this client may be sent output.
+    fn limit(&self) -> u64 {
+        let head = self.link.ring().head();
+        match self.outbox.acked() {
+            Some(acked) => head.min(acked + ACK_WINDOW),
+            None => head,
+        }
+    }
+
+    fn take_control(&mut self, batch: &mut BytesMut) {
+        while let Some(message) = self.outbox.pop() {
+            // Only a fragmented message could be refused, and we send none.
+            let _ = self.codec.encode(message, batch);
+        }
+    }
+
+    /// A client that sends no acknowledgements has taken what its socket has taken: the
+    /// body is asked for more only when little of the last batch is left.
+    fn report_progress(&self) {
+        if self.lag == Lag::Follow && self.outbox.acked().is_none() {
+            self.link.taken(self.cursor);
+        }
+    }
+
+    fn take_output(&mut self, batch: &mut BytesMut) {
+        if self.outbox.ending_after_output() == Some(false) {
+            return;
+        }
+        self.collect_resizes();
+        while batch.len() < BATCH {
+            while let Some(resize) = self.resizes.front() {
+                if resize.offset > self.cursor {
+                    break;
+                }
+                let (offset, cols, rows) = (self.cursor, resize.cols, resize.rows);
+                self.resizes.pop_front();
+                let message = ServerMessage::Resized { offset, cols, rows };
+                if let Some(message) = self.dialect.control(&message) {
+                    let _ = self.codec.encode(message, batch);
+                }
+            }
+            if self.is_overtaken() {
+                let replay = replay(self.link.ring());
+                self.redraw(replay);
+                self.take_control(batch);
+                continue;
+            }
+            let resize = self.resizes.front().map_or(u64::MAX, |resize| resize.offset);
+            let available = self.limit().min(resize).saturating_sub(self.cursor);
+            let length = usize::try_from(available).unwrap_or(FRAME).min(FRAME);
+            if length == 0 {
+                break;
+            }
+            self.take_frame(length, batch);
+        }
+    }
+
+    fn collect_resizes(&mut self) {
+        let count = self.link.ring().resize_count();
+        if count != self.resizes_seen {
+            self.resizes.extend(self.link.ring().resizes_since(self.resizes_seen));
+            self.resizes_seen = count;
+        }
+    }
+
+    fn is_overtaken(&self) -> bool {
+        let ring = self.link.ring();
+        self.cursor < ring.oldest()
+            || (self.lag == Lag::Skip && ring.head().saturating_sub(self.cursor) > ACK_WINDOW)
+    }
+
+    /// Appends one frame of `length` bytes of output, all of them published.
+    fn take_frame(&mut self, length: usize, batch: &mut BytesMut) {
+        let ring = self.link.ring();
+        let before = batch.len();
+        if self.dialect == Dialect::Json {
+            let mut bytes = BytesMut::with_capacity(length);
+            // Overtaken: the next turn of the caller's loop sees it and redraws.
+            let Ok(read) = ring.read(self.cursor, length, &mut bytes) else { return };
+            self.cursor += read as u64;
+            let content = self.carry.feed(&bytes);
+            if !content.is_empty() {
+                let _ = self.codec.encode(json(&JsonServerMessage::Data { content }), batch);
+            }
+            return;
+        }
+        batch.reserve(length + 4);
+        put_binary_header(batch, length);
+        match ring.read(self.cursor, length, batch) {
+            Ok(read) => self.cursor += read as u64,
+            Err(_) => batch.truncate(before),
+        }
+    }
+
+    fn ending_is_due(&self) -> bool {
+        match self.outbox.ending_after_output() {
+            Some(true) => self.cursor >= self.link.ring().head(),
+            Some(false) => true,
+            None => false,
+        }
+    }
+
+    fn take_ending(&mut self, batch: &mut BytesMut) -> bool {
+        if !self.ending_is_due() {
+            return false;
+        }
+        let Some(ending) = self.outbox.take_ending() else { return false };
+        if let Some(farewell) = ending.farewell {
+            let _ = self.codec.encode(farewell, batch);
+        }
+        let _ = self.codec.encode(Message::Close(Some(ending.close)), batch);
+        true
+    }
+}
+
+impl MessageBody for Outlet {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.get_mut();
+        match &mut this.state {
+            State::Open => Poll::Ready(ready!(this.poll_open(cx)).map(Ok)),
+            State::Closing(linger) => {
+                this.outbox.register(cx.waker());
+                if !this.outbox.is_peer_closed() {
+                    ready!(linger.as_mut().poll(cx));
+                }
+                this.state = State::Closed;
+                Poll::Ready(None)
+            }
+            State::Closed => Poll::Ready(None),
+        }
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.connection.do_send(BodyDropped);
+    }
+}

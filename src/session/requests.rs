@@ -1,0 +1,154 @@
+//! What a session's actor is asked and told.
+
+use super::connection::Attachment;
+use crate::holder::HolderError;
+use crate::id::{ClientKey, SessionId};
+use crate::lifecycle::Refused;
+use crate::protocol::{self, CloseCode, Mode, ServerMessage};
+use actix::prelude::*;
+use std::collections::BTreeMap;
+
+/// A WebSocket client has come.
+#[derive(Message)]
+#[rtype(result = "Result<Attached, Refused>")]
+pub struct Attach {
+    /// Where to send what concerns it.
+    pub recipient: Recipient<ConnectionEvent>,
+    /// Its key in the holder's ledger: one live connection each.
+    pub key: ClientKey,
+    /// Its name, as others see it.
+    pub client: String,
+    /// What it may do.
+    pub mode: Mode,
+    /// Whether it follows the output, which holds the program back.
+    pub follows: bool,
+    /// Columns and rows of its terminal, if it said so.
+    pub size: Option<(u16, u16)>,
+}
+
+/// The client is attached and counted.
+pub struct Attached {
+    /// Its place among the session's connections.
+    pub attachment: Attachment,
+    /// The session with this client in it.
+    pub view: protocol::Session,
+}
+
+/// The client has gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Detach {
+    pub(crate) connection: u64,
+}
+
+/// The client types, so the terminal takes its size.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TakeControl {
+    pub(crate) connection: u64,
+}
+
+/// The terminal is to have another size.
+#[derive(Message)]
+#[rtype(result = "Result<(), Refused>")]
+pub struct Resize {
+    /// Whose terminal changed; `None`: an administrator wants it.
+    pub connection: Option<u64>,
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+/// Ends the session's whole tree; answered once the session has ended.
+#[derive(Message)]
+#[rtype(result = "Result<Killed, Refused>")]
+pub struct Kill;
+
+/// A session's end.
+#[derive(Clone, Debug)]
+pub struct Killed {
+    /// The final record.
+    pub session: protocol::Session,
+    /// Whether the record is in the database already.
+    pub persisted: bool,
+}
+
+/// Whom a signal is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalTarget {
+    /// The terminal's foreground process group.
+    #[default]
+    Foreground,
+    /// Every process of the session.
+    Tree,
+}
+
+/// Sends a signal.
+#[derive(Message)]
+#[rtype(result = "Result<(), SignalError>")]
+pub struct Signal {
+    /// Its number.
+    pub signal: i32,
+    /// Whom it is for.
+    pub to: SignalTarget,
+}
+
+/// Why a signal was not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SignalError {
+    /// The session is over.
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    /// The holder could not do it.
+    #[error(transparent)]
+    Holder(#[from] HolderError),
+}
+
+/// Changes what an administrator may change. The registry has seen to the name.
+#[derive(Message)]
+#[rtype(result = "Result<protocol::Session, Refused>")]
+pub struct Patch {
+    /// `Some(None)` takes the name away.
+    pub name: Option<Option<String>>,
+    /// Replaces all labels.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Seconds; `Some(None)`: never destroyed.
+    pub idle_timeout_s: Option<Option<u64>>,
+}
+
+/// The holder has something to tell of this session.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub enum Noticed {
+    /// There is output beyond the watch mark.
+    Output,
+    /// The leader has ended and its output is drained.
+    Exited,
+}
+
+/// The server stops: close the connections, leave the process running.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Shutdown;
+
+/// Told to the registry: the session is over and may be forgotten.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SessionEnded {
+    /// Which.
+    pub id: SessionId,
+}
+
+/// What a session tells its connections.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub enum ConnectionEvent {
+    /// A control message, for those who speak of such things.
+    Say(ServerMessage),
+    /// The session ended: after all output, this farewell and close 1000.
+    End(ServerMessage),
+    /// Close at once.
+    Close(CloseCode, &'static str),
+}

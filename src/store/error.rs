@@ -1,0 +1,72 @@
+//! What can go wrong with the database, by what the caller can do about it.
+
+use rusqlite::ErrorCode;
+use std::io;
+use std::path::PathBuf;
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file could not be made, or its rights not be set.
+    #[error("cannot open the database {path}: {source}")]
+    Io {
+        /// The database file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is something else, or damaged.
+    #[error("{path} is not a usable database: {source}; move it away to start with a new one")]
+    Unusable {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A newer stayd has written it.
+    #[error("the database {path} has version {found}; this stayd knows versions up to {known}")]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its `user_version`.
+        found: i64,
+        /// The latest that this program knows.
+        known: i64,
+    },
+    /// SQLite could not do it: locked, full, no shared memory for the write-ahead log …
+    #[error("cannot open the database {path}: {source}")]
+    Sqlite {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+}
+
+/// Why something was not written or read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another live session has this name.
+    #[error("another live session is named {0:?}")]
+    NameTaken(String),
+    /// The database cannot be used now (locked, disk full, damaged …); it is tried again.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// The database will not take this, however often it is tried.
+    #[error("the database refused: {0}")]
+    Refused(String),
+    /// The writer is gone.
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        match error.sqlite_error_code() {
+            // What is wrong with the data itself stays wrong.
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+            | None => StoreError::Refused(error.to_string()),
+            Some(_) => StoreError::Unavailable(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What everybody else holds of the store.
+
+use super::actor::{Ask, Flush, Store, Wake};
+use super::db::Db;
+use super::error::{OpenError, StoreError};
+use super::queue::{Committed, OnFailure, Op, Pushed, Queue};
+use super::row::{Change, Filter, Row};
+use crate::id::SessionId;
+use crate::protocol::Transition;
+use actix::{Addr, SyncArbiter, System};
+use chrono::{DateTime, Utc};
+use slog::{Logger, error};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+
+/// How often noted activity is written, and what failed is tried again. A crash loses at
+/// most so much of `last_activity_at`, which nothing is decided by.
+const FLUSH_EVERY: Duration = Duration::from_millis(250);
+
+/// A handle on the database's one writer. When the last one goes, the writer stops.
+#[derive(Clone)]
+pub struct StoreHandle(Arc<Inner>);
+
+struct Inner {
+    store: Addr<Store>,
+    queue: Arc<Queue>,
+    log: Logger,
+}
+
+/// Counters since the store was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Transactions that wrote something.
+    pub transactions: u64,
+    /// Queued changes that the database will never take, and that were dropped.
+    pub rejected: u64,
+}
+
+impl StoreHandle {
+    /// Opens (makes, migrates) the database and starts its writer. Needs a running
+    /// actix [`System`]; blocks while it opens.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is no database, or is from a newer version.
+    pub fn open(path: &Path, log: Logger) -> Result<StoreHandle, OpenError> {
+        let db = Db::open(path)?;
+        let queue = Arc::new(Queue::default());
+        let store = Mutex::new(Some(Store::new(db, queue.clone(), log.clone())));
+        let named = || thread::Builder::new().name("store".to_owned());
+        let store = SyncArbiter::start_with_thread_builder(1, named, move || {
+            let store = store.lock().ok().and_then(|mut store| store.take());
+            store.expect("there is one thread, and it never restarts its actor")
+        });
+        let inner = Arc::new(Inner { store, queue, log });
+        System::current().arbiter().spawn(tick(Arc::downgrade(&inner)));
+        Ok(StoreHandle(inner))
+    }
+
+    /// Writes it soon, after everything saved or committed before it; never fails for the
+    /// caller. While the database is unavailable it is kept and tried again.
+    pub fn save(&self, change: Change) {
+        let id = change.row.session.id;
+        if !self.push(Op::Save(Box::new(change))) {
+            error!(self.0.log, "a change is lost: the store has stopped"; "session" => %id);
+        }
+    }
+
+    /// Writes it, after everything saved or committed before it. When `Ok`, it survives
+    /// the death of the server.
+    ///
+    /// # Errors
+    /// Nothing was written, nor will be.
+    pub async fn commit(&self, change: Change) -> Result<(), StoreError> {
+        self.write(change, OnFailure::Forget).await.map(|_| ())
+    }
+
+    /// As [`StoreHandle::commit`], but what cannot be written now is kept and tried again:
+    /// `Ok(false)`.
+    ///
+    /// # Errors
+    /// The database will never take it, or the store has stopped.
+    pub async fn commit_or_queue(&self, change: Change) -> Result<bool, StoreError> {
+        self.write(change, OnFailure::Queue).await
+    }
+
+    /// Notes activity; cheap, from any thread. Written with the next tick.
+    pub fn touch(&self, id: SessionId, at: DateTime<Utc>) {
+        self.0.queue.touch(id, at);
+    }
+
+    /// Writes everything that waits. To be awaited before the [`System`] stops: that
+    /// drops the messages under way, and the process may end before the writer does.
+    ///
+    /// # Errors
+    /// Not everything could be written; what was not is kept.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.0.store.send(Flush).await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Sessions that have not ended, newest first. Rows that cannot be read are logged
+    /// and passed over.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn load_live(&self) -> Result<Vec<Row>, StoreError> {
+        self.ask(|store| Ok(store.readable(store.db().load_live()?))).await
+    }
+
+    /// One session, live or ended.
+    ///
+    /// # Errors
+    /// The database, or this row, cannot be read.
+    pub async fn get(&self, id: SessionId) -> Result<Option<Row>, StoreError> {
+        self.ask(move |store| store.db().get(id)).await
+    }
+
+    /// A page of sessions, newest first. Rows that cannot be read are logged and passed
+    /// over.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<Row>, StoreError> {
+        self.ask(move |store| Ok(store.readable(store.db().list(&filter)?))).await
+    }
+
+    /// A session's history, oldest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn transitions(&self, id: SessionId) -> Result<Vec<Transition>, StoreError> {
+        self.ask(move |store| store.db().transitions(id)).await
+    }
+
+    /// Removes a session with its history; false if there was none.
+    ///
+    /// # Errors
+    /// Nothing was removed.
+    pub async fn purge(&self, id: SessionId) -> Result<bool, StoreError> {
+        self.ask(move |store| store.purge(id)).await
+    }
+
+    /// Whether the last write went well and the writer is there for the next.
+    #[must_use]
+    pub fn healthy(&self) -> bool {
+        self.0.queue.healthy() && !self.0.queue.closed()
+    }
+
+    /// What is wrong, while the store is not healthy.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        let stopped = || self.0.queue.closed().then(|| StoreError::Stopped.to_string());
+        self.0.queue.error().or_else(stopped)
+    }
+
+    /// For metrics.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            transactions: self.0.queue.transactions.load(Ordering::Relaxed),
+            rejected: self.0.queue.rejected.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn write(&self, change: Change, on_failure: OnFailure) -> Committed {
+        let (reply, committed) = oneshot::channel();
+        self.push(Op::Commit { change: Box::new(change), on_failure, reply });
+        // One that was not taken drops its reply.
+        committed.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let asked = self.0.store.send(Ask(Box::new(question))).await;
+        asked.map_err(|_| StoreError::Stopped)?
+    }
+
+    fn push(&self, op: Op) -> bool {
+        self.0.wake(self.0.queue.push(op))
+    }
+}
+
+impl Inner {
+    fn wake(&self, pushed: Pushed) -> bool {
+        if pushed == Pushed::Wake {
+            self.store.do_send(Wake);
+        }
+        pushed != Pushed::Closed
+    }
+}
+
+async fn tick(inner: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(FLUSH_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match inner.upgrade() {
+            Some(inner) if inner.wake(inner.queue.tick()) => {}
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The shapes that go in and come out.
+
+use crate::id::SessionId;
+use crate::lifecycle::{Ending, Status};
+use crate::protocol::Session;
+use crate::tree::ProcessId;
+use chrono::{DateTime, Utc};
+
+/// A session as the database keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What clients see. `updated_at` is set when the row is written; all times are kept
+    /// in milliseconds.
+    pub session: Session,
+    /// An end that was decided and is not completed.
+    pub ending: Option<Ending>,
+    /// The leader, once it was started. Its pid is the session's.
+    pub process: Option<ProcessId>,
+}
+
+/// A row as it is now, and the transition that made it so, if one did: written in one
+/// transaction (NFR-004-002).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Replaces the session's row.
+    pub row: Row,
+    /// Added to the session's history (REQ-004-008).
+    pub transition: Option<NewTransition>,
+}
+
+/// A transition that has no number yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTransition {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// `None` for the creation.
+    pub from: Option<Status>,
+    /// The new status.
+    pub to: Status,
+    /// A [`crate::lifecycle::Reason`], as it is spelled.
+    pub reason: String,
+    /// Clients attached after it.
+    pub active_connections: u32,
+}
+
+/// Which sessions to list, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Exactly these statuses, whatever `ended` says.
+    pub status: Option<Vec<Status>>,
+    /// Exactly this name.
+    pub name: Option<String>,
+    /// A label with exactly this value.
+    pub label: Option<(String, String)>,
+    /// Ended sessions too, not only live ones.
+    pub ended: bool,
+    /// The cursor: only sessions older than this one, the last of the page before.
+    pub after: Option<SessionId>,
+    /// At most so many.
+    pub limit: u32,
+}

@@ -1,0 +1,197 @@
+//! Ending a whole tree: ask, insist, then stop it so that nothing forks away, and kill.
+
+use super::process::{self, is_gone, is_refused};
+use super::walk::Snapshot;
+use super::{Member, Tree};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Pidfds held at once while waiting: a large tree must not use up the server's descriptors.
+const PIDFDS_MAX: usize = 64;
+/// Walks in which a tree may keep growing while it is being stopped. Each stops whatever
+/// was there, so only a tree that forks faster than we can look needs more than three.
+const FREEZE_WALKS: usize = 16;
+/// Between two looks at processes for which no descriptor is free.
+const BLIND_LOOK: Duration = Duration::from_millis(20);
+
+/// How long each step of an ending may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grace {
+    /// From SIGHUP to SIGTERM.
+    pub hup: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub term: Duration,
+    /// From the first SIGKILL until what is left is given up: it sleeps in the kernel, or
+    /// is another user's.
+    pub kill: Duration,
+}
+
+impl Default for Grace {
+    fn default() -> Self {
+        Grace {
+            hup: Duration::from_secs(1),
+            term: Duration::from_secs(2),
+            kill: Duration::from_secs(7),
+        }
+    }
+}
+
+/// What became of a tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndReport {
+    /// Processes that were seen in it and are gone.
+    pub ended: usize,
+    /// Processes that are still there; empty when the tree was seen empty.
+    pub left: Vec<Member>,
+}
+
+impl Tree {
+    /// Ends every member: SIGHUP, SIGTERM, SIGKILL, each only for what the one before has
+    /// left. Returns as soon as the tree is seen empty, else after the whole grace.
+    ///
+    /// Blocks; for a thread that may.
+    ///
+    /// # Errors
+    /// When /proc could not be read to the end of a grace: who is left is not known then.
+    pub fn end(&self, grace: Grace) -> io::Result<EndReport> {
+        let mut ending = Ending { tree: self, known: HashMap::new() };
+        // Stopped processes act on a signal only once they continue.
+        let left = if ending.ask(&[libc::SIGHUP, libc::SIGCONT], grace.hup)?
+            || ending.ask(&[libc::SIGTERM, libc::SIGCONT], grace.term)?
+        {
+            Vec::new()
+        } else {
+            ending.kill(grace.kill)?
+        };
+        Ok(EndReport { ended: ending.known.len() - left.len(), left })
+    }
+}
+
+struct Ending<'a> {
+    tree: &'a Tree,
+    /// Everything seen in the tree so far, pid → start time: children of a member that has
+    /// died since are found by it.
+    known: HashMap<i32, u64>,
+}
+
+impl Ending<'_> {
+    /// Who is left. Tried again until the deadline while /proc cannot be read.
+    fn walk(&mut self, deadline: Instant) -> io::Result<Vec<Member>> {
+        loop {
+            match self.look() {
+                // A chain of processes that each fork the next and exit can slip past one
+                // look, /proc not being read at one instant.
+                Ok(members) if members.is_empty() => return self.look(),
+                Err(_) if Instant::now() < deadline => std::thread::sleep(BLIND_LOOK),
+                looked => return looked,
+            }
+        }
+    }
+
+    fn look(&mut self) -> io::Result<Vec<Member>> {
+        let members = Snapshot::take()?.members(self.tree, &self.known)?;
+        self.known.extend(members.iter().map(|member| (member.pid, member.start_time)));
+        Ok(members)
+    }
+
+    /// Sends the signals to each member once; whether the tree was seen empty in time.
+    fn ask(&mut self, signals: &[i32], time: Duration) -> io::Result<bool> {
+        let deadline = Instant::now() + time;
+        let mut asked = HashSet::new();
+        loop {
+            let members = self.walk(deadline)?;
+            if members.is_empty() {
+                return Ok(true);
+            }
+            for member in &members {
+                if !asked.contains(member) && signals.iter().all(|&signal| settled(member, signal))
+                {
+                    asked.insert(*member);
+                }
+            }
+            if !wait_until_gone(&members, deadline) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Kills until nothing is left that can be killed; returns what is.
+    fn kill(&mut self, time: Duration) -> io::Result<Vec<Member>> {
+        let deadline = Instant::now() + time;
+        loop {
+            let mut members = self.freeze(deadline)?;
+            // The leader is last: until then its children can be found by parentage.
+            members.retain(|member| !member.signal(libc::SIGKILL).is_err_and(|e| is_refused(&e)));
+            if members.is_empty() || !wait_until_gone(&members, deadline) {
+                return self.walk(deadline);
+            }
+        }
+    }
+
+    /// Stops every member, so that none can fork while its tree is killed. A process with
+    /// a pending SIGSTOP cannot fork either: a walk that finds nobody new is complete.
+    fn freeze(&mut self, deadline: Instant) -> io::Result<Vec<Member>> {
+        let mut stopped = HashSet::new();
+        for _ in 1..FREEZE_WALKS {
+            let members = self.walk(deadline)?;
+            if members.iter().all(|member| stopped.contains(member)) {
+                return Ok(members);
+            }
+            for member in &members {
+                if !stopped.contains(member) && settled(member, libc::SIGSTOP) {
+                    stopped.insert(*member);
+                }
+            }
+        }
+        self.walk(deadline)
+    }
+}
+
+/// Sends a signal; false if that is worth another try: no descriptor was free.
+fn settled(member: &Member, signal: i32) -> bool {
+    member.signal(signal).map_or_else(|error| is_gone(&error) || is_refused(&error), |()| true)
+}
+
+/// Waits until all of them are gone; false if the deadline came first.
+fn wait_until_gone(members: &[Member], deadline: Instant) -> bool {
+    for some in members.chunks(PIDFDS_MAX) {
+        let mut processes = Vec::new();
+        for member in some {
+            match process::open_verified(member.pid, member.start_time) {
+                Ok(process) => processes.push(process),
+                Err(error) if is_gone(&error) => {}
+                Err(_) => {
+                    // No descriptor to wait on is free: the caller's next walk is the look.
+                    std::thread::sleep(BLIND_LOOK);
+                    return Instant::now() < deadline;
+                }
+            }
+        }
+        if !poll_until_gone(processes, deadline) {
+            return false;
+        }
+    }
+    Instant::now() < deadline
+}
+
+fn poll_until_gone(mut processes: Vec<OwnedFd>, deadline: Instant) -> bool {
+    while !processes.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Rounded up, so that the last wait does not spin through its last millisecond.
+        let timeout = PollTimeout::try_from(left.as_micros().div_ceil(1_000));
+        let mut fds: Vec<PollFd<'_>> =
+            processes.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
+        // An interrupted poll is one without news.
+        let _ = poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX));
+        let gone: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
+        let mut gone = gone.into_iter();
+        processes.retain(|_| !gone.next().unwrap_or(false));
+        if left.is_zero() {
+            break;
+        }
+    }
+    processes.is_empty()
+}

@@ -1,0 +1,41 @@
+//! Two system calls that neither std nor nix offers: a process by descriptor, which no
+//! reuse of its pid can turn into another process.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// A descriptor of the process that has this pid now; it polls readable once every thread
+/// of it is gone (pidfd_open(2)). Close-on-exec.
+///
+/// # Errors
+/// `ESRCH`: no such process; `EMFILE`/`ENFILE`: no descriptor is free.
+pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0) };
+    let fd = i32::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to exactly this process (pidfd_send_signal(2)).
+///
+/// # Errors
+/// `ESRCH`: it is gone; `EPERM`: it is not ours to signal; `EINVAL`: no such signal.
+pub(crate) fn send(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: the descriptor is open for as long as it is borrowed; a null siginfo is
+    // allowed and makes the kernel fill in what kill(2) would.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            libc::c_long::from(process.as_raw_fd()),
+            libc::c_long::from(signal),
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
