@@ -156,7 +156,9 @@ impl<'a> Driver<'a> {
                     self.tell_broken();
                 }
             }
-            if self.ack_at.is_none() && self.machine.owes_ack() {
+            if !self.machine.owes_ack() {
+                self.ack_at = None;
+            } else if self.ack_at.is_none() {
                 self.ack_at = Some(Instant::now() + ACK_AFTER);
             }
         }
