@@ -1,1 +1,26 @@
-fn main() {}
+//! The `stayd` program: see [`stayd::cli`].
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The holder and the shim that becomes a session's program go first: they must start
+    // fast, stay small, and depend on nothing else.
+    let mut args = std::env::args_os().skip(1);
+    match args.next().as_deref().and_then(OsStr::to_str) {
+        Some("__exec") => code(stayd::holder::exec::main()),
+        Some("hold") => match (args.next(), args.next().map(PathBuf::from), args.next()) {
+            (Some(flag), Some(dir), None) if flag == "--state-dir" => {
+                code(stayd::holder::process::main(&dir))
+            }
+            _ => ExitCode::from(2),
+        },
+        _ => stayd::cli::main(),
+    }
+}
+
+/// Exit codes are one byte (wait(2)).
+fn code(code: i32) -> ExitCode {
+    ExitCode::from((code & 0xff) as u8)
+}

@@ -1,1 +1,67 @@
-//! Placeholder.
+//! The command line: one file a verb.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `serve` `run` `attach` `ls` `kill` `url` `stop` `completions` | the verbs |
+//! | `endpoint`, `client` | where the server is, and its HTTP API |
+//! | `resolve`, `table` | from words to sessions, and from sessions to a table |
+//! | `failure` | what goes wrong, with its exit code |
+//! | `out`, `sys` | standard output, and system calls that nix lacks |
+//!
+//! Exit codes: 0 done, 1 an error, 2 a command line that makes no sense, 3 no such
+//! session. `run` and `attach` exit with the session's own code, 128 + n for a signal.
+
+mod args;
+mod attach;
+mod client;
+mod completions;
+mod endpoint;
+mod failure;
+mod kill;
+mod ls;
+mod out;
+mod resolve;
+mod run;
+#[cfg(test)]
+pub(crate) mod samples;
+mod serve;
+mod stop;
+mod sys;
+mod table;
+mod url;
+
+use args::{Cli, Verb};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// Does what the process's arguments ask for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match args::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(e) => e.exit(),
+    };
+    match dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            out::message(&format!("stayd: {failure}"));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Every verb answers with the process's exit code.
+fn dispatch(cli: Cli) -> Result<u8, Failure> {
+    let place = &cli.place;
+    match cli.verb {
+        None => serve::serve(place, &cli.serve),
+        Some(Verb::Serve(flags)) => serve::serve(place, &flags),
+        Some(Verb::Run(flags)) => run::run(place, flags),
+        Some(Verb::Attach(flags)) => attach::attach(place, flags),
+        Some(Verb::Ls(flags)) => ls::ls(place, flags),
+        Some(Verb::Kill(flags)) => kill::kill(place, flags),
+        Some(Verb::Url(flags)) => url::url(place, &flags),
+        Some(Verb::Stop(flags)) => stop::stop(place, &flags),
+        Some(Verb::Completions(flags)) => completions::completions(&flags),
+    }
+}

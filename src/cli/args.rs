@@ -1,0 +1,121 @@
+//! What the command line looks like.
+
+use super::{attach, completions, kill, ls, run, stop, url};
+use crate::config::{Place, ServeFlags};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
+
+/// Terminal sessions that outlive browser tabs, networks and the server itself.
+#[derive(Debug, Parser)]
+#[command(name = "stayd", version, about, subcommand_help_heading = "Verbs")]
+#[command(after_help = "Without a verb, stayd serves. Settings: flags go before the environment \
+                        (STAYD_*), that before stayd.toml, that before defaults.")]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) place: Place,
+    /// For `stayd` without a verb.
+    #[command(flatten)]
+    pub(super) serve: ServeFlags,
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Serve sessions to browsers and terminals (what stayd does without a verb)
+    Serve(ServeFlags),
+    /// Start a session and attach to it
+    Run(run::Flags),
+    /// Attach this terminal to a session
+    #[command(visible_alias = "a")]
+    Attach(attach::Flags),
+    /// List sessions
+    #[command(visible_alias = "list")]
+    Ls(ls::Flags),
+    /// End sessions, with everything that runs in them
+    Kill(kill::Flags),
+    /// Print the address that opens the page, with its token
+    Url(url::Flags),
+    /// Stop the server; sessions run on, unless --all
+    Stop(stop::Flags),
+    /// Print a completion script for a shell
+    Completions(completions::Flags),
+}
+
+/// Parses a command line. A flag of the server's before another verb is refused rather
+/// than ignored.
+pub(super) fn parse<I, T>(args: I) -> Result<Cli, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(args)?;
+    if let Some(verb) = matches.subcommand_name() {
+        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        // Flags that are global may stand before the verb.
+        let misplaced = command
+            .get_arguments()
+            .filter(|arg| !arg.is_global_set())
+            .find(|arg| typed(arg.get_id().as_str()));
+        if let Some(flag) = misplaced.and_then(|arg| arg.get_long()) {
+            let message = format!("--{flag} is no flag of `{verb}`; it belongs after `serve`");
+            return Err(command.error(ErrorKind::ArgumentConflict, message));
+        }
+    }
+    Cli::from_arg_matches(&matches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn cli(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split_whitespace())
+    }
+
+    #[test]
+    fn definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_verb_serves_and_takes_the_flags_of_serve() {
+        let bare = cli("stayd --listen 127.0.0.1:1 --state-dir /x").unwrap();
+        assert!(bare.verb.is_none());
+        assert_eq!(bare.serve.listen, ["127.0.0.1:1".parse().unwrap()]);
+        assert_eq!(bare.place.state_dir.as_deref(), Some(Path::new("/x")));
+        let spelled = cli("stayd serve --listen 127.0.0.1:1 --state-dir /x").unwrap();
+        let Some(Verb::Serve(flags)) = spelled.verb else { panic!("{spelled:?}") };
+        assert_eq!(flags.listen, bare.serve.listen);
+        assert_eq!(spelled.place.state_dir, bare.place.state_dir);
+    }
+
+    #[test]
+    fn where_things_are_may_be_said_before_or_after_the_verb() {
+        for line in ["stayd --state-dir /x ls", "stayd ls --state-dir /x"] {
+            assert_eq!(cli(line).unwrap().place.state_dir.as_deref(), Some(Path::new("/x")));
+        }
+    }
+
+    #[test]
+    fn a_misplaced_flag_is_refused() {
+        let refused = cli("stayd --listen 127.0.0.1:1 ls").unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        assert!(refused.to_string().contains("--listen"), "{refused}");
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_flags() {
+        let line = "stayd run -d --name n -e A=b=c --idle-timeout never -- ls -l --all";
+        let Some(Verb::Run(flags)) = cli(line).unwrap().verb else { panic!() };
+        assert_eq!(flags.command, ["ls", "-l", "--all"]);
+        assert_eq!(flags.env, [("A".to_owned(), "b=c".to_owned())]);
+        assert!(flags.detach);
+        assert_eq!(cli("stayd run -e A -- ls").unwrap_err().exit_code(), 2);
+        assert_eq!(cli("stayd kill").unwrap_err().exit_code(), 2);
+    }
+}

@@ -1,0 +1,324 @@
+//! Runs the machine: feeds it what happens, executes what it asks for.
+
+use super::backoff::Backoff;
+use super::keys::{Keys, Typed};
+use super::link::{Incoming, Link, Trouble};
+use super::machine::{Action, End, Machine};
+use super::modes;
+use super::stdio::{self, Output, Written};
+use super::terminal::Terminal;
+use crate::cli::endpoint::{Endpoint, ServerFlags};
+use crate::cli::failure::Failure;
+use crate::cli::out;
+use crate::config::Place;
+use crate::protocol::SIZE_MAX;
+use actix_http::ws::Message;
+use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
+use futures_util::future::LocalBoxFuture;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Rendered output is acknowledged this long after it was, if not sooner.
+const ACK_AFTER: Duration = Duration::from_millis(100);
+/// A connection that is back sooner was never away, as far as the user is concerned.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
+/// How an attachment went.
+pub(super) enum Outcome {
+    /// The server's word.
+    End(End),
+    /// The user pressed the keys.
+    Detached,
+    /// A signal told us to go.
+    Signal(i32),
+}
+
+/// A connection, or the attempt at one.
+enum Line {
+    Opening(LocalBoxFuture<'static, Result<Link, Trouble>>),
+    Open(Link),
+}
+
+/// What happens on the line.
+enum Event {
+    Opened(Result<Link, Trouble>),
+    Incoming(Incoming),
+}
+
+impl Line {
+    async fn next(&mut self) -> Event {
+        match self {
+            Line::Opening(opening) => Event::Opened(opening.await),
+            Line::Open(link) => Event::Incoming(link.next().await),
+        }
+    }
+}
+
+pub(super) struct Driver<'a> {
+    machine: &'a mut Machine,
+    place: &'a Place,
+    flags: &'a ServerFlags,
+    terminal: Terminal,
+    output: Output,
+    keys: Keys,
+    backoff: Backoff,
+    line: Line,
+    /// Whether a connection has ever stood: until then a failure is the user's to know.
+    was_open: bool,
+    ack_at: Option<Instant>,
+    tell_at: Option<Instant>,
+    /// How it ended, while the last output is still being written.
+    end: Option<End>,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        machine: &'a mut Machine,
+        place: &'a Place,
+        flags: &'a ServerFlags,
+        endpoint: Endpoint,
+    ) -> Result<Driver<'a>, Failure> {
+        let terminal = Terminal::take().map_err(Failure::doing("the terminal"))?;
+        if let Some((cols, rows)) = size(&terminal) {
+            machine.resized(cols, rows);
+        }
+        let line = Line::Opening(open(Duration::ZERO, Ok(endpoint), machine.target()));
+        Ok(Driver {
+            machine,
+            place,
+            flags,
+            terminal,
+            output: Output::start()?,
+            keys: Keys::default(),
+            backoff: Backoff::default(),
+            line,
+            was_open: false,
+            ack_at: None,
+            tell_at: None,
+            end: None,
+        })
+    }
+
+    /// Until the session ends, the user detaches or a signal comes. The terminal is as it
+    /// was when this returns.
+    pub(super) async fn run(mut self) -> Result<Outcome, Failure> {
+        let result = self.events().await;
+        self.output.stop().await;
+        drop(self.terminal);
+        if let Line::Open(link) = self.line {
+            link.close().await;
+        }
+        result
+    }
+
+    async fn events(&mut self) -> Result<Outcome, Failure> {
+        let mut input = stdio::input()?;
+        let mut input_ended = false;
+        let mut window = signal(SignalKind::window_change())?;
+        let mut endings = Endings::listen()?;
+        loop {
+            if let Some(end) = self.end.take_if(|_| self.machine.is_rendered()) {
+                return Ok(Outcome::End(end));
+            }
+            let ended = self.end.is_some();
+            let reading = !input_ended && self.machine.wants_input(self.terminal.input);
+            tokio::select! {
+                number = endings.next() => return Ok(Outcome::Signal(number)),
+                event = self.line.next(), if !ended => self.event(event)?,
+                typed = input.recv(), if reading => match typed {
+                    Some(bytes) => if self.typed(&bytes) { return Ok(Outcome::Detached) },
+                    // The terminal is gone.
+                    None if self.terminal.input => {
+                        return Ok(Outcome::Signal(libc::SIGHUP));
+                    }
+                    None => input_ended = true,
+                },
+                Some(written) = self.output.written.recv() => match written {
+                    Written::Bytes(n) => {
+                        let actions = self.machine.rendered(n);
+                        self.perform(actions);
+                    }
+                    Written::Failed(e) => {
+                        return Err(Failure::Other(format!("standard output: {}", e.desc())));
+                    }
+                },
+                _ = window.recv() => if let Some((cols, rows)) = size(&self.terminal) {
+                    let actions = self.machine.resized(cols, rows);
+                    self.perform(actions);
+                },
+                () = at(self.ack_at) => {
+                    self.ack_at = None;
+                    let actions = self.machine.ack();
+                    self.perform(actions);
+                }
+                () = at(self.tell_at) => {
+                    self.tell_at = None;
+                    self.tell_broken();
+                }
+            }
+            if !self.machine.owes_ack() {
+                self.ack_at = None;
+            } else if self.ack_at.is_none() {
+                self.ack_at = Some(Instant::now() + ACK_AFTER);
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Opened(Ok(link)) => self.line = Line::Open(link),
+            Event::Opened(Err(Trouble::Passing(_))) if self.was_open => self.again(),
+            Event::Opened(Err(Trouble::Passing(failure) | Trouble::Lasting(failure))) => {
+                return Err(failure);
+            }
+            Event::Incoming(Incoming::Text(text)) => {
+                let actions = self.machine.text(&text);
+                if self.machine.is_open() {
+                    self.was_open = true;
+                    self.tell_at = None;
+                    self.backoff.reset();
+                }
+                self.perform(actions);
+            }
+            Event::Incoming(Incoming::Binary(bytes)) => {
+                let actions = self.machine.binary(bytes);
+                self.perform(actions);
+            }
+            Event::Incoming(Incoming::Closed(code, reason)) => {
+                match self.machine.closed(code, &reason) {
+                    Some(end) => self.end = Some(end),
+                    None => self.again(),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects again after a wait. A server that was started anew may have another address.
+    fn again(&mut self) {
+        if self.was_open && self.tell_at.is_none() {
+            self.tell_at = Some(Instant::now() + TELL_AFTER);
+        }
+        let endpoint = Endpoint::find(self.place, self.flags);
+        self.line = Line::Opening(open(self.backoff.next(), endpoint, self.machine.target()));
+    }
+
+    fn perform(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Control(message) => match serde_json::to_string(&message) {
+                    Ok(text) => self.send(Message::Text(text.into())),
+                    Err(e) => out::message(&format!("stayd: {e}")),
+                },
+                Action::Input(bytes) => self.send(Message::Binary(bytes)),
+                Action::Clear if self.terminal.output => {
+                    self.output.draw([modes::ABORT, modes::CLEAR].concat());
+                }
+                Action::Clear => {}
+                Action::Write(bytes) => self.output.write(bytes),
+                Action::Tell(message) => self.tell(&message),
+                Action::Finish(end) => self.end = Some(end),
+            }
+        }
+    }
+
+    fn send(&self, message: Message) {
+        if let Line::Open(link) = &self.line {
+            link.send(message);
+        }
+    }
+
+    /// Whether the user wants to detach.
+    fn typed(&mut self, bytes: &[u8]) -> bool {
+        let (input, detach) = if self.terminal.input {
+            match self.keys.feed(bytes) {
+                Typed::Input(input) => (input, false),
+                Typed::Detach(input) => (input, true),
+            }
+        } else {
+            (bytes.to_vec(), false)
+        };
+        match self.machine.typed(&input, self.terminal.input) {
+            Ok(actions) => self.perform(actions),
+            // As terminals do that cannot take more.
+            Err(_) if self.terminal.output => self.output.draw(&b"\x07"[..]),
+            Err(_) => {}
+        }
+        detach
+    }
+
+    fn tell_broken(&mut self) {
+        self.tell("connection lost; trying again (Ctrl-\\ d detaches)");
+    }
+
+    /// Says something without disturbing the session: on the terminal's last line, which
+    /// the next connection redraws, or on standard error.
+    fn tell(&mut self, message: &str) {
+        let message: String = message.chars().filter(|c| !c.is_control()).collect();
+        match self.terminal.size().filter(|_| self.terminal.output) {
+            Some((cols, rows)) => {
+                let text: String =
+                    format!("[stayd: {message}]").chars().take(cols.into()).collect();
+                self.output.draw(
+                    [
+                        modes::ABORT,
+                        format!("\x1b7\x1b[{rows};1H\x1b[7m{text}\x1b[m\x1b[K\x1b8").as_bytes(),
+                    ]
+                    .concat(),
+                );
+                self.machine.spoiled();
+            }
+            None => out::message(&format!("stayd: {message}")),
+        }
+    }
+}
+
+/// Waits, then connects.
+fn open(
+    wait: Duration,
+    endpoint: Result<Endpoint, Failure>,
+    target: String,
+) -> LocalBoxFuture<'static, Result<Link, Trouble>> {
+    Box::pin(async move {
+        sleep(wait).await;
+        // The files of a server that is just starting may not be there yet.
+        Link::open(&endpoint.map_err(Trouble::Passing)?, &target).await
+    })
+}
+
+fn size(terminal: &Terminal) -> Option<(u16, u16)> {
+    terminal.size().map(|(cols, rows)| (cols.min(SIZE_MAX), rows.min(SIZE_MAX)))
+}
+
+/// At a time, or never.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals that tell a program to go.
+struct Endings([(Signal, i32); 4]);
+
+impl Endings {
+    fn listen() -> std::io::Result<Endings> {
+        Ok(Endings([
+            (signal(SignalKind::terminate())?, SignalKind::terminate().as_raw_value()),
+            (signal(SignalKind::hangup())?, SignalKind::hangup().as_raw_value()),
+            (signal(SignalKind::interrupt())?, SignalKind::interrupt().as_raw_value()),
+            (signal(SignalKind::quit())?, SignalKind::quit().as_raw_value()),
+        ]))
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> i32 {
+        let [term, hup, int, quit] = &mut self.0;
+        tokio::select! {
+            _ = term.0.recv() => term.1,
+            _ = hup.0.recv() => hup.1,
+            _ = int.0.recv() => int.1,
+            _ = quit.0.recv() => quit.1,
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! One WebSocket connection.
+
+use super::super::client::unreachable;
+use super::super::endpoint::Endpoint;
+use super::super::failure::Failure;
+use actix_http::Uri;
+use actix_http::ws::{CloseReason, Frame, Item, Message, ProtocolError};
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector, ConnectorService};
+use actix_web::dev::Service;
+use actix_web::rt::net::TcpStream;
+use actix_web::rt::{self, task::JoinHandle};
+use awc::error::WsClientError;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::SplitStream;
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Name lookup, connection and handshake together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The server pings every 15 s; three missed ones are the end.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// More than the longest message: a snapshot of 512 KiB.
+const FRAME_MAX: usize = 2 << 20;
+/// How long a good-bye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What came in.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Bytes),
+    /// The connection is gone, with the code and reason of a close frame if one came.
+    Closed(Option<u16>, String),
+}
+
+type Frames = Pin<Box<dyn WebSocket>>;
+
+/// What awc hands out, without its name.
+trait WebSocket:
+    Stream<Item = Result<Frame, ProtocolError>> + Sink<Message, Error = ProtocolError>
+{
+}
+impl<T> WebSocket for T where
+    T: Stream<Item = Result<Frame, ProtocolError>> + Sink<Message, Error = ProtocolError>
+{
+}
+
+/// An open connection. Frames are written by a task of their own, so that reading never
+/// waits for writing.
+pub(super) struct Link {
+    frames: SplitStream<Frames>,
+    outgoing: UnboundedSender<Message>,
+    writer: JoinHandle<()>,
+    /// When something was last heard.
+    heard: Instant,
+    /// A message that comes in pieces: whether it is text, and what is there.
+    partial: Option<(bool, BytesMut)>,
+}
+
+impl Link {
+    /// Connects to a path and query of a server.
+    pub(super) async fn open(endpoint: &Endpoint, target: &str) -> Result<Link, Trouble> {
+        // One of its own, so that no connection is reused.
+        let connector = awc::Connector::new().connector(NoDelay(Connector::default().service()));
+        let client = awc::Client::builder().connector(connector).timeout(CONNECT_TIMEOUT).finish();
+        let request = client
+            .ws(format!("{}{target}", endpoint.url))
+            .protocols(["stayd.v1"])
+            .max_frame_size(FRAME_MAX)
+            .set_header("Authorization", format!("Bearer {}", endpoint.token));
+        let framed = match request.connect().await {
+            Ok((_, framed)) => framed,
+            Err(e) => return Err(trouble(&endpoint.url, &e)),
+        };
+        let frames: Frames = Box::pin(framed);
+        let (sink, frames) = frames.split();
+        let (outgoing, messages) = mpsc::unbounded_channel();
+        let writer = rt::spawn(write(sink, messages));
+        Ok(Link { frames, outgoing, writer, heard: Instant::now(), partial: None })
+    }
+
+    /// Sends a message; if the connection is broken, [`Link::next`] will say so. What waits
+    /// is bounded by the input window.
+    pub(super) fn send(&self, message: Message) {
+        let _ = self.outgoing.send(message);
+    }
+
+    /// The next message. May be dropped and called again without losing anything.
+    pub(super) async fn next(&mut self) -> Incoming {
+        loop {
+            let frame = match timeout_at(self.heard + SILENCE_MAX, self.frames.next()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(e))) => return Incoming::Closed(None, e.to_string()),
+                Ok(None) => return Incoming::Closed(None, "the connection broke".into()),
+                Err(_) => return Incoming::Closed(None, "the server went silent".into()),
+            };
+            self.heard = Instant::now();
+            if let Some(incoming) = self.frame(frame) {
+                return incoming;
+            }
+        }
+    }
+
+    fn frame(&mut self, frame: Frame) -> Option<Incoming> {
+        match frame {
+            Frame::Text(bytes) => Some(text(&bytes)),
+            Frame::Binary(bytes) => Some(Incoming::Binary(bytes)),
+            Frame::Ping(payload) => {
+                self.send(Message::Pong(payload));
+                None
+            }
+            Frame::Pong(_) => None,
+            Frame::Close(reason) => {
+                let reason = reason.map(|r| (r.code.into(), r.description.unwrap_or_default()));
+                let (code, reason) = reason.unzip();
+                Some(Incoming::Closed(code, reason.unwrap_or_default()))
+            }
+            Frame::Continuation(item) => self.piece(item),
+        }
+    }
+
+    /// A proxy may cut messages into pieces.
+    fn piece(&mut self, item: Item) -> Option<Incoming> {
+        match item {
+            Item::FirstText(bytes) => self.partial = Some((true, BytesMut::from(&bytes[..]))),
+            Item::FirstBinary(bytes) => self.partial = Some((false, BytesMut::from(&bytes[..]))),
+            Item::Continue(bytes) | Item::Last(bytes)
+                if self.partial.as_ref().map_or(0, |p| p.1.len()) + bytes.len() > FRAME_MAX =>
+            {
+                return Some(Incoming::Closed(None, "the server sent too much at once".into()));
+            }
+            Item::Continue(bytes) => self.partial.as_mut()?.1.extend_from_slice(&bytes),
+            Item::Last(bytes) => {
+                let (is_text, mut whole) = self.partial.take()?;
+                whole.extend_from_slice(&bytes);
+                let whole = whole.freeze();
+                return Some(if is_text { text(&whole) } else { Incoming::Binary(whole) });
+            }
+        }
+        None
+    }
+
+    /// Says good-bye, so that the server need not find out by itself.
+    pub(super) async fn close(self) {
+        let Link { outgoing, writer, .. } = self;
+        let reason = CloseReason { code: actix_http::ws::CloseCode::Normal, description: None };
+        let _ = outgoing.send(Message::Close(Some(reason)));
+        drop(outgoing);
+        let _ = timeout(CLOSE_TIMEOUT, writer).await;
+    }
+}
+
+async fn write<S>(mut sink: S, mut messages: UnboundedReceiver<Message>)
+where
+    S: Sink<Message, Error = ProtocolError> + Unpin,
+{
+    while let Some(message) = messages.recv().await {
+        // The reading half sees a broken connection too, and says so.
+        if sink.send(message).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Incoming {
+    Incoming::Text(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It may work later.
+    Passing(Failure),
+    /// It will not work by asking again.
+    Lasting(Failure),
+}
+
+fn trouble(url: &str, e: &WsClientError) -> Trouble {
+    match e {
+        WsClientError::SendRequest(e) => Trouble::Passing(unreachable(url, e)),
+        WsClientError::InvalidResponseStatus(status) if status.as_u16() == 401 => {
+            Trouble::Lasting(Failure::Other("the server does not accept the token".into()))
+        }
+        WsClientError::InvalidResponseStatus(status) if status.is_client_error() => {
+            let why = format!("the server at {url} refused to attach: {status}");
+            Trouble::Lasting(Failure::Other(why))
+        }
+        e => Trouble::Passing(Failure::Other(format!("the server at {url} did not attach: {e}"))),
+    }
+}
+
+/// Connects, and lets small frames leave at once.
+#[derive(Clone)]
+struct NoDelay(ConnectorService);
+
+impl Service<ConnectInfo<Uri>> for NoDelay {
+    type Response = Connection<Uri, TcpStream>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>>>>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Service::<ConnectInfo<Uri>>::poll_ready(&self.0, cx)
+    }
+
+    fn call(&self, to: ConnectInfo<Uri>) -> Self::Future {
+        let connecting = self.0.call(to);
+        Box::pin(async move {
+            let connection = connecting.await?;
+            connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
+            Ok(connection)
+        })
+    }
+}

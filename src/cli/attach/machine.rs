@@ -1,0 +1,279 @@
+//! `stayd.v1` from the client's side, as a pure machine: messages and keys in, actions
+//! out. The driver executes them.
+
+use super::input::Input;
+use crate::id::SessionId;
+use crate::lifecycle::EndReason;
+use crate::protocol::{ClientMessage, INPUT_WINDOW, ServerMessage, Session};
+use bytes::Bytes;
+
+/// Output is acknowledged whenever this much of it was rendered: often enough that the
+/// server's window (1 MiB) never runs dry.
+const ACK_EVERY: u64 = 128 << 10;
+/// What is typed into a connection that is busy may pile up to here …
+const BUSY_INPUT_MAX: usize = 1 << 20;
+/// … and what is typed on a terminal without a connection to here.
+const OFFLINE_INPUT_MAX: usize = INPUT_WINDOW as usize;
+
+/// What the driver is to do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Action {
+    /// Send a text frame.
+    Control(ClientMessage),
+    /// Send a binary frame.
+    Input(Bytes),
+    /// Clear the terminal: what comes next does not continue what it shows.
+    Clear,
+    /// Write to the terminal, and say when that is done ([`Machine::rendered`]).
+    Write(Bytes),
+    /// Something that the user should know; the connection stays.
+    Tell(String),
+    /// It is over.
+    Finish(End),
+}
+
+/// Why an attachment is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The session ended, and this is how.
+    Exit {
+        /// Exit code of the leader.
+        code: Option<i32>,
+        /// Signal that ended the leader.
+        signal: Option<i32>,
+        /// Why the session ended.
+        reason: EndReason,
+    },
+    /// The session has ended; the API knows how.
+    Ended,
+    /// There is no such session (any more).
+    NoSuchSession,
+    /// Another connection of this client took over.
+    TakenOver,
+    /// The server refused, with its reason.
+    Refused(String),
+}
+
+/// One client of one session, over any number of connections.
+#[derive(Debug)]
+pub(super) struct Machine {
+    id: SessionId,
+    client: String,
+    /// The last that the server has told of the session.
+    session: Option<Box<Session>>,
+    size: Option<(u16, u16)>,
+    /// Offset of the next output byte, if the next connection is to continue there.
+    resume: Option<u64>,
+    offset: u64,
+    acknowledged: u64,
+    /// Bytes that were given to the terminal and are not rendered yet.
+    pending: usize,
+    open: bool,
+    /// The offset of a snapshot that the next binary frame is.
+    snapshot: Option<u64>,
+    input: Input,
+}
+
+impl Machine {
+    /// `offset`: how many output bytes of the session this terminal already shows; `None`
+    /// asks for its screen.
+    pub(super) fn new(id: SessionId, client: String, offset: Option<u64>) -> Machine {
+        Machine {
+            id,
+            client,
+            session: None,
+            size: None,
+            resume: offset,
+            offset: 0,
+            acknowledged: 0,
+            pending: 0,
+            open: false,
+            snapshot: None,
+            input: Input::default(),
+        }
+    }
+
+    /// Path and query of the next connection.
+    pub(super) fn target(&self) -> String {
+        let Machine { id, client, .. } = self;
+        let mut target = format!("/api/v1/sessions/{id}/attach?client={client}");
+        if let Some((cols, rows)) = self.size {
+            target += &format!("&cols={cols}&rows={rows}");
+        }
+        if let Some(offset) = self.resume {
+            target += &format!("&session={id}&offset={offset}");
+        }
+        target
+    }
+
+    /// The session, as the server last described it.
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
+    /// Whether the server has let us in and still does.
+    pub(super) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Whether everything that came was rendered.
+    pub(super) fn is_rendered(&self) -> bool {
+        self.pending == 0
+    }
+
+    /// Whether there is rendered output that the server does not know of.
+    pub(super) fn owes_ack(&self) -> bool {
+        self.open && self.rendered_to() > self.acknowledged
+    }
+
+    /// Whether more of standard input may be read now. On a terminal without a connection
+    /// keys are read, and dropped beyond a limit; a pipe is left to wait.
+    pub(super) fn wants_input(&self, terminal: bool) -> bool {
+        self.input.len() < BUSY_INPUT_MAX || (terminal && !self.open)
+    }
+
+    /// What the terminal shows was disturbed: the next connection redraws it.
+    pub(super) fn spoiled(&mut self) {
+        self.resume = None;
+    }
+
+    /// A text frame. Messages of a later version are ignored.
+    pub(super) fn text(&mut self, text: &str) -> Vec<Action> {
+        let Ok(message) = serde_json::from_str(text) else { return Vec::new() };
+        match message {
+            ServerMessage::Attached {
+                session, offset, input, input_window, cols, rows, ..
+            } => self.attached(session, offset, (cols, rows), input, input_window),
+            ServerMessage::Snapshot { offset, .. } => {
+                self.snapshot = Some(offset);
+                // Should the connection break before it is here, there is nothing to continue.
+                self.resume = None;
+                Vec::new()
+            }
+            ServerMessage::Input { received } => {
+                self.input.accept(received);
+                self.send_input()
+            }
+            ServerMessage::Exit { code, signal, reason } => {
+                vec![Action::Finish(End::Exit { code, signal, reason })]
+            }
+            ServerMessage::Error { message, .. } => vec![Action::Tell(message)],
+            ServerMessage::Resized { .. } | ServerMessage::State { .. } => Vec::new(),
+        }
+    }
+
+    fn attached(
+        &mut self,
+        session: Box<Session>,
+        offset: u64,
+        size: (u16, u16),
+        input: u64,
+        window: u64,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.resume != Some(offset) {
+            actions.push(Action::Clear);
+            self.resume = None;
+        }
+        // What changed while the connection was being made.
+        if let Some((cols, rows)) = self.size.filter(|ours| *ours != size) {
+            actions.push(resize(cols, rows));
+        }
+        self.session = Some(session);
+        self.open = true;
+        self.snapshot = None;
+        self.offset = offset;
+        self.acknowledged = offset;
+        self.input.open(input, window);
+        actions.extend(self.send_input());
+        actions
+    }
+
+    /// A binary frame: output, or the snapshot that was announced.
+    pub(super) fn binary(&mut self, bytes: Bytes) -> Vec<Action> {
+        self.pending += bytes.len();
+        let clear = match self.snapshot.take() {
+            Some(offset) => {
+                self.offset = offset;
+                self.acknowledged = offset;
+                Some(Action::Clear)
+            }
+            None => {
+                self.offset += bytes.len() as u64;
+                None
+            }
+        };
+        self.resume = Some(self.offset);
+        clear.into_iter().chain([Action::Write(bytes)]).collect()
+    }
+
+    /// This much of what was to be written is written.
+    pub(super) fn rendered(&mut self, bytes: usize) -> Vec<Action> {
+        self.pending = self.pending.saturating_sub(bytes);
+        if self.owes_ack() && self.rendered_to() - self.acknowledged >= ACK_EVERY {
+            return self.ack();
+        }
+        Vec::new()
+    }
+
+    /// Acknowledges what is rendered, if the server does not know yet.
+    pub(super) fn ack(&mut self) -> Vec<Action> {
+        if !self.owes_ack() {
+            return Vec::new();
+        }
+        self.acknowledged = self.rendered_to();
+        vec![Action::Control(ClientMessage::Ack { offset: self.acknowledged })]
+    }
+
+    /// What is pending may begin with a snapshot or with output of an earlier connection;
+    /// then this is too low, never too high.
+    fn rendered_to(&self) -> u64 {
+        self.offset.saturating_sub(self.pending as u64)
+    }
+
+    /// Keys or bytes from standard input. `Err` is how many were dropped for want of room.
+    pub(super) fn typed(&mut self, bytes: &[u8], terminal: bool) -> Result<Vec<Action>, usize> {
+        if terminal && !self.open && self.input.len() + bytes.len() > OFFLINE_INPUT_MAX {
+            return Err(bytes.len());
+        }
+        self.input.push(bytes);
+        Ok(self.send_input())
+    }
+
+    fn send_input(&mut self) -> Vec<Action> {
+        std::iter::from_fn(|| self.input.next()).map(Action::Input).collect()
+    }
+
+    /// The terminal has this size (now).
+    pub(super) fn resized(&mut self, cols: u16, rows: u16) -> Vec<Action> {
+        let changed = self.size.replace((cols, rows)) != Some((cols, rows));
+        if changed && self.open { vec![resize(cols, rows)] } else { Vec::new() }
+    }
+
+    /// The connection is gone, with a close code or (`None`) without one. What ends the
+    /// attachment, or nothing: connect again.
+    pub(super) fn closed(&mut self, code: Option<u16>, reason: &str) -> Option<End> {
+        self.open = false;
+        self.snapshot = None;
+        self.input.close();
+        match code {
+            // Ended: but an `exit` message would have said how.
+            Some(1000 | 4410) => Some(End::Ended),
+            Some(4404) => Some(End::NoSuchSession),
+            Some(4409) => Some(End::TakenOver),
+            Some(1002 | 1003 | 1007 | 1008 | 1009) => {
+                let reason = if reason.is_empty() { "not allowed" } else { reason };
+                Some(End::Refused(reason.into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn resize(cols: u16, rows: u16) -> Action {
+    Action::Control(ClientMessage::Resize { cols: cols.into(), rows: rows.into() })
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -1,0 +1,153 @@
+//! `stayd attach`: this terminal, attached to a session.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `machine` | the protocol, pure: messages and keys in, actions out |
+//! | `input`, `keys`, `modes`, `backoff` | its parts, pure as well |
+//! | `driver` | executes the actions; waits for what happens |
+//! | `link`, `stdio`, `terminal` | the WebSocket, standard input and output, raw mode |
+//!
+//! Without a terminal it works as a pipe: input is passed on, and its end ends nothing;
+//! a program that is to see an end of file must be sent Ctrl-D. Output is written as it
+//! comes, until the session ends.
+
+mod backoff;
+mod driver;
+mod input;
+mod keys;
+mod link;
+mod machine;
+mod modes;
+mod stdio;
+mod terminal;
+
+use super::client::Client;
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::{out, resolve};
+use crate::config::Place;
+use crate::id::SessionId;
+use crate::lifecycle::EndReason;
+use crate::protocol::Session;
+use clap::Args;
+use driver::{Driver, Outcome};
+use machine::{End, Machine};
+use uuid::Uuid;
+
+/// Attach this terminal to a session. Ctrl-\ and then d detaches; Ctrl-\ twice sends one.
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Id, unique beginning of an id, or name
+    session: String,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// Which session, and how much of it this terminal already shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Start {
+    /// We have just created it: nothing is lost that it has written so far.
+    Created(SessionId),
+    /// Its screen is wanted.
+    Existing(SessionId),
+}
+
+pub(super) fn attach(place: &Place, flags: Flags) -> Result<u8, Failure> {
+    let endpoint = Endpoint::find(place, &flags.server)?;
+    actix::System::new().block_on(async {
+        let id = resolve::resolve(&Client::new(endpoint.clone()), &flags.session).await?;
+        session(place, &flags.server, endpoint, Start::Existing(id)).await
+    })
+}
+
+/// Attaches until the session ends (its exit code), the user detaches (0) or a signal
+/// comes (128 + its number).
+pub(super) async fn session(
+    place: &Place,
+    flags: &ServerFlags,
+    endpoint: Endpoint,
+    start: Start,
+) -> Result<u8, Failure> {
+    let (id, offset) = match start {
+        Start::Created(id) => (id, Some(0)),
+        Start::Existing(id) => (id, None),
+    };
+    // Of this process alone: the same after every reconnect.
+    let client = format!("cli-{}", Uuid::now_v7().simple());
+    let mut machine = Machine::new(id, client, offset);
+    let driver = Driver::new(&mut machine, place, flags, endpoint.clone())?;
+    let outcome = driver.run().await?;
+    let name = || match machine.session().and_then(|session| session.name.clone()) {
+        Some(name) => name,
+        None => id.to_string(),
+    };
+    match outcome {
+        Outcome::Detached => {
+            out::message(&format!("\r\n[detached from {}]", name()));
+            Ok(0)
+        }
+        Outcome::Signal(number) => Ok(exit_code(None, Some(number))),
+        Outcome::End(End::Exit { code, signal, reason }) => {
+            tell(&name(), reason);
+            Ok(exit_code(code, signal))
+        }
+        Outcome::End(End::Ended) => {
+            let never_attached = machine.session().is_none();
+            ended(&Client::new(endpoint), id, never_attached).await
+        }
+        Outcome::End(End::NoSuchSession) => Err(Failure::NoSuchSession(name())),
+        Outcome::End(End::TakenOver) => {
+            Err(Failure::Other("another connection of this client took over".into()))
+        }
+        Outcome::End(End::Refused(reason)) => Err(Failure::Other(reason)),
+    }
+}
+
+/// The session ended while we were not attached.
+async fn ended(client: &Client, id: SessionId, never_attached: bool) -> Result<u8, Failure> {
+    let id = id.to_string();
+    let session: Session = client.get(&id).await?;
+    if never_attached && let Ok(output) = client.whole_output(&id).await {
+        use std::io::Write;
+        std::io::stdout().lock().write_all(&output)?;
+    }
+    match session.end_reason {
+        Some(reason) => tell(&id, reason),
+        None => out::message(&format!("stayd: session {id} is ending")),
+    }
+    Ok(exit_code(session.exit_code, session.exit_signal))
+}
+
+/// A program that ended by itself has said what it had to say.
+fn tell(name: &str, reason: EndReason) {
+    let how = match reason {
+        EndReason::Exited | EndReason::Signaled => return,
+        EndReason::Killed => "was killed",
+        EndReason::IdleTimeout | EndReason::FirstAttachTimeout => "was destroyed, being idle",
+        EndReason::SpawnFailed => "could not be started",
+        EndReason::Orphaned | EndReason::RestoreFailed => "was lost",
+    };
+    out::message(&format!("\r\n[session {name} {how}]"));
+}
+
+/// As shells tell it: the exit code, or 128 + n for a signal; 1 if neither is known.
+fn exit_code(code: Option<i32>, signal: Option<i32>) -> u8 {
+    match (code, signal) {
+        (Some(code), _) => (code & 0xff) as u8,
+        (None, Some(signal)) => ((128 + signal) & 0xff) as u8,
+        (None, None) => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        assert_eq!(exit_code(Some(3), None), 3);
+        assert_eq!(exit_code(Some(256 + 7), None), 7);
+        assert_eq!(exit_code(None, Some(9)), 137);
+        assert_eq!(exit_code(None, None), 1);
+    }
+}

@@ -1,0 +1,145 @@
+//! Standard input and output, each on a thread of its own: they may block, and may be
+//! files or pipes that readiness says nothing about.
+
+use super::modes::AltScreen;
+use super::terminal::note_alt_screen;
+use bytes::Bytes;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{read, write};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// One read of standard input; a paste comes in a few of these.
+const READ_MAX: usize = 16 << 10;
+/// How much is written between two looks at whether to stop, and reported at once.
+const WRITE_MAX: usize = 16 << 10;
+/// How long the writing thread may take to notice that it is over.
+const STOP_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Standard input, read one piece ahead. The channel closes at its end.
+pub(super) fn input() -> io::Result<mpsc::Receiver<Vec<u8>>> {
+    let (pieces, receiver) = mpsc::channel(1);
+    let read_all = move || {
+        let stdin = io::stdin();
+        let mut buffer = vec![0; READ_MAX];
+        loop {
+            match read(stdin.as_fd(), &mut buffer) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => wait(&stdin, PollFlags::POLLIN),
+                // A terminal that is gone (EIO) is an end as well.
+                Ok(0) | Err(_) => return,
+                Ok(n) if pieces.blocking_send(buffer[..n].to_vec()).is_err() => return,
+                Ok(_) => {}
+            }
+        }
+    };
+    thread::Builder::new().name("stdin".into()).spawn(read_all)?;
+    Ok(receiver)
+}
+
+/// How standard output gets on.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// This many bytes were written.
+    Bytes(usize),
+    /// It takes no more.
+    Failed(Errno),
+}
+
+/// Standard output: what is sent is written, and reported once it is. What waits there is
+/// bounded by what the server sends unacknowledged.
+pub(super) struct Output {
+    pieces: std::sync::mpsc::Sender<Piece>,
+    /// How it gets on; closed once the thread has ended.
+    pub(super) written: mpsc::UnboundedReceiver<Written>,
+    stop: Arc<AtomicBool>,
+}
+
+/// Bytes to write, and who wants to know.
+enum Piece {
+    /// Of the session: reported.
+    Session(Bytes),
+    /// Our own.
+    Own(Bytes),
+}
+
+impl Output {
+    pub(super) fn start() -> io::Result<Output> {
+        let (pieces, receiver) = std::sync::mpsc::channel::<Piece>();
+        let (reports, written) = mpsc::unbounded_channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let write_all = move || {
+            let mut screen = AltScreen::default();
+            for piece in receiver {
+                let (Piece::Session(bytes) | Piece::Own(bytes)) = &piece;
+                for chunk in bytes.chunks(WRITE_MAX) {
+                    if stopped.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // Before the bytes: whoever restores the terminal must not be late.
+                    screen.feed(chunk);
+                    note_alt_screen(screen.mode());
+                    let report = match (write_chunk(chunk), &piece) {
+                        (Err(e), _) => Written::Failed(e),
+                        (Ok(()), Piece::Session(_)) => Written::Bytes(chunk.len()),
+                        (Ok(()), Piece::Own(_)) => continue,
+                    };
+                    let failed = matches!(report, Written::Failed(_));
+                    if reports.send(report).is_err() || failed {
+                        return;
+                    }
+                }
+            }
+        };
+        thread::Builder::new().name("stdout".into()).spawn(write_all)?;
+        Ok(Output { pieces, written, stop })
+    }
+
+    /// Output of the session. Its length will be reported.
+    pub(super) fn write(&self, bytes: Bytes) {
+        // If the thread is gone, it has said why.
+        let _ = self.pieces.send(Piece::Session(bytes));
+    }
+
+    /// Something of our own.
+    pub(super) fn draw(&self, bytes: impl Into<Bytes>) {
+        let _ = self.pieces.send(Piece::Own(bytes.into()));
+    }
+
+    /// Leaves unwritten what is not written yet, and waits until nothing is: what follows
+    /// on the terminal is somebody else's. One that is stalled is not waited for.
+    pub(super) async fn stop(self) {
+        let Output { pieces, mut written, stop } = self;
+        stop.store(true, Ordering::Relaxed);
+        drop(pieces);
+        let ended = async { while written.recv().await.is_some() {} };
+        let _ = timeout(STOP_TIMEOUT, ended).await;
+    }
+}
+
+fn write_chunk(mut bytes: &[u8]) -> Result<(), Errno> {
+    let stdout = io::stdout();
+    while !bytes.is_empty() {
+        match write(stdout.as_fd(), bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => wait(&stdout, PollFlags::POLLOUT),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Somebody else made the descriptor non-blocking: it may be shared with other processes.
+fn wait(fd: &impl AsFd, what: PollFlags) {
+    // A failure shows at the next read or write.
+    let _ = poll(&mut [PollFd::new(fd.as_fd(), what)], PollTimeout::NONE);
+}

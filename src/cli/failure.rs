@@ -1,0 +1,60 @@
+//! What went wrong, and the exit code that says so.
+
+use std::io;
+
+/// Why a verb did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The command line makes no sense: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// Nothing goes by this id or name: exit code 3.
+    #[error("no such session: {0}")]
+    NoSuchSession(String),
+    /// Nothing listens there.
+    #[error("no server answers at {at}; start one with `stayd serve`")]
+    NoServer {
+        /// Where one was looked for.
+        at: String,
+    },
+    /// The server refused, in its own words.
+    #[error("{detail}")]
+    Refused {
+        /// The stable word for it, such as `name_taken`.
+        code: String,
+        /// For people.
+        detail: String,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// The process's exit code.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) => 2,
+            Failure::NoSuchSession(_) => 3,
+            Failure::NoServer { .. } | Failure::Refused { .. } | Failure::Other(_) => 1,
+        }
+    }
+
+    /// For `map_err`: something of the system's, with what was being done.
+    pub(super) fn doing<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |e| Failure::Other(format!("{what}: {e}"))
+    }
+}
+
+impl From<crate::config::ConfigError> for Failure {
+    fn from(e: crate::config::ConfigError) -> Self {
+        Failure::Usage(e.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        Failure::Other(e.to_string())
+    }
+}

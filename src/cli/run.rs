@@ -1,0 +1,98 @@
+//! `stayd run`.
+
+use super::attach::{self, Start};
+use super::client::Client;
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::{out, sys};
+use crate::config::{IdleTimeout, Place};
+use crate::protocol::{CreateSession, Session};
+use clap::Args;
+use serde_json::Value;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Do not attach; print the session's id
+    #[arg(long, short)]
+    pub(super) detach: bool,
+    /// A name, unique among live sessions
+    #[arg(long, short)]
+    name: Option<String>,
+    /// A profile of the server's settings
+    #[arg(long, short)]
+    profile: Option<String>,
+    /// Directory to start in [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// Added to the environment; may be repeated
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(super) env: Vec<(String, String)>,
+    /// Seconds from the last client's leaving to destruction, or "never"
+    /// [default: the server's]
+    #[arg(long, value_name = "SECONDS", alias = "idle-timeout-s")]
+    idle_timeout: Option<IdleTimeout>,
+    /// With --detach: print the session as the API gives it
+    #[arg(long, requires = "detach")]
+    json: bool,
+    /// Program and arguments [default: the profile's command, or a shell]
+    #[arg(last = true)]
+    pub(super) command: Vec<String>,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+pub(super) fn run(place: &Place, flags: Flags) -> Result<u8, Failure> {
+    let endpoint = Endpoint::find(place, &flags.server)?;
+    let wanted = wanted(&flags)?;
+    actix::System::new().block_on(async {
+        let created = Client::new(endpoint.clone()).create(&wanted).await?;
+        let session: Session = created.json()?;
+        if !flags.detach {
+            let start = Start::Created(session.id);
+            return attach::session(place, &flags.server, endpoint, start).await;
+        }
+        if flags.json {
+            out::json(&created.json::<Value>()?)?;
+        } else {
+            out::print(&format!("{}\n", session.id))?;
+        }
+        Ok(0)
+    })
+}
+
+fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
+    let (cols, rows) = sys::window(std::io::stdout().as_fd()).unzip();
+    Ok(CreateSession {
+        name: flags.name.clone(),
+        profile: flags.profile.clone(),
+        command: Some(flags.command.clone()).filter(|command| !command.is_empty()),
+        cwd: directory(flags)?,
+        env: flags.env.iter().cloned().collect(),
+        cols,
+        rows,
+        idle_timeout_s: flags.idle_timeout.map(|timeout| timeout.0),
+        ..CreateSession::default()
+    })
+}
+
+/// Where the command starts: here, as on any terminal, unless the profile may know better
+/// or the server may be on another machine.
+fn directory(flags: &Flags) -> Result<Option<String>, Failure> {
+    let dir = match &flags.cwd {
+        Some(dir) => dir,
+        None if flags.profile.is_some() || flags.server.url.is_some() => return Ok(None),
+        None => Path::new(""),
+    };
+    let dir = std::env::current_dir().map_err(Failure::doing("the current directory"))?.join(dir);
+    let text = dir.into_os_string().into_string();
+    text.map(Some).map_err(|dir| Failure::Usage(format!("{}: not UTF-8", dir.display())))
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("expected NAME=VALUE".into()),
+    }
+}

@@ -1,0 +1,110 @@
+//! `stayd stop`: ends the server, and with `--all` the holder and every session.
+
+use super::failure::Failure;
+use super::out;
+use super::sys::Process;
+use crate::config::{self, Place};
+use clap::Args;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+/// A server flushes its store and says good-bye to its clients.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A holder ends every session's tree first: 3 s of grace, then SIGKILL.
+const HOLDER_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// End all sessions too, and the process that holds them
+    #[arg(long)]
+    all: bool,
+}
+
+pub(super) fn stop(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+    let dir = config::state_dir(place)?;
+    let mut found = end("server", &dir, ("lock", "lock"), SERVER_TIMEOUT)?;
+    if flags.all {
+        // After the server, which would otherwise start another holder.
+        found |= end("holder", &dir, ("holder.pid", "holder.lock"), HOLDER_TIMEOUT)?;
+    }
+    if found {
+        return Ok(0);
+    }
+    out::message(&format!("stayd: nothing runs in {}", dir.display()));
+    Ok(1)
+}
+
+/// Asks the process that holds a lock file to stop, and waits until it has; whether there
+/// was one. `files` are the one with its id and the one that it keeps locked.
+fn end(
+    what: &str,
+    dir: &Path,
+    (pid_file, lock_file): (&str, &str),
+    limit: Duration,
+) -> Result<bool, Failure> {
+    let Ok(text) = std::fs::read_to_string(dir.join(pid_file)) else { return Ok(false) };
+    let Some(pid) = text.split_whitespace().next().and_then(|word| word.parse().ok()) else {
+        return Ok(false);
+    };
+    // The lock is looked at while the process is already held by descriptor: one that has
+    // taken over the id of a dead one cannot be hit.
+    let Some(process) = Process::open(pid)? else { return Ok(false) };
+    if !locked(&dir.join(lock_file))? {
+        return Ok(false);
+    }
+    process.terminate()?;
+    if process.wait(limit)? {
+        return Ok(true);
+    }
+    Err(Failure::Other(format!("the {what} (process {pid}) has not stopped within {limit:?}")))
+}
+
+/// Whether somebody holds the lock (flock(2)).
+fn locked(path: &Path) -> Result<bool, Failure> {
+    let Ok(file) = File::open(path) else { return Ok(false) };
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => Ok(false),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+        Err((_, e)) => Err(Failure::Other(format!("{}: {e}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn end_lock(dir: &Path) -> bool {
+        end("server", dir, ("lock", "lock"), Duration::from_secs(10)).unwrap()
+    }
+
+    #[test]
+    fn the_holder_of_the_lock_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!end_lock(dir.path()), "no file");
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        // Reaps it, as whoever started a real server does.
+        let id = child.id();
+        let waiter = std::thread::spawn(move || child.wait().unwrap());
+        let path = dir.path().join("lock");
+        std::fs::write(&path, format!("{id}\n")).unwrap();
+        let lock = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusive).unwrap();
+        assert!(end_lock(dir.path()));
+        waiter.join().unwrap();
+        drop(lock);
+    }
+
+    #[test]
+    fn a_process_without_the_lock_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        std::fs::write(dir.path().join("lock"), child.id().to_string()).unwrap();
+        assert!(!end_lock(dir.path()), "nobody holds the lock");
+        assert!(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

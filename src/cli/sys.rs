@@ -1,0 +1,100 @@
+//! The few system calls that nix lacks: a process held by descriptor, a window's size.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// A process that cannot be mistaken for a later one with the same id (pidfd_open(2)).
+#[derive(Debug)]
+pub(super) struct Process(OwnedFd);
+
+impl Process {
+    /// Takes hold of a process; `None` if there is none.
+    pub(super) fn open(pid: i32) -> io::Result<Option<Process>> {
+        // SAFETY: takes two integers and returns a new descriptor, close-on-exec, or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        match Errno::result(fd) {
+            // SAFETY: the call has just made this descriptor and nobody else knows it; a
+            // descriptor fits into c_int.
+            Ok(fd) => Ok(Some(Process(unsafe { OwnedFd::from_raw_fd(fd as i32) }))),
+            Err(Errno::ESRCH | Errno::EINVAL) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Asks it to stop. That it is gone already is fine.
+    pub(super) fn terminate(&self) -> io::Result<()> {
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: the descriptor is open as long as self, and a null siginfo is allowed
+        // (pidfd_send_signal(2)).
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                libc::SIGTERM,
+                no_info,
+                0,
+            )
+        };
+        match Errno::result(sent) {
+            Ok(_) | Err(Errno::ESRCH) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Waits for its end; whether it came in time.
+    pub(super) fn wait(&self, limit: Duration) -> io::Result<bool> {
+        readable(self.0.as_fd(), PollFlags::POLLIN, limit)
+    }
+}
+
+/// Waits until a descriptor is ready; whether it was in time.
+pub(super) fn readable(fd: BorrowedFd<'_>, what: PollFlags, limit: Duration) -> io::Result<bool> {
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(fd, what)], left) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Columns and rows of the terminal behind a descriptor, if it is one that knows them.
+pub(super) fn window(fd: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the descriptor is open while borrowed, and the kernel writes one winsize.
+    let done = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &mut size) };
+    (done == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_process_is_ended_and_its_end_is_seen() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let process = Process::open(child.id() as i32).unwrap().unwrap();
+        assert!(!process.wait(Duration::ZERO).unwrap());
+        process.terminate().unwrap();
+        assert!(process.wait(Duration::from_secs(10)).unwrap());
+        child.wait().unwrap();
+        process.terminate().unwrap();
+        assert!(Process::open(child.id() as i32).unwrap().is_none());
+    }
+
+    #[test]
+    fn only_terminals_have_a_window() {
+        let size = libc::winsize { ws_row: 33, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = nix::pty::openpty(&size, None).unwrap();
+        assert_eq!(window(pty.slave.as_fd()), Some((101, 33)));
+        assert_eq!(window(std::fs::File::open("/dev/null").unwrap().as_fd()), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! The table that `ls` prints.
+
+use crate::lifecycle::Status;
+use crate::protocol::Session;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+/// Ids are cut to this many characters, or to as many more as keep them apart: the first
+/// eight of a UUID v7 are the same for everything created within a minute.
+const ID_LEAST: usize = 8;
+/// Longer commands are cut.
+const COMMAND_MAX: usize = 40;
+
+/// One line a session, under a heading; columns as wide as they need to be.
+pub(super) fn render(sessions: &[Session], now: DateTime<Utc>) -> String {
+    let heading = ["ID", "NAME", "STATUS", "CLIENTS", "COMMAND", "ACTIVITY", "DESTROY"];
+    let length = id_length(sessions);
+    let mut lines = vec![heading.map(String::from)];
+    lines.extend(sessions.iter().map(|session| row(session, length, now)));
+    let width = |column: usize| {
+        lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<_> = (0..heading.len()).map(width).collect();
+    let mut out = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        out += cells.collect::<Vec<_>>().join("  ").trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+fn row(session: &Session, id_length: usize, now: DateTime<Utc>) -> [String; 7] {
+    let destroy = match (session.destroy_at, session.ended_at) {
+        (Some(at), _) => format!("in {}", span(at - now)),
+        (None, None) if session.status == Status::Idle => "never".into(),
+        (None, _) => "-".into(),
+    };
+    [
+        session.id.to_string()[..id_length].into(),
+        printable(session.name.as_deref().unwrap_or("-")),
+        status(session.status),
+        session.active_connections.to_string(),
+        command(&session.command),
+        format!("{} ago", span(now - session.last_activity_at)),
+        destroy,
+    ]
+}
+
+/// The shortest length from [`ID_LEAST`] at which all ids differ.
+fn id_length(sessions: &[Session]) -> usize {
+    let ids: Vec<String> = sessions.iter().map(|session| session.id.to_string()).collect();
+    let mut sorted: Vec<&str> = ids.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    let common =
+        |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
+    let needed = sorted.windows(2).map(|pair| common(pair) + 1).max().unwrap_or_default();
+    // At least as long as all are, at most as long as the shortest (36).
+    needed.clamp(ID_LEAST, 36)
+}
+
+/// As the API writes it.
+fn status(status: Status) -> String {
+    match serde_json::to_value(status) {
+        Ok(Value::String(word)) => word,
+        _ => format!("{status:?}"),
+    }
+}
+
+fn command(words: &[String]) -> String {
+    let line = printable(&words.join(" "));
+    if line.chars().count() <= COMMAND_MAX {
+        return line;
+    }
+    line.chars().take(COMMAND_MAX - 1).chain(['…']).collect()
+}
+
+/// Keeps what others chose from writing escape sequences to this terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// A time in its largest unit: `5s`, `12m`, `3h`, `2d`.
+fn span(time: TimeDelta) -> String {
+    let seconds = time.num_seconds().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples::session;
+
+    #[test]
+    fn columns_line_up() {
+        let now = Utc::now();
+        let mut first = session("0190d3c0-a1b2-7000-8000-000000000001", Some("web"));
+        first.status = Status::Idle;
+        first.last_activity_at = now - TimeDelta::seconds(90);
+        first.destroy_at = Some(now + TimeDelta::seconds(1709));
+        let mut second = session("0191d3c0-a1b2-7000-8000-000000000002", None);
+        second.status = Status::Active;
+        second.active_connections = 12;
+        second.command = vec!["python3".into(), "-m".into(), "http.server".into()];
+        second.last_activity_at = now;
+        assert_eq!(
+            render(&[first, second], now),
+            "ID        NAME  STATUS  CLIENTS  COMMAND                 ACTIVITY  DESTROY\n\
+             0190d3c0  web   IDLE    0        bash                    1m ago    in 28m\n\
+             0191d3c0  -     ACTIVE  12       python3 -m http.server  0s ago    -\n"
+        );
+    }
+
+    #[test]
+    fn ids_are_cut_where_they_still_differ() {
+        let same_minute = [
+            session("0190d3c0-a1b2-7000-8000-000000000001", None),
+            session("0190d3c0-a1b3-7000-8000-000000000002", None),
+        ];
+        let table = render(&same_minute, Utc::now());
+        assert!(table.contains("\n0190d3c0-a1b2  "), "{table}");
+        assert!(table.contains("\n0190d3c0-a1b3  "), "{table}");
+    }
+
+    #[test]
+    fn what_others_chose_cannot_reach_the_terminal() {
+        let mut session = session("0190d3c0-a1b2-7000-8000-000000000001", None);
+        session.command = vec!["sh".into(), "-c".into(), format!("\x1b]0;x\x07{}", "é".repeat(99))];
+        let table = render(&[session], Utc::now());
+        assert!(!table.contains('\x1b') && !table.contains('\x07'), "{table}");
+        assert!(table.contains("sh -c ?]0;x?éé") && table.contains('…'), "{table}");
+    }
+
+    #[test]
+    fn times_are_told_in_their_largest_unit() {
+        let span = |seconds| span(TimeDelta::seconds(seconds));
+        assert_eq!(span(-5), "0s");
+        assert_eq!(span(59), "59s");
+        assert_eq!(span(60), "1m");
+        assert_eq!(span(7300), "2h");
+        assert_eq!(span(200_000), "2d");
+    }
+}
