@@ -1,0 +1,3 @@
+//! Tests with real processes. One binary: each more would link everything once more.
+
+mod holder;
