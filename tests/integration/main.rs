@@ -7,6 +7,7 @@ mod attach;
 mod bad_input;
 mod dialects;
 mod endings;
+mod holder;
 mod input;
 mod restore;
 mod sessions;
