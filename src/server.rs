@@ -2,9 +2,9 @@
 
 use crate::config::Settings;
 use crate::holder::{Holder, HolderError, Paths};
-use crate::http::{self, Api};
 use crate::http::auth::Access;
 use crate::http::guard::Guard;
+use crate::http::{self, Api};
 use crate::registry::{Defaults, Registry, ShutdownAll};
 use crate::store::{OpenError, StoreHandle};
 use actix::prelude::*;

@@ -126,10 +126,9 @@ async fn open(
     query: &HashMap<String, String>,
     default: Dialect,
 ) -> Result<HttpResponse, Problem> {
-    let mut response =
-        ws::handshake_with_protocols(request, &Dialect::NAMES).map_err(|error| {
-            Problem::new(StatusCode::UPGRADE_REQUIRED, code::UPGRADE_REQUIRED, error.to_string())
-        })?;
+    let mut response = ws::handshake_with_protocols(request, &Dialect::NAMES).map_err(|error| {
+        Problem::new(StatusCode::UPGRADE_REQUIRED, code::UPGRADE_REQUIRED, error.to_string())
+    })?;
     let dialect = offered(request).unwrap_or(default);
     let attached = match Wish::parse(query) {
         Ok(wish) => match find(api, &id, &wish).await {

@@ -1,8 +1,8 @@
 //! Typing into a session, resizing it and signalling it, without a WebSocket.
 
+use super::api::method_not_allowed;
 use super::api::{Api, stopping};
 use super::auth::Principal;
-use super::api::method_not_allowed;
 use super::problem::{Problem, code};
 use super::sessions::refused;
 use crate::id::ClientKey;
@@ -58,7 +58,10 @@ async fn input(
     let session = api.live(&id).await?;
     let key = match &query.client {
         Some(client) if client.chars().count() > protocol::CLIENT_MAX => {
-            return Err(Problem::invalid(format!("client must have at most {} characters", protocol::CLIENT_MAX)));
+            return Err(Problem::invalid(format!(
+                "client must have at most {} characters",
+                protocol::CLIENT_MAX
+            )));
         }
         Some(client) => ClientKey::named(&principal.0, client),
         None if query.offset.is_some() => return Err(Problem::invalid("offset needs client")),
@@ -116,11 +119,16 @@ async fn signal(
 ) -> Result<HttpResponse, Problem> {
     let name = body.signal.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let signal: UnixSignal = format!("SIG{name}")
-        .parse()
-        .map_err(|_| Problem::invalid(format!("no signal {:?}; try INT, TERM, HUP …", body.signal)))?;
+    let signal: UnixSignal = format!("SIG{name}").parse().map_err(|_| {
+        Problem::invalid(format!("no signal {:?}; try INT, TERM, HUP …", body.signal))
+    })?;
     let session = api.live(&id).await?;
-    match session.addr.send(Signal { signal: signal as i32, to: body.to }).await.map_err(stopping)? {
+    match session
+        .addr
+        .send(Signal { signal: signal as i32, to: body.to })
+        .await
+        .map_err(stopping)?
+    {
         Ok(()) => Ok(HttpResponse::Ok().json(json!({ "signal": name }))),
         Err(SignalError::Refused(error)) => Err(refused(&error)),
         Err(SignalError::Holder(error)) => Err(Problem::new(

@@ -35,13 +35,9 @@ async fn output(
         let from = query.offset.unwrap_or(oldest);
         if !(oldest..=head).contains(&from) {
             let detail = format!("the bytes from {oldest} to {head} are there, not {from}");
-            return Err(Problem::new(
-                StatusCode::RANGE_NOT_SATISFIABLE,
-                code::OFFSET_GONE,
-                detail,
-            )
-            .with("oldest", oldest)
-            .with("head", head));
+            return Err(Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, code::OFFSET_GONE, detail)
+                .with("oldest", oldest)
+                .with("head", head));
         }
         // At most a ring: the capacity is a u64 that was mapped, so it fits.
         let length = (head - from) as usize;

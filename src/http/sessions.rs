@@ -118,10 +118,9 @@ fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {
     text.split(',')
         .map(|word| {
             let known = || Status::ALL.map(Status::as_str).join(", ");
-            word.trim()
-                .to_ascii_uppercase()
-                .parse()
-                .map_err(|_| Problem::invalid(format!("no status {word:?}; there are: {}", known())))
+            word.trim().to_ascii_uppercase().parse().map_err(|_| {
+                Problem::invalid(format!("no status {word:?}; there are: {}", known()))
+            })
         })
         .collect()
 }

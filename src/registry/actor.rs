@@ -246,7 +246,11 @@ impl Registry {
 
     /// Ends what is left of a session that the holder does not hold, and says so in its row.
     fn sweep(&self, mut row: Row, mut life: Life, event: Event, ctx: &mut Context<Self>) {
-        let tree = Tree { id: row.session.id, leader: row.process.clone(), holder: Some(self.holder.pid()) };
+        let tree = Tree {
+            id: row.session.id,
+            leader: row.process.clone(),
+            holder: Some(self.holder.pid()),
+        };
         let swept = actix_web::rt::task::spawn_blocking(move || tree.end(Grace::default()));
         ctx.spawn(swept.into_actor(self).map(move |_, registry, _| {
             let at = now();
@@ -289,7 +293,10 @@ impl Registry {
         }))
     }
 
-    fn reserve(&mut self, request: CreateSession) -> Result<(Plan, watch::Sender<()>), CreateError> {
+    fn reserve(
+        &mut self,
+        request: CreateSession,
+    ) -> Result<(Plan, watch::Sender<()>), CreateError> {
         if self.stopping {
             return Err(CreateError::Stopping);
         }
@@ -465,7 +472,11 @@ impl Handler<Ready> for Registry {
 impl Handler<Rename> for Registry {
     type Result = ResponseFuture<Result<View, CreateError>>;
 
-    fn handle(&mut self, Rename { session: id, patch }: Rename, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        Rename { session: id, patch }: Rename,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         let changed = self.check_patch(id, &patch).map(|session| {
             if let Some(name) = &patch.name {
                 let old = session.link.view().name;

@@ -76,8 +76,7 @@ impl Session {
         restored: bool,
     ) -> Addr<Self> {
         let head = link.ring().head();
-        let flow =
-            if restored { Flow::restored(head, Instant::now()) } else { Flow::new(0) };
+        let flow = if restored { Flow::restored(head, Instant::now()) } else { Flow::new(0) };
         Session {
             context,
             link,
@@ -124,7 +123,11 @@ impl Session {
     }
 
     pub(super) fn tree(&self) -> Tree {
-        Tree { id: self.link.id(), leader: self.row.process.clone(), holder: Some(self.context.holder.pid()) }
+        Tree {
+            id: self.link.id(),
+            leader: self.row.process.clone(),
+            holder: Some(self.context.holder.pid()),
+        }
     }
 
     /// Gives the terminal a size, if it has another one.

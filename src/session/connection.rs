@@ -224,8 +224,7 @@ impl Connection {
         }
         if !self.pending.is_empty() {
             let moved = self.pending.accepted() > before;
-            self.look_after =
-                if moved { FIRST_LOOK } else { (self.look_after * 2).min(LAST_LOOK) };
+            self.look_after = if moved { FIRST_LOOK } else { (self.look_after * 2).min(LAST_LOOK) };
             self.look_soon(ctx);
         }
     }

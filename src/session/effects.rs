@@ -67,7 +67,8 @@ impl Session {
         }
         let at = Utc::now();
         self.refresh_row();
-        let transition = transition.map(|(from, to, reason)| self.log_transition(at, from, to, reason));
+        let transition =
+            transition.map(|(from, to, reason)| self.log_transition(at, from, to, reason));
         let change = Change { row: self.row.clone(), transition };
         self.keep_in_holder();
         if ended {
@@ -158,7 +159,8 @@ impl Session {
     fn end_tree(&mut self, intent: Change, ctx: &mut Context<Self>) {
         self.disarm(ctx);
         self.tend(ctx);
-        let (store, tree, log) = (self.context.store.clone(), self.tree(), self.context.log.clone());
+        let (store, tree, log) =
+            (self.context.store.clone(), self.tree(), self.context.log.clone());
         let id = self.link.id();
         let end = async move {
             if !matches!(store.commit_or_queue(intent).await, Ok(true)) {

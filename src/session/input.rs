@@ -110,7 +110,7 @@ mod tests {
         fn every_byte_arrives_once(pushes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..20),
                                    rooms in prop::collection::vec(0usize..30, 1..200)) {
             let mut pending = Pending::starting_at(0);
-            let (mut typed, mut arrived) = (Vec::new(), Vec::new());
+            let (mut typed, mut arrived): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
             let mut seen = 0;
             let mut rooms = rooms.into_iter().cycle().chain(std::iter::empty());
             let mut pushes = pushes.into_iter();

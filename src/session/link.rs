@@ -1,7 +1,7 @@
 //! The part of a session that its connections touch from their own threads: the ring,
 //! its wake-up, the way to type, and the last published view of the session.
 
-use crate::holder::Holder;
+use crate::holder::{Holder, register};
 use crate::id::{ClientKey, SessionId};
 use crate::protocol;
 use crate::ring::Reader;
@@ -11,6 +11,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Shared by a session's actor, its connections and their outlets.
 pub struct Link {
@@ -59,13 +61,12 @@ impl Link {
         &self.ring
     }
 
-    /// A descriptor of one's own for the event of [`Reader::request_wake`], to be watched
-    /// for edges and never read.
+    /// The event of [`Reader::request_wake`], watched by the current thread's runtime.
     ///
     /// # Errors
     /// When the process has no descriptor left.
-    pub fn wake_fd(&self) -> io::Result<OwnedFd> {
-        self.wake.try_clone()
+    pub fn wake(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        register(self.wake.try_clone()?, Interest::READABLE)
     }
 
     /// Types bytes that start at `offset` of this client's input.

@@ -29,16 +29,16 @@ mod requests;
 mod typing;
 
 pub use actor::{Session, SessionContext};
-pub use connection::{Attachment, Connection, ConnectionSetup};
 pub(crate) use closing::close_frames;
+pub use connection::{Attachment, Connection, ConnectionSetup};
 pub use dialect::Dialect;
 pub(crate) use effects::{now, write_life};
 pub use frames::Frames;
 pub use link::Link;
 pub use outbox::Outbox;
-pub use typing::{TypeOutcome, type_all};
 pub use outlet::{Lag, Outlet, Start};
 pub use requests::{
     Attach, Attached, ConnectionEvent, Kill, Killed, Noticed, Patch, Resize, SessionEnded,
     Shutdown, Signal, SignalError, SignalTarget,
 };
+pub use typing::{TypeOutcome, type_all};

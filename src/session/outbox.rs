@@ -122,10 +122,7 @@ pub(crate) fn close_reason(code: CloseCode, why: &str) -> CloseReason {
     while !why.is_char_boundary(end) {
         end -= 1;
     }
-    CloseReason {
-        code: code.code().into(),
-        description: Some(format!("{}{retry}", &why[..end])),
-    }
+    CloseReason { code: code.code().into(), description: Some(format!("{}{retry}", &why[..end])) }
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Output bytes in one frame: measured as the best between copies and wake-ups.
@@ -92,7 +91,7 @@ impl Outlet {
         start: Start,
         greet: impl FnOnce(u64) -> ServerMessage,
     ) -> io::Result<Self> {
-        let wake = AsyncFd::register_with_interest(link.wake_fd()?, Interest::READABLE)?;
+        let wake = link.wake()?;
         let resizes_seen = link.ring().resize_count();
         let mut outlet = Outlet {
             connection,

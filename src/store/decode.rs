@@ -2,9 +2,9 @@
 //! unreadable, and no other.
 
 use super::row::Row;
-use crate::tree::ProcessId;
 use crate::lifecycle::Ending;
 use crate::protocol::Session;
+use crate::tree::ProcessId;
 use rusqlite::types::{Type, ValueRef};
 use std::error::Error;
 use std::str::FromStr;

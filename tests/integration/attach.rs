@@ -99,7 +99,10 @@ async fn an_idle_session_is_destroyed_when_its_time_is_over() {
     assert!((990..3000).contains(&waited), "{waited} ms");
     assert!(at(&left) > at(&idle));
     let session = api.session(&id).await;
-    assert_eq!((&session["status"], &session["end_reason"]), (&json!("TERMINATED"), &json!("idle_timeout")));
+    assert_eq!(
+        (&session["status"], &session["end_reason"]),
+        (&json!("TERMINATED"), &json!("idle_timeout"))
+    );
 }
 
 #[actix_web::test]

@@ -49,7 +49,9 @@ async fn a_large_paste_arrives_whole_and_in_order() {
     let server = Server::start().await;
     let api = server.api();
     let count = 400_000;
-    let id = api.run(&format!("stty raw -echo; echo ready; head -c {count} | sha256sum; sleep 1000")).await;
+    let id = api
+        .run(&format!("stty raw -echo; echo ready; head -c {count} | sha256sum; sleep 1000"))
+        .await;
     let path = "client=paste";
     let (mut terminal, _) = Terminal::attach(&server, &id, path).await;
     terminal.wait_for("ready").await;
@@ -98,7 +100,8 @@ async fn more_than_the_window_is_too_much() {
 async fn a_raw_client_is_paused_while_the_program_does_not_read() {
     let server = Server::start().await;
     let api = server.api();
-    let script = "stty raw -echo; echo ready; read -rn1 < <(sleep 2; echo x); exec head -c 600000 | wc -c";
+    let script =
+        "stty raw -echo; echo ready; read -rn1 < <(sleep 2; echo x); exec head -c 600000 | wc -c";
     let id = api.run(script).await;
     let mut terminal = Terminal::open(&api, &format!("/api/v1/sessions/{id}/attach"), None).await;
     terminal.wait_for("ready").await;

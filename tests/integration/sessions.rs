@@ -55,10 +55,14 @@ async fn killing_ends_the_whole_tree_and_nothing_else() {
     terminal.wait_for("up").await;
     let marked = || {
         let mark = format!("STAYD_SESSION={id}");
-        std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
-            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-            environ.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
-        }).count()
+        std::fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter(|entry| {
+                let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+                environ.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
+            })
+            .count()
     };
     assert!(marked() >= 6, "the tree is up: {}", marked());
     let ended = api.delete(&format!("/api/v1/sessions/{id}")).await.ok(200);

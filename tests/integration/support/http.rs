@@ -61,8 +61,9 @@ impl Api {
             .request(method, format!("{}{path}", self.base))
             .insert_header(("Authorization", format!("Bearer {}", self.token)))
             .insert_header(("Content-Type", "application/json"));
-        let mut reply =
-            soon(path, request.send_body(body.into())).await.unwrap_or_else(|e| panic!("{path}: {e}"));
+        let mut reply = soon(path, request.send_body(body.into()))
+            .await
+            .unwrap_or_else(|e| panic!("{path}: {e}"));
         let bytes = soon(path, reply.body().limit(64 << 20)).await.expect("a body").to_vec();
         Reply { status: reply.status(), headers: reply.headers().clone(), bytes }
     }
