@@ -5,6 +5,7 @@ use crate::tree::ProcessId;
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Ending, Status};
 use crate::protocol::Session;
+use crate::tree::ProcessId;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 use slog::{Discard, Logger, o};
@@ -593,4 +594,28 @@ fn a_store_that_stopped_says_so() {
         .block_on(async { (store.commit(untold(&row(None))).await, store.flush().await) });
     assert_eq!(committed, Err(StoreError::Stopped));
     assert_eq!(flushed, Err(StoreError::Stopped));
+}
+
+#[actix::test]
+async fn a_writer_that_dies_leaves_nobody_waiting() {
+    let place = Place::new();
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    let (go_on, told) = std::sync::mpsc::channel::<()>();
+    let store = place.store.clone();
+    let death = actix::spawn(async move {
+        let question = move |_: &mut Store| {
+            started.send(()).unwrap();
+            told.recv().unwrap();
+            panic!("the disk caught fire")
+        };
+        store.ask::<()>(question).await
+    });
+    has_started.await.unwrap();
+    let mut commit = Box::pin(place.store.commit(untold(&row(None))));
+    assert!(futures_util::FutureExt::now_or_never(&mut commit).is_none(), "it waits its turn");
+    go_on.send(()).unwrap();
+    let both = async { (death.await.unwrap(), commit.await) };
+    let both = tokio::time::timeout(Duration::from_secs(20), both).await;
+    assert_eq!(both, Ok((Err(StoreError::Stopped), Err(StoreError::Stopped))));
+    assert!(!place.store.healthy());
 }
