@@ -85,7 +85,7 @@ impl Asset {
 mod tests {
     use super::*;
 
-    fn header<'a>(response: &'a HttpResponse, name: header::HeaderName) -> &'a str {
+    fn header(response: &HttpResponse, name: header::HeaderName) -> &str {
         response.headers().get(name).map_or("", |value| value.to_str().unwrap())
     }
 

@@ -272,7 +272,7 @@ async fn web_sockets_are_refused_before_the_upgrade() {
     assert_eq!(evil.problem(), denied(403, "forbidden_origin"));
     // A page of another site that leaves no Origin does not exist, but a cookie alone
     // must not open a terminal.
-    assert_eq!(ask(&[cookie.clone()]).await.problem(), denied(403, "forbidden_origin"));
+    assert_eq!(ask(std::slice::from_ref(&cookie)).await.problem(), denied(403, "forbidden_origin"));
 
     for accepted in [
         vec![offer(format!("stayd.v1, bearer.{token}"))],
