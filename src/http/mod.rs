@@ -7,14 +7,20 @@ mod attach;
 pub mod auth;
 pub mod guard;
 mod health;
+mod hosts;
 mod input;
 pub mod login;
+mod logins;
 mod output;
 pub mod problem;
 mod refusal;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 pub use api::Api;
+pub use hosts::{Hosts, HostsError};
+pub use logins::Logins;
 
 use actix_web::web::{self, ServiceConfig};
 

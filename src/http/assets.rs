@@ -1,0 +1,117 @@
+//! The page, as build.rs has embedded it.
+
+use actix_web::http::header::{self, EntityTag, IfNoneMatch};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use uuid::Uuid;
+
+include!(concat!(env!("OUT_DIR"), "/assets.rs"));
+
+/// What pages may do: only what comes from this server. xterm.js sets inline styles.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
+    style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; \
+    font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Files below here carry a hash of their content in their names.
+const HASHED: &str = "/assets/";
+
+/// Browsers ask for it whether or not there is one.
+const FAVICON: &str = "/favicon.ico";
+
+static BY_PATH: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
+    let asset = |&(path, content_type, body)| (path, Asset::new(path, content_type, body));
+    ASSETS.iter().map(asset).collect()
+});
+
+/// Whether the page itself is at this path: the one thing that needs no token.
+pub(super) fn is_public(path: &str) -> bool {
+    path == FAVICON || BY_PATH.contains_key(path)
+}
+
+/// Serves every embedded file at its path.
+pub fn configure(app: &mut ServiceConfig) {
+    for &path in BY_PATH.keys() {
+        let resource = web::resource(path);
+        app.service(resource.route(web::get().to(serve)).route(web::head().to(serve)));
+    }
+}
+
+async fn serve(request: HttpRequest) -> HttpResponse {
+    // A condition that cannot be read is none.
+    let seen = request.get_header().unwrap_or(IfNoneMatch::Items(Vec::new()));
+    match BY_PATH.get(request.path()) {
+        Some(asset) => asset.respond(&seen),
+        None => HttpResponse::NotFound().finish(),
+    }
+}
+
+struct Asset {
+    content_type: &'static str,
+    body: &'static [u8],
+    tag: EntityTag,
+    is_hashed: bool,
+}
+
+impl Asset {
+    fn new(path: &str, content_type: &'static str, body: &'static [u8]) -> Asset {
+        let tag = EntityTag::new_strong(Uuid::new_v5(&Uuid::NAMESPACE_URL, body).to_string());
+        Asset { content_type, body, tag, is_hashed: path.starts_with(HASHED) }
+    }
+
+    fn respond(&self, seen: &IfNoneMatch) -> HttpResponse {
+        let is_seen = match seen {
+            IfNoneMatch::Any => true,
+            // Weak comparison (RFC 9110, section 13.1.2).
+            IfNoneMatch::Items(tags) => tags.iter().any(|tag| tag.weak_eq(&self.tag)),
+        };
+        let mut response = if is_seen { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+        let cache = if self.is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+        response
+            .insert_header((header::ETAG, self.tag.to_string()))
+            .insert_header((header::CACHE_CONTROL, cache));
+        if self.content_type.starts_with("text/html") {
+            response.insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY));
+        }
+        if is_seen {
+            return response.finish();
+        }
+        response.content_type(self.content_type).body(self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(response: &HttpResponse, name: header::HeaderName) -> &str {
+        response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn hashed_names_are_kept_for_ever() {
+        let script = Asset::new("/assets/app-1a2b.js", "text/javascript", b"1");
+        let response = script.respond(&IfNoneMatch::Items(vec![]));
+        assert_eq!(response.status(), 200);
+        assert!(header(&response, header::CACHE_CONTROL).contains("immutable"));
+        assert_eq!(header(&response, header::CONTENT_TYPE), "text/javascript");
+        assert_eq!(header(&response, header::CONTENT_SECURITY_POLICY), "");
+    }
+
+    #[test]
+    fn the_page_is_asked_for_again_and_sent_once() {
+        let page = Asset::new("/", "text/html; charset=utf-8", b"<p>1");
+        let fresh = page.respond(&IfNoneMatch::Items(vec![]));
+        assert_eq!(header(&fresh, header::CACHE_CONTROL), "no-cache");
+        assert!(header(&fresh, header::CONTENT_SECURITY_POLICY).contains("default-src 'none'"));
+        let tag: EntityTag = header(&fresh, header::ETAG).parse().unwrap();
+        let again = page.respond(&IfNoneMatch::Items(vec![tag.clone()]));
+        assert_eq!(again.status(), 304);
+        assert_eq!(header(&again, header::ETAG), tag.to_string());
+        let weak = EntityTag::new_weak(tag.tag().to_owned());
+        assert_eq!(page.respond(&IfNoneMatch::Items(vec![weak])).status(), 304);
+        let changed = Asset::new("/", "text/html; charset=utf-8", b"<p>2");
+        assert_eq!(changed.respond(&IfNoneMatch::Items(vec![tag])).status(), 200);
+    }
+}

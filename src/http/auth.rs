@@ -1,0 +1,331 @@
+//! Who may come in: the token, what is accepted in its place, and where.
+
+use super::hosts::{Hosts, HostsError};
+use super::logins::{Logins, Throttle, random_hex};
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use std::fmt;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use subtle::ConstantTimeEq;
+use uuid::Uuid;
+
+/// The shortest token that is accepted from the file, in characters.
+const TOKEN_MIN: usize = 16;
+
+/// What a WebSocket's subprotocol starts with when the token follows.
+const BEARER_PROTOCOL: &str = "bearer.";
+
+/// Who asks, once the guard has let them in: a request extension. Everybody who has the
+/// token is the same one, so a client keeps its place however it logged in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Principal(pub String);
+
+impl Principal {
+    pub(super) fn owner() -> Principal {
+        Principal("owner".into())
+    }
+}
+
+/// The secret that opens everything. Says itself only when asked by name.
+pub struct Token(String);
+
+impl Token {
+    /// The token in the state directory; made at the first start (mode 0600).
+    ///
+    /// # Errors
+    /// When the file cannot be read or made, or holds no token (`InvalidData`).
+    pub fn load_or_create(state_dir: &Path) -> io::Result<Token> {
+        let file = state_dir.join("token");
+        match Token::load(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let token = random_hex().map_err(io::Error::other)?;
+                write_private(&file, format!("{token}\n").as_bytes())?;
+                Ok(Token(token))
+            }
+            loaded => loaded,
+        }
+    }
+
+    fn load(path: &Path) -> io::Result<Token> {
+        let text = std::fs::read_to_string(path)?;
+        // Somebody may have written it with an editor; it is a secret all the same.
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        let token = text.trim();
+        // Must pass as a subprotocol and in a URL's fragment (RFC 3986's unreserved).
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if token.len() < TOKEN_MIN || !token.bytes().all(plain) {
+            let rule = format!("must hold {TOKEN_MIN} or more letters, digits, '-', '.', '_', '~'");
+            let message = format!("{} {rule}", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(Token(token.to_owned()))
+    }
+
+    /// The secret, for the URL that is shown to its owner and for our own client.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the token; takes as long whatever is wrong with it.
+    #[must_use]
+    pub fn matches(&self, presented: &str) -> bool {
+        self.0.as_bytes().ct_eq(presented.as_bytes()).into()
+    }
+
+    /// Tells tokens apart and does not give them away: a hash of many random bits.
+    pub(super) fn fingerprint(&self) -> String {
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, self.0.as_bytes()).to_string()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Replaces a file with one that only we can read, so that no reader sees half of it.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", random_hex().map_err(io::Error::other)?));
+    let beside = path.with_file_name(name);
+    let write = |mut file: File| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    write(file).inspect_err(|_| drop(std::fs::remove_file(&beside)))
+}
+
+/// Everything that decides who comes in; one for the whole server.
+pub struct Access {
+    pub(super) token: Token,
+    pub(super) logins: Logins,
+    pub(super) hosts: Hosts,
+    pub(super) throttle: Throttle,
+    cookie: String,
+}
+
+/// What somebody came in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Credential {
+    /// The token itself, which no page of another site can have.
+    Token,
+    /// A cookie, which a browser adds by itself, whoever made it ask.
+    Cookie,
+}
+
+impl Access {
+    /// `listen` are the addresses as bound; the cookie's name carries the first one's port,
+    /// since browsers do not keep the cookies of a host's ports apart.
+    ///
+    /// # Errors
+    /// Names the entry of the settings that is not a host or an origin.
+    pub fn new(
+        token: Token,
+        logins: Logins,
+        listen: &[SocketAddr],
+        allowed_hosts: &[String],
+        allowed_origins: &[String],
+    ) -> Result<Access, HostsError> {
+        let port = listen.first().map_or(0, SocketAddr::port);
+        Ok(Access {
+            token,
+            logins,
+            hosts: Hosts::new(listen, allowed_hosts, allowed_origins)?,
+            throttle: Throttle::new(),
+            cookie: format!("stayd-{port}"),
+        })
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// The login cookie's name.
+    #[must_use]
+    pub fn cookie_name(&self) -> &str {
+        &self.cookie
+    }
+
+    /// What the request came in with. A token that is given counts alone: a wrong one is
+    /// not made good by a cookie.
+    pub(super) fn credential(&self, headers: &HeaderMap) -> Option<Credential> {
+        let mut tokens = bearer_headers(headers).chain(bearer_protocols(headers)).peekable();
+        if tokens.peek().is_some() {
+            return tokens.all(|token| self.token.matches(token)).then_some(Credential::Token);
+        }
+        let valid = self.cookies(headers).any(|id| self.logins.is_valid(id));
+        valid.then_some(Credential::Cookie)
+    }
+
+    /// The login ids that the browser has sent.
+    pub(super) fn cookies<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
+        texts(headers, header::COOKIE).flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
+            let (name, value) = cookie.split_once('=')?;
+            (name.trim() == self.cookie).then_some(value.trim())
+        })
+    }
+}
+
+fn texts(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &str> {
+    headers.get_all(name).filter_map(|value| value.to_str().ok())
+}
+
+/// Other schemes (a proxy's Basic) are none of ours.
+fn bearer_headers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    texts(headers, header::AUTHORIZATION).filter_map(|value| {
+        let (scheme, token) = value.trim().split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    })
+}
+
+fn bearer_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    protocols(headers).filter_map(|protocol| protocol.strip_prefix(BEARER_PROTOCOL))
+}
+
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    texts(headers, header::SEC_WEBSOCKET_PROTOCOL)
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|protocol| !protocol.is_empty())
+}
+
+/// Takes the token out of a request, so that nothing behind the guard can log or echo it.
+pub(super) fn strip_token(headers: &mut HeaderMap) {
+    headers.remove(header::AUTHORIZATION);
+    if bearer_protocols(headers).next().is_none() {
+        return;
+    }
+    let others: Vec<&str> =
+        protocols(headers).filter(|protocol| !protocol.starts_with(BEARER_PROTOCOL)).collect();
+    let others = HeaderValue::from_str(&others.join(", "));
+    headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    if let Ok(others) = others
+        && !others.is_empty()
+    {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, others);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    fn access() -> Access {
+        let listen = ["127.0.0.1:7829".parse().unwrap()];
+        let token = Token("secret-secret-secret".into());
+        Access::new(token, Logins::in_memory(), &listen, &[], &[]).unwrap()
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            let name = header::HeaderName::from_static(name);
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn the_token_is_made_once_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Token::load_or_create(dir.path()).unwrap();
+        let again = Token::load_or_create(dir.path()).unwrap();
+        assert!(first.matches(again.expose()));
+        assert_eq!(first.expose().len(), 64);
+        let file = dir.path().join("token");
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(!format!("{first:?}").contains(first.expose()));
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        Token::load_or_create(dir.path()).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_token_of_ones_own_must_be_long_and_plain() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        for bad in ["", "short", "has a space in its middle", "comma,comma,comma,comma"] {
+            std::fs::write(&file, bad).unwrap();
+            let error = Token::load_or_create(dir.path()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bad}");
+            assert!(bad.is_empty() || !error.to_string().contains(bad));
+        }
+        std::fs::write(&file, "my-own_token.of~16\n").unwrap();
+        assert_eq!(Token::load_or_create(dir.path()).unwrap().expose(), "my-own_token.of~16");
+    }
+
+    #[test]
+    fn the_token_comes_in_three_ways() {
+        let access = access();
+        let login = access.logins.issue().unwrap();
+        let cookie = format!("theme=dark; stayd-7829={login}; stayd-80=x");
+        for (header, credential) in [
+            (("authorization", "Bearer secret-secret-secret"), Credential::Token),
+            (("authorization", "bearer  secret-secret-secret"), Credential::Token),
+            (
+                ("sec-websocket-protocol", "stayd.v1, bearer.secret-secret-secret"),
+                Credential::Token,
+            ),
+            (("cookie", &*cookie), Credential::Cookie),
+        ] {
+            assert_eq!(access.credential(&headers(&[header])), Some(credential), "{header:?}");
+        }
+        let two = [
+            ("sec-websocket-protocol", "stayd.v1"),
+            ("sec-websocket-protocol", "x,bearer.secret-secret-secret"),
+        ];
+        assert_eq!(access.credential(&headers(&two)), Some(Credential::Token));
+    }
+
+    #[test]
+    fn nothing_else_does() {
+        let access = access();
+        let login = access.logins.issue().unwrap();
+        for pair in [
+            ("authorization", "Bearer wrong"),
+            ("authorization", "Bearer "),
+            ("authorization", "Bearer"),
+            ("authorization", "secret-secret-secret"),
+            ("authorization", "Basic secret-secret-secret"),
+            ("sec-websocket-protocol", "secret-secret-secret"),
+            ("sec-websocket-protocol", "bearer."),
+            ("cookie", "stayd-7829=secret-secret-secret"),
+            ("cookie", &*format!("stayd-80={login}")),
+            ("cookie", "stayd-7829="),
+        ] {
+            assert_eq!(access.credential(&headers(&[pair])), None, "{pair:?}");
+        }
+        let cookie = format!("stayd-7829={login}");
+        let wrong_and_cookie = [("authorization", "Bearer wrong"), ("cookie", &*cookie)];
+        assert_eq!(access.credential(&headers(&wrong_and_cookie)), None);
+        let basic_and_cookie = [("authorization", "Basic proxy"), ("cookie", &*cookie)];
+        assert_eq!(access.credential(&headers(&basic_and_cookie)), Some(Credential::Cookie));
+    }
+
+    #[test]
+    fn the_token_goes_no_further() {
+        let mut request = headers(&[
+            ("authorization", "Bearer secret-secret-secret"),
+            ("sec-websocket-protocol", "bearer.secret-secret-secret, stayd.v1"),
+            ("sec-websocket-protocol", "raw.v1"),
+        ]);
+        strip_token(&mut request);
+        assert!(!format!("{request:?}").contains("secret-secret"));
+        let left: Vec<_> = request.get_all("sec-websocket-protocol").collect();
+        assert_eq!(left, ["stayd.v1, raw.v1"]);
+        let mut alone = headers(&[("sec-websocket-protocol", "bearer.secret-secret-secret")]);
+        strip_token(&mut alone);
+        assert!(alone.is_empty());
+    }
+}

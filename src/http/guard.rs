@@ -1,0 +1,196 @@
+//! The one layer before routing and upgrades: whatever is not allowed here by name needs
+//! the token, unknown paths included.
+
+use super::auth::{Access, Credential, Principal, strip_token};
+use super::problem::{self, Problem, code};
+use super::{assets, hosts, login};
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{Error, HttpMessage, ResponseError, web};
+use futures_util::future::{LocalBoxFuture, Ready, ready};
+
+/// On every response, unless it says otherwise itself.
+const HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    // Terminals' contents have no business in a cache.
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// The middleware; wrap the whole app in it, last, so that it sees a request first.
+#[derive(Clone)]
+pub struct Guard {
+    access: web::Data<Access>,
+}
+
+impl Guard {
+    /// A guard by these rights.
+    #[must_use]
+    pub fn new(access: web::Data<Access>) -> Guard {
+        Guard { access }
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for Guard
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    S::Future: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = Guarded<S>;
+    type InitError = ();
+    type Future = Ready<Result<Guarded<S>, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(Guarded { service, access: self.access.clone() }))
+    }
+}
+
+/// A service behind the guard.
+pub struct Guarded<S> {
+    service: S,
+    access: web::Data<Access>,
+}
+
+impl<S, B> Service<ServiceRequest> for Guarded<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    S::Future: 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
+
+    forward_ready!(service);
+
+    fn call(&self, mut request: ServiceRequest) -> Self::Future {
+        if let Err(problem) = admit(&self.access, &mut request) {
+            let response = request.into_response(problem.error_response());
+            return Box::pin(ready(Ok(with_headers(response.map_into_right_body()))));
+        }
+        let answer = self.service.call(request);
+        Box::pin(async move { Ok(with_headers(as_problem(answer.await?))) })
+    }
+}
+
+/// Lets a request in, its token taken out and its principal put in, or says why not.
+fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Problem> {
+    let host = asked_host(access, request)?;
+    let has_origin = check_origin(access, request.headers(), &host)?;
+    if is_public(request) {
+        strip_token(request.headers_mut());
+        return Ok(());
+    }
+    let credential = access.credential(request.headers()).ok_or_else(|| {
+        let detail = "this needs the token: Authorization: Bearer, the login cookie, or \
+                      the WebSocket subprotocol bearer.<token>";
+        Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail)
+    })?;
+    // A browser adds the cookie whoever makes it ask, but then it also says which page did.
+    if credential == Credential::Cookie && !has_origin && has_effect(request) {
+        return Err(forbidden_origin("a request by cookie that changes something needs an Origin"));
+    }
+    strip_token(request.headers_mut());
+    request.extensions_mut().insert(Principal::owner());
+    Ok(())
+}
+
+/// The host that was asked for: one `Host` header, one of our names. A target in absolute
+/// form must agree (RFC 9112, section 3.2.2).
+fn asked_host(access: &Access, request: &ServiceRequest) -> Result<hosts::Authority, Problem> {
+    let host = only(request.headers(), header::HOST).and_then(|host| access.hosts.host(host?));
+    let host = match request.uri().authority() {
+        Some(target) => {
+            host.filter(|host| access.hosts.host(target.as_str()).as_ref() == Some(host))
+        }
+        None => host,
+    };
+    host.ok_or_else(|| {
+        let detail = "the Host header is not one of this server's names (see allowed_hosts)";
+        Problem::new(StatusCode::FORBIDDEN, code::FORBIDDEN_HOST, detail)
+    })
+}
+
+/// Whether there is an Origin; one that is there must be allowed.
+fn check_origin(
+    access: &Access,
+    headers: &HeaderMap,
+    host: &hosts::Authority,
+) -> Result<bool, Problem> {
+    if !headers.contains_key(header::ORIGIN) {
+        return Ok(false);
+    }
+    match only(headers, header::ORIGIN) {
+        Some(Some(origin)) if access.hosts.allows_origin(origin, host) => Ok(true),
+        _ => Err(forbidden_origin("this page may not ask this server (see allowed_origins)")),
+    }
+}
+
+fn forbidden_origin(detail: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, code::FORBIDDEN_ORIGIN, detail)
+}
+
+/// A header's value if it is there exactly once; inner `None` if it is not text.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<Option<&str>> {
+    let mut values = headers.get_all(name);
+    let value = values.next()?;
+    values.next().is_none().then(|| value.to_str().ok())
+}
+
+/// By exact path, so that nothing is let in by resembling it.
+fn is_public(request: &ServiceRequest) -> bool {
+    let path = request.path();
+    match *request.method() {
+        Method::GET | Method::HEAD => path == "/healthz" || assets::is_public(path),
+        Method::POST => path == login::LOGIN,
+        _ => false,
+    }
+}
+
+/// Whether the request may change anything: an unsafe method, or a WebSocket.
+fn has_effect(request: &ServiceRequest) -> bool {
+    !request.method().is_safe() || request.headers().contains_key(header::UPGRADE)
+}
+
+/// Gives the framework's own errors (a missing method, a body too long) our form.
+fn as_problem<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
+    let status = response.status();
+    let headers = response.headers();
+    let typed = headers.get(header::CONTENT_TYPE);
+    let is_error = status.is_client_error() || status.is_server_error();
+    // What a handler has said in JSON stays as it is.
+    let ours = typed.is_some_and(|typed| !typed.as_bytes().starts_with(b"text/plain"));
+    if !is_error || ours {
+        return response.map_into_left_body();
+    }
+    let detail = match response.response().error() {
+        _ if status.is_server_error() => "the server could not do it".to_owned(),
+        Some(error) => error.to_string(),
+        None => status.canonical_reason().unwrap_or("refused").to_lowercase(),
+    };
+    let body = Problem::of_status(status, detail).body();
+    // Keeps the headers, such as Allow.
+    let mut response = response.map_body(|_, _| EitherBody::right(BoxBody::new(body)));
+    response.headers_mut().insert(header::CONTENT_TYPE, problem::CONTENT_TYPE);
+    response
+}
+
+fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        for (name, value) in HEADERS {
+            if !response.headers().contains_key(&name) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+    response
+}

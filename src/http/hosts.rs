@@ -1,0 +1,254 @@
+//! Under which names the server may be asked, and by which pages: what keeps other sites'
+//! scripts away (DNS rebinding, cross-site WebSockets), checked before any token.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use thiserror::Error;
+
+/// An entry of the settings that cannot be understood.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum HostsError {
+    /// In `allowed_hosts`.
+    #[error("allowed_hosts: {0:?} is neither NAME nor NAME:PORT")]
+    Host(String),
+    /// In `allowed_origins`.
+    #[error("allowed_origins: {0:?} is not SCHEME://NAME or SCHEME://NAME:PORT")]
+    Origin(String),
+}
+
+/// What is allowed as `Host` and as `Origin`.
+#[derive(Debug)]
+pub struct Hosts {
+    named: Vec<Authority>,
+    /// Ports that listen on all of the machine's addresses.
+    wildcard_ports: HashSet<u16>,
+    origins: HashSet<String>,
+}
+
+/// A host and, unless it is the scheme's own, its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Authority {
+    host: Host,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    Address(IpAddr),
+    /// In lower case.
+    Name(String),
+}
+
+impl Hosts {
+    /// Allows the listening addresses (as bound: no port 0), `localhost` and the loopback
+    /// addresses on their ports, and what the settings add. A host without a port is
+    /// allowed on any. A server that listens on all addresses may be asked for by any
+    /// address: rebinding needs a name.
+    ///
+    /// # Errors
+    /// Names the entry that is not a host or an origin.
+    pub fn new(
+        listen: &[SocketAddr],
+        allowed_hosts: &[String],
+        allowed_origins: &[String],
+    ) -> Result<Hosts, HostsError> {
+        let mut named = Vec::new();
+        let mut wildcard_ports = HashSet::new();
+        for address in listen {
+            let port = Some(address.port());
+            let loopback = [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into(), address.ip()];
+            named.extend(loopback.map(|ip| Authority { host: Host::Address(ip), port }));
+            named.push(Authority { host: Host::Name("localhost".into()), port });
+            if address.ip().is_unspecified() {
+                wildcard_ports.insert(address.port());
+            }
+        }
+        for entry in allowed_hosts {
+            named.push(Authority::parse(entry).ok_or_else(|| HostsError::Host(entry.clone()))?);
+        }
+        let mut origins = HashSet::new();
+        for entry in allowed_origins {
+            // Exact comparison would never find anything else than what browsers send.
+            let origin = entry.to_ascii_lowercase();
+            let authority = origin.split_once("://").and_then(|(_, rest)| Authority::parse(rest));
+            authority.ok_or_else(|| HostsError::Origin(entry.clone()))?;
+            origins.insert(origin);
+        }
+        Ok(Hosts { named, wildcard_ports, origins })
+    }
+
+    /// The host that a `Host` header names, if it is one of ours.
+    pub(super) fn host(&self, header: &str) -> Option<Authority> {
+        let asked = Authority::parse(header)?;
+        // Without a port it is 80, or 443 before a proxy that speaks TLS for us.
+        let is = |port: u16| asked.port.map_or(matches!(port, 80 | 443), |asked| asked == port);
+        let named =
+            self.named.iter().any(|ours| ours.host == asked.host && ours.port.is_none_or(is));
+        let by_address = || {
+            matches!(asked.host, Host::Address(_)) && self.wildcard_ports.iter().copied().any(is)
+        };
+        (named || by_address()).then_some(asked)
+    }
+
+    /// Whether a page from this origin may ask `host` (which was allowed before).
+    pub(super) fn allows_origin(&self, origin: &str, host: &Authority) -> bool {
+        if self.origins.contains(&origin.to_ascii_lowercase()) {
+            return true;
+        }
+        let (scheme_port, rest) = match origin.split_once("://") {
+            Some(("http", rest)) => (80, rest),
+            Some(("https", rest)) => (443, rest),
+            _ => return false,
+        };
+        let Some(page) = Authority::parse(rest) else { return false };
+        let port = page.port.unwrap_or(scheme_port);
+        // Nearly always: the page came from the very server that it asks.
+        if page.host == host.host && port == host.port.unwrap_or(scheme_port) {
+            return true;
+        }
+        // An entry without a port does not make pages of other servers on that host ours.
+        let own = |ours: &Authority| ours.port.map_or(port == scheme_port, |ours| ours == port);
+        self.named.iter().any(|ours| ours.host == page.host && own(ours))
+    }
+}
+
+impl Authority {
+    fn parse(text: &str) -> Option<Authority> {
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, port) = rest.split_once(']')?;
+            (Host::Address(address.parse::<Ipv6Addr>().ok()?.into()), port)
+        } else {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if host.is_empty() || !host.bytes().all(name) {
+                return None;
+            }
+            let as_name = |_| Host::Name(host.to_ascii_lowercase());
+            (host.parse().map_or_else(as_name, Host::Address), port)
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
+            _ => return None,
+        };
+        Some(Authority { host, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(listen: &str, hosts: &[&str], origins: &[&str]) -> Hosts {
+        let owned = |entries: &[&str]| entries.iter().map(|&e| e.to_owned()).collect::<Vec<_>>();
+        Hosts::new(&[listen.parse().unwrap()], &owned(hosts), &owned(origins)).unwrap()
+    }
+
+    #[test]
+    fn listening_addresses_and_localhost_are_ours() {
+        let hosts = hosts("192.168.1.5:7829", &[], &[]);
+        for ours in [
+            "192.168.1.5:7829",
+            "localhost:7829",
+            "LocalHost:7829",
+            "127.0.0.1:7829",
+            "[::1]:7829",
+            "[0:0:0:0:0:0:0:1]:7829",
+        ] {
+            assert!(hosts.host(ours).is_some(), "{ours}");
+        }
+        for other in [
+            "",
+            "localhost",
+            "localhost:",
+            "localhost:80",
+            "localhost:7829:7829",
+            "localhost:+7829",
+            "localhost:73365",
+            "evil.example:7829",
+            "localhost.evil.example:7829",
+            "user@localhost:7829",
+            "localhost:7829/",
+            "localhost:7829, evil.example",
+            "192.168.1.6:7829",
+            "::1:7829",
+            "[::1:7829",
+            "[::1]7829",
+            "[localhost]:7829",
+        ] {
+            assert!(hosts.host(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn settings_add_hosts() {
+        let hosts = hosts("127.0.0.1:7829", &["term.example", "Other.Example:8443"], &[]);
+        for ours in ["term.example", "term.example:443", "term.example:1", "other.example:8443"] {
+            assert!(hosts.host(ours).is_some(), "{ours}");
+        }
+        assert!(hosts.host("other.example").is_none());
+        let behind_a_proxy = hosts.host("term.example").unwrap();
+        assert!(hosts.allows_origin("https://term.example", &behind_a_proxy));
+        assert!(!hosts.allows_origin("https://term.example:9000", &behind_a_proxy));
+        let secure = Hosts::new(&[], &["a.example:443".into()], &[]).unwrap();
+        assert!(secure.host("a.example").is_some());
+    }
+
+    #[test]
+    fn a_wildcard_is_asked_by_address_and_only_its_own_pages_ask() {
+        for listen in ["0.0.0.0:7829", "[::]:7829"] {
+            let hosts = hosts(listen, &[], &[]);
+            let host = hosts.host("192.168.1.5:7829").unwrap();
+            assert!(hosts.host("evil.example:7829").is_none());
+            assert!(hosts.host("192.168.1.5:80").is_none());
+            assert!(hosts.allows_origin("http://192.168.1.5:7829", &host));
+            assert!(!hosts.allows_origin("http://192.168.1.6:7829", &host));
+        }
+    }
+
+    #[test]
+    fn origins_are_ours_or_listed() {
+        let hosts = hosts("127.0.0.1:7829", &[], &["https://ok.example", "app://desk"]);
+        let host = hosts.host("localhost:7829").unwrap();
+        for ours in [
+            "http://localhost:7829",
+            "http://127.0.0.1:7829",
+            "https://localhost:7829",
+            "https://ok.example",
+            "app://desk",
+        ] {
+            assert!(hosts.allows_origin(ours, &host), "{ours}");
+        }
+        for other in [
+            "",
+            "null",
+            "localhost:7829",
+            "http://localhost",
+            "http://localhost:3000",
+            "http://evil.example",
+            "http://localhost:7829.evil.example",
+            "http://localhost:7829/",
+            "http://ok.example",
+            "https://ok.example:8443",
+            "https://sub.ok.example",
+            "file://localhost:7829",
+        ] {
+            assert!(!hosts.allows_origin(other, &host), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_match_is_refused_at_the_start() {
+        let error = |hosts: &[&str], origins: &[&str]| {
+            let owned = |e: &[&str]| e.iter().map(|&e| e.to_owned()).collect::<Vec<_>>();
+            Hosts::new(&[], &owned(hosts), &owned(origins)).unwrap_err()
+        };
+        assert_eq!(error(&["http://a"], &[]), HostsError::Host("http://a".into()));
+        assert_eq!(error(&["*"], &[]), HostsError::Host("*".into()));
+        for origin in ["null", "*", "a.example", "https://a.example/"] {
+            assert_eq!(error(&[], &[origin]), HostsError::Origin(origin.into()));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Logging in with a browser: the token once, a cookie from then on.
+
+use super::auth::Access;
+use super::logins::LOGIN_S;
+use super::problem::{self, Problem, code};
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use std::time::Instant;
+
+/// Where to log in; the guard lets anybody try.
+pub(super) const LOGIN: &str = "/api/v1/login";
+const LOGOUT: &str = "/api/v1/logout";
+
+/// The longest body, in bytes.
+const BODY_MAX: usize = 4 << 10;
+
+/// Serves `POST /api/v1/login` and `POST /api/v1/logout`; needs `web::Data<Access>`.
+pub fn configure(app: &mut ServiceConfig) {
+    let json = web::JsonConfig::default().limit(BODY_MAX).error_handler(problem::json_error);
+    app.service(web::resource(LOGIN).app_data(json).route(web::post().to(login)))
+        .service(web::resource(LOGOUT).route(web::post().to(logout)));
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    token: String,
+}
+
+async fn login(
+    access: web::Data<Access>,
+    request: HttpRequest,
+    credentials: web::Json<Credentials>,
+) -> Result<HttpResponse, Problem> {
+    let now = Instant::now();
+    // The right token waits too, or guessing would not be slowed down.
+    if !access.throttle.is_open(now) {
+        let detail = "too many failed logins; try again in a second";
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code::TOO_MANY_REQUESTS, detail);
+        return Err(problem.retry_after(1));
+    }
+    if !access.token.matches(&credentials.token) {
+        access.throttle.failed(now);
+        let detail = "this is not the token; `stayd url` prints a link that has it";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail));
+    }
+    let id = access.logins.issue().map_err(|_| {
+        let detail = "the system has no randomness to give";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
+    })?;
+    Ok(HttpResponse::NoContent().cookie(cookie(&access, &request, &id, LOGIN_S)).finish())
+}
+
+async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse {
+    for id in access.cookies(request.headers()) {
+        access.logins.revoke(id);
+    }
+    HttpResponse::NoContent().cookie(cookie(&access, &request, "", 0)).finish()
+}
+
+fn cookie(access: &Access, request: &HttpRequest, id: &str, age_s: i64) -> Cookie<'static> {
+    // Through a proxy that speaks TLS for us, the cookie must not travel without it.
+    let origin = request.headers().get(header::ORIGIN);
+    let secure = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https:"));
+    Cookie::build(access.cookie_name().to_owned(), id.to_owned())
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .secure(secure)
+        .max_age(Duration::seconds(age_s))
+        .finish()
+}

@@ -1,0 +1,215 @@
+//! Who has logged in with a browser: random ids, in a file beside the token so that a
+//! browser is still logged in when the server has been restarted.
+
+use super::auth::{Token, write_private};
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use subtle::ConstantTimeEq;
+
+/// How long a login lasts, in seconds: 30 days.
+pub(super) const LOGIN_S: i64 = 30 * 24 * 3600;
+/// Logins kept; the oldest makes room. One person's browsers, generously.
+const LOGINS_MAX: usize = 64;
+/// Failed logins in a row before the next has to wait …
+const FAILURES_MAX: f64 = 10.0;
+/// … and failures forgiven a second.
+const FAILURES_PER_S: f64 = 1.0;
+
+/// The logins in force.
+pub struct Logins {
+    file: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    /// Of the token that they were got with: another token ends them.
+    token: String,
+    logins: Vec<Login>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Login {
+    id: String,
+    /// Seconds since 1970.
+    expires: i64,
+}
+
+impl Logins {
+    /// The logins that were in force when the last server on this state directory stopped.
+    /// A file that cannot be read is as good as none: people log in again.
+    #[must_use]
+    pub fn load(state_dir: &Path, token: &Token) -> Logins {
+        let file = state_dir.join("logins");
+        let saved = std::fs::read(&file).ok();
+        let saved = saved.and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
+        let fingerprint = token.fingerprint();
+        let state = saved
+            .filter(|state| state.token == fingerprint)
+            .unwrap_or(State { token: fingerprint, logins: Vec::new() });
+        Logins { file: Some(file), state: Mutex::new(state) }
+    }
+
+    /// No logins, and none that outlive the server.
+    #[must_use]
+    pub fn in_memory() -> Logins {
+        let state = State { token: String::new(), logins: Vec::new() };
+        Logins { file: None, state: Mutex::new(state) }
+    }
+
+    /// A fresh login's id.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub(super) fn issue(&self) -> Result<String, getrandom::Error> {
+        let id = random_hex()?;
+        let mut state = self.lock();
+        let now = Utc::now().timestamp();
+        state.logins.retain(|login| login.expires > now);
+        let surplus = (state.logins.len() + 1).saturating_sub(LOGINS_MAX);
+        state.logins.drain(..surplus);
+        state.logins.push(Login { id: id.clone(), expires: now + LOGIN_S });
+        self.save(&state);
+        Ok(id)
+    }
+
+    pub(super) fn is_valid(&self, id: &str) -> bool {
+        let now = Utc::now().timestamp();
+        let mut valid = false;
+        for login in &self.lock().logins {
+            let same: bool = login.id.as_bytes().ct_eq(id.as_bytes()).into();
+            valid |= same && login.expires > now;
+        }
+        valid
+    }
+
+    pub(super) fn revoke(&self, id: &str) {
+        let mut state = self.lock();
+        state.logins.retain(|login| login.id != id);
+        self.save(&state);
+    }
+
+    /// A login that could not be saved holds until the server stops.
+    fn save(&self, state: &State) {
+        let Some(file) = &self.file else { return };
+        if let Ok(bytes) = serde_json::to_vec(state) {
+            let _ = write_private(file, &bytes);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// 32 random bytes in hex: safe in cookies, URLs and subprotocol names alike.
+pub(super) fn random_hex() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Slows guessing down: a bucket of failures for all clients together, so that neither
+/// many addresses nor a table of them help an attacker.
+pub(super) struct Throttle(Mutex<(f64, Option<Instant>)>);
+
+impl Throttle {
+    pub(super) fn new() -> Throttle {
+        Throttle(Mutex::new((0.0, None)))
+    }
+
+    /// Whether somebody may try.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.failures(now, 0.0) + 1.0 <= FAILURES_MAX
+    }
+
+    /// Somebody tried with the wrong token.
+    pub(super) fn failed(&self, now: Instant) {
+        self.failures(now, 1.0);
+    }
+
+    fn failures(&self, now: Instant, more: f64) -> f64 {
+        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (failures, since) = *bucket;
+        let passed = since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
+        let failures = (failures - passed * FAILURES_PER_S).max(0.0) + more;
+        *bucket = (failures, Some(now));
+        failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn token(dir: &Path) -> Token {
+        Token::load_or_create(dir).unwrap()
+    }
+
+    #[test]
+    fn logins_survive_a_restart_but_not_another_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = token(dir.path());
+        let logins = Logins::load(dir.path(), &first);
+        let id = logins.issue().unwrap();
+        assert!(logins.is_valid(&id));
+        assert!(Logins::load(dir.path(), &first).is_valid(&id));
+        std::fs::remove_file(dir.path().join("token")).unwrap();
+        assert!(!Logins::load(dir.path(), &token(dir.path())).is_valid(&id));
+        logins.revoke(&id);
+        assert!(!logins.is_valid(&id));
+        assert!(!Logins::load(dir.path(), &first).is_valid(&id));
+    }
+
+    #[test]
+    fn nothing_but_an_id_is_valid() {
+        let logins = Logins::in_memory();
+        let id = logins.issue().unwrap();
+        for other in ["", "x", &id[1..], &format!("{id}0"), &id.to_uppercase()] {
+            assert!(!logins.is_valid(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn logins_are_bounded_and_expire() {
+        let logins = Logins::in_memory();
+        let first = logins.issue().unwrap();
+        for _ in 1..LOGINS_MAX {
+            logins.issue().unwrap();
+        }
+        assert!(logins.is_valid(&first));
+        let last = logins.issue().unwrap();
+        assert!(!logins.is_valid(&first));
+        assert_eq!(logins.lock().logins.len(), LOGINS_MAX);
+        logins.lock().logins.last_mut().unwrap().expires = Utc::now().timestamp();
+        assert!(!logins.is_valid(&last));
+    }
+
+    #[test]
+    fn a_damaged_file_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = token(dir.path());
+        std::fs::write(dir.path().join("logins"), b"{\"token\":3").unwrap();
+        let logins = Logins::load(dir.path(), &token);
+        assert!(logins.is_valid(&logins.issue().unwrap()));
+    }
+
+    #[test]
+    fn failures_are_forgiven_with_time() {
+        let throttle = Throttle::new();
+        let start = Instant::now();
+        for _ in 0..10 {
+            assert!(throttle.is_open(start));
+            throttle.failed(start);
+        }
+        assert!(!throttle.is_open(start));
+        assert!(!throttle.is_open(start + Duration::from_millis(900)));
+        assert!(throttle.is_open(start + Duration::from_secs(1)));
+        throttle.failed(start + Duration::from_secs(1));
+        assert!(!throttle.is_open(start + Duration::from_secs(1)));
+    }
+}
