@@ -1,5 +1,136 @@
-//! x
-/// x
+//! `stayd __exec`: the first thing that runs in a session. It is the session's leader from
+//! its first instruction and becomes the program, so a directory on a hung file system
+//! stalls it alone. The holder passes the terminal as descriptor 0, the specification as 3
+//! and, as 4, a pipe that closes when the program has been executed.
+
+use super::wire::ExecSpec;
+use crate::pty;
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::execve;
+use std::ffi::{CString, NulError};
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::RawFd;
+
+/// Where the shim finds its specification.
+pub(super) const SPEC_FD: RawFd = 3;
+/// Where the shim says which step failed.
+pub(super) const ERROR_FD: RawFd = 4;
+/// Sessions are to be killed for memory before the holder is.
+const OOM_MORE: i32 = 200;
+/// What execvp(3) searches when there is no PATH.
+const PATH_DEFAULT: &str = "/usr/local/bin:/bin:/usr/bin";
+
+/// A step that failed.
+struct Step(&'static str, Errno);
+
+/// Becomes the program; returns only if that fails.
+#[must_use]
 pub fn main() -> i32 {
-    0
+    let Some(pipe) = pty::inherited(ERROR_FD) else { return 2 };
+    let Step(step, errno) = become_program();
+    let mut report = Vec::from((errno as i32).to_le_bytes());
+    report.extend_from_slice(step.as_bytes());
+    // Nobody else could be told.
+    let _ = File::from(pipe).write_all(&report);
+    127
+}
+
+fn become_program() -> Step {
+    let mut args = std::env::args().skip(2);
+    let (id, limit) = (args.next(), args.next());
+    let spec = match read_spec() {
+        Ok(spec) => spec,
+        Err(errno) => return Step("spec", errno),
+    };
+    if let Err(errno) = restore_open_files(limit.as_deref()) {
+        return Step("limits", errno);
+    }
+    raise_oom_score();
+    if let Err(errno) = nix::unistd::chdir(spec.cwd.as_str()) {
+        return Step("chdir", errno);
+    }
+    pty::restore_sigpipe();
+    match execute(&spec, id.as_deref()) {
+        Ok(errno) => Step("exec", errno),
+        // A NUL cannot stand in an argument.
+        Err(_) => Step("spec", Errno::EINVAL),
+    }
+}
+
+fn read_spec() -> Result<ExecSpec, Errno> {
+    let mut file = File::from(pty::inherited(SPEC_FD).ok_or(Errno::EBADF)?);
+    let os = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+    // The position is shared with whoever wrote it.
+    file.rewind().map_err(os)?;
+    let json = std::io::read_to_string(file).map_err(os)?;
+    let spec: ExecSpec = serde_json::from_str(&json).map_err(|_| Errno::EINVAL)?;
+    if spec.argv.is_empty() { Err(Errno::EINVAL) } else { Ok(spec) }
+}
+
+/// The holder needs many descriptors; programs that use select(2) must not have them.
+fn restore_open_files(soft: Option<&str>) -> Result<(), Errno> {
+    let Some(soft) = soft.and_then(|soft| soft.parse().ok()) else { return Ok(()) };
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard)
+}
+
+/// A session with the score of its holder is still a session, so failures do not matter.
+fn raise_oom_score() {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    if let Ok(Ok(score)) = std::fs::read_to_string(FILE).map(|score| score.trim().parse::<i32>()) {
+        let _ = std::fs::write(FILE, score.saturating_add(OOM_MORE).min(1000).to_string());
+    }
+}
+
+/// Executes the program, looked up as execvp(3) does but in the PATH of its own environment.
+fn execute(spec: &ExecSpec, id: Option<&str>) -> Result<Errno, NulError> {
+    let mut args = Vec::with_capacity(spec.argv.len());
+    for arg in &spec.argv {
+        args.push(CString::new(arg.as_str())?);
+    }
+    let mut env = Vec::with_capacity(spec.env.len());
+    for (name, value) in spec.env.iter().filter(|(name, _)| name != "STAYD_SESSION") {
+        env.push(CString::new(format!("{name}={value}"))?);
+    }
+    if let Some(id) = id {
+        env.push(CString::new(format!("STAYD_SESSION={id}"))?);
+    }
+    let program = spec.argv.first().map_or("", String::as_str);
+    if program.is_empty() {
+        return Ok(Errno::ENOENT);
+    }
+    if program.contains('/') {
+        return Ok(attempt(CString::new(program)?, &args, &env));
+    }
+    let path = spec.env.iter().find(|(name, _)| name == "PATH");
+    let path = path.map_or(PATH_DEFAULT, |(_, path)| path.as_str());
+    let mut outcome = Errno::ENOENT;
+    for directory in path.split(':') {
+        let directory = if directory.is_empty() { "." } else { directory };
+        match attempt(CString::new(format!("{directory}/{program}"))?, &args, &env) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => outcome = Errno::EACCES,
+            errno => return Ok(errno),
+        }
+    }
+    Ok(outcome)
+}
+
+fn attempt(program: CString, args: &[CString], env: &[CString]) -> Errno {
+    let errno = match execve(&program, args, env) {
+        Err(errno) => errno,
+        Ok(never) => match never {},
+    };
+    if errno != Errno::ENOEXEC {
+        return errno;
+    }
+    // A script without its first line is for the shell, says execvp(3).
+    let mut script = vec![c"/bin/sh".into(), program];
+    script.extend(args.iter().skip(1).cloned());
+    match execve(c"/bin/sh", &script, env) {
+        Err(errno) => errno,
+        Ok(never) => match never {},
+    }
 }

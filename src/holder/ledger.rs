@@ -1,3 +1,170 @@
-//! x
-/// x
+//! Input exactly once: how far each client's bytes have been accepted. Pure.
+//!
+//! A client counts its bytes from 0 and, after a reconnect or a restart of the server,
+//! sends again from what was accepted. Overlap is trimmed; a gap is refused, since what
+//! is missing may still be on its way.
+
+/// Input bytes that wait in front of one program that does not read.
 pub const QUEUE: usize = 64 << 10;
+/// Clients of one session that are counted. Beyond it the least recently used is
+/// forgotten, those without a name first: they never come back to ask.
+pub(super) const ENTRIES: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    entries: Vec<Entry>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: [u8; 16],
+    accepted: u64,
+    seen: u64,
+    used: u64,
+}
+
+/// What the ledger says of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// The client's entry.
+    pub(super) slot: usize,
+    /// The entry was given to this client just now.
+    pub(super) assigned: bool,
+    /// How many of the message's bytes are known already; none: there is a gap before it.
+    pub(super) known: Option<usize>,
+}
+
+impl Ledger {
+    /// Looks a message of `length` bytes at `offset` up and notes that it was seen. None:
+    /// no offset can be so large.
+    pub(super) fn offer(&mut self, key: [u8; 16], offset: u64, length: usize) -> Option<Offer> {
+        let end = offset.checked_add(u64::try_from(length).ok()?)?;
+        self.clock = self.clock.saturating_add(1);
+        let found = self.entries.iter().position(|entry| entry.key == key);
+        let (slot, assigned) = match found {
+            Some(slot) => (slot, false),
+            None => (self.assign(key, offset), true),
+        };
+        let entry = self.entries.get_mut(slot)?;
+        entry.used = self.clock;
+        entry.seen = entry.seen.max(end);
+        let known = entry.accepted.checked_sub(offset);
+        let known = known.map(|known| usize::try_from(known).unwrap_or(length).min(length));
+        Some(Offer { slot, assigned, known })
+    }
+
+    /// Notes that `count` more bytes of an entry's client are in the queue.
+    pub(super) fn accept(&mut self, slot: usize, count: usize) {
+        if let Some(entry) = self.entries.get_mut(slot) {
+            entry.accepted = entry.accepted.saturating_add(count as u64);
+        }
+    }
+
+    /// An entry's `accepted` and `seen`.
+    pub(super) fn get(&self, slot: usize) -> (u64, u64) {
+        self.entries.get(slot).map_or((0, 0), |entry| (entry.accepted, entry.seen))
+    }
+
+    fn assign(&mut self, key: [u8; 16], offset: u64) -> usize {
+        // One without a name sends nothing twice, so wherever it stands is where it begins:
+        // if it had been forgotten, it would never be heard again otherwise.
+        let accepted = if anonymous(&key) { offset } else { 0 };
+        let entry = Entry { key, accepted, seen: 0, used: self.clock };
+        if self.entries.len() < ENTRIES {
+            self.entries.push(entry);
+            return self.entries.len().saturating_sub(1);
+        }
+        let oldest = self
+            .entries
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, entry)| (!anonymous(&entry.key), entry.used))
+            .map_or(0, |(slot, _)| slot);
+        if let Some(old) = self.entries.get_mut(oldest) {
+            *old = entry;
+        }
+        oldest
+    }
+}
+
+/// Keys are UUIDs: `ClientKey::named` makes version 5, `ClientKey::anonymous` version 7.
+fn anonymous(key: &[u8; 16]) -> bool {
+    let [_, _, _, _, _, _, version, ..] = key;
+    version >> 4 == 7
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ClientKey;
+    use proptest::prelude::*;
+
+    fn named(name: &str) -> [u8; 16] {
+        ClientKey::named("test", name).to_bytes()
+    }
+
+    #[test]
+    fn overlap_is_trimmed_and_a_gap_refused() {
+        let (mut ledger, key) = (Ledger::default(), named("a"));
+        let offer = ledger.offer(key, 0, 10).unwrap();
+        assert_eq!(offer, Offer { slot: 0, assigned: true, known: Some(0) });
+        ledger.accept(0, 7);
+        assert_eq!(ledger.offer(key, 0, 10).unwrap().known, Some(7));
+        assert_eq!(ledger.offer(key, 2, 3).unwrap().known, Some(3));
+        assert_eq!(ledger.offer(key, 8, 3).unwrap().known, None);
+        assert_eq!(ledger.get(0), (7, 11));
+        assert_eq!(ledger.offer(key, u64::MAX, 1), None);
+    }
+
+    #[test]
+    fn clients_without_a_name_are_forgotten_first() {
+        let mut ledger = Ledger::default();
+        let first = named("first");
+        let slot = ledger.offer(first, 0, 5).unwrap().slot;
+        ledger.accept(slot, 5);
+        for _ in 0..10 * ENTRIES {
+            ledger.offer(ClientKey::anonymous().to_bytes(), 0, 1).unwrap();
+        }
+        assert_eq!(ledger.offer(first, 5, 1).unwrap().known, Some(0));
+        // Only when all have names is the least recently used of them forgotten.
+        for n in 0..ENTRIES {
+            ledger.offer(named(&n.to_string()), 0, 1).unwrap();
+        }
+        assert!(ledger.offer(first, 5, 1).unwrap().assigned);
+    }
+
+    #[test]
+    fn a_forgotten_client_without_a_name_goes_on() {
+        let mut ledger = Ledger::default();
+        let key = ClientKey::anonymous().to_bytes();
+        assert_eq!(ledger.offer(key, 1000, 5).unwrap().known, Some(0));
+        assert_eq!(ledger.get(0), (1000, 1005));
+    }
+
+    proptest! {
+        /// However messages are cut, repeated and refused: what is accepted is a prefix of
+        /// what the client typed, each byte once.
+        #[test]
+        fn accepted_bytes_are_the_typed_ones(
+            sends in prop::collection::vec((0usize..400, 0usize..64, 0usize..64), 1..200),
+        ) {
+            let typed: Vec<u8> = (0..=255).cycle().take(400).collect();
+            let (mut ledger, key) = (Ledger::default(), named("a"));
+            let mut accepted = Vec::new();
+            for (start, length, room) in sends {
+                let bytes = &typed[start..(start + length).min(typed.len())];
+                let offer = ledger.offer(key, start as u64, bytes.len()).unwrap();
+                if let Some(known) = offer.known {
+                    let new = &bytes[known..];
+                    let new = &new[..new.len().min(room)];
+                    accepted.extend_from_slice(new);
+                    ledger.accept(offer.slot, new.len());
+                }
+                prop_assert_eq!(&typed[..accepted.len()], &accepted[..]);
+                prop_assert_eq!(ledger.get(0).0, accepted.len() as u64);
+                prop_assert!(ledger.get(0).1 >= ledger.get(0).0);
+            }
+        }
+    }
+}

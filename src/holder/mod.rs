@@ -22,6 +22,7 @@ pub mod wire;
 
 pub use client::{Held, Holder, HolderError, Notice, SpawnError, SpawnSpec, Stats};
 pub use ledger::QUEUE as INPUT_QUEUE;
+pub use socket::register;
 
 use std::path::PathBuf;
 

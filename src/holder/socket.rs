@@ -13,9 +13,11 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// Descriptors in one message at most (SCM_MAX_FD in the kernel).
 pub(super) const FDS_MAX: usize = 253;
@@ -153,6 +155,16 @@ impl Receiver {
         let truncated = header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
         Ok(Packet { length, truncated })
     }
+}
+
+/// Has the current runtime tell when a descriptor is ready: edge-triggered, as an eventfd
+/// that nobody reads needs it (each writing to it is one event).
+///
+/// # Errors
+/// The kernel cannot watch it.
+pub fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd names the same open descriptor for as long as it lives.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
 }
 
 /// Both ends of a connection, for tests.

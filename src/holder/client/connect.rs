@@ -16,7 +16,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// For all of connecting: a holder starts in milliseconds, also on a busy machine.
@@ -123,7 +122,7 @@ async fn launch(paths: &Paths) -> Result<bool, HolderError> {
 /// What comes out of a pipe until its last writer is gone.
 async fn read_to_end(pipe: OwnedFd) -> String {
     let mut said = Vec::new();
-    let Ok(pipe) = AsyncFd::with_interest(pipe, Interest::READABLE) else {
+    let Ok(pipe) = socket::register(pipe, Interest::READABLE) else {
         return "cannot watch a pipe".to_owned();
     };
     loop {

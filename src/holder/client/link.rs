@@ -78,7 +78,7 @@ impl Link {
     /// Takes over a connected socket; its tasks run on the current runtime.
     pub(super) fn open(socket: OwnedFd) -> Result<(Self, UnboundedReceiver<Notice>), HolderError> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        let socket = AsyncFd::with_interest(socket, interest)
+        let socket = socket::register(socket, interest)
             .map_err(|error| HolderError::Request(error.to_string()))?;
         let shared = Arc::new(Shared {
             socket,
@@ -201,7 +201,8 @@ async fn read(shared: &Shared, notices: &UnboundedSender<Notice>) {
                     ready.clear_ready();
                     break;
                 }
-                Err(Errno::EINTR) => {}
+                // A reset is said once, before what the holder had sent until then.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(_) => return,
             }
         }

@@ -1,0 +1,128 @@
+//! SIGTERM: everything that runs under the holder is ended, and then the holder.
+//!
+//! The holder is the subreaper of all its sessions, so its descendants are theirs, however
+//! they may have left their session, and when it has no children it has no descendants.
+
+use super::run::Process;
+use nix::errno::Errno;
+use nix::sys::epoll::EpollTimeout;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, getpid};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// From SIGHUP to SIGTERM.
+const GRACE_HANGUP: Duration = Duration::from_secs(1);
+/// From SIGTERM to SIGKILL.
+const GRACE_TERMINATE: Duration = Duration::from_secs(2);
+/// Between rounds of SIGKILL: a process may have forked while the last was under way.
+const KILL_ROUND: Duration = Duration::from_millis(100);
+/// Rounds of SIGKILL. What then still lives cannot be killed (state D).
+const KILL_ROUNDS: u32 = 50;
+
+/// How far the end has come.
+#[derive(Debug)]
+pub(super) struct Ending {
+    next: Next,
+    at: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Terminate,
+    Kill { rounds: u32 },
+    GiveUp,
+}
+
+impl Ending {
+    /// How long epoll may wait, rounded up so that it does not come early.
+    pub(super) fn timeout(&self) -> EpollTimeout {
+        let left = self.at.saturating_duration_since(Instant::now());
+        let left = left.as_millis().saturating_add(1);
+        u16::try_from(left).map_or(EpollTimeout::MAX, EpollTimeout::from)
+    }
+}
+
+impl Process {
+    pub(super) fn begin_ending(&mut self) {
+        if self.ending.is_none() {
+            signal_descendants(&[Signal::SIGHUP, Signal::SIGCONT]);
+            self.ending = Some(Ending { next: Next::Terminate, at: after(GRACE_HANGUP) });
+        }
+    }
+
+    /// Takes the next step when its time has come.
+    pub(super) fn advance_ending(&mut self) {
+        let Some(ending) = &mut self.ending else { return };
+        if Instant::now() < ending.at {
+            return;
+        }
+        match ending.next {
+            Next::Terminate => {
+                signal_descendants(&[Signal::SIGTERM, Signal::SIGCONT]);
+                *ending = Ending { next: Next::Kill { rounds: 0 }, at: after(GRACE_TERMINATE) };
+            }
+            Next::Kill { rounds } => {
+                signal_descendants(&[Signal::SIGKILL]);
+                let next = match rounds.saturating_add(1) {
+                    KILL_ROUNDS => Next::GiveUp,
+                    rounds => Next::Kill { rounds },
+                };
+                *ending = Ending { next, at: after(KILL_ROUND) };
+            }
+            Next::GiveUp => {}
+        }
+    }
+
+    /// True once nothing is left to be done.
+    pub(super) fn ended(&self) -> bool {
+        let Some(ending) = &self.ending else { return false };
+        if ending.next == Next::GiveUp {
+            return true;
+        }
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        // What the dead have written is read as far as there is room for it.
+        self.draining.is_empty() && waitid(Id::All, flags) == Err(Errno::ECHILD)
+    }
+}
+
+fn after(grace: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(grace).unwrap_or(now)
+}
+
+/// Signals every process below this one, children after their own children.
+fn signal_descendants(signals: &[Signal]) {
+    for pid in descendants(getpid()).into_iter().rev() {
+        for signal in signals {
+            // It may have gone meanwhile.
+            let _ = kill(pid, *signal);
+        }
+    }
+}
+
+/// Every process below `root`, parents before their children.
+fn descendants(root: Pid) -> Vec<Pid> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
+        if let Some(parent) = parent(pid) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let (mut found, mut seen) = (vec![root.as_raw()], HashSet::from([root.as_raw()]));
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        let below = children.remove(pid).unwrap_or_default();
+        found.extend(below.into_iter().filter(|pid| seen.insert(*pid)));
+        next = next.saturating_add(1);
+    }
+    found.into_iter().skip(1).map(Pid::from_raw).collect()
+}
+
+/// Field 4 of proc_pid_stat(5).
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}

@@ -1,0 +1,168 @@
+//! Connections. One of them is the server; the others have not said hello yet.
+//!
+//! Towards a server whose socket is full at most one message waits, in a buffer that is
+//! always there, and until it is sent nothing more is read from that server.
+
+use super::token::Token;
+use crate::holder::socket::{self, Packet, Receiver};
+use crate::holder::wire::{self, Kind, MESSAGE_MAX};
+use crate::id::SessionId;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::socket::{Shutdown, shutdown};
+use serde::Serialize;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    socket: OwnedFd,
+    pub(super) serial: u32,
+    watched: EpollFlags,
+    /// Nothing is sent any more; what it had sent still counts.
+    deaf: bool,
+    out: Vec<u8>,
+    /// `out` waits to be sent, with the descriptors of this session.
+    waiting: Option<Option<SessionId>>,
+    pub(super) listing: Option<Listing>,
+}
+
+/// A page that is being sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listing {
+    pub(super) request: u32,
+    pub(super) after: Option<SessionId>,
+    pub(super) left: usize,
+}
+
+/// Where received packets go, one after the other.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    receiver: Receiver,
+    pub(super) bytes: Box<[u8]>,
+    pub(super) fds: Vec<OwnedFd>,
+}
+
+impl Inbox {
+    pub(super) fn new() -> Self {
+        Inbox {
+            receiver: Receiver::new(),
+            bytes: vec![0; MESSAGE_MAX].into_boxed_slice(),
+            fds: Vec::with_capacity(socket::FDS_MAX),
+        }
+    }
+}
+
+impl Peer {
+    pub(super) fn new(socket: OwnedFd, serial: u32, epoll: &Epoll) -> Result<Self, Errno> {
+        let watched = EpollFlags::EPOLLIN;
+        epoll.add(&socket, EpollEvent::new(watched, Token::Peer(serial).word()))?;
+        Ok(Peer {
+            socket,
+            serial,
+            watched,
+            deaf: false,
+            out: Vec::with_capacity(MESSAGE_MAX),
+            waiting: None,
+            listing: None,
+        })
+    }
+
+    /// The next packet; None: nothing there now. Length 0: the peer is gone.
+    pub(super) fn receive(&mut self, inbox: &mut Inbox) -> Option<Packet> {
+        loop {
+            let socket = self.socket.as_fd();
+            match inbox.receiver.receive(socket, &mut inbox.bytes, &mut inbox.fds) {
+                Ok(packet) => return Some(packet),
+                Err(Errno::EAGAIN) => return None,
+                // Said once when the peer went without reading all of ours; what it had
+                // sent before comes after that.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
+                Err(_) => return Some(Packet::default()),
+            }
+        }
+    }
+
+    /// Whether another message may be given to `send`.
+    pub(super) fn ready(&self) -> bool {
+        self.waiting.is_none()
+    }
+
+    /// Sends a message, or keeps it until the socket takes it. Only when `ready`.
+    pub(super) fn send<T: Serialize>(
+        &mut self,
+        kind: Kind,
+        request: u32,
+        control: Option<&T>,
+        session: Option<(SessionId, &[u8], [RawFd; 2])>,
+    ) {
+        if self.deaf || self.waiting.is_some() {
+            return;
+        }
+        let (tail, fds) = match &session {
+            Some((_, blob, fds)) => (*blob, fds.as_slice()),
+            None => (&[][..], &[][..]),
+        };
+        // All our messages are shorter than a message may be.
+        if wire::encode(&mut self.out, kind, request, control, tail).is_err() {
+            return;
+        }
+        if self.attempt(fds) == Attempt::Full {
+            self.waiting = Some(session.map(|(id, _, _)| id));
+        }
+    }
+
+    /// The session whose descriptors the waiting message needs.
+    pub(super) fn waiting_for(&self) -> Option<SessionId> {
+        self.waiting.flatten()
+    }
+
+    /// Tries the waiting message again.
+    pub(super) fn flush(&mut self, fds: &[RawFd]) {
+        if self.waiting.is_some() && self.attempt(fds) != Attempt::Full {
+            self.waiting = None;
+        }
+    }
+
+    fn attempt(&mut self, fds: &[RawFd]) -> Attempt {
+        match socket::send(self.socket.as_fd(), &self.out, fds) {
+            Ok(()) => Attempt::Sent,
+            // Too many descriptors in flight: the peer has to receive some first.
+            Err(Errno::EAGAIN | Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => {
+                Attempt::Full
+            }
+            Err(_) => {
+                self.deaf = true;
+                self.listing = None;
+                Attempt::Broken
+            }
+        }
+    }
+
+    /// Lets nothing more in, so that what is still to be read has an end.
+    pub(super) fn close_in(&mut self) {
+        self.deaf = true;
+        self.waiting = None;
+        self.listing = None;
+        // It may be closed already.
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Read);
+    }
+
+    /// Has epoll watch for what is to be done next.
+    pub(super) fn watch(&mut self, epoll: &Epoll) -> Result<(), Errno> {
+        let wanted = if self.ready() { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLOUT };
+        if wanted != self.watched {
+            let mut event = EpollEvent::new(wanted, Token::Peer(self.serial).word());
+            epoll.modify(&self.socket, &mut event)?;
+            self.watched = wanted;
+        }
+        Ok(())
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Attempt {
+    Sent,
+    Full,
+    Broken,
+}

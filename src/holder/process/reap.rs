@@ -1,0 +1,55 @@
+//! Deaths: of leaders, whose exit status is kept, and of what they have left to us.
+
+use super::requests::failure;
+use super::run::Process;
+use super::session::Stage;
+use crate::holder::wire::{Failure, FailureCode};
+use crate::lifecycle::Exit;
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+impl Process {
+    /// Reaps every child that has exited.
+    pub(super) fn reap(&mut self) {
+        loop {
+            match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+                Ok(WaitStatus::Exited(pid, code)) => self.reaped(pid, Exit::Code(code)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.reaped(pid, Exit::Signal(signal as i32));
+                }
+                Err(Errno::EINTR) => {}
+                // Nobody else is waiting, or nobody is left.
+                _ => return,
+            }
+        }
+    }
+
+    fn reaped(&mut self, pid: Pid, exit: Exit) {
+        let Some(place) = self.sessions.take_leader(pid) else {
+            self.stats.orphans_reaped = self.stats.orphans_reaped.saturating_add(1);
+            return;
+        };
+        // Its report may be unread: it was complete before the death.
+        self.report(place);
+        let Some(session) = self.sessions.get(place) else { return };
+        session.leader_exited(exit);
+        if let Stage::Failed { step, errno, asked } = &mut session.stage {
+            let failed = Failure {
+                step: Some(step.clone()),
+                errno: Some(*errno),
+                ..failure(FailureCode::Step, Errno::from_raw(*errno).desc())
+            };
+            for request in std::mem::take(asked) {
+                self.failures.push((request, failed.clone()));
+            }
+            self.sessions.remove(place);
+            return;
+        }
+        self.due |= session.read_output();
+        if session.draining() {
+            self.draining.push(place);
+        }
+        self.rewatch(place);
+    }
+}

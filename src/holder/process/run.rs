@@ -1,0 +1,166 @@
+//! The loop.
+
+use super::ending::Ending;
+use super::peer::{Inbox, Peer};
+use super::table::Table;
+use super::token::{Place, Token};
+use crate::holder::socket;
+use crate::holder::wire::{Failure, Stats};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Events taken at once. More wait in the kernel's queue, which is in turn order.
+const EVENTS: usize = 64;
+/// Connections that have not said hello. More would be somebody's mistake.
+const GREETING_MAX: usize = 16;
+
+pub(super) struct Process {
+    pub(super) epoll: Epoll,
+    pub(super) signals: SignalFd,
+    pub(super) listener: OwnedFd,
+    pub(super) sessions: Table,
+    pub(super) server: Option<Peer>,
+    pub(super) greeting: Vec<Peer>,
+    pub(super) serial: u32,
+    pub(super) inbox: Inbox,
+    pub(super) stats: Stats,
+    /// A session has something to tell the server.
+    pub(super) due: bool,
+    /// Spawns that failed and whose requests have not been told yet.
+    pub(super) failures: Vec<(u32, Failure)>,
+    /// Sessions whose leaders are gone and whose output may be unread.
+    pub(super) draining: Vec<Place>,
+    pub(super) ending: Option<Ending>,
+    /// The limit of open files before it was raised: the sessions' own.
+    pub(super) open_files: u64,
+}
+
+impl Process {
+    pub(super) fn new(
+        signals: SignalFd,
+        listener: OwnedFd,
+        open_files: u64,
+    ) -> Result<Self, Errno> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let watch = |token: Token| EpollEvent::new(EpollFlags::EPOLLIN, token.word());
+        epoll.add(&signals, watch(Token::Signals))?;
+        epoll.add(&listener, watch(Token::Listener))?;
+        Ok(Process {
+            epoll,
+            signals,
+            listener,
+            sessions: Table::default(),
+            server: None,
+            greeting: Vec::new(),
+            serial: 0,
+            inbox: Inbox::new(),
+            stats: Stats::default(),
+            due: false,
+            failures: Vec::new(),
+            draining: Vec::new(),
+            ending: None,
+            open_files,
+        })
+    }
+
+    /// Runs until SIGTERM has ended everything.
+    pub(super) fn run(&mut self) {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        while !self.ended() {
+            let count = self.epoll.wait(&mut events, self.timeout()).unwrap_or(0);
+            let events = events.get(..count).unwrap_or_default();
+            let tokens = || events.iter().filter_map(|event| Token::of(event.data()));
+            // Keystrokes go before floods.
+            for token in tokens() {
+                match token {
+                    Token::Signals => self.signalled(),
+                    Token::Listener => self.accept(),
+                    Token::Peer(serial) => self.peer_event(serial),
+                    Token::Report(place) => self.report(place),
+                    Token::Terminal(_) => {}
+                }
+            }
+            for token in tokens() {
+                if let Token::Terminal(place) = token {
+                    self.terminal(place);
+                }
+            }
+            self.drain();
+            self.tell();
+            self.advance_ending();
+        }
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        if !self.draining.is_empty() {
+            return EpollTimeout::ZERO;
+        }
+        self.ending.as_ref().map_or(EpollTimeout::NONE, Ending::timeout)
+    }
+
+    /// A terminal has output, or takes input.
+    fn terminal(&mut self, place: Place) {
+        let Some(session) = self.sessions.get(place) else { return };
+        self.due |= session.read_output();
+        if !session.queue.is_empty() {
+            session.write_input();
+        }
+        self.rewatch(place);
+    }
+
+    /// Reads what the dead have written; epoll does not tell its end while a background
+    /// process keeps the terminal open.
+    fn drain(&mut self) {
+        let mut index = 0;
+        while let Some(place) = self.draining.get(index).copied() {
+            let more = self.sessions.get(place).is_some_and(|session| {
+                self.due |= session.draining() && session.read_output();
+                session.draining()
+            });
+            self.rewatch(place);
+            if more {
+                index = index.saturating_add(1);
+            } else {
+                self.draining.swap_remove(index);
+            }
+        }
+    }
+
+    /// After anything that may have changed what a session waits for.
+    pub(super) fn rewatch(&mut self, place: Place) {
+        if let Some(session) = self.sessions.get(place) {
+            // Only memory can be short; the next event tries again.
+            let _ = session.watch(&self.epoll);
+        }
+    }
+
+    fn signalled(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            let signal = i32::try_from(info.ssi_signo).unwrap_or(0);
+            match Signal::try_from(signal) {
+                Ok(Signal::SIGTERM | Signal::SIGINT) => self.begin_ending(),
+                // SIGCHLD is merged by the kernel, so one tells of any number.
+                _ => self.reap(),
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        while let Ok(socket) = socket::accept(self.listener.as_fd()) {
+            if !socket::peer_is_us(socket.as_fd()) {
+                self.stats.refused = self.stats.refused.saturating_add(1);
+                continue;
+            }
+            self.serial = self.serial.wrapping_add(1);
+            if self.greeting.len() >= GREETING_MAX {
+                self.greeting.remove(0);
+            }
+            if let Ok(peer) = Peer::new(socket, self.serial, &self.epoll) {
+                self.greeting.push(peer);
+            }
+        }
+    }
+}

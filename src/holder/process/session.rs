@@ -1,0 +1,297 @@
+//! One held session: its terminal, its ring, its input.
+
+use super::token::{Place, Token};
+use crate::holder::ledger::{Ledger, QUEUE};
+use crate::holder::wire::{Entry, InputTail};
+use crate::id::SessionId;
+use crate::lifecycle::Exit;
+use crate::pty;
+use crate::ring::{Due, IN_FLIGHT, Writer};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::signal::{kill, killpg};
+use nix::unistd::{Pid, read, write};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+/// Bytes read from one terminal before the others have their turn.
+const TURN: u64 = IN_FLIGHT;
+/// A read shorter than this has most probably emptied the terminal: what comes after it
+/// is left to the next event, which saves each keystroke's echo a read that says EAGAIN.
+const SHORT_READ: usize = 1 << 10;
+/// Read at most from a terminal after its leader's death. The kernel keeps less than this,
+/// so what comes after it was written later, by a background process.
+const DRAIN_MAX: u64 = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) place: Place,
+    pub(super) leader: Pid,
+    pub(super) start_time: u64,
+    pub(super) stage: Stage,
+    /// How the leader ended, once reaped.
+    pub(super) exit: Option<Exit>,
+    pub(super) cols: u16,
+    pub(super) rows: u16,
+    pub(super) blob: Vec<u8>,
+    /// None once everything has been read.
+    pub(super) master: Option<OwnedFd>,
+    /// Held open while the leader lives: it may close the terminal and open it again, and
+    /// until then the master would read EIO.
+    pub(super) slave: Option<OwnedFd>,
+    pub(super) ring: Writer,
+    pub(super) ring_fd: OwnedFd,
+    pub(super) wake: OwnedFd,
+    pub(super) ledger: Ledger,
+    pub(super) queue: VecDeque<u8>,
+    /// Input was refused for want of room.
+    pub(super) starved: bool,
+    /// The ring is full and the terminal is not read.
+    pub(super) blocked: bool,
+    /// Bytes read since the leader was reaped.
+    pub(super) drained: u64,
+    /// What epoll watches the master for.
+    pub(super) watched: EpollFlags,
+    /// Notices that the server has not been sent yet.
+    pub(super) notices: Notices,
+}
+
+/// Where a session is on its way to the program.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// The shim has not executed the program yet.
+    Starting {
+        /// Says which step failed, or closes.
+        report: OwnedFd,
+        /// Requests that wait for it.
+        asked: Vec<u32>,
+    },
+    /// A step failed; the session goes as soon as the shim is reaped and this is told.
+    Failed { step: String, errno: i32, asked: Vec<u32> },
+    /// The program runs, or has run; these requests have not been told yet.
+    Started { asked: Vec<u32> },
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Notices {
+    pub(super) output: bool,
+    pub(super) exited: bool,
+}
+
+impl Session {
+    pub(super) fn entry(&self) -> Entry {
+        Entry {
+            id: self.id,
+            pid: self.leader.as_raw(),
+            start_time: self.start_time,
+            exit: self.exit,
+            cols: self.cols,
+            rows: self.rows,
+        }
+    }
+
+    /// What goes with the entry.
+    pub(super) fn fds(&self) -> [RawFd; 2] {
+        [self.ring_fd.as_raw_fd(), self.wake.as_raw_fd()]
+    }
+
+    /// The terminal is readable: reads what there is, at most a turn's worth. True: the
+    /// server has to be told something.
+    pub(super) fn read_output(&mut self) -> bool {
+        let over = self.fill();
+        let Due { wake, watch } = self.ring.due();
+        if wake {
+            self.wake();
+        }
+        self.notices.output |= watch;
+        let ended = over && self.finish();
+        ended || watch
+    }
+
+    /// True: there is nothing more to come.
+    fn fill(&mut self) -> bool {
+        let Some(master) = &self.master else { return false };
+        let mut left = TURN;
+        while left > 0 && !self.blocked {
+            let room = self.ring.room().min(left);
+            if room == 0 {
+                self.blocked = self.ring.block();
+                continue;
+            }
+            match read(master, self.ring.buffer(room)) {
+                Ok(count) if count > 0 => {
+                    let bytes = count as u64;
+                    self.ring.publish(bytes);
+                    left = left.saturating_sub(bytes);
+                    if self.exit.is_some() {
+                        self.drained = self.drained.saturating_add(bytes);
+                        if self.drained >= DRAIN_MAX {
+                            return true;
+                        }
+                    } else if count < SHORT_READ {
+                        return false;
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                // Before it says so, the kernel moves everything that was written to us.
+                Err(Errno::EAGAIN) => return self.exit.is_some(),
+                // EIO: nobody has the other side open any more.
+                Ok(_) | Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    /// The leader is gone: what it has written is still to be read.
+    pub(super) fn leader_exited(&mut self, exit: Exit) {
+        self.exit = Some(exit);
+        self.slave = None;
+        self.queue.clear();
+        self.write_input();
+        // Also where reading had failed: now that is the end.
+        self.blocked = false;
+        self.ring.unblock();
+    }
+
+    /// True while output is to be read although no event may tell so.
+    pub(super) fn draining(&self) -> bool {
+        self.exit.is_some() && self.master.is_some() && !self.blocked
+    }
+
+    /// All output is in the ring. False if the leader lives.
+    fn finish(&mut self) -> bool {
+        let Some(exit) = self.exit else {
+            // We hold the other side open, so this is a failure that reading again would
+            // only repeat.
+            self.blocked = true;
+            return false;
+        };
+        // Closing it also takes it out of epoll, and hangs up on what is left behind it.
+        self.master = None;
+        self.watched = EpollFlags::empty();
+        self.ring.end(exit);
+        self.changed();
+        self.notices.exited = true;
+        true
+    }
+
+    /// The server has made room in the ring. True: see `read_output`.
+    pub(super) fn resume(&mut self) -> bool {
+        if !self.blocked || !self.ring.resumable() {
+            return false;
+        }
+        self.blocked = false;
+        self.ring.unblock();
+        self.read_output()
+    }
+
+    /// Queues what is new of a client's keystrokes, as far as there is room.
+    pub(super) fn take_input(&mut self, input: &InputTail<'_>) {
+        let key = input.key.to_bytes();
+        let Some(offer) = self.ledger.offer(key, input.offset, input.bytes.len()) else { return };
+        let new = offer.known.and_then(|known| input.bytes.get(known..)).unwrap_or_default();
+        let room = QUEUE.saturating_sub(self.queue.len());
+        // After the leader's death there is nobody to accept for.
+        let taken = if self.exit.is_some() { 0 } else { room.min(new.len()) };
+        self.queue.extend(new.get(..taken).unwrap_or_default());
+        self.ledger.accept(offer.slot, taken);
+        self.starved |= taken < new.len();
+        let (accepted, seen) = self.ledger.get(offer.slot);
+        // Room first: who sees that something was refused looks for room next.
+        self.write_input();
+        if offer.assigned {
+            self.ring.assign_input(offer.slot, key, accepted, seen);
+        } else {
+            self.ring.set_input(offer.slot, accepted, seen);
+        }
+    }
+
+    /// Gives the program what its terminal takes of the queue.
+    pub(super) fn write_input(&mut self) {
+        if let Some(master) = &self.master {
+            loop {
+                let (first, _) = self.queue.as_slices();
+                if first.is_empty() {
+                    // Begins at the front again, so that few pages are ever touched.
+                    self.queue.clear();
+                    break;
+                }
+                match write(master, first) {
+                    Ok(count) => drop(self.queue.drain(..count.min(first.len()))),
+                    Err(Errno::EINTR) => {}
+                    Err(Errno::EAGAIN) => break,
+                    // Nobody will ever read it.
+                    Err(_) => self.queue.clear(),
+                }
+            }
+        }
+        let free = QUEUE.saturating_sub(self.queue.len());
+        self.ring.set_input_free(free as u64);
+        if self.starved && free > 0 {
+            self.starved = false;
+            self.wake();
+        }
+    }
+
+    /// Gives the terminal another size. What the program wrote for the old one is read
+    /// first, so that the stamp stands behind it. True: see `read_output`.
+    pub(super) fn resize(&mut self, cols: u16, rows: u16) -> Result<bool, Errno> {
+        let tell = self.read_output();
+        let Some(master) = &self.master else { return Ok(tell) };
+        pty::set_size(master.as_fd(), cols, rows)?;
+        (self.cols, self.rows) = (cols, rows);
+        self.ring.stamp_resize(cols, rows);
+        self.changed();
+        Ok(tell)
+    }
+
+    /// Signals the foreground group, or else the leader. The number 0 only asks.
+    pub(super) fn signal(&self, signal: i32) -> Result<(), Errno> {
+        let (None, Some(master)) = (self.exit, &self.master) else { return Err(Errno::ESRCH) };
+        let signal = if signal == 0 { None } else { Some(raw_signal(signal)?) };
+        if let Some(group) = pty::foreground_group(master.as_fd(), self.leader)
+            && killpg(group, signal).is_ok()
+        {
+            return Ok(());
+        }
+        // Not reaped yet, so the number is still its own.
+        kill(self.leader, signal)
+    }
+
+    /// Has epoll watch the master for what can be done with it now.
+    pub(super) fn watch(&mut self, epoll: &Epoll) -> Result<(), Errno> {
+        let Some(master) = &self.master else { return Ok(()) };
+        let mut wanted = EpollFlags::empty();
+        wanted.set(EpollFlags::EPOLLIN, !self.blocked);
+        wanted.set(EpollFlags::EPOLLOUT, !self.queue.is_empty());
+        if wanted == self.watched {
+            return Ok(());
+        }
+        let mut event = EpollEvent::new(wanted, Token::Terminal(self.place).word());
+        // One without flags would still be told of a hang-up, for ever.
+        match (self.watched.is_empty(), wanted.is_empty()) {
+            (true, _) => epoll.add(master, event)?,
+            (false, false) => epoll.modify(master, &mut event)?,
+            (false, true) => epoll.delete(master)?,
+        }
+        self.watched = wanted;
+        Ok(())
+    }
+
+    /// Something without an offset has changed.
+    fn changed(&mut self) {
+        if self.ring.anybody() {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        // Full means that there were more wakes than anybody will ever miss.
+        let _ = write(&self.wake, &1u64.to_ne_bytes());
+    }
+}
+
+fn raw_signal(signal: i32) -> Result<nix::sys::signal::Signal, Errno> {
+    signal.try_into()
+}

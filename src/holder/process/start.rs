@@ -1,0 +1,167 @@
+//! From a command line to a loop.
+
+use super::run::Process;
+use crate::holder::launch::Start;
+use crate::holder::{LOCK_FILE, PID_FILE, READY_ENV, SOCKET, socket};
+use crate::pty;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, chdir, getpid, unlinkat};
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Set for the process that is to hold; without it, one that was launched starts it.
+const DETACHED_ENV: &str = "STAYD_HOLDER_DETACHED";
+
+/// Why there will be no holder.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    /// Another holder lives in this state directory.
+    #[error("busy")]
+    Busy,
+    /// The system refused.
+    #[error("{0}: {1}")]
+    Os(&'static str, Errno),
+}
+
+/// `stayd hold --state-dir DIR`: holds until SIGTERM. Returns the exit code.
+///
+/// Launched by a server (which passes a pipe), it first starts itself once more and ends,
+/// so that the holder is nobody's child and no server has to reap it.
+#[must_use]
+pub fn main(state_dir: &Path) -> i32 {
+    let ready = std::env::var(READY_ENV).ok().and_then(|fd| fd.parse::<RawFd>().ok());
+    pty::close_inherited(ready);
+    let ready = ready.and_then(pty::inherited);
+    if let Some(pipe) = &ready
+        && std::env::var_os(DETACHED_ENV).is_none()
+    {
+        let detached = detach(state_dir, pipe.as_fd());
+        return detached.map_or_else(|error| refuse(Some(pipe), &error), |()| 0);
+    }
+    match prepare(state_dir) {
+        Ok((mut process, directory, lock)) => {
+            if let Some(pipe) = ready {
+                // Whoever launched us may have gone; then nobody needs to know.
+                let _ = File::from(pipe).write_all(b"ready");
+            }
+            process.run();
+            clean_up(&directory);
+            drop(lock);
+            0
+        }
+        Err(error) => refuse(ready.as_ref(), &error),
+    }
+}
+
+fn detach(state_dir: &Path, pipe: BorrowedFd<'_>) -> Result<(), StartError> {
+    let number = 3;
+    let invalid = |_| StartError::Os("state directory", Errno::EINVAL);
+    let dir = CString::new(state_dir.as_os_str().as_bytes()).map_err(invalid)?;
+    let args = [c"stayd".into(), c"hold".into(), c"--state-dir".into(), dir];
+    let mut env = vec![
+        CString::new(format!("{READY_ENV}={number}")).map_err(invalid)?,
+        CString::new(format!("{DETACHED_ENV}=1")).map_err(invalid)?,
+    ];
+    for (name, value) in std::env::vars_os() {
+        if name != READY_ENV {
+            let pair = [name.as_bytes(), value.as_bytes()].join(&b'=');
+            env.push(CString::new(pair).map_err(invalid)?);
+        }
+    }
+    let start = Start {
+        program: Path::new("/proc/self/exe"),
+        args: &args,
+        env: &env,
+        stdio: Path::new("/dev/null"),
+        pass: &[(pipe, number)],
+    };
+    start.spawn().map(|_| ()).map_err(|errno| StartError::Os("spawn", errno))
+}
+
+/// Everything that can fail, before anybody is told that we listen.
+fn prepare(state_dir: &Path) -> Result<(Process, OwnedFd, Flock<OwnedFd>), StartError> {
+    let os = |what| move |errno| StartError::Os(what, errno);
+    let directory = socket::open_directory(state_dir).map_err(os("state directory"))?;
+    let lock = lock(&directory)?;
+    // Sessions start in directories of their own; ours must not keep a file system busy.
+    chdir("/").map_err(os("chdir"))?;
+    set_child_subreaper(true).map_err(os("subreaper"))?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(os("open files"))?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(os("open files"))?;
+    let signals = watch_signals().map_err(os("signals"))?;
+    write_pid(&directory).map_err(os(PID_FILE))?;
+    let listener = socket::listen_in(directory.as_fd()).map_err(os(SOCKET))?;
+    let process = Process::new(signals, listener, soft).map_err(os("epoll"))?;
+    Ok((process, directory, lock))
+}
+
+/// There is one holder in a state directory; the kernel lets go of the lock however it dies.
+fn lock(directory: &OwnedFd) -> Result<Flock<OwnedFd>, StartError> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    let file = openat(directory, LOCK_FILE, flags, mode)
+        .map_err(|errno| StartError::Os(LOCK_FILE, errno))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => StartError::Busy,
+        errno => StartError::Os(LOCK_FILE, errno),
+    })
+}
+
+/// Hang-ups of a terminal that we may have been started from, and broken pipes, are
+/// nothing to us: they are blocked and never looked at.
+fn watch_signals() -> Result<SignalFd, Errno> {
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGHUP);
+    blocked.add(Signal::SIGPIPE);
+    let mut watched = SigSet::empty();
+    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
+        watched.add(signal);
+        blocked.add(signal);
+    }
+    blocked.thread_block()?;
+    SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Written aside and moved, so that nobody reads half a number.
+fn write_pid(directory: &OwnedFd) -> Result<(), Errno> {
+    const ASIDE: &str = "holder.pid.new";
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    let mut file = File::from(openat(directory, ASIDE, flags, mode)?);
+    let pid = format!("{}\n", getpid());
+    file.write_all(pid.as_bytes())
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    nix::fcntl::renameat(directory, ASIDE, directory, PID_FILE)
+}
+
+/// Still under the lock.
+fn clean_up(directory: &OwnedFd) {
+    for file in [SOCKET, PID_FILE] {
+        // A state directory that is gone needs no cleaning.
+        let _ = unlinkat(directory, file, UnlinkatFlags::NoRemoveDir);
+    }
+}
+
+fn refuse(pipe: Option<&OwnedFd>, error: &StartError) -> i32 {
+    // Whoever launched us may have gone, and stderr may be closed.
+    if let Some(pipe) = pipe {
+        let _ = nix::unistd::write(pipe, error.to_string().as_bytes());
+    } else {
+        let text = match error {
+            StartError::Busy => "another holder runs in this state directory".to_owned(),
+            error => error.to_string(),
+        };
+        let _ = writeln!(std::io::stderr(), "stayd hold: {text}");
+    }
+    1
+}

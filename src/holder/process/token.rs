@@ -1,0 +1,81 @@
+//! What an epoll event is about, in the 64 bits that epoll carries.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token {
+    Signals,
+    Listener,
+    /// A connection, by its serial number.
+    Peer(u32),
+    /// A session's terminal.
+    Terminal(Place),
+    /// The pipe on which a session's shim reports.
+    Report(Place),
+}
+
+/// A session's slot, and which of the sessions that have been in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) slot: u32,
+    /// 24 bits.
+    pub(super) generation: u32,
+}
+
+const GENERATION: u32 = 0x00ff_ffff;
+
+impl Place {
+    pub(super) fn new(slot: u32, generation: u32) -> Self {
+        Place { slot, generation: generation & GENERATION }
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+
+    fn of(word: u64) -> Self {
+        Place::new(word as u32, (word >> 32) as u32)
+    }
+}
+
+impl Token {
+    pub(super) fn word(self) -> u64 {
+        let (class, word) = match self {
+            Token::Signals => (0, 0),
+            Token::Listener => (1, 0),
+            Token::Peer(serial) => (2, u64::from(serial)),
+            Token::Terminal(place) => (3, place.word()),
+            Token::Report(place) => (4, place.word()),
+        };
+        class << 56 | word
+    }
+
+    pub(super) fn of(word: u64) -> Option<Self> {
+        match word >> 56 {
+            0 => Some(Token::Signals),
+            1 => Some(Token::Listener),
+            2 => Some(Token::Peer(word as u32)),
+            3 => Some(Token::Terminal(Place::of(word))),
+            4 => Some(Token::Report(Place::of(word))),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_epoll() {
+        let place = Place::new(u32::MAX, u32::MAX);
+        for token in [
+            Token::Signals,
+            Token::Listener,
+            Token::Peer(u32::MAX),
+            Token::Terminal(place),
+            Token::Report(Place::new(7, 9)),
+        ] {
+            assert_eq!(Token::of(token.word()), Some(token));
+        }
+        assert_eq!(Token::of(u64::MAX), None);
+    }
+}

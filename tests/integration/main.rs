@@ -1,0 +1,13 @@
+//! All tests that need the whole program, as one binary: real processes, real PTYs, a
+//! real database.
+
+mod support;
+
+mod attach;
+mod bad_input;
+mod dialects;
+mod endings;
+mod holder;
+mod input;
+mod restore;
+mod sessions;

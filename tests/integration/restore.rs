@@ -1,0 +1,154 @@
+//! A server over a living holder.
+
+use crate::support::{Server, Terminal};
+use serde_json::{Value, json};
+
+#[actix_web::test]
+async fn a_killed_server_loses_nothing() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let script = "i=0; while read -r line; do i=$((i+1)); echo \"$i:$line:$$\"; done";
+    let id = api.run(script).await;
+    let (mut terminal, _) = Terminal::attach(&server, &id, "client=me").await;
+    terminal.type_in("one\n").await;
+    terminal.wait_for("1:one:").await;
+    let (before, holder) = (api.session(&id).await, server.holder_pid());
+    let offset = terminal.offset;
+    server.kill_and_restart().await;
+    assert_eq!(server.holder_pid(), holder);
+    let after = server.api().session(&id).await;
+    assert_eq!(after["pid"], before["pid"]);
+    assert_eq!(after["status"], "IDLE", "its clients will be back");
+    let query = format!("client=me&session={id}&offset={offset}");
+    let (mut terminal, attached) = Terminal::attach(&server, &id, &query).await;
+    assert_eq!((&attached["offset"], &attached["input"]), (&json!(offset), &json!(4)));
+    terminal.type_in("two\n").await;
+    terminal.wait_for(&format!("2:two:{}", before["pid"])).await;
+    assert!(!terminal.text().contains("1:one"), "nothing twice");
+}
+
+#[actix_web::test]
+async fn output_and_exit_of_the_time_without_a_server_are_kept() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let id = api.run("echo up; read -r line; seq 1 50000; exit 5").await;
+    let other = api.run("echo up; read -r line; seq 1 50000; sleep 1000").await;
+    let mut offsets = Vec::new();
+    for id in [&id, &other] {
+        let (mut terminal, _) = Terminal::attach(&server, id, "client=me").await;
+        terminal.wait_for("up\r\n").await;
+        offsets.push(terminal.offset);
+        terminal.type_in("go\n").await;
+        terminal.wait_for("go\r\n").await;
+    }
+    server.kill();
+    server.restart().await;
+    let mine = |line: &Value| line["session"] == id && line["msg"] == "ended";
+    server.wait_for_log("end", mine).await;
+    let ended = server.api().session(&id).await;
+    assert_eq!((&ended["status"], &ended["exit_code"]), (&json!("ERROR"), &json!(5)));
+    let query = format!("client=me&session={other}&offset={}", offsets[1]);
+    let (mut terminal, attached) = Terminal::attach(&server, &other, &query).await;
+    assert_eq!(attached["offset"], offsets[1]);
+    terminal.wait_for("50000\r\n").await;
+    let text = terminal.text();
+    let numbers = text.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
+    assert!(numbers.eq(1..=50000), "every line once, in order");
+}
+
+#[actix_web::test]
+async fn a_stopped_server_sends_its_clients_away_and_leaves_the_sessions() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let id = api.create(json!({ "profile": "bash" })).await["id"].as_str().unwrap().to_owned();
+    let pid = api.session(&id).await["pid"].clone();
+    let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
+    terminal.type_in("x=kept\n").await;
+    terminal.wait_for("kept").await;
+    let closed = async {
+        let (code, reason) = terminal.closed().await;
+        assert_eq!(code, 1001);
+        assert!(reason.contains("reconnect"), "{reason}");
+    };
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(server.pid()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    closed.await;
+    assert!(server.stop_waiting().success());
+    let row = "SELECT status || active_connections FROM sessions";
+    assert_eq!(server.sql(row).as_deref(), Some("IDLE0"));
+    server.restart().await;
+    let api = server.api();
+    assert_eq!(api.session(&id).await["pid"], pid);
+    let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
+    terminal.type_in("echo \"<$x>\"\n").await;
+    terminal.wait_for("<kept>").await;
+}
+
+#[actix_web::test]
+async fn deadlines_keep_their_instant_and_are_kept() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let session = api.create(json!({ "profile": "bash", "idle_timeout_s": 2 })).await;
+    let id = session["id"].as_str().unwrap().to_owned();
+    let long = api.create(json!({ "profile": "bash" })).await["id"].as_str().unwrap().to_owned();
+    for id in [&id, &long] {
+        let (terminal, _) = Terminal::attach(&server, id, "").await;
+        terminal.leave().await;
+        let mine = |line: &Value| line["session"] == **id && line["to"] == "IDLE";
+        server.wait_for_log("idle", mine).await;
+    }
+    let before = api.session(&long).await["destroy_at"].clone();
+    server.kill_and_restart().await;
+    assert_eq!(server.api().session(&long).await["destroy_at"], before);
+    let mine = |line: &Value| line["session"] == id && line["to"] == "TERMINATED";
+    let end = server.wait_for_log("end", mine).await;
+    assert_eq!(end["reason"], "idle_timeout");
+}
+
+#[actix_web::test]
+async fn sessions_that_a_dead_holder_took_along_are_orphaned() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let id = api.run("trap '' HUP; echo up; setsid sleep 4343 & sleep 1000").await;
+    let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
+    terminal.wait_for("up").await;
+    server.kill();
+    let holder = nix::unistd::Pid::from_raw(server.holder_pid());
+    nix::sys::signal::kill(holder, nix::sys::signal::Signal::SIGKILL).unwrap();
+    server.restart().await;
+    let mine = |line: &Value| line["session"] == id && line["to"] == "TERMINATED";
+    let end = server.wait_for_log("orphaned", mine).await;
+    assert_eq!(end["reason"], "orphaned");
+    assert_eq!(server.api().session(&id).await["status"], "TERMINATED");
+}
+
+#[actix_web::test]
+async fn a_session_without_a_row_is_adopted() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let id = api.create(json!({ "profile": "bash", "name": "kept" })).await["id"].clone();
+    server.kill();
+    let db = rusqlite::Connection::open(server.state().join("stayd.db")).unwrap();
+    db.execute_batch("DELETE FROM transitions; DELETE FROM sessions").unwrap();
+    drop(db);
+    server.restart().await;
+    let adopted = server.api().session("kept").await;
+    assert_eq!(adopted["id"], id);
+    assert_eq!(adopted["command"], json!(["bash", "--norc", "--noprofile"]));
+}
+
+#[actix_web::test]
+async fn a_second_server_on_the_same_state_is_refused() {
+    let server = Server::start().await;
+    let second = std::process::Command::new(env!("CARGO_BIN_EXE_stayd"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--state-dir"])
+        .arg(server.state())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    let stderr = String::from_utf8_lossy(&second.stderr);
+    assert!(stderr.contains(&format!("process {}", server.pid())), "{stderr}");
+}

@@ -1,0 +1,22 @@
+//! A real server for each test, and clients that wait for events, never for time.
+
+mod http;
+mod server;
+mod terminal;
+
+pub use http::Api;
+pub use server::{Profile, Server};
+pub use terminal::{Event, Terminal};
+
+use std::time::Duration;
+
+/// How long anything may take before a test gives up on it.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits for a future, but not forever.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match actix_web::rt::time::timeout(DEADLINE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("timed out: {what}"),
+    }
+}

@@ -1,0 +1,190 @@
+//! `stayd serve` on a free port, with a state directory of its own.
+
+use super::http::Api;
+use super::{DEADLINE, soon};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// What the tests' settings hold beside the defaults.
+pub struct Profile {
+    pub name: &'static str,
+    pub command: &'static [&'static str],
+}
+
+/// A bare bash, which starts fast and prints nothing of its own.
+const BASH: Profile = Profile { name: "bash", command: &["bash", "--norc", "--noprofile"] };
+
+/// A running server. Dropped, it goes, with its holder and all sessions.
+pub struct Server {
+    child: Child,
+    log: UnboundedReceiver<Value>,
+    dir: TempDir,
+    address: String,
+    flags: Vec<String>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more flags of `stayd serve`.
+    pub async fn start_with(flags: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("stayd").tempdir().expect("state directory");
+        let command: Vec<_> = BASH.command.iter().map(|word| format!("{word:?}")).collect();
+        let settings = format!("[profile.{}]\ncommand = [{}]\n", BASH.name, command.join(", "));
+        std::fs::write(dir.path().join("stayd.toml"), settings).expect("settings");
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let (child, log) = spawn(dir.path(), "127.0.0.1:0", &flags);
+        let mut server = Server { child, log, dir, address: String::new(), flags };
+        server.wait_until_listening().await;
+        server
+    }
+
+    async fn wait_until_listening(&mut self) {
+        let line = self.wait_for_log("listening", |line| line["msg"] == "listening").await;
+        self.address = line["addresses"].as_str().expect("addresses").to_owned();
+    }
+
+    /// The next log line that fits, with those before it thrown away.
+    pub async fn wait_for_log(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let found = soon(&format!("log: {what}"), async {
+            while let Some(line) = self.log.recv().await {
+                if fits(&line) {
+                    return Some(line);
+                }
+            }
+            None
+        });
+        found.await.unwrap_or_else(|| panic!("the server ended before it logged: {what}"))
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    pub fn holder_pid(&self) -> i32 {
+        let text = std::fs::read_to_string(self.state().join("holder.pid")).expect("holder.pid");
+        text.trim().parse().expect("a pid")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn token(&self) -> String {
+        let text = std::fs::read_to_string(self.state().join("token")).expect("token");
+        text.trim().to_owned()
+    }
+
+    pub fn api(&self) -> Api {
+        Api::new(&self.address, &self.token())
+    }
+
+    /// One value of the database, as text, read by a connection of our own.
+    pub fn sql(&self, query: &str) -> Option<String> {
+        let db = rusqlite::Connection::open(self.state().join("stayd.db")).expect("database");
+        let value = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
+        match db.query_row(query, [], value).expect(query) {
+            rusqlite::types::Value::Null => None,
+            rusqlite::types::Value::Integer(number) => Some(number.to_string()),
+            rusqlite::types::Value::Text(text) => Some(text),
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+
+    /// SIGKILL, and a new server on the same port and state directory.
+    pub async fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart().await;
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().expect("SIGKILL");
+        self.child.wait().expect("wait");
+    }
+
+    pub async fn restart(&mut self) {
+        let (child, log) = spawn(self.dir.path(), &self.address, &self.flags);
+        (self.child, self.log) = (child, log);
+        self.wait_until_listening().await;
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn stop(&mut self) -> ExitStatus {
+        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).expect("SIGTERM");
+        self.stop_waiting()
+    }
+
+    /// The exit status of a server that has been told to stop.
+    pub fn stop_waiting(&mut self) -> ExitStatus {
+        wait(&mut self.child).expect("the server stops")
+    }
+}
+
+fn spawn(dir: &Path, listen: &str, flags: &[String]) -> (Child, UnboundedReceiver<Value>) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stayd"))
+        .args(["serve", "--listen", listen, "--log-format", "json", "--log-level", "debug"])
+        .arg("--state-dir")
+        .arg(dir.join("state"))
+        .arg("--config")
+        .arg(dir.join("stayd.toml"))
+        .args(flags)
+        .env("HOME", dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("stayd starts");
+    let stderr = child.stderr.take().expect("piped");
+    let (sender, log) = unbounded_channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            // Shown by the test runner if the test fails.
+            eprintln!("stayd: {line}");
+            let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
+            let _ = sender.send(line);
+        }
+    });
+    (child, log)
+}
+
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let start = Instant::now();
+    while start.elapsed() < DEADLINE {
+        if let Some(status) = child.try_wait().expect("wait") {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let Ok(text) = std::fs::read_to_string(self.state().join("holder.pid")) else { return };
+        let Ok(pid) = text.trim().parse() else { return };
+        // The holder ends every session's tree, then itself. It is no child of ours.
+        let holder = Pid::from_raw(pid);
+        let start = Instant::now();
+        let mut signal = Some(Signal::SIGTERM);
+        while kill(holder, signal).is_ok() && start.elapsed() < DEADLINE {
+            signal = None;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

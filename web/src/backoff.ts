@@ -1,0 +1,18 @@
+// When to try again.
+
+/** The longest wait while an outage is young: a restarted server has its clients back in a second. */
+const QUICK_MS = 1000;
+/** How long an outage is young. */
+const YOUNG_MS = 60_000;
+/** The longest wait of all. */
+const SLOW_MS = 10_000;
+
+/**
+ * Milliseconds before attempt `attempt` (from 0) of an outage that has lasted `outage` ms.
+ * Half of it is random, so that a thousand clients do not come back in one instant.
+ */
+export function delay(attempt: number, outage: number, random: () => number = Math.random): number {
+  const longest = outage < YOUNG_MS ? QUICK_MS : SLOW_MS;
+  const full = Math.min(longest, 200 * 2 ** Math.min(attempt, 10));
+  return full * (0.5 + 0.5 * random());
+}

@@ -1,0 +1,172 @@
+// The WebSocket under an attachment: opens it, obeys its close codes, and opens it again.
+
+import { delay } from "./backoff";
+import type { Exit } from "./messages";
+import type { Attachment, Effect } from "./protocol";
+
+/** Where the connection is; the page always shows it. */
+export type Link =
+  | { is: "connecting" }
+  | { is: "attached" }
+  /** `at`: when the next attempt is made, in ms of `performance.now()`. */
+  | { is: "waiting"; at: number }
+  | { is: "ended"; exit: Exit | null }
+  | { is: "taken-over" }
+  | { is: "missing" }
+  | { is: "refused"; why: string };
+
+/** What the server said to an attempt that never opened: browsers hide it from WebSockets. */
+export type Verdict = "retry" | "missing" | "ended" | { refused: string };
+
+export interface Owner {
+  link(link: Link): void;
+  effects(effects: Effect[]): void;
+  /** The terminal's size in this window. */
+  size(): { cols: number; rows: number };
+  /** Asks over HTTP why an attempt failed; signs in again if that is the reason. */
+  ask(session: string): Promise<Verdict>;
+}
+
+/** An attempt that has not opened by then is given up. */
+const OPEN_WITHIN_MS = 10_000;
+
+export class Connection {
+  private socket: WebSocket | null = null;
+  private timer = 0;
+  private attempt = 0;
+  private lostAt = 0;
+  private exit: Exit | null = null;
+  private stopped = false;
+
+  constructor(
+    private readonly session: string,
+    private client: string,
+    private readonly attachment: Attachment,
+    private readonly owner: Owner,
+  ) {
+    addEventListener("online", this.now);
+    document.addEventListener("visibilitychange", this.seen);
+  }
+
+  /** Makes an attempt. */
+  open(): void {
+    this.owner.link({ is: "connecting" });
+    const socket = new WebSocket(this.url(), "stayd.v1");
+    socket.binaryType = "arraybuffer";
+    this.socket = socket;
+    let opened = false;
+    const deadline = setTimeout(() => socket.close(), OPEN_WITHIN_MS);
+    socket.onopen = () => {
+      opened = true;
+      clearTimeout(deadline);
+    };
+    socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
+      if (this.socket !== socket) return;
+      const effects =
+        typeof data === "string"
+          ? this.attachment.text(data)
+          : this.attachment.binary(new Uint8Array(data));
+      this.run(effects);
+    };
+    socket.onclose = ({ code, reason }) => {
+      clearTimeout(deadline);
+      if (this.socket !== socket) return;
+      this.socket = null;
+      this.attachment.closed();
+      void this.closed(code, reason, opened);
+    };
+  }
+
+  /** Executes what concerns the socket and hands on the rest. */
+  run(effects: Effect[]): void {
+    for (const effect of effects) {
+      if (effect.do === "send") this.socket?.send(effect.data);
+      else if (effect.do === "restart") this.socket?.close(4000, effect.why);
+      else if (effect.do === "exit") this.exit = effect.message;
+      else if (effect.do === "attached") {
+        this.attempt = 0;
+        this.lostAt = 0;
+        this.owner.link({ is: "attached" });
+      }
+    }
+    this.owner.effects(effects);
+  }
+
+  /** Attaches as another client, after this one was taken over. */
+  reopenAs(client: string): void {
+    this.client = client;
+    this.attachment.input.forget();
+    this.open();
+  }
+
+  /** Tries at once if an attempt is due later. */
+  readonly now = (): void => {
+    if (this.timer === 0) return;
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.open();
+  };
+
+  /** Leaves for good. */
+  stop(): void {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    this.timer = 0;
+    removeEventListener("online", this.now);
+    document.removeEventListener("visibilitychange", this.seen);
+    const socket = this.socket;
+    this.socket = null;
+    this.attachment.closed();
+    socket?.close(1000);
+  }
+
+  private readonly seen = (): void => {
+    if (document.visibilityState === "visible") this.now();
+  };
+
+  private url(): string {
+    const url = new URL(`/api/v1/sessions/${encodeURIComponent(this.session)}/attach`, location.href);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.hash = "";
+    const { cols, rows } = this.owner.size();
+    const { session, offset } = this.attachment.position();
+    url.searchParams.set("client", this.client);
+    url.searchParams.set("cols", String(cols));
+    url.searchParams.set("rows", String(rows));
+    if (session !== undefined) {
+      url.searchParams.set("session", session);
+      url.searchParams.set("offset", String(offset));
+    }
+    return url.href;
+  }
+
+  private async closed(code: number, reason: string, opened: boolean): Promise<void> {
+    switch (code) {
+      case 1000:
+      case 4410:
+        return this.owner.link({ is: "ended", exit: this.exit });
+      case 1008:
+        return this.owner.link({ is: "refused", why: reason });
+      case 4404:
+        return this.owner.link({ is: "missing" });
+      case 4409:
+        return this.owner.link({ is: "taken-over" });
+    }
+    if (this.exit !== null) return this.owner.link({ is: "ended", exit: this.exit });
+    if (this.lostAt === 0) this.lostAt = performance.now();
+    if (opened) return this.retry();
+    const verdict = await this.owner.ask(this.session);
+    if (this.stopped) return;
+    if (verdict === "retry") this.retry();
+    else if (verdict === "ended") this.owner.link({ is: "ended", exit: null });
+    else if (verdict === "missing") this.owner.link({ is: "missing" });
+    else this.owner.link({ is: "refused", why: verdict.refused });
+  }
+
+  private retry(): void {
+    const wait = delay(this.attempt, performance.now() - this.lostAt);
+    this.attempt += 1;
+    this.timer = window.setTimeout(this.now, wait);
+    this.owner.link({ is: "waiting", at: performance.now() + wait });
+  }
+}

@@ -1,0 +1,84 @@
+// Signing in: with the token from the address, with the one used before, or by a form.
+
+import { ApiError, login } from "./api";
+import { byId, say } from "./dom";
+
+/** Kept while the page lives, because a restarted server has forgotten its logins. */
+let known: string | null = null;
+let asking: Promise<void> | null = null;
+
+/** Signs in with a token; false if it is not the server's. */
+export async function signIn(token: string): Promise<boolean> {
+  try {
+    await login(token);
+    known = token;
+    return true;
+  } catch (error) {
+    if (error instanceof ApiError && error.unauthorized) return false;
+    throw error;
+  }
+}
+
+/** Makes a call; if the server does not know us (any more), signs in and makes it again. */
+export async function authorized<T>(call: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof ApiError && error.unauthorized)) throw error;
+    }
+    if (known !== null && (await signIn(known))) continue;
+    known = null;
+    await askForToken();
+  }
+}
+
+/** Shows the form until a token was good. */
+export function askForToken(complaint = ""): Promise<void> {
+  asking ??= form(complaint).finally(() => (asking = null));
+  return asking;
+}
+
+function form(complaint: string): Promise<void> {
+  const dialog = byId<HTMLDialogElement>("login");
+  const field = byId<HTMLInputElement>("login-token");
+  const button = byId<HTMLButtonElement>("login-send");
+  const error = byId("login-error");
+  const complain = (text: string) => {
+    say(error, text);
+    field.toggleAttribute("aria-invalid", text !== "");
+  };
+  complain(complaint);
+  field.value = "";
+  dialog.showModal();
+  field.focus();
+  return new Promise((resolve) => {
+    // There is nothing behind the form without a login, so it does not go away unanswered.
+    dialog.onclose = () => dialog.showModal();
+    byId<HTMLFormElement>("login-form").onsubmit = (event) => {
+      event.preventDefault();
+      button.disabled = true;
+      signIn(tokenIn(field.value))
+        .then((good) => {
+          if (good) {
+            dialog.onclose = null;
+            dialog.close();
+            resolve();
+          } else complain("This is not the server's token. Run “stayd url” for the current one.");
+        })
+        .catch((problem: unknown) => {
+          complain(problem instanceof Error ? problem.message : "That did not work.");
+        })
+        .finally(() => {
+          button.disabled = false;
+          if (dialog.open) field.focus();
+        });
+    };
+  });
+}
+
+/** People paste the whole URL as well. */
+function tokenIn(text: string): string {
+  const trimmed = text.trim();
+  return /[#&]token=([^&\s]+)/.exec(trimmed)?.[1] ?? trimmed;
+}

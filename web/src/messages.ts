@@ -1,0 +1,100 @@
+// The words of the server: the session's JSON and the control messages of `stayd.v1`.
+// `src/protocol.rs` is where they are defined.
+
+export type Status = "RUNNING" | "ACTIVE" | "IDLE" | "TERMINATED" | "ERROR";
+
+export type EndReason =
+  | "exited"
+  | "signaled"
+  | "killed"
+  | "idle_timeout"
+  | "first_attach_timeout"
+  | "spawn_failed"
+  | "orphaned"
+  | "restore_failed";
+
+/** A session; times are RFC 3339, UTC. */
+export interface Session {
+  id: string;
+  name: string | null;
+  profile: string | null;
+  command: string[];
+  cwd: string;
+  status: Status;
+  active_connections: number;
+  created_at: string;
+  updated_at: string;
+  last_activity_at: string;
+  destroy_at: string | null;
+  ended_at: string | null;
+  end_reason: EndReason | null;
+  exit_code: number | null;
+  exit_signal: number | null;
+  pid: number | null;
+  cols: number;
+  rows: number;
+  idle_timeout_s: number | null;
+  first_attach_timeout_s: number | null;
+  labels: Record<string, string>;
+  title: string | null;
+  /** Bytes of output so far. */
+  offset: number;
+}
+
+/** The first message: where output and this client's input go on. */
+export interface Attached {
+  type: "attached";
+  session: Session;
+  client: string;
+  /** Offset of the first output byte that follows. */
+  offset: number;
+  /** Input bytes of this client that were accepted so far. */
+  input: number;
+  /** Input bytes that may be sent beyond what was accepted. */
+  input_window: number;
+  mode: "rw" | "ro";
+  cols: number;
+  rows: number;
+}
+
+/** The next binary message, of `length` bytes, redraws the screen as of `offset`. */
+export interface Snapshot {
+  type: "snapshot";
+  offset: number;
+  length: number;
+}
+
+/** The session's state changed. */
+export interface State {
+  type: "state";
+  status: Status;
+  active_connections: number;
+  destroy_at: string | null;
+}
+
+/** The session ended; close 1000 follows. */
+export interface Exit {
+  type: "exit";
+  code: number | null;
+  signal: number | null;
+  reason: EndReason;
+}
+
+/** Something that this client asked for was refused. */
+export interface Refusal {
+  type: "error";
+  code: string;
+  message: string;
+}
+
+export type ServerMessage =
+  | Attached
+  | Snapshot
+  | { type: "input"; received: number }
+  | { type: "resized"; offset: number; cols: number; rows: number }
+  | State
+  | Exit
+  | Refusal;
+
+/** The bytes of a WebSocket message or of typing. */
+export type Bytes = Uint8Array<ArrayBuffer>;

@@ -1,0 +1,66 @@
+// What stands over or under the terminal when there is something to say and to do.
+
+import { button, byId, make } from "./dom";
+
+/** A message with what can be done next. */
+export interface Notice {
+  title: string;
+  text: string;
+  tone: "plain" | "good" | "bad";
+  actions: { label: string; act: () => void; primary?: boolean }[];
+}
+
+/** The card under the terminal: how the session ended, who took it over. */
+export class Panel {
+  private readonly place = byId("panel");
+
+  show({ title, text, tone, actions }: Notice): void {
+    const heading = make("h2", "", title);
+    const buttons = actions.map(({ label, act, primary }) =>
+      button(label, primary ? "primary" : "", act),
+    );
+    this.place.replaceChildren(
+      make("div", "panel-words", heading, make("p", "", text)),
+      make("div", "panel-actions", ...buttons),
+    );
+    this.place.dataset["tone"] = tone;
+    this.place.hidden = false;
+  }
+
+  clear(): void {
+    this.place.hidden = true;
+    this.place.replaceChildren();
+  }
+}
+
+/** A line that says what did not work, until it is closed or the next thing works. */
+export class Toast {
+  private readonly place = byId("toast");
+  private readonly text = byId("toast-text");
+
+  constructor() {
+    byId("toast-close").addEventListener("click", () => this.clear());
+  }
+
+  show(text: string): void {
+    this.text.textContent = text;
+    this.place.hidden = false;
+  }
+
+  clear(): void {
+    this.place.hidden = true;
+  }
+}
+
+/** Asks before something that cannot be undone. */
+export function confirmed(title: string, text: string, verb: string): Promise<boolean> {
+  const dialog = byId<HTMLDialogElement>("confirm");
+  byId("confirm-title").textContent = title;
+  byId("confirm-text").textContent = text;
+  byId("confirm-yes").textContent = verb;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.onclose = () => resolve(dialog.returnValue === "yes");
+  });
+}

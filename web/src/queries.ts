@@ -1,0 +1,31 @@
+// Programs ask the terminal questions (who are you, where is the cursor, which colour).
+// Those in a replay were answered long ago: answering again would type into the program.
+
+import type { Terminal } from "@xterm/xterm";
+
+/** Colours that OSC sequences ask for: palette, foreground, background, cursor. */
+const COLOURS = [4, 10, 11, 12];
+
+/** Swallows the queries that come while `muted` says so; xterm.js answers the others. */
+export function muteQueries(terminal: Terminal, muted: () => boolean): void {
+  const { parser } = terminal;
+  // Primary, secondary and tertiary device attributes.
+  parser.registerCsiHandler({ final: "c" }, muted);
+  parser.registerCsiHandler({ prefix: ">", final: "c" }, muted);
+  parser.registerCsiHandler({ prefix: "=", final: "c" }, muted);
+  // Device status, cursor position.
+  parser.registerCsiHandler({ final: "n" }, muted);
+  parser.registerCsiHandler({ prefix: "?", final: "n" }, muted);
+  // DECRQM: is this mode set?
+  parser.registerCsiHandler({ intermediates: "$", final: "p" }, muted);
+  parser.registerCsiHandler({ prefix: "?", intermediates: "$", final: "p" }, muted);
+  // XTVERSION, and the kitty keyboard's flags.
+  parser.registerCsiHandler({ prefix: ">", final: "q" }, muted);
+  parser.registerCsiHandler({ prefix: "?", final: "u" }, muted);
+  // DECRQSS and XTGETTCAP.
+  parser.registerDcsHandler({ intermediates: "$", final: "q" }, muted);
+  parser.registerDcsHandler({ intermediates: "+", final: "q" }, muted);
+  for (const code of COLOURS) {
+    parser.registerOscHandler(code, (data) => muted() && data.includes("?"));
+  }
+}

@@ -1,0 +1,43 @@
+// The address bar: which session is open, and the token that a first visit brings.
+
+const SESSION = /^#\/s\/([0-9a-fA-F-]{36})$/;
+const LAST = "stayd-last";
+
+/** The session that the address names. */
+export function openId(): string | null {
+  return SESSION.exec(location.hash)?.[1]?.toLowerCase() ?? null;
+}
+
+/** The address of a session on this page. */
+export const addressOf = (id: string): string => `#/s/${id}`;
+
+/** Changes the address without an entry in the history. */
+export function replace(hash: string): void {
+  history.replaceState(null, "", hash === "" ? location.pathname : hash);
+}
+
+/** Takes the token out of the address, where it must not stay. */
+export function takeToken(): string | null {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const token = fragment.get("token");
+  if (token !== null) replace("");
+  return token;
+}
+
+/** Remembers the session for the next visit. */
+export function remember(id: string): void {
+  try {
+    localStorage.setItem(LAST, id);
+  } catch {
+    // Without storage the next visit begins at the list.
+  }
+}
+
+/** The session that was open last in this browser. */
+export function remembered(): string | null {
+  try {
+    return localStorage.getItem(LAST);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,98 @@
+// The bar that always says how the connection is.
+
+import { byId, say } from "./dom";
+import type { Link } from "./connection";
+import type { State } from "./messages";
+import { count } from "./words";
+
+/** What the bar shows. */
+export interface Facts {
+  link: Link;
+  state: State | null;
+  /** Bytes typed and not yet accepted. */
+  waiting: number;
+  /** The session's size, and the room that this window has. */
+  size: { cols: number; rows: number };
+  room: { cols: number; rows: number };
+}
+
+/** Tone of the dot. */
+type Tone = "good" | "busy" | "bad" | "over";
+
+export class StatusBar {
+  private readonly bar = byId("status");
+  private readonly text = byId("status-text");
+  private readonly countdown = byId("status-countdown");
+  private readonly retry = byId<HTMLButtonElement>("status-retry");
+  private readonly typing = byId("status-typing");
+  private readonly clients = byId("status-clients");
+  private readonly size = byId("status-size");
+  private readonly fit = byId<HTMLButtonElement>("status-fit");
+  private timer = 0;
+
+  constructor(actions: { retry(): void; fit(): void }) {
+    this.retry.addEventListener("click", () => actions.retry());
+    this.fit.addEventListener("click", () => actions.fit());
+  }
+
+  /** Nothing is open. */
+  clear(): void {
+    clearInterval(this.timer);
+    this.bar.hidden = true;
+  }
+
+  show({ link, state, waiting, size, room }: Facts): void {
+    clearInterval(this.timer);
+    this.bar.hidden = false;
+    const [tone, text] = describe(link);
+    this.bar.dataset["tone"] = tone;
+    this.bar.dataset["link"] = link.is;
+    say(this.text, text);
+    this.retry.hidden = link.is !== "waiting";
+    this.count(link);
+
+    const away = link.is === "waiting" || link.is === "connecting";
+    const kept = waiting > 0 ? `typing is kept (${bytes(waiting)})` : "typing is kept";
+    const held = waiting > 1024 ? `${bytes(waiting)} waiting for the program` : "";
+    say(this.typing, away ? kept : link.is === "attached" ? held : "");
+
+    const attached = link.is === "attached";
+    say(this.clients, attached && state !== null ? count(state.active_connections, "client") : "");
+    say(this.size, attached ? `${size.cols} × ${size.rows}` : "");
+    const foreign = attached && (size.cols !== room.cols || size.rows !== room.rows);
+    this.fit.hidden = !foreign;
+    this.fit.title = `Another window set this size; here ${room.cols} × ${room.rows} fit`;
+  }
+
+  private count(link: Link): void {
+    const tell = () => {
+      const seconds = link.is === "waiting" ? Math.ceil((link.at - performance.now()) / 1000) : 0;
+      say(this.countdown, seconds > 1 ? ` in ${seconds} s` : "");
+    };
+    tell();
+    if (link.is === "waiting") this.timer = window.setInterval(tell, 250);
+  }
+}
+
+function describe(link: Link): [Tone, string] {
+  switch (link.is) {
+    case "connecting":
+      return ["busy", "Connecting"];
+    case "attached":
+      return ["good", "Attached"];
+    case "waiting":
+      return ["busy", "Reconnecting"];
+    case "ended":
+      return ["over", "Ended"];
+    case "taken-over":
+      return ["bad", "Opened in another tab"];
+    case "missing":
+      return ["bad", "No such session"];
+    case "refused":
+      return ["bad", "Refused"];
+  }
+}
+
+function bytes(n: number): string {
+  return n < 1024 ? `${n} B` : `${Math.round(n / 1024)} KiB`;
+}

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Input } from "../src/input";
+import type { Bytes } from "../src/messages";
+
+const bytes = (text: string): Bytes => new TextEncoder().encode(text);
+const text = (data: Bytes) => new TextDecoder().decode(data);
+
+test("sends once, and forgets what was accepted", () => {
+  const input = new Input();
+  input.resume(0);
+  input.push(bytes("abc"), 100);
+  assert.equal(text(input.take(100)), "abc");
+  assert.equal(text(input.take(100)), "");
+  assert.equal(input.waiting, 3);
+  input.confirm(3);
+  assert.equal(input.waiting, 0);
+});
+
+test("stays within the window and goes on as it opens", () => {
+  const input = new Input();
+  input.resume(0);
+  input.push(bytes("abcdefgh"), 100);
+  assert.equal(text(input.take(3)), "abc");
+  input.confirm(2);
+  assert.equal(text(input.take(3)), "de");
+  input.confirm(1);
+  assert.equal(text(input.take(3)), "");
+});
+
+test("sends again exactly what a lost connection swallowed", () => {
+  const input = new Input();
+  input.resume(0);
+  input.push(bytes("abcdef"), 100);
+  input.take(100);
+  input.confirm(1);
+  input.push(bytes("gh"), 100);
+  input.resume(4);
+  assert.equal(text(input.take(100)), "efgh");
+});
+
+test("goes on from the server's count after a reload, and after the server forgot it", () => {
+  const input = new Input();
+  input.push(bytes("new"), 100);
+  input.resume(0);
+  input.confirm(3);
+  input.push(bytes("xy"), 100);
+  input.resume(500);
+  assert.equal(input.waiting, 0, "500 covers it");
+  input.push(bytes("z"), 100);
+  input.take(100);
+  input.resume(0);
+  assert.equal(text(input.take(100)), "z");
+  input.confirm(1);
+  assert.equal(input.waiting, 0);
+});
+
+test("refuses what would exceed the limit, whole", () => {
+  const input = new Input();
+  assert.equal(input.push(bytes("abcd"), 4), true);
+  assert.equal(input.push(bytes("e"), 4), false);
+  assert.equal(input.waiting, 4);
+});
