@@ -1,0 +1,317 @@
+//! The command line as its users meet it: real processes, and a PTY for their terminal.
+
+use crate::support::{DEADLINE, Server};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
+use nix::unistd::{Pid, read, write};
+use serde_json::{Value, json};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Instant;
+
+/// Restores the cursor, at the least, when it gives the terminal back.
+const GIVEN_BACK: &[u8] = b"\x1b[?25h";
+
+/// The program, told where the server is.
+fn stayd(server: &Server, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stayd"));
+    command.arg("--state-dir").arg(server.state()).args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs a verb without a terminal.
+fn verb(server: &Server, args: &[&str]) -> Output {
+    stayd(server, args).output().expect("stayd runs")
+}
+
+/// Its exit code, and what it printed.
+fn code_and_text(output: &Output) -> (Option<i32>, String) {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A verb on a terminal of 100 columns and 30 rows.
+struct OnTerminal {
+    child: Child,
+    master: OwnedFd,
+    slave: OwnedFd,
+    before: Termios,
+    /// What the terminal was sent.
+    shown: Vec<u8>,
+}
+
+impl OnTerminal {
+    fn start(server: &Server, args: &[&str]) -> Self {
+        let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).expect("a PTY");
+        let before = tcgetattr(&pty.slave).expect("termios");
+        let end = || Stdio::from(pty.slave.try_clone().expect("dup"));
+        // setsid(1) makes the PTY the controlling terminal, and execs in the same process.
+        let child = Command::new("setsid")
+            .args(["--ctty", env!("CARGO_BIN_EXE_stayd"), "--state-dir"])
+            .arg(server.state())
+            .args(args)
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("stayd starts");
+        OnTerminal { child, master: pty.master, slave: pty.slave, before, shown: Vec::new() }
+    }
+
+    fn type_in(&self, keys: &[u8]) {
+        assert_eq!(write(&self.master, keys), Ok(keys.len()));
+    }
+
+    /// Takes what comes next; whether anything came in time.
+    fn look(&mut self, limit: PollTimeout) -> bool {
+        let mut master = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut master, limit).expect("poll") == 0 {
+            return false;
+        }
+        let mut buffer = [0; 16 << 10];
+        let n = read(&self.master, &mut buffer).expect("read");
+        self.shown.extend_from_slice(&buffer[..n]);
+        n > 0
+    }
+
+    /// Reads until the terminal has been sent this, after everything waited for before.
+    fn wait_for(&mut self, text: &[u8]) {
+        let start = Instant::now();
+        loop {
+            if let Some(at) = self.shown.windows(text.len()).position(|part| part == text) {
+                self.shown.drain(..at + text.len());
+                return;
+            }
+            let came = self.look(PollTimeout::from(100_u8));
+            let shown = String::from_utf8_lossy(&self.shown);
+            assert!(came || start.elapsed() < DEADLINE, "{:?} in {shown}", text.escape_ascii());
+        }
+    }
+
+    /// Waits for the end: the exit code, with the terminal given back as it was.
+    fn end(mut self) -> Option<i32> {
+        let start = Instant::now();
+        let status = loop {
+            self.look(PollTimeout::from(20_u8));
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                break status;
+            }
+            let shown = String::from_utf8_lossy(&self.shown);
+            assert!(start.elapsed() < DEADLINE, "still running: {shown}");
+        };
+        while self.look(PollTimeout::ZERO) {}
+        assert_eq!(tcgetattr(&self.slave).expect("termios"), self.before);
+        let given_back = self.shown.windows(GIVEN_BACK.len()).any(|part| part == GIVEN_BACK);
+        assert!(given_back, "{}", String::from_utf8_lossy(&self.shown));
+        status.code()
+    }
+}
+
+impl Drop for OnTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn bash(server: &Server, name: &str) -> Value {
+    server.api().create(json!({ "name": name, "profile": "bash" })).await
+}
+
+#[actix_web::test]
+async fn attach_types_shows_follows_the_size_and_detaches() {
+    let server = Server::start().await;
+    bash(&server, "web").await;
+    let mut terminal = OnTerminal::start(&server, &["attach", "web"]);
+    terminal.type_in(b"stty size; echo $((6*7))-answer\r");
+    terminal.wait_for(b"30 100");
+    terminal.wait_for(b"42-answer");
+    let raw = tcgetattr(&terminal.slave).expect("termios");
+    assert!(!raw.local_flags.contains(LocalFlags::ICANON), "raw while attached");
+
+    terminal.type_in(b"trap 'echo resized $(stty size)' WINCH\r");
+    let size = Winsize { ws_row: 31, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 };
+    resize(&terminal.master, size);
+    terminal.wait_for(b"resized 31 101");
+
+    // Ctrl-\ twice sends one: bash takes no notice of SIGQUIT, cat does.
+    terminal.type_in(b"cat\r");
+    terminal.type_in(b"\x1c\x1c");
+    terminal.wait_for(b"Quit");
+    terminal.type_in(b"\x1cd");
+    assert_eq!(terminal.end(), Some(0));
+}
+
+/// TIOCSWINSZ, through stty(1) on the terminal itself.
+fn resize(master: &OwnedFd, size: Winsize) {
+    let (rows, cols) = (size.ws_row.to_string(), size.ws_col.to_string());
+    let status = Command::new("stty")
+        .args(["rows", &rows, "cols", &cols])
+        .stdin(master.try_clone().expect("dup"))
+        .status();
+    assert!(status.expect("stty").success());
+}
+
+#[actix_web::test]
+async fn run_exits_with_the_code_of_its_session() {
+    let server = Server::start().await;
+    for (script, code) in [("exit 0", 0), ("echo out; exit 7", 7), ("kill -TERM $$", 128 + 15)] {
+        let terminal = OnTerminal::start(&server, &["run", "--", "bash", "-c", script]);
+        assert_eq!(terminal.end(), Some(code), "{script}");
+    }
+    let mut terminal = OnTerminal::start(&server, &["run", "--", "bash", "--norc"]);
+    terminal.type_in(b"echo $STAYD_SESSION | wc -c\r");
+    terminal.wait_for(b"37");
+    terminal.type_in(b"exit 3\r");
+    assert_eq!(terminal.end(), Some(3));
+}
+
+#[actix_web::test]
+async fn what_is_typed_while_the_server_is_dead_arrives_once() {
+    let mut server = Server::start().await;
+    bash(&server, "web").await;
+    let mut terminal = OnTerminal::start(&server, &["attach", "web"]);
+    terminal.type_in(b"echo $((1+1))-before; n=0\r");
+    terminal.wait_for(b"2-before");
+    server.kill();
+    terminal.type_in(b"n=$((n+1)); echo $n-after\r");
+    server.restart().await;
+    terminal.wait_for(b"1-after");
+    terminal.type_in(b"echo $n-still\r");
+    terminal.wait_for(b"1-still");
+    terminal.type_in(b"\x1cd");
+    assert_eq!(terminal.end(), Some(0));
+}
+
+#[actix_web::test]
+async fn signals_give_the_terminal_back() {
+    let server = Server::start().await;
+    bash(&server, "web").await;
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        let mut terminal = OnTerminal::start(&server, &["attach", "web"]);
+        // The alternate screen is left as well.
+        terminal.type_in(b"printf '\\033[?1049h%s' al\"\"t; read x\r");
+        terminal.wait_for(b"\x1b[?1049halt");
+        kill(Pid::from_raw(terminal.child.id() as i32), signal).expect("kill");
+        terminal.wait_for(b"\x1b[?1049l");
+        assert_eq!(terminal.end(), Some(128 + signal as i32));
+        let mut next = OnTerminal::start(&server, &["attach", "web"]);
+        next.type_in(b"\rprintf '\\033[?1049l%s' ba\"\"ck\r");
+        next.wait_for(b"\x1b[?1049lback");
+        next.type_in(b"\x1cd");
+        assert_eq!(next.end(), Some(0));
+    }
+}
+
+#[actix_web::test]
+async fn a_kill_ends_an_attachment_and_tells() {
+    let server = Server::start().await;
+    let id = bash(&server, "web").await["id"].as_str().expect("id").to_owned();
+    let mut terminal = OnTerminal::start(&server, &["attach", &id[..30]]);
+    terminal.type_in(b"echo $((1+1))-there\r");
+    terminal.wait_for(b"2-there");
+    assert_eq!(code_and_text(&verb(&server, &["kill", "web"])), (Some(0), String::new()));
+    terminal.wait_for(b"was killed");
+    assert_eq!(server.api().session(&id).await["end_reason"], "killed");
+}
+
+#[actix_web::test]
+async fn without_a_terminal_attach_is_a_pipe() {
+    let server = Server::start().await;
+    let script = "read -r line; echo \"got $line\"; exit 5";
+    let run = ["run", "-d", "--name", "pipe", "--", "bash", "-c", script];
+    let (code, id) = code_and_text(&verb(&server, &run));
+    assert_eq!((code, id.trim().len()), (Some(0), 36), "{id}");
+    let mut child = stayd(&server, &["attach", "pipe"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("stayd starts");
+    let stdin = child.stdin.take().expect("piped");
+    write(&stdin, b"this\r").expect("typed");
+    drop(stdin);
+    let output = child.wait_with_output().expect("wait");
+    assert_eq!(output.status.code(), Some(5));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("got this"), "{text}");
+    assert!(!text.contains("\x1b[?25h"), "nothing of ours in a pipe: {text}");
+}
+
+#[actix_web::test]
+async fn sessions_are_listed_and_not_found() {
+    let server = Server::start().await;
+    let first = bash(&server, "web").await;
+    bash(&server, "other").await;
+    let (code, table) = code_and_text(&verb(&server, &["ls"]));
+    assert_eq!(code, Some(0));
+    assert!(table.starts_with("ID ") && table.contains(" web ") && table.contains("RUNNING"));
+    let (_, listed) = code_and_text(&verb(&server, &["ls", "--json"]));
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed["sessions"].as_array().map(Vec::len), Some(2));
+
+    assert_eq!(verb(&server, &["attach", "nobody"]).status.code(), Some(3));
+    assert_eq!(verb(&server, &["kill", "nobody", "other"]).status.code(), Some(3));
+    let (_, table) = code_and_text(&verb(&server, &["ls"]));
+    assert!(!table.contains("other"), "killed all the same: {table}");
+    // Both were created within the same minute.
+    bash(&server, "third").await;
+    let beginning = &first["id"].as_str().expect("id")[..4];
+    let (code, text) = code_and_text(&verb(&server, &["kill", beginning]));
+    assert_eq!(code, Some(2));
+    assert!(text.contains(first["id"].as_str().expect("id")) && text.contains("third"), "{text}");
+
+    let (code, url) = code_and_text(&verb(&server, &["url"]));
+    assert_eq!(code, Some(0));
+    assert_eq!(url.trim(), format!("http://{}/#token={}", server.address(), server.token()));
+}
+
+/// Whether a process runs; one that nobody has reaped yet does not.
+fn alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
+}
+
+#[actix_web::test]
+async fn stop_leaves_sessions_and_stop_all_does_not() {
+    let server = Server::start().await;
+    let pid = bash(&server, "web").await["pid"].as_i64().expect("pid") as i32;
+    let holder = server.holder_pid();
+    assert_eq!(verb(&server, &["stop"]).status.code(), Some(0));
+    assert!(alive(pid) && alive(holder));
+    let (code, text) = code_and_text(&verb(&server, &["ls"]));
+    assert_eq!(code, Some(1));
+    assert!(text.contains("no server answers at") && text.contains("stayd serve"), "{text}");
+
+    assert_eq!(verb(&server, &["stop"]).status.code(), Some(1), "nothing runs");
+    assert_eq!(verb(&server, &["stop", "--all"]).status.code(), Some(0));
+    assert!(!alive(pid) && !alive(holder));
+}
+
+#[test]
+fn a_command_line_or_a_setting_that_makes_no_sense_is_refused() {
+    let stayd = |variables: &[(&str, &str)], args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stayd"));
+        command.args(args).envs(variables.iter().copied()).stdin(Stdio::null());
+        code_and_text(&command.output().expect("stayd runs"))
+    };
+    assert_eq!(stayd(&[], &["frobnicate"]).0, Some(2));
+    assert_eq!(stayd(&[], &["run", "-e", "novalue", "--", "true"]).0, Some(2));
+    assert_eq!(stayd(&[], &["--listen", "127.0.0.1:0", "ls"]).0, Some(2));
+    // The variable is read, and a flag goes before it.
+    let wrong = [("STAYD_LISTEN", "nowhere")];
+    let (code, text) = stayd(&wrong, &["serve"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("nowhere"), "{text}");
+    let missing = ["serve", "--listen", "127.0.0.1:0", "--config", "/nowhere/stayd.toml"];
+    let (code, text) = stayd(&wrong, &missing);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("/nowhere/stayd.toml"), "{text}");
+    let (code, help) = stayd(&[], &["serve", "--help"]);
+    assert_eq!(code, Some(0));
+    for setting in ["--listen", "STAYD_RING_BYTES", "--state-dir", "log_format", "1800"] {
+        assert!(help.contains(setting), "{setting}: {help}");
+    }
+}
