@@ -1,1 +1,76 @@
+//! Framing, against anything that may arrive.
 
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn messages_survive_the_wire() {
+    let hello = Hello::ours();
+    let mut bytes = Vec::new();
+    encode(&mut bytes, Kind::Hello, 7, Some(&hello), b"tail").unwrap();
+    let message = Message::parse(&bytes).unwrap();
+    assert_eq!((message.kind, message.request, message.tail), (1, 7, &b"tail"[..]));
+    assert_eq!(message.control::<Hello>().unwrap(), hello);
+}
+
+#[test]
+fn words_of_other_versions_are_understood() {
+    let parse = |json: &'static str| serde_json::from_str::<Failure>(json).unwrap();
+    assert_eq!(parse(r#"{"code":"not_invented_yet","new":[]}"#).code, FailureCode::Other);
+    assert_eq!(parse("{}"), Failure::default());
+    assert_eq!(parse(r#"{"code":"not_found"}"#).code, FailureCode::NotFound);
+    let hello: Hello = serde_json::from_str(r#"{"major":2}"#).unwrap();
+    assert_eq!((hello.major, hello.minor), (2, 0));
+}
+
+#[test]
+fn kinds_are_what_their_bytes_say() {
+    for byte in 0..=255 {
+        assert!(Kind::from_byte(byte).is_none_or(|kind| kind as u8 == byte));
+    }
+    assert_eq!(Kind::from_byte(Kind::Exited as u8), Some(Kind::Exited));
+    assert_eq!(Kind::from_byte(0), None);
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let mut bytes = Vec::new();
+    let tail = vec![0; MESSAGE_MAX];
+    assert_eq!(encode(&mut bytes, Kind::Blob, 1, None::<&()>, &tail), Err(Malformed));
+    let long = "x".repeat(70_000);
+    assert_eq!(encode(&mut bytes, Kind::Blob, 1, Some(&long), &[]), Err(Malformed));
+    let longest = InputTail {
+        id: SessionId::generate(),
+        key: ClientKey::anonymous(),
+        offset: 0,
+        bytes: &tail[..INPUT_CHUNK],
+    };
+    assert!(longest.encode().len() <= MESSAGE_MAX);
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_arrives_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(message) = Message::parse(&bytes) {
+            prop_assert_eq!(HEADER + message.json.len() + message.tail.len(), bytes.len());
+            let _ = Kind::from_byte(message.kind);
+            let _ = message.control::<Spawn>();
+            let _ = InputTail::parse(message.tail);
+        }
+    }
+
+    #[test]
+    fn input_survives_the_wire(
+        key in any::<[u8; 16]>(),
+        offset in any::<u64>(),
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let id = SessionId::generate();
+        let key = ClientKey::from_bytes(key);
+        let sent = InputTail { id, key, offset, bytes: &bytes }.encode();
+        let message = Message::parse(&sent).unwrap();
+        prop_assert_eq!((message.kind, message.request), (Kind::Input as u8, 0));
+        let received = InputTail::parse(message.tail).unwrap();
+        prop_assert_eq!(received, InputTail { id, key, offset, bytes: &bytes });
+    }
+}

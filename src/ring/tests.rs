@@ -1,1 +1,283 @@
+//! Both halves in one process, over two mappings of the same memory.
 
+use super::*;
+use crate::id::ClientKey;
+use crate::lifecycle::Exit;
+use bytes::BytesMut;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::ftruncate;
+use proptest::prelude::*;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// The byte that stands at an offset in these tests: no two neighbouring pages are alike.
+fn byte_at(offset: u64) -> u8 {
+    (offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}
+
+fn pair() -> (Writer, Reader) {
+    let (fd, writer) = Writer::create(CAPACITY_MIN).unwrap();
+    (writer, Reader::open(fd).unwrap())
+}
+
+fn write(writer: &mut Writer, count: u64) {
+    let head = writer.head();
+    for (offset, byte) in (head..).zip(writer.buffer(count)) {
+        *byte = byte_at(offset);
+    }
+    writer.publish(count);
+}
+
+#[test]
+fn bytes_arrive_across_the_seam() {
+    let (mut writer, reader) = pair();
+    let mut out = BytesMut::new();
+    let mut offset = 0;
+    while offset < 5 * CAPACITY_MIN {
+        let room = writer.room().min(7777);
+        write(&mut writer, room);
+        out.clear();
+        let read = reader.read(offset, usize::MAX, &mut out).unwrap() as u64;
+        assert_eq!(read, room);
+        assert!((offset..).zip(&out).all(|(offset, byte)| *byte == byte_at(offset)));
+        offset += read;
+        assert!(!reader.advance_tail(offset));
+    }
+    assert_eq!(reader.read(offset, 10, &mut out), Ok(0));
+    assert_eq!(reader.read(offset + 1, 10, &mut out), Ok(0));
+}
+
+#[test]
+fn the_writer_stays_behind_the_tail() {
+    let (mut writer, reader) = pair();
+    let readable = CAPACITY_MIN - IN_FLIGHT;
+    write(&mut writer, readable);
+    assert_eq!(writer.room(), 0);
+    assert!(writer.block());
+    assert!(reader.blocked());
+    // Not worth it before a quarter is free.
+    assert!(!reader.advance_tail(CAPACITY_MIN / 4 - 1));
+    assert!(!writer.resumable());
+    assert!(reader.advance_tail(CAPACITY_MIN / 4));
+    assert!(writer.resumable());
+    writer.unblock();
+    assert!(!reader.advance_tail(u64::MAX));
+    assert_eq!((reader.tail(), writer.room()), (readable, readable));
+    // Room that is made while the writer gives up is not overlooked.
+    assert!(!writer.block());
+    assert!(!reader.blocked());
+}
+
+#[test]
+fn a_tail_that_makes_no_sense_is_not_believed() {
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let map = map::open(std::os::fd::AsFd::as_fd(&fd)).unwrap();
+    write(&mut writer, 1000);
+    for tail in [1001, u64::MAX] {
+        map.server().tail.store(tail, Ordering::SeqCst);
+        assert_eq!(writer.room(), CAPACITY_MIN - IN_FLIGHT - 1000);
+    }
+    map.server().tail.store(600, Ordering::SeqCst);
+    assert_eq!(writer.room(), CAPACITY_MIN - IN_FLIGHT - 400);
+    map.server().tail.store(0, Ordering::SeqCst);
+    assert_eq!(writer.room(), CAPACITY_MIN - IN_FLIGHT - 400);
+}
+
+#[test]
+fn who_falls_behind_is_told_and_gets_nothing() {
+    let (mut writer, reader) = pair();
+    for _ in 0..4 {
+        let room = writer.room().min(IN_FLIGHT);
+        write(&mut writer, room);
+        let _ = reader.advance_tail(u64::MAX);
+    }
+    let mut out = BytesMut::from(&b"before"[..]);
+    assert_eq!(reader.read(reader.oldest() - 1, 10, &mut out), Err(Overtaken));
+    assert_eq!(&out[..], b"before");
+    assert_eq!(reader.read(reader.oldest(), 10, &mut out), Ok(10));
+}
+
+/// A writer at full speed and readers of every temper: each byte that is handed out is the
+/// one that stands at its offset.
+#[test]
+fn no_reader_ever_sees_a_wrong_byte() {
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let reader = Reader::open(&fd).unwrap();
+    let done = AtomicBool::new(false);
+    let overtaken = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for (max, slow) in [(1 << 20, false), (4096, false), (1, true), (1 << 14, true)] {
+            let (reader, done, overtaken) = (&reader, &done, &overtaken);
+            scope.spawn(move || {
+                let (mut offset, mut out) = (0, BytesMut::new());
+                while !done.load(Ordering::Relaxed) {
+                    out.clear();
+                    match reader.read(offset, max, &mut out) {
+                        Ok(read) => {
+                            for (at, byte) in (offset..).zip(&out) {
+                                assert_eq!(*byte, byte_at(at), "at {at}");
+                            }
+                            offset += read as u64;
+                        }
+                        Err(Overtaken) => {
+                            overtaken.fetch_add(1, Ordering::Relaxed);
+                            offset = reader.oldest();
+                        }
+                    }
+                    if slow {
+                        thread::yield_now();
+                    }
+                }
+            });
+        }
+        while writer.head() < 16 << 20 {
+            let _ = reader.advance_tail(u64::MAX);
+            let room = writer.room().min(4321);
+            write(&mut writer, room);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(overtaken.into_inner() > 0, "nobody was overtaken, so nothing was tried");
+}
+
+/// One byte at a time, each awaited: a single wake-up that gets lost ends the test.
+#[test]
+fn no_wake_up_is_lost() {
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let reader = Reader::open(&fd).unwrap();
+    let (wake, woken) = channel();
+    let rounds = 50_000;
+    thread::scope(|scope| {
+        let reader = &reader;
+        scope.spawn(move || {
+            let mut at = 0;
+            while at < rounds {
+                if reader.head() > at {
+                    at += 1;
+                    let _ = reader.advance_tail(at);
+                    continue;
+                }
+                reader.request_wake(at + 1);
+                if reader.head() <= at {
+                    woken.recv_timeout(Duration::from_secs(20)).expect("a lost wake-up");
+                }
+            }
+        });
+        while writer.head() < rounds {
+            if writer.room() > 0 {
+                write(&mut writer, 1);
+            }
+            if writer.due().wake {
+                wake.send(()).unwrap();
+            }
+        }
+        // The last request may have come after the last byte; then it saw the byte.
+    });
+}
+
+#[test]
+fn a_request_is_answered_once_and_when_it_is_due() {
+    let (mut writer, reader) = pair();
+    assert_eq!(writer.due(), Due::default());
+    reader.request_wake(10);
+    reader.request_watch(5);
+    write(&mut writer, 5);
+    assert_eq!(writer.due(), Due { wake: false, watch: true });
+    write(&mut writer, 5);
+    assert_eq!(writer.due(), Due { wake: true, watch: false });
+    assert_eq!(writer.due(), Due::default());
+    // The earlier of two counts.
+    reader.request_wake(100);
+    reader.request_wake(11);
+    reader.request_wake(50);
+    write(&mut writer, 1);
+    assert!(writer.due().wake);
+    assert!(!writer.anybody());
+    reader.request_wake(1000);
+    assert!(writer.anybody());
+}
+
+#[test]
+fn words_of_the_holder_are_read() {
+    let (mut writer, reader) = pair();
+    let key = ClientKey::named("p", "c");
+    assert_eq!((reader.input(key), reader.ended(), reader.input_free()), (None, None, 0));
+    writer.assign_input(3, key.to_bytes(), 5, 9);
+    assert_eq!(reader.input(key), Some(Input { accepted: 5, seen: 9 }));
+    writer.set_input(3, 9, 9);
+    assert_eq!(reader.input(key), Some(Input { accepted: 9, seen: 9 }));
+    writer.set_input_free(77);
+    assert_eq!(reader.input_free(), 77);
+    for exit in [Exit::Code(0), Exit::Code(255), Exit::Code(-1), Exit::Signal(9)] {
+        writer.end(exit);
+        assert_eq!(reader.ended(), Some(exit));
+    }
+}
+
+#[test]
+fn resizes_are_kept_as_far_as_the_log_goes() {
+    let (mut writer, reader) = pair();
+    for n in 1..=100u16 {
+        write(&mut writer, 1);
+        writer.stamp_resize(n, n + 1);
+    }
+    assert_eq!(reader.resize_count(), 100);
+    let resizes = reader.resizes_since(0);
+    assert_eq!(resizes.len(), 31);
+    assert_eq!(resizes[30], Resize { offset: 100, cols: 100, rows: 101 });
+    assert_eq!(reader.resizes_since(98).len(), 2);
+    assert!(reader.resizes_since(100).is_empty() && reader.resizes_since(u64::MAX).is_empty());
+}
+
+#[test]
+fn what_is_no_ring_is_not_mapped() {
+    for capacity in [0, 3, CAPACITY_MIN - 1, CAPACITY_MIN + 1, CAPACITY_MIN / 2, u64::MAX] {
+        assert!(matches!(Writer::create(capacity), Err(RingError::Capacity(_))), "{capacity}");
+    }
+    let (null, _) = nix::unistd::pipe().unwrap();
+    assert!(Reader::open(null).is_err());
+    let unsealed = memfd_create(c"x", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+    ftruncate(&unsealed, CAPACITY_MIN as i64 + 8192).unwrap();
+    let refused = Reader::open(&unsealed);
+    assert!(matches!(refused, Err(RingError::Foreign("not sealed"))), "{refused:?}");
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&unsealed, FcntlArg::F_ADD_SEALS(seals)).unwrap();
+    let refused = Reader::open(&unsealed);
+    assert!(matches!(refused, Err(RingError::Foreign("wrong magic"))), "{refused:?}");
+    // And nobody can make a real one shrink under us.
+    let (fd, _writer) = Writer::create(CAPACITY_MIN).unwrap();
+    assert!(ftruncate(&fd, 0).is_err());
+}
+
+#[test]
+fn a_new_reader_forgets_what_an_older_one_waited_for() {
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    Reader::open(&fd).unwrap().request_wake(1);
+    let _reader = Reader::open(&fd).unwrap();
+    write(&mut writer, 1);
+    assert!(!writer.due().wake);
+}
+
+proptest! {
+    /// Any mixture of writing, reading and making room is the plain stream of bytes.
+    #[test]
+    fn any_mixture_is_the_plain_stream(steps in prop::collection::vec((0u64..70_000, 0u64..90_000), 1..60)) {
+        let (mut writer, reader) = pair();
+        let (mut offset, mut out) = (0, BytesMut::new());
+        for (write_size, read_size) in steps {
+            let count = writer.room().min(write_size).min(IN_FLIGHT);
+            write(&mut writer, count);
+            prop_assert!(reader.head() - reader.tail() <= CAPACITY_MIN - IN_FLIGHT);
+            out.clear();
+            // A reader at or after the tail is never overtaken.
+            let read = reader.read(offset, read_size as usize, &mut out).unwrap() as u64;
+            prop_assert_eq!(read, read_size.min(reader.head() - offset));
+            prop_assert!((offset..).zip(&out).all(|(at, byte)| *byte == byte_at(at)));
+            offset += read;
+            let _ = reader.advance_tail(offset);
+        }
+    }
+}
