@@ -49,7 +49,10 @@ function route(): void {
   list.select(id);
   start.hidden = id !== null;
   drawer(id === null);
-  if (id !== null) view = show(id);
+  if (id !== null) {
+    status.open();
+    view = show(id);
+  }
   entitle();
 }
 
@@ -209,7 +212,8 @@ async function main(): Promise<void> {
   });
   document.addEventListener("keydown", (event) => {
     // The terminal hands its own keys on to `key`.
-    if (!(event.target as Element | null)?.closest(".frame")) key(event);
+    const dialog = document.querySelector("dialog[open]");
+    if (dialog === null && !(event.target as Element | null)?.closest(".frame")) key(event);
   });
 
   addEventListener("hashchange", () => void welcome().then(route));
