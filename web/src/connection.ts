@@ -6,7 +6,8 @@ import type { Attachment, Effect } from "./protocol";
 
 /** Where the connection is; the page always shows it. */
 export type Link =
-  | { is: "connecting" }
+  /** `again`: it was lost and comes back. */
+  | { is: "connecting"; again: boolean }
   | { is: "attached" }
   /** `at`: when the next attempt is made, in ms of `performance.now()`. */
   | { is: "waiting"; at: number }
@@ -50,7 +51,7 @@ export class Connection {
 
   /** Makes an attempt. */
   open(): void {
-    this.owner.link({ is: "connecting" });
+    this.owner.link({ is: "connecting", again: this.lostAt !== 0 });
     const socket = new WebSocket(this.url(), "stayd.v1");
     socket.binaryType = "arraybuffer";
     this.socket = socket;

@@ -6,12 +6,15 @@ import { byId, say } from "./dom";
 /** Kept while the page lives, because a restarted server has forgotten its logins. */
 let known: string | null = null;
 let asking: Promise<void> | null = null;
+/** Puts the open form away, whoever signed in. */
+let settle: (() => void) | null = null;
 
 /** Signs in with a token; false if it is not the server's. */
 export async function signIn(token: string): Promise<boolean> {
   try {
     await login(token);
     known = token;
+    settle?.();
     return true;
   } catch (error) {
     if (error instanceof ApiError && error.unauthorized) return false;
@@ -53,6 +56,12 @@ function form(complaint: string): Promise<void> {
   dialog.showModal();
   field.focus();
   return new Promise((resolve) => {
+    settle = () => {
+      settle = null;
+      dialog.onclose = null;
+      dialog.close();
+      resolve();
+    };
     // There is nothing behind the form without a login, so it does not go away unanswered.
     dialog.onclose = () => dialog.showModal();
     byId<HTMLFormElement>("login-form").onsubmit = (event) => {
@@ -60,11 +69,7 @@ function form(complaint: string): Promise<void> {
       button.disabled = true;
       signIn(tokenIn(field.value))
         .then((good) => {
-          if (good) {
-            dialog.onclose = null;
-            dialog.close();
-            resolve();
-          } else complain("This is not the server's token. Run “stayd url” for the current one.");
+          if (!good) complain("This is not the server's token. Run “stayd url” for the current one.");
         })
         .catch((problem: unknown) => {
           complain(problem instanceof Error ? problem.message : "That did not work.");

@@ -39,7 +39,7 @@ let title = "";
 /** Opens the session that the address names, or the start screen. */
 function route(): void {
   const id = openId();
-  if (id === (view?.id ?? null)) return;
+  if (client === "" || id === (view?.id ?? null)) return;
   view?.close();
   view = null;
   open = id === null ? null : (list.sessions.find((session) => session.id === id) ?? null);
@@ -49,7 +49,10 @@ function route(): void {
   list.select(id);
   start.hidden = id !== null;
   drawer(id === null);
-  if (id !== null) view = show(id);
+  if (id !== null) {
+    status.open();
+    view = show(id);
+  }
   entitle();
 }
 
@@ -209,17 +212,18 @@ async function main(): Promise<void> {
   });
   document.addEventListener("keydown", (event) => {
     // The terminal hands its own keys on to `key`.
-    if (!(event.target as Element | null)?.closest(".frame")) key(event);
+    const dialog = document.querySelector("dialog[open]");
+    if (dialog === null && !(event.target as Element | null)?.closest(".frame")) key(event);
   });
 
+  addEventListener("hashchange", () => void welcome().then(route));
   await welcome();
-  client = await clientId();
   await list.refresh();
+  client = await clientId();
   const last = remembered();
   if (openId() === null && last !== null && list.sessions.some(({ id }) => id === last)) {
     replace(addressOf(last));
   }
-  addEventListener("hashchange", () => void welcome().then(route));
   start.hidden = openId() !== null;
   route();
   if (view === null) drawer(true);

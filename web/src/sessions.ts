@@ -25,6 +25,7 @@ export class SessionList {
   sessions: Session[] = [];
   private readonly list = byId("sessions");
   private readonly empty = byId("sessions-empty");
+  private readonly hint = byId("start-hint");
   private readonly trouble = byId("sessions-trouble");
   private readonly rows = new Map<string, Row>();
   private current: string | null = null;
@@ -109,6 +110,7 @@ export class SessionList {
       this.rows.delete(id);
     }
     this.empty.hidden = this.sessions.length > 0;
+    this.hint.hidden = this.sessions.length === 0;
   }
 
   private add(session: Session): Row {

@@ -41,17 +41,23 @@ export class StatusBar {
     this.bar.hidden = true;
   }
 
+  /** Takes its place before the terminal measures what is left. */
+  open(): void {
+    this.bar.hidden = false;
+  }
+
   show({ link, state, waiting, size, room }: Facts): void {
     clearInterval(this.timer);
     this.bar.hidden = false;
     const [tone, text] = describe(link);
     this.bar.dataset["tone"] = tone;
-    this.bar.dataset["link"] = link.is;
+    const lost = link.is === "waiting" || (link.is === "connecting" && link.again);
+    this.bar.toggleAttribute("data-away", lost);
     say(this.text, text);
-    this.retry.hidden = link.is !== "waiting";
+    this.retry.hidden = !lost;
     this.count(link);
 
-    const away = link.is === "waiting" || link.is === "connecting";
+    const away = lost || link.is === "connecting";
     const kept = waiting > 0 ? `typing is kept (${bytes(waiting)})` : "typing is kept";
     const held = waiting > 1024 ? `${bytes(waiting)} waiting for the program` : "";
     say(this.typing, away ? kept : link.is === "attached" ? held : "");
@@ -67,7 +73,8 @@ export class StatusBar {
   private count(link: Link): void {
     const tell = () => {
       const seconds = link.is === "waiting" ? Math.ceil((link.at - performance.now()) / 1000) : 0;
-      say(this.countdown, seconds > 1 ? ` in ${seconds} s` : "");
+      const soon = link.is === "waiting" || link.is === "connecting" ? "…" : "";
+      say(this.countdown, seconds > 1 ? ` in ${seconds} s` : soon);
     };
     tell();
     if (link.is === "waiting") this.timer = window.setInterval(tell, 250);
@@ -77,7 +84,7 @@ export class StatusBar {
 function describe(link: Link): [Tone, string] {
   switch (link.is) {
     case "connecting":
-      return ["busy", "Connecting"];
+      return ["busy", link.again ? "Reconnecting" : "Connecting"];
     case "attached":
       return ["good", "Attached"];
     case "waiting":

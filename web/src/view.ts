@@ -35,11 +35,13 @@ export class SessionView {
   private readonly screen: Screen;
   private readonly attachment: Attachment;
   private readonly connection: Connection;
-  private link: Link = { is: "connecting" };
+  private link: Link = { is: "connecting", again: false };
   private state: State | null = null;
   private size: { cols: number; rows: number };
   private closed = false;
   private frozen = false;
+  /** The size that the connection was opened with. */
+  private asked = { cols: 0, rows: 0 };
 
   constructor(
     place: HTMLElement,
@@ -64,7 +66,7 @@ export class SessionView {
     this.connection = new Connection(id, client, this.attachment, {
       link: (link) => this.linked(link),
       effects: (effects) => effects.forEach((effect) => this.execute(effect)),
-      size: () => this.screen.room,
+      size: () => (this.asked = this.screen.room),
       ask: (session) => this.ask(session),
     });
     this.connection.open();
@@ -133,6 +135,11 @@ export class SessionView {
         const { status, active_connections, destroy_at } = session;
         this.state ??= { type: "state", status, active_connections, destroy_at };
         this.owner.attached(effect.message);
+        const { cols, rows } = this.screen.room;
+        if (cols !== this.asked.cols || rows !== this.asked.rows) {
+          // The window changed while the connection was being made.
+          this.connection.run(this.attachment.resized(cols, rows));
+        }
         return this.tell();
       }
       case "state":
@@ -205,11 +212,13 @@ export class SessionView {
   private tell(): void {
     if (this.closed) return;
     const { link, state, size } = this;
+    const { room } = this.screen;
+    this.frame.classList.toggle("foreign", size.cols !== room.cols || size.rows !== room.rows);
     this.owner.facts({
       link,
       state,
       size,
-      room: this.screen.room,
+      room,
       waiting: this.attachment.input.waiting,
     });
   }

@@ -1,0 +1,185 @@
+// The page in a real browser against the real server, as somebody would use it.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { eventually, launch, newShell, openId, says, screen, Server, shows, type, visit } from "./support.js";
+
+let browser;
+let server;
+let context;
+
+before(async () => {
+  browser = await launch();
+  server = await Server.start();
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+beforeEach(async () => {
+  context = await browser.newContext({ viewport: { width: 1100, height: 700 } });
+});
+
+afterEach(() => context?.close());
+
+test("a shell that was left is as it was", async () => {
+  let page = await visit(context, server.url);
+  const id = await newShell(page);
+  assert.ok(!page.url().includes("token"), "the token is out of the address");
+  await type(page, "echo $((6*7))");
+  await shows(page, "42");
+  await type(page, "kept=here; echo pid=$$");
+  const pid = (await shows(page, /^pid=\d+$/)).find((line) => line.startsWith("pid="));
+  assert.deepEqual(page.errors.filter((error) => !error.includes("401")), []);
+  await page.close();
+
+  const idle = await eventually("the session is idle", async () => {
+    const session = await server.session(id);
+    return session.status === "IDLE" && session;
+  });
+  assert.equal(idle.active_connections, 0);
+  const minutes = (Date.parse(idle.destroy_at) - Date.now()) / 60_000;
+  assert.ok(minutes > 28 && minutes <= 30.1, `destroyed in ${minutes} min`);
+
+  page = await visit(context, server.origin);
+  await says(page, /Attached/);
+  assert.equal(openId(page), id, "the last session opens by itself");
+  await shows(page, "42");
+  await type(page, "echo again $kept pid=$$");
+  await shows(page, `again here ${pid}`);
+  const active = await server.session(id);
+  assert.deepEqual(
+    [active.status, active.active_connections, active.destroy_at],
+    ["ACTIVE", 1, null],
+  );
+  await page.reload();
+  await shows(page, `again here ${pid}`);
+  assert.deepEqual(page.errors, []);
+});
+
+test("old questions of programs are not answered again into the shell", async () => {
+  const page = await visit(context, server.url);
+  await newShell(page);
+  await type(page, "printf '\\033[c\\033[6n\\033]11;?\\007'; read -rsd '' -t 1 answers; clear; echo asked");
+  await shows(page, "asked");
+  await page.reload();
+  await shows(page, "asked");
+  await type(page, "echo clean");
+  const lines = await shows(page, "clean");
+  assert.ok(!lines.some((line) => /\d+;\d+R|\?1;2c|rgb:/.test(line)), lines.join("\n"));
+});
+
+test("two pages share one session", async () => {
+  const one = await visit(context, server.url);
+  const id = await newShell(one);
+  const two = await visit(context, `${server.origin}/#/s/${id}`);
+  await says(two, /2 clients/);
+  await says(one, /2 clients/);
+  await type(one, "echo from-$((1))");
+  await shows(two, "from-1");
+  await type(two, "echo from-$((2))");
+  await shows(one, "from-2");
+  await shows(two, "from-2");
+  await two.close();
+  await says(one, /Attached[^]*1 client/);
+  await type(one, "echo still-$((3))");
+  await shows(one, "still-3");
+  assert.equal((await server.session(id)).status, "ACTIVE");
+});
+
+test("typing during an outage arrives exactly once", async () => {
+  const page = await visit(context, server.url);
+  const id = await newShell(page);
+  await type(page, "n=0; count() { n=$((n+1)); echo count-$n; }");
+  await type(page, "count");
+  await shows(page, "count-1");
+  const { pid } = await server.session(id);
+  const { address } = server;
+
+  await server.kill();
+  await says(page, /Reconnecting|Connecting/);
+  await type(page, "count");
+  await says(page, /typing is kept \(\d+ B\)/);
+  await server.up(address);
+  await says(page, /Attached/);
+  await shows(page, "count-2");
+  await type(page, "count");
+  const lines = await shows(page, "count-3");
+  assert.equal(lines.filter((line) => line === "count-2").length, 1, lines.join("\n"));
+  assert.equal((await server.session(id)).pid, pid, "the same process");
+});
+
+test("a session that ended says how, and offers a new one", async () => {
+  const page = await visit(context, server.url);
+  const id = await newShell(page);
+  await type(page, "exit 3");
+  await says(page, /Ended/);
+  await page.getByText("exited with code 3").waitFor();
+  assert.equal((await server.session(id)).status, "ERROR");
+  await page.reload();
+  await page.getByText("exited with code 3").waitFor();
+  await page.locator("#panel button").click();
+  await says(page, /Attached/);
+  assert.notEqual(openId(page), id);
+});
+
+test("sessions are switched by click and by keyboard, and ended after a question", async () => {
+  const page = await visit(context, server.url);
+  const first = await newShell(page);
+  await type(page, "echo the-$((1))st");
+  await shows(page, "the-1st");
+  const second = await newShell(page);
+  assert.notEqual(first, second);
+  await page.locator(`a[href="#/s/${first}"]`).click();
+  await shows(page, "the-1st");
+  await page.keyboard.press("Alt+Shift+ArrowUp");
+  await eventually("the newer one is open", () => openId(page) === second);
+  await says(page, /Attached/);
+
+  await page.locator("#end").click();
+  await page.getByRole("button", { name: "Keep it" }).click();
+  assert.equal((await server.session(second)).status, "ACTIVE");
+  await page.locator("#end").click();
+  await page.getByRole("dialog").getByRole("button", { name: "End session" }).click();
+  await page.getByText("ended on request").waitFor();
+  assert.equal((await server.session(second)).status, "TERMINATED");
+  await page.locator(`a[href="#/s/${second}"]`).waitFor({ state: "detached" });
+});
+
+test("the terminal has the size of its window", async () => {
+  const page = await visit(context, server.url);
+  const id = await newShell(page);
+  const before = await server.session(id);
+  assert.ok(before.cols > 80 && before.rows > 24, `${before.cols}x${before.rows}`);
+  await page.setViewportSize({ width: 390, height: 700 });
+  const narrow = await eventually("the session is narrower", async () => {
+    const session = await server.session(id);
+    return session.cols < 60 && session;
+  });
+  await type(page, "clear; stty size");
+  await shows(page, `${narrow.rows} ${narrow.cols}`);
+});
+
+test("a wrong token is asked for again", async () => {
+  const page = await visit(context, `${server.origin}/#token=wrong`);
+  const form = page.getByRole("dialog");
+  await form.getByText("stayd url").first().waitFor();
+  assert.ok(!page.url().includes("wrong"), "the token is out of the address");
+  await page.getByLabel("Token or address").fill("wrong again");
+  await page.keyboard.press("Enter");
+  await form.getByText("not the server's token").waitFor();
+  await page.getByLabel("Token or address").fill(server.url);
+  await page.keyboard.press("Enter");
+  await form.waitFor({ state: "hidden" });
+  await newShell(page);
+});
+
+test("an address of no session says so", async () => {
+  const page = await visit(context, server.url);
+  await page.locator("#new").waitFor();
+  await page.goto(`${server.origin}/#/s/0190d3c0-a1b2-7c3d-8e4f-5a6b7c8d9e0f`);
+  await page.locator("#panel").getByText("No such session").waitFor();
+  assert.deepEqual(await screen(page).then((lines) => lines.filter(Boolean)), []);
+});
