@@ -2,9 +2,10 @@
 
 use super::{attach, completions, kill, ls, run, stop, url};
 use crate::config::{Place, ServeFlags};
+use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 
 /// Terminal sessions that outlive browser tabs, networks and the server itself.
@@ -49,21 +50,28 @@ pub(super) enum Verb {
 pub(super) fn parse<I, T>(args: I) -> Result<Cli, clap::Error>
 where
     I: IntoIterator<Item = T>,
-    T: Into<OsString> + Clone,
+    T: Into<OsString>,
 {
-    let mut command = Cli::command();
-    let matches = command.try_get_matches_from_mut(args)?;
-    if let Some(verb) = matches.subcommand_name() {
-        let typed = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
-        // Flags that are global may stand before the verb.
-        let misplaced = command
-            .get_arguments()
-            .filter(|arg| !arg.is_global_set())
-            .find(|arg| typed(arg.get_id().as_str()));
-        if let Some(flag) = misplaced.and_then(|arg| arg.get_long()) {
-            let message = format!("--{flag} is no flag of `{verb}`; it belongs after `serve`");
-            return Err(command.error(ErrorKind::ArgumentConflict, message));
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    // With a verb, variables are read for that verb: a broken STAYD_LISTEN is no concern
+    // of `ls`, and none of `serve --listen`.
+    let without_variables =
+        |arg: Arg| if arg.is_global_set() { arg } else { arg.env(Resettable::Reset) };
+    let mut command = Cli::command().mut_args(without_variables);
+    let mut matches = command.try_get_matches_from_mut(&args)?;
+    match matches.subcommand_name() {
+        Some(verb) => {
+            let typed = |arg: &&Arg| {
+                matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+            };
+            // Flags that are global may stand before the verb.
+            let local = command.get_arguments().filter(|arg| !arg.is_global_set()).find(typed);
+            if let Some(flag) = local.and_then(Arg::get_long).map(str::to_owned) {
+                let message = format!("--{flag} is no flag of `{verb}`; it belongs after `serve`");
+                return Err(command.error(ErrorKind::ArgumentConflict, message));
+            }
         }
+        None => matches = Cli::command().try_get_matches_from(&args)?,
     }
     Cli::from_arg_matches(&matches)
 }

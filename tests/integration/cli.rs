@@ -87,7 +87,7 @@ impl OnTerminal {
             }
             let came = self.look(PollTimeout::from(100_u8));
             let shown = String::from_utf8_lossy(&self.shown);
-            assert!(came || start.elapsed() < DEADLINE, "{:?} in {shown}", text.escape_ascii());
+            assert!(came || start.elapsed() < DEADLINE, "no {} in {shown}", text.escape_ascii());
         }
     }
 
@@ -132,13 +132,14 @@ async fn attach_types_shows_follows_the_size_and_detaches() {
     let raw = tcgetattr(&terminal.slave).expect("termios");
     assert!(!raw.local_flags.contains(LocalFlags::ICANON), "raw while attached");
 
-    terminal.type_in(b"trap 'echo resized $(stty size)' WINCH\r");
-    let size = Winsize { ws_row: 31, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 };
-    resize(&terminal.master, size);
-    terminal.wait_for(b"resized 31 101");
+    resize(&terminal.master, 31, 101);
+    terminal
+        .type_in(b"until [ \"$(stty size)\" = '31 101' ]; do sleep .01; done; echo re\"\"sized\r");
+    terminal.wait_for(b"resized");
 
-    // Ctrl-\ twice sends one: bash takes no notice of SIGQUIT, cat does.
-    terminal.type_in(b"cat\r");
+    // Ctrl-\ twice sends one, which ends what runs there.
+    terminal.type_in(b"cat <(echo re\"\"ady) -\r");
+    terminal.wait_for(b"ready");
     terminal.type_in(b"\x1c\x1c");
     terminal.wait_for(b"Quit");
     terminal.type_in(b"\x1cd");
@@ -146,8 +147,8 @@ async fn attach_types_shows_follows_the_size_and_detaches() {
 }
 
 /// TIOCSWINSZ, through stty(1) on the terminal itself.
-fn resize(master: &OwnedFd, size: Winsize) {
-    let (rows, cols) = (size.ws_row.to_string(), size.ws_col.to_string());
+fn resize(master: &OwnedFd, rows: u16, cols: u16) {
+    let (rows, cols) = (rows.to_string(), cols.to_string());
     let status = Command::new("stty")
         .args(["rows", &rows, "cols", &cols])
         .stdin(master.try_clone().expect("dup"))
