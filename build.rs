@@ -36,8 +36,8 @@ fn main() -> io::Result<()> {
             Err(why) => {
                 println!("cargo::warning=the web page was not built: {why}");
                 println!(
-                    "cargo::warning=the server works without it; for the page, install Node.js 20 \
-                     or newer with npm and build again"
+                    "cargo::warning=the server works without it; for the page, build again with \
+                     Node.js 20 or newer, npm and (the first time) a network"
                 );
                 // Never there, so that the next build tries again.
                 println!("cargo::rerun-if-changed={}", out.join("page/never").display());
@@ -56,7 +56,7 @@ fn bundle(web: &Path, out: &Path) -> Result<Vec<Asset>, String> {
         fs::remove_dir_all(out).map_err(|e| said("old page", e))?;
     }
     let outdir = format!("--outdir={}", out.display());
-    npm(web, &["run", "--silent", "build", "--", "--log-level=warning", &outdir])?;
+    npm(web, &["run", "build", "--", "--log-level=warning", &outdir])?;
 
     let mut assets = Vec::new();
     let mut html = fs::read_to_string(web.join("index.html")).map_err(|e| said("index.html", e))?;
@@ -100,7 +100,8 @@ fn install(web: &Path) -> Result<(), String> {
 
 /// Runs npm in `web/`; an error says what failed, in one line.
 fn npm(web: &Path, args: &[&str]) -> Result<(), String> {
-    let what = format!("`npm {}`", args[..2.min(args.len())].join(" "));
+    let words: Vec<_> = args.iter().take_while(|arg| **arg != "--").copied().collect();
+    let what = format!("`npm {}`", words.join(" "));
     let output = Command::new("npm").args(args).current_dir(web).output().map_err(|e| {
         if e.kind() == io::ErrorKind::NotFound {
             "npm was not found (Node.js is not installed, or not on PATH)".to_owned()
@@ -129,8 +130,8 @@ fn fallback(out: &Path, why: &str) -> io::Result<Asset> {
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>stayd</title>\n\
          <h1>The page was not built</h1>\n\
          <p>This stayd runs, but it was built without its web page: {why}.</p>\n\
-         <p>To get it, install Node.js 20 or newer with npm and build again with \
-         <code>cargo build --release</code> (without <code>STAYD_SKIP_WEB</code>).</p>\n\
+         <p>To get it, build again with <code>cargo build --release</code>, with Node.js 20 or \
+         newer and npm installed and without <code>STAYD_SKIP_WEB</code>.</p>\n\
          <p>Everything else works: <code>stayd run</code>, <code>stayd attach</code> and \
          <code>stayd ls</code> in a terminal, and the HTTP interface.</p>\n</html>\n"
     );

@@ -2,9 +2,9 @@
 
 use crate::config::Settings;
 use crate::holder::{Holder, HolderError, Paths};
-use crate::http::auth::Access;
+use crate::http::auth::{Access, Token};
 use crate::http::guard::Guard;
-use crate::http::{self, Api};
+use crate::http::{self, Api, HostsError, Logins};
 use crate::registry::{Defaults, Registry, ShutdownAll};
 use crate::store::{OpenError, StoreHandle};
 use actix::prelude::*;
@@ -56,6 +56,9 @@ pub enum ServeError {
     /// The holder can neither be found nor started.
     #[error("the holder: {0}")]
     Holder(#[from] HolderError),
+    /// A host or an origin of the settings is none.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
     /// The runtime failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -84,8 +87,11 @@ async fn serve(
     let dir = &settings.state_dir;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
-    let access = Access::new(settings, &addresses)
+    let token = Token::load_or_create(dir)
         .map_err(|error| ServeError::State { path: dir.join("token"), error })?;
+    let logins = Logins::load(dir, &token);
+    let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
+    let access = web::Data::new(Access::new(token, logins, &addresses, hosts, origins)?);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
     let (holder, notices) =
         Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;
@@ -108,7 +114,7 @@ async fn serve(
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(api.clone()))
-            .app_data(web::Data::new(app_access.clone()))
+            .app_data(app_access.clone())
             .configure(http::configure)
             .wrap(Guard::new(app_access.clone()))
     })
@@ -155,8 +161,18 @@ async fn serve(
 #[allow(clippy::print_stdout)]
 fn greet(address: SocketAddr, access: &Access) {
     if io::stdout().is_terminal() {
-        println!("\n  stayd is at  {}\n", access.url(address));
+        println!("\n  stayd is at  {}\n", url(address, access.token()));
     }
+}
+
+/// The page's address for a person. What follows `#` never leaves the browser.
+fn url(address: SocketAddr, token: &Token) -> String {
+    let host = if address.ip().is_unspecified() {
+        format!("127.0.0.1:{}", address.port())
+    } else {
+        address.to_string()
+    };
+    format!("http://{host}/#token={}", token.expose())
 }
 
 /// A panic would take one arbiter and every session on it along, silently. Ending the

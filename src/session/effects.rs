@@ -131,7 +131,13 @@ impl Session {
     fn keep_in_holder(&self) {
         if self.life.end().is_none() {
             let blob = crate::registry::Blob::of(&self.row, self.life.deadline());
-            self.context.holder.set_blob(self.link.id(), &blob.to_bytes());
+            let (holder, log, id) =
+                (self.context.holder.clone(), self.context.log.clone(), self.link.id());
+            actix::spawn(async move {
+                if let Err(error) = holder.set_blob(id, &blob.to_bytes()).await {
+                    warn!(log, "the holder did not keep a blob"; "session" => %id, "error" => %error);
+                }
+            });
         }
     }
 

@@ -1,7 +1,6 @@
 //! The store on real files, with real locks and a real lack of space.
 
 use super::*;
-use crate::tree::ProcessId;
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Ending, Status};
 use crate::protocol::Session;

@@ -5,6 +5,7 @@ mod support;
 
 mod attach;
 mod bad_input;
+mod cli;
 mod dialects;
 mod endings;
 mod holder;

@@ -213,7 +213,8 @@ export class SessionView {
     if (this.closed) return;
     const { link, state, size } = this;
     const { room } = this.screen;
-    this.frame.classList.toggle("foreign", size.cols !== room.cols || size.rows !== room.rows);
+    const foreign = size.cols !== room.cols || size.rows !== room.rows;
+    this.frame.classList.toggle("foreign", link.is === "attached" && foreign);
     this.owner.facts({
       link,
       state,

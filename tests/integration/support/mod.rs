@@ -5,7 +5,7 @@ mod server;
 mod terminal;
 
 pub use http::Api;
-pub use server::{Profile, Server};
+pub use server::Server;
 pub use terminal::{Event, Terminal};
 
 use std::time::Duration;

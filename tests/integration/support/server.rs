@@ -12,14 +12,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// What the tests' settings hold beside the defaults.
-pub struct Profile {
-    pub name: &'static str,
-    pub command: &'static [&'static str],
-}
-
-/// A bare bash, which starts fast and prints nothing of its own.
-const BASH: Profile = Profile { name: "bash", command: &["bash", "--norc", "--noprofile"] };
+/// A profile of a bare bash, which starts fast and prints nothing of its own.
+const SETTINGS: &str = "[profile.bash]\ncommand = [\"bash\", \"--norc\", \"--noprofile\"]\n";
 
 /// A running server. Dropped, it goes, with its holder and all sessions.
 pub struct Server {
@@ -38,9 +32,7 @@ impl Server {
     /// With more flags of `stayd serve`.
     pub async fn start_with(flags: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("stayd").tempdir().expect("state directory");
-        let command: Vec<_> = BASH.command.iter().map(|word| format!("{word:?}")).collect();
-        let settings = format!("[profile.{}]\ncommand = [{}]\n", BASH.name, command.join(", "));
-        std::fs::write(dir.path().join("stayd.toml"), settings).expect("settings");
+        std::fs::write(dir.path().join("stayd.toml"), SETTINGS).expect("settings");
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let (child, log) = spawn(dir.path(), "127.0.0.1:0", &flags);
         let mut server = Server { child, log, dir, address: String::new(), flags };
@@ -55,7 +47,7 @@ impl Server {
 
     /// The next log line that fits, with those before it thrown away.
     pub async fn wait_for_log(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        let found = soon(&format!("log: {what}"), async {
+        let found = soon(what, async {
             while let Some(line) = self.log.recv().await {
                 if fits(&line) {
                     return Some(line);
