@@ -28,8 +28,15 @@ pub(super) enum Verb {
     /// Serve sessions to browsers and terminals (what stayd does without a verb)
     Serve(ServeFlags),
     /// Start a session and attach to it
+    ///
+    /// Exits with the session's exit code, 128 + n if signal n ended it, 0 on detaching
+    /// (Ctrl-\ and then d).
     Run(run::Flags),
     /// Attach this terminal to a session
+    ///
+    /// Ctrl-\ and then d detaches; Ctrl-\ twice sends one. Exits with the session's exit
+    /// code, 128 + n if signal n ended it, 0 on detaching. Without a terminal it is a pipe:
+    /// the end of standard input ends nothing, output is written until the session ends.
     #[command(visible_alias = "a")]
     Attach(attach::Flags),
     /// List sessions

@@ -1,4 +1,6 @@
 //! Where the server is, and the token that opens it.
+// The comments are the help that is printed, where <> would be read as a placeholder.
+#![allow(rustdoc::bare_urls)]
 
 use super::failure::Failure;
 use crate::config::{self, Place};

@@ -1,4 +1,6 @@
 //! Flags and environment variables, with the help that documents every setting.
+// The comments are the help that is printed, where <> would be read as a placeholder.
+#![allow(rustdoc::bare_urls)]
 
 use super::{IdleTimeout, LogFormat, LogLevel};
 use clap::Args;

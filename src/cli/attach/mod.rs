@@ -34,7 +34,6 @@ use driver::{Driver, Outcome};
 use machine::{End, Machine};
 use uuid::Uuid;
 
-/// Attach this terminal to a session. Ctrl-\ and then d detaches; Ctrl-\ twice sends one.
 #[derive(Args, Debug)]
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name
