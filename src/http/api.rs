@@ -7,6 +7,8 @@ use crate::registry::{CreateError, Find, Key, Registry, SessionRef};
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
 use actix_web::http::StatusCode;
+use actix_web::web::Json;
+use serde::de::DeserializeOwned;
 
 /// Shared by all routes.
 #[derive(Clone)]
@@ -99,6 +101,15 @@ impl From<CreateError> for Problem {
             }
         }
     }
+}
+
+/// The body of a request that is JSON.
+pub(super) type Object = serde_json::Map<String, serde_json::Value>;
+
+/// Takes a body apart by its names alone: serde would take a list for a struct as well.
+pub(super) fn object<T: DeserializeOwned>(body: Json<Object>) -> Result<T, Problem> {
+    serde_json::from_value(serde_json::Value::Object(body.into_inner()))
+        .map_err(|error| Problem::invalid(format!("the body is not what it must be: {error}")))
 }
 
 /// Answers for methods that a path does not have.

@@ -1,7 +1,7 @@
 //! Typing into a session, resizing it and signalling it, without a WebSocket.
 
 use super::api::method_not_allowed;
-use super::api::{Api, stopping};
+use super::api::{Api, Object, object, stopping};
 use super::auth::Principal;
 use super::problem::{Problem, code};
 use super::sessions::refused;
@@ -95,8 +95,9 @@ struct SizeBody {
 async fn resize(
     api: Data<Api>,
     id: Path<String>,
-    body: Json<SizeBody>,
+    body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
+    let body: SizeBody = object(body)?;
     let (cols, rows) = protocol::check_size(body.cols, body.rows).map_err(Problem::invalid)?;
     let session = api.live(&id).await?;
     let resized = session.addr.send(Resize { connection: None, cols, rows }).await;
@@ -115,8 +116,9 @@ struct SignalBody {
 async fn signal(
     api: Data<Api>,
     id: Path<String>,
-    body: Json<SignalBody>,
+    body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
+    let body: SignalBody = object(body)?;
     let name = body.signal.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let signal: UnixSignal = format!("SIG{name}").parse().map_err(|_| {

@@ -1,6 +1,6 @@
 //! `/api/v1/sessions`: create, list, look at, change and end sessions.
 
-use super::api::{Api, Lookup, stopping, store_problem, unknown};
+use super::api::{Api, Lookup, Object, object, stopping, store_problem, unknown};
 use super::problem::{Problem, code};
 use crate::id::SessionId;
 use crate::lifecycle::Status;
@@ -44,8 +44,9 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         );
 }
 
-async fn create(api: Data<Api>, body: Json<CreateSession>) -> Result<HttpResponse, Problem> {
-    let session = api.registry.send(Create(body.into_inner())).await.map_err(stopping)??;
+async fn create(api: Data<Api>, body: Json<Object>) -> Result<HttpResponse, Problem> {
+    let request: CreateSession = object(body)?;
+    let session = api.registry.send(Create(request)).await.map_err(stopping)??;
     let view = session.link.view();
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", view.id)))
@@ -154,10 +155,10 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 async fn patch(
     api: Data<Api>,
     id: Path<String>,
-    body: Json<PatchBody>,
+    body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
+    let PatchBody { name, labels, idle_timeout_s } = object(body)?;
     let session = api.live(&id).await?;
-    let PatchBody { name, labels, idle_timeout_s } = body.into_inner();
     let patch = Patch { name, labels, idle_timeout_s };
     let renamed = api.registry.send(Rename { session: session.link.id(), patch }).await;
     Ok(HttpResponse::Ok().json(renamed.map_err(stopping)??))

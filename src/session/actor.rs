@@ -221,8 +221,6 @@ impl Handler<Attach> for Session {
         if self.stopping {
             return Err(Refused::Ending);
         }
-        // Counted before the one it replaces goes, so that the session does not idle between.
-        self.step(Event::Attached, ctx)?;
         let connection = self.next_connection;
         self.next_connection += 1;
         let older = self.clients.iter().find(|(_, client)| client.key == attach.key);
@@ -238,6 +236,11 @@ impl Handler<Attach> for Session {
                 size: attach.size,
             },
         );
+        // Counted before the one it replaces goes, so that the session does not idle between.
+        if let Err(refused) = self.step(Event::Attached, ctx) {
+            self.clients.remove(&connection);
+            return Err(refused);
+        }
         if let Some((older, recipient)) = older {
             let why = "another connection of this client took over";
             recipient.do_send(ConnectionEvent::Close(CloseCode::TakenOver, why));

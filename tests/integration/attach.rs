@@ -130,8 +130,9 @@ async fn a_session_nobody_comes_to_is_destroyed_if_its_creator_said_so() {
 async fn output_goes_on_at_the_clients_offset() {
     let server = Server::start().await;
     let api = server.api();
-    let id = api.run("seq 1 20000; read -r line; seq 20001 40000; sleep 1000").await;
+    let id = api.run("read -r line; seq 1 20000; read -r line; seq 20001 40000; sleep 1000").await;
     let (mut terminal, attached) = Terminal::attach(&server, &id, "client=me").await;
+    terminal.type_in("\n").await;
     terminal.wait_for("20000\r\n").await;
     let (offset, mut seen) = (terminal.offset, terminal.screen.clone());
     assert_eq!(attached["offset"].as_u64().unwrap() + seen.len() as u64, offset);

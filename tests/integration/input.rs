@@ -40,7 +40,7 @@ async fn input_over_http_is_exactly_once_with_an_offset() {
     assert_eq!(gap["received"], 11);
     assert_eq!(api.post(&path, "!").await.ok(200)["received"], 1);
     terminal.wait_for("hello world!").await;
-    assert_eq!(terminal.text(), "ready\r\nhello world!");
+    assert_eq!(terminal.text(), "ready\nhello world!");
     api.post(&format!("{path}?offset=3"), "x").await.problem(400, "invalid_request");
 }
 
