@@ -73,6 +73,7 @@ impl Planted {
 impl Drop for Planted {
     fn drop(&mut self) {
         let _ = self.tree.signal(libc::SIGKILL);
+        let _ = self.leader.kill();
         let _ = self.leader.wait();
     }
 }
