@@ -36,12 +36,10 @@ impl House {
 
     /// The server goes, and another one comes.
     async fn restart(self) -> House {
-        let House { dir, .. } = &self;
-        let (holder, notices) = connect(dir).await;
-        let mut old = self;
-        std::mem::swap(&mut old.holder, &mut holder.clone());
-        old.notices = notices;
-        old
+        let (holder, notices) = connect(&self.dir).await;
+        let mut house = self;
+        (house.holder, house.notices) = (holder, notices);
+        house
     }
 
     async fn spawn(&self, command: &[&str]) -> Session {
