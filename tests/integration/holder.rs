@@ -296,11 +296,10 @@ async fn input_is_taken_exactly_once() {
 }
 
 #[tokio::test]
-async fn a_full_queue_takes_a_prefix_and_tells_when_there_is_room() {
+async fn a_full_queue_takes_a_prefix() {
     let house = House::new().await;
-    let script = "stty raw -echo; echo ready; read -r -n 1 x < /dev/tty; exec wc -c";
-    let script = format!("{script} < <(head -c 500000)");
-    let mut session = house.spawn(&["bash", "-c", &script]).await;
+    let script = "stty raw -echo; echo ready; exec sleep 1000";
+    let mut session = house.spawn(&["bash", "-c", script]).await;
     session.until_output("ready").await;
     let key = ClientKey::named("test", "a");
     let typed = vec![b'x'; 400_000];
@@ -756,4 +755,26 @@ async fn a_server_that_does_not_read_delays_nobody() {
     let house = house.restart().await;
     house.holder.input(session.id, ClientKey::anonymous(), 0, b"hello\r");
     session.until_output("hello\r\nhello").await;
+}
+
+#[tokio::test]
+async fn a_limit_of_the_system_is_a_clean_error() {
+    let house = House::new().await;
+    let mut session = house.spawn(&["cat"]).await;
+    let limit = |most: &str| {
+        let mut prlimit = std::process::Command::new("prlimit");
+        prlimit.args(["--pid", &house.holder.pid().to_string(), &format!("--nofile={most}")]);
+        assert!(prlimit.status().unwrap().success());
+    };
+    limit("16:4096");
+    for _ in 0..10 {
+        let refused = house.spawn_as(SessionId::generate(), &["cat"]).await.err();
+        assert!(matches!(refused, Some(SpawnError::Limit(_))), "{refused:?}");
+    }
+    house.holder.input(session.id, ClientKey::anonymous(), 0, b"fine\r");
+    session.until_output("fine\r\nfine").await;
+    // Nothing of the failures is left.
+    assert_eq!(house.holder.stats().await.unwrap().sessions, 1);
+    limit("4096:4096");
+    house.spawn(&["cat"]).await;
 }

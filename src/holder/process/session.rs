@@ -198,13 +198,13 @@ impl Session {
         self.ledger.accept(offer.slot, taken);
         self.starved |= taken < new.len();
         let (accepted, seen) = self.ledger.get(offer.slot);
-        // Room first: who sees that something was refused looks for room next.
-        self.write_input();
         if offer.assigned {
             self.ring.assign_input(offer.slot, key, accepted, seen);
         } else {
             self.ring.set_input(offer.slot, accepted, seen);
         }
+        // Last, since it wakes whoever was refused and now finds room.
+        self.write_input();
     }
 
     /// Gives the program what its terminal takes of the queue.
