@@ -109,6 +109,7 @@ impl Process {
         self.due |= session.read_output();
         if !session.queue.is_empty() {
             session.write_input();
+            session.wake_refused();
         }
         self.rewatch(place);
     }
