@@ -139,6 +139,7 @@ pub fn close_inherited(keep: Option<RawFd>) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -71,9 +71,9 @@ fn read_spec() -> Result<ExecSpec, Errno> {
 
 /// The holder needs many descriptors; programs that use select(2) must not have them.
 fn restore_open_files(soft: Option<&str>) -> Result<(), Errno> {
-    let Some(soft) = soft.and_then(|soft| soft.parse().ok()) else { return Ok(()) };
+    let Some(soft) = soft.and_then(|soft| soft.parse::<u64>().ok()) else { return Ok(()) };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, soft, hard)
+    setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)
 }
 
 /// A session with the score of its holder is still a session, so failures do not matter.

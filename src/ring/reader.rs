@@ -22,7 +22,8 @@ pub struct Input {
     pub accepted: u64,
     /// End of the furthest message that reached the holder. What was sent, has been seen
     /// and is not accepted was refused: the queue was full, or there was a gap. Send it
-    /// again from `accepted` once [`Reader::input_free`] has room.
+    /// again from `accepted` whenever [`Reader::input_free`] has room; look at each wake
+    /// (also if `accepted` has not moved: another client may have been quicker).
     pub seen: u64,
 }
 

@@ -45,9 +45,11 @@ impl Process {
         open_files: u64,
     ) -> Result<Self, Errno> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let watch = |token: Token| EpollEvent::new(EpollFlags::EPOLLIN, token.word());
-        epoll.add(&signals, watch(Token::Signals))?;
-        epoll.add(&listener, watch(Token::Listener))?;
+        epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, Token::Signals.word()))?;
+        // Edge-triggered: a connection that cannot be accepted for want of descriptors must
+        // not keep the loop spinning. It waits for the next one.
+        let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        epoll.add(&listener, EpollEvent::new(edge, Token::Listener.word()))?;
         Ok(Process {
             epoll,
             signals,
@@ -107,6 +109,7 @@ impl Process {
         self.due |= session.read_output();
         if !session.queue.is_empty() {
             session.write_input();
+            session.wake_refused();
         }
         self.rewatch(place);
     }

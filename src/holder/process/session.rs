@@ -198,13 +198,15 @@ impl Session {
         self.ledger.accept(offer.slot, taken);
         self.starved |= taken < new.len();
         let (accepted, seen) = self.ledger.get(offer.slot);
-        // Room first: who sees that something was refused looks for room next.
+        // Room before the ledger: who sees in it that something was refused looks for room
+        // next, and must not see what there was before.
         self.write_input();
         if offer.assigned {
             self.ring.assign_input(offer.slot, key, accepted, seen);
         } else {
             self.ring.set_input(offer.slot, accepted, seen);
         }
+        self.wake_refused();
     }
 
     /// Gives the program what its terminal takes of the queue.
@@ -228,7 +230,11 @@ impl Session {
         }
         let free = QUEUE.saturating_sub(self.queue.len());
         self.ring.set_input_free(free as u64);
-        if self.starved && free > 0 {
+    }
+
+    /// Tells those whose input was refused that there is room.
+    pub(super) fn wake_refused(&mut self) {
+        if self.starved && self.queue.len() < QUEUE {
             self.starved = false;
             self.wake();
         }
