@@ -277,14 +277,11 @@ async fn the_size_is_that_of_who_typed_last() {
     let id = api.create(json!({ "profile": "bash" })).await["id"].as_str().unwrap().to_owned();
     let (mut one, _) = Terminal::attach(&server, &id, "cols=100&rows=50").await;
     let (mut two, _) = Terminal::attach(&server, &id, "cols=90&rows=40").await;
-    let resized = one.control("resized").await;
-    assert_eq!((&resized["cols"], &resized["rows"]), (&json!(90), &json!(40)));
+    one.resized_to(90, 40).await;
     one.type_in("true\n").await;
-    let resized = two.control("resized").await;
-    assert_eq!((&resized["cols"], &resized["rows"]), (&json!(100), &json!(50)));
+    two.resized_to(100, 50).await;
     one.say(json!({ "type": "resize", "cols": 70, "rows": 20 })).await;
-    let resized = two.control("resized").await;
-    assert_eq!((&resized["cols"], &resized["rows"]), (&json!(70), &json!(20)));
+    two.resized_to(70, 20).await;
     one.type_in("echo now-$(stty size)\n").await;
     two.wait_for("now-20 70").await;
 }

@@ -44,6 +44,7 @@ impl Terminal {
 
     /// Opens a WebSocket, whatever it will speak.
     pub async fn open(api: &Api, path: &str, protocol: Option<&str>) -> Self {
+        let acknowledge = protocol == Some("stayd.v1");
         let url = format!("{}{path}", api.base());
         let request = awc::Client::builder()
             .max_http_version(awc::http::Version::HTTP_11)
@@ -57,7 +58,7 @@ impl Terminal {
         };
         let connected = soon("WebSocket", request.connect()).await;
         let (_, socket) = connected.unwrap_or_else(|error| panic!("{path}: {error}"));
-        Terminal { socket, screen: Vec::new(), offset: 0, snapshot: false, acknowledge: true }
+        Terminal { socket, screen: Vec::new(), offset: 0, snapshot: false, acknowledge }
     }
 
     /// Stops sending acknowledgements.
@@ -154,6 +155,16 @@ impl Terminal {
                 Event::Control(control) if control["type"] == kind => return control,
                 end @ (Event::Closed(..) | Event::Lost) => panic!("{end:?} before {kind}"),
                 _ => {}
+            }
+        }
+    }
+
+    /// Reads until the terminal has this size.
+    pub async fn resized_to(&mut self, cols: u16, rows: u16) {
+        loop {
+            let resized = self.control("resized").await;
+            if resized["cols"] == cols && resized["rows"] == rows {
+                return;
             }
         }
     }
