@@ -3,12 +3,14 @@
 use super::problem::{Problem, code};
 use crate::holder::Holder;
 use crate::protocol::Session;
-use crate::registry::{CreateError, Find, Key, Registry, SessionRef};
+use crate::registry::{CreateError, Find, Key, Registry, SessionRef, Unread};
+use crate::session::Link;
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
 use actix_web::http::StatusCode;
 use actix_web::web::Json;
 use serde::de::DeserializeOwned;
+use std::sync::Arc;
 
 /// Shared by all routes.
 #[derive(Clone)]
@@ -40,6 +42,17 @@ impl Api {
         let Key::Id(id) = key else { return Ok(Lookup::Unknown) };
         let row = self.store.get(id).await.map_err(|error| store_problem(&error))?;
         Ok(row.map_or(Lookup::Unknown, |row| Lookup::Ended(Box::new(row.session))))
+    }
+
+    /// What may be read of a session: a live one's output, or that of one which ended a
+    /// moment ago, before anybody could attach.
+    pub(super) async fn readable(&self, key: &str) -> Result<Arc<Link>, Problem> {
+        let ended = match self.live(key).await {
+            Ok(session) => return Ok(session.link),
+            Err(problem) => problem,
+        };
+        let Key::Id(id) = Key::from(key) else { return Err(ended) };
+        self.registry.send(Unread(id)).await.map_err(stopping)?.ok_or(ended)
     }
 
     /// A live session, or why there is none.

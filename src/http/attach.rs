@@ -239,7 +239,7 @@ async fn join(
         Some((id, offset)) if id == link.id() => Start::At(offset),
         _ => Start::Fresh,
     };
-    let accepted = link.ring().input(key).map_or(0, |input| input.accepted);
+    let accepted = link.accepted_input(key).await;
     let (view, mode) = (attached.view, wish.mode);
     let greet = |offset| ServerMessage::Attached {
         client,

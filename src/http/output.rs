@@ -28,8 +28,8 @@ async fn output(
     id: Path<String>,
     query: Query<OutputQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let session = api.live(&id).await?;
-    let ring = session.link.ring();
+    let link = api.readable(&id).await?;
+    let ring = link.ring();
     loop {
         let (oldest, head) = (ring.oldest(), ring.head());
         let from = query.offset.unwrap_or(oldest);

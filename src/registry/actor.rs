@@ -16,8 +16,14 @@ use actix::prelude::*;
 use slog::{Logger, error, info, warn};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
+
+/// How long the output of a session is kept that ended before anybody could attach, and
+/// of how many sessions.
+const UNREAD_KEPT: Duration = Duration::from_secs(10);
+const UNREAD_MAX: usize = 64;
 
 /// A live session: whom to ask, and what may be touched without asking.
 #[derive(Clone)]
@@ -84,6 +90,11 @@ pub struct Rename {
 #[rtype(result = "()")]
 pub struct Ready;
 
+/// The output of a session that ended a moment ago, before anybody could attach.
+#[derive(Message)]
+#[rtype(result = "Option<Arc<Link>>")]
+pub struct Unread(pub SessionId);
+
 /// Closes every client's connection and leaves the processes running.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -103,6 +114,7 @@ pub struct Registry {
     notices: Option<UnboundedReceiver<Notice>>,
     sessions: HashMap<SessionId, SessionRef>,
     names: HashMap<String, Named>,
+    unread: HashMap<SessionId, Arc<Link>>,
     starting: usize,
     restored: watch::Sender<bool>,
     stopping: bool,
@@ -126,6 +138,7 @@ impl Registry {
             notices: Some(notices),
             sessions: HashMap::new(),
             names: HashMap::new(),
+            unread: HashMap::new(),
             starting: 0,
             restored: watch::Sender::new(false),
             stopping: false,
@@ -517,9 +530,25 @@ impl Registry {
 impl Handler<SessionEnded> for Registry {
     type Result = ();
 
-    fn handle(&mut self, ended: SessionEnded, _: &mut Self::Context) {
-        self.sessions.remove(&ended.id);
+    fn handle(&mut self, ended: SessionEnded, ctx: &mut Self::Context) {
+        if self.sessions.remove(&ended.id).is_none() {
+            return;
+        }
+        if let Some(link) = ended.unread.filter(|_| self.unread.len() < UNREAD_MAX) {
+            self.unread.insert(ended.id, link);
+            ctx.run_later(UNREAD_KEPT, move |registry, _| {
+                registry.unread.remove(&ended.id);
+            });
+        }
         self.names.retain(|_, named| !matches!(named, Named::Live(id) if *id == ended.id));
+    }
+}
+
+impl Handler<Unread> for Registry {
+    type Result = MessageResult<Unread>;
+
+    fn handle(&mut self, Unread(id): Unread, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.unread.get(&id).cloned())
     }
 }
 

@@ -14,7 +14,7 @@ mod restore;
 
 pub use actor::{
     Create, Find, FindError, FindOrCreate, Key, List, Ready, Registry, Rename, SessionRef,
-    ShutdownAll,
+    ShutdownAll, Unread,
 };
 pub use blob::Blob;
 pub use create::{CreateError, Defaults};

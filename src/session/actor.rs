@@ -109,6 +109,11 @@ impl Session {
         }
     }
 
+    /// Whether anybody ever attached since this server knows the session.
+    pub(super) fn was_attached(&self) -> bool {
+        self.next_connection > 1
+    }
+
     pub(super) fn viewers(&self) -> Vec<Viewer> {
         self.clients
             .values()
@@ -206,6 +211,8 @@ impl Actor for Session {
     fn started(&mut self, ctx: &mut Self::Context) {
         let effects = std::mem::take(&mut self.first_effects);
         self.execute(effects, ctx);
+        // A server that died may not have told the holder that there is room again.
+        self.link.release(self.link.ring().tail());
         self.tend(ctx);
         // It may have ended before anybody could be told.
         if self.link.ring().ended().is_some() {

@@ -82,6 +82,8 @@ pub struct Connection {
     valve: Rc<Valve>,
     fragments: Fragments,
     last_heard: Instant,
+    /// The session has closed this connection.
+    closing: bool,
 }
 
 enum Fragments {
@@ -109,6 +111,7 @@ impl Connection {
             valve,
             fragments: Fragments::None,
             last_heard: Instant::now(),
+            closing: false,
         });
     }
 
@@ -168,7 +171,7 @@ impl Connection {
     }
 
     fn type_in(&mut self, bytes: &[u8], ctx: &mut Context<Self>) {
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.closing {
             return;
         }
         if self.mode == Mode::Ro {
@@ -331,7 +334,12 @@ impl Handler<ConnectionEvent> for Connection {
                 close: close_reason(CloseCode::Ended, "the session ended"),
                 after_output: true,
             }),
-            ConnectionEvent::Close(code, why) => self.outbox.close(code, why),
+            ConnectionEvent::Close(code, why) => {
+                // Whoever took over resends what was not accepted; nothing more goes from here.
+                self.pending = Pending::starting_at(self.pending.accepted());
+                self.closing = true;
+                self.outbox.close(code, why);
+            }
         }
     }
 }

@@ -216,7 +216,7 @@ impl Session {
         ctx.spawn(written.into_actor(self).map(move |persisted, actor, ctx| {
             if persisted {
                 // Before anybody is told, so that whoever hears of it finds its name free.
-                actor.context.registry.do_send(SessionEnded { id });
+                actor.leave_registry();
             }
             if let Some(exit) = exit_message(&session) {
                 actor.tell_all(&ConnectionEvent::End(exit));
@@ -240,12 +240,17 @@ impl Session {
                     warn!(actor.context.log, "the holder did not forget";
                         "session" => %id, "error" => %error);
                 }
-                actor.context.registry.do_send(SessionEnded { id });
+                actor.leave_registry();
                 ctx.stop();
             }));
         }));
         info!(self.context.log, "ended"; "session" => %id,
             "at" => self.row.session.ended_at.map(rfc3339),
             "exit_code" => self.row.session.exit_code, "exit_signal" => self.row.session.exit_signal);
+    }
+
+    fn leave_registry(&self) {
+        let unread = (!self.was_attached()).then(|| self.link.clone());
+        self.context.registry.do_send(SessionEnded { id: self.link.id(), unread });
     }
 }

@@ -23,10 +23,8 @@ pub(crate) struct Valve {
 impl Valve {
     pub(crate) fn set(&self, shut: bool) {
         self.shut.set(shut);
-        if !shut {
-            if let Some(waker) = self.waker.borrow_mut().take() {
-                waker.wake();
-            }
+        if !shut && let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
         }
     }
 }

@@ -75,6 +75,18 @@ impl Link {
         self.touch(Utc::now());
     }
 
+    /// How much of a client's input was accepted, once the holder has looked at all that was
+    /// sent before: an older connection of this client may have left some on the way.
+    pub async fn accepted_input(&self, key: ClientKey) -> u64 {
+        let accepted = || self.ring.input(key).map(|input| input.accepted);
+        if accepted().is_none() {
+            return 0;
+        }
+        // Requests are answered in order; one that fails is no reason not to attach.
+        let _ = self.holder.stats().await;
+        accepted().unwrap_or(0)
+    }
+
     /// A following client has taken all output before `offset`: the program may go on.
     pub fn taken(&self, offset: u64) {
         if self.progress.fetch_max(offset, Ordering::Relaxed) < offset {

@@ -1,12 +1,14 @@
 //! What a session's actor is asked and told.
 
 use super::connection::Attachment;
+use super::link::Link;
 use crate::holder::HolderError;
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Refused;
 use crate::protocol::{self, CloseCode, Mode, ServerMessage};
 use actix::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A WebSocket client has come.
 #[derive(Message)]
@@ -139,6 +141,8 @@ pub struct Shutdown;
 pub struct SessionEnded {
     /// Which.
     pub id: SessionId,
+    /// Its output, if it ended before anybody could attach.
+    pub unread: Option<Arc<Link>>,
 }
 
 /// What a session tells its connections.

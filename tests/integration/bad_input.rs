@@ -46,6 +46,7 @@ async fn bad_sizes_and_signals_are_refused() {
     let server = Server::start().await;
     let api = server.api();
     let id = api.create(json!({ "profile": "bash" })).await["id"].as_str().unwrap().to_owned();
+    Terminal::attach(&server, &id, "").await.0.leave().await;
     let resize = format!("/api/v1/sessions/{id}/resize");
     for body in [r#"{"cols":0,"rows":5}"#, r#"{"cols":70000,"rows":5}"#, r#"{"cols":5}"#] {
         api.post(&resize, body).await.problem(400, "invalid_request");

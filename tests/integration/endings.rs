@@ -123,3 +123,12 @@ async fn what_detached_itself_on_purpose_lives_on_after_an_exit() {
     let pid = nix::unistd::Pid::from_raw(alive[0]);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
 }
+
+#[actix_web::test]
+async fn output_that_nobody_was_there_to_see_is_kept_for_a_moment() {
+    let mut server = Server::start().await;
+    let session = end_of(&mut server, "echo quick; exit 3").await;
+    let path = format!("/api/v1/sessions/{}/output?offset=0", session["id"].as_str().unwrap());
+    let output = server.api().get(&path).await;
+    assert_eq!((output.status.as_u16(), &output.bytes[..]), (200, &b"quick\r\n"[..]));
+}

@@ -114,12 +114,6 @@ impl Server {
         self.wait_until_listening().await;
     }
 
-    /// SIGTERM, and the exit status.
-    pub fn stop(&mut self) -> ExitStatus {
-        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).expect("SIGTERM");
-        self.stop_waiting()
-    }
-
     /// The exit status of a server that has been told to stop.
     pub fn stop_waiting(&mut self) -> ExitStatus {
         wait(&mut self.child).expect("the server stops")
