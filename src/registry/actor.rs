@@ -1,19 +1,21 @@
 //! The registry's actor.
 
-use super::blob::Blob;
-use super::create::{CreateError, Defaults, Plan, check_labels, check_name, plan, refused};
-use super::restore::{self, Found};
+use super::create::{CreateError, Defaults, check_labels, check_name};
+use super::requests::{
+    Create, Find, FindError, FindOrCreate, Key, List, Ready, Rename, SessionRef, ShutdownAll,
+    Unread,
+};
+use super::restore;
+use super::start::Created;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
-use crate::lifecycle::{Effect, Event, Life, Now, Reason};
-use crate::protocol::{CreateSession, Session as View};
-use crate::session::{
-    Link, Noticed, Patch, Session, SessionContext, SessionEnded, Shutdown, now, write_life,
-};
-use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
-use crate::tree::{self, Grace, ProcessId, Tree};
+use crate::lifecycle::{Effect, Life, Now, Reason, Status};
+use crate::protocol::Session as View;
+use crate::session::{Link, Noticed, Patch, Session, SessionContext, SessionEnded, Shutdown, now};
+use crate::store::{NewTransition, Row, StoreHandle};
+use crate::tree::{self, ProcessId};
 use actix::prelude::*;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, error};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,99 +27,24 @@ use tokio::sync::watch;
 const UNREAD_KEPT: Duration = Duration::from_secs(10);
 const UNREAD_MAX: usize = 64;
 
-/// A live session: whom to ask, and what may be touched without asking.
-#[derive(Clone)]
-pub struct SessionRef {
-    /// Its actor.
-    pub addr: Addr<Session>,
-    /// Its ring, input and view.
-    pub link: Arc<Link>,
-}
-
-/// How a session is called.
-#[derive(Clone, Debug)]
-pub enum Key {
-    /// By id.
-    Id(SessionId),
-    /// By the name of a live session.
-    Name(String),
-}
-
-impl From<&str> for Key {
-    fn from(text: &str) -> Self {
-        text.parse().map_or_else(|_| Key::Name(text.to_owned()), Key::Id)
-    }
-}
-
-/// Starts a session.
-#[derive(Message)]
-#[rtype(result = "Result<SessionRef, CreateError>")]
-pub struct Create(pub CreateSession);
-
-/// Finds a live session.
-#[derive(Message)]
-#[rtype(result = "Result<SessionRef, FindError>")]
-pub struct Find(pub Key);
-
-/// No live session is called that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no live session is called that")]
-pub struct FindError;
-
-/// Finds the live session of this name, or starts one. Of several that ask at once, one
-/// starts it and the others get it too.
-#[derive(Message)]
-#[rtype(result = "Result<SessionRef, CreateError>")]
-pub struct FindOrCreate(pub CreateSession);
-
-/// All live sessions, oldest first.
-#[derive(Message)]
-#[rtype(result = "Vec<View>")]
-pub struct List;
-
-/// Changes a session; its name is unique among the live ones.
-#[derive(Message)]
-#[rtype(result = "Result<View, CreateError>")]
-pub struct Rename {
-    /// Which.
-    pub session: SessionId,
-    /// What to change.
-    pub patch: Patch,
-}
-
-/// Answered once every session that could be restored is there.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Ready;
-
-/// The output of a session that ended a moment ago, before anybody could attach.
-#[derive(Message)]
-#[rtype(result = "Option<Arc<Link>>")]
-pub struct Unread(pub SessionId);
-
-/// Closes every client's connection and leaves the processes running.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct ShutdownAll;
-
-enum Named {
+pub(super) enum Named {
     Starting(watch::Receiver<()>),
     Live(SessionId),
 }
 
 /// Ids and names of the live sessions.
 pub struct Registry {
-    store: StoreHandle,
-    holder: Holder,
-    log: Logger,
-    defaults: Defaults,
-    notices: Option<UnboundedReceiver<Notice>>,
-    sessions: HashMap<SessionId, SessionRef>,
-    names: HashMap<String, Named>,
-    unread: HashMap<SessionId, Arc<Link>>,
-    starting: usize,
-    restored: watch::Sender<bool>,
-    stopping: bool,
+    pub(super) store: StoreHandle,
+    pub(super) holder: Holder,
+    pub(super) log: Logger,
+    pub(super) defaults: Defaults,
+    pub(super) notices: Option<UnboundedReceiver<Notice>>,
+    pub(super) sessions: HashMap<SessionId, SessionRef>,
+    pub(super) names: HashMap<String, Named>,
+    pub(super) unread: HashMap<SessionId, Arc<Link>>,
+    pub(super) starting: usize,
+    pub(super) restored: watch::Sender<bool>,
+    pub(super) stopping: bool,
 }
 
 impl Registry {
@@ -154,7 +81,7 @@ impl Registry {
         }
     }
 
-    fn find(&self, key: &Key) -> Result<SessionRef, FindError> {
+    pub(super) fn find(&self, key: &Key) -> Result<SessionRef, FindError> {
         let named = |name: &str| match self.names.get(name) {
             Some(Named::Live(id)) => self.sessions.get(id),
             _ => None,
@@ -177,7 +104,7 @@ impl Registry {
     }
 
     /// Makes the actor of a held session and lists it.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         row: Row,
         held: Held,
@@ -218,192 +145,6 @@ impl Actor for Registry {
     }
 }
 
-impl Registry {
-    fn restore(&mut self, found: Vec<Found>, at: Now, ctx: &mut Context<Self>) {
-        let (mut held_count, mut lost) = (0, 0);
-        for found in found {
-            match found {
-                Found::Held { row, saved, held, unknown } => {
-                    held_count += 1;
-                    if !saved.status.is_live() {
-                        // Ended and written; the server died before it could say so.
-                        let (holder, id) = (self.holder.clone(), held.id);
-                        ctx.spawn(async move { drop(holder.forget(id).await) }.into_actor(self));
-                        continue;
-                    }
-                    if unknown {
-                        warn!(self.log, "the holder holds a session without a row: adopted";
-                            "session" => %held.id, "pid" => held.pid);
-                        let (from, to) = (None, saved.status);
-                        self.store.save(Change {
-                            row: row.clone(),
-                            transition: Some(transition(at, from, to, Reason::Created)),
-                        });
-                    }
-                    let life = Life::restore(saved, at);
-                    self.admit(row, held, life, true, ctx);
-                }
-                Found::Lost { row, saved } => {
-                    lost += 1;
-                    self.sweep(row, Life::restore(saved, at).0, Event::Orphaned, ctx);
-                }
-                Found::NeverStarted { row, saved } => {
-                    lost += 1;
-                    self.sweep(row, Life::restore(saved, at).0, Event::SpawnFailed, ctx);
-                }
-            }
-        }
-        info!(self.log, "restored"; "held" => held_count, "lost" => lost);
-        self.restored.send_replace(true);
-    }
-
-    /// Ends what is left of a session that the holder does not hold, and says so in its row.
-    fn sweep(&self, mut row: Row, mut life: Life, event: Event, ctx: &mut Context<Self>) {
-        let tree = Tree {
-            id: row.session.id,
-            leader: row.process.clone(),
-            holder: Some(self.holder.pid()),
-        };
-        let swept = actix_web::rt::task::spawn_blocking(move || tree.end(Grace::default()));
-        ctx.spawn(swept.into_actor(self).map(move |_, registry, _| {
-            let at = now();
-            let effects = life.apply(event, at).or_else(|_| life.apply(Event::RestoreFailed, at));
-            write_life(&mut row, &life);
-            let recorded = effects.into_iter().flatten().find_map(|effect| match effect {
-                Effect::Record { from, to, reason } => Some((from, to, reason)),
-                _ => None,
-            });
-            if let Some((from, to, reason)) = recorded {
-                warn!(registry.log, "transition"; "session" => %row.session.id,
-                    "from" => from.map(|from| from.as_str()), "to" => to.as_str(),
-                    "reason" => reason.as_str(), "connections" => 0);
-                let transition = Some(transition(at, from, to, reason));
-                registry.store.save(Change { row, transition });
-            }
-        }));
-    }
-
-    /// Reserves a name and a place, then starts the session.
-    fn create(&mut self, request: CreateSession) -> ResponseActFuture<Self, Created> {
-        let planned = self.reserve(request);
-        let (plan, reserved) = match planned {
-            Ok(planned) => planned,
-            Err(error) => return Box::pin(actix::fut::ready(Err(error))),
-        };
-        let (store, holder) = (self.store.clone(), self.holder.clone());
-        let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
-        let spawned = async move { spawn(plan, ring_bytes, &store, &holder).await };
-        Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
-            registry.starting -= 1;
-            if let Some(name) = name {
-                registry.names.remove(&name);
-            }
-            // Whoever waits for the name looks again once it is listed, or free.
-            let session = spawned
-                .map(|spawned| registry.admit(spawned.row, spawned.held, spawned.life, false, ctx));
-            drop(reserved);
-            session
-        }))
-    }
-
-    fn reserve(
-        &mut self,
-        request: CreateSession,
-    ) -> Result<(Plan, watch::Sender<()>), CreateError> {
-        if self.stopping {
-            return Err(CreateError::Stopping);
-        }
-        let plan = plan(request, &self.defaults)?;
-        if self.sessions.len() + self.starting >= self.defaults.max_sessions {
-            let most = self.defaults.max_sessions;
-            return Err(CreateError::TooMany(format!("there are {most} live sessions already")));
-        }
-        let (reserved, started) = watch::channel(());
-        if let Some(name) = &plan.row.session.name {
-            if self.names.contains_key(name) {
-                return Err(CreateError::NameTaken(name.clone()));
-            }
-            self.names.insert(name.clone(), Named::Starting(started));
-        }
-        self.starting += 1;
-        Ok((plan, reserved))
-    }
-}
-
-type Created = Result<SessionRef, CreateError>;
-
-struct Spawned {
-    row: Row,
-    held: Held,
-    life: (Life, Vec<Effect>),
-}
-
-/// Row, then process, then row again: a server that dies in between leaves a trace.
-async fn spawn(
-    plan: Plan,
-    ring_bytes: u64,
-    store: &StoreHandle,
-    holder: &Holder,
-) -> Result<Spawned, CreateError> {
-    let Plan { mut row, spec, timeouts } = plan;
-    let at = now();
-    let (mut life, mut effects) = Life::new(timeouts, at);
-    write_life(&mut row, &life);
-    let created = transition(at, None, life.status(), Reason::Created);
-    match store.commit(Change { row: row.clone(), transition: Some(created) }).await {
-        Ok(()) => {}
-        Err(StoreError::NameTaken(_)) => {
-            return Err(CreateError::NameTaken(row.session.name.unwrap_or_default()));
-        }
-        Err(error) => return Err(CreateError::Store(error)),
-    }
-    let blob = Blob::of(&row, life.deadline()).to_bytes();
-    match holder.spawn(row.session.id, &spec, ring_bytes, &blob).await {
-        Ok(held) => {
-            row.session.pid = Some(held.pid);
-            row.process = Some(process_id(&held));
-            let change = Change { row: row.clone(), transition: None };
-            // Should it fail, the row is completed by whoever restores it.
-            let _ = store.commit_or_queue(change).await;
-            // The row of the creation is written.
-            effects.retain(|effect| !matches!(effect, Effect::Record { .. } | Effect::Save));
-            Ok(Spawned { row, held, life: (life, effects) })
-        }
-        Err(error) => {
-            let at = now();
-            let from = life.status();
-            // A session that was just created can fail to start.
-            let _ = life.apply(Event::SpawnFailed, at);
-            write_life(&mut row, &life);
-            let reason = life.end().map_or(Reason::Created, |end| Reason::End(end.reason));
-            let failed = transition(at, Some(from), life.status(), reason);
-            let session = row.session.clone();
-            let _ = store.commit_or_queue(Change { row, transition: Some(failed) }).await;
-            Err(refused(error, session))
-        }
-    }
-}
-
-fn process_id(held: &Held) -> ProcessId {
-    let boot_id = tree::boot_id().unwrap_or_default();
-    ProcessId { pid: held.pid, start_time: held.start_time, boot_id }
-}
-
-fn transition(
-    at: Now,
-    from: Option<crate::lifecycle::Status>,
-    to: crate::lifecycle::Status,
-    reason: Reason,
-) -> NewTransition {
-    NewTransition {
-        at: at.wall,
-        from,
-        to,
-        reason: reason.as_str().to_owned(),
-        active_connections: 0,
-    }
-}
-
 impl Handler<Create> for Registry {
     type Result = ResponseActFuture<Self, Created>;
 
@@ -425,27 +166,6 @@ impl Handler<FindOrCreate> for Registry {
                 .into_actor(self)
                 .then(move |(), registry, _| registry.find_or_create(request.0)),
         )
-    }
-}
-
-impl Registry {
-    fn find_or_create(&mut self, request: CreateSession) -> ResponseActFuture<Self, Created> {
-        match request.name.as_ref().and_then(|name| self.names.get(name)) {
-            None => self.create(request),
-            Some(Named::Live(id)) => {
-                let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
-                Box::pin(actix::fut::ready(session))
-            }
-            Some(Named::Starting(started)) => {
-                let mut started = started.clone();
-                // Ends when whoever is starting it drops the sender.
-                let over = async move { while started.changed().await.is_ok() {} };
-                Box::pin(
-                    over.into_actor(self)
-                        .then(move |(), registry, _| registry.find_or_create(request)),
-                )
-            }
-        }
     }
 }
 
@@ -580,5 +300,26 @@ impl StreamHandler<Notice> for Registry {
         if let Some(session) = self.sessions.get(&id) {
             session.addr.do_send(noticed);
         }
+    }
+}
+
+pub(super) fn process_id(held: &Held) -> ProcessId {
+    let boot_id = tree::boot_id().unwrap_or_default();
+    ProcessId { pid: held.pid, start_time: held.start_time, boot_id }
+}
+
+/// A transition of a session that nobody is attached to.
+pub(super) fn transition(
+    at: Now,
+    from: Option<Status>,
+    to: Status,
+    reason: Reason,
+) -> NewTransition {
+    NewTransition {
+        at: at.wall,
+        from,
+        to,
+        reason: reason.as_str().to_owned(),
+        active_connections: 0,
     }
 }

@@ -1,14 +1,17 @@
 //! Start-up: what the database says, what the holder holds and what still runs, brought
 //! together (REQ-004-004 to REQ-004-007).
 
-use super::blob::Blob;
+use super::actor::{Registry, transition};
 use crate::holder::{Held, Holder, HolderError};
 use crate::id::SessionId;
-use crate::lifecycle::{Deadline, Now, Saved, Status, Timeouts};
+use crate::lifecycle::{Deadline, Effect, Event, Life, Now, Reason, Saved, Status, Timeouts};
 use crate::protocol::Session;
-use crate::store::{Row, StoreError, StoreHandle};
-use crate::tree::{self, ProcessId};
+use crate::session::{Blob, now, write_life};
+use crate::store::{Change, Row, StoreError, StoreHandle};
+use crate::tree::{self, Grace, ProcessId, Tree};
+use actix::prelude::*;
 use chrono::TimeDelta;
+use slog::{info, warn};
 use std::collections::HashMap;
 
 /// Why nothing could be restored at all.
@@ -131,5 +134,72 @@ fn unknown_row(held: &Held, boot_id: &str, now: Now) -> Row {
             start_time: held.start_time,
             boot_id: boot_id.to_owned(),
         }),
+    }
+}
+
+impl Registry {
+    /// Brings to life what was found, and sweeps up what was not.
+    pub(super) fn restore(&mut self, found: Vec<Found>, at: Now, ctx: &mut Context<Self>) {
+        let (mut held_count, mut lost) = (0, 0);
+        for found in found {
+            match found {
+                Found::Held { row, saved, held, unknown } => {
+                    held_count += 1;
+                    if !saved.status.is_live() {
+                        // Ended and written; the server died before it could say so.
+                        let (holder, id) = (self.holder.clone(), held.id);
+                        ctx.spawn(async move { drop(holder.forget(id).await) }.into_actor(self));
+                        continue;
+                    }
+                    if unknown {
+                        warn!(self.log, "the holder holds a session without a row: adopted";
+                            "session" => %held.id, "pid" => held.pid);
+                        let (from, to) = (None, saved.status);
+                        self.store.save(Change {
+                            row: row.clone(),
+                            transition: Some(transition(at, from, to, Reason::Created)),
+                        });
+                    }
+                    let life = Life::restore(saved, at);
+                    self.admit(row, held, life, true, ctx);
+                }
+                Found::Lost { row, saved } => {
+                    lost += 1;
+                    self.sweep(row, Life::restore(saved, at).0, Event::Orphaned, ctx);
+                }
+                Found::NeverStarted { row, saved } => {
+                    lost += 1;
+                    self.sweep(row, Life::restore(saved, at).0, Event::SpawnFailed, ctx);
+                }
+            }
+        }
+        info!(self.log, "restored"; "held" => held_count, "lost" => lost);
+        self.restored.send_replace(true);
+    }
+
+    /// Ends what is left of a session that the holder does not hold, and says so in its row.
+    fn sweep(&self, mut row: Row, mut life: Life, event: Event, ctx: &mut Context<Self>) {
+        let tree = Tree {
+            id: row.session.id,
+            leader: row.process.clone(),
+            holder: Some(self.holder.pid()),
+        };
+        let swept = actix_web::rt::task::spawn_blocking(move || tree.end(Grace::default()));
+        ctx.spawn(swept.into_actor(self).map(move |_, registry, _| {
+            let at = now();
+            let effects = life.apply(event, at).or_else(|_| life.apply(Event::RestoreFailed, at));
+            write_life(&mut row, &life);
+            let recorded = effects.into_iter().flatten().find_map(|effect| match effect {
+                Effect::Record { from, to, reason } => Some((from, to, reason)),
+                _ => None,
+            });
+            if let Some((from, to, reason)) = recorded {
+                warn!(registry.log, "transition"; "session" => %row.session.id,
+                    "from" => from.map(|from| from.as_str()), "to" => to.as_str(),
+                    "reason" => reason.as_str(), "connections" => 0);
+                let transition = Some(transition(at, from, to, reason));
+                registry.store.save(Change { row, transition });
+            }
+        }));
     }
 }

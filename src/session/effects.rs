@@ -1,6 +1,7 @@
 //! What the state machine asks for, done: rows, log lines, timers, the end of a tree.
 
 use super::actor::{Session, exit_message};
+use super::blob::Blob;
 use super::requests::{ConnectionEvent, Killed, SessionEnded};
 use crate::lifecycle::{Effect, Event, Exit, Life, Now, Reason, Status};
 use crate::protocol::{ServerMessage, rfc3339};
@@ -130,7 +131,7 @@ impl Session {
     /// the clock that nobody can set.
     fn keep_in_holder(&self) {
         if self.life.end().is_none() {
-            let blob = crate::registry::Blob::of(&self.row, self.life.deadline());
+            let blob = Blob::of(&self.row, self.life.deadline());
             let (holder, log, id) =
                 (self.context.holder.clone(), self.context.log.clone(), self.link.id());
             actix::spawn(async move {

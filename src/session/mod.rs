@@ -11,9 +11,11 @@
 //!   effects of [`crate::lifecycle`].
 //! - [`Connection`]: the actor of one WebSocket. Input, control, heartbeat.
 //! - [`Outlet`]: the response body that pulls this client's bytes from the ring.
+//! - [`Blob`]: what the holder keeps of a session for a server that finds no row.
 //! - [`Link`]: what connections may touch without asking the session's actor.
 
 mod actor;
+mod blob;
 mod closing;
 mod connection;
 mod dialect;
@@ -29,6 +31,7 @@ mod requests;
 mod typing;
 
 pub use actor::{Session, SessionContext};
+pub use blob::Blob;
 pub(crate) use closing::close_frames;
 pub use connection::{Attachment, Connection, ConnectionSetup};
 pub use dialect::Dialect;

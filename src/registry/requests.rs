@@ -1,0 +1,83 @@
+//! What the registry is asked.
+
+use super::create::CreateError;
+use crate::id::SessionId;
+use crate::protocol::{CreateSession, Session as View};
+use crate::session::{Link, Patch, Session};
+use actix::prelude::*;
+use std::sync::Arc;
+
+/// A live session: whom to ask, and what may be touched without asking.
+#[derive(Clone)]
+pub struct SessionRef {
+    /// Its actor.
+    pub addr: Addr<Session>,
+    /// Its ring, input and view.
+    pub link: Arc<Link>,
+}
+
+/// How a session is called.
+#[derive(Clone, Debug)]
+pub enum Key {
+    /// By id.
+    Id(SessionId),
+    /// By the name of a live session.
+    Name(String),
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        text.parse().map_or_else(|_| Key::Name(text.to_owned()), Key::Id)
+    }
+}
+
+/// Starts a session.
+#[derive(Message)]
+#[rtype(result = "Result<SessionRef, CreateError>")]
+pub struct Create(pub CreateSession);
+
+/// Finds a live session.
+#[derive(Message)]
+#[rtype(result = "Result<SessionRef, FindError>")]
+pub struct Find(pub Key);
+
+/// No live session is called that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no live session is called that")]
+pub struct FindError;
+
+/// Finds the live session of this name, or starts one. Of several that ask at once, one
+/// starts it and the others get it too.
+#[derive(Message)]
+#[rtype(result = "Result<SessionRef, CreateError>")]
+pub struct FindOrCreate(pub CreateSession);
+
+/// All live sessions, oldest first.
+#[derive(Message)]
+#[rtype(result = "Vec<View>")]
+pub struct List;
+
+/// Changes a session; its name is unique among the live ones.
+#[derive(Message)]
+#[rtype(result = "Result<View, CreateError>")]
+pub struct Rename {
+    /// Which.
+    pub session: SessionId,
+    /// What to change.
+    pub patch: Patch,
+}
+
+/// Answered once every session that could be restored is there.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ready;
+
+/// The output of a session that ended a moment ago, before anybody could attach.
+#[derive(Message)]
+#[rtype(result = "Option<Arc<Link>>")]
+pub struct Unread(pub SessionId);
+
+/// Closes every client's connection and leaves the processes running.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ShutdownAll;

@@ -1,0 +1,136 @@
+//! A session's beginning: its name reserved, its row written, its process spawned.
+
+use super::actor::{Named, Registry, process_id, transition};
+use super::create::{CreateError, Plan, plan, refused};
+use super::requests::{Key, SessionRef};
+use crate::holder::{Held, Holder};
+use crate::lifecycle::{Effect, Event, Life, Reason};
+use crate::protocol::CreateSession;
+use crate::session::{Blob, now, write_life};
+use crate::store::{Change, Row, StoreError, StoreHandle};
+use actix::prelude::*;
+use tokio::sync::watch;
+
+pub(super) type Created = Result<SessionRef, CreateError>;
+
+impl Registry {
+    pub(super) fn find_or_create(
+        &mut self,
+        request: CreateSession,
+    ) -> ResponseActFuture<Self, Created> {
+        match request.name.as_ref().and_then(|name| self.names.get(name)) {
+            None => self.create(request),
+            Some(Named::Live(id)) => {
+                let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
+                Box::pin(actix::fut::ready(session))
+            }
+            Some(Named::Starting(started)) => {
+                let mut started = started.clone();
+                // Ends when whoever is starting it drops the sender.
+                let over = async move { while started.changed().await.is_ok() {} };
+                Box::pin(
+                    over.into_actor(self)
+                        .then(move |(), registry, _| registry.find_or_create(request)),
+                )
+            }
+        }
+    }
+
+    /// Reserves a name and a place, then starts the session.
+    pub(super) fn create(&mut self, request: CreateSession) -> ResponseActFuture<Self, Created> {
+        let planned = self.reserve(request);
+        let (plan, reserved) = match planned {
+            Ok(planned) => planned,
+            Err(error) => return Box::pin(actix::fut::ready(Err(error))),
+        };
+        let (store, holder) = (self.store.clone(), self.holder.clone());
+        let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
+        let spawned = async move { spawn(plan, ring_bytes, &store, &holder).await };
+        Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
+            registry.starting -= 1;
+            if let Some(name) = name {
+                registry.names.remove(&name);
+            }
+            // Whoever waits for the name looks again once it is listed, or free.
+            let session = spawned
+                .map(|spawned| registry.admit(spawned.row, spawned.held, spawned.life, false, ctx));
+            drop(reserved);
+            session
+        }))
+    }
+
+    fn reserve(
+        &mut self,
+        request: CreateSession,
+    ) -> Result<(Plan, watch::Sender<()>), CreateError> {
+        if self.stopping {
+            return Err(CreateError::Stopping);
+        }
+        let plan = plan(request, &self.defaults)?;
+        if self.sessions.len() + self.starting >= self.defaults.max_sessions {
+            let most = self.defaults.max_sessions;
+            return Err(CreateError::TooMany(format!("there are {most} live sessions already")));
+        }
+        let (reserved, started) = watch::channel(());
+        if let Some(name) = &plan.row.session.name {
+            if self.names.contains_key(name) {
+                return Err(CreateError::NameTaken(name.clone()));
+            }
+            self.names.insert(name.clone(), Named::Starting(started));
+        }
+        self.starting += 1;
+        Ok((plan, reserved))
+    }
+}
+
+struct Spawned {
+    row: Row,
+    held: Held,
+    life: (Life, Vec<Effect>),
+}
+
+/// Row, then process, then row again: a server that dies in between leaves a trace.
+async fn spawn(
+    plan: Plan,
+    ring_bytes: u64,
+    store: &StoreHandle,
+    holder: &Holder,
+) -> Result<Spawned, CreateError> {
+    let Plan { mut row, spec, timeouts } = plan;
+    let at = now();
+    let (mut life, mut effects) = Life::new(timeouts, at);
+    write_life(&mut row, &life);
+    let created = transition(at, None, life.status(), Reason::Created);
+    match store.commit(Change { row: row.clone(), transition: Some(created) }).await {
+        Ok(()) => {}
+        Err(StoreError::NameTaken(_)) => {
+            return Err(CreateError::NameTaken(row.session.name.unwrap_or_default()));
+        }
+        Err(error) => return Err(CreateError::Store(error)),
+    }
+    let blob = Blob::of(&row, life.deadline()).to_bytes();
+    match holder.spawn(row.session.id, &spec, ring_bytes, &blob).await {
+        Ok(held) => {
+            row.session.pid = Some(held.pid);
+            row.process = Some(process_id(&held));
+            let change = Change { row: row.clone(), transition: None };
+            // Should it fail, the row is completed by whoever restores it.
+            let _ = store.commit_or_queue(change).await;
+            // The row of the creation is written.
+            effects.retain(|effect| !matches!(effect, Effect::Record { .. } | Effect::Save));
+            Ok(Spawned { row, held, life: (life, effects) })
+        }
+        Err(error) => {
+            let at = now();
+            let from = life.status();
+            // A session that was just created can fail to start.
+            let _ = life.apply(Event::SpawnFailed, at);
+            write_life(&mut row, &life);
+            let reason = life.end().map_or(Reason::Created, |end| Reason::End(end.reason));
+            let failed = transition(at, Some(from), life.status(), reason);
+            let session = row.session.clone();
+            let _ = store.commit_or_queue(Change { row, transition: Some(failed) }).await;
+            Err(refused(error, session))
+        }
+    }
+}
