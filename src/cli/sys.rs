@@ -1,10 +1,11 @@
-//! The few system calls that nix lacks: a process held by descriptor, a window's size.
-#![allow(unsafe_code)]
+//! What the verbs ask of the kernel: a process held by descriptor, a window's size.
 
+use crate::pty;
+use crate::tree::pidfd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// A process that cannot be mistaken for a later one with the same id (pidfd_open(2)).
@@ -14,34 +15,18 @@ pub(super) struct Process(OwnedFd);
 impl Process {
     /// Takes hold of a process; `None` if there is none.
     pub(super) fn open(pid: i32) -> io::Result<Option<Process>> {
-        // SAFETY: takes two integers and returns a new descriptor, close-on-exec, or -1.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        match Errno::result(fd) {
-            // SAFETY: the call has just made this descriptor and nobody else knows it; a
-            // descriptor fits into c_int.
-            Ok(fd) => Ok(Some(Process(unsafe { OwnedFd::from_raw_fd(fd as i32) }))),
-            Err(Errno::ESRCH | Errno::EINVAL) => Ok(None),
-            Err(e) => Err(e.into()),
+        match pidfd::open(pid) {
+            Ok(fd) => Ok(Some(Process(fd))),
+            Err(error) if gone(&error) || error.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Asks it to stop. That it is gone already is fine.
     pub(super) fn terminate(&self) -> io::Result<()> {
-        let no_info = std::ptr::null::<libc::siginfo_t>();
-        // SAFETY: the descriptor is open as long as self, and a null siginfo is allowed
-        // (pidfd_send_signal(2)).
-        let sent = unsafe {
-            libc::syscall(
-                libc::SYS_pidfd_send_signal,
-                self.0.as_raw_fd(),
-                libc::SIGTERM,
-                no_info,
-                0,
-            )
-        };
-        match Errno::result(sent) {
-            Ok(_) | Err(Errno::ESRCH) => Ok(()),
-            Err(e) => Err(e.into()),
+        match pidfd::send(self.0.as_fd(), libc::SIGTERM) {
+            Err(error) if !gone(&error) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -67,10 +52,11 @@ pub(super) fn readable(fd: BorrowedFd<'_>, what: PollFlags, limit: Duration) -> 
 
 /// Columns and rows of the terminal behind a descriptor, if it is one that knows them.
 pub(super) fn window(fd: BorrowedFd<'_>) -> Option<(u16, u16)> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the descriptor is open while borrowed, and the kernel writes one winsize.
-    let done = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &mut size) };
-    (done == 0 && size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+    pty::size(fd).ok().filter(|&(cols, rows)| cols > 0 && rows > 0)
+}
+
+fn gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
 }
 
 #[cfg(test)]

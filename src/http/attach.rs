@@ -218,12 +218,13 @@ async fn join(
             (key, key.to_string())
         }
     };
+    let follows = wish.lag == Lag::Follow;
     let attach = Attach {
         recipient: address.clone().recipient(),
         key,
         client: client.clone(),
         mode: wish.mode,
-        follows: wish.lag == Lag::Follow,
+        follows,
         size: wish.size,
     };
     let ended = |_| Refusal::new(CloseCode::Gone, "the session has ended");
@@ -255,6 +256,6 @@ async fn join(
         Outlet::new(address, link.clone(), outbox.clone(), dialect, wish.lag, start, greet)
             .map_err(|error| Refusal::new(CloseCode::GoingAway, error.to_string()))?;
     let attachment = attached.attachment;
-    let setup = ConnectionSetup { attachment, link, outbox, dialect, mode, key, accepted };
+    let setup = ConnectionSetup { attachment, link, outbox, dialect, mode, follows, key, accepted };
     Ok(Joined { context, setup, outlet })
 }

@@ -56,6 +56,8 @@ pub struct ConnectionSetup {
     pub dialect: Dialect,
     /// What it may do.
     pub mode: Mode,
+    /// Whether its acknowledgements let the program run on.
+    pub follows: bool,
     /// Its key in the holder's ledger.
     pub key: ClientKey,
     /// Input bytes of it that were accepted before.
@@ -74,6 +76,7 @@ pub struct Connection {
     outbox: Rc<Outbox>,
     dialect: Dialect,
     mode: Mode,
+    follows: bool,
     key: ClientKey,
     pending: Pending,
     reported: u64,
@@ -103,6 +106,7 @@ impl Connection {
             outbox: setup.outbox,
             dialect: setup.dialect,
             mode: setup.mode,
+            follows: setup.follows,
             key: setup.key,
             pending: Pending::starting_at(setup.accepted),
             reported: setup.accepted,
@@ -155,6 +159,9 @@ impl Connection {
             return self.complain("invalid_message", message);
         }
         self.outbox.ack(offset);
+        if self.follows {
+            self.link.taken(offset);
+        }
     }
 
     fn resize(&mut self, cols: u32, rows: u32) {

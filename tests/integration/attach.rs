@@ -213,6 +213,26 @@ async fn a_client_that_acknowledges_is_not_sent_more_than_its_window() {
 }
 
 #[actix_web::test]
+async fn a_client_that_acknowledges_gets_every_byte_of_a_flood() {
+    let server = Server::start().await;
+    let id = server.api().run("stty -echo; read -r line; seq 1 1500000; sleep 1000").await;
+    let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
+    terminal.type_in("\n").await;
+    // Many rings full: the acknowledgements alone let the program run on.
+    loop {
+        match terminal.next().await {
+            Event::Bytes(_) if terminal.screen.ends_with(b"1500000\r\n") => break,
+            Event::Control(control) => assert_ne!(control["type"], "snapshot", "overtaken"),
+            Event::Bytes(_) => {}
+            end => panic!("{end:?}"),
+        }
+    }
+    let text = terminal.text();
+    let numbers = text.split_whitespace().map(|word| word.parse::<u32>().unwrap());
+    assert!(numbers.eq(1..=1_500_000), "every line once, in order");
+}
+
+#[actix_web::test]
 async fn the_last_byte_arrives_after_a_stall() {
     let server = Server::start().await;
     let id = server.api().run("read -r line; seq 1 300000; echo the-end; sleep 1000").await;
