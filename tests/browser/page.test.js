@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { eventually, launch, newShell, openId, says, screen, Server, shows, type, visit } from "./support.js";
+import { eventually, launch, newShell, opened, openId, says, screen, Server, shows, type, visit } from "./support.js";
 
 let browser;
 let server;
@@ -109,6 +109,10 @@ test("typing during an outage arrives exactly once", async () => {
   const lines = await shows(page, "count-3");
   assert.equal(lines.filter((line) => line === "count-2").length, 1, lines.join("\n"));
   assert.equal((await server.session(id)).pid, pid, "the same process");
+
+  await page.reload();
+  await shows(page, "count-3");
+  assert.ok(!(await page.getByRole("dialog").isVisible()), "the restarted server knows the login");
 });
 
 test("a session that ended says how, and offers a new one", async () => {
@@ -135,8 +139,7 @@ test("sessions are switched by click and by keyboard, and ended after a question
   await page.locator(`a[href="#/s/${first}"]`).click();
   await shows(page, "the-1st");
   await page.keyboard.press("Alt+Shift+ArrowUp");
-  await eventually("the newer one is open", () => openId(page) === second);
-  await says(page, /Attached/);
+  await opened(page, second);
 
   await page.locator("#end").click();
   await page.getByRole("button", { name: "Keep it" }).click();
@@ -153,13 +156,38 @@ test("the terminal has the size of its window", async () => {
   const id = await newShell(page);
   const before = await server.session(id);
   assert.ok(before.cols > 80 && before.rows > 24, `${before.cols}x${before.rows}`);
+  await type(page, "while sleep 0.1; do clear; stty size; done");
   await page.setViewportSize({ width: 390, height: 700 });
-  const narrow = await eventually("the session is narrower", async () => {
-    const session = await server.session(id);
-    return session.cols < 60 && session;
+  await eventually("program, server and window agree on a narrower size", async () => {
+    const { cols, rows } = await server.session(id);
+    const lines = await screen(page);
+    return cols < 60 && lines.includes(`${rows} ${cols}`) && lines.length === rows;
   });
-  await type(page, "clear; stty size");
-  await shows(page, `${narrow.rows} ${narrow.cols}`);
+});
+
+test("one change of the window is one change of the size, over a slow network as well", async () => {
+  const page = await visit(context);
+  const sizes = [];
+  const slowly = (act) => setTimeout(act, 60);
+  await page.routeWebSocket(/attach/, (browser) => {
+    const upstream = browser.connectToServer();
+    browser.onMessage((message) => {
+      if (typeof message === "string" && message.includes('"resize"')) sizes.push(message);
+      slowly(() => upstream.send(message));
+    });
+    upstream.onMessage((message) => slowly(() => browser.send(message)));
+  });
+  await page.goto(server.url);
+  const id = await newShell(page);
+  sizes.length = 0;
+  await page.setViewportSize({ width: 390, height: 700 });
+  await eventually("the session is narrower", async () => (await server.session(id)).cols < 60);
+  // What typing brings back has passed every resize that the first one may have set off.
+  for (const word of ["one", "two", "three"]) {
+    await type(page, `echo ${word}`);
+    await shows(page, word);
+  }
+  assert.equal(sizes.length, 1, sizes.join(" "));
 });
 
 test("a wrong token is asked for again", async () => {

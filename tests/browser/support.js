@@ -167,15 +167,26 @@ export function says(page, text) {
 
 /** Starts a shell from the page and waits until it can be typed into; its id. */
 export async function newShell(page) {
+  const before = openId(page);
   await page.locator("#new").click();
-  await says(page, /Attached/);
+  const id = await eventually("a new session has an address", () => {
+    const now = openId(page);
+    return now !== "" && now !== before && now;
+  });
+  await opened(page, id);
   await shows(page, /[$#]$/);
-  return openId(page);
+  return id;
+}
+
+/** Waits until this session is the open one and attached: the address alone is ahead of both. */
+export async function opened(page, id) {
+  await page.locator(`a[href="#/s/${id}"][aria-current="page"]`).waitFor({ state: "attached" });
+  await says(page, /Attached/);
 }
 
 /** The session that the page's address names. */
 export function openId(page) {
-  return new URL(page.url()).hash.replace("#/s/", "");
+  return /^#\/s\/(.+)$/.exec(new URL(page.url()).hash)?.[1] ?? "";
 }
 
 /** Types a command and Enter. */

@@ -3,7 +3,7 @@
 import { ApiError, login } from "./api";
 import { byId, say } from "./dom";
 
-/** Kept while the page lives, because a restarted server has forgotten its logins. */
+/** Kept while the page lives, for a server that has forgotten the login (its file is gone). */
 let known: string | null = null;
 let asking: Promise<void> | null = null;
 /** Puts the open form away, whoever signed in. */
