@@ -1,5 +1,7 @@
 //! A real server for each test, and clients that wait for events, never for time.
 
+#![allow(unreachable_pub, reason = "these are binaries: nothing is reachable from outside")]
+
 mod http;
 mod server;
 mod terminal;

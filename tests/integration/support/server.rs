@@ -22,6 +22,16 @@ pub struct Server {
     dir: TempDir,
     address: String,
     flags: Vec<String>,
+    log_level: LogLevel,
+}
+
+/// What a server logs.
+#[derive(Clone, Copy, PartialEq)]
+enum LogLevel {
+    /// Everything, shown by the test runner if the test fails.
+    Debug,
+    /// What it logs by default, shown nowhere.
+    Info,
 }
 
 impl Server {
@@ -31,11 +41,20 @@ impl Server {
 
     /// With more flags of `stayd serve`.
     pub async fn start_with(flags: &[&str]) -> Self {
+        Self::start_logging(LogLevel::Debug, flags).await
+    }
+
+    /// As it runs in earnest, for benchmarks.
+    pub async fn start_quiet() -> Self {
+        Self::start_logging(LogLevel::Info, &[]).await
+    }
+
+    async fn start_logging(log_level: LogLevel, flags: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("stayd").tempdir().expect("state directory");
         std::fs::write(dir.path().join("stayd.toml"), SETTINGS).expect("settings");
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let (child, log) = spawn(dir.path(), "127.0.0.1:0", &flags);
-        let mut server = Server { child, log, dir, address: String::new(), flags };
+        let (child, log) = spawn(dir.path(), "127.0.0.1:0", log_level, &flags);
+        let mut server = Server { child, log, dir, address: String::new(), flags, log_level };
         server.wait_until_listening().await;
         server
     }
@@ -109,7 +128,7 @@ impl Server {
     }
 
     pub async fn restart(&mut self) {
-        let (child, log) = spawn(self.dir.path(), &self.address, &self.flags);
+        let (child, log) = spawn(self.dir.path(), &self.address, self.log_level, &self.flags);
         (self.child, self.log) = (child, log);
         self.wait_until_listening().await;
     }
@@ -120,9 +139,18 @@ impl Server {
     }
 }
 
-fn spawn(dir: &Path, listen: &str, flags: &[String]) -> (Child, UnboundedReceiver<Value>) {
+fn spawn(
+    dir: &Path,
+    listen: &str,
+    log_level: LogLevel,
+    flags: &[String],
+) -> (Child, UnboundedReceiver<Value>) {
+    let level = match log_level {
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+    };
     let mut child = Command::new(env!("CARGO_BIN_EXE_stayd"))
-        .args(["serve", "--listen", listen, "--log-format", "json", "--log-level", "debug"])
+        .args(["serve", "--listen", listen, "--log-format", "json", "--log-level", level])
         .arg("--state-dir")
         .arg(dir.join("state"))
         .arg("--config")
@@ -138,8 +166,9 @@ fn spawn(dir: &Path, listen: &str, flags: &[String]) -> (Child, UnboundedReceive
     let (sender, log) = unbounded_channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            // Shown by the test runner if the test fails.
-            eprintln!("stayd: {line}");
+            if log_level == LogLevel::Debug {
+                eprintln!("stayd: {line}");
+            }
             let line = serde_json::from_str(&line).unwrap_or(Value::String(line));
             let _ = sender.send(line);
         }

@@ -2,7 +2,11 @@
 
 use super::{Api, Server, soon};
 use actix_codec::Framed;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector};
+use actix_web::dev::{Service, fn_service};
+use actix_web::rt::net::TcpStream;
 use awc::BoxedSocket;
+use awc::http::Uri;
 use awc::ws::{Codec, Frame, Message};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -18,6 +22,13 @@ pub enum Event {
     Closed(u16, String),
     /// The connection is gone without one.
     Lost,
+}
+
+/// Without Nagle's delay, which would hold a keystroke back behind an acknowledgement.
+async fn connect(to: ConnectInfo<Uri>) -> Result<Connection<Uri, TcpStream>, ConnectError> {
+    let connection = Connector::default().service().call(to).await?;
+    connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
+    Ok(connection)
 }
 
 /// One attached client.
@@ -47,6 +58,7 @@ impl Terminal {
         let acknowledge = protocol == Some("stayd.v1");
         let url = format!("{}{path}", api.base());
         let request = awc::Client::builder()
+            .connector(awc::Connector::new().connector(fn_service(connect)))
             .max_http_version(awc::http::Version::HTTP_11)
             .finish()
             .ws(url)
