@@ -1,4 +1,33 @@
-//! stayd: a supervisor for terminal sessions.
+//! stayd: a supervisor for terminal sessions. A session is a process on a PTY that outlives
+//! every browser tab, every network and the server that serves it.
+//!
+//! ```text
+//!  browser, CLI, any WebSocket client
+//!        │ HTTP + WebSocket
+//!  ┌─────▼────────────── stayd serve: may die at any instruction ─────┐
+//!  │ Connection ─┐                                                    │
+//!  │ Connection ─┼─ Session ── state ──► Store ──────────────────────►│ stayd.db
+//!  │ Connection ─┘     │ ▲                                            │
+//!  └───────────────────┼─┼────────────────────────────────────────────┘
+//!       input, resize, │ │ ring in shared memory, eventfd
+//!       signal         ▼ │
+//!                   stayd hold: never restarts, parent of every session's process
+//!                      │
+//!                     PTY ── bash, vim, an agent …
+//! ```
+//!
+//! The house; arrows point down only:
+//!
+//! - [`cli`]: one file a verb; the terminal's side of `attach`.
+//! - [`server`]: everything started in order, signals, an ordered stop.
+//! - [`http`]: routes, rights, the WebSocket upgrade, errors.
+//! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
+//! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
+//! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
+//! - [`holder`]: the holder's loop, its messages, and the server's side of them.
+//! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
+//! - [`tree`]: the processes of a session, found and ended.
+//! - [`protocol`], [`lifecycle`], [`config`], [`id`], [`log`]: words and rules.
 
 pub mod cli;
 pub mod config;
