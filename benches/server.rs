@@ -2,7 +2,6 @@
 //! PTY and a real WebSocket. Server, client and the program on the PTY share the machine.
 
 #[path = "../tests/integration/support/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "shared with the tests, which need more")]
 mod support;
 
 use actix_web::rt::{System, SystemRunner};

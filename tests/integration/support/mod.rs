@@ -1,6 +1,11 @@
 //! A real server for each test, and clients that wait for events, never for time.
 
-#![allow(unreachable_pub, reason = "these are binaries: nothing is reachable from outside")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "shared by two programs, neither of which is a library or uses all of it"
+)]
 
 mod http;
 mod server;
