@@ -1,9 +1,6 @@
 //! All tests that need the whole program, as one binary: real processes, real PTYs, a
 //! real database.
 
-// Test helpers are seen by the whole binary and talk to the test runner.
-#![allow(unreachable_pub, clippy::print_stderr)]
-
 mod support;
 
 mod attach;
