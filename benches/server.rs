@@ -23,12 +23,13 @@ const SHELL: &str = r#"{"profile":"bash"}"#;
 /// `stayd.v1` acknowledges, `raw.v1` leaves flow control to TCP.
 const DIALECTS: [&str; 2] = ["stayd.v1", "raw.v1"];
 
-/// Attaches to a new session that runs a script, and waits for its first word, `ready`.
-async fn terminal(api: &Api, dialect: &str, script: &str) -> Terminal {
+/// Attaches to a new session that runs a script, and waits until it has said that it is
+/// ready, with this last line.
+async fn terminal(api: &Api, dialect: &str, script: &str, ready: &str) -> Terminal {
     let id = api.run(script).await;
     let path = format!("/api/v1/sessions/{id}/attach");
     let mut terminal = Terminal::open(api, &path, Some(dialect)).await;
-    terminal.wait_for("ready\r\n").await;
+    terminal.wait_for(ready).await;
     terminal.screen.clear();
     terminal
 }
@@ -53,14 +54,9 @@ async fn read_until(terminal: &mut Terminal, end: &[u8]) -> usize {
 fn echo(c: &mut Criterion, system: &SystemRunner, api: &Api) {
     let mut group = c.benchmark_group("server/echo");
     for dialect in DIALECTS {
-        let script = "echo ready; stty raw -echo; echo set; exec cat";
-        let mut terminal = system.block_on(async {
-            let mut terminal = terminal(api, dialect, script).await;
-            // In raw mode a newline stays one.
-            terminal.wait_for("set\n").await;
-            terminal.screen.clear();
-            terminal
-        });
+        let script = "stty raw -echo; echo ready; exec cat";
+        // In raw mode a newline stays one.
+        let mut terminal = system.block_on(terminal(api, dialect, script, "ready\n"));
         group.bench_function(dialect, |b| {
             b.iter_custom(|times| {
                 system.block_on(async {
@@ -93,7 +89,7 @@ fn throughput(c: &mut Criterion, system: &SystemRunner, api: &Api, dir: &Path) {
     group.throughput(Throughput::Bytes(shown as u64));
     for dialect in DIALECTS {
         let script = r#"stty -echo; echo ready; while read -r file; do cat "$file"; done"#;
-        let mut terminal = system.block_on(terminal(api, dialect, script));
+        let mut terminal = system.block_on(terminal(api, dialect, script, "ready\r\n"));
         group.bench_function(dialect, |b| {
             b.iter_custom(|times| {
                 system.block_on(async {
