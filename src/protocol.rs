@@ -31,8 +31,6 @@ pub enum CloseCode {
     NotAllowed,
     /// 1009: a frame or the input window was exceeded.
     TooMuch,
-    /// 1011: the server could not do it; retry later.
-    Internal,
     /// 4404: no such session; do not retry.
     NoSuchSession,
     /// 4409: another connection of this client took over; do not retry.
@@ -51,7 +49,6 @@ impl CloseCode {
             CloseCode::ProtocolError => 1002,
             CloseCode::NotAllowed => 1008,
             CloseCode::TooMuch => 1009,
-            CloseCode::Internal => 1011,
             CloseCode::NoSuchSession => 4404,
             CloseCode::TakenOver => 4409,
             CloseCode::Gone => 4410,

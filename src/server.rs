@@ -59,6 +59,9 @@ pub enum ServeError {
     /// A host or an origin of the settings is none.
     #[error(transparent)]
     Hosts(#[from] HostsError),
+    /// It started, and could not go on.
+    #[error("{0}")]
+    Failed(String),
     /// The runtime failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -101,7 +104,9 @@ async fn serve(
         max_sessions: settings.max_sessions,
         ring_bytes: settings.ring_bytes,
     };
-    let registry = Registry::new(store.clone(), holder.clone(), notices, defaults, log.clone());
+    let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
+    let registry =
+        Registry::new(store.clone(), holder.clone(), notices, defaults, fatal, log.clone());
     let registry = registry.start();
     let api = Api {
         registry: registry.clone(),
@@ -137,10 +142,12 @@ async fn serve(
 
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => info!(log, "stopping"; "signal" => "SIGTERM"),
-        _ = interrupt.recv() => info!(log, "stopping"; "signal" => "SIGINT"),
-    }
+    let failure = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        why = failed.recv() => why,
+    };
+    info!(log, "stopping"; "because" => failure.as_deref().unwrap_or("it was told to"));
     // Stop accepting; close the clients (1001), which lets the workers finish; what the
     // sessions have to say is then in the store's queue.
     let stopping = handle.stop(true);
@@ -152,6 +159,9 @@ async fn serve(
     let _ = serving.await;
     if let Err(error) = store.flush().await {
         crit!(log, "not everything could be written"; "error" => %error);
+    }
+    if let Some(why) = failure {
+        return Err(ServeError::Failed(why));
     }
     info!(log, "stopped"; "sessions" => "running on");
     Ok(())

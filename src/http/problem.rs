@@ -27,7 +27,7 @@ pub mod code {
     pub const NOT_FOUND: &str = "not_found";
     /// 405: not with this method; `Allow` says which.
     pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
-    /// 409 or 410: the session is ending or has ended.
+    /// 410: the session is ending or has ended.
     pub const ENDED: &str = "ended";
     /// 400: the request does not say what it must.
     pub const INVALID_REQUEST: &str = "invalid_request";
@@ -41,7 +41,7 @@ pub mod code {
     pub const OFFSET_GONE: &str = "offset_gone";
     /// 422: the command could not be started; `step` and `errno` say why.
     pub const SPAWN_FAILED: &str = "spawn_failed";
-    /// 429: as many sessions as the settings allow.
+    /// 503: as many sessions as the settings, or the system, allow.
     pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
     /// 429: too many failed logins; `Retry-After` says how long.
     pub const TOO_MANY_REQUESTS: &str = "too_many_requests";

@@ -15,11 +15,11 @@ use crate::session::{Link, Noticed, Patch, Session, SessionContext, SessionEnded
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
-use slog::{Logger, error};
+use slog::{Logger, info};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
 /// How long the output of a session is kept that ended before anybody could attach, and
@@ -44,17 +44,21 @@ pub struct Registry {
     pub(super) unread: HashMap<SessionId, Arc<Link>>,
     pub(super) starting: usize,
     pub(super) restored: watch::Sender<bool>,
+    /// Where to say that the server cannot go on, and why.
+    pub(super) fatal: UnboundedSender<String>,
     pub(super) stopping: bool,
 }
 
 impl Registry {
     /// A registry that restores what the store and the holder know as soon as it starts.
+    /// What it sends to `fatal` is why the server must end.
     #[must_use]
     pub fn new(
         store: StoreHandle,
         holder: Holder,
         notices: UnboundedReceiver<Notice>,
         defaults: Defaults,
+        fatal: UnboundedSender<String>,
         log: Logger,
     ) -> Self {
         Registry {
@@ -68,6 +72,7 @@ impl Registry {
             unread: HashMap::new(),
             starting: 0,
             restored: watch::Sender::new(false),
+            fatal,
             stopping: false,
         }
     }
@@ -79,6 +84,12 @@ impl Registry {
             registry: ctx.address().recipient(),
             log: self.log.clone(),
         }
+    }
+
+    /// Ends the server; whoever starts it again finds what is left.
+    fn give_up(&self, why: String) {
+        // Nobody listens any more if it is stopping already.
+        let _ = self.fatal.send(why);
     }
 
     pub(super) fn find(&self, key: &Key) -> Result<SessionRef, FindError> {
@@ -137,9 +148,8 @@ impl Actor for Registry {
         ctx.spawn(found.into_actor(self).map(move |found, registry, ctx| match found {
             Ok(found) => registry.restore(found, at, ctx),
             Err(error) => {
-                error!(registry.log, "cannot restore"; "error" => %error);
                 // Serving without knowing what runs would make doubles of it.
-                System::current().stop_with_code(1);
+                registry.give_up(format!("cannot restore: {error}"));
             }
         }));
     }
@@ -293,8 +303,7 @@ impl StreamHandler<Notice> for Registry {
             Notice::Exited(id) => (id, Noticed::Exited),
             Notice::Gone => {
                 // Its sessions are gone with it; starting again finds and says so.
-                error!(self.log, "the holder is gone: stopping");
-                return System::current().stop_with_code(1);
+                return self.give_up("the holder is gone, and its sessions with it".to_owned());
             }
         };
         if let Some(session) = self.sessions.get(&id) {
@@ -308,13 +317,17 @@ pub(super) fn process_id(held: &Held) -> ProcessId {
     ProcessId { pid: held.pid, start_time: held.start_time, boot_id }
 }
 
-/// A transition of a session that nobody is attached to.
+/// A transition of a session that nobody is attached to: a row to be, and a log line.
 pub(super) fn transition(
+    log: &Logger,
+    id: SessionId,
     at: Now,
     from: Option<Status>,
     to: Status,
     reason: Reason,
 ) -> NewTransition {
+    info!(log, "transition"; "session" => %id, "from" => from.map(Status::as_str),
+        "to" => to.as_str(), "reason" => reason.as_str(), "connections" => 0);
     NewTransition {
         at: at.wall,
         from,

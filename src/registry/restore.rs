@@ -157,7 +157,14 @@ impl Registry {
                         let (from, to) = (None, saved.status);
                         self.store.save(Change {
                             row: row.clone(),
-                            transition: Some(transition(at, from, to, Reason::Created)),
+                            transition: Some(transition(
+                                &self.log,
+                                row.session.id,
+                                at,
+                                from,
+                                to,
+                                Reason::Created,
+                            )),
                         });
                     }
                     let life = Life::restore(saved, at);
@@ -194,10 +201,8 @@ impl Registry {
                 _ => None,
             });
             if let Some((from, to, reason)) = recorded {
-                warn!(registry.log, "transition"; "session" => %row.session.id,
-                    "from" => from.map(|from| from.as_str()), "to" => to.as_str(),
-                    "reason" => reason.as_str(), "connections" => 0);
-                let transition = Some(transition(at, from, to, reason));
+                let transition =
+                    Some(transition(&registry.log, row.session.id, at, from, to, reason));
                 registry.store.save(Change { row, transition });
             }
         }));

@@ -9,6 +9,7 @@ use crate::protocol::CreateSession;
 use crate::session::{Blob, now, write_life};
 use crate::store::{Change, Row, StoreError, StoreHandle};
 use actix::prelude::*;
+use slog::Logger;
 use tokio::sync::watch;
 
 pub(super) type Created = Result<SessionRef, CreateError>;
@@ -43,9 +44,9 @@ impl Registry {
             Ok(planned) => planned,
             Err(error) => return Box::pin(actix::fut::ready(Err(error))),
         };
-        let (store, holder) = (self.store.clone(), self.holder.clone());
+        let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
         let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
-        let spawned = async move { spawn(plan, ring_bytes, &store, &holder).await };
+        let spawned = async move { spawn(plan, ring_bytes, &store, &holder, &log).await };
         Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
             registry.starting -= 1;
             if let Some(name) = name {
@@ -95,12 +96,13 @@ async fn spawn(
     ring_bytes: u64,
     store: &StoreHandle,
     holder: &Holder,
+    log: &Logger,
 ) -> Result<Spawned, CreateError> {
     let Plan { mut row, spec, timeouts } = plan;
     let at = now();
     let (mut life, mut effects) = Life::new(timeouts, at);
     write_life(&mut row, &life);
-    let created = transition(at, None, life.status(), Reason::Created);
+    let created = transition(log, row.session.id, at, None, life.status(), Reason::Created);
     match store.commit(Change { row: row.clone(), transition: Some(created) }).await {
         Ok(()) => {}
         Err(StoreError::NameTaken(_)) => {
@@ -127,7 +129,7 @@ async fn spawn(
             let _ = life.apply(Event::SpawnFailed, at);
             write_life(&mut row, &life);
             let reason = life.end().map_or(Reason::Created, |end| Reason::End(end.reason));
-            let failed = transition(at, Some(from), life.status(), reason);
+            let failed = transition(log, row.session.id, at, Some(from), life.status(), reason);
             let session = row.session.clone();
             let _ = store.commit_or_queue(Change { row, transition: Some(failed) }).await;
             Err(refused(error, session))

@@ -114,7 +114,7 @@ impl Outbox {
 /// A close frame's content. Its text says whether to retry (at most 123 bytes, RFC 6455).
 pub(crate) fn close_reason(code: CloseCode, why: &str) -> CloseReason {
     let retry = match code {
-        CloseCode::GoingAway | CloseCode::Internal => "; reconnect",
+        CloseCode::GoingAway => "; reconnect",
         _ => "; do not retry",
     };
     let room = 123 - retry.len();

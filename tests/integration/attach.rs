@@ -24,12 +24,7 @@ async fn a_session_can_be_left_and_come_back_to() {
     let left = (at - Utc::now()).num_seconds();
     assert!((1790..=1800).contains(&left), "{left} s");
     let row = "SELECT status || active_connections || (destroy_at IS NOT NULL) FROM sessions";
-    soon("the row", async {
-        while server.sql(row).as_deref() != Some("IDLE01") {
-            actix_web::rt::task::yield_now().await;
-        }
-    })
-    .await;
+    server.wait_for_sql(row, "IDLE01").await;
 
     let (mut terminal, attached) = Terminal::attach(&server, &id, "").await;
     assert_eq!(attached["session"]["status"], "ACTIVE");

@@ -1,6 +1,6 @@
 //! A server over a living holder.
 
-use crate::support::{Server, Terminal};
+use crate::support::{Server, Terminal, marked};
 use serde_json::{Value, json};
 
 #[actix_web::test]
@@ -101,6 +101,8 @@ async fn deadlines_keep_their_instant_and_are_kept() {
         server.wait_for_log("idle", mine).await;
     }
     let before = api.session(&long).await["destroy_at"].clone();
+    let written = format!("SELECT destroy_at FROM sessions WHERE id = '{long}'");
+    server.wait_for_sql(&written, before.as_str().unwrap()).await;
     server.kill_and_restart().await;
     assert_eq!(server.api().session(&long).await["destroy_at"], before);
     let mine = |line: &Value| line["session"] == id && line["to"] == "TERMINATED";
@@ -115,14 +117,33 @@ async fn sessions_that_a_dead_holder_took_along_are_orphaned() {
     let id = api.run("trap '' HUP; echo up; setsid sleep 4343 & sleep 1000").await;
     let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
     terminal.wait_for("up").await;
+    assert!(marked(&id) >= 2);
     server.kill();
-    let holder = nix::unistd::Pid::from_raw(server.holder_pid());
-    nix::sys::signal::kill(holder, nix::sys::signal::Signal::SIGKILL).unwrap();
+    kill_holder(&server);
     server.restart().await;
     let mine = |line: &Value| line["session"] == id && line["to"] == "TERMINATED";
     let end = server.wait_for_log("orphaned", mine).await;
     assert_eq!(end["reason"], "orphaned");
+    assert_eq!(marked(&id), 0, "what the holder's death left running is ended");
     assert_eq!(server.api().session(&id).await["status"], "TERMINATED");
+}
+
+fn kill_holder(server: &Server) {
+    let holder = nix::unistd::Pid::from_raw(server.holder_pid());
+    nix::sys::signal::kill(holder, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+#[actix_web::test]
+async fn a_server_whose_holder_dies_ends_and_says_so() {
+    let mut server = Server::start().await;
+    let id = server.api().run("sleep 1000").await;
+    kill_holder(&server);
+    let stopping = server.wait_for_log("stopping", |line| line["msg"] == "stopping").await;
+    assert!(stopping["because"].as_str().unwrap().contains("holder"), "{stopping}");
+    assert_eq!(server.stop_waiting().code(), Some(1));
+    server.restart().await;
+    let mine = |line: &Value| line["session"] == id && line["to"] == "TERMINATED";
+    assert_eq!(server.wait_for_log("orphaned", mine).await["reason"], "orphaned");
 }
 
 #[actix_web::test]

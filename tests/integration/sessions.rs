@@ -1,6 +1,6 @@
 //! Administration over HTTP.
 
-use crate::support::{Server, Terminal};
+use crate::support::{Server, Terminal, marked};
 use awc::http::Method;
 use serde_json::{Value, json};
 
@@ -53,21 +53,10 @@ async fn killing_ends_the_whole_tree_and_nothing_else() {
     let id = api.run(script).await;
     let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
     terminal.wait_for("up").await;
-    let marked = || {
-        let mark = format!("STAYD_SESSION={id}");
-        std::fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .filter(|entry| {
-                let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-                environ.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
-            })
-            .count()
-    };
-    assert!(marked() >= 6, "the tree is up: {}", marked());
+    assert!(marked(&id) >= 6, "the tree is up: {}", marked(&id));
     let ended = api.delete(&format!("/api/v1/sessions/{id}")).await.ok(200);
     assert_eq!(ended["status"], "TERMINATED");
-    assert_eq!(marked(), 0);
+    assert_eq!(marked(&id), 0);
     assert_eq!(terminal.control("exit").await["reason"], "killed");
     assert_eq!(terminal.closed().await.0, 1000);
     assert!(bystander.try_wait().unwrap().is_none());

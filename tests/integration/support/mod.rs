@@ -20,6 +20,16 @@ use std::time::Duration;
 /// How long anything may take before a test gives up on it.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// Processes that carry a session's mark in their environment.
+pub fn marked(id: &str) -> usize {
+    let mark = format!("STAYD_SESSION={id}");
+    let has_mark = |entry: &std::fs::DirEntry| {
+        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        environ.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
+    };
+    std::fs::read_dir("/proc").expect("/proc").flatten().filter(has_mark).count()
+}
+
 /// Waits for a future, but not forever.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match actix_web::rt::time::timeout(DEADLINE, future).await {

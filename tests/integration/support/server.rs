@@ -116,6 +116,16 @@ impl Server {
         }
     }
 
+    /// Waits until a value of the database is this one: transitions are written behind.
+    pub async fn wait_for_sql(&self, query: &str, value: &str) {
+        soon(query, async {
+            while self.sql(query).as_deref() != Some(value) {
+                actix_web::rt::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// SIGKILL, and a new server on the same port and state directory.
     pub async fn kill_and_restart(&mut self) {
         self.kill();
