@@ -111,7 +111,6 @@ async fn serve(
     let api = Api {
         registry: registry.clone(),
         store: store.clone(),
-        holder: holder.clone(),
         create_on_attach: settings.create_on_attach,
     };
 

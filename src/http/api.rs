@@ -1,7 +1,6 @@
 //! What every route needs: whom to ask.
 
 use super::problem::{Problem, code};
-use crate::holder::Holder;
 use crate::protocol::Session;
 use crate::registry::{CreateError, Find, Key, Registry, SessionRef, Unread};
 use crate::session::Link;
@@ -19,8 +18,6 @@ pub struct Api {
     pub registry: Addr<Registry>,
     /// Who knows the ended ones.
     pub store: StoreHandle,
-    /// Who holds them.
-    pub holder: Holder,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
 }

@@ -21,8 +21,7 @@ use std::rc::Rc;
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
         .route("/api/v1/sessions/{id}/attach", web::get().to(attach))
-        .route("/ws/terminal/{id}", web::get().to(terminal))
-        .route("/ws/claude/{id}", web::get().to(claude));
+        .route("/ws/{kind:terminal|claude}/{id}", web::get().to(original));
 }
 
 type Parameters = Query<HashMap<String, String>>;
@@ -38,30 +37,19 @@ async fn attach(
     open(&api, &principal, &request, payload, id.into_inner(), &query, Dialect::Raw).await
 }
 
-/// The original specification's path for shells.
-async fn terminal(
+/// The original specification's paths: the first word names the profile.
+async fn original(
     api: Data<Api>,
     principal: ReqData<Principal>,
     request: HttpRequest,
     payload: Payload,
-    id: Path<String>,
+    path: Path<(String, String)>,
     mut query: Parameters,
 ) -> Result<HttpResponse, Problem> {
-    query.entry("create".into()).or_insert_with(|| "shell".into());
-    open(&api, &principal, &request, payload, id.into_inner(), &query, Dialect::Json).await
-}
-
-/// The original specification's path for agents.
-async fn claude(
-    api: Data<Api>,
-    principal: ReqData<Principal>,
-    request: HttpRequest,
-    payload: Payload,
-    id: Path<String>,
-    mut query: Parameters,
-) -> Result<HttpResponse, Problem> {
-    query.entry("create".into()).or_insert_with(|| "claude".into());
-    open(&api, &principal, &request, payload, id.into_inner(), &query, Dialect::Json).await
+    let (kind, id) = path.into_inner();
+    let profile = if kind == "terminal" { "shell".to_owned() } else { kind };
+    query.entry("create".into()).or_insert(profile);
+    open(&api, &principal, &request, payload, id, &query, Dialect::Json).await
 }
 
 /// What the query says.
