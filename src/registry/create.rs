@@ -150,7 +150,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
     };
     Ok(Plan {
         row: Row { session, ending: None, process: None },
-        spec: SpawnSpec { command, cwd, env, cols, rows },
+        spec: SpawnSpec { command, cwd, env, cols, rows, checkpoints: false },
         timeouts,
     })
 }

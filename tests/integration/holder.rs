@@ -85,6 +85,7 @@ fn spec(command: &[&str]) -> SpawnSpec {
         ],
         cols: 80,
         rows: 24,
+        checkpoints: false,
     }
 }
 

@@ -13,6 +13,7 @@
 )]
 
 mod birth;
+mod checkpoint;
 mod ending;
 mod peer;
 mod reap;
