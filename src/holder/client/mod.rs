@@ -106,7 +106,7 @@ pub enum HolderError {
     ForeignUser,
     /// It speaks another major version.
     #[error(
-        "it speaks version {theirs} and this stayd {}. Its sessions run on: start the stayd \
+        "the holder speaks version {theirs} and this stayd {}. Its sessions run on: start the stayd \
          that speaks version {theirs} to reach them, or end them all with its `stayd stop \
          --all` and start this one again",
         wire::MAJOR
