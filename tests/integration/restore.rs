@@ -31,8 +31,10 @@ async fn a_killed_server_loses_nothing() {
 async fn output_and_exit_of_the_time_without_a_server_are_kept() {
     let mut server = Server::start().await;
     let api = server.api();
-    let id = api.run("echo up; read -r line; seq 1 50000; exit 5").await;
-    let other = api.run("echo up; read -r line; seq 1 50000; sleep 1000").await;
+    // Neither goes on before the server is gone, however slow the machine.
+    let wait = format!("while kill -0 {} 2>&-; do sleep 0.01; done", server.pid());
+    let id = api.run(&format!("echo up; read -r line; {wait}; seq 1 50000; exit 5")).await;
+    let other = api.run(&format!("echo up; read -r line; {wait}; seq 1 50000; sleep 1000")).await;
     let mut offsets = Vec::new();
     for id in [&id, &other] {
         let (mut terminal, _) = Terminal::attach(&server, id, "client=me").await;
