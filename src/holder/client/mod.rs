@@ -3,13 +3,12 @@
 mod checkpoint;
 mod connect;
 mod link;
-mod memfd;
 
 pub use self::checkpoint::Checkpoint;
 
 use self::link::{Link, Reply};
 use super::wire::{self, ExecSpec, Failure, FailureCode, Kind};
-use super::{BLOB_MAX, Paths};
+use super::{BLOB_MAX, Paths, memfd};
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Exit;
 use crate::ring::{Reader, RingError};
@@ -106,9 +105,9 @@ pub enum HolderError {
     ForeignUser,
     /// It speaks another major version.
     #[error(
-        "the holder speaks version {theirs} and this stayd {}. Its sessions run on: start the stayd \
-         that speaks version {theirs} to reach them, or end them all with its `stayd stop \
-         --all` and start this one again",
+        "the holder speaks version {theirs} and this stayd {}. Its sessions run on: start the \
+         stayd that speaks version {theirs} to reach them, or end them all with its \
+         `stayd stop --all` and start this one again",
         wire::MAJOR
     )]
     Version {
