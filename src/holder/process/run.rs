@@ -16,6 +16,9 @@ use std::os::fd::{AsFd, OwnedFd};
 const EVENTS: usize = 64;
 /// Connections that have not said hello. More would be somebody's mistake.
 const GREETING_MAX: usize = 16;
+/// Milliseconds until a connection is tried again for which there was no descriptor: no
+/// event tells that there is one.
+const CROWDED: u8 = 100;
 
 pub(super) struct Process {
     pub(super) epoll: Epoll,
@@ -25,6 +28,8 @@ pub(super) struct Process {
     pub(super) server: Option<Peer>,
     pub(super) greeting: Vec<Peer>,
     pub(super) serial: u32,
+    /// A connection waits for which there was no descriptor.
+    pub(super) crowded: bool,
     pub(super) inbox: Inbox,
     pub(super) stats: Stats,
     /// A session has something to tell the server.
@@ -47,7 +52,7 @@ impl Process {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, Token::Signals.word()))?;
         // Edge-triggered: a connection that cannot be accepted for want of descriptors must
-        // not keep the loop spinning. It waits for the next one.
+        // not keep the loop spinning.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(&listener, EpollEvent::new(edge, Token::Listener.word()))?;
         Ok(Process {
@@ -58,6 +63,7 @@ impl Process {
             server: None,
             greeting: Vec::new(),
             serial: 0,
+            crowded: false,
             inbox: Inbox::new(),
             stats: Stats::default(),
             due: false,
@@ -90,6 +96,9 @@ impl Process {
                     self.terminal(place);
                 }
             }
+            if self.crowded {
+                self.accept();
+            }
             self.drain();
             self.tell();
             self.advance_ending();
@@ -100,7 +109,11 @@ impl Process {
         if !self.draining.is_empty() {
             return EpollTimeout::ZERO;
         }
-        self.ending.as_ref().map_or(EpollTimeout::NONE, Ending::timeout)
+        match &self.ending {
+            Some(ending) => ending.timeout(),
+            None if self.crowded => EpollTimeout::from(CROWDED),
+            None => EpollTimeout::NONE,
+        }
     }
 
     /// A terminal has output, or takes input.
@@ -152,7 +165,20 @@ impl Process {
     }
 
     fn accept(&mut self) {
-        while let Ok(socket) = socket::accept(self.listener.as_fd()) {
+        loop {
+            let socket = match socket::accept(self.listener.as_fd()) {
+                Ok(socket) => socket,
+                Err(Errno::EINTR | Errno::ECONNABORTED) => continue,
+                Err(errno) => {
+                    self.crowded = errno != Errno::EAGAIN;
+                    // Those who say nothing make room for one who may.
+                    if self.crowded && !self.greeting.is_empty() {
+                        self.greeting.remove(0);
+                        continue;
+                    }
+                    return;
+                }
+            };
             if !socket::peer_is_us(socket.as_fd()) {
                 self.stats.refused = self.stats.refused.saturating_add(1);
                 continue;
