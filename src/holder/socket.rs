@@ -27,8 +27,10 @@ pub(super) const FDS_MAX: usize = 253;
 pub(super) struct Packet {
     /// Bytes in the buffer; 0: the peer is gone.
     pub(super) length: usize,
-    /// The packet was longer than the buffer, or descriptors were lost on the way.
+    /// The packet was longer than the buffer.
     pub(super) truncated: bool,
+    /// Descriptors were lost on the way: we may have no more.
+    pub(super) lost: bool,
 }
 
 /// The state directory as a descriptor: socket addresses are at most 108 bytes long, and
@@ -152,8 +154,9 @@ impl Receiver {
             // SAFETY: as for the first.
             message = unsafe { libc::CMSG_NXTHDR(&raw const header, message) };
         }
-        let truncated = header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
-        Ok(Packet { length, truncated })
+        let flagged = |flag| header.msg_flags & flag != 0;
+        let (truncated, lost) = (flagged(libc::MSG_TRUNC), flagged(libc::MSG_CTRUNC));
+        Ok(Packet { length, truncated, lost })
     }
 }
 

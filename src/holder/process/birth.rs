@@ -21,6 +21,8 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+pub(super) const NO_FILES: &str = "the holder has no more file descriptors (ulimit -n)";
+
 impl Process {
     /// Starts what was asked for, or finds it started already. Answers when the shim has
     /// executed the program or failed.
@@ -143,7 +145,7 @@ impl Process {
 fn step(name: &str, errno: Errno) -> Failure {
     let limit = match (name, errno) {
         ("pty", Errno::ENOSPC) => Some("no more pseudo-terminals (sysctl kernel.pty.max)"),
-        (_, Errno::EMFILE) => Some("the holder has no more file descriptors (ulimit -n)"),
+        (_, Errno::EMFILE) => Some(NO_FILES),
         (_, Errno::ENFILE) => Some("the system has no more file descriptors (sysctl fs.file-max)"),
         (_, Errno::ENOMEM) => Some("out of memory"),
         ("spawn", Errno::EAGAIN) => Some("no more processes (ulimit -u, pids cgroup)"),

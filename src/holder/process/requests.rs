@@ -1,9 +1,11 @@
 //! What the server asks for.
 
+use super::birth::NO_FILES;
 use super::peer::{Listing, Peer};
 use super::run::Process;
 use super::session::{Notices, Stage};
 use crate::holder::BLOB_MAX;
+use crate::holder::socket::Packet;
 use crate::holder::wire::{
     self, Failure, FailureCode, Hello, InputTail, Kind, Listed, Malformed, Message, PAGE_MAX,
     Target,
@@ -54,7 +56,7 @@ impl Process {
                 self.server = None;
                 return;
             }
-            self.handle(packet.length, packet.truncated);
+            self.handle(&packet);
         }
     }
 
@@ -101,7 +103,7 @@ impl Process {
                 && let Some(packet) = server.receive(&mut self.inbox)
                 && packet.length > 0
             {
-                self.handle(packet.length, packet.truncated);
+                self.handle(&packet);
             }
         }
         self.server = None;
@@ -121,14 +123,16 @@ impl Process {
     }
 
     /// Does what the packet in the inbox asks for.
-    fn handle(&mut self, length: usize, truncated: bool) {
+    fn handle(&mut self, packet: &Packet) {
         // Taken out so that the message can be borrowed while sessions change.
         let bytes = std::mem::take(&mut self.inbox.bytes);
-        let message = Message::parse(bytes.get(..length).unwrap_or_default());
+        let message = Message::parse(bytes.get(..packet.length).unwrap_or_default());
         if let Ok(message) = message {
             let request = message.request;
-            let answer = if truncated {
-                Err(failure(FailureCode::Invalid, "message too long, or descriptors were lost"))
+            let answer = if packet.truncated {
+                Err(failure(FailureCode::Invalid, "message too long"))
+            } else if packet.lost {
+                Err(failure(FailureCode::Limit, NO_FILES))
             } else {
                 self.perform(&message)
             };
