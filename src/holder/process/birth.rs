@@ -12,7 +12,7 @@ use crate::holder::wire::{Failure, FailureCode, Spawn};
 use crate::pty;
 use crate::ring::{RingError, Writer};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Pid, pipe2, read};
@@ -45,7 +45,9 @@ impl Process {
             self.due = true;
             return Ok(());
         }
-        let spec = spec.ok_or_else(|| failure(FailureCode::Invalid, "no specification"))?;
+        let spec = spec
+            .filter(sealed)
+            .ok_or_else(|| failure(FailureCode::Invalid, "no sealed specification"))?;
         if blob.len() > BLOB_MAX || spawn.cols == 0 || spawn.rows == 0 {
             return Err(failure(FailureCode::Invalid, "blob too long, or no size"));
         }
@@ -159,6 +161,14 @@ fn step(name: &str, errno: Errno) -> Failure {
             None => failure(FailureCode::Step, errno.desc()),
         }
     }
+}
+
+/// Whether it is a memfd that will stay as it is: anything else may have no end, or keep
+/// the shim waiting for ever.
+fn sealed(spec: &OwnedFd) -> bool {
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    let found = fcntl(spec, FcntlArg::F_GET_SEALS);
+    found.is_ok_and(|found| SealFlag::from_bits_retain(found).contains(seals))
 }
 
 /// Words without a NUL.
