@@ -170,7 +170,9 @@ impl Process {
                 Ok(socket) => socket,
                 Err(Errno::EINTR | Errno::ECONNABORTED) => continue,
                 Err(errno) => {
-                    self.crowded = errno != Errno::EAGAIN;
+                    // Without a descriptor the kernel says so even if nobody waits.
+                    let listener = self.listener.as_fd();
+                    self.crowded = errno != Errno::EAGAIN && socket::readable(listener);
                     // Those who say nothing make room for one who may.
                     if self.crowded && !self.greeting.is_empty() {
                         self.greeting.remove(0);
