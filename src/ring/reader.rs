@@ -209,7 +209,8 @@ impl Reader {
         let first = count.max(now.saturating_sub(log));
         let mut resizes = Vec::new();
         for number in first..now {
-            let Some(entry) = words.resizes.get((number % log) as usize) else { continue };
+            let slot = usize::try_from(number).unwrap_or(0) % RESIZES;
+            let Some(entry) = words.resizes.get(slot) else { continue };
             let offset = entry.offset.load(Relaxed);
             let size = entry.size.load(Relaxed);
             fence(Acquire);

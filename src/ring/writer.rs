@@ -1,13 +1,5 @@
 //! The holder's half. It must not panic and believes no word of the server's page unchecked.
 
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 use super::RingError;
 use super::layout::{HolderPage, IN_FLIGHT, NOBODY, RESIZES, encode_exit, key_words};
 use super::map::{self, Map};

@@ -11,6 +11,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Events taken at once. More wait in the kernel's queue, which is in turn order.
 const EVENTS: usize = 64;
@@ -85,23 +86,42 @@ impl Process {
             for token in tokens() {
                 match token {
                     Token::Signals => self.signalled(),
-                    Token::Listener => self.accept(),
-                    Token::Peer(serial) => self.peer_event(serial),
-                    Token::Report(place) => self.report(place),
+                    Token::Listener => self.contained(None, Process::accept),
+                    Token::Peer(serial) => self.contained(None, |all| all.peer_event(serial)),
+                    Token::Report(place) => self.contained(Some(place), |all| all.report(place)),
                     Token::Terminal(_) => {}
                 }
             }
             for token in tokens() {
                 if let Token::Terminal(place) = token {
-                    self.terminal(place);
+                    self.contained(Some(place), |all| all.terminal(place));
                 }
             }
             if self.crowded {
-                self.accept();
+                self.contained(None, Process::accept);
             }
             self.drain();
-            self.tell();
-            self.advance_ending();
+            self.contained(None, Process::tell);
+            self.contained(None, Process::advance_ending);
+        }
+    }
+
+    /// Does something about one session, or about the server if there is none. There is no
+    /// panic that we know of; should there be one, it costs the session (whose program waits
+    /// from then on, as in front of a full terminal) or the connection (and who connects
+    /// next is told everything), not all the others.
+    pub(super) fn contained(&mut self, about: Option<Place>, deed: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| deed(self))).is_ok() {
+            return;
+        }
+        self.stats.panics = self.stats.panics.saturating_add(1);
+        // Parts of it are taken out while a message is handled.
+        self.inbox = Inbox::new();
+        match about.and_then(|place| self.sessions.get(place)) {
+            Some(session) => {
+                self.due |= session.give_up(&self.epoll);
+            }
+            None => self.server = None,
         }
     }
 
@@ -132,12 +152,13 @@ impl Process {
     fn drain(&mut self) {
         let mut index = 0;
         while let Some(place) = self.draining.get(index).copied() {
-            let more = self.sessions.get(place).is_some_and(|session| {
-                self.due |= session.draining() && session.read_output();
-                session.draining()
+            self.contained(Some(place), |all| {
+                if let Some(session) = all.sessions.get(place) {
+                    all.due |= session.draining() && session.read_output();
+                }
+                all.rewatch(place);
             });
-            self.rewatch(place);
-            if more {
+            if self.sessions.get(place).is_some_and(|session| session.draining()) {
                 index = index.saturating_add(1);
             } else {
                 self.draining.swap_remove(index);
@@ -195,3 +216,7 @@ impl Process {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -176,6 +176,19 @@ impl Session {
         true
     }
 
+    /// After a failure of our own: nothing more is done with the terminal by itself. True:
+    /// see `read_output`.
+    pub(super) fn give_up(&mut self, epoll: &Epoll) -> bool {
+        self.blocked = true;
+        self.queue.clear();
+        if self.exit.is_some() {
+            return self.finish();
+        }
+        // Only memory can be short; then it is tried, and fails, again.
+        let _ = self.watch(epoll);
+        false
+    }
+
     /// The server has made room in the ring. True: see `read_output`.
     pub(super) fn resume(&mut self) -> bool {
         if !self.blocked || !self.ring.resumable() {

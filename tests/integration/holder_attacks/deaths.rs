@@ -63,7 +63,7 @@ fn a_peer_may_die_at_any_moment() {
     eprintln!("{count} bytes of input");
     assert!(count > 0);
     assert_echoed_once(&held, start);
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn what_the_old_server_sent_counts_once_for_the_new_one() {
     }
     assert_eq!(accepted(&held), sent);
     assert_echoed_once(&held, start);
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }
 
 #[test]
@@ -109,5 +109,5 @@ fn hundreds_that_never_say_hello_are_nothing() {
     assert!(house.open_files() <= before + 16);
     drop(silent);
     poll("their end", || house.open_files() == before);
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }

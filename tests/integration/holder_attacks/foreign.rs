@@ -30,5 +30,5 @@ fn another_user_is_refused_and_counted() {
     assert!(said.contains("<refused>"), "{said}");
     let stats = house.serve(async |holder| holder.stats().await.unwrap());
     assert_eq!((stats.refused, stats.malformed), (1, 0));
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }

@@ -43,7 +43,7 @@ fn nothing_on_its_socket_harms_it() {
     let server = house.server();
     super::poll("the descriptors' end", || house.open_files() == before);
     drop(server);
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }
 
 /// Kills and forgets every other session.

@@ -56,7 +56,7 @@ fn without_descriptors_spawns_fail_cleanly_and_recover() {
         end(&house, id);
     }
     house.spawn(&["cat"]);
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }
 
 /// It waits in the backlog when there is a descriptor again, and nobody else comes.
@@ -73,7 +73,7 @@ fn a_server_that_found_no_descriptor_is_let_in_later() {
     house.limit("--nofile=4096:4096");
     waiting.hello();
     drop(server);
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn without_memory_a_ring_is_refused() {
     }
     house.limit("--as=unlimited:unlimited");
     house.spawn(&["cat"]);
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn without_file_size_a_ring_is_refused() {
     );
     house.limit("--fsize=unlimited:unlimited");
     house.spawn(&["cat"]);
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }
 
 fn end(house: &House, id: SessionId) {

@@ -40,7 +40,7 @@ fn nonsense_in_the_servers_page_loses_no_byte() {
     }
     eprintln!("{rounds} rounds");
     witness.goes_on();
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }
 
 /// The one ring that the holder has, by a descriptor of our own.

@@ -31,7 +31,7 @@ fn signals_that_ask_for_nothing_do_nothing() {
         assert!(server.ask(Kind::Stats, None::<&()>, &[], &[]).is_some(), "{signal}");
         house.assert_alive();
     }
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }
 
 #[test]
@@ -46,5 +46,5 @@ fn stopped_for_a_second_it_goes_on() {
     std::thread::sleep(Duration::from_secs(1));
     kill(Pid::from_raw(house.pid()), Signal::SIGCONT).unwrap();
     assert_eq!(server.receive().map(|said| said.request), Some(9));
-    witness.is_intact(&mut house);
+    witness.check(&mut house);
 }

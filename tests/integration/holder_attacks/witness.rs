@@ -63,7 +63,7 @@ impl Witness {
     }
 
     /// After the attack: the same holder, the same process, every byte.
-    pub(super) fn is_intact(mut self, house: &mut House) {
+    pub(super) fn check(mut self, house: &mut House) {
         house.assert_alive();
         self.goes_on();
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap();
