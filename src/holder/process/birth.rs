@@ -113,7 +113,7 @@ impl Process {
             ring_fd,
             wake: wake.into(),
             ledger: Ledger::default(),
-            queue: VecDeque::with_capacity(QUEUE),
+            queue: VecDeque::new(),
             starved: false,
             blocked: false,
             drained: 0,
