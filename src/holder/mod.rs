@@ -19,8 +19,9 @@
 //! `remove`) would be caught: the loop runs each event under `catch_unwind`, counts a panic
 //! and gives up the one session or connection that it was about. Not survived are the
 //! failure of a small allocation (Rust aborts; Linux refuses one only under `RLIMIT_AS` or
-//! strict overcommit, and a ring, which is large, is refused cleanly), an overflowing stack,
-//! and the OOM killer, before which sessions go first. Output needs no allocation.
+//! strict overcommit, and whatever is large or grows asks first and is refused cleanly), an
+//! overflowing stack, and the OOM killer, before which sessions go first. Output needs no
+//! allocation.
 
 #![cfg_attr(
     not(test),

@@ -1,6 +1,6 @@
 //! How a session comes to be: terminal, ring, shim, and what the shim reports.
 
-use super::requests::failure;
+use super::requests::{failure, no_memory};
 use super::run::Process;
 use super::session::{Notices, Session, Stage};
 use super::token::{Place, Token};
@@ -22,6 +22,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 pub(super) const NO_FILES: &str = "the holder has no more file descriptors (ulimit -n)";
+
+/// Bytes that the allocator has to have before a session is made.
+const SPARE: usize = 64 << 10;
 
 impl Process {
     /// Starts what was asked for, or finds it started already. Answers when the shim has
@@ -67,6 +70,7 @@ impl Process {
         blob: &[u8],
         spec: &OwnedFd,
     ) -> Result<Box<Session>, Failure> {
+        spare_memory()?;
         let pty = pty::open(spawn.cols, spawn.rows).map_err(|errno| step("pty", errno))?;
         let (ring_fd, mut ring) =
             Writer::create(spawn.ring_capacity).map_err(|error| match error {
@@ -169,6 +173,16 @@ fn sealed(spec: &OwnedFd) -> bool {
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     let found = fcntl(spec, FcntlArg::F_GET_SEALS);
     found.is_ok_and(|found| SealFlag::from_bits_retain(found).contains(seals))
+}
+
+/// What a new session needs comes in small pieces, none of which may be refused: so there
+/// has to be more than all of them together.
+fn spare_memory() -> Result<(), Failure> {
+    let mut spare = Vec::<u8>::new();
+    spare.try_reserve_exact(SPARE).map_err(|_| no_memory())?;
+    // Else it is optimized away.
+    std::hint::black_box(&spare);
+    Ok(())
 }
 
 /// Words without a NUL.

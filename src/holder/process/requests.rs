@@ -249,6 +249,8 @@ impl Process {
             return Err(failure(FailureCode::Invalid, "blob too long"));
         }
         let session = self.sessions.by_id(target.id).ok_or_else(no_session)?;
+        let more = blob.len().saturating_sub(session.blob.len());
+        session.blob.try_reserve(more).map_err(|_| no_memory())?;
         session.blob.clear();
         session.blob.extend_from_slice(blob);
         Ok(Answer::Done)
@@ -356,6 +358,11 @@ impl Process {
 
 pub(super) fn no_session() -> Failure {
     failure(FailureCode::NotFound, "no such session")
+}
+
+/// Without memory Rust ends the process, so what could need much of it asks first.
+pub(super) fn no_memory() -> Failure {
+    failure(FailureCode::Limit, "out of memory")
 }
 
 fn os_failure(errno: Errno) -> Failure {

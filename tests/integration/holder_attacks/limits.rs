@@ -2,8 +2,8 @@
 
 use super::house::House;
 use super::poll;
-use stayd::holder::SpawnError;
 use stayd::holder::wire::{Failure, FailureCode, Kind};
+use stayd::holder::{HolderError, SpawnError};
 use stayd::id::SessionId;
 
 fn is_limit(result: Result<stayd::holder::Held, SpawnError>) {
@@ -80,10 +80,8 @@ fn a_server_that_found_no_descriptor_is_let_in_later() {
 fn without_memory_a_ring_is_refused() {
     let mut house = House::new();
     let witness = house.witness();
-    let statm = std::fs::read_to_string(format!("/proc/{}/statm", house.pid())).unwrap();
-    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
     // Less than a ring's two mappings, and enough for what the holder needs to say no.
-    house.limit(&format!("--as={}:unlimited", pages * 4096 + (300 << 10)));
+    house.limit(&format!("--as={}:unlimited", size(&house) + (300 << 10)));
     for _ in 0..50 {
         is_limit(house.try_spawn(&["cat"]));
         house.assert_alive();
@@ -91,6 +89,35 @@ fn without_memory_a_ring_is_refused() {
     house.limit("--as=unlimited:unlimited");
     house.spawn(&["cat"]);
     witness.check(&mut house);
+}
+
+#[test]
+fn without_any_memory_what_grows_is_refused() {
+    let mut house = House::new();
+    let witness = house.witness();
+    let ids = house.spawn_sleepers(200);
+    house.limit(&format!("--as={}:unlimited", size(&house)));
+    house.serve(async |holder| {
+        let mut refused = 0;
+        for id in ids {
+            match holder.set_blob(id, &[b'x'; stayd::holder::BLOB_MAX]).await {
+                Ok(()) => {}
+                Err(HolderError::Refused { code: FailureCode::Limit, .. }) => refused += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        assert!(refused > 0);
+    });
+    is_limit(house.try_spawn(&["cat"]));
+    house.limit("--as=unlimited:unlimited");
+    house.spawn(&["cat"]);
+    witness.check(&mut house);
+}
+
+/// Bytes of address space in use.
+fn size(house: &House) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", house.pid())).unwrap();
+    statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096
 }
 
 #[test]

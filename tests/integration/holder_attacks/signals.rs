@@ -1,6 +1,7 @@
 //! Signals at the holder.
 
 use super::house::House;
+use crate::support::{Server, Terminal};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use stayd::holder::wire::Kind;
@@ -47,4 +48,20 @@ fn stopped_for_a_second_it_goes_on() {
     kill(Pid::from_raw(house.pid()), Signal::SIGCONT).unwrap();
     assert_eq!(server.receive().map(|said| said.request), Some(9));
     witness.check(&mut house);
+}
+
+#[actix_web::test]
+async fn a_server_goes_on_after_its_holder_was_stopped() {
+    let server = Server::start().await;
+    let id = server.api().run("echo up; exec cat").await;
+    let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
+    terminal.wait_for("up").await;
+    let holder = Pid::from_raw(server.holder_pid());
+    kill(holder, Signal::SIGSTOP).unwrap();
+    terminal.type_in("typed meanwhile\r").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    kill(holder, Signal::SIGCONT).unwrap();
+    terminal.wait_for("typed meanwhile\r\ntyped meanwhile").await;
+    server.api().run("exec cat").await;
+    assert_eq!(Pid::from_raw(server.holder_pid()), holder);
 }
