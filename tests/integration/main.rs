@@ -10,6 +10,7 @@ mod cli;
 mod dialects;
 mod endings;
 mod holder;
+mod holder_attacks;
 mod input;
 mod restore;
 mod sessions;

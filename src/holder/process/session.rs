@@ -24,6 +24,10 @@ const SHORT_READ: usize = 1 << 10;
 /// so what comes after it was written later, by a background process.
 const DRAIN_MAX: u64 = 1 << 20;
 
+/// Bytes of an empty input queue that are kept: keystrokes need no more, and what a paste
+/// has taken is not to stay with each session.
+const QUEUE_KEPT: usize = 1 << 10;
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
@@ -205,6 +209,19 @@ impl Session {
         true
     }
 
+    /// After a failure of our own: nothing more is done with the terminal by itself. True:
+    /// see `read_output`.
+    pub(super) fn give_up(&mut self, epoll: &Epoll) -> bool {
+        self.blocked = true;
+        self.queue.clear();
+        if self.exit.is_some() {
+            return self.finish();
+        }
+        // Only memory can be short; then it is tried, and fails, again.
+        let _ = self.watch(epoll);
+        false
+    }
+
     /// The server has made room in the ring. True: see `read_output`.
     pub(super) fn resume(&mut self) -> bool {
         if !self.blocked || !self.ring.resumable() {
@@ -222,7 +239,9 @@ impl Session {
         let new = offer.known.and_then(|known| input.bytes.get(known..)).unwrap_or_default();
         let room = QUEUE.saturating_sub(self.queue.len());
         // After the leader's death there is nobody to accept for.
-        let taken = if self.exit.is_some() { 0 } else { room.min(new.len()) };
+        let wanted = if self.exit.is_some() { 0 } else { room.min(new.len()) };
+        // Without memory it is refused like anything for which there is no room.
+        let taken = if self.queue.try_reserve(wanted).is_ok() { wanted } else { 0 };
         self.queue.extend(new.get(..taken).unwrap_or_default());
         self.ledger.accept(offer.slot, taken);
         self.starved |= taken < new.len();
@@ -244,8 +263,9 @@ impl Session {
             loop {
                 let (first, _) = self.queue.as_slices();
                 if first.is_empty() {
-                    // Begins at the front again, so that few pages are ever touched.
-                    self.queue.clear();
+                    if self.queue.capacity() > QUEUE_KEPT {
+                        self.queue = VecDeque::new();
+                    }
                     break;
                 }
                 match write(master, first) {

@@ -117,16 +117,26 @@ fn lock(directory: &OwnedFd) -> Result<Flock<OwnedFd>, StartError> {
     })
 }
 
-/// Hang-ups of a terminal that we may have been started from, and broken pipes, are
-/// nothing to us: they are blocked and never looked at.
+/// What does not ask us to end is nothing to us: hang-ups and stop characters of a terminal
+/// that we may have been started from, broken pipes, limits of file size and time, numbers
+/// that somebody mistyped. All of it is blocked and never looked at, but for what tells of
+/// a fault of our own.
 fn watch_signals() -> Result<SignalFd, Errno> {
-    let mut blocked = SigSet::empty();
-    blocked.add(Signal::SIGHUP);
-    blocked.add(Signal::SIGPIPE);
+    let mut blocked = SigSet::all();
+    for fault in [
+        Signal::SIGABRT,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGILL,
+        Signal::SIGSEGV,
+        Signal::SIGSYS,
+        Signal::SIGTRAP,
+    ] {
+        blocked.remove(fault);
+    }
     let mut watched = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
         watched.add(signal);
-        blocked.add(signal);
     }
     blocked.thread_block()?;
     SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
