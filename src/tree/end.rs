@@ -14,6 +14,11 @@ const PIDFDS_MAX: usize = 64;
 /// Walks in which a tree may keep growing while it is being stopped. Each stops whatever
 /// was there, so only a tree that forks faster than we can look needs more than three.
 const FREEZE_WALKS: usize = 16;
+/// Looks that must find a tree empty before it is believed, the last without a process that
+/// vanished while it was looked at.
+const EMPTY_LOOKS: usize = 2;
+/// As many, whatever vanished.
+const EMPTY_LOOKS_MAX: usize = 10;
 /// Between two looks at processes for which no descriptor is free.
 const BLIND_LOOK: Duration = Duration::from_millis(20);
 
@@ -80,21 +85,31 @@ struct Ending<'a> {
 impl Ending<'_> {
     /// Who is left. Tried again until the deadline while /proc cannot be read.
     fn walk(&mut self, deadline: Instant) -> io::Result<Vec<Member>> {
+        let mut empty = 0;
         loop {
             match self.look() {
-                // A chain of processes that each fork the next and exit can slip past one
-                // look, /proc not being read at one instant.
-                Ok(members) if members.is_empty() => return self.look(),
+                // A chain of processes that each fork the next and exit can slip past a
+                // look, /proc not being read at one instant: it shows as one that was
+                // listed and gone. So does any stranger's, hence the bound.
+                Ok((members, missed)) if members.is_empty() => {
+                    empty += 1;
+                    if empty >= EMPTY_LOOKS_MAX || (empty >= EMPTY_LOOKS && missed == 0) {
+                        return Ok(members);
+                    }
+                }
+                Ok((members, _)) => return Ok(members),
                 Err(_) if Instant::now() < deadline => std::thread::sleep(BLIND_LOOK),
-                looked => return looked,
+                Err(error) => return Err(error),
             }
         }
     }
 
-    fn look(&mut self) -> io::Result<Vec<Member>> {
-        let members = Snapshot::take()?.members(self.tree, &self.known)?;
+    /// Who is there, and how many processes could not be looked at.
+    fn look(&mut self) -> io::Result<(Vec<Member>, usize)> {
+        let snapshot = Snapshot::shared()?;
+        let members = snapshot.members(self.tree, &self.known)?;
         self.known.extend(members.iter().map(|member| (member.pid, member.start_time)));
-        Ok(members)
+        Ok((members, snapshot.missed))
     }
 
     /// Sends the signals to each member once; whether the tree was seen empty in time.

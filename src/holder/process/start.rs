@@ -3,7 +3,7 @@
 use super::run::Process;
 use crate::holder::launch::Start;
 use crate::holder::{LOCK_FILE, PID_FILE, READY_ENV, SOCKET, socket};
-use crate::pty;
+use crate::{pty, tree};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::prctl::set_child_subreaper;
@@ -95,6 +95,8 @@ fn prepare(state_dir: &Path) -> Result<(Process, OwnedFd, Flock<OwnedFd>), Start
     let lock = lock(&directory)?;
     // Sessions start in directories of their own; ours must not keep a file system busy.
     chdir("/").map_err(os("chdir"))?;
+    // A holder inside a session is no part of it: see `crate::tree`.
+    tree::unmark_by_limit();
     set_child_subreaper(true).map_err(os("subreaper"))?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(os("open files"))?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(os("open files"))?;
