@@ -12,4 +12,5 @@ mod holder;
 mod input;
 mod restore;
 mod sessions;
+mod systemd;
 mod trees;
