@@ -1,7 +1,7 @@
 //! Ending a whole tree: ask, insist, then stop it so that nothing forks away, and kill.
 
 use super::process::{self, is_gone, is_refused};
-use super::walk::Snapshot;
+use super::walk::{Look, Newcomers, Snapshot};
 use super::{Member, Tree};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{HashMap, HashSet};
@@ -14,11 +14,12 @@ const PIDFDS_MAX: usize = 64;
 /// Walks in which a tree may keep growing while it is being stopped. Each stops whatever
 /// was there, so only a tree that forks faster than we can look needs more than three.
 const FREEZE_WALKS: usize = 16;
-/// Looks that must find a tree empty before it is believed, the last without a process that
-/// vanished while it was looked at.
+/// Looks that must find a tree empty before it is believed, the last at a still picture.
 const EMPTY_LOOKS: usize = 2;
-/// As many, whatever vanished.
-const EMPTY_LOOKS_MAX: usize = 10;
+/// As many, whoever keeps ending meanwhile: it may be strangers.
+const EMPTY_LOOKS_MAX: usize = 50;
+/// Quick looks for who has come while a tree is being stopped.
+const CHASES: usize = 100;
 /// Between two looks at processes for which no descriptor is free.
 const BLIND_LOOK: Duration = Duration::from_millis(20);
 
@@ -89,27 +90,30 @@ impl Ending<'_> {
         loop {
             match self.look() {
                 // A chain of processes that each fork the next and exit can slip past a
-                // look, /proc not being read at one instant: it shows as one that was
-                // listed and gone. So does any stranger's, hence the bound.
-                Ok((members, missed)) if members.is_empty() => {
+                // look, /proc not being read at one instant; but never unnoticed.
+                Ok(Look { members, still }) => {
                     empty += 1;
-                    if empty >= EMPTY_LOOKS_MAX || (empty >= EMPTY_LOOKS && missed == 0) {
+                    if !members.is_empty()
+                        || empty >= EMPTY_LOOKS_MAX
+                        || (empty >= EMPTY_LOOKS && still)
+                    {
                         return Ok(members);
                     }
                 }
-                Ok((members, _)) => return Ok(members),
                 Err(_) if Instant::now() < deadline => std::thread::sleep(BLIND_LOOK),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Who is there, and how many processes could not be looked at.
-    fn look(&mut self) -> io::Result<(Vec<Member>, usize)> {
-        let snapshot = Snapshot::shared()?;
-        let members = snapshot.members(self.tree, &self.known)?;
+    fn look(&mut self) -> io::Result<Look> {
+        let look = Snapshot::shared()?.members(self.tree, &self.known)?;
+        self.know(&look.members);
+        Ok(look)
+    }
+
+    fn know(&mut self, members: &[Member]) {
         self.known.extend(members.iter().map(|member| (member.pid, member.start_time)));
-        Ok((members, snapshot.missed))
     }
 
     /// Sends the signals to each member once; whether the tree was seen empty in time.
@@ -160,8 +164,28 @@ impl Ending<'_> {
                     stopped.insert(*member);
                 }
             }
+            self.chase(&mut stopped)?;
         }
         self.walk(deadline)
+    }
+
+    /// Stops processes that live for less than a walk takes: each forks the next and ends.
+    fn chase(&mut self, stopped: &mut HashSet<Member>) -> io::Result<()> {
+        let mut newcomers = Newcomers::default();
+        for _ in 0..CHASES {
+            let mut caught = Vec::new();
+            let come = newcomers.each(self.tree, |member| {
+                if !stopped.contains(&member) && member.signal(libc::SIGSTOP).is_ok() {
+                    caught.push(member);
+                }
+            })?;
+            self.know(&caught);
+            stopped.extend(caught);
+            if come == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -104,6 +104,11 @@ impl Marks {
     }
 }
 
+/// Whether a process carries the session's limit, the mark that is read fast.
+pub(super) fn carries_limit(pid: i32, id: SessionId) -> bool {
+    limit(pid).is_ok_and(|limit| limit == Some(limit_of(id)))
+}
+
 fn environment(pid: i32) -> io::Result<Vec<u8>> {
     let mut environment = Vec::new();
     // A process in the middle of execve(2) shows an empty environment for some microseconds.

@@ -23,6 +23,10 @@
 //! leaders of Python, Perl and Node gathered 100 zombies, dash at a `read` 52, bash and a
 //! dash that waits for a command none. With the holder it was none under any of them.
 //!
+//! A process that forks the next and ends, time and again, lives for less than a walk takes.
+//! So a tree is believed to be empty only at a look during which nobody ended, and while it
+//! is stopped, newcomers are looked for apart from the walks and stopped when they are seen.
+//!
 //! Signals reach a process through its pidfd and only if its start time is the one that was
 //! seen: never whoever has its pid next.
 
@@ -71,7 +75,7 @@ impl Tree {
     /// # Errors
     /// When /proc could not be read in full, for want of a descriptor for instance.
     pub fn members(&self) -> io::Result<Vec<Member>> {
-        Snapshot::shared()?.members(self, &HashMap::new())
+        Snapshot::shared()?.members(self, &HashMap::new()).map(|look| look.members)
     }
 
     /// Sends a signal to every member, the leader last; returns how many it reached.

@@ -1,6 +1,6 @@
 //! Finding a tree's members: one pass over /proc.
 
-use super::marks::{Mark, Marks};
+use super::marks::{Mark, Marks, carries_limit};
 use super::process::{Stat, is_gone, is_refused};
 use super::{Member, Tree, boot_id};
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,25 @@ pub(super) struct Snapshot {
     children: HashMap<i32, Vec<i32>>,
     sessions: HashMap<i32, Vec<i32>>,
     /// Processes that were listed and gone before they could be looked at.
-    pub(super) missed: usize,
+    missed: usize,
+}
+
+/// A tree, as one snapshot shows it.
+pub(super) struct Look {
+    /// The living members, the leader last.
+    pub(super) members: Vec<Member>,
+    /// Nobody has ended while it was looked at: neither a member, whose zombie is still
+    /// there, nor anybody who cannot be attributed any more. Either might have left a child.
+    pub(super) still: bool,
+}
+
+/// All processes there are; the kernel lists them in ascending order.
+fn pids() -> io::Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(pids)
 }
 
 struct Seen {
@@ -67,10 +85,8 @@ impl Snapshot {
         let mut processes = HashMap::new();
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         let mut sessions: HashMap<i32, Vec<i32>> = HashMap::new();
-        for entry in std::fs::read_dir("/proc")? {
-            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
+        // The youngest first: they are the ones that may be gone in a moment.
+        for pid in pids()?.into_iter().rev() {
             let stat = match Stat::read(pid) {
                 Ok(stat) if !stat.is_kernel() => stat,
                 Ok(_) => continue,
@@ -88,16 +104,12 @@ impl Snapshot {
         Ok(Snapshot { begun, processes, children, sessions, missed })
     }
 
-    /// The tree's living members, its leader last. `known` (pid → start time) are processes
+    /// The tree. `known` (pid → start time) are processes
     /// that earlier walks found to belong: what they have forked since belongs too.
     ///
     /// # Errors
     /// As [`Snapshot::take`], for environments.
-    pub(super) fn members(
-        &self,
-        tree: &Tree,
-        known: &HashMap<i32, u64>,
-    ) -> io::Result<Vec<Member>> {
+    pub(super) fn members(&self, tree: &Tree, known: &HashMap<i32, u64>) -> io::Result<Look> {
         let leader = tree.leader.as_ref().filter(|leader| {
             // Pids and start times of another boot mean nothing in this one.
             boot_id().is_ok_and(|id| id == leader.boot_id)
@@ -139,15 +151,15 @@ impl Snapshot {
                 }
             }
         }
-        let mut members: Vec<Member> = found
-            .members
-            .iter()
-            .filter_map(|pid| self.processes.get(pid).map(|seen| seen.stat))
+        let stats = found.members.iter().filter_map(|pid| self.processes.get(pid));
+        let mut members: Vec<Member> = stats
+            .map(|seen| seen.stat)
             .filter(|stat| !stat.is_gone())
             .map(|stat| Member { pid: stat.pid, start_time: stat.start_time })
             .collect();
         members.sort_by_key(|member| (leader.is_some_and(|l| l.pid == member.pid), member.pid));
-        Ok(members)
+        let still = self.missed == 0 && members.len() == found.members.len();
+        Ok(Look { members, still })
     }
 
     /// Every living process below `root`, children before their parents.
@@ -180,6 +192,42 @@ impl Snapshot {
         std::iter::successors(parent(&pid), parent)
             .take(self.processes.len())
             .any(|ancestor| Some(ancestor) == from)
+    }
+}
+
+/// Who has come since a first look: for a tree that goes on to fork, and for which a whole
+/// walk takes too long.
+#[derive(Default)]
+pub(super) struct Newcomers {
+    looked_at: HashSet<i32>,
+}
+
+impl Newcomers {
+    /// Those that carry the tree's mark and were not there at the last call; each is told
+    /// as soon as it is seen. Returns how many have come, whoever they are.
+    ///
+    /// # Errors
+    /// As [`Snapshot::take`].
+    pub(super) fn each(&mut self, tree: &Tree, mut told: impl FnMut(Member)) -> io::Result<usize> {
+        let pids = pids()?;
+        let spared = [Some(std::process::id() as i32), tree.holder];
+        let mut come = 0;
+        for &pid in pids.iter().rev() {
+            if self.looked_at.contains(&pid) || spared.contains(&Some(pid)) {
+                continue;
+            }
+            come += 1;
+            let stat = match Stat::read(pid) {
+                Ok(stat) => stat,
+                Err(error) if is_gone(&error) || is_refused(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            if !stat.is_gone() && carries_limit(pid, tree.id) {
+                told(Member { pid, start_time: stat.start_time });
+            }
+        }
+        self.looked_at = pids.into_iter().collect();
+        Ok(come)
     }
 }
 
@@ -234,7 +282,7 @@ mod tests {
         let tree = Tree { id: SessionId::generate(), leader: None, holder: None };
         let known = HashMap::from([(1_000_000, stat.start_time)]);
         let started = std::time::Instant::now();
-        assert_eq!(snapshot.members(&tree, &known).unwrap().len(), 50_000);
+        assert_eq!(snapshot.members(&tree, &known).unwrap().members.len(), 50_000);
         assert!(started.elapsed().as_secs() < 5);
     }
 }
