@@ -73,10 +73,9 @@ pub(super) struct Marks {
 impl Marks {
     /// # Errors
     /// When no descriptor is free to look: that a mark is missing is not known then.
-    pub(super) fn read(pid: i32) -> io::Result<Marks> {
-        let mut marks = Marks::default();
+    pub(super) fn read(pid: i32, limit: Option<u64>) -> io::Result<Marks> {
+        let mut marks = Marks { limit, ..Marks::default() };
         marks.find(&environment(pid)?);
-        marks.limit = limit(pid)?.filter(|limit| (LIMIT_LEAST..1 << 63).contains(limit));
         Ok(marks)
     }
 
@@ -102,6 +101,14 @@ impl Marks {
             self.environment.extend(id);
         }
     }
+}
+
+/// A process's limit, if it is some session's mark.
+///
+/// # Errors
+/// When no descriptor is free to look.
+pub(super) fn limit_mark(pid: i32) -> io::Result<Option<u64>> {
+    Ok(limit(pid)?.filter(|limit| (LIMIT_LEAST..1 << 63).contains(limit)))
 }
 
 /// Whether a process carries the session's limit, the mark that is read fast.
@@ -196,11 +203,10 @@ mod tests {
         let ulimit = format!("ulimit -S -R {} && exec env -i sleep 60", limit_of(id));
         let mut child = Command::new("bash").args(["-c", &ulimit]).spawn().unwrap();
         let pid = child.id() as i32;
+        let read = |pid| Marks::read(pid, limit_mark(pid).unwrap()).unwrap();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while Marks::read(pid).unwrap().say(id) != Mark::Ours
-            || !environment(pid).unwrap().is_empty()
-        {
-            assert!(std::time::Instant::now() < deadline, "{:?}", Marks::read(pid));
+        while read(pid).say(id) != Mark::Ours || !environment(pid).unwrap().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "{:?}", read(pid));
             std::thread::yield_now();
         }
         let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();

@@ -1,6 +1,6 @@
 //! Finding a tree's members: one pass over /proc.
 
-use super::marks::{Mark, Marks, carries_limit};
+use super::marks::{Mark, Marks, carries_limit, limit_mark};
 use super::process::{Stat, is_gone, is_refused};
 use super::{Member, Tree, boot_id};
 use std::collections::{HashMap, HashSet};
@@ -28,17 +28,23 @@ pub(super) struct Look {
     pub(super) still: bool,
 }
 
-/// All processes there are; the kernel lists them in ascending order.
+/// All processes there are, the youngest first: they may be gone in a moment.
 fn pids() -> io::Result<Vec<i32>> {
     let mut pids = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
     }
+    // Pids are given in a circle. The last one given ends proc_loadavg(5); without it the
+    // order is wrong, and that is all.
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let last = load.split_ascii_whitespace().last().and_then(|pid| pid.parse().ok());
+    pids.sort_unstable_by_key(|&pid| (last.is_some_and(|last| pid > last), -pid));
     Ok(pids)
 }
 
 struct Seen {
     stat: Stat,
+    limit: Option<u64>,
     /// Read when first asked for: most trees need only a few.
     marks: OnceLock<Marks>,
 }
@@ -47,7 +53,9 @@ impl Seen {
     fn marks(&self) -> io::Result<&Marks> {
         match self.marks.get() {
             Some(marks) => Ok(marks),
-            None => Marks::read(self.stat.pid).map(|marks| self.marks.get_or_init(|| marks)),
+            None => {
+                Marks::read(self.stat.pid, self.limit).map(|marks| self.marks.get_or_init(|| marks))
+            }
         }
     }
 }
@@ -85,8 +93,7 @@ impl Snapshot {
         let mut processes = HashMap::new();
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         let mut sessions: HashMap<i32, Vec<i32>> = HashMap::new();
-        // The youngest first: they are the ones that may be gone in a moment.
-        for pid in pids()?.into_iter().rev() {
+        for pid in pids()? {
             let stat = match Stat::read(pid) {
                 Ok(stat) if !stat.is_kernel() => stat,
                 Ok(_) => continue,
@@ -99,7 +106,9 @@ impl Snapshot {
             };
             children.entry(stat.parent).or_default().push(pid);
             sessions.entry(stat.session).or_default().push(pid);
-            processes.insert(pid, Seen { stat, marks: OnceLock::new() });
+            // At once: when the walk is over, the process may be.
+            let limit = limit_mark(pid)?;
+            processes.insert(pid, Seen { stat, limit, marks: OnceLock::new() });
         }
         Ok(Snapshot { begun, processes, children, sessions, missed })
     }
@@ -212,7 +221,7 @@ impl Newcomers {
         let pids = pids()?;
         let spared = [Some(std::process::id() as i32), tree.holder];
         let mut come = 0;
-        for &pid in pids.iter().rev() {
+        for &pid in &pids {
             if self.looked_at.contains(&pid) || spared.contains(&Some(pid)) {
                 continue;
             }
@@ -277,7 +286,7 @@ mod tests {
             snapshot.sessions.entry(1_000_000).or_default().push(pid);
             let mut stat = stat;
             stat.pid = pid;
-            snapshot.processes.insert(pid, Seen { stat, marks: OnceLock::new() });
+            snapshot.processes.insert(pid, Seen { stat, limit: None, marks: OnceLock::new() });
         }
         let tree = Tree { id: SessionId::generate(), leader: None, holder: None };
         let known = HashMap::from([(1_000_000, stat.start_time)]);
