@@ -7,6 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Pidfds held at once while waiting: a large tree must not use up the server's descriptors.
@@ -63,7 +64,7 @@ impl Tree {
     /// # Errors
     /// When /proc could not be read to the end of a grace: who is left is not known then.
     pub fn end(&self, grace: Grace) -> io::Result<EndReport> {
-        let mut ending = Ending { tree: self, known: HashMap::new() };
+        let mut ending = Ending { tree: self, known: HashMap::new(), before: None };
         // Stopped processes act on a signal only once they continue.
         let left = if ending.ask(&[libc::SIGHUP, libc::SIGCONT], grace.hup)?
             || ending.ask(&[libc::SIGTERM, libc::SIGCONT], grace.term)?
@@ -81,6 +82,8 @@ struct Ending<'a> {
     /// Everything seen in the tree so far, pid → start time: children of a member that has
     /// died since are found by it.
     known: HashMap<i32, u64>,
+    /// The last look.
+    before: Option<Arc<Snapshot>>,
 }
 
 impl Ending<'_> {
@@ -107,7 +110,10 @@ impl Ending<'_> {
     }
 
     fn look(&mut self) -> io::Result<Look> {
-        let look = Snapshot::shared()?.members(self.tree, &self.known)?;
+        let snapshot = Snapshot::shared()?;
+        let mut look = snapshot.members(self.tree, &self.known)?;
+        let before = self.before.replace(snapshot.clone());
+        look.still &= before.is_some_and(|before| snapshot.missed_nobody_new(&before));
         self.know(&look.members);
         Ok(look)
     }

@@ -16,15 +16,14 @@ pub(super) struct Snapshot {
     children: HashMap<i32, Vec<i32>>,
     sessions: HashMap<i32, Vec<i32>>,
     /// Processes that were listed and gone before they could be looked at.
-    missed: usize,
+    missed: Vec<i32>,
 }
 
 /// A tree, as one snapshot shows it.
 pub(super) struct Look {
     /// The living members, the leader last.
     pub(super) members: Vec<Member>,
-    /// Nobody has ended while it was looked at: neither a member, whose zombie is still
-    /// there, nor anybody who cannot be attributed any more. Either might have left a child.
+    /// Nobody but the leader is a zombie: none that might have left a child just now.
     pub(super) still: bool,
 }
 
@@ -89,7 +88,7 @@ impl Snapshot {
     /// When /proc could not be read in full (no descriptor is free): what was read would
     /// make a tree look smaller than it is.
     pub(super) fn take() -> io::Result<Snapshot> {
-        let (begun, mut missed) = (Instant::now(), 0);
+        let (begun, mut missed) = (Instant::now(), Vec::new());
         let mut processes = HashMap::new();
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         let mut sessions: HashMap<i32, Vec<i32>> = HashMap::new();
@@ -98,7 +97,7 @@ impl Snapshot {
                 Ok(stat) if !stat.is_kernel() => stat,
                 Ok(_) => continue,
                 Err(error) if is_gone(&error) => {
-                    missed += 1;
+                    missed.push(pid);
                     continue;
                 }
                 Err(error) if is_refused(&error) => continue,
@@ -167,8 +166,16 @@ impl Snapshot {
             .map(|stat| Member { pid: stat.pid, start_time: stat.start_time })
             .collect();
         members.sort_by_key(|member| (leader.is_some_and(|l| l.pid == member.pid), member.pid));
-        let still = self.missed == 0 && members.len() == found.members.len();
+        let ended = |pid: &i32| self.processes.get(pid).is_some_and(|seen| seen.stat.is_gone());
+        let is_leader = |pid: &i32| leader.is_some_and(|leader| leader.pid == *pid);
+        let still = !found.members.iter().any(|pid| ended(pid) && !is_leader(pid));
         Ok(Look { members, still })
+    }
+
+    /// Whether all who were gone before they could be looked at had been looked at in the
+    /// snapshot before: whoever was a stranger then is one.
+    pub(super) fn missed_nobody_new(&self, before: &Snapshot) -> bool {
+        self.missed.iter().all(|pid| before.processes.contains_key(pid))
     }
 
     /// Every living process below `root`, children before their parents.
