@@ -69,6 +69,7 @@ async fn spawn(holder: &Holder) -> SessionId {
         env: vec![("PATH".to_owned(), std::env::var("PATH").unwrap())],
         cols: 80,
         rows: 24,
+        checkpoints: true,
     };
     holder.spawn(id, &spec, CAPACITY_DEFAULT, &[b'x'; 300]).await.unwrap();
     id

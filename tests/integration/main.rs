@@ -15,3 +15,5 @@ mod input;
 mod restore;
 mod sessions;
 mod versions;
+mod systemd;
+mod trees;

@@ -34,6 +34,7 @@ fn session(process: &mut Process) -> (Place, OwnedFd) {
         cols: 80,
         rows: 24,
         blob: Vec::new(),
+        checkpoint: None,
         master: Some(pty.master),
         slave: None,
         ring,
