@@ -76,6 +76,7 @@ impl Session {
         restored: bool,
     ) -> Addr<Self> {
         if restored {
+            link.hold();
             // Its server may have died between the spawn and the row that knows the process.
             context.store.save(Change { row: row.clone(), transition: None });
         }
@@ -171,8 +172,12 @@ impl Session {
             blocked: ring.blocked(),
             progress: self.link.progress(),
             followers,
+            held: self.link.is_held(),
         };
         let tending = self.flow.tend(Instant::now(), &sight);
+        if !self.flow.is_holding() {
+            self.link.let_go();
+        }
         if tending.active {
             self.link.touch(chrono::Utc::now());
         }

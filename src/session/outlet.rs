@@ -109,14 +109,19 @@ impl Outlet {
         };
         let ring = outlet.link.ring();
         let (oldest, head) = (ring.oldest(), ring.head());
-        if let (Start::At(offset), Dialect::Stayd) = (start, dialect)
+        if let Start::At(offset) = start
             && offset <= head
         {
-            // To say what one has is to acknowledge it. Until its next acknowledgement,
-            // what the socket takes may still be lost with this server.
-            outlet.outbox.ack(offset);
             if lag == Lag::Follow {
-                outlet.link.taken(offset);
+                outlet.link.resumed(offset);
+            }
+            if dialect == Dialect::Stayd {
+                // To say what one has is to acknowledge it. Until its next acknowledgement,
+                // what the socket takes may still be lost with this server.
+                outlet.outbox.ack(offset);
+                if lag == Lag::Follow {
+                    outlet.link.taken(offset);
+                }
             }
         }
         match start {
