@@ -148,13 +148,14 @@ impl Client {
     async fn output(&mut self, bytes: Bytes) -> Got {
         if let Some((length, from, to)) = self.picture.take() {
             assert_eq!(bytes.len(), length, "{}: a picture of another length", self.name);
+            // Not acknowledged before it has seen some of what follows: it is at the head of
+            // the output now, before the client that was furthest ahead.
             self.offset = to;
-            self.acknowledge(true).await;
             return Got::Skipped { from, to };
         }
         self.offset += bytes.len() as u64;
         self.world.saw_output();
-        self.acknowledge(false).await;
+        self.acknowledge().await;
         Got::Output(bytes)
     }
 
@@ -197,8 +198,8 @@ impl Client {
         self.sent = self.sent.max(received);
     }
 
-    async fn acknowledge(&mut self, now: bool) {
-        if now || self.offset - self.acked >= ACK_EVERY {
+    async fn acknowledge(&mut self) {
+        if self.offset - self.acked >= ACK_EVERY {
             self.acked = self.offset;
             self.say(&json!({ "type": "ack", "offset": self.offset })).await;
         }
