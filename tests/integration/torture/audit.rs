@@ -186,6 +186,10 @@ fn look_at_promises(then: &Row, now: &Row, book: &Book) -> Result<(), String> {
         return require(now.ended_with("TERMINATED", reason), || format!("still to end: {now:?}"));
     }
     let Some(deadline) = &then.destroy_at else { return Ok(()) };
+    if now.status == "ACTIVE" {
+        // Its client is back already.
+        return require(now.destroy_at.is_none(), || format!("attached, but due: {now:?}"));
+    }
     if now.is_live() {
         require(now.destroy_at.as_ref() == Some(deadline), || {
             format!("was due at {deadline}: {now:?}")

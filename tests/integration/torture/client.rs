@@ -279,6 +279,7 @@ impl Client {
         self.sent = self.accepted;
         self.socket = Some(socket);
         self.connections += 1;
+        self.world.is_back(&self.name);
         Ok(())
     }
 }

@@ -12,12 +12,13 @@ mod chance;
 mod chaos;
 mod churn;
 mod client;
+mod flow;
 mod people;
 mod processes;
 mod stream;
 mod world;
 
-use crate::support::Server;
+use crate::support::{Server, soon};
 use chance::Chance;
 use chaos::Chaos;
 use churn::Book;
@@ -53,6 +54,7 @@ async fn killed_at_any_moment_it_loses_nothing() {
         let mut chaos = Chaos { server, world, chance, book: Book::default(), kills: 0 };
         let start = Instant::now();
         chaos.rage(kills).await;
+        soon("all clients are back", world.are_back(3)).await;
         world.over.set(true);
         (chaos.kills, start.elapsed())
     };

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -21,6 +21,9 @@ pub(super) struct World {
     restarted: Cell<Option<Instant>>,
     /// The longest that took.
     pub(super) slowest_return: Cell<Duration>,
+    /// Clients that have attached to the present server.
+    back: RefCell<HashSet<String>>,
+    attached: Notify,
     pids: RefCell<HashMap<String, Value>>,
 }
 
@@ -48,6 +51,23 @@ impl World {
 
     pub(super) fn restarts(&self) {
         self.restarted.set(Some(Instant::now()));
+        self.back.borrow_mut().clear();
+    }
+
+    pub(super) fn is_back(&self, client: &str) {
+        self.back.borrow_mut().insert(client.to_owned());
+        self.attached.notify_waiters();
+    }
+
+    /// Waits until so many clients have attached to the present server.
+    pub(super) async fn are_back(&self, clients: usize) {
+        loop {
+            let attached = self.attached.notified();
+            if self.back.borrow().len() >= clients {
+                return;
+            }
+            attached.await;
+        }
     }
 
     pub(super) fn saw_output(&self) {
