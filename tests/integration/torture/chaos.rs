@@ -95,7 +95,7 @@ impl Chaos<'_> {
     async fn begin(&mut self, moment: Moment) -> Vec<JoinHandle<Outcome>> {
         let api = self.server.api();
         let mut under_way = Vec::new();
-        let mut longest = Duration::from_millis(10);
+        let mut longest = Duration::from_millis(self.chance.pick(&[2, 10, 50]));
         match moment {
             Moment::Flood => {
                 let more = self.chance.below(4 << 20);
@@ -126,6 +126,10 @@ impl Chaos<'_> {
             Moment::Kill(kind) => {
                 if let Some((name, _)) = self.book.living(kind, &mut self.chance) {
                     under_way.push(actix_web::rt::spawn(self.book.delete(&api, &name)));
+                }
+                if kind == Kind::Stubborn {
+                    // SIGHUP at once, SIGTERM after a second.
+                    longest = Duration::from_millis(self.chance.pick(&[50, 1500]));
                 }
             }
             Moment::Expiry => {

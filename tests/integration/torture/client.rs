@@ -80,11 +80,6 @@ impl Client {
         }
     }
 
-    /// Input bytes that the server has not accepted.
-    pub(super) fn unaccepted(&self) -> usize {
-        self.typed.len()
-    }
-
     /// Times it had to come back.
     pub(super) fn reconnects(&self) -> u64 {
         self.connections.saturating_sub(1)
