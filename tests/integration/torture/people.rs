@@ -7,6 +7,8 @@ use super::world::World;
 
 /// Output of the present ring that a client can certainly go on in, in bytes.
 const RESUMABLE: u64 = (2 << 20) - (64 << 10);
+/// More than any message of output: one of them does not bring the straggler to the front.
+const MESSAGE_MAX: u64 = 64 << 10;
 /// Typed bytes that may be on their way at once.
 const UNECHOED: u64 = 24 << 10;
 
@@ -97,7 +99,7 @@ pub(super) async fn straggler(world: &World, mut client: Client, mut chance: Cha
     let mut seen = Seen::default();
     loop {
         let behind = if chance.one_in(2000) { 3 << 20 } else { chance.below(64 << 10) };
-        world.lead_passes(client.offset + behind).await;
+        world.lead_passes(client.offset + MESSAGE_MAX + behind).await;
         match client.next().await {
             Got::Output(bytes) => {
                 seen.bytes += bytes.len() as u64;
