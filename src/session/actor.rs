@@ -13,7 +13,7 @@ use crate::holder::Holder;
 use crate::id::ClientKey;
 use crate::lifecycle::{Effect, Event, Exit, Life, Refused};
 use crate::protocol::{CloseCode, Mode, ServerMessage, Viewer};
-use crate::store::{Row, StoreHandle};
+use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
 use actix::prelude::*;
 use slog::{Logger, debug, warn};
@@ -75,6 +75,11 @@ impl Session {
         row: Row,
         restored: bool,
     ) -> Addr<Self> {
+        if restored {
+            link.hold();
+            // Its server may have died between the spawn and the row that knows the process.
+            context.store.save(Change { row: row.clone(), transition: None });
+        }
         let head = link.ring().head();
         let flow = if restored { Flow::restored(head, Instant::now()) } else { Flow::new(0) };
         Session {
@@ -167,8 +172,12 @@ impl Session {
             blocked: ring.blocked(),
             progress: self.link.progress(),
             followers,
+            held: self.link.is_held(),
         };
         let tending = self.flow.tend(Instant::now(), &sight);
+        if !self.flow.is_holding() {
+            self.link.let_go();
+        }
         if tending.active {
             self.link.touch(chrono::Utc::now());
         }

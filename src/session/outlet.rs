@@ -109,6 +109,21 @@ impl Outlet {
         };
         let ring = outlet.link.ring();
         let (oldest, head) = (ring.oldest(), ring.head());
+        if let Start::At(offset) = start
+            && offset <= head
+        {
+            if lag == Lag::Follow {
+                outlet.link.resumed(offset);
+            }
+            if dialect == Dialect::Stayd {
+                // To say what one has is to acknowledge it. Until its next acknowledgement,
+                // what the socket takes may still be lost with this server.
+                outlet.outbox.ack(offset);
+                if lag == Lag::Follow {
+                    outlet.link.taken(offset);
+                }
+            }
+        }
         match start {
             Start::At(offset) if (oldest..=head).contains(&offset) => {
                 outlet.cursor = offset;
@@ -134,6 +149,10 @@ impl Outlet {
     fn redraw(&mut self, replay: super::replay::Replay) {
         self.cursor = replay.offset;
         self.carry = TextCarry::default();
+        if self.outbox.acked().is_some() {
+            // What it had acknowledged lies behind the picture; its window goes on from there.
+            self.outbox.ack(replay.offset);
+        }
         match self.dialect {
             Dialect::Stayd => {
                 let (offset, length) = (replay.offset, replay.bytes.len());

@@ -17,3 +17,4 @@ mod sessions;
 mod versions;
 mod systemd;
 mod trees;
+mod torture;

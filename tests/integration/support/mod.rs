@@ -13,7 +13,7 @@ mod terminal;
 
 pub use http::Api;
 pub use server::Server;
-pub use terminal::{Event, Terminal};
+pub use terminal::{Event, Socket, Terminal, dial};
 
 use std::time::Duration;
 

@@ -59,7 +59,7 @@ impl Server {
         server
     }
 
-    async fn wait_until_listening(&mut self) {
+    pub async fn wait_until_listening(&mut self) {
         let line = self.wait_for_log("listening", |line| line["msg"] == "listening").await;
         self.address = line["addresses"].as_str().expect("addresses").to_owned();
     }
@@ -138,9 +138,14 @@ impl Server {
     }
 
     pub async fn restart(&mut self) {
+        self.begin_restart();
+        self.wait_until_listening().await;
+    }
+
+    /// Starts a new server and does not wait for it.
+    pub fn begin_restart(&mut self) {
         let (child, log) = spawn(self.dir.path(), &self.address, self.log_level, &self.flags);
         (self.child, self.log) = (child, log);
-        self.wait_until_listening().await;
     }
 
     /// The exit status of a server that has been told to stop.
