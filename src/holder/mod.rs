@@ -20,7 +20,7 @@ pub mod process;
 mod socket;
 pub mod wire;
 
-pub use client::{Held, Holder, HolderError, Notice, SpawnError, SpawnSpec, Stats};
+pub use client::{Held, Holder, HolderError, Notice, SpawnError, SpawnSpec, Stats, Unusable};
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use socket::register;
 

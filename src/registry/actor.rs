@@ -1,11 +1,12 @@
 //! The registry's actor.
 
 use super::create::{CreateError, Defaults, check_labels, check_name};
+use super::find::{self, Sources};
 use super::requests::{
     Create, Find, FindError, FindOrCreate, Key, List, Ready, Rename, SessionRef, ShutdownAll,
     Unread,
 };
-use super::restore;
+use super::restore::SWEEPS;
 use super::start::Created;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
@@ -16,9 +17,10 @@ use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
 use slog::{Logger, info};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
@@ -43,6 +45,9 @@ pub struct Registry {
     pub(super) names: HashMap<String, Named>,
     pub(super) unread: HashMap<SessionId, Arc<Link>>,
     pub(super) starting: usize,
+    /// Sessions that cannot go on, until their rows say so.
+    pub(super) sweeping: HashSet<SessionId>,
+    pub(super) sweeps: Arc<Semaphore>,
     pub(super) restored: watch::Sender<bool>,
     /// Where to say that the server cannot go on, and why.
     pub(super) fatal: UnboundedSender<String>,
@@ -71,6 +76,8 @@ impl Registry {
             names: HashMap::new(),
             unread: HashMap::new(),
             starting: 0,
+            sweeping: HashSet::new(),
+            sweeps: Arc::new(Semaphore::new(SWEEPS)),
             restored: watch::Sender::new(false),
             fatal,
             stopping: false,
@@ -84,6 +91,11 @@ impl Registry {
             registry: ctx.address().recipient(),
             log: self.log.clone(),
         }
+    }
+
+    pub(super) fn sources(&self) -> Sources {
+        let (store, holder) = (self.store.clone(), self.holder.clone());
+        Sources { store, holder, log: self.log.clone() }
     }
 
     /// Ends the server; whoever starts it again finds what is left.
@@ -143,8 +155,8 @@ impl Actor for Registry {
         if let Some(mut notices) = self.notices.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| notices.poll_recv(cx)));
         }
-        let (store, holder, at) = (self.store.clone(), self.holder.clone(), now());
-        let found = async move { restore::find(&store, &holder, at).await };
+        let (sources, at) = (self.sources(), now());
+        let found = async move { find::find(&sources, at).await };
         ctx.spawn(found.into_actor(self).map(move |found, registry, ctx| match found {
             Ok(found) => registry.restore(found, at, ctx),
             Err(error) => {

@@ -3,11 +3,12 @@
 //!
 //! - [`Registry`]: the actor.
 //! - `create`: what a request asks for, checked; `start`: its row, its process, its actor.
-//! - `restore`: rows, holder and processes brought together at start-up.
+//! - `find`: rows and holder paired; `restore`: what was found brought back to life.
 
 mod actor;
 mod create;
 mod environment;
+mod find;
 mod requests;
 mod restore;
 mod start;

@@ -132,10 +132,11 @@ impl Session {
     fn keep_in_holder(&self) {
         if self.life.end().is_none() {
             let blob = Blob::of(&self.row, self.life.deadline());
-            let (holder, log, id) =
-                (self.context.holder.clone(), self.context.log.clone(), self.link.id());
+            let (log, id) = (self.context.log.clone(), self.link.id());
+            // Sent before the row is: whoever finds both takes the blob for the newer.
+            let kept = self.context.holder.set_blob(id, &blob.to_bytes());
             actix::spawn(async move {
-                if let Err(error) = holder.set_blob(id, &blob.to_bytes()).await {
+                if let Err(error) = kept.await {
                     warn!(log, "the holder did not keep a blob"; "session" => %id, "error" => %error);
                 }
             });

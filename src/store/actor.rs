@@ -3,7 +3,7 @@
 use super::db::{Db, Rows, Tx};
 use super::error::StoreError;
 use super::queue::{OnFailure, Op, Queue, Touched};
-use super::row::{Change, NewTransition, Row};
+use super::row::{Change, Live, NewTransition, Row, Unreadable};
 use crate::id::SessionId;
 use actix::{Actor, Handler, Message, SyncContext};
 use chrono::Utc;
@@ -120,13 +120,7 @@ impl Store {
     /// All or nothing, after everything that was saved before.
     fn commit(&mut self, change: &Change) -> Result<(), StoreError> {
         self.write(false)?;
-        self.transaction(|tx| {
-            tx.put(&change.row, Utc::now())?;
-            match &change.transition {
-                Some(transition) => tx.add_transition(change.row.session.id, transition),
-                None => Ok(()),
-            }
-        })
+        self.transaction(|tx| Self::put(tx, change))
     }
 
     /// The backlog, and noted activity if asked.
@@ -264,10 +258,43 @@ impl Store {
 
     /// The rows that could be read; logs the others.
     pub(super) fn readable(&self, rows: Rows) -> Vec<Row> {
-        for error in rows.unreadable {
-            error!(self.log, "a session's row cannot be read and is passed over"; "error" => error);
-        }
+        self.log_unreadable(&rows.unreadable);
         rows.read
+    }
+
+    /// Sessions that have not ended.
+    pub(super) fn live(&self) -> Result<Live, StoreError> {
+        let Rows { read: rows, unreadable } = self.db.load_live()?;
+        Ok(Live { rows, unreadable })
+    }
+
+    fn log_unreadable(&self, rows: &[Unreadable]) {
+        for row in rows {
+            error!(self.log, "a session's row cannot be read and is passed over";
+                "session" => &row.id, "error" => &row.error);
+        }
+    }
+
+    /// Writes a row over one that cannot be read.
+    pub(super) fn overwrite(&mut self, change: &Change) -> Result<(), StoreError> {
+        self.write(false)?;
+        self.transaction(|tx| {
+            tx.clear(&change.row)?;
+            Self::put(tx, change)
+        })
+    }
+
+    /// Ends a session whose row cannot be read.
+    pub(super) fn end_unreadable(&mut self, id: &str) -> Result<(), StoreError> {
+        self.transaction(|tx| tx.end_unreadable(id, Utc::now()))
+    }
+
+    fn put(tx: &Tx<'_>, change: &Change) -> Result<(), StoreError> {
+        tx.put(&change.row, Utc::now())?;
+        match &change.transition {
+            Some(transition) => tx.add_transition(change.row.session.id, transition),
+            None => Ok(()),
+        }
     }
 
     /// Removes a session, after everything that was saved before.

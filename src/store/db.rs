@@ -2,9 +2,9 @@
 
 use super::decode::{COLUMNS, read_row, word, word_or_null};
 use super::error::{OpenError, StoreError};
-use super::row::{Filter, NewTransition, Row};
+use super::row::{Filter, NewTransition, Row, Unreadable};
 use crate::id::SessionId;
-use crate::lifecycle::Status;
+use crate::lifecycle::{EndReason, Status};
 use crate::protocol::{Transition, rfc3339};
 use chrono::{DateTime, Utc};
 use rusqlite::{
@@ -30,11 +30,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 /// The one connection to the database.
 pub(super) struct Db(Connection);
 
-/// Rows, and what kept others from being read.
+/// Rows, and those that could not be read.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) read: Vec<Row>,
-    pub(super) unreadable: Vec<String>,
+    pub(super) unreadable: Vec<Unreadable>,
 }
 
 impl Db {
@@ -139,12 +139,14 @@ impl Db {
     fn rows(&self, sql: &str, params: impl Params) -> Result<Rows, StoreError> {
         let mut rows = Rows::default();
         let mut statement = self.0.prepare_cached(sql)?;
-        for row in statement.query_map(params, read_row)? {
-            match row {
+        let mut found = statement.query(params)?;
+        while let Some(row) = found.next()? {
+            match read_row(row) {
                 Ok(row) => rows.read.push(row),
                 // SQLite had no part in it: this row's words are wrong, others' are not.
                 Err(error) if error.sqlite_error_code().is_none() => {
-                    rows.unreadable.push(error.to_string());
+                    let (id, error) = (row.get(0)?, error.to_string());
+                    rows.unreadable.push(Unreadable { id, error });
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -260,6 +262,38 @@ impl Tx<'_> {
             transition.reason,
             transition.active_connections,
         ])?;
+        Ok(())
+    }
+
+    /// Makes readable, before [`Tx::put`], what that leaves as it is.
+    pub(super) fn clear(&self, row: &Row) -> Result<(), StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "UPDATE sessions SET created_at = ?2, last_activity_at = ?3 WHERE id = ?1",
+        )?;
+        let session = &row.session;
+        statement.execute(params![
+            session.id.to_string(),
+            rfc3339(session.created_at),
+            rfc3339(session.last_activity_at)
+        ])?;
+        Ok(())
+    }
+
+    /// Ends a session whose row cannot be read; what cannot be read stays as it is.
+    pub(super) fn end_unreadable(&self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let (now, reason) = (rfc3339(now), EndReason::RestoreFailed.as_str());
+        let status = Status::Error.as_str();
+        self.0.execute(
+            "INSERT INTO transitions
+                 (session_id, at, from_status, to_status, reason, active_connections)
+             SELECT id, ?2, status, ?3, ?4, 0 FROM sessions WHERE id = ?1",
+            params![id, now, status, reason],
+        )?;
+        self.0.execute(
+            "UPDATE sessions SET status = ?3, end_reason = ?4, ended_at = ?2, updated_at = ?2,
+                 active_connections = 0, destroy_at = NULL WHERE id = ?1",
+            params![id, now, status, reason],
+        )?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use super::actor::{Ask, Flush, Store, Wake};
 use super::db::Db;
 use super::error::{OpenError, StoreError};
 use super::queue::{Committed, OnFailure, Op, Pushed, Queue};
-use super::row::{Change, Filter, Row};
+use super::row::{Change, Filter, Live, Row};
 use crate::id::SessionId;
 use crate::protocol::Transition;
 use actix::{Addr, SyncArbiter, System};
@@ -102,13 +102,28 @@ impl StoreHandle {
         self.0.store.send(Flush).await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// Sessions that have not ended, newest first. Rows that cannot be read are logged
-    /// and passed over.
+    /// Sessions that have not ended.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn load_live(&self) -> Result<Vec<Row>, StoreError> {
-        self.ask(|store| Ok(store.readable(store.db().load_live()?))).await
+    pub async fn load_live(&self) -> Result<Live, StoreError> {
+        self.ask(|store| store.live()).await
+    }
+
+    /// As [`StoreHandle::commit`], over a row that cannot be read.
+    ///
+    /// # Errors
+    /// Nothing was written, nor will be.
+    pub async fn overwrite(&self, change: Change) -> Result<(), StoreError> {
+        self.ask(move |store| store.overwrite(&change)).await
+    }
+
+    /// Ends a session whose row cannot be read: `ERROR`, `restore_failed`.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn end_unreadable(&self, id: String) -> Result<(), StoreError> {
+        self.ask(move |store| store.end_unreadable(&id)).await
     }
 
     /// One session, live or ended.

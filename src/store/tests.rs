@@ -423,14 +423,37 @@ async fn live_sessions_are_loaded_and_unreadable_ones_passed_over() {
     }
     place.store.save(change(&rows[0], Status::Terminated, "exited"));
     let ids = |rows: Vec<Row>| rows.iter().map(|row| row.session.id).collect::<Vec<_>>();
-    let live = ids(place.store.load_live().await.unwrap());
+    let live = ids(place.store.load_live().await.unwrap().rows);
     assert_eq!(live, [rows[2].session.id, rows[1].session.id]);
 
     let spoil = "UPDATE sessions SET created_at = 'yesterday' WHERE id = ?1";
     place.other().execute(spoil, [rows[1].session.id.to_string()]).unwrap();
-    assert_eq!(ids(place.store.load_live().await.unwrap()), [rows[2].session.id]);
+    let live = place.store.load_live().await.unwrap();
+    assert_eq!(live.unreadable[0].id, rows[1].session.id.to_string());
+    assert!(live.unreadable[0].error.contains("column"), "{:?}", live.unreadable);
+    assert_eq!(ids(live.rows), [rows[2].session.id]);
     let one = place.store.get(rows[1].session.id).await;
     assert!(matches!(one, Err(StoreError::Refused(_))), "{one:?}");
+}
+
+#[actix::test]
+async fn an_unreadable_row_is_written_over_or_ended() {
+    let place = Place::new();
+    let (over, ended) = (row(None), row(Some("taken")));
+    for row in [&over, &ended] {
+        place.store.commit(change(row, Status::Running, "created")).await.unwrap();
+    }
+    let spoil = "UPDATE sessions SET created_at = 'x', last_activity_at = 'x', labels = '?'";
+    place.other().execute_batch(spoil).unwrap();
+    place.store.overwrite(untold(&over)).await.unwrap();
+    let again = place.store.get(over.session.id).await.unwrap().unwrap();
+    assert_eq!(again.session.created_at, over.session.created_at);
+    assert_eq!(reasons(&place.store, over.session.id).await, ["created"], "its history stays");
+
+    place.store.end_unreadable(ended.session.id.to_string()).await.unwrap();
+    assert_eq!(reasons(&place.store, ended.session.id).await, ["created", "restore_failed"]);
+    assert!(place.store.load_live().await.unwrap().unreadable.is_empty());
+    place.store.commit(untold(&row(Some("taken")))).await.unwrap();
 }
 
 #[actix::test]
@@ -514,7 +537,7 @@ async fn the_schema_is_made_once_and_kept() {
     assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
     place.store.commit(untold(&row(None))).await.unwrap();
     let again = open(&place.dir).unwrap();
-    assert_eq!(again.load_live().await.unwrap().len(), 1);
+    assert_eq!(again.load_live().await.unwrap().rows.len(), 1);
 }
 
 #[actix::test]

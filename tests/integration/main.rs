@@ -12,3 +12,4 @@ mod holder;
 mod input;
 mod restore;
 mod sessions;
+mod startup;

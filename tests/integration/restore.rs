@@ -119,7 +119,7 @@ async fn sessions_that_a_dead_holder_took_along_are_orphaned() {
     terminal.wait_for("up").await;
     assert!(marked(&id) >= 2);
     server.kill();
-    kill_holder(&server);
+    server.kill_holder();
     server.restart().await;
     let mine = |line: &Value| line["session"] == id && line["to"] == "TERMINATED";
     let end = server.wait_for_log("orphaned", mine).await;
@@ -128,37 +128,17 @@ async fn sessions_that_a_dead_holder_took_along_are_orphaned() {
     assert_eq!(server.api().session(&id).await["status"], "TERMINATED");
 }
 
-fn kill_holder(server: &Server) {
-    let holder = nix::unistd::Pid::from_raw(server.holder_pid());
-    nix::sys::signal::kill(holder, nix::sys::signal::Signal::SIGKILL).unwrap();
-}
-
 #[actix_web::test]
 async fn a_server_whose_holder_dies_ends_and_says_so() {
     let mut server = Server::start().await;
     let id = server.api().run("sleep 1000").await;
-    kill_holder(&server);
+    server.kill_holder();
     let stopping = server.wait_for_log("stopping", |line| line["msg"] == "stopping").await;
     assert!(stopping["because"].as_str().unwrap().contains("holder"), "{stopping}");
     assert_eq!(server.stop_waiting().code(), Some(1));
     server.restart().await;
     let mine = |line: &Value| line["session"] == id && line["to"] == "TERMINATED";
     assert_eq!(server.wait_for_log("orphaned", mine).await["reason"], "orphaned");
-}
-
-#[actix_web::test]
-async fn a_session_without_a_row_is_adopted() {
-    let mut server = Server::start().await;
-    let api = server.api();
-    let id = api.create(json!({ "profile": "bash", "name": "kept" })).await["id"].clone();
-    server.kill();
-    let db = rusqlite::Connection::open(server.state().join("stayd.db")).unwrap();
-    db.execute_batch("DELETE FROM transitions; DELETE FROM sessions").unwrap();
-    drop(db);
-    server.restart().await;
-    let adopted = server.api().session("kept").await;
-    assert_eq!(adopted["id"], id);
-    assert_eq!(adopted["command"], json!(["bash", "--norc", "--noprofile"]));
 }
 
 #[actix_web::test]

@@ -104,9 +104,21 @@ impl Server {
         Api::new(&self.address, &self.token())
     }
 
+    /// A connection of our own to its database.
+    pub fn db(&self) -> rusqlite::Connection {
+        let db = rusqlite::Connection::open(self.state().join("stayd.db")).expect("database");
+        db.busy_timeout(DEADLINE).expect("timeout");
+        db
+    }
+
+    /// SIGKILL for the holder: its sessions are nobody's then.
+    pub fn kill_holder(&self) {
+        kill(Pid::from_raw(self.holder_pid()), Signal::SIGKILL).expect("SIGKILL");
+    }
+
     /// One value of the database, as text, read by a connection of our own.
     pub fn sql(&self, query: &str) -> Option<String> {
-        let db = rusqlite::Connection::open(self.state().join("stayd.db")).expect("database");
+        let db = self.db();
         let value = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
         match db.query_row(query, [], value).expect(query) {
             rusqlite::types::Value::Null => None,
@@ -138,9 +150,14 @@ impl Server {
     }
 
     pub async fn restart(&mut self) {
+        self.begin_restart();
+        self.wait_until_listening().await;
+    }
+
+    /// Starts it again, and does not wait for anything.
+    pub fn begin_restart(&mut self) {
         let (child, log) = spawn(self.dir.path(), &self.address, self.log_level, &self.flags);
         (self.child, self.log) = (child, log);
-        self.wait_until_listening().await;
     }
 
     /// The exit status of a server that has been told to stop.
