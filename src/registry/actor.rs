@@ -1,10 +1,12 @@
 //! The registry's actor.
 
+use super::compare::Difference;
 use super::create::{CreateError, Defaults, check_labels, check_name};
 use super::find::{self, Sources};
+use super::reconcile;
 use super::requests::{
-    Create, Find, FindError, FindOrCreate, Key, List, Ready, Rename, SessionRef, ShutdownAll,
-    Unread,
+    Create, Find, FindError, FindOrCreate, Key, List, Ready, Reconcile, Rename, Repairs,
+    SessionRef, ShutdownAll, Unread,
 };
 use super::restore::SWEEPS;
 use super::start::Created;
@@ -17,7 +19,7 @@ use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
 use slog::{Logger, info};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -44,10 +46,13 @@ pub struct Registry {
     pub(super) sessions: HashMap<SessionId, SessionRef>,
     pub(super) names: HashMap<String, Named>,
     pub(super) unread: HashMap<SessionId, Arc<Link>>,
-    pub(super) starting: usize,
+    pub(super) starting: HashSet<SessionId>,
     /// Sessions that cannot go on, until their rows say so.
     pub(super) sweeping: HashSet<SessionId>,
     pub(super) sweeps: Arc<Semaphore>,
+    /// As the last comparison found them.
+    pub(super) differences: BTreeMap<SessionId, Difference>,
+    pub(super) repairs: Repairs,
     pub(super) restored: watch::Sender<bool>,
     /// Where to say that the server cannot go on, and why.
     pub(super) fatal: UnboundedSender<String>,
@@ -75,9 +80,11 @@ impl Registry {
             sessions: HashMap::new(),
             names: HashMap::new(),
             unread: HashMap::new(),
-            starting: 0,
+            starting: HashSet::new(),
             sweeping: HashSet::new(),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
+            differences: BTreeMap::new(),
+            repairs: Repairs::default(),
             restored: watch::Sender::new(false),
             fatal,
             stopping: false,
@@ -118,7 +125,7 @@ impl Registry {
     }
 
     /// Done once all that was running before is there.
-    fn when_restored(&self) -> impl Future<Output = ()> + 'static {
+    pub(super) fn when_restored(&self) -> impl Future<Output = ()> + 'static {
         let mut restored = self.restored.subscribe();
         async move {
             // The sender lives as long as the registry.
@@ -155,6 +162,7 @@ impl Actor for Registry {
         if let Some(mut notices) = self.notices.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| notices.poll_recv(cx)));
         }
+        ctx.run_interval(reconcile::EVERY, |_, ctx| ctx.notify(Reconcile));
         let (sources, at) = (self.sources(), now());
         let found = async move { find::find(&sources, at).await };
         ctx.spawn(found.into_actor(self).map(move |found, registry, ctx| match found {
@@ -217,10 +225,11 @@ impl Handler<List> for Registry {
 }
 
 impl Handler<Ready> for Registry {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseActFuture<Self, Repairs>;
 
     fn handle(&mut self, _: Ready, _: &mut Self::Context) -> Self::Result {
-        Box::pin(self.when_restored())
+        let restored = self.when_restored().into_actor(self);
+        Box::pin(restored.map(|(), registry, _| registry.repairs.clone()))
     }
 }
 

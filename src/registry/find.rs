@@ -33,6 +33,13 @@ pub(super) enum Found {
     Over { row: Row, saved: Saved, event: Event },
 }
 
+impl Found {
+    pub(super) fn id(&self) -> SessionId {
+        let (Found::Held { row, .. } | Found::Ended { row, .. } | Found::Over { row, .. }) = self;
+        row.session.id
+    }
+}
+
 /// Whom to ask.
 #[derive(Clone)]
 pub(super) struct Sources {
@@ -54,13 +61,7 @@ pub(super) async fn find(sources: &Sources, now: Now) -> Result<Vec<Found>, Rest
     for row in live.rows {
         match held.remove(&row.session.id) {
             Some(held) => found.extend(pair(sources, Some(row), held, &boot_id, now)),
-            None => {
-                let saved = saved(&row, None, false, &boot_id, now);
-                // Its server died before it was spawned, or its holder died.
-                let never_started = row.process.is_none() && row.session.pid.is_none();
-                let event = if never_started { Event::SpawnFailed } else { Event::Orphaned };
-                found.push(Found::Over { row, saved, event });
-            }
+            None => found.push(not_held(row, &boot_id, now)),
         }
     }
     for row in live.unreadable {
@@ -74,6 +75,15 @@ pub(super) async fn find(sources: &Sources, now: Now) -> Result<Vec<Found>, Rest
         found.extend(look_up(sources, id, held, &boot_id, now).await?);
     }
     Ok(found)
+}
+
+/// A live row of a session that the holder does not hold.
+pub(super) fn not_held(row: Row, boot_id: &str, now: Now) -> Found {
+    let saved = saved(&row, None, false, boot_id, now);
+    // Its server died before it was spawned, or its holder died.
+    let never_started = row.process.is_none() && row.session.pid.is_none();
+    let event = if never_started { Event::SpawnFailed } else { Event::Orphaned };
+    Found::Over { row, saved, event }
 }
 
 /// A held session that is not among the live rows.

@@ -4,11 +4,14 @@
 //! - [`Registry`]: the actor.
 //! - `create`: what a request asks for, checked; `start`: its row, its process, its actor.
 //! - `find`: rows and holder paired; `restore`: what was found brought back to life.
+//! - `compare`: registry, holder and rows compared; `reconcile`: what differs mended.
 
 mod actor;
+mod compare;
 mod create;
 mod environment;
 mod find;
+mod reconcile;
 mod requests;
 mod restore;
 mod start;
@@ -16,6 +19,6 @@ mod start;
 pub use actor::Registry;
 pub use create::{CreateError, Defaults};
 pub use requests::{
-    Create, Find, FindError, FindOrCreate, Key, List, Ready, Rename, SessionRef, ShutdownAll,
-    Unread,
+    Create, Find, FindError, FindOrCreate, Key, List, Mended, Ready, Reconcile, Rename, Repairs,
+    SessionRef, ShutdownAll, Unread,
 };

@@ -315,6 +315,8 @@ impl Handler<Noticed> for Session {
                     self.leader_ended(exit, ctx);
                 }
             }
+            Noticed::Rewrite => self.save(),
+            Noticed::Lost => self.lost(ctx),
         }
     }
 }

@@ -197,6 +197,15 @@ impl Session {
         ctx.spawn(end.into_actor(self).map(|(), session, ctx| session.tree_ended(ctx)));
     }
 
+    /// What is left of a session that the holder does not hold is swept.
+    pub(super) fn lost(&mut self, ctx: &mut Context<Self>) {
+        let tree = self.tree();
+        let swept = spawn_blocking(move || tree.end(Grace::default()));
+        ctx.spawn(swept.into_actor(self).map(|_, session, ctx| {
+            session.step_or_log(Event::Orphaned, ctx);
+        }));
+    }
+
     fn tree_ended(&mut self, ctx: &mut Context<Self>) {
         if self.link.ring().ended().is_some() {
             ctx.notify(super::requests::Noticed::Exited);

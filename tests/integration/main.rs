@@ -10,6 +10,7 @@ mod dialects;
 mod endings;
 mod holder;
 mod input;
+mod reconcile;
 mod restore;
 mod sessions;
 mod startup;
