@@ -8,8 +8,12 @@ use crate::id::SessionId;
 use actix::{Actor, Handler, Message, SyncContext};
 use chrono::Utc;
 use slog::{Logger, error, info};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+
+/// Transitions that may wait while the database cannot be written: some 20 MiB. Creating
+/// is refused meanwhile, so only clients that come and go by the thousand get there.
+pub(super) const TRANSITIONS_MAX: usize = 100_000;
 
 /// The persistence actor: every write goes through it, one after the other.
 pub struct Store {
@@ -25,14 +29,17 @@ struct Backlog {
     /// The latest of each session.
     rows: HashMap<SessionId, Row>,
     /// All of them, in order.
-    transitions: Vec<(SessionId, NewTransition)>,
+    transitions: VecDeque<(SessionId, NewTransition)>,
 }
 
 impl Backlog {
-    fn add(&mut self, change: Change) {
+    /// False: another transition had to go. The oldest does, so that each row still says
+    /// what the last of its transitions does.
+    fn add(&mut self, change: Change) -> bool {
         let id = change.row.session.id;
         self.transitions.extend(change.transition.map(|transition| (id, transition)));
         self.rows.insert(id, change.row);
+        self.transitions.len() <= TRANSITIONS_MAX || self.transitions.pop_front().is_none()
     }
 
     fn is_empty(&self) -> bool {
@@ -86,7 +93,7 @@ impl Store {
         let mut down = None;
         for op in taken.ops {
             match op {
-                Op::Save(change) => self.backlog.add(*change),
+                Op::Save(change) => self.keep(*change),
                 Op::Commit { change, on_failure, reply } => {
                     let written = match &down {
                         Some(error) => Err(StoreError::clone(error)),
@@ -99,7 +106,7 @@ impl Store {
                             match on_failure {
                                 OnFailure::Forget => Err(error),
                                 OnFailure::Queue => {
-                                    self.backlog.add(*change);
+                                    self.keep(*change);
                                     Ok(false)
                                 }
                             }
@@ -114,6 +121,14 @@ impl Store {
         match down {
             Some(error) => Err(error),
             None => self.write(all || taken.tick),
+        }
+    }
+
+    /// Until it can be written.
+    fn keep(&mut self, change: Change) {
+        if !self.backlog.add(change) && Queue::count(&self.queue.dropped) == 0 {
+            error!(self.log, "the database has been unavailable for so long that history is lost";
+                "transitions" => TRANSITIONS_MAX);
         }
     }
 

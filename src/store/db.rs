@@ -13,7 +13,7 @@ use rusqlite::{
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a new database is made of.
@@ -27,6 +27,9 @@ pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// in the queue is tried again then, and reads must not wait behind a write that waits.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// The same while the server starts: it cannot do without.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The one connection to the database.
 pub(super) struct Db(Connection);
 
@@ -39,26 +42,46 @@ pub(super) struct Rows {
 
 impl Db {
     /// Opens the database, readable by its owner alone; makes or migrates it if need be.
-    pub(super) fn open(path: &Path) -> Result<Db, OpenError> {
+    /// One that is damaged is kept aside, which is said, and a new one is made.
+    pub(super) fn open(path: &Path) -> Result<(Db, Option<PathBuf>), OpenError> {
+        match Db::open_sound(path) {
+            Err(OpenError::Damaged { .. }) => {
+                let aside = set_aside(path)
+                    .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+                Ok((Db::open_sound(path)?, Some(aside)))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
+    fn open_sound(path: &Path) -> Result<Db, OpenError> {
         make_private(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         let failed = |source: rusqlite::Error| {
             let path = path.to_owned();
             match source.sqlite_error_code() {
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                    OpenError::Unusable { path, source }
+                    OpenError::Damaged { path, problem: source.to_string() }
                 }
                 _ => OpenError::Sqlite { path, source },
             }
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
-        conn.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        conn.busy_timeout(OPEN_TIMEOUT).map_err(failed)?;
         let found = user_version(&conn).map_err(failed)?;
         if found > VERSION {
             return Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION });
         }
+        if !is_ours(&conn, found).map_err(failed)? {
+            return Err(OpenError::Foreign { path: path.to_owned() });
+        }
+        let problem = check(&conn).map_err(failed)?;
+        if problem != "ok" {
+            return Err(OpenError::Damaged { path: path.to_owned(), problem });
+        }
         configure(&conn).map_err(failed)?;
         migrate(&mut conn).map_err(failed)?;
+        conn.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         Ok(Db(conn))
     }
 
@@ -331,6 +354,38 @@ fn make_private(path: &Path) -> io::Result<()> {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
     Ok(())
+}
+
+/// Moves a damaged database out of the way, with what belongs to it; whereto.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let with = |path: &Path, suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = with(path, &format!(".corrupt-{}", Utc::now().format("%Y%m%dT%H%M%S%.3fZ")));
+    // The database last: a server that dies in between finds it damaged again.
+    for suffix in ["-wal", "-shm", ""] {
+        match std::fs::rename(with(path, suffix), with(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+/// Whether a sound database is empty or has the tables that we know.
+fn is_ours(conn: &Connection, version: i64) -> rusqlite::Result<bool> {
+    let count = "SELECT count(*), count(*) FILTER (WHERE name IN ('sessions', 'transitions'))
+                 FROM sqlite_schema WHERE type = 'table'";
+    let (all, known): (i64, i64) =
+        conn.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(if version == 0 { all == 0 } else { known == 2 })
+}
+
+/// `ok`, or the first problem that a look at every page finds.
+fn check(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
 }
 
 fn user_version(conn: &Connection) -> rusqlite::Result<i64> {

@@ -552,19 +552,54 @@ async fn a_newer_database_is_refused_and_left_alone() {
 }
 
 #[actix::test]
-async fn what_is_no_database_is_refused_and_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(path(&dir), "stayd's diary, by hand. ".repeat(100)).unwrap();
-    let Err(error) = open(&dir) else { panic!("opened") };
-    assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
-    assert!(error.to_string().contains("is not a usable database"), "{error}");
-    assert!(std::fs::read_to_string(path(&dir)).unwrap().starts_with("stayd's diary"));
-
-    let missing = dir.path().join("no/such/dir/stayd.db");
+async fn another_programs_database_is_refused_and_left_alone() {
+    for version in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = Connection::open(path(&dir)).unwrap();
+        let theirs = format!("CREATE TABLE theirs (x); PRAGMA user_version = {version}");
+        conn.execute_batch(&theirs).unwrap();
+        let before = std::fs::read(path(&dir)).unwrap();
+        let Err(error) = open(&dir) else { panic!("opened") };
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+        assert_eq!(std::fs::read(path(&dir)).unwrap(), before);
+    }
+    let missing = tempfile::tempdir().unwrap().path().join("no/such/dir/stayd.db");
     let Err(error) = StoreHandle::open(&missing, Logger::root(Discard, o!())) else {
         panic!("opened")
     };
     assert!(error.to_string().contains("no/such/dir"), "{error}");
+}
+
+#[actix::test]
+async fn what_is_damaged_is_kept_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(path(&dir), "no database. ".repeat(1000)).unwrap();
+    let store = open(&dir).unwrap();
+    let aside = store.set_aside().expect("kept").to_owned();
+    assert!(std::fs::read_to_string(aside).unwrap().starts_with("no database"));
+    store.commit(untold(&row(None))).await.unwrap();
+    store.flush().await.unwrap();
+    let again = open(&dir).unwrap();
+    assert_eq!(again.set_aside(), None, "the new one is sound");
+    assert_eq!(again.load_live().await.unwrap().rows.len(), 1);
+}
+
+#[actix::test]
+async fn transitions_that_wait_are_bounded_and_the_last_are_kept() {
+    let place = Place::new();
+    let row = row(None);
+    place.store.commit(change(&row, Status::Running, "created")).await.unwrap();
+    let lock = place.locked();
+    let many = actor::TRANSITIONS_MAX as u64 + 10;
+    for n in 0..many {
+        place.store.save(change(&row, Status::Idle, &n.to_string()));
+    }
+    eventually("it gives up the oldest", || place.store.stats().dropped == 10).await;
+    drop(lock);
+    place.store.flush().await.unwrap();
+    let kept = reasons(&place.store, row.session.id).await;
+    assert_eq!(kept.len(), actor::TRANSITIONS_MAX + 1);
+    assert_eq!((kept[1].as_str(), kept.last().unwrap()), ("10", &(many - 1).to_string()));
 }
 
 #[actix::test]
