@@ -36,7 +36,15 @@ async fn readyz(api: Data<Api>) -> Result<HttpResponse, Problem> {
     if let Some(error) = api.store.last_error() {
         return Err(not_ready(format!("the database cannot be written: {error}")));
     }
-    Ok(HttpResponse::Ok().json(json!({ "status": "ready", "repairs": repairs })))
+    Ok(HttpResponse::Ok().json(json!({
+        "status": "ready",
+        "repairs": repairs,
+        "database": {
+            "damaged_kept_as": api.store.set_aside(),
+            "transitions_dropped": api.store.stats().dropped,
+            "changes_refused": api.store.stats().rejected,
+        },
+    })))
 }
 
 fn not_ready(detail: String) -> Problem {

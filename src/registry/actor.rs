@@ -1,5 +1,6 @@
 //! The registry's actor.
 
+use super::clock::{self, Clock};
 use super::compare::Difference;
 use super::create::{CreateError, Defaults, check_labels, check_name};
 use super::find::{self, Sources};
@@ -18,7 +19,7 @@ use crate::session::{Link, Noticed, Patch, Session, SessionContext, SessionEnded
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,6 +163,16 @@ impl Actor for Registry {
         if let Some(mut notices) = self.notices.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| notices.poll_recv(cx)));
         }
+        let mut clock = Clock::new(now());
+        ctx.run_interval(clock::EVERY, move |registry, _| {
+            if let Some(by) = clock.jump(now()) {
+                warn!(registry.log, "the wall clock was set; deadlines stay when they are";
+                    "by_ms" => by);
+                for session in registry.sessions.values() {
+                    session.addr.do_send(Noticed::ClockJumped);
+                }
+            }
+        });
         ctx.run_interval(reconcile::EVERY, |_, ctx| ctx.notify(Reconcile));
         let (sources, at) = (self.sources(), now());
         let found = async move { find::find(&sources, at).await };

@@ -5,8 +5,10 @@
 //! - `create`: what a request asks for, checked; `start`: its row, its process, its actor.
 //! - `find`: rows and holder paired; `restore`: what was found brought back to life.
 //! - `compare`: registry, holder and rows compared; `reconcile`: what differs mended.
+//! - `clock`: notices when the wall clock is set.
 
 mod actor;
+mod clock;
 mod compare;
 mod create;
 mod environment;

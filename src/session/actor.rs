@@ -317,6 +317,7 @@ impl Handler<Noticed> for Session {
             }
             Noticed::Rewrite => self.save(),
             Noticed::Lost => self.lost(ctx),
+            Noticed::ClockJumped => self.step_or_log(Event::ClockJumped, ctx),
         }
     }
 }

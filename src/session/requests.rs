@@ -132,6 +132,8 @@ pub enum Noticed {
     Rewrite,
     /// The holder does not hold the session any more.
     Lost,
+    /// The wall clock was set.
+    ClockJumped,
 }
 
 /// The server stops: close the connections, leave the process running.

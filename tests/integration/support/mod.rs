@@ -9,6 +9,7 @@
 
 mod http;
 mod server;
+pub mod shim;
 mod terminal;
 
 pub use http::Api;
