@@ -6,7 +6,7 @@ use super::create::{CreateError, Defaults, check_labels, check_name};
 use super::find::{self, Sources};
 use super::reconcile;
 use super::requests::{
-    Create, Find, FindError, FindOrCreate, Key, List, Ready, Reconcile, Rename, Repairs,
+    Create, EndAll, Find, FindError, FindOrCreate, Key, List, Ready, Reconcile, Rename, Repairs,
     SessionRef, ShutdownAll, Unread,
 };
 use super::restore::SWEEPS;
@@ -15,10 +15,13 @@ use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::protocol::Session as View;
-use crate::session::{Link, Noticed, Patch, Session, SessionContext, SessionEnded, Shutdown, now};
+use crate::session::{
+    Kill, Link, Noticed, Patch, Session, SessionContext, SessionEnded, Shutdown, now,
+};
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
+use futures_util::FutureExt;
 use slog::{Logger, info, warn};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -311,6 +314,20 @@ impl Handler<Unread> for Registry {
 
     fn handle(&mut self, Unread(id): Unread, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.unread.get(&id).cloned())
+    }
+}
+
+impl Handler<EndAll> for Registry {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: EndAll, _: &mut Self::Context) -> Self::Result {
+        self.stopping = true;
+        Box::pin(self.when_restored().into_actor(self).then(|(), registry, _| {
+            let all: Vec<_> =
+                registry.sessions.values().map(|session| session.addr.send(Kill)).collect();
+            // One that has just ended needs no killing.
+            futures_util::future::join_all(all).map(|_| ()).into_actor(registry)
+        }))
     }
 }
 

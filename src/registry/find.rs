@@ -202,11 +202,12 @@ fn saved(row: &Row, blob: Option<&Blob>, exited: bool, boot_id: &str, now: Now) 
     let session = &row.session;
     let timeouts =
         Timeouts { idle_s: session.idle_timeout_s, first_attach_s: session.first_attach_timeout_s };
+    let signals = blob.map(|blob| blob.signals).unwrap_or_default();
     let ending = row.ending.or_else(|| blob.and_then(Blob::ending));
     // A leader that has exited by itself ends its session by that and by nothing else.
     if exited {
         let timeouts = Timeouts { idle_s: None, first_attach_s: None };
-        return Saved { status: session.status, deadline: None, timeouts, ending };
+        return Saved { status: session.status, deadline: None, timeouts, ending, signals };
     }
     let deadline = match blob.and_then(|blob| blob.deadline_in(boot_id)) {
         // Its display is refreshed where it is off.
@@ -218,7 +219,7 @@ fn saved(row: &Row, blob: Option<&Blob>, exited: bool, boot_id: &str, now: Now) 
             Deadline { boot_ms: now.boot_ms.saturating_add(left), at }
         }),
     };
-    Saved { status: session.status, deadline, timeouts, ending }
+    Saved { status: session.status, deadline, timeouts, ending, signals }
 }
 
 fn process(entry: &Entry, boot_id: &str) -> ProcessId {

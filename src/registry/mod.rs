@@ -21,6 +21,6 @@ mod start;
 pub use actor::Registry;
 pub use create::{CreateError, Defaults};
 pub use requests::{
-    Create, Find, FindError, FindOrCreate, Key, List, Mended, Ready, Reconcile, Rename, Repairs,
-    SessionRef, ShutdownAll, Unread,
+    Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended, Ready, Reconcile, Rename,
+    Repairs, SessionRef, ShutdownAll, Unread,
 };

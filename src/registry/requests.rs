@@ -102,3 +102,8 @@ pub struct Unread(pub SessionId);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ShutdownAll;
+
+/// Ends every session as a kill does; answered once all have ended. No more are started.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct EndAll;

@@ -111,7 +111,7 @@ async fn spawn(
         }
         Err(error) => return Err(CreateError::Store(error)),
     }
-    let blob = Blob::of(&row, life.deadline()).to_bytes();
+    let blob = Blob::of(&row, &life).to_bytes();
     match holder.spawn(row.session.id, &spec, ring_bytes, &blob).await {
         Ok(held) => {
             row.session.pid = Some(held.pid);

@@ -2,7 +2,7 @@
 //! a database row, and the deadline on a clock that nobody can set.
 
 use crate::holder::BLOB_MAX;
-use crate::lifecycle::{Deadline, EndReason, Ending, Status};
+use crate::lifecycle::{EndReason, Ending, Life, Signals, Status};
 use crate::store::Row;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -38,12 +38,14 @@ pub struct Blob {
     pub ending_reason: Option<EndReason>,
     /// When it was begun.
     pub ending_since: Option<DateTime<Utc>>,
+    /// Signals that were asked for.
+    pub signals: Signals,
 }
 
 impl Blob {
     /// What is to be kept of a session.
     #[must_use]
-    pub fn of(row: &Row, deadline: Option<Deadline>) -> Self {
+    pub fn of(row: &Row, life: &Life) -> Self {
         let session = &row.session;
         Blob {
             name: session.name.clone(),
@@ -55,10 +57,11 @@ impl Blob {
             idle_timeout_s: session.idle_timeout_s,
             first_attach_timeout_s: session.first_attach_timeout_s,
             labels: session.labels.clone(),
-            deadline_boot_ms: deadline.map(|deadline| deadline.boot_ms),
+            deadline_boot_ms: life.deadline().map(|deadline| deadline.boot_ms),
             boot_id: crate::tree::boot_id().ok(),
             ending_reason: row.ending.as_ref().map(|ending| ending.reason),
             ending_since: row.ending.as_ref().map(|ending| ending.since),
+            signals: life.saved().signals,
         }
     }
 

@@ -131,7 +131,7 @@ impl Session {
     /// the clock that nobody can set.
     fn keep_in_holder(&self) {
         if self.life.end().is_none() {
-            let blob = Blob::of(&self.row, self.life.deadline());
+            let blob = Blob::of(&self.row, &self.life);
             let (log, id) = (self.context.log.clone(), self.link.id());
             // Sent before the row is: whoever finds both takes the blob for the newer.
             let kept = self.context.holder.set_blob(id, &blob.to_bytes());
