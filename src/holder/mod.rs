@@ -47,7 +47,9 @@ pub mod process;
 mod socket;
 pub mod wire;
 
-pub use client::{Checkpoint, Held, Holder, HolderError, Notice, SpawnError, SpawnSpec, Stats};
+pub use client::{
+    Checkpoint, Held, Holder, HolderError, Notice, SpawnError, SpawnSpec, Stats, Unusable,
+};
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use socket::register;
 pub use wire::CheckpointMeta;

@@ -57,10 +57,11 @@ impl Registry {
             Err(error) => return Box::pin(actix::fut::ready(Err(error))),
         };
         let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
+        let id = plan.row.session.id;
         let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
         let spawned = async move { spawn(plan, ring_bytes, &store, &holder, &log).await };
         Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
-            registry.starting -= 1;
+            registry.starting.remove(&id);
             if let Some(name) = name {
                 registry.names.remove(&name);
             }
@@ -80,7 +81,7 @@ impl Registry {
             return Err(CreateError::Stopping);
         }
         let plan = plan(request, &self.defaults)?;
-        if self.sessions.len() + self.starting >= self.defaults.max_sessions {
+        if self.sessions.len() + self.starting.len() >= self.defaults.max_sessions {
             let most = self.defaults.max_sessions;
             return Err(CreateError::TooMany(format!("there are {most} live sessions already")));
         }
@@ -91,7 +92,7 @@ impl Registry {
             }
             self.names.insert(name.clone(), Named::Starting(started));
         }
-        self.starting += 1;
+        self.starting.insert(plan.row.session.id);
         Ok((plan, reserved))
     }
 }
@@ -122,7 +123,7 @@ async fn spawn(
         }
         Err(error) => return Err(CreateError::Store(error)),
     }
-    let blob = Blob::of(&row, life.deadline()).to_bytes();
+    let blob = Blob::of(&row, &life).to_bytes();
     let id = row.session.id;
     let spawned = timeout(START_DEADLINE, holder.spawn(id, &spec, ring_bytes, &blob)).await;
     match spawned {

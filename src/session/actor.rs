@@ -324,6 +324,9 @@ impl Handler<Noticed> for Session {
                     self.leader_ended(exit, ctx);
                 }
             }
+            Noticed::Rewrite => self.save(),
+            Noticed::Lost => self.lost(ctx),
+            Noticed::ClockJumped => self.step_or_log(Event::ClockJumped, ctx),
         }
     }
 }
@@ -359,7 +362,7 @@ impl Handler<Signal> for Session {
     type Result = ResponseFuture<Result<(), SignalError>>;
 
     fn handle(&mut self, request: Signal, ctx: &mut Self::Context) -> Self::Result {
-        if let Err(refused) = self.step(Event::SignalRequested, ctx) {
+        if let Err(refused) = self.step(Event::SignalRequested(request.signal), ctx) {
             return Box::pin(async move { Err(refused.into()) });
         }
         let (holder, tree, id) = (self.context.holder.clone(), self.tree(), self.link.id());
