@@ -1,6 +1,8 @@
 //! All tests that need the whole program, as one binary: real processes, real PTYs, a
 //! real database.
 
+#![allow(clippy::print_stderr, reason = "tests say what they measured, or why they were skipped")]
+
 mod support;
 
 mod attach;

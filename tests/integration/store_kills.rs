@@ -116,7 +116,8 @@ async fn a_server_killed_at_any_change_of_the_database_loses_nothing_acknowledge
         server.kill();
         server.env.clear();
         server.restart().await;
-        assert_truth(&server, &acknowledged.borrow(), n).await;
+        let acknowledged = acknowledged.take();
+        assert_truth(&server, &acknowledged, n).await;
         if !killed {
             break;
         }

@@ -158,5 +158,6 @@ pub(super) fn spec(command: &[&str]) -> SpawnSpec {
         env: vec![("PATH".to_owned(), std::env::var("PATH").unwrap())],
         cols: 80,
         rows: 24,
+        checkpoints: false,
     }
 }
