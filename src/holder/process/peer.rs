@@ -22,6 +22,8 @@ pub(super) struct Peer {
     watched: EpollFlags,
     /// Nothing is sent any more; what it had sent still counts.
     deaf: bool,
+    /// The last message was refused for want of more than room in the socket.
+    short: bool,
     out: Vec<u8>,
     /// `out` waits to be sent, with the descriptors of this session.
     waiting: Option<Option<SessionId>>,
@@ -63,6 +65,7 @@ impl Peer {
             serial,
             watched,
             deaf: false,
+            short: false,
             out: Vec::with_capacity(MESSAGE_MAX),
             waiting: None,
             listing: None,
@@ -82,6 +85,11 @@ impl Peer {
                 Err(_) => return Some(Packet::default()),
             }
         }
+    }
+
+    /// A message waits for what no event tells: it has to be tried again after a while.
+    pub(super) fn is_short(&self) -> bool {
+        self.short && self.waiting.is_some()
     }
 
     /// Whether another message may be given to `send`.
@@ -126,10 +134,13 @@ impl Peer {
     }
 
     fn attempt(&mut self, fds: &[RawFd]) -> Attempt {
+        self.short = false;
         match socket::send(self.socket.as_fd(), &self.out, fds) {
             Ok(()) => Attempt::Sent,
-            // Too many descriptors in flight: the peer has to receive some first.
-            Err(Errno::EAGAIN | Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => {
+            Err(Errno::EAGAIN) => Attempt::Full,
+            // Too many descriptors in flight, or no memory: the peer has to receive some first.
+            Err(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => {
+                self.short = true;
                 Attempt::Full
             }
             Err(_) => {
@@ -153,10 +164,11 @@ impl Peer {
     pub(super) fn watch(&mut self, epoll: &Epoll) -> Result<(), Errno> {
         let wanted = if self.ready() {
             EpollFlags::EPOLLIN
+        } else if self.short {
+            // The socket has room all the time, and each refusal would be an event of its own.
+            EpollFlags::empty()
         } else {
-            // Once for each message that the peer takes: a socket with room may still refuse
-            // more descriptors, and must not keep the loop spinning.
-            EpollFlags::EPOLLOUT | EpollFlags::EPOLLET
+            EpollFlags::EPOLLOUT
         };
         if wanted != self.watched {
             let mut event = EpollEvent::new(wanted, Token::Peer(self.serial).word());

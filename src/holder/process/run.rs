@@ -131,7 +131,9 @@ impl Process {
         }
         match &self.ending {
             Some(ending) => ending.timeout(),
-            None if self.crowded => EpollTimeout::from(CROWDED),
+            None if self.crowded || self.server.as_ref().is_some_and(Peer::is_short) => {
+                EpollTimeout::from(CROWDED)
+            }
             None => EpollTimeout::NONE,
         }
     }
