@@ -40,6 +40,7 @@ pub mod protocol;
 pub mod pty;
 pub mod registry;
 pub mod ring;
+pub mod screen;
 pub mod server;
 pub mod session;
 pub mod store;

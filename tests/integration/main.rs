@@ -8,6 +8,7 @@ mod bad_input;
 mod cli;
 mod dialects;
 mod endings;
+mod fidelity;
 mod holder;
 mod input;
 mod restore;
