@@ -171,8 +171,10 @@ impl Terminal {
 
     /// DECALN
     pub(super) fn alignment_pattern(&mut self) {
+        // xterm.js takes the pen's underline without its style, and so shows none.
+        let underline = super::cell::UNDERLINE;
         let style = super::cell::Style {
-            fg: self.pen.fg,
+            fg: if self.pen_ext == 0 { self.pen.fg } else { self.pen.fg & !underline },
             bg: self.pen.bg & !super::cell::EXTENDED,
             ext: 0,
         };

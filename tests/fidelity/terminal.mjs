@@ -29,9 +29,17 @@ export function open(cols, rows, scrollback) {
   return terminal;
 }
 
-/** Feeds bytes and returns when they are parsed. */
+/**
+ * Feeds bytes and returns when they are parsed. In pieces that end with a character: xterm.js
+ * cuts what is longer than 128 KiB anywhere, and then loses some characters.
+ */
 export function write(terminal, bytes) {
-  if (bytes.length) terminal._core._writeBuffer.writeSync(bytes);
+  for (let start = 0; start < bytes.length; ) {
+    let end = Math.min(start + 65536, bytes.length);
+    while (end < bytes.length && (bytes[end] & 0xc0) === 0x80) end--;
+    terminal._core._writeBuffer.writeSync(bytes.subarray(start, end));
+    start = end;
+  }
 }
 
 /** Applies output and resizes from one offset to another. */
@@ -60,7 +68,7 @@ export function compare(a, b, limit = 8) {
   compareBuffer("alternate", a, b, setA.alt, setB.alt, alternate, check);
 
   const [inA, inB] = [coreA._inputHandler, coreB._inputHandler];
-  check("pen", pen(a, inA._curAttrData), pen(b, inB._curAttrData));
+  comparePen(a, b, inA._curAttrData, inB._curAttrData, check);
   check("joins", inA._parser.precedingJoinState >> 1, inB._parser.precedingJoinState >> 1);
   check("parser", inA._parser.currentState, inB._parser.currentState);
   check("title", inA._windowTitle, inB._windowTitle);
@@ -91,27 +99,42 @@ function colour(packed) {
   return mode === 0 ? 0 : mode === COLOUR_MODE ? packed & 0x3ffffff : packed & 0x30000ff;
 }
 
+const UNDERLINE = 0x10000000;
+
+/** Colours and flags, without underline and extended attributes, which are in `extended`. */
 function attributes(packed) {
-  return ((packed & 0xfc000000) | colour(packed)) >>> 0;
+  return ((packed & 0xec000000) | colour(packed)) >>> 0;
 }
 
-function link(terminal, id) {
-  const data = id ? terminal._core._oscLinkService.getLinkData(id) : undefined;
-  return data ? `${data.id ?? ""};${data.uri}` : "";
+/**
+ * Underline, its colour and the link as they are shown. xterm.js forgets where a link leads
+ * when the line on which it began is erased, so that what is left of it depends on history: a
+ * forgotten link is like any other.
+ */
+function extended(terminal, fg, bg, attrs) {
+  const used = bg & EXTENDED;
+  const style = fg & UNDERLINE ? (used ? attrs.underlineStyle : 1) : 0;
+  const data = used && attrs.urlId ? terminal._core._oscLinkService.getLinkData(attrs.urlId) : undefined;
+  const link = data ? `${data.id ?? ""};${data.uri}` : used && attrs.urlId ? "*" : "";
+  return { style, colour: style && used ? colour(attrs.underlineColor) : 0, link };
 }
 
-function extended(terminal, attrs) {
-  return `${attrs.underlineStyle}/${colour(attrs.underlineColor)}/${link(terminal, attrs.urlId)}`;
+function same(one, other) {
+  return one.style === other.style && one.colour === other.colour &&
+    (one.link === other.link || (one.link === "*" && other.link !== "") || (other.link === "*" && one.link !== ""));
 }
 
-function pen(terminal, attrs) {
-  return `${attributes(attrs.fg).toString(16)} ${attributes(attrs.bg).toString(16)} ${extended(terminal, attrs.extended)}`;
+function comparePen(a, b, one, other, check) {
+  const text = (attrs) => `${attributes(attrs.fg).toString(16)} ${attributes(attrs.bg).toString(16)}`;
+  check("pen", text(one), text(other));
+  const [moreA, moreB] = [extended(a, one.fg, one.bg, one.extended), extended(b, other.fg, other.bg, other.extended)];
+  if (!same(moreA, moreB)) check("pen", JSON.stringify(moreA), JSON.stringify(moreB));
 }
 
 function cell(terminal, line, x) {
-  const bg = line.getBg(x);
-  const more = bg & EXTENDED ? extended(terminal, line._extendedAttrs[x]) : "";
-  return `${JSON.stringify(line.getString(x))} w${line.getWidth(x)} ${attributes(line.getFg(x)).toString(16)} ${attributes(bg).toString(16)} ${more}`;
+  const [fg, bg] = [line.getFg(x), line.getBg(x)];
+  const text = `${JSON.stringify(line.getString(x))} w${line.getWidth(x)} ${attributes(fg).toString(16)} ${attributes(bg).toString(16)}`;
+  return [text, extended(terminal, fg, bg, line._extendedAttrs[x])];
 }
 
 function compareBuffer(name, a, b, one, other, active, check) {
@@ -143,7 +166,7 @@ function compareBuffer(name, a, b, one, other, active, check) {
         !(dataA[i] & 0x200000) && !(dataA[i + 2] & EXTENDED)
       ) continue;
       const [cellA, cellB] = [cell(a, lineA, x), cell(b, lineB, x)];
-      if (cellA !== cellB) check(`${name} ${y},${x}`, cellA, cellB);
+      if (cellA[0] !== cellB[0] || !same(cellA[1], cellB[1])) check(`${name} ${y},${x}`, cellA[0] + JSON.stringify(cellA[1]), cellB[0] + JSON.stringify(cellB[1]));
     }
   }
 }
