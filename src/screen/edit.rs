@@ -182,8 +182,10 @@ impl Terminal {
         let rows = self.rows;
         let buffer = self.buffer();
         let first = buffer.y;
-        for y in first..rows {
-            let row = buffer.row_mut(y);
+        for y in first..first + rows {
+            // Below the last line xterm.js goes on with the oldest.
+            let at = (buffer.base + y) % buffer.max;
+            let Some(row) = buffer.lines.get_mut(at) else { continue };
             row.fill(Cell::new(u32::from('E'), 1, style));
             row.wrapped = false;
         }

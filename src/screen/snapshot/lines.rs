@@ -36,7 +36,10 @@ impl Writer<'_> {
         let last = if first < buffer.base {
             shown.len()
         } else {
-            shown.iter().rposition(|row| row.wrapped || !row.cells().is_empty()).map_or(0, |at| at + 1)
+            shown
+                .iter()
+                .rposition(|row| row.wrapped || row.cells().iter().any(|cell| *cell != Cell::NULL))
+                .map_or(0, |at| at + 1)
         };
         for (at, row) in shown[..last].iter().enumerate() {
             starts.push(self.out.len());
@@ -112,7 +115,7 @@ impl Writer<'_> {
         let mut at = under.from;
         while at < end {
             let cell = row.get(at);
-            if is_printable(cell) {
+            if is_printable(cell) && at + usize::from(cell.width()) <= cols {
                 self.column(at);
                 self.style(cell.style());
                 if cell.width() == 0 {
@@ -122,6 +125,8 @@ impl Writer<'_> {
                 self.glyph(cell);
                 at += usize::from(cell.width().max(1));
             } else if !self.has_gap(cell) {
+                // Also the left half of a wide character whose right half a resize cut off,
+                // which nothing can write.
                 let n = if under.dirty == Some(at) { 1 } else { same(row, at, end, under.dirty) };
                 let bg = if self.detail == Detail::Everything { cell.bg & COLOUR } else { 0 };
                 if bg != under.bg || under.dirty == Some(at) {
@@ -173,7 +178,7 @@ impl Writer<'_> {
         }
         let cell = row.get(at);
         self.column(at);
-        if is_printable(cell) {
+        if is_printable(cell) && at + usize::from(cell.width()) <= self.terminal.cols {
             self.style(cell.style());
             self.glyph(cell);
         } else {
@@ -184,7 +189,10 @@ impl Writer<'_> {
 
     /// An empty cell that erasing does not make.
     fn has_gap(&self, cell: Cell) -> bool {
-        !is_printable(cell) && !cell.is_erased() && cell.width() == 1 && self.detail == Detail::Everything
+        !is_printable(cell)
+            && !cell.is_erased()
+            && cell.width() == 1
+            && self.detail == Detail::Everything
     }
 }
 
@@ -196,7 +204,8 @@ pub(super) fn is_printable(cell: Cell) -> bool {
 /// Whether the line's last column is written by printing, so that the next character wraps.
 fn ends_printed(row: &Row, cols: usize) -> bool {
     let last = row.get(cols - 1);
-    is_printable(last) || (last.width() == 0 && cols > 1 && row.get(cols - 2).width() == 2)
+    (is_printable(last) && last.width() < 2)
+        || (last.width() == 0 && cols > 1 && row.get(cols - 2).width() == 2)
 }
 
 /// How many cells from `at` on, before `end` and a dirty one, are erased alike.

@@ -123,7 +123,12 @@ fn difference(from: &Pen, to: &Pen) -> String {
             }
         }
     }
-    let underline = |pen: &Pen| if pen.fg & UNDERLINE == 0 { 0 } else { pen.ext.underline.max(1) };
+    // DECRC can bring back the flag without a style: then none is shown.
+    let underline = |pen: &Pen| match (pen.fg & UNDERLINE, pen.bg & EXTENDED) {
+        (0, _) => 0,
+        (_, 0) => 1,
+        _ => pen.ext.underline,
+    };
     match (underline(from), underline(to)) {
         (a, b) if a == b => {}
         (_, 0) => add(format_args!("24")),
