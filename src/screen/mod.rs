@@ -4,11 +4,17 @@
 //! byte, answers what the program asks, and can at any moment be written down as a
 //! [`Snapshot`]: escape sequences that bring a freshly reset terminal to the same state.
 //!
+//! It is not built on an emulator from a crate: of those none keeps blinking, overlined and
+//! protected cells, tells cells that were never written from spaces, wraps lines anew as a
+//! browser does, and lets the screen that is not shown be read; all of these are seen sooner or
+//! later. A cell here takes 16 bytes, and cells that were never written none.
+//!
 //! It follows xterm.js, which is what most people look at their sessions with, in everything
 //! that can be seen: widths, wrapping, erasing, reflow, and its quirks. A screen that differed
 //! from the page's in one cell after a resize would be wrong for as long as the program does
 //! not repaint it. `tests/fidelity` compares the two.
 //!
+//! - `emulator`: [`Screen`] itself, parser and terminal in one.
 //! - `parser`, `params`, `utf8`: bytes → sequences.
 //! - `dispatch`: sequences → what the terminal does; `cursor`, `edit`, `modes`, `sgr`, `osc`,
 //!   `reply` do it.
@@ -23,6 +29,7 @@ mod charset;
 mod cursor;
 mod dispatch;
 mod edit;
+mod emulator;
 mod event;
 mod intern;
 mod modes;
@@ -33,7 +40,6 @@ mod parser;
 mod reflow;
 mod reply;
 mod row;
-mod screen;
 mod sgr;
 mod snapshot;
 mod terminal;
@@ -43,8 +49,8 @@ mod utf8;
 mod view;
 mod width;
 
+pub use emulator::{Cursor, Options, Screen};
 pub use event::Event;
 pub use modes::{CursorShape, Modes, Mouse, MouseEncoding};
-pub use screen::{Cursor, Options, Screen};
 pub use snapshot::Snapshot;
-pub use view::{Line, Run, View};
+pub use view::{Colour, Line, Run, View};

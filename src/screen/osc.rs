@@ -181,5 +181,6 @@ fn index(text: &str) -> Option<u8> {
 
 /// The first bytes of `text`, up to `max`, whole characters.
 fn short(text: &str, max: usize) -> &str {
-    &text[..text.floor_char_boundary(max)]
+    let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
