@@ -138,12 +138,12 @@ impl Buffer {
             self.base += 1;
             Row::default()
         };
+        // The line that goes leaves its memory to the one that comes and takes what it needs.
+        if self.base > 0 {
+            row = self.lines[self.base - 1].pack();
+        }
         row.reuse(cols, fill, wrapped);
         self.lines.insert(self.base + self.bottom, row);
-        // What scrolled off is kept as small as it can be.
-        if self.base > 0 {
-            self.lines[self.base - 1].shrink();
-        }
     }
 
     /// Removes the line at `from` and puts an erased one in at `to` (lines of the screen), so

@@ -138,7 +138,7 @@ impl Ext {
 }
 
 /// What the next character is written with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Pen {
     pub(super) fg: u32,
     pub(super) bg: u32,

@@ -4,10 +4,10 @@
 //! byte, answers what the program asks, and can at any moment be written down as a
 //! [`Snapshot`]: escape sequences that bring a freshly reset terminal to the same state.
 //!
-//! It is not built on an emulator from a crate: of those none keeps blinking, overlined and
-//! protected cells, tells cells that were never written from spaces, wraps lines anew as a
-//! browser does, and lets the screen that is not shown be read; all of these are seen sooner or
-//! later. A cell here takes 16 bytes, and cells that were never written none.
+//! It is not built on `alacritty_terminal`, the fastest emulator among the crates: that has no
+//! room for blinking, overlined and protected cells (all of its flags are taken), does not tell
+//! cells that were never written from spaces, and keeps the screen that is not shown to itself.
+//! A cell here takes 16 bytes, and cells at a line's end that were never written take none.
 //!
 //! It follows xterm.js, which is what most people look at their sessions with, in everything
 //! that can be seen: widths, wrapping, erasing, reflow, and its quirks. A screen that differed

@@ -6,7 +6,7 @@
 //! another parser to the same state: what controls inside of it did is done already.
 
 use super::params::Params;
-use super::utf8::{Decoded, Utf8};
+use super::utf8::{self, Decoded, Utf8};
 
 /// Bytes of an unfinished string (OSC, DCS …) that are kept. xterm.js takes ten million; no
 /// program says so much in one that a terminal without images understands.
@@ -109,6 +109,13 @@ impl Parser {
                         self.put(&rest[..run]);
                     }
                     rest = &rest[run..];
+                    continue;
+                }
+                if self.state == State::Ground
+                    && let Some((c, len)) = utf8::whole(rest)
+                {
+                    to.print(c);
+                    rest = &rest[len..];
                     continue;
                 }
             }

@@ -40,8 +40,11 @@ impl Row {
         &mut self.cells
     }
 
-    pub(super) fn shrink(&mut self) {
-        self.cells.shrink_to_fit();
+    /// Takes no more memory than its cells need; answers a row with the memory it had.
+    pub(super) fn pack(&mut self) -> Row {
+        let used = self.cells.iter().rposition(|cell| *cell != Cell::NULL).map_or(0, |at| at + 1);
+        let packed = self.cells[..used].to_vec();
+        Row { cells: std::mem::replace(&mut self.cells, packed), ..Row::default() }
     }
 
     pub(super) fn get(&self, at: usize) -> Cell {

@@ -57,6 +57,19 @@ impl Utf8 {
     }
 }
 
+/// The printable character beyond ASCII that `bytes` start with, if all of it is there, and
+/// its length: the short way for nearly all text.
+pub(super) fn whole(bytes: &[u8]) -> Option<(char, usize)> {
+    let len = match bytes.first()? {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => return None,
+    };
+    let c = std::str::from_utf8(bytes.get(..len)?).ok()?.chars().next()?;
+    (c >= '\u{a0}' && c != '\u{feff}').then_some((c, len))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,8 @@
 //! How many columns a character takes: Unicode 11, by the table of xterm.js's unicode11
 //! addon, which the page uses and which agrees with what programs get from their wcwidth.
 
+use std::sync::LazyLock;
+
 /// Columns of `c`: 0 (joins the character before it), 1 or 2.
 pub(super) fn width(c: char) -> u8 {
     let code = u32::from(c);
@@ -8,9 +10,20 @@ pub(super) fn width(c: char) -> u8 {
         u8::from((0x20..0x7f).contains(&code))
     } else if code < 0x300 {
         1
-    } else if in_table(&ZERO, code) {
+    } else if let Some(width) = BASIC.get(code as usize) {
+        *width
+    } else {
+        search(code)
+    }
+}
+
+/// The widths of the basic plane, where most text is.
+static BASIC: LazyLock<Vec<u8>> = LazyLock::new(|| (0..0x1_0000).map(search).collect());
+
+fn search(code: u32) -> u8 {
+    if in_table(&ZERO, code) {
         0
-    } else if code >= 0x1100 && in_table(&WIDE, code) {
+    } else if in_table(&WIDE, code) {
         2
     } else {
         1

@@ -6,6 +6,9 @@ use super::Detail;
 use super::writer::Writer;
 use crate::screen::cell::*;
 
+/// Changes of the pen that are remembered while a snapshot is written.
+const CHANGES_MAX: usize = 1024;
+
 /// Flags of `fg` and of `bg` with the numbers that set and reset them.
 const FG_FLAGS: [(u32, u8, u8); 5] =
     [(BOLD, 1, 22), (BLINK, 5, 25), (INVERSE, 7, 27), (INVISIBLE, 8, 28), (STRIKE, 9, 29)];
@@ -65,10 +68,24 @@ impl Writer<'_> {
         if self.detail != Detail::Everything {
             return;
         }
-        let from = self.pen;
+        let from = std::mem::replace(&mut self.pen, to);
         if from == to {
             return;
         }
+        if !may_reset {
+            self.write_change(from, to, false);
+        } else if let Some(change) = self.changes.get(&(from, to)) {
+            self.out.extend_from_slice(change);
+        } else {
+            let start = self.out.len();
+            self.write_change(from, to, true);
+            if self.changes.len() < CHANGES_MAX {
+                self.changes.insert((from, to), self.out[start..].to_vec());
+            }
+        }
+    }
+
+    fn write_change(&mut self, from: Pen, to: Pen, may_reset: bool) {
         if from.ext.link != to.ext.link {
             let link = self.terminal.links.get(to.ext.link).clone();
             let id = link.id.map(|id| format!("id={id}")).unwrap_or_default();
@@ -94,7 +111,6 @@ impl Writer<'_> {
         if protected != to.bg & PROTECTED {
             self.text(if protected == 0 { "\x1b[1\"q" } else { "\x1b[\"q" });
         }
-        self.pen = to;
     }
 }
 

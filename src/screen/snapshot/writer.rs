@@ -1,5 +1,7 @@
 //! What is written, and what the terminal that reads it is thought to look like meanwhile.
 
+use std::collections::HashMap;
+
 use super::Detail;
 use crate::screen::cell::{Cell, Glyph, Pen};
 use crate::screen::terminal::Terminal;
@@ -12,11 +14,20 @@ pub(super) struct Writer<'a> {
     pub(super) pen: Pen,
     /// The reader's column; `cols` when the next character wraps.
     pub(super) x: usize,
+    /// How to get from one pen to another; programs use few.
+    pub(super) changes: HashMap<(Pen, Pen), Vec<u8>>,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(terminal: &'a Terminal, detail: Detail) -> Writer<'a> {
-        Writer { out: Vec::new(), terminal, detail, pen: Pen::default(), x: 0 }
+        Writer {
+            out: Vec::new(),
+            terminal,
+            detail,
+            pen: Pen::default(),
+            x: 0,
+            changes: HashMap::new(),
+        }
     }
 
     pub(super) fn text(&mut self, text: impl AsRef<[u8]>) {
