@@ -26,6 +26,7 @@
 //! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
+//! - [`screen`]: what a session's terminal shows: output in, escape sequences that redraw it out.
 //! - [`tree`]: the processes of a session, found and ended.
 //! - [`protocol`], [`lifecycle`], [`config`], [`id`], [`log`]: words and rules.
 
@@ -40,6 +41,7 @@ pub mod protocol;
 pub mod pty;
 pub mod registry;
 pub mod ring;
+pub mod screen;
 pub mod server;
 pub mod session;
 pub mod store;

@@ -12,6 +12,7 @@ mod cli;
 mod clock;
 mod dialects;
 mod endings;
+mod fidelity;
 mod holder;
 mod holder_attacks;
 mod input;

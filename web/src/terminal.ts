@@ -1,6 +1,7 @@
 // The terminal on the page: xterm.js in a frame, given bytes, giving keystrokes.
 
 import { FitAddon } from "@xterm/addon-fit";
+import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { Terminal } from "@xterm/xterm";
 import type { Bytes } from "./messages";
 import { muteQueries } from "./queries";
@@ -36,14 +37,20 @@ export class Screen {
     owner: Owner,
   ) {
     this.terminal = new Terminal({
-      allowProposedApi: false,
+      // For the choice of the Unicode version.
+      allowProposedApi: true,
       cursorBlink: true,
       fontFamily: getComputedStyle(frame).getPropertyValue("--mono"),
       fontSize: 14,
       lineHeight: 1.15,
       macOptionIsMeta: true,
       scrollback: SCROLLBACK,
+      // Programs save the title and bring it back when they end.
+      windowOptions: { pushTitle: true, popTitle: true },
     });
+    // Emoji are two columns wide, as for the programs and for the server's screen.
+    this.terminal.loadAddon(new Unicode11Addon());
+    this.terminal.unicode.activeVersion = "11";
     this.colour();
     prefersDark.addEventListener("change", this.recolour);
     this.terminal.loadAddon(this.fit);
