@@ -98,6 +98,13 @@ impl Drop for Bystander {
     }
 }
 
+/// So long that a busy machine cannot be taken for a process that does not end.
+const PATIENT: Grace = Grace {
+    hup: Duration::from_secs(60),
+    term: Duration::from_secs(60),
+    kill: Duration::from_secs(60),
+};
+
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !done() {
@@ -113,9 +120,9 @@ fn a_plain_tree_goes_with_the_first_signal() {
     assert_eq!(planted.members().len(), 3);
     assert_eq!(planted.members().last(), Some(&(planted.leader.id() as i32)));
     let started = Instant::now();
-    let report = planted.tree.end(Grace::default()).unwrap();
+    let report = planted.tree.end(PATIENT).unwrap();
     assert_eq!(report, EndReport { ended: 3, left: vec![] });
-    assert!(started.elapsed() < Duration::from_secs(1), "took the whole grace");
+    assert!(started.elapsed() < PATIENT.hup, "took the whole grace");
     bystander.assert_unharmed();
 }
 
@@ -206,10 +213,10 @@ fn stopped_processes_are_ended() {
     let stopped = planted.pid();
     let planted = planted.ready();
     let started = Instant::now();
-    planted.tree.end(Grace::default()).unwrap();
+    planted.tree.end(PATIENT).unwrap();
     assert!(!stopped.is_alive());
     // It was made to continue, and acted on the first signal.
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < PATIENT.hup);
 }
 
 #[test]
