@@ -16,7 +16,7 @@ use crate::id::SessionId;
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::protocol::Session as View;
 use crate::session::{
-    Kill, Link, Noticed, Patch, Session, SessionContext, SessionEnded, Shutdown, now,
+    Kill, Link, Noticed, Patch, Session, SessionContext, SessionEnded, Shutdown, now, write_life,
 };
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
@@ -148,7 +148,10 @@ impl Registry {
     ) -> SessionRef {
         let (id, name) = (row.session.id, row.session.name.clone());
         let (holder, store) = (self.holder.clone(), self.store.clone());
-        let link = Arc::new(Link::new(row.session.clone(), held.ring, held.wake, holder, store));
+        // Who asks before the session's actor has run sees what it will say, not the last row.
+        let mut shown = row.clone();
+        write_life(&mut shown, &life.0);
+        let link = Arc::new(Link::new(shown.session, held.ring, held.wake, holder, store));
         let addr = Session::launch(self.context(ctx), link.clone(), life, row, restored);
         let session = SessionRef { addr, link };
         self.sessions.insert(id, session.clone());
