@@ -24,6 +24,8 @@
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
 //! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
+//! - [`keeper`]: what every session's terminal shows: threads, checkpoints, answers to queries.
+//! - [`screen`]: one terminal's emulator, and the escape sequences that redraw it.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
 //! - [`tree`]: the processes of a session, found and ended.
@@ -34,12 +36,14 @@ pub mod config;
 pub mod holder;
 pub mod http;
 pub mod id;
+pub mod keeper;
 pub mod lifecycle;
 pub mod log;
 pub mod protocol;
 pub mod pty;
 pub mod registry;
 pub mod ring;
+pub mod screen;
 pub mod server;
 pub mod session;
 pub mod store;

@@ -9,9 +9,11 @@ use super::restore;
 use super::start::Created;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
+use crate::keeper::{Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::protocol::Session as View;
-use crate::session::{Link, Noticed, Patch, Session, SessionContext, SessionEnded, Shutdown, now};
+use crate::screen::Options;
+use crate::session::{Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now};
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
@@ -36,6 +38,7 @@ pub(super) enum Named {
 pub struct Registry {
     pub(super) store: StoreHandle,
     pub(super) holder: Holder,
+    pub(super) keeper: Keeper,
     pub(super) log: Logger,
     pub(super) defaults: Defaults,
     pub(super) notices: Option<UnboundedReceiver<Notice>>,
@@ -56,6 +59,7 @@ impl Registry {
     pub fn new(
         store: StoreHandle,
         holder: Holder,
+        keeper: Keeper,
         notices: UnboundedReceiver<Notice>,
         defaults: Defaults,
         fatal: UnboundedSender<String>,
@@ -64,6 +68,7 @@ impl Registry {
         Registry {
             store,
             holder,
+            keeper,
             log,
             defaults,
             notices: Some(notices),
@@ -125,8 +130,21 @@ impl Registry {
     ) -> SessionRef {
         let (id, name) = (row.session.id, row.session.name.clone());
         let (holder, store) = (self.holder.clone(), self.store.clone());
-        let link = Arc::new(Link::new(row.session.clone(), held.ring, held.wake, holder, store));
-        let addr = Session::launch(self.context(ctx), link.clone(), life, row, restored);
+        // Its address is needed for its screen, and its screen for what makes it.
+        let session = Context::<Session>::new();
+        let heard = session.address();
+        let screen = self.keeper.keep(Origin {
+            id,
+            ring: held.ring.clone(),
+            size: (held.cols, held.rows),
+            checkpoint: held.checkpoint,
+            restored,
+            options: Options { scrollback: self.defaults.scrollback_lines },
+            events: Box::new(move |events| heard.do_send(Seen(events))),
+        });
+        let link = Link::new(row.session.clone(), held.ring, held.wake, holder, store, screen);
+        let link = Arc::new(link);
+        let addr = Session::launch(session, self.context(ctx), link.clone(), life, row, restored);
         let session = SessionRef { addr, link };
         self.sessions.insert(id, session.clone());
         if let Some(name) = name {

@@ -6,13 +6,14 @@ use super::effects::now;
 use super::flow::{Flow, Sight};
 use super::link::Link;
 use super::requests::{
-    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, SessionEnded,
+    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, Seen, SessionEnded,
     Shutdown, Signal, SignalError, SignalTarget, TakeControl,
 };
 use crate::holder::Holder;
 use crate::id::ClientKey;
 use crate::lifecycle::{Effect, Event, Exit, Life, Refused};
 use crate::protocol::{CloseCode, Mode, ServerMessage, Viewer};
+use crate::screen;
 use crate::store::{Row, StoreHandle};
 use crate::tree::Tree;
 use actix::prelude::*;
@@ -66,9 +67,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the actor of a session that the holder has just spawned (`restored` false)
+    /// Starts, in `actor`, a session that the holder has just spawned (`restored` false)
     /// or held all the time (true).
     pub fn launch(
+        actor: Context<Self>,
         context: SessionContext,
         link: Arc<Link>,
         (life, effects): (Life, Vec<Effect>),
@@ -77,7 +79,7 @@ impl Session {
     ) -> Addr<Self> {
         let head = link.ring().head();
         let flow = if restored { Flow::restored(head, Instant::now()) } else { Flow::new(0) };
-        Session {
+        actor.run(Session {
             context,
             link,
             life,
@@ -91,8 +93,7 @@ impl Session {
             waiting_for_end: Vec::new(),
             first_effects: effects,
             stopping: false,
-        }
-        .start()
+        })
     }
 
     /// Feeds one event to the state machine and does what it says.
@@ -142,6 +143,7 @@ impl Session {
         }
         (self.row.session.cols, self.row.session.rows) = (cols, rows);
         self.context.holder.resize(self.link.id(), cols, rows);
+        self.link.screen().nudge();
         self.save();
     }
 
@@ -171,6 +173,7 @@ impl Session {
         let tending = self.flow.tend(Instant::now(), &sight);
         if tending.active {
             self.link.touch(chrono::Utc::now());
+            self.link.screen().nudge();
         }
         if let Some(offset) = tending.release {
             self.link.release(offset);
@@ -314,6 +317,20 @@ impl Handler<Noticed> for Session {
                 if let Some(exit) = self.link.ring().ended() {
                     self.leader_ended(exit, ctx);
                 }
+            }
+        }
+    }
+}
+
+impl Handler<Seen> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Seen(events): Seen, _: &mut Self::Context) {
+        for event in events {
+            if let screen::Event::Title(title) = event {
+                // Written with the next change of state: it is for people who look now.
+                self.row.session.title = title;
+                self.link.publish(&self.row.session);
             }
         }
     }

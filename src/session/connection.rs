@@ -4,10 +4,10 @@
 use super::actor::Session;
 use super::dialect::Dialect;
 use super::frames::{Frames, FramesError, Valve};
-use super::input::{Ledger, Pending};
 use super::link::Link;
 use super::outbox::{Ending, Outbox, close_reason};
 use super::requests::{ConnectionEvent, Detach, Resize, TakeControl};
+use crate::holder::Pending;
 use crate::id::ClientKey;
 use crate::protocol::{
     self, ClientMessage, CloseCode, INPUT_WINDOW, JsonClientMessage, Mode, ServerMessage,
@@ -209,8 +209,7 @@ impl Connection {
     /// Learns from shared memory what the holder has accepted: no message a keystroke.
     fn settle(&mut self) {
         if let Some(input) = self.link.ring().input(self.key) {
-            let ledger = Ledger { accepted: input.accepted, seen: input.seen };
-            self.pending.settle(ledger, self.link.ring().input_free() > 0);
+            self.pending.settle(input, self.link.ring().input_free() > 0);
         }
     }
 

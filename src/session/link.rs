@@ -3,6 +3,7 @@
 
 use crate::holder::{Holder, register};
 use crate::id::{ClientKey, SessionId};
+use crate::keeper::ScreenHandle;
 use crate::protocol;
 use crate::ring::Reader;
 use crate::store::StoreHandle;
@@ -21,6 +22,7 @@ pub struct Link {
     wake: OwnedFd,
     holder: Holder,
     store: StoreHandle,
+    screen: ScreenHandle,
     /// How far the furthest-ahead following client has come, in bytes of output.
     progress: AtomicU64,
     /// The connection whose size the terminal has; 0: nobody's.
@@ -37,6 +39,7 @@ impl Link {
         wake: OwnedFd,
         holder: Holder,
         store: StoreHandle,
+        screen: ScreenHandle,
     ) -> Self {
         Link {
             id: view.id,
@@ -45,6 +48,7 @@ impl Link {
             wake,
             holder,
             store,
+            screen,
             controller: AtomicU64::new(0),
             last_activity_ms: AtomicI64::new(view.last_activity_at.timestamp_millis()),
             view: Mutex::new(view),
@@ -59,6 +63,11 @@ impl Link {
     /// The session's output.
     pub fn ring(&self) -> &Reader {
         &self.ring
+    }
+
+    /// What the session's terminal shows.
+    pub fn screen(&self) -> &ScreenHandle {
+        &self.screen
     }
 
     /// The event of [`Reader::request_wake`], watched by the current thread's runtime.

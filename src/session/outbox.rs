@@ -43,6 +43,12 @@ impl Outbox {
         self.wake();
     }
 
+    /// Queues a control message before those that wait.
+    pub(crate) fn push_first(&self, message: Message) {
+        self.control.borrow_mut().push_front(message);
+        self.wake();
+    }
+
     pub(crate) fn pop(&self) -> Option<Message> {
         self.control.borrow_mut().pop_front()
     }

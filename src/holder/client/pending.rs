@@ -1,7 +1,8 @@
-//! One client's keystrokes on their way to the holder: what has come from the WebSocket,
-//! what was sent on, what the holder has accepted. Pure; the offsets count this client's
-//! input bytes from its beginning.
+//! One client's keystrokes on their way to the holder: what has come from it, what was
+//! sent on, what the holder has accepted. Pure; the offsets count this client's input bytes
+//! from its beginning.
 
+use crate::ring::Input;
 use std::collections::VecDeque;
 
 /// The longest piece sent to the holder in one message, in bytes.
@@ -9,7 +10,7 @@ const PIECE: usize = 16 << 10;
 
 /// Bytes not yet accepted, and where they stand.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub struct Pending {
     bytes: VecDeque<u8>,
     /// Offset of the first byte in `bytes`: all before it was accepted.
     accepted: u64,
@@ -17,42 +18,44 @@ pub(crate) struct Pending {
     sent: u64,
 }
 
-/// What the holder's ledger says of this client.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ledger {
-    /// All before it was accepted.
-    pub(crate) accepted: u64,
-    /// All before it was looked at: what lies between was refused for want of room.
-    pub(crate) seen: u64,
-}
-
 impl Pending {
     /// Starts where the holder's ledger is.
-    pub(crate) fn starting_at(accepted: u64) -> Self {
+    #[must_use]
+    pub fn starting_at(accepted: u64) -> Self {
         Pending { bytes: VecDeque::new(), accepted, sent: accepted }
     }
 
     /// Bytes received and not yet accepted.
-    pub(crate) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Everything received was accepted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// All bytes before this offset were accepted.
-    pub(crate) fn accepted(&self) -> u64 {
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
         self.accepted
     }
 
+    /// Bytes received since the client's beginning.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.accepted + self.bytes.len() as u64
+    }
+
     /// Takes bytes from the client.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
     }
 
     /// Learns what the holder has done; what it refused is to be sent again.
-    pub(crate) fn settle(&mut self, ledger: Ledger, room: bool) {
+    pub fn settle(&mut self, ledger: Input, room: bool) {
         let accepted = ledger.accepted.clamp(self.accepted, self.sent);
         // Bounded by what is in `bytes`, so it fits.
         self.bytes.drain(..(accepted - self.accepted) as usize);
@@ -63,7 +66,7 @@ impl Pending {
     }
 
     /// The next piece to send and its offset, if anything was not sent yet.
-    pub(crate) fn next_piece(&mut self) -> Option<(u64, &[u8])> {
+    pub fn next_piece(&mut self) -> Option<(u64, &[u8])> {
         let from = (self.sent - self.accepted) as usize;
         if from >= self.bytes.len() {
             return None;
@@ -86,11 +89,11 @@ mod tests {
         pending.push(b"abcdef");
         assert_eq!(pending.next_piece(), Some((10, &b"abcdef"[..])));
         assert_eq!(pending.next_piece(), None);
-        pending.settle(Ledger { accepted: 12, seen: 16 }, false);
+        pending.settle(Input { accepted: 12, seen: 16 }, false);
         assert_eq!(pending.next_piece(), None, "no room yet");
-        pending.settle(Ledger { accepted: 12, seen: 16 }, true);
+        pending.settle(Input { accepted: 12, seen: 16 }, true);
         assert_eq!(pending.next_piece(), Some((12, &b"cdef"[..])));
-        pending.settle(Ledger { accepted: 16, seen: 16 }, true);
+        pending.settle(Input { accepted: 16, seen: 16 }, true);
         assert!(pending.is_empty());
         assert_eq!(pending.accepted(), 16);
     }
@@ -100,7 +103,7 @@ mod tests {
         let mut pending = Pending::starting_at(0);
         pending.push(b"ab");
         assert!(pending.next_piece().is_some());
-        pending.settle(Ledger { accepted: 0, seen: 0 }, true);
+        pending.settle(Input { accepted: 0, seen: 0 }, true);
         assert_eq!(pending.next_piece(), None);
     }
 
@@ -127,7 +130,7 @@ mod tests {
                     }
                     seen = seen.max(offset + bytes.len() as u64);
                 }
-                pending.settle(Ledger { accepted: arrived.len() as u64, seen }, true);
+                pending.settle(Input { accepted: arrived.len() as u64, seen }, true);
                 if pushes.len() == 0 && pending.is_empty() { break; }
             }
             if rooms.any(|room| room > 0) || typed.is_empty() {
