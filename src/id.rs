@@ -60,6 +60,10 @@ impl FromStr for SessionId {
 pub struct ClientKey([u8; 16]);
 
 impl ClientKey {
+    /// Who types the answers to the program's queries. No client gets it: theirs are UUIDs
+    /// of version 5 and 7, and this is the Max UUID (RFC 9562, 5.10).
+    pub const REPLIES: ClientKey = ClientKey([0xff; 16]);
+
     /// The key of a client that named itself (`?client=`), within its principal.
     #[must_use]
     pub fn named(principal: &str, client: &str) -> Self {
@@ -77,7 +81,7 @@ impl ClientKey {
 
     /// The key as the holder stores it.
     #[must_use]
-    pub fn to_bytes(self) -> [u8; 16] {
+    pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
 
@@ -122,5 +126,8 @@ mod tests {
         assert_eq!(ClientKey::named("token", "a"), ClientKey::named("token", "a"));
         assert_ne!(ClientKey::named("ab", "c"), ClientKey::named("a", "bc"));
         assert_ne!(ClientKey::anonymous(), ClientKey::anonymous());
+        let version = |key: ClientKey| key.to_bytes()[6] >> 4;
+        let all = [ClientKey::named("", ""), ClientKey::anonymous(), ClientKey::REPLIES];
+        assert_eq!(all.map(version), [5, 7, 15]);
     }
 }

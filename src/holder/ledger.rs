@@ -4,11 +4,15 @@
 //! sends again from what was accepted. Overlap is trimmed; a gap is refused, since what
 //! is missing may still be on its way.
 
+use crate::id::ClientKey;
+
 /// Input bytes that wait in front of one program that does not read.
 pub const QUEUE: usize = 64 << 10;
 /// Clients of one session that are counted. Beyond it the least recently used is
-/// forgotten, those without a name first: they never come back to ask.
+/// forgotten, those without a name first: they never come back to ask. Who answers the
+/// program's queries is never forgotten: it would answer again what it has answered.
 pub(super) const ENTRIES: usize = 64;
+const REPLIES: [u8; 16] = ClientKey::REPLIES.to_bytes();
 
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
@@ -79,6 +83,7 @@ impl Ledger {
             .entries
             .iter()
             .enumerate()
+            .filter(|(_, entry)| entry.key != REPLIES)
             .min_by_key(|(_, entry)| (!anonymous(&entry.key), entry.used))
             .map_or(0, |(slot, _)| slot);
         if let Some(old) = self.entries.get_mut(oldest) {
@@ -97,7 +102,6 @@ fn anonymous(key: &[u8; 16]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::ClientKey;
     use proptest::prelude::*;
 
     fn named(name: &str) -> [u8; 16] {
@@ -132,6 +136,18 @@ mod tests {
             ledger.offer(named(&n.to_string()), 0, 1).unwrap();
         }
         assert!(ledger.offer(first, 5, 1).unwrap().assigned);
+    }
+
+    #[test]
+    fn replies_are_counted_for_ever() {
+        let mut ledger = Ledger::default();
+        let slot = ledger.offer(REPLIES, 0, 5).unwrap().slot;
+        ledger.accept(slot, 5);
+        for n in 0..10 * ENTRIES {
+            assert_ne!(ledger.offer(named(&n.to_string()), 0, 1).unwrap().slot, slot);
+        }
+        let offer = ledger.offer(REPLIES, 3, 4).unwrap();
+        assert_eq!((offer.assigned, offer.known), (false, Some(2)));
     }
 
     #[test]

@@ -11,6 +11,27 @@
 //!                     │ ledger: input exactly once
 //!                     └ crate::ring: output, in shared memory
 //! ```
+//!
+//! That the holder does not panic is known from this: in all that runs in it (this module,
+//! [`crate::ring`] and [`crate::pty`]) the lints below refuse what panics by itself:
+//! indexing, `unwrap`, `expect`, `panic!`, arithmetic that can overflow. What they do not see
+//! is calls that panic on a wrong argument: `drain` of the input queue, `remove` and
+//! `swap_remove` of an index just found, `copy_from_slice` of a header's field, each with its
+//! bound in sight. Memory that cannot be had aborts, as anywhere; a message, a blob and a
+//! checkpoint have bounds ([`wire::MESSAGE_MAX`], [`BLOB_MAX`], [`wire::CHECKPOINT_MAX`]).
+//! The parsers are fed random bytes by their tests, and the whole holder nonsense by the
+//! integration tests.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
 
 mod client;
 pub mod exec;
@@ -20,9 +41,12 @@ pub mod process;
 mod socket;
 pub mod wire;
 
-pub use client::{Held, Holder, HolderError, Notice, SpawnError, SpawnSpec, Stats};
+pub use client::{
+    Checkpoint, Held, Holder, HolderError, Notice, Pending, SpawnError, SpawnSpec, Stats,
+};
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use socket::register;
+pub use wire::CheckpointMeta;
 
 use std::path::PathBuf;
 

@@ -21,6 +21,10 @@ use tokio::io::unix::AsyncFd;
 
 /// Descriptors in one message at most (SCM_MAX_FD in the kernel).
 pub(super) const FDS_MAX: usize = 253;
+/// Words of control messages: a header is two of them, a descriptor takes half of one.
+const CONTROL: usize = 2 + FDS_MAX.div_ceil(2);
+/// Bytes of a descriptor in a control message.
+const DESCRIPTOR: usize = size_of::<RawFd>();
 
 /// A received packet's length and descriptors.
 #[derive(Debug, Default)]
@@ -101,8 +105,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new() -> Self {
-        // A control message's header is two words; a descriptor takes half of one.
-        Receiver { control: vec![0; 2 + FDS_MAX.div_ceil(2)].into_boxed_slice() }
+        Receiver { control: vec![0; CONTROL].into_boxed_slice() }
     }
 
     /// Takes one packet into `buffer` and its descriptors, all of them close-on-exec, into
@@ -139,7 +142,7 @@ impl Receiver {
                 // SAFETY: pure arithmetic.
                 let empty = unsafe { libc::CMSG_LEN(0) } as usize;
                 let bytes = (head.cmsg_len as usize).saturating_sub(empty);
-                for index in 0..bytes / size_of::<RawFd>() {
+                for index in 0..bytes / DESCRIPTOR {
                     // SAFETY: `index` is within the message's data as its length tells; a
                     // descriptor in it was made for us and is known to nobody else.
                     let fd = unsafe {

@@ -16,14 +16,20 @@ use serde::{Deserialize, Serialize};
 /// Both sides must agree on it.
 pub const MAJOR: u16 = 1;
 /// Grows with each addition that the other side may not know.
-pub const MINOR: u16 = 0;
+pub const MINOR: u16 = 1;
+/// The first minor version whose holders take checkpoints.
+pub const CHECKPOINTS_SINCE: u16 = 1;
 /// The longest message in bytes: well below a socket's buffer, so that many fit.
 pub const MESSAGE_MAX: usize = 32 << 10;
 /// Input bytes in one message.
 pub const INPUT_CHUNK: usize = 16 << 10;
-/// Sessions in one page of a listing: two descriptors each, and the kernel passes no more
-/// than 253 that were not received yet by a peer with a low limit.
-pub const PAGE_MAX: usize = 100;
+/// Sessions in one page of a listing: up to three descriptors each, and the kernel passes no
+/// more than 253 that were not received yet by a peer with a low limit.
+pub const PAGE_MAX: usize = 84;
+/// The longest checkpoint in bytes. A screen with 10,000 lines of scrollback takes a few
+/// hundred bytes a line at worst; what is larger is a mistake that the holder would have to
+/// carry for each of its sessions.
+pub const CHECKPOINT_MAX: u64 = 8 << 20;
 /// Bytes before the JSON.
 pub const HEADER: usize = 8;
 /// Bytes before the keystrokes in an input message's tail.
@@ -51,13 +57,15 @@ pub enum Kind {
     Blob = 8,
     /// [`Target`]: free an ended session.
     Forget = 9,
-    // 10 is kept for checkpoints.
+    /// [`Checkpoint`], its bytes in a sealed memfd (none: it has no bytes).
+    Checkpoint = 10,
     /// Nothing; answered by [`Stats`].
     Stats = 11,
 
     /// It was done.
     Done = 0x40,
-    /// One held session: [`Entry`], its blob as tail, its ring and eventfd.
+    /// One held session: [`Entry`], its blob as tail, its ring, its eventfd and its
+    /// checkpoint's bytes, if there are any.
     Entry = 0x41,
     /// A page of a listing is complete: [`Listed`].
     Listed = 0x42,
@@ -75,12 +83,12 @@ impl Kind {
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
         use Kind::{
-            Blob, Done, Entry, Exited, Failed, Forget, Hello, Input, List, Listed, Output, Resize,
-            Resume, Signal, Spawn, Stats,
+            Blob, Checkpoint, Done, Entry, Exited, Failed, Forget, Hello, Input, List, Listed,
+            Output, Resize, Resume, Signal, Spawn, Stats,
         };
         let kinds = [
-            Hello, Spawn, List, Input, Resize, Resume, Signal, Blob, Forget, Stats, Done, Entry,
-            Listed, Failed, Output, Exited,
+            Hello, Spawn, List, Input, Resize, Resume, Signal, Blob, Forget, Checkpoint, Stats,
+            Done, Entry, Listed, Failed, Output, Exited,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -237,6 +245,10 @@ pub struct Spawn {
     pub rows: u16,
     /// Bytes, a power of two.
     pub ring_capacity: u64,
+    /// The ring keeps all output from the last checkpoint on, from the beginning until there
+    /// is one. Without it that holds from the first checkpoint on.
+    #[serde(default)]
+    pub checkpoints: bool,
 }
 
 /// What the shim becomes.
@@ -268,6 +280,42 @@ pub struct Entry {
     #[serde(default)]
     pub cols: u16,
     /// Rows.
+    #[serde(default)]
+    pub rows: u16,
+    /// The last checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointMeta>,
+    /// How many bytes it has; 0: no descriptor comes with it.
+    #[serde(default)]
+    pub checkpoint_bytes: u64,
+}
+
+/// Keep a picture of the screen, from which a later server goes on, in place of the last one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The session.
+    pub id: SessionId,
+    /// Where it was taken.
+    pub checkpoint: CheckpointMeta,
+}
+
+/// What a checkpoint stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointMeta {
+    /// Bytes of output that it has seen. Not before the last checkpoint's and not beyond
+    /// head.
+    pub offset: u64,
+    /// Bytes that were answered to queries in that output: how far the input of
+    /// [`ClientKey::REPLIES`] had come.
+    #[serde(default)]
+    pub replies: u64,
+    /// Resizes that it has seen: replaying it begins with the resize of this number.
+    #[serde(default)]
+    pub resizes: u64,
+    /// Columns of the screen in it.
+    #[serde(default)]
+    pub cols: u16,
+    /// Rows of the screen in it.
     #[serde(default)]
     pub rows: u16,
 }

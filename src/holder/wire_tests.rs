@@ -21,6 +21,18 @@ fn words_of_other_versions_are_understood() {
     assert_eq!(parse(r#"{"code":"not_found"}"#).code, FailureCode::NotFound);
     let hello: Hello = serde_json::from_str(r#"{"major":2}"#).unwrap();
     assert_eq!((hello.major, hello.minor), (2, 0));
+    // What a server and a holder of minor version 0 say.
+    let id = SessionId::generate();
+    let spawn = format!(r#"{{"id":"{id}","cols":80,"rows":24,"ring_capacity":262144}}"#);
+    assert!(!serde_json::from_str::<Spawn>(&spawn).unwrap().checkpoints);
+    let entry: Entry = serde_json::from_str(&format!(r#"{{"id":"{id}","pid":1}}"#)).unwrap();
+    assert_eq!((entry.checkpoint, entry.checkpoint_bytes), (None, 0));
+}
+
+/// The kernel's bound (SCM_MAX_FD) holds for what a peer has not received yet.
+#[test]
+fn a_page_has_no_more_descriptors_than_the_kernel_passes() {
+    const { assert!(3 * PAGE_MAX <= crate::holder::socket::FDS_MAX) }
 }
 
 #[test]
@@ -55,6 +67,7 @@ proptest! {
             prop_assert_eq!(HEADER + message.json.len() + message.tail.len(), bytes.len());
             let _ = Kind::from_byte(message.kind);
             let _ = message.control::<Spawn>();
+            let _ = message.control::<Checkpoint>();
             let _ = InputTail::parse(message.tail);
         }
     }

@@ -14,11 +14,20 @@ pub const CAPACITY_MAX: u64 = 1 << 30;
 pub const IN_FLIGHT: u64 = 64 << 10;
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"staydrng");
-pub(super) const VERSION: u64 = 1;
+/// What a holder of this version makes. New words stand behind all older ones and an older
+/// holder has left them 0, so that a server reads the rings of older holders too: sessions
+/// survive an upgrade. Version 1 ended with the ledger: no checkpoint, 32 resizes.
+pub(super) const VERSION: u64 = 2;
 /// Nobody waits.
 pub(super) const NOBODY: u64 = u64::MAX;
-/// Resizes that are kept.
-pub(super) const RESIZES: usize = 32;
+/// No checkpoint holds the tail.
+pub(super) const UNHELD: u64 = u64::MAX;
+/// Resizes that a ring of version 1 keeps.
+const RESIZES_1: usize = 32;
+/// Resizes that are kept: somebody who drags a window's edge makes some dozens between two
+/// checkpoints.
+pub(super) const RESIZES: usize = RESIZES_1 + MORE_RESIZES;
+const MORE_RESIZES: usize = 80;
 /// Clients whose input is counted.
 pub(super) const LEDGER: usize = 64;
 
@@ -36,12 +45,33 @@ pub(super) struct HolderPage {
     pub(super) ended: AtomicU64,
     /// Bytes left in the input queue.
     pub(super) input_free: AtomicU64,
-    /// Resizes ever stamped; entry `n` stands at `n % RESIZES`.
+    /// Resizes ever stamped; number `n` stands at `n % RESIZES`, see `resize`.
     pub(super) resize_count: AtomicU64,
-    pub(super) resizes: [ResizeWords; RESIZES],
+    resizes: [ResizeWords; RESIZES_1],
     /// Odd while an entry of the ledger changes hands.
     pub(super) ledger_version: AtomicU64,
     pub(super) ledger: [LedgerWords; LEDGER],
+    /// The last checkpoint's offset, which the tail does not pass, or [`UNHELD`].
+    pub(super) checkpoint: AtomicU64,
+    more_resizes: [ResizeWords; MORE_RESIZES],
+}
+
+impl HolderPage {
+    /// The slot of a resize in a log of `log` slots.
+    pub(super) fn resize(&self, number: u64, log: u64) -> Option<&ResizeWords> {
+        let slot = usize::try_from(number.checked_rem(log)?).ok()?;
+        let later = || self.more_resizes.get(slot.checked_sub(RESIZES_1)?);
+        self.resizes.get(slot).or_else(later)
+    }
+}
+
+/// Resizes that a ring of this layout version keeps; none: it is not known.
+pub(super) fn resize_log(version: u64) -> Option<u64> {
+    match version {
+        1 => Some(RESIZES_1 as u64),
+        VERSION => Some(RESIZES as u64),
+        _ => None,
+    }
 }
 
 #[repr(C)]

@@ -16,6 +16,16 @@
 //! with a `SeqCst` fence between its store and its load on either side: none is lost.
 
 #![allow(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
 
 mod layout;
 mod map;

@@ -1,7 +1,9 @@
 //! The server's half.
 
 use super::RingError;
-use super::layout::{HolderPage, IN_FLIGHT, LEDGER, NOBODY, RESIZES, decode_exit, key_words};
+use super::layout::{
+    HolderPage, IN_FLIGHT, LEDGER, NOBODY, RESIZES, UNHELD, decode_exit, key_words, resize_log,
+};
 use super::map::{self, Map};
 use crate::id::ClientKey;
 use crate::lifecycle::Exit;
@@ -43,6 +45,9 @@ pub struct Resize {
 #[derive(Debug)]
 pub struct Reader {
     map: Map,
+    /// Resizes that the ring keeps; only the version that can keep checkpoints keeps
+    /// [`RESIZES`].
+    log: u64,
 }
 
 impl Reader {
@@ -55,7 +60,9 @@ impl Reader {
         let map = map::open(fd.as_fd())?;
         map.server().wake_at.store(NOBODY, SeqCst);
         map.server().watch_at.store(NOBODY, SeqCst);
-        Ok(Reader { map })
+        let version = map.holder().version.load(Relaxed);
+        let log = resize_log(version).ok_or(RingError::Foreign("unknown layout version"))?;
+        Ok(Reader { map, log })
     }
 
     /// Bytes of the ring, of which readers can use [`IN_FLIGHT`] less.
@@ -76,22 +83,41 @@ impl Reader {
         self.head().saturating_sub(self.readable())
     }
 
-    /// Everything before this offset may be overwritten.
+    /// Everything before this offset is acknowledged: nobody waits for it.
     #[must_use]
     pub fn tail(&self) -> u64 {
         self.map.server().tail.load(Acquire)
     }
 
+    /// The last checkpoint's offset (0: none was made yet); none where checkpoints do not
+    /// hold the tail.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<u64> {
+        if self.log < RESIZES as u64 {
+            return None;
+        }
+        Some(self.words().checkpoint.load(SeqCst)).filter(|offset| *offset != UNHELD)
+    }
+
+    /// Everything before this offset may be overwritten: the smaller of [`Reader::tail`] and
+    /// [`Reader::checkpoint`].
+    #[must_use]
+    pub fn effective_tail(&self) -> u64 {
+        self.tail().min(self.checkpoint().unwrap_or(u64::MAX))
+    }
+
     /// Lets the holder overwrite everything before `to` (never beyond head; a tail does not
-    /// go back). True: the holder has stopped reading the PTY and there is room again, so
-    /// the caller has to call `Holder::resume`.
+    /// go back), as far as a checkpoint does not hold it. True: the holder has stopped
+    /// reading the PTY and there is room again, so the caller has to call `Holder::resume`.
     #[must_use]
     pub fn advance_tail(&self, to: u64) -> bool {
         let tail = to.min(self.head());
         let before = self.map.server().tail.fetch_max(tail, SeqCst);
-        // Pairs with the holder's fence between its `blocked` and its look at the tail.
+        // Pairs with the holder's fences between `blocked` or `checkpoint` and its look at
+        // the tail.
         fence(SeqCst);
-        self.blocked() && self.resumable(self.head(), tail.max(before))
+        let tail = tail.max(before).min(self.checkpoint().unwrap_or(u64::MAX));
+        self.blocked() && self.resumable(self.head(), tail)
     }
 
     /// True while the holder does not read the PTY because the ring is full.
@@ -200,22 +226,35 @@ impl Reader {
         self.words().resize_count.load(Acquire)
     }
 
-    /// The resizes from number `count` on, oldest first, as far as the last 31 reach.
+    /// The resizes from number `count` on, oldest first, as far as the log reaches: to the
+    /// last 111 of them, 31 in a ring of an older holder.
     #[must_use]
     pub fn resizes_since(&self, count: u64) -> Vec<Resize> {
-        let words = self.words();
-        let log = RESIZES as u64;
+        self.logged(count, self.resize_count())
+    }
+
+    /// All resizes from number `count` on, oldest first; none if one of them is lost, since
+    /// the log reaches no further than [`Reader::resizes_since`] says.
+    #[must_use]
+    pub fn all_resizes_since(&self, count: u64) -> Option<Vec<Resize>> {
         let now = self.resize_count();
-        let first = count.max(now.saturating_sub(log));
+        let resizes = self.logged(count, now);
+        (resizes.len() as u64 == now.saturating_sub(count)).then_some(resizes)
+    }
+
+    /// What is left of the resizes from number `count` to `now`.
+    fn logged(&self, count: u64, now: u64) -> Vec<Resize> {
+        let words = self.words();
+        let first = count.max(now.saturating_sub(self.log));
         let mut resizes = Vec::new();
         for number in first..now {
-            let Some(entry) = words.resizes.get((number % log) as usize) else { continue };
+            let Some(entry) = words.resize(number, self.log) else { continue };
             let offset = entry.offset.load(Relaxed);
             let size = entry.size.load(Relaxed);
             fence(Acquire);
             // The holder counts after it has written, and a slot is written again only
             // once the log is full: one slot less than the log is certainly whole.
-            if self.words().resize_count.load(Relaxed).saturating_sub(number) >= log {
+            if self.words().resize_count.load(Relaxed).saturating_sub(number) >= self.log {
                 continue;
             }
             resizes.push(Resize { offset, cols: (size >> 16) as u16, rows: size as u16 });

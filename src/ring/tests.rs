@@ -221,16 +221,92 @@ fn words_of_the_holder_are_read() {
 #[test]
 fn resizes_are_kept_as_far_as_the_log_goes() {
     let (mut writer, reader) = pair();
-    for n in 1..=100u16 {
+    for n in 1..=300u16 {
         write(&mut writer, 1);
         writer.stamp_resize(n, n + 1);
     }
-    assert_eq!(reader.resize_count(), 100);
+    assert_eq!(reader.resize_count(), 300);
     let resizes = reader.resizes_since(0);
-    assert_eq!(resizes.len(), 31);
-    assert_eq!(resizes[30], Resize { offset: 100, cols: 100, rows: 101 });
-    assert_eq!(reader.resizes_since(98).len(), 2);
-    assert!(reader.resizes_since(100).is_empty() && reader.resizes_since(u64::MAX).is_empty());
+    assert_eq!(resizes.len(), 111);
+    assert_eq!(resizes[110], Resize { offset: 300, cols: 300, rows: 301 });
+    assert!(resizes.windows(2).all(|pair| pair[0].offset + 1 == pair[1].offset));
+    assert_eq!(reader.resizes_since(298).len(), 2);
+    assert!(reader.resizes_since(300).is_empty() && reader.resizes_since(u64::MAX).is_empty());
+    // Who needs all of them learns that some are lost.
+    assert_eq!(reader.all_resizes_since(188), None);
+    assert_eq!(reader.all_resizes_since(189), Some(resizes));
+    assert_eq!(reader.all_resizes_since(300), Some(Vec::new()));
+}
+
+/// The page that a holder of version 1 made: its words, and zeros behind them.
+#[test]
+fn a_ring_of_an_older_holder_is_read() {
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    for n in 1..=32u16 {
+        write(&mut writer, 1);
+        writer.stamp_resize(n, n);
+    }
+    writer.words().checkpoint.store(0, Ordering::SeqCst);
+    // Its log is full here, and its next resize would take the place of the first.
+    writer.words().version.store(1, Ordering::SeqCst);
+    let reader = Reader::open(&fd).unwrap();
+    assert_eq!(reader.checkpoint(), None);
+    assert_eq!(reader.effective_tail(), reader.tail());
+    assert_eq!(reader.resizes_since(0).len(), 31);
+    assert_eq!(reader.all_resizes_since(0), None);
+    assert_eq!(reader.all_resizes_since(1).unwrap().len(), 31);
+    for unknown in [0, 3, u64::MAX] {
+        writer.words().version.store(unknown, Ordering::SeqCst);
+        let refused = Reader::open(&fd);
+        assert!(matches!(refused, Err(RingError::Foreign("unknown layout version"))), "{unknown}");
+    }
+}
+
+#[test]
+fn a_checkpoint_holds_the_tail() {
+    let (mut writer, reader) = pair();
+    assert_eq!(reader.checkpoint(), None);
+    writer.hold_tail(0);
+    assert_eq!((reader.checkpoint(), reader.effective_tail()), (Some(0), 0));
+    let readable = CAPACITY_MIN - IN_FLIGHT;
+    write(&mut writer, readable);
+    assert!(writer.block());
+    // Acknowledged, but no checkpoint yet: nothing may go.
+    assert!(!reader.advance_tail(readable));
+    assert_eq!((reader.tail(), reader.effective_tail(), writer.room()), (readable, 0, 0));
+    writer.hold_tail(readable - 10);
+    assert_eq!((reader.effective_tail(), writer.room()), (readable - 10, readable - 10));
+    assert!(writer.resumable() && reader.advance_tail(0));
+    // And the other way round: a checkpoint alone makes no room for what is unread.
+    writer.unblock();
+    write(&mut writer, 100);
+    writer.hold_tail(readable + 100);
+    assert_eq!((reader.effective_tail(), writer.room()), (readable, readable - 100));
+}
+
+#[test]
+fn a_checkpoint_stands_where_its_output_is() {
+    let (mut writer, reader) = pair();
+    write(&mut writer, 1000);
+    assert!(writer.may_checkpoint(0) && writer.may_checkpoint(1000));
+    assert!(!writer.may_checkpoint(1001) && !writer.may_checkpoint(u64::MAX));
+    writer.hold_tail(600);
+    for refused in [599, 1001] {
+        assert!(!writer.may_checkpoint(refused));
+        writer.hold_tail(refused);
+        assert_eq!(reader.checkpoint(), Some(600));
+    }
+    assert!(writer.may_checkpoint(600));
+    // A first one, where no earlier one has held the output back.
+    let (mut writer, reader) = pair();
+    let readable = CAPACITY_MIN - IN_FLIGHT;
+    write(&mut writer, readable);
+    let _ = reader.advance_tail(u64::MAX);
+    write(&mut writer, 1);
+    assert!(!writer.may_checkpoint(0) && writer.may_checkpoint(1));
+    // The tail goes back to it, and what follows it stays.
+    writer.hold_tail(1);
+    assert_eq!((reader.effective_tail(), writer.room()), (1, 0));
 }
 
 #[test]
@@ -283,5 +359,36 @@ proptest! {
             offset += read;
             let _ = reader.advance_tail(offset);
         }
+    }
+
+    /// Whatever is written, acknowledged and asked to be a checkpoint: the output since the
+    /// last checkpoint can be read, and there is room once both have come to head.
+    #[test]
+    fn the_output_since_a_checkpoint_is_there(
+        steps in prop::collection::vec((0u64..70_000, any::<u64>(), any::<u64>()), 1..40),
+        held in any::<bool>(),
+    ) {
+        let (mut writer, reader) = pair();
+        let (mut last, mut out) = (0, BytesMut::new());
+        if held {
+            writer.hold_tail(0);
+        }
+        for (size, tail, offset) in steps {
+            let count = writer.room().min(size).min(IN_FLIGHT);
+            write(&mut writer, count);
+            let _ = reader.advance_tail(tail % (writer.head() + 1));
+            // As often beyond head as not.
+            writer.hold_tail(offset % (2 * writer.head() + 1));
+            let Some(checkpoint) = reader.checkpoint() else { continue };
+            prop_assert!((last..=writer.head()).contains(&checkpoint));
+            last = checkpoint;
+            out.clear();
+            let read = reader.read(checkpoint, usize::MAX, &mut out);
+            prop_assert_eq!(read, Ok((writer.head() - checkpoint) as usize));
+            prop_assert!((checkpoint..).zip(&out).all(|(at, byte)| *byte == byte_at(at)));
+        }
+        let _ = reader.advance_tail(u64::MAX);
+        writer.hold_tail(writer.head());
+        prop_assert_eq!(writer.room(), CAPACITY_MIN - IN_FLIGHT);
     }
 }

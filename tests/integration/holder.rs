@@ -16,33 +16,33 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
-const RING: u64 = 256 << 10;
+pub(super) const RING: u64 = 256 << 10;
 /// For what takes milliseconds; only a failure waits for it.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A holder in a state directory of its own; both go with it.
-struct House {
-    dir: TempDir,
-    holder: Holder,
+pub(super) struct House {
+    pub(super) dir: TempDir,
+    pub(super) holder: Holder,
     notices: UnboundedReceiver<Notice>,
 }
 
 impl House {
-    async fn new() -> House {
+    pub(super) async fn new() -> House {
         let dir = tempfile::tempdir().unwrap();
         let (holder, notices) = connect(&dir).await;
         House { dir, holder, notices }
     }
 
     /// The server goes, and another one comes.
-    async fn restart(self) -> House {
+    pub(super) async fn restart(self) -> House {
         let (holder, notices) = connect(&self.dir).await;
         let mut house = self;
         (house.holder, house.notices) = (holder, notices);
         house
     }
 
-    async fn spawn(&self, command: &[&str]) -> Session {
+    pub(super) async fn spawn(&self, command: &[&str]) -> Session {
         let id = SessionId::generate();
         self.spawn_as(id, command).await.unwrap()
     }
@@ -66,15 +66,15 @@ impl Drop for House {
     }
 }
 
-async fn connect(dir: &TempDir) -> (Holder, UnboundedReceiver<Notice>) {
+pub(super) async fn connect(dir: &TempDir) -> (Holder, UnboundedReceiver<Notice>) {
     Holder::connect_or_launch(&paths(dir), &Logger::root(Discard, o!())).await.unwrap()
 }
 
-fn paths(dir: &TempDir) -> Paths {
+pub(super) fn paths(dir: &TempDir) -> Paths {
     Paths { state_dir: dir.path().to_owned(), program: PathBuf::from(env!("CARGO_BIN_EXE_stayd")) }
 }
 
-fn spec(command: &[&str]) -> SpawnSpec {
+pub(super) fn spec(command: &[&str]) -> SpawnSpec {
     SpawnSpec {
         command: command.iter().map(ToString::to_string).collect(),
         cwd: "/".to_owned(),
@@ -85,34 +85,35 @@ fn spec(command: &[&str]) -> SpawnSpec {
         ],
         cols: 80,
         rows: 24,
+        checkpoints: false,
     }
 }
 
-fn kill(pid: i32, signal: i32) -> nix::Result<()> {
+pub(super) fn kill(pid: i32, signal: i32) -> nix::Result<()> {
     let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)
 }
 
-fn alive(pid: i32) -> bool {
+pub(super) fn alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// One session and a reader's cursor in its output.
-struct Session {
-    id: SessionId,
-    pid: i32,
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) pid: i32,
     blob: Vec<u8>,
     exit: Option<Exit>,
     size: (u16, u16),
-    ring: Arc<Reader>,
+    pub(super) ring: Arc<Reader>,
     wake: AsyncFd<std::os::fd::OwnedFd>,
-    cursor: u64,
-    output: BytesMut,
+    pub(super) cursor: u64,
+    pub(super) output: BytesMut,
 }
 
 impl Session {
-    fn new(held: Held) -> Session {
+    pub(super) fn new(held: Held) -> Session {
         Session {
             id: held.id,
             pid: held.pid,
@@ -128,7 +129,7 @@ impl Session {
 
     /// Waits until `done` says so, looking again at each wake; the output read so far is in
     /// `self.output`.
-    async fn until(&mut self, what: &str, mut done: impl FnMut(&Session) -> bool) {
+    pub(super) async fn until(&mut self, what: &str, mut done: impl FnMut(&Session) -> bool) {
         let wait = async {
             loop {
                 let read = self.ring.read(self.cursor, 64 << 10, &mut self.output).unwrap();
@@ -148,12 +149,12 @@ impl Session {
         assert!(waited.is_ok(), "no {what} in {:?}", String::from_utf8_lossy(&self.output));
     }
 
-    async fn until_output(&mut self, text: &str) {
+    pub(super) async fn until_output(&mut self, text: &str) {
         self.until(text, |session| session.text().contains(text)).await;
     }
 
     /// All output, and how the leader ended.
-    async fn until_end(&mut self) -> Exit {
+    pub(super) async fn until_end(&mut self) -> Exit {
         self.until("end", |session| {
             session.ring.ended().is_some() && session.cursor == session.ring.head()
         })
@@ -161,19 +162,19 @@ impl Session {
         self.ring.ended().unwrap()
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.output).into_owned()
     }
 
     /// Waits for the ledger, which nobody is told of.
-    async fn until_accepted(&self, key: ClientKey, bytes: u64) {
+    pub(super) async fn until_accepted(&self, key: ClientKey, bytes: u64) {
         let reached = || self.ring.input(key).is_some_and(|input| input.accepted >= bytes);
         poll("acceptance", reached).await;
     }
 }
 
 /// For what has no event.
-async fn poll(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) async fn poll(what: &str, mut done: impl FnMut() -> bool) {
     let wait = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -594,10 +595,10 @@ async fn sigterm_ends_everything() {
 }
 
 /// A server that speaks by hand.
-struct Raw(std::os::fd::OwnedFd);
+pub(super) struct Raw(pub(super) std::os::fd::OwnedFd);
 
 impl Raw {
-    fn connect(house: &House) -> Raw {
+    pub(super) fn connect(house: &House) -> Raw {
         use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
         let flags = SockFlag::SOCK_CLOEXEC;
         let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).unwrap();
@@ -606,18 +607,18 @@ impl Raw {
         Raw(fd)
     }
 
-    fn send(&self, bytes: &[u8]) {
+    pub(super) fn send(&self, bytes: &[u8]) {
         nix::unistd::write(&self.0, bytes).unwrap();
     }
 
-    fn ask<T: serde::Serialize>(&self, kind: Kind, control: Option<&T>) {
+    pub(super) fn ask<T: serde::Serialize>(&self, kind: Kind, control: Option<&T>) {
         let mut bytes = Vec::new();
         wire::encode(&mut bytes, kind, 7, control, &[]).unwrap();
         self.send(&bytes);
     }
 
     /// The next message's kind and control words; none once the holder has closed.
-    fn receive(&self) -> Option<(Kind, serde_json::Value)> {
+    pub(super) fn receive(&self) -> Option<(Kind, serde_json::Value)> {
         let mut bytes = vec![0; wire::MESSAGE_MAX];
         let length = nix::unistd::read(&self.0, &mut bytes).unwrap();
         let message = Message::parse(&bytes[..length]).ok()?;

@@ -5,6 +5,7 @@ mod support;
 
 mod attach;
 mod bad_input;
+mod checkpoints;
 mod cli;
 mod dialects;
 mod endings;
@@ -12,3 +13,4 @@ mod holder;
 mod input;
 mod restore;
 mod sessions;
+mod versions;

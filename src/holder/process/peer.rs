@@ -3,6 +3,7 @@
 //! Towards a server whose socket is full at most one message waits, in a buffer that is
 //! always there, and until it is sent nothing more is read from that server.
 
+use super::session::Fds;
 use super::token::Token;
 use crate::holder::socket::{self, Packet, Receiver};
 use crate::holder::wire::{self, Kind, MESSAGE_MAX};
@@ -94,7 +95,7 @@ impl Peer {
         kind: Kind,
         request: u32,
         control: Option<&T>,
-        session: Option<(SessionId, &[u8], [RawFd; 2])>,
+        session: Option<(SessionId, &[u8], Fds)>,
     ) {
         if self.deaf || self.waiting.is_some() {
             return;

@@ -3,6 +3,7 @@
 use super::peer::{Listing, Peer};
 use super::run::Process;
 use super::session::{Notices, Stage};
+use super::token::Place;
 use crate::holder::BLOB_MAX;
 use crate::holder::wire::{
     self, Failure, FailureCode, Hello, InputTail, Kind, Listed, Malformed, Message, PAGE_MAX,
@@ -80,7 +81,11 @@ impl Process {
         };
         if hello.major != wire::MAJOR {
             self.stats.refused = self.stats.refused.saturating_add(1);
-            let message = format!("this holder speaks version {} only", wire::MAJOR);
+            let message = format!(
+                "this holder speaks version {} only: start a stayd that does, or end the \
+                 sessions with `stayd stop --all`",
+                wire::MAJOR
+            );
             let failure =
                 Failure { major: Some(wire::MAJOR), ..failure(FailureCode::Version, &message) };
             peer.send(Kind::Failed, request, Some(&failure), None);
@@ -181,6 +186,7 @@ impl Process {
             Kind::Signal => self.signal(&message.control()?),
             Kind::Blob => self.blob(&message.control()?, message.tail),
             Kind::Forget => self.forget(&message.control()?),
+            Kind::Checkpoint => self.checkpoint(&message.control()?),
             Kind::Stats => {
                 self.stats.sessions = self.sessions.len() as u64;
                 let stats = self.stats;
@@ -220,14 +226,19 @@ impl Process {
 
     fn resume(&mut self, target: &Target) -> Result<Answer, Failure> {
         let place = self.sessions.place(target.id).ok_or_else(no_session)?;
+        self.resume_reading(place);
+        Ok(Answer::Done)
+    }
+
+    /// There may be room in a session's ring again.
+    pub(super) fn resume_reading(&mut self, place: Place) {
         if let Some(session) = self.sessions.get(place) {
             self.due |= session.resume();
-            if session.draining() {
+            if session.draining() && !self.draining.contains(&place) {
                 self.draining.push(place);
             }
         }
         self.rewatch(place);
-        Ok(Answer::Done)
     }
 
     fn signal(&mut self, signal: &wire::Signal) -> Result<Answer, Failure> {
@@ -281,7 +292,7 @@ impl Process {
         match server.waiting_for() {
             None => server.flush(&[]),
             Some(id) => match self.sessions.by_id(id) {
-                Some(session) => server.flush(&session.fds()),
+                Some(session) => server.flush(session.fds().as_slice()),
                 None => server.flush(&[]),
             },
         }

@@ -1,5 +1,6 @@
 //! One held session: its terminal, its ring, its input.
 
+use super::checkpoint::{Bytes, Checkpoint};
 use super::token::{Place, Token};
 use crate::holder::ledger::{Ledger, QUEUE};
 use crate::holder::wire::{Entry, InputTail};
@@ -35,6 +36,7 @@ pub(super) struct Session {
     pub(super) cols: u16,
     pub(super) rows: u16,
     pub(super) blob: Vec<u8>,
+    pub(super) checkpoint: Option<Checkpoint>,
     /// None once everything has been read.
     pub(super) master: Option<OwnedFd>,
     /// Held open while the leader lives: it may close the terminal and open it again, and
@@ -79,6 +81,23 @@ pub(super) struct Notices {
     pub(super) exited: bool,
 }
 
+/// The descriptors of an [`Entry`]: ring, eventfd, and the checkpoint's bytes if there are
+/// any.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fds {
+    Two([RawFd; 2]),
+    Three([RawFd; 3]),
+}
+
+impl Fds {
+    pub(super) fn as_slice(&self) -> &[RawFd] {
+        match self {
+            Fds::Two(fds) => fds,
+            Fds::Three(fds) => fds,
+        }
+    }
+}
+
 impl Session {
     pub(super) fn entry(&self) -> Entry {
         Entry {
@@ -88,12 +107,22 @@ impl Session {
             exit: self.exit,
             cols: self.cols,
             rows: self.rows,
+            checkpoint: self.checkpoint.as_ref().map(|checkpoint| checkpoint.meta),
+            checkpoint_bytes: self.checkpoint_bytes().map_or(0, |bytes| bytes.length),
         }
     }
 
     /// What goes with the entry.
-    pub(super) fn fds(&self) -> [RawFd; 2] {
-        [self.ring_fd.as_raw_fd(), self.wake.as_raw_fd()]
+    pub(super) fn fds(&self) -> Fds {
+        let (ring, wake) = (self.ring_fd.as_raw_fd(), self.wake.as_raw_fd());
+        match self.checkpoint_bytes() {
+            Some(bytes) => Fds::Three([ring, wake, bytes.fd.as_raw_fd()]),
+            None => Fds::Two([ring, wake]),
+        }
+    }
+
+    fn checkpoint_bytes(&self) -> Option<&Bytes> {
+        self.checkpoint.as_ref()?.bytes.as_ref()
     }
 
     /// The terminal is readable: reads what there is, at most a turn's worth. True: the

@@ -1,0 +1,126 @@
+//! Checkpoints: leaving one, and finding the one that an earlier server has left.
+
+use super::{Holder, HolderError, failure, memfd, refused, within};
+use crate::holder::wire::{self, CHECKPOINT_MAX, CHECKPOINTS_SINCE, CheckpointMeta, Kind};
+use crate::id::SessionId;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+
+/// A session's last checkpoint, as the holder keeps it.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// What it stands for.
+    pub meta: CheckpointMeta,
+    bytes: Option<File>,
+    length: usize,
+}
+
+impl Checkpoint {
+    /// None: the holder has said so, or the descriptor was lost on the way.
+    pub(super) fn of(
+        entry: &wire::Entry,
+        fd: Option<OwnedFd>,
+    ) -> Result<Option<Self>, HolderError> {
+        let Some(meta) = entry.checkpoint else { return Ok(None) };
+        let length = entry.checkpoint_bytes;
+        if length > 0 && fd.is_none() {
+            return Err(HolderError::Answer("a checkpoint's descriptor is missing".to_owned()));
+        }
+        if length > CHECKPOINT_MAX {
+            return Err(HolderError::Answer("checkpoint too long".to_owned()));
+        }
+        let length = usize::try_from(length).unwrap_or(0);
+        Ok(Some(Checkpoint { meta, bytes: fd.map(File::from), length }))
+    }
+
+    /// Its bytes; none if it was left without any. May be called again.
+    ///
+    /// # Errors
+    /// The system cannot read it.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.length];
+        if let Some(file) = &self.bytes {
+            // The position is shared with whoever else has the descriptor.
+            file.read_exact_at(&mut bytes, 0)?;
+        }
+        Ok(bytes)
+    }
+}
+
+impl Holder {
+    /// Whether this holder takes checkpoints; one that an older stayd started may not, and
+    /// then the tail is what was acknowledged.
+    #[must_use]
+    pub fn takes_checkpoints(&self) -> bool {
+        self.minor >= CHECKPOINTS_SINCE
+    }
+
+    /// Leaves a picture of the screen with a session, in place of the last one. The holder
+    /// may overwrite the output before it from then on, as far as it is acknowledged too,
+    /// and reads on by itself if that had no room. Refused, it changes nothing.
+    ///
+    /// `bytes` may be empty: the output before it goes and nothing stands for it.
+    ///
+    /// # Errors
+    /// It goes back, beyond the output, or before what is kept of it; it is longer than
+    /// 8 MiB; no such session; a holder that does not know checkpoints; or it cannot be
+    /// asked.
+    pub async fn checkpoint(
+        &self,
+        id: SessionId,
+        meta: &CheckpointMeta,
+        bytes: &[u8],
+    ) -> Result<(), HolderError> {
+        if !self.takes_checkpoints() {
+            return Err(HolderError::Older("checkpoints"));
+        }
+        if bytes.len() as u64 > CHECKPOINT_MAX {
+            return Err(HolderError::Request("checkpoint too long".to_owned()));
+        }
+        let fd = match bytes {
+            [] => None,
+            bytes => Some(memfd::sealed(c"stayd-checkpoint", bytes)),
+        };
+        let fd = fd.transpose().map_err(|errno| HolderError::Request(errno.to_string()))?;
+        let control = wire::Checkpoint { id, checkpoint: *meta };
+        let mut replies = self.ask(Kind::Checkpoint, Some(&control), &[], fd)?;
+        let reply = within(replies.next()).await?;
+        if reply.kind == Kind::Done { Ok(()) } else { Err(refused(failure(&reply))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(checkpoint: Option<CheckpointMeta>, checkpoint_bytes: u64) -> wire::Entry {
+        wire::Entry {
+            id: SessionId::generate(),
+            pid: 1,
+            start_time: 0,
+            exit: None,
+            cols: 80,
+            rows: 24,
+            checkpoint,
+            checkpoint_bytes,
+        }
+    }
+
+    #[test]
+    fn a_lost_descriptor_is_not_taken_for_an_empty_checkpoint() {
+        let meta = CheckpointMeta { offset: 7, ..CheckpointMeta::default() };
+        assert!(Checkpoint::of(&entry(None, 0), None).unwrap().is_none());
+        let empty = Checkpoint::of(&entry(Some(meta), 0), None).unwrap().unwrap();
+        assert_eq!((empty.meta, empty.read().unwrap()), (meta, Vec::new()));
+        assert!(Checkpoint::of(&entry(Some(meta), 3), None).is_err());
+        let fd = || Some(memfd::sealed(c"x", b"abc").unwrap());
+        let full = Checkpoint::of(&entry(Some(meta), 3), fd()).unwrap().unwrap();
+        assert_eq!((full.read().unwrap(), full.read().unwrap()), (b"abc".into(), b"abc".into()));
+        // Shorter than it is said to be: an error, not zeros.
+        let short = Checkpoint::of(&entry(Some(meta), 4), fd()).unwrap().unwrap();
+        assert!(short.read().is_err());
+        assert!(Checkpoint::of(&entry(Some(meta), CHECKPOINT_MAX + 1), fd()).is_err());
+    }
+}
