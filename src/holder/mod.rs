@@ -42,7 +42,7 @@ mod socket;
 pub mod wire;
 
 pub use client::{
-    Checkpoint, Held, Holder, HolderError, Notice, Pending, SpawnError, SpawnSpec, Stats,
+    Checkpoint, Held, Holder, HolderError, Notice, Pending, Piece, SpawnError, SpawnSpec, Stats,
 };
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use socket::register;

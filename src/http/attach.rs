@@ -233,7 +233,7 @@ async fn join(
     };
     let accepted = link.accepted_input(key).await;
     let (view, mode) = (attached.view, wish.mode);
-    let greet = |offset| ServerMessage::Attached {
+    let greet = move |offset| ServerMessage::Attached {
         client,
         offset,
         input: accepted,

@@ -46,7 +46,8 @@ impl Folded {
 
     pub(super) fn unfold(&self, options: Options) -> Result<Screen, Unreadable> {
         // The length comes first, and a broken one must not make us reserve it.
-        let (length, _) = lz4_flex::block::uncompressed_size(&self.bytes).map_err(|_| Unreadable)?;
+        let (length, _) =
+            lz4_flex::block::uncompressed_size(&self.bytes).map_err(|_| Unreadable)?;
         if length > KEPT_MAX {
             return Err(Unreadable);
         }

@@ -5,11 +5,13 @@ use super::thread::{Job, Thread};
 use crate::holder::Holder;
 use crate::id::SessionId;
 use crate::screen::Screen;
+use crate::tree::boottime_ms;
 use bytes::BytesMut;
 use slog::Logger;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -17,6 +19,19 @@ use tokio::sync::oneshot;
 /// Threads that keep screens. Two serve hundreds of busy sessions; more would take cores
 /// from the programs whose output they emulate.
 const THREADS_MAX: usize = 2;
+
+/// How long a client's terminal may take to answer a question that it was shown.
+const LATELY_MS: u64 = 5000;
+
+/// When the program was last told where the cursor is, on CLOCK_BOOTTIME in milliseconds.
+#[derive(Clone, Default)]
+pub(super) struct ToldCursor(Arc<AtomicU64>);
+
+impl ToldCursor {
+    pub(super) fn now(&self) {
+        self.0.store(boottime_ms(), Ordering::Relaxed);
+    }
+}
 
 /// So that their cost can be told apart.
 const NAME: &str = "screen-";
@@ -63,8 +78,10 @@ impl Keeper {
         // The last bytes of an id are random.
         let place = usize::from(id.to_bytes()[15]) % self.threads.len();
         let jobs = self.threads[place].clone();
-        let handle = ScreenHandle { id, jobs };
-        handle.ask(Job::Keep(Box::new(Kept::new(origin, self.log.clone()))));
+        let told_cursor = ToldCursor::default();
+        let kept = Kept::new(origin, told_cursor.clone(), self.log.clone());
+        let handle = ScreenHandle { id, jobs, told_cursor };
+        handle.ask(Job::Keep(Box::new(kept)));
         handle
     }
 }
@@ -80,6 +97,7 @@ pub fn contains_panics() -> bool {
 pub struct ScreenHandle {
     id: SessionId,
     jobs: Sender<Job>,
+    told_cursor: ToldCursor,
 }
 
 /// What was seen on a screen.
@@ -95,6 +113,13 @@ impl ScreenHandle {
     /// There is output, or a new size.
     pub fn nudge(&self) {
         self.ask(Job::Nudge(self.id));
+    }
+
+    /// Whether the program has been told where the cursor is a moment ago: the terminals of
+    /// clients have heard the same question and tell it, too.
+    pub fn told_cursor_lately(&self) -> bool {
+        let told = self.told_cursor.0.load(Ordering::Relaxed);
+        told > 0 && boottime_ms().saturating_sub(told) < LATELY_MS
     }
 
     /// Takes something from the screen as it is after all output of this moment. Resolves

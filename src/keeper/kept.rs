@@ -1,6 +1,7 @@
 //! One session's screen on its thread.
 
 use super::folded::Folded;
+use super::handle::ToldCursor;
 use crate::holder::{Checkpoint, CheckpointMeta, Holder, Pending};
 use crate::id::{ClientKey, SessionId};
 use crate::ring::Reader;
@@ -76,6 +77,7 @@ pub(super) struct Kept {
     failures: u8,
     options: Options,
     events: Events,
+    told_cursor: ToldCursor,
     log: Logger,
 }
 
@@ -88,7 +90,7 @@ struct Checkpointed {
 }
 
 impl Kept {
-    pub(super) fn new(origin: Origin, log: Logger) -> Self {
+    pub(super) fn new(origin: Origin, told_cursor: ToldCursor, log: Logger) -> Self {
         let head = origin.ring.head();
         let mut kept = Kept {
             id: origin.id,
@@ -103,6 +105,7 @@ impl Kept {
             failures: 0,
             options: origin.options,
             events: origin.events,
+            told_cursor,
             ring: origin.ring,
             log,
         };
@@ -157,11 +160,10 @@ impl Kept {
         if self.checkpoint.under_way || !(due || idle && self.is_open()) {
             return None;
         }
-        let left = self.leave();
         if idle {
             self.fold();
         }
-        left
+        self.leave()
     }
 
     /// There was output a moment ago, or something waits.
@@ -245,18 +247,20 @@ impl Kept {
         if worked.is_err() || started.elapsed() > BATCH_LIMIT {
             self.failures += 1;
             let given_up = self.failures >= FAILURES_MAX;
-            self.state = if given_up {
-                State::Degraded
-            } else {
-                State::Folded(Folded::blank(size))
-            };
+            self.state =
+                if given_up { State::Degraded } else { State::Folded(Folded::blank(size)) };
             error!(self.log, "a screen has failed"; "session" => %self.id,
                 "offset" => self.cursor, "panicked" => worked.is_err(), "given_up" => given_up);
         }
         let mut tell = Vec::new();
         for event in events {
             match event {
-                Event::Reply(bytes) => self.replies.push(&bytes),
+                Event::Reply(bytes) => {
+                    if bytes.ends_with(b"R") {
+                        self.told_cursor.now();
+                    }
+                    self.replies.push(&bytes);
+                }
                 Event::Title(_) | Event::Cwd(_) => tell.push(event),
                 _ if told => {}
                 _ => tell.push(event),
@@ -274,8 +278,8 @@ impl Kept {
         if let Some(input) = self.ring.input(ClientKey::REPLIES) {
             self.replies.settle(input, self.ring.input_free() > 0);
         }
-        while let Some((offset, bytes)) = self.replies.next_piece() {
-            holder.input(self.id, ClientKey::REPLIES, offset, bytes);
+        while let Some(piece) = self.replies.next_piece() {
+            holder.input(self.id, ClientKey::REPLIES, piece.offset, piece.bytes);
         }
     }
 

@@ -13,7 +13,9 @@ use crate::keeper::{Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::protocol::Session as View;
 use crate::screen::Options;
-use crate::session::{Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now};
+use crate::session::{
+    Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
+};
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;

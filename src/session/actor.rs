@@ -6,8 +6,8 @@ use super::effects::now;
 use super::flow::{Flow, Sight};
 use super::link::Link;
 use super::requests::{
-    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, Seen, SessionEnded,
-    Shutdown, Signal, SignalError, SignalTarget, TakeControl,
+    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, Seen,
+    SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
 };
 use crate::holder::Holder;
 use crate::id::ClientKey;

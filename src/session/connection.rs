@@ -6,6 +6,7 @@ use super::dialect::Dialect;
 use super::frames::{Frames, FramesError, Valve};
 use super::link::Link;
 use super::outbox::{Ending, Outbox, close_reason};
+use super::reports::first_report;
 use super::requests::{ConnectionEvent, Detach, Resize, TakeControl};
 use crate::holder::Pending;
 use crate::id::ClientKey;
@@ -185,7 +186,7 @@ impl Connection {
             return self.complain("read_only", "this client may only look");
         }
         self.settle();
-        self.pending.push(bytes);
+        self.take(bytes);
         let full = self.pending.len() as u64 > INPUT_WINDOW;
         if full && self.dialect == Dialect::Stayd {
             return self.outbox.close(CloseCode::TooMuch, "more input than the window allows");
@@ -200,9 +201,25 @@ impl Connection {
         self.look_soon(ctx);
     }
 
+    /// Queues what was typed, and counts what the client's terminal says by itself.
+    fn take(&mut self, mut bytes: &[u8]) {
+        while let Some(report) = first_report(bytes) {
+            let (before, rest) = bytes.split_at(report.bytes.start);
+            let (said, rest) = rest.split_at(report.bytes.len());
+            self.pending.push(before);
+            if report.may_be_key && !self.link.screen().told_cursor_lately() {
+                self.pending.push(said);
+            } else {
+                self.pending.push_counted(said);
+            }
+            bytes = rest;
+        }
+        self.pending.push(bytes);
+    }
+
     fn send_pending(&mut self) {
-        while let Some((offset, bytes)) = self.pending.next_piece() {
-            self.link.type_in(self.key, offset, bytes);
+        while let Some(piece) = self.pending.next_piece() {
+            self.link.type_in(self.key, &piece);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The part of a session that its connections touch from their own threads: the ring,
 //! its wake-up, the way to type, and the last published view of the session.
 
-use crate::holder::{Holder, register};
+use crate::holder::{Holder, Piece, register};
 use crate::id::{ClientKey, SessionId};
 use crate::keeper::ScreenHandle;
 use crate::protocol;
@@ -78,10 +78,15 @@ impl Link {
         register(self.wake.try_clone()?, Interest::READABLE)
     }
 
-    /// Types bytes that start at `offset` of this client's input.
-    pub fn type_in(&self, key: ClientKey, offset: u64, bytes: &[u8]) {
-        self.holder.input(self.id, key, offset, bytes);
-        self.touch(Utc::now());
+    /// Types a piece of this client's input.
+    pub fn type_in(&self, key: ClientKey, piece: &Piece<'_>) {
+        let Piece { offset, bytes, counted } = *piece;
+        if counted {
+            self.holder.count_input(self.id, key, offset, bytes);
+        } else {
+            self.holder.input(self.id, key, offset, bytes);
+            self.touch(Utc::now());
+        }
     }
 
     /// How much of a client's input was accepted, once the holder has looked at all that was

@@ -51,7 +51,9 @@ fn control_length(bytes: &[u8]) -> Option<(usize, bool)> {
         (None | Some(b'?'), b"$", b'y') => true,
         (None, b"", b'n') => matches!(words, b"0" | b"3"),
         // The window's state and sizes.
-        (None, b"", b't') => matches!(words.first(), Some(b'1' | b'2' | b'3' | b'4' | b'6' | b'8' | b'9')),
+        (None, b"", b't') => {
+            matches!(words.first(), Some(b'1' | b'2' | b'3' | b'4' | b'6' | b'8' | b'9'))
+        }
         // The cursor's position: row and column.
         (None, b"", b'R') => words.contains(&b';'),
         _ => return None,
@@ -119,9 +121,24 @@ mod tests {
     #[test]
     fn what_people_type_is_not() {
         for typed in [
-            "text\r", "\x1b", "\x1b[A", "\x1b[1;5C", "\x1bOP", "\x1b[15~", "\x1b[3;5~",
-            "\x1b[200~pasted\x1b[201~", "\x1b[I", "\x1b[<0;3;4M", "\x1b[<0;3;4m", "\x1b[M !!",
-            "\x1b[97;5u", "\x1bx", "\x1b]half", "\x1b[2", "\x1b[Z", "\x1b[R",
+            "text\r",
+            "\x1b",
+            "\x1b[A",
+            "\x1b[1;5C",
+            "\x1bOP",
+            "\x1b[15~",
+            "\x1b[3;5~",
+            "\x1b[200~pasted\x1b[201~",
+            "\x1b[I",
+            "\x1b[<0;3;4M",
+            "\x1b[<0;3;4m",
+            "\x1b[M !!",
+            "\x1b[97;5u",
+            "\x1bx",
+            "\x1b]half",
+            "\x1b[2",
+            "\x1b[Z",
+            "\x1b[R",
         ] {
             assert_eq!(first_report(typed.as_bytes()), None, "{typed:?}");
         }

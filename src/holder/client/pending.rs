@@ -4,9 +4,10 @@
 
 use crate::ring::Input;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// The longest piece sent to the holder in one message, in bytes.
-const PIECE: usize = 16 << 10;
+const PIECE: u64 = 16 << 10;
 
 /// Bytes not yet accepted, and where they stand.
 #[derive(Debug)]
@@ -16,13 +17,26 @@ pub struct Pending {
     accepted: u64,
     /// All before it was sent to the holder.
     sent: u64,
+    /// What of it only counts, in order.
+    counted: VecDeque<Range<u64>>,
+}
+
+/// Some bytes to send.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// Where they begin.
+    pub offset: u64,
+    /// At least one.
+    pub bytes: &'a [u8],
+    /// They count and are not for the program: see [`super::Holder::count_input`].
+    pub counted: bool,
 }
 
 impl Pending {
     /// Starts where the holder's ledger is.
     #[must_use]
     pub fn starting_at(accepted: u64) -> Self {
-        Pending { bytes: VecDeque::new(), accepted, sent: accepted }
+        Pending { bytes: VecDeque::new(), accepted, sent: accepted, counted: VecDeque::new() }
     }
 
     /// Bytes received and not yet accepted.
@@ -54,27 +68,43 @@ impl Pending {
         self.bytes.extend(bytes);
     }
 
+    /// Takes bytes from the client that only count.
+    pub fn push_counted(&mut self, bytes: &[u8]) {
+        let from = self.end();
+        self.push(bytes);
+        self.counted.push_back(from..self.end());
+    }
+
     /// Learns what the holder has done; what it refused is to be sent again.
     pub fn settle(&mut self, ledger: Input, room: bool) {
         let accepted = ledger.accepted.clamp(self.accepted, self.sent);
         // Bounded by what is in `bytes`, so it fits.
         self.bytes.drain(..(accepted - self.accepted) as usize);
         self.accepted = accepted;
+        while self.counted.front().is_some_and(|counted| counted.end <= accepted) {
+            self.counted.pop_front();
+        }
         if ledger.seen >= self.sent && accepted < self.sent && room {
             self.sent = accepted;
         }
     }
 
-    /// The next piece to send and its offset, if anything was not sent yet.
-    pub fn next_piece(&mut self) -> Option<(u64, &[u8])> {
-        let from = (self.sent - self.accepted) as usize;
-        if from >= self.bytes.len() {
+    /// The next piece to send, if anything was not sent yet.
+    pub fn next_piece(&mut self) -> Option<Piece<'_>> {
+        let offset = self.sent;
+        let mut end = self.end().min(offset + PIECE);
+        if offset == end {
             return None;
         }
-        let offset = self.sent;
-        let to = self.bytes.len().min(from + PIECE);
-        self.sent += (to - from) as u64;
-        Some((offset, &self.bytes.make_contiguous()[from..to]))
+        let next = self.counted.iter().find(|counted| counted.end > offset);
+        let counted = next.is_some_and(|counted| counted.start <= offset);
+        if let Some(next) = next {
+            end = end.min(if counted { next.end } else { next.start });
+        }
+        self.sent = end;
+        // Bounded by what is in `bytes`, so they fit.
+        let (from, to) = ((offset - self.accepted) as usize, (end - self.accepted) as usize);
+        Some(Piece { offset, bytes: &self.bytes.make_contiguous()[from..to], counted })
     }
 }
 
@@ -87,15 +117,39 @@ mod tests {
     fn a_refused_rest_is_sent_again() {
         let mut pending = Pending::starting_at(10);
         pending.push(b"abcdef");
-        assert_eq!(pending.next_piece(), Some((10, &b"abcdef"[..])));
+        assert_eq!(pending.next_piece(), Some(typed(10, b"abcdef")));
         assert_eq!(pending.next_piece(), None);
         pending.settle(Input { accepted: 12, seen: 16 }, false);
         assert_eq!(pending.next_piece(), None, "no room yet");
         pending.settle(Input { accepted: 12, seen: 16 }, true);
-        assert_eq!(pending.next_piece(), Some((12, &b"cdef"[..])));
+        assert_eq!(pending.next_piece(), Some(typed(12, b"cdef")));
         pending.settle(Input { accepted: 16, seen: 16 }, true);
         assert!(pending.is_empty());
         assert_eq!(pending.accepted(), 16);
+    }
+
+    fn typed(offset: u64, bytes: &[u8]) -> Piece<'_> {
+        Piece { offset, bytes, counted: false }
+    }
+
+    #[test]
+    fn what_only_counts_goes_by_itself_also_the_second_time() {
+        let mut pending = Pending::starting_at(5);
+        pending.push(b"ab");
+        pending.push_counted(b"report");
+        pending.push(b"cd");
+        for _ in 0..2 {
+            assert_eq!(pending.next_piece(), Some(typed(5, b"ab")));
+            let report = Piece { offset: 7, bytes: b"report", counted: true };
+            assert_eq!(pending.next_piece(), Some(report));
+            assert_eq!(pending.next_piece(), Some(typed(13, b"cd")));
+            assert_eq!(pending.next_piece(), None);
+            pending.settle(Input { accepted: 5, seen: 15 }, true);
+        }
+        assert_eq!(pending.next_piece(), Some(typed(5, b"ab")));
+        pending.settle(Input { accepted: 9, seen: 15 }, true);
+        let rest = Piece { offset: 9, bytes: b"port", counted: true };
+        assert_eq!(pending.next_piece(), Some(rest));
     }
 
     #[test]
@@ -122,7 +176,7 @@ mod tests {
                     typed.extend(&bytes);
                     pending.push(&bytes);
                 }
-                while let Some((offset, bytes)) = pending.next_piece() {
+                while let Some(Piece { offset, bytes, .. }) = pending.next_piece() {
                     let room = rooms.next().unwrap_or(30);
                     prop_assert!(offset <= arrived.len() as u64 || seen >= offset);
                     if offset == arrived.len() as u64 {
