@@ -3,7 +3,7 @@
 #![allow(missing_docs)]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use stayd::holder::wire::{Entry, InputTail, Kind, Message, encode};
+use stayd::holder::wire::{CheckpointMeta, Entry, InputTail, Kind, Message, encode};
 use stayd::id::{ClientKey, SessionId};
 use std::hint::black_box;
 
@@ -20,7 +20,16 @@ fn wire(c: &mut Criterion) {
             InputTail::parse(message.tail).unwrap().offset
         });
     });
-    let entry = Entry { id, pid: 12345, start_time: 987_654, exit: None, cols: 80, rows: 24 };
+    let entry = Entry {
+        id,
+        pid: 12345,
+        start_time: 987_654,
+        exit: None,
+        cols: 80,
+        rows: 24,
+        checkpoint: Some(CheckpointMeta { offset: 1 << 30, ..CheckpointMeta::default() }),
+        checkpoint_bytes: 100 << 10,
+    };
     let blob = [b'x'; 300];
     let mut out = Vec::new();
     c.bench_function("wire/entry: encode", |b| {

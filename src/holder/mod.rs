@@ -37,6 +37,7 @@ mod client;
 pub mod exec;
 mod launch;
 mod ledger;
+mod memfd;
 pub mod process;
 mod socket;
 pub mod wire;

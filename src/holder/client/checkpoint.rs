@@ -1,6 +1,7 @@
 //! Checkpoints: leaving one, and finding the one that an earlier server has left.
 
-use super::{Holder, HolderError, failure, memfd, refused, within};
+use super::{Holder, HolderError, failure, refused, within};
+use crate::holder::memfd;
 use crate::holder::wire::{self, CHECKPOINT_MAX, CHECKPOINTS_SINCE, CheckpointMeta, Kind};
 use crate::id::SessionId;
 use std::fs::File;

@@ -3,7 +3,6 @@
 mod checkpoint;
 mod connect;
 mod link;
-mod memfd;
 mod pending;
 
 pub use self::checkpoint::Checkpoint;
@@ -11,7 +10,7 @@ pub use self::pending::{Pending, Piece};
 
 use self::link::{Link, Reply};
 use super::wire::{self, ExecSpec, Failure, FailureCode, Kind};
-use super::{BLOB_MAX, Paths};
+use super::{BLOB_MAX, Paths, memfd};
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Exit;
 use crate::ring::{Reader, RingError};
@@ -108,9 +107,9 @@ pub enum HolderError {
     ForeignUser,
     /// It speaks another major version.
     #[error(
-        "the holder speaks version {theirs} and this stayd {}. Its sessions run on: start the stayd \
-         that speaks version {theirs} to reach them, or end them all with its `stayd stop \
-         --all` and start this one again",
+        "the holder speaks version {theirs} and this stayd {}. Its sessions run on: start the \
+         stayd that speaks version {theirs} to reach them, or end them all with its \
+         `stayd stop --all` and start this one again",
         wire::MAJOR
     )]
     Version {

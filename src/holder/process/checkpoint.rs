@@ -4,6 +4,7 @@
 use super::requests::{Answer, failure, no_session};
 use super::run::Process;
 use super::session::Session;
+use crate::holder::memfd::SEALS;
 use crate::holder::wire::{self, CHECKPOINT_MAX, CheckpointMeta, Failure, FailureCode};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::stat::fstat;
@@ -62,13 +63,9 @@ impl Session {
 /// grow without bound. None: there is nothing in it.
 fn checked(fd: OwnedFd) -> Result<Option<Bytes>, Failure> {
     let invalid = |text| failure(FailureCode::Invalid, text);
-    let seals = SealFlag::F_SEAL_WRITE
-        | SealFlag::F_SEAL_SHRINK
-        | SealFlag::F_SEAL_GROW
-        | SealFlag::F_SEAL_SEAL;
     let found = fcntl(&fd, FcntlArg::F_GET_SEALS)
         .map_err(|_| invalid("a checkpoint has to be in a memfd"))?;
-    if !SealFlag::from_bits_retain(found).contains(seals) {
+    if !SealFlag::from_bits_retain(found).contains(SEALS) {
         return Err(invalid("a checkpoint has to be sealed"));
     }
     let size = fstat(&fd).map_err(|_| invalid("a checkpoint without a size"))?.st_size;

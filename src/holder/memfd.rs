@@ -1,4 +1,4 @@
-//! Bytes for the holder that are longer than a message may be.
+//! Bytes for the holder that are longer than a message may be, in a file that stays as it is.
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -8,16 +8,18 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
+/// Of a file that nobody can change any more.
+pub(super) const SEALS: SealFlag = SealFlag::F_SEAL_WRITE
+    .union(SealFlag::F_SEAL_SHRINK)
+    .union(SealFlag::F_SEAL_GROW)
+    .union(SealFlag::F_SEAL_SEAL);
+
 /// A memfd with these bytes, which nobody can change any more.
 pub(super) fn sealed(name: &CStr, bytes: &[u8]) -> Result<OwnedFd, Errno> {
     let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let mut file = File::from(fd);
     file.write_all(bytes)
         .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-    let seals = SealFlag::F_SEAL_WRITE
-        | SealFlag::F_SEAL_SHRINK
-        | SealFlag::F_SEAL_GROW
-        | SealFlag::F_SEAL_SEAL;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(OwnedFd::from(file))
 }
