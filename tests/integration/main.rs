@@ -9,6 +9,7 @@ mod checkpoints;
 mod cli;
 mod dialects;
 mod endings;
+mod fidelity;
 mod holder;
 mod input;
 mod restore;

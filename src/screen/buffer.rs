@@ -1,0 +1,189 @@
+//! One of the two screens: its lines with what has scrolled off, cursor, margins, tab stops
+//! and saved cursor.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::cell::Cell;
+use super::charset::Charset;
+use super::row::Row;
+
+/// Columns between the tab stops that a terminal starts with.
+const TAB: usize = 8;
+
+/// What DECSC saves: xterm.js keeps neither wrap nor origin mode, and counts the line from
+/// the oldest that scrolled off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Saved {
+    pub(super) x: usize,
+    pub(super) y: usize,
+    pub(super) fg: u32,
+    pub(super) bg: u32,
+    pub(super) charset: Charset,
+}
+
+#[derive(Debug)]
+pub(super) struct Buffer {
+    pub(super) lines: VecDeque<Row>,
+    /// Most lines, those that scrolled off included.
+    pub(super) max: usize,
+    scrollback: Option<usize>,
+    pub(super) cols: usize,
+    pub(super) rows: usize,
+    /// Index of the screen's first line in `lines`.
+    pub(super) base: usize,
+    /// `cols` (or more) when the next character wraps.
+    pub(super) x: usize,
+    pub(super) y: usize,
+    /// First and last line that scroll.
+    pub(super) top: usize,
+    pub(super) bottom: usize,
+    /// May hold stops beyond the last column, for a wider terminal.
+    pub(super) tabs: BTreeSet<usize>,
+    pub(super) saved: Saved,
+}
+
+impl Buffer {
+    /// The primary screen, with `scrollback` lines more than it shows.
+    pub(super) fn primary(cols: usize, rows: usize, scrollback: usize) -> Buffer {
+        let mut buffer = Buffer::new(cols, rows, Some(scrollback));
+        buffer.show(Cell::NULL);
+        buffer
+    }
+
+    /// The alternate screen, which has no lines while it is not shown.
+    pub(super) fn alternate(cols: usize, rows: usize) -> Buffer {
+        Buffer::new(cols, rows, None)
+    }
+
+    fn new(cols: usize, rows: usize, scrollback: Option<usize>) -> Buffer {
+        let mut buffer = Buffer {
+            lines: VecDeque::new(),
+            max: rows + scrollback.unwrap_or(0),
+            scrollback,
+            cols,
+            rows,
+            base: 0,
+            x: 0,
+            y: 0,
+            top: 0,
+            bottom: rows - 1,
+            tabs: BTreeSet::new(),
+            saved: Saved::default(),
+        };
+        buffer.tabs = buffer.default_tabs();
+        buffer
+    }
+
+    /// Fills the screen with erased lines if it has none.
+    pub(super) fn show(&mut self, fill: Cell) {
+        if self.lines.is_empty() {
+            self.lines.extend((0..self.rows).map(|_| Row::blank(self.cols, fill, false)));
+        }
+    }
+
+    /// Forgets everything but the saved cursor.
+    pub(super) fn hide(&mut self) {
+        self.lines = VecDeque::new();
+        (self.base, self.x, self.y) = (0, 0, 0);
+        (self.top, self.bottom) = (0, self.rows - 1);
+        self.tabs = self.default_tabs();
+    }
+
+    pub(super) fn default_tabs(&self) -> BTreeSet<usize> {
+        (0..self.cols).step_by(TAB).collect()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.lines.len() >= self.max
+    }
+
+    pub(super) fn reflows(&self) -> bool {
+        self.scrollback.is_some()
+    }
+
+    pub(super) fn max_for(&self, rows: usize) -> usize {
+        rows + self.scrollback.unwrap_or(0)
+    }
+
+    /// The line at `y` of the screen.
+    pub(super) fn row(&self, y: usize) -> &Row {
+        &self.lines[self.base + y]
+    }
+
+    pub(super) fn row_mut(&mut self, y: usize) -> &mut Row {
+        let at = self.base + y;
+        &mut self.lines[at]
+    }
+
+    /// The cursor's line.
+    pub(super) fn current(&mut self) -> &mut Row {
+        self.row_mut(self.y)
+    }
+
+    /// Moves the lines between the margins up by one; with the top margin at the top the
+    /// first goes into the scrollback.
+    pub(super) fn scroll(&mut self, fill: Cell, wrapped: bool) {
+        let cols = self.cols;
+        let bottom = self.base + self.bottom;
+        if self.top > 0 {
+            if let Some(mut row) = self.lines.remove(self.base + self.top) {
+                row.reuse(cols, fill, wrapped);
+                self.lines.insert(bottom, row);
+            }
+            return;
+        }
+        let mut row = if self.is_full() {
+            self.lines.pop_front().unwrap_or_default()
+        } else {
+            self.base += 1;
+            Row::default()
+        };
+        row.reuse(cols, fill, wrapped);
+        self.lines.insert(self.base + self.bottom, row);
+        // What scrolled off is kept as small as it can be.
+        if self.base > 0 {
+            self.lines[self.base - 1].shrink();
+        }
+    }
+
+    /// Removes the line at `from` and puts an erased one in at `to` (lines of the screen), so
+    /// that those between move by one; `n` times.
+    pub(super) fn rotate(&mut self, from: usize, to: usize, n: usize, fill: Cell) {
+        let cols = self.cols;
+        for _ in 0..n.min(from.abs_diff(to) + 1) {
+            if let Some(mut row) = self.lines.remove(self.base + from) {
+                row.reuse(cols, fill, false);
+                self.lines.insert(self.base + to, row);
+            }
+        }
+    }
+
+    /// Forgets what has scrolled off.
+    pub(super) fn drop_scrollback(&mut self) {
+        let n = self.lines.len().saturating_sub(self.rows);
+        self.lines.drain(..n);
+        self.base = self.base.saturating_sub(n);
+    }
+
+    pub(super) fn next_tab(&self, from: usize) -> usize {
+        self.tabs.range(from + 1..).next().copied().unwrap_or(self.cols).min(self.cols - 1)
+    }
+
+    pub(super) fn previous_tab(&self, from: usize) -> usize {
+        self.tabs.range(..from).next_back().copied().unwrap_or(0).min(self.cols - 1)
+    }
+
+    /// Stops for columns that a wider terminal has got.
+    pub(super) fn extend_tabs(&mut self, cols: usize) {
+        let first = if self.tabs.contains(&cols) { cols } else { self.previous_tab(cols) };
+        self.tabs.extend((first..self.cols).step_by(TAB));
+    }
+
+    pub(super) fn cells_mut(&mut self) -> impl Iterator<Item = &mut Cell> {
+        self.lines.iter_mut().flat_map(|row| row.cells_mut().iter_mut())
+    }
+
+    pub(super) fn cells(&self) -> impl Iterator<Item = &Cell> {
+        self.lines.iter().flat_map(|row| row.cells().iter())
+    }
+}

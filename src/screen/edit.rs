@@ -1,0 +1,213 @@
+//! Erasing, inserting and deleting cells and lines.
+
+use super::cell::Cell;
+use super::params::Params;
+use super::terminal::Terminal;
+
+/// Whether protected cells are spared (DECSED, DECSEL) or erased too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Erase {
+    All,
+    Unprotected,
+}
+
+impl Terminal {
+    /// ED, DECSED
+    pub(super) fn erase_display(&mut self, what: i32, erase: Erase) {
+        self.restrict(self.cols);
+        let (rows, cols) = (self.rows, self.cols);
+        let (x, y) = (self.shown().x, self.shown().y);
+        match what {
+            0 => {
+                self.erase_cells(y, x, cols, erase);
+                if x == 0 {
+                    self.buffer().row_mut(y).wrapped = false;
+                }
+                (y + 1..rows).for_each(|y| self.erase_line(y, erase));
+            }
+            1 => {
+                self.erase_cells(y, 0, x + 1, erase);
+                let buffer = self.buffer();
+                buffer.row_mut(y).wrapped = false;
+                // Here xterm.js counts from the oldest line instead of the screen's first.
+                if x + 1 >= cols {
+                    let at = (y + 1) % buffer.max;
+                    if let Some(row) = buffer.lines.get_mut(at) {
+                        row.wrapped = false;
+                    }
+                }
+                (0..y).for_each(|y| self.erase_line(y, erase));
+            }
+            2 => (0..rows).for_each(|y| self.erase_line(y, erase)),
+            3 => self.buffer().drop_scrollback(),
+            _ => {}
+        }
+    }
+
+    /// EL, DECSEL
+    pub(super) fn erase_in_line(&mut self, what: i32, erase: Erase) {
+        self.restrict(self.cols);
+        let cols = self.cols;
+        let (x, y) = (self.shown().x, self.shown().y);
+        let (start, end) = match what {
+            0 => (x, cols),
+            1 => (0, x + 1),
+            2 => (0, cols),
+            _ => return,
+        };
+        self.erase_cells(y, start, end, erase);
+        if what == 2 || (what == 0 && x == 0) {
+            self.buffer().row_mut(y).wrapped = false;
+        }
+    }
+
+    fn erase_cells(&mut self, y: usize, start: usize, end: usize, erase: Erase) {
+        let fill = self.erased();
+        let row = self.buffer().row_mut(y);
+        match erase {
+            Erase::All => row.erase(start, end, fill),
+            Erase::Unprotected => row.erase_unprotected(start, end, fill),
+        }
+    }
+
+    fn erase_line(&mut self, y: usize, erase: Erase) {
+        let fill = self.erased();
+        let row = self.buffer().row_mut(y);
+        match erase {
+            Erase::All => row.fill(fill),
+            Erase::Unprotected => row.fill_unprotected(fill),
+        }
+        row.wrapped = false;
+    }
+
+    /// ECH
+    pub(super) fn erase_chars(&mut self, n: usize) {
+        self.restrict_to_last();
+        let fill = self.erased();
+        let buffer = self.buffer();
+        let x = buffer.x;
+        buffer.current().erase(x, x.saturating_add(n), fill);
+    }
+
+    /// ICH
+    pub(super) fn insert_chars(&mut self, n: usize) {
+        self.restrict_to_last();
+        let fill = self.erased();
+        let buffer = self.buffer();
+        let x = buffer.x;
+        buffer.current().insert(x, n, fill);
+    }
+
+    /// DCH
+    pub(super) fn delete_chars(&mut self, n: usize) {
+        self.restrict_to_last();
+        let fill = self.erased();
+        let buffer = self.buffer();
+        let x = buffer.x;
+        buffer.current().delete(x, n, fill);
+    }
+
+    fn in_margins(&self) -> bool {
+        let buffer = self.shown();
+        (buffer.top..=buffer.bottom).contains(&buffer.y)
+    }
+
+    /// IL
+    pub(super) fn insert_lines(&mut self, n: usize) {
+        self.restrict_to_last();
+        if self.in_margins() {
+            let fill = self.erased();
+            let buffer = self.buffer();
+            let (y, bottom) = (buffer.y, buffer.bottom);
+            buffer.rotate(bottom, y, n, fill);
+            buffer.x = 0;
+        }
+    }
+
+    /// DL
+    pub(super) fn delete_lines(&mut self, n: usize) {
+        self.restrict_to_last();
+        if self.in_margins() {
+            let fill = self.erased();
+            let buffer = self.buffer();
+            let (y, bottom) = (buffer.y, buffer.bottom);
+            buffer.rotate(y, bottom, n, fill);
+            buffer.x = 0;
+        }
+    }
+
+    /// SU
+    pub(super) fn scroll_up(&mut self, n: usize) {
+        let fill = self.erased();
+        let buffer = self.buffer();
+        let (top, bottom) = (buffer.top, buffer.bottom);
+        buffer.rotate(top, bottom, n, fill);
+    }
+
+    /// SD: the new lines have no background, as in xterm.js.
+    pub(super) fn scroll_down(&mut self, n: usize) {
+        let buffer = self.buffer();
+        let (top, bottom) = (buffer.top, buffer.bottom);
+        buffer.rotate(bottom, top, n, Cell::NULL);
+    }
+
+    /// SL, SR, DECIC, DECDC: columns of every line between the margins.
+    pub(super) fn shift_columns(&mut self, at: usize, n: usize, insert: bool) {
+        if !self.in_margins() {
+            return;
+        }
+        let fill = self.erased();
+        let buffer = self.buffer();
+        for y in buffer.top..=buffer.bottom {
+            let row = buffer.row_mut(y);
+            if insert {
+                row.insert(at, n, fill);
+            } else {
+                row.delete(at, n, fill);
+            }
+            row.wrapped = false;
+        }
+    }
+
+    /// DECALN
+    pub(super) fn alignment_pattern(&mut self) {
+        let style = super::cell::Style {
+            fg: self.pen.fg,
+            bg: self.pen.bg & !super::cell::EXTENDED,
+            ext: 0,
+        };
+        self.move_to(0, 0);
+        let rows = self.rows;
+        let buffer = self.buffer();
+        let first = buffer.y;
+        for y in first..rows {
+            let row = buffer.row_mut(y);
+            row.fill(Cell::new(u32::from('E'), 1, style));
+            row.wrapped = false;
+        }
+        self.move_to(0, 0);
+    }
+
+    /// REP: at most a screenful, and then as many more as bring the cursor to its column.
+    pub(super) fn repeat(&mut self, params: &Params) {
+        if self.preceding == 0 {
+            return;
+        }
+        let x = self.shown().x;
+        let row = self.shown().row(self.shown().y);
+        let Some(at) = x.checked_sub(usize::from(self.preceding)) else { return };
+        let text = match row.get(at).glyph() {
+            super::cell::Glyph::None => return,
+            super::cell::Glyph::Char(c) => c.to_string(),
+            super::cell::Glyph::Cluster(number) => self.clusters.get(number).to_string(),
+        };
+        let n = params.count(0);
+        let most = self.cols * self.rows;
+        let n = if n > most { most + (n - most) % self.cols } else { n };
+        for _ in 0..n {
+            for c in text.chars() {
+                self.print_mapped(c);
+            }
+        }
+    }
+}

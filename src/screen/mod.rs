@@ -1,0 +1,50 @@
+//! What a terminal shows: bytes of output in, a screen out.
+//!
+//! Pure: no I/O, no threads, no clock. A [`Screen`] takes the output of a program byte by
+//! byte, answers what the program asks, and can at any moment be written down as a
+//! [`Snapshot`]: escape sequences that bring a freshly reset terminal to the same state.
+//!
+//! It follows xterm.js, which is what most people look at their sessions with, in everything
+//! that can be seen: widths, wrapping, erasing, reflow, and its quirks. A screen that differed
+//! from the page's in one cell after a resize would be wrong for as long as the program does
+//! not repaint it. `tests/fidelity` compares the two.
+//!
+//! - `parser`, `params`, `utf8`: bytes → sequences.
+//! - `dispatch`: sequences → what the terminal does; `cursor`, `edit`, `modes`, `sgr`, `osc`,
+//!   `reply` do it.
+//! - `terminal`: the state, and printing. `buffer`, `row`, `cell`: what is on the screen.
+//!   `reflow`: another size.
+//! - `snapshot`: the state → escape sequences. `view`: the state for people and scripts.
+//! - `width`, `charset`, `palette`, `intern`: tables.
+
+mod buffer;
+mod cell;
+mod charset;
+mod cursor;
+mod dispatch;
+mod edit;
+mod event;
+mod intern;
+mod modes;
+mod osc;
+mod palette;
+mod params;
+mod parser;
+mod reflow;
+mod reply;
+mod row;
+mod screen;
+mod sgr;
+mod snapshot;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod utf8;
+mod view;
+mod width;
+
+pub use event::Event;
+pub use modes::{CursorShape, Modes, Mouse, MouseEncoding};
+pub use screen::{Cursor, Options, Screen};
+pub use snapshot::Snapshot;
+pub use view::{Line, Run, View};

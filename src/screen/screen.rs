@@ -1,0 +1,129 @@
+//! The screen: parser and terminal in one.
+
+use super::event::Event;
+use super::modes::Modes;
+use super::parser::Parser;
+use super::snapshot::{self, Snapshot};
+use super::terminal::Terminal;
+use super::view::View;
+
+/// A terminal has at least this many columns, so that a wide character has room.
+const COLS_MIN: u16 = 2;
+/// Bytes between two looks at tables that may have grown.
+const SLICE: usize = 64 * 1024;
+
+/// What a screen is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Lines that are kept after they have scrolled off.
+    pub scrollback: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { scrollback: 1000 }
+    }
+}
+
+/// Where the cursor is, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Column.
+    pub x: u16,
+    /// Line of the screen.
+    pub y: u16,
+    /// The next character goes to the next line first; `x` is the last column.
+    pub wraps: bool,
+}
+
+/// What a terminal shows.
+#[derive(Debug)]
+pub struct Screen {
+    parser: Parser,
+    terminal: Terminal,
+}
+
+impl Screen {
+    /// An empty screen of at least 2 columns and 1 line.
+    pub fn new(cols: u16, rows: u16, options: Options) -> Screen {
+        let (cols, rows) = size(cols, rows);
+        Screen { parser: Parser::new(), terminal: Terminal::new(cols, rows, options.scrollback) }
+    }
+
+    /// The screen that `snapshot` was taken of, at the same size.
+    pub fn restore(cols: u16, rows: u16, options: Options, snapshot: &[u8]) -> Screen {
+        let mut screen = Screen::new(cols, rows, options);
+        screen.feed(snapshot, &mut Vec::new());
+        screen
+    }
+
+    /// Takes output of the program. What it said besides drawing is appended to `out`, in
+    /// order; the same a hundred times in a row is there once, where it is a bell.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Event>) {
+        for slice in bytes.chunks(SLICE) {
+            self.parser.feed(slice, &mut self.terminal);
+            self.terminal.sweep();
+            for event in self.terminal.events.drain(..) {
+                match (out.last_mut(), event) {
+                    (Some(Event::Bell), Event::Bell) => {}
+                    (Some(Event::Reply(before)), Event::Reply(more)) => before.extend(more),
+                    (_, event) => out.push(event),
+                }
+            }
+        }
+    }
+
+    /// Gives the screen another size; lines of the primary screen are wrapped anew.
+    pub fn resize(&mut self, cols: u16, rows: u16) {
+        let (cols, rows) = size(cols, rows);
+        self.terminal.resize(cols, rows);
+    }
+
+    /// Writes the screen down with at most `scrollback` lines that have scrolled off, in at
+    /// most `limit` bytes: the oldest lines are left out first. The few hundred bytes of
+    /// modes, title and changed colours are written whatever the limit.
+    pub fn snapshot(&self, scrollback: usize, limit: usize) -> Snapshot {
+        snapshot::take(&self.terminal, &self.parser, scrollback, limit)
+    }
+
+    /// What is shown, with at most `scrollback` lines above it.
+    pub fn view(&self, scrollback: usize) -> View {
+        View::new(&self.terminal, scrollback)
+    }
+
+    /// Columns and lines.
+    pub fn size(&self) -> (u16, u16) {
+        (self.terminal.cols as u16, self.terminal.rows as u16)
+    }
+
+    /// The title, empty when there is none.
+    pub fn title(&self) -> &str {
+        &self.terminal.title
+    }
+
+    /// Where the cursor is.
+    pub fn cursor(&self) -> Cursor {
+        let buffer = self.terminal.shown();
+        let x = buffer.x.min(buffer.cols - 1);
+        Cursor { x: x as u16, y: buffer.y as u16, wraps: buffer.x >= buffer.cols }
+    }
+
+    /// The modes that are set.
+    pub fn modes(&self) -> &Modes {
+        &self.terminal.modes
+    }
+
+    /// Whether the alternate screen is shown.
+    pub fn is_alternate(&self) -> bool {
+        self.terminal.on_alternate
+    }
+
+    /// Lines that have scrolled off and are kept.
+    pub fn scrollback(&self) -> usize {
+        self.terminal.primary.base
+    }
+}
+
+fn size(cols: u16, rows: u16) -> (usize, usize) {
+    (usize::from(cols.max(COLS_MIN)), usize::from(rows.max(1)))
+}

@@ -1,0 +1,212 @@
+//! Lines of cells. A line is written left to right into one that is erased; lines that go on
+//! from the one above are brought about by wrapping, so that the reader knows it too.
+
+use super::Detail;
+use super::writer::Writer;
+use crate::screen::buffer::Buffer;
+use crate::screen::cell::{COLOUR, Cell, Style};
+use crate::screen::row::Row;
+
+/// Any character of two columns: it leaves an empty cell when its other half is overwritten.
+const WIDE: &str = "\u{4e00}";
+
+/// What the reader has at the start of a line.
+struct Under {
+    /// The background of its cells.
+    bg: u32,
+    /// A cell that must be written whatever it should be.
+    dirty: Option<usize>,
+    /// The first cell to write; those before it are there.
+    from: usize,
+}
+
+impl Writer<'_> {
+    /// Writes the screen and `scrollback` lines above it; answers where each line starts.
+    pub(super) fn lines(&mut self, buffer: &Buffer, scrollback: usize) -> Vec<usize> {
+        let rows = buffer.rows;
+        let mut starts = Vec::new();
+        if self.detail == Detail::Blank {
+            return starts;
+        }
+        self.x = 0;
+        let first = buffer.base - scrollback.min(buffer.base);
+        let shown: Vec<&Row> = buffer.lines.range(first..buffer.base + rows).collect();
+        // Nothing needs to be said about lines at the end that were never written, unless they
+        // push others into the scrollback.
+        let last = if first < buffer.base {
+            shown.len()
+        } else {
+            shown.iter().rposition(|row| row.wrapped || !row.cells().is_empty()).map_or(0, |at| at + 1)
+        };
+        for (at, row) in shown[..last].iter().enumerate() {
+            starts.push(self.out.len());
+            let mut under = Under { bg: 0, dirty: None, from: 0 };
+            let previous = at.checked_sub(1).map(|at| shown[at]);
+            match previous {
+                Some(previous) if row.wrapped => {
+                    under = self.wrap(previous, row, at >= rows, rows > 1)
+                }
+                Some(_) => {
+                    // A line that scrolls in has the pen's background.
+                    if at >= rows {
+                        self.background(0);
+                    }
+                    self.text("\r\n");
+                    self.x = 0;
+                }
+                None => {}
+            }
+            let goes_on = shown.get(at + 1).is_some_and(|next| next.wrapped) && at + 1 < last;
+            self.cells(row, under, goes_on);
+        }
+        starts
+    }
+
+    /// Gets onto the next line by printing beyond the end of `above`.
+    fn wrap(&mut self, above: &Row, row: &Row, scrolls: bool, can_go_up: bool) -> Under {
+        let cols = self.terminal.cols;
+        let first = row.get(0);
+        let printable = is_printable(first);
+        let gap = above.get(cols - 1);
+        // A wide character that did not fit leaves a gap by itself.
+        let fits_gap = printable && first.width() == 2 && gap == Cell::new(0, 1, first.style());
+        let mut repair = false;
+        if fits_gap {
+            self.column(cols - 1);
+        } else if self.x < cols {
+            repair = true;
+            self.column(cols - 1);
+            self.text(" ");
+            self.x = cols;
+        }
+        if printable {
+            self.style(first.style());
+        } else {
+            self.background(0);
+        }
+        let mut under =
+            Under { bg: if scrolls { self.pen.bg & COLOUR } else { 0 }, dirty: None, from: 0 };
+        self.x = 0;
+        if printable {
+            self.glyph(first);
+            under.from = self.x;
+        } else {
+            self.text(" ");
+            self.x = 1;
+            under.dirty = Some(0);
+        }
+        if repair && can_go_up {
+            self.text("\x1b[A");
+            self.last_cell(above);
+            self.text("\x1b[B");
+            self.x = self.x.min(cols - 1);
+        }
+        under
+    }
+
+    /// Writes the cells of a line; the last one is left out if it shows nothing and the line
+    /// goes on, since getting to the next line overwrites it.
+    fn cells(&mut self, row: &Row, mut under: Under, goes_on: bool) {
+        let cols = self.terminal.cols;
+        let end = if goes_on && !ends_printed(row, cols) { cols - 1 } else { cols };
+        let mut at = under.from;
+        while at < end {
+            let cell = row.get(at);
+            if is_printable(cell) {
+                self.column(at);
+                self.style(cell.style());
+                if cell.width() == 0 {
+                    // It must not join what was printed before.
+                    self.text("\x1b\\");
+                }
+                self.glyph(cell);
+                at += usize::from(cell.width().max(1));
+            } else if cell.is_erased() || cell.width() != 1 || self.detail != Detail::Everything {
+                let n = if under.dirty == Some(at) { 1 } else { same(row, at, end, under.dirty) };
+                let bg = if self.detail == Detail::Everything { cell.bg & COLOUR } else { 0 };
+                if bg != under.bg || under.dirty == Some(at) {
+                    self.column(at);
+                    self.background(bg);
+                    self.csi(n, 'X');
+                }
+                at += n;
+            } else if at + 1 < cols {
+                self.gap(at, cell.style());
+                under.dirty = Some(at + 1);
+                at += 1;
+            } else {
+                self.last_cell(row);
+                at += 1;
+            }
+        }
+    }
+
+    /// An empty cell with attributes, in any column but the last: the left half of a wide
+    /// character whose right half is overwritten with them.
+    fn gap(&mut self, at: usize, style: Style) {
+        self.column(at);
+        self.text(WIDE);
+        self.x = at + 2;
+        self.column(at + 1);
+        self.style(style);
+        self.text(" ");
+        self.x = at + 2;
+    }
+
+    /// The last cell of a line that is there, if it shows nothing; where it has attributes,
+    /// the cell before it is written again.
+    fn last_cell(&mut self, row: &Row) {
+        let last = self.terminal.cols - 1;
+        let cell = row.get(last);
+        let style = cell.style();
+        if cell.is_erased() || cell.width() != 1 || last == 0 || self.detail != Detail::Everything {
+            self.column(last);
+            self.background(if self.detail == Detail::Everything { style.bg } else { 0 });
+            self.text("\x1b[X");
+            return;
+        }
+        self.column(last - 1);
+        self.text(WIDE);
+        self.x = last + 1;
+        self.column(last - 1);
+        self.style(style);
+        self.text(" ");
+        self.x = last;
+        let mut before = last - 1;
+        if row.get(before).width() == 0 && before > 0 {
+            before -= 1;
+        }
+        let cell = row.get(before);
+        self.column(before);
+        if is_printable(cell) {
+            self.style(cell.style());
+            self.glyph(cell);
+        } else {
+            self.background(cell.bg);
+            self.text("\x1b[X");
+        }
+    }
+}
+
+/// Whether printing makes this cell.
+pub(super) fn is_printable(cell: Cell) -> bool {
+    cell.has_content()
+}
+
+/// Whether the line's last column is written by printing, so that the next character wraps.
+fn ends_printed(row: &Row, cols: usize) -> bool {
+    let last = row.get(cols - 1);
+    is_printable(last) || (last.width() == 0 && cols > 1 && row.get(cols - 2).width() == 2)
+}
+
+/// How many cells from `at` on, before `end` and a dirty one, are erased alike.
+fn same(row: &Row, at: usize, end: usize, dirty: Option<usize>) -> usize {
+    let bg = row.get(at).bg & COLOUR;
+    (at + 1..end)
+        .find(|next| {
+            let cell = row.get(*next);
+            !cell.is_erased() || cell.bg & COLOUR != bg || dirty == Some(*next)
+        })
+        .unwrap_or(end)
+        - at
+}

@@ -1,0 +1,71 @@
+//! What is written, and what the terminal that reads it is thought to look like meanwhile.
+
+use super::Detail;
+use crate::screen::cell::{Cell, Glyph, Pen};
+use crate::screen::terminal::Terminal;
+
+pub(super) struct Writer<'a> {
+    pub(super) out: Vec<u8>,
+    pub(super) terminal: &'a Terminal,
+    pub(super) detail: Detail,
+    /// The reader's pen.
+    pub(super) pen: Pen,
+    /// The reader's column; `cols` when the next character wraps.
+    pub(super) x: usize,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(terminal: &'a Terminal, detail: Detail) -> Writer<'a> {
+        Writer { out: Vec::new(), terminal, detail, pen: Pen::default(), x: 0 }
+    }
+
+    pub(super) fn text(&mut self, text: impl AsRef<[u8]>) {
+        self.out.extend_from_slice(text.as_ref());
+    }
+
+    /// `CSI n final`, where 1 goes without saying.
+    pub(super) fn csi(&mut self, n: usize, last: char) {
+        if n == 1 {
+            self.text(format!("\x1b[{last}"));
+        } else {
+            self.text(format!("\x1b[{n}{last}"));
+        }
+    }
+
+    /// Moves along the line.
+    pub(super) fn column(&mut self, x: usize) {
+        if x == self.x {
+            return;
+        }
+        if x == 0 {
+            self.text("\r");
+        } else if x > self.x && self.x < self.terminal.cols {
+            self.csi(x - self.x, 'C');
+        } else {
+            self.csi(x + 1, 'G');
+        }
+        self.x = x;
+    }
+
+    /// Moves to a line and column of the screen, counted from 0.
+    pub(super) fn go(&mut self, x: usize, y: usize) {
+        if x == 0 && y == 0 {
+            self.text("\x1b[H");
+        } else if x == 0 {
+            self.text(format!("\x1b[{}H", y + 1));
+        } else {
+            self.text(format!("\x1b[{};{}H", y + 1, x + 1));
+        }
+        self.x = x;
+    }
+
+    /// Prints what a cell shows, with the pen as it is.
+    pub(super) fn glyph(&mut self, cell: Cell) {
+        match cell.glyph() {
+            Glyph::None => {}
+            Glyph::Char(c) => self.text(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            Glyph::Cluster(number) => self.text(self.terminal.clusters.get(number).as_bytes()),
+        }
+        self.x += usize::from(cell.width().max(1));
+    }
+}
