@@ -134,6 +134,7 @@ fn pens(bytes: &[u8], passed: Range<usize>) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Event, Options, Screen};
     use super::*;
 
     fn lines(count: usize) -> Vec<u8> {
@@ -172,7 +173,9 @@ mod tests {
 
     #[test]
     fn anything_but_plain_bytes_ends_a_run() {
-        for odd in ["\x1b[H", "\x1b7", "\x08", "\x0e", "\u{9b}1m", "\x1b]0;t\x07", "\x1b[?1m", "\x0b"] {
+        for odd in
+            ["\x1b[H", "\x1b7", "\x08", "\x0e", "\u{9b}1m", "\x1b]0;t\x07", "\x1b[?1m", "\x0b"]
+        {
             let mut bytes = lines(12);
             bytes.extend(odd.as_bytes());
             bytes.extend(b"\r\n");
@@ -181,6 +184,63 @@ mod tests {
         }
         for plain in ["\u{a9}", "\u{e9}\u{4e16}", "\x07", "\t", "\x1b[38:2::1:2:3m"] {
             assert_eq!(plain_length(plain.as_bytes()), plain.len(), "{plain:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_skipped_makes_no_difference() {
+        let mut seed = 7u64;
+        let mut random = |below: u64| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for round in 0..60 {
+            let options = Options { scrollback: [0, 1, 10, 50][round % 4] };
+            let (mut all, mut skipped) = (Screen::new(20, 6, options), Screen::new(20, 6, options));
+            let mut passed = false;
+            for _ in 0..6 {
+                let mut bytes = Vec::new();
+                for _ in 0..random(200) {
+                    let piece = match random(40) {
+                        0 => "\x1b[3;10r".to_owned(),
+                        1 => "\x1b[r".to_owned(),
+                        2 => "\x1b[?1049h".to_owned(),
+                        3..6 => "\x1b[?1049l".to_owned(),
+                        6 => "\x1b7".to_owned(),
+                        7 => "\x1b8".to_owned(),
+                        8 => "\x1b]0;t\x07".to_owned(),
+                        9..16 => format!("\x1b[{}m", random(110)),
+                        16 => "\x1b[0;1;44m".to_owned(),
+                        17 => "\x1b[H".to_owned(),
+                        18 => "世界\t\x07".to_owned(),
+                        _ => String::new(),
+                    };
+                    // Long stretches without anything odd, or nothing could be skipped.
+                    let piece = if random(8) > 0 { String::new() } else { piece };
+                    bytes.extend(piece.bytes());
+                    bytes.extend("a word ".repeat(random(6) as usize).bytes());
+                    bytes.extend(if random(9) == 0 { b"\n\r".iter() } else { b"\r\n".iter() });
+                }
+                passed |= plan(&bytes, 6, options.scrollback)
+                    .iter()
+                    .any(|step| matches!(step, Step::Pass { .. }));
+                let (mut of_all, mut of_skipped) = (Vec::new(), Vec::new());
+                all.feed(&bytes, &mut of_all);
+                skipped.feed_skipping(&bytes, &mut of_skipped);
+                let whole = |screen: &Screen| screen.snapshot(usize::MAX, usize::MAX).bytes;
+                assert_eq!(
+                    String::from_utf8_lossy(&whole(&skipped)),
+                    String::from_utf8_lossy(&whole(&all)),
+                    "round {round}"
+                );
+                let told = |events: Vec<Event>| {
+                    events.into_iter().filter(|event| *event != Event::Bell).collect::<Vec<_>>()
+                };
+                assert_eq!(told(of_skipped), told(of_all));
+            }
+            assert!(passed || options.scrollback == 50, "nothing was skipped in round {round}");
         }
     }
 

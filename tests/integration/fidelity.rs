@@ -47,7 +47,10 @@ fn home() -> PathBuf {
 fn is_installed() -> bool {
     let there = home().join("node_modules/@xterm/headless").exists();
     if !there {
-        assert!(std::env::var_os("STAYD_REQUIRE_FIDELITY").is_none(), "xterm.js is missing: run npm ci in tests/fidelity");
+        assert!(
+            std::env::var_os("STAYD_REQUIRE_FIDELITY").is_none(),
+            "xterm.js is missing: run npm ci in tests/fidelity"
+        );
         eprintln!("skipped: xterm.js is not there to compare with (npm ci in tests/fidelity)");
     }
     there
@@ -67,7 +70,12 @@ fn streams() -> Vec<(String, u16, u16, Vec<u8>)> {
             let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
             let (name, size) = stem.rsplit_once('.').unwrap();
             let (cols, rows) = size.split_once('x').unwrap();
-            (name.to_owned(), cols.parse().unwrap(), rows.parse().unwrap(), std::fs::read(&path).unwrap())
+            (
+                name.to_owned(),
+                cols.parse().unwrap(),
+                rows.parse().unwrap(),
+                std::fs::read(&path).unwrap(),
+            )
         })
         .collect();
     streams.sort();
@@ -93,7 +101,8 @@ fn compare(cases: Vec<Case>) -> BTreeMap<String, Vec<Answer>> {
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap().expect("the comparison reads its cases");
     assert!(output.status.success(), "the comparison itself failed");
-    let mut answers: BTreeMap<String, Vec<Answer>> = cases.iter().map(|case| (case.name.clone(), Vec::new())).collect();
+    let mut answers: BTreeMap<String, Vec<Answer>> =
+        cases.iter().map(|case| (case.name.clone(), Vec::new())).collect();
     let mut done = 0;
     println!("{:<28} {:>8} {:>6} {:>10} {:>8}", "stream", "bytes", "cuts", "identical", "ms");
     for line in String::from_utf8(output.stdout).unwrap().lines() {
@@ -106,7 +115,12 @@ fn compare(cases: Vec<Case>) -> BTreeMap<String, Vec<Answer>> {
         let mut different: Vec<_> = answers[&answer.name].iter().map(|answer| answer.cut).collect();
         different.dedup();
         let identical = case.cuts.len() - different.len();
-        println!("{:<28} {:>8} {:>6} {identical:>10} {ms:>8}", case.name, case.stream.len(), case.cuts.len());
+        println!(
+            "{:<28} {:>8} {:>6} {identical:>10} {ms:>8}",
+            case.name,
+            case.stream.len(),
+            case.cuts.len()
+        );
         done += 1;
     }
     assert_eq!(done, cases.len(), "every case has been compared");
@@ -130,13 +144,15 @@ fn add_case(input: &mut Vec<u8>, case: &Case) {
         at = cut;
         let snapshot = screen.snapshot(SCROLLBACK, usize::MAX);
         let (cols, rows) = screen.size();
-        let again = Screen::restore(cols, rows, Options { scrollback: SCROLLBACK }, &snapshot.bytes);
+        let again =
+            Screen::restore(cols, rows, Options { scrollback: SCROLLBACK }, &snapshot.bytes);
         let again = again.snapshot(SCROLLBACK, usize::MAX);
         if again.bytes != snapshot.bytes && std::env::var_os("STAYD_FIDELITY_VERBOSE").is_some() {
             println!("{} at {cut}: a restored screen writes itself down differently", case.name);
         }
         // A resize lies between whole characters; a cut does not have to.
-        let last_resize = case.resizes.iter().map(|r| r.0).filter(|when| *when < cut).max().unwrap_or(0);
+        let last_resize =
+            case.resizes.iter().map(|r| r.0).filter(|when| *when < cut).max().unwrap_or(0);
         let partial = snapshot.partial.min(cut - last_resize);
         let text = &snapshot.bytes[..snapshot.bytes.len() - partial];
         cuts.push(serde_json::json!({"at": cut - partial, "cols": cols, "rows": rows, "length": text.len()}));
@@ -174,12 +190,19 @@ fn report(answers: &BTreeMap<String, Vec<Answer>>) -> usize {
         different.dedup();
         cuts += different.len();
         for answer in answers {
-            let kind: String = answer.differences[0].split(':').next().unwrap().chars().filter(|c| !c.is_ascii_digit()).collect();
+            let kind: String = answer.differences[0]
+                .split(':')
+                .next()
+                .unwrap()
+                .chars()
+                .filter(|c| !c.is_ascii_digit())
+                .collect();
             let place = answer.place.clone().unwrap_or_default();
             let entry = kinds.entry(format!("{place}: {kind}")).or_default();
             entry.0 += 1;
             if entry.1.is_empty() {
-                entry.1 = format!("at {}: {}", answer.cut.unwrap_or(0), answer.differences.join("; "));
+                entry.1 =
+                    format!("at {}: {}", answer.cut.unwrap_or(0), answer.differences.join("; "));
             }
         }
         for (kind, (count, example)) in kinds {
@@ -222,7 +245,9 @@ fn programs_look_the_same_after_resizes() {
     for (name, cols, rows, stream) in streams() {
         let mut resizes: Vec<_> = random_cuts(&mut random, stream.len(), 6)
             .into_iter()
-            .map(|at| (boundary(&stream, at), 20 + random.below(120) as u16, 5 + random.below(50) as u16))
+            .map(|at| {
+                (boundary(&stream, at), 20 + random.below(120) as u16, 5 + random.below(50) as u16)
+            })
             .collect();
         resizes.dedup_by_key(|resize| resize.0);
         let cuts = random_cuts(&mut random, stream.len(), count);
@@ -246,7 +271,14 @@ fn random_sequences_look_the_same_from_any_moment_on() {
             let (cols, rows) = (2 + random.below(60) as u16, 1 + random.below(20) as u16);
             let stream = generate::stream(&mut random, 4000);
             let cuts = random_cuts(&mut random, stream.len(), 50);
-            Case { name: format!("random {n} {cols}x{rows}"), cols, rows, stream, resizes: Vec::new(), cuts }
+            Case {
+                name: format!("random {n} {cols}x{rows}"),
+                cols,
+                rows,
+                stream,
+                resizes: Vec::new(),
+                cuts,
+            }
         })
         .collect();
     let answers = compare(cases);

@@ -36,7 +36,10 @@ impl Writer<'_> {
         let last = if first < buffer.base {
             shown.len()
         } else {
-            shown.iter().rposition(|row| row.wrapped || !row.cells().is_empty()).map_or(0, |at| at + 1)
+            shown
+                .iter()
+                .rposition(|row| row.wrapped || !row.cells().is_empty())
+                .map_or(0, |at| at + 1)
         };
         for (at, row) in shown[..last].iter().enumerate() {
             starts.push(self.out.len());

@@ -36,24 +36,53 @@ pub(super) fn stream(random: &mut Random, length: usize) -> Vec<u8> {
 }
 
 fn piece(random: &mut Random, out: &mut Vec<u8>) {
-    const WORDS: &[&str] =
-        &["word ", "日本語", "e\u{301}", "😀", "한", "   ", "│─┐", "a", "\u{200b}", "👩\u{200d}👧", "x\u{308}\u{323}", "long text that fills the line "];
-    const CONTROLS: &[&str] = &["\r\n", "\n", "\r", "\x08", "\t", "\x0e", "\x0f", "\x0b", "\x7f", "\x07"];
-    const ESCAPES: &[&str] = &[
-        "\x1b7", "\x1b8", "\x1bD", "\x1bE", "\x1bM", "\x1bH", "\x1b(0", "\x1b(B", "\x1b)0", "\x1bn", "\x1b=", "\x1b>", "\x1b#8", "\x1bc", "\x1b(A",
-        "\x1b[!p",
+    const WORDS: &[&str] = &[
+        "word ",
+        "日本語",
+        "e\u{301}",
+        "😀",
+        "한",
+        "   ",
+        "│─┐",
+        "a",
+        "\u{200b}",
+        "👩\u{200d}👧",
+        "x\u{308}\u{323}",
+        "long text that fills the line ",
     ];
-    const MODES: &[&str] = &["1", "6", "7", "25", "45", "47", "1047", "1048", "1049", "1000", "1002", "1006", "1004", "2004", "2026", "12"];
+    const CONTROLS: &[&str] =
+        &["\r\n", "\n", "\r", "\x08", "\t", "\x0e", "\x0f", "\x0b", "\x7f", "\x07"];
+    const ESCAPES: &[&str] = &[
+        "\x1b7", "\x1b8", "\x1bD", "\x1bE", "\x1bM", "\x1bH", "\x1b(0", "\x1b(B", "\x1b)0",
+        "\x1bn", "\x1b=", "\x1b>", "\x1b#8", "\x1bc", "\x1b(A", "\x1b[!p",
+    ];
+    const MODES: &[&str] = &[
+        "1", "6", "7", "25", "45", "47", "1047", "1048", "1049", "1000", "1002", "1006", "1004",
+        "2004", "2026", "12",
+    ];
     const STRINGS: &[&str] = &[
-        "\x1b]2;title\x07", "\x1b]8;;http://example.org/\x1b\\", "\x1b]8;id=a;http://example.org/a\x1b\\", "\x1b]8;;\x1b\\", "\x1b]4;1;#123456\x07",
-        "\x1b]11;rgb:00/11/22\x1b\\", "\x1b]104\x07", "\x1b[22;0t", "\x1b[23;0t", "\x1bP1;2qabc\x1b\\", "\x1b_payload\x1b\\", "\x1b]9;hello\x07",
+        "\x1b]2;title\x07",
+        "\x1b]8;;http://example.org/\x1b\\",
+        "\x1b]8;id=a;http://example.org/a\x1b\\",
+        "\x1b]8;;\x1b\\",
+        "\x1b]4;1;#123456\x07",
+        "\x1b]11;rgb:00/11/22\x1b\\",
+        "\x1b]104\x07",
+        "\x1b[22;0t",
+        "\x1b[23;0t",
+        "\x1bP1;2qabc\x1b\\",
+        "\x1b_payload\x1b\\",
+        "\x1b]9;hello\x07",
     ];
     match random.below(100) {
         0..=39 => out.extend_from_slice(random.pick(WORDS).as_bytes()),
         40..=54 => out.extend_from_slice(random.pick(CONTROLS).as_bytes()),
         55..=69 => sgr(random, out),
         70..=87 => {
-            let last = random.pick(&["A", "B", "C", "D", "E", "F", "G", "H", "J", "K", "L", "M", "P", "S", "T", "X", "Z", "I", "@", "d", "b", "g", " @", "?K", "'}"]);
+            let last = random.pick(&[
+                "A", "B", "C", "D", "E", "F", "G", "H", "J", "K", "L", "M", "P", "S", "T", "X",
+                "Z", "I", "@", "d", "b", "g", " @", "?K", "'}",
+            ]);
             let (a, b) = (random.below(12), random.below(30));
             let text = match last {
                 "H" => format!("\x1b[{a};{b}H"),
@@ -69,12 +98,17 @@ fn piece(random: &mut Random, out: &mut Vec<u8>) {
             let (mode, on) = (random.pick(MODES), random.pick(&["h", "l"]));
             out.extend_from_slice(format!("\x1b[?{mode}{on}").as_bytes());
         }
-        95 => out.extend_from_slice(format!("\x1b[{}{}", random.pick(&["4", "20"]), random.pick(&["h", "l", "l"])).as_bytes()),
+        95 => out.extend_from_slice(
+            format!("\x1b[{}{}", random.pick(&["4", "20"]), random.pick(&["h", "l", "l"]))
+                .as_bytes(),
+        ),
         96 => {
             let (top, bottom) = (random.below(8), random.below(20));
             out.extend_from_slice(format!("\x1b[{top};{bottom}r").as_bytes());
         }
-        97 => out.extend_from_slice(random.pick(&["\x1b[1\"q", "\x1b[0\"q", "\x1b[3 q", "\x1b[0 q", "\x1b[r"]).as_bytes()),
+        97 => out.extend_from_slice(
+            random.pick(&["\x1b[1\"q", "\x1b[0\"q", "\x1b[3 q", "\x1b[0 q", "\x1b[r"]).as_bytes(),
+        ),
         98 => out.extend_from_slice(random.pick(STRINGS).as_bytes()),
         _ => {
             let byte = random.below(256) as u8;
@@ -90,7 +124,13 @@ fn sgr(random: &mut Random, out: &mut Vec<u8>) {
             0 => "0".to_owned(),
             1 => format!("{}", 30 + random.below(78)),
             2 => format!("{}8;5;{}", 3 + random.below(2), random.below(256)),
-            3 => format!("{}8;2;{};{};{}", 3 + random.below(2), random.below(256), random.below(256), random.below(256)),
+            3 => format!(
+                "{}8;2;{};{};{}",
+                3 + random.below(2),
+                random.below(256),
+                random.below(256),
+                random.below(256)
+            ),
             4 => format!("4:{}", random.below(6)),
             5 => format!("58:5:{}", random.below(256)),
             6 => format!("{}", random.below(10)),
