@@ -43,9 +43,13 @@ impl Outbox {
         self.wake();
     }
 
-    /// Queues a control message before those that wait.
-    pub(crate) fn push_first(&self, message: Message) {
-        self.control.borrow_mut().push_front(message);
+    /// Queues messages before those that wait.
+    pub(crate) fn push_first(&self, messages: Vec<Message>) {
+        let mut control = self.control.borrow_mut();
+        for message in messages.into_iter().rev() {
+            control.push_front(message);
+        }
+        drop(control);
         self.wake();
     }
 

@@ -133,22 +133,20 @@ impl Outlet {
         let (oldest, head) = (ring.oldest(), ring.head());
         match start {
             Start::At(offset) if (oldest..=head).contains(&offset) => {
-                outlet.start_at(offset);
+                outlet.start_at(offset, Vec::new());
             }
-            Start::Fresh if head == 0 => outlet.start_at(0),
+            Start::Fresh if head == 0 => outlet.start_at(0, Vec::new()),
             _ => outlet.ask_for_picture(),
         }
         Ok(outlet)
     }
 
-    fn start_at(&mut self, offset: u64) {
+    /// Goes on from an offset; what is said first of all goes before whatever may have been
+    /// said to the client already.
+    fn start_at(&mut self, offset: u64, picture: Vec<Message>) {
         self.cursor = offset;
-        if let Some(greet) = self.greet.take() {
-            // Before whatever may have been said to the client already.
-            if let Some(message) = self.dialect.control(&greet(offset)) {
-                self.outbox.push_first(message);
-            }
-        }
+        let greeting = self.greet.take().and_then(|greet| self.dialect.control(&greet(offset)));
+        self.outbox.push_first(greeting.into_iter().chain(picture).collect());
     }
 
     fn ask_for_picture(&mut self) {
@@ -164,32 +162,22 @@ impl Outlet {
         }));
     }
 
-    fn say(&self, message: &ServerMessage) {
-        if let Some(message) = self.dialect.control(message) {
-            self.outbox.push(message);
-        }
-    }
-
     /// Starts the client again from a picture of the terminal.
-    fn redraw(&mut self, replay: Replay) {
-        self.start_at(replay.offset);
+    fn redraw(&mut self, Replay { offset, bytes }: Replay) {
         self.carry = TextCarry::default();
-        match self.dialect {
+        let picture = match self.dialect {
             Dialect::Stayd => {
-                let (offset, length) = (replay.offset, replay.bytes.len());
-                self.say(&ServerMessage::Snapshot { offset, length });
-                self.outbox.push(Message::Binary(replay.bytes));
+                let length = bytes.len();
+                let said = self.dialect.control(&ServerMessage::Snapshot { offset, length });
+                said.into_iter().chain([Message::Binary(bytes)]).collect()
             }
-            Dialect::Raw => {
-                let bytes = [RESET, &replay.bytes].concat();
-                self.outbox.push(Message::Binary(bytes.into()));
-            }
+            Dialect::Raw => vec![Message::Binary([RESET, &bytes].concat().into())],
             Dialect::Json => {
-                let bytes = [RESET, &replay.bytes].concat();
-                let content = self.carry.feed(&bytes);
-                self.outbox.push(json(&JsonServerMessage::Data { content }));
+                let content = self.carry.feed(&[RESET, &bytes].concat());
+                vec![json(&JsonServerMessage::Data { content })]
             }
-        }
+        };
+        self.start_at(offset, picture);
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
