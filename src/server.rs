@@ -6,21 +6,25 @@ use crate::http::auth::{Access, Token};
 use crate::http::guard::Guard;
 use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
-use crate::registry::{Defaults, Registry, ShutdownAll};
+use crate::registry::{Defaults, EndAll, Registry, ShutdownAll};
 use crate::store::{OpenError, StoreHandle};
 use actix::prelude::*;
 use actix_web::{App, HttpServer, web};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use slog::{Logger, crit, info, o};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long requests under way may take once the server stops, in seconds.
 const STOP_GRACE_S: u64 = 5;
+/// How long ending all sessions may take: three seconds of grace each, all at once.
+const END_ALL: Duration = Duration::from_secs(20);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -68,7 +72,8 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT; the sessions run on.
+/// Serves until SIGTERM or SIGINT, and the sessions run on; or until SIGUSR2, which ends
+/// them first.
 ///
 /// # Errors
 /// What kept the server from starting.
@@ -88,6 +93,12 @@ async fn serve(
     listeners: Vec<TcpListener>,
     log: Logger,
 ) -> Result<(), ServeError> {
+    // Before anybody can find us to send one.
+    let (mut terminate, mut interrupt, mut end_all) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::user_defined2())?,
+    );
     let dir = &settings.state_dir;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
@@ -99,6 +110,12 @@ async fn serve(
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
     let (holder, notices) =
         Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;
+    // A descriptor a session, and more for its clients. The holder was started with the
+    // limit that its sessions are to have.
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // What cannot be raised stays as it is.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
     let defaults = Defaults {
         profiles: settings.profiles.clone(),
         idle_timeout_s: settings.idle_timeout_s,
@@ -142,11 +159,18 @@ async fn serve(
         "holder" => holder.pid());
     greet(addresses[0], &access);
 
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let failure = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
+        _ = end_all.recv() => {
+            info!(log, "ending all sessions");
+            // What cannot be ended stays "ending" in its row, which whoever starts next reads.
+            let ended = tokio::time::timeout(END_ALL, registry.send(EndAll)).await;
+            if ended.is_err() {
+                crit!(log, "not all sessions have ended"; "within_s" => END_ALL.as_secs());
+            }
+            None
+        },
         why = failed.recv() => why,
     };
     info!(log, "stopping"; "because" => failure.as_deref().unwrap_or("it was told to"));
@@ -165,6 +189,8 @@ async fn serve(
     if let Some(why) = failure {
         return Err(ServeError::Failed(why));
     }
+    // Who looks for the server finds that there is none.
+    let _ = fs::remove_file(dir.join("listen"));
     info!(log, "stopped"; "sessions" => "running on");
     Ok(())
 }

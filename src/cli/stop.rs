@@ -11,8 +11,8 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-/// A server flushes its store and says good-bye to its clients.
-const SERVER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A server may end its sessions, flushes its store and says good-bye to its clients.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(45);
 /// A holder ends every session's tree first: 3 s of grace, then SIGKILL.
 const HOLDER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -25,10 +25,14 @@ pub(super) struct Flags {
 
 pub(super) fn stop(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     let dir = config::state_dir(place)?;
-    let mut found = end("server", &dir, ("lock", "lock"), SERVER_TIMEOUT)?;
+    // The server ends the sessions itself, so that their rows say how they ended.
+    let how = if flags.all { libc::SIGUSR2 } else { libc::SIGTERM };
+    let mut found = end("server", &dir, ("lock", "lock"), how, SERVER_TIMEOUT)?;
     if flags.all {
-        // After the server, which would otherwise start another holder.
-        found |= end("holder", &dir, ("holder.pid", "holder.lock"), HOLDER_TIMEOUT)?;
+        // After the server, which would otherwise start another holder. It ends what it
+        // still holds: everything, if there was no server.
+        let files = ("holder.pid", "holder.lock");
+        found |= end("holder", &dir, files, libc::SIGTERM, HOLDER_TIMEOUT)?;
     }
     if found {
         return Ok(0);
@@ -43,6 +47,7 @@ fn end(
     what: &str,
     dir: &Path,
     (pid_file, lock_file): (&str, &str),
+    signal: i32,
     limit: Duration,
 ) -> Result<bool, Failure> {
     let Ok(text) = std::fs::read_to_string(dir.join(pid_file)) else { return Ok(false) };
@@ -55,7 +60,7 @@ fn end(
     if !locked(&dir.join(lock_file))? {
         return Ok(false);
     }
-    process.terminate()?;
+    process.signal(signal)?;
     if process.wait(limit)? {
         return Ok(true);
     }
@@ -78,7 +83,7 @@ mod tests {
     use std::process::Command;
 
     fn end_lock(dir: &Path) -> bool {
-        end("server", dir, ("lock", "lock"), Duration::from_secs(10)).unwrap()
+        end("server", dir, ("lock", "lock"), libc::SIGTERM, Duration::from_secs(10)).unwrap()
     }
 
     #[test]

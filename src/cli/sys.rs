@@ -22,9 +22,9 @@ impl Process {
         }
     }
 
-    /// Asks it to stop. That it is gone already is fine.
-    pub(super) fn terminate(&self) -> io::Result<()> {
-        match pidfd::send(self.0.as_fd(), libc::SIGTERM) {
+    /// Sends it a signal. That it is gone already is fine.
+    pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
+        match pidfd::send(self.0.as_fd(), signal) {
             Err(error) if !gone(&error) => Err(error),
             _ => Ok(()),
         }
@@ -69,10 +69,10 @@ mod tests {
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let process = Process::open(child.id() as i32).unwrap().unwrap();
         assert!(!process.wait(Duration::ZERO).unwrap());
-        process.terminate().unwrap();
+        process.signal(libc::SIGTERM).unwrap();
         assert!(process.wait(Duration::from_secs(10)).unwrap());
         child.wait().unwrap();
-        process.terminate().unwrap();
+        process.signal(libc::SIGTERM).unwrap();
         assert!(Process::open(child.id() as i32).unwrap().is_none());
     }
 

@@ -4,7 +4,8 @@
 //! and, as 4, a pipe that closes when the program has been executed.
 
 use super::wire::ExecSpec;
-use crate::pty;
+use crate::id::SessionId;
+use crate::{pty, tree};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::execve;
@@ -46,6 +47,9 @@ fn become_program() -> Step {
     };
     if let Err(errno) = restore_open_files(limit.as_deref()) {
         return Step("limits", errno);
+    }
+    if let Some(Ok(id)) = id.as_deref().map(str::parse::<SessionId>) {
+        tree::mark_by_limit(id);
     }
     raise_oom_score();
     if let Err(errno) = nix::unistd::chdir(spec.cwd.as_str()) {
@@ -91,11 +95,11 @@ fn execute(spec: &ExecSpec, id: Option<&str>) -> Result<Errno, NulError> {
         args.push(CString::new(arg.as_str())?);
     }
     let mut env = Vec::with_capacity(spec.env.len());
-    for (name, value) in spec.env.iter().filter(|(name, _)| name != "STAYD_SESSION") {
+    for (name, value) in spec.env.iter().filter(|(name, _)| name != tree::MARK) {
         env.push(CString::new(format!("{name}={value}"))?);
     }
     if let Some(id) = id {
-        env.push(CString::new(format!("STAYD_SESSION={id}"))?);
+        env.push(CString::new(format!("{}={id}", tree::MARK))?);
     }
     let program = spec.argv.first().map_or("", String::as_str);
     if program.is_empty() {

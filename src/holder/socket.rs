@@ -6,6 +6,7 @@
 use super::SOCKET;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind,
@@ -31,8 +32,10 @@ const DESCRIPTOR: usize = size_of::<RawFd>();
 pub(super) struct Packet {
     /// Bytes in the buffer; 0: the peer is gone.
     pub(super) length: usize,
-    /// The packet was longer than the buffer, or descriptors were lost on the way.
+    /// The packet was longer than the buffer.
     pub(super) truncated: bool,
+    /// Descriptors were lost on the way: we may have no more.
+    pub(super) lost: bool,
 }
 
 /// The state directory as a descriptor: socket addresses are at most 108 bytes long, and
@@ -81,6 +84,12 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let fd = accept4(listener.as_raw_fd(), flags)?;
     // SAFETY: a fresh descriptor that nobody else knows.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether something waits to be accepted or received.
+pub(super) fn readable(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// Whether the peer runs as our user.
@@ -155,8 +164,9 @@ impl Receiver {
             // SAFETY: as for the first.
             message = unsafe { libc::CMSG_NXTHDR(&raw const header, message) };
         }
-        let truncated = header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
-        Ok(Packet { length, truncated })
+        let flagged = |flag| header.msg_flags & flag != 0;
+        let (truncated, lost) = (flagged(libc::MSG_TRUNC), flagged(libc::MSG_CTRUNC));
+        Ok(Packet { length, truncated, lost })
     }
 }
 

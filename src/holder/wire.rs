@@ -381,6 +381,9 @@ pub struct Stats {
     /// Messages that made no sense.
     #[serde(default)]
     pub malformed: u64,
+    /// Mistakes of the holder's own that it has survived.
+    #[serde(default)]
+    pub panics: u64,
 }
 
 /// Why something was not done.

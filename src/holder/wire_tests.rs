@@ -61,6 +61,50 @@ fn what_does_not_fit_is_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn nothing_that_resembles_a_message_panics(
+        which in 0..5usize,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        length in any::<prop::sample::Index>(),
+    ) {
+        let id = SessionId::generate();
+        let mut bytes = Vec::new();
+        match which {
+            0 => encode(&mut bytes, Kind::Hello, 1, Some(&Hello::ours()), b""),
+            1 => {
+                let spawn = Spawn { id, cols: 80, rows: 24, ring_capacity: 1 << 20, checkpoints: false };
+                encode(&mut bytes, Kind::Spawn, 1, Some(&spawn), b"blob")
+            }
+            2 => encode(&mut bytes, Kind::List, 1, Some(&List { after: Some(id) }), b""),
+            3 => encode(&mut bytes, Kind::Signal, 1, Some(&Signal { id, signal: 15 }), b""),
+            _ => {
+                let key = ClientKey::anonymous();
+                bytes = InputTail { id, key, offset: 7, bytes: b"keys" }.encode();
+                Ok(())
+            }
+        }
+        .unwrap();
+        for (at, bits) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] ^= bits;
+        }
+        bytes.truncate(length.index(bytes.len() + 1));
+        if let Ok(message) = Message::parse(&bytes) {
+            let _ = message.control::<Hello>();
+            let _ = message.control::<Spawn>();
+            let _ = message.control::<List>();
+            let _ = message.control::<Signal>();
+            let _ = message.control::<Resize>();
+            if let Ok(input) = InputTail::parse(message.tail) {
+                prop_assert!(input.bytes.len() < message.tail.len());
+            }
+        }
+    }
+}
+
+proptest! {
     #[test]
     fn nothing_that_arrives_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(message) = Message::parse(&bytes) {

@@ -1,8 +1,9 @@
-//! `/healthz`: the process serves. `/readyz`: it can do its work.
+//! `/healthz`: the process serves. `/readyz`: it can do its work. `/api/v1/reconcile`: what
+//! it knows of its sessions is compared with what is so.
 
-use super::api::{Api, stopping};
+use super::api::{Api, method_not_allowed, stopping};
 use super::problem::{Problem, code};
-use crate::registry::Ready;
+use crate::registry::{Ready, Reconcile};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpResponse, rt};
@@ -13,7 +14,14 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config.route("/healthz", web::get().to(healthz)).route("/readyz", web::get().to(readyz));
+    config
+        .route("/healthz", web::get().to(healthz))
+        .route("/readyz", web::get().to(readyz))
+        .service(
+            web::resource("/api/v1/reconcile")
+                .route(web::post().to(reconcile))
+                .default_service(web::to(method_not_allowed)),
+        );
 }
 
 async fn healthz() -> HttpResponse {
@@ -21,17 +29,30 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(api: Data<Api>) -> Result<HttpResponse, Problem> {
-    let restored = match rt::time::timeout(PATIENCE, api.registry.send(Ready)).await {
-        Ok(answer) => answer.map(|()| true).map_err(stopping)?,
-        Err(_) => false,
+    let repairs = match rt::time::timeout(PATIENCE, api.registry.send(Ready)).await {
+        Ok(answer) => answer.map_err(stopping)?,
+        Err(_) => return Err(not_ready("sessions are still being restored".to_owned())),
     };
-    let store = api.store.healthy();
-    if restored && store {
-        return Ok(HttpResponse::Ok().json(json!({ "status": "ready" })));
+    if let Some(error) = api.store.last_error() {
+        return Err(not_ready(format!("the database cannot be written: {error}")));
     }
-    let detail = match (restored, api.store.last_error()) {
-        (false, _) => "sessions are still being restored".to_owned(),
-        (true, error) => format!("the database cannot be written: {}", error.unwrap_or_default()),
-    };
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NOT_READY, detail))
+    Ok(HttpResponse::Ok().json(json!({
+        "status": "ready",
+        "repairs": repairs,
+        "database": {
+            "damaged_kept_as": api.store.set_aside(),
+            "transitions_dropped": api.store.stats().dropped,
+            "changes_refused": api.store.stats().rejected,
+        },
+    })))
+}
+
+fn not_ready(detail: String) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NOT_READY, detail)
+}
+
+/// Compares sessions with what is written of them at once, not when its time comes.
+async fn reconcile(api: Data<Api>) -> Result<HttpResponse, Problem> {
+    let mended = api.registry.send(Reconcile).await.map_err(stopping)?;
+    Ok(HttpResponse::Ok().json(json!({ "mended": mended })))
 }

@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out of it.
 
-use super::words::{Deadline, Ending, Exit, Reason, Status, Timeouts};
+use super::words::{Deadline, Ending, Exit, Reason, Signals, Status, Timeouts};
 
 /// What happened to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub enum Event {
     },
     /// Somebody asked for the session's end.
     KillRequested,
-    /// Somebody asked for a signal through our endpoint: if one ends the leader, it was
+    /// Somebody asked for this signal through our endpoint: if it ends the leader, that was
     /// asked for.
-    SignalRequested,
+    SignalRequested(i32),
     /// The leader was reaped and its output is drained.
     LeaderExited(Exit),
     /// The process tree that [`Effect::EndTree`] ended is seen empty.
@@ -42,7 +42,7 @@ impl Event {
             Event::Detached => "detached",
             Event::TimerFired { .. } => "timer_fired",
             Event::KillRequested => "kill_requested",
-            Event::SignalRequested => "signal_requested",
+            Event::SignalRequested(_) => "signal_requested",
             Event::LeaderExited(_) => "leader_exited",
             Event::TreeEmpty => "tree_empty",
             Event::IdleTimeoutChanged(_) => "idle_timeout_changed",
@@ -118,4 +118,6 @@ pub struct Saved {
     pub timeouts: Timeouts,
     /// An end that was decided and not completed.
     pub ending: Option<Ending>,
+    /// Signals that were asked for.
+    pub signals: Signals,
 }

@@ -1,7 +1,9 @@
 //! The machine itself: which event does what in which state.
 
 use super::event::{Effect, Event, Refused, Saved};
-use super::words::{Deadline, End, EndReason, Ending, Exit, Now, Reason, Status, Timeouts};
+use super::words::{
+    Deadline, End, EndReason, Ending, Exit, Now, Reason, Signals, Status, Timeouts,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A session's life.
@@ -14,7 +16,7 @@ pub struct Life {
     /// Of the timer armed last; a timer of any other generation is stale.
     generation: u64,
     ending: Option<Ending>,
-    signal_requested: bool,
+    signals: Signals,
     exit: Option<Exit>,
     end: Option<End>,
 }
@@ -38,7 +40,7 @@ impl Life {
     #[must_use]
     pub fn restore(saved: Saved, now: Now) -> (Life, Vec<Effect>) {
         let mut life = Life::in_status(saved.status, saved.timeouts);
-        life.ending = saved.ending;
+        (life.ending, life.signals) = (saved.ending, saved.signals);
         let mut effects = Vec::new();
         if !saved.status.is_live() {
             return (life, effects);
@@ -93,7 +95,10 @@ impl Life {
             Event::Detached => self.detached(now, &mut effects)?,
             Event::TimerFired { generation } => self.timer_fired(generation, now, &mut effects),
             Event::KillRequested => self.kill(now, &mut effects),
-            Event::SignalRequested => self.signal_requested = true,
+            Event::SignalRequested(signal) => {
+                self.signals.add(signal);
+                effects.push(Effect::Save);
+            }
             Event::LeaderExited(exit) => self.leader_exited(exit, now, &mut effects),
             Event::TreeEmpty => match self.ending {
                 Some(ending) => {
@@ -180,6 +185,7 @@ impl Life {
             deadline: self.deadline,
             timeouts: self.timeouts,
             ending: self.ending,
+            signals: self.signals,
         }
     }
 
@@ -191,7 +197,7 @@ impl Life {
             deadline: None,
             generation: 0,
             ending: None,
-            signal_requested: false,
+            signals: Signals::default(),
             exit: None,
             end: None,
         }
@@ -255,7 +261,9 @@ impl Life {
         let (status, reason) = match exit {
             Exit::Code(0) => (Status::Terminated, EndReason::Exited),
             Exit::Code(_) => (Status::Error, EndReason::Exited),
-            Exit::Signal(_) if self.signal_requested => (Status::Terminated, EndReason::Signaled),
+            Exit::Signal(signal) if self.signals.contains(signal) => {
+                (Status::Terminated, EndReason::Signaled)
+            }
             Exit::Signal(_) => (Status::Error, EndReason::Signaled),
         };
         self.finish(status, reason, now, effects);

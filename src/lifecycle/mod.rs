@@ -30,5 +30,5 @@ mod walk;
 pub use event::{Effect, Event, Refused, Saved};
 pub use machine::Life;
 pub use words::{
-    Deadline, End, EndReason, Ending, Exit, Now, Reason, Status, Timeouts, UnknownWord,
+    Deadline, End, EndReason, Ending, Exit, Now, Reason, Signals, Status, Timeouts, UnknownWord,
 };

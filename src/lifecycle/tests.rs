@@ -222,8 +222,9 @@ fn how_the_leader_ends_decides_the_status() {
         (&[], Exit::Code(0), Status::Terminated, EndReason::Exited),
         (&[], Exit::Code(3), Status::Error, EndReason::Exited),
         (&[], Exit::Signal(9), Status::Error, EndReason::Signaled),
-        (&[Event::SignalRequested], Exit::Signal(15), Status::Terminated, EndReason::Signaled),
-        (&[Event::SignalRequested], Exit::Code(1), Status::Error, EndReason::Exited),
+        (&[Event::SignalRequested(15)], Exit::Signal(15), Status::Terminated, EndReason::Signaled),
+        (&[Event::SignalRequested(2)], Exit::Signal(15), Status::Error, EndReason::Signaled),
+        (&[Event::SignalRequested(15)], Exit::Code(1), Status::Error, EndReason::Exited),
     ];
     for (before, exit, status, reason) in cases {
         let mut life = life(HALF_AN_HOUR, before);
@@ -363,7 +364,13 @@ fn what_is_not_held_was_orphaned() {
 #[test]
 fn what_is_not_held_because_it_was_being_killed_was_killed() {
     let ending = Some(Ending { reason: EndReason::Killed, since: START });
-    let saved = Saved { status: Status::Idle, deadline: None, timeouts: HALF_AN_HOUR, ending };
+    let saved = Saved {
+        status: Status::Idle,
+        deadline: None,
+        timeouts: HALF_AN_HOUR,
+        ending,
+        signals: Signals::default(),
+    };
     let (mut life, _) = Life::restore(saved, at(0));
     life.apply(Event::Orphaned, at(1)).unwrap();
     assert_eq!(ended(&life), (Status::Terminated, EndReason::Killed, None));
@@ -375,7 +382,7 @@ fn idle_and_running_keep_their_deadline_over_a_restart() {
     for status in [Status::Idle, Status::Running] {
         let deadline = Some(deadline(4000));
         let timeouts = TEN_SECONDS_TO_ATTACH;
-        let saved = Saved { status, deadline, timeouts, ending: None };
+        let saved = Saved { status, deadline, timeouts, ending: None, signals: Signals::default() };
         let (life, effects) = Life::restore(saved, at(1000));
         let boot_ms = at(4000).boot_ms;
         assert_eq!(effects, [Effect::ArmTimer { generation: life.generation(), boot_ms }]);
@@ -390,7 +397,13 @@ fn a_deadline_that_passed_meanwhile_destroys_at_once() {
         [(Status::Idle, EndReason::IdleTimeout), (Status::Running, EndReason::FirstAttachTimeout)];
     for (status, reason) in cases {
         let timeouts = TEN_SECONDS_TO_ATTACH;
-        let saved = Saved { status, deadline: Some(deadline(1000)), timeouts, ending: None };
+        let saved = Saved {
+            status,
+            deadline: Some(deadline(1000)),
+            timeouts,
+            ending: None,
+            signals: Signals::default(),
+        };
         let (mut life, effects) = Life::restore(saved, at(1000));
         assert!(effects.contains(&Effect::EndTree) && effects.contains(&Effect::Save));
         assert_eq!(life.ending(), Some(&Ending { reason, since: at(1000).wall }));
@@ -403,8 +416,13 @@ fn a_deadline_that_passed_meanwhile_destroys_at_once() {
 
 #[test]
 fn active_becomes_idle_with_a_fresh_deadline_over_a_restart() {
-    let saved =
-        Saved { status: Status::Active, deadline: None, timeouts: HALF_AN_HOUR, ending: None };
+    let saved = Saved {
+        status: Status::Active,
+        deadline: None,
+        timeouts: HALF_AN_HOUR,
+        ending: None,
+        signals: Signals::default(),
+    };
     let (life, effects) = Life::restore(saved, at(1000));
     let idle = record(Status::Active, Status::Idle, Reason::Detached);
     let boot_ms = at(1_801_000).boot_ms;
@@ -418,7 +436,13 @@ fn active_becomes_idle_with_a_fresh_deadline_over_a_restart() {
 fn an_end_that_was_begun_is_gone_on_with() {
     let ending = Some(Ending { reason: EndReason::Killed, since: START });
     for status in [Status::Running, Status::Active, Status::Idle] {
-        let saved = Saved { status, deadline: None, timeouts: HALF_AN_HOUR, ending };
+        let saved = Saved {
+            status,
+            deadline: None,
+            timeouts: HALF_AN_HOUR,
+            ending,
+            signals: Signals::default(),
+        };
         let (mut life, effects) = Life::restore(saved, at(1));
         assert_eq!(effects.last(), Some(&Effect::EndTree));
         assert_eq!((life.ending(), life.deadline()), (ending.as_ref(), None));
@@ -436,6 +460,7 @@ fn a_wall_clock_that_was_set_meanwhile_is_seen_at_the_restart() {
         deadline: Some(Deadline { boot_ms: at(4000).boot_ms, at: START - TimeDelta::days(9) }),
         timeouts: HALF_AN_HOUR,
         ending: None,
+        signals: Signals::default(),
     };
     let (life, effects) = Life::restore(saved, at(1000));
     assert_eq!(life.deadline(), Some(deadline(4000)));
@@ -445,7 +470,13 @@ fn a_wall_clock_that_was_set_meanwhile_is_seen_at_the_restart() {
 #[test]
 fn a_row_at_odds_with_its_timeout_is_mended() {
     // Never destroyed is what was asked for last.
-    let row = |deadline, timeouts| Saved { status: Status::Idle, deadline, timeouts, ending: None };
+    let row = |deadline, timeouts| Saved {
+        status: Status::Idle,
+        deadline,
+        timeouts,
+        ending: None,
+        signals: Signals::default(),
+    };
     let (life, effects) = Life::restore(row(Some(deadline(5)), NEVER), at(9));
     assert_eq!((life.deadline(), life.ending(), effects), (None, None, vec![Effect::Save]));
     // An idle session must not be kept for ever for want of a deadline.
@@ -457,7 +488,13 @@ fn a_row_at_odds_with_its_timeout_is_mended() {
 #[test]
 fn a_row_that_had_ended_stays_ended() {
     for status in [Status::Terminated, Status::Error] {
-        let saved = Saved { status, deadline: None, timeouts: NEVER, ending: None };
+        let saved = Saved {
+            status,
+            deadline: None,
+            timeouts: NEVER,
+            ending: None,
+            signals: Signals::default(),
+        };
         let (mut life, effects) = Life::restore(saved, at(0));
         assert_eq!(effects, []);
         assert_eq!(life.apply(Event::Attached, at(1)), Err(Refused::Ended));

@@ -223,3 +223,25 @@ pub struct End {
     /// When.
     pub at: DateTime<Utc>,
 }
+
+/// A set of signal numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Signals(u64);
+
+impl Signals {
+    /// Adds one. Linux has 64, counted from 1; other numbers are no signals.
+    pub fn add(&mut self, signal: i32) {
+        self.0 |= Self::bit(signal);
+    }
+
+    /// Whether it is in the set.
+    #[must_use]
+    pub fn contains(self, signal: i32) -> bool {
+        self.0 & Self::bit(signal) != 0
+    }
+
+    fn bit(signal: i32) -> u64 {
+        u32::try_from(signal.saturating_sub(1)).ok().and_then(|n| 1_u64.checked_shl(n)).unwrap_or(0)
+    }
+}

@@ -1,11 +1,15 @@
 //! The registry's actor.
 
+use super::clock::{self, Clock};
+use super::compare::Difference;
 use super::create::{CreateError, Defaults, check_labels, check_name};
+use super::find::{self, Sources};
+use super::reconcile;
 use super::requests::{
-    Create, Find, FindError, FindOrCreate, Key, List, Ready, Rename, SessionRef, ShutdownAll,
-    Unread,
+    Create, EndAll, Find, FindError, FindOrCreate, Key, List, Ready, Reconcile, Rename, Repairs,
+    SessionRef, ShutdownAll, Unread,
 };
-use super::restore;
+use super::restore::SWEEPS;
 use super::start::Created;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
@@ -14,15 +18,17 @@ use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::protocol::Session as View;
 use crate::screen::Options;
 use crate::session::{
-    Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
+    Kill, Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
 };
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
-use slog::{Logger, info};
-use std::collections::HashMap;
+use futures_util::FutureExt;
+use slog::{Logger, info, warn};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
@@ -47,7 +53,13 @@ pub struct Registry {
     pub(super) sessions: HashMap<SessionId, SessionRef>,
     pub(super) names: HashMap<String, Named>,
     pub(super) unread: HashMap<SessionId, Arc<Link>>,
-    pub(super) starting: usize,
+    pub(super) starting: HashSet<SessionId>,
+    /// Sessions that cannot go on, until their rows say so.
+    pub(super) sweeping: HashSet<SessionId>,
+    pub(super) sweeps: Arc<Semaphore>,
+    /// As the last comparison found them.
+    pub(super) differences: BTreeMap<SessionId, Difference>,
+    pub(super) repairs: Repairs,
     pub(super) restored: watch::Sender<bool>,
     /// Where to say that the server cannot go on, and why.
     pub(super) fatal: UnboundedSender<String>,
@@ -77,7 +89,11 @@ impl Registry {
             sessions: HashMap::new(),
             names: HashMap::new(),
             unread: HashMap::new(),
-            starting: 0,
+            starting: HashSet::new(),
+            sweeping: HashSet::new(),
+            sweeps: Arc::new(Semaphore::new(SWEEPS)),
+            differences: BTreeMap::new(),
+            repairs: Repairs::default(),
             restored: watch::Sender::new(false),
             fatal,
             stopping: false,
@@ -91,6 +107,11 @@ impl Registry {
             registry: ctx.address().recipient(),
             log: self.log.clone(),
         }
+    }
+
+    pub(super) fn sources(&self) -> Sources {
+        let (store, holder) = (self.store.clone(), self.holder.clone());
+        Sources { store, holder, log: self.log.clone() }
     }
 
     /// Ends the server; whoever starts it again finds what is left.
@@ -113,7 +134,7 @@ impl Registry {
     }
 
     /// Done once all that was running before is there.
-    fn when_restored(&self) -> impl Future<Output = ()> + 'static {
+    pub(super) fn when_restored(&self) -> impl Future<Output = ()> + 'static {
         let mut restored = self.restored.subscribe();
         async move {
             // The sender lives as long as the registry.
@@ -163,8 +184,19 @@ impl Actor for Registry {
         if let Some(mut notices) = self.notices.take() {
             ctx.add_stream(futures_util::stream::poll_fn(move |cx| notices.poll_recv(cx)));
         }
-        let (store, holder, at) = (self.store.clone(), self.holder.clone(), now());
-        let found = async move { restore::find(&store, &holder, at).await };
+        let mut clock = Clock::new(now());
+        ctx.run_interval(clock::EVERY, move |registry, _| {
+            if let Some(by) = clock.jump(now()) {
+                warn!(registry.log, "the wall clock was set; deadlines stay when they are";
+                    "by_ms" => by);
+                for session in registry.sessions.values() {
+                    session.addr.do_send(Noticed::ClockJumped);
+                }
+            }
+        });
+        ctx.run_interval(reconcile::EVERY, |_, ctx| ctx.notify(Reconcile));
+        let (sources, at) = (self.sources(), now());
+        let found = async move { find::find(&sources, at).await };
         ctx.spawn(found.into_actor(self).map(move |found, registry, ctx| match found {
             Ok(found) => registry.restore(found, at, ctx),
             Err(error) => {
@@ -225,10 +257,11 @@ impl Handler<List> for Registry {
 }
 
 impl Handler<Ready> for Registry {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseActFuture<Self, Repairs>;
 
     fn handle(&mut self, _: Ready, _: &mut Self::Context) -> Self::Result {
-        Box::pin(self.when_restored())
+        let restored = self.when_restored().into_actor(self);
+        Box::pin(restored.map(|(), registry, _| registry.repairs.clone()))
     }
 }
 
@@ -299,6 +332,20 @@ impl Handler<Unread> for Registry {
 
     fn handle(&mut self, Unread(id): Unread, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.unread.get(&id).cloned())
+    }
+}
+
+impl Handler<EndAll> for Registry {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: EndAll, _: &mut Self::Context) -> Self::Result {
+        self.stopping = true;
+        Box::pin(self.when_restored().into_actor(self).then(|(), registry, _| {
+            let all: Vec<_> =
+                registry.sessions.values().map(|session| session.addr.send(Kill)).collect();
+            // One that has just ended needs no killing.
+            futures_util::future::join_all(all).map(|_| ()).into_actor(registry)
+        }))
     }
 }
 

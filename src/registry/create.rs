@@ -8,8 +8,10 @@ use crate::lifecycle::{Status, Timeouts};
 use crate::protocol::{self, CreateSession, Session};
 use crate::store::{Row, StoreError};
 use chrono::Utc;
+use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The profile of a request that names neither a profile nor a command.
 const DEFAULT_PROFILE: &str = "shell";
@@ -168,6 +170,16 @@ pub(super) fn refused(error: SpawnError, session: Session) -> CreateError {
         },
         SpawnError::Limit(why) => CreateError::TooMany(why),
         SpawnError::Holder(error) => CreateError::Holder(error.to_string()),
+    }
+}
+
+/// The program was not executed in time.
+pub(super) fn timed_out(session: Session, limit: Duration) -> CreateError {
+    CreateError::SpawnFailed {
+        session: Box::new(session),
+        step: "start".to_owned(),
+        errno: Errno::ETIMEDOUT as i32,
+        message: format!("its directory or program did not answer in {} s", limit.as_secs()),
     }
 }
 

@@ -3,11 +3,17 @@
 //!
 //! - [`Registry`]: the actor.
 //! - `create`: what a request asks for, checked; `start`: its row, its process, its actor.
-//! - `restore`: rows, holder and processes brought together at start-up.
+//! - `find`: rows and holder paired; `restore`: what was found brought back to life.
+//! - `compare`: registry, holder and rows compared; `reconcile`: what differs mended.
+//! - `clock`: notices when the wall clock is set.
 
 mod actor;
+mod clock;
+mod compare;
 mod create;
 mod environment;
+mod find;
+mod reconcile;
 mod requests;
 mod restore;
 mod start;
@@ -15,6 +21,6 @@ mod start;
 pub use actor::Registry;
 pub use create::{CreateError, Defaults};
 pub use requests::{
-    Create, Find, FindError, FindOrCreate, Key, List, Ready, Rename, SessionRef, ShutdownAll,
-    Unread,
+    Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended, Ready, Reconcile, Rename,
+    Repairs, SessionRef, ShutdownAll, Unread,
 };

@@ -5,6 +5,7 @@ use crate::id::SessionId;
 use crate::protocol::{CreateSession, Session as View};
 use crate::session::{Link, Patch, Session};
 use actix::prelude::*;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A live session: whom to ask, and what may be touched without asking.
@@ -69,8 +70,28 @@ pub struct Rename {
 
 /// Answered once every session that could be restored is there.
 #[derive(Message)]
-#[rtype(result = "()")]
+#[rtype(result = "Repairs")]
 pub struct Ready;
+
+/// Differences mended since the server started, by kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Repairs(pub BTreeMap<&'static str, u64>);
+
+/// Compares registry, holder and rows now; what differs as it did the last time is mended.
+/// Answers what that was.
+#[derive(Message)]
+#[rtype(result = "Vec<Mended>")]
+pub struct Reconcile;
+
+/// A difference that was mended.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Mended {
+    /// Of which session.
+    pub session: SessionId,
+    /// `unadopted`, `unforgotten`, `lost`, `row_missing`, `row_differs`, `row_alone` or
+    /// `exit_unnoticed`.
+    pub kind: &'static str,
+}
 
 /// The output of a session that ended a moment ago, before anybody could attach.
 #[derive(Message)]
@@ -81,3 +102,8 @@ pub struct Unread(pub SessionId);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ShutdownAll;
+
+/// Ends every session as a kill does; answered once all have ended. No more are started.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct EndAll;

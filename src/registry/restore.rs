@@ -1,198 +1,100 @@
-//! Start-up: what the database says, what the holder holds and what still runs, brought
-//! together (REQ-004-004 to REQ-004-007).
+//! Start-up: what was found is brought back to life, its timers armed anew, and what is
+//! left of the rest swept (REQ-004-004 to REQ-004-007).
 
 use super::actor::{Registry, transition};
-use crate::holder::{Held, Holder, HolderError};
+use super::find::Found;
 use crate::id::SessionId;
-use crate::lifecycle::{Deadline, Effect, Event, Life, Now, Reason, Saved, Status, Timeouts};
-use crate::protocol::Session;
-use crate::session::{Blob, now, write_life};
-use crate::store::{Change, Row, StoreError, StoreHandle};
-use crate::tree::{self, Grace, ProcessId, Tree};
+use crate::lifecycle::{Effect, Event, Life, Now};
+use crate::session::{now, write_life};
+use crate::store::{Change, Row};
+use crate::tree::{Grace, Tree};
 use actix::prelude::*;
-use chrono::TimeDelta;
+use actix_web::rt::task::spawn_blocking;
 use slog::{info, warn};
-use std::collections::HashMap;
 
-/// Why nothing could be restored at all.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RestoreError {
-    #[error("the database cannot be read: {0}")]
-    Store(#[from] StoreError),
-    #[error("the holder does not tell what it holds: {0}")]
-    Holder(#[from] HolderError),
-}
-
-/// One session, as it was found.
-pub(super) enum Found {
-    /// The holder has it; a row is new if the database did not know it.
-    Held { row: Row, saved: Saved, held: Held, unknown: bool },
-    /// It had a process, and the holder does not have it.
-    Lost { row: Row, saved: Saved },
-    /// Its server died before it was spawned.
-    NeverStarted { row: Row, saved: Saved },
-}
-
-/// Reads both sides and pairs them.
-pub(super) async fn find(
-    store: &StoreHandle,
-    holder: &Holder,
-    now: Now,
-) -> Result<Vec<Found>, RestoreError> {
-    let mut held: HashMap<SessionId, Held> =
-        holder.adopt().await?.into_iter().map(|held| (held.id, held)).collect();
-    let mut found = Vec::new();
-    let boot_id = tree::boot_id().unwrap_or_default();
-    for mut row in store.load_live().await? {
-        let (pid, start_time) = match held.get(&row.session.id) {
-            Some(held) => (held.pid, held.start_time),
-            None => {
-                let saved = saved(&row, None, &boot_id, now);
-                found.push(match row.process {
-                    Some(_) => Found::Lost { row, saved },
-                    None => Found::NeverStarted { row, saved },
-                });
-                continue;
-            }
-        };
-        // The holder knows best: the row may be from before the spawn was answered.
-        row.session.pid = Some(pid);
-        row.process = Some(ProcessId { pid, start_time, boot_id: boot_id.clone() });
-        if let Some(held) = held.remove(&row.session.id) {
-            let saved = saved(&row, Some(&held), &boot_id, now);
-            row.ending = saved.ending;
-            found.push(Found::Held { row, saved, held, unknown: false });
-        }
-    }
-    for held in held.into_values() {
-        // An ended session of which there is a row has only not been forgotten yet.
-        let known = store.get(held.id).await?;
-        let row = known.unwrap_or_else(|| unknown_row(&held, &boot_id, now));
-        let saved = saved(&row, Some(&held), &boot_id, now);
-        found.push(Found::Held { row, saved, held, unknown: true });
-    }
-    Ok(found)
-}
-
-/// What the state machine starts from.
-fn saved(row: &Row, held: Option<&Held>, boot_id: &str, now: Now) -> Saved {
-    let session = &row.session;
-    let blob = held.and_then(|held| Blob::from_bytes(&held.blob));
-    let timeouts =
-        Timeouts { idle_s: session.idle_timeout_s, first_attach_s: session.first_attach_timeout_s };
-    let ending = row.ending.or_else(|| blob.as_ref().and_then(Blob::ending));
-    // A leader that has exited by itself ends its session by that and by nothing else.
-    if held.is_some_and(|held| held.exit.is_some()) {
-        let timeouts = Timeouts { idle_s: None, first_attach_s: None };
-        return Saved { status: session.status, deadline: None, timeouts, ending };
-    }
-    let boot_ms = blob
-        .filter(|blob| blob.boot_id.as_deref() == Some(boot_id))
-        .and_then(|blob| blob.deadline_boot_ms);
-    let deadline = session.destroy_at.map(|at| {
-        let from_wall = || {
-            let left = at.signed_duration_since(now.wall).max(TimeDelta::zero());
-            now.boot_ms + u64::try_from(left.num_milliseconds()).unwrap_or(0)
-        };
-        Deadline { boot_ms: boot_ms.unwrap_or_else(from_wall), at }
-    });
-    Saved { status: session.status, deadline, timeouts, ending }
-}
-
-/// A row for a session that only the holder knows.
-fn unknown_row(held: &Held, boot_id: &str, now: Now) -> Row {
-    let blob = Blob::from_bytes(&held.blob).unwrap_or_default();
-    Row {
-        session: Session {
-            id: held.id,
-            name: blob.name.clone(),
-            profile: blob.profile.clone(),
-            command: blob.command.clone(),
-            cwd: blob.cwd.clone(),
-            status: Status::Running,
-            active_connections: 0,
-            created_at: blob.created_at,
-            updated_at: now.wall,
-            last_activity_at: now.wall,
-            destroy_at: None,
-            ended_at: None,
-            end_reason: None,
-            exit_code: None,
-            exit_signal: None,
-            pid: Some(held.pid),
-            cols: held.cols,
-            rows: held.rows,
-            idle_timeout_s: blob.idle_timeout_s,
-            first_attach_timeout_s: blob.first_attach_timeout_s,
-            labels: blob.labels.clone(),
-            title: None,
-            offset: held.ring.head(),
-        },
-        ending: blob.ending(),
-        process: Some(ProcessId {
-            pid: held.pid,
-            start_time: held.start_time,
-            boot_id: boot_id.to_owned(),
-        }),
-    }
-}
+/// Trees that are swept at once: each looks at every process of the machine.
+pub(super) const SWEEPS: usize = 4;
 
 impl Registry {
-    /// Brings to life what was found, and sweeps up what was not.
+    /// Brings to life what was found, and sweeps up the rest.
     pub(super) fn restore(&mut self, found: Vec<Found>, at: Now, ctx: &mut Context<Self>) {
-        let (mut held_count, mut lost) = (0, 0);
+        let (mut held, mut over) = (0, 0);
         for found in found {
             match found {
-                Found::Held { row, saved, held, unknown } => {
-                    held_count += 1;
-                    if !saved.status.is_live() {
-                        // Ended and written; the server died before it could say so.
-                        let (holder, id) = (self.holder.clone(), held.id);
-                        ctx.spawn(async move { drop(holder.forget(id).await) }.into_actor(self));
-                        continue;
-                    }
-                    if unknown {
-                        warn!(self.log, "the holder holds a session without a row: adopted";
-                            "session" => %held.id, "pid" => held.pid);
-                        let (from, to) = (None, saved.status);
-                        self.store.save(Change {
-                            row: row.clone(),
-                            transition: Some(transition(
-                                &self.log,
-                                row.session.id,
-                                at,
-                                from,
-                                to,
-                                Reason::Created,
-                            )),
-                        });
-                    }
-                    let life = Life::restore(saved, at);
-                    self.admit(row, held, life, true, ctx);
-                }
-                Found::Lost { row, saved } => {
-                    lost += 1;
-                    self.sweep(row, Life::restore(saved, at).0, Event::Orphaned, ctx);
-                }
-                Found::NeverStarted { row, saved } => {
-                    lost += 1;
-                    self.sweep(row, Life::restore(saved, at).0, Event::SpawnFailed, ctx);
-                }
+                Found::Held { .. } => held += 1,
+                Found::Ended { .. } => {}
+                Found::Over { .. } => over += 1,
             }
+            self.bring(found, at, ctx);
         }
-        info!(self.log, "restored"; "held" => held_count, "lost" => lost);
+        info!(self.log, "restored"; "held" => held, "lost" => over);
         self.restored.send_replace(true);
     }
 
-    /// Ends what is left of a session that the holder does not hold, and says so in its row.
-    fn sweep(&self, mut row: Row, mut life: Life, event: Event, ctx: &mut Context<Self>) {
-        let tree = Tree {
-            id: row.session.id,
-            leader: row.process.clone(),
-            holder: Some(self.holder.pid()),
+    /// Does with one session what its state asks for.
+    pub(super) fn bring(&mut self, found: Found, at: Now, ctx: &mut Context<Self>) {
+        match found {
+            Found::Held { row, saved, held, news } => {
+                if let Some(news) = news {
+                    self.store.save(*news);
+                }
+                self.admit(row, held, Life::restore(saved, at), true, ctx);
+            }
+            Found::Ended { row, exited } => self.forget(row, exited, ctx),
+            Found::Over { row, saved, event } => {
+                self.sweep(row, Life::restore(saved, at).0, event, ctx);
+            }
+        }
+    }
+
+    fn tree(&self, row: &Row) -> Tree {
+        let holder = Some(self.holder.pid());
+        Tree { id: row.session.id, leader: row.process.clone(), holder }
+    }
+
+    /// Ends a tree, a few at a time.
+    fn end_tree(&self, tree: Tree) -> impl Future<Output = ()> + use<> {
+        let (sweeps, log, id) = (self.sweeps.clone(), self.log.clone(), tree.id);
+        async move {
+            // Never closed.
+            let _turn = sweeps.acquire().await;
+            let left = match spawn_blocking(move || tree.end(Grace::default())).await {
+                Ok(Ok(report)) if report.left.is_empty() => return,
+                Ok(Ok(report)) => format!("{} processes do not end", report.left.len()),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            warn!(log, "what is left of a session could not be ended"; "session" => %id,
+                "why" => left);
+        }
+    }
+
+    /// Has the holder forget a session whose end is written.
+    fn forget(&self, row: Row, exited: bool, ctx: &mut Context<Self>) {
+        let (holder, id) = (self.holder.clone(), row.session.id);
+        let end = (!exited).then(|| self.end_tree(self.tree(&row)));
+        let forget = async move {
+            if let Some(end) = end {
+                end.await;
+            }
+            // Not yet reaped: the next pass of reconciliation tries again.
+            let _ = holder.forget(id).await;
         };
-        let swept = actix_web::rt::task::spawn_blocking(move || tree.end(Grace::default()));
-        ctx.spawn(swept.into_actor(self).map(move |_, registry, _| {
+        ctx.spawn(forget.into_actor(self));
+    }
+
+    /// Ends what is left of a session that cannot go on, and says so in its row.
+    pub(super) fn sweep(
+        &mut self,
+        mut row: Row,
+        mut life: Life,
+        event: Event,
+        ctx: &mut Context<Self>,
+    ) {
+        let (id, holder) = (row.session.id, self.holder.clone());
+        self.sweeping.insert(id);
+        let swept = self.end_tree(self.tree(&row));
+        ctx.spawn(swept.into_actor(self).then(move |(), registry, _| {
             let at = now();
             let effects = life.apply(event, at).or_else(|_| life.apply(Event::RestoreFailed, at));
             write_life(&mut row, &life);
@@ -200,11 +102,20 @@ impl Registry {
                 Effect::Record { from, to, reason } => Some((from, to, reason)),
                 _ => None,
             });
-            if let Some((from, to, reason)) = recorded {
-                let transition =
-                    Some(transition(&registry.log, row.session.id, at, from, to, reason));
-                registry.store.save(Change { row, transition });
-            }
+            let transition = recorded
+                .map(|(from, to, reason)| transition(&registry.log, id, at, from, to, reason));
+            let store = registry.store.clone();
+            let written = async move {
+                let _ = store.commit_or_queue(Change { row, transition }).await;
+                if event == Event::RestoreFailed {
+                    let _ = holder.forget(id).await;
+                }
+            };
+            written.into_actor(registry).map(move |(), registry, _| registry.swept(id))
         }));
+    }
+
+    fn swept(&mut self, id: SessionId) {
+        self.sweeping.remove(&id);
     }
 }

@@ -1,16 +1,28 @@
 //! A session's beginning: its name reserved, its row written, its process spawned.
 
 use super::actor::{Named, Registry, process_id, transition};
-use super::create::{CreateError, Plan, plan, refused};
+use super::create::{CreateError, Plan, plan, refused, timed_out};
 use super::requests::{Key, SessionRef};
-use crate::holder::{Held, Holder};
+use crate::holder::wire::FailureCode;
+use crate::holder::{Held, Holder, HolderError};
+use crate::id::SessionId;
 use crate::lifecycle::{Effect, Event, Life, Reason};
 use crate::protocol::CreateSession;
 use crate::session::{Blob, now, write_life};
 use crate::store::{Change, Row, StoreError, StoreHandle};
 use actix::prelude::*;
-use slog::Logger;
+use nix::sys::signal::Signal;
+use slog::{Logger, warn};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// A directory or program on a file system that hangs takes for ever; a healthy one
+/// milliseconds, also on a busy machine.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+/// Between attempts to forget what was killed, and how many: an end has no event here.
+const FORGET_RETRY: Duration = Duration::from_millis(100);
+const FORGET_TRIES: u32 = 100;
 
 pub(super) type Created = Result<SessionRef, CreateError>;
 
@@ -45,10 +57,11 @@ impl Registry {
             Err(error) => return Box::pin(actix::fut::ready(Err(error))),
         };
         let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
+        let id = plan.row.session.id;
         let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
         let spawned = async move { spawn(plan, ring_bytes, &store, &holder, &log).await };
         Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
-            registry.starting -= 1;
+            registry.starting.remove(&id);
             if let Some(name) = name {
                 registry.names.remove(&name);
             }
@@ -68,7 +81,7 @@ impl Registry {
             return Err(CreateError::Stopping);
         }
         let plan = plan(request, &self.defaults)?;
-        if self.sessions.len() + self.starting >= self.defaults.max_sessions {
+        if self.sessions.len() + self.starting.len() >= self.defaults.max_sessions {
             let most = self.defaults.max_sessions;
             return Err(CreateError::TooMany(format!("there are {most} live sessions already")));
         }
@@ -79,7 +92,7 @@ impl Registry {
             }
             self.names.insert(name.clone(), Named::Starting(started));
         }
-        self.starting += 1;
+        self.starting.insert(plan.row.session.id);
         Ok((plan, reserved))
     }
 }
@@ -110,9 +123,11 @@ async fn spawn(
         }
         Err(error) => return Err(CreateError::Store(error)),
     }
-    let blob = Blob::of(&row, life.deadline()).to_bytes();
-    match holder.spawn(row.session.id, &spec, ring_bytes, &blob).await {
-        Ok(held) => {
+    let blob = Blob::of(&row, &life).to_bytes();
+    let id = row.session.id;
+    let spawned = timeout(START_DEADLINE, holder.spawn(id, &spec, ring_bytes, &blob)).await;
+    match spawned {
+        Ok(Ok(held)) => {
             row.session.pid = Some(held.pid);
             row.process = Some(process_id(&held));
             let change = Change { row: row.clone(), transition: None };
@@ -122,7 +137,7 @@ async fn spawn(
             effects.retain(|effect| !matches!(effect, Effect::Record { .. } | Effect::Save));
             Ok(Spawned { row, held, life: (life, effects) })
         }
-        Err(error) => {
+        unstarted => {
             let at = now();
             let from = life.status();
             // A session that was just created can fail to start.
@@ -132,7 +147,28 @@ async fn spawn(
             let failed = transition(log, row.session.id, at, Some(from), life.status(), reason);
             let session = row.session.clone();
             let _ = store.commit_or_queue(Change { row, transition: Some(failed) }).await;
-            Err(refused(error, session))
+            Err(match unstarted {
+                Ok(Err(error)) => refused(error, session),
+                _ => {
+                    actix_web::rt::spawn(give_up(holder.clone(), id, log.clone()));
+                    timed_out(session, START_DEADLINE)
+                }
+            })
         }
     }
+}
+
+/// Kills what does not start. What cannot even be killed is left to whoever restores.
+async fn give_up(holder: Holder, id: SessionId, log: Logger) {
+    // Refused only if it has ended by itself meanwhile.
+    let _ = holder.signal(id, Signal::SIGKILL as i32).await;
+    for _ in 0..FORGET_TRIES {
+        match holder.forget(id).await {
+            Err(HolderError::Refused { code: FailureCode::Live, .. }) => {
+                tokio::time::sleep(FORGET_RETRY).await;
+            }
+            _ => return,
+        }
+    }
+    warn!(log, "what did not start cannot be killed"; "session" => %id);
 }

@@ -14,7 +14,7 @@ use crate::id::ClientKey;
 use crate::lifecycle::{Effect, Event, Exit, Life, Refused};
 use crate::protocol::{CloseCode, Mode, ServerMessage, Viewer};
 use crate::screen;
-use crate::store::{Row, StoreHandle};
+use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
 use actix::prelude::*;
 use slog::{Logger, debug, warn};
@@ -77,6 +77,11 @@ impl Session {
         row: Row,
         restored: bool,
     ) -> Addr<Self> {
+        if restored {
+            link.hold();
+            // Its server may have died between the spawn and the row that knows the process.
+            context.store.save(Change { row: row.clone(), transition: None });
+        }
         let head = link.ring().head();
         let flow = if restored { Flow::restored(head, Instant::now()) } else { Flow::new(0) };
         actor.run(Session {
@@ -169,8 +174,12 @@ impl Session {
             blocked: ring.blocked(),
             progress: self.link.progress(),
             followers,
+            held: self.link.is_held(),
         };
         let tending = self.flow.tend(Instant::now(), &sight);
+        if !self.flow.is_holding() {
+            self.link.let_go();
+        }
         if tending.active {
             self.link.touch(chrono::Utc::now());
             self.link.screen().nudge();
@@ -318,6 +327,9 @@ impl Handler<Noticed> for Session {
                     self.leader_ended(exit, ctx);
                 }
             }
+            Noticed::Rewrite => self.save(),
+            Noticed::Lost => self.lost(ctx),
+            Noticed::ClockJumped => self.step_or_log(Event::ClockJumped, ctx),
         }
     }
 }
@@ -367,7 +379,7 @@ impl Handler<Signal> for Session {
     type Result = ResponseFuture<Result<(), SignalError>>;
 
     fn handle(&mut self, request: Signal, ctx: &mut Self::Context) -> Self::Result {
-        if let Err(refused) = self.step(Event::SignalRequested, ctx) {
+        if let Err(refused) = self.step(Event::SignalRequested(request.signal), ctx) {
             return Box::pin(async move { Err(refused.into()) });
         }
         let (holder, tree, id) = (self.context.holder.clone(), self.tree(), self.link.id());

@@ -2,7 +2,7 @@
 //! a database row, and the deadline on a clock that nobody can set.
 
 use crate::holder::BLOB_MAX;
-use crate::lifecycle::{Deadline, EndReason, Ending};
+use crate::lifecycle::{EndReason, Ending, Life, Signals, Status};
 use crate::store::Row;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ pub struct Blob {
     pub cwd: String,
     /// When it was asked for.
     pub created_at: DateTime<Utc>,
+    /// Where the session was in its life; null where an earlier version wrote the blob.
+    pub status: Option<Status>,
     /// Seconds; null: never.
     pub idle_timeout_s: Option<u64>,
     /// Seconds; null: no limit.
@@ -36,12 +38,14 @@ pub struct Blob {
     pub ending_reason: Option<EndReason>,
     /// When it was begun.
     pub ending_since: Option<DateTime<Utc>>,
+    /// Signals that were asked for.
+    pub signals: Signals,
 }
 
 impl Blob {
     /// What is to be kept of a session.
     #[must_use]
-    pub fn of(row: &Row, deadline: Option<Deadline>) -> Self {
+    pub fn of(row: &Row, life: &Life) -> Self {
         let session = &row.session;
         Blob {
             name: session.name.clone(),
@@ -49,14 +53,22 @@ impl Blob {
             command: session.command.clone(),
             cwd: session.cwd.clone(),
             created_at: session.created_at,
+            status: Some(session.status),
             idle_timeout_s: session.idle_timeout_s,
             first_attach_timeout_s: session.first_attach_timeout_s,
             labels: session.labels.clone(),
-            deadline_boot_ms: deadline.map(|deadline| deadline.boot_ms),
-            boot_id: row.process.as_ref().map(|process| process.boot_id.clone()),
+            deadline_boot_ms: life.deadline().map(|deadline| deadline.boot_ms),
+            boot_id: crate::tree::boot_id().ok(),
             ending_reason: row.ending.as_ref().map(|ending| ending.reason),
             ending_since: row.ending.as_ref().map(|ending| ending.since),
+            signals: life.saved().signals,
         }
+    }
+
+    /// The deadline on CLOCK_BOOTTIME, in milliseconds, if that still counts in this boot.
+    #[must_use]
+    pub fn deadline_in(&self, boot_id: &str) -> Option<u64> {
+        self.deadline_boot_ms.filter(|_| self.boot_id.as_deref() == Some(boot_id))
     }
 
     /// The kill that was begun, if one was.

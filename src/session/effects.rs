@@ -131,11 +131,12 @@ impl Session {
     /// the clock that nobody can set.
     fn keep_in_holder(&self) {
         if self.life.end().is_none() {
-            let blob = Blob::of(&self.row, self.life.deadline());
-            let (holder, log, id) =
-                (self.context.holder.clone(), self.context.log.clone(), self.link.id());
+            let blob = Blob::of(&self.row, &self.life);
+            let (log, id) = (self.context.log.clone(), self.link.id());
+            // Sent before the row is: whoever finds both takes the blob for the newer.
+            let kept = self.context.holder.set_blob(id, &blob.to_bytes());
             actix::spawn(async move {
-                if let Err(error) = holder.set_blob(id, &blob.to_bytes()).await {
+                if let Err(error) = kept.await {
                     warn!(log, "the holder did not keep a blob"; "session" => %id, "error" => %error);
                 }
             });
@@ -194,6 +195,15 @@ impl Session {
             }
         };
         ctx.spawn(end.into_actor(self).map(|(), session, ctx| session.tree_ended(ctx)));
+    }
+
+    /// What is left of a session that the holder does not hold is swept.
+    pub(super) fn lost(&mut self, ctx: &mut Context<Self>) {
+        let tree = self.tree();
+        let swept = spawn_blocking(move || tree.end(Grace::default()));
+        ctx.spawn(swept.into_actor(self).map(|_, session, ctx| {
+            session.step_or_log(Event::Orphaned, ctx);
+        }));
     }
 
     fn tree_ended(&mut self, ctx: &mut Context<Self>) {

@@ -26,6 +26,8 @@ pub(crate) struct Sight {
     pub(crate) progress: u64,
     /// Attached clients that follow.
     pub(crate) followers: usize,
+    /// The client that was furthest ahead before a restart is not back yet.
+    pub(crate) held: bool,
 }
 
 /// What to do now, and when to look again.
@@ -63,10 +65,15 @@ impl Flow {
         Flow { hold_until: Some(now + RESTORE_HOLD), ..Flow::new(head) }
     }
 
+    /// Whether a restored session still waits for its clients.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.hold_until.is_some()
+    }
+
     pub(crate) fn tend(&mut self, now: Instant, sight: &Sight) -> Tending {
         let active = sight.head != self.seen;
         self.seen = sight.head;
-        if sight.followers > 0 {
+        if !sight.held {
             self.hold_until = None;
         }
         if let Some(left) = self.hold_until.and_then(|until| until.checked_duration_since(now)) {
@@ -116,7 +123,7 @@ mod tests {
 
     fn sight(head: u64, tail: u64, followers: usize) -> Sight {
         let blocked = head - tail >= 2 * MIB - (64 << 10);
-        Sight { head, tail, capacity: 2 * MIB, blocked, progress: tail, followers }
+        Sight { head, tail, capacity: 2 * MIB, blocked, progress: tail, followers, held: false }
     }
 
     #[test]
@@ -163,12 +170,20 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_session_waits_three_seconds_for_its_clients() {
+    fn a_restored_session_waits_three_seconds_for_the_client_that_was_furthest_ahead() {
         let start = Instant::now();
+        for followers in [0, 1] {
+            let mut flow = Flow::restored(0, start);
+            let full = Sight { held: true, ..sight(2 * MIB, 0, followers) };
+            let held = flow.tend(start + Duration::from_secs(2), &full);
+            assert_eq!((held.release, held.again.is_some()), (None, true));
+            assert!(flow.is_holding());
+            let late = flow.tend(start + Duration::from_millis(3100), &full);
+            assert_eq!(late.release, (followers == 0).then_some(2 * MIB));
+            assert!(!flow.is_holding());
+        }
         let mut flow = Flow::restored(0, start);
-        let held = flow.tend(start + Duration::from_secs(2), &sight(MIB, 0, 0));
-        assert_eq!((held.release, held.again.is_some()), (None, true));
-        let late = flow.tend(start + Duration::from_millis(3100), &sight(MIB, 0, 0));
-        assert_eq!(late.release, Some(MIB));
+        flow.tend(start, &sight(MIB, 0, 1));
+        assert!(!flow.is_holding(), "it is back");
     }
 }

@@ -10,7 +10,7 @@ use crate::store::StoreHandle;
 use chrono::{DateTime, Utc};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -25,6 +25,8 @@ pub struct Link {
     screen: ScreenHandle,
     /// How far the furthest-ahead following client has come, in bytes of output.
     progress: AtomicU64,
+    /// The tail stays where a dead server has left it, whatever clients take.
+    held: AtomicBool,
     /// The connection whose size the terminal has; 0: nobody's.
     controller: AtomicU64,
     last_activity_ms: AtomicI64,
@@ -44,6 +46,7 @@ impl Link {
         Link {
             id: view.id,
             progress: AtomicU64::new(ring.tail()),
+            held: AtomicBool::new(false),
             ring,
             wake,
             holder,
@@ -103,8 +106,33 @@ impl Link {
 
     /// A following client has taken all output before `offset`: the program may go on.
     pub fn taken(&self, offset: u64) {
-        if self.progress.fetch_max(offset, Ordering::Relaxed) < offset {
+        if self.progress.fetch_max(offset, Ordering::SeqCst) < offset && !self.is_held() {
             self.release(offset);
+        }
+    }
+
+    /// Holds the tail for the client that was furthest ahead when the last server died:
+    /// others that come back before it must not make the program overwrite what it lacks.
+    pub(super) fn hold(&self) {
+        self.held.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Ends the hold, if there is one: the tail catches up with what was taken meanwhile.
+    pub(super) fn let_go(&self) {
+        if self.held.swap(false, Ordering::SeqCst) {
+            self.release(self.progress.load(Ordering::SeqCst));
+        }
+    }
+
+    /// A following client is back and goes on from `offset`. Whoever was furthest ahead has
+    /// at least what the tail has passed; slower ones do not end the hold.
+    pub(super) fn resumed(&self, offset: u64) {
+        if offset >= self.ring.tail() {
+            self.let_go();
         }
     }
 

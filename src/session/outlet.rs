@@ -131,6 +131,21 @@ impl Outlet {
         };
         let ring = outlet.link.ring();
         let (oldest, head) = (ring.oldest(), ring.head());
+        if let Start::At(offset) = start
+            && offset <= head
+        {
+            if lag == Lag::Follow {
+                outlet.link.resumed(offset);
+            }
+            if dialect == Dialect::Stayd {
+                // To say what one has is to acknowledge it. Until its next acknowledgement,
+                // what the socket takes may still be lost with this server.
+                outlet.outbox.ack(offset);
+                if lag == Lag::Follow {
+                    outlet.link.taken(offset);
+                }
+            }
+        }
         match start {
             Start::At(offset) if (oldest..=head).contains(&offset) => {
                 outlet.start_at(offset, Vec::new());
@@ -165,6 +180,10 @@ impl Outlet {
     /// Starts the client again from a picture of the terminal.
     fn redraw(&mut self, Replay { offset, bytes }: Replay) {
         self.carry = TextCarry::default();
+        if self.outbox.acked().is_some() {
+            // What it had acknowledged lies behind the picture; its window goes on from there.
+            self.outbox.ack(offset);
+        }
         let picture = match self.dialect {
             Dialect::Stayd => {
                 let length = bytes.len();

@@ -120,7 +120,7 @@ pub struct Patch {
     pub idle_timeout_s: Option<Option<u64>>,
 }
 
-/// The holder has something to tell of this session.
+/// The holder, or who compared it with the database, has something to tell of this session.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub enum Noticed {
@@ -128,6 +128,12 @@ pub enum Noticed {
     Output,
     /// The leader has ended and its output is drained.
     Exited,
+    /// The row does not say what it should.
+    Rewrite,
+    /// The holder does not hold the session any more.
+    Lost,
+    /// The wall clock was set.
+    ClockJumped,
 }
 
 /// Something has happened on the screen.

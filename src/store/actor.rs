@@ -3,13 +3,17 @@
 use super::db::{Db, Rows, Tx};
 use super::error::StoreError;
 use super::queue::{OnFailure, Op, Queue, Touched};
-use super::row::{Change, NewTransition, Row};
+use super::row::{Change, Live, NewTransition, Row, Unreadable};
 use crate::id::SessionId;
 use actix::{Actor, Handler, Message, SyncContext};
 use chrono::Utc;
 use slog::{Logger, error, info};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+
+/// Transitions that may wait while the database cannot be written: some 20 MiB. Creating
+/// is refused meanwhile, so only clients that come and go by the thousand get there.
+pub(super) const TRANSITIONS_MAX: usize = 100_000;
 
 /// The persistence actor: every write goes through it, one after the other.
 pub struct Store {
@@ -25,14 +29,17 @@ struct Backlog {
     /// The latest of each session.
     rows: HashMap<SessionId, Row>,
     /// All of them, in order.
-    transitions: Vec<(SessionId, NewTransition)>,
+    transitions: VecDeque<(SessionId, NewTransition)>,
 }
 
 impl Backlog {
-    fn add(&mut self, change: Change) {
+    /// False: another transition had to go. The oldest does, so that each row still says
+    /// what the last of its transitions does.
+    fn add(&mut self, change: Change) -> bool {
         let id = change.row.session.id;
         self.transitions.extend(change.transition.map(|transition| (id, transition)));
         self.rows.insert(id, change.row);
+        self.transitions.len() <= TRANSITIONS_MAX || self.transitions.pop_front().is_none()
     }
 
     fn is_empty(&self) -> bool {
@@ -86,7 +93,7 @@ impl Store {
         let mut down = None;
         for op in taken.ops {
             match op {
-                Op::Save(change) => self.backlog.add(*change),
+                Op::Save(change) => self.keep(*change),
                 Op::Commit { change, on_failure, reply } => {
                     let written = match &down {
                         Some(error) => Err(StoreError::clone(error)),
@@ -99,7 +106,7 @@ impl Store {
                             match on_failure {
                                 OnFailure::Forget => Err(error),
                                 OnFailure::Queue => {
-                                    self.backlog.add(*change);
+                                    self.keep(*change);
                                     Ok(false)
                                 }
                             }
@@ -117,16 +124,18 @@ impl Store {
         }
     }
 
+    /// Until it can be written.
+    fn keep(&mut self, change: Change) {
+        if !self.backlog.add(change) && Queue::count(&self.queue.dropped) == 0 {
+            error!(self.log, "the database has been unavailable for so long that history is lost";
+                "transitions" => TRANSITIONS_MAX);
+        }
+    }
+
     /// All or nothing, after everything that was saved before.
     fn commit(&mut self, change: &Change) -> Result<(), StoreError> {
         self.write(false)?;
-        self.transaction(|tx| {
-            tx.put(&change.row, Utc::now())?;
-            match &change.transition {
-                Some(transition) => tx.add_transition(change.row.session.id, transition),
-                None => Ok(()),
-            }
-        })
+        self.transaction(|tx| Self::put(tx, change))
     }
 
     /// The backlog, and noted activity if asked.
@@ -264,10 +273,43 @@ impl Store {
 
     /// The rows that could be read; logs the others.
     pub(super) fn readable(&self, rows: Rows) -> Vec<Row> {
-        for error in rows.unreadable {
-            error!(self.log, "a session's row cannot be read and is passed over"; "error" => error);
-        }
+        self.log_unreadable(&rows.unreadable);
         rows.read
+    }
+
+    /// Sessions that have not ended.
+    pub(super) fn live(&self) -> Result<Live, StoreError> {
+        let Rows { read: rows, unreadable } = self.db.load_live()?;
+        Ok(Live { rows, unreadable })
+    }
+
+    fn log_unreadable(&self, rows: &[Unreadable]) {
+        for row in rows {
+            error!(self.log, "a session's row cannot be read and is passed over";
+                "session" => &row.id, "error" => &row.error);
+        }
+    }
+
+    /// Writes a row over one that cannot be read.
+    pub(super) fn overwrite(&mut self, change: &Change) -> Result<(), StoreError> {
+        self.write(false)?;
+        self.transaction(|tx| {
+            tx.clear(&change.row)?;
+            Self::put(tx, change)
+        })
+    }
+
+    /// Ends a session whose row cannot be read.
+    pub(super) fn end_unreadable(&mut self, id: &str) -> Result<(), StoreError> {
+        self.transaction(|tx| tx.end_unreadable(id, Utc::now()))
+    }
+
+    fn put(tx: &Tx<'_>, change: &Change) -> Result<(), StoreError> {
+        tx.put(&change.row, Utc::now())?;
+        match &change.transition {
+            Some(transition) => tx.add_transition(change.row.session.id, transition),
+            None => Ok(()),
+        }
     }
 
     /// Removes a session, after everything that was saved before.

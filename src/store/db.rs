@@ -2,9 +2,9 @@
 
 use super::decode::{COLUMNS, read_row, word, word_or_null};
 use super::error::{OpenError, StoreError};
-use super::row::{Filter, NewTransition, Row};
+use super::row::{Filter, NewTransition, Row, Unreadable};
 use crate::id::SessionId;
-use crate::lifecycle::Status;
+use crate::lifecycle::{EndReason, Status};
 use crate::protocol::{Transition, rfc3339};
 use chrono::{DateTime, Utc};
 use rusqlite::{
@@ -13,7 +13,7 @@ use rusqlite::{
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a new database is made of.
@@ -27,38 +27,61 @@ pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// in the queue is tried again then, and reads must not wait behind a write that waits.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// The same while the server starts: it cannot do without.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The one connection to the database.
 pub(super) struct Db(Connection);
 
-/// Rows, and what kept others from being read.
+/// Rows, and those that could not be read.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) read: Vec<Row>,
-    pub(super) unreadable: Vec<String>,
+    pub(super) unreadable: Vec<Unreadable>,
 }
 
 impl Db {
     /// Opens the database, readable by its owner alone; makes or migrates it if need be.
-    pub(super) fn open(path: &Path) -> Result<Db, OpenError> {
+    /// One that is damaged is kept aside, which is said, and a new one is made.
+    pub(super) fn open(path: &Path) -> Result<(Db, Option<PathBuf>), OpenError> {
+        match Db::open_sound(path) {
+            Err(OpenError::Damaged { .. }) => {
+                let aside = set_aside(path)
+                    .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+                Ok((Db::open_sound(path)?, Some(aside)))
+            }
+            opened => Ok((opened?, None)),
+        }
+    }
+
+    fn open_sound(path: &Path) -> Result<Db, OpenError> {
         make_private(path).map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
         let failed = |source: rusqlite::Error| {
             let path = path.to_owned();
             match source.sqlite_error_code() {
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                    OpenError::Unusable { path, source }
+                    OpenError::Damaged { path, problem: source.to_string() }
                 }
                 _ => OpenError::Sqlite { path, source },
             }
         };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
-        conn.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        conn.busy_timeout(OPEN_TIMEOUT).map_err(failed)?;
         let found = user_version(&conn).map_err(failed)?;
         if found > VERSION {
             return Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION });
         }
+        if !is_ours(&conn, found).map_err(failed)? {
+            return Err(OpenError::Foreign { path: path.to_owned() });
+        }
+        let problem = check(&conn).map_err(failed)?;
+        if problem != "ok" {
+            return Err(OpenError::Damaged { path: path.to_owned(), problem });
+        }
         configure(&conn).map_err(failed)?;
         migrate(&mut conn).map_err(failed)?;
+        conn.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         Ok(Db(conn))
     }
 
@@ -139,12 +162,14 @@ impl Db {
     fn rows(&self, sql: &str, params: impl Params) -> Result<Rows, StoreError> {
         let mut rows = Rows::default();
         let mut statement = self.0.prepare_cached(sql)?;
-        for row in statement.query_map(params, read_row)? {
-            match row {
+        let mut found = statement.query(params)?;
+        while let Some(row) = found.next()? {
+            match read_row(row) {
                 Ok(row) => rows.read.push(row),
                 // SQLite had no part in it: this row's words are wrong, others' are not.
                 Err(error) if error.sqlite_error_code().is_none() => {
-                    rows.unreadable.push(error.to_string());
+                    let (id, error) = (row.get(0)?, error.to_string());
+                    rows.unreadable.push(Unreadable { id, error });
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -263,6 +288,38 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Makes readable, before [`Tx::put`], what that leaves as it is.
+    pub(super) fn clear(&self, row: &Row) -> Result<(), StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "UPDATE sessions SET created_at = ?2, last_activity_at = ?3 WHERE id = ?1",
+        )?;
+        let session = &row.session;
+        statement.execute(params![
+            session.id.to_string(),
+            rfc3339(session.created_at),
+            rfc3339(session.last_activity_at)
+        ])?;
+        Ok(())
+    }
+
+    /// Ends a session whose row cannot be read; what cannot be read stays as it is.
+    pub(super) fn end_unreadable(&self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let (now, reason) = (rfc3339(now), EndReason::RestoreFailed.as_str());
+        let status = Status::Error.as_str();
+        self.0.execute(
+            "INSERT INTO transitions
+                 (session_id, at, from_status, to_status, reason, active_connections)
+             SELECT id, ?2, status, ?3, ?4, 0 FROM sessions WHERE id = ?1",
+            params![id, now, status, reason],
+        )?;
+        self.0.execute(
+            "UPDATE sessions SET status = ?3, end_reason = ?4, ended_at = ?2, updated_at = ?2,
+                 active_connections = 0, destroy_at = NULL WHERE id = ?1",
+            params![id, now, status, reason],
+        )?;
+        Ok(())
+    }
+
     pub(super) fn touch(
         &self,
         id: SessionId,
@@ -297,6 +354,38 @@ fn make_private(path: &Path) -> io::Result<()> {
         file.set_permissions(Permissions::from_mode(0o600))?;
     }
     Ok(())
+}
+
+/// Moves a damaged database out of the way, with what belongs to it; whereto.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let with = |path: &Path, suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = with(path, &format!(".corrupt-{}", Utc::now().format("%Y%m%dT%H%M%S%.3fZ")));
+    // The database last: a server that dies in between finds it damaged again.
+    for suffix in ["-wal", "-shm", ""] {
+        match std::fs::rename(with(path, suffix), with(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+/// Whether a sound database is empty or has the tables that we know.
+fn is_ours(conn: &Connection, version: i64) -> rusqlite::Result<bool> {
+    let count = "SELECT count(*), count(*) FILTER (WHERE name IN ('sessions', 'transitions'))
+                 FROM sqlite_schema WHERE type = 'table'";
+    let (all, known): (i64, i64) =
+        conn.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(if version == 0 { all == 0 } else { known == 2 })
+}
+
+/// `ok`, or the first problem that a look at every page finds.
+fn check(conn: &Connection) -> rusqlite::Result<String> {
+    conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
 }
 
 fn user_version(conn: &Connection) -> rusqlite::Result<i64> {

@@ -15,13 +15,19 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file is something else, or damaged.
-    #[error("{path} is not a usable database: {source}; move it away to start with a new one")]
-    Unusable {
+    /// The file is damaged, and so is what was made in its place.
+    #[error("the database {path} is damaged: {problem}")]
+    Damaged {
         /// The database file.
         path: PathBuf,
         /// What SQLite said.
-        source: rusqlite::Error,
+        problem: String,
+    },
+    /// A sound database of some other program.
+    #[error("{path} is a database, but not stayd's; move it away to start with a new one")]
+    Foreign {
+        /// The database file.
+        path: PathBuf,
     },
     /// A newer stayd has written it.
     #[error("the database {path} has version {found}; this stayd knows versions up to {known}")]

@@ -4,13 +4,13 @@ use super::actor::{Ask, Flush, Store, Wake};
 use super::db::Db;
 use super::error::{OpenError, StoreError};
 use super::queue::{Committed, OnFailure, Op, Pushed, Queue};
-use super::row::{Change, Filter, Row};
+use super::row::{Change, Filter, Live, Row};
 use crate::id::SessionId;
 use crate::protocol::Transition;
 use actix::{Addr, SyncArbiter, System};
 use chrono::{DateTime, Utc};
-use slog::{Logger, error};
-use std::path::Path;
+use slog::{Logger, crit, error};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
@@ -30,6 +30,7 @@ struct Inner {
     store: Addr<Store>,
     queue: Arc<Queue>,
     log: Logger,
+    aside: Option<PathBuf>,
 }
 
 /// Counters since the store was opened.
@@ -39,16 +40,23 @@ pub struct Stats {
     pub transactions: u64,
     /// Queued changes that the database will never take, and that were dropped.
     pub rejected: u64,
+    /// Transitions that were given up because too many waited for the database.
+    pub dropped: u64,
 }
 
 impl StoreHandle {
     /// Opens (makes, migrates) the database and starts its writer. Needs a running
-    /// actix [`System`]; blocks while it opens.
+    /// actix [`System`]; blocks while it opens. A damaged one is moved aside.
     ///
     /// # Errors
-    /// The file cannot be opened, is no database, or is from a newer version.
+    /// The file cannot be opened, is another program's or a newer version's.
     pub fn open(path: &Path, log: Logger) -> Result<StoreHandle, OpenError> {
-        let db = Db::open(path)?;
+        let (db, aside) = Db::open(path)?;
+        if let Some(aside) = &aside {
+            crit!(log, "the database was damaged: a new one is made; sessions that still run come \
+                back from the holder, the history of ended ones is only in the file kept";
+                "database" => %path.display(), "kept_as" => %aside.display());
+        }
         let queue = Arc::new(Queue::default());
         let store = Mutex::new(Some(Store::new(db, queue.clone(), log.clone())));
         let named = || thread::Builder::new().name("store".to_owned());
@@ -56,7 +64,7 @@ impl StoreHandle {
             let store = store.lock().ok().and_then(|mut store| store.take());
             store.expect("there is one thread, and it never restarts its actor")
         });
-        let inner = Arc::new(Inner { store, queue, log });
+        let inner = Arc::new(Inner { store, queue, log, aside });
         System::current().arbiter().spawn(tick(Arc::downgrade(&inner)));
         Ok(StoreHandle(inner))
     }
@@ -102,13 +110,28 @@ impl StoreHandle {
         self.0.store.send(Flush).await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// Sessions that have not ended, newest first. Rows that cannot be read are logged
-    /// and passed over.
+    /// Sessions that have not ended.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn load_live(&self) -> Result<Vec<Row>, StoreError> {
-        self.ask(|store| Ok(store.readable(store.db().load_live()?))).await
+    pub async fn load_live(&self) -> Result<Live, StoreError> {
+        self.ask(|store| store.live()).await
+    }
+
+    /// As [`StoreHandle::commit`], over a row that cannot be read.
+    ///
+    /// # Errors
+    /// Nothing was written, nor will be.
+    pub async fn overwrite(&self, change: Change) -> Result<(), StoreError> {
+        self.ask(move |store| store.overwrite(&change)).await
+    }
+
+    /// Ends a session whose row cannot be read: `ERROR`, `restore_failed`.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn end_unreadable(&self, id: String) -> Result<(), StoreError> {
+        self.ask(move |store| store.end_unreadable(&id)).await
     }
 
     /// One session, live or ended.
@@ -157,12 +180,19 @@ impl StoreHandle {
         self.0.queue.error().or_else(stopped)
     }
 
+    /// Where a damaged database was moved to when the server started.
+    #[must_use]
+    pub fn set_aside(&self) -> Option<&Path> {
+        self.0.aside.as_deref()
+    }
+
     /// For metrics.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
             transactions: self.0.queue.transactions.load(Ordering::Relaxed),
             rejected: self.0.queue.rejected.load(Ordering::Relaxed),
+            dropped: self.0.queue.dropped.load(Ordering::Relaxed),
         }
     }
 

@@ -32,4 +32,4 @@ mod tests;
 pub use actor::Store;
 pub use error::{OpenError, StoreError};
 pub use handle::{Stats, StoreHandle};
-pub use row::{Change, Filter, NewTransition, Row};
+pub use row::{Change, Filter, Live, NewTransition, Row, Unreadable};

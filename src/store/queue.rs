@@ -57,6 +57,7 @@ pub(super) struct Queue {
     error: Mutex<Option<String>>,
     pub(super) transactions: AtomicU64,
     pub(super) rejected: AtomicU64,
+    pub(super) dropped: AtomicU64,
 }
 
 #[derive(Default)]
@@ -138,8 +139,9 @@ impl Queue {
         lock(&self.error).is_none()
     }
 
-    pub(super) fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts one more; how many there were.
+    pub(super) fn count(counter: &AtomicU64) -> u64 {
+        counter.fetch_add(1, Ordering::Relaxed)
     }
 }
 

@@ -59,3 +59,21 @@ pub struct Filter {
     /// At most so many.
     pub limit: u32,
 }
+
+/// Sessions that have not ended, newest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Live {
+    /// As the database has them.
+    pub rows: Vec<Row>,
+    /// Rows whose words are none of ours. They harm no other.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A row that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// As it is written.
+    pub id: String,
+    /// What is wrong with it.
+    pub error: String,
+}

@@ -423,14 +423,37 @@ async fn live_sessions_are_loaded_and_unreadable_ones_passed_over() {
     }
     place.store.save(change(&rows[0], Status::Terminated, "exited"));
     let ids = |rows: Vec<Row>| rows.iter().map(|row| row.session.id).collect::<Vec<_>>();
-    let live = ids(place.store.load_live().await.unwrap());
+    let live = ids(place.store.load_live().await.unwrap().rows);
     assert_eq!(live, [rows[2].session.id, rows[1].session.id]);
 
     let spoil = "UPDATE sessions SET created_at = 'yesterday' WHERE id = ?1";
     place.other().execute(spoil, [rows[1].session.id.to_string()]).unwrap();
-    assert_eq!(ids(place.store.load_live().await.unwrap()), [rows[2].session.id]);
+    let live = place.store.load_live().await.unwrap();
+    assert_eq!(live.unreadable[0].id, rows[1].session.id.to_string());
+    assert!(live.unreadable[0].error.contains("index: 7"), "{:?}", live.unreadable);
+    assert_eq!(ids(live.rows), [rows[2].session.id]);
     let one = place.store.get(rows[1].session.id).await;
     assert!(matches!(one, Err(StoreError::Refused(_))), "{one:?}");
+}
+
+#[actix::test]
+async fn an_unreadable_row_is_written_over_or_ended() {
+    let place = Place::new();
+    let (over, ended) = (row(None), row(Some("taken")));
+    for row in [&over, &ended] {
+        place.store.commit(change(row, Status::Running, "created")).await.unwrap();
+    }
+    let spoil = "UPDATE sessions SET created_at = 'x', last_activity_at = 'x', labels = '?'";
+    place.other().execute_batch(spoil).unwrap();
+    place.store.overwrite(untold(&over)).await.unwrap();
+    let again = place.store.get(over.session.id).await.unwrap().unwrap();
+    assert_eq!(again.session.created_at, over.session.created_at);
+    assert_eq!(reasons(&place.store, over.session.id).await, ["created"], "its history stays");
+
+    place.store.end_unreadable(ended.session.id.to_string()).await.unwrap();
+    assert_eq!(reasons(&place.store, ended.session.id).await, ["created", "restore_failed"]);
+    assert!(place.store.load_live().await.unwrap().unreadable.is_empty());
+    place.store.commit(untold(&row(Some("taken")))).await.unwrap();
 }
 
 #[actix::test]
@@ -514,7 +537,7 @@ async fn the_schema_is_made_once_and_kept() {
     assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
     place.store.commit(untold(&row(None))).await.unwrap();
     let again = open(&place.dir).unwrap();
-    assert_eq!(again.load_live().await.unwrap().len(), 1);
+    assert_eq!(again.load_live().await.unwrap().rows.len(), 1);
 }
 
 #[actix::test]
@@ -529,19 +552,54 @@ async fn a_newer_database_is_refused_and_left_alone() {
 }
 
 #[actix::test]
-async fn what_is_no_database_is_refused_and_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(path(&dir), "stayd's diary, by hand. ".repeat(100)).unwrap();
-    let Err(error) = open(&dir) else { panic!("opened") };
-    assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
-    assert!(error.to_string().contains("is not a usable database"), "{error}");
-    assert!(std::fs::read_to_string(path(&dir)).unwrap().starts_with("stayd's diary"));
-
-    let missing = dir.path().join("no/such/dir/stayd.db");
+async fn another_programs_database_is_refused_and_left_alone() {
+    for version in [0, 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = Connection::open(path(&dir)).unwrap();
+        let theirs = format!("CREATE TABLE theirs (x); PRAGMA user_version = {version}");
+        conn.execute_batch(&theirs).unwrap();
+        let before = std::fs::read(path(&dir)).unwrap();
+        let Err(error) = open(&dir) else { panic!("opened") };
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+        assert_eq!(std::fs::read(path(&dir)).unwrap(), before);
+    }
+    let missing = tempfile::tempdir().unwrap().path().join("no/such/dir/stayd.db");
     let Err(error) = StoreHandle::open(&missing, Logger::root(Discard, o!())) else {
         panic!("opened")
     };
     assert!(error.to_string().contains("no/such/dir"), "{error}");
+}
+
+#[actix::test]
+async fn what_is_damaged_is_kept_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(path(&dir), "no database. ".repeat(1000)).unwrap();
+    let store = open(&dir).unwrap();
+    let aside = store.set_aside().expect("kept").to_owned();
+    assert!(std::fs::read_to_string(aside).unwrap().starts_with("no database"));
+    store.commit(untold(&row(None))).await.unwrap();
+    store.flush().await.unwrap();
+    let again = open(&dir).unwrap();
+    assert_eq!(again.set_aside(), None, "the new one is sound");
+    assert_eq!(again.load_live().await.unwrap().rows.len(), 1);
+}
+
+#[actix::test]
+async fn transitions_that_wait_are_bounded_and_the_last_are_kept() {
+    let place = Place::new();
+    let row = row(None);
+    place.store.commit(change(&row, Status::Running, "created")).await.unwrap();
+    let lock = place.locked();
+    let many = actor::TRANSITIONS_MAX as u64 + 10;
+    for n in 0..many {
+        place.store.save(change(&row, Status::Idle, &n.to_string()));
+    }
+    eventually("it gives up the oldest", || place.store.stats().dropped == 10).await;
+    drop(lock);
+    place.store.flush().await.unwrap();
+    let kept = reasons(&place.store, row.session.id).await;
+    assert_eq!(kept.len(), actor::TRANSITIONS_MAX + 1);
+    assert_eq!((kept[1].as_str(), kept.last().unwrap()), ("10", &(many - 1).to_string()));
 }
 
 #[actix::test]

@@ -1,12 +1,13 @@
 //! Ending a whole tree: ask, insist, then stop it so that nothing forks away, and kill.
 
 use super::process::{self, is_gone, is_refused};
-use super::walk::Snapshot;
+use super::walk::{Look, Newcomers, Snapshot};
 use super::{Member, Tree};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Pidfds held at once while waiting: a large tree must not use up the server's descriptors.
@@ -14,6 +15,12 @@ const PIDFDS_MAX: usize = 64;
 /// Walks in which a tree may keep growing while it is being stopped. Each stops whatever
 /// was there, so only a tree that forks faster than we can look needs more than three.
 const FREEZE_WALKS: usize = 16;
+/// Looks that must find a tree empty before it is believed, the last at a still picture.
+const EMPTY_LOOKS: usize = 2;
+/// As many, whoever keeps ending meanwhile: it may be strangers.
+const EMPTY_LOOKS_MAX: usize = 50;
+/// Quick looks for who has come while a tree is being stopped.
+const CHASES: usize = 100;
 /// Between two looks at processes for which no descriptor is free.
 const BLIND_LOOK: Duration = Duration::from_millis(20);
 
@@ -57,7 +64,7 @@ impl Tree {
     /// # Errors
     /// When /proc could not be read to the end of a grace: who is left is not known then.
     pub fn end(&self, grace: Grace) -> io::Result<EndReport> {
-        let mut ending = Ending { tree: self, known: HashMap::new() };
+        let mut ending = Ending { tree: self, known: HashMap::new(), before: None };
         // Stopped processes act on a signal only once they continue.
         let left = if ending.ask(&[libc::SIGHUP, libc::SIGCONT], grace.hup)?
             || ending.ask(&[libc::SIGTERM, libc::SIGCONT], grace.term)?
@@ -75,26 +82,44 @@ struct Ending<'a> {
     /// Everything seen in the tree so far, pid → start time: children of a member that has
     /// died since are found by it.
     known: HashMap<i32, u64>,
+    /// The last look.
+    before: Option<Arc<Snapshot>>,
 }
 
 impl Ending<'_> {
     /// Who is left. Tried again until the deadline while /proc cannot be read.
     fn walk(&mut self, deadline: Instant) -> io::Result<Vec<Member>> {
+        let mut empty = 0;
         loop {
             match self.look() {
-                // A chain of processes that each fork the next and exit can slip past one
-                // look, /proc not being read at one instant.
-                Ok(members) if members.is_empty() => return self.look(),
+                // A chain of processes that each fork the next and exit can slip past a
+                // look, /proc not being read at one instant; but never unnoticed.
+                Ok(Look { members, still }) => {
+                    empty += 1;
+                    if !members.is_empty()
+                        || empty >= EMPTY_LOOKS_MAX
+                        || (empty >= EMPTY_LOOKS && still)
+                    {
+                        return Ok(members);
+                    }
+                }
                 Err(_) if Instant::now() < deadline => std::thread::sleep(BLIND_LOOK),
-                looked => return looked,
+                Err(error) => return Err(error),
             }
         }
     }
 
-    fn look(&mut self) -> io::Result<Vec<Member>> {
-        let members = Snapshot::take()?.members(self.tree, &self.known)?;
+    fn look(&mut self) -> io::Result<Look> {
+        let snapshot = Snapshot::shared()?;
+        let mut look = snapshot.members(self.tree, &self.known)?;
+        let before = self.before.replace(snapshot.clone());
+        look.still &= before.is_some_and(|before| snapshot.missed_nobody_new(&before));
+        self.know(&look.members);
+        Ok(look)
+    }
+
+    fn know(&mut self, members: &[Member]) {
         self.known.extend(members.iter().map(|member| (member.pid, member.start_time)));
-        Ok(members)
     }
 
     /// Sends the signals to each member once; whether the tree was seen empty in time.
@@ -145,8 +170,28 @@ impl Ending<'_> {
                     stopped.insert(*member);
                 }
             }
+            self.chase(&mut stopped)?;
         }
         self.walk(deadline)
+    }
+
+    /// Stops processes that live for less than a walk takes: each forks the next and ends.
+    fn chase(&mut self, stopped: &mut HashSet<Member>) -> io::Result<()> {
+        let mut newcomers = Newcomers::default();
+        for _ in 0..CHASES {
+            let mut caught = Vec::new();
+            let come = newcomers.each(self.tree, |member| {
+                if !stopped.contains(&member) && member.signal(libc::SIGSTOP).is_ok() {
+                    caught.push(member);
+                }
+            })?;
+            self.know(&caught);
+            stopped.extend(caught);
+            if come == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

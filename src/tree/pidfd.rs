@@ -1,5 +1,5 @@
-//! Two system calls that neither std nor nix offers: a process by descriptor, which no
-//! reuse of its pid can turn into another process.
+//! System calls that neither std nor nix offers: a process by descriptor, which no reuse
+//! of its pid can turn into another process, and the limit that marks a session's.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -38,4 +38,17 @@ pub(crate) fn send(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
         )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The soft `RLIMIT_RTTIME` of the process with this pid, in microseconds (prlimit(2)).
+///
+/// # Errors
+/// `ESRCH`: no such process; `EPERM`: it is another user's.
+pub(super) fn realtime_limit(pid: i32) -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: no new limit is given, and the old one is written to a struct of ours that
+    // outlives the call.
+    let result =
+        unsafe { libc::prlimit(pid, libc::RLIMIT_RTTIME, std::ptr::null(), &raw mut limit) };
+    if result == 0 { Ok(limit.rlim_cur) } else { Err(io::Error::last_os_error()) }
 }

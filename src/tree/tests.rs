@@ -277,3 +277,62 @@ fn a_signal_reaches_the_whole_tree_once() {
     assert_eq!(planted.tree.signal(0).unwrap(), 3);
     assert_eq!(planted.tree.signal(-1).unwrap(), 0);
 }
+
+/// In a pid namespace of its own, where the next pid can be chosen: this test, once more.
+#[test]
+fn whoever_has_a_dead_members_pid_next_is_never_signalled() {
+    const INSIDE: &str = "STAYD_TEST_PID_NAMESPACE";
+    if std::env::var_os(INSIDE).is_some() {
+        return reuse_a_pid();
+    }
+    let name = "tree::tests::whoever_has_a_dead_members_pid_next_is_never_signalled";
+    let inside = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads", "1"])
+        .env(INSIDE, "1")
+        .output();
+    let Ok(inside) = inside else { return skipped("there is no unshare(1)") };
+    let said = String::from_utf8_lossy(&inside.stdout);
+    if !said.contains("running 1 test") {
+        return skipped(&String::from_utf8_lossy(&inside.stderr));
+    }
+    assert!(inside.status.success(), "{said}{}", String::from_utf8_lossy(&inside.stderr));
+    said.lines().filter(|line| line.starts_with("skipped")).for_each(skipped);
+}
+
+#[allow(clippy::print_stdout, reason = "for whoever reads the test's output")]
+fn skipped(why: &str) {
+    println!("skipped: no pid could be reused: {why}");
+}
+
+fn reuse_a_pid() {
+    let sleep = || Bystander(Command::new("sleep").arg("300").env_remove(MARK).spawn().unwrap());
+    let mut dead = sleep();
+    let old = ProcessId::of(dead.0.id() as i32).unwrap();
+    let member = Member { pid: old.pid, start_time: old.start_time };
+    let held = process::open_verified(old.pid, old.start_time).unwrap();
+    dead.0.kill().unwrap();
+    dead.0.wait().unwrap();
+    // Start times are counted in hundredths of a second.
+    let died = boottime_ms();
+    wait_until("another tick", || boottime_ms() > died + 20);
+    if let Err(error) = std::fs::write("/proc/sys/kernel/ns_last_pid", (old.pid - 1).to_string()) {
+        return skipped(&error.to_string());
+    }
+    let mut next = sleep();
+    assert_eq!(next.0.id() as i32, old.pid, "the pid was to be reused");
+
+    assert!(process::is_gone(&member.signal(libc::SIGKILL).unwrap_err()));
+    let late = pidfd::send(std::os::fd::AsFd::as_fd(&held), libc::SIGKILL).unwrap_err();
+    assert!(process::is_gone(&late), "{late}");
+    let tree = Tree { id: SessionId::generate(), leader: Some(old), holder: None };
+    assert_eq!(tree.members().unwrap(), []);
+    assert_eq!(tree.signal(libc::SIGKILL).unwrap(), 0);
+    assert_eq!(tree.end(QUICK).unwrap(), EndReport::default());
+    next.assert_unharmed();
+    // With the right start time the same call reaches it.
+    let start_time = start_time(member.pid).unwrap();
+    Member { start_time, ..member }.signal(libc::SIGKILL).unwrap();
+    next.0.wait().unwrap();
+}

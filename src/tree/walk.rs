@@ -1,63 +1,123 @@
 //! Finding a tree's members: one pass over /proc.
 
+use super::marks::{Mark, Marks, carries_limit, limit_mark};
 use super::process::{Stat, is_gone, is_refused};
-use super::{MARK, Member, Tree, boot_id};
-use crate::id::SessionId;
+use super::{Member, Tree, boot_id};
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read};
-
-/// More environment than a process can be started with (execve(2): a quarter of the stack
-/// limit, which at its default is 2 MiB), and a bound for hosts that allow more.
-const ENVIRONMENT_MAX: u64 = 4 << 20;
-
-/// Looks at an empty environment before it is believed.
-const EMPTY_LOOKS: usize = 3;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// Every process there is, as of about now.
 pub(super) struct Snapshot {
-    processes: HashMap<i32, Stat>,
+    begun: Instant,
+    processes: HashMap<i32, Seen>,
     children: HashMap<i32, Vec<i32>>,
     sessions: HashMap<i32, Vec<i32>>,
+    /// Processes that were listed and gone before they could be looked at.
+    missed: Vec<i32>,
+}
+
+/// A tree, as one snapshot shows it.
+pub(super) struct Look {
+    /// The living members, the leader last.
+    pub(super) members: Vec<Member>,
+    /// Nobody but the leader is a zombie: none that might have left a child just now.
+    pub(super) still: bool,
+}
+
+/// All processes there are, the youngest first: they may be gone in a moment.
+fn pids() -> io::Result<Vec<i32>> {
+    let mut pids = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    // Pids are given in a circle. The last one given ends proc_loadavg(5); without it the
+    // order is wrong, and that is all.
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let last = load.split_ascii_whitespace().last().and_then(|pid| pid.parse().ok());
+    pids.sort_unstable_by_key(|&pid| (last.is_some_and(|last| pid > last), -pid));
+    Ok(pids)
+}
+
+struct Seen {
+    stat: Stat,
+    limit: Option<u64>,
+    /// Read when first asked for: most trees need only a few.
+    marks: OnceLock<Marks>,
+}
+
+impl Seen {
+    fn marks(&self) -> io::Result<&Marks> {
+        match self.marks.get() {
+            Some(marks) => Ok(marks),
+            None => {
+                Marks::read(self.stat.pid, self.limit).map(|marks| self.marks.get_or_init(|| marks))
+            }
+        }
+    }
 }
 
 impl Snapshot {
+    /// A snapshot that was begun after this was called. Those who wait for one while
+    /// another is being taken share the next: hundreds of sessions can end at once.
+    ///
+    /// # Errors
+    /// As [`Snapshot::take`].
+    pub(super) fn shared() -> io::Result<Arc<Snapshot>> {
+        static WAITING: AtomicUsize = AtomicUsize::new(0);
+        static LAST: Mutex<Option<Arc<Snapshot>>> = Mutex::new(None);
+        let asked = Instant::now();
+        WAITING.fetch_add(1, Ordering::Relaxed);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = match last.take() {
+            Some(last) if last.begun > asked => Ok(last),
+            _ => Snapshot::take().map(Arc::new),
+        };
+        // Kept only for those who wait: the next to come needs a newer one.
+        if WAITING.fetch_sub(1, Ordering::Relaxed) > 1 {
+            *last = snapshot.as_ref().ok().cloned();
+        }
+        snapshot
+    }
+
     /// Reads /proc. What vanishes meanwhile is left out.
     ///
     /// # Errors
     /// When /proc could not be read in full (no descriptor is free): what was read would
     /// make a tree look smaller than it is.
     pub(super) fn take() -> io::Result<Snapshot> {
+        let (begun, mut missed) = (Instant::now(), Vec::new());
         let mut processes = HashMap::new();
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         let mut sessions: HashMap<i32, Vec<i32>> = HashMap::new();
-        for entry in std::fs::read_dir("/proc")? {
-            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
+        for pid in pids()? {
             let stat = match Stat::read(pid) {
                 Ok(stat) if !stat.is_kernel() => stat,
                 Ok(_) => continue,
-                Err(error) if is_gone(&error) || is_refused(&error) => continue,
+                Err(error) if is_gone(&error) => {
+                    missed.push(pid);
+                    continue;
+                }
+                Err(error) if is_refused(&error) => continue,
                 Err(error) => return Err(error),
             };
             children.entry(stat.parent).or_default().push(pid);
             sessions.entry(stat.session).or_default().push(pid);
-            processes.insert(pid, stat);
+            // At once: when the walk is over, the process may be.
+            let limit = limit_mark(pid)?;
+            processes.insert(pid, Seen { stat, limit, marks: OnceLock::new() });
         }
-        Ok(Snapshot { processes, children, sessions })
+        Ok(Snapshot { begun, processes, children, sessions, missed })
     }
 
-    /// The tree's living members, its leader last. `known` (pid → start time) are processes
+    /// The tree. `known` (pid → start time) are processes
     /// that earlier walks found to belong: what they have forked since belongs too.
     ///
     /// # Errors
     /// As [`Snapshot::take`], for environments.
-    pub(super) fn members(
-        &self,
-        tree: &Tree,
-        known: &HashMap<i32, u64>,
-    ) -> io::Result<Vec<Member>> {
+    pub(super) fn members(&self, tree: &Tree, known: &HashMap<i32, u64>) -> io::Result<Look> {
         let leader = tree.leader.as_ref().filter(|leader| {
             // Pids and start times of another boot mean nothing in this one.
             boot_id().is_ok_and(|id| id == leader.boot_id)
@@ -78,9 +138,9 @@ impl Snapshot {
             found.add(leader.pid);
         }
         let mut unmarked = HashSet::new();
-        for &pid in self.processes.keys() {
+        for (&pid, seen) in &self.processes {
             if found.may_add(pid) {
-                match mark(pid, tree.id)? {
+                match seen.marks()?.say(tree.id) {
                     Mark::Ours => found.add(pid),
                     Mark::Missing => drop(unmarked.insert(pid)),
                     Mark::Another => {}
@@ -99,19 +159,43 @@ impl Snapshot {
                 }
             }
         }
-        let mut members: Vec<Member> = found
-            .members
-            .iter()
-            .filter_map(|pid| self.processes.get(pid))
+        let stats = found.members.iter().filter_map(|pid| self.processes.get(pid));
+        let mut members: Vec<Member> = stats
+            .map(|seen| seen.stat)
             .filter(|stat| !stat.is_gone())
             .map(|stat| Member { pid: stat.pid, start_time: stat.start_time })
             .collect();
         members.sort_by_key(|member| (leader.is_some_and(|l| l.pid == member.pid), member.pid));
-        Ok(members)
+        let ended = |pid: &i32| self.processes.get(pid).is_some_and(|seen| seen.stat.is_gone());
+        let is_leader = |pid: &i32| leader.is_some_and(|leader| leader.pid == *pid);
+        let still = !found.members.iter().any(|pid| ended(pid) && !is_leader(pid));
+        Ok(Look { members, still })
+    }
+
+    /// Whether all who were gone before they could be looked at had been looked at in the
+    /// snapshot before: whoever was a stranger then is one.
+    pub(super) fn missed_nobody_new(&self, before: &Snapshot) -> bool {
+        self.missed.iter().all(|pid| before.processes.contains_key(pid))
+    }
+
+    /// Every living process below `root`, children before their parents.
+    pub(super) fn below(&self, root: i32) -> Vec<Member> {
+        let (mut found, mut seen) = (vec![root], HashSet::from([root]));
+        let mut next = 0;
+        while let Some(pid) = found.get(next) {
+            let children = self.children.get(pid).into_iter().flatten();
+            found.extend(children.filter(|pid| seen.insert(**pid)));
+            next += 1;
+        }
+        let members = found.iter().skip(1).rev().filter_map(|pid| self.processes.get(pid));
+        members
+            .filter(|seen| !seen.stat.is_gone())
+            .map(|seen| Member { pid: seen.stat.pid, start_time: seen.stat.start_time })
+            .collect()
     }
 
     fn is(&self, pid: i32, start_time: u64) -> bool {
-        self.processes.get(&pid).is_some_and(|stat| stat.start_time == start_time)
+        self.processes.get(&pid).is_some_and(|seen| seen.stat.start_time == start_time)
     }
 
     fn in_session(&self, session: i32) -> &[i32] {
@@ -119,11 +203,47 @@ impl Snapshot {
     }
 
     fn descends(&self, pid: i32, from: Option<i32>) -> bool {
-        let parent = |pid: &i32| self.processes.get(pid).map(|stat| stat.parent);
+        let parent = |pid: &i32| self.processes.get(pid).map(|seen| seen.stat.parent);
         // Bounded: /proc is not read at one instant, so the parents might form a ring.
         std::iter::successors(parent(&pid), parent)
             .take(self.processes.len())
             .any(|ancestor| Some(ancestor) == from)
+    }
+}
+
+/// Who has come since a first look: for a tree that goes on to fork, and for which a whole
+/// walk takes too long.
+#[derive(Default)]
+pub(super) struct Newcomers {
+    looked_at: HashSet<i32>,
+}
+
+impl Newcomers {
+    /// Those that carry the tree's mark and were not there at the last call; each is told
+    /// as soon as it is seen. Returns how many have come, whoever they are.
+    ///
+    /// # Errors
+    /// As [`Snapshot::take`].
+    pub(super) fn each(&mut self, tree: &Tree, mut told: impl FnMut(Member)) -> io::Result<usize> {
+        let pids = pids()?;
+        let spared = [Some(std::process::id() as i32), tree.holder];
+        let mut come = 0;
+        for &pid in &pids {
+            if self.looked_at.contains(&pid) || spared.contains(&Some(pid)) {
+                continue;
+            }
+            come += 1;
+            let stat = match Stat::read(pid) {
+                Ok(stat) => stat,
+                Err(error) if is_gone(&error) || is_refused(&error) => continue,
+                Err(error) => return Err(error),
+            };
+            if !stat.is_gone() && carries_limit(pid, tree.id) {
+                told(Member { pid, start_time: stat.start_time });
+            }
+        }
+        self.looked_at = pids.into_iter().collect();
+        Ok(come)
     }
 }
 
@@ -137,7 +257,7 @@ struct Found<'a> {
 
 impl Found<'_> {
     fn may_add(&self, pid: i32) -> bool {
-        let young_enough = |stat: &Stat| stat.start_time >= self.since;
+        let young_enough = |seen: &Seen| seen.stat.start_time >= self.since;
         !self.members.contains(&pid)
             && !self.spared.contains(&Some(pid))
             && self.snapshot.processes.get(&pid).is_some_and(young_enough)
@@ -158,64 +278,10 @@ impl Found<'_> {
     }
 }
 
-/// What a process's environment says of its session.
-#[derive(Debug, PartialEq, Eq)]
-enum Mark {
-    Ours,
-    Another,
-    /// No mark, or an environment that we may not read: another user's.
-    Missing,
-}
-
-fn mark(pid: i32, id: SessionId) -> io::Result<Mark> {
-    let mut environment = Vec::new();
-    // A process in the middle of execve(2) shows an empty environment for some microseconds.
-    for _ in 0..EMPTY_LOOKS {
-        match File::open(format!("/proc/{pid}/environ")) {
-            // What was read before an error counts: the process may be ending.
-            Ok(file) => drop(file.take(ENVIRONMENT_MAX).read_to_end(&mut environment)),
-            Err(error) if is_gone(&error) || is_refused(&error) => return Ok(Mark::Missing),
-            Err(error) => return Err(error),
-        }
-        if !environment.is_empty() {
-            break;
-        }
-        std::thread::yield_now();
-    }
-    Ok(find_mark(&environment, id))
-}
-
-fn find_mark(environment: &[u8], id: SessionId) -> Mark {
-    let id = id.to_string();
-    let marks = environment
-        .split(|&byte| byte == 0)
-        .filter_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="));
-    let mut found = Mark::Missing;
-    for value in marks {
-        if value == id.as_bytes() {
-            return Mark::Ours;
-        }
-        found = Mark::Another;
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_mark_is_a_whole_entry() {
-        let id = SessionId::generate();
-        let environment = |text: String| find_mark(text.as_bytes(), id);
-        assert_eq!(environment(format!("A=1\0STAYD_SESSION={id}\0B=2\0")), Mark::Ours);
-        assert_eq!(environment(format!("STAYD_SESSION={id}\0")), Mark::Ours);
-        assert_eq!(environment(format!("STAYD_SESSION={id}x\0")), Mark::Another);
-        assert_eq!(environment("STAYD_SESSION=\0".into()), Mark::Another);
-        assert_eq!(environment(format!("A=STAYD_SESSION={id}\0")), Mark::Missing);
-        assert_eq!(environment(format!("STAYD_SESSIONS={id}\0")), Mark::Missing);
-        assert_eq!(environment(String::new()), Mark::Missing);
-    }
+    use crate::id::SessionId;
 
     #[test]
     fn thousands_of_processes_are_walked_quickly() {
@@ -227,12 +293,12 @@ mod tests {
             snapshot.sessions.entry(1_000_000).or_default().push(pid);
             let mut stat = stat;
             stat.pid = pid;
-            snapshot.processes.insert(pid, stat);
+            snapshot.processes.insert(pid, Seen { stat, limit: None, marks: OnceLock::new() });
         }
         let tree = Tree { id: SessionId::generate(), leader: None, holder: None };
         let known = HashMap::from([(1_000_000, stat.start_time)]);
         let started = std::time::Instant::now();
-        assert_eq!(snapshot.members(&tree, &known).unwrap().len(), 50_000);
+        assert_eq!(snapshot.members(&tree, &known).unwrap().members.len(), 50_000);
         assert!(started.elapsed().as_secs() < 5);
     }
 }

@@ -1,17 +1,28 @@
 //! All tests that need the whole program, as one binary: real processes, real PTYs, a
 //! real database.
 
+#![allow(clippy::print_stderr, reason = "tests say what they measured, or why they were skipped")]
+
 mod support;
 
 mod attach;
 mod bad_input;
 mod checkpoints;
 mod cli;
+mod clock;
 mod dialects;
 mod endings;
 mod fidelity;
 mod holder;
+mod holder_attacks;
 mod input;
+mod reconcile;
 mod restore;
 mod sessions;
+mod startup;
+mod store_faults;
+mod store_kills;
+mod systemd;
+mod torture;
+mod trees;
 mod versions;

@@ -127,7 +127,7 @@ async fn sessions_that_a_dead_holder_took_along_are_orphaned() {
     })
     .await;
     server.kill();
-    kill_holder(&server);
+    server.kill_holder();
     server.restart().await;
     let mine = |line: &Value| line["session"] == id && line["to"] == "TERMINATED";
     let end = server.wait_for_log("orphaned", mine).await;
@@ -136,37 +136,17 @@ async fn sessions_that_a_dead_holder_took_along_are_orphaned() {
     assert_eq!(server.api().session(&id).await["status"], "TERMINATED");
 }
 
-fn kill_holder(server: &Server) {
-    let holder = nix::unistd::Pid::from_raw(server.holder_pid());
-    nix::sys::signal::kill(holder, nix::sys::signal::Signal::SIGKILL).unwrap();
-}
-
 #[actix_web::test]
 async fn a_server_whose_holder_dies_ends_and_says_so() {
     let mut server = Server::start().await;
     let id = server.api().run("sleep 1000").await;
-    kill_holder(&server);
+    server.kill_holder();
     let stopping = server.wait_for_log("stopping", |line| line["msg"] == "stopping").await;
     assert!(stopping["because"].as_str().unwrap().contains("holder"), "{stopping}");
     assert_eq!(server.stop_waiting().code(), Some(1));
     server.restart().await;
     let mine = |line: &Value| line["session"] == id && line["to"] == "TERMINATED";
     assert_eq!(server.wait_for_log("orphaned", mine).await["reason"], "orphaned");
-}
-
-#[actix_web::test]
-async fn a_session_without_a_row_is_adopted() {
-    let mut server = Server::start().await;
-    let api = server.api();
-    let id = api.create(json!({ "profile": "bash", "name": "kept" })).await["id"].clone();
-    server.kill();
-    let db = rusqlite::Connection::open(server.state().join("stayd.db")).unwrap();
-    db.execute_batch("DELETE FROM transitions; DELETE FROM sessions").unwrap();
-    drop(db);
-    server.restart().await;
-    let adopted = server.api().session("kept").await;
-    assert_eq!(adopted["id"], id);
-    assert_eq!(adopted["command"], json!(["bash", "--norc", "--noprofile"]));
 }
 
 #[actix_web::test]
@@ -180,4 +160,64 @@ async fn a_second_server_on_the_same_state_is_refused() {
     assert!(!second.status.success());
     let stderr = String::from_utf8_lossy(&second.stderr);
     assert!(stderr.contains(&format!("process {}", server.pid())), "{stderr}");
+}
+
+#[actix_web::test]
+async fn stop_all_ends_every_session_and_says_so_in_its_row() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let quiet = api.create(json!({ "profile": "bash" })).await["id"].clone();
+    // One whose tree does not want to end, with a client.
+    let stubborn = api.run("trap '' HUP TERM; echo up; while :; do sleep 0.1; done").await;
+    let (mut terminal, _) = Terminal::attach(&server, &stubborn, "").await;
+    terminal.wait_for("up").await;
+    let holder = server.holder_pid();
+    let stop = std::process::Command::new(env!("CARGO_BIN_EXE_stayd"))
+        .args(["stop", "--all", "--state-dir"])
+        .arg(server.state())
+        .spawn();
+    assert_eq!(terminal.control("exit").await["reason"], "killed");
+    assert_eq!(terminal.closed().await.0, 1000);
+    assert!(stop.unwrap().wait().unwrap().success());
+    assert!(server.stop_waiting().success());
+    // Where nobody reaps it, it stays as a zombie.
+    let stat = std::fs::read_to_string(format!("/proc/{holder}/stat")).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+    for id in [quiet.as_str().unwrap(), &stubborn] {
+        let row = format!("SELECT status || ' ' || end_reason FROM sessions WHERE id = '{id}'");
+        assert_eq!(server.sql(&row).as_deref(), Some("TERMINATED killed"));
+        let last = format!(
+            "SELECT reason FROM transitions WHERE session_id = '{id}' ORDER BY seq DESC LIMIT 1"
+        );
+        assert_eq!(server.sql(&last).as_deref(), Some("killed"));
+        assert_eq!(marked(id), 0);
+    }
+    assert!(!server.state().join("listen").exists(), "nobody listens");
+}
+
+#[actix_web::test]
+async fn a_signal_that_was_asked_for_is_remembered_over_a_restart() {
+    let mut server = Server::start().await;
+    let trap = |then: &str| format!("trap {then} TERM; echo up; while :; do sleep 0.02; done");
+    let script = |signal: &str| {
+        let go = server.state().join("go");
+        let wait = format!("until [ -e {} ]; do sleep 0.02; done", go.display());
+        trap(&format!("'{wait}; trap - {signal}; kill -{signal} $$'"))
+    };
+    let (asked, other) = (script("TERM"), script("SEGV"));
+    let mut sessions = Vec::new();
+    for script in [asked, other] {
+        let id = server.api().run(&script).await;
+        let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
+        terminal.wait_for("up").await;
+        let path = format!("/api/v1/sessions/{id}/signal");
+        server.api().post(&path, r#"{"signal":"TERM","to":"tree"}"#).await.ok(200);
+        sessions.push(id);
+    }
+    server.kill_and_restart().await;
+    std::fs::write(server.state().join("go"), "").unwrap();
+    for (id, status) in sessions.iter().zip(["TERMINATED", "ERROR"]) {
+        let row = format!("SELECT status || ' ' || end_reason FROM sessions WHERE id = '{id}'");
+        server.wait_for_sql(&row, &format!("{status} signaled")).await;
+    }
 }

@@ -81,6 +81,17 @@ pub struct Held {
     pub wake: OwnedFd,
 }
 
+/// A held session that cannot be used, and why.
+#[derive(Debug)]
+pub struct Unusable {
+    /// What the holder says of it.
+    pub entry: Box<wire::Entry>,
+    /// What the server left with it.
+    pub blob: Vec<u8>,
+    /// What is wrong.
+    pub error: HolderError,
+}
+
 /// What the holder says unasked. A hint each: the state is in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -133,6 +144,9 @@ pub enum HolderError {
         /// For people.
         message: String,
     },
+    /// A session's ring cannot be mapped.
+    #[error(transparent)]
+    Ring(#[from] RingError),
     /// It sent something that cannot be used.
     #[error("the holder's answer is unusable: {0}")]
     Answer(String),
@@ -204,7 +218,7 @@ impl Holder {
         let mut replies = self.ask(Kind::Spawn, Some(&spawn), checked(blob)?, Some(fd))?;
         let reply = replies.next().await?;
         match reply.kind {
-            Kind::Entry => Ok(held(reply)?),
+            Kind::Entry => Ok(held(reply.control()?, reply).map_err(|unusable| unusable.error)?),
             _ => Err(spawn_error(failure(&reply))),
         }
     }
@@ -215,6 +229,36 @@ impl Holder {
     /// # Errors
     /// The holder cannot be asked.
     pub async fn adopt(&self) -> Result<Vec<Held>, HolderError> {
+        let usable = |held: Result<Held, Unusable>| {
+            let log_it = |unusable: &Unusable| {
+                slog::error!(self.log, "cannot adopt a session";
+                    "session" => %unusable.entry.id, "error" => %unusable.error);
+            };
+            held.inspect_err(log_it).ok()
+        };
+        Ok(self.adopt_each().await?.into_iter().filter_map(usable).collect())
+    }
+
+    /// As [`Holder::adopt`], with what cannot be used.
+    ///
+    /// # Errors
+    /// The holder cannot be asked.
+    pub async fn adopt_each(&self) -> Result<Vec<Result<Held, Unusable>>, HolderError> {
+        self.entries(held).await
+    }
+
+    /// What is held, in the holder's words alone: cheaper than to adopt it.
+    ///
+    /// # Errors
+    /// The holder cannot be asked.
+    pub async fn list(&self) -> Result<Vec<wire::Entry>, HolderError> {
+        self.entries(|entry, _| entry).await
+    }
+
+    async fn entries<T>(
+        &self,
+        mut read: impl FnMut(wire::Entry, Reply) -> T,
+    ) -> Result<Vec<T>, HolderError> {
         let mut all = Vec::new();
         let mut list = wire::List::default();
         loop {
@@ -223,15 +267,9 @@ impl Holder {
                 let reply = within(replies.next()).await?;
                 match reply.kind {
                     Kind::Entry => {
-                        list.after = Some(reply.control::<wire::Target>()?.id);
-                        match held(reply) {
-                            Ok(held) => all.push(held),
-                            Err(error) => {
-                                slog::error!(self.log, "cannot adopt a session";
-                                    "session" => list.after.map(|id| id.to_string()),
-                                    "error" => %error);
-                            }
-                        }
+                        let entry: wire::Entry = reply.control()?;
+                        list.after = Some(entry.id);
+                        all.push(read(entry, reply));
                     }
                     Kind::Listed => break reply.control::<wire::Listed>()?.more,
                     _ => return Err(refused(failure(&reply))),
@@ -282,12 +320,19 @@ impl Holder {
         self.done(Kind::Signal, &wire::Signal { id, signal }, &[]).await
     }
 
-    /// Leaves other words with a session.
+    /// Leaves other words with a session. They are sent at the call; to wait is to hear
+    /// that they were taken.
     ///
     /// # Errors
     /// They are too long, no such session, or the holder cannot be asked.
-    pub async fn set_blob(&self, id: SessionId, blob: &[u8]) -> Result<(), HolderError> {
-        self.done(Kind::Blob, &wire::Target { id }, checked(blob)?).await
+    pub fn set_blob(
+        &self,
+        id: SessionId,
+        blob: &[u8],
+    ) -> impl Future<Output = Result<(), HolderError>> + use<> {
+        let target = wire::Target { id };
+        let asked = checked(blob).and_then(|blob| self.ask(Kind::Blob, Some(&target), blob, None));
+        async { done(asked?).await }
     }
 
     /// Frees everything of a session whose leader has exited. What the program's
@@ -333,10 +378,13 @@ impl Holder {
         control: &T,
         tail: &[u8],
     ) -> Result<(), HolderError> {
-        let mut replies = self.ask(kind, Some(control), tail, None)?;
-        let reply = within(replies.next()).await?;
-        if reply.kind == Kind::Done { Ok(()) } else { Err(refused(failure(&reply))) }
+        done(self.ask(kind, Some(control), tail, None)?).await
     }
+}
+
+async fn done(mut replies: link::Replies) -> Result<(), HolderError> {
+    let reply = within(replies.next()).await?;
+    if reply.kind == Kind::Done { Ok(()) } else { Err(refused(failure(&reply))) }
 }
 
 async fn within(
@@ -360,27 +408,32 @@ fn exec_spec(spec: &SpawnSpec) -> Result<OwnedFd, Errno> {
     memfd::sealed(c"stayd-spec", &json)
 }
 
-fn held(reply: Reply) -> Result<Held, HolderError> {
-    let entry: wire::Entry = reply.control()?;
+fn held(entry: wire::Entry, reply: Reply) -> Result<Held, Unusable> {
     let mut fds = reply.fds.into_iter();
-    let (Some(ring), Some(wake)) = (fds.next(), fds.next()) else {
-        return Err(HolderError::Answer("descriptors are missing".to_owned()));
+    let opened = match (fds.next(), fds.next()) {
+        (Some(ring), Some(wake)) => {
+            Reader::open(&ring).map_err(HolderError::Ring).and_then(|ring| {
+                let checkpoint = Checkpoint::of(&entry, fds.next())?;
+                Ok((ring, wake, checkpoint))
+            })
+        }
+        _ => Err(HolderError::Answer("descriptors are missing".to_owned())),
     };
-    let checkpoint = Checkpoint::of(&entry, fds.next())?;
-    let ring =
-        Reader::open(&ring).map_err(|error: RingError| HolderError::Answer(error.to_string()))?;
-    Ok(Held {
-        id: entry.id,
-        pid: entry.pid,
-        start_time: entry.start_time,
-        exit: entry.exit,
-        cols: entry.cols,
-        rows: entry.rows,
-        blob: reply.tail,
-        checkpoint,
-        ring: Arc::new(ring),
-        wake,
-    })
+    match opened {
+        Ok((ring, wake, checkpoint)) => Ok(Held {
+            id: entry.id,
+            pid: entry.pid,
+            start_time: entry.start_time,
+            exit: entry.exit,
+            cols: entry.cols,
+            rows: entry.rows,
+            blob: reply.tail,
+            checkpoint,
+            ring: Arc::new(ring),
+            wake,
+        }),
+        Err(error) => Err(Unusable { entry: Box::new(entry), blob: reply.tail, error }),
+    }
 }
 
 fn failure(reply: &Reply) -> Failure {

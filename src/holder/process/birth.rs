@@ -1,6 +1,6 @@
 //! How a session comes to be: terminal, ring, shim, and what the shim reports.
 
-use super::requests::failure;
+use super::requests::{failure, no_memory};
 use super::run::Process;
 use super::session::{Notices, Session, Stage};
 use super::token::{Place, Token};
@@ -12,7 +12,7 @@ use crate::holder::wire::{Failure, FailureCode, Spawn};
 use crate::pty;
 use crate::ring::{RingError, Writer};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Pid, pipe2, read};
@@ -20,6 +20,11 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+
+pub(super) const NO_FILES: &str = "the holder has no more file descriptors (ulimit -n)";
+
+/// Bytes that the allocator has to have before a session is made.
+const SPARE: usize = 64 << 10;
 
 impl Process {
     /// Starts what was asked for, or finds it started already. Answers when the shim has
@@ -43,7 +48,9 @@ impl Process {
             self.due = true;
             return Ok(());
         }
-        let spec = spec.ok_or_else(|| failure(FailureCode::Invalid, "no specification"))?;
+        let spec = spec
+            .filter(sealed)
+            .ok_or_else(|| failure(FailureCode::Invalid, "no sealed specification"))?;
         if blob.len() > BLOB_MAX || spawn.cols == 0 || spawn.rows == 0 {
             return Err(failure(FailureCode::Invalid, "blob too long, or no size"));
         }
@@ -63,6 +70,7 @@ impl Process {
         blob: &[u8],
         spec: &OwnedFd,
     ) -> Result<Box<Session>, Failure> {
+        spare_memory()?;
         let pty = pty::open(spawn.cols, spawn.rows).map_err(|errno| step("pty", errno))?;
         let (ring_fd, mut ring) =
             Writer::create(spawn.ring_capacity).map_err(|error| match error {
@@ -115,7 +123,7 @@ impl Process {
             ring_fd,
             wake: wake.into(),
             ledger: Ledger::default(),
-            queue: VecDeque::with_capacity(QUEUE),
+            queue: VecDeque::new(),
             starved: false,
             blocked: false,
             drained: 0,
@@ -149,7 +157,7 @@ impl Process {
 fn step(name: &str, errno: Errno) -> Failure {
     let limit = match (name, errno) {
         ("pty", Errno::ENOSPC) => Some("no more pseudo-terminals (sysctl kernel.pty.max)"),
-        (_, Errno::EMFILE) => Some("the holder has no more file descriptors (ulimit -n)"),
+        (_, Errno::EMFILE) => Some(NO_FILES),
         (_, Errno::ENFILE) => Some("the system has no more file descriptors (sysctl fs.file-max)"),
         (_, Errno::ENOMEM) => Some("out of memory"),
         ("spawn", Errno::EAGAIN) => Some("no more processes (ulimit -u, pids cgroup)"),
@@ -163,6 +171,24 @@ fn step(name: &str, errno: Errno) -> Failure {
             None => failure(FailureCode::Step, errno.desc()),
         }
     }
+}
+
+/// Whether it is a memfd that will stay as it is: anything else may have no end, or keep
+/// the shim waiting for ever.
+fn sealed(spec: &OwnedFd) -> bool {
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    let found = fcntl(spec, FcntlArg::F_GET_SEALS);
+    found.is_ok_and(|found| SealFlag::from_bits_retain(found).contains(seals))
+}
+
+/// What a new session needs comes in small pieces, none of which may be refused: so there
+/// has to be more than all of them together.
+fn spare_memory() -> Result<(), Failure> {
+    let mut spare = Vec::<u8>::new();
+    spare.try_reserve_exact(SPARE).map_err(|_| no_memory())?;
+    // Else it is optimized away.
+    std::hint::black_box(&spare);
+    Ok(())
 }
 
 /// Words without a NUL.

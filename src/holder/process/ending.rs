@@ -4,12 +4,12 @@
 //! they may have left their session, and when it has no children it has no descendants.
 
 use super::run::Process;
+use crate::tree;
 use nix::errno::Errno;
 use nix::sys::epoll::EpollTimeout;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Pid, getpid};
-use std::collections::{HashMap, HashSet};
+use nix::unistd::getpid;
 use std::time::{Duration, Instant};
 
 /// From SIGHUP to SIGTERM.
@@ -92,37 +92,14 @@ fn after(grace: Duration) -> Instant {
     now.checked_add(grace).unwrap_or(now)
 }
 
-/// Signals every process below this one, children after their own children.
+/// Signals every process below this one, children before their parents. Each is verified
+/// first: others than our own children may be reaped at any time, and their pids reused.
 fn signal_descendants(signals: &[Signal]) {
-    for pid in descendants(getpid()).into_iter().rev() {
+    // Without a free descriptor nobody is found; there is another round.
+    for member in tree::descendants(getpid().as_raw()).unwrap_or_default() {
         for signal in signals {
             // It may have gone meanwhile.
-            let _ = kill(pid, *signal);
+            let _ = member.signal(*signal as i32);
         }
     }
-}
-
-/// Every process below `root`, parents before their children.
-fn descendants(root: Pid) -> Vec<Pid> {
-    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
-        if let Some(parent) = parent(pid) {
-            children.entry(parent).or_default().push(pid);
-        }
-    }
-    let (mut found, mut seen) = (vec![root.as_raw()], HashSet::from([root.as_raw()]));
-    let mut next = 0;
-    while let Some(pid) = found.get(next) {
-        let below = children.remove(pid).unwrap_or_default();
-        found.extend(below.into_iter().filter(|pid| seen.insert(*pid)));
-        next = next.saturating_add(1);
-    }
-    found.into_iter().skip(1).map(Pid::from_raw).collect()
-}
-
-/// Field 4 of proc_pid_stat(5).
-fn parent(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }

@@ -151,7 +151,13 @@ impl Peer {
 
     /// Has epoll watch for what is to be done next.
     pub(super) fn watch(&mut self, epoll: &Epoll) -> Result<(), Errno> {
-        let wanted = if self.ready() { EpollFlags::EPOLLIN } else { EpollFlags::EPOLLOUT };
+        let wanted = if self.ready() {
+            EpollFlags::EPOLLIN
+        } else {
+            // Once for each message that the peer takes: a socket with room may still refuse
+            // more descriptors, and must not keep the loop spinning.
+            EpollFlags::EPOLLOUT | EpollFlags::EPOLLET
+        };
         if wanted != self.watched {
             let mut event = EpollEvent::new(wanted, Token::Peer(self.serial).word());
             epoll.modify(&self.socket, &mut event)?;

@@ -14,9 +14,12 @@ impl Process {
     pub(super) fn reap(&mut self) {
         loop {
             match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-                Ok(WaitStatus::Exited(pid, code)) => self.reaped(pid, Exit::Code(code)),
+                Ok(WaitStatus::Exited(pid, code)) => {
+                    self.contained(None, |all| all.reaped(pid, Exit::Code(code)));
+                }
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    self.reaped(pid, Exit::Signal(signal as i32));
+                    let exit = Exit::Signal(signal as i32);
+                    self.contained(None, |all| all.reaped(pid, exit));
                 }
                 Err(Errno::EINTR) => {}
                 // Nobody else is waiting, or nobody is left.

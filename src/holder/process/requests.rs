@@ -1,11 +1,13 @@
 //! What the server asks for.
 
+use super::birth::NO_FILES;
 use super::peer::{Listing, Peer};
 use super::run::Process;
 use super::session::Purpose;
 use super::session::{Notices, Stage};
 use super::token::Place;
 use crate::holder::BLOB_MAX;
+use crate::holder::socket::Packet;
 use crate::holder::wire::{
     self, Failure, FailureCode, Hello, InputTail, Kind, Listed, Malformed, Message, PAGE_MAX,
     Target,
@@ -56,7 +58,7 @@ impl Process {
                 self.server = None;
                 return;
             }
-            self.handle(packet.length, packet.truncated);
+            self.handle(&packet);
         }
     }
 
@@ -107,7 +109,7 @@ impl Process {
                 && let Some(packet) = server.receive(&mut self.inbox)
                 && packet.length > 0
             {
-                self.handle(packet.length, packet.truncated);
+                self.handle(&packet);
             }
         }
         self.server = None;
@@ -127,14 +129,16 @@ impl Process {
     }
 
     /// Does what the packet in the inbox asks for.
-    fn handle(&mut self, length: usize, truncated: bool) {
+    fn handle(&mut self, packet: &Packet) {
         // Taken out so that the message can be borrowed while sessions change.
         let bytes = std::mem::take(&mut self.inbox.bytes);
-        let message = Message::parse(bytes.get(..length).unwrap_or_default());
+        let message = Message::parse(bytes.get(..packet.length).unwrap_or_default());
         if let Ok(message) = message {
             let request = message.request;
-            let answer = if truncated {
-                Err(failure(FailureCode::Invalid, "message too long, or descriptors were lost"))
+            let answer = if packet.truncated {
+                Err(failure(FailureCode::Invalid, "message too long"))
+            } else if packet.lost {
+                Err(failure(FailureCode::Limit, NO_FILES))
             } else {
                 self.perform(&message)
             };
@@ -258,6 +262,8 @@ impl Process {
             return Err(failure(FailureCode::Invalid, "blob too long"));
         }
         let session = self.sessions.by_id(target.id).ok_or_else(no_session)?;
+        let more = blob.len().saturating_sub(session.blob.len());
+        session.blob.try_reserve(more).map_err(|_| no_memory())?;
         session.blob.clear();
         session.blob.extend_from_slice(blob);
         Ok(Answer::Done)
@@ -365,6 +371,11 @@ impl Process {
 
 pub(super) fn no_session() -> Failure {
     failure(FailureCode::NotFound, "no such session")
+}
+
+/// Without memory Rust ends the process, so what could need much of it asks first.
+pub(super) fn no_memory() -> Failure {
+    failure(FailureCode::Limit, "out of memory")
 }
 
 fn os_failure(errno: Errno) -> Failure {

@@ -11,11 +11,15 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Events taken at once. More wait in the kernel's queue, which is in turn order.
 const EVENTS: usize = 64;
 /// Connections that have not said hello. More would be somebody's mistake.
 const GREETING_MAX: usize = 16;
+/// Milliseconds until a connection is tried again for which there was no descriptor: no
+/// event tells that there is one.
+const CROWDED: u8 = 100;
 
 pub(super) struct Process {
     pub(super) epoll: Epoll,
@@ -25,6 +29,8 @@ pub(super) struct Process {
     pub(super) server: Option<Peer>,
     pub(super) greeting: Vec<Peer>,
     pub(super) serial: u32,
+    /// A connection waits for which there was no descriptor.
+    pub(super) crowded: bool,
     pub(super) inbox: Inbox,
     pub(super) stats: Stats,
     /// A session has something to tell the server.
@@ -47,7 +53,7 @@ impl Process {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, Token::Signals.word()))?;
         // Edge-triggered: a connection that cannot be accepted for want of descriptors must
-        // not keep the loop spinning. It waits for the next one.
+        // not keep the loop spinning.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(&listener, EpollEvent::new(edge, Token::Listener.word()))?;
         Ok(Process {
@@ -58,6 +64,7 @@ impl Process {
             server: None,
             greeting: Vec::new(),
             serial: 0,
+            crowded: false,
             inbox: Inbox::new(),
             stats: Stats::default(),
             due: false,
@@ -79,20 +86,42 @@ impl Process {
             for token in tokens() {
                 match token {
                     Token::Signals => self.signalled(),
-                    Token::Listener => self.accept(),
-                    Token::Peer(serial) => self.peer_event(serial),
-                    Token::Report(place) => self.report(place),
+                    Token::Listener => self.contained(None, Process::accept),
+                    Token::Peer(serial) => self.contained(None, |all| all.peer_event(serial)),
+                    Token::Report(place) => self.contained(Some(place), |all| all.report(place)),
                     Token::Terminal(_) => {}
                 }
             }
             for token in tokens() {
                 if let Token::Terminal(place) = token {
-                    self.terminal(place);
+                    self.contained(Some(place), |all| all.terminal(place));
                 }
             }
+            if self.crowded {
+                self.contained(None, Process::accept);
+            }
             self.drain();
-            self.tell();
-            self.advance_ending();
+            self.contained(None, Process::tell);
+            self.contained(None, Process::advance_ending);
+        }
+    }
+
+    /// Does something about one session, or about the server if there is none. There is no
+    /// panic that we know of; should there be one, it costs the session (whose program waits
+    /// from then on, as in front of a full terminal) or the connection (and who connects
+    /// next is told everything), not all the others.
+    pub(super) fn contained(&mut self, about: Option<Place>, deed: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| deed(self))).is_ok() {
+            return;
+        }
+        self.stats.panics = self.stats.panics.saturating_add(1);
+        // Parts of it are taken out while a message is handled.
+        self.inbox = Inbox::new();
+        match about.and_then(|place| self.sessions.get(place)) {
+            Some(session) => {
+                self.due |= session.give_up(&self.epoll);
+            }
+            None => self.server = None,
         }
     }
 
@@ -100,7 +129,11 @@ impl Process {
         if !self.draining.is_empty() {
             return EpollTimeout::ZERO;
         }
-        self.ending.as_ref().map_or(EpollTimeout::NONE, Ending::timeout)
+        match &self.ending {
+            Some(ending) => ending.timeout(),
+            None if self.crowded => EpollTimeout::from(CROWDED),
+            None => EpollTimeout::NONE,
+        }
     }
 
     /// A terminal has output, or takes input.
@@ -119,12 +152,13 @@ impl Process {
     fn drain(&mut self) {
         let mut index = 0;
         while let Some(place) = self.draining.get(index).copied() {
-            let more = self.sessions.get(place).is_some_and(|session| {
-                self.due |= session.draining() && session.read_output();
-                session.draining()
+            self.contained(Some(place), |all| {
+                if let Some(session) = all.sessions.get(place) {
+                    all.due |= session.draining() && session.read_output();
+                }
+                all.rewatch(place);
             });
-            self.rewatch(place);
-            if more {
+            if self.sessions.get(place).is_some_and(|session| session.draining()) {
                 index = index.saturating_add(1);
             } else {
                 self.draining.swap_remove(index);
@@ -152,7 +186,22 @@ impl Process {
     }
 
     fn accept(&mut self) {
-        while let Ok(socket) = socket::accept(self.listener.as_fd()) {
+        loop {
+            let socket = match socket::accept(self.listener.as_fd()) {
+                Ok(socket) => socket,
+                Err(Errno::EINTR | Errno::ECONNABORTED) => continue,
+                Err(errno) => {
+                    // Without a descriptor the kernel says so even if nobody waits.
+                    let listener = self.listener.as_fd();
+                    self.crowded = errno != Errno::EAGAIN && socket::readable(listener);
+                    // Those who say nothing make room for one who may.
+                    if self.crowded && !self.greeting.is_empty() {
+                        self.greeting.remove(0);
+                        continue;
+                    }
+                    return;
+                }
+            };
             if !socket::peer_is_us(socket.as_fd()) {
                 self.stats.refused = self.stats.refused.saturating_add(1);
                 continue;
@@ -167,3 +216,7 @@ impl Process {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -24,6 +24,10 @@ const SHORT_READ: usize = 1 << 10;
 /// so what comes after it was written later, by a background process.
 const DRAIN_MAX: u64 = 1 << 20;
 
+/// Bytes of an empty input queue that are kept: keystrokes need no more, and what a paste
+/// has taken is not to stay with each session.
+const QUEUE_KEPT: usize = 1 << 10;
+
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
@@ -214,6 +218,19 @@ impl Session {
         true
     }
 
+    /// After a failure of our own: nothing more is done with the terminal by itself. True:
+    /// see `read_output`.
+    pub(super) fn give_up(&mut self, epoll: &Epoll) -> bool {
+        self.blocked = true;
+        self.queue.clear();
+        if self.exit.is_some() {
+            return self.finish();
+        }
+        // Only memory can be short; then it is tried, and fails, again.
+        let _ = self.watch(epoll);
+        false
+    }
+
     /// The server has made room in the ring. True: see `read_output`.
     pub(super) fn resume(&mut self) -> bool {
         if !self.blocked || !self.ring.resumable() {
@@ -230,15 +247,21 @@ impl Session {
         let Some(offer) = self.ledger.offer(key, input.offset, input.bytes.len()) else { return };
         let new = offer.known.and_then(|known| input.bytes.get(known..)).unwrap_or_default();
         let room = QUEUE.saturating_sub(self.queue.len());
-        let taken = match (self.exit, purpose) {
+        let wanted = match (self.exit, purpose) {
             // After the leader's death there is nobody to accept for.
             (Some(_), _) => 0,
             (None, Purpose::Typed) => room.min(new.len()),
             (None, Purpose::Counted) => new.len(),
         };
-        if purpose == Purpose::Typed {
-            self.queue.extend(new.get(..taken).unwrap_or_default());
-        }
+        let taken = match purpose {
+            Purpose::Counted => wanted,
+            // Without memory it is refused like anything for which there is no room.
+            Purpose::Typed if self.queue.try_reserve(wanted).is_err() => 0,
+            Purpose::Typed => {
+                self.queue.extend(new.get(..wanted).unwrap_or_default());
+                wanted
+            }
+        };
         self.ledger.accept(offer.slot, taken);
         self.starved |= taken < new.len();
         let (accepted, seen) = self.ledger.get(offer.slot);
@@ -259,8 +282,9 @@ impl Session {
             loop {
                 let (first, _) = self.queue.as_slices();
                 if first.is_empty() {
-                    // Begins at the front again, so that few pages are ever touched.
-                    self.queue.clear();
+                    if self.queue.capacity() > QUEUE_KEPT {
+                        self.queue = VecDeque::new();
+                    }
                     break;
                 }
                 match write(master, first) {

@@ -3,7 +3,7 @@
 use super::run::Process;
 use crate::holder::launch::Start;
 use crate::holder::{LOCK_FILE, PID_FILE, READY_ENV, SOCKET, socket};
-use crate::pty;
+use crate::{pty, tree};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
 use nix::sys::prctl::set_child_subreaper;
@@ -16,7 +16,9 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
 /// Set for the process that is to hold; without it, one that was launched starts it.
@@ -33,7 +35,8 @@ enum StartError {
     Os(&'static str, Errno),
 }
 
-/// `stayd hold --state-dir DIR`: holds until SIGTERM. Returns the exit code.
+/// `stayd hold --state-dir DIR`: holds until SIGTERM, in the foreground. Returns the exit
+/// code. Under a service manager it says that it listens (`READY=1`, sd_notify(3)).
 ///
 /// Launched by a server (which passes a pipe), it first starts itself once more and ends,
 /// so that the holder is nobody's child and no server has to reap it.
@@ -53,6 +56,8 @@ pub fn main(state_dir: &Path) -> i32 {
             if let Some(pipe) = ready {
                 // Whoever launched us may have gone; then nobody needs to know.
                 let _ = File::from(pipe).write_all(b"ready");
+            } else {
+                tell_service_manager();
             }
             process.run();
             clean_up(&directory);
@@ -95,6 +100,8 @@ fn prepare(state_dir: &Path) -> Result<(Process, OwnedFd, Flock<OwnedFd>), Start
     let lock = lock(&directory)?;
     // Sessions start in directories of their own; ours must not keep a file system busy.
     chdir("/").map_err(os("chdir"))?;
+    // A holder inside a session is no part of it: see `crate::tree`.
+    tree::unmark_by_limit();
     set_child_subreaper(true).map_err(os("subreaper"))?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(os("open files"))?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(os("open files"))?;
@@ -117,16 +124,26 @@ fn lock(directory: &OwnedFd) -> Result<Flock<OwnedFd>, StartError> {
     })
 }
 
-/// Hang-ups of a terminal that we may have been started from, and broken pipes, are
-/// nothing to us: they are blocked and never looked at.
+/// What does not ask us to end is nothing to us: hang-ups and stop characters of a terminal
+/// that we may have been started from, broken pipes, limits of file size and time, numbers
+/// that somebody mistyped. All of it is blocked and never looked at, but for what tells of
+/// a fault of our own.
 fn watch_signals() -> Result<SignalFd, Errno> {
-    let mut blocked = SigSet::empty();
-    blocked.add(Signal::SIGHUP);
-    blocked.add(Signal::SIGPIPE);
+    let mut blocked = SigSet::all();
+    for fault in [
+        Signal::SIGABRT,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGILL,
+        Signal::SIGSEGV,
+        Signal::SIGSYS,
+        Signal::SIGTRAP,
+    ] {
+        blocked.remove(fault);
+    }
     let mut watched = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
         watched.add(signal);
-        blocked.add(signal);
     }
     blocked.thread_block()?;
     SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
@@ -150,6 +167,21 @@ fn clean_up(directory: &OwnedFd) {
         // A state directory that is gone needs no cleaning.
         let _ = unlinkat(directory, file, UnlinkatFlags::NoRemoveDir);
     }
+}
+
+/// `NOTIFY_SOCKET` is a path, or a name that begins with `@` (sd_notify(3)).
+fn tell_service_manager() {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let address = match socket.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&socket),
+    };
+    // A manager that cannot be told gives up on us in its own time.
+    let _ = address.and_then(|address| {
+        let datagram = UnixDatagram::unbound()?;
+        datagram.set_nonblocking(true)?;
+        datagram.send_to_addr(b"READY=1", &address)
+    });
 }
 
 fn refuse(pipe: Option<&OwnedFd>, error: &StartError) -> i32 {

@@ -55,17 +55,27 @@ impl Api {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: impl Into<Vec<u8>>) -> Reply {
+        self.try_send(method, path, body).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// The same where the server may die before it has answered: then why there is no answer.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Reply, String> {
         let request = awc::Client::builder()
             .timeout(super::DEADLINE)
             .finish()
             .request(method, format!("{}{path}", self.base))
             .insert_header(("Authorization", format!("Bearer {}", self.token)))
             .insert_header(("Content-Type", "application/json"));
-        let mut reply = soon(path, request.send_body(body.into()))
-            .await
-            .unwrap_or_else(|e| panic!("{path}: {e}"));
-        let bytes = soon(path, reply.body().limit(64 << 20)).await.expect("a body").to_vec();
-        Reply { status: reply.status(), headers: reply.headers().clone(), bytes }
+        let sent = soon(path, request.send_body(body.into())).await;
+        let mut reply = sent.map_err(|error| error.to_string())?;
+        let body = soon(path, reply.body().limit(64 << 20)).await;
+        let bytes = body.map_err(|error| error.to_string())?.to_vec();
+        Ok(Reply { status: reply.status(), headers: reply.headers().clone(), bytes })
     }
 
     pub async fn get(&self, path: &str) -> Reply {

@@ -2,6 +2,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     clippy::print_stderr,
     reason = "shared by two programs, neither of which is a library or uses all of it"
@@ -9,11 +10,12 @@
 
 mod http;
 mod server;
+pub mod shim;
 mod terminal;
 
 pub use http::Api;
 pub use server::Server;
-pub use terminal::{Event, Terminal};
+pub use terminal::{Event, Socket, Terminal, dial};
 
 use std::time::Duration;
 

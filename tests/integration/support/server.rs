@@ -22,6 +22,8 @@ pub struct Server {
     dir: TempDir,
     address: String,
     flags: Vec<String>,
+    /// More environment for the next start.
+    pub env: Vec<(String, String)>,
     log_level: LogLevel,
 }
 
@@ -50,16 +52,61 @@ impl Server {
     }
 
     async fn start_logging(log_level: LogLevel, flags: &[&str]) -> Self {
-        let dir = tempfile::Builder::new().prefix("stayd").tempdir().expect("state directory");
-        std::fs::write(dir.path().join("stayd.toml"), SETTINGS).expect("settings");
-        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let (child, log) = spawn(dir.path(), "127.0.0.1:0", log_level, &flags);
-        let mut server = Server { child, log, dir, address: String::new(), flags, log_level };
+        let mut server = Self::begin(Self::dir(), log_level, flags, Vec::new());
         server.wait_until_listening().await;
         server
     }
 
-    async fn wait_until_listening(&mut self) {
+    /// A directory for [`Server::start_in`]; the server's state will be in its `state`.
+    pub fn dir() -> TempDir {
+        tempfile::Builder::new().prefix("stayd").tempdir().expect("state directory")
+    }
+
+    /// With more environment, in a directory that may hold something already.
+    pub async fn start_in(dir: TempDir, env: Vec<(String, String)>) -> Self {
+        let mut server = Self::begin_in(dir, env);
+        server.wait_until_listening().await;
+        server
+    }
+
+    /// The same without waiting for anything.
+    pub fn begin_in(dir: TempDir, env: Vec<(String, String)>) -> Self {
+        Self::begin(dir, LogLevel::Debug, &[], env)
+    }
+
+    fn begin(
+        dir: TempDir,
+        log_level: LogLevel,
+        flags: &[&str],
+        env: Vec<(String, String)>,
+    ) -> Self {
+        std::fs::write(dir.path().join("stayd.toml"), SETTINGS).expect("settings");
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let (child, log) = spawn(dir.path(), "127.0.0.1:0", log_level, &flags, &env);
+        Server { child, log, dir, address: String::new(), flags, env, log_level }
+    }
+
+    /// Whether it listens; false if it ends before.
+    pub async fn listens(&mut self) -> bool {
+        let listening = soon("listening, or its end", async {
+            while let Some(line) = self.log.recv().await {
+                if line["msg"] == "listening" {
+                    return Some(line);
+                }
+            }
+            None
+        });
+        let Some(line) = listening.await else { return false };
+        self.address = line["addresses"].as_str().expect("addresses").to_owned();
+        true
+    }
+
+    /// Done once the server has closed its log: it has ended.
+    pub async fn ended(&mut self) {
+        while self.log.recv().await.is_some() {}
+    }
+
+    pub async fn wait_until_listening(&mut self) {
         let line = self.wait_for_log("listening", |line| line["msg"] == "listening").await;
         self.address = line["addresses"].as_str().expect("addresses").to_owned();
     }
@@ -104,9 +151,21 @@ impl Server {
         Api::new(&self.address, &self.token())
     }
 
+    /// A connection of our own to its database.
+    pub fn db(&self) -> rusqlite::Connection {
+        let db = rusqlite::Connection::open(self.state().join("stayd.db")).expect("database");
+        db.busy_timeout(DEADLINE).expect("timeout");
+        db
+    }
+
+    /// SIGKILL for the holder: its sessions are nobody's then.
+    pub fn kill_holder(&self) {
+        kill(Pid::from_raw(self.holder_pid()), Signal::SIGKILL).expect("SIGKILL");
+    }
+
     /// One value of the database, as text, read by a connection of our own.
     pub fn sql(&self, query: &str) -> Option<String> {
-        let db = rusqlite::Connection::open(self.state().join("stayd.db")).expect("database");
+        let db = self.db();
         let value = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
         match db.query_row(query, [], value).expect(query) {
             rusqlite::types::Value::Null => None,
@@ -138,9 +197,21 @@ impl Server {
     }
 
     pub async fn restart(&mut self) {
-        let (child, log) = spawn(self.dir.path(), &self.address, self.log_level, &self.flags);
-        (self.child, self.log) = (child, log);
+        self.begin_restart();
         self.wait_until_listening().await;
+    }
+
+    /// Starts one again that never came to listen.
+    pub async fn restart_anywhere(&mut self) {
+        self.address = "127.0.0.1:0".to_owned();
+        self.restart().await;
+    }
+
+    /// Starts it again, and does not wait for anything.
+    pub fn begin_restart(&mut self) {
+        let (child, log) =
+            spawn(self.dir.path(), &self.address, self.log_level, &self.flags, &self.env);
+        (self.child, self.log) = (child, log);
     }
 
     /// The exit status of a server that has been told to stop.
@@ -154,6 +225,7 @@ fn spawn(
     listen: &str,
     log_level: LogLevel,
     flags: &[String],
+    env: &[(String, String)],
 ) -> (Child, UnboundedReceiver<Value>) {
     let level = match log_level {
         LogLevel::Debug => "debug",
@@ -167,6 +239,7 @@ fn spawn(
         .arg(dir.join("stayd.toml"))
         .args(flags)
         .env("HOME", dir)
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -6,6 +6,7 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector};
 use actix_web::dev::{Service, fn_service};
 use actix_web::rt::net::TcpStream;
 use awc::BoxedSocket;
+use awc::error::WsClientError;
 use awc::http::Uri;
 use awc::ws::{Codec, Frame, Message};
 use futures_util::{SinkExt, StreamExt};
@@ -31,9 +32,30 @@ async fn connect(to: ConnectInfo<Uri>) -> Result<Connection<Uri, TcpStream>, Con
     Ok(connection)
 }
 
+/// A WebSocket, as the client's end of it.
+pub type Socket = Framed<BoxedSocket, Codec>;
+
+/// Opens a WebSocket, whatever it will speak, to a server that may not be there.
+pub async fn dial(api: &Api, path: &str, protocol: Option<&str>) -> Result<Socket, WsClientError> {
+    let url = format!("{}{path}", api.base());
+    let request = awc::Client::builder()
+        .connector(awc::Connector::new().connector(fn_service(connect)))
+        .max_http_version(awc::http::Version::HTTP_11)
+        .finish()
+        .ws(url)
+        .max_frame_size(16 << 20)
+        .header("Authorization", format!("Bearer {}", api.token()));
+    let request = match protocol {
+        Some(protocol) => request.protocols([protocol]),
+        None => request,
+    };
+    let (_, socket) = soon("WebSocket", request.connect()).await?;
+    Ok(socket)
+}
+
 /// One attached client.
 pub struct Terminal {
-    socket: Framed<BoxedSocket, Codec>,
+    socket: Socket,
     /// Output so far, snapshots included.
     pub screen: Vec<u8>,
     /// Offset of the next byte of output (`stayd.v1`).
@@ -56,20 +78,8 @@ impl Terminal {
     /// Opens a WebSocket, whatever it will speak.
     pub async fn open(api: &Api, path: &str, protocol: Option<&str>) -> Self {
         let acknowledge = protocol == Some("stayd.v1");
-        let url = format!("{}{path}", api.base());
-        let request = awc::Client::builder()
-            .connector(awc::Connector::new().connector(fn_service(connect)))
-            .max_http_version(awc::http::Version::HTTP_11)
-            .finish()
-            .ws(url)
-            .max_frame_size(16 << 20)
-            .header("Authorization", format!("Bearer {}", api.token()));
-        let request = match protocol {
-            Some(protocol) => request.protocols([protocol]),
-            None => request,
-        };
-        let connected = soon("WebSocket", request.connect()).await;
-        let (_, socket) = connected.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let dialled = dial(api, path, protocol).await;
+        let socket = dialled.unwrap_or_else(|error| panic!("{path}: {error}"));
         Terminal { socket, screen: Vec::new(), offset: 0, snapshot: false, acknowledge }
     }
 

@@ -1,0 +1,90 @@
+//! A mistake of the holder's own costs what it was about and nothing else.
+
+use super::*;
+use crate::holder::ledger::Ledger;
+use crate::holder::process::session::{Notices, Session, Stage};
+use crate::holder::wire::MESSAGE_MAX;
+use crate::id::SessionId;
+use crate::lifecycle::Exit;
+use crate::pty;
+use crate::ring::{CAPACITY_MIN, Writer};
+use nix::sys::eventfd::EventFd;
+use nix::sys::signal::SigSet;
+use nix::unistd::{Pid, write};
+
+fn process() -> (tempfile::TempDir, Process) {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = socket::listen_in(socket::open_directory(dir.path()).unwrap().as_fd()).unwrap();
+    let signals = SignalFd::new(&SigSet::empty()).unwrap();
+    (dir, Process::new(signals, listener, 1024).unwrap())
+}
+
+/// A session without a process, and its program's side of the terminal.
+fn session(process: &mut Process) -> (Place, OwnedFd) {
+    let pty = pty::open(80, 24).unwrap();
+    let (ring_fd, ring) = Writer::create(CAPACITY_MIN).unwrap();
+    let place = process.sessions.next_place();
+    process.sessions.insert(Box::new(Session {
+        id: SessionId::generate(),
+        place,
+        leader: Pid::from_raw(0),
+        start_time: 0,
+        stage: Stage::Started { asked: Vec::new() },
+        exit: None,
+        cols: 80,
+        rows: 24,
+        blob: Vec::new(),
+        checkpoint: None,
+        master: Some(pty.master),
+        slave: None,
+        ring,
+        ring_fd,
+        wake: EventFd::new().unwrap().into(),
+        ledger: Ledger::default(),
+        queue: std::collections::VecDeque::new(),
+        starved: false,
+        blocked: false,
+        drained: 0,
+        watched: EpollFlags::empty(),
+        notices: Notices::default(),
+    }));
+    process.rewatch(place);
+    (place, pty.slave)
+}
+
+#[test]
+fn a_panic_costs_the_connection_that_it_was_about() {
+    let (_dir, mut process) = process();
+    let (ours, _theirs) = socket::pair();
+    process.server = Some(Peer::new(ours, 1, &process.epoll).unwrap());
+    process.contained(None, |process| {
+        drop(std::mem::take(&mut process.inbox.bytes));
+        panic!("a mistake");
+    });
+    assert!(process.server.is_none());
+    assert_eq!((process.stats.panics, process.inbox.bytes.len()), (1, MESSAGE_MAX));
+}
+
+#[test]
+fn a_panic_costs_the_session_that_it_was_about() {
+    let (_dir, mut process) = process();
+    let ((bad, bad_end), (good, good_end)) = (session(&mut process), session(&mut process));
+    process.contained(Some(bad), |_| panic!("a mistake"));
+    for end in [&bad_end, &good_end] {
+        write(end, b"output").unwrap();
+    }
+    let mut events = [EpollEvent::empty(); 8];
+    // The kernel hands output over in its own time, in the order in which it was written.
+    let count = process.epoll.wait(&mut events, EpollTimeout::from(20_000u16)).unwrap();
+    let told: Vec<_> = events[..count].iter().map(|event| Token::of(event.data())).collect();
+    // The loop is not kept busy by what it has given up.
+    assert_eq!(told, [Some(Token::Terminal(good))]);
+    process.terminal(good);
+    assert_eq!(process.sessions.get(good).unwrap().ring.head(), 6);
+    // Its end is told all the same, be it by another panic.
+    process.sessions.get(bad).unwrap().leader_exited(Exit::Code(0));
+    process.contained(Some(bad), |_| panic!("again"));
+    let bad = process.sessions.get(bad).unwrap();
+    assert!(bad.notices.exited && bad.master.is_none());
+    assert_eq!(process.stats.panics, 2);
+}

@@ -1,0 +1,245 @@
+//! Registry, holder and rows compared. Pure: facts in, differences out.
+
+use crate::id::SessionId;
+use crate::lifecycle::Status;
+use crate::protocol::Session;
+use crate::store::Row;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+
+/// What a session is, as the registry or its row has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) status: Status,
+    pub(super) active_connections: u32,
+    pub(super) name: Option<String>,
+    pub(super) pid: Option<i32>,
+    /// Unix time in milliseconds, as rows have it.
+    pub(super) destroy_at: Option<i64>,
+}
+
+impl State {
+    pub(super) fn of(session: &Session) -> Self {
+        State {
+            status: session.status,
+            active_connections: session.active_connections,
+            name: session.name.clone(),
+            pid: session.pid,
+            destroy_at: session.destroy_at.map(|at| at.timestamp_millis()),
+        }
+    }
+}
+
+/// A session of the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) state: State,
+    /// Its ring says that the leader has ended and all its output is there.
+    pub(super) exited: bool,
+}
+
+/// All that is known of all sessions at about one moment.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) registry: HashMap<SessionId, Known>,
+    pub(super) held: HashSet<SessionId>,
+    /// Those of live sessions, and those of held ones.
+    pub(super) rows: HashMap<SessionId, Row>,
+    /// Being started or swept, which changes the three one after the other.
+    pub(super) busy: HashSet<SessionId>,
+}
+
+/// How the three differ in one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Difference {
+    /// The holder holds it, its row lives or is missing, the registry does not know it.
+    Unadopted,
+    /// Its row has ended and the holder holds it all the same.
+    Unforgotten,
+    /// The registry has it, the holder does not.
+    Lost,
+    /// It lives, and has no row.
+    RowMissing,
+    /// Its row says something else.
+    RowDiffers { row: State, session: State },
+    /// Its row lives, nobody else knows it.
+    RowAlone,
+    /// Its leader has ended and the session has not noticed.
+    ExitUnnoticed,
+}
+
+impl Difference {
+    /// As logs and counters call it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Difference::Unadopted => "unadopted",
+            Difference::Unforgotten => "unforgotten",
+            Difference::Lost => "lost",
+            Difference::RowMissing => "row_missing",
+            Difference::RowDiffers { .. } => "row_differs",
+            Difference::RowAlone => "row_alone",
+            Difference::ExitUnnoticed => "exit_unnoticed",
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Difference::Unadopted => f.write_str("held, but not known: adopted"),
+            Difference::Unforgotten => f.write_str("ended, but still held: forgotten"),
+            Difference::Lost => f.write_str("known, but not held: ended"),
+            Difference::RowMissing => f.write_str("no row: written again"),
+            Difference::RowDiffers { row, session } => {
+                write!(f, "the row says {row:?}, it is {session:?}: written again")
+            }
+            Difference::RowAlone => f.write_str("a live row without a session: ended"),
+            Difference::ExitUnnoticed => f.write_str("its leader has ended: noticed"),
+        }
+    }
+}
+
+/// At most one difference a session: the one to be mended first.
+pub(super) fn compare(facts: &Facts) -> BTreeMap<SessionId, Difference> {
+    let ids: BTreeSet<SessionId> = facts
+        .registry
+        .keys()
+        .chain(&facts.held)
+        .chain(facts.rows.keys())
+        .filter(|id| !facts.busy.contains(id))
+        .copied()
+        .collect();
+    let differs = |id: SessionId| {
+        let (known, row) = (facts.registry.get(&id), facts.rows.get(&id));
+        one(known, facts.held.contains(&id), row).map(|difference| (id, difference))
+    };
+    ids.into_iter().filter_map(differs).collect()
+}
+
+fn one(known: Option<&Known>, held: bool, row: Option<&Row>) -> Option<Difference> {
+    let row_lives = row.is_some_and(|row| row.session.status.is_live());
+    let Some(known) = known else {
+        return match (held, row) {
+            (true, Some(_)) if !row_lives => Some(Difference::Unforgotten),
+            (true, _) => Some(Difference::Unadopted),
+            (false, _) => row_lives.then_some(Difference::RowAlone),
+        };
+    };
+    if !known.state.status.is_live() {
+        // It is on its way out, and sees to its row and the holder itself.
+        return None;
+    }
+    if !held {
+        return Some(Difference::Lost);
+    }
+    let Some(row) = row else { return Some(Difference::RowMissing) };
+    // While its tree is being ended the leader's exit decides nothing.
+    if known.exited && row.ending.is_none() {
+        return Some(Difference::ExitUnnoticed);
+    }
+    let (row, session) = (State::of(&row.session), known.state.clone());
+    (row != session).then_some(Difference::RowDiffers { row, session })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::{EndReason, Ending};
+    use chrono::{DateTime, Utc};
+
+    fn state(status: Status) -> State {
+        State { status, active_connections: 0, name: None, pid: Some(7), destroy_at: Some(5) }
+    }
+
+    fn known(status: Status) -> Option<Known> {
+        Some(Known { state: state(status), exited: false })
+    }
+
+    fn row(status: Status) -> Option<Row> {
+        let at = DateTime::<Utc>::from_timestamp_millis(5).unwrap();
+        let session = Session {
+            id: SessionId::generate(),
+            name: None,
+            profile: None,
+            command: vec!["cat".to_owned()],
+            cwd: "/".to_owned(),
+            status,
+            active_connections: 0,
+            created_at: at,
+            updated_at: at,
+            last_activity_at: at,
+            destroy_at: Some(at),
+            ended_at: None,
+            end_reason: None,
+            exit_code: None,
+            exit_signal: None,
+            pid: Some(7),
+            cols: 80,
+            rows: 24,
+            idle_timeout_s: None,
+            first_attach_timeout_s: None,
+            labels: [].into(),
+            title: None,
+            offset: 0,
+        };
+        Some(Row { session, ending: None, process: None })
+    }
+
+    #[test]
+    fn every_combination_has_its_verdict() {
+        use Status::{Idle, Terminated};
+        let kind = |known: Option<Known>, held, row: Option<Row>| {
+            one(known.as_ref(), held, row.as_ref()).map(|difference| difference.kind())
+        };
+        // (registry, holder, row)
+        assert_eq!(kind(known(Idle), true, row(Idle)), None);
+        assert_eq!(kind(known(Idle), true, None), Some("row_missing"));
+        assert_eq!(kind(known(Idle), true, row(Terminated)), Some("row_differs"));
+        assert_eq!(kind(known(Idle), true, row(Status::Active)), Some("row_differs"));
+        assert_eq!(kind(known(Idle), false, row(Idle)), Some("lost"));
+        assert_eq!(kind(known(Idle), false, None), Some("lost"));
+        assert_eq!(kind(None, true, row(Idle)), Some("unadopted"));
+        assert_eq!(kind(None, true, None), Some("unadopted"));
+        assert_eq!(kind(None, true, row(Terminated)), Some("unforgotten"));
+        assert_eq!(kind(None, false, row(Idle)), Some("row_alone"));
+        assert_eq!(kind(None, false, row(Terminated)), None);
+        for (held, row) in [(true, row(Idle)), (false, row(Idle)), (true, None), (false, None)] {
+            assert_eq!(kind(known(Terminated), held, row), None, "it is on its way out");
+        }
+    }
+
+    #[test]
+    fn an_exit_counts_unless_the_tree_is_being_ended() {
+        let exited = Known { state: state(Status::Idle), exited: true };
+        let mut row = row(Status::Idle).unwrap();
+        assert_eq!(one(Some(&exited), true, Some(&row)), Some(Difference::ExitUnnoticed));
+        row.ending = Some(Ending { reason: EndReason::Killed, since: row.session.created_at });
+        assert_eq!(one(Some(&exited), true, Some(&row)), None);
+    }
+
+    #[test]
+    fn every_field_of_the_state_is_compared() {
+        let spoil: [fn(&mut State); 5] = [
+            |state| state.status = Status::Active,
+            |state| state.active_connections = 1,
+            |state| state.name = Some("other".to_owned()),
+            |state| state.pid = Some(8),
+            |state| state.destroy_at = None,
+        ];
+        let row = row(Status::Idle);
+        for spoil in spoil {
+            let mut known = known(Status::Idle).unwrap();
+            spoil(&mut known.state);
+            let found = one(Some(&known), true, row.as_ref()).unwrap();
+            assert_eq!(found.kind(), "row_differs");
+            assert!(found.to_string().contains("destroy_at"), "{found}");
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_is_left_alone() {
+        let (busy, other) = (SessionId::generate(), SessionId::generate());
+        let facts = Facts { held: [busy, other].into(), busy: [busy].into(), ..Facts::default() };
+        assert_eq!(compare(&facts), [(other, Difference::Unadopted)].into());
+    }
+}

@@ -1,0 +1,218 @@
+//! What a process of a session inherits and a stranger does not have: two marks.
+//!
+//! The environment's `STAYD_SESSION=<id>` is for everyone to read, and gone with `env -i`.
+//! The other one survives fork, exec, setsid(2) and a cleared environment: the soft limit
+//! `RLIMIT_RTTIME` (setrlimit(2); microseconds that a real-time task may run without a
+//! pause), which is unlimited on almost every system, is set to 2^62 and 61 bits of the
+//! session's id. That is more than 146,000 years, so it is still no limit. The hard limit
+//! is left alone, so that a stayd inside a session can mark its own. A limit that means
+//! something (someone has set it) is never replaced: such a session has one mark.
+
+use super::pidfd;
+use super::process::{is_gone, is_refused};
+use crate::id::SessionId;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::fs::File;
+use std::io::{self, Read};
+
+/// The environment variable that marks a session's processes; its value is the session's id.
+pub const MARK: &str = "STAYD_SESSION";
+/// The least limit that is a mark.
+const LIMIT_LEAST: u64 = 1 << 62;
+/// The bits of an id that are in a limit: all random in a version 7 UUID. A limit stays
+/// below 2^63, which programs with signed numbers may take for "unlimited" or worse.
+const LIMIT_BITS: u64 = (1 << 61) - 1;
+/// More environment than a process can be started with (execve(2): a quarter of the stack
+/// limit, which at its default is 2 MiB), and a bound for hosts that allow more.
+const ENVIRONMENT_MAX: u64 = 4 << 20;
+/// Looks at an empty environment before it is believed.
+const EMPTY_LOOKS: usize = 3;
+
+/// Marks the calling process, and all that it will start, as the session's. It stays
+/// without this mark if its limit means something.
+pub fn mark_by_limit(id: SessionId) {
+    set_limit(limit_of(id));
+}
+
+/// Takes the mark of a session around it from the calling process.
+pub fn unmark_by_limit() {
+    set_limit(libc::RLIM_INFINITY);
+}
+
+fn set_limit(limit: u64) {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_RTTIME)
+        && soft >= LIMIT_LEAST
+    {
+        // Only a hard limit that is lower refuses, and without the mark all else works.
+        let _ = setrlimit(Resource::RLIMIT_RTTIME, limit.min(hard), hard);
+    }
+}
+
+fn limit_of(id: SessionId) -> u64 {
+    LIMIT_LEAST | (u128::from_be_bytes(id.to_bytes()) as u64 & LIMIT_BITS)
+}
+
+/// Whose a process is by its marks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Ours,
+    Another,
+    /// None, or none that we may read.
+    Missing,
+}
+
+/// The marks of one process.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    limit: Option<u64>,
+    environment: Vec<SessionId>,
+    /// The environment names a session, which need not be one.
+    named: bool,
+}
+
+impl Marks {
+    /// # Errors
+    /// When no descriptor is free to look: that a mark is missing is not known then.
+    pub(super) fn read(pid: i32, limit: Option<u64>) -> io::Result<Marks> {
+        let mut marks = Marks { limit, ..Marks::default() };
+        marks.find(&environment(pid)?);
+        Ok(marks)
+    }
+
+    /// Whose the process is, asked for one session. One mark of it is enough.
+    pub(super) fn say(&self, id: SessionId) -> Mark {
+        if self.limit == Some(limit_of(id)) || self.environment.contains(&id) {
+            Mark::Ours
+        } else if self.limit.is_some() || self.named {
+            Mark::Another
+        } else {
+            Mark::Missing
+        }
+    }
+
+    fn find(&mut self, environment: &[u8]) {
+        let values = environment
+            .split(|&byte| byte == 0)
+            .filter_map(|entry| entry.strip_prefix(MARK.as_bytes())?.strip_prefix(b"="));
+        for value in values {
+            self.named = true;
+            let id: Option<SessionId> =
+                std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+            self.environment.extend(id);
+        }
+    }
+}
+
+/// A process's limit, if it is some session's mark.
+///
+/// # Errors
+/// When no descriptor is free to look.
+pub(super) fn limit_mark(pid: i32) -> io::Result<Option<u64>> {
+    Ok(limit(pid)?.filter(|limit| (LIMIT_LEAST..1 << 63).contains(limit)))
+}
+
+/// Whether a process carries the session's limit, the mark that is read fast.
+pub(super) fn carries_limit(pid: i32, id: SessionId) -> bool {
+    limit(pid).is_ok_and(|limit| limit == Some(limit_of(id)))
+}
+
+fn environment(pid: i32) -> io::Result<Vec<u8>> {
+    let mut environment = Vec::new();
+    // A process in the middle of execve(2) shows an empty environment for some microseconds.
+    for _ in 0..EMPTY_LOOKS {
+        match File::open(format!("/proc/{pid}/environ")) {
+            // What was read before an error counts: the process may be ending.
+            Ok(file) => drop(file.take(ENVIRONMENT_MAX).read_to_end(&mut environment)),
+            Err(error) if is_gone(&error) || is_refused(&error) => break,
+            Err(error) => return Err(error),
+        }
+        if !environment.is_empty() {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    Ok(environment)
+}
+
+/// The soft limit. Another user's process (a set-user-id program in the session) shows it
+/// in /proc alone, which takes ten times as long to read.
+fn limit(pid: i32) -> io::Result<Option<u64>> {
+    match pidfd::realtime_limit(pid) {
+        Ok(limit) => Ok(Some(limit)),
+        Err(error) if is_refused(&error) => {
+            match std::fs::read_to_string(format!("/proc/{pid}/limits")) {
+                Ok(limits) => Ok(parse_limit(&limits)),
+                Err(error) if is_gone(&error) || is_refused(&error) => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+        Err(_) => Ok(None),
+    }
+}
+
+/// `None` for "unlimited".
+fn parse_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max realtime timeout"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn named(environment: &str, id: SessionId) -> Mark {
+        let mut marks = Marks::default();
+        marks.find(environment.as_bytes());
+        marks.say(id)
+    }
+
+    #[test]
+    fn a_mark_is_a_whole_entry() {
+        let id = SessionId::generate();
+        assert_eq!(named(&format!("A=1\0STAYD_SESSION={id}\0B=2\0"), id), Mark::Ours);
+        assert_eq!(named(&format!("STAYD_SESSION={id}\0"), id), Mark::Ours);
+        assert_eq!(named(&format!("STAYD_SESSION={id}x\0"), id), Mark::Another);
+        assert_eq!(named("STAYD_SESSION=\0", id), Mark::Another);
+        assert_eq!(named(&format!("A=STAYD_SESSION={id}\0"), id), Mark::Missing);
+        assert_eq!(named(&format!("STAYD_SESSIONS={id}\0"), id), Mark::Missing);
+        assert_eq!(named("", id), Mark::Missing);
+    }
+
+    #[test]
+    fn one_mark_of_a_session_is_enough() {
+        let (id, other) = (SessionId::generate(), SessionId::generate());
+        assert_ne!(limit_of(id), limit_of(other));
+        let mut marks = Marks { limit: Some(limit_of(id)), ..Marks::default() };
+        assert_eq!((marks.say(id), marks.say(other)), (Mark::Ours, Mark::Another));
+        marks.find(format!("STAYD_SESSION={other}\0").as_bytes());
+        assert_eq!((marks.say(id), marks.say(other)), (Mark::Ours, Mark::Ours));
+    }
+
+    #[test]
+    fn a_limit_is_no_limit_and_fits_a_signed_number() {
+        for byte in [0, 0xff] {
+            let limit = limit_of(SessionId::from_bytes([byte; 16]));
+            assert!((LIMIT_LEAST..1 << 63).contains(&limit), "{limit}");
+        }
+    }
+
+    #[test]
+    fn the_kernel_and_its_text_agree_on_a_limit() {
+        let id = SessionId::generate();
+        let ulimit = format!("ulimit -S -R {} && exec env -i sleep 60", limit_of(id));
+        let mut child = Command::new("bash").args(["-c", &ulimit]).spawn().unwrap();
+        let pid = child.id() as i32;
+        let read = |pid| Marks::read(pid, limit_mark(pid).unwrap()).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while read(pid).say(id) != Mark::Ours || !environment(pid).unwrap().is_empty() {
+            assert!(std::time::Instant::now() < deadline, "{:?}", read(pid));
+            std::thread::yield_now();
+        }
+        let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        assert_eq!(parse_limit(&text), Some(limit_of(id)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(parse_limit("Max realtime timeout   unlimited  unlimited  us"), None);
+    }
+}
