@@ -81,7 +81,7 @@ proptest! {
             3 => encode(&mut bytes, Kind::Signal, 1, Some(&Signal { id, signal: 15 }), b""),
             _ => {
                 let key = ClientKey::anonymous();
-                bytes = InputTail { id, key, offset: 7, bytes: b"keys" }.encode();
+                bytes = InputTail { id, key, offset: 7, bytes: b"keys" }.encode(Kind::Input);
                 Ok(())
             }
         }

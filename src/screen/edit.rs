@@ -171,8 +171,10 @@ impl Terminal {
 
     /// DECALN
     pub(super) fn alignment_pattern(&mut self) {
+        // xterm.js takes the pen's underline without its style, and so shows none.
+        let underline = super::cell::UNDERLINE;
         let style = super::cell::Style {
-            fg: self.pen.fg,
+            fg: if self.pen_ext == 0 { self.pen.fg } else { self.pen.fg & !underline },
             bg: self.pen.bg & !super::cell::EXTENDED,
             ext: 0,
         };
@@ -180,8 +182,10 @@ impl Terminal {
         let rows = self.rows;
         let buffer = self.buffer();
         let first = buffer.y;
-        for y in first..rows {
-            let row = buffer.row_mut(y);
+        for y in first..first + rows {
+            // Below the last line xterm.js goes on with the oldest.
+            let at = (buffer.base + y) % buffer.max;
+            let Some(row) = buffer.lines.get_mut(at) else { continue };
             row.fill(Cell::new(u32::from('E'), 1, style));
             row.wrapped = false;
         }

@@ -144,6 +144,13 @@ impl Screen {
         self.terminal.on_alternate
     }
 
+    /// Clusters, attributes and links that are kept.
+    #[cfg(test)]
+    pub(super) fn table_sizes(&self) -> [usize; 3] {
+        let terminal = &self.terminal;
+        [terminal.clusters.len(), terminal.exts.len(), terminal.links.len()]
+    }
+
     /// Lines that have scrolled off and are kept.
     pub fn scrollback(&self) -> usize {
         self.terminal.primary.base

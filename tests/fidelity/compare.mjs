@@ -21,6 +21,7 @@ while (offset < bytes.length) {
   offset++;
   const stream = take(length);
   const started = performance.now();
+  const narrowest = resizes.length ? Math.min(cols, ...resizes.map(([, cols]) => cols)) : 0;
 
   const whole = open(cols, rows, scrollback);
   play(whole, stream, resizes, 0, length + 1);
@@ -32,10 +33,10 @@ while (offset < bytes.length) {
     const late = open(cut.cols, cut.rows, scrollback);
     write(late, take(cut.length));
     if (late.answers) answer({ name, cut: cut.at, where: "asks", differences: [JSON.stringify(late.answers)] });
-    let differences = compare(witness, late);
+    let differences = compare(witness, late, narrowest);
     if (differences.length) answer({ name, cut: cut.at, where: "cut", differences });
     play(late, stream, resizes, cut.at, length + 1);
-    differences = compare(whole, late);
+    differences = compare(whole, late, narrowest);
     if (differences.length) answer({ name, cut: cut.at, where: "end", differences });
     late.dispose();
   }

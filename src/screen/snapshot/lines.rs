@@ -38,7 +38,7 @@ impl Writer<'_> {
         } else {
             shown
                 .iter()
-                .rposition(|row| row.wrapped || !row.cells().is_empty())
+                .rposition(|row| row.wrapped || row.cells().iter().any(|cell| *cell != Cell::NULL))
                 .map_or(0, |at| at + 1)
         };
         for (at, row) in shown[..last].iter().enumerate() {
@@ -69,7 +69,7 @@ impl Writer<'_> {
     fn wrap(&mut self, above: &Row, row: &Row, scrolls: bool, can_go_up: bool) -> Under {
         let cols = self.terminal.cols;
         let first = row.get(0);
-        let printable = is_printable(first);
+        let printable = is_printable(first) && first.width() > 0;
         let gap = above.get(cols - 1);
         // A wide character that did not fit leaves a gap by itself.
         let fits_gap = printable && first.width() == 2 && gap == Cell::new(0, 1, first.style());
@@ -115,7 +115,7 @@ impl Writer<'_> {
         let mut at = under.from;
         while at < end {
             let cell = row.get(at);
-            if is_printable(cell) {
+            if is_printable(cell) && at + usize::from(cell.width()) <= cols {
                 self.column(at);
                 self.style(cell.style());
                 if cell.width() == 0 {
@@ -124,7 +124,9 @@ impl Writer<'_> {
                 }
                 self.glyph(cell);
                 at += usize::from(cell.width().max(1));
-            } else if cell.is_erased() || cell.width() != 1 || self.detail != Detail::Everything {
+            } else if !self.has_gap(cell) {
+                // Also the left half of a wide character whose right half a resize cut off,
+                // which nothing can write.
                 let n = if under.dirty == Some(at) { 1 } else { same(row, at, end, under.dirty) };
                 let bg = if self.detail == Detail::Everything { cell.bg & COLOUR } else { 0 };
                 if bg != under.bg || under.dirty == Some(at) {
@@ -133,13 +135,13 @@ impl Writer<'_> {
                     self.csi(n, 'X');
                 }
                 at += n;
-            } else if at + 1 < cols {
+            } else if (at..cols).any(|at| !self.has_gap(row.get(at))) {
                 self.gap(at, cell.style());
                 under.dirty = Some(at + 1);
                 at += 1;
             } else {
                 self.last_cell(row);
-                at += 1;
+                break;
             }
         }
     }
@@ -156,38 +158,41 @@ impl Writer<'_> {
         self.x = at + 2;
     }
 
-    /// The last cell of a line that is there, if it shows nothing; where it has attributes,
-    /// the cell before it is written again.
+    /// The last cell of a line that is there, if it shows nothing. Where it has attributes it
+    /// is the right half of a wide character whose left half is overwritten with them, and
+    /// the cells before it are written again: empty ones likewise.
     fn last_cell(&mut self, row: &Row) {
-        let last = self.terminal.cols - 1;
-        let cell = row.get(last);
-        let style = cell.style();
-        if cell.is_erased() || cell.width() != 1 || last == 0 || self.detail != Detail::Everything {
-            self.column(last);
-            self.background(if self.detail == Detail::Everything { style.bg } else { 0 });
-            self.text("\x1b[X");
-            return;
+        let mut at = self.terminal.cols - 1;
+        while at > 0 && self.has_gap(row.get(at)) {
+            self.column(at - 1);
+            self.text(WIDE);
+            self.x = at + 1;
+            self.column(at - 1);
+            self.style(row.get(at).style());
+            self.text(" ");
+            self.x = at;
+            at -= 1;
         }
-        self.column(last - 1);
-        self.text(WIDE);
-        self.x = last + 1;
-        self.column(last - 1);
-        self.style(style);
-        self.text(" ");
-        self.x = last;
-        let mut before = last - 1;
-        if row.get(before).width() == 0 && before > 0 {
-            before -= 1;
+        if row.get(at).width() == 0 && at > 0 {
+            at -= 1;
         }
-        let cell = row.get(before);
-        self.column(before);
-        if is_printable(cell) {
+        let cell = row.get(at);
+        self.column(at);
+        if is_printable(cell) && at + usize::from(cell.width()) <= self.terminal.cols {
             self.style(cell.style());
             self.glyph(cell);
         } else {
-            self.background(cell.bg);
+            self.background(if self.detail == Detail::Everything { cell.bg } else { 0 });
             self.text("\x1b[X");
         }
+    }
+
+    /// An empty cell that erasing does not make.
+    fn has_gap(&self, cell: Cell) -> bool {
+        !is_printable(cell)
+            && !cell.is_erased()
+            && cell.width() == 1
+            && self.detail == Detail::Everything
     }
 }
 
@@ -199,7 +204,8 @@ pub(super) fn is_printable(cell: Cell) -> bool {
 /// Whether the line's last column is written by printing, so that the next character wraps.
 fn ends_printed(row: &Row, cols: usize) -> bool {
     let last = row.get(cols - 1);
-    is_printable(last) || (last.width() == 0 && cols > 1 && row.get(cols - 2).width() == 2)
+    (is_printable(last) && last.width() < 2)
+        || (last.width() == 0 && cols > 1 && row.get(cols - 2).width() == 2)
 }
 
 /// How many cells from `at` on, before `end` and a dirty one, are erased alike.

@@ -41,6 +41,27 @@ impl Writer<'_> {
     }
 
     pub(super) fn take_pen(&mut self, to: Pen) {
+        self.change_pen(to, true);
+    }
+
+    /// The pen at the end. After DECRC it may have attributes that it does not use (DECRC
+    /// brings back neither underline nor link) and that a later sequence revives.
+    pub(super) fn take_last_pen(&mut self) {
+        let to = self.terminal.pen;
+        let saved = self.terminal.shown().saved;
+        let unused = to.bg & EXTENDED == 0 && !to.ext.is_empty();
+        if unused && saved.bg & EXTENDED == 0 && (saved.fg ^ to.fg) & UNDERLINE == 0 {
+            let flag = if to.ext.underline > 0 { UNDERLINE } else { 0 };
+            self.take_pen(Pen { fg: flag, bg: EXTENDED, ext: to.ext });
+            self.text("\x1b8");
+            self.pen = Pen { fg: saved.fg, bg: saved.bg, ext: to.ext };
+            self.change_pen(to, false);
+        } else {
+            self.take_pen(to);
+        }
+    }
+
+    fn change_pen(&mut self, to: Pen, may_reset: bool) {
         if self.detail != Detail::Everything {
             return;
         }
@@ -64,7 +85,7 @@ impl Writer<'_> {
             fresh.insert_str(0, "0;");
         }
         let mut protected = from.bg & PROTECTED;
-        if resets || fresh.len() < change.len() {
+        if may_reset && (resets || fresh.len() < change.len()) {
             self.text(format!("\x1b[{}m", if fresh == "0" { "" } else { &fresh }));
             protected = 0;
         } else if !change.is_empty() {
@@ -102,7 +123,12 @@ fn difference(from: &Pen, to: &Pen) -> String {
             }
         }
     }
-    let underline = |pen: &Pen| if pen.fg & UNDERLINE == 0 { 0 } else { pen.ext.underline.max(1) };
+    // DECRC can bring back the flag without a style: then none is shown.
+    let underline = |pen: &Pen| match (pen.fg & UNDERLINE, pen.bg & EXTENDED) {
+        (0, _) => 0,
+        (_, 0) => 1,
+        _ => pen.ext.underline,
+    };
     match (underline(from), underline(to)) {
         (a, b) if a == b => {}
         (_, 0) => add(format_args!("24")),

@@ -61,6 +61,9 @@ impl Writer<'_> {
         let underline = if fg & crate::screen::cell::UNDERLINE != 0 { 1 } else { 0 };
         let mut pen = crate::screen::cell::Pen { fg, bg, ..Default::default() };
         pen.ext.underline = underline;
+        if bg & crate::screen::cell::EXTENDED != 0 {
+            pen.ext.link = self.terminal.pen.ext.link;
+        }
         self.take_pen(pen);
         if !charset.is_ascii() {
             self.text(format!("\x1b({}", char::from(charset.final_byte())));
@@ -165,9 +168,9 @@ impl Writer<'_> {
                 && cell.style() == terminal.style()
                 && self.detail != Detail::Blank
         });
+        self.take_last_pen();
         if let Some((at, cell)) = reprinted {
             self.go(at, y);
-            self.take_pen(terminal.pen);
             if terminal.modes.insert {
                 // Inserting pushes back to the right what this takes away on the left.
                 self.csi(usize::from(cell.width()), 'P');
@@ -180,7 +183,9 @@ impl Writer<'_> {
         } else {
             self.go(x.min(cols - 1), y);
         }
-        self.take_pen(terminal.pen);
+        if self.pen != terminal.pen {
+            self.take_last_pen();
+        }
     }
 
     /// Puts the cursor past the last column of its line.
@@ -197,6 +202,8 @@ impl Writer<'_> {
             self.go(at, y);
             self.style(cell.style());
             self.glyph(cell);
+            // A sequence that does nothing, so that a combining mark does not join.
+            self.text("\x1b\\");
         } else if (0..last).all(|at| row.get(at) == cell) && cell.is_erased() {
             self.go(last, y);
             self.background(cell.bg);
