@@ -1,5 +1,7 @@
 //! What a screen costs: output taken in, snapshots taken and restored, memory.
 
+#![allow(clippy::print_stdout)]
+
 use std::hint::black_box;
 use std::path::Path;
 

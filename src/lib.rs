@@ -29,7 +29,7 @@
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
 //! - [`tree`]: the processes of a session, found and ended.
-//! - [`protocol`], [`lifecycle`], [`config`], [`id`], [`log`]: words and rules.
+//! - [`protocol`], [`lifecycle`], [`pending`], [`config`], [`id`], [`log`]: words and rules.
 
 pub mod cli;
 pub mod config;
@@ -39,6 +39,7 @@ pub mod id;
 pub mod keeper;
 pub mod lifecycle;
 pub mod log;
+pub mod pending;
 pub mod protocol;
 pub mod pty;
 pub mod registry;

@@ -2,8 +2,9 @@
 
 use super::folded::Folded;
 use super::handle::ToldCursor;
-use crate::holder::{Checkpoint, CheckpointMeta, Holder, Pending};
+use crate::holder::{Checkpoint, CheckpointMeta, Holder};
 use crate::id::{ClientKey, SessionId};
+use crate::pending::Pending;
 use crate::ring::Reader;
 use crate::screen::{Event, Options, Screen};
 use bytes::BytesMut;

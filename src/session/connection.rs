@@ -8,8 +8,8 @@ use super::link::Link;
 use super::outbox::{Ending, Outbox, close_reason};
 use super::reports::first_report;
 use super::requests::{ConnectionEvent, Detach, Resize, TakeControl};
-use crate::holder::Pending;
 use crate::id::ClientKey;
+use crate::pending::Pending;
 use crate::protocol::{
     self, ClientMessage, CloseCode, INPUT_WINDOW, JsonClientMessage, Mode, ServerMessage,
 };

@@ -1,9 +1,10 @@
 //! The part of a session that its connections touch from their own threads: the ring,
 //! its wake-up, the way to type, and the last published view of the session.
 
-use crate::holder::{Holder, Piece, register};
+use crate::holder::{Holder, register};
 use crate::id::{ClientKey, SessionId};
 use crate::keeper::ScreenHandle;
+use crate::pending::Piece;
 use crate::protocol;
 use crate::ring::Reader;
 use crate::store::StoreHandle;

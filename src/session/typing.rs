@@ -1,8 +1,8 @@
 //! Typing without a connection: one piece of input, until the holder has accepted it.
 
 use super::link::Link;
-use crate::holder::Pending;
 use crate::id::ClientKey;
+use crate::pending::Pending;
 use crate::protocol::INPUT_WINDOW;
 use actix_web::rt::time::sleep;
 use std::time::{Duration, Instant};

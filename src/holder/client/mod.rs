@@ -3,10 +3,8 @@
 mod checkpoint;
 mod connect;
 mod link;
-mod pending;
 
 pub use self::checkpoint::Checkpoint;
-pub use self::pending::{Pending, Piece};
 
 use self::link::{Link, Reply};
 use super::wire::{self, ExecSpec, Failure, FailureCode, Kind};

@@ -1,4 +1,4 @@
-//! One client's keystrokes on their way to the holder: what has come from it, what was
+//! One client's input on its way to the holder: what has come from it, what was
 //! sent on, what the holder has accepted. Pure; the offsets count this client's input bytes
 //! from its beginning.
 
@@ -28,7 +28,7 @@ pub struct Piece<'a> {
     pub offset: u64,
     /// At least one.
     pub bytes: &'a [u8],
-    /// They count and are not for the program: see [`super::Holder::count_input`].
+    /// They count and are not for the program: see [`crate::holder::Holder::count_input`].
     pub counted: bool,
 }
 
