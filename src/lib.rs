@@ -24,19 +24,23 @@
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
 //! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
+//! - [`keeper`]: what every session's terminal shows: threads, checkpoints, answers to queries.
+//! - [`screen`]: one terminal's emulator, and the escape sequences that redraw it.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
 //! - [`screen`]: what a session's terminal shows: output in, escape sequences that redraw it out.
 //! - [`tree`]: the processes of a session, found and ended.
-//! - [`protocol`], [`lifecycle`], [`config`], [`id`], [`log`]: words and rules.
+//! - [`protocol`], [`lifecycle`], [`pending`], [`config`], [`id`], [`log`]: words and rules.
 
 pub mod cli;
 pub mod config;
 pub mod holder;
 pub mod http;
 pub mod id;
+pub mod keeper;
 pub mod lifecycle;
 pub mod log;
+pub mod pending;
 pub mod protocol;
 pub mod pty;
 pub mod registry;

@@ -5,6 +5,7 @@ use crate::holder::{Holder, HolderError, Paths};
 use crate::http::auth::{Access, Token};
 use crate::http::guard::Guard;
 use crate::http::{self, Api, HostsError, Logins};
+use crate::keeper::{self, Keeper};
 use crate::registry::{Defaults, EndAll, Registry, ShutdownAll};
 use crate::store::{OpenError, StoreHandle};
 use actix::prelude::*;
@@ -120,10 +121,12 @@ async fn serve(
         idle_timeout_s: settings.idle_timeout_s,
         max_sessions: settings.max_sessions,
         ring_bytes: settings.ring_bytes,
+        scrollback_lines: settings.scrollback_lines,
     };
+    let keeper = Keeper::start(&holder, log.new(o!("part" => "screens")))?;
     let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
     let registry =
-        Registry::new(store.clone(), holder.clone(), notices, defaults, fatal, log.clone());
+        Registry::new(store.clone(), holder.clone(), keeper, notices, defaults, fatal, log.clone());
     let registry = registry.start();
     let api = Api {
         registry: registry.clone(),
@@ -216,6 +219,9 @@ fn end_loudly_on_panic(log: Logger) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
+        if keeper::contains_panics() {
+            return;
+        }
         crit!(log, "panic: ending the server, the sessions run on"; "panic" => %panic);
         std::process::abort();
     }));

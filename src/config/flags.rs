@@ -63,6 +63,11 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_RING_BYTES", value_name = "BYTES")]
     pub ring_bytes: Option<u64>,
 
+    /// Lines of scrollback that each session's screen keeps, at most 100000
+    /// [default: 1000] [file: scrollback_lines]
+    #[arg(long, env = "STAYD_SCROLLBACK_LINES", value_name = "LINES")]
+    pub scrollback_lines: Option<usize>,
+
     /// Whether attaching to an unknown name may start a session under it
     /// [default: true] [file: create_on_attach]
     #[arg(long, env = "STAYD_CREATE_ON_ATTACH", value_name = "BOOL")]

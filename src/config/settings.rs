@@ -15,6 +15,9 @@ const DEFAULT_IDLE_TIMEOUT_S: u64 = 1800;
 /// Just below the kernel's default `kernel.pty.max` (4096), so that the refusal is ours.
 const DEFAULT_MAX_SESSIONS: usize = 4000;
 const DEFAULT_RING_BYTES: u64 = 2 << 20;
+const DEFAULT_SCROLLBACK_LINES: usize = 1000;
+/// A screen of 100,000 lines takes some hundred MiB while it is looked at.
+const SCROLLBACK_LINES_MAX: usize = 100_000;
 /// The holder may be writing 64 KiB beyond what readers see; less than four times that
 /// would leave clients hardly anything to continue from.
 const RING_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 30;
@@ -40,6 +43,8 @@ pub struct Settings {
     pub max_sessions: usize,
     /// Bytes of a session's ring, a power of two.
     pub ring_bytes: u64,
+    /// Lines of scrollback that a session's screen keeps.
+    pub scrollback_lines: usize,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
     /// Commands that clients may start by name; `shell` and `claude` are always there.
@@ -104,6 +109,15 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
             format!("{expected}, not {ring_bytes}"),
         );
     }
+    let scrollback_lines =
+        flags.scrollback_lines.or(file.scrollback_lines).unwrap_or(DEFAULT_SCROLLBACK_LINES);
+    if scrollback_lines > SCROLLBACK_LINES_MAX {
+        return refuse(
+            flags.scrollback_lines.is_some(),
+            "scrollback_lines",
+            format!("expected at most {SCROLLBACK_LINES_MAX}, not {scrollback_lines}"),
+        );
+    }
     let max_sessions = flags.max_sessions.or(file.max_sessions).unwrap_or(DEFAULT_MAX_SESSIONS);
     if max_sessions == 0 {
         return refuse(
@@ -149,6 +163,7 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
         idle_timeout_s: idle_timeout.unwrap_or(IdleTimeout(Some(DEFAULT_IDLE_TIMEOUT_S))).0,
         max_sessions,
         ring_bytes,
+        scrollback_lines,
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,
     })

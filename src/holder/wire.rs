@@ -61,6 +61,9 @@ pub enum Kind {
     Checkpoint = 10,
     /// Nothing; answered by [`Stats`].
     Stats = 11,
+    /// As [`Kind::Input`], but the bytes only count: they are not for the program. What a
+    /// client's terminal says by itself stands among its keystrokes.
+    Counted = 12,
 
     /// It was done.
     Done = 0x40,
@@ -83,12 +86,12 @@ impl Kind {
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
         use Kind::{
-            Blob, Checkpoint, Done, Entry, Exited, Failed, Forget, Hello, Input, List, Listed,
-            Output, Resize, Resume, Signal, Spawn, Stats,
+            Blob, Checkpoint, Counted, Done, Entry, Exited, Failed, Forget, Hello, Input, List,
+            Listed, Output, Resize, Resume, Signal, Spawn, Stats,
         };
         let kinds = [
             Hello, Spawn, List, Input, Resize, Resume, Signal, Blob, Forget, Checkpoint, Stats,
-            Done, Entry, Listed, Failed, Output, Exited,
+            Counted, Done, Entry, Listed, Failed, Output, Exited,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }
@@ -190,12 +193,12 @@ impl<'a> InputTail<'a> {
         })
     }
 
-    /// The whole message.
+    /// The whole message, [`Kind::Input`] or [`Kind::Counted`].
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self, kind: Kind) -> Vec<u8> {
         let length = HEADER.saturating_add(INPUT_HEADER).saturating_add(self.bytes.len());
         let mut out = Vec::with_capacity(length);
-        out.extend_from_slice(&[Kind::Input as u8, 0, 0, 0, 0, 0, 0, 0]);
+        out.extend_from_slice(&[kind as u8, 0, 0, 0, 0, 0, 0, 0]);
         out.extend_from_slice(&self.id.to_bytes());
         out.extend_from_slice(&self.key.to_bytes());
         out.extend_from_slice(&self.offset.to_le_bytes());

@@ -57,7 +57,7 @@ fn what_does_not_fit_is_refused() {
         offset: 0,
         bytes: &tail[..INPUT_CHUNK],
     };
-    assert!(longest.encode().len() <= MESSAGE_MAX);
+    assert!(longest.encode(Kind::Input).len() <= MESSAGE_MAX);
 }
 
 proptest! {
@@ -81,7 +81,7 @@ proptest! {
             3 => encode(&mut bytes, Kind::Signal, 1, Some(&Signal { id, signal: 15 }), b""),
             _ => {
                 let key = ClientKey::anonymous();
-                bytes = InputTail { id, key, offset: 7, bytes: b"keys" }.encode();
+                bytes = InputTail { id, key, offset: 7, bytes: b"keys" }.encode(Kind::Input);
                 Ok(())
             }
         }
@@ -124,7 +124,7 @@ proptest! {
     ) {
         let id = SessionId::generate();
         let key = ClientKey::from_bytes(key);
-        let sent = InputTail { id, key, offset, bytes: &bytes }.encode();
+        let sent = InputTail { id, key, offset, bytes: &bytes }.encode(Kind::Input);
         let message = Message::parse(&sent).unwrap();
         prop_assert_eq!((message.kind, message.request), (Kind::Input as u8, 0));
         let received = InputTail::parse(message.tail).unwrap();

@@ -8,7 +8,7 @@ use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, SessionRef};
 use crate::session::{
-    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Outbox, Outlet, Start,
+    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Outbox, Outlet, Picture, Start,
 };
 use actix::{AsyncContext, Context};
 use actix_web::http::{StatusCode, header};
@@ -60,6 +60,8 @@ struct Wish {
     mode: Mode,
     size: Option<(u16, u16)>,
     lag: Lag,
+    /// Lines of scrollback wanted in a picture of the terminal.
+    scrollback: Option<usize>,
     create: Option<String>,
 }
 
@@ -85,7 +87,7 @@ impl Wish {
             (Some(cols), Some(rows)) => Some(protocol::check_size(bounded(cols), bounded(rows))?),
             _ => return Err("cols and rows go together".into()),
         };
-        number("scrollback")?;
+        let scrollback = number("scrollback")?.map(|lines| bounded(lines) as usize);
         Ok(Wish {
             client,
             has: session.zip(number("offset")?),
@@ -100,6 +102,7 @@ impl Wish {
                 Some("skip") => Lag::Skip,
                 Some(_) => return Err("lag must be follow or skip".into()),
             },
+            scrollback,
             create: query.get("create").cloned(),
         })
     }
@@ -230,7 +233,7 @@ async fn join(
     };
     let accepted = link.accepted_input(key).await;
     let (view, mode) = (attached.view, wish.mode);
-    let greet = |offset| ServerMessage::Attached {
+    let greet = move |offset| ServerMessage::Attached {
         client,
         offset,
         input: accepted,
@@ -240,9 +243,22 @@ async fn join(
         rows: view.rows,
         session: Box::new(view),
     };
-    let outlet =
-        Outlet::new(address, link.clone(), outbox.clone(), dialect, wish.lag, start, greet)
-            .map_err(|error| Refusal::new(CloseCode::GoingAway, error.to_string()))?;
+    let picture = Picture {
+        // As much as there is: a screen keeps no more than the settings say.
+        scrollback: wish.scrollback.unwrap_or(usize::MAX),
+        limit: protocol::SNAPSHOT_MAX,
+    };
+    let outlet = Outlet::new(
+        address,
+        link.clone(),
+        outbox.clone(),
+        dialect,
+        wish.lag,
+        picture,
+        start,
+        greet,
+    )
+    .map_err(|error| Refusal::new(CloseCode::GoingAway, error.to_string()))?;
     let attachment = attached.attachment;
     let setup = ConnectionSetup { attachment, link, outbox, dialect, mode, follows, key, accepted };
     Ok(Joined { context, setup, outlet })

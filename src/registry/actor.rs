@@ -13,10 +13,13 @@ use super::restore::SWEEPS;
 use super::start::Created;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
+use crate::keeper::{Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::protocol::Session as View;
+use crate::screen::Options;
 use crate::session::{
-    Kill, Link, Noticed, Patch, Session, SessionContext, SessionEnded, Shutdown, now, write_life,
+    Kill, Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
+    write_life,
 };
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
@@ -44,6 +47,7 @@ pub(super) enum Named {
 pub struct Registry {
     pub(super) store: StoreHandle,
     pub(super) holder: Holder,
+    pub(super) keeper: Keeper,
     pub(super) log: Logger,
     pub(super) defaults: Defaults,
     pub(super) notices: Option<UnboundedReceiver<Notice>>,
@@ -70,6 +74,7 @@ impl Registry {
     pub fn new(
         store: StoreHandle,
         holder: Holder,
+        keeper: Keeper,
         notices: UnboundedReceiver<Notice>,
         defaults: Defaults,
         fatal: UnboundedSender<String>,
@@ -78,6 +83,7 @@ impl Registry {
         Registry {
             store,
             holder,
+            keeper,
             log,
             defaults,
             notices: Some(notices),
@@ -148,11 +154,24 @@ impl Registry {
     ) -> SessionRef {
         let (id, name) = (row.session.id, row.session.name.clone());
         let (holder, store) = (self.holder.clone(), self.store.clone());
+        // Its address is needed for its screen, and its screen for what makes it.
+        let session = Context::<Session>::new();
+        let heard = session.address();
+        let screen = self.keeper.keep(Origin {
+            id,
+            ring: held.ring.clone(),
+            size: (held.cols, held.rows),
+            checkpoint: held.checkpoint,
+            restored,
+            options: Options { scrollback: self.defaults.scrollback_lines },
+            events: Box::new(move |events| heard.do_send(Seen(events))),
+        });
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let mut shown = row.clone();
         write_life(&mut shown, &life.0);
-        let link = Arc::new(Link::new(shown.session, held.ring, held.wake, holder, store));
-        let addr = Session::launch(self.context(ctx), link.clone(), life, row, restored);
+        let link = Link::new(shown.session, held.ring, held.wake, holder, store, screen);
+        let link = Arc::new(link);
+        let addr = Session::launch(session, self.context(ctx), link.clone(), life, row, restored);
         let session = SessionRef { addr, link };
         self.sessions.insert(id, session.clone());
         if let Some(name) = name {

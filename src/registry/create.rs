@@ -34,6 +34,8 @@ pub struct Defaults {
     pub max_sessions: usize,
     /// Bytes of a session's ring.
     pub ring_bytes: u64,
+    /// Lines of scrollback of a session's screen.
+    pub scrollback_lines: usize,
 }
 
 /// Why a session was not created.
@@ -152,7 +154,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
     };
     Ok(Plan {
         row: Row { session, ending: None, process: None },
-        spec: SpawnSpec { command, cwd, env, cols, rows, checkpoints: false },
+        spec: SpawnSpec { command, cwd, env, cols, rows, checkpoints: true },
         timeouts,
     })
 }
@@ -228,6 +230,7 @@ mod tests {
             idle_timeout_s: Some(1800),
             max_sessions: 10,
             ring_bytes: 1 << 20,
+            scrollback_lines: 1000,
         }
     }
 

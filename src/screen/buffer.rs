@@ -89,6 +89,13 @@ impl Buffer {
         self.tabs = self.default_tabs();
     }
 
+    /// Every line has scrolled off and out; the cursor is at the start of the last one.
+    pub(super) fn empty(&mut self) {
+        self.lines.clear();
+        self.show(Cell::NULL);
+        (self.base, self.x, self.y) = (0, 0, self.rows - 1);
+    }
+
     pub(super) fn default_tabs(&self) -> BTreeSet<usize> {
         (0..self.cols).step_by(TAB).collect()
     }

@@ -3,6 +3,7 @@
 use super::event::Event;
 use super::modes::Modes;
 use super::parser::Parser;
+use super::skip::{self, Step};
 use super::snapshot::{self, Snapshot};
 use super::terminal::Terminal;
 use super::view::View;
@@ -71,6 +72,31 @@ impl Screen {
                 }
             }
         }
+    }
+
+    /// The same, sooner: what was printed, but has left screen and scrollback by the end of
+    /// `bytes`, is not emulated. The outcome is the same to the last cell.
+    pub fn feed_skipping(&mut self, bytes: &[u8], out: &mut Vec<Event>) {
+        for step in skip::plan(bytes, self.terminal.rows, self.terminal.scrollback) {
+            match step {
+                Step::Feed(range) => self.feed(&bytes[range], out),
+                Step::Pass { pens, bell, .. } if self.is_plain() => {
+                    if bell && out.last() != Some(&Event::Bell) {
+                        out.push(Event::Bell);
+                    }
+                    for pen in pens {
+                        self.feed(&bytes[pen], out);
+                    }
+                    self.terminal.primary.empty();
+                }
+                Step::Pass { bytes: range, .. } => self.feed(&bytes[range], out),
+            }
+        }
+    }
+
+    fn is_plain(&self) -> bool {
+        let between = self.parser.unfinished().is_empty() && self.parser.partial().is_empty();
+        between && self.terminal.is_plain()
     }
 
     /// Gives the screen another size; lines of the primary screen are wrapped anew.

@@ -21,6 +21,7 @@
 //! - `terminal`: the state, and printing. `buffer`, `row`, `cell`: what is on the screen.
 //!   `reflow`: another size.
 //! - `snapshot`: the state → escape sequences. `view`: the state for people and scripts.
+//! - `skip`: what need not be emulated, since nothing of it is left.
 //! - `width`, `charset`, `palette`, `intern`: tables.
 
 mod buffer;
@@ -41,6 +42,7 @@ mod reflow;
 mod reply;
 mod row;
 mod sgr;
+mod skip;
 mod snapshot;
 mod terminal;
 #[cfg(test)]

@@ -112,6 +112,12 @@ impl Terminal {
         }
     }
 
+    /// Whether plain lines do nothing but scroll: see [`super::skip`].
+    pub(super) fn is_plain(&self) -> bool {
+        let whole = (self.primary.top, self.primary.bottom) == (0, self.rows - 1);
+        !self.on_alternate && whole && !self.modes.origin
+    }
+
     /// The screen that is shown.
     pub(super) fn buffer(&mut self) -> &mut Buffer {
         if self.on_alternate { &mut self.alternate } else { &mut self.primary }

@@ -6,13 +6,14 @@ use super::effects::now;
 use super::flow::{Flow, Sight};
 use super::link::Link;
 use super::requests::{
-    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, SessionEnded,
-    Shutdown, Signal, SignalError, SignalTarget, TakeControl,
+    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, Seen,
+    SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
 };
 use crate::holder::Holder;
 use crate::id::ClientKey;
 use crate::lifecycle::{Effect, Event, Exit, Life, Refused};
 use crate::protocol::{CloseCode, Mode, ServerMessage, Viewer};
+use crate::screen;
 use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
 use actix::prelude::*;
@@ -66,9 +67,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the actor of a session that the holder has just spawned (`restored` false)
+    /// Starts, in `actor`, a session that the holder has just spawned (`restored` false)
     /// or held all the time (true).
     pub fn launch(
+        actor: Context<Self>,
         context: SessionContext,
         link: Arc<Link>,
         (life, effects): (Life, Vec<Effect>),
@@ -82,7 +84,7 @@ impl Session {
         }
         let head = link.ring().head();
         let flow = if restored { Flow::restored(head, Instant::now()) } else { Flow::new(0) };
-        Session {
+        actor.run(Session {
             context,
             link,
             life,
@@ -96,8 +98,7 @@ impl Session {
             waiting_for_end: Vec::new(),
             first_effects: effects,
             stopping: false,
-        }
-        .start()
+        })
     }
 
     /// Feeds one event to the state machine and does what it says.
@@ -147,6 +148,7 @@ impl Session {
         }
         (self.row.session.cols, self.row.session.rows) = (cols, rows);
         self.context.holder.resize(self.link.id(), cols, rows);
+        self.link.screen().nudge();
         self.save();
     }
 
@@ -180,6 +182,7 @@ impl Session {
         }
         if tending.active {
             self.link.touch(chrono::Utc::now());
+            self.link.screen().nudge();
         }
         if let Some(offset) = tending.release {
             self.link.release(offset);
@@ -327,6 +330,20 @@ impl Handler<Noticed> for Session {
             Noticed::Rewrite => self.save(),
             Noticed::Lost => self.lost(ctx),
             Noticed::ClockJumped => self.step_or_log(Event::ClockJumped, ctx),
+        }
+    }
+}
+
+impl Handler<Seen> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Seen(events): Seen, _: &mut Self::Context) {
+        for event in events {
+            if let screen::Event::Title(title) = event {
+                // Written with the next change of state: it is for people who look now.
+                self.row.session.title = title;
+                self.link.publish(&self.row.session);
+            }
         }
     }
 }

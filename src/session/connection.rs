@@ -4,11 +4,12 @@
 use super::actor::Session;
 use super::dialect::Dialect;
 use super::frames::{Frames, FramesError, Valve};
-use super::input::{Ledger, Pending};
 use super::link::Link;
 use super::outbox::{Ending, Outbox, close_reason};
+use super::reports::first_report;
 use super::requests::{ConnectionEvent, Detach, Resize, TakeControl};
 use crate::id::ClientKey;
+use crate::pending::Pending;
 use crate::protocol::{
     self, ClientMessage, CloseCode, INPUT_WINDOW, JsonClientMessage, Mode, ServerMessage,
 };
@@ -185,7 +186,7 @@ impl Connection {
             return self.complain("read_only", "this client may only look");
         }
         self.settle();
-        self.pending.push(bytes);
+        self.take(bytes);
         let full = self.pending.len() as u64 > INPUT_WINDOW;
         if full && self.dialect == Dialect::Stayd {
             return self.outbox.close(CloseCode::TooMuch, "more input than the window allows");
@@ -200,17 +201,32 @@ impl Connection {
         self.look_soon(ctx);
     }
 
+    /// Queues what was typed, and counts what the client's terminal says by itself.
+    fn take(&mut self, mut bytes: &[u8]) {
+        while let Some(report) = first_report(bytes) {
+            let (before, rest) = bytes.split_at(report.bytes.start);
+            let (said, rest) = rest.split_at(report.bytes.len());
+            self.pending.push(before);
+            if report.may_be_key && !self.link.screen().told_cursor_lately() {
+                self.pending.push(said);
+            } else {
+                self.pending.push_counted(said);
+            }
+            bytes = rest;
+        }
+        self.pending.push(bytes);
+    }
+
     fn send_pending(&mut self) {
-        while let Some((offset, bytes)) = self.pending.next_piece() {
-            self.link.type_in(self.key, offset, bytes);
+        while let Some(piece) = self.pending.next_piece() {
+            self.link.type_in(self.key, &piece);
         }
     }
 
     /// Learns from shared memory what the holder has accepted: no message a keystroke.
     fn settle(&mut self) {
         if let Some(input) = self.link.ring().input(self.key) {
-            let ledger = Ledger { accepted: input.accepted, seen: input.seen };
-            self.pending.settle(ledger, self.link.ring().input_free() > 0);
+            self.pending.settle(input, self.link.ring().input_free() > 0);
         }
     }
 

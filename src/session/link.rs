@@ -3,6 +3,8 @@
 
 use crate::holder::{Holder, register};
 use crate::id::{ClientKey, SessionId};
+use crate::keeper::ScreenHandle;
+use crate::pending::Piece;
 use crate::protocol;
 use crate::ring::Reader;
 use crate::store::StoreHandle;
@@ -21,6 +23,7 @@ pub struct Link {
     wake: OwnedFd,
     holder: Holder,
     store: StoreHandle,
+    screen: ScreenHandle,
     /// How far the furthest-ahead following client has come, in bytes of output.
     progress: AtomicU64,
     /// The tail stays where a dead server has left it, whatever clients take.
@@ -39,6 +42,7 @@ impl Link {
         wake: OwnedFd,
         holder: Holder,
         store: StoreHandle,
+        screen: ScreenHandle,
     ) -> Self {
         Link {
             id: view.id,
@@ -48,6 +52,7 @@ impl Link {
             wake,
             holder,
             store,
+            screen,
             controller: AtomicU64::new(0),
             last_activity_ms: AtomicI64::new(view.last_activity_at.timestamp_millis()),
             view: Mutex::new(view),
@@ -64,6 +69,11 @@ impl Link {
         &self.ring
     }
 
+    /// What the session's terminal shows.
+    pub fn screen(&self) -> &ScreenHandle {
+        &self.screen
+    }
+
     /// The event of [`Reader::request_wake`], watched by the current thread's runtime.
     ///
     /// # Errors
@@ -72,10 +82,15 @@ impl Link {
         register(self.wake.try_clone()?, Interest::READABLE)
     }
 
-    /// Types bytes that start at `offset` of this client's input.
-    pub fn type_in(&self, key: ClientKey, offset: u64, bytes: &[u8]) {
-        self.holder.input(self.id, key, offset, bytes);
-        self.touch(Utc::now());
+    /// Types a piece of this client's input.
+    pub fn type_in(&self, key: ClientKey, piece: &Piece<'_>) {
+        let Piece { offset, bytes, counted } = *piece;
+        if counted {
+            self.holder.count_input(self.id, key, offset, bytes);
+        } else {
+            self.holder.input(self.id, key, offset, bytes);
+            self.touch(Utc::now());
+        }
     }
 
     /// How much of a client's input was accepted, once the holder has looked at all that was

@@ -22,11 +22,11 @@ mod dialect;
 mod effects;
 mod flow;
 mod frames;
-mod input;
 mod link;
 mod outbox;
 mod outlet;
 mod replay;
+mod reports;
 mod requests;
 mod typing;
 
@@ -39,9 +39,9 @@ pub(crate) use effects::{now, write_life};
 pub use frames::Frames;
 pub use link::Link;
 pub use outbox::Outbox;
-pub use outlet::{Lag, Outlet, Start};
+pub use outlet::{Lag, Outlet, Picture, Start};
 pub use requests::{
-    Attach, Attached, ConnectionEvent, Kill, Killed, Noticed, Patch, Resize, SessionEnded,
+    Attach, Attached, ConnectionEvent, Kill, Killed, Noticed, Patch, Resize, Seen, SessionEnded,
     Shutdown, Signal, SignalError, SignalTarget,
 };
 pub use typing::{TypeOutcome, type_all};

@@ -43,6 +43,16 @@ impl Outbox {
         self.wake();
     }
 
+    /// Queues messages before those that wait.
+    pub(crate) fn push_first(&self, messages: Vec<Message>) {
+        let mut control = self.control.borrow_mut();
+        for message in messages.into_iter().rev() {
+            control.push_front(message);
+        }
+        drop(control);
+        self.wake();
+    }
+
     pub(crate) fn pop(&self) -> Option<Message> {
         self.control.borrow_mut().pop_front()
     }

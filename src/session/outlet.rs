@@ -6,7 +6,7 @@ use super::connection::{BodyDropped, Connection};
 use super::dialect::{Dialect, TextCarry, json, put_binary_header};
 use super::link::Link;
 use super::outbox::Outbox;
-use super::replay::{RESET, replay};
+use super::replay::{RESET, Replay, replay};
 use crate::protocol::{ACK_WINDOW, JsonServerMessage, ServerMessage};
 use actix::Addr;
 use actix_codec::Encoder;
@@ -14,6 +14,7 @@ use actix_http::ws::{Codec, Message};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::rt::time::{Sleep, sleep};
 use bytes::{Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -41,6 +42,18 @@ pub enum Lag {
     Skip,
 }
 
+/// How much of the past a client gets with a picture of the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Lines of scrollback.
+    pub scrollback: usize,
+    /// Bytes in all; the oldest scrollback is left out.
+    pub limit: usize,
+}
+
+/// What makes the first control message from the offset of the first byte of output.
+type Greet = Box<dyn FnOnce(u64) -> ServerMessage>;
+
 /// Where a client's output begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -66,6 +79,11 @@ pub struct Outlet {
     wake: AsyncFd<OwnedFd>,
     dialect: Dialect,
     lag: Lag,
+    picture: Picture,
+    /// A picture of the terminal that was asked for and has not come yet.
+    redrawing: Option<LocalBoxFuture<'static, Replay>>,
+    /// Said before anything else.
+    greet: Option<Greet>,
     cursor: u64,
     codec: Codec,
     carry: TextCarry,
@@ -88,8 +106,9 @@ impl Outlet {
         outbox: Rc<Outbox>,
         dialect: Dialect,
         lag: Lag,
+        picture: Picture,
         start: Start,
-        greet: impl FnOnce(u64) -> ServerMessage,
+        greet: impl FnOnce(u64) -> ServerMessage + 'static,
     ) -> io::Result<Self> {
         let wake = link.wake()?;
         let resizes_seen = link.ring().resize_count();
@@ -100,6 +119,9 @@ impl Outlet {
             wake,
             dialect,
             lag,
+            picture,
+            redrawing: None,
+            greet: Some(Box::new(greet)),
             cursor: 0,
             codec: Codec::new(),
             carry: TextCarry::default(),
@@ -126,58 +148,80 @@ impl Outlet {
         }
         match start {
             Start::At(offset) if (oldest..=head).contains(&offset) => {
-                outlet.cursor = offset;
-                outlet.say(&greet(offset));
+                outlet.start_at(offset, Vec::new());
             }
-            Start::Fresh if head == 0 => outlet.say(&greet(0)),
-            _ => {
-                let replay = replay(ring);
-                outlet.say(&greet(replay.offset));
-                outlet.redraw(replay);
-            }
+            Start::Fresh if head == 0 => outlet.start_at(0, Vec::new()),
+            _ => outlet.ask_for_picture(),
         }
         Ok(outlet)
     }
 
-    fn say(&self, message: &ServerMessage) {
-        if let Some(message) = self.dialect.control(message) {
-            self.outbox.push(message);
-        }
+    /// Goes on from an offset; what is said first of all goes before whatever may have been
+    /// said to the client already.
+    fn start_at(&mut self, offset: u64, picture: Vec<Message>) {
+        self.cursor = offset;
+        let greeting = self.greet.take().and_then(|greet| self.dialect.control(&greet(offset)));
+        self.outbox.push_first(greeting.into_iter().chain(picture).collect());
+    }
+
+    fn ask_for_picture(&mut self) {
+        let (link, picture) = (self.link.clone(), self.picture);
+        let look = link.screen().look(move |screen| {
+            Bytes::from(screen.snapshot(picture.scrollback, picture.limit).bytes)
+        });
+        self.redrawing = Some(Box::pin(async move {
+            match look.await {
+                Some(look) => Replay { offset: look.offset, bytes: look.seen },
+                None => replay(link.ring()),
+            }
+        }));
     }
 
     /// Starts the client again from a picture of the terminal.
-    fn redraw(&mut self, replay: super::replay::Replay) {
-        self.cursor = replay.offset;
+    fn redraw(&mut self, Replay { offset, bytes }: Replay) {
         self.carry = TextCarry::default();
         if self.outbox.acked().is_some() {
             // What it had acknowledged lies behind the picture; its window goes on from there.
-            self.outbox.ack(replay.offset);
+            self.outbox.ack(offset);
         }
-        match self.dialect {
+        let picture = match self.dialect {
             Dialect::Stayd => {
-                let (offset, length) = (replay.offset, replay.bytes.len());
-                self.say(&ServerMessage::Snapshot { offset, length });
-                self.outbox.push(Message::Binary(replay.bytes));
+                let length = bytes.len();
+                let said = self.dialect.control(&ServerMessage::Snapshot { offset, length });
+                said.into_iter().chain([Message::Binary(bytes)]).collect()
             }
-            Dialect::Raw => {
-                let bytes = [RESET, &replay.bytes].concat();
-                self.outbox.push(Message::Binary(bytes.into()));
-            }
+            Dialect::Raw => vec![Message::Binary([RESET, &bytes].concat().into())],
             Dialect::Json => {
-                let bytes = [RESET, &replay.bytes].concat();
-                let content = self.carry.feed(&bytes);
-                self.outbox.push(json(&JsonServerMessage::Data { content }));
+                let content = self.carry.feed(&[RESET, &bytes].concat());
+                vec![json(&JsonServerMessage::Data { content })]
             }
-        }
+        };
+        self.start_at(offset, picture);
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             self.outbox.register(cx.waker());
+            if let Some(redrawing) = &mut self.redrawing {
+                match redrawing.as_mut().poll(cx) {
+                    Poll::Ready(replay) => {
+                        self.redrawing = None;
+                        self.redraw(replay);
+                    }
+                    Poll::Pending if self.outbox.is_peer_closed() => return Poll::Ready(None),
+                    Poll::Pending if self.greet.is_some() => return Poll::Pending,
+                    Poll::Pending => {}
+                }
+            }
             let mut batch = BytesMut::new();
             self.take_control(&mut batch);
             self.report_progress();
-            self.take_output(&mut batch);
+            if self.redrawing.is_none() {
+                self.take_output(&mut batch);
+                if batch.is_empty() && self.redrawing.is_some() {
+                    continue;
+                }
+            }
             if batch.is_empty() && self.take_ending(&mut batch) {
                 self.state = State::Closing(Box::pin(sleep(LINGER)));
             }
@@ -206,9 +250,10 @@ impl Outlet {
     }
 
     fn has_work(&self) -> bool {
-        self.cursor < self.limit()
-            || self.link.ring().resize_count() != self.resizes_seen
-            || self.outbox.len() > 0
+        self.outbox.len() > 0
+            || self.redrawing.is_none()
+                && (self.cursor < self.limit()
+                    || self.link.ring().resize_count() != self.resizes_seen)
             || self.ending_is_due()
     }
 
@@ -254,10 +299,8 @@ impl Outlet {
                 }
             }
             if self.is_overtaken() {
-                let replay = replay(self.link.ring());
-                self.redraw(replay);
-                self.take_control(batch);
-                continue;
+                self.ask_for_picture();
+                return;
             }
             let resize = self.resizes.front().map_or(u64::MAX, |resize| resize.offset);
             let available = self.limit().min(resize).saturating_sub(self.cursor);

@@ -136,6 +136,11 @@ pub enum Noticed {
     ClockJumped,
 }
 
+/// Something has happened on the screen.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Seen(pub Vec<crate::screen::Event>);
+
 /// The server stops: close the connections, leave the process running.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -1,8 +1,8 @@
 //! Typing without a connection: one piece of input, until the holder has accepted it.
 
-use super::input::{Ledger, Pending};
 use super::link::Link;
 use crate::id::ClientKey;
+use crate::pending::Pending;
 use crate::protocol::INPUT_WINDOW;
 use actix_web::rt::time::sleep;
 use std::time::{Duration, Instant};
@@ -44,8 +44,8 @@ pub async fn type_all(
         let (now, later) = rest.split_at(room);
         pending.push(now);
         rest = later;
-        while let Some((offset, piece)) = pending.next_piece() {
-            link.type_in(key, offset, piece);
+        while let Some(piece) = pending.next_piece() {
+            link.type_in(key, &piece);
         }
         if pending.is_empty() && rest.is_empty() {
             return TypeOutcome::Accepted(pending.accepted().max(end));
@@ -59,8 +59,7 @@ pub async fn type_all(
         sleep(look).await;
         let before = pending.accepted();
         if let Some(input) = link.ring().input(key) {
-            let ledger = Ledger { accepted: input.accepted, seen: input.seen };
-            pending.settle(ledger, link.ring().input_free() > 0);
+            pending.settle(input, link.ring().input_free() > 0);
         }
         look = if pending.accepted() > before { FIRST_LOOK } else { (look * 2).min(LAST_LOOK) };
     }

@@ -716,7 +716,9 @@ async fn a_server_that_died_without_reading_is_still_heard() {
     for n in 0..200u64 {
         raw.ask(Kind::Stats, None::<&()>);
         let bytes = &[b'a' + (n % 26) as u8];
-        raw.send(&wire::InputTail { id: session.id, key, offset: n, bytes }.encode());
+        raw.send(
+            &wire::InputTail { id: session.id, key, offset: n, bytes }.encode(wire::Kind::Input),
+        );
     }
     drop(raw);
     session.until_accepted(key, 200).await;

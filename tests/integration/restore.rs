@@ -38,7 +38,7 @@ async fn output_and_exit_of_the_time_without_a_server_are_kept() {
     let mut offsets = Vec::new();
     for id in [&id, &other] {
         let (mut terminal, _) = Terminal::attach(&server, id, "client=me").await;
-        terminal.wait_for("up\r\n").await;
+        terminal.wait_for("up").await;
         offsets.push(terminal.offset);
         terminal.type_in("go\n").await;
         terminal.wait_for("go\r\n").await;

@@ -283,9 +283,18 @@ impl Holder {
     /// far they are accepted is in [`Reader::input`]; overlap is trimmed, a gap refused.
     /// Never waits; what the socket does not take is sent later, in order.
     pub fn input(&self, id: SessionId, key: ClientKey, offset: u64, bytes: &[u8]) {
+        self.send_input(Kind::Input, id, key, offset, bytes);
+    }
+
+    /// The same with bytes that only count and are not for the program.
+    pub fn count_input(&self, id: SessionId, key: ClientKey, offset: u64, bytes: &[u8]) {
+        self.send_input(Kind::Counted, id, key, offset, bytes);
+    }
+
+    fn send_input(&self, kind: Kind, id: SessionId, key: ClientKey, offset: u64, bytes: &[u8]) {
         let mut offset = offset;
         for bytes in bytes.chunks(wire::INPUT_CHUNK) {
-            self.link.send(wire::InputTail { id, key, offset, bytes }.encode());
+            self.link.send(wire::InputTail { id, key, offset, bytes }.encode(kind));
             offset = offset.saturating_add(bytes.len() as u64);
         }
     }

@@ -100,6 +100,8 @@ impl Process {
         };
         let leader = start.spawn().map_err(|errno| step("spawn", errno))?;
         ring.set_input_free(QUEUE as u64);
+        // The first of its sizes, so that a replay from the beginning knows it.
+        ring.stamp_resize(spawn.cols, spawn.rows);
         if spawn.checkpoints {
             ring.hold_tail(0);
         }

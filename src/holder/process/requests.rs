@@ -3,6 +3,7 @@
 use super::birth::NO_FILES;
 use super::peer::{Listing, Peer};
 use super::run::Process;
+use super::session::Purpose;
 use super::session::{Notices, Stage};
 use super::token::Place;
 use crate::holder::BLOB_MAX;
@@ -171,7 +172,8 @@ impl Process {
             return Err(failure(FailureCode::Invalid, &text));
         };
         match kind {
-            Kind::Input => self.input(&InputTail::parse(message.tail)?),
+            Kind::Input => self.input(&InputTail::parse(message.tail)?, Purpose::Typed),
+            Kind::Counted => self.input(&InputTail::parse(message.tail)?, Purpose::Counted),
             Kind::Resize => self.resize(&message.control()?),
             Kind::Resume => self.resume(&message.control()?),
             Kind::Spawn => {
@@ -207,10 +209,10 @@ impl Process {
         }
     }
 
-    fn input(&mut self, input: &InputTail<'_>) -> Result<Answer, Failure> {
+    fn input(&mut self, input: &InputTail<'_>, purpose: Purpose) -> Result<Answer, Failure> {
         let place = self.sessions.place(input.id).ok_or_else(no_session)?;
         if let Some(session) = self.sessions.get(place) {
-            session.take_input(input);
+            session.take_input(input, purpose);
         }
         self.rewatch(place);
         Ok(Answer::Done)

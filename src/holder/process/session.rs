@@ -79,6 +79,15 @@ pub(super) enum Stage {
     Started { asked: Vec<u32> },
 }
 
+/// What becomes of a client's bytes, beside being counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The program gets them.
+    Typed,
+    /// Nothing.
+    Counted,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Notices {
     pub(super) output: bool,
@@ -233,16 +242,26 @@ impl Session {
     }
 
     /// Queues what is new of a client's keystrokes, as far as there is room.
-    pub(super) fn take_input(&mut self, input: &InputTail<'_>) {
+    pub(super) fn take_input(&mut self, input: &InputTail<'_>, purpose: Purpose) {
         let key = input.key.to_bytes();
         let Some(offer) = self.ledger.offer(key, input.offset, input.bytes.len()) else { return };
         let new = offer.known.and_then(|known| input.bytes.get(known..)).unwrap_or_default();
         let room = QUEUE.saturating_sub(self.queue.len());
-        // After the leader's death there is nobody to accept for.
-        let wanted = if self.exit.is_some() { 0 } else { room.min(new.len()) };
-        // Without memory it is refused like anything for which there is no room.
-        let taken = if self.queue.try_reserve(wanted).is_ok() { wanted } else { 0 };
-        self.queue.extend(new.get(..taken).unwrap_or_default());
+        let wanted = match (self.exit, purpose) {
+            // After the leader's death there is nobody to accept for.
+            (Some(_), _) => 0,
+            (None, Purpose::Typed) => room.min(new.len()),
+            (None, Purpose::Counted) => new.len(),
+        };
+        let taken = match purpose {
+            Purpose::Counted => wanted,
+            // Without memory it is refused like anything for which there is no room.
+            Purpose::Typed if self.queue.try_reserve(wanted).is_err() => 0,
+            Purpose::Typed => {
+                self.queue.extend(new.get(..wanted).unwrap_or_default());
+                wanted
+            }
+        };
         self.ledger.accept(offer.slot, taken);
         self.starved |= taken < new.len();
         let (accepted, seen) = self.ledger.get(offer.slot);

@@ -1,0 +1,152 @@
+//! The keeper's threads, and a session's screen for those on other threads.
+
+use super::kept::{Kept, Origin};
+use super::thread::{Job, Thread};
+use crate::holder::Holder;
+use crate::id::SessionId;
+use crate::screen::Screen;
+use crate::tree::boottime_ms;
+use bytes::BytesMut;
+use slog::Logger;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// Threads that keep screens. Two serve hundreds of busy sessions; more would take cores
+/// from the programs whose output they emulate.
+const THREADS_MAX: usize = 2;
+
+/// How long a client's terminal may take to answer a question that it was shown.
+const LATELY_MS: u64 = 5000;
+
+/// When the program was last told where the cursor is, on CLOCK_BOOTTIME in milliseconds.
+#[derive(Clone, Default)]
+pub(super) struct ToldCursor(Arc<AtomicU64>);
+
+impl ToldCursor {
+    pub(super) fn now(&self) {
+        self.0.store(boottime_ms(), Ordering::Relaxed);
+    }
+}
+
+/// So that their cost can be told apart.
+const NAME: &str = "screen-";
+
+/// The threads that keep the screens of all sessions.
+#[derive(Clone)]
+pub struct Keeper {
+    threads: Arc<[Sender<Job>]>,
+    log: Logger,
+}
+
+impl Keeper {
+    /// Starts the threads. Needs the server's runtime, for requests to the holder.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn start(holder: &Holder, log: Logger) -> io::Result<Self> {
+        let count = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let start = |number: usize| {
+            let (post, jobs) = channel();
+            let thread = Thread {
+                jobs,
+                post: post.clone(),
+                holder: holder.clone(),
+                runtime: Handle::current(),
+                log: log.clone(),
+                screens: HashMap::new(),
+                busy: Vec::new(),
+                scratch: BytesMut::new(),
+            };
+            std::thread::Builder::new()
+                .name(format!("{NAME}{number}"))
+                .spawn(move || thread.run())
+                .map(|_| post)
+        };
+        let threads = (0..count.min(THREADS_MAX)).map(start).collect::<io::Result<_>>()?;
+        Ok(Keeper { threads, log })
+    }
+
+    /// Keeps a session's screen from now on, until the handle is dropped.
+    #[must_use]
+    pub fn keep(&self, origin: Origin) -> ScreenHandle {
+        let id = origin.id;
+        // The last bytes of an id are random.
+        let place = usize::from(id.to_bytes()[15]) % self.threads.len();
+        let jobs = self.threads[place].clone();
+        let told_cursor = ToldCursor::default();
+        let kept = Kept::new(origin, told_cursor.clone(), self.log.clone());
+        let handle = ScreenHandle { id, jobs, told_cursor };
+        handle.ask(Job::Keep(Box::new(kept)));
+        handle
+    }
+}
+
+/// Whether a panic of this thread stays on it: what a program has written may break the
+/// emulator, and nothing else.
+#[must_use]
+pub fn contains_panics() -> bool {
+    std::thread::current().name().is_some_and(|name| name.starts_with(NAME))
+}
+
+/// One session's screen.
+pub struct ScreenHandle {
+    id: SessionId,
+    jobs: Sender<Job>,
+    told_cursor: ToldCursor,
+}
+
+/// What was seen on a screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look<T> {
+    /// The screen is that after this many bytes of output.
+    pub offset: u64,
+    /// What was taken from it.
+    pub seen: T,
+}
+
+impl ScreenHandle {
+    /// There is output, or a new size.
+    pub fn nudge(&self) {
+        self.ask(Job::Nudge(self.id));
+    }
+
+    /// Whether the program has been told where the cursor is a moment ago: the terminals of
+    /// clients have heard the same question and tell it, too.
+    pub fn told_cursor_lately(&self) -> bool {
+        let told = self.told_cursor.0.load(Ordering::Relaxed);
+        told > 0 && boottime_ms().saturating_sub(told) < LATELY_MS
+    }
+
+    /// Takes something from the screen as it is after all output of this moment. Resolves
+    /// to `None` where there is none to be seen: it broke, or the session is gone.
+    pub fn look<T: Send + 'static>(
+        &self,
+        take: impl FnOnce(&Screen) -> T + Send + 'static,
+    ) -> impl Future<Output = Option<Look<T>>> + 'static {
+        let (tell, told) = oneshot::channel();
+        let show = move |shown: Option<(&Screen, u64)>| {
+            if let Some((screen, offset)) = shown {
+                // Whoever asked may have gone.
+                let _ = tell.send(Look { offset, seen: take(screen) });
+            }
+        };
+        self.ask(Job::Show(self.id, Box::new(show)));
+        async move { told.await.ok() }
+    }
+
+    fn ask(&self, job: Job) {
+        // The threads end with the server, when nobody looks any more.
+        let _ = self.jobs.send(job);
+    }
+}
+
+impl Drop for ScreenHandle {
+    fn drop(&mut self) {
+        self.ask(Job::Drop(self.id));
+    }
+}

@@ -1,0 +1,315 @@
+//! One session's screen on its thread.
+
+use super::folded::Folded;
+use super::handle::ToldCursor;
+use crate::holder::{Checkpoint, CheckpointMeta, Holder};
+use crate::id::{ClientKey, SessionId};
+use crate::pending::Pending;
+use crate::ring::Reader;
+use crate::screen::{Event, Options, Screen};
+use bytes::BytesMut;
+use slog::{Logger, error, warn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes emulated between two looks at the clock, and the most that is skipped at once.
+const BATCH: usize = 1 << 20;
+/// How long one batch may take: a thousand times what it needs. A screen that needs longer
+/// is broken.
+const BATCH_LIMIT: Duration = Duration::from_secs(10);
+/// How long one look may take: so long the other screens of a thread wait.
+const LOOK_LIMIT: Duration = Duration::from_millis(100);
+/// How long after its last output a session is looked at often.
+const BUSY: Duration = Duration::from_millis(300);
+/// After how long without output a screen is folded.
+const FOLD_AFTER: Duration = Duration::from_secs(2);
+/// A screen that has failed so often is given up.
+const FAILURES_MAX: u8 = 2;
+/// Reply bytes that may wait for a program that does not read them, before its output has
+/// to wait as well, as on a real terminal.
+const REPLIES_MAX: usize = 64 << 10;
+
+/// Where the session hears of what happens on its screen.
+pub type Events = Box<dyn Fn(Vec<Event>) + Send>;
+
+/// What a screen starts from.
+pub struct Origin {
+    /// Whose screen.
+    pub id: SessionId,
+    /// Its output.
+    pub ring: Arc<Reader>,
+    /// Columns and rows at the ring's beginning or at the checkpoint.
+    pub size: (u16, u16),
+    /// What an earlier server left with the holder.
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether an earlier server has told what happened before.
+    pub restored: bool,
+    /// How much the screen keeps.
+    pub options: Options,
+    /// Whom to tell.
+    pub events: Events,
+}
+
+enum State {
+    Live(Box<Screen>),
+    Folded(Folded),
+    /// It failed too often: the session goes on with bytes alone.
+    Degraded,
+}
+
+/// What a holder is to keep.
+pub(super) type Left = (CheckpointMeta, Vec<u8>);
+
+pub(super) struct Kept {
+    pub(super) id: SessionId,
+    ring: Arc<Reader>,
+    state: State,
+    /// All output before it has been emulated.
+    cursor: u64,
+    /// Resizes that have been applied.
+    resizes: u64,
+    replies: Pending,
+    checkpoint: Checkpointed,
+    /// Events of output before this offset were told by an earlier server.
+    told: u64,
+    head: u64,
+    changed: Instant,
+    failures: u8,
+    options: Options,
+    events: Events,
+    told_cursor: ToldCursor,
+    log: Logger,
+}
+
+/// Where the last checkpoint was made.
+struct Checkpointed {
+    offset: u64,
+    resizes: u64,
+    /// It is on its way to the holder.
+    under_way: bool,
+}
+
+impl Kept {
+    pub(super) fn new(origin: Origin, told_cursor: ToldCursor, log: Logger) -> Self {
+        let head = origin.ring.head();
+        let mut kept = Kept {
+            id: origin.id,
+            state: State::Folded(Folded::blank(origin.size)),
+            cursor: 0,
+            resizes: 0,
+            replies: Pending::starting_at(0),
+            checkpoint: Checkpointed { offset: 0, resizes: 0, under_way: false },
+            told: if origin.restored { head } else { 0 },
+            head,
+            changed: Instant::now(),
+            failures: 0,
+            options: origin.options,
+            events: origin.events,
+            told_cursor,
+            ring: origin.ring,
+            log,
+        };
+        if let Some(checkpoint) = origin.checkpoint {
+            kept.resume(&checkpoint);
+        }
+        kept
+    }
+
+    fn resume(&mut self, checkpoint: &Checkpoint) {
+        let meta = checkpoint.meta;
+        self.cursor = meta.offset;
+        self.resizes = meta.resizes;
+        self.replies = Pending::starting_at(meta.replies);
+        self.checkpoint.offset = meta.offset;
+        self.checkpoint.resizes = meta.resizes;
+        let size = (meta.cols, meta.rows);
+        self.state = State::Folded(match checkpoint.read() {
+            Ok(bytes) if !bytes.is_empty() => Folded::kept(bytes, size),
+            Ok(_) => Folded::blank(size),
+            Err(error) => {
+                warn!(self.log, "a checkpoint cannot be read; the screen begins empty";
+                    "session" => %self.id, "error" => %error);
+                Folded::blank(size)
+            }
+        });
+    }
+
+    /// There is, or will be in a moment, something to look at.
+    pub(super) fn nudge(&mut self, now: Instant) {
+        self.changed = now;
+    }
+
+    /// Emulates what there is, and does what follows from it. Returns what the holder is to
+    /// keep, if it is time for that.
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        holder: &Holder,
+        scratch: &mut BytesMut,
+    ) -> Option<Left> {
+        let head = self.ring.head();
+        if head != self.head || self.ring.resize_count() != self.resizes {
+            self.head = head;
+            self.changed = now;
+        }
+        self.catch_up(scratch);
+        self.reply(holder);
+        let idle = now.duration_since(self.changed) >= FOLD_AFTER;
+        // Early enough that a flood need not wait for it.
+        let due = self.cursor - self.checkpoint.offset >= self.ring.capacity() / 4;
+        if self.checkpoint.under_way || !(due || idle && self.is_open()) {
+            return None;
+        }
+        if idle {
+            self.fold();
+        }
+        self.leave()
+    }
+
+    /// There was output a moment ago, or something waits.
+    pub(super) fn is_busy(&self, now: Instant) -> bool {
+        now.duration_since(self.changed) < BUSY
+            || self.cursor < self.ring.head() && !self.is_stuffed()
+            || !self.replies.is_empty()
+    }
+
+    /// It will have to be folded.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.state, State::Live(_))
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The screen as of [`Self::offset`], if it can be shown.
+    pub(super) fn screen(&mut self) -> Option<&Screen> {
+        self.live().map(|screen| &*screen)
+    }
+
+    pub(super) fn checkpoint_kept(&mut self) {
+        self.checkpoint.under_way = false;
+    }
+
+    fn is_stuffed(&self) -> bool {
+        self.replies.len() >= REPLIES_MAX
+    }
+
+    fn live(&mut self) -> Option<&mut Screen> {
+        if let State::Folded(folded) = &self.state {
+            let screen = folded.unfold(self.options).unwrap_or_else(|unreadable| {
+                let (cols, rows) = folded.size();
+                error!(self.log, "{}", unreadable; "session" => %self.id);
+                Screen::new(cols, rows, self.options)
+            });
+            self.state = State::Live(Box::new(screen));
+        }
+        match &mut self.state {
+            State::Live(screen) => Some(screen),
+            State::Folded(_) | State::Degraded => None,
+        }
+    }
+
+    fn catch_up(&mut self, scratch: &mut BytesMut) {
+        let started = Instant::now();
+        while !self.is_stuffed() && started.elapsed() < LOOK_LIMIT {
+            let resize = self.ring.resizes_since(self.resizes).first().copied();
+            if let Some(resize) = resize.filter(|resize| resize.offset <= self.cursor) {
+                self.resizes += 1;
+                self.guarded(|screen, _| screen.resize(resize.cols, resize.rows));
+                continue;
+            }
+            let end = resize.map_or_else(|| self.ring.head(), |resize| resize.offset);
+            let length = usize::try_from(end - self.cursor).unwrap_or(BATCH).min(BATCH);
+            if length == 0 {
+                return;
+            }
+            scratch.clear();
+            if self.ring.read(self.cursor, length, scratch).is_ok() {
+                self.guarded(|screen, events| screen.feed_skipping(scratch, events));
+                self.cursor += length as u64;
+            } else {
+                let oldest = self.ring.oldest();
+                warn!(self.log, "output was lost to a screen"; "session" => %self.id,
+                    "from" => self.cursor, "to" => oldest);
+                self.cursor = oldest;
+            }
+        }
+    }
+
+    /// Lets the emulator work on what a program has written, which may be made to break it.
+    fn guarded(&mut self, work: impl FnOnce(&mut Screen, &mut Vec<Event>)) {
+        let (started, told) = (Instant::now(), self.cursor < self.told);
+        let Some(screen) = self.live() else { return };
+        let size = screen.size();
+        let mut events = Vec::new();
+        let worked = catch_unwind(AssertUnwindSafe(|| work(screen, &mut events)));
+        if worked.is_err() || started.elapsed() > BATCH_LIMIT {
+            self.failures += 1;
+            let given_up = self.failures >= FAILURES_MAX;
+            self.state =
+                if given_up { State::Degraded } else { State::Folded(Folded::blank(size)) };
+            error!(self.log, "a screen has failed"; "session" => %self.id,
+                "offset" => self.cursor, "panicked" => worked.is_err(), "given_up" => given_up);
+        }
+        let mut tell = Vec::new();
+        for event in events {
+            match event {
+                Event::Reply(bytes) => {
+                    if bytes.ends_with(b"R") {
+                        self.told_cursor.now();
+                    }
+                    self.replies.push(&bytes);
+                }
+                Event::Title(_) | Event::Cwd(_) => tell.push(event),
+                _ if told => {}
+                _ => tell.push(event),
+            }
+        }
+        if !tell.is_empty() {
+            (self.events)(tell);
+        }
+    }
+
+    fn reply(&mut self, holder: &Holder) {
+        if self.replies.is_empty() {
+            return;
+        }
+        if let Some(input) = self.ring.input(ClientKey::REPLIES) {
+            self.replies.settle(input, self.ring.input_free() > 0);
+        }
+        while let Some(piece) = self.replies.next_piece() {
+            holder.input(self.id, ClientKey::REPLIES, piece.offset, piece.bytes);
+        }
+    }
+
+    /// A checkpoint of the screen as it is, unless the holder has that already.
+    fn leave(&mut self) -> Option<Left> {
+        if (self.checkpoint.offset, self.checkpoint.resizes) == (self.cursor, self.resizes) {
+            return None;
+        }
+        self.checkpoint =
+            Checkpointed { offset: self.cursor, resizes: self.resizes, under_way: true };
+        let folded = match &self.state {
+            State::Live(screen) => Some(Folded::of(screen)),
+            State::Folded(folded) => Some(folded.clone()),
+            State::Degraded => None,
+        };
+        let (cols, rows) = folded.as_ref().map_or((0, 0), Folded::size);
+        let meta = CheckpointMeta {
+            offset: self.cursor,
+            replies: self.replies.end(),
+            resizes: self.resizes,
+            cols,
+            rows,
+        };
+        Some((meta, folded.map_or_else(Vec::new, Folded::into_bytes)))
+    }
+
+    fn fold(&mut self) {
+        if let State::Live(screen) = &self.state {
+            self.state = State::Folded(Folded::of(screen));
+        }
+    }
+}

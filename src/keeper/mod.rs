@@ -1,0 +1,28 @@
+//! Who keeps the screens: what every session's terminal shows, as of any offset.
+//!
+//! ```text
+//!  session ── nudge ──►┌ screen-N thread ──────────────┐── replies ───► holder (as input)
+//!  outlet, HTTP ─ look │ ring ─► Screen ─► snapshot     │── checkpoint ► holder
+//!            ◄─────────└───────────────────────────────┘── events ────► session
+//! ```
+//!
+//! - [`Keeper`]: the threads, which are named `screen-…`. A session's screen lives on one of
+//!   them and is touched by no other.
+//! - [`ScreenHandle`]: one session's screen, from any thread.
+//!
+//! A screen is behind the output: the thread looks at it while there is output, some
+//! times a second, skips what can be skipped exactly (see [`crate::screen`]), and sleeps
+//! while there is none. Long before the ring is full, and when output pauses, it leaves a
+//! checkpoint with the holder, which only then lets the ring's tail pass; an idle screen is
+//! folded into that. After a crash the screen is the checkpoint and what the ring holds
+//! since, with resizes where they happened. Queries are answered as input of a client of
+//! their own, counted like any other's: what was answered before a crash is not answered
+//! again.
+
+mod folded;
+mod handle;
+mod kept;
+mod thread;
+
+pub use handle::{Keeper, Look, ScreenHandle, contains_panics};
+pub use kept::{Events, Origin};

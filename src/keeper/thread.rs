@@ -1,0 +1,159 @@
+//! The loop of a thread that keeps screens.
+
+use super::kept::{Kept, Left};
+use crate::holder::Holder;
+use crate::id::SessionId;
+use crate::screen::Screen;
+use bytes::BytesMut;
+use slog::{Logger, warn};
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// How often a busy session is looked at: the longest that a query waits for its answer.
+/// Shorter would leave less to skip and cost more wake-ups.
+const TICK: Duration = Duration::from_millis(8);
+/// How often open screens are looked at, whether they can be folded.
+const FOLD_TICK: Duration = Duration::from_millis(500);
+
+/// What a thread is asked.
+pub(super) enum Job {
+    /// Keep this session's screen.
+    Keep(Box<Kept>),
+    /// It has output.
+    Nudge(SessionId),
+    /// Show it, as of the offset; `None` if it cannot be shown.
+    Show(SessionId, Show),
+    /// A checkpoint has reached the holder, or never will.
+    CheckpointKept(SessionId),
+    /// The session is gone.
+    Drop(SessionId),
+}
+
+pub(super) type Show = Box<dyn FnOnce(Option<(&Screen, u64)>) + Send>;
+
+pub(super) struct Thread {
+    pub(super) jobs: Receiver<Job>,
+    /// For those who tell this thread of checkpoints.
+    pub(super) post: Sender<Job>,
+    pub(super) holder: Holder,
+    /// Where requests to the holder are awaited.
+    pub(super) runtime: Handle,
+    pub(super) log: Logger,
+    pub(super) screens: HashMap<SessionId, Kept>,
+    /// Those that are looked at at every tick.
+    pub(super) busy: Vec<SessionId>,
+    pub(super) scratch: BytesMut,
+}
+
+impl Thread {
+    /// Runs as long as the process.
+    pub(super) fn run(mut self) {
+        let mut next_tick = Instant::now();
+        loop {
+            let wait = if !self.busy.is_empty() {
+                Some(next_tick.saturating_duration_since(Instant::now()))
+            } else if self.screens.values().any(Kept::is_open) {
+                Some(FOLD_TICK)
+            } else {
+                None
+            };
+            let job = match wait {
+                Some(wait) => self.jobs.recv_timeout(wait),
+                None => self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match job {
+                Ok(job) => {
+                    if self.busy.is_empty() {
+                        // What has begun may go on for a moment: the more can be skipped.
+                        next_tick = Instant::now() + TICK;
+                    }
+                    self.perform(job);
+                    if Instant::now() < next_tick {
+                        continue;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.tick();
+            next_tick = Instant::now() + TICK;
+        }
+    }
+
+    fn perform(&mut self, job: Job) {
+        match job {
+            Job::Keep(kept) => {
+                let id = kept.id;
+                self.screens.insert(id, *kept);
+                self.nudge(id);
+            }
+            Job::Nudge(id) => self.nudge(id),
+            Job::Show(id, show) => {
+                self.look(id);
+                match self.screens.get_mut(&id) {
+                    Some(kept) => {
+                        let offset = kept.offset();
+                        show(kept.screen().map(|screen| (screen, offset)));
+                    }
+                    None => show(None),
+                }
+            }
+            Job::CheckpointKept(id) => {
+                if let Some(kept) = self.screens.get_mut(&id) {
+                    kept.checkpoint_kept();
+                }
+            }
+            Job::Drop(id) => {
+                self.screens.remove(&id);
+            }
+        }
+    }
+
+    fn nudge(&mut self, id: SessionId) {
+        let Some(kept) = self.screens.get_mut(&id) else { return };
+        kept.nudge(Instant::now());
+        if !self.busy.contains(&id) {
+            self.busy.push(id);
+        }
+    }
+
+    fn tick(&mut self) {
+        let busy = std::mem::take(&mut self.busy);
+        if busy.is_empty() {
+            let open: Vec<_> =
+                self.screens.values().filter(|kept| kept.is_open()).map(|kept| kept.id).collect();
+            for id in open {
+                self.look(id);
+            }
+            return;
+        }
+        for &id in &busy {
+            self.look(id);
+        }
+        let now = Instant::now();
+        self.busy = busy;
+        self.busy.retain(|id| self.screens.get(id).is_some_and(|kept| kept.is_busy(now)));
+    }
+
+    fn look(&mut self, id: SessionId) {
+        let Some(kept) = self.screens.get_mut(&id) else { return };
+        if let Some(left) = kept.look(Instant::now(), &self.holder, &mut self.scratch) {
+            self.leave(id, left);
+        }
+    }
+
+    /// Leaves a checkpoint with the holder.
+    fn leave(&self, id: SessionId, (meta, bytes): Left) {
+        let (holder, post, log) = (self.holder.clone(), self.post.clone(), self.log.clone());
+        self.runtime.spawn(async move {
+            if let Err(error) = holder.checkpoint(id, &meta, &bytes).await {
+                warn!(log, "the holder did not keep a checkpoint";
+                    "session" => %id, "error" => %error);
+            }
+            // The thread ends with the server.
+            let _ = post.send(Job::CheckpointKept(id));
+        });
+    }
+}
