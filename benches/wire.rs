@@ -12,7 +12,9 @@ fn wire(c: &mut Criterion) {
     let input =
         InputTail { id, key: ClientKey::named("token", "tab"), offset: 1 << 20, bytes: b"x" };
     let sent = input.encode(Kind::Input);
-    c.bench_function("wire/input: encode a keystroke", |b| b.iter(|| black_box(input).encode(Kind::Input)));
+    c.bench_function("wire/input: encode a keystroke", |b| {
+        b.iter(|| black_box(input).encode(Kind::Input))
+    });
     c.bench_function("wire/input: parse a keystroke", |b| {
         b.iter(|| {
             let message = Message::parse(black_box(&sent)).unwrap();
