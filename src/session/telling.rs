@@ -64,21 +64,23 @@ impl Session {
     /// Keeps what was seen on the screen, and tells what is new.
     pub(super) fn seen(&mut self, told: Told, ctx: &mut Context<Self>) {
         let Told { events, again } = told;
-        for event in events {
-            self.see(event);
-        }
+        let tidings: Vec<_> = events.into_iter().filter_map(|event| self.see(event)).collect();
         if again {
             self.telling.title.clone_from(&self.row.session.title);
             self.telling.cwd.clone_from(&self.row.session.signs.cwd_now);
         }
-        // Published before it is told by title or directory; the rest tells what it says.
+        // Whoever hears of it and looks must find it.
         self.link.publish(&self.row.session);
+        for (kind, more) in tidings {
+            self.tell(kind, more);
+        }
         if self.telling.spacing.is_none() {
             self.tell_lasting(ctx);
         }
     }
 
-    fn see(&mut self, event: Event) {
+    /// Keeps it in the row; what is to be told of it at once.
+    fn see(&mut self, event: Event) -> Option<(Kind, Value)> {
         let (at, now) = (Utc::now(), Instant::now());
         let signs = &mut self.row.session.signs;
         let (kind, more) = match event {
@@ -86,14 +88,14 @@ impl Session {
             // people who look now.
             Event::Title(title) => {
                 self.row.session.title = title;
-                return;
+                return None;
             }
             Event::Cwd(cwd) => {
                 signs.cwd_now = Some(cwd);
-                return;
+                return None;
             }
             // The keeper types them.
-            Event::Reply(_) => return,
+            Event::Reply(_) => return None,
             Event::Bell => {
                 signs.bell_at = Some(at);
                 (Kind::Bell, json!({}))
@@ -106,7 +108,7 @@ impl Session {
             mark @ (Event::Prompt | Event::CommandStart | Event::CommandEnd { .. }) => {
                 let shell = signs.shell.get_or_insert_default();
                 if !mark_shell(shell, &mark, at) {
-                    return;
+                    return None;
                 }
                 (Kind::Command, json!(shell))
             }
@@ -115,9 +117,7 @@ impl Session {
             Kind::Bell => self.telling.may_ring(now),
             _ => self.telling.may_speak(now),
         };
-        if may {
-            self.tell(kind, more);
-        }
+        may.then_some((kind, more))
     }
 
     /// Tells the title and the directory, where others were told last.

@@ -280,7 +280,7 @@ async fn a_flood_of_bells_and_titles_is_a_few_events() {
     let server = Server::start().await;
     let api = server.api();
     let mut events = Events::listen(&api, "", None).await;
-    let flood = "for n in {1..20000}; do printf '\\a\033]2;t%s\\a' $n; done; cat";
+    let flood = "for n in {1..20000}; do printf '\\a\\033]2;t%s\\a' $n; done; cat";
     api.run(flood).await;
     let told = events.until_title("t20000").await;
     let count = |kind: &str| told.iter().filter(|told| told.kind == kind).count();
