@@ -106,8 +106,10 @@ impl Session {
                 (Kind::Notification, more)
             }
             mark @ (Event::Prompt | Event::CommandStart | Event::CommandEnd { .. }) => {
+                // The first mark says that there are marks.
+                let first = signs.shell.is_none();
                 let shell = signs.shell.get_or_insert_default();
-                if !mark_shell(shell, &mark, at) {
+                if !mark_shell(shell, &mark, at) && !first {
                     return None;
                 }
                 (Kind::Command, json!(shell))
