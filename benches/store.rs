@@ -38,6 +38,7 @@ fn change() -> Change {
         labels: [].into(),
         title: None,
         offset: 0,
+        signs: Default::default(),
     };
     let transition = NewTransition {
         at: now,

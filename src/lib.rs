@@ -23,6 +23,7 @@
 //! - [`http`]: routes, rights, the WebSocket upgrade, errors.
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
+//! - [`events`]: what happens to the sessions, kept for a while and told to whoever listens.
 //! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
 //! - [`keeper`]: what every session's terminal shows: threads, checkpoints, answers to queries.
 //! - [`screen`]: one terminal's emulator, and the escape sequences that redraw it.
@@ -34,6 +35,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod events;
 pub mod holder;
 pub mod http;
 pub mod id;

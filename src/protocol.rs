@@ -1,6 +1,10 @@
 //! The words spoken with clients: the session's JSON, the control messages of
 //! `stayd.v1` and the messages of `json.v1`. One enum a direction; no I/O.
 
+mod signs;
+
+pub use signs::{Notification, Shell, ShellState, Signs};
+
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Status};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -110,6 +114,9 @@ pub struct Session {
     pub title: Option<String>,
     /// Bytes of output so far.
     pub offset: u64,
+    /// What its program has let the terminal know.
+    #[serde(flatten)]
+    pub signs: Signs,
 }
 
 /// One row of a session's history.

@@ -122,15 +122,18 @@ async fn serve(
         max_sessions: settings.max_sessions,
         ring_bytes: settings.ring_bytes,
         scrollback_lines: settings.scrollback_lines,
+        quiet_s: settings.quiet_s,
     };
     let keeper = Keeper::start(&holder, log.new(o!("part" => "screens")))?;
     let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
     let registry =
         Registry::new(store.clone(), holder.clone(), keeper, notices, defaults, fatal, log.clone());
+    let events = registry.events();
     let registry = registry.start();
     let api = Api {
         registry: registry.clone(),
         store: store.clone(),
+        events: events.clone(),
         create_on_attach: settings.create_on_attach,
     };
 
@@ -177,7 +180,11 @@ async fn serve(
     // Stop accepting; close the clients (1001), which lets the workers finish; what the
     // sessions have to say is then in the store's queue.
     let stopping = handle.stop(true);
-    let closing = registry.send(ShutdownAll);
+    let closing = async {
+        let closed = registry.send(ShutdownAll).await;
+        events.end();
+        closed
+    };
     let (_, closed) = tokio::join!(stopping, closing);
     if closed.is_err() {
         crit!(log, "the registry was gone at the stop");

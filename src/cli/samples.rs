@@ -31,5 +31,6 @@ pub(crate) fn session(id: &str, name: Option<&str>) -> Session {
         labels: BTreeMap::new(),
         title: None,
         offset: 0,
+        signs: Default::default(),
     }
 }

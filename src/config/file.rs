@@ -62,6 +62,7 @@ pub(super) struct File {
     pub(super) max_sessions: Option<usize>,
     pub(super) ring_bytes: Option<u64>,
     pub(super) scrollback_lines: Option<usize>,
+    pub(super) quiet_s: Option<u64>,
     pub(super) create_on_attach: Option<bool>,
     #[serde(default)]
     pub(super) profile: BTreeMap<String, ProfileTable>,

@@ -68,6 +68,11 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_SCROLLBACK_LINES", value_name = "LINES")]
     pub scrollback_lines: Option<usize>,
 
+    /// Seconds without output after which a session that had some is told to be quiet,
+    /// at most 86400; 0: never [default: 5] [file: quiet_s]
+    #[arg(long, env = "STAYD_QUIET_S", value_name = "SECONDS")]
+    pub quiet_s: Option<u64>,
+
     /// Whether attaching to an unknown name may start a session under it
     /// [default: true] [file: create_on_attach]
     #[arg(long, env = "STAYD_CREATE_ON_ATTACH", value_name = "BOOL")]

@@ -16,6 +16,9 @@ const DEFAULT_IDLE_TIMEOUT_S: u64 = 1800;
 const DEFAULT_MAX_SESSIONS: usize = 4000;
 const DEFAULT_RING_BYTES: u64 = 2 << 20;
 const DEFAULT_SCROLLBACK_LINES: usize = 1000;
+const DEFAULT_QUIET_S: u64 = 5;
+/// A day: longer is a mistake.
+const QUIET_S_MAX: u64 = 86_400;
 /// A screen of 100,000 lines takes some hundred MiB while it is looked at.
 const SCROLLBACK_LINES_MAX: usize = 100_000;
 /// The holder may be writing 64 KiB beyond what readers see; less than four times that
@@ -45,6 +48,8 @@ pub struct Settings {
     pub ring_bytes: u64,
     /// Lines of scrollback that a session's screen keeps.
     pub scrollback_lines: usize,
+    /// Seconds without output after which a session that had some is quiet; 0: never.
+    pub quiet_s: u64,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
     /// Commands that clients may start by name; `shell` and `claude` are always there.
@@ -118,6 +123,14 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
             format!("expected at most {SCROLLBACK_LINES_MAX}, not {scrollback_lines}"),
         );
     }
+    let quiet_s = flags.quiet_s.or(file.quiet_s).unwrap_or(DEFAULT_QUIET_S);
+    if quiet_s > QUIET_S_MAX {
+        return refuse(
+            flags.quiet_s.is_some(),
+            "quiet_s",
+            format!("expected at most {QUIET_S_MAX}, not {quiet_s}"),
+        );
+    }
     let max_sessions = flags.max_sessions.or(file.max_sessions).unwrap_or(DEFAULT_MAX_SESSIONS);
     if max_sessions == 0 {
         return refuse(
@@ -164,6 +177,7 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
         max_sessions,
         ring_bytes,
         scrollback_lines,
+        quiet_s,
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,
     })

@@ -1,6 +1,7 @@
 //! What every route needs: whom to ask.
 
 use super::problem::{Problem, code};
+use crate::events::Bus;
 use crate::protocol::Session;
 use crate::registry::{CreateError, Find, Key, Registry, SessionRef, Unread};
 use crate::session::Link;
@@ -18,6 +19,8 @@ pub struct Api {
     pub registry: Addr<Registry>,
     /// Who knows the ended ones.
     pub store: StoreHandle,
+    /// Where what happens to sessions is told.
+    pub events: Bus,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
 }

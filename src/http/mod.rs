@@ -5,6 +5,7 @@ mod api;
 pub mod assets;
 mod attach;
 pub mod auth;
+mod events;
 pub mod guard;
 mod health;
 mod hosts;
@@ -34,6 +35,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(input::configure)
         .configure(output::configure)
         .configure(attach::configure)
+        .configure(events::configure)
         .configure(assets::configure)
         .configure(problem::configure);
 }

@@ -31,7 +31,17 @@ const FAILURES_MAX: u8 = 2;
 const REPLIES_MAX: usize = 64 << 10;
 
 /// Where the session hears of what happens on its screen.
-pub type Events = Box<dyn Fn(Vec<Event>) + Send>;
+pub type Events = Box<dyn Fn(Told) + Send>;
+
+/// What happened on a screen.
+#[derive(Debug)]
+pub struct Told {
+    /// In the order of the stream. Of what one look finds, only one bell and the last title
+    /// and directory are told: a flood of them says no more.
+    pub events: Vec<Event>,
+    /// An earlier server has told it: titles and directories alone, because they last.
+    pub again: bool,
+}
 
 /// What a screen starts from.
 pub struct Origin {
@@ -220,7 +230,11 @@ impl Kept {
                 self.guarded(|screen, _| screen.resize(resize.cols, resize.rows));
                 continue;
             }
-            let end = resize.map_or_else(|| self.ring.head(), |resize| resize.offset);
+            let mut end = resize.map_or_else(|| self.ring.head(), |resize| resize.offset);
+            if self.cursor < self.told {
+                // What is told again is not told together with what is new.
+                end = end.min(self.told);
+            }
             let length = usize::try_from(end - self.cursor).unwrap_or(BATCH).min(BATCH);
             if length == 0 {
                 return;
@@ -267,8 +281,9 @@ impl Kept {
                 _ => tell.push(event),
             }
         }
+        thin(&mut tell);
         if !tell.is_empty() {
-            (self.events)(tell);
+            (self.events)(Told { events: tell, again: told });
         }
     }
 
@@ -311,5 +326,44 @@ impl Kept {
         if let State::Live(screen) = &self.state {
             self.state = State::Folded(Folded::of(screen));
         }
+    }
+}
+
+/// Leaves one bell, and the last title and directory.
+fn thin(events: &mut Vec<Event>) {
+    let last = |wanted: fn(&Event) -> bool| events.iter().rposition(wanted);
+    let kept = [
+        last(|event| matches!(event, Event::Bell)),
+        last(|event| matches!(event, Event::Title(_))),
+        last(|event| matches!(event, Event::Cwd(_))),
+    ];
+    let mut at = 0;
+    events.retain(|event| {
+        let overtaken = matches!(event, Event::Bell | Event::Title(_) | Event::Cwd(_))
+            && !kept.contains(&Some(at));
+        at += 1;
+        !overtaken
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_thinned_and_what_differs_is_kept_in_order() {
+        let title = |text: &str| Event::Title(Some(text.to_owned()));
+        let mut events = vec![
+            Event::Bell,
+            title("a"),
+            Event::CommandStart,
+            Event::Bell,
+            title("b"),
+            Event::CommandEnd { exit: Some(1) },
+        ];
+        thin(&mut events);
+        let left =
+            [Event::CommandStart, Event::Bell, title("b"), Event::CommandEnd { exit: Some(1) }];
+        assert_eq!(events, left);
     }
 }

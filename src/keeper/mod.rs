@@ -25,4 +25,4 @@ mod kept;
 mod thread;
 
 pub use handle::{Keeper, Look, ScreenHandle, contains_panics};
-pub use kept::{Events, Origin};
+pub use kept::{Events, Origin, Told};

@@ -11,6 +11,7 @@ use super::requests::{
 };
 use super::restore::SWEEPS;
 use super::start::Created;
+use crate::events::Bus;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
 use crate::keeper::{Keeper, Origin};
@@ -24,6 +25,7 @@ use crate::session::{
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
+use chrono::Utc;
 use futures_util::FutureExt;
 use slog::{Logger, info, warn};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -50,6 +52,7 @@ pub struct Registry {
     pub(super) keeper: Keeper,
     pub(super) log: Logger,
     pub(super) defaults: Defaults,
+    pub(super) events: Bus,
     pub(super) notices: Option<UnboundedReceiver<Notice>>,
     pub(super) sessions: HashMap<SessionId, SessionRef>,
     pub(super) names: HashMap<String, Named>,
@@ -86,6 +89,7 @@ impl Registry {
             keeper,
             log,
             defaults,
+            events: Bus::new(Utc::now()),
             notices: Some(notices),
             sessions: HashMap::new(),
             names: HashMap::new(),
@@ -101,12 +105,21 @@ impl Registry {
         }
     }
 
+    /// Where what happens to the sessions is told.
+    #[must_use]
+    pub fn events(&self) -> Bus {
+        self.events.clone()
+    }
+
     fn context(&self, ctx: &Context<Self>) -> SessionContext {
         SessionContext {
             store: self.store.clone(),
             holder: self.holder.clone(),
             registry: ctx.address().recipient(),
             log: self.log.clone(),
+            events: self.events.clone(),
+            quiet_after: (self.defaults.quiet_s > 0)
+                .then(|| Duration::from_secs(self.defaults.quiet_s)),
         }
     }
 
@@ -164,7 +177,7 @@ impl Registry {
             checkpoint: held.checkpoint,
             restored,
             options: Options { scrollback: self.defaults.scrollback_lines },
-            events: Box::new(move |events| heard.do_send(Seen(events))),
+            events: Box::new(move |told| heard.do_send(Seen(told))),
         });
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let mut shown = row.clone();

@@ -181,6 +181,7 @@ mod tests {
             labels: [].into(),
             title: None,
             offset: 0,
+            signs: Default::default(),
         };
         Some(Row { session, ending: None, process: None })
     }

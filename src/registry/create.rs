@@ -36,6 +36,8 @@ pub struct Defaults {
     pub ring_bytes: u64,
     /// Lines of scrollback of a session's screen.
     pub scrollback_lines: usize,
+    /// Seconds without output after which a session is quiet; 0: never.
+    pub quiet_s: u64,
 }
 
 /// Why a session was not created.
@@ -151,6 +153,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
         labels: request.labels,
         title: None,
         offset: 0,
+        signs: Default::default(),
     };
     Ok(Plan {
         row: Row { session, ending: None, process: None },
@@ -231,6 +234,7 @@ mod tests {
             max_sessions: 10,
             ring_bytes: 1 << 20,
             scrollback_lines: 1000,
+            quiet_s: 5,
         }
     }
 

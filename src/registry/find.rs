@@ -263,6 +263,7 @@ fn row_of(entry: &Entry, blob: &[u8], offset: u64, boot_id: &str, now: Now) -> R
         labels: blob.labels,
         title: None,
         offset,
+        signs: Default::default(),
     };
     Row { session, ending, process: Some(process(entry, boot_id)) }
 }

@@ -5,7 +5,7 @@ use super::actor::{Registry, transition};
 use super::find::Found;
 use crate::id::SessionId;
 use crate::lifecycle::{Effect, Event, Life, Now};
-use crate::session::{now, write_life};
+use crate::session::{now, tell_end, write_life};
 use crate::store::{Change, Row};
 use crate::tree::{Grace, Tree};
 use actix::prelude::*;
@@ -104,9 +104,11 @@ impl Registry {
             });
             let transition = recorded
                 .map(|(from, to, reason)| transition(&registry.log, id, at, from, to, reason));
-            let store = registry.store.clone();
+            let (store, events) = (registry.store.clone(), registry.events.clone());
+            let session = row.session.clone();
             let written = async move {
                 let _ = store.commit_or_queue(Change { row, transition }).await;
+                tell_end(&events, &session);
                 if event == Event::RestoreFailed {
                     let _ = holder.forget(id).await;
                 }

@@ -3,6 +3,7 @@
 use super::actor::{Named, Registry, process_id, transition};
 use super::create::{CreateError, Plan, plan, refused, timed_out};
 use super::requests::{Key, SessionRef};
+use crate::events::Kind;
 use crate::holder::wire::FailureCode;
 use crate::holder::{Held, Holder, HolderError};
 use crate::id::SessionId;
@@ -12,6 +13,7 @@ use crate::session::{Blob, now, write_life};
 use crate::store::{Change, Row, StoreError, StoreHandle};
 use actix::prelude::*;
 use nix::sys::signal::Signal;
+use serde_json::json;
 use slog::{Logger, warn};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -66,8 +68,12 @@ impl Registry {
                 registry.names.remove(&name);
             }
             // Whoever waits for the name looks again once it is listed, or free.
-            let session = spawned
-                .map(|spawned| registry.admit(spawned.row, spawned.held, spawned.life, false, ctx));
+            let session = spawned.map(|Spawned { row, held, life }| {
+                // Before whatever its actor tells.
+                let created = json!({ "status": row.session.status });
+                registry.events.tell(Kind::Created, &row.session, row.session.created_at, created);
+                registry.admit(row, held, life, false, ctx)
+            });
             drop(reserved);
             session
         }))

@@ -9,18 +9,20 @@ use super::requests::{
     Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, Seen,
     SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
 };
+use super::telling::Telling;
+use crate::events::{Bus, Kind};
 use crate::holder::Holder;
 use crate::id::ClientKey;
 use crate::lifecycle::{Effect, Event, Exit, Life, Refused};
 use crate::protocol::{CloseCode, Mode, ServerMessage, Viewer};
-use crate::screen;
 use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
 use actix::prelude::*;
+use serde_json::json;
 use slog::{Logger, debug, warn};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// What every session needs of the server.
@@ -32,6 +34,10 @@ pub struct SessionContext {
     pub holder: Holder,
     /// Whom to tell of the end.
     pub registry: Recipient<SessionEnded>,
+    /// Where what happens is told.
+    pub events: Bus,
+    /// After how long without output that is told; `None`: never.
+    pub quiet_after: Option<Duration>,
     /// Where transitions are logged.
     pub log: Logger,
 }
@@ -58,6 +64,7 @@ pub struct Session {
     pub(super) timer: Option<SpawnHandle>,
     flow: Flow,
     look: Option<SpawnHandle>,
+    pub(super) telling: Telling,
     /// The tree was seen empty, the leader's exit status is still to come.
     pub(super) awaiting_exit: bool,
     pub(super) waiting_for_end: Vec<oneshot::Sender<Killed>>,
@@ -84,6 +91,7 @@ impl Session {
         }
         let head = link.ring().head();
         let flow = if restored { Flow::restored(head, Instant::now()) } else { Flow::new(0) };
+        let telling = Telling::new(&row.session);
         actor.run(Session {
             context,
             link,
@@ -94,6 +102,7 @@ impl Session {
             timer: None,
             flow,
             look: None,
+            telling,
             awaiting_exit: false,
             waiting_for_end: Vec::new(),
             first_effects: effects,
@@ -183,6 +192,7 @@ impl Session {
         if tending.active {
             self.link.touch(chrono::Utc::now());
             self.link.screen().nudge();
+            self.heard_output(ctx);
         }
         if let Some(offset) = tending.release {
             self.link.release(offset);
@@ -337,14 +347,8 @@ impl Handler<Noticed> for Session {
 impl Handler<Seen> for Session {
     type Result = ();
 
-    fn handle(&mut self, Seen(events): Seen, _: &mut Self::Context) {
-        for event in events {
-            if let screen::Event::Title(title) = event {
-                // Written with the next change of state: it is for people who look now.
-                self.row.session.title = title;
-                self.link.publish(&self.row.session);
-            }
-        }
+    fn handle(&mut self, Seen(told): Seen, ctx: &mut Self::Context) {
+        self.seen(told, ctx);
     }
 }
 
@@ -407,6 +411,7 @@ impl Handler<Patch> for Session {
         if self.life.end().is_some() {
             return Err(Refused::Ended);
         }
+        let old = self.row.session.name.clone();
         if let Some(name) = patch.name {
             self.row.session.name = name;
         }
@@ -418,6 +423,9 @@ impl Handler<Patch> for Session {
             self.step(Event::IdleTimeoutChanged(idle_timeout_s), ctx)?;
         }
         self.save();
+        if self.row.session.name != old {
+            self.tell(Kind::Renamed, json!({ "old_name": old }));
+        }
         Ok(self.link.view())
     }
 }

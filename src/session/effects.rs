@@ -3,6 +3,8 @@
 use super::actor::{Session, exit_message};
 use super::blob::Blob;
 use super::requests::{ConnectionEvent, Killed, SessionEnded};
+use super::telling::tell_end;
+use crate::events::Kind;
 use crate::lifecycle::{Effect, Event, Exit, Life, Now, Reason, Status};
 use crate::protocol::{ServerMessage, rfc3339};
 use crate::store::{Change, NewTransition, Row};
@@ -11,6 +13,7 @@ use actix::prelude::*;
 use actix_web::rt::task::spawn_blocking;
 use actix_web::rt::time::sleep;
 use chrono::Utc;
+use serde_json::json;
 use slog::{info, warn};
 use std::time::Duration;
 
@@ -68,6 +71,13 @@ impl Session {
         }
         let at = Utc::now();
         self.refresh_row();
+        if let Some((from, to, reason)) = transition.filter(|_| !ended) {
+            self.tell(
+                Kind::Status,
+                json!({ "from": from, "status": to, "reason": reason.as_str(),
+                    "active_connections": self.life.connections() }),
+            );
+        }
         let transition =
             transition.map(|(from, to, reason)| self.log_transition(at, from, to, reason));
         let change = Change { row: self.row.clone(), transition };
@@ -229,6 +239,7 @@ impl Session {
                 // Before anybody is told, so that whoever hears of it finds its name free.
                 actor.leave_registry();
             }
+            tell_end(&actor.context.events, &session);
             if let Some(exit) = exit_message(&session) {
                 actor.tell_all(&ConnectionEvent::End(exit));
             }

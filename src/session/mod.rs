@@ -28,6 +28,7 @@ mod outlet;
 mod replay;
 mod reports;
 mod requests;
+mod telling;
 mod typing;
 
 pub use actor::{Session, SessionContext};
@@ -44,4 +45,5 @@ pub use requests::{
     Attach, Attached, ConnectionEvent, Kill, Killed, Noticed, Patch, Resize, Seen, SessionEnded,
     Shutdown, Signal, SignalError, SignalTarget,
 };
+pub(crate) use telling::tell_end;
 pub use typing::{TypeOutcome, type_all};

@@ -139,7 +139,7 @@ pub enum Noticed {
 /// Something has happened on the screen.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Seen(pub Vec<crate::screen::Event>);
+pub struct Seen(pub crate::keeper::Told);
 
 /// The server stops: close the connections, leave the process running.
 #[derive(Message)]

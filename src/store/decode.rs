@@ -41,6 +41,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         labels: from_json(row, 24)?,
         title: row.get(25)?,
         offset: natural(row, 26)?,
+        signs: Default::default(),
     };
     let ending = match (word_or_null(row, 15)?, word_or_null(row, 16)?) {
         (Some(reason), Some(since)) => Some(Ending { reason, since }),

@@ -88,6 +88,7 @@ fn row(name: Option<&str>) -> Row {
         labels: [].into(),
         title: None,
         offset: 0,
+        signs: Default::default(),
     };
     Row { session, ending: None, process: None }
 }
@@ -115,6 +116,7 @@ fn full_row() -> Row {
         labels: [("team".to_owned(), "ops".to_owned()), ("a.b".to_owned(), String::new())].into(),
         title: Some("~".to_owned()),
         offset: 1 << 40,
+        signs: Default::default(),
         ..row.session
     };
     row.ending = Some(Ending { reason: EndReason::Killed, since: time(4) });

@@ -12,6 +12,7 @@ mod cli;
 mod clock;
 mod dialects;
 mod endings;
+mod events;
 mod fidelity;
 mod holder;
 mod holder_attacks;

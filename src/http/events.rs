@@ -1,0 +1,163 @@
+//! `GET /api/v1/events`: what happens to the sessions, as server-sent events.
+
+use super::api::{Api, Lookup, method_not_allowed, unknown};
+use super::problem::Problem;
+use crate::events::{Event, Gone, Kind, Listener};
+use crate::id::SessionId;
+use actix_web::rt::time::timeout;
+use actix_web::web::{self, Bytes, Data, Query, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::stream;
+use serde::Deserialize;
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// How often a stream says that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Events that are written at once.
+const BATCH: usize = 64;
+/// How soon a browser comes back, in milliseconds.
+const RETRY_MS: u32 = 1000;
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(
+        web::resource("/api/v1/events")
+            .route(web::get().to(events))
+            .default_service(web::to(method_not_allowed)),
+    );
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventsQuery {
+    /// Only this session's, by id or name.
+    session: Option<String>,
+    /// Only these, separated by commas.
+    #[serde(rename = "type")]
+    kinds: Option<String>,
+    /// As the header `Last-Event-ID`, which goes first.
+    last_event_id: Option<String>,
+}
+
+async fn events(
+    api: Data<Api>,
+    request: HttpRequest,
+    query: Query<EventsQuery>,
+) -> Result<HttpResponse, Problem> {
+    let session = match &query.session {
+        None => None,
+        Some(key) => Some(match api.look_up(key).await? {
+            Lookup::Live(session) => session.link.id(),
+            Lookup::Ended(session) => session.id,
+            Lookup::Unknown => return Err(unknown(key)),
+        }),
+    };
+    let kinds = query.kinds.as_deref().map(kinds).transpose()?;
+    let header = request.headers().get("Last-Event-ID");
+    // What is no text is no id of ours either.
+    let header = header.map(|id| id.to_str().unwrap_or_default().to_owned());
+    let last = header.or_else(|| query.last_event_id.clone()).filter(|id| !id.is_empty());
+    let feed = Feed::new(&api, last.as_deref(), Filter { session, kinds });
+    let body = stream::unfold(feed, |mut feed| async {
+        let piece = feed.next().await?;
+        Some((Ok::<_, Infallible>(piece), feed))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        // Proxies that collect answers would keep the events to themselves.
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(body))
+}
+
+fn kinds(text: &str) -> Result<Vec<Kind>, Problem> {
+    text.split(',')
+        .map(|word| {
+            Kind::named(word.trim()).ok_or_else(|| {
+                let known = Kind::ALL.map(Kind::as_str).join(", ");
+                Problem::invalid(format!("no event {word:?}; there are: {known}"))
+            })
+        })
+        .collect()
+}
+
+/// Which events a client wants.
+struct Filter {
+    session: Option<SessionId>,
+    kinds: Option<Vec<Kind>>,
+}
+
+impl Filter {
+    fn passes(&self, event: &Event) -> bool {
+        self.session.is_none_or(|session| session == event.session)
+            && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&event.kind))
+    }
+}
+
+/// One client's stream. Pulled by its connection: a client that does not read makes nothing
+/// grow, and finds a `reset` when it reads on too late.
+struct Feed {
+    listener: Listener,
+    filter: Filter,
+    /// What comes before the first event.
+    greeting: Option<String>,
+}
+
+impl Feed {
+    fn new(api: &Api, last: Option<&str>, filter: Filter) -> Self {
+        let resumed = match last {
+            None => Ok(api.events.listen()),
+            Some(id) => id.parse().map_err(|_| Gone).and_then(|id| api.events.listen_after(id)),
+        };
+        let mut greeting = format!("retry: {RETRY_MS}\n\n");
+        let listener = resumed.unwrap_or_else(|Gone| {
+            let listener = api.events.listen();
+            greeting += &reset(&listener);
+            listener
+        });
+        // Whoever has heard nothing yet can still say from where to go on.
+        greeting += &place(&listener);
+        Feed { listener, filter, greeting: Some(greeting) }
+    }
+
+    /// The next piece to send; `None`: the server stops.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(greeting) = self.greeting.take() {
+            return Some(greeting.into());
+        }
+        loop {
+            match timeout(HEARTBEAT, self.listener.wait()).await {
+                Ok(true) => {}
+                Ok(false) => return None,
+                // With the place, since what the filter holds back is passed as well.
+                Err(_) => return Some(format!(": alive\n{}", place(&self.listener)).into()),
+            }
+            let text = match self.listener.take(BATCH) {
+                Ok(events) => events.iter().filter(|event| self.filter.passes(event)).fold(
+                    String::new(),
+                    |mut text, event| {
+                        let Event { id, kind, data, .. } = &**event;
+                        // Writing to a string cannot fail.
+                        let _ =
+                            write!(text, "id: {id}\nevent: {}\ndata: {data}\n\n", kind.as_str());
+                        text
+                    },
+                ),
+                Err(Gone) => reset(&self.listener),
+            };
+            if !text.is_empty() {
+                return Some(text.into());
+            }
+        }
+    }
+}
+
+/// Sets a client's `Last-Event-ID` without an event.
+fn place(listener: &Listener) -> String {
+    format!("id: {}\n\n", listener.place())
+}
+
+/// Tells a client that it has missed events: it must list the sessions again.
+fn reset(listener: &Listener) -> String {
+    format!("id: {}\nevent: reset\ndata: {{}}\n\n", listener.place())
+}
