@@ -84,7 +84,7 @@ fn busy(dir: &Path, id: SessionId, from: u64) {
     let mut offset = from;
     loop {
         let bytes: Vec<u8> = (offset..offset + 50).map(typed).collect();
-        let input = InputTail { id, key: key(), offset, bytes: &bytes }.encode();
+        let input = InputTail { id, key: key(), offset, bytes: &bytes }.encode(Kind::Input);
         let spawn =
             json!({ "id": SessionId::generate(), "cols": 9, "rows": 9, "ring_capacity": 1 << 17 });
         let spawn = message(Kind::Spawn, &spawn);

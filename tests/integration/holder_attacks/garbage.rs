@@ -162,7 +162,7 @@ impl Fuzz {
             1 => ClientKey::named("fuzz", &self.random.below(200).to_string()),
             _ => ClientKey::from_bytes([self.random.next() as u8; 16]),
         };
-        InputTail { id: self.id(), key, offset, bytes: &bytes }.encode()
+        InputTail { id: self.id(), key, offset, bytes: &bytes }.encode(Kind::Input)
     }
 
     /// A request that is right but for what it says.
