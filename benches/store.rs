@@ -38,6 +38,8 @@ fn change() -> Change {
         labels: [].into(),
         title: None,
         offset: 0,
+        size_policy: Default::default(),
+        clients: Vec::new(),
     };
     let transition = NewTransition {
         at: now,

@@ -11,8 +11,10 @@ fn wire(c: &mut Criterion) {
     let id = SessionId::generate();
     let input =
         InputTail { id, key: ClientKey::named("token", "tab"), offset: 1 << 20, bytes: b"x" };
-    let sent = input.encode();
-    c.bench_function("wire/input: encode a keystroke", |b| b.iter(|| black_box(input).encode()));
+    let sent = input.encode(Kind::Input);
+    c.bench_function("wire/input: encode a keystroke", |b| {
+        b.iter(|| black_box(input).encode(Kind::Input))
+    });
     c.bench_function("wire/input: parse a keystroke", |b| {
         b.iter(|| {
             let message = Message::parse(black_box(&sent)).unwrap();

@@ -31,5 +31,7 @@ pub(crate) fn session(id: &str, name: Option<&str>) -> Session {
         labels: BTreeMap::new(),
         title: None,
         offset: 0,
+        size_policy: Default::default(),
+        clients: Vec::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! One session's screen on its thread.
 
 use super::folded::Folded;
-use super::handle::ToldCursor;
+use super::handle::{Look, ToldCursor};
 use crate::holder::{Checkpoint, CheckpointMeta, Holder};
 use crate::id::{ClientKey, SessionId};
 use crate::pending::Pending;
@@ -179,13 +179,10 @@ impl Kept {
         matches!(self.state, State::Live(_))
     }
 
-    pub(super) fn offset(&self) -> u64 {
-        self.cursor
-    }
-
-    /// The screen as of [`Self::offset`], if it can be shown.
-    pub(super) fn screen(&mut self) -> Option<&Screen> {
-        self.live().map(|screen| &*screen)
+    /// The screen as of the last look, if it can be shown.
+    pub(super) fn shown(&mut self) -> Option<Look<&Screen>> {
+        let (offset, resizes) = (self.cursor, self.resizes);
+        self.live().map(|screen| Look { offset, resizes, seen: &*screen })
     }
 
     pub(super) fn checkpoint_kept(&mut self) {

@@ -1,5 +1,6 @@
 //! The loop of a thread that keeps screens.
 
+use super::handle::Look;
 use super::kept::{Kept, Left};
 use crate::holder::Holder;
 use crate::id::SessionId;
@@ -31,7 +32,7 @@ pub(super) enum Job {
     Drop(SessionId),
 }
 
-pub(super) type Show = Box<dyn FnOnce(Option<(&Screen, u64)>) + Send>;
+pub(super) type Show = Box<dyn FnOnce(Option<Look<&Screen>>) + Send>;
 
 pub(super) struct Thread {
     pub(super) jobs: Receiver<Job>,
@@ -93,10 +94,7 @@ impl Thread {
             Job::Show(id, show) => {
                 self.look(id);
                 match self.screens.get_mut(&id) {
-                    Some(kept) => {
-                        let offset = kept.offset();
-                        show(kept.screen().map(|screen| (screen, offset)));
-                    }
+                    Some(kept) => show(kept.shown()),
                     None => show(None),
                 }
             }

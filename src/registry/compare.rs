@@ -181,6 +181,8 @@ mod tests {
             labels: [].into(),
             title: None,
             offset: 0,
+            size_policy: Default::default(),
+            clients: Vec::new(),
         };
         Some(Row { session, ending: None, process: None })
     }

@@ -151,6 +151,8 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
         labels: request.labels,
         title: None,
         offset: 0,
+        size_policy: request.size_policy.or(profile.size_policy).unwrap_or_default(),
+        clients: Vec::new(),
     };
     Ok(Plan {
         row: Row { session, ending: None, process: None },

@@ -28,6 +28,7 @@ mod outlet;
 mod replay;
 mod reports;
 mod requests;
+mod size;
 mod typing;
 
 pub use actor::{Session, SessionContext};

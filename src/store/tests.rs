@@ -88,6 +88,8 @@ fn row(name: Option<&str>) -> Row {
         labels: [].into(),
         title: None,
         offset: 0,
+        size_policy: Default::default(),
+        clients: Vec::new(),
     };
     Row { session, ending: None, process: None }
 }

@@ -19,6 +19,7 @@ mod input;
 mod reconcile;
 mod restore;
 mod sessions;
+mod sharing;
 mod startup;
 mod store_faults;
 mod store_kills;

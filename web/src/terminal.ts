@@ -28,7 +28,6 @@ export class Screen {
   private readonly fit = new FitAddon();
   private readonly observer: ResizeObserver;
   private readonly recolour = () => this.colour();
-  private replaying = false;
   private fitted = { cols: 80, rows: 24 };
 
   constructor(
@@ -47,7 +46,7 @@ export class Screen {
     this.colour();
     prefersDark.addEventListener("change", this.recolour);
     this.terminal.loadAddon(this.fit);
-    muteQueries(this.terminal, () => this.replaying);
+    muteQueries(this.terminal, () => true);
     this.terminal.attachCustomKeyEventHandler((event) => owner.key(event));
     this.terminal.onData((text) => owner.typed(new TextEncoder().encode(text)));
     // Mouse reports in the old encoding are bytes, not characters.
@@ -70,8 +69,6 @@ export class Screen {
 
   /** Shows bytes; `done` once they are parsed. */
   draw(bytes: Bytes, replay: boolean, done: () => void): void {
-    // Callbacks run at their place in the stream, so the switch is exact.
-    this.terminal.write("", () => (this.replaying = replay));
     this.terminal.write(bytes, done);
   }
 

@@ -78,7 +78,8 @@ fn what_the_old_server_sent_counts_once_for_the_new_one() {
         let from = accepted(&held);
         for offset in (from..from + 500).step_by(50) {
             let bytes: Vec<u8> = (offset..offset + 50).map(typed).collect();
-            let input = InputTail { id: held.id, key: key(), offset, bytes: &bytes }.encode(Kind::Input);
+            let input =
+                InputTail { id: held.id, key: key(), offset, bytes: &bytes }.encode(Kind::Input);
             old.send(&input, &[]).unwrap();
             sent = offset + 50;
         }
@@ -87,7 +88,8 @@ fn what_the_old_server_sent_counts_once_for_the_new_one() {
         // Nothing that comes after the takeover counts.
         assert!(accepted(&held) == sent, "{} of {sent}", accepted(&held));
         let bytes: Vec<u8> = (from..sent).map(typed).collect();
-        let input = InputTail { id: held.id, key: key(), offset: from, bytes: &bytes }.encode(Kind::Input);
+        let input =
+            InputTail { id: held.id, key: key(), offset: from, bytes: &bytes }.encode(Kind::Input);
         new.push(&input, &[]).unwrap();
         assert!(old.send(&input, &[]).is_err());
         new.ask(Kind::Stats, None::<&()>, &[], &[]).unwrap();

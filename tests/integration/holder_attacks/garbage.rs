@@ -8,7 +8,7 @@ use nix::sys::eventfd::EventFd;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde_json::{Value, json};
-use stayd::holder::wire::{self, InputTail, MESSAGE_MAX};
+use stayd::holder::wire::{self, InputTail, Kind, MESSAGE_MAX};
 use stayd::id::{ClientKey, SessionId};
 use std::fs::File;
 use std::io::Write;
