@@ -26,8 +26,8 @@ pub(super) enum Job {
     Nudge(SessionId),
     /// Show it, as of the offset; `None` if it cannot be shown.
     Show(SessionId, Show),
-    /// A checkpoint has reached the holder, or never will.
-    CheckpointKept(SessionId),
+    /// A checkpoint has reached the holder (true), or never will.
+    CheckpointOver(SessionId, bool),
     /// The session is gone.
     Drop(SessionId),
 }
@@ -98,9 +98,12 @@ impl Thread {
                     None => show(None),
                 }
             }
-            Job::CheckpointKept(id) => {
+            Job::CheckpointOver(id, taken) => {
                 if let Some(kept) = self.screens.get_mut(&id) {
-                    kept.checkpoint_kept();
+                    kept.checkpoint_over(taken);
+                    if !taken && !self.busy.contains(&id) {
+                        self.busy.push(id);
+                    }
                 }
             }
             Job::Drop(id) => {
@@ -146,12 +149,13 @@ impl Thread {
     fn leave(&self, id: SessionId, (meta, bytes): Left) {
         let (holder, post, log) = (self.holder.clone(), self.post.clone(), self.log.clone());
         self.runtime.spawn(async move {
-            if let Err(error) = holder.checkpoint(id, &meta, &bytes).await {
+            let kept = holder.checkpoint(id, &meta, &bytes).await;
+            if let Err(error) = &kept {
                 warn!(log, "the holder did not keep a checkpoint";
                     "session" => %id, "error" => %error);
             }
             // The thread ends with the server.
-            let _ = post.send(Job::CheckpointKept(id));
+            let _ = post.send(Job::CheckpointOver(id, kept.is_ok()));
         });
     }
 }

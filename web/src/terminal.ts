@@ -46,7 +46,7 @@ export class Screen {
     this.colour();
     prefersDark.addEventListener("change", this.recolour);
     this.terminal.loadAddon(this.fit);
-    muteQueries(this.terminal, () => true);
+    muteQueries(this.terminal);
     this.terminal.attachCustomKeyEventHandler((event) => owner.key(event));
     this.terminal.onData((text) => owner.typed(new TextEncoder().encode(text)));
     // Mouse reports in the old encoding are bytes, not characters.
@@ -68,7 +68,7 @@ export class Screen {
   }
 
   /** Shows bytes; `done` once they are parsed. */
-  draw(bytes: Bytes, replay: boolean, done: () => void): void {
+  draw(bytes: Bytes, done: () => void): void {
     this.terminal.write(bytes, done);
   }
 
