@@ -39,6 +39,8 @@ fn change() -> Change {
         title: None,
         offset: 0,
         signs: Default::default(),
+        size_policy: Default::default(),
+        clients: Vec::new(),
     };
     let transition = NewTransition {
         at: now,

@@ -117,6 +117,12 @@ pub struct Session {
     /// What its program has let the terminal know.
     #[serde(flatten)]
     pub signs: Signs,
+    /// Whose size the terminal has.
+    #[serde(default)]
+    pub size_policy: SizePolicy,
+    /// Who is attached.
+    #[serde(default)]
+    pub clients: Vec<Viewer>,
 }
 
 /// One row of a session's history.
@@ -173,6 +179,9 @@ pub struct CreateSession {
     /// Free words for administrators.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Missing: the profile's, or `latest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_policy: Option<SizePolicy>,
 }
 
 /// `stayd.v1`, server to client.
@@ -256,6 +265,15 @@ pub struct Viewer {
     pub client: String,
     /// What it may do.
     pub mode: Mode,
+    /// Columns of its own terminal, if it said so.
+    #[serde(default)]
+    pub cols: Option<u16>,
+    /// Rows of it.
+    #[serde(default)]
+    pub rows: Option<u16>,
+    /// It typed, or came, last: with the policy `latest` the terminal has its size.
+    #[serde(default)]
+    pub controller: bool,
 }
 
 /// `stayd.v1`, client to server.
@@ -324,6 +342,19 @@ pub enum Mode {
     Rw,
     /// Look only.
     Ro,
+}
+
+/// Whose size the terminal has, of those who may type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SizePolicy {
+    /// That of who typed, came or changed its size last.
+    #[default]
+    Latest,
+    /// The fewest columns and the fewest rows of all: everybody sees everything.
+    Smallest,
+    /// Nobody's: administrators change it.
+    Fixed,
 }
 
 /// A terminal's size that both sides accept.

@@ -32,5 +32,7 @@ pub(crate) fn session(id: &str, name: Option<&str>) -> Session {
         title: None,
         offset: 0,
         signs: Default::default(),
+        size_policy: Default::default(),
+        clients: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! `stayd.toml`.
 
 use super::{IdleTimeout, LogFormat, LogLevel};
+use crate::protocol::SizePolicy;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use std::collections::BTreeMap;
@@ -77,6 +78,7 @@ pub(super) struct ProfileTable {
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
     pub(super) idle_timeout_s: Option<IdleTimeout>,
+    pub(super) size_policy: Option<SizePolicy>,
 }
 
 impl File {

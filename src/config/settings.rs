@@ -4,6 +4,7 @@ use super::file::{ConfigError, File, ProfileTable};
 use super::flags::{Place, ServeFlags};
 use super::paths::{self, Env};
 use super::{IdleTimeout, LogFormat, LogLevel};
+use crate::protocol::SizePolicy;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -67,6 +68,8 @@ pub struct Profile {
     pub env: BTreeMap<String, String>,
     /// `None`: as the server's; `Some(None)`: never.
     pub idle_timeout_s: Option<Option<u64>>,
+    /// `None`: the size of who typed last.
+    pub size_policy: Option<SizePolicy>,
 }
 
 impl Settings {
@@ -262,6 +265,7 @@ fn profile(
         cwd: table.cwd,
         env: table.env,
         idle_timeout_s: table.idle_timeout_s.map(|timeout| timeout.0),
+        size_policy: table.size_policy,
     })
 }
 

@@ -8,7 +8,8 @@ use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, SessionRef};
 use crate::session::{
-    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Outbox, Outlet, Picture, Start,
+    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Outbox, Outlet, Picture,
+    SKIP_PICTURE, Start,
 };
 use actix::{AsyncContext, Context};
 use actix_web::http::{StatusCode, header};
@@ -233,20 +234,23 @@ async fn join(
     };
     let accepted = link.accepted_input(key).await;
     let (view, mode) = (attached.view, wish.mode);
-    let greet = move |offset| ServerMessage::Attached {
+    let greet = move |offset, (cols, rows)| ServerMessage::Attached {
         client,
         offset,
         input: accepted,
         input_window: INPUT_WINDOW,
         mode,
-        cols: view.cols,
-        rows: view.rows,
+        cols,
+        rows,
         session: Box::new(view),
     };
     let picture = Picture {
         // As much as there is: a screen keeps no more than the settings say.
         scrollback: wish.scrollback.unwrap_or(usize::MAX),
-        limit: protocol::SNAPSHOT_MAX,
+        limit: match wish.lag {
+            Lag::Follow => protocol::SNAPSHOT_MAX,
+            Lag::Skip => SKIP_PICTURE,
+        },
     };
     let outlet = Outlet::new(
         address,

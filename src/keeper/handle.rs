@@ -105,6 +105,8 @@ pub struct ScreenHandle {
 pub struct Look<T> {
     /// The screen is that after this many bytes of output.
     pub offset: u64,
+    /// And after this many resizes.
+    pub resizes: u64,
     /// What was taken from it.
     pub seen: T,
 }
@@ -129,10 +131,10 @@ impl ScreenHandle {
         take: impl FnOnce(&Screen) -> T + Send + 'static,
     ) -> impl Future<Output = Option<Look<T>>> + 'static {
         let (tell, told) = oneshot::channel();
-        let show = move |shown: Option<(&Screen, u64)>| {
-            if let Some((screen, offset)) = shown {
+        let show = move |shown: Option<Look<&Screen>>| {
+            if let Some(Look { offset, resizes, seen }) = shown {
                 // Whoever asked may have gone.
-                let _ = tell.send(Look { offset, seen: take(screen) });
+                let _ = tell.send(Look { offset, resizes, seen: take(seen) });
             }
         };
         self.ask(Job::Show(self.id, Box::new(show)));

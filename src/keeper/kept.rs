@@ -1,7 +1,7 @@
 //! One session's screen on its thread.
 
 use super::folded::Folded;
-use super::handle::ToldCursor;
+use super::handle::{Look, ToldCursor};
 use crate::holder::{Checkpoint, CheckpointMeta, Holder};
 use crate::id::{ClientKey, SessionId};
 use crate::pending::Pending;
@@ -24,6 +24,9 @@ const LOOK_LIMIT: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_millis(300);
 /// After how long without output a screen is folded.
 const FOLD_AFTER: Duration = Duration::from_secs(2);
+/// How long after a checkpoint was refused it is left again: what is short of memory or
+/// descriptors is not helped by haste.
+const RETRY: Duration = Duration::from_millis(500);
 /// A screen that has failed so often is given up.
 const FAILURES_MAX: u8 = 2;
 /// Reply bytes that may wait for a program that does not read them, before its output has
@@ -81,6 +84,8 @@ pub(super) struct Kept {
     resizes: u64,
     replies: Pending,
     checkpoint: Checkpointed,
+    /// Since when the holder lacks the last one: it is left again.
+    refused: Option<Instant>,
     /// Events of output before this offset were told by an earlier server.
     told: u64,
     head: u64,
@@ -110,6 +115,7 @@ impl Kept {
             resizes: 0,
             replies: Pending::starting_at(0),
             checkpoint: Checkpointed { offset: 0, resizes: 0, under_way: false },
+            refused: None,
             told: if origin.restored { head } else { 0 },
             head,
             changed: Instant::now(),
@@ -121,19 +127,20 @@ impl Kept {
             log,
         };
         if let Some(checkpoint) = origin.checkpoint {
-            kept.resume(&checkpoint);
+            kept.resume(&checkpoint, origin.size);
         }
         kept
     }
 
-    fn resume(&mut self, checkpoint: &Checkpoint) {
+    fn resume(&mut self, checkpoint: &Checkpoint, size: (u16, u16)) {
         let meta = checkpoint.meta;
         self.cursor = meta.offset;
         self.resizes = meta.resizes;
         self.replies = Pending::starting_at(meta.replies);
         self.checkpoint.offset = meta.offset;
         self.checkpoint.resizes = meta.resizes;
-        let size = (meta.cols, meta.rows);
+        // A screen that was given up left neither bytes nor a size.
+        let size = if meta.cols == 0 { size } else { (meta.cols, meta.rows) };
         self.state = State::Folded(match checkpoint.read() {
             Ok(bytes) if !bytes.is_empty() => Folded::kept(bytes, size),
             Ok(_) => Folded::blank(size),
@@ -167,8 +174,12 @@ impl Kept {
         self.reply(holder);
         let idle = now.duration_since(self.changed) >= FOLD_AFTER;
         // Early enough that a flood need not wait for it.
-        let due = self.cursor - self.checkpoint.offset >= self.ring.capacity() / 4;
-        if self.checkpoint.under_way || !(due || idle && self.is_open()) {
+        let due = self.cursor - self.checkpoint.offset >= self.ring.capacity() / 4
+            || self.refused.is_some();
+        if self.checkpoint.under_way
+            || self.refused.is_some_and(|since| now.duration_since(since) < RETRY)
+            || !(due || idle && self.is_open())
+        {
             return None;
         }
         if idle {
@@ -182,6 +193,7 @@ impl Kept {
         now.duration_since(self.changed) < BUSY
             || self.cursor < self.ring.head() && !self.is_stuffed()
             || !self.replies.is_empty()
+            || self.refused.is_some()
     }
 
     /// It will have to be folded.
@@ -189,17 +201,17 @@ impl Kept {
         matches!(self.state, State::Live(_))
     }
 
-    pub(super) fn offset(&self) -> u64 {
-        self.cursor
+    /// The screen as of the last look, if it can be shown.
+    pub(super) fn shown(&mut self) -> Option<Look<&Screen>> {
+        let (offset, resizes) = (self.cursor, self.resizes);
+        self.live().map(|screen| Look { offset, resizes, seen: &*screen })
     }
 
-    /// The screen as of [`Self::offset`], if it can be shown.
-    pub(super) fn screen(&mut self) -> Option<&Screen> {
-        self.live().map(|screen| &*screen)
-    }
-
-    pub(super) fn checkpoint_kept(&mut self) {
+    /// The holder has the last checkpoint, or (`kept` false) does not.
+    pub(super) fn checkpoint_over(&mut self, kept: bool) {
         self.checkpoint.under_way = false;
+        // The program may be waiting for it and print nothing more that would make another due.
+        self.refused = (!kept).then(Instant::now);
     }
 
     fn is_stuffed(&self) -> bool {
@@ -224,15 +236,17 @@ impl Kept {
     fn catch_up(&mut self, scratch: &mut BytesMut) {
         let started = Instant::now();
         while !self.is_stuffed() && started.elapsed() < LOOK_LIMIT {
+            // In this order: a resize that comes later has its place at or behind this head.
+            let head = self.ring.head();
             let resize = self.ring.resizes_since(self.resizes).first().copied();
             if let Some(resize) = resize.filter(|resize| resize.offset <= self.cursor) {
                 self.resizes += 1;
                 self.guarded(|screen, _| screen.resize(resize.cols, resize.rows));
                 continue;
             }
-            let mut end = resize.map_or_else(|| self.ring.head(), |resize| resize.offset);
+            let mut end = resize.map_or(head, |resize| resize.offset.min(head));
             if self.cursor < self.told {
-                // What is told again is not told together with what is new.
+                // What comes behind it has not been told yet.
                 end = end.min(self.told);
             }
             let length = usize::try_from(end - self.cursor).unwrap_or(BATCH).min(BATCH);
@@ -301,9 +315,11 @@ impl Kept {
 
     /// A checkpoint of the screen as it is, unless the holder has that already.
     fn leave(&mut self) -> Option<Left> {
-        if (self.checkpoint.offset, self.checkpoint.resizes) == (self.cursor, self.resizes) {
+        let known = (self.checkpoint.offset, self.checkpoint.resizes);
+        if known == (self.cursor, self.resizes) && self.refused.is_none() {
             return None;
         }
+        self.refused = None;
         self.checkpoint =
             Checkpointed { offset: self.cursor, resizes: self.resizes, under_way: true };
         let folded = match &self.state {

@@ -1,5 +1,6 @@
 //! The loop of a thread that keeps screens.
 
+use super::handle::Look;
 use super::kept::{Kept, Left};
 use crate::holder::Holder;
 use crate::id::SessionId;
@@ -25,13 +26,13 @@ pub(super) enum Job {
     Nudge(SessionId),
     /// Show it, as of the offset; `None` if it cannot be shown.
     Show(SessionId, Show),
-    /// A checkpoint has reached the holder, or never will.
-    CheckpointKept(SessionId),
+    /// A checkpoint has reached the holder (true), or never will.
+    CheckpointOver(SessionId, bool),
     /// The session is gone.
     Drop(SessionId),
 }
 
-pub(super) type Show = Box<dyn FnOnce(Option<(&Screen, u64)>) + Send>;
+pub(super) type Show = Box<dyn FnOnce(Option<Look<&Screen>>) + Send>;
 
 pub(super) struct Thread {
     pub(super) jobs: Receiver<Job>,
@@ -93,16 +94,16 @@ impl Thread {
             Job::Show(id, show) => {
                 self.look(id);
                 match self.screens.get_mut(&id) {
-                    Some(kept) => {
-                        let offset = kept.offset();
-                        show(kept.screen().map(|screen| (screen, offset)));
-                    }
+                    Some(kept) => show(kept.shown()),
                     None => show(None),
                 }
             }
-            Job::CheckpointKept(id) => {
+            Job::CheckpointOver(id, taken) => {
                 if let Some(kept) = self.screens.get_mut(&id) {
-                    kept.checkpoint_kept();
+                    kept.checkpoint_over(taken);
+                    if !taken && !self.busy.contains(&id) {
+                        self.busy.push(id);
+                    }
                 }
             }
             Job::Drop(id) => {
@@ -148,12 +149,13 @@ impl Thread {
     fn leave(&self, id: SessionId, (meta, bytes): Left) {
         let (holder, post, log) = (self.holder.clone(), self.post.clone(), self.log.clone());
         self.runtime.spawn(async move {
-            if let Err(error) = holder.checkpoint(id, &meta, &bytes).await {
+            let kept = holder.checkpoint(id, &meta, &bytes).await;
+            if let Err(error) = &kept {
                 warn!(log, "the holder did not keep a checkpoint";
                     "session" => %id, "error" => %error);
             }
             // The thread ends with the server.
-            let _ = post.send(Job::CheckpointKept(id));
+            let _ = post.send(Job::CheckpointOver(id, kept.is_ok()));
         });
     }
 }

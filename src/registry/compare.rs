@@ -182,6 +182,8 @@ mod tests {
             title: None,
             offset: 0,
             signs: Default::default(),
+            size_policy: Default::default(),
+            clients: Vec::new(),
         };
         Some(Row { session, ending: None, process: None })
     }

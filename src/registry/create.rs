@@ -154,6 +154,8 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
         title: None,
         offset: 0,
         signs: Default::default(),
+        size_policy: request.size_policy.or(profile.size_policy).unwrap_or_default(),
+        clients: Vec::new(),
     };
     Ok(Plan {
         row: Row { session, ending: None, process: None },

@@ -196,6 +196,7 @@ fn catch_up(row: &mut Row, blob: Option<&Blob>) -> Option<Status> {
     let status = blob.status?;
     row.session.name.clone_from(&blob.name);
     row.session.idle_timeout_s = blob.idle_timeout_s;
+    row.session.size_policy = blob.size_policy;
     let behind = status != row.session.status && status.is_live() && status != Status::Running;
     behind.then(|| std::mem::replace(&mut row.session.status, status))
 }
@@ -264,6 +265,8 @@ fn row_of(entry: &Entry, blob: &[u8], offset: u64, boot_id: &str, now: Now) -> R
         title: None,
         offset,
         signs: Default::default(),
+        size_policy: blob.size_policy,
+        clients: Vec::new(),
     };
     Row { session, ending, process: Some(process(entry, boot_id)) }
 }

@@ -9,6 +9,7 @@ use super::requests::{
     Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, Seen,
     SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
 };
+use super::size::Sizing;
 use super::telling::Telling;
 use crate::events::{Bus, Kind};
 use crate::holder::Holder;
@@ -63,6 +64,7 @@ pub struct Session {
     /// The destroy timer, with the generation it was armed for.
     pub(super) timer: Option<SpawnHandle>,
     flow: Flow,
+    pub(super) sizing: Sizing,
     look: Option<SpawnHandle>,
     pub(super) telling: Telling,
     /// The tree was seen empty, the leader's exit status is still to come.
@@ -101,6 +103,7 @@ impl Session {
             next_connection: 1,
             timer: None,
             flow,
+            sizing: Sizing::default(),
             look: None,
             telling,
             awaiting_exit: false,
@@ -130,9 +133,16 @@ impl Session {
     }
 
     pub(super) fn viewers(&self) -> Vec<Viewer> {
+        let controller = self.link.controller();
         self.clients
-            .values()
-            .map(|client| Viewer { client: client.name.clone(), mode: client.mode })
+            .iter()
+            .map(|(connection, client)| Viewer {
+                client: client.name.clone(),
+                mode: client.mode,
+                cols: client.size.map(|(cols, _)| cols),
+                rows: client.size.map(|(_, rows)| rows),
+                controller: *connection == controller,
+            })
             .collect()
     }
 
@@ -150,22 +160,9 @@ impl Session {
         }
     }
 
-    /// Gives the terminal a size, if it has another one.
-    fn set_size(&mut self, (cols, rows): (u16, u16)) {
-        if (self.row.session.cols, self.row.session.rows) == (cols, rows) {
-            return;
-        }
-        (self.row.session.cols, self.row.session.rows) = (cols, rows);
-        self.context.holder.resize(self.link.id(), cols, rows);
-        self.link.screen().nudge();
-        self.save();
-    }
-
-    fn take_control(&mut self, connection: u64) {
+    fn take_control(&mut self, connection: u64, ctx: &mut Context<Self>) {
         self.link.set_controller(connection);
-        if let Some(size) = self.clients.get(&connection).and_then(|client| client.size) {
-            self.set_size(size);
-        }
+        self.resized_by_clients(ctx);
     }
 
     /// Looks after the ring's tail and `last_activity_at`.
@@ -223,6 +220,7 @@ impl Session {
             self.link.set_controller(0);
         }
         self.step_or_log(Event::Detached, ctx);
+        self.resized_by_clients(ctx);
         self.tend(ctx);
     }
 }
@@ -265,9 +263,14 @@ impl Handler<Attach> for Session {
                 size: attach.size,
             },
         );
+        let controller = self.link.controller();
+        if attach.mode == Mode::Rw {
+            self.link.set_controller(connection);
+        }
         // Counted before the one it replaces goes, so that the session does not idle between.
         if let Err(refused) = self.step(Event::Attached, ctx) {
             self.clients.remove(&connection);
+            self.link.set_controller(controller);
             return Err(refused);
         }
         if let Some((older, recipient)) = older {
@@ -275,9 +278,7 @@ impl Handler<Attach> for Session {
             recipient.do_send(ConnectionEvent::Close(CloseCode::TakenOver, why));
             self.detach(older, ctx);
         }
-        if attach.mode == Mode::Rw {
-            self.take_control(connection);
-        }
+        self.resized_by_clients(ctx);
         self.tend(ctx);
         let attachment = Attachment { session: ctx.address(), connection };
         Ok(Attached { attachment, view: self.link.view() })
@@ -295,9 +296,9 @@ impl Handler<Detach> for Session {
 impl Handler<TakeControl> for Session {
     type Result = ();
 
-    fn handle(&mut self, take: TakeControl, _: &mut Self::Context) {
+    fn handle(&mut self, take: TakeControl, ctx: &mut Self::Context) {
         if self.clients.get(&take.connection).is_some_and(|client| client.mode == Mode::Rw) {
-            self.take_control(take.connection);
+            self.take_control(take.connection, ctx);
         }
     }
 }
@@ -305,21 +306,24 @@ impl Handler<TakeControl> for Session {
 impl Handler<Resize> for Session {
     type Result = Result<(), Refused>;
 
-    fn handle(&mut self, resize: Resize, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
         if self.life.end().is_some() {
             return Err(Refused::Ended);
         }
         let size = (resize.cols, resize.rows);
         match resize.connection {
-            None => self.set_size(size),
+            None => self.resized_by_hand(size, ctx),
             Some(connection) => {
                 let Some(client) = self.clients.get_mut(&connection) else { return Ok(()) };
+                if client.mode == Mode::Ro {
+                    return Ok(());
+                }
                 client.size = Some(size);
                 // Where nobody is in control, whoever says a size is.
-                let controller = self.link.controller();
-                if controller == connection || controller == 0 {
-                    self.take_control(connection);
+                if self.link.controller() == 0 {
+                    self.link.set_controller(connection);
                 }
+                self.resized_by_clients(ctx);
             }
         }
         Ok(())
@@ -421,6 +425,10 @@ impl Handler<Patch> for Session {
         if let Some(idle_timeout_s) = patch.idle_timeout_s {
             self.row.session.idle_timeout_s = idle_timeout_s;
             self.step(Event::IdleTimeoutChanged(idle_timeout_s), ctx)?;
+        }
+        if let Some(policy) = patch.size_policy {
+            self.row.session.size_policy = policy;
+            self.adapt(ctx);
         }
         self.save();
         if self.row.session.name != old {

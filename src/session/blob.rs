@@ -3,6 +3,7 @@
 
 use crate::holder::BLOB_MAX;
 use crate::lifecycle::{EndReason, Ending, Life, Signals, Status};
+use crate::protocol::SizePolicy;
 use crate::store::Row;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ pub struct Blob {
     pub ending_reason: Option<EndReason>,
     /// When it was begun.
     pub ending_since: Option<DateTime<Utc>>,
+    /// Whose size the terminal has.
+    pub size_policy: SizePolicy,
     /// Signals that were asked for.
     pub signals: Signals,
 }
@@ -61,6 +64,7 @@ impl Blob {
             boot_id: crate::tree::boot_id().ok(),
             ending_reason: row.ending.as_ref().map(|ending| ending.reason),
             ending_since: row.ending.as_ref().map(|ending| ending.since),
+            size_policy: session.size_policy,
             signals: life.saved().signals,
         }
     }

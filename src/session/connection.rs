@@ -4,6 +4,7 @@
 use super::actor::Session;
 use super::dialect::Dialect;
 use super::frames::{Frames, FramesError, Valve};
+use super::in_flight::arrived;
 use super::link::Link;
 use super::outbox::{Ending, Outbox, close_reason};
 use super::reports::first_report;
@@ -321,7 +322,11 @@ impl StreamHandler<Result<Frame, FramesError>> for Connection {
             Ok(Frame::Text(text)) => self.text(&text, ctx),
             Ok(Frame::Continuation(item)) => self.fragment(item, ctx),
             Ok(Frame::Ping(bytes)) => self.outbox.push(WsMessage::Pong(bytes)),
-            Ok(Frame::Pong(_)) => {}
+            Ok(Frame::Pong(bytes)) => {
+                if let Some(arrived) = arrived(&bytes) {
+                    self.outbox.hear(arrived);
+                }
+            }
             Ok(Frame::Close(reason)) => {
                 let close = reason.unwrap_or_else(|| close_reason(CloseCode::Ended, "bye"));
                 self.outbox.end(Ending { farewell: None, close, after_output: false });

@@ -90,13 +90,18 @@ impl Session {
             self.context.store.save(change);
         }
         if announce && !ended {
-            let session = &self.row.session;
-            self.tell_all(&ConnectionEvent::Say(ServerMessage::State {
-                status: session.status,
-                active_connections: session.active_connections,
-                destroy_at: session.destroy_at,
-                clients: self.viewers(),
-            }));
+            self.tell_all(&ConnectionEvent::Say(self.state_message()));
+        }
+    }
+
+    /// The session's state, as its clients are told of it.
+    pub(super) fn state_message(&self) -> ServerMessage {
+        let session = &self.row.session;
+        ServerMessage::State {
+            status: session.status,
+            active_connections: session.active_connections,
+            destroy_at: session.destroy_at,
+            clients: session.clients.clone(),
         }
     }
 
@@ -110,6 +115,9 @@ impl Session {
     /// Brings the row up to date, and publishes it.
     fn refresh_row(&mut self) {
         write_life(&mut self.row, &self.life);
+        // Whoever hears of the end is still there, and yet nobody is attached.
+        let clients = if self.life.end().is_some() { Vec::new() } else { self.viewers() };
+        self.row.session.clients = clients;
         let session = &mut self.row.session;
         session.last_activity_at = self.link.last_activity_at();
         session.offset = self.link.ring().head();

@@ -27,6 +27,7 @@ pub struct Outbox {
     control: RefCell<VecDeque<Message>>,
     ending: RefCell<Option<Ending>>,
     acked: Cell<Option<u64>>,
+    heard: Cell<u64>,
     peer_closed: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -71,6 +72,17 @@ impl Outbox {
     /// The last acknowledgement; `None` for a client that sends none.
     pub(crate) fn acked(&self) -> Option<u64> {
         self.acked.get()
+    }
+
+    /// So many bytes have arrived at the client, as its pong says.
+    pub(super) fn hear(&self, arrived: u64) {
+        self.heard.set(self.heard.get().max(arrived));
+        self.wake();
+    }
+
+    /// Bytes that have arrived, as far as its pongs say.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.get()
     }
 
     /// Ends the connection; the first reason counts.

@@ -4,9 +4,11 @@
 
 use super::connection::{BodyDropped, Connection};
 use super::dialect::{Dialect, TextCarry, json, put_binary_header};
+use super::in_flight::{InFlight, SKIP_LAG};
 use super::link::Link;
 use super::outbox::Outbox;
 use super::replay::{RESET, Replay, replay};
+use crate::keeper::Look;
 use crate::protocol::{ACK_WINDOW, JsonServerMessage, ServerMessage};
 use actix::Addr;
 use actix_codec::Encoder;
@@ -29,6 +31,8 @@ use tokio::io::unix::AsyncFd;
 const FRAME: usize = 16 << 10;
 /// Output bytes handed to the socket at once.
 const BATCH: usize = 64 << 10;
+/// Between two pictures for a client that skips: more would cost the programs' cores.
+const REST: Duration = Duration::from_millis(100);
 /// How long a client may take to answer a close frame before its socket is dropped.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -51,8 +55,9 @@ pub struct Picture {
     pub limit: usize,
 }
 
-/// What makes the first control message from the offset of the first byte of output.
-type Greet = Box<dyn FnOnce(u64) -> ServerMessage>;
+/// What makes the first control message from the offset of the first byte of output and
+/// the terminal's size there.
+type Greet = Box<dyn FnOnce(u64, (u16, u16)) -> ServerMessage>;
 
 /// Where a client's output begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,14 @@ pub enum Start {
     At(u64),
     /// It has nothing.
     Fresh,
+}
+
+/// A picture, and what it was drawn for.
+struct Drawn {
+    replay: Replay,
+    /// Changes of size before it.
+    resizes: u64,
+    size: (u16, u16),
 }
 
 enum State {
@@ -81,7 +94,7 @@ pub struct Outlet {
     lag: Lag,
     picture: Picture,
     /// A picture of the terminal that was asked for and has not come yet.
-    redrawing: Option<LocalBoxFuture<'static, Replay>>,
+    redrawing: Option<LocalBoxFuture<'static, Drawn>>,
     /// Said before anything else.
     greet: Option<Greet>,
     cursor: u64,
@@ -90,12 +103,18 @@ pub struct Outlet {
     /// Changes of size seen so far, and those whose place the cursor has not reached.
     resizes_seen: u64,
     resizes: VecDeque<crate::ring::Resize>,
+    /// The terminal's size as the client knows it.
+    size: (u16, u16),
+    in_flight: InFlight,
+    /// Too early for another picture.
+    resting: Option<Pin<Box<Sleep>>>,
     state: State,
 }
 
 impl Outlet {
     /// Prepares the output of a client that has just attached. `greet` makes the first
-    /// control message from the offset of the first output byte that follows it.
+    /// control message from the offset of the first output byte that follows it, and the
+    /// terminal's columns and rows there.
     ///
     /// # Errors
     /// When the process has no descriptor left.
@@ -108,10 +127,9 @@ impl Outlet {
         lag: Lag,
         picture: Picture,
         start: Start,
-        greet: impl FnOnce(u64) -> ServerMessage + 'static,
+        greet: impl FnOnce(u64, (u16, u16)) -> ServerMessage + 'static,
     ) -> io::Result<Self> {
         let wake = link.wake()?;
-        let resizes_seen = link.ring().resize_count();
         let mut outlet = Outlet {
             connection,
             link,
@@ -125,7 +143,10 @@ impl Outlet {
             cursor: 0,
             codec: Codec::new(),
             carry: TextCarry::default(),
-            resizes_seen,
+            resizes_seen: 0,
+            size: (0, 0),
+            in_flight: InFlight::default(),
+            resting: None,
             resizes: VecDeque::new(),
             state: State::Open,
         };
@@ -148,45 +169,74 @@ impl Outlet {
         }
         match start {
             Start::At(offset) if (oldest..=head).contains(&offset) => {
-                outlet.start_at(offset, Vec::new());
+                outlet.continue_at(offset);
             }
-            Start::Fresh if head == 0 => outlet.start_at(0, Vec::new()),
+            Start::Fresh if head == 0 => outlet.continue_at(0),
             _ => outlet.ask_for_picture(),
         }
         Ok(outlet)
+    }
+
+    /// Goes on from an offset whose bytes the ring still has, if it also knows which size
+    /// the terminal had there.
+    fn continue_at(&mut self, offset: u64) {
+        let known = self.link.ring().resizes_since(0);
+        let behind = known.partition_point(|resize| resize.offset <= offset);
+        let Some(then) = behind.checked_sub(1).and_then(|last| known.get(last)) else {
+            return self.ask_for_picture();
+        };
+        self.size = (then.cols, then.rows);
+        // The last of them are known, whatever was forgotten; those told here were counted.
+        self.resizes_seen = self.link.ring().resize_count();
+        self.resizes = known.into_iter().skip(behind).collect();
+        self.start_at(offset, Vec::new());
     }
 
     /// Goes on from an offset; what is said first of all goes before whatever may have been
     /// said to the client already.
     fn start_at(&mut self, offset: u64, picture: Vec<Message>) {
         self.cursor = offset;
-        let greeting = self.greet.take().and_then(|greet| self.dialect.control(&greet(offset)));
+        let size = self.size;
+        let greeting =
+            self.greet.take().and_then(|greet| self.dialect.control(&greet(offset, size)));
         self.outbox.push_first(greeting.into_iter().chain(picture).collect());
     }
 
     fn ask_for_picture(&mut self) {
         let (link, picture) = (self.link.clone(), self.picture);
         let look = link.screen().look(move |screen| {
-            Bytes::from(screen.snapshot(picture.scrollback, picture.limit).bytes)
+            let bytes = Bytes::from(screen.snapshot(picture.scrollback, picture.limit).bytes);
+            (bytes, screen.size())
         });
         self.redrawing = Some(Box::pin(async move {
-            match look.await {
-                Some(look) => Replay { offset: look.offset, bytes: look.seen },
-                None => replay(link.ring()),
+            if let Some(Look { offset, resizes, seen: (bytes, size) }) = look.await {
+                return Drawn { replay: Replay { offset, bytes }, resizes, size };
             }
+            let resizes = link.ring().resize_count();
+            let view = link.view();
+            Drawn { replay: replay(link.ring()), resizes, size: (view.cols, view.rows) }
         }));
     }
 
     /// Starts the client again from a picture of the terminal.
-    fn redraw(&mut self, Replay { offset, bytes }: Replay) {
+    fn redraw(&mut self, drawn: Drawn) {
+        let Drawn { replay: Replay { offset, bytes }, resizes, size } = drawn;
         self.carry = TextCarry::default();
         if self.outbox.acked().is_some() {
             // What it had acknowledged lies behind the picture; its window goes on from there.
             self.outbox.ack(offset);
         }
+        // A picture is drawn for a size, and holds all changes of it so far.
+        self.resizes.clear();
+        self.resizes_seen = resizes;
+        let (cols, rows) = size;
+        let changed = std::mem::replace(&mut self.size, size) != size && self.greet.is_none();
+        let resized = changed
+            .then(|| self.dialect.control(&ServerMessage::Resized { offset, cols, rows }))
+            .flatten();
+        let length = bytes.len();
         let picture = match self.dialect {
             Dialect::Stayd => {
-                let length = bytes.len();
                 let said = self.dialect.control(&ServerMessage::Snapshot { offset, length });
                 said.into_iter().chain([Message::Binary(bytes)]).collect()
             }
@@ -196,7 +246,12 @@ impl Outlet {
                 vec![json(&JsonServerMessage::Data { content })]
             }
         };
-        self.start_at(offset, picture);
+        let mut messages: Vec<Message> = resized.into_iter().chain(picture).collect();
+        if self.lag == Lag::Skip {
+            messages.push(self.in_flight.sent(length));
+            self.resting = Some(Box::pin(sleep(REST)));
+        }
+        self.start_at(offset, messages);
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -204,14 +259,17 @@ impl Outlet {
             self.outbox.register(cx.waker());
             if let Some(redrawing) = &mut self.redrawing {
                 match redrawing.as_mut().poll(cx) {
-                    Poll::Ready(replay) => {
+                    Poll::Ready(drawn) => {
                         self.redrawing = None;
-                        self.redraw(replay);
+                        self.redraw(drawn);
                     }
                     Poll::Pending if self.outbox.is_peer_closed() => return Poll::Ready(None),
                     Poll::Pending if self.greet.is_some() => return Poll::Pending,
                     Poll::Pending => {}
                 }
+            }
+            if self.resting.as_mut().is_some_and(|rest| rest.as_mut().poll(cx).is_ready()) {
+                self.resting = None;
             }
             let mut batch = BytesMut::new();
             self.take_control(&mut batch);
@@ -253,6 +311,7 @@ impl Outlet {
         self.outbox.len() > 0
             || self.redrawing.is_none()
                 && (self.cursor < self.limit()
+                    || self.wants_picture()
                     || self.link.ring().resize_count() != self.resizes_seen)
             || self.ending_is_due()
     }
@@ -260,9 +319,16 @@ impl Outlet {
     /// How far this client may be sent output.
     fn limit(&self) -> u64 {
         let head = self.link.ring().head();
-        match self.outbox.acked() {
+        let limit = match self.outbox.acked() {
             Some(acked) => head.min(acked + ACK_WINDOW),
             None => head,
+        };
+        match self.lag {
+            Lag::Follow => limit,
+            // What a slow network has taken cannot be skipped any more. Behind the ring, or
+            // by too much, only a picture will do.
+            Lag::Skip if self.is_behind() => self.cursor,
+            Lag::Skip => limit.min(self.cursor + self.in_flight.room(self.outbox.heard())),
         }
     }
 
@@ -285,7 +351,10 @@ impl Outlet {
         if self.outbox.ending_after_output() == Some(false) {
             return;
         }
+        // In this order: a change of size that comes later has its place at or behind this.
+        let limit = self.limit();
         self.collect_resizes();
+        let from = self.cursor;
         while batch.len() < BATCH {
             while let Some(resize) = self.resizes.front() {
                 if resize.offset > self.cursor {
@@ -293,22 +362,27 @@ impl Outlet {
                 }
                 let (offset, cols, rows) = (self.cursor, resize.cols, resize.rows);
                 self.resizes.pop_front();
+                self.size = (cols, rows);
                 let message = ServerMessage::Resized { offset, cols, rows };
                 if let Some(message) = self.dialect.control(&message) {
                     let _ = self.codec.encode(message, batch);
                 }
             }
-            if self.is_overtaken() {
+            if self.wants_picture() {
                 self.ask_for_picture();
                 return;
             }
             let resize = self.resizes.front().map_or(u64::MAX, |resize| resize.offset);
-            let available = self.limit().min(resize).saturating_sub(self.cursor);
+            let available = limit.min(resize).saturating_sub(self.cursor);
             let length = usize::try_from(available).unwrap_or(FRAME).min(FRAME);
             if length == 0 {
                 break;
             }
             self.take_frame(length, batch);
+        }
+        if self.lag == Lag::Skip && self.cursor > from {
+            let length = usize::try_from(self.cursor - from).unwrap_or(usize::MAX);
+            let _ = self.codec.encode(self.in_flight.sent(length), batch);
         }
     }
 
@@ -320,10 +394,18 @@ impl Outlet {
         }
     }
 
-    fn is_overtaken(&self) -> bool {
+    /// Cannot, or is not to, be sent what it lacks.
+    fn is_behind(&self) -> bool {
         let ring = self.link.ring();
         self.cursor < ring.oldest()
-            || (self.lag == Lag::Skip && ring.head().saturating_sub(self.cursor) > ACK_WINDOW)
+            || (self.lag == Lag::Skip && ring.head().saturating_sub(self.cursor) > SKIP_LAG)
+    }
+
+    /// Whether a picture is due. One that waited in a slow network behind others would be
+    /// old when it arrives.
+    fn wants_picture(&self) -> bool {
+        let may_skip = || self.resting.is_none() && self.in_flight.is_over(self.outbox.heard());
+        self.is_behind() && (self.lag == Lag::Follow || may_skip())
     }
 
     /// Appends one frame of `length` bytes of output, all of them published.

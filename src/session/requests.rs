@@ -5,7 +5,7 @@ use super::link::Link;
 use crate::holder::HolderError;
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Refused;
-use crate::protocol::{self, CloseCode, Mode, ServerMessage};
+use crate::protocol::{self, CloseCode, Mode, ServerMessage, SizePolicy};
 use actix::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,6 +118,8 @@ pub struct Patch {
     pub labels: Option<BTreeMap<String, String>>,
     /// Seconds; `Some(None)`: never destroyed.
     pub idle_timeout_s: Option<Option<u64>>,
+    /// Whose size the terminal has.
+    pub size_policy: Option<SizePolicy>,
 }
 
 /// The holder, or who compared it with the database, has something to tell of this session.

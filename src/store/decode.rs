@@ -3,7 +3,7 @@
 
 use super::row::Row;
 use crate::lifecycle::Ending;
-use crate::protocol::Session;
+use crate::protocol::{Session, SizePolicy};
 use crate::tree::ProcessId;
 use rusqlite::types::{Type, ValueRef};
 use std::error::Error;
@@ -42,6 +42,9 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         title: row.get(25)?,
         offset: natural(row, 26)?,
         signs: Default::default(),
+        // Of live sessions alone, and those the holder knows: see `session::Blob`.
+        size_policy: SizePolicy::default(),
+        clients: Vec::new(),
     };
     let ending = match (word_or_null(row, 15)?, word_or_null(row, 16)?) {
         (Some(reason), Some(since)) => Some(Ending { reason, since }),

@@ -89,6 +89,8 @@ fn row(name: Option<&str>) -> Row {
         title: None,
         offset: 0,
         signs: Default::default(),
+        size_policy: Default::default(),
+        clients: Vec::new(),
     };
     Row { session, ending: None, process: None }
 }

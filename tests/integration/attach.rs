@@ -52,7 +52,12 @@ async fn two_clients_share_one_screen() {
             break state;
         }
     };
-    assert_eq!(state["clients"][1], json!({ "client": "two", "mode": "rw" }));
+    let two_alone =
+        json!({ "client": "two", "mode": "rw", "cols": null, "rows": null, "controller": true });
+    assert_eq!(
+        (&state["clients"][1], &state["clients"][0]["controller"]),
+        (&two_alone, &json!(false))
+    );
     one.type_in("echo from-$((0+1))\n").await;
     one.wait_for("from-1").await;
     two.wait_for("from-1").await;

@@ -22,7 +22,7 @@ export interface Mark {
 export type Effect =
   /** Forget everything on the terminal. */
   | { do: "reset" }
-  /** Show bytes; when they are rendered, say so with `mark`. Queries in a replay stay unanswered. */
+  /** Show bytes; when they are rendered, say so with `mark`. */
   | { do: "draw"; bytes: Bytes; replay: boolean; mark: Mark }
   | { do: "resize"; cols: number; rows: number }
   | { do: "send"; data: Bytes | string }

@@ -1,13 +1,14 @@
 // Programs ask the terminal questions (who are you, where is the cursor, which colour).
-// Those in a replay were answered long ago: answering again would type into the program.
+// The server answers them, once for all who look: answers from here would be second ones.
 
 import type { Terminal } from "@xterm/xterm";
 
 /** Colours that OSC sequences ask for: palette, foreground, background, cursor. */
 const COLOURS = [4, 10, 11, 12];
 
-/** Swallows the queries that come while `muted` says so; xterm.js answers the others. */
-export function muteQueries(terminal: Terminal, muted: () => boolean): void {
+/** Swallows all queries. */
+export function muteQueries(terminal: Terminal): void {
+  const muted = () => true;
   const { parser } = terminal;
   // Primary, secondary and tertiary device attributes.
   parser.registerCsiHandler({ final: "c" }, muted);
@@ -26,6 +27,6 @@ export function muteQueries(terminal: Terminal, muted: () => boolean): void {
   parser.registerDcsHandler({ intermediates: "$", final: "q" }, muted);
   parser.registerDcsHandler({ intermediates: "+", final: "q" }, muted);
   for (const code of COLOURS) {
-    parser.registerOscHandler(code, (data) => muted() && data.includes("?"));
+    parser.registerOscHandler(code, (data) => data.includes("?"));
   }
 }

@@ -29,7 +29,6 @@ export class Screen {
   private readonly fit = new FitAddon();
   private readonly observer: ResizeObserver;
   private readonly recolour = () => this.colour();
-  private replaying = false;
   private fitted = { cols: 80, rows: 24 };
 
   constructor(
@@ -54,7 +53,7 @@ export class Screen {
     this.colour();
     prefersDark.addEventListener("change", this.recolour);
     this.terminal.loadAddon(this.fit);
-    muteQueries(this.terminal, () => this.replaying);
+    muteQueries(this.terminal);
     this.terminal.attachCustomKeyEventHandler((event) => owner.key(event));
     this.terminal.onData((text) => owner.typed(new TextEncoder().encode(text)));
     // Mouse reports in the old encoding are bytes, not characters.
@@ -76,9 +75,7 @@ export class Screen {
   }
 
   /** Shows bytes; `done` once they are parsed. */
-  draw(bytes: Bytes, replay: boolean, done: () => void): void {
-    // Callbacks run at their place in the stream, so the switch is exact.
-    this.terminal.write("", () => (this.replaying = replay));
+  draw(bytes: Bytes, done: () => void): void {
     this.terminal.write(bytes, done);
   }
 

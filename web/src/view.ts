@@ -121,8 +121,8 @@ export class SessionView {
       case "reset":
         return this.screen.reset();
       case "draw": {
-        const { bytes, replay, mark } = effect;
-        return this.screen.draw(bytes, replay, () => {
+        const { bytes, mark } = effect;
+        return this.screen.draw(bytes, () => {
           if (!this.closed) this.connection.run(this.attachment.rendered(mark));
         });
       }
