@@ -202,8 +202,8 @@ async fn what_is_no_checkpoint_is_refused_and_harms_nothing() {
     house.holder.input(session.id, ClientKey::anonymous(), 0, b"hello\r");
     session.until_output("hello\r\nhello\r\n").await;
     house.holder.resize(session.id, 100, 30);
-    poll("a resize", || session.ring.resize_count() == 1).await;
-    let last = CheckpointMeta { resizes: 1, ..at(5) };
+    poll("a resize", || session.ring.resize_count() == 2).await;
+    let last = CheckpointMeta { resizes: 2, ..at(5) };
     house.holder.checkpoint(session.id, &last, b"kept").await.unwrap();
     let before = open_files(&house);
     let long = vec![0; CHECKPOINT_MAX as usize + 1];
@@ -223,7 +223,7 @@ async fn what_is_no_checkpoint_is_refused_and_harms_nothing() {
         assert_eq!(said, (Kind::Failed, code), "{control} {failure}");
         assert!(!failure["message"].as_str().unwrap().is_empty());
     };
-    let good = words(5, 1);
+    let good = words(5, 2);
     let fds: Vec<(&str, OwnedFd)> = vec![
         ("no seals", memfd(3, SealFlag::empty())),
         ("may be written", memfd(3, ALL.difference(SealFlag::F_SEAL_WRITE))),
@@ -240,7 +240,7 @@ async fn what_is_no_checkpoint_is_refused_and_harms_nothing() {
         assert_eq!((kind, &failure["code"]), (Kind::Failed, &"invalid".into()), "{what}");
     }
     for (offset, resizes) in
-        [(4, 1), (0, 1), (session.cursor + 1, 1), (u64::MAX, 1), (5, 0), (5, 2), (5, u64::MAX)]
+        [(4, 2), (0, 2), (session.cursor + 1, 2), (u64::MAX, 2), (5, 1), (5, 3), (5, u64::MAX)]
     {
         refused(&words(offset, resizes), vec![], "invalid");
         refused(&words(offset, resizes), vec![memfd(3, ALL)], "invalid");
@@ -278,6 +278,7 @@ async fn what_is_no_checkpoint_is_refused_and_harms_nothing() {
 async fn all_resizes_since_a_checkpoint_are_there() {
     let house = House::new().await;
     let session = spawn(&house, &["cat"]).await;
+    // The first is the size that it began with.
     let resized = |count: u64| {
         let ring = session.ring.clone();
         async move { poll("resizes", || ring.resize_count() == count).await }
@@ -285,15 +286,15 @@ async fn all_resizes_since_a_checkpoint_are_there() {
     for cols in 1..=150 {
         house.holder.resize(session.id, cols, 10);
     }
-    resized(150).await;
+    resized(151).await;
     // More than are kept: who would replay from the beginning learns it.
     assert_eq!(session.ring.all_resizes_since(0), None);
-    let meta = CheckpointMeta { resizes: 150, cols: 150, rows: 10, ..at(session.ring.head()) };
+    let meta = CheckpointMeta { resizes: 151, cols: 150, rows: 10, ..at(session.ring.head()) };
     house.holder.checkpoint(session.id, &meta, b"screen").await.unwrap();
     for cols in 151..=261 {
         house.holder.resize(session.id, cols, 10);
     }
-    resized(261).await;
+    resized(262).await;
     let house = house.restart().await;
     let held = adopt(&house).await;
     let since = kept(&held).0.resizes;
@@ -301,7 +302,7 @@ async fn all_resizes_since_a_checkpoint_are_there() {
         held.ring.all_resizes_since(since).unwrap().iter().map(|resize| resize.cols).collect();
     assert_eq!(cols, (151..=261).collect::<Vec<u16>>());
     house.holder.resize(session.id, 262, 10);
-    resized(262).await;
+    resized(263).await;
     assert_eq!(held.ring.all_resizes_since(since), None);
 }
 

@@ -94,7 +94,9 @@ async fn a_crash_answers_nothing_twice() {
 async fn programs_that_ask_start_without_delay() {
     let server = Server::start().await;
     let api = server.api();
-    for (command, shown) in [(["vim", "-u", "NONE"], "VIM - Vi"), (["fish", "-N", "-i"], ">")] {
+    let fish = ["fish", "-N", "-C", "function fish_prompt; echo PROMPT-; end"];
+    let vim = ["vim", "-u", "NONE", "-n"];
+    for (command, shown) in [(vim, "VIM - Vi"), (fish, "PROMPT-")] {
         let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
             .any(|dir| dir.join(command[0]).is_file());
         if !found {

@@ -44,13 +44,16 @@ async fn fresh(server: &Server, id: &str, query: &str, offset: u64) -> (Screen, 
     let mut screen = Screen::new(80, 24, Options::default());
     resize(&mut screen, &attached);
     let cut = terminal.offset;
-    while terminal.offset < offset {
+    // Where there has been output, a picture of it comes first.
+    let mut seen = cut == 0;
+    while terminal.offset < offset || !seen {
         match terminal.next().await {
             Event::Bytes(bytes) => screen.feed(&bytes, &mut Vec::new()),
             Event::Control(control) if control["type"] == "snapshot" => {
                 let Event::Bytes(bytes) = terminal.next().await else { panic!("no snapshot") };
                 let (cols, rows) = screen.size();
                 screen = Screen::restore(cols, rows, Options::default(), &bytes);
+                seen = true;
             }
             Event::Control(control) => resize(&mut screen, &control),
             end => panic!("{end:?}"),
@@ -100,7 +103,9 @@ async fn a_fresh_client_sees_what_a_witness_sees() {
         if witness.terminal.offset == cut.max(to) {
             let size = witness.screen.size();
             if seen.size() == size {
-                assert!(shown(&seen) == shown(&witness.screen), "at {cut}, round {round}");
+                let (seen, witnessed) = (shown(&seen), shown(&witness.screen));
+                let texts = (seen.escape_ascii(), witnessed.escape_ascii());
+                assert!(seen == witnessed, "at {cut}, round {round}: {} | {}", texts.0, texts.1);
             } else {
                 seen.resize(size.0, size.1);
             }

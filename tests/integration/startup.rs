@@ -307,7 +307,7 @@ async fn output_beyond_the_ring_waits_for_clients_that_come_back() {
     let mut seen = Vec::new();
     for id in [&nobodys, &mine] {
         let (mut terminal, _) = Terminal::attach(&server, id, "client=me").await;
-        terminal.wait_for("up\r\n").await;
+        terminal.wait_for("up").await;
         terminal.type_in("\n").await;
         terminal.wait_for("\r\n1\r\n").await;
         seen.push((terminal.offset, terminal.text()));
