@@ -3,6 +3,7 @@
 import { FitAddon } from "@xterm/addon-fit";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { Terminal } from "@xterm/xterm";
+import { WholeCharacters } from "./characters";
 import type { Bytes } from "./messages";
 import { muteQueries } from "./queries";
 import { prefersDark, theme } from "./theme";
@@ -29,6 +30,7 @@ export class Screen {
   private readonly fit = new FitAddon();
   private readonly observer: ResizeObserver;
   private readonly recolour = () => this.colour();
+  private readonly characters = new WholeCharacters();
   private fitted = { cols: 80, rows: 24 };
 
   constructor(
@@ -76,11 +78,12 @@ export class Screen {
 
   /** Shows bytes; `done` once they are parsed. */
   draw(bytes: Bytes, done: () => void): void {
-    this.terminal.write(bytes, done);
+    this.terminal.write(this.characters.take(bytes), done);
   }
 
   /** Forgets everything, after what was written before. */
   reset(): void {
+    this.characters.reset();
     this.terminal.write(FORGET);
   }
 
