@@ -98,10 +98,15 @@ impl Typist<'_> {
     /// Sends input that begins where the last ended; how far all of it was accepted. Sent
     /// again to a server that was away: what had arrived is not typed twice.
     async fn received(&self, bytes: &[u8]) -> Result<u64, Failure> {
-        let mut patience = Patience::default();
+        let (mut patience, mut asked) = (Patience::default(), false);
         loop {
             match self.client.input(self.id, &self.name, self.offset, bytes).await {
+                // One that was never there need not come back.
+                Err(Failure::NoServer { at }) if self.offset == 0 && !asked => {
+                    return Err(Failure::NoServer { at });
+                }
                 Err(failure) if failure.is_passing() => {
+                    asked = true;
                     sleep(patience.pause().ok_or(failure)?).await;
                 }
                 answer => return answer,

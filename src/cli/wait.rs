@@ -76,6 +76,7 @@ pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
         let id = resolve(&client, &flags.session).await?.to_string();
         let mut waiter = Waiter { client, id, deadline };
         let mut patience = Patience::default();
+        let mut first = true;
         loop {
             let asked = Instant::now();
             let turn = match flags.condition() {
@@ -87,7 +88,13 @@ pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
                 Err(failure) if failure.is_passing() => failure,
                 Err(failure) => return Err(failure),
             };
-            if asked.elapsed() > THERE {
+            let was_there = asked.elapsed() > THERE;
+            // One that was never there need not come back.
+            let nobody = matches!(failure, Failure::NoServer { .. }) && !was_there;
+            if std::mem::take(&mut first) && nobody {
+                return Err(failure);
+            }
+            if was_there {
                 patience.renew();
             }
             let pause = patience.pause().ok_or(failure)?;

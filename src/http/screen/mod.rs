@@ -5,7 +5,7 @@
 mod picture;
 mod wanted;
 
-use super::api::{Api, ended, method_not_allowed};
+use super::api::{Api, OFFSET, ended, method_not_allowed};
 use super::problem::{Problem, code};
 use crate::keeper::Look;
 use crate::session::{Shot, Waited, take_shot, wait_for};
@@ -33,7 +33,7 @@ async fn screen(
     let answer = |status: StatusCode, look: &Look<Shot>| {
         HttpResponseBuilder::new(status)
             .content_type(content_type(format))
-            .insert_header(("X-Stayd-Offset", look.offset.to_string()))
+            .insert_header((OFFSET, look.offset.to_string()))
             .body(body(format, look))
     };
     let Some((condition, limit)) = wait else {
