@@ -203,11 +203,11 @@ impl Client {
         }
     }
 
-    /// Listens for what happens to a session; done once it is listened.
+    /// Listens for a session's end; done once the server has said from when on.
     pub(super) async fn events(&self, id: &str) -> Result<Events, Failure> {
         // One without a limit: the answer has no end.
         let http = awc::Client::builder().disable_timeout().disable_redirects().finish();
-        let url = format!("{}/api/v1/events?session={id}", self.endpoint.url);
+        let url = format!("{}/api/v1/events?session={id}&type=ended", self.endpoint.url);
         let sent = http.get(url).bearer_auth(&self.endpoint.token).send();
         let away = |_| Failure::Unreachable("the server does not answer".into());
         let sent = timeout(ANSWER_TIMEOUT, sent).await.map_err(away)?;
@@ -260,7 +260,7 @@ impl Client {
     }
 }
 
-/// What happens to a session, as it happens.
+/// What is told of a session, as it happens.
 pub(super) struct Events {
     body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
 }

@@ -66,8 +66,8 @@ impl Flags {
 
 pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     let limit = flags.timeout.unwrap_or(YEAR);
-    if flags.quiet.is_some_and(|ms| Duration::from_millis(ms) > limit) {
-        return Err(Failure::Usage("--quiet cannot come before --timeout is over".into()));
+    if flags.quiet.is_some_and(|ms| Duration::from_millis(ms) >= limit) {
+        return Err(Failure::Usage("--quiet must be shorter than --timeout".into()));
     }
     let deadline = Instant::now() + limit;
     actix::System::new().block_on(async {
@@ -136,7 +136,8 @@ impl Waiter {
         }
     }
 
-    /// Waits for the session's end: whatever happens to it is told, and then looked at.
+    /// Waits for the session's end: looks whenever something is told, which may also be that
+    /// the server lives or that events were missed.
     async fn exit(&self) -> Result<u8, Failure> {
         // Before the look, so that nothing falls between.
         let mut events = self.client.events(&self.id).await?;

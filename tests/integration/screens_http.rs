@@ -151,6 +151,9 @@ async fn a_wait_that_takes_too_long_answers_with_the_screen_as_it_is() {
     let screen = reply.ok(408);
     assert_eq!(screen["lines"][0], json!([{ "text": "ready" }]));
     assert_eq!(offset(&reply), screen["offset"].as_u64().unwrap());
+    let reply = look(&api, &id, "wait=text:never&timeout_ms=0").await;
+    assert_eq!((reply.status.as_u16(), &*text_of(&reply).replace('\n', "")), (408, "ready"));
+    assert_eq!(reply.headers.get("content-type").unwrap(), "text/plain; charset=utf-8");
     let reply = look(&api, &id, "wait=regex:^r.*y$&timeout_ms=0").await;
     assert_eq!(reply.status, 200);
 }
@@ -403,7 +406,7 @@ async fn wait_has_an_exit_code_for_each_outcome() {
     for (usage, args) in [
         (2, &["wait", "web"][..]),
         (2, &["wait", "web", "--text", "a", "--exit"]),
-        (2, &["wait", "web", "--quiet", "500", "--timeout", "0.1"]),
+        (2, &["wait", "web", "--quiet", "500", "--timeout", "0.5"]),
         (2, &["wait", "web", "--text", "a", "--timeout", "-1"]),
         (1, &["wait", "web", "--regex", "("]),
         (3, &["wait", "nobody", "--text", "a"]),
