@@ -1,6 +1,6 @@
 //! What the command line looks like.
 
-use super::{attach, completions, kill, ls, run, stop, url};
+use super::{attach, completions, kill, logs, ls, run, screen, send, stop, url, wait};
 use crate::config::{Place, ServeFlags};
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
@@ -44,6 +44,19 @@ pub(super) enum Verb {
     Ls(ls::Flags),
     /// End sessions, with everything that runs in them
     Kill(kill::Flags),
+    /// Type into a session: a text, keys, or standard input
+    ///
+    /// Every byte is typed once, also when the server is started again meanwhile.
+    Send(send::Flags),
+    /// Print what a session's screen shows
+    Screen(screen::Flags),
+    /// Wait until a session's screen shows something, is quiet, or the session ends
+    ///
+    /// Exits with 0 once it holds, 124 when the time is over, 1 if the session has ended
+    /// before; with --exit, with the session's own exit code.
+    Wait(wait::Flags),
+    /// Print the output of a session that is still kept, as it came
+    Logs(logs::Flags),
     /// Print the address that opens the page, with its token
     Url(url::Flags),
     /// Stop the server; sessions run on, unless --all

@@ -4,14 +4,20 @@ use super::endpoint::Endpoint;
 use super::failure::Failure;
 use crate::protocol::{CreateSession, Session};
 use actix_http::Method;
-use awc::error::{ConnectError, SendRequestError};
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::Value;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// A kill waits up to 5 s for the tree's end; nothing else takes that long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// The server says every 15 s that it lives; three missed ones are the end.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// More than a full list of sessions takes.
 const BODY_MAX: usize = 64 << 20;
 
@@ -21,10 +27,32 @@ pub(super) struct Client {
     http: awc::Client,
 }
 
-/// A successful answer.
+/// What is waited for on a session's screen.
+pub(super) enum Condition {
+    /// It shows this.
+    Text(String),
+    /// It matches this expression.
+    Regex(String),
+    /// No output for so long.
+    Quiet(Duration),
+}
+
+impl Condition {
+    fn to_query(&self) -> String {
+        match self {
+            Condition::Text(text) => format!("text:{text}"),
+            Condition::Regex(regex) => format!("regex:{regex}"),
+            Condition::Quiet(span) => format!("quiet:{}", span.as_millis()),
+        }
+    }
+}
+
+/// An answer.
 pub(super) struct Answer {
     /// HTTP status: 200, 201, 202 …
     pub(super) status: u16,
+    /// `X-Stayd-Offset`, where it is told.
+    pub(super) offset: Option<u64>,
     /// The body, empty for none.
     pub(super) body: Vec<u8>,
 }
@@ -34,6 +62,14 @@ impl Answer {
     pub(super) fn json<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Failure> {
         let unexpected = "the server answered something unexpected";
         serde_json::from_slice(&self.body).map_err(Failure::doing(unexpected))
+    }
+
+    /// Itself if it is a success; `path` is what was asked for.
+    fn or_refusal(self, path: &str) -> Result<Answer, Failure> {
+        if (200..300).contains(&self.status) {
+            return Ok(self);
+        }
+        Err(refusal(self.status, &self.body, path))
     }
 }
 
@@ -88,9 +124,102 @@ impl Client {
         self.call(Method::DELETE, &format!("/{id}"), None).await
     }
 
-    /// The output that is still kept, if it is kept from its first byte on.
-    pub(super) async fn whole_output(&self, id: &str) -> Result<Vec<u8>, Failure> {
-        Ok(self.call(Method::GET, &format!("/{id}/output?offset=0"), None).await?.body)
+    /// The output that is still kept, from an offset if that is given: then all of it must
+    /// be there.
+    pub(super) async fn output(&self, id: &str, offset: Option<u64>) -> Result<Answer, Failure> {
+        let from = offset.map_or_else(String::new, |offset| format!("?offset={offset}"));
+        self.call(Method::GET, &format!("/{id}/output{from}"), None).await
+    }
+
+    /// What a session shows, in a format.
+    pub(super) async fn screen(
+        &self,
+        id: &str,
+        format: &str,
+        scrollback: usize,
+    ) -> Result<Vec<u8>, Failure> {
+        let path = format!("/{id}/screen?format={format}&scrollback={scrollback}");
+        Ok(self.call(Method::GET, &path, None).await?.body)
+    }
+
+    /// Whether the program has asked for application cursor keys.
+    pub(super) async fn application_cursor(&self, id: &str) -> Result<bool, Failure> {
+        #[derive(Deserialize)]
+        struct Screen {
+            modes: Modes,
+        }
+        #[derive(Deserialize)]
+        struct Modes {
+            application_cursor: bool,
+        }
+        let answer = self.call(Method::GET, &format!("/{id}/screen?format=json"), None).await?;
+        Ok(answer.json::<Screen>()?.modes.application_cursor)
+    }
+
+    /// Waits, at most for `limit`; whether it has come.
+    pub(super) async fn wait(
+        &self,
+        id: &str,
+        condition: &Condition,
+        scrollback: usize,
+        limit: Duration,
+    ) -> Result<bool, Failure> {
+        let query = [
+            ("wait", condition.to_query()),
+            ("scrollback", scrollback.to_string()),
+            ("timeout_ms", limit.as_millis().to_string()),
+        ];
+        let path = format!("/{id}/screen");
+        let request = self.request(Method::GET, &path).timeout(limit + ANSWER_TIMEOUT);
+        let request = request.query(&query).map_err(Failure::doing("request"))?;
+        let answer = self.answer(request.send().await).await?;
+        match answer.status {
+            408 => Ok(false),
+            _ => answer.or_refusal(&path).map(|_| true),
+        }
+    }
+
+    /// Types: `bytes` begin at `offset` of what this `client` has typed. How far it was
+    /// accepted, which is less if the program does not read.
+    pub(super) async fn input(
+        &self,
+        id: &str,
+        client: &str,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<u64, Failure> {
+        #[derive(Deserialize)]
+        struct Received {
+            received: u64,
+            #[serde(default)]
+            code: String,
+        }
+        let path = format!("/{id}/input?client={client}&offset={offset}");
+        let request = self.request(Method::POST, &path).content_type("application/octet-stream");
+        let answer = self.answer(request.send_body(bytes.to_vec()).await).await?;
+        match answer.json() {
+            Ok(Received { received, code }) if code == "input_full" => Ok(received),
+            _ => Ok(answer.or_refusal(&path)?.json::<Received>()?.received),
+        }
+    }
+
+    /// Listens for a session's end; done once the server has said from when on.
+    pub(super) async fn events(&self, id: &str) -> Result<Events, Failure> {
+        // One without a limit: the answer has no end.
+        let http = awc::Client::builder().disable_timeout().disable_redirects().finish();
+        let url = format!("{}/api/v1/events?session={id}&type=ended", self.endpoint.url);
+        let sent = http.get(url).bearer_auth(&self.endpoint.token).send();
+        let away = |_| Failure::Unreachable("the server does not answer".into());
+        let sent = timeout(ANSWER_TIMEOUT, sent).await.map_err(away)?;
+        let body = sent.map_err(|e| unreachable(&self.endpoint.url, &e))?;
+        if !body.status().is_success() {
+            let answer = self.answer(Ok(body)).await?;
+            return Err(refusal(answer.status, &answer.body, &format!("/{id}")));
+        }
+        let mut events = Events { body: Box::pin(body) };
+        // The greeting, which says from where events are told.
+        events.more().await?;
+        Ok(events)
     }
 
     /// `path` is what follows `/api/v1/sessions`.
@@ -100,20 +229,50 @@ impl Client {
         path: &str,
         json: Option<Vec<u8>>,
     ) -> Result<Answer, Failure> {
-        let url = format!("{}/api/v1/sessions{path}", self.endpoint.url);
-        let request = self.http.request(method, url).bearer_auth(&self.endpoint.token);
+        let request = self.request(method, path);
         let sent = match json {
             Some(body) => request.content_type("application/json").send_body(body).await,
             None => request.send().await,
         };
+        self.answer(sent).await?.or_refusal(path)
+    }
+
+    fn request(&self, method: Method, path: &str) -> awc::ClientRequest {
+        let url = format!("{}/api/v1/sessions{path}", self.endpoint.url);
+        self.http.request(method, url).bearer_auth(&self.endpoint.token)
+    }
+
+    /// The whole answer, whatever it says.
+    async fn answer<S>(
+        &self,
+        sent: Result<awc::ClientResponse<S>, SendRequestError>,
+    ) -> Result<Answer, Failure>
+    where
+        S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    {
         let mut response = sent.map_err(|e| unreachable(&self.endpoint.url, &e))?;
-        let status = response.status();
+        let offset = response.headers().get("X-Stayd-Offset");
+        let offset = offset.and_then(|offset| offset.to_str().ok()?.parse().ok());
         let body = response.body().limit(BODY_MAX).await;
-        let body = body.map_err(Failure::doing("the server's answer broke off"))?;
-        if status.is_success() {
-            return Ok(Answer { status: status.as_u16(), body: body.to_vec() });
+        let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
+        let body = body.map_err(broke_off)?.to_vec();
+        Ok(Answer { status: response.status().as_u16(), offset, body })
+    }
+}
+
+/// What is told of a session, as it happens.
+pub(super) struct Events {
+    body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
+}
+
+impl Events {
+    /// Waits until something is told. May be dropped and called again.
+    pub(super) async fn more(&mut self) -> Result<(), Failure> {
+        let told = timeout(SILENCE_MAX, self.body.next()).await;
+        match told {
+            Ok(Some(Ok(_))) => Ok(()),
+            _ => Err(Failure::Unreachable("the server tells nothing any more".into())),
         }
-        Err(refusal(status.as_u16(), &body, path))
     }
 }
 
@@ -128,7 +287,7 @@ pub(super) fn unreachable(url: &str, e: &SendRequestError) -> Failure {
     if refused {
         return Failure::NoServer { at: url.into() };
     }
-    Failure::Other(format!("the server at {url} cannot be asked: {e}"))
+    Failure::Unreachable(format!("the server at {url} cannot be asked: {e}"))
 }
 
 /// A refusal in the server's own words (RFC 9457), or the bare status.
@@ -142,7 +301,8 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
     }
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
     if status == 404 && (problem.code == "not_found" || problem.code.is_empty()) {
-        return Failure::NoSuchSession(path.trim_start_matches('/').into());
+        let id = path.split(['/', '?']).nth(1).unwrap_or_default();
+        return Failure::NoSuchSession(id.into());
     }
     let detail = match problem {
         Problem { ref detail, .. } if !detail.is_empty() => detail.clone(),

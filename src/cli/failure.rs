@@ -17,6 +17,12 @@ pub(super) enum Failure {
         /// Where one was looked for.
         at: String,
     },
+    /// It cannot be asked, or broke off.
+    #[error("{0}")]
+    Unreachable(String),
+    /// What was waited for has not come: exit code 124, as of timeout(1).
+    #[error("not within the time that was given")]
+    TimedOut,
     /// The server refused, in its own words.
     #[error("{detail}")]
     Refused {
@@ -36,7 +42,20 @@ impl Failure {
         match self {
             Failure::Usage(_) => 2,
             Failure::NoSuchSession(_) => 3,
-            Failure::NoServer { .. } | Failure::Refused { .. } | Failure::Other(_) => 1,
+            Failure::TimedOut => 124,
+            Failure::NoServer { .. }
+            | Failure::Unreachable(_)
+            | Failure::Refused { .. }
+            | Failure::Other(_) => 1,
+        }
+    }
+
+    /// Whether it may work in a moment, as when the server is being started again.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Failure::NoServer { .. } | Failure::Unreachable(_) => true,
+            Failure::Refused { code, .. } => code == "unavailable",
+            _ => false,
         }
     }
 

@@ -2,14 +2,16 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `kill` `url` `stop` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `kill` `send` `screen` `wait` `logs` `url` `stop` `completions` | the verbs |
+//! | `keys` | what `send` types for a key |
+//! | `patience` | for a server that is being started again |
 //! | `endpoint`, `client` | where the server is, and its HTTP API |
 //! | `resolve`, `table` | from words to sessions, and from sessions to a table |
 //! | `failure` | what goes wrong, with its exit code |
 //! | `out`, `sys` | standard output, and system calls that nix lacks |
 //!
 //! Exit codes: 0 done, 1 an error, 2 a command line that makes no sense, 3 no such
-//! session. `run` and `attach` exit with the session's own code, 128 + n for a signal.
+//! session, 124 a wait that took too long. `run`, `attach` and `wait --exit` exit with the session's own code, 128 + n for a signal.
 
 mod args;
 mod attach;
@@ -17,18 +19,24 @@ mod client;
 mod completions;
 mod endpoint;
 mod failure;
+mod keys;
 mod kill;
+mod logs;
 mod ls;
 mod out;
+mod patience;
 mod resolve;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
+mod screen;
+mod send;
 mod serve;
 mod stop;
 mod sys;
 mod table;
 mod url;
+mod wait;
 
 use args::{Cli, Verb};
 use failure::Failure;
@@ -60,6 +68,10 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Attach(flags)) => attach::attach(place, flags),
         Some(Verb::Ls(flags)) => ls::ls(place, flags),
         Some(Verb::Kill(flags)) => kill::kill(place, flags),
+        Some(Verb::Send(flags)) => send::send(place, &flags),
+        Some(Verb::Screen(flags)) => screen::screen(place, &flags),
+        Some(Verb::Wait(flags)) => wait::wait(place, &flags),
+        Some(Verb::Logs(flags)) => logs::logs(place, &flags),
         Some(Verb::Url(flags)) => url::url(place, &flags),
         Some(Verb::Stop(flags)) => stop::stop(place, &flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags),

@@ -5,8 +5,13 @@ use std::io::{self, ErrorKind, Write};
 
 /// Prints to standard output. A reader that has gone away (`stayd ls | head -1`) is fine.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    bytes(text.as_bytes())
+}
+
+/// The same with what need not be text.
+pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::Other(format!("standard output: {e}")))
         }

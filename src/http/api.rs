@@ -8,9 +8,14 @@ use crate::session::Link;
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderName;
 use actix_web::web::Json;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+
+/// Where in a session's output the body begins, or the screen stands. What carries it is no
+/// error, whatever its status.
+pub(super) const OFFSET: HeaderName = HeaderName::from_static("x-stayd-offset");
 
 /// Shared by all routes.
 #[derive(Clone)]

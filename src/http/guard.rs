@@ -1,6 +1,7 @@
 //! The one layer before routing and upgrades: whatever is not allowed here by name needs
 //! the token, unknown paths included.
 
+use super::api::OFFSET;
 use super::auth::{Access, Credential, Principal, strip_token};
 use super::problem::{self, Problem, code};
 use super::{assets, hosts, login};
@@ -167,8 +168,9 @@ fn as_problem<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>
     let headers = response.headers();
     let typed = headers.get(header::CONTENT_TYPE);
     let is_error = status.is_client_error() || status.is_server_error();
-    // What a handler has said in JSON stays as it is.
-    let ours = typed.is_some_and(|typed| !typed.as_bytes().starts_with(b"text/plain"));
+    // What a handler has said in JSON stays as it is, and so does a screen.
+    let ours = typed.is_some_and(|typed| !typed.as_bytes().starts_with(b"text/plain"))
+        || headers.contains_key(OFFSET);
     if !is_error || ours {
         return response.map_into_left_body();
     }

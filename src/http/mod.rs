@@ -15,6 +15,7 @@ mod logins;
 mod output;
 pub mod problem;
 mod refusal;
+mod screen;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(sessions::configure)
         .configure(input::configure)
         .configure(output::configure)
+        .configure(screen::configure)
         .configure(attach::configure)
         .configure(events::configure)
         .configure(assets::configure)

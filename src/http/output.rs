@@ -1,7 +1,6 @@
 //! A session's output as bytes, from what the ring still holds.
 
-use super::api::Api;
-use super::api::method_not_allowed;
+use super::api::{Api, OFFSET, method_not_allowed};
 use super::problem::{Problem, code};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -45,7 +44,7 @@ async fn output(
         if ring.read(from, length, &mut bytes).is_ok() {
             return Ok(HttpResponse::Ok()
                 .content_type("application/octet-stream")
-                .insert_header(("X-Stayd-Offset", from.to_string()))
+                .insert_header((OFFSET, from.to_string()))
                 .body(bytes.freeze()));
         }
         // Overtaken meanwhile: what is left begins later, or the offset is gone by now.

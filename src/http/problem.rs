@@ -57,6 +57,8 @@ pub mod code {
     pub const UPGRADE_REQUIRED: &str = "upgrade_required";
     /// Input before this was never received.
     pub const INPUT_GAP: &str = "input_gap";
+    /// 503: the session's screen has failed; its output goes on.
+    pub const NO_SCREEN: &str = "no_screen";
     /// The program does not read its input.
     pub const INPUT_FULL: &str = "input_full";
     /// 500: the server's own fault.

@@ -12,6 +12,7 @@
 //! - [`Connection`]: the actor of one WebSocket. Input, control, heartbeat.
 //! - [`Outlet`]: the response body that pulls this client's bytes from the ring.
 //! - [`Blob`]: what the holder keeps of a session for a server that finds no row.
+//! - [`wait_for`]: waits for something on the screen.
 //! - [`Link`]: what connections may touch without asking the session's actor.
 
 mod actor;
@@ -32,6 +33,7 @@ mod requests;
 mod size;
 mod telling;
 mod typing;
+mod watching;
 
 pub use actor::{Session, SessionContext};
 pub use blob::Blob;
@@ -50,3 +52,4 @@ pub use requests::{
 };
 pub(crate) use telling::tell_end;
 pub use typing::{TypeOutcome, type_all};
+pub use watching::{Condition, Shot, Waited, take_shot, wait_for};

@@ -47,20 +47,26 @@ pub async fn type_all(
         while let Some(piece) = pending.next_piece() {
             link.type_in(key, &piece);
         }
+        // In this order: what was accepted may be what the program has ended upon.
+        let ended = link.ring().ended().is_some();
+        let before = pending.accepted();
+        if let Some(input) = link.ring().input(key) {
+            pending.settle(input, link.ring().input_free() > 0);
+        }
         if pending.is_empty() && rest.is_empty() {
             return TypeOutcome::Accepted(pending.accepted().max(end));
         }
-        if link.ring().ended().is_some() {
+        if ended {
             return TypeOutcome::Ended;
         }
         if start.elapsed() >= patience {
             return TypeOutcome::Full(pending.accepted());
         }
-        sleep(look).await;
-        let before = pending.accepted();
-        if let Some(input) = link.ring().input(key) {
-            pending.settle(input, link.ring().input_free() > 0);
+        if pending.accepted() > before {
+            look = FIRST_LOOK;
+            continue;
         }
-        look = if pending.accepted() > before { FIRST_LOOK } else { (look * 2).min(LAST_LOOK) };
+        sleep(look).await;
+        look = (look * 2).min(LAST_LOOK);
     }
 }

@@ -15,19 +15,19 @@ use std::time::Instant;
 const GIVEN_BACK: &[u8] = b"\x1b[?25h";
 
 /// The program, told where the server is.
-fn stayd(server: &Server, args: &[&str]) -> Command {
+pub(crate) fn stayd(server: &Server, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stayd"));
     command.arg("--state-dir").arg(server.state()).args(args).stdin(Stdio::null());
     command
 }
 
 /// Runs a verb without a terminal.
-fn verb(server: &Server, args: &[&str]) -> Output {
+pub(crate) fn verb(server: &Server, args: &[&str]) -> Output {
     stayd(server, args).output().expect("stayd runs")
 }
 
 /// Its exit code, and what it printed.
-fn code_and_text(output: &Output) -> (Option<i32>, String) {
+pub(crate) fn code_and_text(output: &Output) -> (Option<i32>, String) {
     let text = [&output.stdout[..], &output.stderr[..]].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }

@@ -21,6 +21,7 @@ mod queries;
 mod reconcile;
 mod restore;
 mod screens;
+mod screens_http;
 mod sessions;
 mod sharing;
 mod startup;

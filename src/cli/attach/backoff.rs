@@ -9,18 +9,18 @@ const LONGEST: Duration = Duration::from_millis(800);
 
 /// Doubling waits, with jitter so that many clients do not come back in step.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(in crate::cli) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// A connection stood: begin anew.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::cli) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// The wait after one more failure: between half and all of the doubled one.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(in crate::cli) fn next(&mut self) -> Duration {
         let whole = (FIRST * 2_u32.pow(self.failures.min(8))).min(LONGEST);
         self.failures += 1;
         let half = whole / 2;

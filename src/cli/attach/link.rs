@@ -31,7 +31,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What came in.
 #[derive(Debug)]
-pub(super) enum Incoming {
+pub(in crate::cli) enum Incoming {
     /// A text message.
     Text(String),
     /// A binary message.
@@ -54,7 +54,7 @@ impl<T> WebSocket for T where
 
 /// An open connection. Frames are written by a task of their own, so that reading never
 /// waits for writing.
-pub(super) struct Link {
+pub(in crate::cli) struct Link {
     frames: SplitStream<Frames>,
     outgoing: UnboundedSender<Message>,
     writer: JoinHandle<()>,
@@ -66,7 +66,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects to a path and query of a server.
-    pub(super) async fn open(endpoint: &Endpoint, target: &str) -> Result<Link, Trouble> {
+    pub(in crate::cli) async fn open(endpoint: &Endpoint, target: &str) -> Result<Link, Trouble> {
         // One of its own, so that no connection is reused.
         let connector = awc::Connector::new().connector(NoDelay(Connector::default().service()));
         let client = awc::Client::builder().connector(connector).timeout(CONNECT_TIMEOUT).finish();
@@ -88,12 +88,12 @@ impl Link {
 
     /// Sends a message; if the connection is broken, [`Link::next`] will say so. What waits
     /// is bounded by the input window.
-    pub(super) fn send(&self, message: Message) {
+    pub(in crate::cli) fn send(&self, message: Message) {
         let _ = self.outgoing.send(message);
     }
 
     /// The next message. May be dropped and called again without losing anything.
-    pub(super) async fn next(&mut self) -> Incoming {
+    pub(in crate::cli) async fn next(&mut self) -> Incoming {
         loop {
             let frame = match timeout_at(self.heard + SILENCE_MAX, self.frames.next()).await {
                 Ok(Some(Ok(frame))) => frame,
@@ -148,7 +148,7 @@ impl Link {
     }
 
     /// Says good-bye, so that the server need not find out by itself.
-    pub(super) async fn close(self) {
+    pub(in crate::cli) async fn close(self) {
         let Link { outgoing, writer, .. } = self;
         let reason = CloseReason { code: actix_http::ws::CloseCode::Normal, description: None };
         let _ = outgoing.send(Message::Close(Some(reason)));
@@ -175,7 +175,7 @@ fn text(bytes: &[u8]) -> Incoming {
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(in crate::cli) enum Trouble {
     /// It may work later.
     Passing(Failure),
     /// It will not work by asking again.

@@ -29,8 +29,10 @@ use crate::config::Place;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
 use crate::protocol::Session;
+pub(super) use backoff::Backoff;
 use clap::Args;
 use driver::{Driver, Outcome};
+pub(super) use link::{Incoming, Link, Trouble};
 use machine::{End, Machine};
 use uuid::Uuid;
 
@@ -106,9 +108,8 @@ pub(super) async fn session(
 async fn ended(client: &Client, id: SessionId, never_attached: bool) -> Result<u8, Failure> {
     let id = id.to_string();
     let session: Session = client.get(&id).await?;
-    if never_attached && let Ok(output) = client.whole_output(&id).await {
-        use std::io::Write;
-        std::io::stdout().lock().write_all(&output)?;
+    if never_attached && let Ok(output) = client.output(&id, Some(0)).await {
+        out::bytes(&output.body)?;
     }
     match session.end_reason {
         Some(reason) => tell(&id, reason),
@@ -130,7 +131,7 @@ fn tell(name: &str, reason: EndReason) {
 }
 
 /// As shells tell it: the exit code, or 128 + n for a signal; 1 if neither is known.
-fn exit_code(code: Option<i32>, signal: Option<i32>) -> u8 {
+pub(super) fn exit_code(code: Option<i32>, signal: Option<i32>) -> u8 {
     match (code, signal) {
         (Some(code), _) => (code & 0xff) as u8,
         (None, Some(signal)) => ((128 + signal) & 0xff) as u8,

@@ -13,7 +13,7 @@ mod server;
 pub mod shim;
 mod terminal;
 
-pub use http::Api;
+pub use http::{Api, Reply};
 pub use server::Server;
 pub use terminal::{Event, Socket, Terminal, dial};
 

@@ -158,6 +158,18 @@ impl Server {
         db
     }
 
+    /// Connections to it that stand (/proc/net/tcp).
+    pub fn established(&self) -> usize {
+        let port = self.address.rsplit_once(':').expect("a port").1.parse::<u16>().expect("port");
+        let (here, stands) = (format!("0100007F:{port:04X}"), "01");
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
+        let is_one = |line: &&str| {
+            let mut words = line.split_whitespace().skip(1);
+            words.next() == Some(&here) && words.nth(1) == Some(stands)
+        };
+        table.lines().filter(is_one).count()
+    }
+
     /// SIGKILL for the holder: its sessions are nobody's then.
     pub fn kill_holder(&self) {
         kill(Pid::from_raw(self.holder_pid()), Signal::SIGKILL).expect("SIGKILL");

@@ -1,0 +1,54 @@
+//! `stayd screen`.
+
+use super::client::Client;
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::out;
+use super::resolve::resolve;
+use crate::config::Place;
+use clap::{Args, ValueEnum};
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Id, unique beginning of an id, or name
+    session: String,
+    /// Plain text, text with colours, or JSON with everything
+    #[arg(long, short, value_enum, default_value_t)]
+    format: Format,
+    /// Lines above the screen that have scrolled off
+    #[arg(long, value_name = "LINES", default_value_t = 0)]
+    scrollback: usize,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Ansi,
+    Json,
+}
+
+impl Format {
+    fn as_str(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Ansi => "ansi",
+            Format::Json => "json",
+        }
+    }
+}
+
+pub(super) fn screen(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let screen = actix::System::new().block_on(async {
+        let id = resolve(&client, &flags.session).await?;
+        client.screen(&id.to_string(), flags.format.as_str(), flags.scrollback).await
+    })?;
+    out::bytes(&screen)?;
+    if flags.format == Format::Json {
+        out::bytes(b"\n")?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,138 @@
+//! `stayd send`.
+
+use super::client::Client;
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::keys;
+use super::patience::Patience;
+use super::resolve::resolve;
+use crate::config::Place;
+use clap::Args;
+use std::io::{self, Read};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// Typed at once: the holder's queue holds as much.
+const PIECE: usize = 64 << 10;
+
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)
+    .args(["text", "stdin", "key", "enter"])))]
+pub(super) struct Flags {
+    /// Id, unique beginning of an id, or name
+    session: String,
+    /// Typed as it is
+    #[arg(conflicts_with = "stdin")]
+    text: Option<String>,
+    /// Type what comes on standard input
+    #[arg(long)]
+    stdin: bool,
+    /// Then press a key: Enter, Tab, Escape, Up, PageDown, F5, C-c, M-x …; may be repeated
+    #[arg(long, short, value_name = "NAME", value_parser = known_key)]
+    key: Vec<String>,
+    /// Then press Enter
+    #[arg(long, short)]
+    enter: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+fn known_key(name: &str) -> Result<String, String> {
+    let known = keys::encode(name, false).is_some();
+    let examples = "there are: a character, Enter, Tab, S-Tab, Escape, Space, Backspace, Insert, \
+                    Delete, Up, Down, Left, Right, Home, End, PageUp, PageDown, F1 to F12, and \
+                    C-… or M-… before one";
+    if known { Ok(name.to_owned()) } else { Err(examples.to_owned()) }
+}
+
+pub(super) fn send(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    actix::System::new().block_on(async {
+        let id = resolve(&client, &flags.session).await?.to_string();
+        let mut typist = Typist { client: &client, id: &id, name: name(), offset: 0 };
+        if let Some(text) = &flags.text {
+            typist.type_in(text.as_bytes()).await?;
+        }
+        if flags.stdin {
+            typist.type_all(io::stdin().lock()).await?;
+        }
+        typist.type_in(&typist.keys(&flags.key, flags.enter).await?).await?;
+        Ok(0)
+    })
+}
+
+/// Of this process alone.
+fn name() -> String {
+    format!("send-{}", Uuid::now_v7().simple())
+}
+
+/// Types into one session, every byte once.
+struct Typist<'a> {
+    client: &'a Client,
+    id: &'a str,
+    name: String,
+    /// Bytes that were accepted.
+    offset: u64,
+}
+
+impl Typist<'_> {
+    async fn type_in(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        for piece in bytes.chunks(PIECE) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let received = self.received(rest).await?;
+                let taken = usize::try_from(received.saturating_sub(self.offset))
+                    .unwrap_or(usize::MAX)
+                    .min(rest.len());
+                if taken == 0 {
+                    let detail = "the program does not read its input; not everything was typed";
+                    return Err(Failure::Other(detail.into()));
+                }
+                rest = &rest[taken..];
+                self.offset = received;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends input that begins where the last ended; how far all of it was accepted. Sent
+    /// again to a server that was away: what had arrived is not typed twice.
+    async fn received(&self, bytes: &[u8]) -> Result<u64, Failure> {
+        let (mut patience, mut asked) = (Patience::default(), false);
+        loop {
+            match self.client.input(self.id, &self.name, self.offset, bytes).await {
+                // One that was never there need not come back.
+                Err(Failure::NoServer { at }) if self.offset == 0 && !asked => {
+                    return Err(Failure::NoServer { at });
+                }
+                Err(failure) if failure.is_passing() => {
+                    asked = true;
+                    sleep(patience.pause().ok_or(failure)?).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Types as it comes. Nothing else is to be done meanwhile, so reading may block.
+    async fn type_all(&mut self, mut source: impl Read) -> Result<(), Failure> {
+        let mut buffer = vec![0; PIECE];
+        loop {
+            match source.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(length) => self.type_in(&buffer[..length]).await?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Failure::doing("standard input")(e)),
+            }
+        }
+    }
+
+    async fn keys(&self, names: &[String], enter: bool) -> Result<Vec<u8>, Failure> {
+        let application = names.iter().any(|name| keys::depends_on_mode(name))
+            && self.client.application_cursor(self.id).await?;
+        let enter = enter.then_some("Enter");
+        let names = names.iter().map(String::as_str).chain(enter);
+        // Each was looked at when the command line was.
+        Ok(names.filter_map(|name| keys::encode(name, application)).flatten().collect())
+    }
+}

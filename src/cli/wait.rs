@@ -1,0 +1,155 @@
+//! `stayd wait`.
+
+use super::attach::exit_code;
+use super::client::{Client, Condition};
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::patience::Patience;
+use super::resolve::resolve;
+use crate::config::Place;
+use clap::Args;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long one request waits: well below what proxies allow.
+const SLICE: Duration = Duration::from_secs(30);
+/// One request for quiet waits as long as the server lets it, since the next one would
+/// begin to count anew.
+const SLICE_MAX: Duration = Duration::from_secs(600);
+/// A server that is not there is found out sooner.
+const THERE: Duration = Duration::from_secs(1);
+
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["text", "regex", "quiet", "exit"])))]
+pub(super) struct Flags {
+    /// Id, unique beginning of an id, or name
+    session: String,
+    /// Until the screen shows this
+    #[arg(long, value_name = "STR")]
+    text: Option<String>,
+    /// Until the screen matches this expression (^ and $: a line's ends)
+    #[arg(long, value_name = "RE")]
+    regex: Option<String>,
+    /// Until there was no output for so many milliseconds
+    #[arg(long, value_name = "MS")]
+    quiet: Option<u64>,
+    /// Until the session ends; exits with its exit code, 128 + n if signal n ended it
+    #[arg(long)]
+    exit: bool,
+    /// Lines above the screen that --text and --regex look at too
+    #[arg(long, value_name = "LINES", default_value_t = 0)]
+    scrollback: usize,
+    /// Give up after so long, with exit code 124 [default: never]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.filter(|s| *s <= YEAR).ok_or_else(|| "expected a number of seconds".into())
+}
+
+/// Clocks can be added to up to here, and beyond it nobody waits.
+const YEAR: Duration = Duration::from_secs(366 * 86400);
+
+impl Flags {
+    /// `None`: its end.
+    fn condition(&self) -> Option<Condition> {
+        let text = self.text.clone().map(Condition::Text);
+        let regex = || self.regex.clone().map(Condition::Regex);
+        let quiet = || self.quiet.map(|ms| Condition::Quiet(Duration::from_millis(ms)));
+        text.or_else(regex).or_else(quiet)
+    }
+}
+
+pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+    let limit = flags.timeout.unwrap_or(YEAR);
+    if flags.quiet.is_some_and(|ms| Duration::from_millis(ms) >= limit) {
+        return Err(Failure::Usage("--quiet must be shorter than --timeout".into()));
+    }
+    let deadline = Instant::now() + limit;
+    actix::System::new().block_on(async {
+        let find = || Ok::<_, Failure>(Client::new(Endpoint::find(place, &flags.server)?));
+        let client = find()?;
+        let id = resolve(&client, &flags.session).await?.to_string();
+        let mut waiter = Waiter { client, id, deadline };
+        let mut patience = Patience::default();
+        let mut first = true;
+        loop {
+            let asked = Instant::now();
+            let turn = match flags.condition() {
+                Some(condition) => waiter.screen(&condition, flags.scrollback).await,
+                None => waiter.exit().await,
+            };
+            let failure = match turn {
+                Ok(code) => return Ok(code),
+                Err(failure) if failure.is_passing() => failure,
+                Err(failure) => return Err(failure),
+            };
+            let was_there = asked.elapsed() > THERE;
+            // One that was never there need not come back.
+            let nobody = matches!(failure, Failure::NoServer { .. }) && !was_there;
+            if std::mem::take(&mut first) && nobody {
+                return Err(failure);
+            }
+            if was_there {
+                patience.renew();
+            }
+            let pause = patience.pause().ok_or(failure)?;
+            if Instant::now() + pause >= deadline {
+                return Err(Failure::TimedOut);
+            }
+            sleep(pause).await;
+            // It may have another address now.
+            if let Ok(client) = find() {
+                waiter.client = client;
+            }
+        }
+    })
+}
+
+struct Waiter {
+    client: Client,
+    id: String,
+    deadline: Instant,
+}
+
+impl Waiter {
+    async fn screen(&self, condition: &Condition, scrollback: usize) -> Result<u8, Failure> {
+        loop {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            let slice = match condition {
+                // It cannot be quiet for so long any more.
+                Condition::Quiet(span) if *span > left => return Err(Failure::TimedOut),
+                Condition::Quiet(_) => SLICE_MAX,
+                Condition::Text(_) | Condition::Regex(_) => SLICE,
+            };
+            let limit = left.min(slice);
+            if self.client.wait(&self.id, condition, scrollback, limit).await? {
+                return Ok(0);
+            }
+            if limit == left {
+                return Err(Failure::TimedOut);
+            }
+        }
+    }
+
+    /// Waits for the session's end: looks whenever something is told, which may also be that
+    /// the server lives or that events were missed.
+    async fn exit(&self) -> Result<u8, Failure> {
+        // Before the look, so that nothing falls between.
+        let mut events = self.client.events(&self.id).await?;
+        loop {
+            let session = self.client.get(&self.id).await?;
+            if !session.status.is_live() {
+                return Ok(exit_code(session.exit_code, session.exit_signal));
+            }
+            match timeout_at(self.deadline, events.more()).await {
+                Ok(more) => more?,
+                Err(_) => return Err(Failure::TimedOut),
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A session's screen, now or once something is on it.
+//!
+//! - `wanted`: what a query asks for. `picture`: the answer's body.
+
+mod picture;
+mod wanted;
+
+use super::api::{Api, OFFSET, ended, method_not_allowed};
+use super::problem::{Problem, code};
+use crate::keeper::Look;
+use crate::session::{Shot, Waited, take_shot, wait_for};
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Path, Query, ServiceConfig};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use picture::{body, content_type};
+use wanted::{ScreenQuery, Wanted};
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(
+        web::resource("/api/v1/sessions/{id}/screen")
+            .route(web::get().to(screen))
+            .default_service(web::to(method_not_allowed)),
+    );
+}
+
+async fn screen(
+    api: Data<Api>,
+    id: Path<String>,
+    query: Query<ScreenQuery>,
+) -> Result<HttpResponse, Problem> {
+    let Wanted { format, scrollback, wait } = query.into_inner().try_into()?;
+    let link = api.readable(&id).await?;
+    let answer = |status: StatusCode, look: &Look<Shot>| {
+        HttpResponseBuilder::new(status)
+            .content_type(content_type(format))
+            .insert_header((OFFSET, look.offset.to_string()))
+            .body(body(format, look))
+    };
+    let Some((condition, limit)) = wait else {
+        let look = take_shot(&link, scrollback).await.ok_or_else(broken)?;
+        return Ok(answer(StatusCode::OK, &look));
+    };
+    let waited = wait_for(&link, &api.events, &condition, scrollback, limit).await;
+    match waited.map_err(|error| unavailable(error.to_string()))? {
+        Waited::Held(look) => Ok(answer(StatusCode::OK, &look)),
+        Waited::TimedOut(look) => Ok(answer(StatusCode::REQUEST_TIMEOUT, &look)),
+        Waited::Ended(look) => {
+            Err(ended().with("offset", look.offset).with("screen", picture::member(format, &look)))
+        }
+        Waited::NoScreen => Err(broken()),
+        Waited::Stopping => Err(unavailable("the server is stopping; ask again in a moment")),
+    }
+}
+
+fn unavailable(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
+}
+
+fn broken() -> Problem {
+    let detail = "this session's screen has failed and cannot be shown; its output can be read";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NO_SCREEN, detail)
+}

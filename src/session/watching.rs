@@ -1,0 +1,255 @@
+//! Waiting for something on a session's screen, without a connection and without polling.
+
+use super::link::Link;
+use crate::events::Bus;
+use crate::keeper::Look;
+use crate::screen::{Cursor, Modes, Screen, View};
+use regex::Regex;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// Between two looks. A flood would otherwise be looked at as often as there is time for,
+/// on the cores that it needs itself.
+const REST: Duration = Duration::from_millis(30);
+/// Events that are passed over at once.
+const BATCH: usize = 64;
+
+/// What a terminal shows and how it stands, taken at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shot {
+    /// Columns and lines.
+    pub size: (u16, u16),
+    /// Where the cursor is.
+    pub cursor: Cursor,
+    /// The title, empty when there is none.
+    pub title: String,
+    /// Whether the alternate screen is shown.
+    pub alternate: bool,
+    /// The modes that are set.
+    pub modes: Modes,
+    /// The lines.
+    pub view: View,
+}
+
+impl Shot {
+    fn of(screen: &Screen, scrollback: usize) -> Shot {
+        Shot {
+            size: screen.size(),
+            cursor: screen.cursor(),
+            title: screen.title().to_owned(),
+            alternate: screen.is_alternate(),
+            modes: screen.modes().clone(),
+            view: screen.view(scrollback),
+        }
+    }
+}
+
+/// Takes a session's screen as of now, with at most `scrollback` lines above it. `None`: it
+/// is broken and there is none to be seen.
+pub async fn take_shot(link: &Link, scrollback: usize) -> Option<Look<Shot>> {
+    link.screen().look(move |screen| Shot::of(screen, scrollback)).await
+}
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// The text of the screen, with the scrollback that is asked for, matches. Lines that
+    /// the terminal wrapped are one; spaces at the end of a line may be there or not.
+    Shows(Regex),
+    /// No output for so long, counted from the beginning of the wait.
+    Quiet(Duration),
+}
+
+impl Condition {
+    fn holds_on(&self, view: &View) -> bool {
+        let Condition::Shows(regex) = self else { return false };
+        regex.is_match(&text(view, true)) || regex.is_match(&text(view, false))
+    }
+}
+
+/// The text as a program wrote it: what the terminal wrapped is one line.
+fn text(view: &View, trimmed: bool) -> String {
+    let mut text = String::new();
+    for (number, line) in view.lines.iter().enumerate() {
+        if number > 0 && !line.wrapped {
+            if trimmed {
+                text.truncate(text.trim_end_matches(' ').len());
+            }
+            text.push('\n');
+        }
+        text.extend(line.runs.iter().map(|run| run.text.as_str()));
+    }
+    if trimmed {
+        text.truncate(text.trim_end_matches(' ').len());
+    }
+    text
+}
+
+/// How a wait went, with the screen as it is now.
+#[derive(Clone, Debug)]
+pub enum Waited {
+    /// It holds.
+    Held(Look<Shot>),
+    /// It did not in time.
+    TimedOut(Look<Shot>),
+    /// It did not, and the session has ended: nothing will change any more.
+    Ended(Look<Shot>),
+    /// The screen is broken.
+    NoScreen,
+    /// The server stops.
+    Stopping,
+}
+
+/// Waits until `condition` holds of a session's screen, for at most `limit`. Looks when
+/// there is something new, and not again at once. A session that has ended is quiet.
+///
+/// # Errors
+/// When the process has no descriptor left.
+pub async fn wait_for(
+    link: &Link,
+    events: &Bus,
+    condition: &Condition,
+    scrollback: usize,
+    limit: Duration,
+) -> io::Result<Waited> {
+    let mut news = News::of(link, events)?;
+    let mut quiet_since = Instant::now();
+    let deadline = quiet_since + limit;
+    loop {
+        // In this order: what comes after it is seen by the next look.
+        let (over, now) = (news.is_over(), Instant::now());
+        let (due, may_hold) = match condition {
+            Condition::Shows(_) => (deadline, true),
+            Condition::Quiet(span) => {
+                let due = quiet_since + *span;
+                (deadline.min(due), over || now >= due)
+            }
+        };
+        let in_time = now < deadline;
+        if may_hold || over || !in_time {
+            let Some(look) = take_shot(link, scrollback).await else {
+                return Ok(Waited::NoScreen);
+            };
+            let quiet = may_hold && matches!(condition, Condition::Quiet(_));
+            if quiet || condition.holds_on(&look.seen.view) {
+                return Ok(Waited::Held(look));
+            }
+            // A screen that is still behind its last output goes on.
+            if over && look.offset >= link.ring().head() {
+                return Ok(Waited::Ended(look));
+            }
+            if !in_time {
+                return Ok(Waited::TimedOut(look));
+            }
+            news.seen(look.offset, look.resizes);
+        }
+        match timeout_at(due, news.next()).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Waited::Stopping),
+            Err(_) => continue,
+        }
+        sleep_until(deadline.min(now + REST)).await;
+        if news.came() {
+            quiet_since = Instant::now();
+        }
+    }
+}
+
+/// What may change a session's screen.
+struct News<'a> {
+    link: &'a Link,
+    wake: AsyncFd<OwnedFd>,
+    /// Tells of an end that the ring does not know of, and of the server's own.
+    listener: crate::events::Listener,
+    head: u64,
+    resizes: u64,
+}
+
+impl<'a> News<'a> {
+    fn of(link: &'a Link, events: &Bus) -> io::Result<Self> {
+        let (wake, listener) = (link.wake()?, events.listen());
+        let (resizes, head) = (link.ring().resize_count(), link.ring().head());
+        Ok(News { link, wake, listener, head, resizes })
+    }
+
+    fn is_over(&self) -> bool {
+        self.link.ring().ended().is_some() || !self.link.view().status.is_live()
+    }
+
+    /// The screen was seen after so many bytes and resizes.
+    fn seen(&mut self, offset: u64, resizes: u64) {
+        (self.head, self.resizes) = (offset, resizes);
+    }
+
+    /// Whether there was output since it was asked last; what came is no news any more.
+    fn came(&mut self) -> bool {
+        let head = self.link.ring().head();
+        self.resizes = self.link.ring().resize_count();
+        std::mem::replace(&mut self.head, head) != head
+    }
+
+    fn is_there(&self) -> bool {
+        let ring = self.link.ring();
+        ring.head() > self.head || ring.resize_count() != self.resizes || self.is_over()
+    }
+
+    /// Waits until there is news; false: the server stops. May be dropped and called again.
+    async fn next(&mut self) -> bool {
+        loop {
+            // Register, then look: what is published in between must wake us.
+            self.link.ring().request_wake(self.head + 1);
+            if self.is_there() {
+                return true;
+            }
+            tokio::select! {
+                ready = self.wake.readable() => match ready {
+                    Ok(mut guard) => guard.clear_ready(),
+                    Err(_) => return false,
+                },
+                more = self.listener.wait() => {
+                    if !more {
+                        return false;
+                    }
+                    // Whatever it is, of whichever session: the look above tells. Events
+                    // that were missed are nothing to us.
+                    let _ = self.listener.take(BATCH);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screen::Options;
+
+    fn shows(output: &str, regex: &str) -> bool {
+        let mut screen = Screen::new(10, 4, Options::default());
+        screen.feed(output.as_bytes(), &mut Vec::new());
+        let regex = regex::RegexBuilder::new(regex).multi_line(true).build().unwrap();
+        Condition::Shows(regex).holds_on(&screen.view(100))
+    }
+
+    #[test]
+    fn what_was_wrapped_is_one_line() {
+        assert!(shows("0123456789abcdef\r\nnext", "^0123456789abcdef$"));
+        assert!(!shows("0123456789\r\nabcdef", "9abc"), "the program has ended the line");
+    }
+
+    #[test]
+    fn spaces_at_the_end_of_a_line_may_be_asked_for_or_not() {
+        for regex in [r"^\$ $", r"\$$", r"^\$ \n", r"^\$\n"] {
+            assert!(shows("$ \r\n", regex), "{regex}");
+        }
+        assert!(!shows("$ x", r"\$$"));
+    }
+
+    #[test]
+    fn lines_that_have_scrolled_off_count_where_they_are_asked_for() {
+        assert!(shows("first\r\n2\r\n3\r\n4\r\n5\r\n6", "^first$"));
+    }
+}
