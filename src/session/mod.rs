@@ -27,7 +27,7 @@ mod in_flight;
 mod link;
 mod outbox;
 mod outlet;
-mod replay;
+mod picture;
 mod reports;
 mod requests;
 mod size;
@@ -45,7 +45,8 @@ pub use frames::Frames;
 pub(crate) use in_flight::SKIP_PICTURE;
 pub use link::Link;
 pub use outbox::Outbox;
-pub use outlet::{Lag, Outlet, Picture, Start};
+pub use outlet::{Lag, Outlet, Start};
+pub use picture::Picture;
 pub use requests::{
     Attach, Attached, ConnectionEvent, Kill, Killed, Noticed, Patch, Resize, Seen, SessionEnded,
     Shutdown, Signal, SignalError, SignalTarget,

@@ -7,8 +7,7 @@ use super::dialect::{Dialect, TextCarry, json, put_binary_header};
 use super::in_flight::{InFlight, SKIP_LAG};
 use super::link::Link;
 use super::outbox::Outbox;
-use super::replay::{RESET, Replay, replay};
-use crate::keeper::Look;
+use super::picture::{Drawn, Picture, RESET, draw};
 use crate::protocol::{ACK_WINDOW, JsonServerMessage, ServerMessage};
 use actix::Addr;
 use actix_codec::Encoder;
@@ -46,15 +45,6 @@ pub enum Lag {
     Skip,
 }
 
-/// How much of the past a client gets with a picture of the terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Lines of scrollback.
-    pub scrollback: usize,
-    /// Bytes in all; the oldest scrollback is left out.
-    pub limit: usize,
-}
-
 /// What makes the first control message from the offset of the first byte of output and
 /// the terminal's size there.
 type Greet = Box<dyn FnOnce(u64, (u16, u16)) -> ServerMessage>;
@@ -66,14 +56,6 @@ pub enum Start {
     At(u64),
     /// It has nothing.
     Fresh,
-}
-
-/// A picture, and what it was drawn for.
-struct Drawn {
-    replay: Replay,
-    /// Changes of size before it.
-    resizes: u64,
-    size: (u16, u16),
 }
 
 enum State {
@@ -203,24 +185,12 @@ impl Outlet {
     }
 
     fn ask_for_picture(&mut self) {
-        let (link, picture) = (self.link.clone(), self.picture);
-        let look = link.screen().look(move |screen| {
-            let bytes = Bytes::from(screen.snapshot(picture.scrollback, picture.limit).bytes);
-            (bytes, screen.size())
-        });
-        self.redrawing = Some(Box::pin(async move {
-            if let Some(Look { offset, resizes, seen: (bytes, size) }) = look.await {
-                return Drawn { replay: Replay { offset, bytes }, resizes, size };
-            }
-            let resizes = link.ring().resize_count();
-            let view = link.view();
-            Drawn { replay: replay(link.ring()), resizes, size: (view.cols, view.rows) }
-        }));
+        self.redrawing = Some(Box::pin(draw(self.link.clone(), self.picture)));
     }
 
     /// Starts the client again from a picture of the terminal.
     fn redraw(&mut self, drawn: Drawn) {
-        let Drawn { replay: Replay { offset, bytes }, resizes, size } = drawn;
+        let Drawn { offset, bytes, resizes, size } = drawn;
         self.carry = TextCarry::default();
         if self.outbox.acked().is_some() {
             // What it had acknowledged lies behind the picture; its window goes on from there.

@@ -17,6 +17,7 @@ mod fidelity;
 mod holder;
 mod holder_attacks;
 mod input;
+mod live_fidelity;
 mod queries;
 mod reconcile;
 mod restore;

@@ -150,3 +150,24 @@ async fn a_stalled_client_costs_nothing_and_sees_the_end() {
     terminal.wait_for("the-end").await;
     assert!(terminal.screen.len() < 16 << 20, "{} bytes", terminal.screen.len());
 }
+
+/// xterm.js loses characters that come in two pieces, one of them in a picture.
+#[actix_web::test]
+async fn a_picture_ends_with_a_whole_character() {
+    let server = Server::start().await;
+    let script = r"stty raw -echo; printf 'a\346\227'; read -r; printf '\245 b'; sleep 1000";
+    let id = server.api().run(script).await;
+    let (mut first, _) = Terminal::attach(&server, &id, "").await;
+    while first.offset < 3 {
+        first.next().await;
+    }
+    let (mut second, attached) = Terminal::attach(&server, &id, "mode=ro").await;
+    assert_eq!(attached["offset"], 1, "the whole character is still to come");
+    assert_eq!(second.control("snapshot").await["offset"], 1);
+    let Event::Bytes(picture) = second.next().await else { panic!("no picture") };
+    assert!(picture.ends_with(b"a"), "{}", picture.escape_ascii());
+    second.screen.clear();
+    first.type_in("\n").await;
+    second.wait_for("日 b").await;
+    assert_eq!(second.text(), "日 b");
+}

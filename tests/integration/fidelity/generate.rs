@@ -2,10 +2,10 @@
 //! should not.
 
 /// Numbers from a seed (SplitMix64): the same on every machine.
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Random {
+    pub(crate) fn new(seed: u64) -> Random {
         Random(seed)
     }
 
@@ -17,7 +17,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(super) fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
@@ -27,7 +27,7 @@ impl Random {
 }
 
 /// At least `length` bytes.
-pub(super) fn stream(random: &mut Random, length: usize) -> Vec<u8> {
+pub(crate) fn stream(random: &mut Random, length: usize) -> Vec<u8> {
     let mut out = Vec::new();
     while out.len() < length {
         piece(random, &mut out);

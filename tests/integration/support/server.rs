@@ -4,6 +4,7 @@ use super::http::Api;
 use super::{DEADLINE, soon};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rusqlite::OptionalExtension;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -177,20 +178,25 @@ impl Server {
 
     /// One value of the database, as text, read by a connection of our own.
     pub fn sql(&self, query: &str) -> Option<String> {
+        self.row(query).unwrap_or_else(|| panic!("{query}: no row"))
+    }
+
+    /// The same; `None`: there is no such row.
+    fn row(&self, query: &str) -> Option<Option<String>> {
         let db = self.db();
         let value = |row: &rusqlite::Row<'_>| row.get::<_, rusqlite::types::Value>(0);
-        match db.query_row(query, [], value).expect(query) {
+        Some(match db.query_row(query, [], value).optional().expect(query)? {
             rusqlite::types::Value::Null => None,
             rusqlite::types::Value::Integer(number) => Some(number.to_string()),
             rusqlite::types::Value::Text(text) => Some(text),
             other => panic!("{query}: {other:?}"),
-        }
+        })
     }
 
-    /// Waits until a value of the database is this one: transitions are written behind.
+    /// Waits until a value of the database is this one: rows are written behind.
     pub async fn wait_for_sql(&self, query: &str, value: &str) {
         soon(query, async {
-            while self.sql(query).as_deref() != Some(value) {
+            while self.row(query).flatten().as_deref() != Some(value) {
                 actix_web::rt::task::yield_now().await;
             }
         })

@@ -1,0 +1,83 @@
+//! What a client gets that cannot be continued exactly: a picture of the terminal, at a known
+//! offset.
+
+use super::link::Link;
+use crate::keeper::Look;
+use crate::protocol::SNAPSHOT_MAX;
+use crate::ring::Reader;
+use crate::screen::Snapshot;
+use bytes::{Buf, Bytes, BytesMut};
+use std::sync::Arc;
+
+/// CAN, ST, RIS: ends whatever sequence the client's terminal was in, and resets it.
+pub(crate) const RESET: &[u8] = b"\x18\x1b\\\x1bc";
+
+/// How much of the past a client gets with a picture of the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Lines of scrollback.
+    pub scrollback: usize,
+    /// Bytes in all; the oldest scrollback is left out.
+    pub limit: usize,
+}
+
+/// A picture, and what it was drawn for.
+#[derive(Clone, Debug)]
+pub(super) struct Drawn {
+    /// Offset of the first output byte after it.
+    pub(super) offset: u64,
+    /// They redraw the terminal as of that offset, after a reset.
+    pub(super) bytes: Bytes,
+    /// Changes of size before it.
+    pub(super) resizes: u64,
+    /// Columns and rows.
+    pub(super) size: (u16, u16),
+}
+
+/// Draws the terminal as it is after all output of this moment; where it has no screen any
+/// more, its output is the picture.
+pub(super) async fn draw(link: Arc<Link>, picture: Picture) -> Drawn {
+    let look = link
+        .screen()
+        .look(move |screen| (screen.snapshot(picture.scrollback, picture.limit), screen.size()));
+    if let Some(Look { offset, resizes, seen: (snapshot, size) }) = look.await {
+        let (offset, bytes) = whole(link.ring(), offset, snapshot);
+        return Drawn { offset, bytes, resizes, size };
+    }
+    let resizes = link.ring().resize_count();
+    let view = link.view();
+    let (offset, bytes) = end(link.ring());
+    Drawn { offset, bytes, resizes, size: (view.cols, view.rows) }
+}
+
+/// The picture up to the last whole character, and the offset there. A client may write a
+/// picture at once, and its terminal may lose a character whose rest comes later. Only where
+/// the terminal was resized inside that character, the picture has to have its beginning.
+fn whole(ring: &Reader, offset: u64, snapshot: Snapshot) -> (u64, Bytes) {
+    let Snapshot { mut bytes, partial, .. } = snapshot;
+    let start = offset.saturating_sub(partial as u64);
+    if ring.resizes_since(0).last().is_some_and(|resize| resize.offset > start) {
+        return (offset, bytes.into());
+    }
+    bytes.truncate(bytes.len() - partial);
+    (start, bytes.into())
+}
+
+/// The end of what the ring holds before its head now, from the beginning of a line.
+fn end(ring: &Reader) -> (u64, Bytes) {
+    loop {
+        let offset = ring.head();
+        let from = ring.oldest().max(offset.saturating_sub(SNAPSHOT_MAX as u64));
+        let mut bytes = BytesMut::with_capacity((offset.saturating_sub(from)) as usize);
+        // Overtaken in the meantime: the holder has written more than a ring can hold
+        // beyond what we copied, so there is a newer end to take.
+        let Ok(length) = ring.read(from, offset.saturating_sub(from) as usize, &mut bytes) else {
+            continue;
+        };
+        if from > 0 {
+            let line = bytes.iter().position(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            bytes.advance(line);
+        }
+        return (from + length as u64, bytes.freeze());
+    }
+}
