@@ -52,7 +52,7 @@ pub struct Origin {
     pub id: SessionId,
     /// Its output.
     pub ring: Arc<Reader>,
-    /// Columns and rows at the ring's beginning or at the checkpoint.
+    /// Columns and rows now.
     pub size: (u16, u16),
     /// What an earlier server left with the holder.
     pub checkpoint: Option<Checkpoint>,
@@ -108,9 +108,11 @@ struct Checkpointed {
 impl Kept {
     pub(super) fn new(origin: Origin, told_cursor: ToldCursor, log: Logger) -> Self {
         let head = origin.ring.head();
+        let first = origin.ring.resizes_since(0).first().copied();
+        let size = first.map_or(origin.size, |first| (first.cols, first.rows));
         let mut kept = Kept {
             id: origin.id,
-            state: State::Folded(Folded::blank(origin.size)),
+            state: State::Folded(Folded::blank(size)),
             cursor: 0,
             resizes: 0,
             replies: Pending::starting_at(0),
@@ -127,7 +129,7 @@ impl Kept {
             log,
         };
         if let Some(checkpoint) = origin.checkpoint {
-            kept.resume(&checkpoint, origin.size);
+            kept.resume(&checkpoint, size);
         }
         kept
     }

@@ -12,7 +12,10 @@ impl Buffer {
     pub(super) fn resize(&mut self, cols: usize, rows: usize) {
         let max = self.max_for(rows);
         self.max = self.max.max(max);
-        if !self.lines.is_empty() {
+        if self.lines.is_empty() {
+            // Here xterm.js leaves the alternate screen room for lines that scrolled off.
+            self.max = max;
+        } else {
             if self.cols < cols {
                 self.lines.iter_mut().for_each(|row| row.resize(cols));
             }
