@@ -60,6 +60,7 @@ impl Keeper {
                 log: log.clone(),
                 screens: HashMap::new(),
                 busy: Vec::new(),
+                trim_at: None,
                 scratch: BytesMut::new(),
             };
             std::thread::Builder::new()

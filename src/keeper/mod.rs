@@ -23,6 +23,7 @@ mod folded;
 mod handle;
 mod kept;
 mod thread;
+mod trim;
 
 pub use handle::{Keeper, Look, ScreenHandle, contains_panics};
 pub use kept::{Events, Origin, Told};

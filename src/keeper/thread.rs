@@ -2,6 +2,7 @@
 
 use super::handle::Look;
 use super::kept::{Kept, Left};
+use super::trim::trim;
 use crate::holder::Holder;
 use crate::id::SessionId;
 use crate::screen::Screen;
@@ -17,6 +18,9 @@ use tokio::runtime::Handle;
 const TICK: Duration = Duration::from_millis(8);
 /// How often open screens are looked at, whether they can be folded.
 const FOLD_TICK: Duration = Duration::from_millis(500);
+
+/// How long after screens were folded their memory is given back, once for all of them.
+const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 /// What a thread is asked.
 pub(super) enum Job {
@@ -45,6 +49,8 @@ pub(super) struct Thread {
     pub(super) screens: HashMap<SessionId, Kept>,
     /// Those that are looked at at every tick.
     pub(super) busy: Vec<SessionId>,
+    /// When memory of folded screens is to be given back.
+    pub(super) trim_at: Option<Instant>,
     pub(super) scratch: BytesMut,
 }
 
@@ -58,7 +64,7 @@ impl Thread {
             } else if self.screens.values().any(Kept::is_open) {
                 Some(FOLD_TICK)
             } else {
-                None
+                self.trim_at.map(|at| at.saturating_duration_since(Instant::now()))
             };
             let job = match wait {
                 Some(wait) => self.jobs.recv_timeout(wait),
@@ -79,6 +85,10 @@ impl Thread {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.tick();
+            if self.trim_at.is_some_and(|at| at <= Instant::now()) {
+                self.trim_at = None;
+                trim();
+            }
             next_tick = Instant::now() + TICK;
         }
     }
@@ -140,7 +150,12 @@ impl Thread {
 
     fn look(&mut self, id: SessionId) {
         let Some(kept) = self.screens.get_mut(&id) else { return };
-        if let Some(left) = kept.look(Instant::now(), &self.holder, &mut self.scratch) {
+        let was_open = kept.is_open();
+        let left = kept.look(Instant::now(), &self.holder, &mut self.scratch);
+        if was_open && !kept.is_open() {
+            self.trim_at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);
+        }
+        if let Some(left) = left {
             self.leave(id, left);
         }
     }

@@ -143,12 +143,12 @@ impl Connection {
             Dialect::Raw => self.type_in(text, ctx),
             Dialect::Stayd => match serde_json::from_slice(text) {
                 Ok(ClientMessage::Ack { offset }) => self.ack(offset),
-                Ok(ClientMessage::Resize { cols, rows }) => self.resize(cols, rows),
+                Ok(ClientMessage::Resize { cols, rows }) => self.resize(cols, rows, ctx),
                 Err(error) => self.complain("invalid_message", error.to_string()),
             },
             Dialect::Json => match serde_json::from_slice(text) {
                 Ok(JsonClientMessage::Input(data)) => self.type_in(data.as_bytes(), ctx),
-                Ok(JsonClientMessage::Resize { cols, rows }) => self.resize(cols, rows),
+                Ok(JsonClientMessage::Resize { cols, rows }) => self.resize(cols, rows, ctx),
                 Err(error) => self.complain("invalid_message", error.to_string()),
             },
         }
@@ -166,14 +166,17 @@ impl Connection {
         }
     }
 
-    fn resize(&mut self, cols: u32, rows: u32) {
+    /// What is typed after it comes to the program after it.
+    fn resize(&mut self, cols: u32, rows: u32, ctx: &mut Context<Self>) {
         if self.mode == Mode::Ro {
             return self.complain("read_only", "this client may only look");
         }
         match protocol::check_size(cols, rows) {
             Ok((cols, rows)) => {
                 let connection = Some(self.attachment.connection);
-                self.attachment.session.do_send(Resize { connection, cols, rows });
+                let resize = self.attachment.session.send(Resize { connection, cols, rows });
+                // An ended session says so itself.
+                ctx.wait(resize.into_actor(self).map(|_, _, _| ()));
             }
             Err(message) => self.complain("invalid_size", message),
         }

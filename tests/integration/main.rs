@@ -25,6 +25,7 @@ mod screens;
 mod screens_http;
 mod sessions;
 mod sharing;
+mod slow_link;
 mod startup;
 mod store_faults;
 mod store_kills;

@@ -121,12 +121,6 @@ async fn a_fresh_client_sees_what_a_witness_sees() {
     eprintln!("fresh clients came at {cuts:?} of {end}");
 }
 
-fn rss_kib(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 /// A client that may skip and does not read: the program runs on, the server does not
 /// grow, and at last it sees the end, with no further output to wake anybody.
 #[actix_web::test]
@@ -136,12 +130,12 @@ async fn a_stalled_client_costs_nothing_and_sees_the_end() {
     let script = "stty -echo; read -r line; seq 1 8000000; printf the-end; sleep 1000";
     let id = api.run(script).await;
     let (mut terminal, _) = Terminal::attach(&server, &id, "lag=skip").await;
-    let before = rss_kib(server.pid());
+    let before = server.rss_kib();
     terminal.type_in("\n").await;
     let mut most = before;
     let start = std::time::Instant::now();
     while api.session(&id).await["offset"].as_u64().unwrap() < 64 << 20 {
-        most = most.max(rss_kib(server.pid()));
+        most = most.max(server.rss_kib());
         assert!(start.elapsed().as_secs() < 120, "the program was held back");
         actix_web::rt::time::sleep(std::time::Duration::from_millis(50)).await;
     }

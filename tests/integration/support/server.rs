@@ -129,6 +129,13 @@ impl Server {
         self.child.id() as i32
     }
 
+    /// Resident memory of the server, in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("KiB")
+    }
+
     pub fn holder_pid(&self) -> i32 {
         let text = std::fs::read_to_string(self.state().join("holder.pid")).expect("holder.pid");
         text.trim().parse().expect("a pid")
