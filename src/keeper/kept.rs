@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Bytes emulated between two looks at the clock, and the most that is skipped at once.
 const BATCH: usize = 1 << 20;
-/// How long one batch may take: a thousand times what it needs. A screen that needs longer
-/// is broken.
+/// How long one batch may take, which ends soon after [`LOOK_LIMIT`]: a screen that needs
+/// longer is broken.
 const BATCH_LIMIT: Duration = Duration::from_secs(10);
 /// How long one look may take: so long the other screens of a thread wait.
 const LOOK_LIMIT: Duration = Duration::from_millis(100);
@@ -257,8 +257,12 @@ impl Kept {
             }
             scratch.clear();
             if self.ring.read(self.cursor, length, scratch).is_ok() {
-                self.guarded(|screen, events| screen.feed_skipping(scratch, events));
-                self.cursor += length as u64;
+                let enough = || started.elapsed() >= LOOK_LIMIT;
+                let mut taken = length;
+                self.guarded(|screen, events| {
+                    taken = screen.feed_skipping(scratch, events, enough);
+                });
+                self.cursor += taken as u64;
             } else {
                 let oldest = self.ring.oldest();
                 warn!(self.log, "output was lost to a screen"; "session" => %self.id,

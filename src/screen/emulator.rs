@@ -12,6 +12,9 @@ use super::view::View;
 const COLS_MIN: u16 = 2;
 /// Bytes between two looks at tables that may have grown.
 const SLICE: usize = 64 * 1024;
+/// Bytes between two questions whether that is enough: even if each of them is one of a
+/// sequence that fills the screen, they take milliseconds.
+const PIECE: usize = 4 * 1024;
 
 /// What a screen is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +78,17 @@ impl Screen {
     }
 
     /// The same, sooner: what was printed, but has left screen and scrollback by the end of
-    /// `bytes`, is not emulated. The outcome is the same to the last cell.
-    pub fn feed_skipping(&mut self, bytes: &[u8], out: &mut Vec<Event>) {
+    /// `bytes`, is not emulated. The outcome is the same to the last cell. Between pieces it
+    /// asks whether that is enough for now, and answers how many bytes it has taken.
+    pub fn feed_skipping(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Vec<Event>,
+        mut enough: impl FnMut() -> bool,
+    ) -> usize {
         for step in skip::plan(bytes, self.terminal.rows, self.terminal.scrollback) {
-            match step {
-                Step::Feed(range) => self.feed(&bytes[range], out),
-                Step::Pass { pens, bell, .. } if self.is_plain() => {
+            let range = match step {
+                Step::Pass { bytes: passed, pens, bell } if self.is_plain() => {
                     if bell && out.last() != Some(&Event::Bell) {
                         out.push(Event::Bell);
                     }
@@ -88,10 +96,23 @@ impl Screen {
                         self.feed(&bytes[pen], out);
                     }
                     self.terminal.primary.empty();
+                    if enough() {
+                        return passed.end;
+                    }
+                    continue;
                 }
-                Step::Pass { bytes: range, .. } => self.feed(&bytes[range], out),
+                Step::Pass { bytes: range, .. } | Step::Feed(range) => range,
+            };
+            let mut at = range.start;
+            for piece in bytes[range].chunks(PIECE) {
+                self.feed(piece, out);
+                at += piece.len();
+                if enough() {
+                    return at;
+                }
             }
         }
+        bytes.len()
     }
 
     fn is_plain(&self) -> bool {

@@ -16,6 +16,7 @@ mod events;
 mod fidelity;
 mod holder;
 mod holder_attacks;
+mod hostile;
 mod input;
 mod live_fidelity;
 mod queries;
