@@ -26,10 +26,9 @@
 //! - [`events`]: what happens to the sessions, kept for a while and told to whoever listens.
 //! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
 //! - [`keeper`]: what every session's terminal shows: threads, checkpoints, answers to queries.
-//! - [`screen`]: one terminal's emulator, and the escape sequences that redraw it.
+//! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
-//! - [`screen`]: what a session's terminal shows: output in, escape sequences that redraw it out.
 //! - [`tree`]: the processes of a session, found and ended.
 //! - [`protocol`], [`lifecycle`], [`pending`], [`config`], [`id`], [`log`]: words and rules.
 
