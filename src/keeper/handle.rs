@@ -125,8 +125,9 @@ impl ScreenHandle {
         told > 0 && boottime_ms().saturating_sub(told) < LATELY_MS
     }
 
-    /// Takes something from the screen as it is after all output of this moment. Resolves
-    /// to `None` where there is none to be seen: it broke, or the session is gone.
+    /// Takes something from the screen as it is after all output of this moment; if it
+    /// takes seconds to emulate that, as far as it has come by then. Resolves to `None` where
+    /// there is none to be seen: it broke, or the session is gone.
     pub fn look<T: Send + 'static>(
         &self,
         take: impl FnOnce(&Screen) -> T + Send + 'static,

@@ -193,7 +193,7 @@ impl Kept {
     /// There was output a moment ago, or something waits.
     pub(super) fn is_busy(&self, now: Instant) -> bool {
         now.duration_since(self.changed) < BUSY
-            || self.cursor < self.ring.head() && !self.is_stuffed()
+            || self.can_reach(self.ring.head())
             || !self.replies.is_empty()
             || self.refused.is_some()
     }
@@ -201,6 +201,16 @@ impl Kept {
     /// It will have to be folded.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Live(_))
+    }
+
+    /// Bytes of output so far.
+    pub(super) fn head(&self) -> u64 {
+        self.ring.head()
+    }
+
+    /// It has not emulated all output before `offset`, and another look would go on.
+    pub(super) fn can_reach(&self, offset: u64) -> bool {
+        self.cursor < offset && !self.is_stuffed()
     }
 
     /// The screen as of the last look, if it can be shown.

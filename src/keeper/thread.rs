@@ -19,6 +19,9 @@ const TICK: Duration = Duration::from_millis(8);
 /// How often open screens are looked at, whether they can be folded.
 const FOLD_TICK: Duration = Duration::from_millis(500);
 
+/// How long a look may wait for a screen that has too much to catch up with: output made to
+/// be slow must not keep clients from attaching.
+const SHOW_LIMIT: Duration = Duration::from_secs(2);
 /// How long after screens were folded their memory is given back, once for all of them.
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 
@@ -28,12 +31,23 @@ pub(super) enum Job {
     Keep(Box<Kept>),
     /// It has output.
     Nudge(SessionId),
-    /// Show it, as of the offset; `None` if it cannot be shown.
+    /// Show it as it is after all output of now; `None` if it cannot be shown.
     Show(SessionId, Show),
+    /// The same, for a screen that had too much to catch up with.
+    ShowLater(SessionId, Show, Goal),
     /// A checkpoint has reached the holder (true), or never will.
     CheckpointOver(SessionId, bool),
     /// The session is gone.
     Drop(SessionId),
+}
+
+/// What a screen is to have seen before it is shown.
+#[derive(Clone, Copy)]
+pub(super) struct Goal {
+    /// All output before this offset.
+    head: u64,
+    /// When it is shown as far as it has come.
+    latest: Instant,
 }
 
 pub(super) type Show = Box<dyn FnOnce(Option<Look<&Screen>>) + Send>;
@@ -102,12 +116,10 @@ impl Thread {
             }
             Job::Nudge(id) => self.nudge(id),
             Job::Show(id, show) => {
-                self.look(id);
-                match self.screens.get_mut(&id) {
-                    Some(kept) => show(kept.shown()),
-                    None => show(None),
-                }
+                let head = self.screens.get(&id).map_or(0, Kept::head);
+                self.show(id, show, Goal { head, latest: Instant::now() + SHOW_LIMIT });
             }
+            Job::ShowLater(id, show, goal) => self.show(id, show, goal),
             Job::CheckpointOver(id, taken) => {
                 if let Some(kept) = self.screens.get_mut(&id) {
                     kept.checkpoint_over(taken);
@@ -119,6 +131,18 @@ impl Thread {
             Job::Drop(id) => {
                 self.screens.remove(&id);
             }
+        }
+    }
+
+    fn show(&mut self, id: SessionId, show: Show, goal: Goal) {
+        self.look(id);
+        match self.screens.get_mut(&id) {
+            Some(kept) if kept.can_reach(goal.head) && Instant::now() < goal.latest => {
+                // After whatever the other screens of this thread have to do.
+                let _ = self.post.send(Job::ShowLater(id, show, goal));
+            }
+            Some(kept) => show(kept.shown()),
+            None => show(None),
         }
     }
 
