@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -60,6 +61,8 @@ impl Keeper {
                 log: log.clone(),
                 screens: HashMap::new(),
                 busy: Vec::new(),
+                fold_at: Instant::now(),
+                many: false,
                 trim_at: None,
                 scratch: BytesMut::new(),
             };

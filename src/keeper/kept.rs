@@ -22,8 +22,6 @@ const BATCH_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_LIMIT: Duration = Duration::from_millis(100);
 /// How long after its last output a session is looked at often.
 const BUSY: Duration = Duration::from_millis(300);
-/// After how long without output a screen is folded.
-const FOLD_AFTER: Duration = Duration::from_secs(2);
 /// How long after a checkpoint was refused it is left again: what is short of memory or
 /// descriptors is not helped by haste.
 const RETRY: Duration = Duration::from_millis(500);
@@ -159,11 +157,12 @@ impl Kept {
         self.changed = now;
     }
 
-    /// Emulates what there is, and does what follows from it. Returns what the holder is to
-    /// keep, if it is time for that.
+    /// Emulates what there is, and does what follows from it; folds the screen after so long
+    /// without output. Returns what the holder is to keep, if it is time for that.
     pub(super) fn look(
         &mut self,
         now: Instant,
+        fold_after: Duration,
         holder: &Holder,
         scratch: &mut BytesMut,
     ) -> Option<Left> {
@@ -174,7 +173,7 @@ impl Kept {
         }
         self.catch_up(scratch);
         self.reply(holder);
-        let idle = now.duration_since(self.changed) >= FOLD_AFTER;
+        let idle = now.duration_since(self.changed) >= fold_after;
         // Early enough that a flood need not wait for it.
         let due = self.cursor - self.checkpoint.offset >= self.ring.capacity() / 4
             || self.refused.is_some();

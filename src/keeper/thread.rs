@@ -17,13 +17,20 @@ use tokio::runtime::Handle;
 /// Shorter would leave less to skip and cost more wake-ups.
 const TICK: Duration = Duration::from_millis(8);
 /// How often open screens are looked at, whether they can be folded.
-const FOLD_TICK: Duration = Duration::from_millis(500);
+const FOLD_TICK: Duration = Duration::from_millis(250);
+/// After how long without output a screen is folded: opening it again takes longer than to
+/// emulate a line.
+const FOLD_AFTER: Duration = Duration::from_secs(2);
+/// The same where many are open, for the sake of memory.
+const FOLD_MANY_AFTER: Duration = Duration::from_millis(300);
+/// More open screens than this on a thread are many.
+const MANY: usize = 16;
 
 /// How long a look may wait for a screen that has too much to catch up with: output made to
 /// be slow must not keep clients from attaching.
 const SHOW_LIMIT: Duration = Duration::from_secs(2);
 /// How long after screens were folded their memory is given back, once for all of them.
-const TRIM_AFTER: Duration = Duration::from_secs(1);
+const TRIM_AFTER: Duration = Duration::from_millis(300);
 
 /// What a thread is asked.
 pub(super) enum Job {
@@ -63,6 +70,10 @@ pub(super) struct Thread {
     pub(super) screens: HashMap<SessionId, Kept>,
     /// Those that are looked at at every tick.
     pub(super) busy: Vec<SessionId>,
+    /// When open screens are looked at next, whether they can be folded.
+    pub(super) fold_at: Instant,
+    /// Many screens were open then.
+    pub(super) many: bool,
     /// When memory of folded screens is to be given back.
     pub(super) trim_at: Option<Instant>,
     pub(super) scratch: BytesMut,
@@ -76,7 +87,7 @@ impl Thread {
             let wait = if !self.busy.is_empty() {
                 Some(next_tick.saturating_duration_since(Instant::now()))
             } else if self.screens.values().any(Kept::is_open) {
-                Some(FOLD_TICK)
+                Some(self.fold_at.saturating_duration_since(Instant::now()))
             } else {
                 self.trim_at.map(|at| at.saturating_duration_since(Instant::now()))
             };
@@ -156,13 +167,15 @@ impl Thread {
 
     fn tick(&mut self) {
         let busy = std::mem::take(&mut self.busy);
-        if busy.is_empty() {
-            let open: Vec<_> =
-                self.screens.values().filter(|kept| kept.is_open()).map(|kept| kept.id).collect();
-            for id in open {
+        if self.fold_at <= Instant::now() {
+            let open = self.screens.values().filter(|kept| kept.is_open());
+            self.many = open.count() > MANY;
+            let idle = |kept: &&Kept| kept.is_open() && !busy.contains(&kept.id);
+            let idle: Vec<_> = self.screens.values().filter(idle).map(|kept| kept.id).collect();
+            for id in idle {
                 self.look(id);
             }
-            return;
+            self.fold_at = Instant::now() + FOLD_TICK;
         }
         for &id in &busy {
             self.look(id);
@@ -173,9 +186,10 @@ impl Thread {
     }
 
     fn look(&mut self, id: SessionId) {
+        let fold_after = if self.many { FOLD_MANY_AFTER } else { FOLD_AFTER };
         let Some(kept) = self.screens.get_mut(&id) else { return };
         let was_open = kept.is_open();
-        let left = kept.look(Instant::now(), &self.holder, &mut self.scratch);
+        let left = kept.look(Instant::now(), fold_after, &self.holder, &mut self.scratch);
         if was_open && !kept.is_open() {
             self.trim_at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);
         }

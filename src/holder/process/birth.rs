@@ -126,6 +126,7 @@ impl Process {
             queue: VecDeque::new(),
             starved: false,
             blocked: false,
+            untold: 0,
             drained: 0,
             watched: EpollFlags::empty(),
             notices: Notices::default(),

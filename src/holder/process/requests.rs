@@ -14,6 +14,7 @@ use crate::holder::wire::{
 };
 use nix::errno::Errno;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 /// Messages read from the server before the terminals have their turn.
 const BATCH: usize = 64;
@@ -213,6 +214,7 @@ impl Process {
         let place = self.sessions.place(input.id).ok_or_else(no_session)?;
         if let Some(session) = self.sessions.get(place) {
             session.take_input(input, purpose);
+            self.typed = Some(Instant::now());
         }
         self.rewatch(place);
         Ok(Answer::Done)

@@ -44,6 +44,7 @@ fn session(process: &mut Process) -> (Place, OwnedFd) {
         queue: std::collections::VecDeque::new(),
         starved: false,
         blocked: false,
+        untold: 0,
         drained: 0,
         watched: EpollFlags::empty(),
         notices: Notices::default(),

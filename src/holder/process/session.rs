@@ -15,8 +15,8 @@ use nix::unistd::{Pid, read, write};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-/// Bytes read from one terminal before the others have their turn.
-const TURN: u64 = IN_FLIGHT;
+/// Bytes of a flood that the server is told of at once: each wake-up costs it a turn.
+const TOLD_AT_ONCE: u64 = IN_FLIGHT;
 /// A read shorter than this has most probably emptied the terminal: what comes after it
 /// is left to the next event, which saves each keystroke's echo a read that says EAGAIN.
 const SHORT_READ: usize = 1 << 10;
@@ -55,6 +55,8 @@ pub(super) struct Session {
     pub(super) starved: bool,
     /// The ring is full and the terminal is not read.
     pub(super) blocked: bool,
+    /// Bytes read of which nobody was told, because more was there to be read at once.
+    pub(super) untold: u64,
     /// Bytes read since the leader was reaped.
     pub(super) drained: u64,
     /// What epoll watches the master for.
@@ -77,6 +79,17 @@ pub(super) enum Stage {
     Failed { step: String, errno: i32, asked: Vec<u32> },
     /// The program runs, or has run; these requests have not been told yet.
     Started { asked: Vec<u32> },
+}
+
+/// How reading a terminal went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Probably there is more: see `quiet`.
+    More,
+    /// Nothing more for now.
+    Pause,
+    /// Nothing more will come.
+    End,
 }
 
 /// What becomes of a client's bytes, beside being counted.
@@ -138,23 +151,54 @@ impl Session {
         self.checkpoint.as_ref()?.bytes.as_ref()
     }
 
-    /// The terminal is readable: reads what there is, at most a turn's worth. True: the
-    /// server has to be told something.
+    /// The terminal is readable: reads so many bytes, and tells of them unless there seems to
+    /// be more. True: the server has to be told something.
+    pub(super) fn read_turn(&mut self, turn: u64) -> bool {
+        let found = self.fill(turn);
+        if found == Found::More && self.untold < TOLD_AT_ONCE {
+            return false;
+        }
+        self.tell_of(found)
+    }
+
+    /// Where the last reading ended, if nobody was told of it because more is expected.
+    pub(super) fn untold(&self) -> Option<u64> {
+        (self.untold > 0).then(|| self.ring.head())
+    }
+
+    /// No more came after this offset: tells of what was read before. True: see
+    /// `read_turn`.
+    pub(super) fn quiet(&mut self, head: u64) -> bool {
+        self.untold() == Some(head) && self.tell()
+    }
+
+    /// Reads what there is, at most what the kernel keeps, and tells of it. True: see
+    /// `read_turn`.
     pub(super) fn read_output(&mut self) -> bool {
-        let over = self.fill();
+        let found = self.fill(IN_FLIGHT);
+        self.tell_of(found)
+    }
+
+    fn tell_of(&mut self, found: Found) -> bool {
+        let watch = self.tell();
+        let ended = found == Found::End && self.finish();
+        ended || watch
+    }
+
+    /// Wakes those who wait for what was read. True: see `read_turn`.
+    fn tell(&mut self) -> bool {
+        self.untold = 0;
         let Due { wake, watch } = self.ring.due();
         if wake {
             self.wake();
         }
         self.notices.output |= watch;
-        let ended = over && self.finish();
-        ended || watch
+        watch
     }
 
-    /// True: there is nothing more to come.
-    fn fill(&mut self) -> bool {
-        let Some(master) = &self.master else { return false };
-        let mut left = TURN;
+    /// Reads at most so many bytes.
+    fn fill(&mut self, mut left: u64) -> Found {
+        let Some(master) = &self.master else { return Found::Pause };
         while left > 0 && !self.blocked {
             let room = self.ring.room().min(left);
             if room == 0 {
@@ -166,23 +210,24 @@ impl Session {
                     let bytes = count as u64;
                     self.ring.publish(bytes);
                     left = left.saturating_sub(bytes);
+                    self.untold = self.untold.saturating_add(bytes);
                     if self.exit.is_some() {
                         self.drained = self.drained.saturating_add(bytes);
                         if self.drained >= DRAIN_MAX {
-                            return true;
+                            return Found::End;
                         }
                     } else if count < SHORT_READ {
-                        return false;
+                        return Found::Pause;
                     }
                 }
                 Err(Errno::EINTR) => {}
                 // Before it says so, the kernel moves everything that was written to us.
-                Err(Errno::EAGAIN) => return self.exit.is_some(),
+                Err(Errno::EAGAIN) if self.exit.is_none() => return Found::Pause,
                 // EIO: nobody has the other side open any more.
-                Ok(_) | Err(_) => return true,
+                Ok(_) | Err(_) => return Found::End,
             }
         }
-        false
+        if self.blocked { Found::Pause } else { Found::More }
     }
 
     /// The leader is gone: what it has written is still to be read.
@@ -219,19 +264,20 @@ impl Session {
     }
 
     /// After a failure of our own: nothing more is done with the terminal by itself. True:
-    /// see `read_output`.
+    /// see `read_turn`.
     pub(super) fn give_up(&mut self, epoll: &Epoll) -> bool {
         self.blocked = true;
         self.queue.clear();
+        let watch = self.tell();
         if self.exit.is_some() {
             return self.finish();
         }
         // Only memory can be short; then it is tried, and fails, again.
         let _ = self.watch(epoll);
-        false
+        watch
     }
 
-    /// The server has made room in the ring. True: see `read_output`.
+    /// The server has made room in the ring. True: see `read_turn`.
     pub(super) fn resume(&mut self) -> bool {
         if !self.blocked || !self.ring.resumable() {
             return false;
@@ -309,7 +355,7 @@ impl Session {
     }
 
     /// Gives the terminal another size. What the program wrote for the old one is read
-    /// first, so that the stamp stands behind it. True: see `read_output`.
+    /// first, so that the stamp stands behind it. True: see `read_turn`.
     pub(super) fn resize(&mut self, cols: u16, rows: u16) -> Result<bool, Errno> {
         let tell = self.read_output();
         let Some(master) = &self.master else { return Ok(tell) };
