@@ -1,6 +1,7 @@
 //! The session's actor: owns its connections and its destroy timer, feeds events to the
 //! state machine and answers requests. It hears of state, not of bytes.
 
+use super::announce::Announcing;
 use super::connection::Attachment;
 use super::effects::now;
 use super::flow::{Flow, Sight};
@@ -67,6 +68,7 @@ pub struct Session {
     pub(super) sizing: Sizing,
     look: Option<SpawnHandle>,
     pub(super) telling: Telling,
+    pub(super) announcing: Announcing,
     /// The tree was seen empty, the leader's exit status is still to come.
     pub(super) awaiting_exit: bool,
     pub(super) waiting_for_end: Vec<oneshot::Sender<Killed>>,
@@ -106,6 +108,7 @@ impl Session {
             sizing: Sizing::default(),
             look: None,
             telling,
+            announcing: Announcing::default(),
             awaiting_exit: false,
             waiting_for_end: Vec::new(),
             first_effects: effects,

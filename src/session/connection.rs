@@ -359,7 +359,11 @@ impl Handler<ConnectionEvent> for Connection {
 
     fn handle(&mut self, event: ConnectionEvent, _: &mut Self::Context) {
         match event {
-            ConnectionEvent::Say(message) => self.say(&message),
+            ConnectionEvent::State(state) => {
+                if self.dialect == Dialect::Stayd {
+                    self.outbox.set_state(state);
+                }
+            }
             ConnectionEvent::End(message) => self.outbox.end(Ending {
                 farewell: self.dialect.control(&message),
                 close: close_reason(CloseCode::Ended, "the session ended"),

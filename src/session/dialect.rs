@@ -3,6 +3,7 @@
 use crate::protocol::{JsonServerMessage, ServerMessage};
 use actix_http::ws::Message;
 use bytes::{BufMut, BytesMut};
+use bytestring::ByteString;
 
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +48,13 @@ impl Dialect {
 
 /// A text frame of a message's JSON.
 pub(crate) fn json<T: serde::Serialize>(message: &T) -> Message {
+    Message::Text(json_text(message))
+}
+
+/// A message's JSON.
+pub(super) fn json_text<T: serde::Serialize>(message: &T) -> ByteString {
     // Plain structs of strings and numbers: nothing in them can fail to be written.
-    Message::Text(serde_json::to_string(message).unwrap_or_default().into())
+    serde_json::to_string(message).unwrap_or_default().into()
 }
 
 /// Writes the header of an unmasked, unfragmented binary frame (RFC 6455, section 5.2).

@@ -6,7 +6,7 @@ use super::requests::{ConnectionEvent, Killed, SessionEnded};
 use super::telling::tell_end;
 use crate::events::Kind;
 use crate::lifecycle::{Effect, Event, Exit, Life, Now, Reason, Status};
-use crate::protocol::{ServerMessage, rfc3339};
+use crate::protocol::rfc3339;
 use crate::store::{Change, NewTransition, Row};
 use crate::tree::{self, Grace};
 use actix::prelude::*;
@@ -90,18 +90,7 @@ impl Session {
             self.context.store.save(change);
         }
         if announce && !ended {
-            self.tell_all(&ConnectionEvent::Say(self.state_message()));
-        }
-    }
-
-    /// The session's state, as its clients are told of it.
-    pub(super) fn state_message(&self) -> ServerMessage {
-        let session = &self.row.session;
-        ServerMessage::State {
-            status: session.status,
-            active_connections: session.active_connections,
-            destroy_at: session.destroy_at,
-            clients: session.clients.clone(),
+            self.announce(ctx);
         }
     }
 

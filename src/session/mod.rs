@@ -16,6 +16,7 @@
 //! - [`Link`]: what connections may touch without asking the session's actor.
 
 mod actor;
+mod announce;
 mod blob;
 mod closing;
 mod connection;

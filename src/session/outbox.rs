@@ -3,11 +3,12 @@
 
 use crate::protocol::CloseCode;
 use actix_http::ws::{CloseReason, Message};
+use bytestring::ByteString;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::task::Waker;
 
-/// Control messages that may wait for one client: hours of state changes and pings.
+/// Control messages that may wait for one client: hours of pings.
 const CONTROL_MAX: usize = 1024;
 
 /// How a connection is to end.
@@ -25,6 +26,9 @@ pub(crate) struct Ending {
 #[derive(Debug, Default)]
 pub struct Outbox {
     control: RefCell<VecDeque<Message>>,
+    /// The session's state, where the client has not been told of it: an older one is of no
+    /// use to it.
+    state: RefCell<Option<ByteString>>,
     ending: RefCell<Option<Ending>>,
     acked: Cell<Option<u64>>,
     heard: Cell<u64>,
@@ -36,7 +40,7 @@ impl Outbox {
     /// Queues a control message. They are few and small; a client that makes the server
     /// talk and does not listen is closed.
     pub(crate) fn push(&self, message: Message) {
-        if self.len() >= CONTROL_MAX {
+        if self.control.borrow().len() >= CONTROL_MAX {
             self.close(CloseCode::TooMuch, "control messages are not being read");
             return;
         }
@@ -54,13 +58,20 @@ impl Outbox {
         self.wake();
     }
 
-    pub(crate) fn pop(&self) -> Option<Message> {
-        self.control.borrow_mut().pop_front()
+    /// Replaces what the client is to be told of the session's state.
+    pub(super) fn set_state(&self, state: ByteString) {
+        self.state.replace(Some(state));
+        self.wake();
     }
 
-    /// Control messages that wait. Grows only while the client does not read.
-    pub(crate) fn len(&self) -> usize {
-        self.control.borrow().len()
+    pub(crate) fn pop(&self) -> Option<Message> {
+        let next = self.control.borrow_mut().pop_front();
+        next.or_else(|| self.state.take().map(Message::Text))
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.control.borrow().is_empty() && self.state.borrow().is_none()
     }
 
     /// The client has rendered all output before `offset`.
@@ -158,6 +169,17 @@ mod tests {
         assert!(reason.len() <= 123 && reason.ends_with("reconnect"), "{reason}");
         let reason = close_reason(CloseCode::TakenOver, "taken over");
         assert_eq!(reason.description.unwrap(), "taken over; do not retry");
+    }
+
+    #[test]
+    fn of_the_states_that_wait_the_last_is_told_after_all_else() {
+        let outbox = Outbox::default();
+        outbox.set_state("old".into());
+        outbox.push(Message::Ping(bytes::Bytes::new()));
+        outbox.set_state("new".into());
+        assert_eq!(outbox.pop(), Some(Message::Ping(bytes::Bytes::new())));
+        assert_eq!(outbox.pop(), Some(Message::Text("new".into())));
+        assert!(outbox.pop().is_none() && outbox.is_empty());
     }
 
     #[test]

@@ -278,7 +278,7 @@ impl Outlet {
     }
 
     fn has_work(&self) -> bool {
-        self.outbox.len() > 0
+        !self.outbox.is_empty()
             || self.redrawing.is_none()
                 && (self.cursor < self.limit()
                     || self.wants_picture()

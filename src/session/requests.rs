@@ -7,6 +7,7 @@ use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Refused;
 use crate::protocol::{self, CloseCode, Mode, ServerMessage, SizePolicy};
 use actix::prelude::*;
+use bytestring::ByteString;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -162,8 +163,8 @@ pub struct SessionEnded {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub enum ConnectionEvent {
-    /// A control message, for those who speak of such things.
-    Say(ServerMessage),
+    /// The session's state, as JSON, for those who speak of such things.
+    State(ByteString),
     /// The session ended: after all output, this farewell and close 1000.
     End(ServerMessage),
     /// Close at once.

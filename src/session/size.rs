@@ -1,7 +1,6 @@
 //! The one size of a terminal with many clients: whose it is, and how often it changes.
 
 use super::actor::Session;
-use super::requests::ConnectionEvent;
 use crate::protocol::{Mode, SizePolicy, Viewer};
 use actix::prelude::*;
 use std::time::{Duration, Instant};
@@ -58,7 +57,7 @@ impl Session {
         if viewers != self.row.session.clients {
             self.row.session.clients = viewers;
             self.link.publish(&self.row.session);
-            self.tell_all(&ConnectionEvent::Say(self.state_message()));
+            self.announce(ctx);
         }
         if size.is_some_and(|size| self.set_size(size)) {
             self.wait_for_quiet(ctx);
