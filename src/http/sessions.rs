@@ -81,34 +81,31 @@ async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<HttpResponse, P
     }
     let wants_ended =
         query.all || statuses.iter().flatten().any(|status: &Status| !status.is_live());
-    let matches = |session: &Session| {
-        statuses.as_ref().is_none_or(|statuses| statuses.contains(&session.status))
-            && query.name.as_ref().is_none_or(|name| session.name.as_ref() == Some(name))
-            && label.as_ref().is_none_or(|(key, value)| session.labels.get(key) == Some(value))
-            && query.cursor.is_none_or(|cursor| session.id < cursor)
+    let most = limit as usize + 1;
+    let filter = Filter {
+        status: statuses,
+        name: query.name,
+        label,
+        ended: true,
+        after: query.cursor,
+        limit: limit + 1,
     };
-    let live = api.registry.send(List).await.map_err(stopping)?;
+    let wanted = filter.clone();
+    let matches = move |session: &Session| {
+        wanted.status.as_ref().is_none_or(|statuses| statuses.contains(&session.status))
+            && wanted.name.as_ref().is_none_or(|name| session.name.as_ref() == Some(name))
+            && wanted.label.as_ref().is_none_or(|(key, value)| session.labels.get(key) == Some(value))
+    };
+    let list = List { before: query.cursor, most, matches: Box::new(matches) };
+    let live = api.registry.send(list).await.map_err(stopping)?;
     let mut sessions: BTreeMap<SessionId, Session> = BTreeMap::new();
     if wants_ended {
-        let filter = Filter {
-            status: statuses.clone(),
-            name: query.name.clone(),
-            label: label.clone(),
-            ended: true,
-            after: query.cursor,
-            limit: limit + 1,
-        };
         let rows = api.store.list(filter).await.map_err(|error| store_problem(&error))?;
         sessions.extend(rows.into_iter().map(|row| (row.session.id, row.session)));
     }
     // What lives is known better here than in the database.
-    for session in live {
-        sessions.remove(&session.id);
-        if matches(&session) {
-            sessions.insert(session.id, session);
-        }
-    }
-    let mut page: Vec<Session> = sessions.into_values().rev().take(limit as usize + 1).collect();
+    sessions.extend(live.into_iter().map(|session| (session.id, session)));
+    let mut page: Vec<Session> = sessions.into_values().rev().take(most).collect();
     let more = page.len() > limit as usize;
     page.truncate(limit as usize);
     let next = page.last().filter(|_| more).map(|session| session.id);

@@ -29,6 +29,7 @@ use chrono::Utc;
 use futures_util::FutureExt;
 use slog::{Logger, info, warn};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -54,7 +55,7 @@ pub struct Registry {
     pub(super) defaults: Defaults,
     pub(super) events: Bus,
     pub(super) notices: Option<UnboundedReceiver<Notice>>,
-    pub(super) sessions: HashMap<SessionId, SessionRef>,
+    pub(super) sessions: BTreeMap<SessionId, SessionRef>,
     pub(super) names: HashMap<String, Named>,
     pub(super) unread: HashMap<SessionId, Arc<Link>>,
     pub(super) starting: HashSet<SessionId>,
@@ -91,7 +92,7 @@ impl Registry {
             defaults,
             events: Bus::new(Utc::now()),
             notices: Some(notices),
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             names: HashMap::new(),
             unread: HashMap::new(),
             starting: HashSet::new(),
@@ -263,12 +264,12 @@ impl Handler<Find> for Registry {
 impl Handler<List> for Registry {
     type Result = ResponseActFuture<Self, Vec<View>>;
 
-    fn handle(&mut self, _: List, _: &mut Self::Context) -> Self::Result {
-        Box::pin(self.when_restored().into_actor(self).map(|(), registry, _| {
-            let mut all: Vec<_> =
-                registry.sessions.values().map(|session| session.link.view()).collect();
-            all.sort_by_key(|session| session.id);
-            all
+    fn handle(&mut self, list: List, _: &mut Self::Context) -> Self::Result {
+        Box::pin(self.when_restored().into_actor(self).map(move |(), registry, _| {
+            let before = list.before.map_or(Bound::Unbounded, Bound::Excluded);
+            let sessions = registry.sessions.range((Bound::Unbounded, before)).rev();
+            let views = sessions.map(|(_, session)| session.link.view());
+            views.filter(|view| (list.matches)(view)).take(list.most).collect()
         }))
     }
 }

@@ -53,10 +53,17 @@ pub struct FindError;
 #[rtype(result = "Result<SessionRef, CreateError>")]
 pub struct FindOrCreate(pub CreateSession);
 
-/// All live sessions, oldest first.
+/// Live sessions, newest first.
 #[derive(Message)]
 #[rtype(result = "Vec<View>")]
-pub struct List;
+pub struct List {
+    /// Those that were created before this one; `None`: all.
+    pub before: Option<SessionId>,
+    /// At most so many.
+    pub most: usize,
+    /// Those for which it holds.
+    pub matches: Box<dyn Fn(&View) -> bool + Send>,
+}
 
 /// Changes a session; its name is unique among the live ones.
 #[derive(Message)]

@@ -101,7 +101,7 @@ impl Process {
             // Keystrokes go before floods.
             for token in tokens() {
                 match token {
-                    Token::Signals => self.signalled(),
+                    Token::Signals => self.contained(None, Process::signalled),
                     Token::Listener => self.contained(None, Process::accept),
                     Token::Peer(serial) => self.contained(None, |all| all.peer_event(serial)),
                     Token::Report(place) => self.contained(Some(place), |all| all.report(place)),
