@@ -9,6 +9,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,8 +78,8 @@ impl Drop for Replies {
 impl Link {
     /// Takes over a connected socket; its tasks run on the current runtime.
     pub(super) fn open(socket: OwnedFd) -> Result<(Self, UnboundedReceiver<Notice>), HolderError> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let socket = socket::register(socket, interest)
+        // Not for writing: each message that the holder takes would wake us.
+        let socket = socket::register(socket, Interest::READABLE)
             .map_err(|error| HolderError::Request(error.to_string()))?;
         let shared = Arc::new(Shared {
             socket,
@@ -157,6 +158,11 @@ impl Shared {
         !matches!(sent, Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ETOOMANYREFS))
     }
 
+    /// Tells when the socket takes more.
+    fn room(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        socket::register(self.socket.get_ref().try_clone()?, Interest::WRITABLE)
+    }
+
     fn flush(&self) -> bool {
         let mut backlog = lock(&self.backlog);
         while let Some(message) = backlog.front() {
@@ -172,8 +178,9 @@ impl Shared {
 async fn write(shared: &Shared) {
     loop {
         shared.stuck.notified().await;
+        let Ok(room) = shared.room() else { return };
         loop {
-            let Ok(mut ready) = shared.socket.writable().await else { return };
+            let Ok(mut ready) = room.writable().await else { return };
             if shared.flush() {
                 break;
             }
