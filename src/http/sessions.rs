@@ -94,7 +94,10 @@ async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<HttpResponse, P
     let matches = move |session: &Session| {
         wanted.status.as_ref().is_none_or(|statuses| statuses.contains(&session.status))
             && wanted.name.as_ref().is_none_or(|name| session.name.as_ref() == Some(name))
-            && wanted.label.as_ref().is_none_or(|(key, value)| session.labels.get(key) == Some(value))
+            && wanted
+                .label
+                .as_ref()
+                .is_none_or(|(key, value)| session.labels.get(key) == Some(value))
     };
     let list = List { before: query.cursor, most, matches: Box::new(matches) };
     let live = api.registry.send(list).await.map_err(stopping)?;

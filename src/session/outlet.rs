@@ -29,7 +29,7 @@ use tokio::io::unix::AsyncFd;
 /// Output bytes in one frame: measured as the best between copies and wake-ups.
 const FRAME: usize = 16 << 10;
 /// Output bytes handed to the socket at once.
-const BATCH: usize = 64 << 10;
+const BATCH: usize = 32 << 10;
 /// Between two pictures for a client that skips: more would cost the programs' cores.
 const REST: Duration = Duration::from_millis(100);
 /// How long a client may take to answer a close frame before its socket is dropped.
