@@ -723,7 +723,8 @@ async fn a_server_that_died_without_reading_is_still_heard() {
     }
     drop(raw);
     session.until_accepted(key, 200).await;
-    house.restart().await.holder.input(session.id, key, 200, b"\r");
+    let house = house.restart().await;
+    house.holder.input(session.id, key, 200, b"\r");
     session.until_output("xyzabcdefghijklmnopqr\r\n").await;
 }
 
