@@ -62,10 +62,11 @@ async fn ctrl_c_comes_through_and_so_does_the_signal_endpoint() {
     let api = server.api();
     let id = api.create(json!({ "profile": "bash" })).await["id"].as_str().unwrap().to_owned();
     let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
-    terminal.type_in("echo one-$((0+1)); sleep 1000\n").await;
+    // What has printed is in the foreground; between two commands of a list, bash itself is.
+    terminal.type_in("sh -c 'echo one-$((0+1)); exec sleep 1000'\n").await;
     terminal.wait_for("one-1").await;
     terminal.type_in("\x03").await;
-    terminal.type_in("echo two-$((1+1)); sleep 1000\n").await;
+    terminal.type_in("sh -c 'echo two-$((1+1)); exec sleep 1000'\n").await;
     terminal.wait_for("two-2").await;
     api.post(&format!("/api/v1/sessions/{id}/signal"), r#"{"signal":"INT"}"#).await.ok(200);
     terminal.type_in("echo three-$((1+2))\n").await;
