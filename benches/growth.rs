@@ -33,7 +33,8 @@ fn main() {
 
 async fn by_sessions(counts: &[usize]) {
     println!(
-        "sessions  KiB each  create, ms  attach, ms  get, ms  list 100, ms  listens again, ms"
+        "sessions  KiB each  create, ms  attach, ms  get, ms  list 100, ms  metrics, ms  \
+         listens again, ms"
     );
     let mut server = Server::start_quiet().await;
     let none = pss(server.pid()) + pss(server.holder_pid());
@@ -53,6 +54,7 @@ async fn by_sessions(counts: &[usize]) {
         let mut attach = Vec::new();
         let mut get = Vec::new();
         let mut list = Vec::new();
+        let mut metrics = Vec::new();
         for time in 0..TIMES {
             let id = &ids[time * ids.len() / TIMES];
             let start = Instant::now();
@@ -63,23 +65,25 @@ async fn by_sessions(counts: &[usize]) {
             terminal.leave().await;
             get.push(timed(&api, &format!("/api/v1/sessions/{id}")).await);
             list.push(timed(&api, "/api/v1/sessions?limit=100").await);
+            metrics.push(timed(&api, "/metrics").await);
         }
         server.kill();
         let start = Instant::now();
         server.restart().await;
         let restart = start.elapsed().as_secs_f64() * 1e3;
         println!(
-            "{count:>8} {each:>9.1} {create:>11.2} {:>11.2} {:>8.2} {:>13.2} {restart:>17.0}",
+            "{count:>8} {each:>9.1} {create:>11.2} {:>11.2} {:>8.2} {:>13.2} {:>12.2} {restart:>18.0}",
             median(attach),
             median(get),
-            median(list)
+            median(list),
+            median(metrics)
         );
     }
 }
 
 async fn timed(api: &Api, path: &str) -> Duration {
     let start = Instant::now();
-    api.get(path).await.ok(200);
+    assert_eq!(api.get(path).await.status.as_u16(), 200, "{path}");
     start.elapsed()
 }
 

@@ -30,6 +30,7 @@
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
 //! - [`tree`]: the processes of a session, found and ended.
+//! - [`metrics`]: what is counted where it happens.
 //! - [`protocol`], [`lifecycle`], [`pending`], [`config`], [`id`], [`log`]: words and rules.
 
 pub mod cli;
@@ -41,6 +42,7 @@ pub mod id;
 pub mod keeper;
 pub mod lifecycle;
 pub mod log;
+pub mod metrics;
 pub mod pending;
 pub mod protocol;
 pub mod pty;

@@ -6,7 +6,8 @@ use crate::http::auth::{Access, Token};
 use crate::http::guard::Guard;
 use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
-use crate::registry::{Defaults, EndAll, Registry, ShutdownAll};
+use crate::metrics::Metrics;
+use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
 use crate::store::{OpenError, StoreHandle};
 use actix::prelude::*;
 use actix_web::{App, HttpServer, web};
@@ -18,6 +19,7 @@ use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -126,13 +128,17 @@ async fn serve(
     };
     let keeper = Keeper::start(&holder, log.new(o!("part" => "screens")))?;
     let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
-    let registry =
-        Registry::new(store.clone(), holder.clone(), keeper, notices, defaults, fatal, log.clone());
+    let metrics = Arc::new(Metrics::default());
+    let parts =
+        Parts { store: store.clone(), holder: holder.clone(), keeper, metrics: metrics.clone() };
+    let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
     let events = registry.events();
     let registry = registry.start();
     let api = Api {
         registry: registry.clone(),
         store: store.clone(),
+        holder: holder.clone(),
+        metrics,
         events: events.clone(),
         create_on_attach: settings.create_on_attach,
     };

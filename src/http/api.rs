@@ -2,6 +2,8 @@
 
 use super::problem::{Problem, code};
 use crate::events::Bus;
+use crate::holder::Holder;
+use crate::metrics::Metrics;
 use crate::protocol::Session;
 use crate::registry::{CreateError, Find, Key, Registry, SessionRef, Unread};
 use crate::session::Link;
@@ -24,6 +26,10 @@ pub struct Api {
     pub registry: Addr<Registry>,
     /// Who knows the ended ones.
     pub store: StoreHandle,
+    /// Who holds their processes.
+    pub holder: Holder,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Where what happens to sessions is told.
     pub events: Bus,
     /// Whether attaching to an unknown name may start a session.

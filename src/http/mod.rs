@@ -12,6 +12,7 @@ mod hosts;
 mod input;
 pub mod login;
 mod logins;
+mod metrics;
 mod output;
 pub mod problem;
 mod refusal;
@@ -31,6 +32,7 @@ pub fn configure(config: &mut ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(input::BODY_MAX))
         .configure(health::configure)
+        .configure(metrics::configure)
         .configure(login::configure)
         .configure(sessions::configure)
         .configure(input::configure)

@@ -6,8 +6,8 @@ use super::create::{CreateError, Defaults, check_labels, check_name};
 use super::find::{self, Sources};
 use super::reconcile;
 use super::requests::{
-    Create, EndAll, Find, FindError, FindOrCreate, Key, List, Ready, Reconcile, Rename, Repairs,
-    SessionRef, ShutdownAll, Unread,
+    Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Ready, Reconcile,
+    Rename, Repairs, SessionRef, ShutdownAll, Unread,
 };
 use super::restore::SWEEPS;
 use super::start::Created;
@@ -16,6 +16,7 @@ use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
 use crate::keeper::{Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
+use crate::metrics::Metrics;
 use crate::protocol::Session as View;
 use crate::screen::Options;
 use crate::session::{
@@ -46,6 +47,18 @@ pub(super) enum Named {
     Live(SessionId),
 }
 
+/// What the registry gives to its sessions.
+pub struct Parts {
+    /// Who writes state down.
+    pub store: StoreHandle,
+    /// Who holds the PTYs.
+    pub holder: Holder,
+    /// Who keeps the screens.
+    pub keeper: Keeper,
+    /// Where is counted.
+    pub metrics: Arc<Metrics>,
+}
+
 /// Ids and names of the live sessions.
 pub struct Registry {
     pub(super) store: StoreHandle,
@@ -53,6 +66,7 @@ pub struct Registry {
     pub(super) keeper: Keeper,
     pub(super) log: Logger,
     pub(super) defaults: Defaults,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) events: Bus,
     pub(super) notices: Option<UnboundedReceiver<Notice>>,
     pub(super) sessions: BTreeMap<SessionId, SessionRef>,
@@ -76,9 +90,7 @@ impl Registry {
     /// What it sends to `fatal` is why the server must end.
     #[must_use]
     pub fn new(
-        store: StoreHandle,
-        holder: Holder,
-        keeper: Keeper,
+        Parts { store, holder, keeper, metrics }: Parts,
         notices: UnboundedReceiver<Notice>,
         defaults: Defaults,
         fatal: UnboundedSender<String>,
@@ -90,6 +102,7 @@ impl Registry {
             keeper,
             log,
             defaults,
+            metrics,
             events: Bus::new(Utc::now()),
             notices: Some(notices),
             sessions: BTreeMap::new(),
@@ -183,7 +196,8 @@ impl Registry {
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let mut shown = row.clone();
         write_life(&mut shown, &life.0);
-        let link = Link::new(shown.session, held.ring, held.wake, holder, store, screen);
+        let metrics = self.metrics.clone();
+        let link = Link::new(shown.session, held.ring, held.wake, holder, store, screen, metrics);
         let link = Arc::new(link);
         let addr = Session::launch(session, self.context(ctx), link.clone(), life, row, restored);
         let session = SessionRef { addr, link };
@@ -280,6 +294,18 @@ impl Handler<Ready> for Registry {
     fn handle(&mut self, _: Ready, _: &mut Self::Context) -> Self::Result {
         let restored = self.when_restored().into_actor(self);
         Box::pin(restored.map(|(), registry, _| registry.repairs.clone()))
+    }
+}
+
+impl Handler<Census> for Registry {
+    type Result = MessageResult<Census>;
+
+    fn handle(&mut self, _: Census, _: &mut Self::Context) -> Self::Result {
+        let mut counted = Counted { repairs: self.repairs.clone(), ..Counted::default() };
+        for session in self.sessions.values() {
+            *counted.sessions.entry(session.link.status()).or_default() += 1;
+        }
+        MessageResult(counted)
     }
 }
 

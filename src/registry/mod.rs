@@ -18,9 +18,9 @@ mod requests;
 mod restore;
 mod start;
 
-pub use actor::Registry;
+pub use actor::{Parts, Registry};
 pub use create::{CreateError, Defaults};
 pub use requests::{
-    Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended, Ready, Reconcile, Rename,
-    Repairs, SessionRef, ShutdownAll, Unread,
+    Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended, Ready,
+    Reconcile, Rename, Repairs, SessionRef, ShutdownAll, Unread,
 };

@@ -2,6 +2,7 @@
 
 use super::create::CreateError;
 use crate::id::SessionId;
+use crate::lifecycle::Status;
 use crate::protocol::{CreateSession, Session as View};
 use crate::session::{Link, Patch, Session};
 use actix::prelude::*;
@@ -83,6 +84,20 @@ pub struct Ready;
 /// Differences mended since the server started, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Repairs(pub BTreeMap<&'static str, u64>);
+
+/// Counts what is there now, without waiting for what is still being restored.
+#[derive(Message)]
+#[rtype(result = "Counted")]
+pub struct Census;
+
+/// Sessions and repairs, counted.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
+    /// Live sessions by status.
+    pub sessions: BTreeMap<Status, i64>,
+    /// Differences mended.
+    pub repairs: Repairs,
+}
 
 /// Compares registry, holder and rows now; what differs as it did the last time is mended.
 /// Answers what that was.

@@ -65,6 +65,10 @@ pub struct Session {
     /// The destroy timer, with the generation it was armed for.
     pub(super) timer: Option<SpawnHandle>,
     flow: Flow,
+    /// Output that has been counted, in bytes.
+    counted: u64,
+    /// The program waits for room in the ring.
+    stalled: bool,
     pub(super) sizing: Sizing,
     look: Option<SpawnHandle>,
     pub(super) telling: Telling,
@@ -105,6 +109,8 @@ impl Session {
             next_connection: 1,
             timer: None,
             flow,
+            counted: if restored { head } else { 0 },
+            stalled: false,
             sizing: Sizing::default(),
             look: None,
             telling,
@@ -185,6 +191,10 @@ impl Session {
             followers,
             held: self.link.is_held(),
         };
+        if sight.blocked && !self.stalled {
+            self.link.metrics().stalls.inc();
+        }
+        self.stalled = sight.blocked;
         let tending = self.flow.tend(Instant::now(), &sight);
         if !self.flow.is_holding() {
             self.link.let_go();
@@ -192,6 +202,8 @@ impl Session {
         if tending.active {
             self.link.touch(chrono::Utc::now());
             self.link.screen().nudge();
+            self.link.metrics().output.inc_by(sight.head.saturating_sub(self.counted));
+            self.counted = sight.head;
             self.heard_output(ctx);
         }
         if let Some(offset) = tending.release {

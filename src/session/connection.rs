@@ -17,6 +17,7 @@ use crate::protocol::{
 use actix::prelude::*;
 use actix_http::ws::{Frame, Item, Message as WsMessage, ProtocolError};
 use bytes::{Bytes, BytesMut};
+use prometheus_client::metrics::gauge::Gauge;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -121,6 +122,11 @@ impl Connection {
         });
     }
 
+    fn count(&self) -> Gauge {
+        let protocol = [("protocol", self.dialect.name())];
+        self.link.metrics().connections.get_or_create_owned(&protocol)
+    }
+
     fn say(&self, message: &ServerMessage) {
         if let Some(message) = self.dialect.control(message) {
             self.outbox.push(message);
@@ -189,6 +195,7 @@ impl Connection {
         if self.mode == Mode::Ro {
             return self.complain("read_only", "this client may only look");
         }
+        self.outbox.typed();
         self.settle();
         self.take(bytes);
         let full = self.pending.len() as u64 > INPUT_WINDOW;
@@ -308,9 +315,11 @@ impl Actor for Connection {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(PING_EVERY, Self::heartbeat);
+        self.count().inc();
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.count().dec();
         // Without an actor nobody would ever end the body.
         self.outbox.close(CloseCode::GoingAway, "connection closed");
         self.outbox.peer_closed();

@@ -20,6 +20,17 @@ impl Dialect {
     /// The subprotocols, best first.
     pub const NAMES: [&'static str; 3] = ["stayd.v1", "raw.v1", "json.v1"];
 
+    /// What the subprotocol is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        let [stayd, raw, json] = Self::NAMES;
+        match self {
+            Dialect::Stayd => stayd,
+            Dialect::Raw => raw,
+            Dialect::Json => json,
+        }
+    }
+
     /// The dialect that a subprotocol names.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

@@ -4,6 +4,8 @@
 use crate::holder::{Holder, register};
 use crate::id::{ClientKey, SessionId};
 use crate::keeper::ScreenHandle;
+use crate::lifecycle::Status;
+use crate::metrics::Metrics;
 use crate::pending::Piece;
 use crate::protocol;
 use crate::ring::Reader;
@@ -24,6 +26,7 @@ pub struct Link {
     holder: Holder,
     store: StoreHandle,
     screen: ScreenHandle,
+    metrics: Arc<Metrics>,
     /// How far the furthest-ahead following client has come, in bytes of output.
     progress: AtomicU64,
     /// The tail stays where a dead server has left it, whatever clients take.
@@ -43,6 +46,7 @@ impl Link {
         holder: Holder,
         store: StoreHandle,
         screen: ScreenHandle,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Link {
             id: view.id,
@@ -53,6 +57,7 @@ impl Link {
             holder,
             store,
             screen,
+            metrics,
             controller: AtomicU64::new(0),
             last_activity_ms: AtomicI64::new(view.last_activity_at.timestamp_millis()),
             view: Mutex::new(view),
@@ -74,6 +79,11 @@ impl Link {
         &self.screen
     }
 
+    /// Where is counted what its clients get.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The event of [`Reader::request_wake`], watched by the current thread's runtime.
     ///
     /// # Errors
@@ -88,6 +98,7 @@ impl Link {
         if counted {
             self.holder.count_input(self.id, key, offset, bytes);
         } else {
+            self.metrics.input.inc_by(bytes.len() as u64);
             self.holder.input(self.id, key, offset, bytes);
             self.touch(Utc::now());
         }
@@ -169,6 +180,11 @@ impl Link {
     /// Says whose size the terminal has.
     pub fn set_controller(&self, connection: u64) {
         self.controller.store(connection, Ordering::Relaxed);
+    }
+
+    /// Its status as of now.
+    pub fn status(&self) -> Status {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).status
     }
 
     /// The session as of now.

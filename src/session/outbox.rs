@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 /// Control messages that may wait for one client: hours of pings.
 const CONTROL_MAX: usize = 1024;
@@ -32,6 +33,8 @@ pub struct Outbox {
     ending: RefCell<Option<Ending>>,
     acked: Cell<Option<u64>>,
     heard: Cell<u64>,
+    /// When the client typed what it has seen no output after.
+    typed: Cell<Option<Instant>>,
     peer_closed: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -94,6 +97,18 @@ impl Outbox {
     /// Bytes that have arrived, as far as its pongs say.
     pub(super) fn heard(&self) -> u64 {
         self.heard.get()
+    }
+
+    /// The client types now.
+    pub(super) fn typed(&self) {
+        if self.typed.get().is_none() {
+            self.typed.set(Some(Instant::now()));
+        }
+    }
+
+    /// How long ago it typed, the first time that output is sent after that.
+    pub(super) fn echoed(&self) -> Option<Duration> {
+        self.typed.take().map(|at| at.elapsed())
     }
 
     /// Ends the connection; the first reason counts.

@@ -205,6 +205,10 @@ impl Outlet {
             .then(|| self.dialect.control(&ServerMessage::Resized { offset, cols, rows }))
             .flatten();
         let length = bytes.len();
+        self.link.metrics().sent.inc_by(length as u64);
+        if self.greet.is_none() {
+            self.link.metrics().resyncs.inc();
+        }
         let picture = match self.dialect {
             Dialect::Stayd => {
                 let said = self.dialect.control(&ServerMessage::Snapshot { offset, length });
@@ -350,8 +354,16 @@ impl Outlet {
             }
             self.take_frame(length, batch);
         }
-        if self.lag == Lag::Skip && self.cursor > from {
-            let length = usize::try_from(self.cursor - from).unwrap_or(usize::MAX);
+        let sent = self.cursor - from;
+        if sent == 0 {
+            return;
+        }
+        self.link.metrics().sent.inc_by(sent);
+        if let Some(after) = self.outbox.echoed() {
+            self.link.metrics().echo.observe(after);
+        }
+        if self.lag == Lag::Skip {
+            let length = usize::try_from(sent).unwrap_or(usize::MAX);
             let _ = self.codec.encode(self.in_flight.sent(length), batch);
         }
     }

@@ -10,6 +10,8 @@ use chrono::Utc;
 use slog::{Logger, error, info};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Transitions that may wait while the database cannot be written: some 20 MiB. Creating
 /// is refused meanwhile, so only clients that come and go by the thousand get there.
@@ -118,10 +120,13 @@ impl Store {
                 }
             }
         }
-        match down {
+        let written = match down {
             Some(error) => Err(error),
             None => self.write(all || taken.tick),
-        }
+        };
+        let unwritten = self.backlog.rows.len() + self.backlog.transitions.len();
+        self.queue.unwritten.store(unwritten as u64, Ordering::Relaxed);
+        written
     }
 
     /// Until it can be written.
@@ -173,7 +178,9 @@ impl Store {
         &mut self,
         write: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        let start = Instant::now();
         let written = self.db.transaction(write);
+        self.queue.latency.observe(start.elapsed());
         if written.is_ok() {
             Queue::count(&self.queue.transactions);
         }

@@ -6,6 +6,7 @@ use super::error::{OpenError, StoreError};
 use super::queue::{Committed, OnFailure, Op, Pushed, Queue};
 use super::row::{Change, Filter, Live, Row};
 use crate::id::SessionId;
+use crate::metrics::Latency;
 use crate::protocol::Transition;
 use actix::{Addr, SyncArbiter, System};
 use chrono::{DateTime, Utc};
@@ -42,6 +43,8 @@ pub struct Stats {
     pub rejected: u64,
     /// Transitions that were given up because too many waited for the database.
     pub dropped: u64,
+    /// Changes that wait to be written.
+    pub waiting: u64,
 }
 
 impl StoreHandle {
@@ -193,7 +196,14 @@ impl StoreHandle {
             transactions: self.0.queue.transactions.load(Ordering::Relaxed),
             rejected: self.0.queue.rejected.load(Ordering::Relaxed),
             dropped: self.0.queue.dropped.load(Ordering::Relaxed),
+            waiting: self.0.queue.len() as u64 + self.0.queue.unwritten.load(Ordering::Relaxed),
         }
+    }
+
+    /// How long transactions have taken, failed ones included.
+    #[must_use]
+    pub fn latency(&self) -> Latency {
+        self.0.queue.latency.clone()
     }
 
     async fn write(&self, change: Change, on_failure: OnFailure) -> Committed {

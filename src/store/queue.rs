@@ -6,6 +6,7 @@
 use super::error::StoreError;
 use super::row::Change;
 use crate::id::SessionId;
+use crate::metrics::Latency;
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 use std::mem;
@@ -58,6 +59,9 @@ pub(super) struct Queue {
     pub(super) transactions: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// Changes that the writer has taken and could not write yet.
+    pub(super) unwritten: AtomicU64,
+    pub(super) latency: Latency,
 }
 
 #[derive(Default)]
@@ -112,6 +116,11 @@ impl Queue {
 
     pub(super) fn touch(&self, id: SessionId, at: DateTime<Utc>) {
         lock(&self.touched).insert(id, at);
+    }
+
+    /// Operations that wait.
+    pub(super) fn len(&self) -> usize {
+        lock(&self.waiting).ops.len()
     }
 
     pub(super) fn take_touched(&self) -> Touched {

@@ -19,6 +19,7 @@ mod holder_attacks;
 mod hostile;
 mod input;
 mod live_fidelity;
+mod metrics;
 mod queries;
 mod reconcile;
 mod restore;

@@ -1,0 +1,67 @@
+//! What is counted while the server runs, for `/metrics`.
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use std::time::Duration;
+
+/// A metric's one label.
+pub type Label = [(&'static str, &'static str); 1];
+
+/// The first of the buckets, each of which reaches twice as far as the one before: from
+/// 50 µs to 1.6 s.
+const FIRST_BUCKET_S: f64 = 50e-6;
+const BUCKETS: u16 = 16;
+
+/// Counted where it happens, from any thread.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Bytes that programs have printed.
+    pub output: Counter,
+    /// Bytes of output and screens that clients have been sent.
+    pub sent: Counter,
+    /// Bytes that clients have typed.
+    pub input: Counter,
+    /// Times that a program had to wait because no client took its output.
+    pub stalls: Counter,
+    /// Times that a client was brought up by a screen because it was too far behind.
+    pub resyncs: Counter,
+    /// WebSocket clients, by what they speak.
+    pub connections: Family<Label, Gauge>,
+    /// From a client's input to the next output that is handed to its socket.
+    pub echo: Latency,
+}
+
+/// How long something took, in buckets.
+#[derive(Clone, Debug)]
+pub struct Latency(Histogram);
+
+impl Latency {
+    /// Once more.
+    pub fn observe(&self, taken: Duration) {
+        self.0.observe(taken.as_secs_f64());
+    }
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Latency(Histogram::new(exponential_buckets(FIRST_BUCKET_S, 2.0, BUCKETS)))
+    }
+}
+
+impl TypedMetric for Latency {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Latency {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> std::fmt::Result {
+        self.0.encode(encoder)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}

@@ -1,0 +1,106 @@
+//! `/metrics`: what happens shows in it.
+
+use crate::support::{DEADLINE, Server, Terminal, soon};
+use actix_web::rt::time::sleep;
+use serde_json::json;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+type Samples = HashMap<String, f64>;
+
+async fn scrape(server: &Server) -> Samples {
+    let reply = server.api().get("/metrics").await;
+    assert_eq!(reply.status, 200);
+    let content_type = reply.headers.get("content-type").unwrap().to_str().unwrap();
+    assert!(content_type.starts_with("application/openmetrics-text"), "{content_type}");
+    let text = String::from_utf8(reply.bytes).unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+            (name.to_owned(), value.parse().expect("a number"))
+        })
+        .collect()
+}
+
+/// Asks until what was asked for is so: counting happens beside what is counted.
+async fn until(server: &Server, what: &str, so: impl Fn(&Samples) -> bool) -> Samples {
+    let start = Instant::now();
+    loop {
+        let samples = scrape(server).await;
+        if so(&samples) {
+            return samples;
+        }
+        assert!(start.elapsed() < DEADLINE, "never {what}: {samples:#?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[actix_web::test]
+async fn what_happens_shows_in_the_metrics() {
+    let server = Server::start().await;
+    let api = server.api();
+    let before = scrape(&server).await;
+    for (name, value) in [
+        ("stayd_sessions{status=\"RUNNING\"}", 0.0),
+        ("stayd_input_bytes_total", 0.0),
+        ("stayd_store_healthy", 1.0),
+        ("stayd_holder_up", 1.0),
+        ("stayd_holder_panics_total", 0.0),
+        ("stayd_resyncs_total", 0.0),
+    ] {
+        assert_eq!(before.get(name), Some(&value), "{name} in {before:#?}");
+    }
+    for process in ["server", "holder"] {
+        let memory =
+            before[&format!("stayd_process_resident_memory_bytes{{process=\"{process}\"}}")];
+        assert!((1e5..1e9).contains(&memory), "{memory}");
+        assert!(before[&format!("stayd_process_open_fds{{process=\"{process}\"}}")] > 3.0);
+        assert!(before[&format!("stayd_process_threads{{process=\"{process}\"}}")] >= 1.0);
+        assert!(
+            before
+                .contains_key(&format!("stayd_process_cpu_seconds_total{{process=\"{process}\"}}"))
+        );
+    }
+
+    api.create(json!({ "command": ["sleep", "infinity"] })).await;
+    let id = api.run("stty raw -echo; printf ready; exec cat").await;
+    let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
+    terminal.wait_for("ready").await;
+    // The first of it may have come as a screen.
+    let output = "stayd_output_bytes_total";
+    let ready = until(&server, "counted", |now| now[output] >= 5.0).await;
+    terminal.type_in("12345").await;
+    terminal.wait_for("12345").await;
+    let samples = until(&server, "counted", |now| now[output] >= 10.0).await;
+    assert_eq!(samples[output], 10.0);
+    assert_eq!(samples["stayd_input_bytes_total"], 5.0);
+    let sent = "stayd_sent_bytes_total";
+    assert_eq!(samples[sent] - ready[sent], 5.0);
+    assert_eq!(samples["stayd_sessions{status=\"RUNNING\"}"], 1.0);
+    assert_eq!(samples["stayd_sessions{status=\"ACTIVE\"}"], 1.0);
+    assert_eq!(samples["stayd_holder_sessions"], 2.0);
+    assert_eq!(samples["stayd_connections{protocol=\"stayd.v1\"}"], 1.0);
+    assert_eq!(samples["stayd_echo_seconds_count"], 1.0);
+    assert!(samples["stayd_echo_seconds_sum"] < DEADLINE.as_secs_f64());
+    assert!(samples["stayd_store_transaction_seconds_count"] >= 3.0);
+    terminal.leave().await;
+    let left = "stayd_connections{protocol=\"stayd.v1\"}";
+    let samples = until(&server, "left", |now| now[left] == 0.0).await;
+    assert_eq!(samples["stayd_sessions{status=\"IDLE\"}"], 1.0);
+}
+
+#[actix_web::test]
+async fn a_program_that_waits_and_a_client_that_is_brought_up_are_counted() {
+    let server = Server::start().await;
+    let id = server.api().run("read -r line; exec cat /dev/zero").await;
+    // It says that it has all and nothing more: so it is sent no more than its window.
+    let (mut terminal, _) = Terminal::attach(&server, &id, &format!("session={id}&offset=0")).await;
+    terminal.type_in("\n").await;
+    until(&server, "stalled", |now| now["stayd_ring_stalls_total"] >= 1.0).await;
+    // After a while nobody waits for it any more, and the ring goes on without it.
+    until(&server, "on", |now| now["stayd_output_bytes_total"] > f64::from(8 << 20)).await;
+    soon("a screen", async { terminal.control("snapshot").await }).await;
+    assert!(scrape(&server).await["stayd_resyncs_total"] >= 1.0);
+}
