@@ -32,6 +32,7 @@ fn main() {
         for &count in floods {
             beside(count).await;
         }
+        persistence(if bench { 6 } else { 1 }, if bench { 256 << 20 } else { 1 << 20 }).await;
         rest(idle).await;
     });
 }
@@ -76,6 +77,48 @@ async fn beside(count: usize) {
         millis(50),
         millis(99)
     );
+}
+
+/// The same flood to one client while the database is written, and while it cannot be: then
+/// what is to be written waits in memory.
+async fn persistence(rounds: usize, bytes: u64) {
+    let server = Server::start_quiet().await;
+    let api = server.api();
+    let script =
+        format!("stty raw -echo; while read -r _; do yes {:?} | head -c {bytes}; done", FLOOD[1]);
+    let id = api.run(&script).await;
+    let path = format!("/api/v1/sessions/{id}/attach");
+    let mut terminal = Terminal::open(&api, &path, Some("stayd.v1")).await;
+    terminal.control("attached").await;
+    let database = rusqlite::Connection::open(server.state().join("stayd.db")).expect("database");
+    println!("database  MiB/s  server and holder, ms/MiB  store, % of CPU");
+    for round in 0..2 * rounds {
+        let on = round % 2 == 0;
+        if !on {
+            database.execute_batch("BEGIN IMMEDIATE").expect("a lock");
+        }
+        let goal = terminal.offset + bytes;
+        let (cpu, start) = (Cpu::of(&server), Instant::now());
+        terminal.type_in(b"\n").await;
+        while terminal.offset < goal {
+            if let event @ (Event::Closed(..) | Event::Lost) = terminal.next().await {
+                panic!("{event:?}");
+            }
+            terminal.screen.clear();
+        }
+        let (seconds, cpu) = (start.elapsed().as_secs_f64(), Cpu::of(&server).since(cpu));
+        if !on {
+            database.execute_batch("ROLLBACK").expect("the lock's end");
+        }
+        let mib = bytes as f64 / f64::from(1 << 20);
+        println!(
+            "{:>8} {:>6.1} {:>25.2} {:>15.2}",
+            if on { "on" } else { "off" },
+            mib / seconds,
+            cpu.all as f64 * 10.0 / mib,
+            100.0 * cpu.store as f64 / cpu.all.max(1) as f64
+        );
+    }
 }
 
 /// What so many idle sessions take of a core.

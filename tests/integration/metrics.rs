@@ -1,6 +1,6 @@
 //! `/metrics`: what happens shows in it.
 
-use crate::support::{DEADLINE, Server, Terminal, soon};
+use crate::support::{DEADLINE, Event, Server, Terminal, soon};
 use actix_web::rt::time::sleep;
 use serde_json::json;
 use std::collections::HashMap;
@@ -89,6 +89,28 @@ async fn what_happens_shows_in_the_metrics() {
     let left = "stayd_connections{protocol=\"stayd.v1\"}";
     let samples = until(&server, "left", |now| now[left] == 0.0).await;
     assert_eq!(samples["stayd_sessions{status=\"IDLE\"}"], 1.0);
+}
+
+/// However much is printed: activity is written with a tick, four times a second.
+#[actix_web::test]
+async fn a_flood_makes_few_transactions() {
+    let server = Server::start().await;
+    let id = server.api().run("read -r line; head -c 30000000 /dev/zero; exec cat").await;
+    let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
+    let (before, start) = (scrape(&server).await, Instant::now());
+    terminal.type_in("\n").await;
+    let mut chunks = 0;
+    while terminal.offset < 30_000_000 {
+        chunks += usize::from(matches!(terminal.next().await, Event::Bytes(_)));
+        terminal.screen.clear();
+    }
+    let transactions = "stayd_store_transaction_seconds_count";
+    let after = scrape(&server).await;
+    let made = after[transactions] - before[transactions];
+    // One more for the tick under way at each end.
+    let most = start.elapsed().as_secs_f64() * 4.0 + 2.0;
+    assert!(made >= 1.0 && made <= most, "{made} transactions, at most {most} expected");
+    assert!(chunks > 1000, "{chunks} chunks");
 }
 
 #[actix_web::test]
