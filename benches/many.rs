@@ -26,9 +26,9 @@ const SETTLED: Duration = Duration::from_secs(5);
 fn main() {
     // As a test it only has to run.
     let bench = std::env::args().any(|arg| arg == "--bench");
-    let (floods, idle): (&[usize], _) = if bench { (&[0, 8, 50], 1000) } else { (&[2], 4) };
+    let (floods, idle): (&[usize], _) = if bench { (&[0, 8, 50, 500], 1000) } else { (&[2], 4) };
     System::new().block_on(async {
-        println!("floods  MiB/s in all  slowest/fastest  echo p50, ms  p99, ms  store, % of CPU");
+        println!("floods  create, ms  MiB/s in all  slowest/fastest  echo p50, ms  p99, ms  store, % of CPU");
         for &count in floods {
             beside(count).await;
         }
@@ -42,12 +42,14 @@ async fn beside(count: usize) {
     let server = Server::start_quiet().await;
     let api = server.api();
     let session = api.run("stty raw -echo; printf ready; exec cat").await;
-    let path = format!("/api/v1/sessions/{session}/attach");
-    let mut terminal = Terminal::open(&api, &path, Some("stayd.v1")).await;
-    terminal.wait_for("ready").await;
+    let start = Instant::now();
     for _ in 0..count {
         api.create(json!({ "command": FLOOD })).await;
     }
+    let created = start.elapsed().as_secs_f64() * 1e3 / count.max(1) as f64;
+    let path = format!("/api/v1/sessions/{session}/attach");
+    let mut terminal = Terminal::open(&api, &path, Some("stayd.v1")).await;
+    terminal.wait_for("ready").await;
     let (before, cpu, start) = (offsets(&api).await, Cpu::of(&server), Instant::now());
     let mut taken = Vec::with_capacity(KEYS);
     for _ in 0..KEYS {
@@ -73,7 +75,7 @@ async fn beside(count: usize) {
     let millis = |part: usize| taken[taken.len() * part / 100].as_secs_f64() * 1e3;
     let store = 100.0 * cpu.store as f64 / cpu.all.max(1) as f64;
     println!(
-        "{count:>6} {all:>13.1} {even:>16.2} {:>13.2} {:>8.2} {store:>16.2}",
+        "{count:>6} {created:>10.1} {all:>13.1} {even:>16.2} {:>13.2} {:>8.2} {store:>16.2}",
         millis(50),
         millis(99)
     );

@@ -39,7 +39,7 @@ pub(super) fn failure(code: FailureCode, message: &str) -> Failure {
 impl Process {
     pub(super) fn peer_event(&mut self, serial: u32) {
         if self.server.as_ref().is_some_and(|server| server.serial == serial) {
-            self.serve(BATCH);
+            self.serve();
         } else if let Some(index) = self.greeting.iter().position(|peer| peer.serial == serial) {
             let peer = self.greeting.swap_remove(index);
             self.greet(peer);
@@ -47,8 +47,8 @@ impl Process {
     }
 
     /// Reads from the server as long as its answers can be sent.
-    fn serve(&mut self, most: usize) {
-        for _ in 0..most {
+    pub(super) fn serve(&mut self) {
+        for _ in 0..BATCH {
             self.tell();
             let Some(server) = &mut self.server else { return };
             if !server.ready() || server.listing.is_some() {
@@ -214,7 +214,7 @@ impl Process {
         let place = self.sessions.place(input.id).ok_or_else(no_session)?;
         if let Some(session) = self.sessions.get(place) {
             session.take_input(input, purpose);
-            self.typed = Some(Instant::now());
+            self.typed = Some((Instant::now(), place));
         }
         self.rewatch(place);
         Ok(Answer::Done)

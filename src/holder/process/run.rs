@@ -30,6 +30,8 @@ const TURN: u64 = IN_FLIGHT;
 const TURN_TYPING: u64 = 4 << 10;
 /// For so long after a keystroke somebody types.
 const TYPING: Duration = Duration::from_millis(250);
+/// Within this most programs have echoed what was typed.
+const ECHOED: Duration = Duration::from_millis(10);
 
 pub(super) struct Process {
     pub(super) epoll: Epoll,
@@ -47,8 +49,8 @@ pub(super) struct Process {
     pub(super) due: bool,
     /// Spawns that failed and whose requests have not been told yet.
     pub(super) failures: Vec<(u32, Failure)>,
-    /// When input last came.
-    pub(super) typed: Option<Instant>,
+    /// When input last came, and for which session.
+    pub(super) typed: Option<(Instant, Place)>,
     /// Sessions of whose last output nobody was told, and where it ended: more is expected.
     pub(super) untold: Vec<(Place, u64)>,
     /// Sessions whose leaders are gone and whose output may be unread.
@@ -112,6 +114,9 @@ impl Process {
             for token in tokens() {
                 if let Token::Terminal(place) = token {
                     self.contained(Some(place), |all| all.terminal(place));
+                    if count > 1 {
+                        self.hasten();
+                    }
                 }
             }
             for (place, head) in untold {
@@ -161,7 +166,7 @@ impl Process {
     /// A terminal has output, or takes input.
     fn terminal(&mut self, place: Place) {
         let Some(session) = self.sessions.get(place) else { return };
-        let typing = self.typed.is_some_and(|at| at.elapsed() < TYPING);
+        let typing = self.typed.is_some_and(|(at, _)| at.elapsed() < TYPING);
         self.due |= session.read_turn(if typing { TURN_TYPING } else { TURN });
         if let Some(head) = session.untold() {
             self.untold.push((place, head));
@@ -171,6 +176,17 @@ impl Process {
             session.wake_refused();
         }
         self.rewatch(place);
+    }
+
+    /// Between the turns of two terminals: what must not wait until all that flood have had
+    /// theirs, which are requests and the echo of what was just typed.
+    fn hasten(&mut self) {
+        self.contained(None, Process::serve);
+        if let Some((at, place)) = self.typed
+            && at.elapsed() < ECHOED
+        {
+            self.contained(Some(place), |all| all.terminal(place));
+        }
     }
 
     /// Reads what the dead have written; epoll does not tell its end while a background
