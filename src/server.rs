@@ -125,6 +125,7 @@ async fn serve(
         ring_bytes: settings.ring_bytes,
         scrollback_lines: settings.scrollback_lines,
         quiet_s: settings.quiet_s,
+        retention: settings.retention_s.map(Duration::from_secs),
     };
     let keeper = Keeper::start(&holder, log.new(o!("part" => "screens")))?;
     let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
@@ -143,13 +144,13 @@ async fn serve(
         create_on_attach: settings.create_on_attach,
     };
 
-    let app_access = access.clone();
+    let (app_access, app_log) = (access.clone(), log.new(o!("part" => "http")));
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(api.clone()))
             .app_data(app_access.clone())
             .configure(http::configure)
-            .wrap(Guard::new(app_access.clone()))
+            .wrap(Guard::new(app_access.clone(), app_log.clone()))
     })
     .disable_signals()
     .tcp_nodelay(true)

@@ -1,6 +1,6 @@
 //! What the command line looks like.
 
-use super::{attach, completions, kill, logs, ls, run, screen, send, stop, url, wait};
+use super::{attach, completions, kill, logs, ls, rename, run, screen, send, stop, url, wait};
 use crate::config::{Place, ServeFlags};
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
@@ -44,6 +44,8 @@ pub(super) enum Verb {
     Ls(ls::Flags),
     /// End sessions, with everything that runs in them
     Kill(kill::Flags),
+    /// Give a session another name, or none
+    Rename(rename::Flags),
     /// Type into a session: a text, keys, or standard input
     ///
     /// Every byte is typed once, also when the server is started again meanwhile.

@@ -119,6 +119,12 @@ impl Client {
         self.call(Method::POST, "", Some(body)).await
     }
 
+    /// Gives a live session another name, or none.
+    pub(super) async fn rename(&self, id: &str, name: Option<&str>) -> Result<Answer, Failure> {
+        let body = serde_json::json!({ "name": name }).to_string().into_bytes();
+        self.call(Method::PATCH, &format!("/{id}"), Some(body)).await
+    }
+
     /// Ends a session; status 202 if its tree was not gone within 5 s.
     pub(super) async fn kill(&self, id: &str) -> Result<Answer, Failure> {
         self.call(Method::DELETE, &format!("/{id}"), None).await

@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `kill` `send` `screen` `wait` `logs` `url` `stop` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `kill` `rename` `send` `screen` `wait` `logs` `url` `stop` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `patience` | for a server that is being started again |
 //! | `endpoint`, `client` | where the server is, and its HTTP API |
@@ -25,6 +25,7 @@ mod logs;
 mod ls;
 mod out;
 mod patience;
+mod rename;
 mod resolve;
 mod run;
 #[cfg(test)]
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Attach(flags)) => attach::attach(place, flags),
         Some(Verb::Ls(flags)) => ls::ls(place, flags),
         Some(Verb::Kill(flags)) => kill::kill(place, flags),
+        Some(Verb::Rename(flags)) => rename::rename(place, &flags),
         Some(Verb::Send(flags)) => send::send(place, &flags),
         Some(Verb::Screen(flags)) => screen::screen(place, &flags),
         Some(Verb::Wait(flags)) => wait::wait(place, &flags),

@@ -64,6 +64,7 @@ pub(super) struct File {
     pub(super) ring_bytes: Option<u64>,
     pub(super) scrollback_lines: Option<usize>,
     pub(super) quiet_s: Option<u64>,
+    pub(super) retention_s: Option<IdleTimeout>,
     pub(super) create_on_attach: Option<bool>,
     #[serde(default)]
     pub(super) profile: BTreeMap<String, ProfileTable>,

@@ -73,6 +73,11 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_QUIET_S", value_name = "SECONDS")]
     pub quiet_s: Option<u64>,
 
+    /// Seconds for which ended sessions are kept, or "never": none is removed
+    /// [default: 604800, a week] [file: retention_s]
+    #[arg(long, env = "STAYD_RETENTION_S", value_name = "SECONDS", alias = "retention")]
+    pub retention_s: Option<IdleTimeout>,
+
     /// Whether attaching to an unknown name may start a session under it
     /// [default: true] [file: create_on_attach]
     #[arg(long, env = "STAYD_CREATE_ON_ATTACH", value_name = "BOOL")]

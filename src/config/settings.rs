@@ -18,6 +18,8 @@ const DEFAULT_MAX_SESSIONS: usize = 4000;
 const DEFAULT_RING_BYTES: u64 = 2 << 20;
 const DEFAULT_SCROLLBACK_LINES: usize = 1000;
 const DEFAULT_QUIET_S: u64 = 5;
+/// A week.
+const DEFAULT_RETENTION_S: u64 = 604_800;
 /// A day: longer is a mistake.
 const QUIET_S_MAX: u64 = 86_400;
 /// A screen of 100,000 lines takes some hundred MiB while it is looked at.
@@ -51,6 +53,8 @@ pub struct Settings {
     pub scrollback_lines: usize,
     /// Seconds without output after which a session that had some is quiet; 0: never.
     pub quiet_s: u64,
+    /// Seconds for which ended sessions are kept; `None`: for ever.
+    pub retention_s: Option<u64>,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
     /// Commands that clients may start by name; `shell` and `claude` are always there.
@@ -168,6 +172,7 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
     if listen.is_empty() {
         listen.push(DEFAULT_LISTEN);
     }
+    let retention = flags.retention_s.or(file.retention_s);
     let idle_timeout = flags.idle_timeout_s.or(file.idle_timeout_s);
     Ok(Settings {
         listen,
@@ -181,6 +186,7 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
         ring_bytes,
         scrollback_lines,
         quiet_s,
+        retention_s: retention.unwrap_or(IdleTimeout(Some(DEFAULT_RETENTION_S))).0,
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,
     })

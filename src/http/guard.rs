@@ -2,6 +2,7 @@
 //! the token, unknown paths included.
 
 use super::api::OFFSET;
+use super::asked::Asked;
 use super::auth::{Access, Credential, Principal, strip_token};
 use super::problem::{self, Problem, code};
 use super::{assets, hosts, login};
@@ -11,6 +12,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpMessage, ResponseError, web};
 use futures_util::future::{LocalBoxFuture, Ready, ready};
+use slog::Logger;
 
 /// On every response, unless it says otherwise itself.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
@@ -28,13 +30,14 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 #[derive(Clone)]
 pub struct Guard {
     access: web::Data<Access>,
+    log: Logger,
 }
 
 impl Guard {
-    /// A guard by these rights.
+    /// A guard by these rights, which logs what was asked.
     #[must_use]
-    pub fn new(access: web::Data<Access>) -> Guard {
-        Guard { access }
+    pub fn new(access: web::Data<Access>, log: Logger) -> Guard {
+        Guard { access, log }
     }
 }
 
@@ -51,7 +54,7 @@ where
     type Future = Ready<Result<Guarded<S>, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Guarded { service, access: self.access.clone() }))
+        ready(Ok(Guarded { service, access: self.access.clone(), log: self.log.clone() }))
     }
 }
 
@@ -59,6 +62,7 @@ where
 pub struct Guarded<S> {
     service: S,
     access: web::Data<Access>,
+    log: Logger,
 }
 
 impl<S, B> Service<ServiceRequest> for Guarded<S>
@@ -74,12 +78,13 @@ where
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
+        let asked = Asked::of(&request, &self.log);
         if let Err(problem) = admit(&self.access, &mut request) {
-            let response = request.into_response(problem.error_response());
-            return Box::pin(ready(Ok(with_headers(response.map_into_right_body()))));
+            let response = request.into_response(problem.error_response()).map_into_right_body();
+            return Box::pin(ready(Ok(asked.answered(with_headers(response)))));
         }
         let answer = self.service.call(request);
-        Box::pin(async move { Ok(with_headers(as_problem(answer.await?))) })
+        Box::pin(async move { Ok(asked.answered(with_headers(as_problem(answer.await?)))) })
     }
 }
 

@@ -2,6 +2,7 @@
 //! session works; it asks the registry and the session's actor.
 
 mod api;
+mod asked;
 pub mod assets;
 mod attach;
 pub mod auth;

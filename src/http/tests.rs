@@ -11,6 +11,7 @@ use actix_web::test::{TestRequest, init_service, read_body};
 use actix_web::{App, Error, HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use serde_json::{Value, json};
+use slog::{Discard, Logger, o};
 
 const HOST: (&str, &str) = ("host", "127.0.0.1:7829");
 const ORIGIN: (&str, &str) = ("origin", "http://127.0.0.1:7829");
@@ -92,7 +93,7 @@ async fn app(
                 }),
             )
             .route("/api/v1/ws", web::get().to(upgrade))
-            .wrap(Guard::new(access.clone())),
+            .wrap(Guard::new(access.clone(), Logger::root(Discard, o!()))),
     )
     .await
 }

@@ -227,6 +227,7 @@ impl Actor for Registry {
             }
         });
         ctx.run_interval(reconcile::EVERY, |_, ctx| ctx.notify(Reconcile));
+        self.begin_retention(ctx);
         let (sources, at) = (self.sources(), now());
         let found = async move { find::find(&sources, at).await };
         ctx.spawn(found.into_actor(self).map(move |found, registry, ctx| match found {

@@ -38,6 +38,8 @@ pub struct Defaults {
     pub scrollback_lines: usize,
     /// Seconds without output after which a session is quiet; 0: never.
     pub quiet_s: u64,
+    /// For how long ended sessions are kept; `None`: for ever.
+    pub retention: Option<Duration>,
 }
 
 /// Why a session was not created.
@@ -237,6 +239,7 @@ mod tests {
             ring_bytes: 1 << 20,
             scrollback_lines: 1000,
             quiet_s: 5,
+            retention: None,
         }
     }
 

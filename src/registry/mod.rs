@@ -16,6 +16,7 @@ mod find;
 mod reconcile;
 mod requests;
 mod restore;
+mod retention;
 mod start;
 
 pub use actor::{Parts, Registry};

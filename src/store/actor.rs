@@ -6,7 +6,7 @@ use super::queue::{OnFailure, Op, Queue, Touched};
 use super::row::{Change, Live, NewTransition, Row, Unreadable};
 use crate::id::SessionId;
 use actix::{Actor, Handler, Message, SyncContext};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use slog::{Logger, error, info};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,6 +16,9 @@ use std::time::Instant;
 /// Transitions that may wait while the database cannot be written: some 20 MiB. Creating
 /// is refused meanwhile, so only clients that come and go by the thousand get there.
 pub(super) const TRANSITIONS_MAX: usize = 100_000;
+
+/// Sessions that are removed in one transaction: a few milliseconds.
+const EXPIRED_AT_ONCE: u32 = 500;
 
 /// The persistence actor: every write goes through it, one after the other.
 pub struct Store {
@@ -317,6 +320,12 @@ impl Store {
             Some(transition) => tx.add_transition(change.row.session.id, transition),
             None => Ok(()),
         }
+    }
+
+    /// Removes some of those that ended before; whether there may be more.
+    pub(super) fn expire(&mut self, before: DateTime<Utc>) -> Result<(usize, bool), StoreError> {
+        let removed = self.transaction(|tx| tx.expire(before, EXPIRED_AT_ONCE))?;
+        Ok((removed, removed == EXPIRED_AT_ONCE as usize))
     }
 
     /// Removes a session, after everything that was saved before.

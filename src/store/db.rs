@@ -333,6 +333,17 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Removes, with their history, at most so many of the sessions that ended before;
+    /// how many.
+    pub(super) fn expire(&self, before: DateTime<Utc>, most: u32) -> Result<usize, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
+             WHERE status IN ('TERMINATED', 'ERROR') \
+             AND COALESCE(ended_at, updated_at) < ?1 LIMIT ?2)",
+        )?;
+        Ok(statement.execute((rfc3339(before), most))?)
+    }
+
     /// Removes a session with its history; false if there was none.
     pub(super) fn purge(&self, id: SessionId) -> Result<bool, StoreError> {
         let mut statement = self.0.prepare_cached("DELETE FROM sessions WHERE id = ?1")?;

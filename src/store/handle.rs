@@ -170,6 +170,22 @@ impl StoreHandle {
         self.ask(move |store| store.purge(id)).await
     }
 
+    /// Removes all sessions that ended before, with their history; how many. Others write
+    /// in between.
+    ///
+    /// # Errors
+    /// Not all of them were removed.
+    pub async fn expire(&self, before: DateTime<Utc>) -> Result<usize, StoreError> {
+        let mut all = 0;
+        loop {
+            let (removed, more) = self.ask(move |store| store.expire(before)).await?;
+            all += removed;
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Whether the last write went well and the writer is there for the next.
     #[must_use]
     pub fn healthy(&self) -> bool {

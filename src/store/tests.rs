@@ -495,6 +495,30 @@ async fn lists_are_filtered_and_paged() {
 }
 
 #[actix::test]
+async fn what_ended_long_ago_expires_with_its_history() {
+    let place = Place::new();
+    let mut rows = Vec::new();
+    // More than go at once.
+    for n in 0..1203 {
+        let mut ended = row(None);
+        ended.session.status = Status::Terminated;
+        ended.session.ended_at = Some(time(n));
+        rows.push(ended);
+    }
+    for ended in &rows {
+        place.store.save(change(ended, Status::Terminated, "exited"));
+    }
+    let live = row(Some("live"));
+    place.store.save(change(&live, Status::Running, "created"));
+    place.store.flush().await.unwrap();
+    assert_eq!(place.store.expire(time(1200)).await, Ok(1200));
+    assert_eq!(place.store.expire(time(1200)).await, Ok(0));
+    assert_eq!(place.count("SELECT COUNT(*) FROM sessions"), 4);
+    assert_eq!(place.count("SELECT COUNT(*) FROM transitions"), 4);
+    assert!(place.store.get(live.session.id).await.unwrap().is_some());
+}
+
+#[actix::test]
 async fn a_purge_takes_the_history_along() {
     let place = Place::new();
     let (gone, kept) = (row(None), row(None));

@@ -151,6 +151,42 @@ test("sessions are switched by click and by keyboard, and ended after a question
   await page.locator(`a[href="#/s/${second}"]`).waitFor({ state: "detached" });
 });
 
+test("a session gets a name and stays, and is found by it from the keyboard alone", async () => {
+  const page = await visit(context, server.url);
+  const first = await newShell(page);
+  await page.getByRole("button", { name: "Change…" }).click();
+  await page.getByLabel("Name").fill("deep thought");
+  await page.getByLabel("When nobody is attached, end it").selectOption("never: it is kept for good");
+  await page.keyboard.press("Escape");
+  assert.equal((await server.session(first)).name, null, "Escape changes nothing");
+  await page.getByRole("button", { name: "Change…" }).click();
+  await page.getByLabel("Name").fill("deep thought");
+  await page.getByLabel("When nobody is attached, end it").selectOption("never: it is kept for good");
+  await page.getByLabel("Name").press("Enter");
+  await page.getByRole("heading", { name: "deep thought" }).waitFor();
+  const { name, idle_timeout_s } = await server.session(first);
+  assert.deepEqual([name, idle_timeout_s], ["deep thought", null]);
+
+  const second = await newShell(page);
+  await page.getByRole("button", { name: "Change…" }).click();
+  await page.getByLabel("Name").fill("deep thought");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText(/was not changed:.*deep thought/).waitFor();
+  await page.getByRole("button", { name: "Close this message" }).click();
+
+  await page.keyboard.press("Alt+Shift+K");
+  await page.keyboard.type("nothing like it");
+  await page.getByText("None of them is like that.").waitFor();
+  await page.getByLabel(/^Search sessions/).fill("THOUGHT deep");
+  await page.locator(`a[href="#/s/${second}"]`).waitFor({ state: "detached" });
+  await page.keyboard.press("Enter");
+  await opened(page, first);
+  await page.locator(`a[href="#/s/${second}"]`).waitFor();
+  await type(page, "echo answer-$((6*7))");
+  await shows(page, "answer-42");
+  assert.deepEqual(page.errors.filter((error) => !/401|409/.test(error)), []);
+});
+
 test("the terminal has the size of its window", async () => {
   const page = await visit(context, server.url);
   const id = await newShell(page);

@@ -253,6 +253,16 @@ async fn sessions_are_listed_and_not_found() {
     let listed: Value = serde_json::from_str(&listed).expect("JSON");
     assert_eq!(listed["sessions"].as_array().map(Vec::len), Some(2));
 
+    assert_eq!(verb(&server, &["rename", "other", "web"]).status.code(), Some(1), "it is taken");
+    assert_eq!(verb(&server, &["rename", "other", "another"]).status.code(), Some(0));
+    assert_eq!(server.api().session("another").await["name"], "another");
+    assert_eq!(verb(&server, &["rename", "another"]).status.code(), Some(0));
+    assert_eq!(verb(&server, &["rename", "another", "other"]).status.code(), Some(3));
+    let nameless = server.api().get("/api/v1/sessions").await.ok(200)["sessions"][0].clone();
+    assert_eq!(nameless["name"], Value::Null);
+    let id = nameless["id"].as_str().expect("id");
+    assert_eq!(verb(&server, &["rename", id, "other"]).status.code(), Some(0));
+
     assert_eq!(verb(&server, &["attach", "nobody"]).status.code(), Some(3));
     assert_eq!(verb(&server, &["kill", "nobody", "other"]).status.code(), Some(3));
     let (_, table) = code_and_text(&verb(&server, &["ls"]));

@@ -1,4 +1,4 @@
-//! `/metrics`: what happens shows in it.
+//! What operators see: `/metrics`, request ids, and what is removed after its time.
 
 use crate::support::{DEADLINE, Event, Server, Terminal, soon};
 use actix_web::rt::time::sleep;
@@ -125,4 +125,47 @@ async fn a_program_that_waits_and_a_client_that_is_brought_up_are_counted() {
     until(&server, "on", |now| now["stayd_output_bytes_total"] > f64::from(8 << 20)).await;
     soon("a screen", async { terminal.control("snapshot").await }).await;
     assert!(scrape(&server).await["stayd_resyncs_total"] >= 1.0);
+}
+
+#[actix_web::test]
+async fn a_request_has_an_id_in_its_answer_and_in_the_log() {
+    let mut server = Server::start().await;
+    let reply = server.api().get("/api/v1/sessions").await;
+    let id = reply.headers.get("x-request-id").unwrap().to_str().unwrap().to_owned();
+    let logged = |line: &serde_json::Value| line["request"] == id.as_str();
+    let line = server.wait_for_log("the request", logged).await;
+    assert_eq!(
+        (&line["method"], &line["path"], &line["status"]),
+        (&json!("GET"), &json!("/api/v1/sessions"), &json!(200))
+    );
+    let ask = |id: &'static str, token: String| {
+        let request = awc::Client::new().get(format!("{}/api/v1/sessions", server.api().base()));
+        request.bearer_auth(token).insert_header(("X-Request-Id", id)).send()
+    };
+    // A proxy's own is taken over, also by a refusal; what is no id is not.
+    let answered = |reply: &awc::ClientResponse<_>| {
+        reply.headers().get("x-request-id").unwrap().to_str().unwrap().to_owned()
+    };
+    let reply = ask("from-a.proxy_1", server.token()).await.unwrap();
+    assert_eq!((reply.status().as_u16(), answered(&reply)), (200, "from-a.proxy_1".to_owned()));
+    let reply = ask("from-a.proxy_2", "wrong".to_owned()).await.unwrap();
+    assert_eq!((reply.status().as_u16(), answered(&reply)), (401, "from-a.proxy_2".to_owned()));
+    let reply = ask("no id", server.token()).await.unwrap();
+    assert_eq!(answered(&reply).len(), 36);
+}
+
+#[actix_web::test]
+async fn ended_sessions_are_removed_after_their_time() {
+    let server = Server::start_with(&["--retention-s", "1"]).await;
+    let api = server.api();
+    let lives = api.run("exec cat").await;
+    let ended = api.run("exit 0").await;
+    let start = Instant::now();
+    while api.get(&format!("/api/v1/sessions/{ended}")).await.status != 404 {
+        assert!(start.elapsed() < DEADLINE, "it is still there");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(start.elapsed() > Duration::from_millis(500), "it was not kept at all");
+    assert_eq!(api.session(&lives).await["status"], "RUNNING");
+    assert_eq!(server.sql("SELECT COUNT(*) FROM transitions").as_deref(), Some("1"));
 }

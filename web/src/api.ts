@@ -75,6 +75,11 @@ export async function createSession(wanted: {
   return (await (await request("POST", "/api/v1/sessions", wanted)).json()) as Session;
 }
 
+/** Changes what is said of a session; the session as it is then. */
+export async function changeSession(id: string, change: Partial<Session>): Promise<Session> {
+  return (await (await request("PATCH", path(id), change)).json()) as Session;
+}
+
 /** Ends everything that runs in the session. */
 export async function killSession(id: string): Promise<void> {
   await request("DELETE", path(id));

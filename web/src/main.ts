@@ -1,6 +1,7 @@
 // The page: a list of sessions, one open session, and what is said about it.
 
-import { ApiError, createSession, killSession } from "./api";
+import { ApiError, changeSession, createSession, killSession } from "./api";
+import { change } from "./change";
 import { clientId } from "./client";
 import { byId, say } from "./dom";
 import type { Link } from "./connection";
@@ -20,13 +21,17 @@ const place = byId("terminal");
 const start = byId("start");
 const heading = byId("title");
 const subtitle = byId("subtitle");
+const editButton = byId<HTMLButtonElement>("edit");
 const endButton = byId<HTMLButtonElement>("end");
 const newButtons = document.querySelectorAll<HTMLButtonElement>(".new-session");
 
 const panel = new Panel();
 const toast = new Toast();
 const status = new StatusBar({ retry: () => view?.retry(), fit: () => view?.fit() });
-const list = new SessionList((session) => void kill(session), entitle);
+const list = new SessionList((session) => void kill(session), entitle, (session) => {
+  go(session);
+  view?.focus();
+});
 /** What was typed into each session and not accepted; outlives a look at another one. */
 const inputs = new Map<string, Input>();
 
@@ -83,6 +88,7 @@ function show(id: string): SessionView {
 function stopped(link: Link, end: End | null): void {
   const fresh = { label: "New session", act: () => void create(), primary: true };
   endButton.hidden = true;
+  editButton.hidden = true;
   if (link.is === "taken-over") {
     const act = () => {
       panel.clear();
@@ -128,6 +134,21 @@ async function create(): Promise<void> {
   }
 }
 
+/** Gives a session another name, another time to live, or both. */
+async function edit(session: Session): Promise<void> {
+  const wanted = await change(session);
+  if (wanted !== null) {
+    try {
+      await authorized(() => changeSession(session.id, wanted));
+      toast.clear();
+    } catch (error) {
+      toast.show(`${nameOf(session)} was not changed: ${reason(error)}`);
+    }
+    void list.refresh();
+  }
+  view?.focus();
+}
+
 /** Ends a session and everything in it, if that is really wanted. */
 async function kill(session: Session): Promise<void> {
   const text = `${commandOf(session)} and everything that runs in it will be ended. This cannot be undone.`;
@@ -140,13 +161,17 @@ async function kill(session: Session): Promise<void> {
   void list.refresh();
 }
 
-/** The page's own keys: Alt+Shift with an arrow, N or S. */
+/** The page's own keys: Alt+Shift with an arrow, K, N or S. */
 function key(event: KeyboardEvent): boolean {
   if (!event.altKey || !event.shiftKey || event.ctrlKey || event.metaKey) return true;
   const actions: Record<string, () => void> = {
     ArrowUp: () => go(list.neighbour(-1)),
     ArrowDown: () => go(list.neighbour(1)),
     KeyN: () => void create(),
+    KeyK: () => {
+      drawer(true);
+      list.find();
+    },
     KeyS: () => {
       drawer(true);
       list.focus();
@@ -172,6 +197,7 @@ function entitle(): void {
   say(subtitle, named ? title || (open as Session).title || commandOf(open as Session) : "");
   const live = list.sessions.some(({ id }) => id === view?.id);
   endButton.hidden = !live;
+  editButton.hidden = !live;
   document.title = named ? `${title || name} · stayd` : "stayd";
 }
 
@@ -203,6 +229,7 @@ async function welcome(): Promise<void> {
 
 async function main(): Promise<void> {
   newButtons.forEach((one) => one.addEventListener("click", () => void create()));
+  editButton.addEventListener("click", () => open !== null && void edit(open));
   endButton.addEventListener("click", () => open !== null && void kill(open));
   byId("menu").addEventListener("click", () => drawer(!document.body.classList.contains("drawer")));
   byId("shade").addEventListener("click", () => drawer(false));

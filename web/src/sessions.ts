@@ -5,7 +5,7 @@ import { button, byId, make, say } from "./dom";
 import { authorized } from "./login";
 import type { Session, State } from "./messages";
 import { addressOf } from "./route";
-import { commandOf, lifeOf, nameOf } from "./words";
+import { commandOf, isFound, lifeOf, nameOf } from "./words";
 
 /** How often the list is asked for while somebody may look at it. */
 const EVERY_MS = 3000;
@@ -24,6 +24,7 @@ export class SessionList {
   /** The live sessions, newest first. */
   sessions: Session[] = [];
   private readonly list = byId("sessions");
+  private readonly search = byId<HTMLInputElement>("search");
   private readonly empty = byId("sessions-empty");
   private readonly hint = byId("start-hint");
   private readonly trouble = byId("sessions-trouble");
@@ -35,7 +36,11 @@ export class SessionList {
   constructor(
     private readonly kill: (session: Session) => void,
     private readonly changed: () => void,
+    /** The search is over, with a session to open or without. */
+    private readonly left: (session: Session | undefined) => void,
   ) {
+    this.search.addEventListener("input", () => this.show());
+    this.search.addEventListener("keydown", (event) => this.searching(event));
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") void this.refresh();
     });
@@ -89,6 +94,30 @@ export class SessionList {
     return this.sessions[(at + step + length) % length];
   }
 
+  /** Puts the keyboard into the search. */
+  find(): void {
+    this.search.focus();
+    this.search.select();
+  }
+
+  /** Those that are searched for. */
+  private found(): Session[] {
+    return this.sessions.filter((session) => isFound(session, this.search.value.trim()));
+  }
+
+  private searching(event: KeyboardEvent): void {
+    const [first] = this.found();
+    if (event.key === "Escape" || (event.key === "Enter" && first !== undefined)) {
+      event.preventDefault();
+      this.search.value = "";
+      this.show();
+      this.left(event.key === "Enter" ? first : undefined);
+    } else if (event.key === "ArrowDown") {
+      event.preventDefault();
+      this.list.querySelector("a")?.focus();
+    }
+  }
+
   /** Puts the keyboard into the list. */
   focus(): void {
     const link = this.list.querySelector<HTMLElement>("[aria-current]") ?? this.list.querySelector("a");
@@ -97,7 +126,8 @@ export class SessionList {
 
   private show(): void {
     const gone = new Set(this.rows.keys());
-    this.sessions.forEach((session, place) => {
+    const found = this.found();
+    found.forEach((session, place) => {
       gone.delete(session.id);
       const row = this.rows.get(session.id) ?? this.add(session);
       this.fill(row, session);
@@ -109,7 +139,9 @@ export class SessionList {
       this.rows.get(id)?.item.remove();
       this.rows.delete(id);
     }
-    this.empty.hidden = this.sessions.length > 0;
+    this.empty.hidden = found.length > 0;
+    say(this.empty, this.sessions.length === 0 ? "None yet." : "None of them is like that.");
+    this.search.hidden = this.sessions.length === 0;
     this.hint.hidden = this.sessions.length === 0;
   }
 

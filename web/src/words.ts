@@ -12,6 +12,14 @@ export function commandOf(session: Session): string {
   return session.command.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`)).join(" ");
 }
 
+/** Whether all words that are searched for are in what is known of it. */
+export function isFound(session: Session, searched: string): boolean {
+  const labels = Object.entries(session.labels).map((label) => label.join("="));
+  const known = [nameOf(session), session.title ?? "", commandOf(session), session.cwd, session.id, ...labels];
+  const text = known.join("\n").toLowerCase();
+  return searched.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+}
+
 /** Where it is in its life. */
 export function lifeOf(session: Session, now = Date.now()): string {
   switch (session.status) {

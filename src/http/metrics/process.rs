@@ -34,8 +34,7 @@ impl Process {
             cpu_s: (user + system) as f64 / known(SysconfVar::CLK_TCK)? as f64,
             resident: field(24)? * known(SysconfVar::PAGE_SIZE)?,
             threads: field(20)?,
-            open_files: i64::try_from(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
-                .ok()?,
+            open_files: open_files(&format!("/proc/{pid}/fd"))?,
         })
     }
 
@@ -48,4 +47,13 @@ impl Process {
         registry.register("threads", "Threads", ConstGauge::new(self.threads));
         registry.register("open_fds", "Open descriptors", ConstGauge::new(self.open_files));
     }
+}
+
+fn open_files(directory: &str) -> Option<i64> {
+    // The directory's size is their number; before Linux 6.2 it is 0.
+    let count = match fs::metadata(directory).ok()?.len() {
+        0 => fs::read_dir(directory).ok()?.count() as u64,
+        count => count,
+    };
+    i64::try_from(count).ok()
 }

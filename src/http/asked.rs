@@ -1,0 +1,55 @@
+//! One request as the log has it, with an id that its answer carries too.
+
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use slog::{Logger, debug, o, warn};
+use std::time::Instant;
+use uuid::Uuid;
+
+/// Taken from the request if it has a usable one, so that a proxy's log and ours agree.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that is taken over.
+const ID_MAX: usize = 64;
+
+/// From a request's arrival to its answer.
+pub(super) struct Asked {
+    id: HeaderValue,
+    log: Logger,
+    start: Instant,
+}
+
+impl Asked {
+    /// Notes a request. The query is left out: what it says is the client's business.
+    pub(super) fn of(request: &ServiceRequest, log: &Logger) -> Self {
+        let id = given(request.headers()).unwrap_or_else(fresh);
+        let log = log.new(o!(
+            "request" => id.to_str().unwrap_or_default().to_owned(),
+            "method" => request.method().to_string(),
+            "path" => request.path().to_owned(),
+        ));
+        Asked { id, log, start: Instant::now() }
+    }
+
+    /// Logs the answer's beginning, and gives it the id.
+    pub(super) fn answered<B>(self, mut response: ServiceResponse<B>) -> ServiceResponse<B> {
+        let (status, ms) = (response.status(), self.start.elapsed().as_secs_f64() * 1e3);
+        if status.is_server_error() {
+            warn!(self.log, "request failed"; "status" => status.as_u16(), "ms" => ms);
+        } else {
+            debug!(self.log, "request"; "status" => status.as_u16(), "ms" => ms);
+        }
+        response.headers_mut().insert(REQUEST_ID, self.id);
+        response
+    }
+}
+
+fn given(headers: &HeaderMap) -> Option<HeaderValue> {
+    let id = headers.get(REQUEST_ID)?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    ((1..=ID_MAX).contains(&id.len()) && id.as_bytes().iter().all(plain)).then(|| id.clone())
+}
+
+fn fresh() -> HeaderValue {
+    // Hexadecimal digits and hyphens are always a header's value.
+    HeaderValue::try_from(Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"))
+}
