@@ -1,6 +1,8 @@
 //! What the command line looks like.
 
-use super::{attach, completions, kill, logs, ls, rename, run, screen, send, stop, url, wait};
+use super::{
+    attach, completions, doctor, kill, logs, ls, rename, run, screen, send, stop, url, wait,
+};
 use crate::config::{Place, ServeFlags};
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
@@ -63,6 +65,11 @@ pub(super) enum Verb {
     Url(url::Flags),
     /// Stop the server; sessions run on, unless --all
     Stop(stop::Flags),
+    /// Look at what may keep stayd from its work, without changing anything
+    ///
+    /// Settings, state directory, database, holder, server and the system's limits. Exits
+    /// with 1 if something has failed.
+    Doctor(doctor::Flags),
     /// Print a completion script for a shell
     Completions(completions::Flags),
 }

@@ -119,6 +119,13 @@ impl Client {
         self.call(Method::POST, "", Some(body)).await
     }
 
+    /// Whether the server can do its work, or why not.
+    pub(super) async fn ready(&self) -> Result<(), Failure> {
+        let url = format!("{}/readyz", self.endpoint.url);
+        let sent = self.http.get(url).bearer_auth(&self.endpoint.token).send().await;
+        self.answer(sent).await?.or_refusal("/readyz").map(|_| ())
+    }
+
     /// Gives a live session another name, or none.
     pub(super) async fn rename(&self, id: &str, name: Option<&str>) -> Result<Answer, Failure> {
         let body = serde_json::json!({ "name": name }).to_string().into_bytes();

@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `kill` `rename` `send` `screen` `wait` `logs` `url` `stop` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `kill` `rename` `send` `screen` `wait` `logs` `url` `stop` `doctor` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `patience` | for a server that is being started again |
 //! | `endpoint`, `client` | where the server is, and its HTTP API |
@@ -17,6 +17,7 @@ mod args;
 mod attach;
 mod client;
 mod completions;
+mod doctor;
 mod endpoint;
 mod failure;
 mod keys;
@@ -76,6 +77,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Logs(flags)) => logs::logs(place, &flags),
         Some(Verb::Url(flags)) => url::url(place, &flags),
         Some(Verb::Stop(flags)) => stop::stop(place, &flags),
+        Some(Verb::Doctor(flags)) => doctor::doctor(place, &flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags),
     }
 }

@@ -279,6 +279,50 @@ async fn sessions_are_listed_and_not_found() {
     assert_eq!(url.trim(), format!("http://{}/#token={}", server.address(), server.token()));
 }
 
+#[actix_web::test]
+async fn the_doctor_sees_what_is_well_and_what_is_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut server = Server::start().await;
+    bash(&server, "web").await;
+    let look = |server: &Server| {
+        let output = verb(server, &["doctor", "--json"]);
+        let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let of = move |check: &str| -> (String, String) {
+            let all = found["checks"].as_array().expect("checks");
+            let found = all.iter().find(|one| one["check"] == check).expect("that check");
+            let text = |key: &str| found[key].as_str().expect("text").to_owned();
+            (text("status"), text("detail"))
+        };
+        (output.status.code(), of)
+    };
+    let (code, of) = look(&server);
+    assert_eq!(code, Some(0));
+    for check in ["settings", "state directory", "disk", "holder", "server", "open files"] {
+        assert_eq!(of(check).0, "ok", "{check}: {}", of(check).1);
+    }
+    let (status, detail) = of("database");
+    assert!(status == "ok" && detail.contains("1 live and 0 ended"), "{detail}");
+    let (_, text) = code_and_text(&verb(&server, &["doctor"]));
+    assert!(
+        text.lines().count() > 6 && text.contains("ok       server           ready at"),
+        "{text}"
+    );
+
+    // Nobody there, a directory that others can read, and a database that is none.
+    verb(&server, &["stop", "--all"]);
+    server.ended().await;
+    std::fs::set_permissions(server.state(), PermissionsExt::from_mode(0o755)).expect("chmod");
+    for rest in ["stayd.db-wal", "stayd.db-shm"] {
+        let _ = std::fs::remove_file(server.state().join(rest));
+    }
+    std::fs::write(server.state().join("stayd.db"), "x".repeat(8192)).expect("written");
+    let (code, of) = look(&server);
+    assert_eq!(code, Some(1));
+    assert_eq!(of("state directory").0, "warning");
+    assert_eq!(of("server").0, "warning");
+    assert_eq!(of("database").0, "failed");
+}
+
 /// Whether a process runs; one that nobody has reaped yet does not.
 fn alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

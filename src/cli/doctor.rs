@@ -1,0 +1,233 @@
+//! `stayd doctor`: what may keep stayd from its work, looked at without changing anything.
+
+use super::client::Client;
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::out;
+use crate::config::{self, Place, ServeFlags, Settings};
+use clap::Args;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statvfs::statvfs;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// Less than this much room on the disk is told.
+const ROOM_MIN: u64 = 100 << 20;
+/// Fewer terminals than this left in the kernel are told.
+const TERMINALS_MIN: u64 = 64;
+/// Descriptors that a session and a client of it take, in the server.
+const FILES_EACH: u64 = 8;
+/// Room for fewer sessions than this is told.
+const SESSIONS_MIN: u64 = 500;
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    Warning,
+    Failed,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Verdict::Ok => "ok",
+            Verdict::Warning => "warning",
+            Verdict::Failed => "failed",
+        }
+    }
+}
+
+/// What was looked at, how it is, and what to know of it.
+struct Finding {
+    what: &'static str,
+    verdict: Verdict,
+    detail: String,
+}
+
+/// Exits with 1 if anything has failed; warnings are no failure.
+pub(super) fn doctor(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+    let mut findings = vec![ok("version", format!("stayd {}", env!("CARGO_PKG_VERSION")))];
+    let settings = Settings::load(place, &ServeFlags::default());
+    match &settings {
+        Ok(settings) => {
+            findings.push(ok("settings", "can be used".into()));
+            findings.extend(profiles(settings));
+        }
+        Err(error) => findings.push(failed("settings", error.to_string())),
+    }
+    match config::state_dir(place) {
+        Ok(dir) => {
+            findings.push(directory(&dir));
+            if dir.is_dir() {
+                findings.push(disk(&dir));
+                findings.push(database(&dir.join("stayd.db")));
+                findings.push(holder(&dir.join("holder.pid")));
+            }
+        }
+        Err(error) => findings.push(failed("state directory", error.to_string())),
+    }
+    findings.push(server(place, flags));
+    findings.extend(terminals());
+    findings.push(open_files());
+    report(&findings, flags.json)?;
+    Ok(u8::from(findings.iter().any(|finding| finding.verdict == Verdict::Failed)))
+}
+
+fn report(findings: &[Finding], json: bool) -> Result<(), Failure> {
+    if json {
+        let checks = findings.iter().map(|Finding { what, verdict, detail }| {
+            json!({ "check": what, "status": verdict.word(), "detail": detail })
+        });
+        return out::json(&json!({ "checks": checks.collect::<Vec<_>>() }));
+    }
+    let lines = findings.iter().map(|Finding { what, verdict, detail }| {
+        format!("{:<8} {what:<16} {detail}\n", verdict.word())
+    });
+    out::print(&lines.collect::<String>())
+}
+
+fn ok(what: &'static str, detail: String) -> Finding {
+    Finding { what, verdict: Verdict::Ok, detail }
+}
+
+fn warning(what: &'static str, detail: String) -> Finding {
+    Finding { what, verdict: Verdict::Warning, detail }
+}
+
+fn failed(what: &'static str, detail: String) -> Finding {
+    Finding { what, verdict: Verdict::Failed, detail }
+}
+
+/// Programs that are not where the server would look for them.
+fn profiles(settings: &Settings) -> Vec<Finding> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |program: &str| {
+        let beside = |dir: std::path::PathBuf| dir.join(program).is_file();
+        if program.contains('/') {
+            Path::new(program).is_file()
+        } else {
+            std::env::split_paths(&path).any(beside)
+        }
+    };
+    let missing = settings.profiles.iter().filter_map(|(name, profile)| {
+        let program = profile.command.first()?;
+        let detail = format!("{name}: there is no program {program}");
+        (!is_there(program)).then(|| warning("profile", detail))
+    });
+    missing.collect()
+}
+
+fn directory(dir: &Path) -> Finding {
+    let what = "state directory";
+    match fs::metadata(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            warning(what, format!("{} is made when a server starts", dir.display()))
+        }
+        Err(error) => failed(what, format!("{}: {error}", dir.display())),
+        Ok(found) if !found.is_dir() => failed(what, format!("{} is none", dir.display())),
+        Ok(found) if found.uid() != nix::unistd::geteuid().as_raw() => {
+            failed(what, format!("{} belongs to somebody else", dir.display()))
+        }
+        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+            warning(what, format!("{} is open to others: chmod 700", dir.display()))
+        }
+        Ok(_) => ok(what, dir.display().to_string()),
+    }
+}
+
+fn disk(dir: &Path) -> Finding {
+    let what = "disk";
+    match statvfs(dir) {
+        Ok(disk) => {
+            let room = disk.blocks_available() * disk.fragment_size();
+            let detail = format!("{} MiB free", room >> 20);
+            if room < ROOM_MIN { warning(what, detail) } else { ok(what, detail) }
+        }
+        Err(errno) => failed(what, format!("{}: {}", dir.display(), errno.desc())),
+    }
+}
+
+/// Opened for reading only: a server may be writing.
+fn database(path: &Path) -> Finding {
+    let what = "database";
+    if !path.exists() {
+        return ok(what, "none yet".into());
+    }
+    let look = || -> rusqlite::Result<(String, i64, i64)> {
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let check = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        let count = "SELECT COUNT(*), COUNT(ended_at) FROM sessions";
+        let (all, ended) = db.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok((check, all, ended))
+    };
+    match look() {
+        Ok((check, all, ended)) if check == "ok" => {
+            let kib = fs::metadata(path).map_or(0, |file| file.len() >> 10);
+            ok(what, format!("whole; {kib} KiB, {} live and {ended} ended sessions", all - ended))
+        }
+        Ok((check, ..)) => failed(what, format!("{}: {check}", path.display())),
+        Err(error) => failed(what, format!("{}: {error}", path.display())),
+    }
+}
+
+fn holder(pid_file: &Path) -> Finding {
+    let what = "holder";
+    let Ok(text) = fs::read_to_string(pid_file) else {
+        return ok(what, "none yet; a server starts it".into());
+    };
+    let pid = text.trim();
+    let runs = fs::read_to_string(format!("/proc/{pid}/cmdline"));
+    match runs.is_ok_and(|line| line.split('\0').any(|word| word == "hold")) {
+        true => ok(what, format!("process {pid}")),
+        false => warning(what, format!("process {pid} is gone; sessions that it held have ended")),
+    }
+}
+
+fn server(place: &Place, flags: &Flags) -> Finding {
+    let what = "server";
+    let endpoint = match Endpoint::find(place, &flags.server) {
+        Ok(endpoint) => endpoint,
+        Err(failure) => return warning(what, failure.to_string()),
+    };
+    let url = endpoint.url.clone();
+    match actix::System::new().block_on(Client::new(endpoint).ready()) {
+        Ok(()) => ok(what, format!("ready at {url}")),
+        Err(failure @ Failure::NoServer { .. }) => warning(what, failure.to_string()),
+        Err(failure) => failed(what, failure.to_string()),
+    }
+}
+
+/// Nothing where the kernel does not tell.
+fn terminals() -> Option<Finding> {
+    let number = |name: &str| -> Option<u64> {
+        fs::read_to_string(format!("/proc/sys/kernel/pty/{name}")).ok()?.trim().parse().ok()
+    };
+    let (used, most) = (number("nr")?, number("max")?);
+    let detail = format!("{used} of {most} in use (kernel.pty.max)");
+    let few = most.saturating_sub(used) < TERMINALS_MIN;
+    Some(if few { warning("terminals", detail) } else { ok("terminals", detail) })
+}
+
+fn open_files() -> Finding {
+    let what = "open files";
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((_, most)) => {
+            let sessions = most / FILES_EACH;
+            let detail = format!("{most} (ulimit -Hn), enough for some {sessions} sessions");
+            if sessions < SESSIONS_MIN { warning(what, detail) } else { ok(what, detail) }
+        }
+        Err(errno) => failed(what, errno.desc().into()),
+    }
+}
