@@ -11,7 +11,7 @@ use actix_web::rt::time::sleep;
 use futures_util::future::join_all;
 use serde_json::json;
 use std::time::{Duration, Instant};
-use support::{Api, Event, Server, Terminal};
+use support::{Api, Server, Terminal};
 
 /// Times that what takes long enough to be measured one by one is repeated.
 const TIMES: usize = 21;
@@ -110,19 +110,10 @@ async fn by_clients(counts: &[usize]) {
         }
         let start = Instant::now();
         clients[0].type_in(b"\n").await;
-        join_all(clients.iter_mut().map(until_all)).await;
+        join_all(clients.iter_mut().map(|client| client.read_to(OUTPUT as u64))).await;
         let taken = start.elapsed().as_secs_f64();
         let speed = (count * OUTPUT) as f64 / taken / f64::from(1 << 20);
         println!("{count:>7} {speed:>13.1} {:>26.1}", taken * 1e3);
-    }
-}
-
-async fn until_all(terminal: &mut Terminal) {
-    while terminal.offset < OUTPUT as u64 {
-        if let event @ (Event::Closed(..) | Event::Lost) = terminal.next().await {
-            panic!("{event:?}");
-        }
-        terminal.screen.clear();
     }
 }
 

@@ -102,12 +102,7 @@ async fn persistence(rounds: usize, bytes: u64) {
         let goal = terminal.offset + bytes;
         let (cpu, start) = (Cpu::of(&server), Instant::now());
         terminal.type_in(b"\n").await;
-        while terminal.offset < goal {
-            if let event @ (Event::Closed(..) | Event::Lost) = terminal.next().await {
-                panic!("{event:?}");
-            }
-            terminal.screen.clear();
-        }
+        terminal.read_to(goal).await;
         let (seconds, cpu) = (start.elapsed().as_secs_f64(), Cpu::of(&server).since(cpu));
         if !on {
             database.execute_batch("ROLLBACK").expect("the lock's end");

@@ -5,10 +5,10 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
 use crate::config::{self, Place, ServeFlags, Settings};
+use crate::store::{Inspection, inspect};
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
-use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -159,25 +159,19 @@ fn disk(dir: &Path) -> Finding {
     }
 }
 
-/// Opened for reading only: a server may be writing.
 fn database(path: &Path) -> Finding {
     let what = "database";
     if !path.exists() {
         return ok(what, "none yet".into());
     }
-    let look = || -> rusqlite::Result<(String, i64, i64)> {
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let check = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        let count = "SELECT COUNT(*), COUNT(ended_at) FROM sessions";
-        let (all, ended) = db.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok((check, all, ended))
-    };
-    match look() {
-        Ok((check, all, ended)) if check == "ok" => {
+    match inspect(path) {
+        Ok(Inspection { damage: None, live, ended }) => {
             let kib = fs::metadata(path).map_or(0, |file| file.len() >> 10);
-            ok(what, format!("whole; {kib} KiB, {} live and {ended} ended sessions", all - ended))
+            ok(what, format!("whole; {kib} KiB, {live} live and {ended} ended sessions"))
         }
-        Ok((check, ..)) => failed(what, format!("{}: {check}", path.display())),
+        Ok(Inspection { damage: Some(damage), .. }) => {
+            failed(what, format!("{}: {damage}", path.display()))
+        }
         Err(error) => failed(what, format!("{}: {error}", path.display())),
     }
 }

@@ -65,8 +65,6 @@ pub struct Session {
     /// The destroy timer, with the generation it was armed for.
     pub(super) timer: Option<SpawnHandle>,
     flow: Flow,
-    /// Output that has been counted, in bytes.
-    counted: u64,
     /// The program waits for room in the ring.
     stalled: bool,
     pub(super) sizing: Sizing,
@@ -109,7 +107,6 @@ impl Session {
             next_connection: 1,
             timer: None,
             flow,
-            counted: if restored { head } else { 0 },
             stalled: false,
             sizing: Sizing::default(),
             look: None,
@@ -195,6 +192,7 @@ impl Session {
             self.link.metrics().stalls.inc();
         }
         self.stalled = sight.blocked;
+        let seen = self.flow.seen();
         let tending = self.flow.tend(Instant::now(), &sight);
         if !self.flow.is_holding() {
             self.link.let_go();
@@ -202,8 +200,7 @@ impl Session {
         if tending.active {
             self.link.touch(chrono::Utc::now());
             self.link.screen().nudge();
-            self.link.metrics().output.inc_by(sight.head.saturating_sub(self.counted));
-            self.counted = sight.head;
+            self.link.metrics().output.inc_by(sight.head.saturating_sub(seen));
             self.heard_output(ctx);
         }
         if let Some(offset) = tending.release {

@@ -65,6 +65,11 @@ impl Flow {
         Flow { hold_until: Some(now + RESTORE_HOLD), ..Flow::new(head) }
     }
 
+    /// Bytes of output that there were at the last look.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen
+    }
+
     /// Whether a restored session still waits for its clients.
     pub(crate) fn is_holding(&self) -> bool {
         self.hold_until.is_some()

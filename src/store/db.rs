@@ -395,7 +395,7 @@ fn is_ours(conn: &Connection, version: i64) -> rusqlite::Result<bool> {
 }
 
 /// `ok`, or the first problem that a look at every page finds.
-fn check(conn: &Connection) -> rusqlite::Result<String> {
+pub(super) fn check(conn: &Connection) -> rusqlite::Result<String> {
     conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
 }
 

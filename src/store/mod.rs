@@ -16,6 +16,7 @@
 //! - `queue`: what waits to be written
 //! - `row`: the shapes
 //! - `db`: all the SQL; `decode`: from columns back to the shapes
+//! - `inspect`: a look at a database that a server may be using
 //! - `error`: what can go wrong
 
 mod actor;
@@ -23,6 +24,7 @@ mod db;
 mod decode;
 mod error;
 mod handle;
+mod inspect;
 mod queue;
 mod row;
 
@@ -32,4 +34,5 @@ mod tests;
 pub use actor::Store;
 pub use error::{OpenError, StoreError};
 pub use handle::{Stats, StoreHandle};
+pub use inspect::{Inspection, inspect};
 pub use row::{Change, Filter, Live, NewTransition, Row, Unreadable};

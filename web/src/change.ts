@@ -2,6 +2,7 @@
 
 import { byId, make } from "./dom";
 import type { Session } from "./messages";
+import { agreed } from "./panel";
 import { duration } from "./words";
 
 /** Seconds that are offered; null is never. */
@@ -14,7 +15,7 @@ export interface Change {
 }
 
 /** Asks what to change; null if nothing. */
-export function change(session: Session): Promise<Change | null> {
+export async function change(session: Session): Promise<Change | null> {
   const dialog = byId<HTMLDialogElement>("change");
   const name = byId<HTMLInputElement>("change-name");
   const timeout = byId<HTMLSelectElement>("change-timeout");
@@ -32,17 +33,12 @@ export function change(session: Session): Promise<Change | null> {
   timeout.value = now === null ? "" : String(now);
   // No button of the form's own: Enter would press the first of them.
   byId("change-no").onclick = () => dialog.close("");
-  dialog.returnValue = "";
-  dialog.showModal();
+  const answer = agreed(dialog);
   name.select();
-  return new Promise((resolve) => {
-    dialog.onclose = () => {
-      if (dialog.returnValue !== "yes") return resolve(null);
-      const wanted = name.value.trim();
-      resolve({
-        name: wanted === "" ? null : wanted,
-        idle_timeout_s: timeout.value === "" ? null : Number(timeout.value),
-      });
-    };
-  });
+  if (!(await answer)) return null;
+  const wanted = name.value.trim();
+  return {
+    name: wanted === "" ? null : wanted,
+    idle_timeout_s: timeout.value === "" ? null : Number(timeout.value),
+  };
 }

@@ -58,6 +58,11 @@ export function confirmed(title: string, text: string, verb: string): Promise<bo
   byId("confirm-title").textContent = title;
   byId("confirm-text").textContent = text;
   byId("confirm-yes").textContent = verb;
+  return agreed(dialog);
+}
+
+/** Shows a dialog until it is closed; whether by its button of the value "yes". */
+export function agreed(dialog: HTMLDialogElement): Promise<boolean> {
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {

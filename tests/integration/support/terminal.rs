@@ -186,6 +186,16 @@ impl Terminal {
         }
     }
 
+    /// Reads all output before this offset, and keeps none of it.
+    pub async fn read_to(&mut self, offset: u64) {
+        while self.offset < offset {
+            if let end @ (Event::Closed(..) | Event::Lost) = self.next().await {
+                panic!("{end:?} at {} of {offset}", self.offset);
+            }
+            self.screen.clear();
+        }
+    }
+
     /// Reads until the terminal has this size.
     pub async fn resized_to(&mut self, cols: u16, rows: u16) {
         loop {
