@@ -1,5 +1,5 @@
 -- What stayd keeps in stayd.db. Times are RFC 3339, UTC, with milliseconds, so that they
--- sort as text. This is the schema as of user_version 1 (see src/store/db.rs).
+-- sort as text. This is the schema as of user_version 2 (see src/store/db.rs).
 
 CREATE TABLE sessions (
     id                     TEXT NOT NULL PRIMARY KEY, -- UUID v7: sorts by time of creation
@@ -31,12 +31,28 @@ CREATE TABLE sessions (
     first_attach_timeout_s INTEGER,                   -- NULL: no limit
     labels                 TEXT NOT NULL,             -- JSON object of strings
     title                  TEXT,
-    output_offset          INTEGER NOT NULL           -- bytes of output, as of updated_at
+    output_offset          INTEGER NOT NULL,          -- bytes of output, as of updated_at
+    size_policy            TEXT NOT NULL DEFAULT 'latest'
+        CHECK (size_policy IN ('latest', 'smallest', 'fixed')),
+    env                    TEXT NOT NULL DEFAULT '{}', -- JSON object: what the creator added
+    -- Whether and when its command is started again under this id.
+    restart                TEXT NOT NULL DEFAULT 'never'
+        CHECK (restart IN ('never', 'on-failure', 'always')),
+    restarts               INTEGER NOT NULL DEFAULT 0,
+    restart_at             TEXT,
+    recording              TEXT NOT NULL DEFAULT 'off'
+        CHECK (recording IN ('off', 'output', 'all')),
+    -- The Idempotency-Key of the request that made it, and what that request was.
+    idempotency_key        TEXT,
+    idempotency_of         TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- Only live sessions compete for names.
 CREATE UNIQUE INDEX sessions_live_name ON sessions (name)
     WHERE status IN ('RUNNING', 'ACTIVE', 'IDLE') AND name IS NOT NULL;
+CREATE UNIQUE INDEX sessions_idempotency_key ON sessions (idempotency_key)
+    WHERE idempotency_key IS NOT NULL;
+CREATE INDEX sessions_restart_at ON sessions (restart_at) WHERE restart_at IS NOT NULL;
 CREATE INDEX sessions_status ON sessions (status);
 CREATE INDEX sessions_destroy_at ON sessions (destroy_at) WHERE destroy_at IS NOT NULL;
 CREATE INDEX sessions_last_activity_at ON sessions (last_activity_at);
@@ -49,7 +65,20 @@ CREATE TABLE transitions (
     from_status        TEXT,                          -- NULL for the creation
     to_status          TEXT NOT NULL,
     reason             TEXT NOT NULL,
-    active_connections INTEGER NOT NULL
+    active_connections INTEGER NOT NULL,
+    -- Who asked for it; NULL where nobody did (a timer, an exit).
+    caused_by          TEXT,                          -- a token's name
+    address            TEXT                           -- of the client
 ) STRICT;
 
 CREATE INDEX transitions_session ON transitions (session_id, seq);
+
+-- What ended sessions showed last.
+CREATE TABLE screens (
+    session_id TEXT NOT NULL PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+    at_offset  INTEGER NOT NULL,                      -- bytes of output that it shows
+    cols       INTEGER NOT NULL,
+    rows       INTEGER NOT NULL,
+    length     INTEGER NOT NULL,                      -- bytes, uncompressed
+    snapshot   BLOB NOT NULL                          -- escape sequences, an LZ4 block
+) STRICT, WITHOUT ROWID;

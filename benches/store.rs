@@ -15,32 +15,14 @@ const SESSIONS: usize = 1000;
 fn change() -> Change {
     let now = Utc::now();
     let session = Session {
-        id: SessionId::generate(),
-        name: None,
         profile: Some("shell".to_owned()),
         command: vec!["/bin/bash".to_owned()],
         cwd: "/home/user".to_owned(),
         status: Status::Active,
         active_connections: 1,
-        created_at: now,
-        updated_at: now,
-        last_activity_at: now,
-        destroy_at: None,
-        ended_at: None,
-        end_reason: None,
-        exit_code: None,
-        exit_signal: None,
         pid: Some(4711),
-        cols: 80,
-        rows: 24,
         idle_timeout_s: Some(1800),
-        first_attach_timeout_s: None,
-        labels: [].into(),
-        title: None,
-        offset: 0,
-        signs: Default::default(),
-        size_policy: Default::default(),
-        clients: Vec::new(),
+        ..Session::begun(SessionId::generate(), now)
     };
     let transition = NewTransition {
         at: now,
@@ -48,8 +30,9 @@ fn change() -> Change {
         to: Status::Active,
         reason: Reason::Attached.to_string(),
         active_connections: 1,
+        cause: None,
     };
-    let row = Row { session, ending: None, process: None };
+    let row = Row::of(session);
     Change { row, transition: Some(transition) }
 }
 

@@ -1,8 +1,10 @@
 //! The words spoken with clients: the session's JSON, the control messages of
 //! `stayd.v1` and the messages of `json.v1`. One enum a direction; no I/O.
 
+mod policies;
 mod signs;
 
+pub use policies::{Recording, RestartPolicy, SizePolicy};
 pub use signs::{Notification, Shell, ShellState, Signs};
 
 use crate::id::SessionId;
@@ -120,9 +122,60 @@ pub struct Session {
     /// Whose size the terminal has.
     #[serde(default)]
     pub size_policy: SizePolicy,
+    /// Whether its command is started again when it ends by itself.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How often that happened, asked for or by policy.
+    #[serde(default)]
+    pub restarts: u32,
+    /// When it will be started again, if it has ended and will be.
+    #[serde(default, serialize_with = "millis_or_null")]
+    pub restart_at: Option<DateTime<Utc>>,
+    /// What of it is recorded.
+    #[serde(default)]
+    pub recording: Recording,
     /// Who is attached.
     #[serde(default)]
     pub clients: Vec<Viewer>,
+}
+
+impl Session {
+    /// A session that begins now: nothing is known of it, and nobody has attached.
+    #[must_use]
+    pub fn begun(id: SessionId, now: DateTime<Utc>) -> Self {
+        Session {
+            id,
+            name: None,
+            profile: None,
+            command: Vec::new(),
+            cwd: "/".to_owned(),
+            status: Status::Running,
+            active_connections: 0,
+            created_at: now,
+            updated_at: now,
+            last_activity_at: now,
+            destroy_at: None,
+            ended_at: None,
+            end_reason: None,
+            exit_code: None,
+            exit_signal: None,
+            pid: None,
+            cols: 80,
+            rows: 24,
+            idle_timeout_s: None,
+            first_attach_timeout_s: None,
+            labels: BTreeMap::new(),
+            title: None,
+            offset: 0,
+            signs: Signs::default(),
+            size_policy: SizePolicy::default(),
+            restart: RestartPolicy::default(),
+            restarts: 0,
+            restart_at: None,
+            recording: Recording::default(),
+            clients: Vec::new(),
+        }
+    }
 }
 
 /// One row of a session's history.
@@ -143,6 +196,19 @@ pub struct Transition {
     pub reason: String,
     /// Clients attached after it.
     pub active_connections: u32,
+    /// Who asked for it, by the name of the token; null where nobody did.
+    pub caused_by: Option<String>,
+    /// The address of who asked.
+    pub address: Option<String>,
+}
+
+/// Who asked for something.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cause {
+    /// The name of the token that they came in with.
+    pub token: String,
+    /// The address that they came from, if it is known.
+    pub address: Option<String>,
 }
 
 /// Body of `POST /api/v1/sessions`. Everything may be missing.
@@ -182,6 +248,12 @@ pub struct CreateSession {
     /// Missing: the profile's, or `latest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_policy: Option<SizePolicy>,
+    /// Missing: the profile's, or `never`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart: Option<RestartPolicy>,
+    /// Missing: the profile's, or `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Recording>,
 }
 
 /// `stayd.v1`, server to client.
@@ -342,19 +414,6 @@ pub enum Mode {
     Rw,
     /// Look only.
     Ro,
-}
-
-/// Whose size the terminal has, of those who may type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SizePolicy {
-    /// That of who typed, came or changed its size last.
-    #[default]
-    Latest,
-    /// The fewest columns and the fewest rows of all: everybody sees everything.
-    Smallest,
-    /// Nobody's: administrators change it.
-    Fixed,
 }
 
 /// A terminal's size that both sides accept.

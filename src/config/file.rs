@@ -1,7 +1,7 @@
 //! `stayd.toml`.
 
 use super::{IdleTimeout, LogFormat, LogLevel};
-use crate::protocol::SizePolicy;
+use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use std::collections::BTreeMap;
@@ -80,6 +80,8 @@ pub(super) struct ProfileTable {
     pub(super) env: BTreeMap<String, String>,
     pub(super) idle_timeout_s: Option<IdleTimeout>,
     pub(super) size_policy: Option<SizePolicy>,
+    pub(super) restart: Option<RestartPolicy>,
+    pub(super) recording: Option<Recording>,
 }
 
 impl File {

@@ -4,7 +4,7 @@ use super::file::{ConfigError, File, ProfileTable};
 use super::flags::{Place, ServeFlags};
 use super::paths::{self, Env};
 use super::{IdleTimeout, LogFormat, LogLevel};
-use crate::protocol::SizePolicy;
+use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -74,6 +74,10 @@ pub struct Profile {
     pub idle_timeout_s: Option<Option<u64>>,
     /// `None`: the size of who typed last.
     pub size_policy: Option<SizePolicy>,
+    /// `None`: never started again.
+    pub restart: Option<RestartPolicy>,
+    /// `None`: not recorded.
+    pub recording: Option<Recording>,
 }
 
 impl Settings {
@@ -272,6 +276,8 @@ fn profile(
         env: table.env,
         idle_timeout_s: table.idle_timeout_s.map(|timeout| timeout.0),
         size_policy: table.size_policy,
+        restart: table.restart,
+        recording: table.recording,
     })
 }
 

@@ -4,7 +4,7 @@ use super::api::{Api, Lookup, Object, object, stopping, store_problem, unknown};
 use super::problem::{Problem, code};
 use crate::id::SessionId;
 use crate::lifecycle::Status;
-use crate::protocol::{CreateSession, Session, SizePolicy};
+use crate::protocol::{CreateSession, RestartPolicy, Session, SizePolicy};
 use crate::registry::{Create, List, Rename};
 use crate::session::{Kill, Patch};
 use crate::store::Filter;
@@ -145,6 +145,8 @@ struct PatchBody {
     idle_timeout_s: Option<Option<u64>>,
     #[serde(default)]
     size_policy: Option<SizePolicy>,
+    #[serde(default)]
+    restart: Option<RestartPolicy>,
 }
 
 /// Keeps a missing field apart from one that is null.
@@ -159,9 +161,9 @@ async fn patch(
     id: Path<String>,
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
-    let PatchBody { name, labels, idle_timeout_s, size_policy } = object(body)?;
+    let PatchBody { name, labels, idle_timeout_s, size_policy, restart } = object(body)?;
     let session = api.live(&id).await?;
-    let patch = Patch { name, labels, idle_timeout_s, size_policy };
+    let patch = Patch { name, labels, idle_timeout_s, size_policy, restart };
     let renamed = api.registry.send(Rename { session: session.link.id(), patch }).await;
     Ok(HttpResponse::Ok().json(renamed.map_err(stopping)??))
 }

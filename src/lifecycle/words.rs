@@ -130,12 +130,20 @@ pub struct UnknownWord {
     text: String,
 }
 
+impl UnknownWord {
+    /// `what` it should have been, and what it is.
+    #[must_use]
+    pub fn new(what: &'static str, text: &str) -> Self {
+        UnknownWord { what, text: text.to_owned() }
+    }
+}
+
 impl FromStr for Status {
     type Err = UnknownWord;
 
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
         let found = Status::ALL.into_iter().find(|status| status.as_str() == text);
-        found.ok_or_else(|| UnknownWord { what: "status", text: text.to_owned() })
+        found.ok_or_else(|| UnknownWord::new("status", text))
     }
 }
 
@@ -144,7 +152,7 @@ impl FromStr for EndReason {
 
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
         let found = EndReason::ALL.into_iter().find(|reason| reason.as_str() == text);
-        found.ok_or_else(|| UnknownWord { what: "end reason", text: text.to_owned() })
+        found.ok_or_else(|| UnknownWord::new("end reason", text))
     }
 }
 

@@ -446,5 +446,6 @@ pub(super) fn transition(
         to,
         reason: reason.as_str().to_owned(),
         active_connections: 0,
+        cause: None,
     }
 }

@@ -158,34 +158,13 @@ mod tests {
     fn row(status: Status) -> Option<Row> {
         let at = DateTime::<Utc>::from_timestamp_millis(5).unwrap();
         let session = Session {
-            id: SessionId::generate(),
-            name: None,
-            profile: None,
             command: vec!["cat".to_owned()],
-            cwd: "/".to_owned(),
             status,
-            active_connections: 0,
-            created_at: at,
-            updated_at: at,
-            last_activity_at: at,
             destroy_at: Some(at),
-            ended_at: None,
-            end_reason: None,
-            exit_code: None,
-            exit_signal: None,
             pid: Some(7),
-            cols: 80,
-            rows: 24,
-            idle_timeout_s: None,
-            first_attach_timeout_s: None,
-            labels: [].into(),
-            title: None,
-            offset: 0,
-            signs: Default::default(),
-            size_policy: Default::default(),
-            clients: Vec::new(),
+            ..Session::begun(SessionId::generate(), at)
         };
-        Some(Row { session, ending: None, process: None })
+        Some(Row::of(session))
     }
 
     #[test]

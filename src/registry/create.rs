@@ -4,7 +4,7 @@ use super::environment::environment;
 use crate::config::Profile;
 use crate::holder::{SpawnError, SpawnSpec};
 use crate::id::SessionId;
-use crate::lifecycle::{Status, Timeouts};
+use crate::lifecycle::Timeouts;
 use crate::protocol::{self, CreateSession, Session};
 use crate::store::{Row, StoreError};
 use chrono::Utc;
@@ -132,35 +132,22 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
     let (id, now) = (SessionId::generate(), Utc::now());
     let env = environment(id, server_environment(), &[&profile.env, &request.env]);
     let session = Session {
-        id,
         name: request.name,
         profile: profile_name,
         command: command.clone(),
         cwd: cwd.clone(),
-        status: Status::Running,
-        active_connections: 0,
-        created_at: now,
-        updated_at: now,
-        last_activity_at: now,
-        destroy_at: None,
-        ended_at: None,
-        end_reason: None,
-        exit_code: None,
-        exit_signal: None,
-        pid: None,
         cols,
         rows,
         idle_timeout_s: timeouts.idle_s,
         first_attach_timeout_s: timeouts.first_attach_s,
         labels: request.labels,
-        title: None,
-        offset: 0,
-        signs: Default::default(),
         size_policy: request.size_policy.or(profile.size_policy).unwrap_or_default(),
-        clients: Vec::new(),
+        restart: request.restart.or(profile.restart).unwrap_or_default(),
+        recording: request.recording.or(profile.recording).unwrap_or_default(),
+        ..Session::begun(id, now)
     };
     Ok(Plan {
-        row: Row { session, ending: None, process: None },
+        row: Row { env: request.env, ..Row::of(session) },
         spec: SpawnSpec { command, cwd, env, cols, rows, checkpoints: true },
         timeouts,
     })

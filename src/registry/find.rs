@@ -197,6 +197,7 @@ fn catch_up(row: &mut Row, blob: Option<&Blob>) -> Option<Status> {
     row.session.name.clone_from(&blob.name);
     row.session.idle_timeout_s = blob.idle_timeout_s;
     row.session.size_policy = blob.size_policy;
+    row.session.restart = blob.restart;
     let behind = status != row.session.status && status.is_live() && status != Status::Running;
     behind.then(|| std::mem::replace(&mut row.session.status, status))
 }
@@ -241,34 +242,25 @@ fn row_of(entry: &Entry, blob: &[u8], offset: u64, boot_id: &str, now: Now) -> R
     let blob = Blob::from_bytes(blob).unwrap_or_default();
     let ending = blob.ending();
     let session = Session {
-        id: entry.id,
         name: blob.name,
         profile: blob.profile,
         command: blob.command,
         cwd: blob.cwd,
         status: blob.status.filter(|status| status.is_live()).unwrap_or(Status::Running),
-        active_connections: 0,
         created_at: blob.created_at,
-        updated_at: now.wall,
-        last_activity_at: now.wall,
-        destroy_at: None,
-        ended_at: None,
-        end_reason: None,
-        exit_code: None,
-        exit_signal: None,
         pid: Some(entry.pid),
         cols: entry.cols,
         rows: entry.rows,
         idle_timeout_s: blob.idle_timeout_s,
         first_attach_timeout_s: blob.first_attach_timeout_s,
         labels: blob.labels,
-        title: None,
         offset,
-        signs: Default::default(),
         size_policy: blob.size_policy,
-        clients: Vec::new(),
+        restart: blob.restart,
+        recording: blob.recording,
+        ..Session::begun(entry.id, now.wall)
     };
-    Row { session, ending, process: Some(process(entry, boot_id)) }
+    Row { ending, process: Some(process(entry, boot_id)), ..Row::of(session) }
 }
 
 #[cfg(test)]

@@ -442,6 +442,9 @@ impl Handler<Patch> for Session {
             self.row.session.size_policy = policy;
             self.adapt(ctx);
         }
+        if let Some(restart) = patch.restart {
+            self.row.session.restart = restart;
+        }
         self.save();
         if self.row.session.name != old {
             self.tell(Kind::Renamed, json!({ "old_name": old }));

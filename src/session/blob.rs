@@ -3,7 +3,7 @@
 
 use crate::holder::BLOB_MAX;
 use crate::lifecycle::{EndReason, Ending, Life, Signals, Status};
-use crate::protocol::SizePolicy;
+use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use crate::store::Row;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,10 @@ pub struct Blob {
     pub ending_since: Option<DateTime<Utc>>,
     /// Whose size the terminal has.
     pub size_policy: SizePolicy,
+    /// Whether its command is started again.
+    pub restart: RestartPolicy,
+    /// What of it is recorded.
+    pub recording: Recording,
     /// Signals that were asked for.
     pub signals: Signals,
 }
@@ -65,6 +69,8 @@ impl Blob {
             ending_reason: row.ending.as_ref().map(|ending| ending.reason),
             ending_since: row.ending.as_ref().map(|ending| ending.since),
             size_policy: session.size_policy,
+            restart: session.restart,
+            recording: session.recording,
             signals: life.saved().signals,
         }
     }

@@ -131,6 +131,7 @@ impl Session {
             to,
             reason: reason.as_str().to_owned(),
             active_connections: connections,
+            cause: None,
         }
     }
 

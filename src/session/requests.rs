@@ -5,7 +5,7 @@ use super::link::Link;
 use crate::holder::HolderError;
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Refused;
-use crate::protocol::{self, CloseCode, Mode, ServerMessage, SizePolicy};
+use crate::protocol::{self, CloseCode, Mode, RestartPolicy, ServerMessage, SizePolicy};
 use actix::prelude::*;
 use bytestring::ByteString;
 use std::collections::BTreeMap;
@@ -121,6 +121,8 @@ pub struct Patch {
     pub idle_timeout_s: Option<Option<u64>>,
     /// Whose size the terminal has.
     pub size_policy: Option<SizePolicy>,
+    /// Whether its command is started again.
+    pub restart: Option<RestartPolicy>,
 }
 
 /// The holder, or who compared it with the database, has something to tell of this session.

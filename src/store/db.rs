@@ -3,6 +3,7 @@
 use super::decode::{COLUMNS, read_row, word, word_or_null};
 use super::error::{OpenError, StoreError};
 use super::row::{Filter, NewTransition, Row, Unreadable};
+use super::upgrades::UPGRADES;
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Status};
 use crate::protocol::{Transition, rfc3339};
@@ -18,8 +19,6 @@ use std::time::Duration;
 
 /// What a new database is made of.
 const SCHEMA: &str = include_str!("../../schema.sql");
-/// What brings a database of version n + 1 to the next one, for each n.
-const UPGRADES: [&str; 0] = [];
 /// The `user_version` of [`SCHEMA`].
 pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
 
@@ -142,7 +141,8 @@ impl Db {
     /// A session's history, oldest first.
     pub(super) fn transitions(&self, id: SessionId) -> Result<Vec<Transition>, StoreError> {
         let mut statement = self.0.prepare_cached(
-            "SELECT seq, session_id, at, from_status, to_status, reason, active_connections
+            "SELECT seq, session_id, at, from_status, to_status, reason, active_connections,
+                 caused_by, address
              FROM transitions WHERE session_id = ?1 ORDER BY seq",
         )?;
         let rows = statement.query_map([id.to_string()], |row| {
@@ -154,6 +154,8 @@ impl Db {
                 to_status: word(row, 4)?,
                 reason: row.get(5)?,
                 active_connections: row.get(6)?,
+                caused_by: row.get(7)?,
+                address: row.get(8)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -193,9 +195,10 @@ impl Tx<'_> {
             "INSERT INTO sessions (id, name, profile, command, cwd, status, active_connections,
                  created_at, updated_at, last_activity_at, destroy_at, ended_at, end_reason,
                  exit_code, exit_signal, ending_reason, ending_since, pid, pid_start_time, boot_id,
-                 cols, rows, idle_timeout_s, first_attach_timeout_s, labels, title, output_offset)
+                 cols, rows, idle_timeout_s, first_attach_timeout_s, labels, title, output_offset, size_policy,
+                 env, restart, restarts, restart_at, recording)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)
+                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
              ON CONFLICT (id) DO UPDATE SET
                  name = excluded.name,
                  profile = excluded.profile,
@@ -221,9 +224,16 @@ impl Tx<'_> {
                  first_attach_timeout_s = excluded.first_attach_timeout_s,
                  labels = excluded.labels,
                  title = excluded.title,
-                 output_offset = excluded.output_offset",
+                 output_offset = excluded.output_offset,
+                 size_policy = excluded.size_policy,
+                 env = excluded.env,
+                 restart = excluded.restart,
+                 restarts = excluded.restarts,
+                 restart_at = excluded.restart_at,
+                 recording = excluded.recording",
+
         )?;
-        let Row { session, ending, process } = row;
+        let Row { session, ending, process, env } = row;
         let written = statement.execute(params![
             session.id.to_string(),
             session.name,
@@ -252,6 +262,12 @@ impl Tx<'_> {
             json(&session.labels)?,
             session.title,
             integer(session.offset),
+            session.size_policy.as_str(),
+            json(env)?,
+            session.restart.as_str(),
+            session.restarts,
+            session.restart_at.map(rfc3339),
+            session.recording.as_str(),
         ]);
         match written {
             Ok(_) => Ok(()),
@@ -274,8 +290,9 @@ impl Tx<'_> {
     ) -> Result<(), StoreError> {
         let mut statement = self.0.prepare_cached(
             "INSERT INTO transitions
-                 (session_id, at, from_status, to_status, reason, active_connections)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                 (session_id, at, from_status, to_status, reason, active_connections,
+                  caused_by, address)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
         statement.execute(params![
             id.to_string(),
@@ -284,6 +301,8 @@ impl Tx<'_> {
             transition.to.as_str(),
             transition.reason,
             transition.active_connections,
+            transition.cause.as_ref().map(|cause| &cause.token),
+            transition.cause.as_ref().and_then(|cause| cause.address.as_ref()),
         ])?;
         Ok(())
     }

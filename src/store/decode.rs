@@ -3,7 +3,7 @@
 
 use super::row::Row;
 use crate::lifecycle::Ending;
-use crate::protocol::{Session, SizePolicy};
+use crate::protocol::Session;
 use crate::tree::ProcessId;
 use rusqlite::types::{Type, ValueRef};
 use std::error::Error;
@@ -13,7 +13,8 @@ use std::str::FromStr;
 pub(super) const COLUMNS: &str = "id, name, profile, command, cwd, status, active_connections, created_at, \
      updated_at, last_activity_at, destroy_at, ended_at, end_reason, exit_code, exit_signal, \
      ending_reason, ending_since, pid, pid_start_time, boot_id, cols, rows, idle_timeout_s, \
-     first_attach_timeout_s, labels, title, output_offset";
+     first_attach_timeout_s, labels, title, output_offset, size_policy, env, restart, \
+     restarts, restart_at, recording";
 
 /// In the order of [`COLUMNS`].
 pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
@@ -42,8 +43,11 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         title: row.get(25)?,
         offset: natural(row, 26)?,
         signs: Default::default(),
-        // Of live sessions alone, and those the holder knows: see `session::Blob`.
-        size_policy: SizePolicy::default(),
+        size_policy: word(row, 27)?,
+        restart: word(row, 29)?,
+        restarts: row.get(30)?,
+        restart_at: word_or_null(row, 31)?,
+        recording: word(row, 32)?,
         clients: Vec::new(),
     };
     let ending = match (word_or_null(row, 15)?, word_or_null(row, 16)?) {
@@ -56,7 +60,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         }
         _ => None,
     };
-    Ok(Row { session, ending, process })
+    Ok(Row { session, ending, process, env: from_json(row, 28)? })
 }
 
 pub(super) fn word<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>

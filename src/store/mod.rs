@@ -16,6 +16,7 @@
 //! - `queue`: what waits to be written
 //! - `row`: the shapes
 //! - `db`: all the SQL; `decode`: from columns back to the shapes
+//! - `upgrades`: from earlier versions of the database
 //! - `inspect`: a look at a database that a server may be using
 //! - `error`: what can go wrong
 
@@ -27,6 +28,7 @@ mod handle;
 mod inspect;
 mod queue;
 mod row;
+mod upgrades;
 
 #[cfg(test)]
 mod tests;

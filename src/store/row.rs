@@ -2,9 +2,10 @@
 
 use crate::id::SessionId;
 use crate::lifecycle::{Ending, Status};
-use crate::protocol::Session;
+use crate::protocol::{Cause, Session};
 use crate::tree::ProcessId;
 use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
 
 /// A session as the database keeps it.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,16 @@ pub struct Row {
     pub ending: Option<Ending>,
     /// The leader, once it was started. Its pid is the session's.
     pub process: Option<ProcessId>,
+    /// What the creator added to the environment.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Row {
+    /// A session of which nothing else is known.
+    #[must_use]
+    pub fn of(session: Session) -> Self {
+        Row { session, ending: None, process: None, env: BTreeMap::new() }
+    }
 }
 
 /// A row as it is now, and the transition that made it so, if one did: written in one
@@ -41,6 +52,8 @@ pub struct NewTransition {
     pub reason: String,
     /// Clients attached after it.
     pub active_connections: u32,
+    /// Who asked for it; `None` where nobody did.
+    pub cause: Option<Cause>,
 }
 
 /// Which sessions to list, newest first.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Ending, Status};
-use crate::protocol::Session;
+use crate::protocol::{Recording, RestartPolicy, Session, SizePolicy};
 use crate::tree::ProcessId;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
@@ -65,34 +65,11 @@ fn time(ms: i64) -> DateTime<Utc> {
 
 fn row(name: Option<&str>) -> Row {
     let session = Session {
-        id: SessionId::generate(),
         name: name.map(str::to_owned),
-        profile: None,
         command: vec!["/bin/sh".to_owned()],
-        cwd: "/".to_owned(),
-        status: Status::Running,
-        active_connections: 0,
-        created_at: time(0),
-        updated_at: time(0),
-        last_activity_at: time(0),
-        destroy_at: None,
-        ended_at: None,
-        end_reason: None,
-        exit_code: None,
-        exit_signal: None,
-        pid: None,
-        cols: 80,
-        rows: 24,
-        idle_timeout_s: None,
-        first_attach_timeout_s: None,
-        labels: [].into(),
-        title: None,
-        offset: 0,
-        signs: Default::default(),
-        size_policy: Default::default(),
-        clients: Vec::new(),
+        ..Session::begun(SessionId::generate(), time(0))
     };
-    Row { session, ending: None, process: None }
+    Row::of(session)
 }
 
 /// Every column filled.
@@ -118,11 +95,16 @@ fn full_row() -> Row {
         labels: [("team".to_owned(), "ops".to_owned()), ("a.b".to_owned(), String::new())].into(),
         title: Some("~".to_owned()),
         offset: 1 << 40,
-        signs: Default::default(),
+        size_policy: SizePolicy::Fixed,
+        restart: RestartPolicy::OnFailure,
+        restarts: 3,
+        restart_at: Some(time(6)),
+        recording: Recording::All,
         ..row.session
     };
     row.ending = Some(Ending { reason: EndReason::Killed, since: time(4) });
     row.process = Some(ProcessId { pid: 4711, start_time: 99, boot_id: "e7a1".to_owned() });
+    row.env = [("KEY".to_owned(), "value".to_owned())].into();
     row
 }
 
@@ -132,7 +114,8 @@ fn change(row: &Row, to: Status, reason: &str) -> Change {
     let from = Some(row.session.status);
     row.session.status = to;
     let reason = reason.to_owned();
-    let transition = NewTransition { at: time(5), from, to, reason, active_connections: 0 };
+    let transition =
+        NewTransition { at: time(5), from, to, reason, active_connections: 0, cause: None };
     Change { row, transition: Some(transition) }
 }
 
@@ -569,19 +552,48 @@ async fn the_schema_is_made_once_and_kept() {
 }
 
 #[actix::test]
+async fn an_earlier_database_is_brought_up_to_date() {
+    let place = Place::new();
+    let columns = |conn: &Connection| -> Vec<String> {
+        let sql = "SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' \
+                   || coalesce(c.dflt_value, '') FROM sqlite_schema t, pragma_table_info(t.name) c \
+                   UNION ALL SELECT 'index ' || name FROM sqlite_schema WHERE type = 'index' \
+                   ORDER BY 1";
+        let mut statement = conn.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let conn = Connection::open(path(&dir)).unwrap();
+    conn.execute_batch(include_str!("earlier/schema-1.sql")).unwrap();
+    conn.execute_batch(
+        "PRAGMA user_version = 1;
+         INSERT INTO sessions (id, command, cwd, status, active_connections, created_at,
+             updated_at, last_activity_at, cols, rows, labels, output_offset)
+         VALUES ('019a0000-0000-7000-8000-000000000001', '[\"sh\"]', '/', 'IDLE', 0,
+             '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z',
+             80, 24, '{}', 7)",
+    )
+    .unwrap();
+    let store = open(&dir).unwrap();
+    let rows = store.load_live().await.unwrap().rows;
+    assert_eq!((rows[0].session.offset, rows[0].session.restart), (7, RestartPolicy::Never));
+    assert_eq!(columns(&conn), columns(&place.other()));
+}
+
+#[actix::test]
 async fn a_newer_database_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let conn = Connection::open(path(&dir)).unwrap();
     conn.execute_batch("CREATE TABLE future (x); PRAGMA user_version = 99").unwrap();
     let before = std::fs::read(path(&dir)).unwrap();
     let Err(error @ OpenError::Newer { found: 99, .. }) = open(&dir) else { panic!("opened") };
-    assert!(error.to_string().contains("has version 99; this stayd knows versions up to 1"));
+    assert!(error.to_string().contains("has version 99; this stayd knows versions up to 2"));
     assert_eq!(std::fs::read(path(&dir)).unwrap(), before);
 }
 
 #[actix::test]
 async fn another_programs_database_is_refused_and_left_alone() {
-    for version in [0, 1] {
+    for version in [0, 1, 2] {
         let dir = tempfile::tempdir().unwrap();
         let conn = Connection::open(path(&dir)).unwrap();
         let theirs = format!("CREATE TABLE theirs (x); PRAGMA user_version = {version}");

@@ -1,0 +1,98 @@
+//! What a session's creator decides about it, spelled alike in settings, rows and JSON.
+
+use crate::lifecycle::UnknownWord;
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// Whose size the terminal has, of those who may type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SizePolicy {
+    /// That of who typed, came or changed its size last.
+    #[default]
+    Latest,
+    /// The fewest columns and the fewest rows of all: everybody sees everything.
+    Smallest,
+    /// Nobody's: administrators change it.
+    Fixed,
+}
+
+/// Whether a session's command is started again, under the same id, when it ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// No.
+    #[default]
+    Never,
+    /// When it exits with another code than 0, a signal nobody asked for ends it, or its
+    /// holder is lost.
+    OnFailure,
+    /// However it ends by itself.
+    Always,
+}
+
+/// What of a session is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recording {
+    /// Nothing.
+    #[default]
+    Off,
+    /// What the program prints, and the terminal's sizes.
+    Output,
+    /// That, and what is typed, passwords included.
+    All,
+}
+
+/// Gives an enum without data its words for rows.
+macro_rules! words {
+    ($name:ident, $what:literal, $($word:literal => $variant:ident),+) => {
+        impl $name {
+            /// As rows, settings and JSON spell it.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word,)+
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                match text {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err(UnknownWord::new($what, text)),
+                }
+            }
+        }
+    };
+}
+
+words!(SizePolicy, "size policy", "latest" => Latest, "smallest" => Smallest, "fixed" => Fixed);
+words!(RestartPolicy, "restart policy",
+    "never" => Never, "on-failure" => OnFailure, "always" => Always);
+words!(Recording, "recording", "off" => Off, "output" => Output, "all" => All);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_and_json_spell_alike() {
+        fn alike<T: Serialize + FromStr<Err = UnknownWord>>(values: &[T], word: fn(&T) -> &str) {
+            for value in values {
+                let word = word(value);
+                assert_eq!(serde_json::to_value(value).unwrap(), word);
+                let read = word.parse::<T>().unwrap();
+                assert_eq!(serde_json::to_value(read).unwrap(), word);
+            }
+            assert!("LATEST".parse::<T>().is_err());
+        }
+        use RestartPolicy::{Always, Never, OnFailure};
+        alike(&[SizePolicy::Latest, SizePolicy::Smallest, SizePolicy::Fixed], |w| w.as_str());
+        alike(&[Never, OnFailure, Always], |word| word.as_str());
+        alike(&[Recording::Off, Recording::Output, Recording::All], |word| word.as_str());
+    }
+}
