@@ -40,6 +40,8 @@ CREATE TABLE sessions (
         CHECK (restart IN ('never', 'on-failure', 'always')),
     restarts               INTEGER NOT NULL DEFAULT 0,
     restart_at             TEXT,
+    restart_streak         INTEGER NOT NULL DEFAULT 0, -- restarts in a row that did not last
+    started_at             TEXT,                      -- its process; NULL: as created_at
     recording              TEXT NOT NULL DEFAULT 'off'
         CHECK (recording IN ('off', 'output', 'all')),
     -- The Idempotency-Key of the request that made it, and what that request was.
@@ -79,6 +81,5 @@ CREATE TABLE screens (
     at_offset  INTEGER NOT NULL,                      -- bytes of output that it shows
     cols       INTEGER NOT NULL,
     rows       INTEGER NOT NULL,
-    length     INTEGER NOT NULL,                      -- bytes, uncompressed
-    snapshot   BLOB NOT NULL                          -- escape sequences, an LZ4 block
+    snapshot   BLOB NOT NULL                          -- escape sequences, compressed (LZ4)
 ) STRICT, WITHOUT ROWID;

@@ -29,6 +29,7 @@ fn checkpoint(c: &mut Criterion) {
         cols: 80,
         rows: 24,
         checkpoints: true,
+        resumed: None,
     };
     runtime.block_on(holder.spawn(id, &spec, RING, b"")).unwrap();
     let (meta, screen) = (CheckpointMeta::default(), vec![b'x'; SCREEN]);

@@ -43,6 +43,7 @@ impl Terminal {
             cols: 80,
             rows: 24,
             checkpoints: false,
+            resumed: None,
         };
         let held = holder.spawn(id, &spec, RING, b"").await.expect("a session");
         let Held { ring, wake, .. } = held;

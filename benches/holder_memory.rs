@@ -70,6 +70,7 @@ async fn spawn(holder: &Holder) -> SessionId {
         cols: 80,
         rows: 24,
         checkpoints: true,
+        resumed: None,
     };
     holder.spawn(id, &spec, CAPACITY_DEFAULT, &[b'x'; 300]).await.unwrap();
     id

@@ -14,7 +14,7 @@ const READ: u64 = 4 << 10;
 const FRAME: u64 = 16 << 10;
 
 fn ring(c: &mut Criterion) {
-    let (fd, mut writer) = Writer::create(CAPACITY_DEFAULT).unwrap();
+    let (fd, mut writer) = Writer::create(CAPACITY_DEFAULT, 0).unwrap();
     let reader = Reader::open(fd).unwrap();
     let mut group = c.benchmark_group("ring");
     group.throughput(Throughput::Bytes(READ));
@@ -45,7 +45,7 @@ fn ring(c: &mut Criterion) {
     group.finish();
     c.bench_function("ring/create and open", |b| {
         b.iter(|| {
-            let (fd, writer) = Writer::create(CAPACITY_DEFAULT).unwrap();
+            let (fd, writer) = Writer::create(CAPACITY_DEFAULT, 0).unwrap();
             black_box((Reader::open(fd).unwrap(), writer));
         });
     });

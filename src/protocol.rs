@@ -4,7 +4,8 @@
 mod policies;
 mod signs;
 
-pub use policies::{Recording, RestartPolicy, SizePolicy};
+pub use crate::lifecycle::RestartPolicy;
+pub use policies::{Recording, SizePolicy};
 pub use signs::{Notification, Shell, ShellState, Signs};
 
 use crate::id::SessionId;
@@ -82,6 +83,9 @@ pub struct Session {
     /// When the session was asked for.
     #[serde(serialize_with = "millis")]
     pub created_at: DateTime<Utc>,
+    /// When its program was started: at its creation, or last again.
+    #[serde(default, serialize_with = "millis_or_null")]
+    pub started_at: Option<DateTime<Utc>>,
     /// When its row was last written.
     #[serde(serialize_with = "millis")]
     pub updated_at: DateTime<Utc>,
@@ -152,6 +156,7 @@ impl Session {
             status: Status::Running,
             active_connections: 0,
             created_at: now,
+            started_at: None,
             updated_at: now,
             last_activity_at: now,
             destroy_at: None,

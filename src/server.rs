@@ -130,8 +130,12 @@ async fn serve(
     let keeper = Keeper::start(&holder, log.new(o!("part" => "screens")))?;
     let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::default());
-    let parts =
-        Parts { store: store.clone(), holder: holder.clone(), keeper, metrics: metrics.clone() };
+    let parts = Parts {
+        store: store.clone(),
+        holder: holder.clone(),
+        keeper: keeper.clone(),
+        metrics: metrics.clone(),
+    };
     let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
     let events = registry.events();
     let registry = registry.start();
@@ -139,6 +143,7 @@ async fn serve(
         registry: registry.clone(),
         store: store.clone(),
         holder: holder.clone(),
+        keeper,
         metrics,
         events: events.clone(),
         create_on_attach: settings.create_on_attach,

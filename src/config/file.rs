@@ -1,6 +1,6 @@
 //! `stayd.toml`.
 
-use super::{IdleTimeout, LogFormat, LogLevel};
+use super::{IdleTimeout, LogFormat, LogLevel, Resume};
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
@@ -82,6 +82,7 @@ pub(super) struct ProfileTable {
     pub(super) size_policy: Option<SizePolicy>,
     pub(super) restart: Option<RestartPolicy>,
     pub(super) recording: Option<Recording>,
+    pub(super) resume: Option<Resume>,
 }
 
 impl File {

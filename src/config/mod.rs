@@ -5,16 +5,19 @@
 //! | [`flags`] | flags and environment, with their help |
 //! | `file` | `stayd.toml` |
 //! | `paths` | where the state directory and the file are by default |
-//! | `settings` | what comes out: [`Settings`], [`Profile`] |
+//! | `profiles` | commands that clients may start by name: [`Profile`] |
+//! | `settings` | what comes out: [`Settings`] |
 //! | `words` | the values: levels, formats, timeouts |
 
 mod file;
 pub mod flags;
 mod paths;
+mod profiles;
 mod settings;
 mod words;
 
 pub use file::ConfigError;
 pub use flags::{Place, ServeFlags};
-pub use settings::{DEFAULT_LISTEN, Profile, Settings, state_dir};
+pub use profiles::{Profile, Resume};
+pub use settings::{DEFAULT_LISTEN, Settings, state_dir};
 pub use words::{IdleTimeout, LogFormat, LogLevel};

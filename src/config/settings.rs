@@ -1,10 +1,10 @@
 //! What comes out of flags, environment, file and defaults.
 
-use super::file::{ConfigError, File, ProfileTable};
+use super::file::{ConfigError, File};
 use super::flags::{Place, ServeFlags};
 use super::paths::{self, Env};
+use super::profiles::{Profile, built_in, profile};
 use super::{IdleTimeout, LogFormat, LogLevel};
-use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -59,25 +59,6 @@ pub struct Settings {
     pub create_on_attach: bool,
     /// Commands that clients may start by name; `shell` and `claude` are always there.
     pub profiles: BTreeMap<String, Profile>,
-}
-
-/// A command that clients may start by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Profile {
-    /// Program and arguments; never empty.
-    pub command: Vec<String>,
-    /// Directory to start in; `None`: the home directory.
-    pub cwd: Option<String>,
-    /// Added to the environment.
-    pub env: BTreeMap<String, String>,
-    /// `None`: as the server's; `Some(None)`: never.
-    pub idle_timeout_s: Option<Option<u64>>,
-    /// `None`: the size of who typed last.
-    pub size_policy: Option<SizePolicy>,
-    /// `None`: never started again.
-    pub restart: Option<RestartPolicy>,
-    /// `None`: not recorded.
-    pub recording: Option<Recording>,
 }
 
 impl Settings {
@@ -233,52 +214,6 @@ fn either<T: Clone>(flags: &[T], file: Vec<T>) -> Vec<T> {
 fn is_origin(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@']))
-}
-
-fn built_in(env: Env<'_>) -> BTreeMap<String, Profile> {
-    let shell = env("SHELL").and_then(|shell| shell.into_string().ok());
-    let shell = shell.filter(|shell| Path::new(shell).is_file()).unwrap_or_else(|| {
-        let bash = "/bin/bash";
-        if Path::new(bash).is_file() { bash } else { "/bin/sh" }.into()
-    });
-    let profile = |program: String| Profile { command: vec![program], ..Profile::default() };
-    BTreeMap::from([("shell".into(), profile(shell)), ("claude".into(), profile("claude".into()))])
-}
-
-/// A profile of the file, over the built-in one of that name. A refusal is (key, problem).
-fn profile(
-    name: &str,
-    base: Option<Profile>,
-    table: ProfileTable,
-) -> Result<Profile, (&'static str, String)> {
-    let command = match (table.command, base) {
-        (Some(command), _) => command,
-        (None, Some(base)) => base.command,
-        (None, None) => {
-            let expected = "missing; expected an array of program and arguments";
-            return Err(("command", format!("{expected}, such as [{name:?}]")));
-        }
-    };
-    if command.first().is_none_or(String::is_empty) {
-        let expected = "expected an array of program and arguments, such as [\"bash\"]";
-        return Err(("command", format!("{expected}, not {command:?}")));
-    }
-    if command.iter().any(|word| word.contains('\0')) {
-        return Err(("command", "a program or argument cannot contain NUL".into()));
-    }
-    let bad_name = |key: &&String| key.is_empty() || key.contains(['=', '\0']);
-    if let Some(key) = table.env.keys().find(bad_name) {
-        return Err(("env", format!("expected the name of a variable, not {key:?}")));
-    }
-    Ok(Profile {
-        command,
-        cwd: table.cwd,
-        env: table.env,
-        idle_timeout_s: table.idle_timeout_s.map(|timeout| timeout.0),
-        size_policy: table.size_policy,
-        restart: table.restart,
-        recording: table.recording,
-    })
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ mod socket;
 pub mod wire;
 
 pub use client::{
-    Checkpoint, Held, Holder, HolderError, Notice, SpawnError, SpawnSpec, Stats, Unusable,
+    Checkpoint, Held, Holder, HolderError, Notice, Resumed, SpawnError, SpawnSpec, Stats, Unusable,
 };
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use socket::register;

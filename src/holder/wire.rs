@@ -16,9 +16,13 @@ use serde::{Deserialize, Serialize};
 /// Both sides must agree on it.
 pub const MAJOR: u16 = 1;
 /// Grows with each addition that the other side may not know.
-pub const MINOR: u16 = 1;
+pub const MINOR: u16 = 2;
 /// The first minor version whose holders take checkpoints.
 pub const CHECKPOINTS_SINCE: u16 = 1;
+/// The first minor version whose holders start a session behind earlier output.
+pub const BASES_SINCE: u16 = 2;
+/// The longest [`Spawn::preface`], in bytes.
+pub const PREFACE_MAX: usize = 4 << 10;
 /// The longest message in bytes: well below a socket's buffer, so that many fit.
 pub const MESSAGE_MAX: usize = 32 << 10;
 /// Input bytes in one message.
@@ -252,6 +256,16 @@ pub struct Spawn {
     /// is one. Without it that holds from the first checkpoint on.
     #[serde(default)]
     pub checkpoints: bool,
+    /// Bytes of output that an earlier program of the session has printed: offsets count on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub base: u64,
+    /// Output that stands before the program's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub preface: String,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// What the shim becomes.

@@ -74,7 +74,7 @@ proptest! {
         match which {
             0 => encode(&mut bytes, Kind::Hello, 1, Some(&Hello::ours()), b""),
             1 => {
-                let spawn = Spawn { id, cols: 80, rows: 24, ring_capacity: 1 << 20, checkpoints: false };
+                let spawn = Spawn { id, cols: 80, rows: 24, ring_capacity: 1 << 20, checkpoints: false, base: 0, preface: String::new() };
                 encode(&mut bytes, Kind::Spawn, 1, Some(&spawn), b"blob")
             }
             2 => encode(&mut bytes, Kind::List, 1, Some(&List { after: Some(id) }), b""),

@@ -3,9 +3,10 @@
 use super::problem::{Problem, code};
 use crate::events::Bus;
 use crate::holder::Holder;
+use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::protocol::Session;
-use crate::registry::{CreateError, Find, Key, Registry, SessionRef, Unread};
+use crate::registry::{CreateError, Find, FindError, Key, Registry, SessionRef, Unread};
 use crate::session::Link;
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
@@ -28,6 +29,8 @@ pub struct Api {
     pub store: StoreHandle,
     /// Who holds their processes.
     pub holder: Holder,
+    /// Who shows the screens of ended sessions.
+    pub keeper: Keeper,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where what happens to sessions is told.
@@ -39,6 +42,7 @@ pub struct Api {
 /// A session by id or name.
 pub(super) enum Lookup {
     Live(SessionRef),
+    /// It may be about to be started again, see its `restart_at`.
     Ended(Box<Session>),
     Unknown,
 }
@@ -47,8 +51,10 @@ impl Api {
     /// Looks among the live sessions, then among the ended ones.
     pub(super) async fn look_up(&self, key: &str) -> Result<Lookup, Problem> {
         let key = Key::from(key);
-        if let Ok(session) = self.registry.send(Find(key.clone())).await.map_err(stopping)? {
-            return Ok(Lookup::Live(session));
+        match self.registry.send(Find(key.clone())).await.map_err(stopping)? {
+            Ok(session) => return Ok(Lookup::Live(session)),
+            Err(FindError::Restarting(session)) => return Ok(Lookup::Ended(session)),
+            Err(FindError::Unknown) => {}
         }
         let Key::Id(id) = key else { return Ok(Lookup::Unknown) };
         let row = self.store.get(id).await.map_err(|error| store_problem(&error))?;

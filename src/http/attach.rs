@@ -149,7 +149,7 @@ async fn find(api: &Api, id: &str, wish: &Wish) -> Result<SessionRef, Refusal> {
     let away = |problem: Problem| Refusal::new(CloseCode::GoingAway, problem.detail);
     match api.look_up(id).await.map_err(away)? {
         Lookup::Live(session) => return Ok(session),
-        Lookup::Ended(_) => return Err(Refusal::new(CloseCode::Gone, "the session has ended")),
+        Lookup::Ended(session) => return Err(over(&session)),
         Lookup::Unknown => {}
     }
     let Some(profile) = &wish.create else {
@@ -188,6 +188,17 @@ async fn find(api: &Api, id: &str, wish: &Wish) -> Result<SessionRef, Refusal> {
     )
 }
 
+/// An ended session; one that comes back is worth another try.
+fn over(session: &protocol::Session) -> Refusal {
+    match session.restart_at {
+        Some(at) => Refusal::new(
+            CloseCode::GoingAway,
+            format!("the session is being started again at {}", protocol::rfc3339(at)),
+        ),
+        None => Refusal::new(CloseCode::Gone, "the session has ended"),
+    }
+}
+
 /// A connection that is counted and about to run.
 struct Joined {
     context: Context<Connection>,
@@ -219,14 +230,12 @@ async fn join(
         follows,
         size: wish.size,
     };
-    let ended = |_| Refusal::new(CloseCode::Gone, "the session has ended");
-    let attached = session
-        .addr
-        .send(attach)
-        .await
-        .map_err(ended)?
-        .map_err(|refused| Refusal::new(CloseCode::Gone, refused.to_string()))?;
     let link = session.link;
+    let attached = session.addr.send(attach).await.map_err(|_| over(&link.view()))?;
+    let attached = attached.map_err(|refused| match link.view() {
+        view if view.restart_at.is_some() => over(&view),
+        _ => Refusal::new(CloseCode::Gone, refused.to_string()),
+    })?;
     let outbox = Rc::new(Outbox::default());
     let start = match wish.has {
         Some((id, offset)) if id == link.id() => Start::At(offset),

@@ -17,6 +17,7 @@ mod metrics;
 mod output;
 pub mod problem;
 mod refusal;
+mod restart;
 mod screen;
 mod sessions;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(sessions::configure)
         .configure(input::configure)
         .configure(output::configure)
+        .configure(restart::configure)
         .configure(screen::configure)
         .configure(attach::configure)
         .configure(events::configure)

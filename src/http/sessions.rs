@@ -5,7 +5,7 @@ use super::problem::{Problem, code};
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::{CreateSession, RestartPolicy, Session, SizePolicy};
-use crate::registry::{Create, List, Rename};
+use crate::registry::{Create, List, Rename, StayEnded};
 use crate::session::{Kill, Patch};
 use crate::store::Filter;
 use actix_web::http::{StatusCode, header};
@@ -179,7 +179,7 @@ async fn delete(
     id: Path<String>,
     query: Query<DeleteQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let (record, persisted) = match api.look_up(&id).await? {
+    let (mut record, persisted) = match api.look_up(&id).await? {
         Lookup::Unknown => return Err(unknown(&id)),
         Lookup::Ended(session) => (*session, true),
         Lookup::Live(session) => {
@@ -194,6 +194,11 @@ async fn delete(
             }
         }
     };
+    if record.restart_at.is_some() || query.purge {
+        // It is not to come back either.
+        let stays = api.registry.send(StayEnded(record.id)).await.map_err(stopping)?;
+        record = stays.unwrap_or(record);
+    }
     if query.purge {
         api.store.purge(record.id).await.map_err(|error| store_problem(&error))?;
     }

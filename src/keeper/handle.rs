@@ -1,9 +1,10 @@
 //! The keeper's threads, and a session's screen for those on other threads.
 
+use super::folded::Folded;
 use super::kept::{Kept, Origin};
+use super::last::LastScreen;
 use super::thread::{Job, Thread};
 use crate::holder::Holder;
-use crate::id::SessionId;
 use crate::screen::Screen;
 use crate::tree::boottime_ms;
 use bytes::BytesMut;
@@ -37,10 +38,16 @@ impl ToldCursor {
 /// So that their cost can be told apart.
 const NAME: &str = "screen-";
 
+/// Which screen: a session whose command is started again has another one, and whoever
+/// still looks at the first must not meet it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Place(u64);
+
 /// The threads that keep the screens of all sessions.
 #[derive(Clone)]
 pub struct Keeper {
     threads: Arc<[Sender<Job>]>,
+    kept: Arc<AtomicU64>,
     log: Logger,
 }
 
@@ -72,7 +79,7 @@ impl Keeper {
                 .map(|_| post)
         };
         let threads = (0..count.min(THREADS_MAX)).map(start).collect::<io::Result<_>>()?;
-        Ok(Keeper { threads, log })
+        Ok(Keeper { threads, kept: Arc::default(), log })
     }
 
     /// Keeps a session's screen from now on, until the handle is dropped.
@@ -80,13 +87,34 @@ impl Keeper {
     pub fn keep(&self, origin: Origin) -> ScreenHandle {
         let id = origin.id;
         // The last bytes of an id are random.
-        let place = usize::from(id.to_bytes()[15]) % self.threads.len();
-        let jobs = self.threads[place].clone();
+        let thread = usize::from(id.to_bytes()[15]) % self.threads.len();
+        let jobs = self.threads[thread].clone();
         let told_cursor = ToldCursor::default();
-        let kept = Kept::new(origin, told_cursor.clone(), self.log.clone());
-        let handle = ScreenHandle { id, jobs, told_cursor };
+        let place = Place(self.kept.fetch_add(1, Ordering::Relaxed));
+        let kept = Kept::new(place, origin, told_cursor.clone(), self.log.clone());
+        let handle = ScreenHandle { place, jobs, told_cursor };
         handle.ask(Job::Keep(Box::new(kept)));
         handle
+    }
+
+    /// Takes something from what an ended session showed last. Resolves to `None` where that
+    /// cannot be read, or breaks the emulator.
+    pub fn show_last<T: Send + 'static>(
+        &self,
+        last: LastScreen,
+        take: impl FnOnce(&Screen) -> T + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + 'static {
+        let (tell, told) = oneshot::channel();
+        let show = move || {
+            if let Ok(screen) = last.restore() {
+                // Whoever asked may have gone.
+                let _ = tell.send(take(&screen));
+            }
+        };
+        // Any thread can do it. They end with the server, when nobody looks any more.
+        let thread = self.kept.load(Ordering::Relaxed) as usize % self.threads.len();
+        let _ = self.threads[thread].send(Job::ShowLast(Box::new(show)));
+        async move { told.await.ok() }
     }
 }
 
@@ -99,7 +127,7 @@ pub fn contains_panics() -> bool {
 
 /// One session's screen.
 pub struct ScreenHandle {
-    id: SessionId,
+    place: Place,
     jobs: Sender<Job>,
     told_cursor: ToldCursor,
 }
@@ -118,7 +146,7 @@ pub struct Look<T> {
 impl ScreenHandle {
     /// There is output, or a new size.
     pub fn nudge(&self) {
-        self.ask(Job::Nudge(self.id));
+        self.ask(Job::Nudge(self.place));
     }
 
     /// Whether the program has been told where the cursor is a moment ago: the terminals of
@@ -142,8 +170,14 @@ impl ScreenHandle {
                 let _ = tell.send(Look { offset, resizes, seen: take(seen) });
             }
         };
-        self.ask(Job::Show(self.id, Box::new(show)));
+        self.ask(Job::Show(self.place, Box::new(show)));
         async move { told.await.ok() }
+    }
+
+    /// What is to be kept of the screen after the session's end: as [`ScreenHandle::look`].
+    pub fn last(&self) -> impl Future<Output = Option<LastScreen>> + 'static {
+        let looked = self.look(Folded::of);
+        async { looked.await.map(|look| LastScreen::of(look.offset, look.seen)) }
     }
 
     fn ask(&self, job: Job) {
@@ -154,6 +188,6 @@ impl ScreenHandle {
 
 impl Drop for ScreenHandle {
     fn drop(&mut self) {
-        self.ask(Job::Drop(self.id));
+        self.ask(Job::Drop(self.place));
     }
 }

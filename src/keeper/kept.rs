@@ -1,7 +1,7 @@
 //! One session's screen on its thread.
 
 use super::folded::Folded;
-use super::handle::{Look, ToldCursor};
+use super::handle::{Look, Place, ToldCursor};
 use crate::holder::{Checkpoint, CheckpointMeta, Holder};
 use crate::id::{ClientKey, SessionId};
 use crate::pending::Pending;
@@ -73,6 +73,7 @@ enum State {
 pub(super) type Left = (CheckpointMeta, Vec<u8>);
 
 pub(super) struct Kept {
+    pub(super) place: Place,
     pub(super) id: SessionId,
     ring: Arc<Reader>,
     state: State,
@@ -104,19 +105,20 @@ struct Checkpointed {
 }
 
 impl Kept {
-    pub(super) fn new(origin: Origin, told_cursor: ToldCursor, log: Logger) -> Self {
-        let head = origin.ring.head();
+    pub(super) fn new(place: Place, origin: Origin, told_cursor: ToldCursor, log: Logger) -> Self {
+        let (base, head) = (origin.ring.base(), origin.ring.head());
         let first = origin.ring.resizes_since(0).first().copied();
         let size = first.map_or(origin.size, |first| (first.cols, first.rows));
         let mut kept = Kept {
+            place,
             id: origin.id,
             state: State::Folded(Folded::blank(size)),
-            cursor: 0,
+            cursor: base,
             resizes: 0,
             replies: Pending::starting_at(0),
-            checkpoint: Checkpointed { offset: 0, resizes: 0, under_way: false },
+            checkpoint: Checkpointed { offset: base, resizes: 0, under_way: false },
             refused: None,
-            told: if origin.restored { head } else { 0 },
+            told: if origin.restored { head } else { base },
             head,
             changed: Instant::now(),
             failures: 0,
@@ -171,8 +173,11 @@ impl Kept {
             self.head = head;
             self.changed = now;
         }
+        let ended = self.ring.ended().is_some();
         self.catch_up(scratch);
-        self.reply(holder);
+        if !ended {
+            self.reply(holder);
+        }
         let idle = now.duration_since(self.changed) >= fold_after;
         // Early enough that a flood need not wait for it.
         let due = self.cursor - self.checkpoint.offset >= self.ring.capacity() / 4
@@ -185,6 +190,11 @@ impl Kept {
         }
         if idle {
             self.fold();
+        }
+        if ended {
+            // All that will ever be printed is in the ring, and the holder may know another
+            // program by this session's name already.
+            return None;
         }
         self.leave()
     }

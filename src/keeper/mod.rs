@@ -10,6 +10,8 @@
 //!   them and is touched by no other.
 //! - [`ScreenHandle`]: one session's screen, from any thread.
 //!
+//! - [`LastScreen`]: what is left of one after its session's end.
+//!
 //! A screen is behind the output: the thread looks at it while there is output, some
 //! times a second, skips what can be skipped exactly (see [`crate::screen`]), and sleeps
 //! while there is none. Long before the ring is full, and when output pauses, it leaves a
@@ -22,8 +24,10 @@
 mod folded;
 mod handle;
 mod kept;
+mod last;
 mod thread;
 mod trim;
 
 pub use handle::{Keeper, Look, ScreenHandle, contains_panics};
 pub use kept::{Events, Origin, Told};
+pub use last::LastScreen;

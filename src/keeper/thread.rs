@@ -1,6 +1,6 @@
 //! The loop of a thread that keeps screens.
 
-use super::handle::Look;
+use super::handle::{Look, Place};
 use super::kept::{Kept, Left};
 use super::trim::trim;
 use crate::holder::Holder;
@@ -9,6 +9,7 @@ use crate::screen::Screen;
 use bytes::BytesMut;
 use slog::{Logger, warn};
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -37,15 +38,17 @@ pub(super) enum Job {
     /// Keep this session's screen.
     Keep(Box<Kept>),
     /// It has output.
-    Nudge(SessionId),
+    Nudge(Place),
     /// Show it as it is after all output of now; `None` if it cannot be shown.
-    Show(SessionId, Show),
+    Show(Place, Show),
     /// The same, for a screen that had too much to catch up with.
-    ShowLater(SessionId, Show, Goal),
+    ShowLater(Place, Show, Goal),
     /// A checkpoint has reached the holder (true), or never will.
-    CheckpointOver(SessionId, bool),
+    CheckpointOver(Place, bool),
+    /// Show what is left of one that has ended.
+    ShowLast(Box<dyn FnOnce() + Send>),
     /// The session is gone.
-    Drop(SessionId),
+    Drop(Place),
 }
 
 /// What a screen is to have seen before it is shown.
@@ -67,9 +70,9 @@ pub(super) struct Thread {
     /// Where requests to the holder are awaited.
     pub(super) runtime: Handle,
     pub(super) log: Logger,
-    pub(super) screens: HashMap<SessionId, Kept>,
+    pub(super) screens: HashMap<Place, Kept>,
     /// Those that are looked at at every tick.
-    pub(super) busy: Vec<SessionId>,
+    pub(super) busy: Vec<Place>,
     /// When open screens are looked at next, whether they can be folded.
     pub(super) fold_at: Instant,
     /// Many screens were open then.
@@ -121,47 +124,51 @@ impl Thread {
     fn perform(&mut self, job: Job) {
         match job {
             Job::Keep(kept) => {
-                let id = kept.id;
-                self.screens.insert(id, *kept);
-                self.nudge(id);
+                let place = kept.place;
+                self.screens.insert(place, *kept);
+                self.nudge(place);
             }
-            Job::Nudge(id) => self.nudge(id),
-            Job::Show(id, show) => {
-                let head = self.screens.get(&id).map_or(0, Kept::head);
-                self.show(id, show, Goal { head, latest: Instant::now() + SHOW_LIMIT });
+            Job::Nudge(place) => self.nudge(place),
+            Job::Show(place, show) => {
+                let head = self.screens.get(&place).map_or(0, Kept::head);
+                self.show(place, show, Goal { head, latest: Instant::now() + SHOW_LIMIT });
             }
-            Job::ShowLater(id, show, goal) => self.show(id, show, goal),
-            Job::CheckpointOver(id, taken) => {
-                if let Some(kept) = self.screens.get_mut(&id) {
+            Job::ShowLater(place, show, goal) => self.show(place, show, goal),
+            Job::CheckpointOver(place, taken) => {
+                if let Some(kept) = self.screens.get_mut(&place) {
                     kept.checkpoint_over(taken);
-                    if !taken && !self.busy.contains(&id) {
-                        self.busy.push(id);
+                    if !taken && !self.busy.contains(&place) {
+                        self.busy.push(place);
                     }
                 }
             }
-            Job::Drop(id) => {
-                self.screens.remove(&id);
+            Job::ShowLast(show) => {
+                // It may have been given up because of what it shows.
+                let _ = catch_unwind(AssertUnwindSafe(show));
+            }
+            Job::Drop(place) => {
+                self.screens.remove(&place);
             }
         }
     }
 
-    fn show(&mut self, id: SessionId, show: Show, goal: Goal) {
-        self.look(id);
-        match self.screens.get_mut(&id) {
+    fn show(&mut self, place: Place, show: Show, goal: Goal) {
+        self.look(place);
+        match self.screens.get_mut(&place) {
             Some(kept) if kept.can_reach(goal.head) && Instant::now() < goal.latest => {
                 // After whatever the other screens of this thread have to do.
-                let _ = self.post.send(Job::ShowLater(id, show, goal));
+                let _ = self.post.send(Job::ShowLater(place, show, goal));
             }
             Some(kept) => show(kept.shown()),
             None => show(None),
         }
     }
 
-    fn nudge(&mut self, id: SessionId) {
-        let Some(kept) = self.screens.get_mut(&id) else { return };
+    fn nudge(&mut self, place: Place) {
+        let Some(kept) = self.screens.get_mut(&place) else { return };
         kept.nudge(Instant::now());
-        if !self.busy.contains(&id) {
-            self.busy.push(id);
+        if !self.busy.contains(&place) {
+            self.busy.push(place);
         }
     }
 
@@ -170,36 +177,37 @@ impl Thread {
         if self.fold_at <= Instant::now() {
             let open = self.screens.values().filter(|kept| kept.is_open());
             self.many = open.count() > MANY;
-            let idle = |kept: &&Kept| kept.is_open() && !busy.contains(&kept.id);
-            let idle: Vec<_> = self.screens.values().filter(idle).map(|kept| kept.id).collect();
-            for id in idle {
-                self.look(id);
+            let idle = |kept: &&Kept| kept.is_open() && !busy.contains(&kept.place);
+            let idle: Vec<_> = self.screens.values().filter(idle).map(|kept| kept.place).collect();
+            for place in idle {
+                self.look(place);
             }
             self.fold_at = Instant::now() + FOLD_TICK;
         }
-        for &id in &busy {
-            self.look(id);
+        for &place in &busy {
+            self.look(place);
         }
         let now = Instant::now();
         self.busy = busy;
-        self.busy.retain(|id| self.screens.get(id).is_some_and(|kept| kept.is_busy(now)));
+        self.busy.retain(|place| self.screens.get(place).is_some_and(|kept| kept.is_busy(now)));
     }
 
-    fn look(&mut self, id: SessionId) {
+    fn look(&mut self, place: Place) {
         let fold_after = if self.many { FOLD_MANY_AFTER } else { FOLD_AFTER };
-        let Some(kept) = self.screens.get_mut(&id) else { return };
+        let Some(kept) = self.screens.get_mut(&place) else { return };
         let was_open = kept.is_open();
         let left = kept.look(Instant::now(), fold_after, &self.holder, &mut self.scratch);
         if was_open && !kept.is_open() {
             self.trim_at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);
         }
+        let id = kept.id;
         if let Some(left) = left {
-            self.leave(id, left);
+            self.leave(place, id, left);
         }
     }
 
     /// Leaves a checkpoint with the holder.
-    fn leave(&self, id: SessionId, (meta, bytes): Left) {
+    fn leave(&self, place: Place, id: SessionId, (meta, bytes): Left) {
         let (holder, post, log) = (self.holder.clone(), self.post.clone(), self.log.clone());
         self.runtime.spawn(async move {
             let kept = holder.checkpoint(id, &meta, &bytes).await;
@@ -208,7 +216,7 @@ impl Thread {
                     "session" => %id, "error" => %error);
             }
             // The thread ends with the server.
-            let _ = post.send(Job::CheckpointOver(id, kept.is_ok()));
+            let _ = post.send(Job::CheckpointOver(place, kept.is_ok()));
         });
     }
 }

@@ -116,8 +116,8 @@ impl Life {
                 }
             }
             Event::ClockJumped => self.refresh_display(now, &mut effects),
-            // Whoever had a client has been started.
-            Event::SpawnFailed if self.status != Status::Running => {
+            // Whoever has a client has been started.
+            Event::SpawnFailed if self.status == Status::Active => {
                 return Err(self.illegal(event));
             }
             Event::SpawnFailed => {

@@ -15,11 +15,13 @@
 //! recorded before the first signal) until its whole process tree is seen empty.
 //!
 //! - `words`: statuses, reasons and exits, as rows, logs and JSON spell them
+//! - `restart`: whether an ended session's command is started again
 //! - `event`: events, effects and refusals
 //! - `machine`: [`Life`], which turns the one into the others
 
 mod event;
 mod machine;
+mod restart;
 mod words;
 
 #[cfg(test)]
@@ -29,6 +31,7 @@ mod walk;
 
 pub use event::{Effect, Event, Refused, Saved};
 pub use machine::Life;
+pub use restart::{Again, RestartPolicy, again};
 pub use words::{
     Deadline, End, EndReason, Ending, Exit, Now, Reason, Signals, Status, Timeouts, UnknownWord,
 };

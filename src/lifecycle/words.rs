@@ -105,6 +105,8 @@ pub enum Reason {
     Attached,
     /// The last client left.
     Detached,
+    /// Its command was started again.
+    Restarted,
     /// The session ended.
     End(EndReason),
 }
@@ -117,6 +119,7 @@ impl Reason {
             Reason::Created => "created",
             Reason::Attached => "attached",
             Reason::Detached => "detached",
+            Reason::Restarted => "restarted",
             Reason::End(reason) => reason.as_str(),
         }
     }

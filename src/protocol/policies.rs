@@ -17,20 +17,6 @@ pub enum SizePolicy {
     Fixed,
 }
 
-/// Whether a session's command is started again, under the same id, when it ends by itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RestartPolicy {
-    /// No.
-    #[default]
-    Never,
-    /// When it exits with another code than 0, a signal nobody asked for ends it, or its
-    /// holder is lost.
-    OnFailure,
-    /// However it ends by itself.
-    Always,
-}
-
 /// What of a session is recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,13 +57,12 @@ macro_rules! words {
 }
 
 words!(SizePolicy, "size policy", "latest" => Latest, "smallest" => Smallest, "fixed" => Fixed);
-words!(RestartPolicy, "restart policy",
-    "never" => Never, "on-failure" => OnFailure, "always" => Always);
 words!(Recording, "recording", "off" => Off, "output" => Output, "all" => All);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::RestartPolicy;
 
     #[test]
     fn rows_and_json_spell_alike() {
@@ -90,9 +75,8 @@ mod tests {
             }
             assert!("LATEST".parse::<T>().is_err());
         }
-        use RestartPolicy::{Always, Never, OnFailure};
         alike(&[SizePolicy::Latest, SizePolicy::Smallest, SizePolicy::Fixed], |w| w.as_str());
-        alike(&[Never, OnFailure, Always], |word| word.as_str());
+        alike(&RestartPolicy::ALL, |word| word.as_str());
         alike(&[Recording::Off, Recording::Output, Recording::All], |word| word.as_str());
     }
 }

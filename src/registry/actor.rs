@@ -3,12 +3,13 @@
 use super::clock::{self, Clock};
 use super::compare::Difference;
 use super::create::{CreateError, Defaults, check_labels, check_name};
-use super::find::{self, Sources};
+use super::find::{self, RestoreError, Sources};
 use super::reconcile;
 use super::requests::{
-    Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Ready, Reconcile,
-    Rename, Repairs, SessionRef, ShutdownAll, Unread,
+    Census, Counted, Create, EndAll, FindError, FindOrCreate, Key, List, Ready, Reconcile, Rename,
+    Repairs, SessionRef, ShutdownAll, Unread,
 };
+use super::restart::Restarts;
 use super::restore::SWEEPS;
 use super::start::Created;
 use crate::events::Bus;
@@ -73,6 +74,7 @@ pub struct Registry {
     pub(super) names: HashMap<String, Named>,
     pub(super) unread: HashMap<SessionId, Arc<Link>>,
     pub(super) starting: HashSet<SessionId>,
+    pub(super) restarts: Restarts,
     /// Sessions that cannot go on, until their rows say so.
     pub(super) sweeping: HashSet<SessionId>,
     pub(super) sweeps: Arc<Semaphore>,
@@ -109,6 +111,7 @@ impl Registry {
             names: HashMap::new(),
             unread: HashMap::new(),
             starting: HashSet::new(),
+            restarts: Restarts::default(),
             sweeping: HashSet::new(),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
             differences: BTreeMap::new(),
@@ -158,7 +161,12 @@ impl Registry {
             Key::Id(id) => self.sessions.get(id).or_else(|| named(&id.to_string())),
             Key::Name(name) => named(name),
         };
-        session.cloned().ok_or(FindError)
+        session.cloned().ok_or(FindError::Unknown)
+    }
+
+    /// How much a session's screen keeps.
+    pub(super) fn screen_options(&self) -> Options {
+        Options { scrollback: self.defaults.scrollback_lines }
     }
 
     /// Done once all that was running before is there.
@@ -190,7 +198,7 @@ impl Registry {
             size: (held.cols, held.rows),
             checkpoint: held.checkpoint,
             restored,
-            options: Options { scrollback: self.defaults.scrollback_lines },
+            options: self.screen_options(),
             events: Box::new(move |told| heard.do_send(Seen(told))),
         });
         // Who asks before the session's actor has run sees what it will say, not the last row.
@@ -229,9 +237,12 @@ impl Actor for Registry {
         ctx.run_interval(reconcile::EVERY, |_, ctx| ctx.notify(Reconcile));
         self.begin_retention(ctx);
         let (sources, at) = (self.sources(), now());
-        let found = async move { find::find(&sources, at).await };
+        let found = async move {
+            let found = find::find(&sources, at).await?;
+            Ok::<_, RestoreError>((found, find::restarting(&sources).await?))
+        };
         ctx.spawn(found.into_actor(self).map(move |found, registry, ctx| match found {
-            Ok(found) => registry.restore(found, at, ctx),
+            Ok((found, again)) => registry.restore(found, again, at, ctx),
             Err(error) => {
                 // Serving without knowing what runs would make doubles of it.
                 registry.give_up(format!("cannot restore: {error}"));
@@ -264,18 +275,6 @@ impl Handler<FindOrCreate> for Registry {
     }
 }
 
-impl Handler<Find> for Registry {
-    type Result = ResponseActFuture<Self, Result<SessionRef, FindError>>;
-
-    fn handle(&mut self, find: Find, _: &mut Self::Context) -> Self::Result {
-        Box::pin(
-            self.when_restored()
-                .into_actor(self)
-                .map(move |(), registry, _| registry.find(&find.0)),
-        )
-    }
-}
-
 impl Handler<List> for Registry {
     type Result = ResponseActFuture<Self, Vec<View>>;
 
@@ -284,7 +283,14 @@ impl Handler<List> for Registry {
             let before = list.before.map_or(Bound::Unbounded, Bound::Excluded);
             let sessions = registry.sessions.range((Bound::Unbounded, before)).rev();
             let views = sessions.map(|(_, session)| session.link.view());
-            views.filter(|view| (list.matches)(view)).take(list.most).collect()
+            let live = views.filter(|view| (list.matches)(view)).take(list.most);
+            let before = |view: &&View| list.before.is_none_or(|before| view.id < before);
+            let wanted = |view: &&View| (list.matches)(view);
+            let again = registry.restarting().filter(before).filter(wanted).cloned();
+            let mut all: Vec<View> = live.chain(again).collect();
+            all.sort_by(|a, b| b.id.cmp(&a.id));
+            all.truncate(list.most);
+            all
         }))
     }
 }
@@ -359,16 +365,24 @@ impl Handler<SessionEnded> for Registry {
     type Result = ();
 
     fn handle(&mut self, ended: SessionEnded, ctx: &mut Self::Context) {
-        if self.sessions.remove(&ended.id).is_none() {
-            return;
+        let SessionEnded { id, unread, revival, forgotten } = ended;
+        if self.sessions.remove(&id).is_some() {
+            if let Some(link) = unread.filter(|_| self.unread.len() < UNREAD_MAX) {
+                self.unread.insert(id, link);
+                ctx.run_later(UNREAD_KEPT, move |registry, _| {
+                    registry.unread.remove(&id);
+                });
+            }
+            match revival {
+                Some(revival) => self.await_restart(*revival, false, ctx),
+                None => {
+                    self.names.retain(|_, named| !matches!(named, Named::Live(it) if *it == id));
+                }
+            }
         }
-        if let Some(link) = ended.unread.filter(|_| self.unread.len() < UNREAD_MAX) {
-            self.unread.insert(ended.id, link);
-            ctx.run_later(UNREAD_KEPT, move |registry, _| {
-                registry.unread.remove(&ended.id);
-            });
+        if forgotten {
+            self.may_restart(id, ctx);
         }
-        self.names.retain(|_, named| !matches!(named, Named::Live(id) if *id == ended.id));
     }
 }
 
@@ -386,6 +400,7 @@ impl Handler<EndAll> for Registry {
     fn handle(&mut self, _: EndAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
         Box::pin(self.when_restored().into_actor(self).then(|(), registry, _| {
+            registry.restart_none();
             let all: Vec<_> =
                 registry.sessions.values().map(|session| session.addr.send(Kill)).collect();
             // One that has just ended needs no killing.

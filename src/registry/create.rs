@@ -1,6 +1,6 @@
 //! What a request asks for, checked and made into something to spawn.
 
-use super::environment::environment;
+use super::environment::{environment, server_environment};
 use crate::config::Profile;
 use crate::holder::{SpawnError, SpawnSpec};
 use crate::id::SessionId;
@@ -43,7 +43,7 @@ pub struct Defaults {
 }
 
 /// Why a session was not created.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum CreateError {
     /// The request makes no sense.
     #[error("{0}")]
@@ -148,7 +148,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
     };
     Ok(Plan {
         row: Row { env: request.env, ..Row::of(session) },
-        spec: SpawnSpec { command, cwd, env, cols, rows, checkpoints: true },
+        spec: SpawnSpec { command, cwd, env, cols, rows, checkpoints: true, resumed: None },
         timeouts,
     })
 }
@@ -205,12 +205,6 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Stri
 fn home() -> String {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     home.filter(|home| home.is_absolute()).map_or("/".into(), |home| home.display().to_string())
-}
-
-fn server_environment() -> impl Iterator<Item = (String, String)> {
-    // What is no UTF-8 cannot be told in JSON; such variables are rare and not inherited.
-    std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

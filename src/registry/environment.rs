@@ -40,6 +40,13 @@ pub(super) fn environment(
     all.into_iter().collect()
 }
 
+/// This process's own.
+pub(super) fn server_environment() -> impl Iterator<Item = (String, String)> {
+    // What is no UTF-8 cannot be told in JSON; such variables are rare and not inherited.
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

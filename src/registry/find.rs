@@ -4,10 +4,10 @@ use super::actor::transition;
 use crate::holder::wire::Entry;
 use crate::holder::{Held, Holder, HolderError, Unusable};
 use crate::id::SessionId;
-use crate::lifecycle::{Deadline, Event, Now, Reason, Saved, Status, Timeouts};
+use crate::lifecycle::{Deadline, Event, Now, Reason, Saved, Signals, Status, Timeouts};
 use crate::protocol::Session;
 use crate::ring::RingError;
-use crate::session::Blob;
+use crate::session::{Blob, Revival};
 use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
 use crate::tree::{self, ProcessId};
 use chrono::TimeDelta;
@@ -75,6 +75,24 @@ pub(super) async fn find(sources: &Sources, now: Now) -> Result<Vec<Found>, Rest
         found.extend(look_up(sources, id, held, &boot_id, now).await?);
     }
     Ok(found)
+}
+
+/// Ended sessions that are to be started again, in the state that they ended in.
+pub(super) async fn restarting(sources: &Sources) -> Result<Vec<Revival>, StoreError> {
+    let mut all = Vec::new();
+    for row in sources.store.load_restarting().await? {
+        let last = sources.store.transitions(row.session.id).await?.pop();
+        let status = last.and_then(|transition| transition.from_status);
+        let saved = status.filter(|_| row.restart_streak > 0).map(|status| Saved {
+            status,
+            deadline: None,
+            timeouts: timeouts(&row.session),
+            ending: None,
+            signals: Signals::default(),
+        });
+        all.push(Revival { row, saved });
+    }
+    Ok(all)
 }
 
 /// A live row of a session that the holder does not hold.
@@ -205,8 +223,7 @@ fn catch_up(row: &mut Row, blob: Option<&Blob>) -> Option<Status> {
 /// What the state machine starts from.
 fn saved(row: &Row, blob: Option<&Blob>, exited: bool, boot_id: &str, now: Now) -> Saved {
     let session = &row.session;
-    let timeouts =
-        Timeouts { idle_s: session.idle_timeout_s, first_attach_s: session.first_attach_timeout_s };
+    let timeouts = timeouts(session);
     let signals = blob.map(|blob| blob.signals).unwrap_or_default();
     let ending = row.ending.or_else(|| blob.and_then(Blob::ending));
     // A leader that has exited by itself ends its session by that and by nothing else.
@@ -225,6 +242,10 @@ fn saved(row: &Row, blob: Option<&Blob>, exited: bool, boot_id: &str, now: Now) 
         }),
     };
     Saved { status: session.status, deadline, timeouts, ending, signals }
+}
+
+pub(super) fn timeouts(session: &Session) -> Timeouts {
+    Timeouts { idle_s: session.idle_timeout_s, first_attach_s: session.first_attach_timeout_s }
 }
 
 fn process(entry: &Entry, boot_id: &str) -> ProcessId {

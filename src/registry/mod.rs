@@ -3,11 +3,13 @@
 //!
 //! - [`Registry`]: the actor.
 //! - `create`: what a request asks for, checked; `start`: its row, its process, its actor.
+//! - `restart`: sessions that are started again; `again`: with what.
 //! - `find`: rows and holder paired; `restore`: what was found brought back to life.
 //! - `compare`: registry, holder and rows compared; `reconcile`: what differs mended.
 //! - `clock`: notices when the wall clock is set.
 
 mod actor;
+mod again;
 mod clock;
 mod compare;
 mod create;
@@ -15,6 +17,7 @@ mod environment;
 mod find;
 mod reconcile;
 mod requests;
+mod restart;
 mod restore;
 mod retention;
 mod start;
@@ -23,5 +26,5 @@ pub use actor::{Parts, Registry};
 pub use create::{CreateError, Defaults};
 pub use requests::{
     Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended, Ready,
-    Reconcile, Rename, Repairs, SessionRef, ShutdownAll, Unread,
+    Reconcile, Rename, Repairs, Restart, RestartError, SessionRef, ShutdownAll, StayEnded, Unread,
 };

@@ -3,7 +3,7 @@
 use super::create::CreateError;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
-use crate::protocol::{CreateSession, Session as View};
+use crate::protocol::{Cause, CreateSession, Session as View};
 use crate::session::{Link, Patch, Session};
 use actix::prelude::*;
 use std::collections::BTreeMap;
@@ -43,10 +43,46 @@ pub struct Create(pub CreateSession);
 #[rtype(result = "Result<SessionRef, FindError>")]
 pub struct Find(pub Key);
 
-/// No live session is called that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no live session is called that")]
-pub struct FindError;
+/// Why no live session was found.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FindError {
+    /// None is called that.
+    #[error("no live session is called that")]
+    Unknown,
+    /// It has ended and will be started again.
+    #[error("the session will be started again")]
+    Restarting(Box<View>),
+}
+
+/// Starts a session's command again under the same id; a live one is ended first. Answered
+/// once it runs.
+#[derive(Message)]
+#[rtype(result = "Result<SessionRef, RestartError>")]
+pub struct Restart {
+    /// By id, or by the name of one that lives or will be started again.
+    pub key: Key,
+    /// Who asks.
+    pub cause: Option<Cause>,
+}
+
+/// Why a session was not started again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RestartError {
+    /// There is no such session.
+    #[error("no session is called that")]
+    Unknown,
+    /// Somebody else has asked for its end meanwhile.
+    #[error("the session is being ended")]
+    Ending,
+    /// As at its creation.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+}
+
+/// An ended session is not to be started again, nor its output kept any longer. Answers its record, if it would have been.
+#[derive(Message)]
+#[rtype(result = "Option<View>")]
+pub struct StayEnded(pub SessionId);
 
 /// Finds the live session of this name, or starts one. Of several that ask at once, one
 /// starts it and the others get it too.
@@ -54,7 +90,7 @@ pub struct FindError;
 #[rtype(result = "Result<SessionRef, CreateError>")]
 pub struct FindOrCreate(pub CreateSession);
 
-/// Live sessions, newest first.
+/// Live sessions and those that will be started again, newest first.
 #[derive(Message)]
 #[rtype(result = "Vec<View>")]
 pub struct List {

@@ -5,7 +5,7 @@ use super::actor::{Registry, transition};
 use super::find::Found;
 use crate::id::SessionId;
 use crate::lifecycle::{Effect, Event, Life, Now};
-use crate::session::{now, tell_end, write_life};
+use crate::session::{Revival, decide_restart, now, tell_end, write_life};
 use crate::store::{Change, Row};
 use crate::tree::{Grace, Tree};
 use actix::prelude::*;
@@ -16,9 +16,19 @@ use slog::{info, warn};
 pub(super) const SWEEPS: usize = 4;
 
 impl Registry {
-    /// Brings to life what was found, and sweeps up the rest.
-    pub(super) fn restore(&mut self, found: Vec<Found>, at: Now, ctx: &mut Context<Self>) {
+    /// Brings to life what was found, and sweeps up the rest; `again` waits to be started.
+    pub(super) fn restore(
+        &mut self,
+        found: Vec<Found>,
+        again: Vec<Revival>,
+        at: Now,
+        ctx: &mut Context<Self>,
+    ) {
         let (mut held, mut over) = (0, 0);
+        for revival in again {
+            let id = revival.row.session.id;
+            self.await_restart(revival, !found.iter().any(|found| found.id() == id), ctx);
+        }
         for found in found {
             match found {
                 Found::Held { .. } => held += 1,
@@ -77,10 +87,14 @@ impl Registry {
             if let Some(end) = end {
                 end.await;
             }
-            // Not yet reaped: the next pass of reconciliation tries again.
-            let _ = holder.forget(id).await;
+            holder.forget(id).await
         };
-        ctx.spawn(forget.into_actor(self));
+        ctx.spawn(forget.into_actor(self).map(move |forgotten, registry, ctx| {
+            // Not yet reaped: the next pass of reconciliation tries again.
+            if forgotten.is_ok() {
+                registry.may_restart(id, ctx);
+            }
+        }));
     }
 
     /// Ends what is left of a session that cannot go on, and says so in its row.
@@ -95,9 +109,11 @@ impl Registry {
         self.sweeping.insert(id);
         let swept = self.end_tree(self.tree(&row));
         ctx.spawn(swept.into_actor(self).then(move |(), registry, _| {
-            let at = now();
+            let (at, before) = (now(), life.saved());
             let effects = life.apply(event, at).or_else(|_| life.apply(Event::RestoreFailed, at));
             write_life(&mut row, &life);
+            decide_restart(&mut row);
+            let revival = Revival::of(&row, Some(before));
             let recorded = effects.into_iter().flatten().find_map(|effect| match effect {
                 Effect::Record { from, to, reason } => Some((from, to, reason)),
                 _ => None,
@@ -109,11 +125,14 @@ impl Registry {
             let written = async move {
                 let _ = store.commit_or_queue(Change { row, transition }).await;
                 tell_end(&events, &session);
-                if event == Event::RestoreFailed {
-                    let _ = holder.forget(id).await;
-                }
+                event != Event::RestoreFailed || holder.forget(id).await.is_ok()
             };
-            written.into_actor(registry).map(move |(), registry, _| registry.swept(id))
+            written.into_actor(registry).map(move |forgotten, registry, ctx| {
+                registry.swept(id);
+                if let Some(revival) = revival {
+                    registry.await_restart(revival, forgotten, ctx);
+                }
+            })
         }));
     }
 

@@ -5,12 +5,13 @@ use super::create::{CreateError, Plan, plan, refused, timed_out};
 use super::requests::{Key, SessionRef};
 use crate::events::Kind;
 use crate::holder::wire::FailureCode;
-use crate::holder::{Held, Holder, HolderError};
+use crate::holder::{Checkpoint, CheckpointMeta, Held, Holder, HolderError, SpawnSpec};
 use crate::id::SessionId;
+use crate::keeper::LastScreen;
 use crate::lifecycle::{Effect, Event, Life, Reason};
 use crate::protocol::CreateSession;
-use crate::session::{Blob, now, write_life};
-use crate::store::{Change, Row, StoreError, StoreHandle};
+use crate::session::{Blob, decide_restart, now, write_life};
+use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
 use actix::prelude::*;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -61,13 +62,15 @@ impl Registry {
         let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
         let id = plan.row.session.id;
         let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
-        let spawned = async move { spawn(plan, ring_bytes, &store, &holder, &log).await };
+        let spawned =
+            async move { spawn(Start::of(plan, &log), ring_bytes, &store, &holder, &log).await };
         Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
             registry.starting.remove(&id);
             if let Some(name) = name {
                 registry.names.remove(&name);
             }
             // Whoever waits for the name looks again once it is listed, or free.
+            let spawned = spawned.map_err(|Unstarted { error, .. }| error);
             let session = spawned.map(|Spawned { row, held, life }| {
                 // Before whatever its actor tells.
                 let created = json!({ "status": row.session.status });
@@ -79,6 +82,15 @@ impl Registry {
         }))
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.sessions.len() + self.starting.len() >= self.defaults.max_sessions
+    }
+
+    pub(super) fn too_many(&self) -> CreateError {
+        let most = self.defaults.max_sessions;
+        CreateError::TooMany(format!("there are {most} live sessions already"))
+    }
+
     fn reserve(
         &mut self,
         request: CreateSession,
@@ -87,9 +99,8 @@ impl Registry {
             return Err(CreateError::Stopping);
         }
         let plan = plan(request, &self.defaults)?;
-        if self.sessions.len() + self.starting.len() >= self.defaults.max_sessions {
-            let most = self.defaults.max_sessions;
-            return Err(CreateError::TooMany(format!("there are {most} live sessions already")));
+        if self.is_full() {
+            return Err(self.too_many());
         }
         let (reserved, started) = watch::channel(());
         if let Some(name) = &plan.row.session.name {
@@ -103,65 +114,112 @@ impl Registry {
     }
 }
 
-struct Spawned {
-    row: Row,
-    held: Held,
-    life: (Life, Vec<Effect>),
+/// What is about to be started.
+pub(super) struct Start {
+    pub(super) row: Row,
+    pub(super) spec: SpawnSpec,
+    /// What its first row says of its life, and what is to be done once it runs.
+    pub(super) life: (Life, Vec<Effect>),
+    /// Written with that row.
+    pub(super) begun: NewTransition,
+    /// What its terminal shows already.
+    pub(super) screen: Option<LastScreen>,
+}
+
+impl Start {
+    /// A new session's.
+    fn of(Plan { mut row, spec, timeouts }: Plan, log: &Logger) -> Self {
+        let at = now();
+        let (life, effects) = Life::new(timeouts, at);
+        write_life(&mut row, &life);
+        let begun = transition(log, row.session.id, at, None, life.status(), Reason::Created);
+        Start { row, spec, life: (life, effects), begun, screen: None }
+    }
+}
+
+pub(super) struct Spawned {
+    pub(super) row: Row,
+    pub(super) held: Held,
+    pub(super) life: (Life, Vec<Effect>),
+}
+
+/// Why nothing was started.
+pub(super) struct Unstarted {
+    pub(super) error: CreateError,
+    /// What its row says now; none: what it said before.
+    pub(super) row: Option<Row>,
+}
+
+impl From<CreateError> for Unstarted {
+    fn from(error: CreateError) -> Self {
+        Unstarted { error, row: None }
+    }
 }
 
 /// Row, then process, then row again: a server that dies in between leaves a trace.
-async fn spawn(
-    plan: Plan,
+pub(super) async fn spawn(
+    Start { mut row, spec, life: (mut life, mut effects), begun, screen }: Start,
     ring_bytes: u64,
     store: &StoreHandle,
     holder: &Holder,
     log: &Logger,
-) -> Result<Spawned, CreateError> {
-    let Plan { mut row, spec, timeouts } = plan;
-    let at = now();
-    let (mut life, mut effects) = Life::new(timeouts, at);
-    write_life(&mut row, &life);
-    let created = transition(log, row.session.id, at, None, life.status(), Reason::Created);
-    match store.commit(Change { row: row.clone(), transition: Some(created) }).await {
+) -> Result<Spawned, Unstarted> {
+    match store.commit(Change { row: row.clone(), transition: Some(begun) }).await {
         Ok(()) => {}
         Err(StoreError::NameTaken(_)) => {
-            return Err(CreateError::NameTaken(row.session.name.unwrap_or_default()));
+            return Err(CreateError::NameTaken(row.session.name.unwrap_or_default()).into());
         }
-        Err(error) => return Err(CreateError::Store(error)),
+        Err(error) => return Err(CreateError::Store(error).into()),
     }
+    // They are written.
+    effects.retain(|effect| !matches!(effect, Effect::Record { .. } | Effect::Save));
     let blob = Blob::of(&row, &life).to_bytes();
     let id = row.session.id;
     let spawned = timeout(START_DEADLINE, holder.spawn(id, &spec, ring_bytes, &blob)).await;
     match spawned {
-        Ok(Ok(held)) => {
+        Ok(Ok(mut held)) => {
+            if let Some(screen) = screen {
+                held.checkpoint = Some(hand_on(screen, id, holder, log).await);
+            }
             row.session.pid = Some(held.pid);
             row.process = Some(process_id(&held));
             let change = Change { row: row.clone(), transition: None };
             // Should it fail, the row is completed by whoever restores it.
             let _ = store.commit_or_queue(change).await;
-            // The row of the creation is written.
-            effects.retain(|effect| !matches!(effect, Effect::Record { .. } | Effect::Save));
             Ok(Spawned { row, held, life: (life, effects) })
         }
         unstarted => {
             let at = now();
             let from = life.status();
-            // A session that was just created can fail to start.
+            // What was just begun can fail to start.
             let _ = life.apply(Event::SpawnFailed, at);
             write_life(&mut row, &life);
+            decide_restart(&mut row);
             let reason = life.end().map_or(Reason::Created, |end| Reason::End(end.reason));
             let failed = transition(log, row.session.id, at, Some(from), life.status(), reason);
             let session = row.session.clone();
-            let _ = store.commit_or_queue(Change { row, transition: Some(failed) }).await;
-            Err(match unstarted {
+            let _ =
+                store.commit_or_queue(Change { row: row.clone(), transition: Some(failed) }).await;
+            let error = match unstarted {
                 Ok(Err(error)) => refused(error, session),
                 _ => {
                     actix_web::rt::spawn(give_up(holder.clone(), id, log.clone()));
                     timed_out(session, START_DEADLINE)
                 }
-            })
+            };
+            Err(Unstarted { error, row: Some(row) })
         }
     }
+}
+
+/// Gives the holder the screen that a session goes on with, for a server after this one.
+async fn hand_on(screen: LastScreen, id: SessionId, holder: &Holder, log: &Logger) -> Checkpoint {
+    let LastScreen { offset, cols, rows, bytes } = screen;
+    let meta = CheckpointMeta { offset, cols, rows, ..CheckpointMeta::default() };
+    if let Err(error) = holder.checkpoint(id, &meta, &bytes).await {
+        warn!(log, "the holder did not take a screen"; "session" => %id, "error" => %error);
+    }
+    Checkpoint::ours(meta, bytes)
 }
 
 /// Kills what does not start. What cannot even be killed is left to whoever restores.

@@ -54,6 +54,9 @@ pub(super) struct HolderPage {
     /// The last checkpoint's offset, which the tail does not pass, or [`UNHELD`].
     pub(super) checkpoint: AtomicU64,
     more_resizes: [ResizeWords; MORE_RESIZES],
+    /// The offset of the first byte that was ever written here: output before it is that of
+    /// an earlier program of the session.
+    pub(super) base: AtomicU64,
 }
 
 impl HolderPage {

@@ -77,10 +77,16 @@ impl Reader {
         self.words().head.load(Acquire)
     }
 
+    /// The offset of the first byte that was ever written here.
+    #[must_use]
+    pub fn base(&self) -> u64 {
+        self.words().base.load(Relaxed)
+    }
+
     /// The first offset that is certainly intact now.
     #[must_use]
     pub fn oldest(&self) -> u64 {
-        self.head().saturating_sub(self.readable())
+        self.head().saturating_sub(self.readable()).max(self.base())
     }
 
     /// Everything before this offset is acknowledged: nobody waits for it.
@@ -133,7 +139,7 @@ impl Reader {
     pub fn read(&self, offset: u64, max: usize, out: &mut BytesMut) -> Result<usize, Overtaken> {
         let head = self.head();
         let Some(available) = head.checked_sub(offset) else { return Ok(0) };
-        if available > self.readable() {
+        if available > self.readable() || offset < self.base() {
             return Err(Overtaken);
         }
         let count = usize::try_from(available).unwrap_or(max).min(max);

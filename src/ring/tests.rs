@@ -18,7 +18,7 @@ fn byte_at(offset: u64) -> u8 {
 }
 
 fn pair() -> (Writer, Reader) {
-    let (fd, writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let (fd, writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
     (writer, Reader::open(fd).unwrap())
 }
 
@@ -72,7 +72,7 @@ fn the_writer_stays_behind_the_tail() {
 
 #[test]
 fn a_tail_that_makes_no_sense_is_not_believed() {
-    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
     let map = map::open(std::os::fd::AsFd::as_fd(&fd)).unwrap();
     write(&mut writer, 1000);
     for tail in [1001, u64::MAX] {
@@ -103,7 +103,7 @@ fn who_falls_behind_is_told_and_gets_nothing() {
 /// one that stands at its offset.
 #[test]
 fn no_reader_ever_sees_a_wrong_byte() {
-    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
     let reader = Reader::open(&fd).unwrap();
     let done = AtomicBool::new(false);
     let overtaken = AtomicU64::new(0);
@@ -146,7 +146,7 @@ fn no_reader_ever_sees_a_wrong_byte() {
 /// while the reader is about to wait: a single wake-up that gets lost ends the test.
 #[test]
 fn no_wake_up_is_lost() {
-    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
     let reader = Reader::open(&fd).unwrap();
     let (wake, woken) = channel();
     let rounds = 200_000;
@@ -241,7 +241,7 @@ fn resizes_are_kept_as_far_as_the_log_goes() {
 /// The page that a holder of version 1 made: its words, and zeros behind them.
 #[test]
 fn a_ring_of_an_older_holder_is_read() {
-    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
     for n in 1..=32u16 {
         write(&mut writer, 1);
         writer.stamp_resize(n, n);
@@ -312,7 +312,7 @@ fn a_checkpoint_stands_where_its_output_is() {
 #[test]
 fn what_is_no_ring_is_not_mapped() {
     for capacity in [0, 3, CAPACITY_MIN - 1, CAPACITY_MIN + 1, CAPACITY_MIN / 2, u64::MAX] {
-        assert!(matches!(Writer::create(capacity), Err(RingError::Capacity(_))), "{capacity}");
+        assert!(matches!(Writer::create(capacity, 0), Err(RingError::Capacity(_))), "{capacity}");
     }
     let (null, _) = nix::unistd::pipe().unwrap();
     assert!(Reader::open(null).is_err());
@@ -326,13 +326,13 @@ fn what_is_no_ring_is_not_mapped() {
     let refused = Reader::open(&unsealed);
     assert!(matches!(refused, Err(RingError::Foreign("wrong magic"))), "{refused:?}");
     // And nobody can make a real one shrink under us.
-    let (fd, _writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let (fd, _writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
     assert!(ftruncate(&fd, 0).is_err());
 }
 
 #[test]
 fn a_new_reader_forgets_what_an_older_one_waited_for() {
-    let (fd, mut writer) = Writer::create(CAPACITY_MIN).unwrap();
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
     Reader::open(&fd).unwrap().request_wake(1);
     let _reader = Reader::open(&fd).unwrap();
     write(&mut writer, 1);

@@ -21,6 +21,7 @@ pub struct Due {
 #[derive(Debug)]
 pub struct Writer {
     map: Map,
+    base: u64,
     head: u64,
     /// The last tail that made sense.
     tail: u64,
@@ -29,16 +30,20 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A new ring of `capacity` bytes and the descriptor that names it.
+    /// A new ring of `capacity` bytes and the descriptor that names it. Its first byte is
+    /// that of the offset `base`.
     ///
     /// # Errors
     /// The capacity is not allowed, or the kernel refuses memory or descriptors.
-    pub fn create(capacity: u64) -> Result<(OwnedFd, Self), RingError> {
+    pub fn create(capacity: u64, base: u64) -> Result<(OwnedFd, Self), RingError> {
         let (fd, map) = map::create(capacity)?;
         map.server().wake_at.store(NOBODY, SeqCst);
         map.server().watch_at.store(NOBODY, SeqCst);
+        map.server().tail.store(base, SeqCst);
         map.holder().checkpoint.store(UNHELD, SeqCst);
-        Ok((fd, Writer { map, head: 0, tail: 0, checkpoint: None }))
+        map.holder().base.store(base, SeqCst);
+        map.holder().head.store(base, Release);
+        Ok((fd, Writer { map, base, head: base, tail: base, checkpoint: None }))
     }
 
     /// Bytes of output so far.
@@ -63,7 +68,7 @@ impl Writer {
     /// nor where what follows it is no longer in the ring.
     #[must_use]
     pub fn may_checkpoint(&self, offset: u64) -> bool {
-        let last = self.checkpoint.unwrap_or(0);
+        let last = self.checkpoint.unwrap_or(self.base);
         (last..=self.head).contains(&offset) && self.head.saturating_sub(offset) <= self.readable()
     }
 
@@ -86,6 +91,16 @@ impl Writer {
         // IN_FLIGHT; the borrow of `self` keeps the mapping, and nobody else writes here.
         // Readers of the other process know that they read what may change.
         unsafe { std::slice::from_raw_parts_mut(self.map.data_ptr(self.head), length) }
+    }
+
+    /// Writes what no program has written, before anything that one does; what does not fit
+    /// is left out.
+    pub fn preface(&mut self, bytes: &[u8]) {
+        let room = self.room().min(bytes.len() as u64);
+        let buffer = self.buffer(room);
+        let count = buffer.len();
+        buffer.copy_from_slice(bytes.get(..count).unwrap_or_default());
+        self.publish(count as u64);
     }
 
     /// Makes `count` bytes of the buffer visible to readers.

@@ -79,7 +79,26 @@ impl View {
         text
     }
 
-    /// The same with colours and attributes (SGR).
+    /// The text as a program wrote it: what the terminal wrapped is one line. `trimmed`:
+    /// without the spaces at the end of a line.
+    pub fn written(&self, trimmed: bool) -> String {
+        let mut text = String::new();
+        for (number, line) in self.lines.iter().enumerate() {
+            if number > 0 && !line.wrapped {
+                if trimmed {
+                    text.truncate(text.trim_end_matches(' ').len());
+                }
+                text.push('\n');
+            }
+            text.extend(line.runs.iter().map(|run| run.text.as_str()));
+        }
+        if trimmed {
+            text.truncate(text.trim_end_matches(' ').len());
+        }
+        text
+    }
+
+    /// The same as [`View::text`] with colours and attributes (SGR).
     pub fn ansi(&self) -> String {
         let mut text = String::new();
         for line in &self.lines {

@@ -7,15 +7,15 @@ use super::effects::now;
 use super::flow::{Flow, Sight};
 use super::link::Link;
 use super::requests::{
-    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, Seen,
-    SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
+    Attach, Attached, ConnectionEvent, Detach, EndToRestart, Kill, Killed, Noticed, Patch, Resize,
+    Seen, SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
 };
 use super::size::Sizing;
 use super::telling::Telling;
 use crate::events::{Bus, Kind};
 use crate::holder::Holder;
 use crate::id::ClientKey;
-use crate::lifecycle::{Effect, Event, Exit, Life, Refused};
+use crate::lifecycle::{Effect, Event, Exit, Life, Refused, Saved};
 use crate::protocol::{CloseCode, Mode, ServerMessage, Viewer};
 use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
@@ -74,6 +74,8 @@ pub struct Session {
     /// The tree was seen empty, the leader's exit status is still to come.
     pub(super) awaiting_exit: bool,
     pub(super) waiting_for_end: Vec<oneshot::Sender<Killed>>,
+    /// Its life just before its end.
+    pub(super) before_end: Option<Saved>,
     /// What the state machine wants done once the actor runs.
     first_effects: Vec<Effect>,
     stopping: bool,
@@ -96,7 +98,8 @@ impl Session {
             context.store.save(Change { row: row.clone(), transition: None });
         }
         let head = link.ring().head();
-        let flow = if restored { Flow::restored(head, Instant::now()) } else { Flow::new(0) };
+        let base = link.ring().base();
+        let flow = if restored { Flow::restored(head, Instant::now()) } else { Flow::new(base) };
         let telling = Telling::new(&row.session);
         actor.run(Session {
             context,
@@ -114,6 +117,7 @@ impl Session {
             announcing: Announcing::default(),
             awaiting_exit: false,
             waiting_for_end: Vec::new(),
+            before_end: None,
             first_effects: effects,
             stopping: false,
         })
@@ -121,7 +125,11 @@ impl Session {
 
     /// Feeds one event to the state machine and does what it says.
     pub(super) fn step(&mut self, event: Event, ctx: &mut Context<Self>) -> Result<(), Refused> {
+        let before = self.life.saved();
         let effects = self.life.apply(event, now())?;
+        if self.life.end().is_some() {
+            self.before_end = Some(before);
+        }
         self.execute(effects, ctx);
         Ok(())
     }
@@ -383,6 +391,29 @@ impl Handler<Kill> for Session {
     type Result = ResponseFuture<Result<Killed, Refused>>;
 
     fn handle(&mut self, _: Kill, ctx: &mut Self::Context) -> Self::Result {
+        // Whoever wants it gone does not want it back.
+        self.row.session.restart_at = None;
+        self.kill(ctx)
+    }
+}
+
+impl Handler<EndToRestart> for Session {
+    type Result = ResponseFuture<Result<Killed, Refused>>;
+
+    fn handle(&mut self, _: EndToRestart, ctx: &mut Self::Context) -> Self::Result {
+        // Who asks last decides whether it stays ended; what has ended, its registry starts.
+        if self.life.end().is_none() {
+            self.row.session.restart_at = Some(chrono::Utc::now());
+            if self.life.ending().is_some() {
+                self.save();
+            }
+        }
+        self.kill(ctx)
+    }
+}
+
+impl Session {
+    fn kill(&mut self, ctx: &mut Context<Self>) -> ResponseFuture<Result<Killed, Refused>> {
         let (tell, told) = oneshot::channel();
         self.waiting_for_end.push(tell);
         if self.life.ending().is_none()

@@ -378,6 +378,11 @@ impl Handler<ConnectionEvent> for Connection {
                 close: close_reason(CloseCode::Ended, "the session ended"),
                 after_output: true,
             }),
+            ConnectionEvent::Again => self.outbox.end(Ending {
+                farewell: None,
+                close: close_reason(CloseCode::GoingAway, "the session is being started again"),
+                after_output: true,
+            }),
             ConnectionEvent::Close(code, why) => {
                 // Whoever took over resends what was not accepted; nothing more goes from here.
                 self.pending = Pending::starting_at(self.pending.accepted());

@@ -3,6 +3,7 @@
 use super::actor::{Session, exit_message};
 use super::blob::Blob;
 use super::requests::{ConnectionEvent, Killed, SessionEnded};
+use super::revival::{Revival, decide_restart};
 use super::telling::tell_end;
 use crate::events::Kind;
 use crate::lifecycle::{Effect, Event, Exit, Life, Now, Reason, Status};
@@ -71,6 +72,10 @@ impl Session {
         }
         let at = Utc::now();
         self.refresh_row();
+        if ended {
+            decide_restart(&mut self.row);
+            self.link.publish(&self.row.session);
+        }
         if let Some((from, to, reason)) = transition.filter(|_| !ended) {
             self.tell(
                 Kind::Status,
@@ -230,15 +235,31 @@ impl Session {
     fn finish(&mut self, last: Change, ctx: &mut Context<Self>) {
         self.disarm(ctx);
         let (store, id) = (self.context.store.clone(), self.link.id());
-        let session = last.row.session.clone();
-        let written = async move { store.commit_or_queue(last).await.unwrap_or(false) };
+        let mut session = last.row.session.clone();
+        let (screen, log) = (self.link.screen().last(), self.context.log.clone());
+        let written = async move {
+            if let Some(screen) = screen.await
+                && let Err(error) = store.keep_screen(id, screen).await
+            {
+                warn!(log, "a session's last screen is not kept"; "session" => %id,
+                    "error" => %error);
+            }
+            store.commit_or_queue(last).await.unwrap_or(false)
+        };
         ctx.spawn(written.into_actor(self).map(move |persisted, actor, ctx| {
+            if session.restart_at != actor.row.session.restart_at {
+                // Somebody wanted it gone meanwhile.
+                session.restart_at = actor.row.session.restart_at;
+                actor.context.store.save(Change { row: actor.row.clone(), transition: None });
+            }
             if persisted {
                 // Before anybody is told, so that whoever hears of it finds its name free.
-                actor.leave_registry();
+                actor.leave_registry(false);
             }
             tell_end(&actor.context.events, &session);
-            if let Some(exit) = exit_message(&session) {
+            if session.restart_at.is_some() {
+                actor.tell_all(&ConnectionEvent::Again);
+            } else if let Some(exit) = exit_message(&session) {
                 actor.tell_all(&ConnectionEvent::End(exit));
             }
             for waiting in actor.waiting_for_end.drain(..) {
@@ -260,7 +281,7 @@ impl Session {
                     warn!(actor.context.log, "the holder did not forget";
                         "session" => %id, "error" => %error);
                 }
-                actor.leave_registry();
+                actor.leave_registry(true);
                 ctx.stop();
             }));
         }));
@@ -269,8 +290,10 @@ impl Session {
             "exit_code" => self.row.session.exit_code, "exit_signal" => self.row.session.exit_signal);
     }
 
-    fn leave_registry(&self) {
+    fn leave_registry(&self, forgotten: bool) {
         let unread = (!self.was_attached()).then(|| self.link.clone());
-        self.context.registry.do_send(SessionEnded { id: self.link.id(), unread });
+        let revival = Revival::of(&self.row, self.before_end).map(Box::new);
+        let id = self.link.id();
+        self.context.registry.do_send(SessionEnded { id, unread, revival, forgotten });
     }
 }

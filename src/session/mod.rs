@@ -31,6 +31,7 @@ mod outlet;
 mod picture;
 mod reports;
 mod requests;
+mod revival;
 mod size;
 mod telling;
 mod typing;
@@ -49,9 +50,11 @@ pub use outbox::Outbox;
 pub use outlet::{Lag, Outlet, Start};
 pub use picture::Picture;
 pub use requests::{
-    Attach, Attached, ConnectionEvent, Kill, Killed, Noticed, Patch, Resize, Seen, SessionEnded,
-    Shutdown, Signal, SignalError, SignalTarget,
+    Attach, Attached, ConnectionEvent, EndToRestart, Kill, Killed, Noticed, Patch, Resize, Seen,
+    SessionEnded, Shutdown, Signal, SignalError, SignalTarget,
 };
+pub use revival::Revival;
+pub(crate) use revival::decide_restart;
 pub(crate) use telling::tell_end;
 pub use typing::{TypeOutcome, type_all};
-pub use watching::{Condition, Shot, Waited, take_shot, wait_for};
+pub use watching::{Condition, Shot, Waited, take_last, take_shot, wait_for};

@@ -2,6 +2,7 @@
 
 use super::connection::Attachment;
 use super::link::Link;
+use super::revival::Revival;
 use crate::holder::HolderError;
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Refused;
@@ -67,6 +68,11 @@ pub struct Resize {
 #[derive(Message)]
 #[rtype(result = "Result<Killed, Refused>")]
 pub struct Kill;
+
+/// As [`Kill`], to start its command again afterwards.
+#[derive(Message)]
+#[rtype(result = "Result<Killed, Refused>")]
+pub struct EndToRestart;
 
 /// A session's end.
 #[derive(Clone, Debug)]
@@ -151,7 +157,8 @@ pub struct Seen(pub crate::keeper::Told);
 #[rtype(result = "()")]
 pub struct Shutdown;
 
-/// Told to the registry: the session is over and may be forgotten.
+/// Told to the registry: the session is over. Told twice, unless its record could not be
+/// written at first.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SessionEnded {
@@ -159,6 +166,10 @@ pub struct SessionEnded {
     pub id: SessionId,
     /// Its output, if it ended before anybody could attach.
     pub unread: Option<Arc<Link>>,
+    /// Its command is to be started again.
+    pub revival: Option<Box<Revival>>,
+    /// The holder has forgotten it, too: its id is free.
+    pub forgotten: bool,
 }
 
 /// What a session tells its connections.
@@ -169,6 +180,8 @@ pub enum ConnectionEvent {
     State(ByteString),
     /// The session ended: after all output, this farewell and close 1000.
     End(ServerMessage),
+    /// The session ended and its command will be started again: after all output, close 1001.
+    Again,
     /// Close at once.
     Close(CloseCode, &'static str),
 }

@@ -192,6 +192,7 @@ pub(crate) fn tell_end(events: &Bus, session: &protocol::Session) {
         "end_reason": session.end_reason,
         "exit_code": session.exit_code,
         "exit_signal": session.exit_signal,
+        "restart_at": session.restart_at.map(protocol::rfc3339),
     });
     events.tell(Kind::Ended, session, session.ended_at.unwrap_or_else(Utc::now), more);
 }

@@ -2,7 +2,7 @@
 
 use super::link::Link;
 use crate::events::Bus;
-use crate::keeper::Look;
+use crate::keeper::{Keeper, LastScreen, Look};
 use crate::screen::{Cursor, Modes, Screen, View};
 use regex::Regex;
 use std::io;
@@ -53,6 +53,13 @@ pub async fn take_shot(link: &Link, scrollback: usize) -> Option<Look<Shot>> {
     link.screen().look(move |screen| Shot::of(screen, scrollback)).await
 }
 
+/// The same of a session that has ended. `None`: it cannot be read.
+pub async fn take_last(keeper: &Keeper, last: LastScreen, scrollback: usize) -> Option<Look<Shot>> {
+    let offset = last.offset;
+    let seen = keeper.show_last(last, move |screen| Shot::of(screen, scrollback)).await?;
+    Some(Look { offset, resizes: 0, seen })
+}
+
 /// What is waited for.
 #[derive(Clone, Debug)]
 pub enum Condition {
@@ -64,28 +71,15 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Whether it holds for a session that has ended, which is quiet.
+    pub fn holds_at_the_end(&self, look: &Look<Shot>) -> bool {
+        matches!(self, Condition::Quiet(_)) || self.holds_on(&look.seen.view)
+    }
+
     fn holds_on(&self, view: &View) -> bool {
         let Condition::Shows(regex) = self else { return false };
-        regex.is_match(&text(view, true)) || regex.is_match(&text(view, false))
+        regex.is_match(&view.written(true)) || regex.is_match(&view.written(false))
     }
-}
-
-/// The text as a program wrote it: what the terminal wrapped is one line.
-fn text(view: &View, trimmed: bool) -> String {
-    let mut text = String::new();
-    for (number, line) in view.lines.iter().enumerate() {
-        if number > 0 && !line.wrapped {
-            if trimmed {
-                text.truncate(text.trim_end_matches(' ').len());
-            }
-            text.push('\n');
-        }
-        text.extend(line.runs.iter().map(|run| run.text.as_str()));
-    }
-    if trimmed {
-        text.truncate(text.trim_end_matches(' ').len());
-    }
-    text
 }
 
 /// How a wait went, with the screen as it is now.

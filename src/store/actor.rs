@@ -5,6 +5,7 @@ use super::error::StoreError;
 use super::queue::{OnFailure, Op, Queue, Touched};
 use super::row::{Change, Live, NewTransition, Row, Unreadable};
 use crate::id::SessionId;
+use crate::keeper::LastScreen;
 use actix::{Actor, Handler, Message, SyncContext};
 use chrono::{DateTime, Utc};
 use slog::{Logger, error, info};
@@ -307,6 +308,17 @@ impl Store {
             tx.clear(&change.row)?;
             Self::put(tx, change)
         })
+    }
+
+    /// Keeps what a session showed last.
+    pub(super) fn put_screen(
+        &mut self,
+        id: SessionId,
+        screen: &LastScreen,
+    ) -> Result<(), StoreError> {
+        // The session's row has to be there before.
+        self.write(false)?;
+        self.transaction(|tx| tx.put_screen(id, screen))
     }
 
     /// Ends a session whose row cannot be read.

@@ -1,10 +1,11 @@
 //! All the SQL: open, migrate, one function a query.
 
-use super::decode::{COLUMNS, read_row, word, word_or_null};
+use super::decode::{COLUMNS, natural, read_row, word, word_or_null};
 use super::error::{OpenError, StoreError};
 use super::row::{Filter, NewTransition, Row, Unreadable};
 use super::upgrades::UPGRADES;
 use crate::id::SessionId;
+use crate::keeper::LastScreen;
 use crate::lifecycle::{EndReason, Status};
 use crate::protocol::{Transition, rfc3339};
 use chrono::{DateTime, Utc};
@@ -138,6 +139,31 @@ impl Db {
         self.rows(&sql, params![statuses, filter.name, label, value, after, filter.limit])
     }
 
+    /// Ended sessions that are to be started again.
+    pub(super) fn load_restarting(&self) -> Result<Rows, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM sessions
+             WHERE restart_at IS NOT NULL AND status IN ('TERMINATED', 'ERROR')"
+        );
+        self.rows(&sql, [])
+    }
+
+    /// What a session showed last.
+    pub(super) fn screen(&self, id: SessionId) -> Result<Option<LastScreen>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT at_offset, cols, rows, snapshot FROM screens WHERE session_id = ?1",
+        )?;
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(LastScreen {
+                offset: natural(row, 0)?,
+                cols: row.get(1)?,
+                rows: row.get(2)?,
+                bytes: row.get(3)?,
+            })
+        };
+        Ok(statement.query_row([id.to_string()], read).optional()?)
+    }
+
     /// A session's history, oldest first.
     pub(super) fn transitions(&self, id: SessionId) -> Result<Vec<Transition>, StoreError> {
         let mut statement = self.0.prepare_cached(
@@ -196,9 +222,9 @@ impl Tx<'_> {
                  created_at, updated_at, last_activity_at, destroy_at, ended_at, end_reason,
                  exit_code, exit_signal, ending_reason, ending_since, pid, pid_start_time, boot_id,
                  cols, rows, idle_timeout_s, first_attach_timeout_s, labels, title, output_offset, size_policy,
-                 env, restart, restarts, restart_at, recording)
+                 env, restart, restarts, restart_at, recording, restart_streak, started_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
+                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)
              ON CONFLICT (id) DO UPDATE SET
                  name = excluded.name,
                  profile = excluded.profile,
@@ -230,10 +256,12 @@ impl Tx<'_> {
                  restart = excluded.restart,
                  restarts = excluded.restarts,
                  restart_at = excluded.restart_at,
-                 recording = excluded.recording",
+                 recording = excluded.recording,
+                 restart_streak = excluded.restart_streak,
+                 started_at = excluded.started_at",
 
         )?;
-        let Row { session, ending, process, env } = row;
+        let Row { session, ending, process, env, restart_streak } = row;
         let written = statement.execute(params![
             session.id.to_string(),
             session.name,
@@ -268,6 +296,8 @@ impl Tx<'_> {
             session.restarts,
             session.restart_at.map(rfc3339),
             session.recording.as_str(),
+            restart_streak,
+            session.started_at.map(rfc3339),
         ]);
         match written {
             Ok(_) => Ok(()),
@@ -281,6 +311,17 @@ impl Tx<'_> {
                 _ => error.into(),
             }),
         }
+    }
+
+    /// Adds or replaces what a session showed last.
+    pub(super) fn put_screen(&self, id: SessionId, screen: &LastScreen) -> Result<(), StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "INSERT OR REPLACE INTO screens (session_id, at_offset, cols, rows, snapshot)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        let LastScreen { offset, cols, rows, bytes } = screen;
+        statement.execute(params![id.to_string(), integer(*offset), cols, rows, bytes])?;
+        Ok(())
     }
 
     pub(super) fn add_transition(

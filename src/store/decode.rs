@@ -14,7 +14,7 @@ pub(super) const COLUMNS: &str = "id, name, profile, command, cwd, status, activ
      updated_at, last_activity_at, destroy_at, ended_at, end_reason, exit_code, exit_signal, \
      ending_reason, ending_since, pid, pid_start_time, boot_id, cols, rows, idle_timeout_s, \
      first_attach_timeout_s, labels, title, output_offset, size_policy, env, restart, \
-     restarts, restart_at, recording";
+     restarts, restart_at, recording, restart_streak, started_at";
 
 /// In the order of [`COLUMNS`].
 pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
@@ -48,6 +48,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         restarts: row.get(30)?,
         restart_at: word_or_null(row, 31)?,
         recording: word(row, 32)?,
+        started_at: word_or_null(row, 34)?,
         clients: Vec::new(),
     };
     let ending = match (word_or_null(row, 15)?, word_or_null(row, 16)?) {
@@ -60,7 +61,8 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         }
         _ => None,
     };
-    Ok(Row { session, ending, process, env: from_json(row, 28)? })
+    let (env, restart_streak) = (from_json(row, 28)?, row.get(33)?);
+    Ok(Row { session, ending, process, env, restart_streak })
 }
 
 pub(super) fn word<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>
@@ -87,7 +89,7 @@ fn from_json<T: serde::de::DeserializeOwned>(
     serde_json::from_str(text).map_err(|error| unreadable(column, error))
 }
 
-fn natural(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn natural(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let n: i64 = row.get(column)?;
     u64::try_from(n).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, n))
 }

@@ -6,6 +6,7 @@ use super::error::{OpenError, StoreError};
 use super::queue::{Committed, OnFailure, Op, Pushed, Queue};
 use super::row::{Change, Filter, Live, Row};
 use crate::id::SessionId;
+use crate::keeper::LastScreen;
 use crate::metrics::Latency;
 use crate::protocol::Transition;
 use actix::{Addr, SyncArbiter, System};
@@ -152,6 +153,30 @@ impl StoreHandle {
     /// The database cannot be read.
     pub async fn list(&self, filter: Filter) -> Result<Vec<Row>, StoreError> {
         self.ask(move |store| Ok(store.readable(store.db().list(&filter)?))).await
+    }
+
+    /// Ended sessions that are to be started again.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn load_restarting(&self) -> Result<Vec<Row>, StoreError> {
+        self.ask(|store| Ok(store.readable(store.db().load_restarting()?))).await
+    }
+
+    /// Keeps what a session showed last, in place of what it showed at an earlier end.
+    ///
+    /// # Errors
+    /// It was not written, nor will be.
+    pub async fn keep_screen(&self, id: SessionId, screen: LastScreen) -> Result<(), StoreError> {
+        self.ask(move |store| store.put_screen(id, &screen)).await
+    }
+
+    /// What an ended session showed last; none where its screen was not known.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn last_screen(&self, id: SessionId) -> Result<Option<LastScreen>, StoreError> {
+        self.ask(move |store| store.db().screen(id)).await
     }
 
     /// A session's history, oldest first.

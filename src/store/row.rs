@@ -19,13 +19,16 @@ pub struct Row {
     pub process: Option<ProcessId>,
     /// What the creator added to the environment.
     pub env: BTreeMap<String, String>,
+    /// The place of its last restart in a series of those that did not last, see
+    /// [`crate::lifecycle::again`].
+    pub restart_streak: u32,
 }
 
 impl Row {
     /// A session of which nothing else is known.
     #[must_use]
     pub fn of(session: Session) -> Self {
-        Row { session, ending: None, process: None, env: BTreeMap::new() }
+        Row { session, ending: None, process: None, env: BTreeMap::new(), restart_streak: 0 }
     }
 }
 

@@ -11,6 +11,8 @@ const TO_2: &str = "
         CHECK (restart IN ('never', 'on-failure', 'always'));
     ALTER TABLE sessions ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE sessions ADD COLUMN restart_at TEXT;
+    ALTER TABLE sessions ADD COLUMN restart_streak INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN started_at TEXT;
     ALTER TABLE sessions ADD COLUMN recording TEXT NOT NULL DEFAULT 'off'
         CHECK (recording IN ('off', 'output', 'all'));
     ALTER TABLE sessions ADD COLUMN idempotency_key TEXT;
@@ -25,7 +27,6 @@ const TO_2: &str = "
         at_offset  INTEGER NOT NULL,
         cols       INTEGER NOT NULL,
         rows       INTEGER NOT NULL,
-        length     INTEGER NOT NULL,
         snapshot   BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
 ";

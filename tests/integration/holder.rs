@@ -86,6 +86,7 @@ pub(super) fn spec(command: &[&str]) -> SpawnSpec {
         cols: 80,
         rows: 24,
         checkpoints: false,
+        resumed: None,
     }
 }
 

@@ -22,6 +22,7 @@ mod live_fidelity;
 mod metrics;
 mod queries;
 mod reconcile;
+mod restarts;
 mod restore;
 mod screens;
 mod screens_http;

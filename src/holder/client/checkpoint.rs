@@ -14,8 +14,14 @@ use std::os::unix::fs::FileExt;
 pub struct Checkpoint {
     /// What it stands for.
     pub meta: CheckpointMeta,
-    bytes: Option<File>,
-    length: usize,
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    /// So many, at the beginning of the holder's memory.
+    Holders(File, usize),
+    Ours(Vec<u8>),
 }
 
 impl Checkpoint {
@@ -33,7 +39,14 @@ impl Checkpoint {
             return Err(HolderError::Answer("checkpoint too long".to_owned()));
         }
         let length = usize::try_from(length).unwrap_or(0);
-        Ok(Some(Checkpoint { meta, bytes: fd.map(File::from), length }))
+        let bytes = fd.map_or(Bytes::Ours(Vec::new()), |fd| Bytes::Holders(fd.into(), length));
+        Ok(Some(Checkpoint { meta, bytes }))
+    }
+
+    /// One that is about to be left with the holder.
+    #[must_use]
+    pub fn ours(meta: CheckpointMeta, bytes: Vec<u8>) -> Self {
+        Checkpoint { meta, bytes: Bytes::Ours(bytes) }
     }
 
     /// Its bytes; none if it was left without any. May be called again.
@@ -41,12 +54,15 @@ impl Checkpoint {
     /// # Errors
     /// The system cannot read it.
     pub fn read(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; self.length];
-        if let Some(file) = &self.bytes {
-            // The position is shared with whoever else has the descriptor.
-            file.read_exact_at(&mut bytes, 0)?;
+        match &self.bytes {
+            Bytes::Holders(file, length) => {
+                let mut bytes = vec![0; *length];
+                // The position is shared with whoever else has the descriptor.
+                file.read_exact_at(&mut bytes, 0)?;
+                Ok(bytes)
+            }
+            Bytes::Ours(bytes) => Ok(bytes.clone()),
         }
-        Ok(bytes)
     }
 }
 

@@ -51,6 +51,17 @@ pub struct SpawnSpec {
     /// beginning until there is one, whatever is acknowledged. An older holder does not, see
     /// [`Holder::takes_checkpoints`].
     pub checkpoints: bool,
+    /// Where it goes on, if it is not new.
+    pub resumed: Option<Resumed>,
+}
+
+/// A session whose command is started again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// Bytes of output so far: its offsets count on.
+    pub base: u64,
+    /// Output that stands before the program's own, at most [`wire::PREFACE_MAX`] bytes.
+    pub preface: String,
 }
 
 /// A session that the holder holds.
@@ -197,7 +208,8 @@ impl Holder {
     /// directory does.
     ///
     /// # Errors
-    /// A step failed, a limit was reached, or the holder cannot be asked.
+    /// A step failed, a limit was reached, the holder is too old to go on with a session, or
+    /// it cannot be asked.
     pub async fn spawn(
         &self,
         id: SessionId,
@@ -211,7 +223,15 @@ impl Holder {
             rows: spec.rows,
             ring_capacity,
             checkpoints: spec.checkpoints,
+            base: spec.resumed.as_ref().map_or(0, |resumed| resumed.base),
+            preface: spec
+                .resumed
+                .as_ref()
+                .map_or_else(String::new, |resumed| resumed.preface.clone()),
         };
+        if spec.resumed.is_some() && self.minor < wire::BASES_SINCE {
+            return Err(HolderError::Older("restarts of a session").into());
+        }
         let fd = exec_spec(spec).map_err(|errno| HolderError::Request(errno.to_string()))?;
         let mut replies = self.ask(Kind::Spawn, Some(&spawn), checked(blob)?, Some(fd))?;
         let reply = replies.next().await?;

@@ -8,7 +8,7 @@ use crate::holder::BLOB_MAX;
 use crate::holder::exec::{ERROR_FD, SPEC_FD};
 use crate::holder::launch::Start;
 use crate::holder::ledger::{Ledger, QUEUE};
-use crate::holder::wire::{Failure, FailureCode, Spawn};
+use crate::holder::wire::{Failure, FailureCode, PREFACE_MAX, Spawn};
 use crate::pty;
 use crate::ring::{RingError, Writer};
 use nix::errno::Errno;
@@ -22,6 +22,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 pub(super) const NO_FILES: &str = "the holder has no more file descriptors (ulimit -n)";
+
+/// The largest offset that a session may begin at: enough is left to count on for ever.
+const BASE_MAX: u64 = 1 << 62;
 
 /// Bytes that the allocator has to have before a session is made.
 const SPARE: usize = 64 << 10;
@@ -51,8 +54,12 @@ impl Process {
         let spec = spec
             .filter(sealed)
             .ok_or_else(|| failure(FailureCode::Invalid, "no sealed specification"))?;
-        if blob.len() > BLOB_MAX || spawn.cols == 0 || spawn.rows == 0 {
-            return Err(failure(FailureCode::Invalid, "blob too long, or no size"));
+        if blob.len() > BLOB_MAX || spawn.preface.len() > PREFACE_MAX {
+            return Err(failure(FailureCode::Invalid, "blob or preface too long"));
+        }
+        // Bytes are counted in u64 here and in i64 elsewhere.
+        if spawn.cols == 0 || spawn.rows == 0 || spawn.base > BASE_MAX {
+            return Err(failure(FailureCode::Invalid, "no size, or no such offset"));
         }
         let mut session = self.make(spawn, blob, &spec)?;
         if let Stage::Starting { asked, .. } = &mut session.stage {
@@ -73,7 +80,7 @@ impl Process {
         spare_memory()?;
         let pty = pty::open(spawn.cols, spawn.rows).map_err(|errno| step("pty", errno))?;
         let (ring_fd, mut ring) =
-            Writer::create(spawn.ring_capacity).map_err(|error| match error {
+            Writer::create(spawn.ring_capacity, spawn.base).map_err(|error| match error {
                 RingError::Os(errno) => step("ring", errno),
                 error => failure(FailureCode::Invalid, &error.to_string()),
             })?;
@@ -102,8 +109,9 @@ impl Process {
         ring.set_input_free(QUEUE as u64);
         // The first of its sizes, so that a replay from the beginning knows it.
         ring.stamp_resize(spawn.cols, spawn.rows);
+        ring.preface(spawn.preface.as_bytes());
         if spawn.checkpoints {
-            ring.hold_tail(0);
+            ring.hold_tail(spawn.base);
         }
         Ok(Box::new(Session {
             id: spawn.id,

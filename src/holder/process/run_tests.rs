@@ -22,7 +22,7 @@ fn process() -> (tempfile::TempDir, Process) {
 /// A session without a process, and its program's side of the terminal.
 fn session(process: &mut Process) -> (Place, OwnedFd) {
     let pty = pty::open(80, 24).unwrap();
-    let (ring_fd, ring) = Writer::create(CAPACITY_MIN).unwrap();
+    let (ring_fd, ring) = Writer::create(CAPACITY_MIN, 0).unwrap();
     let place = process.sessions.next_place();
     process.sessions.insert(Box::new(Session {
         id: SessionId::generate(),

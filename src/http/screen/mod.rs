@@ -5,15 +5,15 @@
 mod picture;
 mod wanted;
 
-use super::api::{Api, OFFSET, ended, method_not_allowed};
+use super::api::{Api, Lookup, OFFSET, ended, method_not_allowed, store_problem};
 use super::problem::{Problem, code};
 use crate::keeper::Look;
-use crate::session::{Shot, Waited, take_shot, wait_for};
+use crate::session::{Shot, Waited, take_last, take_shot, wait_for};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Query, ServiceConfig};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use picture::{body, content_type};
-use wanted::{ScreenQuery, Wanted};
+use wanted::{Format, ScreenQuery, Wanted};
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(
@@ -29,12 +29,23 @@ async fn screen(
     query: Query<ScreenQuery>,
 ) -> Result<HttpResponse, Problem> {
     let Wanted { format, scrollback, wait } = query.into_inner().try_into()?;
-    let link = api.readable(&id).await?;
     let answer = |status: StatusCode, look: &Look<Shot>| {
         HttpResponseBuilder::new(status)
             .content_type(content_type(format))
             .insert_header((OFFSET, look.offset.to_string()))
             .body(body(format, look))
+    };
+    let link = match api.readable(&id).await {
+        Ok(link) => link,
+        Err(problem) => {
+            let look = last(&api, &id, scrollback).await?.ok_or(problem)?;
+            return match wait {
+                Some((condition, _)) if !condition.holds_at_the_end(&look) => {
+                    Err(over(format, &look))
+                }
+                _ => Ok(answer(StatusCode::OK, &look)),
+            };
+        }
     };
     let Some((condition, limit)) = wait else {
         let look = take_shot(&link, scrollback).await.ok_or_else(broken)?;
@@ -44,12 +55,24 @@ async fn screen(
     match waited.map_err(|error| unavailable(error.to_string()))? {
         Waited::Held(look) => Ok(answer(StatusCode::OK, &look)),
         Waited::TimedOut(look) => Ok(answer(StatusCode::REQUEST_TIMEOUT, &look)),
-        Waited::Ended(look) => {
-            Err(ended().with("offset", look.offset).with("screen", picture::member(format, &look)))
-        }
+        Waited::Ended(look) => Err(over(format, &look)),
         Waited::NoScreen => Err(broken()),
         Waited::Stopping => Err(unavailable("the server is stopping; ask again in a moment")),
     }
+}
+
+/// What an ended session showed last, if that is known.
+async fn last(api: &Api, id: &str, scrollback: usize) -> Result<Option<Look<Shot>>, Problem> {
+    let Lookup::Ended(session) = api.look_up(id).await? else { return Ok(None) };
+    let screen = api.store.last_screen(session.id).await.map_err(|error| store_problem(&error))?;
+    let Some(screen) = screen else { return Ok(None) };
+    let look = take_last(&api.keeper, screen, scrollback).await;
+    look.map(Some).ok_or_else(broken)
+}
+
+/// The session has ended, and this will not change any more.
+fn over(format: Format, look: &Look<Shot>) -> Problem {
+    ended().with("offset", look.offset).with("screen", picture::member(format, look))
 }
 
 fn unavailable(detail: impl Into<String>) -> Problem {

@@ -159,5 +159,6 @@ pub(super) fn spec(command: &[&str]) -> SpawnSpec {
         cols: 80,
         rows: 24,
         checkpoints: false,
+        resumed: None,
     }
 }

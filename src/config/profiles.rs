@@ -1,0 +1,126 @@
+//! Profiles: commands that clients may start by name.
+
+use super::file::ProfileTable;
+use super::paths::Env;
+use crate::protocol::{Recording, RestartPolicy, SizePolicy};
+use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A command that clients may start by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Program and arguments; never empty.
+    pub command: Vec<String>,
+    /// Directory to start in; `None`: the home directory.
+    pub cwd: Option<String>,
+    /// Added to the environment.
+    pub env: BTreeMap<String, String>,
+    /// `None`: as the server's; `Some(None)`: never.
+    pub idle_timeout_s: Option<Option<u64>>,
+    /// `None`: the size of who typed last.
+    pub size_policy: Option<SizePolicy>,
+    /// `None`: never started again.
+    pub restart: Option<RestartPolicy>,
+    /// `None`: not recorded.
+    pub recording: Option<Recording>,
+    /// How it takes up again, when its session is started again, what it has told the name of.
+    pub resume: Option<Resume>,
+}
+
+/// How a program takes up again what it has told the name of.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// A regular expression for its last screen with the scrollback, line by line. Of the
+    /// last match the first group is the name.
+    pub pattern: String,
+    /// Added to the command, with that name in place of `{id}`.
+    pub args: Vec<String>,
+}
+
+impl Resume {
+    /// As Claude Code tells it when it ends.
+    fn claude() -> Self {
+        let id = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+        Resume {
+            pattern: format!("claude --resume ({id})"),
+            args: vec!["--resume".into(), "{id}".into()],
+        }
+    }
+
+    /// The name that stands last in a text.
+    #[must_use]
+    pub fn find<'a>(&self, text: &'a str) -> Option<&'a str> {
+        let found = self.regex().ok()?.captures_iter(text).last()?;
+        found.get(1).map(|id| id.as_str())
+    }
+
+    fn regex(&self) -> Result<Regex, String> {
+        let pattern = RegexBuilder::new(&self.pattern).multi_line(true).size_limit(1 << 20).build();
+        pattern.map_err(|error| error.to_string())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.regex()?.captures_len() < 2 {
+            return Err("pattern: expected a group, such as \"resume ([0-9]+)\"".into());
+        }
+        if self.args.iter().any(|arg| arg.contains('\0')) {
+            return Err("args: an argument cannot contain NUL".into());
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn built_in(env: Env<'_>) -> BTreeMap<String, Profile> {
+    let shell = env("SHELL").and_then(|shell| shell.into_string().ok());
+    let shell = shell.filter(|shell| Path::new(shell).is_file()).unwrap_or_else(|| {
+        let bash = "/bin/bash";
+        if Path::new(bash).is_file() { bash } else { "/bin/sh" }.into()
+    });
+    let profile = |program: String| Profile { command: vec![program], ..Profile::default() };
+    let claude = Profile { resume: Some(Resume::claude()), ..profile("claude".into()) };
+    BTreeMap::from([("shell".into(), profile(shell)), ("claude".into(), claude)])
+}
+
+/// A profile of the file, over the built-in one of that name. A refusal is (key, problem).
+pub(super) fn profile(
+    name: &str,
+    base: Option<Profile>,
+    table: ProfileTable,
+) -> Result<Profile, (&'static str, String)> {
+    let resume = table.resume.or_else(|| base.as_ref()?.resume.clone());
+    if let Some(resume) = &resume {
+        resume.check().map_err(|problem| ("resume", problem))?;
+    }
+    let command = match (table.command, base) {
+        (Some(command), _) => command,
+        (None, Some(base)) => base.command,
+        (None, None) => {
+            let expected = "missing; expected an array of program and arguments";
+            return Err(("command", format!("{expected}, such as [{name:?}]")));
+        }
+    };
+    if command.first().is_none_or(String::is_empty) {
+        let expected = "expected an array of program and arguments, such as [\"bash\"]";
+        return Err(("command", format!("{expected}, not {command:?}")));
+    }
+    if command.iter().any(|word| word.contains('\0')) {
+        return Err(("command", "a program or argument cannot contain NUL".into()));
+    }
+    let bad_name = |key: &&String| key.is_empty() || key.contains(['=', '\0']);
+    if let Some(key) = table.env.keys().find(bad_name) {
+        return Err(("env", format!("expected the name of a variable, not {key:?}")));
+    }
+    Ok(Profile {
+        command,
+        cwd: table.cwd,
+        env: table.env,
+        idle_timeout_s: table.idle_timeout_s.map(|timeout| timeout.0),
+        size_policy: table.size_policy,
+        restart: table.restart,
+        recording: table.recording,
+        resume,
+    })
+}

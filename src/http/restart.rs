@@ -1,0 +1,35 @@
+//! `POST …/restart`: a session's command again, under the same id.
+
+use super::api::{Api, ended, method_not_allowed, stopping, unknown};
+use super::problem::{Problem, code};
+use crate::registry::{Key, Restart, RestartError};
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Path, ServiceConfig};
+use actix_web::{HttpResponse, rt};
+use std::time::Duration;
+
+/// How long the request waits until the command runs: what has to be ended first may need
+/// some seconds, and then a slow file system some more.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(
+        web::resource("/api/v1/sessions/{id}/restart")
+            .route(web::post().to(restart))
+            .default_service(web::to(method_not_allowed)),
+    );
+}
+
+async fn restart(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {
+    let asked = api.registry.send(Restart { key: Key::from(id.as_str()), cause: None });
+    let Ok(restarted) = rt::time::timeout(PATIENCE, asked).await else {
+        let detail = "it takes long to end what runs; it will be started again after that";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail));
+    };
+    match restarted.map_err(stopping)? {
+        Ok(session) => Ok(HttpResponse::Ok().json(session.link.view())),
+        Err(RestartError::Unknown) => Err(unknown(&id)),
+        Err(RestartError::Ending) => Err(ended()),
+        Err(RestartError::Create(error)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,146 @@
+//! What an ended session is started with again.
+
+use super::actor::transition;
+use super::environment::{environment, server_environment};
+use super::find::timeouts;
+use super::start::Start;
+use crate::config::{Profile, Resume};
+use crate::holder::{Resumed, SpawnSpec};
+use crate::keeper::{Keeper, LastScreen};
+use crate::lifecycle::{EndReason, Life, Reason};
+use crate::protocol::{Cause, Session, rfc3339};
+use crate::session::{Revival, now, write_life};
+use crate::store::{NewTransition, StoreHandle};
+use slog::{Logger, warn};
+use std::collections::BTreeMap;
+
+/// Where nobody saw the end of the output, the next offset is the next multiple of this: more
+/// than a program can print before the row says so, even while the database is unavailable
+/// for hours. A client that has seen more than the row knows is not misled.
+const UNSEEN: u64 = 1 << 40;
+
+/// Lets go of what the last program has left of its terminal's state: modes and attributes
+/// (DECSTR), the mouse, focus reports, bracketed paste. It cannot be known whether the next
+/// one wants them.
+const CLEAN: &str = "\x1b[!p\x1b[?1000;1002;1003;1004;1006;2004l\x1b[?25h\x1b[0m";
+/// Leaves the alternate screen, for where the cursor was before.
+const LEAVE: &str = "\x1b[?1049l";
+
+/// The row, the process and the life of what is started again.
+pub(super) async fn plan_again(
+    Revival { mut row, saved }: Revival,
+    profiles: &BTreeMap<String, Profile>,
+    keeper: &Keeper,
+    cause: Option<Cause>,
+    store: &StoreHandle,
+    log: &Logger,
+) -> Start {
+    let id = row.session.id;
+    let screen = store.last_screen(id).await.unwrap_or_else(|error| {
+        warn!(log, "a session is started again without its screen"; "session" => %id,
+            "error" => %error);
+        None
+    });
+    let screen = screen.filter(|screen| screen.offset == row.session.offset);
+    let base = match &screen {
+        Some(screen) => screen.offset,
+        None if row.session.offset == 0
+            && row.session.end_reason == Some(EndReason::SpawnFailed) =>
+        {
+            0
+        }
+        None => (row.session.offset / UNSEEN + 1) * UNSEEN,
+    };
+    let profile = row.session.profile.as_ref().and_then(|name| profiles.get(name));
+    let mut command = row.session.command.clone();
+    let left = match &screen {
+        Some(screen) => Left::on(screen.clone(), keeper).await,
+        None => Left::default(),
+    };
+    if let Some(resume) = profile.and_then(|profile| profile.resume.as_ref()) {
+        command.extend(arguments(resume, &left.text).unwrap_or_default());
+    }
+    let nothing = BTreeMap::new();
+    let env = profile.map_or(&nothing, |profile| &profile.env);
+    let at = now();
+    let leave = if left.alternate { LEAVE } else { "" };
+    let preface =
+        format!("{leave}{CLEAN}\r\n\x1b[2m{}\x1b[0m\r\n", note(&row.session, &rfc3339(at.wall)));
+    let session = &mut row.session;
+    let spec = SpawnSpec {
+        command,
+        cwd: session.cwd.clone(),
+        env: environment(id, server_environment(), &[env, &row.env]),
+        cols: session.cols,
+        rows: session.rows,
+        checkpoints: true,
+        resumed: Some(Resumed { base, preface }),
+    };
+    let timeouts = timeouts(session);
+    let (life, effects) = match saved {
+        Some(saved) => Life::restore(saved, at),
+        None => Life::new(timeouts, at),
+    };
+    let from = session.status;
+    (session.ended_at, session.end_reason) = (None, None);
+    (session.exit_code, session.exit_signal, session.pid) = (None, None, None);
+    session.restart_at = None;
+    session.restarts = session.restarts.saturating_add(1);
+    session.started_at = Some(at.wall);
+    session.last_activity_at = at.wall;
+    session.offset = base;
+    row.process = None;
+    write_life(&mut row, &life);
+    let begun = transition(log, id, at, Some(from), life.status(), Reason::Restarted);
+    Start { begun: NewTransition { cause, ..begun }, row, spec, life: (life, effects), screen }
+}
+
+/// What stands between the output of the last program and that of the next.
+fn note(session: &Session, at: &str) -> String {
+    let ended = match (session.exit_code, session.exit_signal) {
+        (Some(code), _) => format!("exited with code {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    };
+    format!("[{ended}; started again {at}]")
+}
+
+/// What a program has left on its terminal.
+#[derive(Default)]
+struct Left {
+    alternate: bool,
+    text: String,
+}
+
+impl Left {
+    async fn on(screen: LastScreen, keeper: &Keeper) -> Self {
+        let look = keeper.show_last(screen, |screen| {
+            let text = screen.view(usize::MAX).written(true);
+            Left { alternate: screen.is_alternate(), text }
+        });
+        // A screen that breaks the emulator says nothing.
+        look.await.unwrap_or_default()
+    }
+}
+
+/// The arguments with which a program takes up again what it has told the name of.
+fn arguments(resume: &Resume, text: &str) -> Option<Vec<String>> {
+    let id = resume.find(text)?;
+    Some(resume.args.iter().map(|arg| arg.replace("{id}", id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_id_that_a_program_has_told_is_taken() {
+        let resume = Resume {
+            pattern: "resume ([0-9a-f-]+)".to_owned(),
+            args: vec!["--resume".to_owned(), "{id}".to_owned()],
+        };
+        let text = "resume 1-2\nwork\nresume ab-3 \n";
+        assert_eq!(arguments(&resume, text).unwrap(), ["--resume", "ab-3"]);
+        assert_eq!(arguments(&resume, "nothing"), None);
+    }
+}

@@ -1,0 +1,385 @@
+//! Sessions whose command is started again under the same id: because somebody asks for
+//! it, or because their policy says so once they have ended.
+
+use super::actor::{Named, Registry};
+use super::again::plan_again;
+use super::create::CreateError;
+use super::requests::{Find, FindError, Key, Restart, RestartError, SessionRef, StayEnded};
+use super::start::{Spawned, Unstarted, spawn};
+use crate::events::Kind;
+use crate::id::SessionId;
+use crate::lifecycle::{EndReason, Reason};
+use crate::protocol::{Cause, Session as View};
+use crate::session::{EndToRestart, Revival, now};
+use crate::store::{Change, Row};
+use actix::prelude::*;
+use chrono::{TimeDelta, Utc};
+use serde_json::json;
+use slog::warn;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// After how long a restart is tried again that the database or a limit did not allow.
+const RETRY: Duration = Duration::from_secs(5);
+
+type Restarted = Result<SessionRef, RestartError>;
+
+/// What the registry knows of restarts.
+#[derive(Default)]
+pub(super) struct Restarts {
+    /// Ended sessions that will be started again.
+    pub(super) pending: HashMap<SessionId, Pending>,
+    /// Those that are being started now; ends when that is over.
+    under_way: HashMap<SessionId, watch::Receiver<()>>,
+    /// Who waits for one.
+    waiting: HashMap<SessionId, Vec<oneshot::Sender<Restarted>>>,
+}
+
+pub(super) struct Pending {
+    revival: Revival,
+    /// Who asked for it; none: its policy does.
+    cause: Option<Cause>,
+    /// The holder may still have what has ended.
+    forgotten: bool,
+    timer: Option<SpawnHandle>,
+}
+
+/// Where a session is, if it is known.
+enum Place {
+    Live(SessionRef),
+    Pending(SessionId),
+    Starting(watch::Receiver<()>),
+    Nowhere,
+}
+
+impl Registry {
+    fn place(&self, key: &Key) -> Place {
+        if let Ok(session) = self.find(key) {
+            return Place::Live(session);
+        }
+        let id = match key {
+            Key::Id(id) => *id,
+            Key::Name(name) => match self.names.get(name) {
+                Some(Named::Live(id)) => *id,
+                Some(Named::Starting(started)) => return Place::Starting(started.clone()),
+                None => return Place::Nowhere,
+            },
+        };
+        if let Some(started) = self.restarts.under_way.get(&id) {
+            return Place::Starting(started.clone());
+        }
+        let pending = self.restarts.pending.contains_key(&id);
+        if pending { Place::Pending(id) } else { Place::Nowhere }
+    }
+
+    fn when_found(&mut self, key: Key) -> ResponseActFuture<Self, Result<SessionRef, FindError>> {
+        let found = match self.place(&key) {
+            Place::Live(session) => Ok(session),
+            Place::Nowhere => Err(FindError::Unknown),
+            Place::Pending(id) => {
+                let pending = self.restarts.pending.get(&id);
+                let view = pending.map(|pending| Box::new(pending.revival.row.session.clone()));
+                Err(view.map_or(FindError::Unknown, FindError::Restarting))
+            }
+            Place::Starting(started) => {
+                let over = over(started).into_actor(self);
+                return Box::pin(over.then(move |(), registry, _| registry.when_found(key)));
+            }
+        };
+        Box::pin(actix::fut::ready(found))
+    }
+
+    /// Sessions that have ended and will be started again.
+    pub(super) fn restarting(&self) -> impl Iterator<Item = &View> {
+        self.restarts.pending.values().map(|pending| &pending.revival.row.session)
+    }
+
+    /// After a session's end, or at the start of the server: waits until it is due. Its name
+    /// stays its own.
+    pub(super) fn await_restart(
+        &mut self,
+        revival: Revival,
+        forgotten: bool,
+        ctx: &mut Context<Self>,
+    ) {
+        let id = revival.row.session.id;
+        if let Some(name) = &revival.row.session.name {
+            // At the start of the server a live session may have it.
+            self.names.entry(name.clone()).or_insert(Named::Live(id));
+        }
+        let pending = Pending { revival, cause: None, forgotten: false, timer: None };
+        self.restarts.pending.entry(id).or_insert(pending);
+        if forgotten {
+            self.may_restart(id, ctx);
+        }
+    }
+
+    /// Nothing is left of what has ended: starts it when it is due.
+    pub(super) fn may_restart(&mut self, id: SessionId, ctx: &mut Context<Self>) {
+        let Some(pending) = self.restarts.pending.get_mut(&id) else {
+            return self.restart_after_end(id, ctx);
+        };
+        pending.forgotten = true;
+        let due = pending.revival.row.session.restart_at.unwrap_or_default();
+        let left = (due - Utc::now()).to_std().unwrap_or(Duration::ZERO);
+        let asked = self.restarts.waiting.contains_key(&id);
+        let left = if asked { Duration::ZERO } else { left };
+        if let Some(timer) = pending.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        pending.timer = Some(ctx.run_later(left, move |registry, ctx| registry.revive(id, ctx)));
+    }
+
+    fn revive(&mut self, id: SessionId, ctx: &mut Context<Self>) {
+        let Some(pending) = self.restarts.pending.remove(&id) else { return };
+        if self.stopping {
+            // Its row says so to the next server.
+            self.answer(id, &Err(CreateError::Stopping.into()));
+            return;
+        }
+        let Pending { revival, cause, .. } = pending;
+        if revival.is_overdue(now()) {
+            self.stay_ended(revival.row);
+            return self.answer(id, &Err(RestartError::Ending));
+        }
+        if self.is_full() {
+            self.answer(id, &Err(self.too_many().into()));
+            return self.try_again(revival, ctx);
+        }
+        let (reserved, started) = watch::channel(());
+        let name = revival.row.session.name.clone();
+        if let Some(name) = &name {
+            self.names.insert(name.clone(), Named::Starting(started.clone()));
+        }
+        self.starting.insert(id);
+        // What can be read from now on is its successor's.
+        self.unread.remove(&id);
+        self.restarts.under_way.insert(id, started);
+        let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
+        let (profiles, ring_bytes) = (self.defaults.profiles.clone(), self.defaults.ring_bytes);
+        let keeper = self.keeper.clone();
+        let from = revival.row.session.status;
+        let kept = revival.clone();
+        let spawned = async move {
+            let plan = plan_again(revival, &profiles, &keeper, cause, &store, &log).await;
+            spawn(plan, ring_bytes, &store, &holder, &log).await
+        };
+        ctx.spawn(spawned.into_actor(self).map(move |spawned, registry, ctx| {
+            registry.starting.remove(&id);
+            registry.restarts.under_way.remove(&id);
+            if let Some(name) = &name {
+                registry.names.remove(name);
+            }
+            match spawned {
+                Ok(Spawned { row, held, life }) => {
+                    let restarted = json!({ "from": from, "status": row.session.status,
+                        "reason": Reason::Restarted.as_str(), "active_connections": 0 });
+                    registry.events.tell(Kind::Status, &row.session, Utc::now(), restarted);
+                    let session = registry.admit(row, held, life, false, ctx);
+                    registry.answer(id, &Ok(session));
+                }
+                Err(Unstarted { error, row }) => {
+                    warn!(registry.log, "a session could not be started again";
+                        "session" => %id, "error" => %error);
+                    match row {
+                        // Its policy may try it again, later each time.
+                        Some(row) => {
+                            if let Some(revival) = Revival::of(&row, kept.saved) {
+                                registry.await_restart(revival, true, ctx);
+                            }
+                        }
+                        None => registry.try_again(kept, ctx),
+                    }
+                    registry.answer(id, &Err(error.into()));
+                }
+            }
+            drop(reserved);
+        }));
+    }
+
+    /// What was not asked for by somebody who has been told is tried again.
+    fn try_again(&mut self, mut revival: Revival, ctx: &mut Context<Self>) {
+        if revival.row.restart_streak > 0 {
+            let after = TimeDelta::from_std(RETRY).unwrap_or_default();
+            revival.row.session.restart_at = Some(Utc::now() + after);
+            self.await_restart(revival, true, ctx);
+        } else {
+            self.stay_ended(revival.row);
+        }
+    }
+
+    /// It will not be started again.
+    fn stay_ended(&mut self, mut row: Row) -> View {
+        let id = row.session.id;
+        self.names.retain(|_, named| !matches!(named, Named::Live(other) if *other == id));
+        if row.session.restart_at.take().is_some() {
+            self.store.save(Change { row: row.clone(), transition: None });
+        }
+        row.session
+    }
+
+    /// Everything that has ended stays so.
+    pub(super) fn restart_none(&mut self) {
+        for (_, pending) in std::mem::take(&mut self.restarts.pending) {
+            self.stay_ended(pending.revival.row);
+        }
+    }
+
+    /// It ended by itself when somebody asked for its restart.
+    fn restart_after_end(&mut self, id: SessionId, ctx: &mut Context<Self>) {
+        if !self.restarts.waiting.contains_key(&id) {
+            return;
+        }
+        let store = self.store.clone();
+        let row = async move { store.get(id).await };
+        ctx.spawn(row.into_actor(self).map(move |row, registry, ctx| match row {
+            Ok(Some(row)) if row.session.end_reason == Some(EndReason::Killed) => {
+                registry.answer(id, &Err(RestartError::Ending));
+            }
+            Ok(Some(row)) => registry.begin_again(row, None, ctx),
+            Ok(None) => registry.answer(id, &Err(RestartError::Unknown)),
+            Err(error) => registry.answer(id, &Err(CreateError::Store(error).into())),
+        }));
+    }
+
+    /// Has an ended session started at once.
+    fn begin_again(&mut self, mut row: Row, cause: Option<Cause>, ctx: &mut Context<Self>) {
+        let id = row.session.id;
+        row.session.restart_at = Some(Utc::now());
+        row.restart_streak = 0;
+        self.await_restart(Revival { row, saved: None }, true, ctx);
+        if let Some(pending) = self.restarts.pending.get_mut(&id) {
+            pending.cause = cause;
+        }
+    }
+
+    fn answer(&mut self, id: SessionId, restarted: &Restarted) {
+        for waiting in self.restarts.waiting.remove(&id).unwrap_or_default() {
+            // Whoever asked may have gone.
+            let _ = waiting.send(restarted.clone());
+        }
+    }
+
+    fn wait_for(&mut self, id: SessionId) -> impl Future<Output = Restarted> + 'static {
+        let (tell, told) = oneshot::channel();
+        self.restarts.waiting.entry(id).or_default().push(tell);
+        async move { told.await.unwrap_or(Err(RestartError::Create(CreateError::Stopping))) }
+    }
+
+    fn restart(
+        &mut self,
+        key: Key,
+        cause: Option<Cause>,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Restarted> {
+        match self.place(&key) {
+            Place::Live(session) => {
+                let restarted = self.wait_for(session.link.id());
+                let ended = session.addr.send(EndToRestart);
+                Box::pin(
+                    async move {
+                        match ended.await {
+                            // The registry hears of the end before this.
+                            Ok(_) => restarted.await,
+                            Err(_) => Err(CreateError::Stopping.into()),
+                        }
+                    }
+                    .into_actor(self),
+                )
+            }
+            Place::Pending(id) => {
+                let restarted = self.wait_for(id);
+                if let Some(pending) = self.restarts.pending.get_mut(&id) {
+                    pending.cause = cause;
+                    if pending.forgotten {
+                        self.may_restart(id, ctx);
+                    }
+                }
+                Box::pin(restarted.into_actor(self))
+            }
+            Place::Starting(started) => {
+                Box::pin(over(started).into_actor(self).map(move |(), registry, _| {
+                    Ok(registry.find(&key).map_err(|_| RestartError::Unknown)?)
+                }))
+            }
+            Place::Nowhere => {
+                let Key::Id(id) = key else {
+                    return Box::pin(actix::fut::ready(Err(RestartError::Unknown)));
+                };
+                let store = self.store.clone();
+                let row = async move { store.get(id).await };
+                Box::pin(row.into_actor(self).then(move |row, registry, ctx| match row {
+                    Ok(Some(row)) => registry.restart_ended(row, cause, ctx),
+                    Ok(None) => Box::pin(actix::fut::ready(Err(RestartError::Unknown))),
+                    Err(error) => {
+                        Box::pin(actix::fut::ready(Err(CreateError::Store(error).into())))
+                    }
+                }))
+            }
+        }
+    }
+
+    fn restart_ended(
+        &mut self,
+        row: Row,
+        cause: Option<Cause>,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Restarted> {
+        let id = row.session.id;
+        let refused = |error: CreateError| -> ResponseActFuture<Self, Restarted> {
+            Box::pin(actix::fut::ready(Err(error.into())))
+        };
+        // It may have come back, or be about to, while its row was read.
+        if !matches!(self.place(&Key::Id(id)), Place::Nowhere) {
+            return self.restart(Key::Id(id), cause, ctx);
+        }
+        if row.session.status.is_live() {
+            // Ended a moment ago, or lost: its record is still to be written.
+            return refused(CreateError::Stopping);
+        }
+        if let Some(name) = &row.session.name
+            && self.names.contains_key(name)
+        {
+            return refused(CreateError::NameTaken(name.clone()));
+        }
+        let restarted = self.wait_for(id);
+        self.begin_again(row, cause, ctx);
+        Box::pin(restarted.into_actor(self))
+    }
+}
+
+/// Ends when whoever starts it drops the sender.
+async fn over(mut started: watch::Receiver<()>) {
+    while started.changed().await.is_ok() {}
+}
+
+impl Handler<Find> for Registry {
+    type Result = ResponseActFuture<Self, Result<SessionRef, FindError>>;
+
+    fn handle(&mut self, find: Find, _: &mut Self::Context) -> Self::Result {
+        let restored = self.when_restored().into_actor(self);
+        Box::pin(restored.then(move |(), registry, _| registry.when_found(find.0)))
+    }
+}
+
+impl Handler<Restart> for Registry {
+    type Result = ResponseActFuture<Self, Restarted>;
+
+    fn handle(&mut self, restart: Restart, _: &mut Self::Context) -> Self::Result {
+        let Restart { key, cause } = restart;
+        let restored = self.when_restored().into_actor(self);
+        Box::pin(restored.then(move |(), registry, ctx| registry.restart(key, cause, ctx)))
+    }
+}
+
+impl Handler<StayEnded> for Registry {
+    type Result = MessageResult<StayEnded>;
+
+    fn handle(&mut self, StayEnded(id): StayEnded, _: &mut Self::Context) -> Self::Result {
+        let pending = self.restarts.pending.remove(&id);
+        self.unread.remove(&id);
+        self.answer(id, &Err(RestartError::Ending));
+        MessageResult(pending.map(|pending| self.stay_ended(pending.revival.row)))
+    }
+}
