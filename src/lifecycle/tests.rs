@@ -342,7 +342,8 @@ fn what_could_not_start_is_an_error() {
     assert_eq!(ended(&life), (Status::Error, EndReason::SpawnFailed, None));
 
     let mut started = idle(HALF_AN_HOUR);
-    let refused = Refused::Illegal { status: Status::Idle, event: "spawn_failed" };
+    started.apply(Event::Attached, at(1)).unwrap();
+    let refused = Refused::Illegal { status: Status::Active, event: "spawn_failed" };
     assert_eq!(started.apply(Event::SpawnFailed, at(1)), Err(refused));
 }
 

@@ -15,7 +15,7 @@ use super::start::Created;
 use crate::events::Bus;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
-use crate::keeper::{Keeper, Origin};
+use crate::keeper::{Events, Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::metrics::Metrics;
 use crate::protocol::Session as View;
@@ -164,9 +164,17 @@ impl Registry {
         session.cloned().ok_or(FindError::Unknown)
     }
 
-    /// How much a session's screen keeps.
-    pub(super) fn screen_options(&self) -> Options {
-        Options { scrollback: self.defaults.scrollback_lines }
+    /// What a held session's screen starts from.
+    pub(super) fn origin(&self, held: &mut Held, restored: bool, events: Events) -> Origin {
+        Origin {
+            id: held.id,
+            ring: held.ring.clone(),
+            size: (held.cols, held.rows),
+            checkpoint: held.checkpoint.take(),
+            restored,
+            options: Options { scrollback: self.defaults.scrollback_lines },
+            events,
+        }
     }
 
     /// Done once all that was running before is there.
@@ -182,7 +190,7 @@ impl Registry {
     pub(super) fn admit(
         &mut self,
         row: Row,
-        held: Held,
+        mut held: Held,
         life: (Life, Vec<Effect>),
         restored: bool,
         ctx: &Context<Self>,
@@ -192,15 +200,8 @@ impl Registry {
         // Its address is needed for its screen, and its screen for what makes it.
         let session = Context::<Session>::new();
         let heard = session.address();
-        let screen = self.keeper.keep(Origin {
-            id,
-            ring: held.ring.clone(),
-            size: (held.cols, held.rows),
-            checkpoint: held.checkpoint,
-            restored,
-            options: self.screen_options(),
-            events: Box::new(move |told| heard.do_send(Seen(told))),
-        });
+        let told = Box::new(move |told| heard.do_send(Seen(told)));
+        let screen = self.keeper.keep(self.origin(&mut held, restored, told));
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let mut shown = row.clone();
         write_life(&mut shown, &life.0);

@@ -28,7 +28,7 @@ pub(super) enum Found {
     /// It goes on. `news` is what its row does not say yet.
     Held { row: Row, saved: Saved, held: Held, news: Option<Box<Change>> },
     /// Its row has ended: the server died before the holder could forget it.
-    Ended { row: Row, exited: bool },
+    Ended { row: Row, exited: bool, held: Option<Held> },
     /// It cannot go on: what is left of it is swept, and this is why.
     Over { row: Row, saved: Saved, event: Event },
 }
@@ -140,7 +140,7 @@ fn pair(
     let read = Blob::from_bytes(blob);
     let (mut row, news) = match row {
         Some(row) if !row.session.status.is_live() => {
-            return Some(Found::Ended { row, exited: entry.exit.is_some() });
+            return Some(Found::Ended { row, exited: entry.exit.is_some(), held: held.ok() });
         }
         Some(mut row) => {
             let missed = catch_up(&mut row, read.as_ref()).map(|from| {

@@ -3,6 +3,7 @@
 
 use super::actor::{Registry, transition};
 use super::find::Found;
+use crate::holder::Held;
 use crate::id::SessionId;
 use crate::lifecycle::{Effect, Event, Life, Now};
 use crate::session::{Revival, decide_restart, now, tell_end, write_life};
@@ -50,7 +51,7 @@ impl Registry {
                 }
                 self.admit(row, held, Life::restore(saved, at), true, ctx);
             }
-            Found::Ended { row, exited } => self.forget(row, exited, ctx),
+            Found::Ended { row, exited, held } => self.forget(row, exited, held, ctx),
             Found::Over { row, saved, event } => {
                 self.sweep(row, Life::restore(saved, at).0, event, ctx);
             }
@@ -79,11 +80,23 @@ impl Registry {
         }
     }
 
-    /// Has the holder forget a session whose end is written.
-    fn forget(&self, row: Row, exited: bool, ctx: &mut Context<Self>) {
+    /// Has the holder forget a session whose end is written, its last screen kept before.
+    fn forget(&self, row: Row, exited: bool, held: Option<Held>, ctx: &mut Context<Self>) {
         let (holder, id) = (self.holder.clone(), row.session.id);
         let end = (!exited).then(|| self.end_tree(self.tree(&row)));
+        let screen = held
+            .filter(|_| exited)
+            .map(|mut held| self.keeper.keep(self.origin(&mut held, true, Box::new(|_| {}))));
+        let (store, offset) = (self.store.clone(), row.session.offset);
         let forget = async move {
+            if let Some(screen) = screen
+                && let Ok(kept) = store.last_screen(id).await
+                && kept.is_none_or(|kept| kept.offset != offset)
+                && let Some(last) = screen.last().await
+            {
+                // What cannot be written now is lost with the holder's memory of it.
+                let _ = store.keep_screen(id, last).await;
+            }
             if let Some(end) = end {
                 end.await;
             }

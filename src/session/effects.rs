@@ -238,13 +238,14 @@ impl Session {
         let mut session = last.row.session.clone();
         let (screen, log) = (self.link.screen().last(), self.context.log.clone());
         let written = async move {
+            let persisted = store.commit_or_queue(last).await.unwrap_or(false);
             if let Some(screen) = screen.await
                 && let Err(error) = store.keep_screen(id, screen).await
             {
                 warn!(log, "a session's last screen is not kept"; "session" => %id,
                     "error" => %error);
             }
-            store.commit_or_queue(last).await.unwrap_or(false)
+            persisted
         };
         ctx.spawn(written.into_actor(self).map(move |persisted, actor, ctx| {
             if session.restart_at != actor.row.session.restart_at {

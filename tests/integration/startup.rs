@@ -209,10 +209,11 @@ async fn an_unreadable_row_harms_no_other() {
     let spoil = "UPDATE sessions SET last_activity_at = 'yesterday', labels = '{' WHERE id = ?1";
     server.db().execute(spoil, [&broken]).unwrap();
     // A row that cannot be read, of a session that nobody holds.
-    let stray = "INSERT INTO sessions SELECT '00000000-0000-7000-8000-000000000000', 'stray', \
-                 profile, '?', cwd, status, 0, created_at, updated_at, last_activity_at, NULL, \
-                 NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, cols, rows, NULL, NULL, \
-                 labels, NULL, 0 FROM sessions WHERE id = ?1";
+    let stray = "INSERT INTO sessions (id, name, profile, command, cwd, status, \
+                 active_connections, created_at, updated_at, last_activity_at, cols, rows, \
+                 labels, output_offset) SELECT '00000000-0000-7000-8000-000000000000', 'stray', \
+                 profile, '?', cwd, status, 0, created_at, updated_at, last_activity_at, cols, \
+                 rows, labels, 0 FROM sessions WHERE id = ?1";
     server.db().execute(stray, [&fine]).unwrap();
     kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
     server.restart().await;
