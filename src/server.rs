@@ -130,6 +130,7 @@ async fn serve(
     let keeper = Keeper::start(&holder, log.new(o!("part" => "screens")))?;
     let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::default());
+    let shared = Arc::new(defaults.clone());
     let parts =
         Parts { store: store.clone(), holder: holder.clone(), keeper, metrics: metrics.clone() };
     let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
@@ -141,6 +142,7 @@ async fn serve(
         holder: holder.clone(),
         metrics,
         events: events.clone(),
+        defaults: shared,
         create_on_attach: settings.create_on_attach,
     };
 

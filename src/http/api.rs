@@ -5,7 +5,7 @@ use crate::events::Bus;
 use crate::holder::Holder;
 use crate::metrics::Metrics;
 use crate::protocol::Session;
-use crate::registry::{CreateError, Find, Key, Registry, SessionRef, Unread};
+use crate::registry::{CreateError, Defaults, Find, Key, Registry, SessionRef, Unread};
 use crate::session::Link;
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
@@ -32,6 +32,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Where what happens to sessions is told.
     pub events: Bus,
+    /// What the settings say of new sessions.
+    pub defaults: Arc<Defaults>,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
 }

@@ -16,6 +16,7 @@ mod logins;
 mod metrics;
 mod output;
 pub mod problem;
+mod profiles;
 mod refusal;
 mod screen;
 mod sessions;
@@ -36,6 +37,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(metrics::configure)
         .configure(login::configure)
         .configure(sessions::configure)
+        .configure(profiles::configure)
         .configure(input::configure)
         .configure(output::configure)
         .configure(screen::configure)

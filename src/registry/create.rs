@@ -202,7 +202,8 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Stri
     }
 }
 
-fn home() -> String {
+/// Where a session starts unless somebody says.
+pub(crate) fn home() -> String {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     home.filter(|home| home.is_absolute()).map_or("/".into(), |home| home.display().to_string())
 }

@@ -20,6 +20,7 @@ mod retention;
 mod start;
 
 pub use actor::{Parts, Registry};
+pub(crate) use create::home;
 pub use create::{CreateError, Defaults};
 pub use requests::{
     Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended, Ready,

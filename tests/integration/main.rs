@@ -20,6 +20,7 @@ mod hostile;
 mod input;
 mod live_fidelity;
 mod metrics;
+mod profiles;
 mod queries;
 mod reconcile;
 mod restore;
