@@ -203,7 +203,7 @@ pub struct Transition {
 }
 
 /// Who asked for something.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cause {
     /// The name of the token that they came in with.
     pub token: String,

@@ -4,6 +4,7 @@ use crate::config::Settings;
 use crate::holder::{Holder, HolderError, Paths};
 use crate::http::auth::{Access, Token};
 use crate::http::guard::Guard;
+use crate::http::tokens::Tokens;
 use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
@@ -104,11 +105,11 @@ async fn serve(
     let dir = &settings.state_dir;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
-    let token = Token::load_or_create(dir)
-        .map_err(|error| ServeError::State { path: dir.join("token"), error })?;
-    let logins = Logins::load(dir, &token);
+    let tokens =
+        Tokens::load(dir).map_err(|error| ServeError::State { path: dir.join("token"), error })?;
+    let logins = Logins::load(dir, &tokens);
     let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
-    let access = web::Data::new(Access::new(token, logins, &addresses, hosts, origins)?);
+    let access = web::Data::new(Access::new(tokens, logins, &addresses, hosts, origins)?);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
     let (holder, notices) =
         Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;

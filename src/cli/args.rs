@@ -1,7 +1,7 @@
 //! What the command line looks like.
 
 use super::{
-    attach, completions, doctor, kill, logs, ls, rename, run, screen, send, stop, url, wait,
+    attach, completions, doctor, kill, logs, ls, rename, run, screen, send, stop, token, url, wait,
 };
 use crate::config::{Place, ServeFlags};
 use clap::builder::Resettable;
@@ -65,6 +65,12 @@ pub(super) enum Verb {
     Url(url::Flags),
     /// Stop the server; sessions run on, unless --all
     Stop(stop::Flags),
+    /// Further tokens, one for each person or program that is to come in
+    ///
+    /// They have names, which the history of a session shows, and all have the same rights.
+    /// A change takes effect at once, beside a running server too.
+    #[command(subcommand)]
+    Token(token::What),
     /// Look at what may keep stayd from its work, without changing anything
     ///
     /// Settings, state directory, database, holder, server and the system's limits. Exits

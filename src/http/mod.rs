@@ -22,6 +22,7 @@ mod screen;
 mod sessions;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 
 pub use api::Api;
 pub use hosts::{Hosts, HostsError};

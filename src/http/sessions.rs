@@ -4,12 +4,12 @@ use super::api::{Api, Lookup, Object, object, stopping, store_problem, unknown};
 use super::problem::{Problem, code};
 use crate::id::SessionId;
 use crate::lifecycle::Status;
-use crate::protocol::{CreateSession, RestartPolicy, Session, SizePolicy};
+use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy};
 use crate::registry::{Create, List, Rename};
 use crate::session::{Kill, Patch};
 use crate::store::Filter;
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{self, Data, Json, Path, Query, ServiceConfig};
+use actix_web::web::{self, Data, Json, Path, Query, ReqData, ServiceConfig};
 use actix_web::{HttpResponse, rt};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -44,9 +44,17 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         );
 }
 
-async fn create(api: Data<Api>, body: Json<Object>) -> Result<HttpResponse, Problem> {
+async fn create(
+    api: Data<Api>,
+    cause: ReqData<Cause>,
+    body: Json<Object>,
+) -> Result<HttpResponse, Problem> {
     let request: CreateSession = object(body)?;
-    let session = api.registry.send(Create(request)).await.map_err(stopping)??;
+    let session = api
+        .registry
+        .send(Create { request, cause: Some(cause.into_inner()) })
+        .await
+        .map_err(stopping)??;
     let view = session.link.view();
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", view.id)))
@@ -176,6 +184,7 @@ struct DeleteQuery {
 
 async fn delete(
     api: Data<Api>,
+    cause: ReqData<Cause>,
     id: Path<String>,
     query: Query<DeleteQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -183,7 +192,8 @@ async fn delete(
         Lookup::Unknown => return Err(unknown(&id)),
         Lookup::Ended(session) => (*session, true),
         Lookup::Live(session) => {
-            match rt::time::timeout(KILL_PATIENCE, session.addr.send(Kill)).await {
+            let kill = Kill { cause: Some(cause.into_inner()) };
+            match rt::time::timeout(KILL_PATIENCE, session.addr.send(kill)).await {
                 Ok(Ok(Ok(killed))) => (killed.session, killed.persisted),
                 // It ended by itself just before.
                 Ok(_) => match api.look_up(&session.link.id().to_string()).await? {

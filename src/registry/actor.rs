@@ -17,10 +17,10 @@ use crate::id::SessionId;
 use crate::keeper::{Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::metrics::Metrics;
-use crate::protocol::Session as View;
+use crate::protocol::{Cause, Session as View};
 use crate::screen::Options;
 use crate::session::{
-    Kill, Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
+    Blob, Kill, Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
     write_life,
 };
 use crate::store::{NewTransition, Row, StoreHandle};
@@ -199,7 +199,9 @@ impl Registry {
         let metrics = self.metrics.clone();
         let link = Link::new(shown.session, held.ring, held.wake, holder, store, screen, metrics);
         let link = Arc::new(link);
-        let addr = Session::launch(session, self.context(ctx), link.clone(), life, row, restored);
+        let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
+        let addr =
+            Session::launch(session, self.context(ctx), link.clone(), life, row, causes, restored);
         let session = SessionRef { addr, link };
         self.sessions.insert(id, session.clone());
         if let Some(name) = name {
@@ -247,7 +249,7 @@ impl Handler<Create> for Registry {
         Box::pin(
             self.when_restored()
                 .into_actor(self)
-                .then(move |(), registry, _| registry.create(create.0)),
+                .then(move |(), registry, _| registry.create(create.request, create.cause)),
         )
     }
 }
@@ -257,9 +259,9 @@ impl Handler<FindOrCreate> for Registry {
 
     fn handle(&mut self, request: FindOrCreate, _: &mut Self::Context) -> Self::Result {
         Box::pin(
-            self.when_restored()
-                .into_actor(self)
-                .then(move |(), registry, _| registry.find_or_create(request.0)),
+            self.when_restored().into_actor(self).then(move |(), registry, _| {
+                registry.find_or_create(request.request, request.cause)
+            }),
         )
     }
 }
@@ -386,8 +388,11 @@ impl Handler<EndAll> for Registry {
     fn handle(&mut self, _: EndAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
         Box::pin(self.when_restored().into_actor(self).then(|(), registry, _| {
-            let all: Vec<_> =
-                registry.sessions.values().map(|session| session.addr.send(Kill)).collect();
+            let all: Vec<_> = registry
+                .sessions
+                .values()
+                .map(|session| session.addr.send(Kill { cause: None }))
+                .collect();
             // One that has just ended needs no killing.
             futures_util::future::join_all(all).map(|_| ()).into_actor(registry)
         }))
@@ -438,14 +443,29 @@ pub(super) fn transition(
     to: Status,
     reason: Reason,
 ) -> NewTransition {
+    transition_by(log, id, at, from, to, reason, None)
+}
+
+/// The same where somebody asked for it.
+pub(super) fn transition_by(
+    log: &Logger,
+    id: SessionId,
+    at: Now,
+    from: Option<Status>,
+    to: Status,
+    reason: Reason,
+    cause: Option<Cause>,
+) -> NewTransition {
     info!(log, "transition"; "session" => %id, "from" => from.map(Status::as_str),
-        "to" => to.as_str(), "reason" => reason.as_str(), "connections" => 0);
+        "to" => to.as_str(), "reason" => reason.as_str(), "connections" => 0,
+        "caused_by" => cause.as_ref().map(|cause| cause.token.clone()),
+        "address" => cause.as_ref().and_then(|cause| cause.address.clone()));
     NewTransition {
         at: at.wall,
         from,
         to,
         reason: reason.as_str().to_owned(),
         active_connections: 0,
-        cause: None,
+        cause,
     }
 }

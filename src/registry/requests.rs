@@ -3,7 +3,7 @@
 use super::create::CreateError;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
-use crate::protocol::{CreateSession, Session as View};
+use crate::protocol::{Cause, CreateSession, Session as View};
 use crate::session::{Link, Patch, Session};
 use actix::prelude::*;
 use std::collections::BTreeMap;
@@ -36,7 +36,12 @@ impl From<&str> for Key {
 /// Starts a session.
 #[derive(Message)]
 #[rtype(result = "Result<SessionRef, CreateError>")]
-pub struct Create(pub CreateSession);
+pub struct Create {
+    /// As it was asked for.
+    pub request: CreateSession,
+    /// Who asks.
+    pub cause: Option<Cause>,
+}
 
 /// Finds a live session.
 #[derive(Message)]
@@ -52,7 +57,12 @@ pub struct FindError;
 /// starts it and the others get it too.
 #[derive(Message)]
 #[rtype(result = "Result<SessionRef, CreateError>")]
-pub struct FindOrCreate(pub CreateSession);
+pub struct FindOrCreate {
+    /// As it was asked for.
+    pub request: CreateSession,
+    /// Who asks.
+    pub cause: Option<Cause>,
+}
 
 /// Live sessions, newest first.
 #[derive(Message)]

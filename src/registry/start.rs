@@ -1,6 +1,6 @@
 //! A session's beginning: its name reserved, its row written, its process spawned.
 
-use super::actor::{Named, Registry, process_id, transition};
+use super::actor::{Named, Registry, process_id, transition, transition_by};
 use super::create::{CreateError, Plan, plan, refused, timed_out};
 use super::requests::{Key, SessionRef};
 use crate::events::Kind;
@@ -8,7 +8,7 @@ use crate::holder::wire::FailureCode;
 use crate::holder::{Held, Holder, HolderError};
 use crate::id::SessionId;
 use crate::lifecycle::{Effect, Event, Life, Reason};
-use crate::protocol::CreateSession;
+use crate::protocol::{Cause, CreateSession};
 use crate::session::{Blob, now, write_life};
 use crate::store::{Change, Row, StoreError, StoreHandle};
 use actix::prelude::*;
@@ -32,9 +32,10 @@ impl Registry {
     pub(super) fn find_or_create(
         &mut self,
         request: CreateSession,
+        cause: Option<Cause>,
     ) -> ResponseActFuture<Self, Created> {
         match request.name.as_ref().and_then(|name| self.names.get(name)) {
-            None => self.create(request),
+            None => self.create(request, cause),
             Some(Named::Live(id)) => {
                 let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
                 Box::pin(actix::fut::ready(session))
@@ -45,14 +46,18 @@ impl Registry {
                 let over = async move { while started.changed().await.is_ok() {} };
                 Box::pin(
                     over.into_actor(self)
-                        .then(move |(), registry, _| registry.find_or_create(request)),
+                        .then(move |(), registry, _| registry.find_or_create(request, cause)),
                 )
             }
         }
     }
 
     /// Reserves a name and a place, then starts the session.
-    pub(super) fn create(&mut self, request: CreateSession) -> ResponseActFuture<Self, Created> {
+    pub(super) fn create(
+        &mut self,
+        request: CreateSession,
+        cause: Option<Cause>,
+    ) -> ResponseActFuture<Self, Created> {
         let planned = self.reserve(request);
         let (plan, reserved) = match planned {
             Ok(planned) => planned,
@@ -61,7 +66,7 @@ impl Registry {
         let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
         let id = plan.row.session.id;
         let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
-        let spawned = async move { spawn(plan, ring_bytes, &store, &holder, &log).await };
+        let spawned = async move { spawn(plan, cause, ring_bytes, &store, &holder, &log).await };
         Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
             registry.starting.remove(&id);
             if let Some(name) = name {
@@ -112,6 +117,7 @@ struct Spawned {
 /// Row, then process, then row again: a server that dies in between leaves a trace.
 async fn spawn(
     plan: Plan,
+    cause: Option<Cause>,
     ring_bytes: u64,
     store: &StoreHandle,
     holder: &Holder,
@@ -121,7 +127,8 @@ async fn spawn(
     let at = now();
     let (mut life, mut effects) = Life::new(timeouts, at);
     write_life(&mut row, &life);
-    let created = transition(log, row.session.id, at, None, life.status(), Reason::Created);
+    let (id, status) = (row.session.id, life.status());
+    let created = transition_by(log, id, at, None, status, Reason::Created, cause);
     match store.commit(Change { row: row.clone(), transition: Some(created) }).await {
         Ok(()) => {}
         Err(StoreError::NameTaken(_)) => {
@@ -130,7 +137,6 @@ async fn spawn(
         Err(error) => return Err(CreateError::Store(error)),
     }
     let blob = Blob::of(&row, &life).to_bytes();
-    let id = row.session.id;
     let spawned = timeout(START_DEADLINE, holder.spawn(id, &spec, ring_bytes, &blob)).await;
     match spawned {
         Ok(Ok(held)) => {

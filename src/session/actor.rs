@@ -2,6 +2,7 @@
 //! state machine and answers requests. It hears of state, not of bytes.
 
 use super::announce::Announcing;
+use super::causes::Causes;
 use super::connection::Attachment;
 use super::effects::now;
 use super::flow::{Flow, Sight};
@@ -16,7 +17,7 @@ use crate::events::{Bus, Kind};
 use crate::holder::Holder;
 use crate::id::ClientKey;
 use crate::lifecycle::{Effect, Event, Exit, Life, Refused};
-use crate::protocol::{CloseCode, Mode, ServerMessage, Viewer};
+use crate::protocol::{Cause, CloseCode, Mode, ServerMessage, Viewer};
 use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
 use actix::prelude::*;
@@ -52,6 +53,7 @@ pub(super) struct Client {
     mode: Mode,
     follows: bool,
     size: Option<(u16, u16)>,
+    cause: Option<Cause>,
 }
 
 /// One PTY session.
@@ -73,6 +75,7 @@ pub struct Session {
     pub(super) announcing: Announcing,
     /// The tree was seen empty, the leader's exit status is still to come.
     pub(super) awaiting_exit: bool,
+    pub(super) causes: Causes,
     pub(super) waiting_for_end: Vec<oneshot::Sender<Killed>>,
     /// What the state machine wants done once the actor runs.
     first_effects: Vec<Effect>,
@@ -88,6 +91,7 @@ impl Session {
         link: Arc<Link>,
         (life, effects): (Life, Vec<Effect>),
         row: Row,
+        causes: Causes,
         restored: bool,
     ) -> Addr<Self> {
         if restored {
@@ -113,6 +117,7 @@ impl Session {
             telling,
             announcing: Announcing::default(),
             awaiting_exit: false,
+            causes,
             waiting_for_end: Vec::new(),
             first_effects: effects,
             stopping: false,
@@ -225,13 +230,14 @@ impl Session {
     }
 
     fn detach(&mut self, connection: u64, ctx: &mut Context<Self>) {
-        if self.stopping || self.clients.remove(&connection).is_none() {
+        if self.stopping {
             return;
         }
+        let Some(client) = self.clients.remove(&connection) else { return };
         if self.link.controller() == connection {
             self.link.set_controller(0);
         }
-        self.step_or_log(Event::Detached, ctx);
+        self.on_behalf(client.cause, |session| session.step_or_log(Event::Detached, ctx));
         self.resized_by_clients(ctx);
         self.tend(ctx);
     }
@@ -273,6 +279,7 @@ impl Handler<Attach> for Session {
                 mode: attach.mode,
                 follows: attach.follows,
                 size: attach.size,
+                cause: attach.cause.clone(),
             },
         );
         let controller = self.link.controller();
@@ -280,7 +287,8 @@ impl Handler<Attach> for Session {
             self.link.set_controller(connection);
         }
         // Counted before the one it replaces goes, so that the session does not idle between.
-        if let Err(refused) = self.step(Event::Attached, ctx) {
+        let attached = self.on_behalf(attach.cause, |session| session.step(Event::Attached, ctx));
+        if let Err(refused) = attached {
             self.clients.remove(&connection);
             self.link.set_controller(controller);
             return Err(refused);
@@ -382,14 +390,14 @@ impl Session {
 impl Handler<Kill> for Session {
     type Result = ResponseFuture<Result<Killed, Refused>>;
 
-    fn handle(&mut self, _: Kill, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, kill: Kill, ctx: &mut Self::Context) -> Self::Result {
         let (tell, told) = oneshot::channel();
         self.waiting_for_end.push(tell);
-        if self.life.ending().is_none()
-            && self.life.end().is_none()
-            && let Err(refused) = self.step(Event::KillRequested, ctx)
-        {
-            return Box::pin(async move { Err(refused) });
+        if self.life.ending().is_none() && self.life.end().is_none() {
+            self.causes.killed(kill.cause);
+            if let Err(refused) = self.step(Event::KillRequested, ctx) {
+                return Box::pin(async move { Err(refused) });
+            }
         }
         Box::pin(async move { told.await.map_err(|_| Refused::Ended) })
     }
@@ -399,6 +407,8 @@ impl Handler<Signal> for Session {
     type Result = ResponseFuture<Result<(), SignalError>>;
 
     fn handle(&mut self, request: Signal, ctx: &mut Self::Context) -> Self::Result {
+        // Before the step: that leaves it with the holder.
+        self.causes.signalled(request.signal, request.cause);
         if let Err(refused) = self.step(Event::SignalRequested(request.signal), ctx) {
             return Box::pin(async move { Err(refused.into()) });
         }
@@ -459,6 +469,8 @@ impl Handler<Shutdown> for Session {
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         let going = ConnectionEvent::Close(CloseCode::GoingAway, "the server is stopping");
         self.tell_all(&going);
+        // It is the server that leaves them.
+        self.clients.values_mut().for_each(|client| client.cause = None);
         for connection in self.clients.keys().copied().collect::<Vec<_>>() {
             self.detach(connection, ctx);
         }

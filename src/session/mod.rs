@@ -18,6 +18,7 @@
 mod actor;
 mod announce;
 mod blob;
+mod causes;
 mod closing;
 mod connection;
 mod dialect;
@@ -38,8 +39,9 @@ mod watching;
 
 pub use actor::{Session, SessionContext};
 pub use blob::Blob;
+pub use causes::Causes;
 pub(crate) use closing::close_frames;
-pub use connection::{Attachment, Connection, ConnectionSetup};
+pub use connection::{Attachment, Connection, ConnectionSetup, MayStay};
 pub use dialect::Dialect;
 pub(crate) use effects::{now, write_life};
 pub use frames::Frames;

@@ -5,7 +5,7 @@ use super::link::Link;
 use crate::holder::HolderError;
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Refused;
-use crate::protocol::{self, CloseCode, Mode, RestartPolicy, ServerMessage, SizePolicy};
+use crate::protocol::{self, Cause, CloseCode, Mode, RestartPolicy, ServerMessage, SizePolicy};
 use actix::prelude::*;
 use bytestring::ByteString;
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub struct Attach {
     pub follows: bool,
     /// Columns and rows of its terminal, if it said so.
     pub size: Option<(u16, u16)>,
+    /// Whose client it is.
+    pub cause: Option<Cause>,
 }
 
 /// The client is attached and counted.
@@ -66,7 +68,10 @@ pub struct Resize {
 /// Ends the session's whole tree; answered once the session has ended.
 #[derive(Message)]
 #[rtype(result = "Result<Killed, Refused>")]
-pub struct Kill;
+pub struct Kill {
+    /// Who asks; `None`: nobody over HTTP.
+    pub cause: Option<Cause>,
+}
 
 /// A session's end.
 #[derive(Clone, Debug)]
@@ -96,6 +101,8 @@ pub struct Signal {
     pub signal: i32,
     /// Whom it is for.
     pub to: SignalTarget,
+    /// Who asks.
+    pub cause: Option<Cause>,
 }
 
 /// Why a signal was not sent.

@@ -7,6 +7,7 @@ mod support;
 
 mod attach;
 mod bad_input;
+mod causes;
 mod checkpoints;
 mod cli;
 mod clock;
