@@ -109,6 +109,9 @@ impl From<CreateError> for Problem {
             CreateError::NameTaken(_) => {
                 Problem::new(StatusCode::CONFLICT, code::NAME_TAKEN, detail)
             }
+            CreateError::KeyReused => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code::IDEMPOTENCY_KEY_REUSED, detail)
+            }
             CreateError::TooMany(_) => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::TOO_MANY_SESSIONS, detail)
             }

@@ -14,6 +14,7 @@ mod input;
 pub mod login;
 mod logins;
 mod metrics;
+mod once;
 mod output;
 pub mod problem;
 mod profiles;

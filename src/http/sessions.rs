@@ -1,6 +1,7 @@
 //! `/api/v1/sessions`: create, list, look at, change and end sessions.
 
 use super::api::{Api, Lookup, Object, object, stopping, store_problem, unknown};
+use super::once;
 use super::problem::{Problem, code};
 use crate::id::SessionId;
 use crate::lifecycle::Status;
@@ -8,9 +9,10 @@ use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy};
 use crate::registry::{Create, List, Rename};
 use crate::session::{Kill, Patch};
 use crate::store::Filter;
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Data, Json, Path, Query, ReqData, ServiceConfig};
-use actix_web::{HttpResponse, rt};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -47,18 +49,23 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 async fn create(
     api: Data<Api>,
     cause: ReqData<Cause>,
+    http: HttpRequest,
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
     let request: CreateSession = object(body)?;
-    let session = api
-        .registry
-        .send(Create { request, cause: Some(cause.into_inner()) })
-        .await
-        .map_err(stopping)??;
-    let view = session.link.view();
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", view.id)))
-        .json(view))
+    let once = once::once(http.headers(), &cause.token, &request)?;
+    let create = Create { request, cause: Some(cause.into_inner()), once };
+    let answered = api.registry.send(create).await.map_err(stopping)?;
+    let mut response = match answered.result {
+        Ok(session) => HttpResponse::Created()
+            .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", session.id)))
+            .json(session),
+        Err(error) => Problem::from(error).error_response(),
+    };
+    if answered.replayed {
+        response.headers_mut().insert(once::REPLAY, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 #[derive(Deserialize)]

@@ -4,10 +4,11 @@ use super::clock::{self, Clock};
 use super::compare::Difference;
 use super::create::{CreateError, Defaults, check_labels, check_name};
 use super::find::{self, Sources};
+use super::once::UnderWay;
 use super::reconcile;
 use super::requests::{
-    Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Ready, Reconcile,
-    Rename, Repairs, SessionRef, ShutdownAll, Unread,
+    Answered, Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Ready,
+    Reconcile, Rename, Repairs, SessionRef, ShutdownAll, Unread,
 };
 use super::restore::SWEEPS;
 use super::start::Created;
@@ -73,8 +74,12 @@ pub struct Registry {
     pub(super) names: HashMap<String, Named>,
     pub(super) unread: HashMap<SessionId, Arc<Link>>,
     pub(super) starting: HashSet<SessionId>,
+    /// Idempotency keys that somebody is at.
+    pub(super) under_way: HashMap<String, UnderWay>,
     /// Sessions that cannot go on, until their rows say so.
     pub(super) sweeping: HashSet<SessionId>,
+    /// Told when one of them has gone.
+    pub(super) swept: watch::Sender<()>,
     pub(super) sweeps: Arc<Semaphore>,
     /// As the last comparison found them.
     pub(super) differences: BTreeMap<SessionId, Difference>,
@@ -109,7 +114,9 @@ impl Registry {
             names: HashMap::new(),
             unread: HashMap::new(),
             starting: HashSet::new(),
+            under_way: HashMap::new(),
             sweeping: HashSet::new(),
+            swept: watch::Sender::new(()),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
             differences: BTreeMap::new(),
             repairs: Repairs::default(),
@@ -243,13 +250,13 @@ impl Actor for Registry {
 }
 
 impl Handler<Create> for Registry {
-    type Result = ResponseActFuture<Self, Created>;
+    type Result = ResponseActFuture<Self, Answered>;
 
     fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
         Box::pin(
             self.when_restored()
                 .into_actor(self)
-                .then(move |(), registry, _| registry.create(create.request, create.cause)),
+                .then(move |(), registry, _| registry.create_once(create)),
         )
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! - [`Registry`]: the actor.
 //! - `create`: what a request asks for, checked; `start`: its row, its process, its actor.
+//! - `once`: what is asked for twice with the same key is made once.
 //! - `find`: rows and holder paired; `restore`: what was found brought back to life.
 //! - `compare`: registry, holder and rows compared; `reconcile`: what differs mended.
 //! - `clock`: notices when the wall clock is set.
@@ -13,6 +14,7 @@ mod compare;
 mod create;
 mod environment;
 mod find;
+mod once;
 mod reconcile;
 mod requests;
 mod restore;
@@ -23,6 +25,6 @@ pub use actor::{Parts, Registry};
 pub(crate) use create::home;
 pub use create::{CreateError, Defaults};
 pub use requests::{
-    Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended, Ready,
-    Reconcile, Rename, Repairs, SessionRef, ShutdownAll, Unread,
+    Answered, Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended,
+    Ready, Reconcile, Rename, Repairs, SessionRef, ShutdownAll, Unread,
 };

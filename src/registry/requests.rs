@@ -5,6 +5,7 @@ use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::{Cause, CreateSession, Session as View};
 use crate::session::{Link, Patch, Session};
+use crate::store::Once;
 use actix::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,12 +36,29 @@ impl From<&str> for Key {
 
 /// Starts a session.
 #[derive(Message)]
-#[rtype(result = "Result<SessionRef, CreateError>")]
+#[rtype(result = "Answered")]
 pub struct Create {
     /// As it was asked for.
     pub request: CreateSession,
     /// Who asks.
     pub cause: Option<Cause>,
+    /// Under which it is made once, however often it is asked for.
+    pub once: Option<Once>,
+}
+
+/// What came of a creation, now or when it was asked for first.
+#[derive(Debug)]
+pub struct Answered {
+    /// The session as it is now.
+    pub result: Result<Box<View>, CreateError>,
+    /// An earlier request has made it.
+    pub replayed: bool,
+}
+
+impl Answered {
+    pub(super) fn new(result: Result<Box<View>, CreateError>) -> Self {
+        Answered { result, replayed: false }
+    }
 }
 
 /// Finds a live session.

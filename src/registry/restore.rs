@@ -119,5 +119,6 @@ impl Registry {
 
     fn swept(&mut self, id: SessionId) {
         self.sweeping.remove(&id);
+        self.swept.send_replace(());
     }
 }

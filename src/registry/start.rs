@@ -2,7 +2,8 @@
 
 use super::actor::{Named, Registry, process_id, transition, transition_by};
 use super::create::{CreateError, Plan, plan, refused, timed_out};
-use super::requests::{Key, SessionRef};
+use super::once::note_failure;
+use super::requests::{Create, Key, SessionRef};
 use crate::events::Kind;
 use crate::holder::wire::FailureCode;
 use crate::holder::{Held, Holder, HolderError};
@@ -21,7 +22,7 @@ use tokio::time::timeout;
 
 /// A directory or program on a file system that hangs takes for ever; a healthy one
 /// milliseconds, also on a busy machine.
-const START_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const START_DEADLINE: Duration = Duration::from_secs(10);
 /// Between attempts to forget what was killed, and how many: an end has no event here.
 const FORGET_RETRY: Duration = Duration::from_millis(100);
 const FORGET_TRIES: u32 = 100;
@@ -35,7 +36,7 @@ impl Registry {
         cause: Option<Cause>,
     ) -> ResponseActFuture<Self, Created> {
         match request.name.as_ref().and_then(|name| self.names.get(name)) {
-            None => self.create(request, cause),
+            None => self.create(Create { request, cause, once: None }),
             Some(Named::Live(id)) => {
                 let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
                 Box::pin(actix::fut::ready(session))
@@ -53,16 +54,14 @@ impl Registry {
     }
 
     /// Reserves a name and a place, then starts the session.
-    pub(super) fn create(
-        &mut self,
-        request: CreateSession,
-        cause: Option<Cause>,
-    ) -> ResponseActFuture<Self, Created> {
+    pub(super) fn create(&mut self, create: Create) -> ResponseActFuture<Self, Created> {
+        let Create { request, cause, once } = create;
         let planned = self.reserve(request);
-        let (plan, reserved) = match planned {
+        let (mut plan, reserved) = match planned {
             Ok(planned) => planned,
             Err(error) => return Box::pin(actix::fut::ready(Err(error))),
         };
+        plan.row.once = once;
         let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
         let id = plan.row.session.id;
         let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
@@ -155,6 +154,7 @@ async fn spawn(
             // A session that was just created can fail to start.
             let _ = life.apply(Event::SpawnFailed, at);
             write_life(&mut row, &life);
+            note_failure(&mut row, &unstarted);
             let reason = life.end().map_or(Reason::Created, |end| Reason::End(end.reason));
             let failed = transition(log, row.session.id, at, Some(from), life.status(), reason);
             let session = row.session.clone();
@@ -163,7 +163,7 @@ async fn spawn(
                 Ok(Err(error)) => refused(error, session),
                 _ => {
                     actix_web::rt::spawn(give_up(holder.clone(), id, log.clone()));
-                    timed_out(session, START_DEADLINE)
+                    timed_out(session)
                 }
             })
         }

@@ -1,6 +1,7 @@
 //! From columns back to the shapes. A text that is none of our words makes its own row
 //! unreadable, and no other.
 
+use super::once::Once;
 use super::row::Row;
 use crate::lifecycle::Ending;
 use crate::protocol::Session;
@@ -14,7 +15,7 @@ pub(super) const COLUMNS: &str = "id, name, profile, command, cwd, status, activ
      updated_at, last_activity_at, destroy_at, ended_at, end_reason, exit_code, exit_signal, \
      ending_reason, ending_since, pid, pid_start_time, boot_id, cols, rows, idle_timeout_s, \
      first_attach_timeout_s, labels, title, output_offset, size_policy, env, restart, \
-     restarts, restart_at, recording";
+     restarts, restart_at, recording, idempotency_key, idempotency_of";
 
 /// In the order of [`COLUMNS`].
 pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
@@ -60,7 +61,11 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         }
         _ => None,
     };
-    Ok(Row { session, ending, process, env: from_json(row, 28)? })
+    let once = match (row.get(33)?, word_or_null(row, 34)?) {
+        (Some(key), Some(of)) => Some(Once { key, of }),
+        _ => None,
+    };
+    Ok(Row { session, ending, process, env: from_json(row, 28)?, once })
 }
 
 pub(super) fn word<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>

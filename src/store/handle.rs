@@ -145,6 +145,22 @@ impl StoreHandle {
         self.ask(move |store| store.db().get(id)).await
     }
 
+    /// The session that a request with this `Idempotency-Key` has made.
+    ///
+    /// # Errors
+    /// As [`StoreHandle::get`].
+    pub async fn by_key(&self, key: String) -> Result<Option<Row>, StoreError> {
+        self.ask(move |store| store.db().by_key(&key)).await
+    }
+
+    /// Lets another session have this one's `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn release_key(&self, id: SessionId) -> Result<(), StoreError> {
+        self.ask(move |store| store.release_key(id)).await
+    }
+
     /// A page of sessions, newest first. Rows that cannot be read are logged and passed
     /// over.
     ///

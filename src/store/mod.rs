@@ -14,7 +14,7 @@
 //! - `handle`: [`StoreHandle`], what everybody else holds
 //! - `actor`: [`Store`], the writer
 //! - `queue`: what waits to be written
-//! - `row`: the shapes
+//! - `row`: the shapes; `once`: what makes a request that comes twice happen once
 //! - `db`: all the SQL; `decode`: from columns back to the shapes
 //! - `upgrades`: from earlier versions of the database
 //! - `inspect`: a look at a database that a server may be using
@@ -26,6 +26,7 @@ mod decode;
 mod error;
 mod handle;
 mod inspect;
+mod once;
 mod queue;
 mod row;
 mod upgrades;
@@ -37,4 +38,5 @@ pub use actor::Store;
 pub use error::{OpenError, StoreError};
 pub use handle::{Stats, StoreHandle};
 pub use inspect::{Inspection, inspect};
+pub use once::{Once, OnceOf};
 pub use row::{Change, Filter, Live, NewTransition, Row, Unreadable};

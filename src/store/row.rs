@@ -1,5 +1,6 @@
 //! The shapes that go in and come out.
 
+use super::once::Once;
 use crate::id::SessionId;
 use crate::lifecycle::{Ending, Status};
 use crate::protocol::{Cause, Session};
@@ -19,13 +20,15 @@ pub struct Row {
     pub process: Option<ProcessId>,
     /// What the creator added to the environment.
     pub env: BTreeMap<String, String>,
+    /// The key of the request that made it, if that had one.
+    pub once: Option<Once>,
 }
 
 impl Row {
     /// A session of which nothing else is known.
     #[must_use]
     pub fn of(session: Session) -> Self {
-        Row { session, ending: None, process: None, env: BTreeMap::new() }
+        Row { session, ending: None, process: None, env: BTreeMap::new(), once: None }
     }
 }
 

@@ -18,6 +18,7 @@ mod fidelity;
 mod holder;
 mod holder_attacks;
 mod hostile;
+mod idempotency;
 mod input;
 mod live_fidelity;
 mod metrics;
