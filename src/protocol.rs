@@ -3,6 +3,7 @@
 
 mod policies;
 mod signs;
+mod tag;
 
 pub use policies::{Recording, RestartPolicy, SizePolicy};
 pub use signs::{Notification, Shell, ShellState, Signs};
@@ -137,6 +138,9 @@ pub struct Session {
     /// Who is attached.
     #[serde(default)]
     pub clients: Vec<Viewer>,
+    /// Its end was decided and is under way.
+    #[serde(skip)]
+    pub ending: bool,
 }
 
 impl Session {
@@ -174,6 +178,7 @@ impl Session {
             restart_at: None,
             recording: Recording::default(),
             clients: Vec::new(),
+            ending: false,
         }
     }
 }

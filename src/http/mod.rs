@@ -21,6 +21,7 @@ mod profiles;
 mod refusal;
 mod screen;
 mod sessions;
+mod tags;
 #[cfg(test)]
 mod tests;
 pub mod tokens;

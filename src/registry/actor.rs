@@ -2,13 +2,13 @@
 
 use super::clock::{self, Clock};
 use super::compare::Difference;
-use super::create::{CreateError, Defaults, check_labels, check_name};
+use super::create::Defaults;
 use super::find::{self, Sources};
 use super::once::UnderWay;
 use super::reconcile;
 use super::requests::{
     Answered, Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Ready,
-    Reconcile, Rename, Repairs, SessionRef, ShutdownAll, Unread,
+    Reconcile, Repairs, SessionRef, ShutdownAll, Unread,
 };
 use super::restore::SWEEPS;
 use super::start::Created;
@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::protocol::{Cause, Session as View};
 use crate::screen::Options;
 use crate::session::{
-    Blob, Kill, Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
+    Blob, Kill, Link, Noticed, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
     write_life,
 };
 use crate::store::{NewTransition, Row, StoreHandle};
@@ -46,6 +46,8 @@ const UNREAD_MAX: usize = 64;
 pub(super) enum Named {
     Starting(watch::Receiver<()>),
     Live(SessionId),
+    /// A live session may get this name.
+    Renaming(SessionId),
 }
 
 /// What the registry gives to its sessions.
@@ -158,6 +160,11 @@ impl Registry {
     pub(super) fn find(&self, key: &Key) -> Result<SessionRef, FindError> {
         let named = |name: &str| match self.names.get(name) {
             Some(Named::Live(id)) => self.sessions.get(id),
+            // The session may have it, and the answer be on its way.
+            Some(Named::Renaming(id)) => self
+                .sessions
+                .get(id)
+                .filter(|session| session.link.view().name.as_deref() == Some(name)),
             _ => None,
         };
         let session = match key {
@@ -319,51 +326,6 @@ impl Handler<Census> for Registry {
     }
 }
 
-impl Handler<Rename> for Registry {
-    type Result = ResponseFuture<Result<View, CreateError>>;
-
-    fn handle(
-        &mut self,
-        Rename { session: id, patch }: Rename,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        let changed = self.check_patch(id, &patch).map(|session| {
-            if let Some(name) = &patch.name {
-                let old = session.link.view().name;
-                self.names.retain(|known, _| Some(known) != old.as_ref());
-                if let Some(name) = name {
-                    self.names.insert(name.clone(), Named::Live(id));
-                }
-            }
-            session.addr.send(patch)
-        });
-        Box::pin(async move {
-            match changed?.await {
-                Ok(Ok(view)) => Ok(view),
-                Ok(Err(refused)) => Err(CreateError::Invalid(refused.to_string())),
-                Err(_) => Err(CreateError::Stopping),
-            }
-        })
-    }
-}
-
-impl Registry {
-    fn check_patch(&self, id: SessionId, patch: &Patch) -> Result<SessionRef, CreateError> {
-        if let Some(Some(name)) = &patch.name {
-            check_name(name).map_err(CreateError::Invalid)?;
-            match self.names.get(name) {
-                Some(Named::Live(owner)) if *owner == id => {}
-                Some(_) => return Err(CreateError::NameTaken(name.clone())),
-                None => {}
-            }
-        }
-        if let Some(labels) = &patch.labels {
-            check_labels(labels).map_err(CreateError::Invalid)?;
-        }
-        self.find(&Key::Id(id)).map_err(|error| CreateError::Invalid(error.to_string()))
-    }
-}
-
 impl Handler<SessionEnded> for Registry {
     type Result = ();
 
@@ -377,7 +339,9 @@ impl Handler<SessionEnded> for Registry {
                 registry.unread.remove(&ended.id);
             });
         }
-        self.names.retain(|_, named| !matches!(named, Named::Live(id) if *id == ended.id));
+        self.names.retain(
+            |_, named| !matches!(named, Named::Live(id) | Named::Renaming(id) if *id == ended.id),
+        );
     }
 }
 
@@ -398,7 +362,7 @@ impl Handler<EndAll> for Registry {
             let all: Vec<_> = registry
                 .sessions
                 .values()
-                .map(|session| session.addr.send(Kill { cause: None }))
+                .map(|session| session.addr.send(Kill { cause: None, expected: None }))
                 .collect();
             // One that has just ended needs no killing.
             futures_util::future::join_all(all).map(|_| ()).into_actor(registry)

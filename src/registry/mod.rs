@@ -16,6 +16,7 @@ mod environment;
 mod find;
 mod once;
 mod reconcile;
+mod rename;
 mod requests;
 mod restore;
 mod retention;
@@ -26,5 +27,5 @@ pub(crate) use create::home;
 pub use create::{CreateError, Defaults};
 pub use requests::{
     Answered, Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended,
-    Ready, Reconcile, Rename, Repairs, SessionRef, ShutdownAll, Unread,
+    Ready, Reconcile, Rename, RenameError, Repairs, SessionRef, ShutdownAll, Unread,
 };

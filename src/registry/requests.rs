@@ -4,7 +4,7 @@ use super::create::CreateError;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::{Cause, CreateSession, Session as View};
-use crate::session::{Link, Patch, Session};
+use crate::session::{Link, NotDone, Patch, Session};
 use crate::store::Once;
 use actix::prelude::*;
 use std::collections::BTreeMap;
@@ -96,12 +96,35 @@ pub struct List {
 
 /// Changes a session; its name is unique among the live ones.
 #[derive(Message)]
-#[rtype(result = "Result<View, CreateError>")]
+#[rtype(result = "Result<View, RenameError>")]
 pub struct Rename {
     /// Which.
     pub session: SessionId,
     /// What to change.
     pub patch: Patch,
+}
+
+/// Why a session was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RenameError {
+    /// What a session cannot be called or labelled.
+    #[error(transparent)]
+    Refused(#[from] CreateError),
+    /// It is not what was expected, but this.
+    #[error("the session has changed")]
+    Changed(Box<View>),
+    /// It has ended.
+    #[error("the session has ended")]
+    Ended,
+}
+
+impl From<NotDone> for RenameError {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::Refused(_) => RenameError::Ended,
+            NotDone::Changed(session) => RenameError::Changed(session),
+        }
+    }
 }
 
 /// Answered once every session that could be restored is there.

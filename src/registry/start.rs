@@ -37,7 +37,7 @@ impl Registry {
     ) -> ResponseActFuture<Self, Created> {
         match request.name.as_ref().and_then(|name| self.names.get(name)) {
             None => self.create(Create { request, cause, once: None }),
-            Some(Named::Live(id)) => {
+            Some(Named::Live(id) | Named::Renaming(id)) => {
                 let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
                 Box::pin(actix::fut::ready(session))
             }

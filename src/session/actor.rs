@@ -8,7 +8,7 @@ use super::effects::now;
 use super::flow::{Flow, Sight};
 use super::link::Link;
 use super::requests::{
-    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, Noticed, Patch, Resize, Seen,
+    Attach, Attached, ConnectionEvent, Detach, Kill, Killed, NotDone, Noticed, Patch, Resize, Seen,
     SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
 };
 use super::size::Sizing;
@@ -388,18 +388,21 @@ impl Session {
 }
 
 impl Handler<Kill> for Session {
-    type Result = ResponseFuture<Result<Killed, Refused>>;
+    type Result = ResponseFuture<Result<Killed, NotDone>>;
 
     fn handle(&mut self, kill: Kill, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(changed) = self.check(kill.expected.as_ref()) {
+            return Box::pin(async move { Err(changed) });
+        }
         let (tell, told) = oneshot::channel();
         self.waiting_for_end.push(tell);
         if self.life.ending().is_none() && self.life.end().is_none() {
             self.causes.killed(kill.cause);
             if let Err(refused) = self.step(Event::KillRequested, ctx) {
-                return Box::pin(async move { Err(refused) });
+                return Box::pin(async move { Err(refused.into()) });
             }
         }
-        Box::pin(async move { told.await.map_err(|_| Refused::Ended) })
+        Box::pin(async move { told.await.map_err(|_| Refused::Ended.into()) })
     }
 }
 
@@ -431,12 +434,13 @@ impl Handler<Signal> for Session {
 }
 
 impl Handler<Patch> for Session {
-    type Result = Result<crate::protocol::Session, Refused>;
+    type Result = Result<crate::protocol::Session, NotDone>;
 
     fn handle(&mut self, patch: Patch, ctx: &mut Self::Context) -> Self::Result {
         if self.life.end().is_some() {
-            return Err(Refused::Ended);
+            return Err(Refused::Ended.into());
         }
+        self.check(patch.expected.as_ref())?;
         let old = self.row.session.name.clone();
         if let Some(name) = patch.name {
             self.row.session.name = name;

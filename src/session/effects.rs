@@ -49,6 +49,7 @@ pub(crate) fn write_life(row: &mut Row, life: &Life) {
         };
     }
     row.ending = life.ending().copied();
+    row.session.ending = row.ending.is_some() && row.session.status.is_live();
 }
 
 impl Session {

@@ -23,6 +23,7 @@ mod closing;
 mod connection;
 mod dialect;
 mod effects;
+mod expected;
 mod flow;
 mod frames;
 mod in_flight;
@@ -44,6 +45,7 @@ pub(crate) use closing::close_frames;
 pub use connection::{Attachment, Connection, ConnectionSetup, MayStay};
 pub use dialect::Dialect;
 pub(crate) use effects::{now, write_life};
+pub use expected::Expected;
 pub use frames::Frames;
 pub(crate) use in_flight::SKIP_PICTURE;
 pub use link::Link;
@@ -51,8 +53,8 @@ pub use outbox::Outbox;
 pub use outlet::{Lag, Outlet, Start};
 pub use picture::Picture;
 pub use requests::{
-    Attach, Attached, ConnectionEvent, Kill, Killed, Noticed, Patch, Resize, Seen, SessionEnded,
-    Shutdown, Signal, SignalError, SignalTarget,
+    Attach, Attached, ConnectionEvent, Kill, Killed, NotDone, Noticed, Patch, Resize, Seen,
+    SessionEnded, Shutdown, Signal, SignalError, SignalTarget,
 };
 pub(crate) use telling::tell_end;
 pub use typing::{TypeOutcome, type_all};

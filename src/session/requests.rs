@@ -1,6 +1,7 @@
 //! What a session's actor is asked and told.
 
 use super::connection::Attachment;
+use super::expected::Expected;
 use super::link::Link;
 use crate::holder::HolderError;
 use crate::id::{ClientKey, SessionId};
@@ -67,10 +68,23 @@ pub struct Resize {
 
 /// Ends the session's whole tree; answered once the session has ended.
 #[derive(Message)]
-#[rtype(result = "Result<Killed, Refused>")]
+#[rtype(result = "Result<Killed, NotDone>")]
 pub struct Kill {
     /// Who asks; `None`: nobody over HTTP.
     pub cause: Option<Cause>,
+    /// What it must still be.
+    pub expected: Option<Expected>,
+}
+
+/// Why a session was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDone {
+    /// Its state does not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It is not what was expected, but this.
+    #[error("the session has changed")]
+    Changed(Box<protocol::Session>),
 }
 
 /// A session's end.
@@ -118,7 +132,7 @@ pub enum SignalError {
 
 /// Changes what an administrator may change. The registry has seen to the name.
 #[derive(Message)]
-#[rtype(result = "Result<protocol::Session, Refused>")]
+#[rtype(result = "Result<protocol::Session, NotDone>")]
 pub struct Patch {
     /// `Some(None)` takes the name away.
     pub name: Option<Option<String>>,
@@ -130,6 +144,8 @@ pub struct Patch {
     pub size_policy: Option<SizePolicy>,
     /// Whether its command is started again.
     pub restart: Option<RestartPolicy>,
+    /// What it must still be.
+    pub expected: Option<Expected>,
 }
 
 /// The holder, or who compared it with the database, has something to tell of this session.

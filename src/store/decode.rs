@@ -19,7 +19,7 @@ pub(super) const COLUMNS: &str = "id, name, profile, command, cwd, status, activ
 
 /// In the order of [`COLUMNS`].
 pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let session = Session {
+    let mut session = Session {
         id: word(row, 0)?,
         name: row.get(1)?,
         profile: row.get(2)?,
@@ -50,11 +50,13 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         restart_at: word_or_null(row, 31)?,
         recording: word(row, 32)?,
         clients: Vec::new(),
+        ending: false,
     };
     let ending = match (word_or_null(row, 15)?, word_or_null(row, 16)?) {
         (Some(reason), Some(since)) => Some(Ending { reason, since }),
         _ => None,
     };
+    session.ending = ending.is_some() && session.status.is_live();
     let process = match (session.pid, natural_or_null(row, 18)?, row.get(19)?) {
         (Some(pid), Some(start_time), Some(boot_id)) => {
             Some(ProcessId { pid, start_time, boot_id })

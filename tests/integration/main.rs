@@ -15,6 +15,7 @@ mod dialects;
 mod endings;
 mod events;
 mod fidelity;
+mod guards;
 mod holder;
 mod holder_attacks;
 mod hostile;
