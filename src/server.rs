@@ -9,7 +9,7 @@ use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
-use crate::store::{OpenError, StoreHandle};
+use crate::store::{self, OpenError, StoreHandle};
 use actix::prelude::*;
 use actix_web::{App, HttpServer, web};
 use nix::fcntl::{Flock, FlockArg};
@@ -110,6 +110,7 @@ async fn serve(
     let logins = Logins::load(dir, &tokens);
     let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
     let access = web::Data::new(Access::new(tokens, logins, &addresses, hosts, origins)?);
+    store::remove_leftovers(dir);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
     let (holder, notices) =
         Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;
@@ -143,6 +144,7 @@ async fn serve(
         holder: holder.clone(),
         metrics,
         events: events.clone(),
+        copies: http::Copies::default(),
         defaults: shared,
         create_on_attach: settings.create_on_attach,
     };

@@ -1,7 +1,8 @@
 //! What the command line looks like.
 
 use super::{
-    attach, completions, doctor, kill, logs, ls, rename, run, screen, send, stop, token, url, wait,
+    attach, backup, completions, doctor, kill, logs, ls, rename, run, screen, send, stop, token,
+    url, wait,
 };
 use crate::config::{Place, ServeFlags};
 use clap::builder::Resettable;
@@ -71,6 +72,11 @@ pub(super) enum Verb {
     /// A change takes effect at once, beside a running server too.
     #[command(subcommand)]
     Token(token::What),
+    /// Copy the database of a running server into a file
+    ///
+    /// The copy is whole and as of one moment; sessions and writes go on meanwhile. It holds
+    /// what the sessions were and are, not their output.
+    Backup(backup::Flags),
     /// Look at what may keep stayd from its work, without changing anything
     ///
     /// Settings, state directory, database, holder, server and the system's limits. Exits

@@ -1,5 +1,6 @@
 //! What every route needs: whom to ask.
 
+use super::backup::Copies;
 use super::problem::{Problem, code};
 use crate::events::Bus;
 use crate::holder::Holder;
@@ -32,6 +33,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Where what happens to sessions is told.
     pub events: Bus,
+    /// Copies of the database that are being made.
+    pub copies: Copies,
     /// What the settings say of new sessions.
     pub defaults: Arc<Defaults>,
     /// Whether attaching to an unknown name may start a session.

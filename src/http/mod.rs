@@ -6,6 +6,7 @@ mod asked;
 pub mod assets;
 mod attach;
 pub mod auth;
+mod backup;
 mod events;
 pub mod guard;
 mod health;
@@ -27,6 +28,7 @@ mod tests;
 pub mod tokens;
 
 pub use api::Api;
+pub use backup::Copies;
 pub use hosts::{Hosts, HostsError};
 pub use logins::Logins;
 
@@ -46,6 +48,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(screen::configure)
         .configure(attach::configure)
         .configure(events::configure)
+        .configure(backup::configure)
         .configure(assets::configure)
         .configure(problem::configure);
 }

@@ -32,6 +32,7 @@ struct Inner {
     queue: Arc<Queue>,
     log: Logger,
     aside: Option<PathBuf>,
+    path: PathBuf,
 }
 
 /// Counters since the store was opened.
@@ -67,7 +68,7 @@ impl StoreHandle {
             let store = store.lock().ok().and_then(|mut store| store.take());
             store.expect("there is one thread, and it never restarts its actor")
         });
-        let inner = Arc::new(Inner { store, queue, log, aside });
+        let inner = Arc::new(Inner { store, queue, log, aside, path: path.to_owned() });
         System::current().arbiter().spawn(tick(Arc::downgrade(&inner)));
         Ok(StoreHandle(inner))
     }
@@ -219,6 +220,10 @@ impl StoreHandle {
     #[must_use]
     pub fn set_aside(&self) -> Option<&Path> {
         self.0.aside.as_deref()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0.path
     }
 
     /// For metrics.

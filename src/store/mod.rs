@@ -17,10 +17,12 @@
 //! - `row`: the shapes; `once`: what makes a request that comes twice happen once
 //! - `db`: all the SQL; `decode`: from columns back to the shapes
 //! - `upgrades`: from earlier versions of the database
+//! - `backup`: a copy of the database while it is being written
 //! - `inspect`: a look at a database that a server may be using
 //! - `error`: what can go wrong
 
 mod actor;
+mod backup;
 mod db;
 mod decode;
 mod error;
@@ -35,6 +37,7 @@ mod upgrades;
 mod tests;
 
 pub use actor::Store;
+pub use backup::remove_leftovers;
 pub use error::{OpenError, StoreError};
 pub use handle::{Stats, StoreHandle};
 pub use inspect::{Inspection, inspect};
