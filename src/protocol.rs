@@ -3,6 +3,7 @@
 
 mod policies;
 mod signs;
+mod tag;
 
 pub use crate::lifecycle::RestartPolicy;
 pub use policies::{Recording, SizePolicy};
@@ -141,6 +142,9 @@ pub struct Session {
     /// Who is attached.
     #[serde(default)]
     pub clients: Vec<Viewer>,
+    /// Its end was decided and is under way.
+    #[serde(skip)]
+    pub ending: bool,
 }
 
 impl Session {
@@ -179,6 +183,7 @@ impl Session {
             restart_at: None,
             recording: Recording::default(),
             clients: Vec::new(),
+            ending: false,
         }
     }
 }
@@ -208,7 +213,7 @@ pub struct Transition {
 }
 
 /// Who asked for something.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cause {
     /// The name of the token that they came in with.
     pub token: String,

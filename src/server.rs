@@ -4,11 +4,12 @@ use crate::config::Settings;
 use crate::holder::{Holder, HolderError, Paths};
 use crate::http::auth::{Access, Token};
 use crate::http::guard::Guard;
+use crate::http::tokens::Tokens;
 use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
 use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
-use crate::store::{OpenError, StoreHandle};
+use crate::store::{self, OpenError, StoreHandle};
 use actix::prelude::*;
 use actix_web::{App, HttpServer, web};
 use nix::fcntl::{Flock, FlockArg};
@@ -104,11 +105,12 @@ async fn serve(
     let dir = &settings.state_dir;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
-    let token = Token::load_or_create(dir)
-        .map_err(|error| ServeError::State { path: dir.join("token"), error })?;
-    let logins = Logins::load(dir, &token);
+    let tokens =
+        Tokens::load(dir).map_err(|error| ServeError::State { path: dir.join("token"), error })?;
+    let logins = Logins::load(dir, &tokens);
     let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
-    let access = web::Data::new(Access::new(token, logins, &addresses, hosts, origins)?);
+    let access = web::Data::new(Access::new(tokens, logins, &addresses, hosts, origins)?);
+    store::remove_leftovers(dir);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
     let (holder, notices) =
         Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;
@@ -136,6 +138,7 @@ async fn serve(
         keeper: keeper.clone(),
         metrics: metrics.clone(),
     };
+    let shared = Arc::new(defaults.clone());
     let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
     let events = registry.events();
     let registry = registry.start();
@@ -146,6 +149,8 @@ async fn serve(
         keeper,
         metrics,
         events: events.clone(),
+        copies: http::Copies::default(),
+        defaults: shared,
         create_on_attach: settings.create_on_attach,
     };
 

@@ -1,7 +1,8 @@
 //! What the command line looks like.
 
 use super::{
-    attach, completions, doctor, kill, logs, ls, rename, run, screen, send, stop, url, wait,
+    attach, backup, completions, doctor, kill, logs, ls, rename, run, screen, send, stop, token,
+    url, wait,
 };
 use crate::config::{Place, ServeFlags};
 use clap::builder::Resettable;
@@ -65,6 +66,17 @@ pub(super) enum Verb {
     Url(url::Flags),
     /// Stop the server; sessions run on, unless --all
     Stop(stop::Flags),
+    /// Further tokens, one for each person or program that is to come in
+    ///
+    /// They have names, which the history of a session shows, and all have the same rights.
+    /// A change takes effect at once, beside a running server too.
+    #[command(subcommand)]
+    Token(token::What),
+    /// Copy the database of a running server into a file
+    ///
+    /// The copy is whole and as of one moment; sessions and writes go on meanwhile. It holds
+    /// what the sessions were and are, not their output.
+    Backup(backup::Flags),
     /// Look at what may keep stayd from its work, without changing anything
     ///
     /// Settings, state directory, database, holder, server and the system's limits. Exits

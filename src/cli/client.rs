@@ -235,6 +235,23 @@ impl Client {
         Ok(events)
     }
 
+    /// A copy of the database; done once it begins to come.
+    pub(super) async fn backup(&self) -> Result<Copy, Failure> {
+        // One without a limit: the copy may be long, and its making take a while.
+        let http = awc::Client::builder().disable_timeout().disable_redirects().finish();
+        let url = format!("{}/api/v1/backup", self.endpoint.url);
+        let sent = http.get(url).bearer_auth(&self.endpoint.token).send().await;
+        let body = sent.map_err(|e| unreachable(&self.endpoint.url, &e))?;
+        if !body.status().is_success() {
+            let answer = self.answer(Ok(body)).await?;
+            return Err(refusal(answer.status, &answer.body, "/api/v1/backup"));
+        }
+        let length = body.headers().get("Content-Length");
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let unexpected = || Failure::Other("the server answered something unexpected".into());
+        Ok(Copy { length: length.ok_or_else(unexpected)?, body: Box::pin(body) })
+    }
+
     /// `path` is what follows `/api/v1/sessions`.
     async fn call(
         &self,
@@ -270,6 +287,24 @@ impl Client {
         let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
         let body = body.map_err(broke_off)?.to_vec();
         Ok(Answer { status: response.status().as_u16(), offset, body })
+    }
+}
+
+/// A copy of the database, as it comes.
+pub(super) struct Copy {
+    /// Bytes in all.
+    pub(super) length: u64,
+    body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
+}
+
+impl Copy {
+    /// The next piece; `None`: there are no more.
+    pub(super) async fn more(&mut self) -> Result<Option<Bytes>, Failure> {
+        let broke_off = |why: String| Failure::Unreachable(format!("the copy broke off: {why}"));
+        match timeout(SILENCE_MAX, self.body.next()).await {
+            Ok(piece) => piece.transpose().map_err(|error| broke_off(error.to_string())),
+            Err(_) => Err(broke_off("nothing comes any more".into())),
+        }
     }
 }
 

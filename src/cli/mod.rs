@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `kill` `rename` `send` `screen` `wait` `logs` `url` `stop` `doctor` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `kill` `rename` `send` `screen` `wait` `logs` `url` `stop` `token` `backup` `doctor` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `patience` | for a server that is being started again |
 //! | `endpoint`, `client` | where the server is, and its HTTP API |
@@ -15,6 +15,7 @@
 
 mod args;
 mod attach;
+mod backup;
 mod client;
 mod completions;
 mod doctor;
@@ -37,6 +38,7 @@ mod serve;
 mod stop;
 mod sys;
 mod table;
+mod token;
 mod url;
 mod wait;
 
@@ -77,6 +79,8 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Logs(flags)) => logs::logs(place, &flags),
         Some(Verb::Url(flags)) => url::url(place, &flags),
         Some(Verb::Stop(flags)) => stop::stop(place, &flags),
+        Some(Verb::Token(flags)) => token::token(place, flags),
+        Some(Verb::Backup(flags)) => backup::backup(place, flags),
         Some(Verb::Doctor(flags)) => doctor::doctor(place, &flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags),
     }

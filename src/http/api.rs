@@ -1,12 +1,13 @@
 //! What every route needs: whom to ask.
 
+use super::backup::Copies;
 use super::problem::{Problem, code};
 use crate::events::Bus;
 use crate::holder::Holder;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::protocol::Session;
-use crate::registry::{CreateError, Find, FindError, Key, Registry, SessionRef, Unread};
+use crate::registry::{CreateError, Defaults, Find, FindError, Key, Registry, SessionRef, Unread};
 use crate::session::Link;
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
@@ -35,6 +36,10 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Where what happens to sessions is told.
     pub events: Bus,
+    /// Copies of the database that are being made.
+    pub copies: Copies,
+    /// What the settings say of new sessions.
+    pub defaults: Arc<Defaults>,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
 }
@@ -112,6 +117,9 @@ impl From<CreateError> for Problem {
             CreateError::Invalid(_) => Problem::invalid(detail),
             CreateError::NameTaken(_) => {
                 Problem::new(StatusCode::CONFLICT, code::NAME_TAKEN, detail)
+            }
+            CreateError::KeyReused => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code::IDEMPOTENCY_KEY_REUSED, detail)
             }
             CreateError::TooMany(_) => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::TOO_MANY_SESSIONS, detail)

@@ -1,14 +1,14 @@
 //! `GET …/attach`: a WebSocket to a session.
 
 use super::api::{Api, Lookup};
-use super::auth::Principal;
+use super::auth::{Access, Principal};
 use super::problem::{Problem, code};
 use super::refusal::Refusal;
 use crate::id::{ClientKey, SessionId};
-use crate::protocol::{self, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
+use crate::protocol::{self, Cause, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, SessionRef};
 use crate::session::{
-    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Outbox, Outlet, Picture,
+    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, MayStay, Outbox, Outlet, Picture,
     SKIP_PICTURE, Start,
 };
 use actix::{AsyncContext, Context};
@@ -28,20 +28,22 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 type Parameters = Query<HashMap<String, String>>;
 
 async fn attach(
-    api: Data<Api>,
-    principal: ReqData<Principal>,
+    (api, access): (Data<Api>, Data<Access>),
+    (principal, cause): (ReqData<Principal>, ReqData<Cause>),
     request: HttpRequest,
     payload: Payload,
     id: Path<String>,
     query: Parameters,
 ) -> Result<HttpResponse, Problem> {
-    open(&api, &principal, &request, payload, id.into_inner(), &query, Dialect::Raw).await
+    let may_stay = Access::may_stay(access, &principal);
+    let by = By { principal: &principal, cause: &cause, may_stay };
+    open(&api, by, &request, payload, id.into_inner(), &query, Dialect::Raw).await
 }
 
 /// The original specification's paths: the first word names the profile.
 async fn original(
-    api: Data<Api>,
-    principal: ReqData<Principal>,
+    (api, access): (Data<Api>, Data<Access>),
+    (principal, cause): (ReqData<Principal>, ReqData<Cause>),
     request: HttpRequest,
     payload: Payload,
     path: Path<(String, String)>,
@@ -50,7 +52,9 @@ async fn original(
     let (kind, id) = path.into_inner();
     let profile = if kind == "terminal" { "shell".to_owned() } else { kind };
     query.entry("create".into()).or_insert(profile);
-    open(&api, &principal, &request, payload, id, &query, Dialect::Json).await
+    let may_stay = Access::may_stay(access, &principal);
+    let by = By { principal: &principal, cause: &cause, may_stay };
+    open(&api, by, &request, payload, id, &query, Dialect::Json).await
 }
 
 /// What the query says.
@@ -109,9 +113,16 @@ impl Wish {
     }
 }
 
+/// Who attaches.
+struct By<'a> {
+    principal: &'a Principal,
+    cause: &'a Cause,
+    may_stay: MayStay,
+}
+
 async fn open(
     api: &Api,
-    principal: &Principal,
+    by: By<'_>,
     request: &HttpRequest,
     payload: Payload,
     id: String,
@@ -123,8 +134,8 @@ async fn open(
     })?;
     let dialect = offered(request).unwrap_or(default);
     let attached = match Wish::parse(query) {
-        Ok(wish) => match find(api, &id, &wish).await {
-            Ok(session) => join(session, principal, wish, dialect).await,
+        Ok(wish) => match find(api, &id, &wish, by.cause).await {
+            Ok(session) => join(session, by, wish, dialect).await,
             Err(refusal) => Err(refusal),
         },
         Err(reason) => Err(Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")),
@@ -145,7 +156,7 @@ fn offered(request: &HttpRequest) -> Option<Dialect> {
     offer.split(',').find_map(|name| Dialect::named(name.trim()))
 }
 
-async fn find(api: &Api, id: &str, wish: &Wish) -> Result<SessionRef, Refusal> {
+async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<SessionRef, Refusal> {
     let away = |problem: Problem| Refusal::new(CloseCode::GoingAway, problem.detail);
     match api.look_up(id).await.map_err(away)? {
         Lookup::Live(session) => return Ok(session),
@@ -166,7 +177,7 @@ async fn find(api: &Api, id: &str, wish: &Wish) -> Result<SessionRef, Refusal> {
         rows: wish.size.map(|(_, rows)| rows),
         ..CreateSession::default()
     };
-    let created = api.registry.send(FindOrCreate(request)).await;
+    let created = api.registry.send(FindOrCreate { request, cause: Some(cause.clone()) }).await;
     created.map_err(|_| Refusal::new(CloseCode::GoingAway, "the server is stopping"))?.map_err(
         |error| {
             let reason = error.to_string();
@@ -174,7 +185,7 @@ async fn find(api: &Api, id: &str, wish: &Wish) -> Result<SessionRef, Refusal> {
                 CreateError::SpawnFailed { .. } => {
                     Refusal::new(CloseCode::Gone, reason).because("spawn_failed")
                 }
-                CreateError::Invalid(_) | CreateError::NameTaken(_) => {
+                CreateError::Invalid(_) | CreateError::NameTaken(_) | CreateError::KeyReused => {
                     Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")
                 }
                 CreateError::TooMany(_) => {
@@ -208,7 +219,7 @@ struct Joined {
 
 async fn join(
     session: SessionRef,
-    principal: &Principal,
+    By { principal, cause, may_stay }: By<'_>,
     wish: Wish,
     dialect: Dialect,
 ) -> Result<Joined, Refusal> {
@@ -229,6 +240,7 @@ async fn join(
         mode: wish.mode,
         follows,
         size: wish.size,
+        cause: Some(cause.clone()),
     };
     let link = session.link;
     let attached = session.addr.send(attach).await.map_err(|_| over(&link.view()))?;
@@ -273,6 +285,16 @@ async fn join(
     )
     .map_err(|error| Refusal::new(CloseCode::GoingAway, error.to_string()))?;
     let attachment = attached.attachment;
-    let setup = ConnectionSetup { attachment, link, outbox, dialect, mode, follows, key, accepted };
+    let setup = ConnectionSetup {
+        attachment,
+        link,
+        outbox,
+        dialect,
+        mode,
+        follows,
+        key,
+        accepted,
+        may_stay,
+    };
     Ok(Joined { context, setup, outlet })
 }

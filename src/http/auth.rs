@@ -2,7 +2,10 @@
 
 use super::hosts::{Hosts, HostsError};
 use super::logins::{Logins, Throttle, random_hex};
+use super::tokens::Tokens;
+use crate::session::MayStay;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::web;
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -18,14 +21,18 @@ const TOKEN_MIN: usize = 16;
 /// What a WebSocket's subprotocol starts with when the token follows.
 const BEARER_PROTOCOL: &str = "bearer.";
 
-/// Who asks, once the guard has let them in: a request extension. Everybody who has the
-/// token is the same one, so a client keeps its place however it logged in.
+/// Who asks, once the guard has let them in: a request extension, by the name of their
+/// token. Everybody who has one token is the same one, so a client keeps its place however
+/// it logged in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal(pub String);
 
 impl Principal {
+    /// The name of the main token.
+    pub(super) const OWNER: &str = "owner";
+
     pub(super) fn owner() -> Principal {
-        Principal("owner".into())
+        Principal(Principal::OWNER.into())
     }
 }
 
@@ -53,15 +60,19 @@ impl Token {
         let text = std::fs::read_to_string(path)?;
         // Somebody may have written it with an editor; it is a secret all the same.
         std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-        let token = text.trim();
-        // Must pass as a subprotocol and in a URL's fragment (RFC 3986's unreserved).
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if token.len() < TOKEN_MIN || !token.bytes().all(plain) {
+        Token::new(text.trim()).ok_or_else(|| {
             let rule = format!("must hold {TOKEN_MIN} or more letters, digits, '-', '.', '_', '~'");
             let message = format!("{} {rule}", path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-        }
-        Ok(Token(token.to_owned()))
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })
+    }
+
+    /// A secret that is long enough and passes as a subprotocol and in a URL's fragment
+    /// (RFC 3986's unreserved).
+    pub(super) fn new(token: &str) -> Option<Token> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let good = token.len() >= TOKEN_MIN && token.bytes().all(plain);
+        good.then(|| Token(token.to_owned()))
     }
 
     /// The secret, for the URL that is shown to its owner and for our own client.
@@ -104,7 +115,7 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Everything that decides who comes in; one for the whole server.
 pub struct Access {
-    pub(super) token: Token,
+    pub(super) tokens: Tokens,
     pub(super) logins: Logins,
     pub(super) hosts: Hosts,
     pub(super) throttle: Throttle,
@@ -127,7 +138,7 @@ impl Access {
     /// # Errors
     /// Names the entry of the settings that is not a host or an origin.
     pub fn new(
-        token: Token,
+        tokens: Tokens,
         logins: Logins,
         listen: &[SocketAddr],
         allowed_hosts: &[String],
@@ -135,7 +146,7 @@ impl Access {
     ) -> Result<Access, HostsError> {
         let port = listen.first().map_or(0, SocketAddr::port);
         Ok(Access {
-            token,
+            tokens,
             logins,
             hosts: Hosts::new(listen, allowed_hosts, allowed_origins)?,
             throttle: Throttle::new(),
@@ -143,10 +154,10 @@ impl Access {
         })
     }
 
-    /// The token.
+    /// The main token.
     #[must_use]
     pub fn token(&self) -> &Token {
-        &self.token
+        self.tokens.main()
     }
 
     /// The login cookie's name.
@@ -155,15 +166,32 @@ impl Access {
         &self.cookie
     }
 
-    /// What the request came in with. A token that is given counts alone: a wrong one is
-    /// not made good by a cookie.
-    pub(super) fn credential(&self, headers: &HeaderMap) -> Option<Credential> {
-        let mut tokens = bearer_headers(headers).chain(bearer_protocols(headers)).peekable();
-        if tokens.peek().is_some() {
-            return tokens.all(|token| self.token.matches(token)).then_some(Credential::Token);
+    /// Who asks, and what they came in with. A token that is given counts alone: a wrong one
+    /// is not made good by a cookie, nor by another token.
+    pub(super) fn credential(&self, headers: &HeaderMap) -> Option<(Principal, Credential)> {
+        let mut tokens = bearer_headers(headers).chain(bearer_protocols(headers));
+        if let Some(first) = tokens.next() {
+            let principal = self.tokens.principal(first)?;
+            let agreed =
+                tokens.all(|token| self.tokens.principal(token).as_ref() == Some(&principal));
+            return agreed.then_some((principal, Credential::Token));
         }
-        let valid = self.cookies(headers).any(|id| self.logins.is_valid(id));
-        valid.then_some(Credential::Cookie)
+        let principal = self.cookies(headers).find_map(|id| self.logged_in(id))?;
+        Some((principal, Credential::Cookie))
+    }
+
+    /// Whose login this is. It ends with the token that it was got with.
+    fn logged_in(&self, id: &str) -> Option<Principal> {
+        self.tokens.by_fingerprint(&self.logins.token_of(id)?)
+    }
+
+    /// Tells, later on, whether who has come in may stay: what they opened outlives the
+    /// request, and ends with their token.
+    pub(super) fn may_stay(access: web::Data<Access>, principal: &Principal) -> MayStay {
+        let token = access.tokens.fingerprint(principal);
+        Box::new(move || {
+            token.as_ref().is_some_and(|token| access.tokens.by_fingerprint(token).is_some())
+        })
     }
 
     /// The login ids that the browser has sent.
@@ -223,7 +251,11 @@ mod tests {
     fn access() -> Access {
         let listen = ["127.0.0.1:7829".parse().unwrap()];
         let token = Token("secret-secret-secret".into());
-        Access::new(token, Logins::in_memory(), &listen, &[], &[]).unwrap()
+        Access::new(Tokens::only(token), Logins::in_memory(), &listen, &[], &[]).unwrap()
+    }
+
+    fn owner(credential: Credential) -> Option<(Principal, Credential)> {
+        Some((Principal::owner(), credential))
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -268,7 +300,7 @@ mod tests {
     #[test]
     fn the_token_comes_in_three_ways() {
         let access = access();
-        let login = access.logins.issue().unwrap();
+        let login = access.logins.issue(&access.token().fingerprint()).unwrap();
         let cookie = format!("theme=dark; stayd-7829={login}; stayd-80=x");
         for (header, credential) in [
             (("authorization", "Bearer secret-secret-secret"), Credential::Token),
@@ -279,19 +311,19 @@ mod tests {
             ),
             (("cookie", &*cookie), Credential::Cookie),
         ] {
-            assert_eq!(access.credential(&headers(&[header])), Some(credential), "{header:?}");
+            assert_eq!(access.credential(&headers(&[header])), owner(credential), "{header:?}");
         }
         let two = [
             ("sec-websocket-protocol", "stayd.v1"),
             ("sec-websocket-protocol", "x,bearer.secret-secret-secret"),
         ];
-        assert_eq!(access.credential(&headers(&two)), Some(Credential::Token));
+        assert_eq!(access.credential(&headers(&two)), owner(Credential::Token));
     }
 
     #[test]
     fn nothing_else_does() {
         let access = access();
-        let login = access.logins.issue().unwrap();
+        let login = access.logins.issue(&access.token().fingerprint()).unwrap();
         for pair in [
             ("authorization", "Bearer wrong"),
             ("authorization", "Bearer "),
@@ -310,7 +342,7 @@ mod tests {
         let wrong_and_cookie = [("authorization", "Bearer wrong"), ("cookie", &*cookie)];
         assert_eq!(access.credential(&headers(&wrong_and_cookie)), None);
         let basic_and_cookie = [("authorization", "Basic proxy"), ("cookie", &*cookie)];
-        assert_eq!(access.credential(&headers(&basic_and_cookie)), Some(Credential::Cookie));
+        assert_eq!(access.credential(&headers(&basic_and_cookie)), owner(Credential::Cookie));
     }
 
     #[test]

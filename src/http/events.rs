@@ -1,11 +1,13 @@
 //! `GET /api/v1/events`: what happens to the sessions, as server-sent events.
 
 use super::api::{Api, Lookup, method_not_allowed, unknown};
+use super::auth::{Access, Principal};
 use super::problem::Problem;
 use crate::events::{Event, Gone, Kind, Listener};
 use crate::id::SessionId;
+use crate::session::MayStay;
 use actix_web::rt::time::timeout;
-use actix_web::web::{self, Bytes, Data, Query, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Query, ReqData, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
 use serde::Deserialize;
@@ -41,7 +43,8 @@ struct EventsQuery {
 }
 
 async fn events(
-    api: Data<Api>,
+    (api, access): (Data<Api>, Data<Access>),
+    principal: ReqData<Principal>,
     request: HttpRequest,
     query: Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -58,7 +61,8 @@ async fn events(
     // What is no text is no id of ours either.
     let header = header.map(|id| id.to_str().unwrap_or_default().to_owned());
     let last = header.or_else(|| query.last_event_id.clone()).filter(|id| !id.is_empty());
-    let feed = Feed::new(&api, last.as_deref(), Filter { session, kinds });
+    let may_stay = Access::may_stay(access, &principal);
+    let feed = Feed::new(&api, last.as_deref(), Filter { session, kinds }, may_stay);
     let body = stream::unfold(feed, |mut feed| async {
         let piece = feed.next().await?;
         Some((Ok::<_, Infallible>(piece), feed))
@@ -101,10 +105,12 @@ struct Feed {
     filter: Filter,
     /// What comes before the first event.
     greeting: Option<String>,
+    /// Whether whoever listens may still.
+    may_stay: MayStay,
 }
 
 impl Feed {
-    fn new(api: &Api, last: Option<&str>, filter: Filter) -> Self {
+    fn new(api: &Api, last: Option<&str>, filter: Filter, may_stay: MayStay) -> Self {
         let resumed = match last {
             None => Ok(api.events.listen()),
             Some(id) => id.parse().map_err(|_| Gone).and_then(|id| api.events.listen_after(id)),
@@ -117,16 +123,20 @@ impl Feed {
         });
         // Whoever has heard nothing yet can still say from where to go on.
         greeting += &place(&listener);
-        Feed { listener, filter, greeting: Some(greeting) }
+        Feed { listener, filter, greeting: Some(greeting), may_stay }
     }
 
-    /// The next piece to send; `None`: the server stops.
+    /// The next piece to send; `None`: the server stops, or the token is gone.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(greeting) = self.greeting.take() {
             return Some(greeting.into());
         }
         loop {
-            match timeout(HEARTBEAT, self.listener.wait()).await {
+            let told = timeout(HEARTBEAT, self.listener.wait()).await;
+            if !(self.may_stay)() {
+                return None;
+            }
+            match told {
                 Ok(true) => {}
                 Ok(false) => return None,
                 // With the place, since what the filter holds back is passed as well.

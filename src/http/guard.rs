@@ -3,9 +3,10 @@
 
 use super::api::OFFSET;
 use super::asked::Asked;
-use super::auth::{Access, Credential, Principal, strip_token};
+use super::auth::{Access, Credential, strip_token};
 use super::problem::{self, Problem, code};
 use super::{assets, hosts, login};
+use crate::protocol::Cause;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -96,7 +97,7 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Problem> {
         strip_token(request.headers_mut());
         return Ok(());
     }
-    let credential = access.credential(request.headers()).ok_or_else(|| {
+    let (principal, credential) = access.credential(request.headers()).ok_or_else(|| {
         let detail = "this needs the token: Authorization: Bearer, the login cookie, or \
                       the WebSocket subprotocol bearer.<token>";
         Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail)
@@ -106,8 +107,16 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Problem> {
         return Err(forbidden_origin("a request by cookie that changes something needs an Origin"));
     }
     strip_token(request.headers_mut());
-    request.extensions_mut().insert(Principal::owner());
+    let cause = Cause { token: principal.0.clone(), address: peer(request) };
+    request.extensions_mut().insert(cause);
+    request.extensions_mut().insert(principal);
     Ok(())
+}
+
+/// Who is at the other end of the connection. What a proxy says of whom it asks for is not
+/// believed: anybody can say it.
+fn peer(request: &ServiceRequest) -> Option<String> {
+    request.peer_addr().map(|address| address.ip().to_canonical().to_string())
 }
 
 /// The host that was asked for: one `Host` header, one of our names. A target in absolute

@@ -6,7 +6,7 @@ use super::auth::Principal;
 use super::problem::{Problem, code};
 use super::sessions::refused;
 use crate::id::ClientKey;
-use crate::protocol;
+use crate::protocol::{self, Cause};
 use crate::session::{Resize, Signal, SignalError, SignalTarget, TypeOutcome, type_all};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -115,6 +115,7 @@ struct SignalBody {
 
 async fn signal(
     api: Data<Api>,
+    cause: ReqData<Cause>,
     id: Path<String>,
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
@@ -125,12 +126,9 @@ async fn signal(
         Problem::invalid(format!("no signal {:?}; try INT, TERM, HUP …", body.signal))
     })?;
     let session = api.live(&id).await?;
-    match session
-        .addr
-        .send(Signal { signal: signal as i32, to: body.to })
-        .await
-        .map_err(stopping)?
-    {
+    let cause = Some(cause.into_inner());
+    let request = Signal { signal: signal as i32, to: body.to, cause };
+    match session.addr.send(request).await.map_err(stopping)? {
         Ok(()) => Ok(HttpResponse::Ok().json(json!({ "signal": name }))),
         Err(SignalError::Refused(error)) => Err(refused(&error)),
         Err(SignalError::Holder(error)) => Err(Problem::new(

@@ -42,12 +42,13 @@ async fn login(
         let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code::TOO_MANY_REQUESTS, detail);
         return Err(problem.retry_after(1));
     }
-    if !access.token.matches(&credentials.token) {
+    let principal = access.tokens.principal(&credentials.token);
+    let Some(token) = principal.and_then(|principal| access.tokens.fingerprint(&principal)) else {
         access.throttle.failed(now);
         let detail = "this is not the token; `stayd url` prints a link that has it";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail));
-    }
-    let id = access.logins.issue().map_err(|_| {
+    };
+    let id = access.logins.issue(&token).map_err(|_| {
         let detail = "the system has no randomness to give";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
     })?;

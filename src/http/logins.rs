@@ -1,7 +1,8 @@
 //! Who has logged in with a browser: random ids, in a file beside the token so that a
 //! browser is still logged in when the server has been restarted.
 
-use super::auth::{Token, write_private};
+use super::auth::write_private;
+use super::tokens::Tokens;
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ pub struct Logins {
 
 #[derive(Serialize, Deserialize)]
 struct State {
-    /// Of the token that they were got with: another token ends them.
+    /// Fingerprint of the main token, which logins without one of their own were got with:
+    /// earlier versions knew no other.
     token: String,
     logins: Vec<Login>,
 }
@@ -36,20 +38,30 @@ struct Login {
     id: String,
     /// Seconds since 1970.
     expires: i64,
+    /// Fingerprint of the token that it was got with: without that it ends.
+    #[serde(default)]
+    token: Option<String>,
 }
 
 impl Logins {
     /// The logins that were in force when the last server on this state directory stopped.
     /// A file that cannot be read is as good as none: people log in again.
     #[must_use]
-    pub fn load(state_dir: &Path, token: &Token) -> Logins {
+    pub fn load(state_dir: &Path, tokens: &Tokens) -> Logins {
         let file = state_dir.join("logins");
         let saved = std::fs::read(&file).ok();
         let saved = saved.and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
-        let fingerprint = token.fingerprint();
-        let state = saved
-            .filter(|state| state.token == fingerprint)
-            .unwrap_or(State { token: fingerprint, logins: Vec::new() });
+        let mut state = State { token: tokens.main().fingerprint(), logins: Vec::new() };
+        if let Some(saved) = saved {
+            state.logins = saved.logins;
+            for login in &mut state.logins {
+                login.token.get_or_insert_with(|| saved.token.clone());
+            }
+            // Those of tokens that are gone do not come back with them.
+            state.logins.retain(|login| {
+                login.token.as_deref().is_some_and(|token| tokens.by_fingerprint(token).is_some())
+            });
+        }
         Logins { file: Some(file), state: Mutex::new(state) }
     }
 
@@ -60,30 +72,35 @@ impl Logins {
         Logins { file: None, state: Mutex::new(state) }
     }
 
-    /// A fresh login's id.
+    /// A fresh login's id, got with the token of this fingerprint.
     ///
     /// # Errors
     /// When the system has no randomness to give.
-    pub(super) fn issue(&self) -> Result<String, getrandom::Error> {
+    pub(super) fn issue(&self, token: &str) -> Result<String, getrandom::Error> {
         let id = random_hex()?;
         let mut state = self.lock();
         let now = Utc::now().timestamp();
         state.logins.retain(|login| login.expires > now);
         let surplus = (state.logins.len() + 1).saturating_sub(LOGINS_MAX);
         state.logins.drain(..surplus);
-        state.logins.push(Login { id: id.clone(), expires: now + LOGIN_S });
+        let token = Some(token.to_owned());
+        state.logins.push(Login { id: id.clone(), expires: now + LOGIN_S, token });
         self.save(&state);
         Ok(id)
     }
 
-    pub(super) fn is_valid(&self, id: &str) -> bool {
+    /// The fingerprint of the token that a login in force was got with.
+    pub(super) fn token_of(&self, id: &str) -> Option<String> {
         let now = Utc::now().timestamp();
-        let mut valid = false;
-        for login in &self.lock().logins {
+        let state = self.lock();
+        let mut found = None;
+        for login in &state.logins {
             let same: bool = login.id.as_bytes().ct_eq(id.as_bytes()).into();
-            valid |= same && login.expires > now;
+            if same && login.expires > now {
+                found = Some(login.token.as_ref().unwrap_or(&state.token));
+            }
         }
-        valid
+        found.cloned()
     }
 
     pub(super) fn revoke(&self, id: &str) {
@@ -146,29 +163,56 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn token(dir: &Path) -> Token {
-        Token::load_or_create(dir).unwrap()
+    fn tokens(dir: &Path) -> Tokens {
+        Tokens::load(dir).unwrap()
+    }
+
+    impl Logins {
+        fn is_valid(&self, id: &str) -> bool {
+            self.token_of(id).is_some()
+        }
     }
 
     #[test]
     fn logins_survive_a_restart_but_not_another_token() {
         let dir = tempfile::tempdir().unwrap();
-        let first = token(dir.path());
+        let first = tokens(dir.path());
         let logins = Logins::load(dir.path(), &first);
-        let id = logins.issue().unwrap();
+        let id = logins.issue(&first.main().fingerprint()).unwrap();
         assert!(logins.is_valid(&id));
         assert!(Logins::load(dir.path(), &first).is_valid(&id));
         std::fs::remove_file(dir.path().join("token")).unwrap();
-        assert!(!Logins::load(dir.path(), &token(dir.path())).is_valid(&id));
+        assert!(!Logins::load(dir.path(), &tokens(dir.path())).is_valid(&id));
         logins.revoke(&id);
         assert!(!logins.is_valid(&id));
         assert!(!Logins::load(dir.path(), &first).is_valid(&id));
     }
 
     #[test]
+    fn a_login_ends_with_its_token_and_one_of_an_earlier_version_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = tokens(dir.path());
+        let main = first.main().fingerprint();
+        let expires = Utc::now().timestamp() + 1000;
+        let old = format!(r#"{{"token":"{main}","logins":[{{"id":"old","expires":{expires}}}]}}"#);
+        std::fs::write(dir.path().join("logins"), old).unwrap();
+        crate::http::tokens::add(dir.path(), "anna").unwrap();
+        let logins = Logins::load(dir.path(), &first);
+        assert_eq!(logins.token_of("old"), Some(main));
+        let anna = first.fingerprint(&crate::http::auth::Principal("anna".into())).unwrap();
+        let id = logins.issue(&anna).unwrap();
+        let again = Logins::load(dir.path(), &first);
+        assert_eq!(again.token_of(&id), Some(anna));
+        assert!(again.is_valid("old"));
+        crate::http::tokens::remove(dir.path(), "anna").unwrap();
+        let after = Logins::load(dir.path(), &first);
+        assert!(!after.is_valid(&id) && after.is_valid("old"));
+    }
+
+    #[test]
     fn nothing_but_an_id_is_valid() {
         let logins = Logins::in_memory();
-        let id = logins.issue().unwrap();
+        let id = logins.issue("token").unwrap();
         for other in ["", "x", &id[1..], &format!("{id}0"), &id.to_uppercase()] {
             assert!(!logins.is_valid(other), "{other}");
         }
@@ -177,12 +221,12 @@ mod tests {
     #[test]
     fn logins_are_bounded_and_expire() {
         let logins = Logins::in_memory();
-        let first = logins.issue().unwrap();
+        let first = logins.issue("token").unwrap();
         for _ in 1..LOGINS_MAX {
-            logins.issue().unwrap();
+            logins.issue("token").unwrap();
         }
         assert!(logins.is_valid(&first));
-        let last = logins.issue().unwrap();
+        let last = logins.issue("token").unwrap();
         assert!(!logins.is_valid(&first));
         assert_eq!(logins.lock().logins.len(), LOGINS_MAX);
         logins.lock().logins.last_mut().unwrap().expires = Utc::now().timestamp();
@@ -192,10 +236,10 @@ mod tests {
     #[test]
     fn a_damaged_file_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let token = token(dir.path());
+        let token = tokens(dir.path());
         std::fs::write(dir.path().join("logins"), b"{\"token\":3").unwrap();
         let logins = Logins::load(dir.path(), &token);
-        assert!(logins.is_valid(&logins.issue().unwrap()));
+        assert!(logins.is_valid(&logins.issue("token").unwrap()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod asked;
 pub mod assets;
 mod attach;
 pub mod auth;
+mod backup;
 mod events;
 pub mod guard;
 mod health;
@@ -14,16 +15,21 @@ mod input;
 pub mod login;
 mod logins;
 mod metrics;
+mod once;
 mod output;
 pub mod problem;
+mod profiles;
 mod refusal;
 mod restart;
 mod screen;
 mod sessions;
+mod tags;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 
 pub use api::Api;
+pub use backup::Copies;
 pub use hosts::{Hosts, HostsError};
 pub use logins::Logins;
 
@@ -37,12 +43,14 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(metrics::configure)
         .configure(login::configure)
         .configure(sessions::configure)
+        .configure(profiles::configure)
         .configure(input::configure)
         .configure(output::configure)
         .configure(restart::configure)
         .configure(screen::configure)
         .configure(attach::configure)
         .configure(events::configure)
+        .configure(backup::configure)
         .configure(assets::configure)
         .configure(problem::configure);
 }

@@ -37,6 +37,10 @@ pub mod code {
     pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported_media_type";
     /// 409: a live session has this name.
     pub const NAME_TAKEN: &str = "name_taken";
+    /// 412: the session is not what `If-Match` says; `session` and `etag` say what it is.
+    pub const CHANGED: &str = "changed";
+    /// 422: another request had this `Idempotency-Key`.
+    pub const IDEMPOTENCY_KEY_REUSED: &str = "idempotency_key_reused";
     /// 416: these output bytes are no longer (or not yet) there.
     pub const OFFSET_GONE: &str = "offset_gone";
     /// 422: the command could not be started; `step` and `errno` say why.

@@ -2,10 +2,12 @@
 
 use super::api::{Api, ended, method_not_allowed, stopping, unknown};
 use super::problem::{Problem, code};
+use super::tags::{changed, etag, if_match};
+use crate::protocol::Cause;
 use crate::registry::{Key, Restart, RestartError};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Path, ServiceConfig};
-use actix_web::{HttpResponse, rt};
+use actix_web::web::{self, Data, Path, ReqData, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, rt};
 use std::time::Duration;
 
 /// How long the request waits until the command runs: what has to be ended first may need
@@ -20,14 +22,27 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
 }
 
-async fn restart(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {
-    let asked = api.registry.send(Restart { key: Key::from(id.as_str()), cause: None });
+async fn restart(
+    api: Data<Api>,
+    cause: ReqData<Cause>,
+    id: Path<String>,
+    http: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let asked = api.registry.send(Restart {
+        key: Key::from(id.as_str()),
+        cause: Some(cause.into_inner()),
+        expected: if_match(http.headers())?,
+    });
     let Ok(restarted) = rt::time::timeout(PATIENCE, asked).await else {
         let detail = "it takes long to end what runs; it will be started again after that";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail));
     };
     match restarted.map_err(stopping)? {
-        Ok(session) => Ok(HttpResponse::Ok().json(session.link.view())),
+        Ok(session) => {
+            let view = session.link.view();
+            Ok(HttpResponse::Ok().insert_header(etag(&view)).json(view))
+        }
+        Err(RestartError::Changed(session)) => Err(changed(&session)),
         Err(RestartError::Unknown) => Err(unknown(&id)),
         Err(RestartError::Ending) => Err(ended()),
         Err(RestartError::Create(error)) => Err(error.into()),

@@ -1,16 +1,19 @@
 //! `/api/v1/sessions`: create, list, look at, change and end sessions.
 
-use super::api::{Api, Lookup, Object, object, stopping, store_problem, unknown};
+use super::api::{Api, Lookup, Object, ended, object, stopping, store_problem, unknown};
+use super::once;
 use super::problem::{Problem, code};
+use super::tags::{changed, etag, if_match, is_known};
 use crate::id::SessionId;
 use crate::lifecycle::Status;
-use crate::protocol::{CreateSession, RestartPolicy, Session, SizePolicy};
-use crate::registry::{Create, List, Rename, StayEnded};
-use crate::session::{Kill, Patch};
+use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy};
+use crate::registry::{Create, List, Rename, RenameError, StayEnded};
+use crate::session::{Kill, NotDone, Patch};
 use crate::store::Filter;
-use actix_web::http::{StatusCode, header};
-use actix_web::web::{self, Data, Json, Path, Query, ServiceConfig};
-use actix_web::{HttpResponse, rt};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::{self, Data, Json, Path, Query, ReqData, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -44,13 +47,27 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         );
 }
 
-async fn create(api: Data<Api>, body: Json<Object>) -> Result<HttpResponse, Problem> {
+async fn create(
+    api: Data<Api>,
+    cause: ReqData<Cause>,
+    http: HttpRequest,
+    body: Json<Object>,
+) -> Result<HttpResponse, Problem> {
     let request: CreateSession = object(body)?;
-    let session = api.registry.send(Create(request)).await.map_err(stopping)??;
-    let view = session.link.view();
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", view.id)))
-        .json(view))
+    let once = once::once(http.headers(), &cause.token, &request)?;
+    let create = Create { request, cause: Some(cause.into_inner()), once };
+    let answered = api.registry.send(create).await.map_err(stopping)?;
+    let mut response = match answered.result {
+        Ok(session) => HttpResponse::Created()
+            .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", session.id)))
+            .insert_header(etag(&session))
+            .json(session),
+        Err(error) => Problem::from(error).error_response(),
+    };
+    if answered.replayed {
+        response.headers_mut().insert(once::REPLAY, HeaderValue::from_static("true"));
+    }
+    Ok(response)
 }
 
 #[derive(Deserialize)]
@@ -126,12 +143,16 @@ fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {
         .collect()
 }
 
-async fn get(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {
-    match api.look_up(&id).await? {
-        Lookup::Live(session) => Ok(HttpResponse::Ok().json(session.link.view())),
-        Lookup::Ended(session) => Ok(HttpResponse::Ok().json(session)),
-        Lookup::Unknown => Err(unknown(&id)),
+async fn get(api: Data<Api>, id: Path<String>, http: HttpRequest) -> Result<HttpResponse, Problem> {
+    let session = match api.look_up(&id).await? {
+        Lookup::Live(session) => session.link.view(),
+        Lookup::Ended(session) => *session,
+        Lookup::Unknown => return Err(unknown(&id)),
+    };
+    if is_known(http.headers(), &session)? {
+        return Ok(HttpResponse::NotModified().insert_header(etag(&session)).finish());
     }
+    Ok(HttpResponse::Ok().insert_header(etag(&session)).json(session))
 }
 
 #[derive(Deserialize)]
@@ -159,13 +180,20 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 async fn patch(
     api: Data<Api>,
     id: Path<String>,
+    http: HttpRequest,
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
     let PatchBody { name, labels, idle_timeout_s, size_policy, restart } = object(body)?;
+    let expected = if_match(http.headers())?;
     let session = api.live(&id).await?;
-    let patch = Patch { name, labels, idle_timeout_s, size_policy, restart };
+    let patch = Patch { name, labels, idle_timeout_s, size_policy, restart, expected };
     let renamed = api.registry.send(Rename { session: session.link.id(), patch }).await;
-    Ok(HttpResponse::Ok().json(renamed.map_err(stopping)??))
+    match renamed.map_err(stopping)? {
+        Ok(session) => Ok(HttpResponse::Ok().insert_header(etag(&session)).json(session)),
+        Err(RenameError::Changed(session)) => Err(changed(&session)),
+        Err(RenameError::Refused(error)) => Err(error.into()),
+        Err(RenameError::Ended) => Err(ended()),
+    }
 }
 
 #[derive(Deserialize)]
@@ -176,18 +204,28 @@ struct DeleteQuery {
 
 async fn delete(
     api: Data<Api>,
+    cause: ReqData<Cause>,
     id: Path<String>,
+    http: HttpRequest,
     query: Query<DeleteQuery>,
 ) -> Result<HttpResponse, Problem> {
+    let expected = if_match(http.headers())?;
+    // What has ended does not change any more.
+    let over = |session: Box<Session>| match &expected {
+        Some(expected) if !expected.holds(&session) => Err(changed(&session)),
+        _ => Ok((*session, true)),
+    };
     let (mut record, persisted) = match api.look_up(&id).await? {
         Lookup::Unknown => return Err(unknown(&id)),
-        Lookup::Ended(session) => (*session, true),
+        Lookup::Ended(session) => over(session)?,
         Lookup::Live(session) => {
-            match rt::time::timeout(KILL_PATIENCE, session.addr.send(Kill)).await {
+            let kill = Kill { cause: Some(cause.into_inner()), expected: expected.clone() };
+            match rt::time::timeout(KILL_PATIENCE, session.addr.send(kill)).await {
                 Ok(Ok(Ok(killed))) => (killed.session, killed.persisted),
+                Ok(Ok(Err(NotDone::Changed(session)))) => return Err(changed(&session)),
                 // It ended by itself just before.
                 Ok(_) => match api.look_up(&session.link.id().to_string()).await? {
-                    Lookup::Ended(session) => (*session, true),
+                    Lookup::Ended(session) => over(session)?,
                     _ => return Ok(HttpResponse::Accepted().json(session.link.view())),
                 },
                 Err(_) => return Ok(HttpResponse::Accepted().json(session.link.view())),

@@ -1,8 +1,9 @@
 //! The guard, logins and errors in a real app service: every way in, and every refusal.
 
-use super::auth::{Access, Principal, Token};
+use super::auth::{Access, Principal};
 use super::guard::Guard;
 use super::problem::{self, Problem};
+use super::tokens::Tokens;
 use super::{Logins, assets, login};
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceResponse};
@@ -24,11 +25,11 @@ const UPGRADE: [(&str, &str); 4] = [
 
 fn access() -> web::Data<Access> {
     let dir = tempfile::tempdir().unwrap();
-    let token = Token::load_or_create(dir.path()).unwrap();
+    let tokens = Tokens::load(dir.path()).unwrap();
     let listen = ["127.0.0.1:7829".parse().unwrap()];
     let hosts = ["term.example".to_owned()];
     let origins = ["https://ok.example".to_owned()];
-    let access = Access::new(token, Logins::in_memory(), &listen, &hosts, &origins);
+    let access = Access::new(tokens, Logins::in_memory(), &listen, &hosts, &origins);
     web::Data::new(access.unwrap())
 }
 
@@ -263,7 +264,10 @@ async fn web_sockets_are_refused_before_the_upgrade() {
     };
     let token = access.token().expose();
     let origin = (ORIGIN.0, ORIGIN.1.to_owned());
-    let cookie = ("cookie", format!("stayd-7829={}", access.logins.issue().unwrap()));
+    let cookie = (
+        "cookie",
+        format!("stayd-7829={}", access.logins.issue(&access.token().fingerprint()).unwrap()),
+    );
     let offer = |protocols: String| ("sec-websocket-protocol", protocols);
 
     assert_eq!(ask(&[]).await.problem(), denied(401, "unauthorized"));

@@ -2,12 +2,13 @@
 
 use super::clock::{self, Clock};
 use super::compare::Difference;
-use super::create::{CreateError, Defaults, check_labels, check_name};
+use super::create::Defaults;
 use super::find::{self, RestoreError, Sources};
+use super::once::UnderWay;
 use super::reconcile;
 use super::requests::{
-    Census, Counted, Create, EndAll, FindError, FindOrCreate, Key, List, Ready, Reconcile, Rename,
-    Repairs, SessionRef, ShutdownAll, Unread,
+    Answered, Census, Counted, Create, EndAll, FindError, FindOrCreate, Key, List, Ready,
+    Reconcile, Repairs, SessionRef, ShutdownAll, Unread,
 };
 use super::restart::Restarts;
 use super::restore::SWEEPS;
@@ -18,10 +19,10 @@ use crate::id::SessionId;
 use crate::keeper::{Events, Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::metrics::Metrics;
-use crate::protocol::Session as View;
+use crate::protocol::{Cause, Session as View};
 use crate::screen::Options;
 use crate::session::{
-    Kill, Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
+    Blob, Kill, Link, Noticed, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
     write_life,
 };
 use crate::store::{NewTransition, Row, StoreHandle};
@@ -46,6 +47,15 @@ const UNREAD_MAX: usize = 64;
 pub(super) enum Named {
     Starting(watch::Receiver<()>),
     Live(SessionId),
+    /// A live session may get this name.
+    Renaming(SessionId),
+}
+
+impl Named {
+    /// Whether this session, which lives or will be started again, has the name.
+    pub(super) fn is_of(&self, session: SessionId) -> bool {
+        matches!(self, Named::Live(id) | Named::Renaming(id) if *id == session)
+    }
 }
 
 /// What the registry gives to its sessions.
@@ -75,8 +85,12 @@ pub struct Registry {
     pub(super) unread: HashMap<SessionId, Arc<Link>>,
     pub(super) starting: HashSet<SessionId>,
     pub(super) restarts: Restarts,
+    /// Idempotency keys that somebody is at.
+    pub(super) under_way: HashMap<String, UnderWay>,
     /// Sessions that cannot go on, until their rows say so.
     pub(super) sweeping: HashSet<SessionId>,
+    /// Told when one of them has gone.
+    pub(super) swept: watch::Sender<()>,
     pub(super) sweeps: Arc<Semaphore>,
     /// As the last comparison found them.
     pub(super) differences: BTreeMap<SessionId, Difference>,
@@ -112,7 +126,9 @@ impl Registry {
             unread: HashMap::new(),
             starting: HashSet::new(),
             restarts: Restarts::default(),
+            under_way: HashMap::new(),
             sweeping: HashSet::new(),
+            swept: watch::Sender::new(()),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
             differences: BTreeMap::new(),
             repairs: Repairs::default(),
@@ -154,6 +170,11 @@ impl Registry {
     pub(super) fn find(&self, key: &Key) -> Result<SessionRef, FindError> {
         let named = |name: &str| match self.names.get(name) {
             Some(Named::Live(id)) => self.sessions.get(id),
+            // The session may have it, and the answer be on its way.
+            Some(Named::Renaming(id)) => self
+                .sessions
+                .get(id)
+                .filter(|session| session.link.view().name.as_deref() == Some(name)),
             _ => None,
         };
         let session = match key {
@@ -208,7 +229,9 @@ impl Registry {
         let metrics = self.metrics.clone();
         let link = Link::new(shown.session, held.ring, held.wake, holder, store, screen, metrics);
         let link = Arc::new(link);
-        let addr = Session::launch(session, self.context(ctx), link.clone(), life, row, restored);
+        let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
+        let addr =
+            Session::launch(session, self.context(ctx), link.clone(), life, row, causes, restored);
         let session = SessionRef { addr, link };
         self.sessions.insert(id, session.clone());
         if let Some(name) = name {
@@ -253,13 +276,13 @@ impl Actor for Registry {
 }
 
 impl Handler<Create> for Registry {
-    type Result = ResponseActFuture<Self, Created>;
+    type Result = ResponseActFuture<Self, Answered>;
 
     fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
         Box::pin(
             self.when_restored()
                 .into_actor(self)
-                .then(move |(), registry, _| registry.create(create.0)),
+                .then(move |(), registry, _| registry.create_once(create)),
         )
     }
 }
@@ -269,9 +292,9 @@ impl Handler<FindOrCreate> for Registry {
 
     fn handle(&mut self, request: FindOrCreate, _: &mut Self::Context) -> Self::Result {
         Box::pin(
-            self.when_restored()
-                .into_actor(self)
-                .then(move |(), registry, _| registry.find_or_create(request.0)),
+            self.when_restored().into_actor(self).then(move |(), registry, _| {
+                registry.find_or_create(request.request, request.cause)
+            }),
         )
     }
 }
@@ -317,51 +340,6 @@ impl Handler<Census> for Registry {
     }
 }
 
-impl Handler<Rename> for Registry {
-    type Result = ResponseFuture<Result<View, CreateError>>;
-
-    fn handle(
-        &mut self,
-        Rename { session: id, patch }: Rename,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        let changed = self.check_patch(id, &patch).map(|session| {
-            if let Some(name) = &patch.name {
-                let old = session.link.view().name;
-                self.names.retain(|known, _| Some(known) != old.as_ref());
-                if let Some(name) = name {
-                    self.names.insert(name.clone(), Named::Live(id));
-                }
-            }
-            session.addr.send(patch)
-        });
-        Box::pin(async move {
-            match changed?.await {
-                Ok(Ok(view)) => Ok(view),
-                Ok(Err(refused)) => Err(CreateError::Invalid(refused.to_string())),
-                Err(_) => Err(CreateError::Stopping),
-            }
-        })
-    }
-}
-
-impl Registry {
-    fn check_patch(&self, id: SessionId, patch: &Patch) -> Result<SessionRef, CreateError> {
-        if let Some(Some(name)) = &patch.name {
-            check_name(name).map_err(CreateError::Invalid)?;
-            match self.names.get(name) {
-                Some(Named::Live(owner)) if *owner == id => {}
-                Some(_) => return Err(CreateError::NameTaken(name.clone())),
-                None => {}
-            }
-        }
-        if let Some(labels) = &patch.labels {
-            check_labels(labels).map_err(CreateError::Invalid)?;
-        }
-        self.find(&Key::Id(id)).map_err(|error| CreateError::Invalid(error.to_string()))
-    }
-}
-
 impl Handler<SessionEnded> for Registry {
     type Result = ();
 
@@ -377,7 +355,7 @@ impl Handler<SessionEnded> for Registry {
             match revival {
                 Some(revival) => self.await_restart(*revival, false, ctx),
                 None => {
-                    self.names.retain(|_, named| !matches!(named, Named::Live(it) if *it == id));
+                    self.names.retain(|_, named| !named.is_of(id));
                 }
             }
         }
@@ -402,8 +380,11 @@ impl Handler<EndAll> for Registry {
         self.stopping = true;
         Box::pin(self.when_restored().into_actor(self).then(|(), registry, _| {
             registry.restart_none();
-            let all: Vec<_> =
-                registry.sessions.values().map(|session| session.addr.send(Kill)).collect();
+            let all: Vec<_> = registry
+                .sessions
+                .values()
+                .map(|session| session.addr.send(Kill { cause: None, expected: None }))
+                .collect();
             // One that has just ended needs no killing.
             futures_util::future::join_all(all).map(|_| ()).into_actor(registry)
         }))
@@ -454,14 +435,29 @@ pub(super) fn transition(
     to: Status,
     reason: Reason,
 ) -> NewTransition {
+    transition_by(log, id, at, from, to, reason, None)
+}
+
+/// The same where somebody asked for it.
+pub(super) fn transition_by(
+    log: &Logger,
+    id: SessionId,
+    at: Now,
+    from: Option<Status>,
+    to: Status,
+    reason: Reason,
+    cause: Option<Cause>,
+) -> NewTransition {
     info!(log, "transition"; "session" => %id, "from" => from.map(Status::as_str),
-        "to" => to.as_str(), "reason" => reason.as_str(), "connections" => 0);
+        "to" => to.as_str(), "reason" => reason.as_str(), "connections" => 0,
+        "caused_by" => cause.as_ref().map(|cause| cause.token.clone()),
+        "address" => cause.as_ref().and_then(|cause| cause.address.clone()));
     NewTransition {
         at: at.wall,
         from,
         to,
         reason: reason.as_str().to_owned(),
         active_connections: 0,
-        cause: None,
+        cause,
     }
 }

@@ -1,6 +1,6 @@
 //! What an ended session is started with again.
 
-use super::actor::transition;
+use super::actor::transition_by;
 use super::environment::{environment, server_environment};
 use super::find::timeouts;
 use super::start::Start;
@@ -10,7 +10,7 @@ use crate::keeper::{Keeper, LastScreen};
 use crate::lifecycle::{EndReason, Life, Reason};
 use crate::protocol::{Cause, Session, rfc3339};
 use crate::session::{Revival, now, write_life};
-use crate::store::{NewTransition, StoreHandle};
+use crate::store::StoreHandle;
 use slog::{Logger, warn};
 use std::collections::BTreeMap;
 
@@ -91,8 +91,8 @@ pub(super) async fn plan_again(
     session.offset = base;
     row.process = None;
     write_life(&mut row, &life);
-    let begun = transition(log, id, at, Some(from), life.status(), Reason::Restarted);
-    Start { begun: NewTransition { cause, ..begun }, row, spec, life: (life, effects), screen }
+    let begun = transition_by(log, id, at, Some(from), life.status(), Reason::Restarted, cause);
+    Start { begun, row, spec, life: (life, effects), screen }
 }
 
 /// What stands between the output of the last program and that of the next.

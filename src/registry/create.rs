@@ -1,6 +1,7 @@
 //! What a request asks for, checked and made into something to spawn.
 
 use super::environment::{environment, server_environment};
+use super::start::START_DEADLINE;
 use crate::config::Profile;
 use crate::holder::{SpawnError, SpawnSpec};
 use crate::id::SessionId;
@@ -13,6 +14,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The step that has failed where the whole start took too long.
+pub(super) const START: &str = "start";
 /// The profile of a request that names neither a profile nor a command.
 const DEFAULT_PROFILE: &str = "shell";
 /// Columns and rows of a session whose creator does not say.
@@ -66,6 +69,9 @@ pub enum CreateError {
         /// The same for people.
         message: String,
     },
+    /// Something else was asked for under this `Idempotency-Key`.
+    #[error("another request had this Idempotency-Key")]
+    KeyReused,
     /// The database does not take the session.
     #[error("the database cannot be written: {0}")]
     Store(StoreError),
@@ -75,6 +81,19 @@ pub enum CreateError {
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopping,
+}
+
+impl CreateError {
+    /// The program was not executed: a step of the start failed, or it took too long.
+    pub(super) fn spawn_failed(session: Box<Session>, step: String, errno: i32) -> Self {
+        let message = if step == START {
+            let limit = START_DEADLINE.as_secs();
+            format!("its directory or program did not answer in {limit} s")
+        } else {
+            std::io::Error::from_raw_os_error(errno).to_string()
+        };
+        CreateError::SpawnFailed { session, step, errno, message }
+    }
 }
 
 /// A checked request.
@@ -156,25 +175,18 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
 /// What the holder's refusal means to whoever asked.
 pub(super) fn refused(error: SpawnError, session: Session) -> CreateError {
     match error {
-        SpawnError::Step { step, errno } => CreateError::SpawnFailed {
-            session: Box::new(session),
-            step,
-            errno,
-            message: std::io::Error::from_raw_os_error(errno).to_string(),
-        },
+        SpawnError::Step { step, errno } => {
+            CreateError::spawn_failed(Box::new(session), step, errno)
+        }
         SpawnError::Limit(why) => CreateError::TooMany(why),
         SpawnError::Holder(error) => CreateError::Holder(error.to_string()),
     }
 }
 
 /// The program was not executed in time.
-pub(super) fn timed_out(session: Session, limit: Duration) -> CreateError {
-    CreateError::SpawnFailed {
-        session: Box::new(session),
-        step: "start".to_owned(),
-        errno: Errno::ETIMEDOUT as i32,
-        message: format!("its directory or program did not answer in {} s", limit.as_secs()),
-    }
+pub(super) fn timed_out(session: Session) -> CreateError {
+    let errno = Errno::ETIMEDOUT as i32;
+    CreateError::spawn_failed(Box::new(session), START.to_owned(), errno)
 }
 
 /// A name stands in URLs and on command lines.
@@ -202,7 +214,8 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Stri
     }
 }
 
-fn home() -> String {
+/// Where a session starts unless somebody says.
+pub(crate) fn home() -> String {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     home.filter(|home| home.is_absolute()).map_or("/".into(), |home| home.display().to_string())
 }

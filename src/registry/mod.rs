@@ -4,6 +4,7 @@
 //! - [`Registry`]: the actor.
 //! - `create`: what a request asks for, checked; `start`: its row, its process, its actor.
 //! - `restart`: sessions that are started again; `again`: with what.
+//! - `once`: what is asked for twice with the same key is made once.
 //! - `find`: rows and holder paired; `restore`: what was found brought back to life.
 //! - `compare`: registry, holder and rows compared; `reconcile`: what differs mended.
 //! - `clock`: notices when the wall clock is set.
@@ -15,7 +16,9 @@ mod compare;
 mod create;
 mod environment;
 mod find;
+mod once;
 mod reconcile;
+mod rename;
 mod requests;
 mod restart;
 mod restore;
@@ -23,8 +26,10 @@ mod retention;
 mod start;
 
 pub use actor::{Parts, Registry};
+pub(crate) use create::home;
 pub use create::{CreateError, Defaults};
 pub use requests::{
-    Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended, Ready,
-    Reconcile, Rename, Repairs, Restart, RestartError, SessionRef, ShutdownAll, StayEnded, Unread,
+    Answered, Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended,
+    Ready, Reconcile, Rename, RenameError, Repairs, Restart, RestartError, SessionRef, ShutdownAll,
+    StayEnded, Unread,
 };

@@ -4,7 +4,8 @@ use super::create::CreateError;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::{Cause, CreateSession, Session as View};
-use crate::session::{Link, Patch, Session};
+use crate::session::{Expected, Link, NotDone, Patch, Session};
+use crate::store::Once;
 use actix::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,8 +36,30 @@ impl From<&str> for Key {
 
 /// Starts a session.
 #[derive(Message)]
-#[rtype(result = "Result<SessionRef, CreateError>")]
-pub struct Create(pub CreateSession);
+#[rtype(result = "Answered")]
+pub struct Create {
+    /// As it was asked for.
+    pub request: CreateSession,
+    /// Who asks.
+    pub cause: Option<Cause>,
+    /// Under which it is made once, however often it is asked for.
+    pub once: Option<Once>,
+}
+
+/// What came of a creation, now or when it was asked for first.
+#[derive(Debug)]
+pub struct Answered {
+    /// The session as it is now.
+    pub result: Result<Box<View>, CreateError>,
+    /// An earlier request has made it.
+    pub replayed: bool,
+}
+
+impl Answered {
+    pub(super) fn new(result: Result<Box<View>, CreateError>) -> Self {
+        Answered { result, replayed: false }
+    }
+}
 
 /// Finds a live session.
 #[derive(Message)]
@@ -63,11 +86,16 @@ pub struct Restart {
     pub key: Key,
     /// Who asks.
     pub cause: Option<Cause>,
+    /// What the session must still be.
+    pub expected: Option<Expected>,
 }
 
 /// Why a session was not started again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RestartError {
+    /// It is not what was expected.
+    #[error("the session has changed")]
+    Changed(Box<View>),
     /// There is no such session.
     #[error("no session is called that")]
     Unknown,
@@ -88,7 +116,12 @@ pub struct StayEnded(pub SessionId);
 /// starts it and the others get it too.
 #[derive(Message)]
 #[rtype(result = "Result<SessionRef, CreateError>")]
-pub struct FindOrCreate(pub CreateSession);
+pub struct FindOrCreate {
+    /// As it was asked for.
+    pub request: CreateSession,
+    /// Who asks.
+    pub cause: Option<Cause>,
+}
 
 /// Live sessions and those that will be started again, newest first.
 #[derive(Message)]
@@ -104,12 +137,35 @@ pub struct List {
 
 /// Changes a session; its name is unique among the live ones.
 #[derive(Message)]
-#[rtype(result = "Result<View, CreateError>")]
+#[rtype(result = "Result<View, RenameError>")]
 pub struct Rename {
     /// Which.
     pub session: SessionId,
     /// What to change.
     pub patch: Patch,
+}
+
+/// Why a session was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RenameError {
+    /// What a session cannot be called or labelled.
+    #[error(transparent)]
+    Refused(#[from] CreateError),
+    /// It is not what was expected, but this.
+    #[error("the session has changed")]
+    Changed(Box<View>),
+    /// It has ended.
+    #[error("the session has ended")]
+    Ended,
+}
+
+impl From<NotDone> for RenameError {
+    fn from(why: NotDone) -> Self {
+        match why {
+            NotDone::Refused(_) => RenameError::Ended,
+            NotDone::Changed(session) => RenameError::Changed(session),
+        }
+    }
 }
 
 /// Answered once every session that could be restored is there.

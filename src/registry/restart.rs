@@ -10,7 +10,7 @@ use crate::events::Kind;
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Reason};
 use crate::protocol::{Cause, Session as View};
-use crate::session::{EndToRestart, Revival, now};
+use crate::session::{EndToRestart, Expected, NotDone, Revival, now};
 use crate::store::{Change, Row};
 use actix::prelude::*;
 use chrono::{TimeDelta, Utc};
@@ -33,13 +33,32 @@ pub(super) struct Restarts {
     /// Those that are being started now; ends when that is over.
     under_way: HashMap<SessionId, watch::Receiver<()>>,
     /// Who waits for one.
-    waiting: HashMap<SessionId, Vec<oneshot::Sender<Restarted>>>,
+    waiting: HashMap<SessionId, Waiting>,
+}
+
+impl Restarts {
+    /// Whether anybody still waits for this one; who was refused or has gone does not.
+    fn is_asked_for(&mut self, id: SessionId) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return false };
+        waiting.tell.retain(|tell| !tell.is_closed());
+        let asked = !waiting.tell.is_empty();
+        if !asked {
+            self.waiting.remove(&id);
+        }
+        asked
+    }
+}
+
+/// Who waits for a restart.
+#[derive(Default)]
+struct Waiting {
+    /// The last of them.
+    cause: Option<Cause>,
+    tell: Vec<oneshot::Sender<Restarted>>,
 }
 
 pub(super) struct Pending {
     revival: Revival,
-    /// Who asked for it; none: its policy does.
-    cause: Option<Cause>,
     /// The holder may still have what has ended.
     forgotten: bool,
     timer: Option<SpawnHandle>,
@@ -61,7 +80,7 @@ impl Registry {
         let id = match key {
             Key::Id(id) => *id,
             Key::Name(name) => match self.names.get(name) {
-                Some(Named::Live(id)) => *id,
+                Some(Named::Live(id) | Named::Renaming(id)) => *id,
                 Some(Named::Starting(started)) => return Place::Starting(started.clone()),
                 None => return Place::Nowhere,
             },
@@ -108,7 +127,7 @@ impl Registry {
             // At the start of the server a live session may have it.
             self.names.entry(name.clone()).or_insert(Named::Live(id));
         }
-        let pending = Pending { revival, cause: None, forgotten: false, timer: None };
+        let pending = Pending { revival, forgotten: false, timer: None };
         self.restarts.pending.entry(id).or_insert(pending);
         if forgotten {
             self.may_restart(id, ctx);
@@ -117,13 +136,13 @@ impl Registry {
 
     /// Nothing is left of what has ended: starts it when it is due.
     pub(super) fn may_restart(&mut self, id: SessionId, ctx: &mut Context<Self>) {
+        let asked = self.restarts.is_asked_for(id);
         let Some(pending) = self.restarts.pending.get_mut(&id) else {
-            return self.restart_after_end(id, ctx);
+            return self.restart_after_end(id, asked, ctx);
         };
         pending.forgotten = true;
         let due = pending.revival.row.session.restart_at.unwrap_or_default();
         let left = (due - Utc::now()).to_std().unwrap_or(Duration::ZERO);
-        let asked = self.restarts.waiting.contains_key(&id);
         let left = if asked { Duration::ZERO } else { left };
         if let Some(timer) = pending.timer.take() {
             ctx.cancel_future(timer);
@@ -138,7 +157,8 @@ impl Registry {
             self.answer(id, &Err(CreateError::Stopping.into()));
             return;
         }
-        let Pending { revival, cause, .. } = pending;
+        let Pending { revival, .. } = pending;
+        let cause = self.restarts.waiting.get(&id).and_then(|waiting| waiting.cause.clone());
         if revival.is_overdue(now()) {
             self.stay_ended(revival.row);
             return self.answer(id, &Err(RestartError::Ending));
@@ -212,7 +232,7 @@ impl Registry {
     /// It will not be started again.
     fn stay_ended(&mut self, mut row: Row) -> View {
         let id = row.session.id;
-        self.names.retain(|_, named| !matches!(named, Named::Live(other) if *other == id));
+        self.names.retain(|_, named| !named.is_of(id));
         if row.session.restart_at.take().is_some() {
             self.store.save(Change { row: row.clone(), transition: None });
         }
@@ -227,8 +247,8 @@ impl Registry {
     }
 
     /// It ended by itself when somebody asked for its restart.
-    fn restart_after_end(&mut self, id: SessionId, ctx: &mut Context<Self>) {
-        if !self.restarts.waiting.contains_key(&id) {
+    fn restart_after_end(&mut self, id: SessionId, asked: bool, ctx: &mut Context<Self>) {
+        if !asked {
             return;
         }
         let store = self.store.clone();
@@ -237,80 +257,83 @@ impl Registry {
             Ok(Some(row)) if row.session.end_reason == Some(EndReason::Killed) => {
                 registry.answer(id, &Err(RestartError::Ending));
             }
-            Ok(Some(row)) => registry.begin_again(row, None, ctx),
+            Ok(Some(row)) => registry.begin_again(row, ctx),
             Ok(None) => registry.answer(id, &Err(RestartError::Unknown)),
             Err(error) => registry.answer(id, &Err(CreateError::Store(error).into())),
         }));
     }
 
     /// Has an ended session started at once.
-    fn begin_again(&mut self, mut row: Row, cause: Option<Cause>, ctx: &mut Context<Self>) {
-        let id = row.session.id;
+    fn begin_again(&mut self, mut row: Row, ctx: &mut Context<Self>) {
         row.session.restart_at = Some(Utc::now());
         row.restart_streak = 0;
         self.await_restart(Revival { row, saved: None }, true, ctx);
-        if let Some(pending) = self.restarts.pending.get_mut(&id) {
-            pending.cause = cause;
-        }
     }
 
     fn answer(&mut self, id: SessionId, restarted: &Restarted) {
-        for waiting in self.restarts.waiting.remove(&id).unwrap_or_default() {
+        for waiting in self.restarts.waiting.remove(&id).unwrap_or_default().tell {
             // Whoever asked may have gone.
             let _ = waiting.send(restarted.clone());
         }
     }
 
-    fn wait_for(&mut self, id: SessionId) -> impl Future<Output = Restarted> + 'static {
+    fn wait_for(
+        &mut self,
+        id: SessionId,
+        cause: Option<Cause>,
+    ) -> impl Future<Output = Restarted> + use<> {
         let (tell, told) = oneshot::channel();
-        self.restarts.waiting.entry(id).or_default().push(tell);
+        let waiting = self.restarts.waiting.entry(id).or_default();
+        waiting.cause = cause;
+        waiting.tell.push(tell);
         async move { told.await.unwrap_or(Err(RestartError::Create(CreateError::Stopping))) }
     }
 
     fn restart(
         &mut self,
-        key: Key,
-        cause: Option<Cause>,
+        restart: Restart,
         ctx: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Restarted> {
-        match self.place(&key) {
+        match self.place(&restart.key) {
             Place::Live(session) => {
-                let restarted = self.wait_for(session.link.id());
-                let ended = session.addr.send(EndToRestart);
-                Box::pin(
-                    async move {
-                        match ended.await {
-                            // The registry hears of the end before this.
-                            Ok(_) => restarted.await,
-                            Err(_) => Err(CreateError::Stopping.into()),
-                        }
-                    }
-                    .into_actor(self),
-                )
+                let Restart { cause, expected, .. } = restart;
+                let id = session.link.id();
+                let restarted = self.wait_for(id, cause.clone());
+                let ended = session.addr.send(EndToRestart { cause, expected });
+                Box::pin(ended.into_actor(self).then(move |ended, registry, _| {
+                    let refused = match ended {
+                        Ok(Err(NotDone::Changed(session))) => RestartError::Changed(session),
+                        // The registry hears of the end before this.
+                        Ok(_) => return restarted.into_actor(registry).boxed_local(),
+                        Err(_) => CreateError::Stopping.into(),
+                    };
+                    actix::fut::ready(Err(refused)).boxed_local()
+                }))
             }
             Place::Pending(id) => {
-                let restarted = self.wait_for(id);
-                if let Some(pending) = self.restarts.pending.get_mut(&id) {
-                    pending.cause = cause;
-                    if pending.forgotten {
-                        self.may_restart(id, ctx);
-                    }
+                if let Err(changed) = self.expect(id, restart.expected.as_ref()) {
+                    return Box::pin(actix::fut::ready(Err(changed)));
+                }
+                let restarted = self.wait_for(id, restart.cause);
+                if self.restarts.pending.get(&id).is_some_and(|pending| pending.forgotten) {
+                    self.may_restart(id, ctx);
                 }
                 Box::pin(restarted.into_actor(self))
             }
             Place::Starting(started) => {
-                Box::pin(over(started).into_actor(self).map(move |(), registry, _| {
-                    Ok(registry.find(&key).map_err(|_| RestartError::Unknown)?)
+                let over = over(started).into_actor(self);
+                Box::pin(over.map(move |(), registry, _| {
+                    registry.find(&restart.key).map_err(|_| RestartError::Unknown)
                 }))
             }
             Place::Nowhere => {
-                let Key::Id(id) = key else {
+                let Key::Id(id) = restart.key else {
                     return Box::pin(actix::fut::ready(Err(RestartError::Unknown)));
                 };
                 let store = self.store.clone();
                 let row = async move { store.get(id).await };
                 Box::pin(row.into_actor(self).then(move |row, registry, ctx| match row {
-                    Ok(Some(row)) => registry.restart_ended(row, cause, ctx),
+                    Ok(Some(row)) => registry.restart_ended(row, restart, ctx),
                     Ok(None) => Box::pin(actix::fut::ready(Err(RestartError::Unknown))),
                     Err(error) => {
                         Box::pin(actix::fut::ready(Err(CreateError::Store(error).into())))
@@ -320,31 +343,46 @@ impl Registry {
         }
     }
 
+    fn expect(&self, id: SessionId, expected: Option<&Expected>) -> Result<(), RestartError> {
+        let session = self.restarts.pending.get(&id).map(|pending| &pending.revival.row.session);
+        match (session, expected) {
+            (Some(session), Some(expected)) if !expected.holds(session) => {
+                Err(RestartError::Changed(Box::new(session.clone())))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn restart_ended(
         &mut self,
         row: Row,
-        cause: Option<Cause>,
+        restart: Restart,
         ctx: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Restarted> {
         let id = row.session.id;
-        let refused = |error: CreateError| -> ResponseActFuture<Self, Restarted> {
-            Box::pin(actix::fut::ready(Err(error.into())))
+        let refused = |error: RestartError| -> ResponseActFuture<Self, Restarted> {
+            Box::pin(actix::fut::ready(Err(error)))
         };
         // It may have come back, or be about to, while its row was read.
         if !matches!(self.place(&Key::Id(id)), Place::Nowhere) {
-            return self.restart(Key::Id(id), cause, ctx);
+            return self.restart(restart, ctx);
         }
         if row.session.status.is_live() {
             // Ended a moment ago, or lost: its record is still to be written.
-            return refused(CreateError::Stopping);
+            return refused(CreateError::Stopping.into());
         }
         if let Some(name) = &row.session.name
             && self.names.contains_key(name)
         {
-            return refused(CreateError::NameTaken(name.clone()));
+            return refused(CreateError::NameTaken(name.clone()).into());
         }
-        let restarted = self.wait_for(id);
-        self.begin_again(row, cause, ctx);
+        if let Some(expected) = &restart.expected
+            && !expected.holds(&row.session)
+        {
+            return refused(RestartError::Changed(Box::new(row.session)));
+        }
+        let restarted = self.wait_for(id, restart.cause);
+        self.begin_again(row, ctx);
         Box::pin(restarted.into_actor(self))
     }
 }
@@ -367,9 +405,8 @@ impl Handler<Restart> for Registry {
     type Result = ResponseActFuture<Self, Restarted>;
 
     fn handle(&mut self, restart: Restart, _: &mut Self::Context) -> Self::Result {
-        let Restart { key, cause } = restart;
         let restored = self.when_restored().into_actor(self);
-        Box::pin(restored.then(move |(), registry, ctx| registry.restart(key, cause, ctx)))
+        Box::pin(restored.then(move |(), registry, ctx| registry.restart(restart, ctx)))
     }
 }
 

@@ -151,5 +151,6 @@ impl Registry {
 
     fn swept(&mut self, id: SessionId) {
         self.sweeping.remove(&id);
+        self.swept.send_replace(());
     }
 }

@@ -1,15 +1,16 @@
 //! A session's beginning: its name reserved, its row written, its process spawned.
 
-use super::actor::{Named, Registry, process_id, transition};
+use super::actor::{Named, Registry, process_id, transition, transition_by};
 use super::create::{CreateError, Plan, plan, refused, timed_out};
-use super::requests::{Key, SessionRef};
+use super::once::note_failure;
+use super::requests::{Create, Key, SessionRef};
 use crate::events::Kind;
 use crate::holder::wire::FailureCode;
 use crate::holder::{Checkpoint, CheckpointMeta, Held, Holder, HolderError, SpawnSpec};
 use crate::id::SessionId;
 use crate::keeper::LastScreen;
 use crate::lifecycle::{Effect, Event, Life, Reason};
-use crate::protocol::CreateSession;
+use crate::protocol::{Cause, CreateSession};
 use crate::session::{Blob, decide_restart, now, write_life};
 use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
 use actix::prelude::*;
@@ -22,7 +23,7 @@ use tokio::time::timeout;
 
 /// A directory or program on a file system that hangs takes for ever; a healthy one
 /// milliseconds, also on a busy machine.
-const START_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const START_DEADLINE: Duration = Duration::from_secs(10);
 /// Between attempts to forget what was killed, and how many: an end has no event here.
 const FORGET_RETRY: Duration = Duration::from_millis(100);
 const FORGET_TRIES: u32 = 100;
@@ -33,10 +34,11 @@ impl Registry {
     pub(super) fn find_or_create(
         &mut self,
         request: CreateSession,
+        cause: Option<Cause>,
     ) -> ResponseActFuture<Self, Created> {
         match request.name.as_ref().and_then(|name| self.names.get(name)) {
-            None => self.create(request),
-            Some(Named::Live(id)) => {
+            None => self.create(Create { request, cause, once: None }),
+            Some(Named::Live(id) | Named::Renaming(id)) => {
                 let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
                 Box::pin(actix::fut::ready(session))
             }
@@ -46,24 +48,27 @@ impl Registry {
                 let over = async move { while started.changed().await.is_ok() {} };
                 Box::pin(
                     over.into_actor(self)
-                        .then(move |(), registry, _| registry.find_or_create(request)),
+                        .then(move |(), registry, _| registry.find_or_create(request, cause)),
                 )
             }
         }
     }
 
     /// Reserves a name and a place, then starts the session.
-    pub(super) fn create(&mut self, request: CreateSession) -> ResponseActFuture<Self, Created> {
+    pub(super) fn create(&mut self, create: Create) -> ResponseActFuture<Self, Created> {
+        let Create { request, cause, once } = create;
         let planned = self.reserve(request);
-        let (plan, reserved) = match planned {
+        let (mut plan, reserved) = match planned {
             Ok(planned) => planned,
             Err(error) => return Box::pin(actix::fut::ready(Err(error))),
         };
+        plan.row.once = once;
         let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
         let id = plan.row.session.id;
         let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
-        let spawned =
-            async move { spawn(Start::of(plan, &log), ring_bytes, &store, &holder, &log).await };
+        let spawned = async move {
+            spawn(Start::of(plan, cause, &log), ring_bytes, &store, &holder, &log).await
+        };
         Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
             registry.starting.remove(&id);
             if let Some(name) = name {
@@ -128,11 +133,12 @@ pub(super) struct Start {
 
 impl Start {
     /// A new session's.
-    fn of(Plan { mut row, spec, timeouts }: Plan, log: &Logger) -> Self {
+    fn of(Plan { mut row, spec, timeouts }: Plan, cause: Option<Cause>, log: &Logger) -> Self {
         let at = now();
         let (life, effects) = Life::new(timeouts, at);
         write_life(&mut row, &life);
-        let begun = transition(log, row.session.id, at, None, life.status(), Reason::Created);
+        let (id, status) = (row.session.id, life.status());
+        let begun = transition_by(log, id, at, None, status, Reason::Created, cause);
         Start { row, spec, life: (life, effects), begun, screen: None }
     }
 }
@@ -173,8 +179,8 @@ pub(super) async fn spawn(
     }
     // They are written.
     effects.retain(|effect| !matches!(effect, Effect::Record { .. } | Effect::Save));
-    let blob = Blob::of(&row, &life).to_bytes();
     let id = row.session.id;
+    let blob = Blob::of(&row, &life).to_bytes();
     let spawned = timeout(START_DEADLINE, holder.spawn(id, &spec, ring_bytes, &blob)).await;
     match spawned {
         Ok(Ok(mut held)) => {
@@ -194,6 +200,7 @@ pub(super) async fn spawn(
             // What was just begun can fail to start.
             let _ = life.apply(Event::SpawnFailed, at);
             write_life(&mut row, &life);
+            note_failure(&mut row, &unstarted);
             decide_restart(&mut row);
             let reason = life.end().map_or(Reason::Created, |end| Reason::End(end.reason));
             let failed = transition(log, row.session.id, at, Some(from), life.status(), reason);
@@ -204,7 +211,7 @@ pub(super) async fn spawn(
                 Ok(Err(error)) => refused(error, session),
                 _ => {
                     actix_web::rt::spawn(give_up(holder.clone(), id, log.clone()));
-                    timed_out(session, START_DEADLINE)
+                    timed_out(session)
                 }
             };
             Err(Unstarted { error, row: Some(row) })

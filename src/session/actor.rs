@@ -2,13 +2,14 @@
 //! state machine and answers requests. It hears of state, not of bytes.
 
 use super::announce::Announcing;
+use super::causes::Causes;
 use super::connection::Attachment;
 use super::effects::now;
 use super::flow::{Flow, Sight};
 use super::link::Link;
 use super::requests::{
-    Attach, Attached, ConnectionEvent, Detach, EndToRestart, Kill, Killed, Noticed, Patch, Resize,
-    Seen, SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
+    Attach, Attached, ConnectionEvent, Detach, EndToRestart, Kill, Killed, NotDone, Noticed, Patch,
+    Resize, Seen, SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
 };
 use super::size::Sizing;
 use super::telling::Telling;
@@ -16,7 +17,7 @@ use crate::events::{Bus, Kind};
 use crate::holder::Holder;
 use crate::id::ClientKey;
 use crate::lifecycle::{Effect, Event, Exit, Life, Refused, Saved};
-use crate::protocol::{CloseCode, Mode, ServerMessage, Viewer};
+use crate::protocol::{Cause, CloseCode, Mode, ServerMessage, Viewer};
 use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
 use actix::prelude::*;
@@ -52,6 +53,7 @@ pub(super) struct Client {
     mode: Mode,
     follows: bool,
     size: Option<(u16, u16)>,
+    cause: Option<Cause>,
 }
 
 /// One PTY session.
@@ -73,6 +75,7 @@ pub struct Session {
     pub(super) announcing: Announcing,
     /// The tree was seen empty, the leader's exit status is still to come.
     pub(super) awaiting_exit: bool,
+    pub(super) causes: Causes,
     pub(super) waiting_for_end: Vec<oneshot::Sender<Killed>>,
     /// Its life just before its end.
     pub(super) before_end: Option<Saved>,
@@ -90,6 +93,7 @@ impl Session {
         link: Arc<Link>,
         (life, effects): (Life, Vec<Effect>),
         row: Row,
+        causes: Causes,
         restored: bool,
     ) -> Addr<Self> {
         if restored {
@@ -116,6 +120,7 @@ impl Session {
             telling,
             announcing: Announcing::default(),
             awaiting_exit: false,
+            causes,
             waiting_for_end: Vec::new(),
             before_end: None,
             first_effects: effects,
@@ -233,13 +238,14 @@ impl Session {
     }
 
     fn detach(&mut self, connection: u64, ctx: &mut Context<Self>) {
-        if self.stopping || self.clients.remove(&connection).is_none() {
+        if self.stopping {
             return;
         }
+        let Some(client) = self.clients.remove(&connection) else { return };
         if self.link.controller() == connection {
             self.link.set_controller(0);
         }
-        self.step_or_log(Event::Detached, ctx);
+        self.on_behalf(client.cause, |session| session.step_or_log(Event::Detached, ctx));
         self.resized_by_clients(ctx);
         self.tend(ctx);
     }
@@ -281,6 +287,7 @@ impl Handler<Attach> for Session {
                 mode: attach.mode,
                 follows: attach.follows,
                 size: attach.size,
+                cause: attach.cause.clone(),
             },
         );
         let controller = self.link.controller();
@@ -288,7 +295,8 @@ impl Handler<Attach> for Session {
             self.link.set_controller(connection);
         }
         // Counted before the one it replaces goes, so that the session does not idle between.
-        if let Err(refused) = self.step(Event::Attached, ctx) {
+        let attached = self.on_behalf(attach.cause, |session| session.step(Event::Attached, ctx));
+        if let Err(refused) = attached {
             self.clients.remove(&connection);
             self.link.set_controller(controller);
             return Err(refused);
@@ -388,19 +396,25 @@ impl Session {
 }
 
 impl Handler<Kill> for Session {
-    type Result = ResponseFuture<Result<Killed, Refused>>;
+    type Result = ResponseFuture<Result<Killed, NotDone>>;
 
-    fn handle(&mut self, _: Kill, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, kill: Kill, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(changed) = self.check(kill.expected.as_ref()) {
+            return Box::pin(async move { Err(changed) });
+        }
         // Whoever wants it gone does not want it back.
         self.row.session.restart_at = None;
-        self.kill(ctx)
+        self.kill(kill.cause, ctx)
     }
 }
 
 impl Handler<EndToRestart> for Session {
-    type Result = ResponseFuture<Result<Killed, Refused>>;
+    type Result = ResponseFuture<Result<Killed, NotDone>>;
 
-    fn handle(&mut self, _: EndToRestart, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, end: EndToRestart, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(changed) = self.check(end.expected.as_ref()) {
+            return Box::pin(async move { Err(changed) });
+        }
         // Who asks last decides whether it stays ended; what has ended, its registry starts.
         if self.life.end().is_none() {
             self.row.session.restart_at = Some(chrono::Utc::now());
@@ -408,21 +422,25 @@ impl Handler<EndToRestart> for Session {
                 self.save();
             }
         }
-        self.kill(ctx)
+        self.kill(end.cause, ctx)
     }
 }
 
 impl Session {
-    fn kill(&mut self, ctx: &mut Context<Self>) -> ResponseFuture<Result<Killed, Refused>> {
+    fn kill(
+        &mut self,
+        cause: Option<Cause>,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Result<Killed, NotDone>> {
         let (tell, told) = oneshot::channel();
         self.waiting_for_end.push(tell);
-        if self.life.ending().is_none()
-            && self.life.end().is_none()
-            && let Err(refused) = self.step(Event::KillRequested, ctx)
-        {
-            return Box::pin(async move { Err(refused) });
+        if self.life.ending().is_none() && self.life.end().is_none() {
+            self.causes.killed(cause);
+            if let Err(refused) = self.step(Event::KillRequested, ctx) {
+                return Box::pin(async move { Err(refused.into()) });
+            }
         }
-        Box::pin(async move { told.await.map_err(|_| Refused::Ended) })
+        Box::pin(async move { told.await.map_err(|_| Refused::Ended.into()) })
     }
 }
 
@@ -430,6 +448,8 @@ impl Handler<Signal> for Session {
     type Result = ResponseFuture<Result<(), SignalError>>;
 
     fn handle(&mut self, request: Signal, ctx: &mut Self::Context) -> Self::Result {
+        // Before the step: that leaves it with the holder.
+        self.causes.signalled(request.signal, request.cause);
         if let Err(refused) = self.step(Event::SignalRequested(request.signal), ctx) {
             return Box::pin(async move { Err(refused.into()) });
         }
@@ -452,12 +472,13 @@ impl Handler<Signal> for Session {
 }
 
 impl Handler<Patch> for Session {
-    type Result = Result<crate::protocol::Session, Refused>;
+    type Result = Result<crate::protocol::Session, NotDone>;
 
     fn handle(&mut self, patch: Patch, ctx: &mut Self::Context) -> Self::Result {
         if self.life.end().is_some() {
-            return Err(Refused::Ended);
+            return Err(Refused::Ended.into());
         }
+        self.check(patch.expected.as_ref())?;
         let old = self.row.session.name.clone();
         if let Some(name) = patch.name {
             self.row.session.name = name;
@@ -490,6 +511,8 @@ impl Handler<Shutdown> for Session {
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         let going = ConnectionEvent::Close(CloseCode::GoingAway, "the server is stopping");
         self.tell_all(&going);
+        // It is the server that leaves them.
+        self.clients.values_mut().for_each(|client| client.cause = None);
         for connection in self.clients.keys().copied().collect::<Vec<_>>() {
             self.detach(connection, ctx);
         }

@@ -1,6 +1,7 @@
 //! What the holder keeps of a session, opaque to it: enough to adopt the session without
 //! a database row, and the deadline on a clock that nobody can set.
 
+use super::causes::Causes;
 use crate::holder::BLOB_MAX;
 use crate::lifecycle::{EndReason, Ending, Life, Signals, Status};
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
@@ -47,6 +48,8 @@ pub struct Blob {
     pub recording: Recording,
     /// Signals that were asked for.
     pub signals: Signals,
+    /// Who asked for its end.
+    pub causes: Causes,
 }
 
 impl Blob {
@@ -72,6 +75,7 @@ impl Blob {
             restart: session.restart,
             recording: session.recording,
             signals: life.saved().signals,
+            causes: Causes::default(),
         }
     }
 

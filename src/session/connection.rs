@@ -47,6 +47,9 @@ impl Drop for Attachment {
     }
 }
 
+/// Whether a client's right to be there still holds; asked now and then.
+pub type MayStay = Box<dyn Fn() -> bool>;
+
 /// What a connection begins with.
 pub struct ConnectionSetup {
     /// Its place in the session.
@@ -65,6 +68,8 @@ pub struct ConnectionSetup {
     pub key: ClientKey,
     /// Input bytes of it that were accepted before.
     pub accepted: u64,
+    /// Looked at with every ping.
+    pub may_stay: MayStay,
 }
 
 /// The response body is gone, and with it the client.
@@ -88,6 +93,7 @@ pub struct Connection {
     valve: Rc<Valve>,
     fragments: Fragments,
     last_heard: Instant,
+    may_stay: MayStay,
     /// The session has closed this connection.
     closing: bool,
 }
@@ -118,6 +124,7 @@ impl Connection {
             valve,
             fragments: Fragments::None,
             last_heard: Instant::now(),
+            may_stay: setup.may_stay,
             closing: false,
         });
     }
@@ -304,6 +311,9 @@ impl Connection {
         if self.last_heard.elapsed() >= SILENCE_MAX {
             self.outbox.peer_closed();
             ctx.stop();
+        } else if !(self.may_stay)() {
+            self.closing = true;
+            self.outbox.close(CloseCode::NotAllowed, "the token is no longer valid");
         } else {
             self.outbox.push(WsMessage::Ping(Bytes::new()));
         }

@@ -50,6 +50,7 @@ pub(crate) fn write_life(row: &mut Row, life: &Life) {
         };
     }
     row.ending = life.ending().copied();
+    row.session.ending = row.ending.is_some() && row.session.status.is_live();
 }
 
 impl Session {
@@ -126,17 +127,20 @@ impl Session {
         reason: Reason,
     ) -> NewTransition {
         let connections = self.life.connections();
+        let cause = self.causes.of(reason, self.row.session.exit_signal).cloned();
         info!(self.context.log, "transition";
             "session" => %self.link.id(),
             "from" => from.map(Status::as_str), "to" => to.as_str(),
-            "reason" => reason.as_str(), "connections" => connections);
+            "reason" => reason.as_str(), "connections" => connections,
+            "caused_by" => cause.as_ref().map(|cause| cause.token.clone()),
+            "address" => cause.as_ref().and_then(|cause| cause.address.clone()));
         NewTransition {
             at,
             from,
             to,
             reason: reason.as_str().to_owned(),
             active_connections: connections,
-            cause: None,
+            cause,
         }
     }
 
@@ -144,7 +148,8 @@ impl Session {
     /// the clock that nobody can set.
     fn keep_in_holder(&self) {
         if self.life.end().is_none() {
-            let blob = Blob::of(&self.row, &self.life);
+            let causes = self.causes.clone();
+            let blob = Blob { causes, ..Blob::of(&self.row, &self.life) };
             let (log, id) = (self.context.log.clone(), self.link.id());
             // Sent before the row is: whoever finds both takes the blob for the newer.
             let kept = self.context.holder.set_blob(id, &blob.to_bytes());

@@ -18,10 +18,12 @@
 mod actor;
 mod announce;
 mod blob;
+mod causes;
 mod closing;
 mod connection;
 mod dialect;
 mod effects;
+mod expected;
 mod flow;
 mod frames;
 mod in_flight;
@@ -39,10 +41,12 @@ mod watching;
 
 pub use actor::{Session, SessionContext};
 pub use blob::Blob;
+pub use causes::Causes;
 pub(crate) use closing::close_frames;
-pub use connection::{Attachment, Connection, ConnectionSetup};
+pub use connection::{Attachment, Connection, ConnectionSetup, MayStay};
 pub use dialect::Dialect;
 pub(crate) use effects::{now, write_life};
+pub use expected::Expected;
 pub use frames::Frames;
 pub(crate) use in_flight::SKIP_PICTURE;
 pub use link::Link;
@@ -50,8 +54,8 @@ pub use outbox::Outbox;
 pub use outlet::{Lag, Outlet, Start};
 pub use picture::Picture;
 pub use requests::{
-    Attach, Attached, ConnectionEvent, EndToRestart, Kill, Killed, Noticed, Patch, Resize, Seen,
-    SessionEnded, Shutdown, Signal, SignalError, SignalTarget,
+    Attach, Attached, ConnectionEvent, EndToRestart, Kill, Killed, NotDone, Noticed, Patch, Resize,
+    Seen, SessionEnded, Shutdown, Signal, SignalError, SignalTarget,
 };
 pub use revival::Revival;
 pub(crate) use revival::decide_restart;

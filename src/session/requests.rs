@@ -1,12 +1,13 @@
 //! What a session's actor is asked and told.
 
 use super::connection::Attachment;
+use super::expected::Expected;
 use super::link::Link;
 use super::revival::Revival;
 use crate::holder::HolderError;
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Refused;
-use crate::protocol::{self, CloseCode, Mode, RestartPolicy, ServerMessage, SizePolicy};
+use crate::protocol::{self, Cause, CloseCode, Mode, RestartPolicy, ServerMessage, SizePolicy};
 use actix::prelude::*;
 use bytestring::ByteString;
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ pub struct Attach {
     pub follows: bool,
     /// Columns and rows of its terminal, if it said so.
     pub size: Option<(u16, u16)>,
+    /// Whose client it is.
+    pub cause: Option<Cause>,
 }
 
 /// The client is attached and counted.
@@ -66,13 +69,34 @@ pub struct Resize {
 
 /// Ends the session's whole tree; answered once the session has ended.
 #[derive(Message)]
-#[rtype(result = "Result<Killed, Refused>")]
-pub struct Kill;
+#[rtype(result = "Result<Killed, NotDone>")]
+pub struct Kill {
+    /// Who asks; `None`: nobody over HTTP.
+    pub cause: Option<Cause>,
+    /// What it must still be.
+    pub expected: Option<Expected>,
+}
+
+/// Why a session was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDone {
+    /// Its state does not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It is not what was expected, but this.
+    #[error("the session has changed")]
+    Changed(Box<protocol::Session>),
+}
 
 /// As [`Kill`], to start its command again afterwards.
 #[derive(Message)]
-#[rtype(result = "Result<Killed, Refused>")]
-pub struct EndToRestart;
+#[rtype(result = "Result<Killed, NotDone>")]
+pub struct EndToRestart {
+    /// Who asks.
+    pub cause: Option<Cause>,
+    /// What the session must still be.
+    pub expected: Option<Expected>,
+}
 
 /// A session's end.
 #[derive(Clone, Debug)]
@@ -102,6 +126,8 @@ pub struct Signal {
     pub signal: i32,
     /// Whom it is for.
     pub to: SignalTarget,
+    /// Who asks.
+    pub cause: Option<Cause>,
 }
 
 /// Why a signal was not sent.
@@ -117,7 +143,7 @@ pub enum SignalError {
 
 /// Changes what an administrator may change. The registry has seen to the name.
 #[derive(Message)]
-#[rtype(result = "Result<protocol::Session, Refused>")]
+#[rtype(result = "Result<protocol::Session, NotDone>")]
 pub struct Patch {
     /// `Some(None)` takes the name away.
     pub name: Option<Option<String>>,
@@ -129,6 +155,8 @@ pub struct Patch {
     pub size_policy: Option<SizePolicy>,
     /// Whether its command is started again.
     pub restart: Option<RestartPolicy>,
+    /// What it must still be.
+    pub expected: Option<Expected>,
 }
 
 /// The holder, or who compared it with the database, has something to tell of this session.

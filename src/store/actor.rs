@@ -340,6 +340,12 @@ impl Store {
         Ok((removed, removed == EXPIRED_AT_ONCE as usize))
     }
 
+    /// Frees a session's key, after everything that was saved before.
+    pub(super) fn release_key(&mut self, id: SessionId) -> Result<(), StoreError> {
+        self.drain(true)?;
+        self.transaction(|tx| tx.release_key(id))
+    }
+
     /// Removes a session, after everything that was saved before.
     pub(super) fn purge(&mut self, id: SessionId) -> Result<bool, StoreError> {
         self.drain(true)?;

@@ -116,6 +116,13 @@ impl Db {
         Ok(statement.query_row([id.to_string()], read_row).optional()?)
     }
 
+    /// The session that a request with this `Idempotency-Key` has made.
+    pub(super) fn by_key(&self, key: &str) -> Result<Option<Row>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM sessions WHERE idempotency_key = ?1");
+        let mut statement = self.0.prepare_cached(&sql)?;
+        Ok(statement.query_row([key], read_row).optional()?)
+    }
+
     pub(super) fn list(&self, filter: &Filter) -> Result<Rows, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM sessions
@@ -222,9 +229,11 @@ impl Tx<'_> {
                  created_at, updated_at, last_activity_at, destroy_at, ended_at, end_reason,
                  exit_code, exit_signal, ending_reason, ending_since, pid, pid_start_time, boot_id,
                  cols, rows, idle_timeout_s, first_attach_timeout_s, labels, title, output_offset, size_policy,
-                 env, restart, restarts, restart_at, recording, restart_streak, started_at)
+                 env, restart, restarts, restart_at, recording, restart_streak, started_at,
+                 idempotency_key, idempotency_of)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)
+                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33,
+                 ?34, ?35, ?36, ?37)
              ON CONFLICT (id) DO UPDATE SET
                  name = excluded.name,
                  profile = excluded.profile,
@@ -258,10 +267,11 @@ impl Tx<'_> {
                  restart_at = excluded.restart_at,
                  recording = excluded.recording,
                  restart_streak = excluded.restart_streak,
-                 started_at = excluded.started_at",
-
+                 started_at = excluded.started_at,
+                 idempotency_key = excluded.idempotency_key,
+                 idempotency_of = excluded.idempotency_of",
         )?;
-        let Row { session, ending, process, env, restart_streak } = row;
+        let Row { session, ending, process, env, restart_streak, once } = row;
         let written = statement.execute(params![
             session.id.to_string(),
             session.name,
@@ -298,13 +308,16 @@ impl Tx<'_> {
             session.recording.as_str(),
             restart_streak,
             session.started_at.map(rfc3339),
+            once.as_ref().map(|once| &once.key),
+            once.as_ref().map(|once| once.of.to_string()),
         ]);
         match written {
             Ok(_) => Ok(()),
             Err(error) => Err(match (error.sqlite_error(), &session.name) {
-                // The only unique index is that of live names.
+                // Keys are unique too, but nobody writes one that is there.
                 (Some(sqlite), Some(name))
-                    if sqlite.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE =>
+                    if sqlite.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE
+                        && error.to_string().contains("sessions.name") =>
                 {
                     StoreError::NameTaken(name.clone())
                 }
@@ -402,6 +415,15 @@ impl Tx<'_> {
              AND COALESCE(ended_at, updated_at) < ?1 LIMIT ?2)",
         )?;
         Ok(statement.execute((rfc3339(before), most))?)
+    }
+
+    /// Lets another session have this one's `Idempotency-Key`.
+    pub(super) fn release_key(&self, id: SessionId) -> Result<(), StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "UPDATE sessions SET idempotency_key = NULL, idempotency_of = NULL WHERE id = ?1",
+        )?;
+        statement.execute([id.to_string()])?;
+        Ok(())
     }
 
     /// Removes a session with its history; false if there was none.

@@ -1,6 +1,7 @@
 //! From columns back to the shapes. A text that is none of our words makes its own row
 //! unreadable, and no other.
 
+use super::once::Once;
 use super::row::Row;
 use crate::lifecycle::Ending;
 use crate::protocol::Session;
@@ -14,11 +15,11 @@ pub(super) const COLUMNS: &str = "id, name, profile, command, cwd, status, activ
      updated_at, last_activity_at, destroy_at, ended_at, end_reason, exit_code, exit_signal, \
      ending_reason, ending_since, pid, pid_start_time, boot_id, cols, rows, idle_timeout_s, \
      first_attach_timeout_s, labels, title, output_offset, size_policy, env, restart, \
-     restarts, restart_at, recording, restart_streak, started_at";
+     restarts, restart_at, recording, restart_streak, started_at, idempotency_key, idempotency_of";
 
 /// In the order of [`COLUMNS`].
 pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    let session = Session {
+    let mut session = Session {
         id: word(row, 0)?,
         name: row.get(1)?,
         profile: row.get(2)?,
@@ -50,19 +51,25 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         recording: word(row, 32)?,
         started_at: word_or_null(row, 34)?,
         clients: Vec::new(),
+        ending: false,
     };
     let ending = match (word_or_null(row, 15)?, word_or_null(row, 16)?) {
         (Some(reason), Some(since)) => Some(Ending { reason, since }),
         _ => None,
     };
+    session.ending = ending.is_some() && session.status.is_live();
     let process = match (session.pid, natural_or_null(row, 18)?, row.get(19)?) {
         (Some(pid), Some(start_time), Some(boot_id)) => {
             Some(ProcessId { pid, start_time, boot_id })
         }
         _ => None,
     };
+    let once = match (row.get(35)?, word_or_null(row, 36)?) {
+        (Some(key), Some(of)) => Some(Once { key, of }),
+        _ => None,
+    };
     let (env, restart_streak) = (from_json(row, 28)?, row.get(33)?);
-    Ok(Row { session, ending, process, env, restart_streak })
+    Ok(Row { session, ending, process, env, restart_streak, once })
 }
 
 pub(super) fn word<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>

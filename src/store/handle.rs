@@ -33,6 +33,7 @@ struct Inner {
     queue: Arc<Queue>,
     log: Logger,
     aside: Option<PathBuf>,
+    path: PathBuf,
 }
 
 /// Counters since the store was opened.
@@ -68,7 +69,7 @@ impl StoreHandle {
             let store = store.lock().ok().and_then(|mut store| store.take());
             store.expect("there is one thread, and it never restarts its actor")
         });
-        let inner = Arc::new(Inner { store, queue, log, aside });
+        let inner = Arc::new(Inner { store, queue, log, aside, path: path.to_owned() });
         System::current().arbiter().spawn(tick(Arc::downgrade(&inner)));
         Ok(StoreHandle(inner))
     }
@@ -144,6 +145,22 @@ impl StoreHandle {
     /// The database, or this row, cannot be read.
     pub async fn get(&self, id: SessionId) -> Result<Option<Row>, StoreError> {
         self.ask(move |store| store.db().get(id)).await
+    }
+
+    /// The session that a request with this `Idempotency-Key` has made.
+    ///
+    /// # Errors
+    /// As [`StoreHandle::get`].
+    pub async fn by_key(&self, key: String) -> Result<Option<Row>, StoreError> {
+        self.ask(move |store| store.db().by_key(&key)).await
+    }
+
+    /// Lets another session have this one's `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub async fn release_key(&self, id: SessionId) -> Result<(), StoreError> {
+        self.ask(move |store| store.release_key(id)).await
     }
 
     /// A page of sessions, newest first. Rows that cannot be read are logged and passed
@@ -228,6 +245,10 @@ impl StoreHandle {
     #[must_use]
     pub fn set_aside(&self) -> Option<&Path> {
         self.0.aside.as_deref()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0.path
     }
 
     /// For metrics.

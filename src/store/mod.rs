@@ -14,18 +14,21 @@
 //! - `handle`: [`StoreHandle`], what everybody else holds
 //! - `actor`: [`Store`], the writer
 //! - `queue`: what waits to be written
-//! - `row`: the shapes
+//! - `row`: the shapes; `once`: what makes a request that comes twice happen once
 //! - `db`: all the SQL; `decode`: from columns back to the shapes
 //! - `upgrades`: from earlier versions of the database
+//! - `backup`: a copy of the database while it is being written
 //! - `inspect`: a look at a database that a server may be using
 //! - `error`: what can go wrong
 
 mod actor;
+mod backup;
 mod db;
 mod decode;
 mod error;
 mod handle;
 mod inspect;
+mod once;
 mod queue;
 mod row;
 mod upgrades;
@@ -34,7 +37,9 @@ mod upgrades;
 mod tests;
 
 pub use actor::Store;
+pub use backup::remove_leftovers;
 pub use error::{OpenError, StoreError};
 pub use handle::{Stats, StoreHandle};
 pub use inspect::{Inspection, inspect};
+pub use once::{Once, OnceOf};
 pub use row::{Change, Filter, Live, NewTransition, Row, Unreadable};

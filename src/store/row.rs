@@ -1,5 +1,6 @@
 //! The shapes that go in and come out.
 
+use super::once::Once;
 use crate::id::SessionId;
 use crate::lifecycle::{Ending, Status};
 use crate::protocol::{Cause, Session};
@@ -22,13 +23,22 @@ pub struct Row {
     /// The place of its last restart in a series of those that did not last, see
     /// [`crate::lifecycle::again`].
     pub restart_streak: u32,
+    /// The key of the request that made it, if that had one.
+    pub once: Option<Once>,
 }
 
 impl Row {
     /// A session of which nothing else is known.
     #[must_use]
     pub fn of(session: Session) -> Self {
-        Row { session, ending: None, process: None, env: BTreeMap::new(), restart_streak: 0 }
+        Row {
+            session,
+            ending: None,
+            process: None,
+            env: BTreeMap::new(),
+            restart_streak: 0,
+            once: None,
+        }
     }
 }
 

@@ -6,7 +6,9 @@
 mod support;
 
 mod attach;
+mod backup;
 mod bad_input;
+mod causes;
 mod checkpoints;
 mod cli;
 mod clock;
@@ -14,12 +16,15 @@ mod dialects;
 mod endings;
 mod events;
 mod fidelity;
+mod guards;
 mod holder;
 mod holder_attacks;
 mod hostile;
+mod idempotency;
 mod input;
 mod live_fidelity;
 mod metrics;
+mod profiles;
 mod queries;
 mod reconcile;
 mod restarts;

@@ -262,6 +262,35 @@ async fn a_program_takes_up_what_it_has_told_the_name_of() {
 }
 
 #[actix_web::test]
+async fn of_two_who_administer_the_second_is_told_and_nothing_is_restarted_for_them() {
+    let (mut server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+    let api = server.api();
+    let body = with(counting(dir.path(), "read -r line; exit 0"), json!({ "name": "x" }));
+    let id = id_of(&api.create(body).await);
+    let (path, old) = (format!("/api/v1/sessions/{id}"), api.get("/api/v1/sessions/x").await);
+    let tag = old.headers.get("etag").unwrap().to_str().unwrap().to_owned();
+    api.send("PATCH".parse().unwrap(), &path, r#"{"name":"y"}"#).await.ok(200);
+    let headers = [("If-Match", &*tag)];
+    let restart = format!("{path}/restart");
+    let post = || "POST".parse().unwrap();
+    api.send_with(post(), &restart, &headers, "").await.problem(412, "changed");
+    // It ends by itself later, and stays so.
+    api.post(&format!("{path}/input"), "\r").await.ok(200);
+    ended(&mut server, &id).await;
+    api.send_with(post(), &restart, &headers, "").await.problem(412, "changed");
+    let (count, reply) = (dir.path().join("n"), api.get(&path).await);
+    assert_eq!(std::fs::read_to_string(&count).unwrap(), "1\n");
+    let tag = reply.headers.get("etag").unwrap().to_str().unwrap().to_owned();
+    let again = api.send_with(post(), &restart, &[("If-Match", &*tag)], "").await;
+    assert_eq!(again.ok(200)["name"], "y");
+    shows(&server, &id, "run-2").await;
+    let rows = api.get(&format!("{path}/transitions")).await.ok(200);
+    let last = rows["transitions"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&last["reason"], &last["caused_by"]), (&json!("restarted"), &json!("owner")));
+    assert_eq!(last["address"], "127.0.0.1");
+}
+
+#[actix_web::test]
 async fn what_cannot_be_started_any_more_says_so_and_keeps_its_screen() {
     let (mut server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
     let gone = dir.path().join("gone");

@@ -65,12 +65,37 @@ impl Api {
         path: &str,
         body: impl Into<Vec<u8>>,
     ) -> Result<Reply, String> {
-        let request = awc::Client::builder()
+        self.try_send_with(method, path, &[], body).await
+    }
+
+    /// With more headers.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Reply {
+        let sent = self.try_send_with(method, path, headers, body).await;
+        sent.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    pub async fn try_send_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Reply, String> {
+        let mut request = awc::Client::builder()
             .timeout(super::DEADLINE)
             .finish()
             .request(method, format!("{}{path}", self.base))
             .insert_header(("Authorization", format!("Bearer {}", self.token)))
             .insert_header(("Content-Type", "application/json"));
+        for &header in headers {
+            request = request.append_header(header);
+        }
         let sent = soon(path, request.send_body(body.into())).await;
         let mut reply = sent.map_err(|error| error.to_string())?;
         let body = soon(path, reply.body().limit(64 << 20)).await;

@@ -1,0 +1,93 @@
+//! `stayd backup`.
+
+use super::client::{Client, Copy};
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::out;
+use crate::config::Place;
+use clap::Args;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often is said how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Where the copy goes
+    file: PathBuf,
+    /// Replace a file that is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+pub(super) fn backup(place: &Place, flags: Flags) -> Result<u8, Failure> {
+    let Flags { file, force, server } = flags;
+    if !force && file.symlink_metadata().is_ok() {
+        return Err(there(&file));
+    }
+    let client = Client::new(Endpoint::find(place, &server)?);
+    let beside = Beside(beside(&file)?);
+    let failed = |path: &Path| Failure::doing::<io::Error>(path.display().to_string());
+    let mut open = OpenOptions::new();
+    let copy = open.write(true).create_new(true).mode(0o600).open(&beside.0);
+    let copy = copy.map_err(failed(&beside.0))?;
+    actix::System::new().block_on(receive(&client, copy, &beside.0))?;
+    if force {
+        std::fs::rename(&beside.0, &file).map_err(failed(&file))?;
+    } else {
+        // Unlike a renaming it replaces nothing that has come meanwhile.
+        std::fs::hard_link(&beside.0, &file).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => there(&file),
+            _ => failed(&file)(error),
+        })?;
+    }
+    Ok(0)
+}
+
+async fn receive(client: &Client, mut file: File, path: &Path) -> Result<(), Failure> {
+    let failed = || Failure::doing::<io::Error>(path.display().to_string());
+    let mut copy: Copy = client.backup().await?;
+    let tells = io::stderr().is_terminal();
+    let (mut written, mut told) = (0, Instant::now());
+    while let Some(piece) = copy.more().await? {
+        file.write_all(&piece).map_err(failed())?;
+        written += piece.len() as u64;
+        if tells && told.elapsed() >= TELL_EVERY {
+            told = Instant::now();
+            out::message(&format!("{} of {} MiB", written >> 20, copy.length >> 20));
+        }
+    }
+    if written != copy.length {
+        return Err(Failure::Unreachable("the server's answer broke off".into()));
+    }
+    file.sync_all().map_err(failed())
+}
+
+fn there(file: &Path) -> Failure {
+    Failure::Other(format!("{} is there already; --force replaces it", file.display()))
+}
+
+/// The copy has its name only once it is whole.
+fn beside(file: &Path) -> Result<PathBuf, Failure> {
+    let name = file.file_name();
+    let name = name.ok_or_else(|| Failure::Usage(format!("{} is no file", file.display())))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}", std::process::id()));
+    Ok(file.with_file_name(hidden))
+}
+
+/// A file that goes away, whatever happens.
+struct Beside(PathBuf);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,68 @@
+//! `stayd token`.
+
+use super::failure::Failure;
+use super::out;
+use crate::config::{self, Place};
+use crate::http::tokens::{self, TokensError};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum What {
+    /// Make a token and print it, this once
+    Add(Add),
+    /// List the names of the tokens; owner is the main one, in the file `token`
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    /// Remove a token: it opens nothing any more, nor does a login that was got with it
+    Rm(Rm),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Add {
+    /// Whose it will be: letters, digits, '-', '_', '.'
+    name: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Ls {
+    /// JSON instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Rm {
+    /// Whose
+    name: String,
+}
+
+pub(super) fn token(place: &Place, what: What) -> Result<u8, Failure> {
+    let dir = config::state_dir(place)?;
+    match what {
+        What::Add(flags) => {
+            let token = tokens::add(&dir, &flags.name).map_err(failure)?;
+            out::print(&format!("{token}\n"))?;
+        }
+        What::Ls(flags) => {
+            let further = tokens::names(&dir).map_err(failure)?;
+            let names = std::iter::once("owner").chain(further.iter().map(String::as_str));
+            if flags.json {
+                let tokens: Vec<_> = names.map(|name| json!({ "name": name })).collect();
+                out::print(&format!("{}\n", json!({ "tokens": tokens })))?;
+            } else {
+                let lines: String = names.map(|name| format!("{name}\n")).collect();
+                out::print(&lines)?;
+            }
+        }
+        What::Rm(flags) => tokens::remove(&dir, &flags.name).map_err(failure)?,
+    }
+    Ok(0)
+}
+
+fn failure(error: TokensError) -> Failure {
+    match error {
+        TokensError::Name | TokensError::Main => Failure::Usage(error.to_string()),
+        error => Failure::Other(error.to_string()),
+    }
+}

@@ -1,0 +1,73 @@
+//! `Idempotency-Key`: a request that may be sent twice and is done once.
+
+use super::problem::Problem;
+use crate::protocol::CreateSession;
+use crate::store::{Once, OnceOf};
+use actix_web::http::header::{HeaderMap, HeaderName};
+use uuid::Uuid;
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// On an answer that an earlier request had got.
+pub(super) const REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
+/// The longest key, in characters.
+const KEY_MAX: usize = 255;
+
+/// The request's key, if it has one. Who asked and for what is told by a fingerprint, in
+/// which the order of a body's members and its spaces do not count.
+pub(super) fn once(
+    headers: &HeaderMap,
+    principal: &str,
+    request: &CreateSession,
+) -> Result<Option<Once>, Problem> {
+    let mut keys = headers.get_all(KEY);
+    let Some(key) = keys.next() else { return Ok(None) };
+    let visible = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    let key = key.to_str().ok().filter(visible);
+    let key = key.filter(|key| (1..=KEY_MAX).contains(&key.len()) && keys.next().is_none());
+    let Some(key) = key else {
+        let detail = format!("Idempotency-Key must be 1 to {KEY_MAX} visible ASCII characters");
+        return Err(Problem::invalid(detail));
+    };
+    // Numbers, strings and sorted maps of them: nothing that could fail to be written.
+    let request = serde_json::to_string(request).unwrap_or_default();
+    // The length keeps who asked and for what apart.
+    let words = format!("{}:{principal}{request}", principal.len());
+    let request = Uuid::new_v5(&Uuid::NAMESPACE_OID, words.as_bytes()).to_string();
+    Ok(Some(Once { key: key.to_owned(), of: OnceOf { request, failed: None } }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn of(principal: &str, body: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(KEY, HeaderValue::from_static("k"));
+        let request = serde_json::from_str(body).unwrap();
+        once(&headers, principal, &request).unwrap().unwrap().of.request
+    }
+
+    #[test]
+    fn a_request_is_known_again_however_it_is_written() {
+        let first = of("anna", r#"{"name":"a","env":{"x":"1","y":"2"}}"#);
+        assert_eq!(of("anna", "{ \"env\": {\"y\":\"2\",\"x\":\"1\"}, \"name\": \"a\" }"), first);
+        assert_ne!(of("bert", r#"{"name":"a","env":{"x":"1","y":"2"}}"#), first);
+        assert_ne!(of("anna", r#"{"name":"b"}"#), of("anna", r#"{"name":"c"}"#));
+        assert_ne!(of("anna", r#"{"idle_timeout_s":null}"#), of("anna", "{}"));
+    }
+
+    #[test]
+    fn a_key_is_one_word() {
+        let long = "x".repeat(KEY_MAX + 1);
+        for bad in ["", " ", "a b", "ä", "a\tb", &long] {
+            let mut headers = HeaderMap::new();
+            headers.insert(KEY, HeaderValue::from_bytes(bad.as_bytes()).unwrap());
+            assert!(once(&headers, "owner", &CreateSession::default()).is_err(), "{bad:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.append(KEY, HeaderValue::from_static("a"));
+        headers.append(KEY, HeaderValue::from_static("b"));
+        assert!(once(&headers, "owner", &CreateSession::default()).is_err());
+    }
+}

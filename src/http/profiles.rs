@@ -1,0 +1,44 @@
+//! `GET /api/v1/profiles`: the commands that clients may start by name.
+
+use super::api::{Api, method_not_allowed};
+use crate::protocol::{Recording, RestartPolicy, SizePolicy};
+use crate::registry::home;
+use actix_web::HttpResponse;
+use actix_web::web::{self, Data, ServiceConfig};
+use serde::Serialize;
+use serde_json::json;
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(
+        web::resource("/api/v1/profiles")
+            .route(web::get().to(profiles))
+            .default_service(web::to(method_not_allowed)),
+    );
+}
+
+/// What a session of a profile gets where its creator says nothing else. The environment
+/// is left out: it may hold secrets.
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    command: &'a [String],
+    cwd: String,
+    idle_timeout_s: Option<u64>,
+    size_policy: SizePolicy,
+    restart: RestartPolicy,
+    recording: Recording,
+}
+
+async fn profiles(api: Data<Api>) -> HttpResponse {
+    // A map of names: sorted.
+    let shown = api.defaults.profiles.iter().map(|(name, profile)| Shown {
+        name,
+        command: &profile.command,
+        cwd: profile.cwd.clone().unwrap_or_else(home),
+        idle_timeout_s: profile.idle_timeout_s.unwrap_or(api.defaults.idle_timeout_s),
+        size_policy: profile.size_policy.unwrap_or_default(),
+        restart: profile.restart.unwrap_or_default(),
+        recording: profile.recording.unwrap_or_default(),
+    });
+    HttpResponse::Ok().json(json!({ "profiles": shown.collect::<Vec<_>>() }))
+}

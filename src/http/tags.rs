@@ -1,0 +1,101 @@
+//! Entity tags of sessions (RFC 9110, sections 8.8.3 and 13.1).
+
+use super::problem::{Problem, code};
+use crate::protocol::Session;
+use crate::session::Expected;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+
+/// As a header's value.
+pub(super) fn etag(session: &Session) -> (HeaderName, String) {
+    (header::ETAG, format!("\"{}\"", session.tag()))
+}
+
+/// What the session must be for the request to be done, if it says so.
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
+    // Compared strongly: a weak tag is nobody's.
+    tags(headers, header::IF_MATCH, |weak| !weak)
+}
+
+/// Whether the client has this state of the session already.
+pub(super) fn is_known(headers: &HeaderMap, session: &Session) -> Result<bool, Problem> {
+    let known = tags(headers, header::IF_NONE_MATCH, |_| true)?;
+    Ok(known.is_some_and(|known| known.holds(session)))
+}
+
+fn tags(
+    headers: &HeaderMap,
+    name: HeaderName,
+    counts: impl Fn(bool) -> bool,
+) -> Result<Option<Expected>, Problem> {
+    let wrong = || Problem::invalid(format!("{name} must be * or quoted entity tags"));
+    let mut found = None;
+    for value in headers.get_all(&name) {
+        let value = value.to_str().map_err(|_| wrong())?.trim();
+        if value == "*" {
+            return Ok(Some(Expected::Any));
+        }
+        let tags: &mut Vec<String> = found.get_or_insert_default();
+        // Ours have no commas; what others have matches nothing however it is cut.
+        for tag in value.split(',').map(str::trim) {
+            let (weak, tag) = tag.strip_prefix("W/").map_or((false, tag), |tag| (true, tag));
+            let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let tag = tag.ok_or_else(wrong)?;
+            if counts(weak) {
+                tags.push(tag.to_owned());
+            }
+        }
+    }
+    Ok(found.map(Expected::OneOf))
+}
+
+/// 412: somebody has changed it; how it is now.
+pub(super) fn changed(session: &Session) -> Problem {
+    let detail = "the session has changed; look at it again, then decide";
+    let problem = Problem::new(StatusCode::PRECONDITION_FAILED, code::CHANGED, detail);
+    let (_, tag) = etag(session);
+    // Strings and numbers: nothing in it can fail to be written.
+    problem.with("session", serde_json::to_value(session).unwrap_or_default()).with("etag", tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn headers(name: HeaderName, values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name.clone(), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn tags_are_read_as_the_standard_has_them() {
+        let one_of =
+            |tags: &[&str]| Some(Expected::OneOf(tags.iter().map(|&tag| tag.to_owned()).collect()));
+        for (values, expected) in [
+            (&[][..], None),
+            (&["*"], Some(Expected::Any)),
+            (&["\"a\""], one_of(&["a"])),
+            (&["\"a\", \"b\"", "\"c\""], one_of(&["a", "b", "c"])),
+            (&["W/\"a\""], one_of(&[])),
+        ] {
+            assert_eq!(if_match(&headers(header::IF_MATCH, values)).unwrap(), expected);
+        }
+        for bad in ["", "a", "\"a", "a\"", "\"a\",", "'a'"] {
+            assert!(if_match(&headers(header::IF_MATCH, &[bad])).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn weak_tags_are_good_enough_for_a_look() {
+        let session = Session::begun(crate::id::SessionId::generate(), chrono::Utc::now());
+        let (_, tag) = etag(&session);
+        for (value, known) in [(format!("W/{tag}"), true), (tag, true), ("\"x\"".into(), false)] {
+            let headers = headers(header::IF_NONE_MATCH, &[&value]);
+            assert_eq!(is_known(&headers, &session).unwrap(), known, "{value}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! A copy of the database while it is being written.
+
+use super::error::StoreError;
+use super::handle::StoreHandle;
+use actix_web::rt::task::spawn_blocking;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// How the files are called in which copies are made, beside the database.
+const PREFIX: &str = "backup-";
+const SUFFIX: &str = ".tmp";
+
+impl StoreHandle {
+    /// A whole and consistent copy of the database as of now, as a file without a name: it
+    /// is gone once it is closed. Made on a thread of its own with a connection of its own,
+    /// while others write.
+    ///
+    /// # Errors
+    /// There is no room for it, or the database cannot be read.
+    pub async fn backup(&self) -> Result<File, StoreError> {
+        // What is known and cannot be written is not in it; that is said elsewhere.
+        let _ = self.flush().await;
+        let database = self.path().to_owned();
+        let copied = spawn_blocking(move || copy(&database)).await;
+        copied.map_err(|_| StoreError::Stopped)?
+    }
+}
+
+fn copy(database: &Path) -> Result<File, StoreError> {
+    let unavailable = |error: io::Error| StoreError::Unavailable(error.to_string());
+    let name = format!("{PREFIX}{}{SUFFIX}", Uuid::now_v7());
+    let beside = Beside(database.with_file_name(name));
+    // SQLite writes into an empty file and leaves its rights alone.
+    let mut open = OpenOptions::new();
+    let file = open.read(true).write(true).create_new(true).mode(0o600).open(&beside.0);
+    let file = file.map_err(unavailable)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(database, flags)?;
+    let into = beside.0.to_str().ok_or_else(|| {
+        unavailable(io::Error::other("the state directory's path is no UTF-8 text"))
+    })?;
+    // One read transaction: as of one moment, and in the way of no writer.
+    conn.execute("VACUUM INTO ?1", [into])?;
+    Ok(file)
+}
+
+/// A file that goes away, whatever happens.
+struct Beside(PathBuf);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Removes what a server has left that died while it made a copy.
+pub fn remove_leftovers(state_dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(state_dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX) && name.contains(SUFFIX) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}

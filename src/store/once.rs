@@ -1,0 +1,58 @@
+//! What makes a request that comes twice happen once.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+/// The `Idempotency-Key` that made a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// As the client chose it. One row has it.
+    pub key: String,
+    /// What was asked for under it.
+    pub of: OnceOf,
+}
+
+/// A request, as far as it must be known again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnceOf {
+    /// Fingerprint of who asked and for what: the same for the same.
+    pub request: String,
+    /// Which step of the start has failed, with its errno, so that the same is answered again.
+    pub failed: Option<(String, i32)>,
+}
+
+/// `FINGERPRINT`, or `FINGERPRINT STEP ERRNO`.
+impl fmt::Display for OnceOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.failed {
+            None => f.write_str(&self.request),
+            Some((step, errno)) => write!(f, "{} {step} {errno}", self.request),
+        }
+    }
+}
+
+impl FromStr for OnceOf {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let (request, failed) = text.split_once(' ').unwrap_or((text, ""));
+        let failed = failed
+            .split_once(' ')
+            .and_then(|(step, errno)| Some((step.to_owned(), errno.parse().ok()?)));
+        Ok(OnceOf { request: request.to_owned(), failed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_written_and_read_again() {
+        for failed in [None, Some(("exec".to_owned(), 2))] {
+            let of = OnceOf { request: "0190-ab".to_owned(), failed };
+            assert_eq!(of.to_string().parse(), Ok(of));
+        }
+    }
+}
