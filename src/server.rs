@@ -7,6 +7,7 @@ use crate::http::guard::Guard;
 use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
+use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
 use crate::store::{OpenError, StoreHandle};
 use actix::prelude::*;
@@ -130,10 +131,21 @@ async fn serve(
     let keeper = Keeper::start(&holder, log.new(o!("part" => "screens")))?;
     let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::default());
+    let limits = Limits {
+        file_bytes: settings.recording_file_bytes,
+        total_bytes: settings.recording_total_bytes,
+    };
+    let recorder = Recorder::start(
+        dir.join("recordings"),
+        limits,
+        metrics.clone(),
+        log.new(o!("part" => "recorder")),
+    )?;
     let parts = Parts {
         store: store.clone(),
         holder: holder.clone(),
         keeper: keeper.clone(),
+        recorder: recorder.clone(),
         metrics: metrics.clone(),
     };
     let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
@@ -144,6 +156,7 @@ async fn serve(
         store: store.clone(),
         holder: holder.clone(),
         keeper,
+        recorder,
         metrics,
         events: events.clone(),
         create_on_attach: settings.create_on_attach,

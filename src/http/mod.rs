@@ -16,6 +16,7 @@ mod logins;
 mod metrics;
 mod output;
 pub mod problem;
+mod recording;
 mod refusal;
 mod restart;
 mod screen;
@@ -41,6 +42,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(output::configure)
         .configure(restart::configure)
         .configure(screen::configure)
+        .configure(recording::configure)
         .configure(attach::configure)
         .configure(events::configure)
         .configure(assets::configure)

@@ -18,7 +18,8 @@ use crate::id::SessionId;
 use crate::keeper::{Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::metrics::Metrics;
-use crate::protocol::Session as View;
+use crate::protocol::{Recording, Session as View};
+use crate::recorder::{Recorder, Subject};
 use crate::screen::Options;
 use crate::session::{
     Kill, Link, Noticed, Patch, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
@@ -56,6 +57,8 @@ pub struct Parts {
     pub holder: Holder,
     /// Who keeps the screens.
     pub keeper: Keeper,
+    /// Who writes recordings.
+    pub recorder: Recorder,
     /// Where is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -65,6 +68,7 @@ pub struct Registry {
     pub(super) store: StoreHandle,
     pub(super) holder: Holder,
     pub(super) keeper: Keeper,
+    pub(super) recorder: Recorder,
     pub(super) log: Logger,
     pub(super) defaults: Defaults,
     pub(super) metrics: Arc<Metrics>,
@@ -92,7 +96,7 @@ impl Registry {
     /// What it sends to `fatal` is why the server must end.
     #[must_use]
     pub fn new(
-        Parts { store, holder, keeper, metrics }: Parts,
+        Parts { store, holder, keeper, recorder, metrics }: Parts,
         notices: UnboundedReceiver<Notice>,
         defaults: Defaults,
         fatal: UnboundedSender<String>,
@@ -102,6 +106,7 @@ impl Registry {
             store,
             holder,
             keeper,
+            recorder,
             log,
             defaults,
             metrics,
@@ -204,9 +209,21 @@ impl Registry {
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let mut shown = row.clone();
         write_life(&mut shown, &life.0);
+        let what = row.session.recording;
+        let recorded = (what != Recording::Off).then(|| {
+            self.recorder.record(Subject {
+                id,
+                name: name.clone(),
+                what,
+                ring: held.ring.clone(),
+                holder: holder.clone(),
+                size: (held.cols, held.rows),
+                looker: screen.looker(),
+            })
+        });
         let metrics = self.metrics.clone();
         let link = Link::new(shown.session, held.ring, held.wake, holder, store, screen, metrics);
-        let link = Arc::new(link);
+        let link = Arc::new(link.recorded(recorded));
         let addr = Session::launch(session, self.context(ctx), link.clone(), life, row, restored);
         let session = SessionRef { addr, link };
         self.sessions.insert(id, session.clone());
