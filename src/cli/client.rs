@@ -216,6 +216,23 @@ impl Client {
         }
     }
 
+    /// A recording, piece by piece.
+    pub(super) async fn recording(&self, id: &str) -> Result<Pieces, Failure> {
+        // One without a limit: it may be long.
+        let http = awc::Client::builder().disable_timeout().disable_redirects().finish();
+        let path = format!("/{id}/recording");
+        let url = format!("{}/api/v1/sessions{path}", self.endpoint.url);
+        let sent = http.get(url).bearer_auth(&self.endpoint.token).send();
+        let away = |_| Failure::Unreachable("the server does not answer".into());
+        let sent = timeout(ANSWER_TIMEOUT, sent).await.map_err(away)?;
+        let body = sent.map_err(|e| unreachable(&self.endpoint.url, &e))?;
+        if !body.status().is_success() {
+            let answer = self.answer(Ok(body)).await?;
+            return Err(refusal(answer.status, &answer.body, &path));
+        }
+        Ok(Pieces { body: Box::pin(body) })
+    }
+
     /// Listens for a session's end; done once the server has said from when on.
     pub(super) async fn events(&self, id: &str) -> Result<Events, Failure> {
         // One without a limit: the answer has no end.
@@ -270,6 +287,21 @@ impl Client {
         let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
         let body = body.map_err(broke_off)?.to_vec();
         Ok(Answer { status: response.status().as_u16(), offset, body })
+    }
+}
+
+/// A long answer.
+pub(super) struct Pieces {
+    body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
+}
+
+impl Pieces {
+    /// The next piece; `None`: that was all.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
+        let away = |_| Failure::Unreachable("the server does not go on".into());
+        let piece = timeout(SILENCE_MAX, self.body.next()).await.map_err(away)?;
+        piece.transpose().map_err(broke_off)
     }
 }
 
