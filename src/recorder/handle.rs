@@ -181,6 +181,11 @@ impl Recorded {
         self.hold.release(offset);
     }
 
+    /// Whether nobody else holds the program back: then it need not wait for [`Recorded::release`].
+    pub fn let_run(&self, free: bool) {
+        self.hold.let_run(free);
+    }
+
     /// How far the output has been let go, by all but the recorder.
     #[must_use]
     pub fn released(&self) -> u64 {

@@ -17,8 +17,10 @@ pub(super) struct Hold {
     written: AtomicU64,
     /// All before it may go, if it is written.
     wanted: AtomicU64,
+    /// Whatever is written may go.
+    runs: AtomicBool,
     /// The recorder has made no progress for too long.
-    free: AtomicBool,
+    given_up: AtomicBool,
     /// Since when the program waits for the recorder, which had come so far.
     stalled: Mutex<Option<(Instant, u64)>>,
 }
@@ -32,7 +34,8 @@ impl Hold {
             ring,
             holder,
             written: AtomicU64::new(0),
-            free: AtomicBool::new(false),
+            runs: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
             stalled: Mutex::new(None),
         }
     }
@@ -48,10 +51,18 @@ impl Hold {
         self.advance();
     }
 
+    /// Whether whatever is written may go at once.
+    pub(super) fn let_run(&self, runs: bool) {
+        self.runs.store(runs, SeqCst);
+    }
+
     /// Everything before `offset` is written.
     pub(super) fn wrote(&self, offset: u64) {
         self.written.store(offset, SeqCst);
-        self.free.store(false, SeqCst);
+        self.given_up.store(false, SeqCst);
+        if self.runs.load(SeqCst) {
+            self.wanted.fetch_max(offset, SeqCst);
+        }
         self.advance();
     }
 
@@ -68,7 +79,7 @@ impl Hold {
             Some((since, then)) if then == written => {
                 if now.duration_since(since) >= limit {
                     *stalled = None;
-                    self.free.store(true, SeqCst);
+                    self.given_up.store(true, SeqCst);
                     self.advance();
                 }
             }
@@ -79,8 +90,8 @@ impl Hold {
     /// Whoever changes one of the words looks at both afterwards: nothing stays behind.
     fn advance(&self) {
         let wanted = self.wanted();
-        let to =
-            if self.free.load(SeqCst) { wanted } else { wanted.min(self.written.load(SeqCst)) };
+        let given_up = self.given_up.load(SeqCst);
+        let to = if given_up { wanted } else { wanted.min(self.written.load(SeqCst)) };
         if self.ring.advance_tail(to) {
             self.holder.resume(self.id);
         }

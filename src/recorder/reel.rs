@@ -22,7 +22,8 @@ const POSITION_BYTES: usize = 256;
 /// How much of a recording is kept, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A file that has grown to this is followed by the next.
+    /// A file that has grown to this is followed by the next, which begins where the screen is
+    /// then: at most a ring of output later.
     pub file_bytes: u64,
     /// The oldest files go so that all together stay below this.
     pub total_bytes: u64,
@@ -154,6 +155,9 @@ impl Reel {
             return written;
         }
         self.now = then;
+        if bytes > self.limits.file_bytes {
+            self.prune();
+        }
         Ok(())
     }
 
@@ -199,7 +203,8 @@ impl Reel {
 
     /// Makes room for the last file.
     fn prune(&mut self) {
-        let room = self.limits.total_bytes.saturating_sub(self.limits.file_bytes);
+        let last = self.now.bytes.max(self.limits.file_bytes);
+        let room = self.limits.total_bytes.saturating_sub(last);
         while self.older.values().sum::<u64>() > room {
             let Some((number, _)) = self.older.pop_first() else { return };
             // What cannot be removed is counted again by the next server.

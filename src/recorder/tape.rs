@@ -26,6 +26,8 @@ use tokio::sync::oneshot;
 const EVENT: usize = 64 << 10;
 /// Lines that are written at once, in bytes, and the longest that they wait for more.
 const BATCH: usize = 256 << 10;
+/// Of a small file an event, a batch and a picture are at most this part each.
+const PART: u64 = 8;
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
 /// Lines that may wait for a disk, in bytes; what is typed beyond it is lost.
 const LINES_MAX: usize = 4 << 20;
@@ -305,7 +307,8 @@ impl Tape {
     /// Reads what the ring has, up to a batch or the next file; true: there is more.
     fn pull(&mut self) -> bool {
         let ring = self.of.ring.clone();
-        while self.lines.len() < BATCH {
+        let (batch, event) = (BATCH.min(self.part()), EVENT.min(self.part()));
+        while self.lines.len() < batch {
             // In this order: a resize that comes later has its place at or behind this head.
             let head = ring.head();
             let count = ring.resize_count();
@@ -321,7 +324,7 @@ impl Tape {
             let next = self.resizes.front().map_or(u64::MAX, |resize| resize.offset);
             let stop = if let Turning::At(stop, ..) = self.turning { stop } else { u64::MAX };
             let available = head.min(next).min(stop).saturating_sub(self.read);
-            let length = usize::try_from(available).unwrap_or(EVENT).min(EVENT);
+            let length = usize::try_from(available).unwrap_or(event).min(event);
             if length == 0 {
                 if self.ending.is_some() && self.carry.held() > 0 {
                     // Nothing more comes that could complete it.
@@ -343,6 +346,10 @@ impl Tape {
             }
         }
         true
+    }
+
+    fn part(&self) -> usize {
+        usize::try_from(self.of.limits.file_bytes / PART).unwrap_or(usize::MAX)
     }
 
     /// All output before `to` that is not recorded is lost.
@@ -410,19 +417,24 @@ impl Tape {
 
     /// Asks for a picture once the file is full; true: it has not come yet.
     fn waits_for_picture(&mut self) -> bool {
+        let ends = self.ending.is_some();
         if let Turning::No = self.turning
+            && !ends
             && self.reel.as_ref().is_some_and(|reel| reel.is_full(self.lines.len()))
         {
-            // A file that is all picture would say nothing.
-            let most = usize::try_from(self.of.limits.file_bytes / 8).unwrap_or(usize::MAX);
-            let most = most.min(SNAPSHOT_MAX);
+            let most = SNAPSHOT_MAX.min(self.part());
             let look = self.of.looker.look(move |screen| (screen.snapshot(0, most), screen.size()));
             self.turning = Turning::Asked(Instant::now(), look.boxed());
         }
         let Turning::Asked(since, look) = &mut self.turning else { return false };
         let shown = match look.now_or_never() {
             Some(shown) => shown,
-            None if since.elapsed() < PICTURE_LIMIT && self.ending.is_none() => return true,
+            // What is left, a ring at most, still goes into this file.
+            None if ends => {
+                self.turning = Turning::No;
+                return false;
+            }
+            None if since.elapsed() < PICTURE_LIMIT => return true,
             None => None,
         };
         self.turning = self.place(shown);

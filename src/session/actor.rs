@@ -218,6 +218,9 @@ impl Session {
             self.link.metrics().output.inc_by(sight.head.saturating_sub(seen));
             self.heard_output(ctx);
         }
+        if let Some(recorded) = self.link.recording() {
+            recorded.let_run(tending.free);
+        }
         if let Some(offset) = tending.release {
             self.link.release(offset);
         }

@@ -37,6 +37,8 @@ pub(crate) struct Sight {
 pub(crate) struct Tending {
     /// There was output since the last look.
     pub(crate) active: bool,
+    /// No client holds the program back.
+    pub(crate) free: bool,
     /// Let the holder overwrite all before this offset.
     pub(crate) release: Option<u64>,
     /// Ask for a notice at this offset.
@@ -85,7 +87,7 @@ impl Flow {
         }
         if let Some(left) = self.hold_until.and_then(|until| until.checked_duration_since(now)) {
             let again = Some(left.min(BUSY_LOOK).max(Duration::from_millis(1)));
-            return Tending { active, release: None, watch_at: None, again };
+            return Tending { active, free: false, release: None, watch_at: None, again };
         }
         self.hold_until = None;
 
@@ -94,10 +96,10 @@ impl Flow {
         if active {
             // A free program must not wait for the next look.
             let watch_at = free.then_some(sight.head + sight.capacity / 4);
-            return Tending { active, release, watch_at, again: Some(BUSY_LOOK) };
+            return Tending { active, free, release, watch_at, again: Some(BUSY_LOOK) };
         }
         let again = ((!free || sight.recorded) && sight.blocked).then_some(BUSY_LOOK);
-        Tending { active, release, watch_at: Some(sight.head + 1), again }
+        Tending { active, free, release, watch_at: Some(sight.head + 1), again }
     }
 
     fn is_stalled(&mut self, now: Instant, sight: &Sight) -> bool {
@@ -140,7 +142,7 @@ mod tests {
         let tending = Flow::new(7).tend(Instant::now(), &sight(7, 7, 0));
         assert_eq!(
             tending,
-            Tending { active: false, release: None, watch_at: Some(8), again: None }
+            Tending { active: false, free: true, release: None, watch_at: Some(8), again: None }
         );
     }
 

@@ -23,6 +23,7 @@ mod metrics;
 mod queries;
 mod reconcile;
 mod restarts;
+mod recording;
 mod restore;
 mod screens;
 mod screens_http;
