@@ -40,7 +40,8 @@ fn environment() -> Option<PathBuf> {
 #[actix_web::test]
 async fn asciinema_reads_what_is_recorded() {
     let Some(bin) = environment() else { return };
-    let server = Server::start_with(&["--recording-file-bytes=200000"]).await;
+    let server =
+        Server::start_with(&["--recording-file-bytes=200000", "--ring-bytes=262144"]).await;
     let (script, expected) = flood(20_000);
     // Characters that some take for the ends of lines.
     let breaks = r#"printf '\342\200\250 \342\200\251 \302\205 \x0b \x0c \x1c \r\n'"#;
@@ -52,6 +53,7 @@ async fn asciinema_reads_what_is_recorded() {
     let dir = server.state();
     for (name, query) in [("whole", ""), ("first", "?file=1"), ("second", "?file=2")] {
         let reply = server.api().get(&format!("/api/v1/sessions/{id}/recording{query}")).await;
+        assert_eq!(reply.status, 200, "{name}");
         let file = dir.join(format!("{name}.cast"));
         std::fs::write(&file, &reply.bytes).unwrap();
         let read =
