@@ -289,6 +289,7 @@ impl Tape {
             self.clock = Clock { at_us: passed.max(position.time_us), since: Instant::now() };
             self.size = (position.cols, position.rows);
             self.reel = Some(reel);
+            self.begin_again();
             self.resize(size);
             return Ok(());
         }
@@ -302,6 +303,16 @@ impl Tape {
             self.push(Code::Marker, "gap: the recording was damaged");
         }
         Ok(())
+    }
+
+    /// Goes on with the output of another program where the end of the last one's is lost: its
+    /// ring is gone, and perhaps nobody has seen how much there was.
+    fn begin_again(&mut self) {
+        let base = self.of.ring.base();
+        if self.read < base {
+            self.read = base;
+            self.push(Code::Marker, "gap: the end of an earlier program's output");
+        }
     }
 
     /// Reads what the ring has, up to a batch or the next file; true: there is more.

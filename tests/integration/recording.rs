@@ -144,6 +144,31 @@ async fn a_killed_server_loses_and_doubles_nothing_of_a_recording() {
     assert!(cast.text("o") == more, "{} and {}", cast.text("o").len(), more.len());
 }
 
+#[actix_web::test]
+async fn a_session_that_is_started_again_goes_on_in_its_recording() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let id = recorded(&server, "output", "echo one life; read").await;
+    until_printed(&server, &id, "one life\r\n".len()).await;
+    for lives in 2..=4 {
+        // Of one that runs, of one that has ended, and of one of an earlier server.
+        if lives == 3 {
+            api.post(&format!("/api/v1/sessions/{id}/input"), "\n").await.ok(200);
+            ended(&server, &id).await;
+        }
+        api.post(&format!("/api/v1/sessions/{id}/restart"), "").await.ok(200);
+        soon("its next life", async {
+            while recording(&server, &id).await.text("o").matches("one life").count() < lives {}
+        })
+        .await;
+        server.kill_and_restart().await;
+    }
+    let cast = recording(&server, &id).await;
+    let printed = api.session(&id).await["offset"].as_u64().unwrap();
+    assert_eq!(cast.text("o").len() as u64, printed, "{:?}", cast.text("o"));
+    assert_eq!((cast.text("m"), cast.header["stayd"]["file"].clone()), (String::new(), json!(1)));
+}
+
 async fn until_printed(server: &Server, id: &str, bytes: usize) {
     let api = server.api();
     soon("all of it", async {
@@ -305,7 +330,12 @@ async fn recordings_go_with_their_sessions_and_nothing_else_does() {
     let removed = |line: &Value| line["msg"] == "a recording of no session is removed";
     let line = server.wait_for_log("an orphan's end", removed).await;
     assert_eq!(line["session"], json!(old));
-    soon("its end", async { while recordings.join(&old).exists() {} }).await;
+    soon("its end", async {
+        while recordings.join(&old).exists() {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
     for id in [&young, &theirs, &known] {
         assert!(recordings.join(id).join("0001.cast").exists(), "{id}");
     }
