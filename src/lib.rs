@@ -26,12 +26,14 @@
 //! - [`events`]: what happens to the sessions, kept for a while and told to whoever listens.
 //! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
 //! - [`keeper`]: what every session's terminal shows: threads, checkpoints, answers to queries.
+//! - [`recorder`]: what is written down of sessions that are recorded, and read back.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
 //! - [`tree`]: the processes of a session, found and ended.
 //! - [`metrics`]: what is counted where it happens.
-//! - [`protocol`], [`lifecycle`], [`pending`], [`config`], [`id`], [`log`]: words and rules.
+//! - [`protocol`], [`lifecycle`], [`pending`], [`config`], [`id`], [`log`],
+//!   [`text`]: words and rules.
 
 pub mod cli;
 pub mod config;
@@ -46,10 +48,12 @@ pub mod metrics;
 pub mod pending;
 pub mod protocol;
 pub mod pty;
+pub mod recorder;
 pub mod registry;
 pub mod ring;
 pub mod screen;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod text;
 pub mod tree;

@@ -29,6 +29,10 @@ pub struct Metrics {
     pub stalls: Counter,
     /// Times that a client was brought up by a screen because it was too far behind.
     pub resyncs: Counter,
+    /// Bytes of output that are in recordings.
+    pub recorded: Counter,
+    /// Bytes of output and input that recordings lack.
+    pub recording_gaps: Counter,
     /// WebSocket clients, by what they speak.
     pub connections: Family<Label, Gauge>,
     /// From a client's input to the next output that is handed to its socket.

@@ -8,6 +8,7 @@ use crate::http::tokens::Tokens;
 use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
+use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
 use crate::store::{self, OpenError, StoreHandle};
 use actix::prelude::*;
@@ -132,10 +133,21 @@ async fn serve(
     let keeper = Keeper::start(&holder, log.new(o!("part" => "screens")))?;
     let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::default());
+    let limits = Limits {
+        file_bytes: settings.recording_file_bytes,
+        total_bytes: settings.recording_total_bytes,
+    };
+    let recorder = Recorder::start(
+        dir.join("recordings"),
+        limits,
+        metrics.clone(),
+        log.new(o!("part" => "recorder")),
+    )?;
     let parts = Parts {
         store: store.clone(),
         holder: holder.clone(),
         keeper: keeper.clone(),
+        recorder: recorder.clone(),
         metrics: metrics.clone(),
     };
     let shared = Arc::new(defaults.clone());
@@ -147,6 +159,7 @@ async fn serve(
         store: store.clone(),
         holder: holder.clone(),
         keeper,
+        recorder,
         metrics,
         events: events.clone(),
         copies: http::Copies::default(),

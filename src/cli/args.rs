@@ -1,8 +1,8 @@
 //! What the command line looks like.
 
 use super::{
-    attach, backup, completions, doctor, kill, logs, ls, rename, run, screen, send, stop, token,
-    url, wait,
+    attach, backup, completions, doctor, kill, logs, ls, recording, rename, run, screen, send,
+    stop, token, url, wait,
 };
 use crate::config::{Place, ServeFlags};
 use clap::builder::Resettable;
@@ -62,6 +62,11 @@ pub(super) enum Verb {
     Wait(wait::Flags),
     /// Print the output of a session that is still kept, as it came
     Logs(logs::Flags),
+    /// Print a session's recording, for asciinema and other players
+    ///
+    /// Of a session that was started with `run --record`, or by a profile that is recorded.
+    /// Also of one that is still running: with all that it has printed until now.
+    Recording(recording::Flags),
     /// Print the address that opens the page, with its token
     Url(url::Flags),
     /// Stop the server; sessions run on, unless --all

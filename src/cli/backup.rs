@@ -1,6 +1,6 @@
 //! `stayd backup`.
 
-use super::client::{Client, Copy};
+use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
@@ -52,18 +52,20 @@ pub(super) fn backup(place: &Place, flags: Flags) -> Result<u8, Failure> {
 
 async fn receive(client: &Client, mut file: File, path: &Path) -> Result<(), Failure> {
     let failed = || Failure::doing::<io::Error>(path.display().to_string());
-    let mut copy: Copy = client.backup().await?;
+    let mut copy = client.backup().await?;
+    let unexpected = || Failure::Other("the server answered something unexpected".into());
+    let length = copy.length.ok_or_else(unexpected)?;
     let tells = io::stderr().is_terminal();
     let (mut written, mut told) = (0, Instant::now());
-    while let Some(piece) = copy.more().await? {
+    while let Some(piece) = copy.next().await? {
         file.write_all(&piece).map_err(failed())?;
         written += piece.len() as u64;
         if tells && told.elapsed() >= TELL_EVERY {
             told = Instant::now();
-            out::message(&format!("{} of {} MiB", written >> 20, copy.length >> 20));
+            out::message(&format!("{} of {} MiB", written >> 20, length >> 20));
         }
     }
-    if written != copy.length {
+    if written != length {
         return Err(Failure::Unreachable("the server's answer broke off".into()));
     }
     file.sync_all().map_err(failed())

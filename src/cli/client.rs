@@ -2,22 +2,22 @@
 
 use super::endpoint::Endpoint;
 use super::failure::Failure;
+use super::pieces::Pieces;
 use crate::protocol::{CreateSession, Session};
 use actix_http::Method;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use serde::Deserialize;
 use serde_json::Value;
 use std::io;
-use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// A kill waits up to 5 s for the tree's end; nothing else takes that long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// The server says every 15 s that it lives; three missed ones are the end.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// A copy of a large database takes its time before the first byte comes.
+const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// More than a full list of sessions takes.
 const BODY_MAX: usize = 64 << 20;
 
@@ -216,40 +216,40 @@ impl Client {
         }
     }
 
+    /// A recording, piece by piece.
+    pub(super) async fn recording(&self, id: &str) -> Result<Pieces, Failure> {
+        let path = format!("/{id}/recording");
+        self.long(&format!("/api/v1/sessions{path}"), &path, ANSWER_TIMEOUT).await
+    }
+
     /// Listens for a session's end; done once the server has said from when on.
-    pub(super) async fn events(&self, id: &str) -> Result<Events, Failure> {
-        // One without a limit: the answer has no end.
-        let http = awc::Client::builder().disable_timeout().disable_redirects().finish();
-        let url = format!("{}/api/v1/events?session={id}&type=ended", self.endpoint.url);
-        let sent = http.get(url).bearer_auth(&self.endpoint.token).send();
-        let away = |_| Failure::Unreachable("the server does not answer".into());
-        let sent = timeout(ANSWER_TIMEOUT, sent).await.map_err(away)?;
-        let body = sent.map_err(|e| unreachable(&self.endpoint.url, &e))?;
-        if !body.status().is_success() {
-            let answer = self.answer(Ok(body)).await?;
-            return Err(refusal(answer.status, &answer.body, &format!("/{id}")));
-        }
-        let mut events = Events { body: Box::pin(body) };
+    pub(super) async fn events(&self, id: &str) -> Result<Pieces, Failure> {
+        let path = format!("/api/v1/events?session={id}&type=ended");
+        let mut events = self.long(&path, &format!("/{id}"), ANSWER_TIMEOUT).await?;
         // The greeting, which says from where events are told.
-        events.more().await?;
+        events.next().await?;
         Ok(events)
     }
 
-    /// A copy of the database; done once it begins to come.
-    pub(super) async fn backup(&self) -> Result<Copy, Failure> {
-        // One without a limit: the copy may be long, and its making take a while.
+    /// A copy of the database, whose making may take a while; done once it begins to come.
+    pub(super) async fn backup(&self) -> Result<Pieces, Failure> {
+        self.long("/api/v1/backup", "/api/v1/backup", BACKUP_TIMEOUT).await
+    }
+
+    /// An answer that may be long, or have no end; `within` that time it must begin. `asked`
+    /// is what a refusal is about.
+    async fn long(&self, path: &str, asked: &str, within: Duration) -> Result<Pieces, Failure> {
         let http = awc::Client::builder().disable_timeout().disable_redirects().finish();
-        let url = format!("{}/api/v1/backup", self.endpoint.url);
-        let sent = http.get(url).bearer_auth(&self.endpoint.token).send().await;
+        let url = format!("{}{path}", self.endpoint.url);
+        let sent = http.get(url).bearer_auth(&self.endpoint.token).send();
+        let away = |_| Failure::Unreachable("the server does not answer".into());
+        let sent = timeout(within, sent).await.map_err(away)?;
         let body = sent.map_err(|e| unreachable(&self.endpoint.url, &e))?;
         if !body.status().is_success() {
             let answer = self.answer(Ok(body)).await?;
-            return Err(refusal(answer.status, &answer.body, "/api/v1/backup"));
+            return Err(refusal(answer.status, &answer.body, asked));
         }
-        let length = body.headers().get("Content-Length");
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let unexpected = || Failure::Other("the server answered something unexpected".into());
-        Ok(Copy { length: length.ok_or_else(unexpected)?, body: Box::pin(body) })
+        Ok(Pieces::of(body))
     }
 
     /// `path` is what follows `/api/v1/sessions`.
@@ -287,40 +287,6 @@ impl Client {
         let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
         let body = body.map_err(broke_off)?.to_vec();
         Ok(Answer { status: response.status().as_u16(), offset, body })
-    }
-}
-
-/// A copy of the database, as it comes.
-pub(super) struct Copy {
-    /// Bytes in all.
-    pub(super) length: u64,
-    body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
-}
-
-impl Copy {
-    /// The next piece; `None`: there are no more.
-    pub(super) async fn more(&mut self) -> Result<Option<Bytes>, Failure> {
-        let broke_off = |why: String| Failure::Unreachable(format!("the copy broke off: {why}"));
-        match timeout(SILENCE_MAX, self.body.next()).await {
-            Ok(piece) => piece.transpose().map_err(|error| broke_off(error.to_string())),
-            Err(_) => Err(broke_off("nothing comes any more".into())),
-        }
-    }
-}
-
-/// What is told of a session, as it happens.
-pub(super) struct Events {
-    body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
-}
-
-impl Events {
-    /// Waits until something is told. May be dropped and called again.
-    pub(super) async fn more(&mut self) -> Result<(), Failure> {
-        let told = timeout(SILENCE_MAX, self.body.next()).await;
-        match told {
-            Ok(Some(Ok(_))) => Ok(()),
-            _ => Err(Failure::Unreachable("the server tells nothing any more".into())),
-        }
     }
 }
 

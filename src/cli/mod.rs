@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `kill` `rename` `send` `screen` `wait` `logs` `url` `stop` `token` `backup` `doctor` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `kill` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `backup` `doctor` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `patience` | for a server that is being started again |
 //! | `endpoint`, `client` | where the server is, and its HTTP API |
@@ -27,6 +27,8 @@ mod logs;
 mod ls;
 mod out;
 mod patience;
+mod pieces;
+mod recording;
 mod rename;
 mod resolve;
 mod run;
@@ -77,6 +79,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Screen(flags)) => screen::screen(place, &flags),
         Some(Verb::Wait(flags)) => wait::wait(place, &flags),
         Some(Verb::Logs(flags)) => logs::logs(place, &flags),
+        Some(Verb::Recording(flags)) => recording::recording(place, &flags),
         Some(Verb::Url(flags)) => url::url(place, &flags),
         Some(Verb::Stop(flags)) => stop::stop(place, &flags),
         Some(Verb::Token(flags)) => token::token(place, flags),

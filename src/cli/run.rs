@@ -6,7 +6,7 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::{out, sys};
 use crate::config::{IdleTimeout, Place};
-use crate::protocol::{CreateSession, Session};
+use crate::protocol::{CreateSession, Recording, Session};
 use clap::Args;
 use serde_json::Value;
 use std::os::fd::AsFd;
@@ -33,6 +33,9 @@ pub(super) struct Flags {
     /// [default: the server's]
     #[arg(long, value_name = "SECONDS", alias = "idle-timeout-s")]
     idle_timeout: Option<IdleTimeout>,
+    /// Record it: "output", or "all", which is what is typed as well, passwords included
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "output")]
+    record: Option<Recording>,
     /// With --detach: print the session as the API gives it
     #[arg(long, requires = "detach")]
     json: bool,
@@ -73,6 +76,7 @@ fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
         cols,
         rows,
         idle_timeout_s: flags.idle_timeout.map(|timeout| timeout.0),
+        recording: flags.record,
         ..CreateSession::default()
     })
 }

@@ -146,8 +146,10 @@ impl Waiter {
             if !session.status.is_live() {
                 return Ok(exit_code(session.exit_code, session.exit_signal));
             }
-            match timeout_at(self.deadline, events.more()).await {
-                Ok(more) => more?,
+            match timeout_at(self.deadline, events.next()).await {
+                Ok(told) => told?.map(drop).ok_or_else(|| {
+                    Failure::Unreachable("the server tells nothing any more".into())
+                })?,
                 Err(_) => return Err(Failure::TimedOut),
             }
         }

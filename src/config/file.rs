@@ -65,6 +65,8 @@ pub(super) struct File {
     pub(super) scrollback_lines: Option<usize>,
     pub(super) quiet_s: Option<u64>,
     pub(super) retention_s: Option<IdleTimeout>,
+    pub(super) recording_file_bytes: Option<u64>,
+    pub(super) recording_total_bytes: Option<u64>,
     pub(super) create_on_attach: Option<bool>,
     #[serde(default)]
     pub(super) profile: BTreeMap<String, ProfileTable>,

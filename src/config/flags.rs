@@ -78,6 +78,16 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_RETENTION_S", value_name = "SECONDS", alias = "retention")]
     pub retention_s: Option<IdleTimeout>,
 
+    /// Bytes after which a recording goes on in another file, at least 65536
+    /// [default: 67108864, 64 MiB] [file: recording_file_bytes]
+    #[arg(long, env = "STAYD_RECORDING_FILE_BYTES", value_name = "BYTES")]
+    pub recording_file_bytes: Option<u64>,
+
+    /// Bytes of a session's recording that are kept, at least as many as of one file: the
+    /// oldest files go first [default: 536870912, 512 MiB] [file: recording_total_bytes]
+    #[arg(long, env = "STAYD_RECORDING_TOTAL_BYTES", value_name = "BYTES")]
+    pub recording_total_bytes: Option<u64>,
+
     /// Whether attaching to an unknown name may start a session under it
     /// [default: true] [file: create_on_attach]
     #[arg(long, env = "STAYD_CREATE_ON_ATTACH", value_name = "BOOL")]

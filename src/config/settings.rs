@@ -20,6 +20,10 @@ const DEFAULT_SCROLLBACK_LINES: usize = 1000;
 const DEFAULT_QUIET_S: u64 = 5;
 /// A week.
 const DEFAULT_RETENTION_S: u64 = 604_800;
+const DEFAULT_RECORDING_FILE_BYTES: u64 = 64 << 20;
+const DEFAULT_RECORDING_TOTAL_BYTES: u64 = 512 << 20;
+/// Less would be a picture of the screen and hardly anything else.
+const RECORDING_FILE_BYTES_MIN: u64 = 64 << 10;
 /// A day: longer is a mistake.
 const QUIET_S_MAX: u64 = 86_400;
 /// A screen of 100,000 lines takes some hundred MiB while it is looked at.
@@ -55,6 +59,10 @@ pub struct Settings {
     pub quiet_s: u64,
     /// Seconds for which ended sessions are kept; `None`: for ever.
     pub retention_s: Option<u64>,
+    /// Bytes after which a recording goes on in another file.
+    pub recording_file_bytes: u64,
+    /// Bytes of a session's recording that are kept; at least as many as of one file.
+    pub recording_total_bytes: u64,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
     /// Commands that clients may start by name; `shell` and `claude` are always there.
@@ -123,6 +131,29 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
             format!("expected at most {QUIET_S_MAX}, not {quiet_s}"),
         );
     }
+    let recording_file_bytes = flags
+        .recording_file_bytes
+        .or(file.recording_file_bytes)
+        .unwrap_or(DEFAULT_RECORDING_FILE_BYTES);
+    if recording_file_bytes < RECORDING_FILE_BYTES_MIN {
+        return refuse(
+            flags.recording_file_bytes.is_some(),
+            "recording_file_bytes",
+            format!("expected at least {RECORDING_FILE_BYTES_MIN}, not {recording_file_bytes}"),
+        );
+    }
+    let recording_total_bytes = flags
+        .recording_total_bytes
+        .or(file.recording_total_bytes)
+        .unwrap_or(DEFAULT_RECORDING_TOTAL_BYTES.max(recording_file_bytes));
+    if recording_total_bytes < recording_file_bytes {
+        let expected = format!("expected at least recording_file_bytes ({recording_file_bytes})");
+        return refuse(
+            flags.recording_total_bytes.is_some(),
+            "recording_total_bytes",
+            format!("{expected}, not {recording_total_bytes}"),
+        );
+    }
     let max_sessions = flags.max_sessions.or(file.max_sessions).unwrap_or(DEFAULT_MAX_SESSIONS);
     if max_sessions == 0 {
         return refuse(
@@ -172,6 +203,8 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
         scrollback_lines,
         quiet_s,
         retention_s: retention.unwrap_or(IdleTimeout(Some(DEFAULT_RETENTION_S))).0,
+        recording_file_bytes,
+        recording_total_bytes,
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,
     })

@@ -34,6 +34,8 @@ fn defaults_need_no_file() {
     assert_eq!(settings.idle_timeout_s, Some(1800));
     assert_eq!(settings.ring_bytes, 2 << 20);
     assert!(settings.create_on_attach);
+    assert_eq!(settings.recording_file_bytes, 64 << 20);
+    assert_eq!(settings.recording_total_bytes, 512 << 20);
     assert_eq!(settings.profiles["claude"].command, ["claude"]);
     assert_eq!(settings.profiles["shell"].command.len(), 1);
     let homeless = load(&Place::default(), &ServeFlags::default(), &no_env);
@@ -102,6 +104,12 @@ fn errors_name_the_file_the_key_and_what_was_expected() {
         ("idle_timeout_s = 1.5", "idle_timeout_s", "\"never\""),
         ("ring_bytes = 3000000", "ring_bytes", "power of two"),
         ("ring_bytes = 4096", "ring_bytes", "262144"),
+        ("recording_file_bytes = 1", "recording_file_bytes", "at least 65536"),
+        (
+            "recording_total_bytes = 70000",
+            "recording_total_bytes",
+            "recording_file_bytes (67108864)",
+        ),
         ("max_sessions = 0", "max_sessions", "at least 1"),
         ("allowed_origins = ['example.org']", "allowed_origins", "https://"),
         ("allowed_hosts = ['http://a']", "allowed_hosts", "example.org"),

@@ -7,6 +7,7 @@ use crate::holder::Holder;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::protocol::Session;
+use crate::recorder::Recorder;
 use crate::registry::{CreateError, Defaults, Find, FindError, Key, Registry, SessionRef, Unread};
 use crate::session::Link;
 use crate::store::{StoreError, StoreHandle};
@@ -32,6 +33,8 @@ pub struct Api {
     pub holder: Holder,
     /// Who shows the screens of ended sessions.
     pub keeper: Keeper,
+    /// Who has the recordings.
+    pub recorder: Recorder,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where what happens to sessions is told.

@@ -19,6 +19,7 @@ mod once;
 mod output;
 pub mod problem;
 mod profiles;
+mod recording;
 mod refusal;
 mod restart;
 mod screen;
@@ -48,6 +49,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(output::configure)
         .configure(restart::configure)
         .configure(screen::configure)
+        .configure(recording::configure)
         .configure(attach::configure)
         .configure(events::configure)
         .configure(backup::configure)

@@ -63,6 +63,8 @@ pub mod code {
     pub const INPUT_GAP: &str = "input_gap";
     /// 503: the session's screen has failed; its output goes on.
     pub const NO_SCREEN: &str = "no_screen";
+    /// 404: the session is not recorded, or no such file of its recording is there.
+    pub const NO_RECORDING: &str = "no_recording";
     /// The program does not read its input.
     pub const INPUT_FULL: &str = "input_full";
     /// 500: the server's own fault.

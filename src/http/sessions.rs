@@ -239,6 +239,7 @@ async fn delete(
     }
     if query.purge {
         api.store.purge(record.id).await.map_err(|error| store_problem(&error))?;
+        api.recorder.remove(record.id).await;
     }
     let mut body = serde_json::to_value(&record).unwrap_or_default();
     if let (false, Value::Object(fields)) = (persisted, &mut body) {

@@ -5,7 +5,8 @@ use super::kept::{Kept, Origin};
 use super::last::LastScreen;
 use super::thread::{Job, Thread};
 use crate::holder::Holder;
-use crate::screen::Screen;
+use crate::ring::Reader;
+use crate::screen::{Screen, Snapshot};
 use crate::tree::boottime_ms;
 use bytes::BytesMut;
 use slog::Logger;
@@ -92,8 +93,8 @@ impl Keeper {
         let told_cursor = ToldCursor::default();
         let place = Place(self.kept.fetch_add(1, Ordering::Relaxed));
         let kept = Kept::new(place, origin, told_cursor.clone(), self.log.clone());
-        let handle = ScreenHandle { place, jobs, told_cursor };
-        handle.ask(Job::Keep(Box::new(kept)));
+        let handle = ScreenHandle { looker: Looker { place, jobs }, told_cursor };
+        handle.looker.ask(Job::Keep(Box::new(kept)));
         handle
     }
 
@@ -127,9 +128,15 @@ pub fn contains_panics() -> bool {
 
 /// One session's screen.
 pub struct ScreenHandle {
+    looker: Looker,
+    told_cursor: ToldCursor,
+}
+
+/// Who may look at a session's screen, as long as that is kept for somebody else.
+#[derive(Clone)]
+pub struct Looker {
     place: Place,
     jobs: Sender<Job>,
-    told_cursor: ToldCursor,
 }
 
 /// What was seen on a screen.
@@ -143,10 +150,27 @@ pub struct Look<T> {
     pub seen: T,
 }
 
+impl Look<Snapshot> {
+    /// The picture up to the last whole character, with the offset there. Whoever gets it
+    /// may write it at once, and a terminal may lose a character whose rest comes later.
+    /// Only where the terminal was resized inside that character, the picture has to have
+    /// its beginning.
+    #[must_use]
+    pub fn whole(mut self, ring: &Reader) -> Self {
+        let start = self.offset.saturating_sub(self.seen.partial as u64);
+        if ring.resizes_since(0).last().is_none_or(|resize| resize.offset <= start) {
+            let length = self.seen.bytes.len() - self.seen.partial;
+            self.seen.bytes.truncate(length);
+            (self.seen.partial, self.offset) = (0, start);
+        }
+        self
+    }
+}
+
 impl ScreenHandle {
     /// There is output, or a new size.
     pub fn nudge(&self) {
-        self.ask(Job::Nudge(self.place));
+        self.looker.ask(Job::Nudge(self.looker.place));
     }
 
     /// Whether the program has been told where the cursor is a moment ago: the terminals of
@@ -156,13 +180,35 @@ impl ScreenHandle {
         told > 0 && boottime_ms().saturating_sub(told) < LATELY_MS
     }
 
+    /// See [`Looker::look`].
+    pub fn look<T: Send + 'static>(
+        &self,
+        take: impl FnOnce(&Screen) -> T + Send + 'static,
+    ) -> impl Future<Output = Option<Look<T>>> + Send + 'static {
+        self.looker.look(take)
+    }
+
+    /// What is to be kept of the screen after the session's end: as [`ScreenHandle::look`].
+    pub fn last(&self) -> impl Future<Output = Option<LastScreen>> + 'static {
+        let looked = self.look(Folded::of);
+        async { looked.await.map(|look| LastScreen::of(look.offset, look.seen)) }
+    }
+
+    /// For those who only look.
+    #[must_use]
+    pub fn looker(&self) -> Looker {
+        self.looker.clone()
+    }
+}
+
+impl Looker {
     /// Takes something from the screen as it is after all output of this moment; if it
     /// takes seconds to emulate that, as far as it has come by then. Resolves to `None` where
     /// there is none to be seen: it broke, or the session is gone.
     pub fn look<T: Send + 'static>(
         &self,
         take: impl FnOnce(&Screen) -> T + Send + 'static,
-    ) -> impl Future<Output = Option<Look<T>>> + 'static {
+    ) -> impl Future<Output = Option<Look<T>>> + Send + 'static {
         let (tell, told) = oneshot::channel();
         let show = move |shown: Option<Look<&Screen>>| {
             if let Some(Look { offset, resizes, seen }) = shown {
@@ -174,12 +220,6 @@ impl ScreenHandle {
         async move { told.await.ok() }
     }
 
-    /// What is to be kept of the screen after the session's end: as [`ScreenHandle::look`].
-    pub fn last(&self) -> impl Future<Output = Option<LastScreen>> + 'static {
-        let looked = self.look(Folded::of);
-        async { looked.await.map(|look| LastScreen::of(look.offset, look.seen)) }
-    }
-
     fn ask(&self, job: Job) {
         // The threads end with the server, when nobody looks any more.
         let _ = self.jobs.send(job);
@@ -188,6 +228,6 @@ impl ScreenHandle {
 
 impl Drop for ScreenHandle {
     fn drop(&mut self) {
-        self.ask(Job::Drop(self.place));
+        self.looker.ask(Job::Drop(self.looker.place));
     }
 }

@@ -28,6 +28,6 @@ mod last;
 mod thread;
 mod trim;
 
-pub use handle::{Keeper, Look, ScreenHandle, contains_panics};
+pub use handle::{Keeper, Look, Looker, ScreenHandle, contains_panics};
 pub use kept::{Events, Origin, Told};
 pub use last::LastScreen;

@@ -19,7 +19,8 @@ use crate::id::SessionId;
 use crate::keeper::{Events, Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
 use crate::metrics::Metrics;
-use crate::protocol::{Cause, Session as View};
+use crate::protocol::{Cause, Recording, Session as View};
+use crate::recorder::{Recorder, Subject};
 use crate::screen::Options;
 use crate::session::{
     Blob, Kill, Link, Noticed, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
@@ -66,6 +67,8 @@ pub struct Parts {
     pub holder: Holder,
     /// Who keeps the screens.
     pub keeper: Keeper,
+    /// Who writes recordings.
+    pub recorder: Recorder,
     /// Where is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -75,6 +78,7 @@ pub struct Registry {
     pub(super) store: StoreHandle,
     pub(super) holder: Holder,
     pub(super) keeper: Keeper,
+    pub(super) recorder: Recorder,
     pub(super) log: Logger,
     pub(super) defaults: Defaults,
     pub(super) metrics: Arc<Metrics>,
@@ -106,7 +110,7 @@ impl Registry {
     /// What it sends to `fatal` is why the server must end.
     #[must_use]
     pub fn new(
-        Parts { store, holder, keeper, metrics }: Parts,
+        Parts { store, holder, keeper, recorder, metrics }: Parts,
         notices: UnboundedReceiver<Notice>,
         defaults: Defaults,
         fatal: UnboundedSender<String>,
@@ -116,6 +120,7 @@ impl Registry {
             store,
             holder,
             keeper,
+            recorder,
             log,
             defaults,
             metrics,
@@ -226,9 +231,21 @@ impl Registry {
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let mut shown = row.clone();
         write_life(&mut shown, &life.0);
+        let what = row.session.recording;
+        let recorded = (what != Recording::Off).then(|| {
+            self.recorder.record(Subject {
+                id,
+                name: name.clone(),
+                what,
+                ring: held.ring.clone(),
+                holder: holder.clone(),
+                size: (held.cols, held.rows),
+                looker: screen.looker(),
+            })
+        });
         let metrics = self.metrics.clone();
         let link = Link::new(shown.session, held.ring, held.wake, holder, store, screen, metrics);
-        let link = Arc::new(link);
+        let link = Arc::new(link.recorded(recorded));
         let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
         let addr =
             Session::launch(session, self.context(ctx), link.clone(), life, row, causes, restored);

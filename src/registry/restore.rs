@@ -40,6 +40,7 @@ impl Registry {
         }
         info!(self.log, "restored"; "held" => held, "lost" => over);
         self.restored.send_replace(true);
+        self.forget_recordings(ctx);
     }
 
     /// Does with one session what its state asks for.

@@ -2,9 +2,11 @@
 
 use super::actor::Registry;
 use actix::prelude::*;
+use actix_web::rt::task::spawn_blocking;
 use chrono::{TimeDelta, Utc};
 use slog::{info, warn};
-use std::time::Duration;
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
 
 /// How often is looked: ten times in the time for which they are kept, within this.
 const OFTEN: Duration = Duration::from_secs(1);
@@ -33,6 +35,32 @@ impl Registry {
                 }
             }
         };
-        ctx.spawn(expired.into_actor(self));
+        let forget = |(), registry: &mut Self, ctx: &mut Context<Self>| {
+            registry.forget_recordings(ctx);
+        };
+        ctx.spawn(expired.into_actor(self).map(forget));
+    }
+
+    /// Removes recordings that nobody knows and that are as old as ended sessions become. Of
+    /// a session that was removed that is all at once; where the database itself was lost or
+    /// is another, whoever wants them has the time to look after them.
+    pub(super) fn forget_recordings(&self, ctx: &mut Context<Self>) {
+        let Some(kept) = self.defaults.retention.filter(|_| *self.restored.borrow()) else {
+            return;
+        };
+        let Some(before) = SystemTime::now().checked_sub(kept) else { return };
+        let (store, recorder, log) = (self.store.clone(), self.recorder.clone(), self.log.clone());
+        let live: HashSet<_> = self.sessions.keys().copied().collect();
+        let forget = async move {
+            let list = recorder.clone();
+            let old = spawn_blocking(move || list.older_than(before)).await.unwrap_or_default();
+            for id in old.into_iter().filter(|id| !live.contains(id)) {
+                if matches!(store.get(id).await, Ok(None)) {
+                    info!(log, "a recording of no session is removed"; "session" => %id);
+                    recorder.remove(id).await;
+                }
+            }
+        };
+        ctx.spawn(forget.into_actor(self));
     }
 }

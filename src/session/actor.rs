@@ -5,7 +5,7 @@ use super::announce::Announcing;
 use super::causes::Causes;
 use super::connection::Attachment;
 use super::effects::now;
-use super::flow::{Flow, Sight};
+use super::flow::{Flow, STALL_LIMIT, Sight};
 use super::link::Link;
 use super::requests::{
     Attach, Attached, ConnectionEvent, Detach, EndToRestart, Kill, Killed, NotDone, Noticed, Patch,
@@ -27,6 +27,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+
+/// How long a recorder that makes no progress may hold a session back that is being ended.
+const END_STALL_LIMIT: Duration = Duration::from_millis(500);
 
 /// What every session needs of the server.
 #[derive(Clone)]
@@ -194,11 +197,12 @@ impl Session {
         };
         let sight = Sight {
             head: ring.head(),
-            tail: ring.tail(),
+            tail: self.link.released(),
             capacity: ring.capacity(),
             blocked: ring.blocked(),
             progress: self.link.progress(),
             followers,
+            recorded: self.link.recording().is_some(),
             held: self.link.is_held(),
         };
         if sight.blocked && !self.stalled {
@@ -213,11 +217,21 @@ impl Session {
         if tending.active {
             self.link.touch(chrono::Utc::now());
             self.link.screen().nudge();
+            if let Some(recorded) = self.link.recording() {
+                recorded.nudge();
+            }
             self.link.metrics().output.inc_by(sight.head.saturating_sub(seen));
             self.heard_output(ctx);
         }
+        if let Some(recorded) = self.link.recording() {
+            recorded.let_run(tending.free);
+        }
         if let Some(offset) = tending.release {
             self.link.release(offset);
+        }
+        if let Some(recorded) = self.link.recording().filter(|_| sight.blocked) {
+            let ends = self.life.ending().is_some();
+            recorded.mind(if ends { END_STALL_LIMIT } else { STALL_LIMIT });
         }
         if let Some(look) = self.look.take() {
             ctx.cancel_future(look);

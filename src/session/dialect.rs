@@ -83,39 +83,9 @@ pub(crate) fn put_binary_header(frame: &mut BytesMut, length: usize) {
     }
 }
 
-/// Makes text of bytes that come in arbitrary pieces: a character that is cut is held
-/// back until it is whole, what is no UTF-8 becomes U+FFFD.
-#[derive(Debug, Default)]
-pub(crate) struct TextCarry {
-    /// The beginning of a character: at most three bytes.
-    cut: Vec<u8>,
-}
-
-impl TextCarry {
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> String {
-        let mut whole = std::mem::take(&mut self.cut);
-        whole.extend_from_slice(bytes);
-        let mut text = String::with_capacity(whole.len());
-        let mut rest = &whole[..];
-        while let Err(error) = std::str::from_utf8(rest) {
-            let (valid, after) = rest.split_at(error.valid_up_to());
-            text.push_str(&String::from_utf8_lossy(valid));
-            let Some(length) = error.error_len() else {
-                self.cut = after.to_vec();
-                return text;
-            };
-            text.push(char::REPLACEMENT_CHARACTER);
-            rest = &after[length..];
-        }
-        text.push_str(&String::from_utf8_lossy(rest));
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn headers_have_the_three_lengths() {
@@ -123,35 +93,6 @@ mod tests {
             let mut frame = BytesMut::new();
             put_binary_header(&mut frame, length);
             assert_eq!(frame.len(), size, "{length}");
-        }
-    }
-
-    #[test]
-    fn a_cut_character_waits_and_garbage_is_replaced() {
-        let mut carry = TextCarry::default();
-        assert_eq!(carry.feed(b"a\xe2\x82"), "a");
-        assert_eq!(carry.feed(b"\xac!"), "€!");
-        assert_eq!(carry.feed(b"\xff"), "\u{fffd}");
-        assert_eq!(carry.feed(b"\xffb\xf0\x9f"), "\u{fffd}b");
-        assert_eq!(carry.feed(b"x"), "\u{fffd}x");
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_gives_the_same_text(text in ".{0,60}", cut in 0usize..200) {
-            let bytes = text.as_bytes();
-            let (a, b) = bytes.split_at(cut.min(bytes.len()));
-            let mut carry = TextCarry::default();
-            prop_assert_eq!(carry.feed(a) + &carry.feed(b), text);
-        }
-
-        #[test]
-        fn garbage_split_anywhere_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..60), cut in 0usize..60) {
-            let (a, b) = bytes.split_at(cut.min(bytes.len()));
-            let mut carry = TextCarry::default();
-            let split = carry.feed(a) + &carry.feed(b);
-            let whole = TextCarry::default().feed(&bytes);
-            prop_assert_eq!(split, whole);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::telling::tell_end;
 use crate::events::Kind;
 use crate::lifecycle::{Effect, Event, Exit, Life, Now, Reason, Status};
 use crate::protocol::rfc3339;
+use crate::recorder::Recorded;
 use crate::store::{Change, NewTransition, Row};
 use crate::tree::{self, Grace};
 use actix::prelude::*;
@@ -242,8 +243,13 @@ impl Session {
         let (store, id) = (self.context.store.clone(), self.link.id());
         let mut session = last.row.session.clone();
         let (screen, log) = (self.link.screen().last(), self.context.log.clone());
+        let recorded = self.link.recording().map(Recorded::finish);
         let written = async move {
             let persisted = store.commit_or_queue(last).await.unwrap_or(false);
+            // Whoever hears of the end finds all of it.
+            if let Some(recorded) = recorded {
+                recorded.await;
+            }
             if let Some(screen) = screen.await
                 && let Err(error) = store.keep_screen(id, screen).await
             {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 /// How long clients that make no progress may hold a program back.
-const STALL_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a restored session waits for its clients before output may be overwritten.
 const RESTORE_HOLD: Duration = Duration::from_secs(3);
 /// How often a busy session is looked at: the grain of `last_activity_at`.
@@ -16,7 +16,7 @@ const BUSY_LOOK: Duration = Duration::from_millis(250);
 pub(crate) struct Sight {
     /// Bytes ever written.
     pub(crate) head: u64,
-    /// All before it may be overwritten.
+    /// All before it has been let go by the clients, or by the session in their stead.
     pub(crate) tail: u64,
     /// Of the ring, in bytes.
     pub(crate) capacity: u64,
@@ -26,6 +26,8 @@ pub(crate) struct Sight {
     pub(crate) progress: u64,
     /// Attached clients that follow.
     pub(crate) followers: usize,
+    /// A recorder may hold the program back, too.
+    pub(crate) recorded: bool,
     /// The client that was furthest ahead before a restart is not back yet.
     pub(crate) held: bool,
 }
@@ -35,6 +37,8 @@ pub(crate) struct Sight {
 pub(crate) struct Tending {
     /// There was output since the last look.
     pub(crate) active: bool,
+    /// No client holds the program back.
+    pub(crate) free: bool,
     /// Let the holder overwrite all before this offset.
     pub(crate) release: Option<u64>,
     /// Ask for a notice at this offset.
@@ -83,7 +87,7 @@ impl Flow {
         }
         if let Some(left) = self.hold_until.and_then(|until| until.checked_duration_since(now)) {
             let again = Some(left.min(BUSY_LOOK).max(Duration::from_millis(1)));
-            return Tending { active, release: None, watch_at: None, again };
+            return Tending { active, free: false, release: None, watch_at: None, again };
         }
         self.hold_until = None;
 
@@ -92,10 +96,10 @@ impl Flow {
         if active {
             // A free program must not wait for the next look.
             let watch_at = free.then_some(sight.head + sight.capacity / 4);
-            return Tending { active, release, watch_at, again: Some(BUSY_LOOK) };
+            return Tending { active, free, release, watch_at, again: Some(BUSY_LOOK) };
         }
-        let again = (!free && sight.blocked).then_some(BUSY_LOOK);
-        Tending { active, release, watch_at: Some(sight.head + 1), again }
+        let again = ((!free || sight.recorded) && sight.blocked).then_some(BUSY_LOOK);
+        Tending { active, free, release, watch_at: Some(sight.head + 1), again }
     }
 
     fn is_stalled(&mut self, now: Instant, sight: &Sight) -> bool {
@@ -103,7 +107,8 @@ impl Flow {
             return true;
         }
         self.freed = None;
-        if !sight.blocked {
+        // Whoever has let go of everything holds nobody back.
+        if !sight.blocked || sight.tail >= sight.head {
             self.blocked = None;
             return false;
         }
@@ -128,7 +133,8 @@ mod tests {
 
     fn sight(head: u64, tail: u64, followers: usize) -> Sight {
         let blocked = head - tail >= 2 * MIB - (64 << 10);
-        Sight { head, tail, capacity: 2 * MIB, blocked, progress: tail, followers, held: false }
+        let (progress, recorded, held) = (tail, false, false);
+        Sight { head, tail, capacity: 2 * MIB, blocked, progress, followers, recorded, held }
     }
 
     #[test]
@@ -136,7 +142,7 @@ mod tests {
         let tending = Flow::new(7).tend(Instant::now(), &sight(7, 7, 0));
         assert_eq!(
             tending,
-            Tending { active: false, release: None, watch_at: Some(8), again: None }
+            Tending { active: false, free: true, release: None, watch_at: Some(8), again: None }
         );
     }
 
@@ -163,6 +169,18 @@ mod tests {
         // … until the client makes progress again.
         let back = Sight { progress: 4 * MIB, ..sight(6 * MIB, 4 * MIB, 1) };
         assert_eq!(flow.tend(start + Duration::from_secs(7), &back).release, None);
+    }
+
+    #[test]
+    fn a_recorder_that_holds_back_is_looked_after_and_no_clients_fault() {
+        let (start, mut flow) = (Instant::now(), Flow::new(2 * MIB));
+        let waits = Sight { tail: 2 * MIB, recorded: true, ..sight(2 * MIB, 0, 1) };
+        for seconds in [0, 6] {
+            let tending = flow.tend(start + Duration::from_secs(seconds), &waits);
+            assert_eq!((tending.release, tending.again), (None, Some(BUSY_LOOK)));
+        }
+        let alone = Sight { followers: 0, ..waits };
+        assert_eq!(flow.tend(start, &alone).again, Some(BUSY_LOOK));
     }
 
     #[test]

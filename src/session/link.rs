@@ -8,6 +8,7 @@ use crate::lifecycle::Status;
 use crate::metrics::Metrics;
 use crate::pending::Piece;
 use crate::protocol;
+use crate::recorder::Recorded;
 use crate::ring::Reader;
 use crate::store::StoreHandle;
 use chrono::{DateTime, Utc};
@@ -27,6 +28,8 @@ pub struct Link {
     store: StoreHandle,
     screen: ScreenHandle,
     metrics: Arc<Metrics>,
+    /// Its recording, if there is one.
+    recorded: Option<Recorded>,
     /// How far the furthest-ahead following client has come, in bytes of output.
     progress: AtomicU64,
     /// The tail stays where a dead server has left it, whatever clients take.
@@ -58,10 +61,22 @@ impl Link {
             store,
             screen,
             metrics,
+            recorded: None,
             controller: AtomicU64::new(0),
             last_activity_ms: AtomicI64::new(view.last_activity_at.timestamp_millis()),
             view: Mutex::new(view),
         }
+    }
+
+    /// The same with a recording, which holds the tail back.
+    #[must_use]
+    pub fn recorded(self, recorded: Option<Recorded>) -> Self {
+        Link { recorded, ..self }
+    }
+
+    /// The session's recording, if there is one.
+    pub fn recording(&self) -> Option<&Recorded> {
+        self.recorded.as_ref()
     }
 
     /// The session's id.
@@ -99,6 +114,9 @@ impl Link {
             self.holder.count_input(self.id, key, offset, bytes);
         } else {
             self.metrics.input.inc_by(bytes.len() as u64);
+            if let Some(recorded) = &self.recorded {
+                recorded.typed(key, offset, bytes);
+            }
             self.holder.input(self.id, key, offset, bytes);
             self.touch(Utc::now());
         }
@@ -153,9 +171,17 @@ impl Link {
         self.progress.load(Ordering::Relaxed)
     }
 
-    /// Lets the holder overwrite all output before `offset`.
+    /// How far the clients, or who stands in for them, have let the output go.
+    pub(super) fn released(&self) -> u64 {
+        self.recorded.as_ref().map_or_else(|| self.ring.tail(), Recorded::released)
+    }
+
+    /// Lets the holder overwrite all output before `offset`, once it is recorded where that
+    /// is wanted.
     pub fn release(&self, offset: u64) {
-        if self.ring.advance_tail(offset) {
+        if let Some(recorded) = &self.recorded {
+            recorded.release(offset);
+        } else if self.ring.advance_tail(offset) {
             self.holder.resume(self.id);
         }
     }

@@ -3,12 +3,13 @@
 //! started again from a known offset.
 
 use super::connection::{BodyDropped, Connection};
-use super::dialect::{Dialect, TextCarry, json, put_binary_header};
+use super::dialect::{Dialect, json, put_binary_header};
 use super::in_flight::{InFlight, SKIP_LAG};
 use super::link::Link;
 use super::outbox::Outbox;
 use super::picture::{Drawn, Picture, RESET, draw};
 use crate::protocol::{ACK_WINDOW, JsonServerMessage, ServerMessage};
+use crate::text::TextCarry;
 use actix::Addr;
 use actix_codec::Encoder;
 use actix_http::ws::{Codec, Message};

@@ -5,7 +5,6 @@ use super::link::Link;
 use crate::keeper::Look;
 use crate::protocol::SNAPSHOT_MAX;
 use crate::ring::Reader;
-use crate::screen::Snapshot;
 use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
 
@@ -41,26 +40,13 @@ pub(super) async fn draw(link: Arc<Link>, picture: Picture) -> Drawn {
         .screen()
         .look(move |screen| (screen.snapshot(picture.scrollback, picture.limit), screen.size()));
     if let Some(Look { offset, resizes, seen: (snapshot, size) }) = look.await {
-        let (offset, bytes) = whole(link.ring(), offset, snapshot);
-        return Drawn { offset, bytes, resizes, size };
+        let Look { offset, seen, .. } = Look { offset, resizes, seen: snapshot }.whole(link.ring());
+        return Drawn { offset, bytes: seen.bytes.into(), resizes, size };
     }
     let resizes = link.ring().resize_count();
     let view = link.view();
     let (offset, bytes) = end(link.ring());
     Drawn { offset, bytes, resizes, size: (view.cols, view.rows) }
-}
-
-/// The picture up to the last whole character, and the offset there. A client may write a
-/// picture at once, and its terminal may lose a character whose rest comes later. Only where
-/// the terminal was resized inside that character, the picture has to have its beginning.
-fn whole(ring: &Reader, offset: u64, snapshot: Snapshot) -> (u64, Bytes) {
-    let Snapshot { mut bytes, partial, .. } = snapshot;
-    let start = offset.saturating_sub(partial as u64);
-    if ring.resizes_since(0).last().is_some_and(|resize| resize.offset > start) {
-        return (offset, bytes.into());
-    }
-    bytes.truncate(bytes.len() - partial);
-    (start, bytes.into())
 }
 
 /// The end of what the ring holds before its head now, from the beginning of a line.

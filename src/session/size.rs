@@ -94,6 +94,9 @@ impl Session {
         (session.cols, session.rows) = (cols, rows);
         self.context.holder.resize(self.link.id(), cols, rows);
         self.link.screen().nudge();
+        if let Some(recorded) = self.link.recording() {
+            recorded.nudge();
+        }
         self.save();
         true
     }

@@ -27,6 +27,7 @@ mod metrics;
 mod profiles;
 mod queries;
 mod reconcile;
+mod recording;
 mod restarts;
 mod restore;
 mod screens;

@@ -6,9 +6,9 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-type Samples = HashMap<String, f64>;
+pub(crate) type Samples = HashMap<String, f64>;
 
-async fn scrape(server: &Server) -> Samples {
+pub(crate) async fn scrape(server: &Server) -> Samples {
     let reply = server.api().get("/metrics").await;
     assert_eq!(reply.status, 200);
     let content_type = reply.headers.get("content-type").unwrap().to_str().unwrap();

@@ -83,11 +83,11 @@ async fn a_locked_database_is_waited_for() {
 }
 
 /// A small file system of its own; taken off when dropped.
-struct Tmpfs(PathBuf);
+pub(crate) struct Tmpfs(PathBuf);
 
 impl Tmpfs {
     /// `None` where that is not allowed.
-    fn mount(at: &Path) -> Option<Self> {
+    pub(crate) fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=2m,mode=700", "tmpfs"])
@@ -114,7 +114,7 @@ impl Drop for Tmpfs {
 }
 
 /// Fills a file until nothing more fits.
-fn fill(path: &Path) {
+pub(crate) fn fill(path: &Path) {
     use std::io::Write;
     let mut file = std::fs::File::create(path).unwrap();
     for size in [64 << 10, 4 << 10, 1] {

@@ -66,6 +66,13 @@ fn sessions(registry: &mut Registry, api: &Api, counted: Counted) {
     bytes(registry, "output", "Output of programs", metrics.output.clone());
     bytes(registry, "sent", "Output and screens sent to clients", metrics.sent.clone());
     bytes(registry, "input", "Input of clients", metrics.input.clone());
+    bytes(registry, "recorded", "Output in recordings", metrics.recorded.clone());
+    bytes(
+        registry,
+        "recording_gaps",
+        "Output and input that recordings lack",
+        metrics.recording_gaps.clone(),
+    );
     registry.register(
         "ring_stalls",
         "Times that a program waited because no client took its output",

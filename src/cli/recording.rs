@@ -1,0 +1,52 @@
+//! `stayd recording`.
+
+use super::client::Client;
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::resolve::resolve;
+use crate::config::Place;
+use clap::Args;
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Id, unique beginning of a live session's id, or name; an ended session by its full id
+    session: String,
+    /// Write it to this file, and replace what is there [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+pub(super) fn recording(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    actix::System::new().block_on(async {
+        let id = resolve(&client, &flags.session).await?.to_string();
+        let mut pieces = client.recording(&id).await?;
+        // Only now: where there is no recording, an older file stays.
+        let (mut out, name) = destination(flags)?;
+        while let Some(piece) = pieces.next().await? {
+            match out.write_all(&piece).and_then(|()| out.flush()) {
+                Ok(()) => {}
+                // Whoever read it has had enough.
+                Err(e) if e.kind() == ErrorKind::BrokenPipe && flags.output.is_none() => break,
+                Err(e) => return Err(Failure::doing(name)(e)),
+            }
+        }
+        Ok(0)
+    })
+}
+
+fn destination(flags: &Flags) -> Result<(Box<dyn Write>, String), Failure> {
+    let Some(path) = &flags.output else {
+        return Ok((Box::new(io::stdout()), "standard output".to_owned()));
+    };
+    let name = path.display().to_string();
+    // What was on a screen may be nobody else's business.
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    Ok((Box::new(file.map_err(Failure::doing(name.clone()))?), name))
+}

@@ -1,0 +1,244 @@
+//! asciicast v2 (docs.asciinema.org/manual/asciicast/v2): a line of JSON that is the header,
+//! then one event a line, `[seconds, code, data]`.
+
+use crate::id::SessionId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The media type that the format suggests.
+pub const CONTENT_TYPE: &str = "application/x-asciicast";
+
+/// The first line. Players ignore members that they do not know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// 2.
+    pub version: u8,
+    /// Columns at the beginning.
+    pub width: u16,
+    /// Rows at the beginning.
+    pub height: u16,
+    /// Unix time of the beginning, in seconds.
+    pub timestamp: i64,
+    /// The session's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// `TERM`, and `SHELL` if it is known.
+    pub env: BTreeMap<String, String>,
+    /// Ours.
+    pub stayd: Origin,
+}
+
+/// Where a file stands in its recording.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Whose output it is.
+    pub session: SessionId,
+    /// Its number, from 1.
+    pub file: u32,
+    /// Bytes that the session had printed before it.
+    pub offset: u64,
+    /// Microseconds from the recording's beginning to this file's.
+    pub elapsed_us: u64,
+    /// The first event is a picture of the screen and no output.
+    pub picture: bool,
+}
+
+impl Header {
+    /// As a line.
+    #[must_use]
+    pub fn line(&self) -> Vec<u8> {
+        // Strings and numbers: nothing in it can fail to be written.
+        let line = serde_json::to_string(self).unwrap_or_default();
+        let escape = |line: String, (found, escape)| line.replace(found, escape);
+        let breaks = [('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
+        let mut line = breaks.into_iter().fold(line, escape).into_bytes();
+        line.push(b'\n');
+        line
+    }
+
+    /// From a line; `None`: it is none of ours.
+    #[must_use]
+    pub fn parse(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok().filter(|header: &Header| header.version == 2)
+    }
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The program has printed it.
+    Output,
+    /// Somebody has typed it.
+    Input,
+    /// The terminal has this size now: `COLSxROWS`.
+    Resize,
+    /// A word on the recording itself.
+    Marker,
+}
+
+impl Code {
+    fn as_str(self) -> &'static str {
+        match self {
+            Code::Output => "o",
+            Code::Input => "i",
+            Code::Resize => "r",
+            Code::Marker => "m",
+        }
+    }
+}
+
+/// Appends an event, `time_us` microseconds after the file's beginning.
+pub fn push_event(lines: &mut Vec<u8>, time_us: u64, code: Code, data: &str) {
+    let mut begin = String::new();
+    push_time(&mut begin, time_us);
+    // Writing to a string cannot fail.
+    let _ = write!(begin, ", \"{}\", \"", code.as_str());
+    lines.extend_from_slice(begin.as_bytes());
+    push_escaped(lines, data.as_bytes());
+    lines.extend_from_slice(b"\"]\n");
+}
+
+fn push_time(line: &mut String, time_us: u64) {
+    let (seconds, micros) = (time_us / 1_000_000, time_us % 1_000_000);
+    let _ = write!(line, "[{seconds}.{micros:06}");
+}
+
+/// The time of an event's line, and what follows it.
+#[must_use]
+pub fn split_time(line: &[u8]) -> Option<(u64, &[u8])> {
+    let comma = memchr::memchr(b',', line)?;
+    let (time, rest) = line.split_at(comma);
+    let time = std::str::from_utf8(time.strip_prefix(b"[")?).ok()?;
+    let (seconds, micros) = time.split_once('.')?;
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if micros.len() != 6 || !is_number(seconds) || !is_number(micros) {
+        return None;
+    }
+    let seconds: u64 = seconds.parse().ok()?;
+    Some((seconds.checked_mul(1_000_000)?.checked_add(micros.parse().ok()?)?, rest))
+}
+
+/// An event's line at another time.
+#[must_use]
+pub fn at_time(time_us: u64, rest: &[u8]) -> Vec<u8> {
+    let mut line = String::new();
+    push_time(&mut line, time_us);
+    [line.as_bytes(), rest].concat()
+}
+
+/// Bytes that are as they are in a string of JSON, whatever follows them.
+const PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        plain[byte] = false;
+        byte += 1;
+    }
+    // The quote and the backslash, and what the characters below begin with.
+    plain[0x22] = false;
+    plain[0x5c] = false;
+    plain[0xc2] = false;
+    plain[0xe2] = false;
+    plain
+};
+
+/// Appends UTF-8 as it stands between the quotes of a string of JSON. JSON allows U+0085,
+/// U+2028 and U+2029 as they are, and yet some readers take them for the end of a line.
+fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| !PLAIN[usize::from(byte)]) {
+        let (plain, special) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let (length, escape) = match special {
+            [b'"', ..] => (1, "\\\""),
+            [b'\\', ..] => (1, "\\\\"),
+            [b'\n', ..] => (1, "\\n"),
+            [b'\r', ..] => (1, "\\r"),
+            [b'\t', ..] => (1, "\\t"),
+            [0xc2, 0x85, ..] => (2, "\\u0085"),
+            [0xe2, 0x80, 0xa8, ..] => (3, "\\u2028"),
+            [0xe2, 0x80, 0xa9, ..] => (3, "\\u2029"),
+            [control @ 0..0x20, ..] => {
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                out.extend_from_slice(b"\\u00");
+                out.push(DIGITS[usize::from(control >> 4)]);
+                out.push(DIGITS[usize::from(control & 0xf)]);
+                (1, "")
+            }
+            _ => {
+                out.push(special[0]);
+                (1, "")
+            }
+        };
+        out.extend_from_slice(escape.as_bytes());
+        rest = &special[length..];
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn events_are_the_documented_ones() {
+        let mut lines = Vec::new();
+        push_event(&mut lines, 1_000_376, Code::Output, "\x1b[1mHi \"you\"\r\n");
+        push_event(&mut lines, 61_000_000, Code::Resize, "80x24");
+        push_event(&mut lines, 61_000_001, Code::Marker, "gap: 7 bytes");
+        push_event(&mut lines, 61_000_002, Code::Input, "a\u{2028}\u{85}");
+        let text = String::from_utf8(lines).unwrap();
+        let expected = [
+            r#"[1.000376, "o", "\u001b[1mHi \"you\"\r\n"]"#,
+            r#"[61.000000, "r", "80x24"]"#,
+            r#"[61.000001, "m", "gap: 7 bytes"]"#,
+            r#"[61.000002, "i", "a\u2028\u0085"]"#,
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_header_survives_its_line() {
+        let header = Header {
+            version: 2,
+            width: 80,
+            height: 24,
+            timestamp: 1_504_467_315,
+            title: Some("a\u{2028}\"b".into()),
+            env: BTreeMap::from([("TERM".into(), "xterm-256color".into())]),
+            stayd: Origin {
+                session: SessionId::generate(),
+                file: 3,
+                offset: u64::MAX,
+                elapsed_us: 7,
+                picture: true,
+            },
+        };
+        let line = header.line();
+        assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
+        assert!(!String::from_utf8(line.clone()).unwrap().contains('\u{2028}'));
+        assert_eq!(Header::parse(&line), Some(header));
+        assert_eq!(Header::parse(b"{\"version\": 2}"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_can_be_moved_in_time(time in 0..u64::MAX / 2, later in 0..u64::MAX / 2, data in ".*") {
+            let (mut line, mut moved) = (Vec::new(), Vec::new());
+            push_event(&mut line, time, Code::Output, &data);
+            push_event(&mut moved, time + later, Code::Output, &data);
+            let (read, rest) = split_time(&line).unwrap();
+            prop_assert_eq!(read, time);
+            prop_assert_eq!(at_time(time + later, rest), moved);
+            let value: (f64, String, String) = serde_json::from_slice(&line).unwrap();
+            prop_assert_eq!(value.2, data);
+        }
+
+        #[test]
+        fn what_is_no_event_has_no_time(line in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = split_time(&line);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The files of one recording: `0001.cast`, `0002.cast` … and `position`, which says how far
+//! the last of them counts and where in the output that is.
+//!
+//! `position` is written after what it speaks of. Whoever opens a recording whose writer was
+//! killed cuts off what stands behind it, and goes on at its offset: nothing is twice in the
+//! files, and nothing is missing that is still in the ring.
+
+use super::cast::Header;
+use crate::id::SessionId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+const POSITION: &str = "position";
+/// Always so long, and so small that nobody sees half of it.
+const POSITION_BYTES: usize = 256;
+
+/// How much of a recording is kept, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// A file that has grown to this is followed by the next, which begins where the screen is
+    /// then: at most a ring of output later.
+    pub file_bytes: u64,
+    /// The oldest files go so that all together stay below this.
+    pub total_bytes: u64,
+}
+
+/// How far a recording has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// The last file's number; 0: there is none yet.
+    pub(super) file: u32,
+    /// How much of it counts.
+    pub(super) bytes: u64,
+    /// Bytes of output that are written, since the session's beginning.
+    pub(super) offset: u64,
+    /// The last event's time.
+    pub(super) time_us: u64,
+    /// From the recording's beginning to the file's.
+    pub(super) elapsed_us: u64,
+    /// Unix time of the file's beginning.
+    pub(super) begun_us: i64,
+    /// Columns.
+    pub(super) cols: u16,
+    /// Rows.
+    pub(super) rows: u16,
+}
+
+/// What was found of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing.
+    New,
+    /// It goes on at its position.
+    Whole,
+    /// Something of it is missing, which is nobody's doing here; what is left stays.
+    Damaged,
+}
+
+/// One recording, open for writing.
+#[derive(Debug)]
+pub(super) struct Reel {
+    dir: PathBuf,
+    limits: Limits,
+    /// The last file, if anything can be appended to it.
+    cast: Option<File>,
+    place: File,
+    now: Position,
+    /// The files before the last, with their lengths.
+    older: BTreeMap<u32, u64>,
+}
+
+impl Reel {
+    /// Opens a recording, or makes a place for one. Unless it is whole, the next file has to
+    /// begin before anything is appended.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn open(dir: &Path, limits: Limits) -> io::Result<(Self, Found)> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let place = options().create(true).truncate(false).open(dir.join(POSITION))?;
+        let mut files = files(dir)?;
+        let last = files.last_key_value().map(|(number, _)| *number);
+        let kept = read_position(&place);
+        let (known, mut found) = match (kept, last) {
+            (Some(position), _) if position.file == 0 => (position, Found::New),
+            (Some(position), _) => (position, Found::Whole),
+            (None, None) => (Position::default(), Found::New),
+            (None, Some(file)) => (Position { file, ..Position::default() }, Found::Damaged),
+        };
+        if kept.is_none() && found == Found::New {
+            // Before the first file, which nobody takes for the rest of something then.
+            write_position(&place, &known)?;
+        }
+        for number in files.split_off(&known.file.saturating_add(1)).into_keys() {
+            fs::remove_file(dir.join(name(number)))?;
+        }
+        files.remove(&known.file);
+        let mut reel =
+            Reel { dir: dir.to_owned(), limits, cast: None, place, now: known, older: files };
+        if found == Found::Whole {
+            match options().open(reel.path(known.file)) {
+                Ok(cast) if cast.metadata()?.len() >= known.bytes => {
+                    cast.set_len(known.bytes)?;
+                    reel.cast = Some(cast);
+                }
+                Ok(_) => found = Found::Damaged,
+                Err(error) if error.kind() == ErrorKind::NotFound => found = Found::Damaged,
+                Err(error) => return Err(error),
+            }
+        }
+        if found == Found::Damaged
+            && let Ok(metadata) = fs::metadata(reel.path(known.file))
+        {
+            reel.now.bytes = metadata.len();
+        }
+        Ok((reel, found))
+    }
+
+    /// How far it has come.
+    pub(super) fn position(&self) -> &Position {
+        &self.now
+    }
+
+    /// Whether the last file is full with `more` bytes.
+    pub(super) fn is_full(&self, more: usize) -> bool {
+        self.now.bytes.saturating_add(more as u64) >= self.limits.file_bytes
+    }
+
+    /// Appends whole lines; all output before `offset` is then written. What was not written
+    /// whole does not count, and may be appended again.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn append(
+        &mut self,
+        lines: &[u8],
+        offset: u64,
+        time_us: u64,
+        (cols, rows): (u16, u16),
+    ) -> io::Result<()> {
+        let Some(cast) = &self.cast else { return Err(ErrorKind::NotFound.into()) };
+        let bytes = self.now.bytes + lines.len() as u64;
+        let then = Position { bytes, offset, time_us, cols, rows, ..self.now };
+        let written = cast
+            .write_all_at(lines, self.now.bytes)
+            .and_then(|()| write_position(&self.place, &then));
+        if written.is_err() {
+            // Whoever reads meanwhile is spared the torn line; it is written over anyway.
+            let _ = cast.set_len(self.now.bytes);
+            return written;
+        }
+        self.now = then;
+        if bytes > self.limits.file_bytes {
+            self.prune();
+        }
+        Ok(())
+    }
+
+    /// Begins the next file with these lines, of which the first is `header`, and removes
+    /// files that are too many.
+    ///
+    /// # Errors
+    /// What the file system says; the last file is still the last then.
+    pub(super) fn turn(
+        &mut self,
+        header: &Header,
+        picture: &[u8],
+        begun_us: i64,
+    ) -> io::Result<()> {
+        let file = header.stayd.file;
+        let lines = [&header.line(), picture].concat();
+        let then = Position {
+            file,
+            bytes: lines.len() as u64,
+            offset: header.stayd.offset,
+            time_us: 0,
+            elapsed_us: header.stayd.elapsed_us,
+            begun_us,
+            cols: header.width,
+            rows: header.height,
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+        let path = self.path(file);
+        let cast = options().create(true).truncate(true).open(&path)?;
+        let written =
+            cast.write_all_at(&lines, 0).and_then(|()| write_position(&self.place, &then));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        if self.now.file > 0 {
+            self.older.insert(self.now.file, self.now.bytes);
+        }
+        (self.cast, self.now) = (Some(cast), then);
+        self.prune();
+        Ok(())
+    }
+
+    /// Makes room for the last file.
+    fn prune(&mut self) {
+        let last = self.now.bytes.max(self.limits.file_bytes);
+        let room = self.limits.total_bytes.saturating_sub(last);
+        while self.older.values().sum::<u64>() > room {
+            let Some((number, _)) = self.older.pop_first() else { return };
+            // What cannot be removed is counted again by the next server.
+            let _ = fs::remove_file(self.path(number));
+        }
+    }
+
+    fn path(&self, number: u32) -> PathBuf {
+        self.dir.join(name(number))
+    }
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Position {
+            file: 0,
+            bytes: 0,
+            offset: 0,
+            time_us: 0,
+            elapsed_us: 0,
+            begun_us: 0,
+            cols: 0,
+            rows: 0,
+        }
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+fn read_position(place: &File) -> Option<Position> {
+    let mut bytes = [0; POSITION_BYTES];
+    place.read_exact_at(&mut bytes, 0).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn write_position(place: &File, position: &Position) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(position)?;
+    bytes.resize(POSITION_BYTES - 1, b' ');
+    bytes.push(b'\n');
+    place.write_all_at(&bytes, 0)
+}
+
+/// What a file is called.
+pub(super) fn name(number: u32) -> String {
+    format!("{number:04}.cast")
+}
+
+fn number(name: &str) -> Option<u32> {
+    let number = name.strip_suffix(".cast")?.parse().ok()?;
+    (number > 0 && self::name(number) == name).then_some(number)
+}
+
+/// The files of a recording by number, with their lengths.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn files(dir: &Path) -> io::Result<BTreeMap<u32, u64>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if let Some(number) = entry.file_name().to_str().and_then(number) {
+            // It may be gone by now.
+            files.extend(entry.metadata().ok().map(|metadata| (number, metadata.len())));
+        }
+    }
+    Ok(files)
+}
+
+/// Removes a recording, and nothing else that is in its directory.
+///
+/// # Errors
+/// What the file system says; none where there is no such directory.
+pub(super) fn remove(dir: &Path) -> io::Result<()> {
+    let gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    };
+    match files(dir) {
+        Ok(files) => {
+            for number in files.into_keys() {
+                gone(fs::remove_file(dir.join(name(number))))?;
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    gone(fs::remove_file(dir.join(POSITION)))?;
+    gone(fs::remove_dir(dir))
+}
+
+/// Whether a directory is certainly the recording of this session, and nothing in it is
+/// younger: our own, with nothing else in it, and its files say so themselves.
+pub(super) fn is_old(dir: &Path, id: SessionId, before: SystemTime) -> bool {
+    let ours = |path: &Path| {
+        let metadata = fs::symlink_metadata(path).ok();
+        metadata.filter(|metadata| metadata.uid() == nix::unistd::geteuid().as_raw())
+    };
+    let is_old = |metadata: &Metadata| metadata.modified().is_ok_and(|at| at < before);
+    if !ours(dir).is_some_and(|metadata| metadata.is_dir() && is_old(&metadata)) {
+        return false;
+    }
+    let Ok(entries) = fs::read_dir(dir) else { return false };
+    let is_part = |entry: io::Result<fs::DirEntry>| {
+        let path = entry.ok()?.path();
+        let name = path.file_name()?.to_str()?;
+        let says_so = || super::playback::header(&path).is_some_and(|it| it.stayd.session == id);
+        let is_ours = ours(&path).is_some_and(|it| it.is_file() && is_old(&it));
+        Some(is_ours && (name == POSITION || number(name).is_some() && says_so()))
+    };
+    entries.map(is_part).all(|part| part == Some(true))
+}
+
+#[cfg(test)]
+#[path = "reel_tests.rs"]
+mod tests;
