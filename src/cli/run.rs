@@ -6,7 +6,7 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::{out, sys};
 use crate::config::{IdleTimeout, Place};
-use crate::protocol::{CreateSession, Session};
+use crate::protocol::{CreateSession, RestartPolicy, Session};
 use clap::Args;
 use serde_json::Value;
 use std::os::fd::AsFd;
@@ -27,12 +27,19 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
     /// Added to the environment; may be repeated
-    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
     pub(super) env: Vec<(String, String)>,
     /// Seconds from the last client's leaving to destruction, or "never"
     /// [default: the server's]
     #[arg(long, value_name = "SECONDS", alias = "idle-timeout-s")]
     idle_timeout: Option<IdleTimeout>,
+    /// Whether the command is started again when it ends by itself: never, on-failure or
+    /// always [default: the profile's, or never]
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<RestartPolicy>,
+    /// A word for administrators; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
     /// With --detach: print the session as the API gives it
     #[arg(long, requires = "detach")]
     json: bool,
@@ -72,6 +79,8 @@ fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
         env: flags.env.iter().cloned().collect(),
         cols,
         rows,
+        restart: flags.restart,
+        labels: flags.label.iter().cloned().collect(),
         idle_timeout_s: flags.idle_timeout.map(|timeout| timeout.0),
         ..CreateSession::default()
     })
@@ -90,9 +99,10 @@ fn directory(flags: &Flags) -> Result<Option<String>, Failure> {
     text.map(Some).map_err(|dir| Failure::Usage(format!("{}: not UTF-8", dir.display())))
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+/// Takes `NAME=VALUE` apart.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
-        _ => Err("expected NAME=VALUE".into()),
+        _ => Err("expected a name, = and a value".into()),
     }
 }
