@@ -160,7 +160,6 @@ impl Client {
     /// Runs a session's command again.
     pub(super) async fn restart(&self, id: &str) -> Result<Answer, Failure> {
         let path = format!("/{id}/restart");
-        let _progress = Progress::on("ending what runs and starting it again");
         let request = self.request(Method::POST, &path).timeout(RESTART_TIMEOUT);
         let sent = request.content_type("application/json").send_body("{}").await;
         self.answer(sent).await?.or_refusal(&path)
@@ -191,7 +190,6 @@ impl Client {
     /// Ends a session; status 202 if its tree was not gone within 5 s.
     pub(super) async fn kill(&self, id: &str) -> Result<Answer, Failure> {
         let path = format!("/{id}");
-        let _progress = Progress::on("its processes have a moment to end by themselves");
         self.answer(self.request(Method::DELETE, &path).send().await).await?.or_refusal(&path)
     }
 
@@ -415,6 +413,11 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
     if status == 404 && (problem.code == "not_found" || problem.code.is_empty()) {
         let id = path.split(['/', '?']).nth(1).unwrap_or_default();
         return Failure::NoSuchSession(id.into());
+    }
+    if problem.code == "unauthorized" {
+        // What the server says is for those who write requests.
+        let detail = "the server does not accept this token; see --token, STAYD_TOKEN, --state-dir";
+        return Failure::Refused { code: problem.code, detail: detail.into() };
     }
     let detail = match problem {
         Problem { ref detail, .. } if !detail.is_empty() => detail.clone(),

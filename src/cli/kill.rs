@@ -4,6 +4,7 @@ use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
+use super::progress::Progress;
 use super::resolve::resolve;
 use crate::config::Place;
 use clap::Args;
@@ -44,7 +45,10 @@ pub(super) fn kill(place: &Place, flags: Flags) -> Result<u8, Failure> {
 
 async fn one(client: &Client, word: &str) -> Result<Value, Failure> {
     let id = resolve(client, word).await?;
-    let answer = client.kill(&id.to_string()).await?;
+    let answer = {
+        let _progress = Progress::on(format!("ending {word}, with everything that runs in it"));
+        client.kill(&id.to_string()).await?
+    };
     if answer.status == 202 {
         out::message(&format!("stayd: {word} is ending; its processes are not gone yet"));
     }

@@ -4,6 +4,7 @@ use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
+use super::progress::Progress;
 use super::resolve::resolve_any;
 use crate::config::Place;
 use clap::Args;
@@ -44,5 +45,6 @@ pub(super) fn restart(place: &Place, flags: &Flags) -> Result<u8, Failure> {
 
 async fn one(client: &Client, word: &str) -> Result<Value, Failure> {
     let id = resolve_any(client, word).await?;
+    let _progress = Progress::on(format!("ending what runs in {word}, and starting it again"));
     client.restart(&id.to_string()).await?.json()
 }

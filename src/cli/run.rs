@@ -35,7 +35,7 @@ pub(super) struct Flags {
     idle_timeout: Option<IdleTimeout>,
     /// Whether the command is started again when it ends by itself: never, on-failure or
     /// always [default: the profile's, or never]
-    #[arg(long, value_name = "POLICY")]
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
     restart: Option<RestartPolicy>,
     /// A word for administrators; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
@@ -92,11 +92,16 @@ fn directory(flags: &Flags) -> Result<Option<String>, Failure> {
     let dir = match &flags.cwd {
         Some(dir) => dir,
         None if flags.profile.is_some() || flags.server.url.is_some() => return Ok(None),
-        None => Path::new(""),
+        None => Path::new("."),
     };
-    let dir = std::env::current_dir().map_err(Failure::doing("the current directory"))?.join(dir);
+    // Without the dot and the slash that a join would leave.
+    let dir = std::path::absolute(dir).map_err(Failure::doing("the current directory"))?;
     let text = dir.into_os_string().into_string();
     text.map(Some).map_err(|dir| Failure::Usage(format!("{}: not UTF-8", dir.display())))
+}
+
+fn policy(text: &str) -> Result<RestartPolicy, String> {
+    text.parse().map_err(|_| "expected never, on-failure or always".into())
 }
 
 /// Takes `NAME=VALUE` apart.

@@ -15,6 +15,7 @@ mod clock;
 mod dialects;
 mod endings;
 mod events;
+mod examples;
 mod fidelity;
 mod guards;
 mod holder;
