@@ -41,4 +41,5 @@ mod store_kills;
 mod systemd;
 mod torture;
 mod trees;
+mod verbs;
 mod versions;
