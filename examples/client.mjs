@@ -10,7 +10,7 @@
 import { randomUUID } from "node:crypto";
 import WebSocket from "ws";
 
-const base = (process.env.STAYD_URL ?? "http://127.0.0.1:7829").replace(/^http/, "ws");
+const base = process.env.STAYD_URL ?? "http://127.0.0.1:7829";
 const headers = { authorization: `Bearer ${process.env.STAYD_TOKEN}` };
 const RETRY = [1001, 1005, 1006, 1011, 1012, 1013]; // others say that it is of no use
 
@@ -39,7 +39,7 @@ class Client {
       query.set("create", this.profile);
     }
     const name = encodeURIComponent(this.session ?? this.name);
-    return `${base}/api/v1/sessions/${name}/attach?${query}`;
+    return `${base.replace(/^http/, "ws")}/api/v1/sessions/${name}/attach?${query}`;
   }
 
   connect() {
@@ -56,9 +56,10 @@ class Client {
       if (isBinary) this.output(socket, data);
       else this.control(socket, JSON.parse(data));
     });
-    socket.on("close", (code, reason) => {
+    socket.on("close", async (code, reason) => {
       this.window = 0;
       if (this.code !== null) finish(this.code);
+      if (code === 4410 && this.session) finish(await this.recorded()); // ended while we were away
       if (!RETRY.includes(code)) finish(1, `closed: ${code} ${reason}`);
       setTimeout(() => this.connect(), this.wait);
       this.wait = Math.min(this.wait * 2, 1000);
@@ -90,7 +91,7 @@ class Client {
       case "input":
         return this.accept(message.received);
       case "exit":
-        return (this.code = message.code ?? 128 + (message.signal ?? 0));
+        return (this.code = exitCode(message.code, message.signal));
       case "error":
         return console.error(`${message.code}: ${message.message}`);
     }
@@ -98,14 +99,22 @@ class Client {
 
   attached({ session, input, input_window }) {
     const restarts = session.restarts ?? 0;
-    // What we typed was for the program that is gone.
-    if (this.session && restarts !== this.restarts) this.kept = Buffer.alloc(0);
+    if (this.session && restarts !== this.restarts) {
+      this.kept = this.kept.subarray(this.sent); // that was for the program that is gone
+      this.accepted = input;
+    }
     this.session = session.id;
     this.restarts = restarts;
     this.accepted = Math.min(this.accepted, input); // less: it has forgotten us and counts anew
     this.sent = 0;
     this.window = input_window;
     this.accept(input);
+  }
+
+  async recorded() {
+    const response = await fetch(`${base}/api/v1/sessions/${this.session}`, { headers });
+    const { exit_code, exit_signal } = await response.json();
+    return exitCode(exit_code, exit_signal);
   }
 
   type(data) {
@@ -131,6 +140,10 @@ class Client {
       this.socket.send(piece);
     }
   }
+}
+
+function exitCode(code, signal) {
+  return code ?? 128 + (signal ?? 0);
 }
 
 function finish(code, why) {

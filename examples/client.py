@@ -14,11 +14,12 @@ import sys
 import threading
 import uuid
 from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-URL = os.environ.get("STAYD_URL", "http://127.0.0.1:7829").replace("http", "ws", 1)
+URL = os.environ.get("STAYD_URL", "http://127.0.0.1:7829")
 HEADERS = {"Authorization": f"Bearer {os.environ['STAYD_TOKEN']}"}
 RETRY = {None, 1001, 1005, 1006, 1011, 1012, 1013}  # others say that it is of no use
 
@@ -43,7 +44,11 @@ class Client:
         else:
             query["create"] = self.profile
         name = quote(self.session or self.name, safe="")
-        return f"{URL}/api/v1/sessions/{name}/attach?{urlencode(query)}"
+        return f"{URL.replace('http', 'ws', 1)}/api/v1/sessions/{name}/attach?{urlencode(query)}"
+
+    def record(self):
+        request = Request(f"{URL}/api/v1/sessions/{self.session}", headers=HEADERS)
+        return json.load(urlopen(request))
 
     async def type(self, data):
         self.kept += data
@@ -66,8 +71,9 @@ class Client:
     def attached(self, session, received):
         restarted = self.session and session.get("restarts", 0) != self.restarts
         self.session, self.restarts = session["id"], session.get("restarts", 0)
-        if restarted:  # what we typed was for the program that is gone
-            self.kept.clear()
+        if restarted:  # what went out was for the program that is gone
+            del self.kept[: self.sent]
+            self.accepted = received
         if received < self.accepted:  # it has forgotten us and counts anew
             self.accepted = received
         self.sent = 0
@@ -103,8 +109,7 @@ class Client:
                     self.accept(message["received"])
                     await self.send_typed()
                 case "exit":
-                    code, signal = message["code"], message["signal"]
-                    self.code = code if code is not None else 128 + (signal or 0)
+                    self.code = exit_code(message["code"], message["signal"])
                 case "error":
                     print(f"{message['code']}: {message['message']}", file=sys.stderr)
 
@@ -127,12 +132,19 @@ class Client:
             except (OSError, EOFError, TimeoutError):
                 pass  # not there (yet)
             self.socket = None
+            if code == 4410 and self.session:  # it ended while we were away
+                session = await asyncio.to_thread(self.record)
+                return exit_code(session["exit_code"], session["exit_signal"])
             if self.code is not None:
                 return self.code
             if code not in RETRY:
                 return f"closed: {code} {reason}"
             await asyncio.sleep(wait)
             wait = min(wait * 2, 1)
+
+
+def exit_code(code, signal):
+    return code if code is not None else 128 + (signal or 0)
 
 
 def read_stdin(client, loop):

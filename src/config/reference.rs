@@ -16,7 +16,7 @@ struct ProfileKey {
     help: &'static str,
 }
 
-const PROFILE_KEYS: [ProfileKey; 7] = [
+const PROFILE_KEYS: [ProfileKey; 8] = [
     ProfileKey {
         name: "command",
         example: r#"["top", "-d", "5"]"#,
@@ -55,6 +55,15 @@ const PROFILE_KEYS: [ProfileKey; 7] = [
         example: r#""output""#,
         help: "What is recorded: \"off\" (the default), \"output\", or \"all\" (what is typed \
                too, passwords included).",
+    },
+    ProfileKey {
+        name: "resume",
+        example: r#"{ pattern = "resume with: tool --resume ([0-9a-f]+)", args = ["--resume", "{id}"] }"#,
+        help: "How the command takes up again, when its session is started again, what it has \
+               told the name of: pattern, a regular expression for its last screen with the \
+               scrollback, whose last match's first group is the name; args, added to the \
+               command with that name for {id}. Default: nothing; for the built-in \"claude\" \
+               what Claude Code tells at its end.",
     },
 ];
 
@@ -259,7 +268,7 @@ mod tests {
 
     #[test]
     fn every_word_that_a_profile_takes_is_told() {
-        for ProfileKey { name, help, .. } in &PROFILE_KEYS[4..] {
+        for ProfileKey { name, help, .. } in &PROFILE_KEYS[4..7] {
             for word in known(&format!("[profile.x]\n{name} = \"nobody\"")) {
                 assert!(help.contains(&format!("\"{word}\"")), "{name}: {word}");
             }

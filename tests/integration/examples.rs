@@ -4,6 +4,8 @@
 //! `STAYD_REQUIRE_EXAMPLES` is set.
 
 use crate::support::{DEADLINE, Server, soon};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -172,6 +174,23 @@ async fn the_python_client_survives_the_server() {
 #[actix_web::test]
 async fn the_javascript_client_survives_the_server() {
     survives(node()).await;
+}
+
+/// The session ends while nobody is there to tell: the code is in its record.
+#[actix_web::test]
+async fn they_learn_how_a_session_ended_without_them() {
+    for command in [python(), node()].into_iter().flatten() {
+        let mut server = Server::start().await;
+        let created =
+            json!({ "name": "example", "command": ["bash", "-c", "echo up; sleep 1000"] });
+        let pid = server.api().create(created).await["pid"].as_i64().expect("pid") as i32;
+        let mut example = Example::start(&command, &server, "example");
+        example.prints("up").await;
+        server.kill();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("killed");
+        server.restart().await;
+        assert_eq!(example.end(), Some(128 + 9));
+    }
 }
 
 #[actix_web::test]

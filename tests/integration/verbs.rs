@@ -95,6 +95,26 @@ async fn programs_get_json_from_what_changes_and_waits() {
 }
 
 #[actix_web::test]
+async fn sessions_are_run_again() {
+    let server = Server::start().await;
+    for name in ["one", "two"] {
+        let run = ["run", "-d", "-n", name, "--", "bash", "-c", "echo up; sleep 1000"];
+        assert_eq!(verb(&server, &run).status.code(), Some(0));
+    }
+    let (_, two) = printed(&server, &["kill", "two", "--json"]);
+    let (code, again) = printed(&server, &["restart", "one", "two", "nobody", "--json"]);
+    assert_eq!(code, Some(3), "nobody could not be");
+    let sessions = again["sessions"].as_array().expect("sessions");
+    assert_eq!(sessions.len(), 2);
+    assert!(sessions.iter().all(|session| session["restarts"] == 1), "{again}");
+    assert_eq!(sessions[1]["id"], two["sessions"][0]["id"]);
+    let wait = ["wait", "one", "--regex", "(?s)up.*up", "--scrollback", "100", "--timeout", "20"];
+    assert_eq!(verb(&server, &wait).status.code(), Some(0));
+    let (_, text) = code_and_text(&verb(&server, &["info", "two"]));
+    assert!(text.contains("restarts       1\n"), "{text}");
+}
+
+#[actix_web::test]
 async fn a_wrong_token_is_told_as_such() {
     let server = Server::start().await;
     let output = stayd(&server, &["ls"]).env("STAYD_TOKEN", "x".repeat(20)).output().expect("runs");

@@ -179,6 +179,9 @@ impl Machine {
         if let Some((cols, rows)) = self.size.filter(|ours| *ours != size) {
             actions.push(resize(cols, rows));
         }
+        if self.session.as_ref().is_some_and(|before| before.restarts != session.restarts) {
+            self.input.start_again(input);
+        }
         self.session = Some(session);
         self.open = true;
         self.snapshot = None;
