@@ -4,10 +4,12 @@ use super::attach::{self, Start};
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::resolve::resolve;
 use super::{out, sys};
 use crate::config::{IdleTimeout, Place};
-use crate::protocol::{CreateSession, RestartPolicy, Session};
+use crate::protocol::{CreateSession, Mode, RestartPolicy, Session};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::Value;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,9 @@ pub(super) struct Flags {
     /// A name, unique among live sessions
     #[arg(long, short)]
     name: Option<String>,
+    /// If a live session has this name, take that one
+    #[arg(long, short = 'A', requires = "name")]
+    attach: bool,
     /// A profile of the server's settings
     #[arg(long, short)]
     profile: Option<String>,
@@ -54,14 +59,24 @@ pub(super) fn run(place: &Place, flags: Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(place, &flags.server)?;
     let wanted = wanted(&flags)?;
     actix::System::new().block_on(async {
-        let created = Client::new(endpoint.clone()).create(&wanted).await?;
-        let session: Session = created.json()?;
+        let client = Client::new(endpoint.clone());
+        let (value, is_new) = match client.create(&wanted).await {
+            Ok(created) => (created.json::<Value>()?, true),
+            Err(Failure::Refused { code, .. }) if flags.attach && code == "name_taken" => {
+                let id = resolve(&client, flags.name.as_deref().unwrap_or_default()).await?;
+                (client.get::<Value>(&id.to_string()).await?, false)
+            }
+            Err(failure) => return Err(failure),
+        };
+        let unexpected = "the server answered something unexpected";
+        let session = Session::deserialize(&value).map_err(Failure::doing(unexpected))?;
         if !flags.detach {
-            let start = Start::Created(session.id);
-            return attach::session(place, &flags.server, endpoint, start).await;
+            let id = session.id;
+            let start = if is_new { Start::Created(id) } else { Start::Existing(id) };
+            return attach::session(place, &flags.server, endpoint, start, Mode::Rw).await;
         }
         if flags.json {
-            out::json(&created.json::<Value>()?)?;
+            out::json(&value)?;
         } else {
             out::print(&format!("{}\n", session.id))?;
         }

@@ -13,6 +13,7 @@ mod checkpoints;
 mod cli;
 mod clock;
 mod dialects;
+mod docs;
 mod endings;
 mod events;
 mod examples;

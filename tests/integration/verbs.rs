@@ -71,6 +71,14 @@ async fn lists_are_chosen_by_label_and_cut_to_words() {
     assert_eq!(listed["sessions"].as_array().map(Vec::len), Some(1));
     assert_eq!(listed["sessions"][0]["name"], "one");
     assert_eq!(verb(&server, &["ls", "-l", "team"]).status.code(), Some(2));
+
+    // Whoever wants the one that is there gets it, and a new one where there is none.
+    let (_, one) = printed(&server, &["run", "-d", "-A", "-n", "one", "--json"]);
+    assert_eq!(one["id"], listed["sessions"][0]["id"]);
+    let (_, three) = printed(&server, &["run", "-dA", "-n", "three", "--json"]);
+    assert_eq!(three["name"], "three");
+    assert_eq!(verb(&server, &["run", "-d", "-n", "one"]).status.code(), Some(1));
+    assert_eq!(verb(&server, &["run", "-d", "-A"]).status.code(), Some(2), "which name?");
 }
 
 #[actix_web::test]
