@@ -1,8 +1,8 @@
 //! What the command line looks like.
 
 use super::{
-    attach, backup, completions, doctor, kill, logs, ls, recording, rename, run, screen, send,
-    stop, token, url, wait,
+    attach, backup, completions, config, doctor, history, info, kill, logs, ls, profiles,
+    recording, rename, restart, run, screen, send, stop, token, url, wait,
 };
 use crate::config::{Place, ServeFlags};
 use clap::builder::Resettable;
@@ -45,8 +45,19 @@ pub(super) enum Verb {
     /// List sessions
     #[command(visible_alias = "list")]
     Ls(ls::Flags),
+    /// Tell everything that is known of one session
+    #[command(visible_alias = "show")]
+    Info(info::Flags),
+    /// List every change of a session's status
+    History(history::Flags),
+    /// List the commands that may be started by name
+    Profiles(profiles::Flags),
     /// End sessions, with everything that runs in them
     Kill(kill::Flags),
+    /// Run sessions' commands again, under the same ids
+    ///
+    /// A session that still runs is ended first. What was on its screen stays above.
+    Restart(restart::Flags),
     /// Give a session another name, or none
     Rename(rename::Flags),
     /// Type into a session: a text, keys, or standard input
@@ -82,6 +93,8 @@ pub(super) enum Verb {
     /// The copy is whole and as of one moment; sessions and writes go on meanwhile. It holds
     /// what the sessions were and are, not their output.
     Backup(backup::Flags),
+    /// Print every setting with its default, or look whether the settings file can be used
+    Config(config::Flags),
     /// Look at what may keep stayd from its work, without changing anything
     ///
     /// Settings, state directory, database, holder, server and the system's limits. Exits

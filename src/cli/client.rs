@@ -3,6 +3,7 @@
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::pieces::Pieces;
+use super::progress::Progress;
 use crate::protocol::{CreateSession, Session};
 use actix_http::Method;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
@@ -14,9 +15,11 @@ use std::io;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A kill waits up to 5 s for the tree's end; nothing else takes that long.
+/// A kill waits up to 5 s for the tree's end; nothing else takes that long …
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// A copy of a large database takes its time before the first byte comes.
+/// … but a restart, which ends a tree and then starts a command on a disk that may be slow …
+const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
+/// … and a copy of a large database before its first byte comes.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// More than a full list of sessions takes.
 const BODY_MAX: usize = 64 << 20;
@@ -79,29 +82,41 @@ impl Client {
         Client { endpoint, http }
     }
 
-    /// Every session, as the API gives them: the live ones, or all.
+    /// Every session, as the API gives them, newest first: the live ones, or all.
     pub(super) async fn list(&self, ended: bool) -> Result<Vec<Value>, Failure> {
+        self.list_labelled(ended, &[]).await
+    }
+
+    /// The same, of those that have all these labels.
+    pub(super) async fn list_labelled(
+        &self,
+        ended: bool,
+        labels: &[(String, String)],
+    ) -> Result<Vec<Value>, Failure> {
         #[derive(Deserialize)]
         struct Page {
             sessions: Vec<Value>,
             next: Option<Value>,
         }
         let mut sessions = Vec::new();
-        let all = if ended { "?all=true" } else { "?" };
+        let all = if ended { "?limit=1000&all=true" } else { "?limit=1000" };
         let mut path = String::from(all);
+        let has = |session: &Value| {
+            labels.iter().all(|(key, value)| session["labels"][key] == value.as_str())
+        };
         loop {
             let page: Page = self.call(Method::GET, &path, None).await?.json()?;
-            sessions.extend(page.sessions);
+            sessions.extend(page.sessions.into_iter().filter(has));
             let Some(next) = page.next else { return Ok(sessions) };
             let next = next.as_str().map_or_else(|| next.to_string(), str::to_owned);
             path = format!("{all}&cursor={next}");
         }
     }
 
-    /// The live sessions.
-    pub(super) async fn live(&self) -> Result<Vec<Session>, Failure> {
+    /// The live sessions, or all.
+    pub(super) async fn sessions(&self, ended: bool) -> Result<Vec<Session>, Failure> {
         let unexpected = "the server answered something unexpected";
-        let sessions = self.list(false).await?;
+        let sessions = self.list(ended).await?;
         sessions
             .into_iter()
             .map(|session| serde_json::from_value(session).map_err(Failure::doing(unexpected)))
@@ -109,19 +124,59 @@ impl Client {
     }
 
     /// One session, live or ended.
-    pub(super) async fn get(&self, id: &str) -> Result<Session, Failure> {
+    pub(super) async fn get<T: for<'de> Deserialize<'de>>(&self, id: &str) -> Result<T, Failure> {
         self.call(Method::GET, &format!("/{id}"), None).await?.json()
+    }
+
+    /// Every change of a session's status, oldest first.
+    pub(super) async fn transitions(&self, id: &str) -> Result<Vec<Value>, Failure> {
+        #[derive(Deserialize)]
+        struct Transitions {
+            transitions: Vec<Value>,
+        }
+        let answer = self.call(Method::GET, &format!("/{id}/transitions"), None).await?;
+        Ok(answer.json::<Transitions>()?.transitions)
+    }
+
+    /// The commands that may be started by name.
+    pub(super) async fn profiles(&self) -> Result<Vec<Value>, Failure> {
+        #[derive(Deserialize)]
+        struct Profiles {
+            profiles: Vec<Value>,
+        }
+        let url = format!("{}/api/v1/profiles", self.endpoint.url);
+        let _progress = self.waiting_for_server();
+        let sent = self.http.get(url).bearer_auth(&self.endpoint.token).send().await;
+        match self.answer(sent).await?.or_refusal("/profiles") {
+            Ok(answer) => Ok(answer.json::<Profiles>()?.profiles),
+            // No session is meant.
+            Err(Failure::NoSuchSession(_)) => {
+                Err(Failure::Other("the server is older and does not tell its profiles".into()))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Runs a session's command again.
+    pub(super) async fn restart(&self, id: &str) -> Result<Answer, Failure> {
+        let path = format!("/{id}/restart");
+        let request = self.request(Method::POST, &path).timeout(RESTART_TIMEOUT);
+        let sent = request.content_type("application/json").send_body("{}").await;
+        self.answer(sent).await?.or_refusal(&path)
     }
 
     /// Starts a session.
     pub(super) async fn create(&self, wanted: &CreateSession) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(wanted).map_err(Failure::doing("request"))?;
-        self.call(Method::POST, "", Some(body)).await
+        let _progress = Progress::on("waiting for the command to start");
+        let request = self.request(Method::POST, "").content_type("application/json");
+        self.answer(request.send_body(body).await).await?.or_refusal("")
     }
 
     /// Whether the server can do its work, or why not.
     pub(super) async fn ready(&self) -> Result<(), Failure> {
         let url = format!("{}/readyz", self.endpoint.url);
+        let _progress = self.waiting_for_server();
         let sent = self.http.get(url).bearer_auth(&self.endpoint.token).send().await;
         self.answer(sent).await?.or_refusal("/readyz").map(|_| ())
     }
@@ -134,7 +189,8 @@ impl Client {
 
     /// Ends a session; status 202 if its tree was not gone within 5 s.
     pub(super) async fn kill(&self, id: &str) -> Result<Answer, Failure> {
-        self.call(Method::DELETE, &format!("/{id}"), None).await
+        let path = format!("/{id}");
+        self.answer(self.request(Method::DELETE, &path).send().await).await?.or_refusal(&path)
     }
 
     /// The output that is still kept, from an offset if that is given: then all of it must
@@ -169,15 +225,16 @@ impl Client {
         Ok(answer.json::<Screen>()?.modes.application_cursor)
     }
 
-    /// Waits, at most for `limit`; whether it has come.
+    /// Waits, at most for `limit`; the screen as it is then, as JSON, and whether it has come.
     pub(super) async fn wait(
         &self,
         id: &str,
         condition: &Condition,
         scrollback: usize,
         limit: Duration,
-    ) -> Result<bool, Failure> {
+    ) -> Result<(bool, Answer), Failure> {
         let query = [
+            ("format", "json".to_owned()),
             ("wait", condition.to_query()),
             ("scrollback", scrollback.to_string()),
             ("timeout_ms", limit.as_millis().to_string()),
@@ -187,8 +244,8 @@ impl Client {
         let request = request.query(&query).map_err(Failure::doing("request"))?;
         let answer = self.answer(request.send().await).await?;
         match answer.status {
-            408 => Ok(false),
-            _ => answer.or_refusal(&path).map(|_| true),
+            408 => Ok((false, answer)),
+            _ => answer.or_refusal(&path).map(|answer| (true, answer)),
         }
     }
 
@@ -260,11 +317,16 @@ impl Client {
         json: Option<Vec<u8>>,
     ) -> Result<Answer, Failure> {
         let request = self.request(method, path);
+        let _progress = self.waiting_for_server();
         let sent = match json {
             Some(body) => request.content_type("application/json").send_body(body).await,
             None => request.send().await,
         };
         self.answer(sent).await?.or_refusal(path)
+    }
+
+    fn waiting_for_server(&self) -> Progress {
+        Progress::on(format!("waiting for {}", self.endpoint.url))
     }
 
     fn request(&self, method: Method, path: &str) -> awc::ClientRequest {
@@ -317,6 +379,11 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
     if status == 404 && (problem.code == "not_found" || problem.code.is_empty()) {
         let id = path.split(['/', '?']).nth(1).unwrap_or_default();
         return Failure::NoSuchSession(id.into());
+    }
+    if problem.code == "unauthorized" {
+        // What the server says is for those who write requests.
+        let detail = "the server does not accept this token; see --token, STAYD_TOKEN, --state-dir";
+        return Failure::Refused { code: problem.code, detail: detail.into() };
     }
     let detail = match problem {
         Problem { ref detail, .. } if !detail.is_empty() => detail.clone(),

@@ -4,6 +4,7 @@ use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
+use super::progress::Progress;
 use crate::config::{self, Place, ServeFlags, Settings};
 use crate::store::{Inspection, inspect};
 use clap::Args;
@@ -164,6 +165,7 @@ fn database(path: &Path) -> Finding {
     if !path.exists() {
         return ok(what, "none yet".into());
     }
+    let _progress = Progress::on("reading the whole database");
     match inspect(path) {
         Ok(Inspection { damage: None, live, ended }) => {
             let kib = fs::metadata(path).map_or(0, |file| file.len() >> 10);

@@ -4,15 +4,20 @@ use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
+use super::progress::Progress;
 use super::resolve::resolve;
 use crate::config::Place;
 use clap::Args;
+use serde_json::{Value, json};
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
     /// Ids, unique beginnings of ids, or names
     #[arg(required = true, value_name = "SESSION")]
     sessions: Vec<String>,
+    /// Print the final records, as the API gives them
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerFlags,
 }
@@ -21,22 +26,31 @@ pub(super) struct Flags {
 pub(super) fn kill(place: &Place, flags: Flags) -> Result<u8, Failure> {
     let client = Client::new(Endpoint::find(place, &flags.server)?);
     actix::System::new().block_on(async {
-        let mut code = 0;
+        let (mut code, mut records) = (0, Vec::new());
         for word in &flags.sessions {
-            if let Err(failure) = one(&client, word).await {
-                out::message(&format!("stayd: {failure}"));
-                code = if code == 0 { failure.exit_code() } else { code };
+            match one(&client, word).await {
+                Ok(record) => records.push(record),
+                Err(failure) => {
+                    out::message(&format!("stayd: {failure}"));
+                    code = if code == 0 { failure.exit_code() } else { code };
+                }
             }
+        }
+        if flags.json {
+            out::json(&json!({ "sessions": records }))?;
         }
         Ok(code)
     })
 }
 
-async fn one(client: &Client, word: &str) -> Result<(), Failure> {
+async fn one(client: &Client, word: &str) -> Result<Value, Failure> {
     let id = resolve(client, word).await?;
-    let answer = client.kill(&id.to_string()).await?;
+    let answer = {
+        let _progress = Progress::on(format!("ending {word}, with everything that runs in it"));
+        client.kill(&id.to_string()).await?
+    };
     if answer.status == 202 {
         out::message(&format!("stayd: {word} is ending; its processes are not gone yet"));
     }
-    Ok(())
+    answer.json()
 }

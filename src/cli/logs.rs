@@ -6,7 +6,7 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
 use super::patience::Patience;
-use super::resolve::resolve;
+use super::resolve::resolve_any;
 use crate::config::Place;
 use crate::protocol::{ClientMessage, CloseCode, ServerMessage};
 use actix_http::ws::Message;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
-    /// Id, unique beginning of an id, or name
+    /// Id, unique beginning of an id, or name; ended sessions too
     session: String,
     /// Go on until the session ends
     ///
@@ -36,7 +36,7 @@ pub(super) fn logs(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     actix::System::new().block_on(async {
         let endpoint = Endpoint::find(place, &flags.server)?;
         let client = Client::new(endpoint.clone());
-        let id = resolve(&client, &flags.session).await?.to_string();
+        let id = resolve_any(&client, &flags.session).await?.to_string();
         let kept = client.output(&id, flags.offset).await?;
         let beginning = kept.offset.or(flags.offset).unwrap_or(0);
         let mut reader = Reader { id, offset: beginning, snapshot: false };

@@ -3,17 +3,25 @@
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
-use super::{out, table};
+use super::run::pair;
+use super::{out, sys, table};
 use crate::config::Place;
 use crate::protocol::Session;
 use clap::Args;
 use serde_json::{Value, json};
+use std::os::fd::AsFd;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
     /// Ended sessions too
     #[arg(long, short)]
     all: bool,
+    /// Only those with this label; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+    /// Print names alone, or ids where there is none
+    #[arg(long, short, conflicts_with = "json")]
+    quiet: bool,
     /// Print what the API answers
     #[arg(long)]
     json: bool,
@@ -23,7 +31,9 @@ pub(super) struct Flags {
 
 pub(super) fn ls(place: &Place, flags: Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(place, &flags.server)?;
-    let sessions = actix::System::new().block_on(Client::new(endpoint).list(flags.all))?;
+    let client = Client::new(endpoint);
+    let listing = client.list_labelled(flags.all, &flags.label);
+    let sessions = actix::System::new().block_on(listing)?;
     if flags.json {
         out::json(&json!({ "sessions": sessions, "next": null }))?;
         return Ok(0);
@@ -31,6 +41,11 @@ pub(super) fn ls(place: &Place, flags: Flags) -> Result<u8, Failure> {
     let unexpected = "the server answered something unexpected";
     let sessions: Vec<Session> =
         serde_json::from_value(Value::Array(sessions)).map_err(Failure::doing(unexpected))?;
-    out::print(&table::render(&sessions, chrono::Utc::now()))?;
+    if flags.quiet {
+        out::print(&sessions.iter().map(table::word_for).collect::<String>())?;
+        return Ok(0);
+    }
+    let columns = sys::window(std::io::stdout().as_fd()).map(|(columns, _)| columns.into());
+    out::print(&table::render(&sessions, chrono::Utc::now(), columns))?;
     Ok(0)
 }

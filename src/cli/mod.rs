@@ -2,13 +2,14 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `kill` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `backup` `doctor` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `backup` `config` `doctor` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `patience` | for a server that is being started again |
 //! | `endpoint`, `client` | where the server is, and its HTTP API |
-//! | `resolve`, `table` | from words to sessions, and from sessions to a table |
+//! | `resolve`, `table`, `grid` | from words to sessions, and from sessions to a table |
 //! | `failure` | what goes wrong, with its exit code |
-//! | `out`, `sys` | standard output, and system calls that nix lacks |
+//! | `out`, `progress` | standard output; a line on standard error while something takes long |
+//! | `sys` | system calls that nix lacks |
 //!
 //! Exit codes: 0 done, 1 an error, 2 a command line that makes no sense, 3 no such
 //! session, 124 a wait that took too long. `run`, `attach` and `wait --exit` exit with the session's own code, 128 + n for a signal.
@@ -18,9 +19,13 @@ mod attach;
 mod backup;
 mod client;
 mod completions;
+mod config;
 mod doctor;
 mod endpoint;
 mod failure;
+mod grid;
+mod history;
+mod info;
 mod keys;
 mod kill;
 mod logs;
@@ -28,9 +33,12 @@ mod ls;
 mod out;
 mod patience;
 mod pieces;
+mod profiles;
+mod progress;
 mod recording;
 mod rename;
 mod resolve;
+mod restart;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -73,7 +81,11 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Run(flags)) => run::run(place, flags),
         Some(Verb::Attach(flags)) => attach::attach(place, flags),
         Some(Verb::Ls(flags)) => ls::ls(place, flags),
+        Some(Verb::Info(flags)) => info::info(place, &flags),
+        Some(Verb::History(flags)) => history::history(place, &flags),
+        Some(Verb::Profiles(flags)) => profiles::profiles(place, &flags),
         Some(Verb::Kill(flags)) => kill::kill(place, flags),
+        Some(Verb::Restart(flags)) => restart::restart(place, &flags),
         Some(Verb::Rename(flags)) => rename::rename(place, &flags),
         Some(Verb::Send(flags)) => send::send(place, &flags),
         Some(Verb::Screen(flags)) => screen::screen(place, &flags),
@@ -84,6 +96,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Stop(flags)) => stop::stop(place, &flags),
         Some(Verb::Token(flags)) => token::token(place, flags),
         Some(Verb::Backup(flags)) => backup::backup(place, flags),
+        Some(Verb::Config(flags)) => config::config(place, &flags),
         Some(Verb::Doctor(flags)) => doctor::doctor(place, &flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags),
     }

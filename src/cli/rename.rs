@@ -3,9 +3,11 @@
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::out;
 use super::resolve::resolve;
 use crate::config::Place;
 use clap::Args;
+use serde_json::Value;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
@@ -13,6 +15,9 @@ pub(super) struct Flags {
     session: String,
     /// The new name; none: the session has no name any more
     name: Option<String>,
+    /// Print the session as the API gives it
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerFlags,
 }
@@ -21,7 +26,10 @@ pub(super) fn rename(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::new(Endpoint::find(place, &flags.server)?);
     actix::System::new().block_on(async {
         let id = resolve(&client, &flags.session).await?;
-        client.rename(&id.to_string(), flags.name.as_deref()).await?;
+        let answer = client.rename(&id.to_string(), flags.name.as_deref()).await?;
+        if flags.json {
+            out::json(&answer.json::<Value>()?)?;
+        }
         Ok(0)
     })
 }

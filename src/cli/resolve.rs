@@ -9,12 +9,20 @@ use crate::protocol::Session;
 pub(super) async fn resolve(client: &Client, word: &str) -> Result<SessionId, Failure> {
     match word.parse() {
         Ok(id) => Ok(id),
-        Err(_) => pick(&client.live().await?, word),
+        Err(_) => pick(&client.sessions(false).await?, word),
     }
 }
 
-/// Chooses among live sessions: a name goes before the beginning of an id.
-pub(super) fn pick(live: &[Session], word: &str) -> Result<SessionId, Failure> {
+/// The same where an ended one will do: the live ones go first, then the newest.
+pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<SessionId, Failure> {
+    match resolve(client, word).await {
+        Err(Failure::NoSuchSession(_)) => pick(&client.sessions(true).await?, word),
+        found => found,
+    }
+}
+
+/// Chooses among sessions: a name goes before the beginning of an id.
+fn pick(live: &[Session], word: &str) -> Result<SessionId, Failure> {
     if let Some(named) = live.iter().find(|session| session.name.as_deref() == Some(word)) {
         return Ok(named.id);
     }

@@ -4,10 +4,12 @@ use super::attach::{self, Start};
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::resolve::resolve;
 use super::{out, sys};
 use crate::config::{IdleTimeout, Place};
-use crate::protocol::{CreateSession, Recording, Session};
+use crate::protocol::{CreateSession, Mode, Recording, RestartPolicy, Session};
 use clap::Args;
+use serde::Deserialize;
 use serde_json::Value;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,9 @@ pub(super) struct Flags {
     /// A name, unique among live sessions
     #[arg(long, short)]
     name: Option<String>,
+    /// If a live session has this name, take that one
+    #[arg(long, short = 'A', requires = "name")]
+    attach: bool,
     /// A profile of the server's settings
     #[arg(long, short)]
     profile: Option<String>,
@@ -27,7 +32,7 @@ pub(super) struct Flags {
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
     /// Added to the environment; may be repeated
-    #[arg(long, short, value_name = "NAME=VALUE", value_parser = variable)]
+    #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
     pub(super) env: Vec<(String, String)>,
     /// Seconds from the last client's leaving to destruction, or "never"
     /// [default: the server's]
@@ -36,6 +41,13 @@ pub(super) struct Flags {
     /// Record it: "output", or "all", which is what is typed as well, passwords included
     #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "output")]
     record: Option<Recording>,
+    /// Whether the command is started again when it ends by itself: never, on-failure or
+    /// always [default: the profile's, or never]
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    restart: Option<RestartPolicy>,
+    /// A word for administrators; may be repeated
+    #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
     /// With --detach: print the session as the API gives it
     #[arg(long, requires = "detach")]
     json: bool,
@@ -50,14 +62,24 @@ pub(super) fn run(place: &Place, flags: Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(place, &flags.server)?;
     let wanted = wanted(&flags)?;
     actix::System::new().block_on(async {
-        let created = Client::new(endpoint.clone()).create(&wanted).await?;
-        let session: Session = created.json()?;
+        let client = Client::new(endpoint.clone());
+        let (value, is_new) = match client.create(&wanted).await {
+            Ok(created) => (created.json::<Value>()?, true),
+            Err(Failure::Refused { code, .. }) if flags.attach && code == "name_taken" => {
+                let id = resolve(&client, flags.name.as_deref().unwrap_or_default()).await?;
+                (client.get::<Value>(&id.to_string()).await?, false)
+            }
+            Err(failure) => return Err(failure),
+        };
+        let unexpected = "the server answered something unexpected";
+        let session = Session::deserialize(&value).map_err(Failure::doing(unexpected))?;
         if !flags.detach {
-            let start = Start::Created(session.id);
-            return attach::session(place, &flags.server, endpoint, start).await;
+            let id = session.id;
+            let start = if is_new { Start::Created(id) } else { Start::Existing(id) };
+            return attach::session(place, &flags.server, endpoint, start, Mode::Rw).await;
         }
         if flags.json {
-            out::json(&created.json::<Value>()?)?;
+            out::json(&value)?;
         } else {
             out::print(&format!("{}\n", session.id))?;
         }
@@ -75,6 +97,8 @@ fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
         env: flags.env.iter().cloned().collect(),
         cols,
         rows,
+        restart: flags.restart,
+        labels: flags.label.iter().cloned().collect(),
         idle_timeout_s: flags.idle_timeout.map(|timeout| timeout.0),
         recording: flags.record,
         ..CreateSession::default()
@@ -87,16 +111,22 @@ fn directory(flags: &Flags) -> Result<Option<String>, Failure> {
     let dir = match &flags.cwd {
         Some(dir) => dir,
         None if flags.profile.is_some() || flags.server.url.is_some() => return Ok(None),
-        None => Path::new(""),
+        None => Path::new("."),
     };
-    let dir = std::env::current_dir().map_err(Failure::doing("the current directory"))?.join(dir);
+    // Without the dot and the slash that a join would leave.
+    let dir = std::path::absolute(dir).map_err(Failure::doing("the current directory"))?;
     let text = dir.into_os_string().into_string();
     text.map(Some).map_err(|dir| Failure::Usage(format!("{}: not UTF-8", dir.display())))
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+fn policy(text: &str) -> Result<RestartPolicy, String> {
+    text.parse().map_err(|_| "expected never, on-failure or always".into())
+}
+
+/// Takes `NAME=VALUE` apart.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
-        _ => Err("expected NAME=VALUE".into()),
+        _ => Err("expected a name, = and a value".into()),
     }
 }

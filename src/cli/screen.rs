@@ -4,17 +4,20 @@ use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
-use super::resolve::resolve;
+use super::resolve::resolve_any;
 use crate::config::Place;
 use clap::{Args, ValueEnum};
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
-    /// Id, unique beginning of an id, or name
+    /// Id, unique beginning of an id, or name; ended sessions too
     session: String,
     /// Plain text, text with colours, or JSON with everything
     #[arg(long, short, value_enum, default_value_t)]
     format: Format,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Lines above the screen that have scrolled off
     #[arg(long, value_name = "LINES", default_value_t = 0)]
     scrollback: usize,
@@ -42,12 +45,13 @@ impl Format {
 
 pub(super) fn screen(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let format = if flags.json { Format::Json } else { flags.format };
     let screen = actix::System::new().block_on(async {
-        let id = resolve(&client, &flags.session).await?;
-        client.screen(&id.to_string(), flags.format.as_str(), flags.scrollback).await
+        let id = resolve_any(&client, &flags.session).await?;
+        client.screen(&id.to_string(), format.as_str(), flags.scrollback).await
     })?;
     out::bytes(&screen)?;
-    if flags.format == Format::Json {
+    if format == Format::Json {
         out::bytes(b"\n")?;
     }
     Ok(0)

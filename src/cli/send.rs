@@ -4,10 +4,12 @@ use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::keys;
+use super::out;
 use super::patience::Patience;
 use super::resolve::resolve;
 use crate::config::Place;
 use clap::Args;
+use serde_json::json;
 use std::io::{self, Read};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -33,6 +35,9 @@ pub(super) struct Flags {
     /// Then press Enter
     #[arg(long, short)]
     enter: bool,
+    /// Print how many bytes were typed, as JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerFlags,
 }
@@ -57,6 +62,9 @@ pub(super) fn send(place: &Place, flags: &Flags) -> Result<u8, Failure> {
             typist.type_all(io::stdin().lock()).await?;
         }
         typist.type_in(&typist.keys(&flags.key, flags.enter).await?).await?;
+        if flags.json {
+            out::json(&json!({ "session": id, "typed": typist.offset }))?;
+        }
         Ok(0)
     })
 }

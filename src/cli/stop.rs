@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::out;
+use super::progress::Progress;
 use super::sys::Process;
 use crate::config::{self, Place};
 use clap::Args;
@@ -61,6 +62,7 @@ fn end(
         return Ok(false);
     }
     process.signal(signal)?;
+    let _progress = Progress::on(format!("waiting for the {what} to end what it has"));
     if process.wait(limit)? {
         return Ok(true);
     }

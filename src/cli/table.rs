@@ -1,36 +1,49 @@
 //! The table that `ls` prints.
 
+use super::grid::{self, printable};
 use crate::lifecycle::Status;
 use crate::protocol::Session;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
 
 /// Ids are cut to this many characters, or to as many more as keep them apart: the first
 /// eight of a UUID v7 are the same for everything created within a minute.
 const ID_LEAST: usize = 8;
-/// Longer commands are cut.
+/// Longer commands are cut, in columns …
 const COMMAND_MAX: usize = 40;
+/// … on a narrow terminal to no less than this.
+const COMMAND_LEAST: usize = 10;
 
-/// One line a session, under a heading; columns as wide as they need to be.
-pub(super) fn render(sessions: &[Session], now: DateTime<Utc>) -> String {
+/// One line a session, under a heading. `columns`: those of the terminal it is for.
+pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<usize>) -> String {
     let heading = ["ID", "NAME", "STATUS", "CLIENTS", "COMMAND", "ACTIVITY", "DESTROY"];
     let length = id_length(sessions);
-    let mut lines = vec![heading.map(String::from)];
-    lines.extend(sessions.iter().map(|session| row(session, length, now)));
-    let width = |column: usize| {
-        lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()
+    let lines = |most: usize| {
+        let rows = sessions.iter().map(|session| row(session, length, most, now).to_vec());
+        let heading = heading.map(String::from).to_vec();
+        grid::render(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
     };
-    let widths: Vec<_> = (0..heading.len()).map(width).collect();
-    let mut out = String::new();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        out += cells.collect::<Vec<_>>().join("  ").trim_end();
-        out.push('\n');
+    let table = lines(COMMAND_MAX);
+    let widest = table.lines().map(grid::columns_of).max().unwrap_or_default();
+    match columns.and_then(|columns| widest.checked_sub(columns)) {
+        None | Some(0) => table,
+        // What is too much is taken from the commands.
+        Some(excess) => {
+            let command = |session: &Session| grid::columns_of(&command(session, COMMAND_MAX));
+            let now = sessions.iter().map(command).max().unwrap_or_default();
+            lines(now.saturating_sub(excess).max(COMMAND_LEAST))
+        }
     }
-    out
 }
 
-fn row(session: &Session, id_length: usize, now: DateTime<Utc>) -> [String; 7] {
+/// What a session can be called by, on a line of its own: its name, else its id.
+pub(super) fn word_for(session: &Session) -> String {
+    match &session.name {
+        Some(name) => format!("{}\n", printable(name)),
+        None => format!("{}\n", session.id),
+    }
+}
+
+fn row(session: &Session, id_length: usize, most: usize, now: DateTime<Utc>) -> [String; 7] {
     let destroy = match (session.destroy_at, session.ended_at) {
         (Some(at), _) => format!("in {}", span(at - now)),
         (None, None) if session.status == Status::Idle => "never".into(),
@@ -39,9 +52,9 @@ fn row(session: &Session, id_length: usize, now: DateTime<Utc>) -> [String; 7] {
     [
         session.id.to_string()[..id_length].into(),
         printable(session.name.as_deref().unwrap_or("-")),
-        status(session.status),
+        session.status.as_str().into(),
         session.active_connections.to_string(),
-        command(&session.command),
+        command(session, most),
         format!("{} ago", span(now - session.last_activity_at)),
         destroy,
     ]
@@ -59,29 +72,12 @@ fn id_length(sessions: &[Session]) -> usize {
     needed.clamp(ID_LEAST, 36)
 }
 
-/// As the API writes it.
-fn status(status: Status) -> String {
-    match serde_json::to_value(status) {
-        Ok(Value::String(word)) => word,
-        _ => format!("{status:?}"),
-    }
-}
-
-fn command(words: &[String]) -> String {
-    let line = printable(&words.join(" "));
-    if line.chars().count() <= COMMAND_MAX {
-        return line;
-    }
-    line.chars().take(COMMAND_MAX - 1).chain(['…']).collect()
-}
-
-/// Keeps what others chose from writing escape sequences to this terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+fn command(session: &Session, most: usize) -> String {
+    grid::cut(&printable(&session.command.join(" ")), most)
 }
 
 /// A time in its largest unit: `5s`, `12m`, `3h`, `2d`.
-fn span(time: TimeDelta) -> String {
+pub(super) fn span(time: TimeDelta) -> String {
     let seconds = time.num_seconds().max(0);
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -109,7 +105,7 @@ mod tests {
         second.command = vec!["python3".into(), "-m".into(), "http.server".into()];
         second.last_activity_at = now;
         assert_eq!(
-            render(&[first, second], now),
+            render(&[first, second], now, None),
             "ID        NAME  STATUS  CLIENTS  COMMAND                 ACTIVITY  DESTROY\n\
              0190d3c0  web   IDLE    0        bash                    1m ago    in 28m\n\
              0191d3c0  -     ACTIVE  12       python3 -m http.server  0s ago    -\n"
@@ -122,7 +118,7 @@ mod tests {
             session("0190d3c0-a1b2-7000-8000-000000000001", None),
             session("0190d3c0-a1b3-7000-8000-000000000002", None),
         ];
-        let table = render(&same_minute, Utc::now());
+        let table = render(&same_minute, Utc::now(), None);
         assert!(table.contains("\n0190d3c0-a1b2  "), "{table}");
         assert!(table.contains("\n0190d3c0-a1b3  "), "{table}");
     }
@@ -131,9 +127,22 @@ mod tests {
     fn what_others_chose_cannot_reach_the_terminal() {
         let mut session = session("0190d3c0-a1b2-7000-8000-000000000001", None);
         session.command = vec!["sh".into(), "-c".into(), format!("\x1b]0;x\x07{}", "é".repeat(99))];
-        let table = render(&[session], Utc::now());
+        let table = render(&[session], Utc::now(), None);
         assert!(!table.contains('\x1b') && !table.contains('\x07'), "{table}");
         assert!(table.contains("sh -c ?]0;x?éé") && table.contains('…'), "{table}");
+    }
+
+    #[test]
+    fn commands_make_room_on_a_narrow_terminal() {
+        let mut session = session("0190d3c0-a1b2-7000-8000-000000000001", Some("日本"));
+        session.command = vec!["x".repeat(60)];
+        for columns in [70, 80, 200] {
+            let table = render(&[session.clone()], Utc::now(), Some(columns));
+            let widest = table.lines().map(grid::columns_of).max().unwrap();
+            assert!(widest <= columns && table.contains('…'), "{table}");
+        }
+        let wide = render(&[session.clone()], Utc::now(), Some(200));
+        assert_eq!(wide, render(&[session], Utc::now(), None));
     }
 
     #[test]

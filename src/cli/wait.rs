@@ -4,10 +4,15 @@ use super::attach::exit_code;
 use super::client::{Client, Condition};
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::out;
 use super::patience::Patience;
-use super::resolve::resolve;
+use super::progress::Progress;
+use super::resolve::resolve_any;
 use crate::config::Place;
+use crate::protocol::Session;
 use clap::Args;
+use serde::Deserialize;
+use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -22,7 +27,7 @@ const THERE: Duration = Duration::from_secs(1);
 #[derive(Args, Debug)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["text", "regex", "quiet", "exit"])))]
 pub(super) struct Flags {
-    /// Id, unique beginning of an id, or name
+    /// Id, unique beginning of an id, or name; ended sessions too
     session: String,
     /// Until the screen shows this
     #[arg(long, value_name = "STR")]
@@ -42,6 +47,9 @@ pub(super) struct Flags {
     /// Give up after so long, with exit code 124 [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
+    /// Print the screen (with --exit: the session) as it is in the end, as the API gives it
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     server: ServerFlags,
 }
@@ -73,8 +81,9 @@ pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     actix::System::new().block_on(async {
         let find = || Ok::<_, Failure>(Client::new(Endpoint::find(place, &flags.server)?));
         let client = find()?;
-        let id = resolve(&client, &flags.session).await?.to_string();
-        let mut waiter = Waiter { client, id, deadline };
+        let id = resolve_any(&client, &flags.session).await?.to_string();
+        let progress = Some(Progress::on("waiting; Ctrl-C gives up"));
+        let mut waiter = Waiter { client, id, deadline, json: flags.json, progress };
         let mut patience = Patience::default();
         let mut first = true;
         loop {
@@ -114,10 +123,12 @@ struct Waiter {
     client: Client,
     id: String,
     deadline: Instant,
+    json: bool,
+    progress: Option<Progress>,
 }
 
 impl Waiter {
-    async fn screen(&self, condition: &Condition, scrollback: usize) -> Result<u8, Failure> {
+    async fn screen(&mut self, condition: &Condition, scrollback: usize) -> Result<u8, Failure> {
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let slice = match condition {
@@ -127,23 +138,31 @@ impl Waiter {
                 Condition::Text(_) | Condition::Regex(_) => SLICE,
             };
             let limit = left.min(slice);
-            if self.client.wait(&self.id, condition, scrollback, limit).await? {
-                return Ok(0);
-            }
-            if limit == left {
-                return Err(Failure::TimedOut);
+            let (held, screen) = self.client.wait(&self.id, condition, scrollback, limit).await?;
+            if held || limit == left {
+                self.print(&screen.json()?)?;
+                return if held { Ok(0) } else { Err(Failure::TimedOut) };
             }
         }
     }
 
+    /// What it is in the end, if that is wanted.
+    fn print(&mut self, answer: &Value) -> Result<(), Failure> {
+        self.progress = None;
+        if self.json { out::json(answer) } else { Ok(()) }
+    }
+
     /// Waits for the session's end: looks whenever something is told, which may also be that
     /// the server lives or that events were missed.
-    async fn exit(&self) -> Result<u8, Failure> {
+    async fn exit(&mut self) -> Result<u8, Failure> {
         // Before the look, so that nothing falls between.
         let mut events = self.client.events(&self.id).await?;
         loop {
-            let session = self.client.get(&self.id).await?;
+            let answer: Value = self.client.get(&self.id).await?;
+            let unexpected = "the server answered something unexpected";
+            let session = Session::deserialize(&answer).map_err(Failure::doing(unexpected))?;
             if !session.status.is_live() {
+                self.print(&answer)?;
                 return Ok(exit_code(session.exit_code, session.exit_signal));
             }
             match timeout_at(self.deadline, events.next()).await {

@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use toml::de::{DeTable, DeValue};
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,7 @@ pub enum ConfigError {
     /// A value that is of the right kind and still makes no sense.
     #[error("{origin}: {key}: {problem}")]
     Value {
-        /// The file, or "flags or environment".
+        /// The file and the line, or "flags or environment".
         origin: String,
         /// As the file calls it.
         key: String,
@@ -103,6 +104,29 @@ impl File {
     pub(super) fn parse(text: &str) -> Result<File, toml::de::Error> {
         toml::from_str(text)
     }
+}
+
+/// A file, and the line on which a key of it (`profile.x.cwd`) stands, or what of it is there.
+pub(super) fn place_of(path: &Path, key: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    match line_of(&text, key) {
+        Some(line) => format!("settings file {}, line {line}", path.display()),
+        None => format!("settings file {}", path.display()),
+    }
+}
+
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let whole = DeTable::parse(text).ok()?;
+    let (mut table, mut start) = (whole.get_ref(), None);
+    for part in key.split('.') {
+        let Some((name, value)) = table.get_key_value(part) else { break };
+        start = Some(name.span().start);
+        match value.get_ref() {
+            DeValue::Table(below) => table = below,
+            _ => break,
+        }
+    }
+    Some(text[..start?].matches('\n').count() + 1)
 }
 
 /// One address, or several in an array.

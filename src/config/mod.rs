@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`flags`] | flags and environment, with their help |
 //! | `file` | `stayd.toml` |
+//! | `reference` | a complete `stayd.toml`, made from the flags |
 //! | `paths` | where the state directory and the file are by default |
 //! | `profiles` | commands that clients may start by name: [`Profile`] |
 //! | `settings` | what comes out: [`Settings`] |
@@ -13,11 +14,13 @@ mod file;
 pub mod flags;
 mod paths;
 mod profiles;
+mod reference;
 mod settings;
 mod words;
 
 pub use file::ConfigError;
 pub use flags::{Place, ServeFlags};
 pub use profiles::{Profile, Resume};
-pub use settings::{DEFAULT_LISTEN, Settings, state_dir};
+pub use reference::reference;
+pub use settings::{DEFAULT_LISTEN, Settings, settings_file, state_dir};
 pub use words::{IdleTimeout, LogFormat, LogLevel};

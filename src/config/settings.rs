@@ -1,6 +1,6 @@
 //! What comes out of flags, environment, file and defaults.
 
-use super::file::{ConfigError, File};
+use super::file::{self, ConfigError, File};
 use super::flags::{Place, ServeFlags};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
@@ -79,6 +79,12 @@ impl Settings {
     }
 }
 
+/// The file that is read, whether or not it is there; `None` without a home.
+#[must_use]
+pub fn settings_file(place: &Place) -> Option<PathBuf> {
+    place.config.clone().or_else(|| paths::config_file(&|name| std::env::var_os(name)))
+}
+
 /// The state directory alone, for verbs that talk with a server.
 ///
 /// # Errors
@@ -98,7 +104,7 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
     let refuse = |by_flag: bool, key: &str, problem: String| {
         let file = path.as_ref().filter(|_| !by_flag);
         Err(ConfigError::Value {
-            origin: file.map_or("flags or environment".into(), |path| path.display().to_string()),
+            origin: file.map_or("flags or environment".into(), |path| file::place_of(path, key)),
             key: key.into(),
             problem,
         })

@@ -56,3 +56,4 @@ pub use event::Event;
 pub use modes::{CursorShape, Modes, Mouse, MouseEncoding};
 pub use snapshot::Snapshot;
 pub use view::{Colour, Line, Run, View};
+pub(crate) use width::width;

@@ -220,6 +220,23 @@ async fn a_kill_ends_an_attachment_and_tells() {
 }
 
 #[actix_web::test]
+async fn who_only_looks_types_nothing_and_changes_no_size() {
+    let server = Server::start().await;
+    bash(&server, "web").await;
+    let mut terminal = OnTerminal::start(&server, &["attach", "--read-only", "web"]);
+    terminal.wait_for(b"bash-");
+    terminal.type_in(b"echo no\"\"thing\r");
+    let typed = verb(&server, &["send", "web", "stty size; echo do\"\"ne", "--enter"]);
+    assert_eq!(typed.status.code(), Some(0));
+    terminal.wait_for(b"24 80");
+    terminal.wait_for(b"done");
+    let screen = code_and_text(&verb(&server, &["screen", "web"])).1;
+    assert!(!screen.contains("no\"\"thing") && !screen.contains("nothing"), "{screen}");
+    terminal.type_in(b"\x1cd");
+    assert_eq!(terminal.end(), Some(0));
+}
+
+#[actix_web::test]
 async fn without_a_terminal_attach_is_a_pipe() {
     let server = Server::start().await;
     let script = "read -r line; echo \"got $line\"; exit 5";

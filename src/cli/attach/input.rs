@@ -15,6 +15,8 @@ pub(super) struct Input {
     kept: BytesMut,
     /// How many of `kept` went out on this connection.
     sent: usize,
+    /// How many went out on the last connection.
+    went_out: usize,
     /// How many may be out unaccepted; 0 while there is no connection.
     window: usize,
 }
@@ -30,6 +32,13 @@ impl Input {
         self.kept.len()
     }
 
+    /// The session's command was started again since: what went out was for the one that is
+    /// gone, and what was typed after that is for this one, which has accepted so much.
+    pub(super) fn start_again(&mut self, accepted: u64) {
+        self.kept.advance(self.went_out.min(self.kept.len()));
+        self.accepted = accepted;
+    }
+
     /// A connection is there, and this much was accepted before it.
     pub(super) fn open(&mut self, accepted: u64, window: u64) {
         if accepted < self.accepted {
@@ -37,7 +46,7 @@ impl Input {
             // before stays accepted.
             self.accepted = accepted;
         }
-        self.sent = 0;
+        (self.sent, self.went_out) = (0, 0);
         self.accept(accepted);
         self.window = usize::try_from(window).unwrap_or(usize::MAX);
     }
@@ -45,6 +54,8 @@ impl Input {
     /// The connection is gone.
     pub(super) fn close(&mut self) {
         self.window = 0;
+        // Connections that are refused in between send nothing.
+        self.went_out = self.went_out.max(self.sent);
         self.sent = 0;
     }
 
@@ -145,6 +156,23 @@ mod tests {
         assert_eq!(input.next().unwrap(), "4");
         input.accept(1);
         assert_eq!(input.next(), None, "an answer that says nothing new");
+    }
+
+    #[test]
+    fn what_went_out_to_a_command_that_is_gone_is_not_typed_into_the_next() {
+        let mut input = Input::default();
+        input.open(0, 100);
+        input.push(b"abcd");
+        input.next();
+        input.accept(2);
+        input.close();
+        input.close();
+        input.push(b"ef");
+        input.start_again(7);
+        input.open(7, 100);
+        assert_eq!(input.next().unwrap(), "ef");
+        input.accept(9);
+        assert_eq!(input.len(), 0);
     }
 
     #[test]

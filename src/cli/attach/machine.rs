@@ -4,7 +4,7 @@
 use super::input::Input;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
-use crate::protocol::{ClientMessage, INPUT_WINDOW, ServerMessage, Session};
+use crate::protocol::{ClientMessage, INPUT_WINDOW, Mode, ServerMessage, Session};
 use bytes::Bytes;
 
 /// Output is acknowledged whenever this much of it was rendered: often enough that the
@@ -61,6 +61,7 @@ pub(super) struct Machine {
     client: String,
     /// The last that the server has told of the session.
     session: Option<Box<Session>>,
+    mode: Mode,
     size: Option<(u16, u16)>,
     /// Offset of the next output byte, if the next connection is to continue there.
     resume: Option<u64>,
@@ -82,6 +83,7 @@ impl Machine {
             id,
             client,
             session: None,
+            mode: Mode::Rw,
             size: None,
             resume: offset,
             offset: 0,
@@ -93,10 +95,18 @@ impl Machine {
         }
     }
 
+    /// One that only looks: what is typed goes nowhere, and its size is nobody's concern.
+    pub(super) fn looking(self) -> Machine {
+        Machine { mode: Mode::Ro, ..self }
+    }
+
     /// Path and query of the next connection.
     pub(super) fn target(&self) -> String {
         let Machine { id, client, .. } = self;
         let mut target = format!("/api/v1/sessions/{id}/attach?client={client}");
+        if self.mode == Mode::Ro {
+            target += "&mode=ro";
+        }
         if let Some((cols, rows)) = self.size {
             target += &format!("&cols={cols}&rows={rows}");
         }
@@ -176,8 +186,12 @@ impl Machine {
             self.resume = None;
         }
         // What changed while the connection was being made.
-        if let Some((cols, rows)) = self.size.filter(|ours| *ours != size) {
+        let may_say = self.mode == Mode::Rw;
+        if let Some((cols, rows)) = self.size.filter(|ours| may_say && *ours != size) {
             actions.push(resize(cols, rows));
+        }
+        if self.session.as_ref().is_some_and(|before| before.restarts != session.restarts) {
+            self.input.start_again(input);
         }
         self.session = Some(session);
         self.open = true;
@@ -233,6 +247,9 @@ impl Machine {
 
     /// Keys or bytes from standard input. `Err` is how many were dropped for want of room.
     pub(super) fn typed(&mut self, bytes: &[u8], terminal: bool) -> Result<Vec<Action>, usize> {
+        if self.mode == Mode::Ro {
+            return Ok(Vec::new());
+        }
         if terminal && !self.open && self.input.len() + bytes.len() > OFFLINE_INPUT_MAX {
             return Err(bytes.len());
         }
@@ -247,7 +264,11 @@ impl Machine {
     /// The terminal has this size (now).
     pub(super) fn resized(&mut self, cols: u16, rows: u16) -> Vec<Action> {
         let changed = self.size.replace((cols, rows)) != Some((cols, rows));
-        if changed && self.open { vec![resize(cols, rows)] } else { Vec::new() }
+        if changed && self.open && self.mode == Mode::Rw {
+            vec![resize(cols, rows)]
+        } else {
+            Vec::new()
+        }
     }
 
     /// The connection is gone, with a close code or (`None`) without one. What ends the

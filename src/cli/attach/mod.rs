@@ -28,7 +28,7 @@ use super::{out, resolve};
 use crate::config::Place;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
-use crate::protocol::Session;
+use crate::protocol::{Mode, Session};
 pub(super) use backoff::Backoff;
 use clap::Args;
 use driver::{Driver, Outcome};
@@ -40,6 +40,9 @@ use uuid::Uuid;
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name
     session: String,
+    /// Look only: nothing is typed, and the terminal's size stays that of the others
+    #[arg(long, short)]
+    read_only: bool,
     #[command(flatten)]
     server: ServerFlags,
 }
@@ -57,7 +60,8 @@ pub(super) fn attach(place: &Place, flags: Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(place, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve::resolve(&Client::new(endpoint.clone()), &flags.session).await?;
-        session(place, &flags.server, endpoint, Start::Existing(id)).await
+        let mode = if flags.read_only { Mode::Ro } else { Mode::Rw };
+        session(place, &flags.server, endpoint, Start::Existing(id), mode).await
     })
 }
 
@@ -68,6 +72,7 @@ pub(super) async fn session(
     flags: &ServerFlags,
     endpoint: Endpoint,
     start: Start,
+    mode: Mode,
 ) -> Result<u8, Failure> {
     let (id, offset) = match start {
         Start::Created(id) => (id, Some(0)),
@@ -76,6 +81,9 @@ pub(super) async fn session(
     // Of this process alone: the same after every reconnect.
     let client = format!("cli-{}", Uuid::now_v7().simple());
     let mut machine = Machine::new(id, client, offset);
+    if mode == Mode::Ro {
+        machine = machine.looking();
+    }
     let driver = Driver::new(&mut machine, place, flags, endpoint.clone())?;
     let outcome = driver.run().await?;
     let name = || match machine.session().and_then(|session| session.name.clone()) {

@@ -1,0 +1,32 @@
+//! `stayd config`: what may be in `stayd.toml`, and whether what is there can be used.
+
+use super::failure::Failure;
+use super::out;
+use crate::config::{self, Place, ServeFlags, Settings};
+use clap::Args;
+
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["reference", "check"])))]
+pub(super) struct Flags {
+    /// Print a complete stayd.toml: every setting, commented out, with its default
+    #[arg(long)]
+    reference: bool,
+    /// Look whether the settings file can be used; says line and key if not, and exits with 2
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn config(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+    if flags.reference {
+        out::print(&config::reference())?;
+        return Ok(0);
+    }
+    Settings::load(place, &ServeFlags::default())?;
+    let line = match config::settings_file(place) {
+        Some(file) if file.exists() => format!("{} can be used\n", file.display()),
+        Some(file) => format!("there is no {}; every setting has its default\n", file.display()),
+        None => "no settings file; every setting has its default\n".to_owned(),
+    };
+    out::print(&line)?;
+    Ok(0)
+}

@@ -1,0 +1,73 @@
+//! Tables for people: columns as wide as they need to be, measured as a terminal does.
+
+use crate::screen::width;
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// Lines of cells, the heading among them; all with as many cells as the first.
+pub(super) fn render(lines: &[Vec<String>]) -> String {
+    let columns = lines.first().map_or(0, Vec::len);
+    let widest = |column: usize| lines.iter().map(|line| columns_of(&line[column])).max();
+    let widths: Vec<usize> = (0..columns).map(|column| widest(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for line in lines {
+        let mut text = String::new();
+        for (cell, width) in line.iter().zip(&widths) {
+            text += cell;
+            text.extend(std::iter::repeat_n(' ', width - columns_of(cell)));
+            text += GAP;
+        }
+        out += text.trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+/// Columns that a text takes on a terminal.
+pub(super) fn columns_of(text: &str) -> usize {
+    text.chars().map(|c| usize::from(width(c))).sum()
+}
+
+/// As much of a text as fits, with a sign that there is more.
+pub(super) fn cut(text: &str, columns: usize) -> String {
+    if columns_of(text) <= columns {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut room = columns.saturating_sub(1);
+    for c in text.chars() {
+        let Some(left) = room.checked_sub(usize::from(width(c))) else { break };
+        room = left;
+        out.push(c);
+    }
+    out.push('…');
+    out
+}
+
+/// Keeps what others chose from writing escape sequences to this terminal, or from turning
+/// what is around it.
+pub(super) fn printable(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(cells: [&str; 3]) -> Vec<String> {
+        cells.map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn wide_and_combining_characters_are_measured_as_a_terminal_does() {
+        let lines =
+            [line(["NAME", "X", "Y"]), line(["日本", "1", "2"]), line(["e\u{301}", "3", ""])];
+        assert_eq!(render(&lines), "NAME  X  Y\n日本  1  2\ne\u{301}     3\n");
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("日本語", 6), "日本語");
+        assert_eq!(cut("日本語", 4), "日…");
+        assert_eq!(render(&[]), "");
+    }
+}

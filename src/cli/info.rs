@@ -1,0 +1,113 @@
+//! `stayd info`: everything that is known of one session.
+
+use super::client::Client;
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::grid::{self, printable};
+use super::out;
+use super::resolve::resolve_any;
+use super::table::span;
+use crate::config::Place;
+use crate::protocol::Session;
+use chrono::{DateTime, Utc};
+use clap::Args;
+use serde_json::Value;
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Id, unique beginning of an id, or name; ended sessions too
+    session: String,
+    /// Print what the API answers
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+pub(super) fn info(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let session: Value = actix::System::new().block_on(async {
+        let id = resolve_any(&client, &flags.session).await?;
+        client.get(&id.to_string()).await
+    })?;
+    if flags.json {
+        out::json(&session)?;
+        return Ok(0);
+    }
+    let unexpected = "the server answered something unexpected";
+    let session = serde_json::from_value(session).map_err(Failure::doing(unexpected))?;
+    out::print(&grid::render(&describe(&session, Utc::now())))?;
+    Ok(0)
+}
+
+/// What is known, in lines of a word and what it is.
+fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
+    let time = |at: DateTime<Utc>| {
+        let local = at.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S");
+        if at > now {
+            format!("{local} (in {})", span(at - now))
+        } else {
+            format!("{local} ({} ago)", span(now - at))
+        }
+    };
+    let seconds = |limit: Option<u64>| limit.map_or("never".to_owned(), |s| format!("{s} s"));
+    let live = session.status.is_live();
+    let clients = session.clients.iter().map(|viewer| {
+        let size = viewer.cols.zip(viewer.rows);
+        let size = size.map_or(String::new(), |(cols, rows)| format!(" {cols}×{rows}"));
+        let mode = if viewer.mode == crate::protocol::Mode::Ro { ", looks only" } else { "" };
+        format!("{}{size}{mode}", viewer.client)
+    });
+    let clients = clients.collect::<Vec<_>>().join("; ");
+    let labels = session.labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let labels = labels.collect::<Vec<_>>().join(" ");
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    let word = |value: Value| value.as_str().map(str::to_owned);
+    let lines = [
+        ("id", Some(session.id.to_string())),
+        ("name", session.name.clone()),
+        ("status", word(serde_json::json!(session.status))),
+        ("end reason", word(serde_json::json!(session.end_reason))),
+        ("exit code", session.exit_code.map(|code| code.to_string())),
+        ("exit signal", session.exit_signal.map(|signal| signal.to_string())),
+        ("command", Some(session.command.join(" "))),
+        ("profile", session.profile.clone()),
+        ("directory", Some(session.cwd.clone())),
+        ("directory now", session.signs.cwd_now.clone()),
+        ("process", session.pid.filter(|_| live).map(|pid| pid.to_string())),
+        ("title", session.title.clone()),
+        ("size", Some(format!("{}×{}", session.cols, session.rows))),
+        ("output", Some(format!("{} bytes", session.offset))),
+        ("clients", some(clients)),
+        ("created", Some(time(session.created_at))),
+        ("last activity", Some(time(session.last_activity_at))),
+        ("ended", session.ended_at.map(time)),
+        ("idle timeout", live.then(|| seconds(session.idle_timeout_s))),
+        ("destroyed", session.destroy_at.map(time)),
+        ("restart", some(session.restart.as_str().to_owned())),
+        ("restarts", (session.restarts > 0).then(|| session.restarts.to_string())),
+        ("restarted", session.restart_at.map(time)),
+        ("recording", some(session.recording.as_str().to_owned())),
+        ("labels", some(labels)),
+    ];
+    let line = |(word, what): (&str, Option<String>)| Some(vec![word.into(), printable(&what?)]);
+    lines.into_iter().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples::session;
+
+    #[test]
+    fn what_is_not_known_is_left_out_and_nothing_reaches_the_terminal() {
+        let mut session = session("0190d3c0-a1b2-7000-8000-000000000001", Some("web"));
+        session.title = Some("\x1b]0;x".into());
+        session.labels.insert("team".into(), "a".into());
+        let text = grid::render(&describe(&session, Utc::now()));
+        assert!(text.contains("name           web\n"), "{text}");
+        assert!(text.contains("title          ?]0;x\n"), "{text}");
+        assert!(text.contains("labels         team=a\n"), "{text}");
+        assert!(!text.contains("ended") && !text.contains("exit code"), "{text}");
+    }
+}

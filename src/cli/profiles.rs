@@ -1,0 +1,93 @@
+//! `stayd profiles`: the commands that may be started by name.
+
+use super::client::Client;
+use super::endpoint::{Endpoint, ServerFlags};
+use super::failure::Failure;
+use super::grid::{self, printable};
+use super::out;
+use crate::config::Place;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Print what the API answers
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// As far as the table needs it.
+#[derive(Deserialize)]
+struct Profile {
+    name: String,
+    command: Vec<String>,
+    cwd: Option<String>,
+    /// Missing: the server's; null: never.
+    #[serde(default, deserialize_with = "present")]
+    idle_timeout_s: Option<Option<u64>>,
+    restart: Option<String>,
+    recording: Option<String>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+pub(super) fn profiles(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let profiles = actix::System::new().block_on(client.profiles())?;
+    if flags.json {
+        out::json(&json!({ "profiles": profiles }))?;
+        return Ok(0);
+    }
+    let unexpected = "the server answered something unexpected";
+    let profiles: Vec<Profile> =
+        serde_json::from_value(Value::Array(profiles)).map_err(Failure::doing(unexpected))?;
+    out::print(&grid::render(&lines(&profiles)))?;
+    Ok(0)
+}
+
+fn lines(profiles: &[Profile]) -> Vec<Vec<String>> {
+    let heading = ["NAME", "IDLE", "RESTART", "RECORDING", "DIRECTORY", "COMMAND"];
+    let rows = profiles.iter().map(|profile| {
+        let word = |text: &Option<String>| printable(text.as_deref().unwrap_or("-"));
+        let idle = match profile.idle_timeout_s {
+            None => "-".to_owned(),
+            Some(None) => "never".to_owned(),
+            Some(Some(seconds)) => format!("{seconds} s"),
+        };
+        vec![
+            printable(&profile.name),
+            idle,
+            word(&profile.restart),
+            word(&profile.recording),
+            word(&profile.cwd),
+            printable(&profile.command.join(" ")),
+        ]
+    });
+    std::iter::once(heading.map(str::to_owned).to_vec()).chain(rows).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_decides_is_a_dash_and_never_is_never() {
+        let answer = json!([
+            { "name": "shell", "command": ["/bin/bash"], "cwd": null, "restart": "never", "recording": "off" },
+            { "name": "top", "command": ["top", "-d", "5"], "cwd": "/tmp", "idle_timeout_s": null,
+              "restart": "always", "recording": "all", "of_a_newer_server": 1 }
+        ]);
+        let profiles: Vec<Profile> = serde_json::from_value(answer).unwrap();
+        assert_eq!(
+            grid::render(&lines(&profiles)),
+            "NAME   IDLE   RESTART  RECORDING  DIRECTORY  COMMAND\n\
+             shell  -      never    off        -          /bin/bash\n\
+             top    never  always   all        /tmp       top -d 5\n"
+        );
+    }
+}

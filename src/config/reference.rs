@@ -1,0 +1,297 @@
+//! `stayd.toml` with everything that may be in it, made from the definitions of the flags,
+//! so that it cannot tell what the server does not know. Tests hold it against the parser,
+//! the defaults and `docs/settings.md`.
+
+use super::{Place, ServeFlags};
+use clap::{Arg, ArgAction, Args, Command};
+
+/// Comments are wrapped at this many columns.
+const WIDTH: usize = 90;
+
+/// A key of `[profile.NAME]`, as the file spells it.
+struct ProfileKey {
+    name: &'static str,
+    /// A value, in TOML.
+    example: &'static str,
+    help: &'static str,
+}
+
+const PROFILE_KEYS: [ProfileKey; 8] = [
+    ProfileKey {
+        name: "command",
+        example: r#"["top", "-d", "5"]"#,
+        help: "Program and arguments. Needed, unless the profile is a built-in one.",
+    },
+    ProfileKey {
+        name: "cwd",
+        example: r#""/tmp""#,
+        help: "Directory to start in. Default: the home directory.",
+    },
+    ProfileKey {
+        name: "env",
+        example: r#"{ LANG = "C.UTF-8" }"#,
+        help: "Added to the environment. Default: nothing.",
+    },
+    ProfileKey {
+        name: "idle_timeout_s",
+        example: r#""never""#,
+        help: "Seconds from the last client's leaving to destruction, or \"never\". Default: \
+               the server's.",
+    },
+    ProfileKey {
+        name: "size_policy",
+        example: r#""smallest""#,
+        help: "Whose size the terminal has: \"latest\" (of who typed or came last; the default), \
+               \"smallest\" (the least columns and rows of all), or \"fixed\" (nobody's).",
+    },
+    ProfileKey {
+        name: "restart",
+        example: r#""on-failure""#,
+        help: "Whether the command is started again when it ends by itself: \"never\" (the \
+               default), \"on-failure\" or \"always\".",
+    },
+    ProfileKey {
+        name: "recording",
+        example: r#""output""#,
+        help: "What is recorded: \"off\" (the default), \"output\", or \"all\" (what is typed \
+               too, passwords included).",
+    },
+    ProfileKey {
+        name: "resume",
+        example: r#"{ pattern = "resume with: tool --resume ([0-9a-f]+)", args = ["--resume", "{id}"] }"#,
+        help: "How the command takes up again, when its session is started again, what it has \
+               told the name of: pattern, a regular expression for its last screen with the \
+               scrollback, whose last match's first group is the name; args, added to the \
+               command with that name for {id}. Default: nothing; for the built-in \"claude\" \
+               what Claude Code tells at its end.",
+    },
+];
+
+/// A complete `stayd.toml`, every line of it commented out: prose begins with `# `, settings
+/// with `#` alone. With the latter uncommented it says what holds without it, but for its one
+/// profile.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = String::new();
+    prose(
+        &mut out,
+        "stayd.toml: every setting with its default. A setting that is not here has its \
+         default; a flag goes before its variable, that before this file. A key that is not \
+         known is an error. `stayd config --check` looks at a file.",
+    );
+    let place = ServeFlags::augment_args(Place::augment_args(Command::new("stayd")));
+    for arg in place.get_arguments() {
+        match Setting::of(arg) {
+            Some(setting) => setting.write(&mut out),
+            None => {
+                out.push('\n');
+                let place = taken_apart(arg).default.unwrap_or_default();
+                prose(&mut out, &format!("Where this file is: {place}."));
+                prose(&mut out, &spelled(arg));
+            }
+        }
+    }
+    out.push('\n');
+    prose(
+        &mut out,
+        "Profiles are commands that clients start by name. \"shell\" ($SHELL) and \"claude\" \
+         are built in; a table of that name overrides what it mentions.",
+    );
+    out.push_str("#[profile.monitor]\n");
+    for ProfileKey { name, example, help } in PROFILE_KEYS {
+        out.push('\n');
+        prose(&mut out, help);
+        out.push_str(&format!("#{name} = {example}\n"));
+    }
+    out
+}
+
+/// What the help of a flag says, without its notes in brackets.
+struct Help {
+    text: String,
+    default: Option<String>,
+    /// The key in the file.
+    key: Option<String>,
+}
+
+fn taken_apart(arg: &Arg) -> Help {
+    let help = arg.get_long_help().or(arg.get_help());
+    let mut text = help.map(ToString::to_string).unwrap_or_default();
+    let mut note = |name: &str| {
+        let start = text.find(&format!("[{name}: "))?;
+        let length = text[start..].find(']')?;
+        let note = text[start + name.len() + 3..start + length].to_owned();
+        text.replace_range(start..=start + length, "");
+        Some(note)
+    };
+    let (default, key) = (note("default"), note("file"));
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Help { text: words.join(" "), default, key }
+}
+
+/// `--listen`, `STAYD_LISTEN`.
+fn spelled(arg: &Arg) -> String {
+    let flag = arg.get_long().map(|flag| format!("--{flag}"));
+    let variable = arg.get_env().and_then(|name| name.to_str()).map(str::to_owned);
+    flag.into_iter().chain(variable).collect::<Vec<_>>().join(", ")
+}
+
+/// A key at the top of the file.
+struct Setting {
+    key: String,
+    help: String,
+    spelled: String,
+    /// In TOML.
+    value: String,
+}
+
+impl Setting {
+    /// `None`: the file has no key for it.
+    fn of(arg: &Arg) -> Option<Setting> {
+        let Help { mut text, default, key } = taken_apart(arg);
+        let values = arg.get_possible_values();
+        let is_word = |name: &str| name.parse::<bool>().is_err();
+        if values.iter().any(|value| is_word(value.get_name())) {
+            let names: Vec<_> = values.iter().map(|v| format!("{:?}", v.get_name())).collect();
+            text += &format!(": {}", names.join(", "));
+        }
+        let is_list = matches!(arg.get_action(), ArgAction::Append);
+        let value = match default {
+            // A place depends on who asks, and cannot be told in TOML.
+            Some(default) if default.starts_with('$') => {
+                text += &format!(
+                    ". Default: {default}; a relative path begins at this file (below is an example)"
+                );
+                "\"/var/lib/stayd\"".to_owned()
+            }
+            Some(default) => {
+                let (value, remark) = default.split_once(", ").unwrap_or((&default, ""));
+                if !remark.is_empty() {
+                    text += &format!(" (default: {remark})");
+                }
+                value_of(value)
+            }
+            None => String::new(),
+        };
+        let value = if is_list { format!("[{value}]") } else { value };
+        Some(Setting { key: key?, help: text + ".", spelled: spelled(arg), value })
+    }
+
+    fn write(&self, out: &mut String) {
+        out.push('\n');
+        prose(out, &self.help);
+        prose(out, &self.spelled);
+        out.push_str(&format!("#{} = {}\n", self.key, self.value));
+    }
+}
+
+/// Numbers and booleans as they are, words in quotes.
+fn value_of(text: &str) -> String {
+    match text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok() {
+        true => text.to_owned(),
+        false => format!("{text:?}"),
+    }
+}
+
+/// Writes a comment, wrapped.
+fn prose(out: &mut String, text: &str) {
+    let mut line = String::from("#");
+    for word in text.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            out.push_str(&line);
+            out.push('\n');
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    out.push_str(&line);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::File;
+    use super::super::settings::Settings;
+    use super::*;
+    use std::path::Path;
+
+    /// What a reader gets who takes the `#` away from every setting.
+    fn uncommented() -> String {
+        let line = |line: &str| match line.strip_prefix('#') {
+            Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        };
+        reference().lines().map(line).collect()
+    }
+
+    fn load(text: &str) -> Settings {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("stayd.toml");
+        std::fs::write(&config, text).unwrap();
+        let state_dir = Some("/var/lib/stayd".into());
+        let place = Place { config: Some(config), state_dir };
+        Settings::load(&place, &ServeFlags::default()).unwrap()
+    }
+
+    /// The keys that the parser knows, in its own words.
+    fn known(text: &str) -> Vec<String> {
+        let refused = File::parse(text).unwrap_err().to_string();
+        let (_, expected) = refused.split_once("expected one of ").expect(&refused);
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn uncommented_it_says_what_holds_without_it() {
+        let mut settings = load(&uncommented());
+        let monitor = settings.profiles.remove("monitor").expect("the profile");
+        assert_eq!(monitor.command, ["top", "-d", "5"]);
+        assert_eq!(monitor.idle_timeout_s, Some(None));
+        assert_eq!(settings, load(""));
+        assert_eq!(load(&reference()), load(""));
+    }
+
+    #[test]
+    fn every_key_is_in_it() {
+        let text = uncommented();
+        let (top, profile) = text.split_once("[profile.monitor]").unwrap();
+        let has = |text: &str, key: &str| text.lines().any(|l| l.starts_with(&format!("{key} = ")));
+        let keys = known("nobody_knows_this = 1");
+        assert!(keys.len() > 10, "{keys:?}");
+        for key in keys.iter().filter(|key| *key != "profile") {
+            assert!(has(top, key), "{key} is not in the reference: give its flag a [file: …]");
+        }
+        for key in known("[profile.x]\nnobody_knows_this = 1") {
+            assert!(has(profile, &key), "{key} is not among PROFILE_KEYS");
+        }
+    }
+
+    #[test]
+    fn every_word_that_a_profile_takes_is_told() {
+        for ProfileKey { name, help, .. } in &PROFILE_KEYS[4..7] {
+            for word in known(&format!("[profile.x]\n{name} = \"nobody\"")) {
+                assert!(help.contains(&format!("\"{word}\"")), "{name}: {word}");
+            }
+        }
+    }
+
+    /// `STAYD_WRITE_DOCS=1 cargo test --lib config::reference` writes it again.
+    #[test]
+    fn the_page_of_the_documentation_is_this() {
+        const HEAD: &str = "# Settings\n\nThis page is `stayd config --reference`: a complete \
+            `stayd.toml`, every setting commented out\nand with its default. Flags go before the \
+            environment, that before the file, that before the\ndefault. `stayd config --check` \
+            looks at a file without starting anything.\n\nProfiles, with examples for other hosts \
+            and containers, are in [profiles.md](profiles.md).\n\n";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md");
+        let page = format!("{HEAD}```toml\n{}```\n", reference());
+        if std::env::var_os("STAYD_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == page,
+            "docs/settings.md is stale: STAYD_WRITE_DOCS=1 cargo test --lib config::reference"
+        );
+    }
+}

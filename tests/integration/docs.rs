@@ -1,0 +1,181 @@
+//! What the documentation says that a machine can look at: links lead somewhere, settings can be
+//! used, command lines are those that there are.
+
+use crate::cli::code_and_text;
+use crate::support::Server;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every page, by its path below the root.
+fn pages() -> BTreeMap<PathBuf, String> {
+    let docs = std::fs::read_dir(root().join("docs")).expect("docs").flatten();
+    let docs = docs.map(|entry| Path::new("docs").join(entry.file_name()));
+    let names = docs.chain(["README.md".into(), "CONTRIBUTING.md".into()]);
+    let is_page = |name: &PathBuf| name.extension().is_some_and(|extension| extension == "md");
+    let read = |name: PathBuf| {
+        let text = std::fs::read_to_string(root().join(&name)).expect("a page");
+        (name, text)
+    };
+    names.filter(is_page).map(read).collect()
+}
+
+/// The fenced blocks of a language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    let block = |rest: &'a str| rest.split("```").next().unwrap_or_default();
+    text.split(fence.as_str()).skip(1).map(block).collect()
+}
+
+/// As GitHub makes an anchor of a heading.
+fn anchor(heading: &str) -> String {
+    let letters = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = letters.chars().filter(|c| c.is_alphanumeric() || "-_ ".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let (pages, mut seen) = (pages(), 0);
+    for (name, text) in &pages {
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (file, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let path = match file {
+                "" => name.clone(),
+                file => name.parent().expect("a directory").join(file),
+            };
+            let whole = root().join(&path).canonicalize();
+            let whole = whole.unwrap_or_else(|_| panic!("{}: {target}", name.display()));
+            if !fragment.is_empty() {
+                let text = std::fs::read_to_string(whole).expect("a page");
+                let mut headings = text.lines().filter(|line| line.starts_with('#')).map(anchor);
+                let found = headings.any(|heading| heading == fragment);
+                assert!(found, "{}: no heading for {target}", name.display());
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen} links");
+}
+
+#[test]
+fn settings_in_it_can_be_used() {
+    let (dir, mut seen) = (tempfile::tempdir().expect("directory"), 0);
+    let file = dir.path().join("stayd.toml");
+    for (name, text) in pages() {
+        for block in blocks(&text, "toml") {
+            std::fs::write(&file, block).expect("written");
+            let mut check = Command::new(env!("CARGO_BIN_EXE_stayd"));
+            check.arg("--config").arg(&file).args(["config", "--check"]).env("HOME", dir.path());
+            let (code, said) = code_and_text(&check.output().expect("stayd runs"));
+            assert_eq!(code, Some(0), "{}: {said}\n{block}", name.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "{seen} blocks");
+}
+
+/// Verbs that are told of before they are there; and the holder's own, which has no help.
+const WITHOUT_HELP: [&str; 3] = ["backup", "token", "hold"];
+
+#[test]
+fn verbs_and_flags_in_it_are_there() {
+    let mut helps: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut help = move |verb: &str| {
+        let ask = || {
+            let args: &[&str] = if verb.is_empty() { &["--help"] } else { &[verb, "--help"] };
+            let mut stayd = Command::new(env!("CARGO_BIN_EXE_stayd"));
+            let (code, text) = code_and_text(&stayd.args(args).output().expect("stayd runs"));
+            (code == Some(0)).then_some(text)
+        };
+        helps.entry(verb.to_owned()).or_insert_with(ask).clone()
+    };
+    let mut seen = 0;
+    for (name, text) in pages() {
+        let lines = blocks(&text, "sh").into_iter().flat_map(str::lines);
+        let in_text = text.split('`').skip(1).step_by(2).filter(|code| !code.contains('\n'));
+        let calls = lines.chain(in_text).filter_map(|line| line.trim().strip_prefix("stayd "));
+        for call in calls {
+            // Up to a comment, another command, or what stayd starts.
+            let end = [" #", " |", " >", ";", " -- ", " &", "\\|"];
+            let call = end.iter().fold(call, |call, end| call.split(end).next().unwrap_or(call));
+            let words: Vec<&str> = call.split_whitespace().collect();
+            let verb = words.first().filter(|word| !word.starts_with('-')).copied();
+            let verb = verb.unwrap_or_default();
+            if verb.chars().any(|c| !c.is_ascii_lowercase()) {
+                continue;
+            }
+            if help(verb).is_none() && WITHOUT_HELP.contains(&verb) {
+                continue;
+            }
+            let Some(help) = help(verb) else {
+                panic!("{}: stayd {call}: there is no {verb}", name.display())
+            };
+            let long = words.iter().filter(|word| word.starts_with("--") && word.len() > 2);
+            for flag in long.map(|word| word.split('=').next().unwrap_or(word)) {
+                let flag = flag.trim_end_matches([',', ')', ']']);
+                assert!(help.contains(flag), "{}: stayd {call}: no {flag}", name.display());
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen} command lines");
+}
+
+#[actix_web::test]
+async fn the_page_of_ones_own_and_the_policy_are_as_shown() {
+    let page = std::fs::read_to_string(root().join("docs/embedding.md")).expect("a page");
+    let example = std::fs::read_to_string(root().join("examples/embed.html")).expect("the example");
+    assert_eq!(blocks(&page, "html"), [example]);
+    let server = Server::start().await;
+    let answer = server.api().get("/").await;
+    // A build without the page has none.
+    if let Some(policy) = answer.headers.get("content-security-policy") {
+        let shown = blocks(&page, "text")[0].split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(shown, policy.to_str().expect("text"));
+    }
+}
+
+/// The script for containers in profiles.md, with a stand-in for docker that waits for input.
+#[actix_web::test]
+async fn a_kill_runs_the_clean_up_of_the_container_script() {
+    use std::os::unix::fs::PermissionsExt;
+    let page = std::fs::read_to_string(root().join("docs/profiles.md")).expect("a page");
+    let scripts = blocks(&page, "sh");
+    let script = scripts.iter().find(|script| script.starts_with("#!")).expect("a script");
+    let dir = tempfile::tempdir().expect("directory");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("chmod");
+        path.display().to_string()
+    };
+    let stand_in = "#!/bin/sh\nif [ \"$1\" = kill ]; then echo \"$2\" > \"$KILLED\"; exit; fi\n\
+                    printf 'name? '; read -r x; echo \"hello $x\"; exec sleep 1000\n";
+    write("docker", stand_in);
+    let script = write("in-container", script);
+    let killed = dir.path().join("killed");
+    let server = Server::start().await;
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap_or_default());
+    let session = serde_json::json!({
+        "name": "box",
+        "command": [script, "debian:stable", "bash"],
+        "env": { "PATH": path, "KILLED": killed },
+    });
+    let id = server.api().create(session).await["id"].as_str().expect("id").to_owned();
+    let verb = |args: &[&str]| {
+        let mut stayd = crate::cli::stayd(&server, args);
+        stayd.stdin(Stdio::null()).status().expect("stayd runs").code()
+    };
+    assert_eq!(verb(&["wait", "box", "--text", "name?", "--timeout", "20"]), Some(0));
+    assert_eq!(verb(&["send", "box", "bob", "--enter"]), Some(0));
+    assert_eq!(verb(&["wait", "box", "--text", "hello bob", "--timeout", "20"]), Some(0));
+    assert_eq!(verb(&["kill", "box"]), Some(0));
+    let name = std::fs::read_to_string(killed).expect("it was cleaned up");
+    assert_eq!(name.trim(), format!("stayd-{id}"));
+}
