@@ -1,6 +1,6 @@
 //! `GET …/attach`: a WebSocket to a session.
 
-use super::api::{Api, Lookup};
+use super::api::{Api, Lookup, method_not_allowed};
 use super::auth::{Access, Principal};
 use super::problem::{Problem, code};
 use super::refusal::Refusal;
@@ -21,8 +21,16 @@ use std::rc::Rc;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .route("/api/v1/sessions/{id}/attach", web::get().to(attach))
-        .route("/ws/{kind:terminal|claude}/{id}", web::get().to(original));
+        .service(
+            web::resource("/api/v1/sessions/{id}/attach")
+                .route(web::get().to(attach))
+                .default_service(web::to(method_not_allowed)),
+        )
+        .service(
+            web::resource("/ws/{kind:terminal|claude}/{id}")
+                .route(web::get().to(original))
+                .default_service(web::to(method_not_allowed)),
+        );
 }
 
 type Parameters = Query<HashMap<String, String>>;

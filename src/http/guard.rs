@@ -5,7 +5,7 @@ use super::api::OFFSET;
 use super::asked::Asked;
 use super::auth::{Access, Credential, strip_token};
 use super::problem::{self, Problem, code};
-use super::{assets, hosts, login};
+use super::{assets, hosts, login, openapi};
 use crate::protocol::Cause;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
@@ -201,6 +201,11 @@ fn as_problem<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>
 }
 
 fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
+    let is_refused = response.status() == StatusCode::METHOD_NOT_ALLOWED;
+    if is_refused && !response.headers().contains_key(header::ALLOW) {
+        let pattern = response.request().match_pattern().unwrap_or_default();
+        response.headers_mut().insert(header::ALLOW, openapi::allowed(&pattern));
+    }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         for (name, value) in HEADERS {
             if !response.headers().contains_key(&name) {

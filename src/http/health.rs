@@ -15,8 +15,16 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .route("/healthz", web::get().to(healthz))
-        .route("/readyz", web::get().to(readyz))
+        .service(
+            web::resource("/healthz")
+                .route(web::get().to(healthz))
+                .default_service(web::to(method_not_allowed)),
+        )
+        .service(
+            web::resource("/readyz")
+                .route(web::get().to(readyz))
+                .default_service(web::to(method_not_allowed)),
+        )
         .service(
             web::resource("/api/v1/reconcile")
                 .route(web::post().to(reconcile))

@@ -16,6 +16,7 @@ pub mod login;
 mod logins;
 mod metrics;
 mod once;
+mod openapi;
 mod output;
 pub mod problem;
 mod profiles;
@@ -53,6 +54,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .configure(attach::configure)
         .configure(events::configure)
         .configure(backup::configure)
+        .configure(openapi::configure)
         .configure(assets::configure)
         .configure(problem::configure);
 }

@@ -26,6 +26,7 @@ mod idempotency;
 mod input;
 mod live_fidelity;
 mod metrics;
+mod openapi;
 mod profiles;
 mod queries;
 mod reconcile;

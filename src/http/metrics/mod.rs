@@ -2,7 +2,7 @@
 
 mod process;
 
-use super::api::{Api, stopping};
+use super::api::{Api, method_not_allowed, stopping};
 use super::problem::Problem;
 use crate::lifecycle::Status;
 use crate::metrics::Label;
@@ -19,7 +19,11 @@ use prometheus_client::registry::{Registry, Unit};
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config.route("/metrics", web::get().to(metrics));
+    config.service(
+        web::resource("/metrics")
+            .route(web::get().to(metrics))
+            .default_service(web::to(method_not_allowed)),
+    );
 }
 
 async fn metrics(api: Data<Api>) -> Result<HttpResponse, Problem> {

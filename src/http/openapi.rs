@@ -1,0 +1,58 @@
+//! `GET /openapi.json`: the API described, and what that says of each path's methods.
+
+use super::api::method_not_allowed;
+use actix_web::HttpResponse;
+use actix_web::http::header::HeaderValue;
+use actix_web::web::{self, ServiceConfig};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// OpenAPI 3.1, written by hand; tests compare it with what the server does.
+const DOCUMENT: &str = include_str!("openapi.json");
+
+/// Methods by path, as `Allow` has them.
+static METHODS: LazyLock<HashMap<String, HeaderValue>> = LazyLock::new(|| {
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap_or_default();
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let methods = paths.filter_map(|(path, methods)| {
+        let methods: Vec<_> = methods.as_object()?.keys().map(|m| m.to_uppercase()).collect();
+        Some((path.clone(), HeaderValue::try_from(methods.join(", ")).ok()?))
+    });
+    methods.collect()
+});
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config.service(
+        web::resource("/openapi.json")
+            .route(web::get().to(openapi))
+            .default_service(web::to(method_not_allowed)),
+    );
+}
+
+async fn openapi() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(DOCUMENT)
+}
+
+/// The methods that a path is for. What the document does not have is part of the page.
+pub(super) fn allowed(pattern: &str) -> HeaderValue {
+    // A pattern may say what stands in a place: `{kind:terminal|claude}`.
+    let path = pattern.split('/').map(|part| match part.split_once(':') {
+        Some((name, _)) if name.starts_with('{') => format!("{name}}}"),
+        _ => part.to_owned(),
+    });
+    let path = path.collect::<Vec<_>>().join("/");
+    METHODS.get(&path).cloned().unwrap_or(HeaderValue::from_static("GET, HEAD"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_those_of_the_document() {
+        assert_eq!(allowed("/api/v1/sessions"), "GET, POST");
+        assert_eq!(allowed("/ws/{kind:terminal|claude}/{id}"), "GET");
+        assert_eq!(allowed("/"), "GET, HEAD");
+    }
+}
