@@ -42,6 +42,7 @@ export class Connection {
   constructor(
     private readonly session: string,
     private client: string,
+    private readonly mode: "rw" | "ro",
     private readonly attachment: Attachment,
     private readonly owner: Owner,
   ) {
@@ -100,6 +101,20 @@ export class Connection {
     this.open();
   }
 
+  /** Comes again as the one who came last, who is in control; nothing is lost on the way. */
+  again(): void {
+    const before = this.socket;
+    if (before === null) return;
+    this.attachment.closed();
+    before.onclose = null;
+    before.onmessage = null;
+    this.open();
+    // Not before the new one is there: the session would be left for a moment.
+    const leave = () => before.close(1000);
+    this.socket?.addEventListener("message", leave, { once: true });
+    this.socket?.addEventListener("close", leave, { once: true });
+  }
+
   /** Tries at once if an attempt is due later. */
   readonly now = (): void => {
     if (this.timer === 0) return;
@@ -132,6 +147,7 @@ export class Connection {
     const { cols, rows } = this.owner.size();
     const { session, offset } = this.attachment.position();
     url.searchParams.set("client", this.client);
+    if (this.mode === "ro") url.searchParams.set("mode", "ro");
     url.searchParams.set("cols", String(cols));
     url.searchParams.set("rows", String(rows));
     if (session !== undefined) {
