@@ -89,7 +89,8 @@ export class Server {
     const response = await fetch(`${this.origin}/api/v1${path}`, {
       method,
       headers: { authorization: `Bearer ${this.token}`, "content-type": "application/json" },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      // Text is typed as it is.
+      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
     });
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
     return response.status === 204 ? null : response.json();
@@ -165,9 +166,9 @@ export async function visit(context, url) {
   page.setDefaultTimeout(PATIENCE_MS);
   page.errors = [];
   // A first visit asks without a login, and the browser itself says that this failed.
-  page.expected = [/status of 401/];
+  page.expected = [/status of 401/, /status of 404.*\/profiles/, /status of 410.*\/screen/];
   page.on("console", (message) => {
-    if (message.type() === "error") page.errors.push(message.text());
+    if (message.type() === "error") page.errors.push(`${message.text()} ${message.location().url}`);
   });
   page.on("pageerror", (error) => page.errors.push(String(error)));
   if (url !== undefined) await page.goto(url);
@@ -216,6 +217,11 @@ export async function newShell(page) {
 export async function opened(page, id) {
   await page.locator(`a[href="#/s/${id}"][aria-current="page"]`).waitFor({ state: "attached" });
   await says(page, /Attached/);
+}
+
+/** A live session's row in the list. */
+export function row(page, id) {
+  return page.locator("#sessions > li", { has: page.locator(`a[href="#/s/${id}"]`) });
 }
 
 /** The session that the page's address names. */

@@ -15,24 +15,22 @@ const SHELL: Profile = { name: "shell", command: [], cwd: null };
 const field = (id: string) => byId<HTMLInputElement>(`create-${id}`);
 const choice = (id: string) => byId<HTMLSelectElement>(`create-${id}`);
 
-/** The profiles; an older server does not tell them, nor knows the policies. */
-async function known(): Promise<{ profiles: Profile[]; told: boolean }> {
+/** The profiles; null from an older server, which knows no policies either. */
+async function known(): Promise<Profile[] | null> {
   try {
-    const profiles = await authorized(listProfiles);
-    return profiles.length > 0 ? { profiles, told: true } : { profiles: [SHELL], told: true };
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return { profiles: [SHELL], told: false };
-    throw error;
+    return await authorized(listProfiles);
+  } catch {
+    return null;
   }
 }
 
 /** Asks what to start and starts it; null if nothing. */
 export async function create(): Promise<Session | null> {
-  const { profiles, told } = await known();
   const byProfile = field("by-profile");
   const byCommand = field("by-command");
   const command = field("command");
   const profile = choice("profile");
+  let profiles = [SHELL];
 
   const show = () => {
     byId("create-profile-field").hidden = !byProfile.checked;
@@ -40,17 +38,26 @@ export async function create(): Promise<Session | null> {
     const one = profiles.find(({ name }) => name === profile.value);
     say(byId("create-profile-hint"), one === undefined ? "" : commandLine(one.command));
   };
-  offer(profile, profiles.map(({ name }) => [name, name]), profiles.some(({ name }) => name === "shell") ? "shell" : profiles[0]?.name ?? "");
+  const choose = () => {
+    offer(profile, profiles.map(({ name }) => [name, name]), profile.value === "" ? SHELL.name : profile.value);
+    show();
+  };
   offer(choice("restart"), [["", "as the profile says"], ...RESTARTS], "");
   offer(choice("recording"), [["", "as the profile says"], ...RECORDINGS], "");
-  byId("create-policies").hidden = !told;
+  byId("create-policies").hidden = true;
   for (const id of ["command", "name", "cwd", "labels"]) field(id).value = "";
   field("pin").checked = false;
   byCommand.checked = true;
   byProfile.onchange = () => (show(), profile.focus());
   byCommand.onchange = () => (show(), command.focus());
   profile.onchange = show;
-  show();
+  choose();
+  // They come while the dialog is there already.
+  void known().then((told) => {
+    profiles = told !== null && told.length > 0 ? told : [SHELL];
+    byId("create-policies").hidden = told === null;
+    choose();
+  });
 
   let started: Session | null = null;
   const answer = filled("create", async () => {

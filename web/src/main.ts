@@ -218,7 +218,7 @@ function happened(event: Happening): void {
     if (!attention.notice({ session: id, cause: kind, at, text })) return;
   }
   badge.wait(attention.count);
-  if (document.visibilityState === "visible" && document.hasFocus() && (id === view?.id || kind === "ended")) return;
+  if (document.visibilityState === "visible" && document.hasFocus() && id === view?.id) return;
   const name = event.name ?? (roster.get(id) ? nameOf(roster.get(id) as Session) : "A session");
   const sign = attention.of(id);
   if (kind === "ended" && end.reason !== "killed") notifier.tell(id, name, endOf(end));

@@ -19,7 +19,7 @@ const dark: ITheme = {
   magenta: "#c99bf2",
   cyan: "#62cfd6",
   white: "#c8ced8",
-  brightBlack: "#707a8a",
+  brightBlack: "#7c8798",
   brightRed: "#ff979a",
   brightGreen: "#a0e6a8",
   brightYellow: "#f5d999",
