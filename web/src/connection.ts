@@ -1,7 +1,7 @@
 // The WebSocket under an attachment: opens it, obeys its close codes, and opens it again.
 
 import { delay } from "./backoff";
-import type { Exit } from "./messages";
+import type { Bytes, Exit } from "./messages";
 import type { Attachment, Effect } from "./protocol";
 
 /** Where the connection is; the page always shows it. */
@@ -82,7 +82,7 @@ export class Connection {
   /** Executes what concerns the socket and hands on the rest. */
   run(effects: Effect[]): void {
     for (const effect of effects) {
-      if (effect.do === "send") this.socket?.send(effect.data);
+      if (effect.do === "send") this.send(effect.data);
       else if (effect.do === "restart") this.socket?.close(4000, effect.why);
       else if (effect.do === "exit") this.exit = effect.message;
       else if (effect.do === "attached") {
@@ -92,6 +92,10 @@ export class Connection {
       }
     }
     this.owner.effects(effects);
+    if (!effects.some((effect) => effect.do === "exit")) return;
+    // It came after all output; the close behind it may take its time.
+    this.attachment.closed();
+    this.owner.link({ is: "ended", exit: this.exit });
   }
 
   /** Attaches as another client, after this one was taken over. */
@@ -136,6 +140,11 @@ export class Connection {
     socket?.close(1000);
   }
 
+  /** What a closing socket would not take goes again on the next one. */
+  private send(data: Bytes | string): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(data);
+  }
+
   private readonly seen = (): void => {
     if (document.visibilityState === "visible") this.now();
   };
@@ -158,10 +167,11 @@ export class Connection {
   }
 
   private async closed(code: number, reason: string, opened: boolean): Promise<void> {
+    if (this.exit !== null) return;
     switch (code) {
       case 1000:
       case 4410:
-        return this.owner.link({ is: "ended", exit: this.exit });
+        return this.owner.link({ is: "ended", exit: null });
       case 1008:
         return this.owner.link({ is: "refused", why: reason });
       case 4404:
@@ -169,7 +179,6 @@ export class Connection {
       case 4409:
         return this.owner.link({ is: "taken-over" });
     }
-    if (this.exit !== null) return this.owner.link({ is: "ended", exit: this.exit });
     if (this.lostAt === 0) this.lostAt = performance.now();
     if (opened) return this.retry();
     const verdict = await this.owner.ask(this.session);

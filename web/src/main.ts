@@ -117,7 +117,7 @@ function route(): void {
   if (id !== null) {
     status.open();
     keybar.show(mode === "rw" && over === undefined);
-    view = show(id, mode, over ?? null);
+    view = show(id, mode, open);
     look();
   }
   entitle();
@@ -136,7 +136,7 @@ function leave(): void {
   target.hidden = true;
 }
 
-function show(id: string, mode: "rw" | "ro", over: Session | null): SessionView {
+function show(id: string, mode: "rw" | "ro", known: Session | null): SessionView {
   const input = mode === "ro" ? new Input() : (inputs.get(id) ?? new Input());
   if (mode === "rw") inputs.set(id, input);
   const owner: Owner = {
@@ -164,7 +164,7 @@ function show(id: string, mode: "rw" | "ro", over: Session | null): SessionView 
     found: (index, count) => find.found(index, count),
     held: () => keybar.take(),
   };
-  return new SessionView(byId("terminal"), id, client, mode, input, owner, over);
+  return new SessionView(byId("terminal"), id, client, mode, input, owner, known);
 }
 
 /** Says why the open session cannot be used, and what to do. */

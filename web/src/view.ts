@@ -64,8 +64,8 @@ export class SessionView {
     readonly mode: "rw" | "ro",
     input: Input,
     private readonly owner: Owner,
-    /** The session, if it is known to have ended. */
-    ended: Session | null = null,
+    /** The session, if anything is known of it. */
+    known: Session | null,
   ) {
     this.frame = make("div", "frame");
     place.replaceChildren(this.frame);
@@ -91,11 +91,12 @@ export class SessionView {
       size: () => (this.asked = this.screen.room),
       ask: (session) => this.ask(session),
     });
-    if (ended === null) {
+    if (known !== null && known.ended_at !== null) {
+      this.linked({ is: "ended", exit: null });
+    } else {
       this.connection.open();
       this.screen.focus();
-    } else {
-      this.linked({ is: "ended", exit: null });
+      if (known === null) void this.look();
     }
   }
 
@@ -283,6 +284,15 @@ export class SessionView {
     this.screen.resize(this.size.cols, this.size.rows);
     const bytes = new TextEncoder().encode(`${lines.join("\r\n")}\x1b[m`);
     this.screen.draw(bytes, true, () => {});
+  }
+
+  /** Nothing is known of this session: the server's refusal takes seconds to arrive on the
+      WebSocket, and an answer to a question does not. */
+  private async look(): Promise<void> {
+    const verdict = await this.ask(this.id);
+    if (this.closed || this.link.is !== "connecting" || (verdict !== "ended" && verdict !== "missing")) return;
+    this.connection.stop();
+    this.linked(verdict === "ended" ? { is: "ended", exit: null } : { is: "missing" });
   }
 
   private async ask(id: string): Promise<Verdict> {
