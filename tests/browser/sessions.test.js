@@ -190,3 +190,62 @@ test("ended sessions are listed with how they ended, the newest first, page by p
   await page.locator(`#ended-list a[href="#/s/${id}"]`).waitFor({ state: "detached" });
   await assert.rejects(server.session(id), /404/);
 });
+
+test("an ended session shows its last screen and how it ended, and runs again in its place", async () => {
+  const { context, server } = stayd;
+  const script = "printf 'run \\033[32m%s\\033[0m\\n' $$; read x; seq 60; echo last words; exit 3";
+  const { id } = await server.api("POST", "/sessions", { name: "worker", command: ["sh", "-c", script], restart: "never" });
+  await server.api("POST", `/sessions/${id}/input`, "\r");
+  await eventually("it has ended", async () => (await server.session(id)).ended_at !== null);
+
+  const page = await visit(context, server.url);
+  await page.getByText("Ended", { exact: true }).click();
+  await page.locator(`#ended-list a[href="#/s/${id}"]`).click();
+  const panel = page.locator("#panel");
+  await panel.getByText("exited with code 3").waitFor();
+  const lines = await shows(page, "last words");
+  assert.ok(lines.includes("60"), lines.join("|"));
+  assert.match(await page.locator("#status").innerText(), /Ended/);
+  await type(page, "nobody hears this");
+  // What has scrolled off is there as well.
+  await page.keyboard.press("Control+Shift+F");
+  await page.keyboard.type("run ");
+  await shows(page, /^run \d+$/);
+  await page.keyboard.press("Escape");
+
+  await panel.getByRole("button", { name: "Run again" }).click();
+  await opened(page, id);
+  await type(page, "");
+  await panel.getByText("exited with code 3").waitFor();
+  const { restarts, pid } = await server.session(id);
+  assert.equal(restarts, 1);
+  await page.reload();
+  await panel.getByText("exited with code 3").waitFor();
+  await shows(page, "last words");
+  await page.keyboard.press("Control+Shift+F");
+  await page.keyboard.type(`run ${pid}`);
+  await shows(page, `run ${pid}`);
+});
+
+test("a session that is started again by its policy is followed", async () => {
+  const { context, server } = stayd;
+  const { id } = await server.api("POST", "/sessions", { name: "stubborn", command: ["sh", "-c", "echo run $$; read x; exit 1"], restart: "on-failure" });
+  const page = await visit(context, `${server.origin}/#/s/${id}`);
+  await page.goto(`${server.url}`);
+  await page.goto(`${server.origin}/#/s/${id}`);
+  await opened(page, id);
+  const first = await server.session(id);
+  await shows(page, `run ${first.pid}`);
+  await type(page, "");
+  const { pid } = await eventually("it runs again", async () => {
+    const session = await server.session(id);
+    return session.restarts === 1 && session.ended_at === null && session;
+  });
+  await shows(page, `run ${pid}`);
+  await opened(page, id);
+  await row(page, id).getByText("started 2 times").waitFor();
+  await page.getByRole("button", { name: "Change…" }).click();
+  await page.getByLabel("When its command ends").selectOption("it stays ended");
+  await page.getByRole("button", { name: "Save" }).click();
+  await eventually("its policy is another", async () => (await server.session(id)).restart === "never");
+});

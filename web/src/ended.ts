@@ -5,7 +5,7 @@ import { byId, make, say } from "./dom";
 import { authorized } from "./login";
 import type { Session } from "./messages";
 import { addressOf } from "./route";
-import { ago } from "./time";
+import { ago, countdown } from "./time";
 import { commandOf, endFrom, endOf, endShort, isGood, nameOf } from "./words";
 
 /** After an end, others often follow. */
@@ -24,6 +24,7 @@ export class EndedList {
   constructor() {
     this.details.addEventListener("toggle", () => void this.load(false));
     this.more.addEventListener("click", () => void this.load(true));
+    setInterval(() => this.tick(), 1000);
   }
 
   /** Another one has ended, or one was removed. */
@@ -60,16 +61,29 @@ export class EndedList {
     this.note.hidden = this.note.textContent === "";
     this.more.hidden = this.next === null;
     this.list.replaceChildren(...this.sessions.map((session) => this.row(session)));
+    this.tick();
+  }
+
+  /** Counts down to what starts again by itself, and says how long ago the others were. */
+  private tick(): void {
+    const now = Date.now();
+    for (const element of this.list.querySelectorAll<HTMLElement>("[data-at]")) {
+      say(element, `again in ${countdown(Date.parse(element.dataset["at"] ?? "") - now)}`);
+    }
+    for (const time of this.list.querySelectorAll("time")) say(time, ago(now - Date.parse(time.dateTime)));
   }
 
   private row(session: Session): HTMLLIElement {
     const ended = session.ended_at ?? session.updated_at;
     const end = endFrom(session);
-    const when = make("time", "row-when", ago(Date.now() - Date.parse(ended)));
+    const when = make("time", "row-when");
     when.dateTime = ended;
     const top = make("span", "row-top", make("span", "row-name", nameOf(session)), when);
     const how = make("span", isGood(end) ? "row-life" : "row-life bad", endShort(end));
-    const link = make("a", "row-link", top, make("span", "row-command", commandOf(session)), how);
+    const again = make("span", "row-sign");
+    if (session.restart_at) again.dataset["at"] = session.restart_at;
+    const bottom = make("span", "row-bottom", how, again);
+    const link = make("a", "row-link", top, make("span", "row-command", commandOf(session)), bottom);
     link.href = addressOf(session.id);
     link.title = `${endOf(end)}\n${new Date(ended).toLocaleString()}`;
     this.mark(link);

@@ -38,8 +38,8 @@ const attention = new Attention(Date.now());
 const roster = new Roster({ changed, trouble: (text) => say(byId("sessions-trouble"), text), happened });
 const deeds = new Deeds(roster, toast, {
   opened: (session) => {
-    // Where it was before, it may run again.
-    if (session.id === view?.id) leave();
+    // Where it was before, it runs again.
+    if (session.id === view?.id && view.over) leave();
     go(session);
     route();
   },
@@ -207,7 +207,7 @@ function changed(): void {
 /** Something happened to a session that somebody may want to know. */
 function happened(event: Happening): void {
   const { kind, session: id } = event;
-  if (kind === "created" || kind === "ended") ended.changed();
+  if (kind === "ended" || ended.get(id) !== undefined) ended.changed();
   if (!isCause(kind)) return;
   const end: End = { code: event.exit_code ?? null, signal: event.exit_signal ?? null, reason: event.end_reason ?? null };
   if (kind === "ended") attention.drop(id);

@@ -43,7 +43,7 @@ export function notice(link: Link, end: End | null, session: Session | null, way
               { label: "Remove…", act: () => ways.remove(session) },
             ];
       const when = session?.ended_at ? ` That was on ${new Date(session.ended_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}.` : "";
-      const soon = session?.restart_at ? " It will be started again by itself." : "";
+      const soon = session?.restart_at ? ` It is started again by itself at ${new Date(session.restart_at).toLocaleTimeString()}.` : "";
       return { title: "Session ended", text: `${endOf(end)}${when}${soon}`, tone: isGood(end) ? "good" : "bad", actions };
     }
     default:
