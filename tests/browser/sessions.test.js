@@ -230,8 +230,7 @@ test("an ended session shows its last screen and how it ended, and runs again in
 test("a session that is started again by its policy is followed", async () => {
   const { context, server } = stayd;
   const { id } = await server.api("POST", "/sessions", { name: "stubborn", command: ["sh", "-c", "echo run $$; read x; exit 1"], restart: "on-failure" });
-  const page = await visit(context, `${server.origin}/#/s/${id}`);
-  await page.goto(`${server.url}`);
+  const page = await visit(context, server.url);
   await page.goto(`${server.origin}/#/s/${id}`);
   await opened(page, id);
   const first = await server.session(id);

@@ -23,6 +23,8 @@ export interface Session {
   status: Status;
   active_connections: number;
   created_at: string;
+  /** Null, or missing from an older server, until the command is started again. */
+  started_at?: string | null;
   updated_at: string;
   last_activity_at: string;
   destroy_at: string | null;
