@@ -1,6 +1,6 @@
 // The keys that a phone's keyboard does not have, in a bar above it.
 
-import { button, byId } from "./dom";
+import { button, byId, icon } from "./dom";
 import type { BarKey, Held } from "./keys";
 
 export interface Owner {
@@ -18,7 +18,7 @@ const KEYS: [BarKey | "ctrl" | "alt" | "paste", string, string][] = [
   ["up", "↑", "Up"],
   ["right", "→", "Right"],
   ["interrupt", "^C", "Control C: interrupt"],
-  ["paste", "Paste", "Paste"],
+  ["paste", "", "Paste"],
 ];
 
 export class KeyBar {
@@ -35,6 +35,7 @@ export class KeyBar {
       };
       const one = button(text, "quiet", act);
       one.setAttribute("aria-label", name);
+      if (key === "paste") one.append(icon("paste"));
       if (key === "paste" && !navigator.clipboard) one.hidden = true;
       return one;
     });

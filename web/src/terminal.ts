@@ -53,7 +53,7 @@ export class Screen {
   private fitted = { cols: 80, rows: 24 };
 
   constructor(
-    frame: HTMLElement,
+    private readonly frame: HTMLElement,
     owner: Owner,
   ) {
     this.terminal = new Terminal({
@@ -122,6 +122,16 @@ export class Screen {
 
   focus(): void {
     this.terminal.focus();
+  }
+
+  /** Scrolls the frame, if the terminal is larger, to where the program wrote last. */
+  reveal(): void {
+    this.terminal.write("", () => {
+      const { cursorY } = this.terminal.buffer.active;
+      const { scrollHeight, clientHeight } = this.frame;
+      const line = scrollHeight / this.terminal.rows;
+      this.frame.scrollTop = Math.max(0, (cursorY + 1) * line - clientHeight);
+    });
   }
 
   /** Nothing can be typed; what is there can be read, searched and copied. */

@@ -50,6 +50,8 @@ export class SessionView {
   private policy: SizePolicy = "latest";
   private closed = false;
   private frozen = false;
+  /** Lines of the last screen that was fetched. */
+  private last: number | null = null;
   /** It was shown live, so its last screen is here. */
   private drawn = false;
   /** It has ended, and how is known. */
@@ -75,6 +77,7 @@ export class SessionView {
       bytes: (bytes) => this.send(bytes),
       room: (cols, rows) => {
         this.connection.run(this.attachment.resized(cols, rows));
+        this.settle();
         this.tell();
       },
       titled: (title) => owner.titled(title),
@@ -280,8 +283,9 @@ export class SessionView {
     if (this.closed) return;
     // What is blank below is not worth its room.
     const lines = text.replace(/(\s|\x1b\[[0-9;]*m)+$/, "").split(/\r?\n/);
-    this.size = { cols: session.cols, rows: Math.max(1, Math.min(session.rows, lines.length)) };
-    this.screen.resize(this.size.cols, this.size.rows);
+    this.size = { cols: session.cols, rows: session.rows };
+    this.last = lines.length;
+    this.settle();
     const bytes = new TextEncoder().encode(`${lines.join("\r\n")}\x1b[m`);
     this.screen.draw(bytes, true, () => {});
   }
@@ -293,6 +297,14 @@ export class SessionView {
     if (this.closed || this.link.is !== "connecting" || (verdict !== "ended" && verdict !== "missing")) return;
     this.connection.stop();
     this.linked(verdict === "ended" ? { is: "ended", exit: null } : { is: "missing" });
+  }
+
+  /** Fits what has ended into the room that there is now. */
+  private settle(): void {
+    if (!this.frozen) return;
+    if (this.last === null) return this.screen.reveal();
+    const rows = Math.max(1, Math.min(this.last, this.screen.room.rows));
+    this.screen.resize(this.size.cols, rows);
   }
 
   private async ask(id: string): Promise<Verdict> {
