@@ -163,6 +163,7 @@ test("a session gets a name and stays, and is found by it from the keyboard alon
   await page.locator("#change-error").getByText(/deep thought/).waitFor();
   assert.equal(await page.locator("#change-name").inputValue(), "deep thought", "what was typed is there");
   await page.keyboard.press("Escape");
+  await page.locator(".xterm-helper-textarea:focus").waitFor();
 
   await page.keyboard.press("Alt+Shift+S");
   await page.getByLabel(/^Search sessions/).focus();
