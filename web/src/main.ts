@@ -1,6 +1,5 @@
 // The page: a list of sessions, one open session, and what is said about it.
 
-import { Attention, type Cause } from "./attention";
 import { Badge } from "./badge";
 import { clientId } from "./client";
 import { CopyQuestion } from "./clipboard";
@@ -14,6 +13,7 @@ import { Input } from "./input";
 import { choices } from "./jump";
 import { followKeyboard, KeyBar } from "./keybar";
 import { askForToken, signIn } from "./login";
+import { Lookout } from "./lookout";
 import type { Happening, Session } from "./messages";
 import { Notifier } from "./notifier";
 import { Palette } from "./palette";
@@ -25,7 +25,7 @@ import { type Shortcuts, shortcut } from "./shortcuts";
 import { StatusBar } from "./status";
 import { notice } from "./stopped";
 import { type Owner, SessionView } from "./view";
-import { type End, endOf, nameOf } from "./words";
+import { type End, nameOf } from "./words";
 import "@xterm/xterm/css/xterm.css";
 import "./styles.css";
 
@@ -34,7 +34,6 @@ const target = byId("target");
 const panel = new Panel();
 const toast = new Toast();
 const badge = new Badge();
-const attention = new Attention(Date.now());
 const roster = new Roster({ changed, trouble: (text) => say(byId("sessions-trouble"), text), happened });
 const deeds = new Deeds(roster, toast, {
   opened: (session) => {
@@ -49,7 +48,18 @@ const deeds = new Deeds(roster, toast, {
     if (session.id === view?.id) location.hash = "";
   },
 });
-const list = new SessionList(roster, attention, {
+const notifier = new Notifier(
+  (id) => (location.hash = addressOf(id)),
+  (text) => toast.show(text),
+);
+const lookout = new Lookout(badge, notifier, {
+  open: () => view?.id ?? null,
+  name: (id) => {
+    const session = roster.get(id);
+    return session === undefined ? null : nameOf(session);
+  },
+});
+const list = new SessionList(roster, lookout.attention, {
   pin: (session) => void deeds.pin(session),
   kill: (session) => void deeds.end(session),
   left: (session) => {
@@ -79,10 +89,6 @@ const question = new CopyQuestion((problem) => {
   view?.focus();
 });
 const palette = new Palette(() => view?.focus());
-const notifier = new Notifier(
-  (id) => (location.hash = addressOf(id)),
-  (text) => toast.show(text),
-);
 const keybar = new KeyBar({
   press: (key) => view?.press(key),
   paste: () => {
@@ -125,7 +131,7 @@ function route(): void {
 
 /** Closes what is open. */
 function leave(): void {
-  if (view !== null) attention.look(view.id, Date.now());
+  lookout.look();
   find.clear();
   view?.close();
   view = null;
@@ -204,34 +210,14 @@ function changed(): void {
   entitle();
 }
 
-/** Something happened to a session that somebody may want to know. */
 function happened(event: Happening): void {
-  const { kind, session: id } = event;
-  if (kind === "ended" || ended.get(id) !== undefined) ended.changed();
-  if (!isCause(kind)) return;
-  const end: End = { code: event.exit_code ?? null, signal: event.exit_signal ?? null, reason: event.end_reason ?? null };
-  if (kind === "ended") attention.drop(id);
-  else if (id === view?.id && document.visibilityState === "visible") attention.look(id, Date.now());
-  else {
-    const at = Date.parse((kind === "quiet" ? event.quiet_since : null) ?? event.at);
-    const text = [event.title, event.body].filter(Boolean).join(": ");
-    if (!attention.notice({ session: id, cause: kind, at, text })) return;
-  }
-  badge.wait(attention.count);
-  if (document.visibilityState === "visible" && document.hasFocus() && id === view?.id) return;
-  const name = event.name ?? (roster.get(id) ? nameOf(roster.get(id) as Session) : "A session");
-  const sign = attention.of(id);
-  if (kind === "ended" && end.reason !== "killed") notifier.tell(id, name, endOf(end));
-  else if (sign !== undefined) notifier.tell(id, name, { bell: "It rang.", quiet: "It fell quiet.", notification: sign.text, ended: "" }[sign.cause]);
+  if (event.kind === "ended" || ended.get(event.session) !== undefined) ended.changed();
+  lookout.hear(event);
 }
-
-const isCause = (kind: string): kind is Cause => ["bell", "notification", "quiet", "ended"].includes(kind);
 
 /** Somebody looks at the open session. */
 function look(): void {
-  if (view === null || document.visibilityState !== "visible") return;
-  attention.look(view.id, Date.now());
-  badge.wait(attention.count);
+  lookout.look();
   list.show();
 }
 

@@ -1,9 +1,10 @@
 // One open session: its terminal, its attachment and its connection, put together.
 
-import { ApiError, getSession, screenOf } from "./api";
+import { ApiError, getSession } from "./api";
 import { newClientId } from "./client";
 import { Connection, type Link, type Verdict } from "./connection";
 import { make } from "./dom";
+import { ended, lastScreen } from "./ending";
 import type { Input } from "./input";
 import { authorized } from "./login";
 import { type BarKey, type Held, withHeld } from "./keys";
@@ -33,11 +34,6 @@ export interface Owner {
   /** Keys that are held down on the bar; they are let go. */
   held(): Held;
 }
-
-/** Lines of an ended session's scrollback that are shown. */
-const LAST_LINES = 1000;
-/** How often a session that is being ended is looked at. */
-const ENDING_EVERY_MS = 1000;
 
 export class SessionView {
   private readonly frame: HTMLElement;
@@ -252,14 +248,9 @@ export class SessionView {
 
   /** The server says that it is over, or nearly: finds out how it ended. */
   private async tellEnd(link: Link): Promise<void> {
-    if (this.closed) return;
     try {
-      const session = await authorized(() => getSession(this.id));
-      if (this.closed) return;
-      if (session.ended_at === null) {
-        setTimeout(() => void this.tellEnd(link), ENDING_EVERY_MS);
-        return;
-      }
+      const session = await ended(this.id, () => !this.closed);
+      if (session === null) return;
       if (!this.drawn) await this.drawLast(session);
       if (!this.closed) this.ended(link, endFrom(session), session);
     } catch {
@@ -274,15 +265,8 @@ export class SessionView {
 
   /** Shows what an ended session showed last, if that is known. */
   private async drawLast(session: Session): Promise<void> {
-    let text: string;
-    try {
-      text = await authorized(() => screenOf(this.id, LAST_LINES));
-    } catch {
-      return;
-    }
-    if (this.closed) return;
-    // What is blank below is not worth its room.
-    const lines = text.replace(/(\s|\x1b\[[0-9;]*m)+$/, "").split(/\r?\n/);
+    const lines = await lastScreen(this.id);
+    if (this.closed || lines === null) return;
     this.size = { cols: session.cols, rows: session.rows };
     this.last = lines.length;
     this.settle();
