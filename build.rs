@@ -69,7 +69,10 @@ fn bundle(web: &Path, out: &Path) -> Result<Vec<Asset>, String> {
             Some("css") => ("{{style}}", "text/css; charset=utf-8"),
             _ => return Err(format!("esbuild wrote an unexpected file, {name}")),
         };
-        html = html.replace(slot, &path);
+        // The others are parts that the script loads when it needs them.
+        if name.starts_with("app-") {
+            html = html.replace(slot, &path);
+        }
         assets.push((path, content_type, file));
     }
     if html.contains("{{") {

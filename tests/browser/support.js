@@ -1,10 +1,12 @@
 // A real server on a free port with a state directory of its own, and a real browser.
 
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -87,7 +89,8 @@ export class Server {
     const response = await fetch(`${this.origin}/api/v1${path}`, {
       method,
       headers: { authorization: `Bearer ${this.token}`, "content-type": "application/json" },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      // Text is typed as it is.
+      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
     });
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
     return response.status === 204 ? null : response.json();
@@ -127,13 +130,45 @@ export function launch() {
   });
 }
 
-/** A page and what went wrong in it. */
+/** A server and a browser for the tests of a file, and a fresh context for each; after each,
+    nothing may have gone wrong in a page that it did not expect. */
+export function stage(options = {}) {
+  const stage = {};
+  before(async () => {
+    stage.browser = await launch();
+    stage.server = await Server.start();
+  });
+  after(async () => {
+    await stage.browser?.close();
+    await stage.server?.stop();
+  });
+  beforeEach(async () => {
+    pages = [];
+    stage.context = await stage.browser.newContext({ viewport: { width: 1100, height: 700 }, ...options });
+  });
+  afterEach(async () => {
+    await stage.context?.close();
+    for (const page of pages) {
+      const unexpected = page.errors.filter((error) => !page.expected.some((pattern) => pattern.test(error)));
+      assert.deepEqual(unexpected, [], "errors in the browser's console");
+    }
+  });
+  return stage;
+}
+
+/** Those that the running test has opened. */
+let pages = [];
+
+/** A page, and what went wrong in it; what is expected to is told in `page.expected`. */
 export async function visit(context, url) {
   const page = await context.newPage();
+  pages.push(page);
   page.setDefaultTimeout(PATIENCE_MS);
   page.errors = [];
+  // A first visit asks without a login, and the browser itself says that this failed.
+  page.expected = [/status of 401/, /status of 404.*\/profiles/];
   page.on("console", (message) => {
-    if (message.type() === "error") page.errors.push(message.text());
+    if (message.type() === "error") page.errors.push(`${message.text()} ${message.location().url}`);
   });
   page.on("pageerror", (error) => page.errors.push(String(error)));
   if (url !== undefined) await page.goto(url);
@@ -182,6 +217,11 @@ export async function newShell(page) {
 export async function opened(page, id) {
   await page.locator(`a[href="#/s/${id}"][aria-current="page"]`).waitFor({ state: "attached" });
   await says(page, /Attached/);
+}
+
+/** A live session's row in the list. */
+export function row(page, id) {
+  return page.locator("#sessions > li", { has: page.locator(`a[href="#/s/${id}"]`) });
 }
 
 /** The session that the page's address names. */

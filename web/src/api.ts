@@ -1,6 +1,6 @@
 // The HTTP interface, as far as the page needs it.
 
-import type { Session } from "./messages";
+import type { Profile, Recording, Restart, Session } from "./messages";
 
 /** An answer that says no (problem+json), or no answer at all (`status` 0). */
 export class ApiError extends Error {
@@ -66,12 +66,21 @@ export async function getSession(id: string): Promise<Session> {
   return (await (await request("GET", path(id))).json()) as Session;
 }
 
-/** Starts a session of a profile. */
-export async function createSession(wanted: {
-  profile: string;
-  cols?: number;
-  rows?: number;
-}): Promise<Session> {
+/** What a session is to be; everything may be missing. */
+export interface Wanted {
+  name?: string;
+  profile?: string;
+  command?: string[];
+  cwd?: string;
+  labels?: Record<string, string>;
+  /** Null: it is kept for good. */
+  idle_timeout_s?: number | null;
+  restart?: Restart;
+  recording?: Recording;
+}
+
+/** Starts a session. */
+export async function createSession(wanted: Wanted): Promise<Session> {
   return (await (await request("POST", "/api/v1/sessions", wanted)).json()) as Session;
 }
 
@@ -80,7 +89,30 @@ export async function changeSession(id: string, change: Partial<Session>): Promi
   return (await (await request("PATCH", path(id), change)).json()) as Session;
 }
 
-/** Ends everything that runs in the session. */
-export async function killSession(id: string): Promise<void> {
-  await request("DELETE", path(id));
+/** Ends everything that runs in the session; with `purge` its record goes as well. */
+export async function killSession(id: string, purge = false): Promise<void> {
+  await request("DELETE", path(id) + (purge ? "?purge=true" : ""));
+}
+
+/** Runs the session's command again. */
+export async function restartSession(id: string): Promise<Session> {
+  return (await (await request("POST", `${path(id)}/restart`)).json()) as Session;
+}
+
+/** A page of the ended sessions, the newest first, and where the next one begins. */
+export async function endedSessions(cursor: string | null): Promise<{ sessions: Session[]; next: string | null }> {
+  const query = new URLSearchParams({ status: "TERMINATED,ERROR", limit: "20" });
+  if (cursor !== null) query.set("cursor", cursor);
+  const response = await request("GET", `/api/v1/sessions?${query.toString()}`);
+  return (await response.json()) as { sessions: Session[]; next: string | null };
+}
+
+/** What a session shows, or showed last, with colours and with what has scrolled off. */
+export async function screenOf(id: string, scrollback: number): Promise<string> {
+  return (await request("GET", `${path(id)}/screen?format=ansi&scrollback=${scrollback}`)).text();
+}
+
+/** The commands that the server knows by name. */
+export async function listProfiles(): Promise<Profile[]> {
+  return ((await (await request("GET", "/api/v1/profiles")).json()) as { profiles: Profile[] }).profiles;
 }

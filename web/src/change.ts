@@ -1,44 +1,45 @@
-// The dialog that changes a session's name and how long it lives without anybody.
+// The dialog that changes a session: its name, its labels, how long it lives and what happens
+// when its command ends.
 
-import { byId, make } from "./dom";
-import type { Session } from "./messages";
-import { agreed } from "./panel";
-import { duration } from "./words";
+import { changeSession } from "./api";
+import { byId } from "./dom";
+import { filled } from "./form";
+import { labelsOf, labelsText } from "./labels";
+import { authorized } from "./login";
+import type { Restart, Session } from "./messages";
+import { offer, RESTARTS } from "./options";
+import { duration } from "./time";
 
 /** Seconds that are offered; null is never. */
 const OFFERED = [300, 1800, 8 * 3600, 7 * 86_400];
 
-/** What is to be changed of a session. */
-export interface Change {
-  name: string | null;
-  idle_timeout_s: number | null;
-}
+const field = (id: string) => byId<HTMLInputElement>(`change-${id}`);
+const choice = (id: string) => byId<HTMLSelectElement>(`change-${id}`);
 
-/** Asks what to change; null if nothing. */
-export async function change(session: Session): Promise<Change | null> {
-  const dialog = byId<HTMLDialogElement>("change");
-  const name = byId<HTMLInputElement>("change-name");
-  const timeout = byId<HTMLSelectElement>("change-timeout");
-  name.value = session.name ?? "";
+/** Asks what to change and changes it; the session as it is then, null if nothing was changed. */
+export async function change(session: Session): Promise<Session | null> {
   const now = session.idle_timeout_s;
   const seconds = [...new Set(now === null ? OFFERED : [...OFFERED, now])].sort((a, b) => a - b);
-  const options = seconds.map((one) => {
-    const option = make("option", "", `after ${duration(one * 1000)}`);
-    option.value = String(one);
-    return option;
+  const after = seconds.map((one): [string, string] => [String(one), `after ${duration(one * 1000)}`]);
+  const timeout = choice("timeout");
+  offer(timeout, [...after, ["", "never: it is kept for good"]], now === null ? "" : String(now));
+  const restart = choice("restart");
+  offer(restart, RESTARTS, session.restart ?? "never");
+  byId("change-restart-field").hidden = session.restart === undefined;
+  field("name").value = session.name ?? "";
+  field("labels").value = labelsText(session.labels);
+
+  let changed: Session | null = null;
+  const answer = filled("change", async () => {
+    const name = field("name").value.trim();
+    const wanted: Partial<Session> = {
+      name: name === "" ? null : name,
+      labels: labelsOf(field("labels").value),
+      idle_timeout_s: timeout.value === "" ? null : Number(timeout.value),
+    };
+    if (session.restart !== undefined) wanted.restart = restart.value as Restart;
+    changed = await authorized(() => changeSession(session.id, wanted));
   });
-  const never = make("option", "", "never: it is kept for good");
-  never.value = "";
-  timeout.replaceChildren(...options, never);
-  timeout.value = now === null ? "" : String(now);
-  // No button of the form's own: Enter would press the first of them.
-  byId("change-no").onclick = () => dialog.close("");
-  const answer = agreed(dialog);
-  name.select();
-  if (!(await answer)) return null;
-  const wanted = name.value.trim();
-  return {
-    name: wanted === "" ? null : wanted,
-    idle_timeout_s: timeout.value === "" ? null : Number(timeout.value),
-  };
+  field("name").select();
+  return (await answer) ? changed : null;
 }

@@ -1,7 +1,7 @@
 // The WebSocket under an attachment: opens it, obeys its close codes, and opens it again.
 
 import { delay } from "./backoff";
-import type { Exit } from "./messages";
+import type { Bytes, Exit } from "./messages";
 import type { Attachment, Effect } from "./protocol";
 
 /** Where the connection is; the page always shows it. */
@@ -42,6 +42,7 @@ export class Connection {
   constructor(
     private readonly session: string,
     private client: string,
+    private readonly mode: "rw" | "ro",
     private readonly attachment: Attachment,
     private readonly owner: Owner,
   ) {
@@ -81,7 +82,7 @@ export class Connection {
   /** Executes what concerns the socket and hands on the rest. */
   run(effects: Effect[]): void {
     for (const effect of effects) {
-      if (effect.do === "send") this.socket?.send(effect.data);
+      if (effect.do === "send") this.send(effect.data);
       else if (effect.do === "restart") this.socket?.close(4000, effect.why);
       else if (effect.do === "exit") this.exit = effect.message;
       else if (effect.do === "attached") {
@@ -91,6 +92,10 @@ export class Connection {
       }
     }
     this.owner.effects(effects);
+    if (!effects.some((effect) => effect.do === "exit")) return;
+    // It came after all output; the close behind it may take its time.
+    this.attachment.closed();
+    this.owner.link({ is: "ended", exit: this.exit });
   }
 
   /** Attaches as another client, after this one was taken over. */
@@ -98,6 +103,20 @@ export class Connection {
     this.client = client;
     this.attachment.input.forget();
     this.open();
+  }
+
+  /** Comes again as the one who came last, who is in control; nothing is lost on the way. */
+  again(): void {
+    const before = this.socket;
+    if (before === null) return;
+    this.attachment.closed();
+    before.onclose = null;
+    before.onmessage = null;
+    this.open();
+    // Not before the new one is there: the session would be left for a moment.
+    const leave = () => before.close(1000);
+    this.socket?.addEventListener("message", leave, { once: true });
+    this.socket?.addEventListener("close", leave, { once: true });
   }
 
   /** Tries at once if an attempt is due later. */
@@ -121,6 +140,11 @@ export class Connection {
     socket?.close(1000);
   }
 
+  /** What a closing socket would not take goes again on the next one. */
+  private send(data: Bytes | string): void {
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(data);
+  }
+
   private readonly seen = (): void => {
     if (document.visibilityState === "visible") this.now();
   };
@@ -132,6 +156,7 @@ export class Connection {
     const { cols, rows } = this.owner.size();
     const { session, offset } = this.attachment.position();
     url.searchParams.set("client", this.client);
+    if (this.mode === "ro") url.searchParams.set("mode", "ro");
     url.searchParams.set("cols", String(cols));
     url.searchParams.set("rows", String(rows));
     if (session !== undefined) {
@@ -142,10 +167,11 @@ export class Connection {
   }
 
   private async closed(code: number, reason: string, opened: boolean): Promise<void> {
+    if (this.exit !== null) return;
     switch (code) {
       case 1000:
       case 4410:
-        return this.owner.link({ is: "ended", exit: this.exit });
+        return this.owner.link({ is: "ended", exit: null });
       case 1008:
         return this.owner.link({ is: "refused", why: reason });
       case 4404:
@@ -153,7 +179,6 @@ export class Connection {
       case 4409:
         return this.owner.link({ is: "taken-over" });
     }
-    if (this.exit !== null) return this.owner.link({ is: "ended", exit: this.exit });
     if (this.lostAt === 0) this.lostAt = performance.now();
     if (opened) return this.retry();
     const verdict = await this.owner.ask(this.session);

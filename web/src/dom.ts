@@ -31,3 +31,28 @@ export function button(text: string, className: string, act: () => void): HTMLBu
 export function say(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/** One of the drawings in `index.html`. */
+export function icon(name: string): SVGSVGElement {
+  const NS = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(NS, "svg");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(NS, "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** A button that shows a drawing in place of words. */
+export function iconButton(name: string, className: string, act: () => void): HTMLButtonElement {
+  const element = button("", `icon ${className}`, act);
+  element.append(icon(name));
+  return element;
+}
+
+/** Says what a drawing means, to those who see and to those who do not. */
+export function describe(element: HTMLElement, text: string): void {
+  if (element.title === text) return;
+  element.title = text;
+  element.setAttribute("aria-label", text);
+}

@@ -10,6 +10,8 @@ export class Input {
   private pending: Bytes = new Uint8Array(0);
   /** Bytes of `pending` that were sent on this connection. */
   private sent = 0;
+  /** The run of the command that they were sent to. */
+  private run: string | null = null;
 
   /** Bytes typed and not accepted. */
   get waiting(): number {
@@ -26,14 +28,20 @@ export class Input {
     return true;
   }
 
-  /** A connection began and the server had accepted `received` bytes: the rest goes again. */
-  resume(received: number): void {
-    if (received < this.accepted) {
+  /** A connection to this run of the command began, and the server had accepted `received`
+      bytes: the rest goes again. Another run counts anew: what was sent to the one before is
+      not for it, what was typed since is. */
+  resume(received: number, run = ""): void {
+    if (this.run !== null && run !== this.run) {
+      this.pending = this.pending.slice(this.sent);
+      this.accepted = received;
+    } else if (received < this.accepted) {
       // The server has forgotten this client's count and begins a new one.
       this.accepted = received;
     } else {
       this.drop(received);
     }
+    this.run = run;
     this.sent = 0;
   }
 

@@ -1,36 +1,102 @@
 // The page: a list of sessions, one open session, and what is said about it.
 
-import { ApiError, changeSession, createSession, killSession } from "./api";
-import { change } from "./change";
+import { Badge } from "./badge";
 import { clientId } from "./client";
-import { byId, say } from "./dom";
+import { CopyQuestion } from "./clipboard";
 import type { Link } from "./connection";
+import { Deeds, reason } from "./deeds";
+import { byId, say } from "./dom";
+import { EndedList } from "./ended";
+import { FindBar } from "./find";
+import { Head } from "./head";
 import { Input } from "./input";
-import { askForToken, authorized, signIn } from "./login";
-import type { Session } from "./messages";
-import { confirmed, Panel, Toast } from "./panel";
-import { addressOf, openId, remember, remembered, replace, takeToken } from "./route";
+import { choices } from "./jump";
+import { followKeyboard, KeyBar } from "./keybar";
+import { askForToken, signIn } from "./login";
+import { Lookout } from "./lookout";
+import type { Happening, Session } from "./messages";
+import { Notifier } from "./notifier";
+import { Palette } from "./palette";
+import { Panel, Toast } from "./panel";
+import { Roster } from "./roster";
+import { addressOf, looksOnly, openId, remember, remembered, replace, takeToken } from "./route";
 import { SessionList } from "./sessions";
+import { type Shortcuts, shortcut } from "./shortcuts";
 import { StatusBar } from "./status";
-import { SessionView } from "./view";
-import { commandOf, type End, endOf, nameOf } from "./words";
+import { notice } from "./stopped";
+import { type Owner, SessionView } from "./view";
+import { type End, nameOf } from "./words";
 import "@xterm/xterm/css/xterm.css";
 import "./styles.css";
 
-const place = byId("terminal");
 const start = byId("start");
-const heading = byId("title");
-const subtitle = byId("subtitle");
-const editButton = byId<HTMLButtonElement>("edit");
-const endButton = byId<HTMLButtonElement>("end");
-const newButtons = document.querySelectorAll<HTMLButtonElement>(".new-session");
-
+const target = byId("target");
 const panel = new Panel();
 const toast = new Toast();
-const status = new StatusBar({ retry: () => view?.retry(), fit: () => view?.fit() });
-const list = new SessionList((session) => void kill(session), entitle, (session) => {
-  go(session);
+const badge = new Badge();
+const roster = new Roster({ changed, trouble: (text) => say(byId("sessions-trouble"), text), happened });
+const deeds = new Deeds(roster, toast, {
+  opened: (session) => {
+    // Where it was before, it runs again.
+    if (session.id === view?.id && view.over) leave();
+    go(session);
+    route();
+  },
+  done: () => view?.focus(),
+  removed: (session) => {
+    ended.changed();
+    if (session.id === view?.id) location.hash = "";
+  },
+});
+const notifier = new Notifier(
+  (id) => (location.hash = addressOf(id)),
+  (text) => toast.show(text),
+);
+const lookout = new Lookout(badge, notifier, {
+  open: () => view?.id ?? null,
+  name: (id) => {
+    const session = roster.get(id);
+    return session === undefined ? null : nameOf(session);
+  },
+});
+const list = new SessionList(roster, lookout.attention, {
+  pin: (session) => void deeds.pin(session),
+  kill: (session) => void deeds.end(session),
+  left: (session) => {
+    go(session);
+    view?.focus();
+  },
+});
+const ended = new EndedList();
+const head = new Head({
+  pin: () => pin(),
+  find: () => view !== null && find.open(),
+  edit: () => open !== null && void deeds.edit(open),
+  end: () => open !== null && void deeds.end(open),
+});
+const status = new StatusBar({
+  retry: () => view?.retry(),
+  fit: () => view?.fit(),
+  takeControl: () => view?.takeControl(),
+  typeHere: () => view !== null && (location.hash = addressOf(view.id)),
+});
+const find = new FindBar(
+  () => view?.searched,
+  () => view?.focus(),
+);
+const question = new CopyQuestion((problem) => {
+  if (problem !== null) toast.show(problem);
   view?.focus();
+});
+const palette = new Palette(() => view?.focus());
+const keybar = new KeyBar({
+  press: (key) => view?.press(key),
+  paste: () => {
+    navigator.clipboard.readText().then(
+      (text) => view?.paste(text),
+      () => toast.show("The browser did not let the page read the clipboard."),
+    );
+  },
 });
 /** What was typed into each session and not accepted; outlives a look at another one. */
 const inputs = new Map<string, Input>();
@@ -44,35 +110,50 @@ let title = "";
 /** Opens the session that the address names, or the start screen. */
 function route(): void {
   const id = openId();
-  if (client === "" || id === (view?.id ?? null)) return;
-  view?.close();
-  view = null;
-  open = id === null ? null : (list.sessions.find((session) => session.id === id) ?? null);
+  const mode = looksOnly() ? "ro" : "rw";
+  if (client === "" || (id === (view?.id ?? null) && (view === null || mode === view.mode))) return;
+  leave();
+  const over = roster.get(id) === undefined ? ended.get(id) : undefined;
+  open = roster.get(id) ?? over ?? null;
   title = "";
-  panel.clear();
-  status.clear();
   list.select(id);
+  ended.select(id);
   start.hidden = id !== null;
   drawer(id === null);
   if (id !== null) {
     status.open();
-    view = show(id);
+    keybar.show(mode === "rw" && over === undefined);
+    view = show(id, mode, open);
+    look();
   }
   entitle();
 }
 
-function show(id: string): SessionView {
-  const input = inputs.get(id) ?? new Input();
-  inputs.set(id, input);
-  return new SessionView(place, id, client, input, {
-    attached({ session }) {
+/** Closes what is open. */
+function leave(): void {
+  lookout.look();
+  find.clear();
+  view?.close();
+  view = null;
+  panel.clear();
+  status.clear();
+  question.clear();
+  keybar.show(false);
+  target.hidden = true;
+}
+
+function show(id: string, mode: "rw" | "ro", known: Session | null): SessionView {
+  const input = mode === "ro" ? new Input() : (inputs.get(id) ?? new Input());
+  if (mode === "rw") inputs.set(id, input);
+  const owner: Owner = {
+    attached({ session, client: named }) {
       open = session;
+      list.me = named;
       remember(id);
       panel.clear();
-      entitle();
-      void list.refresh();
+      roster.put(session);
     },
-    state: (state) => list.heard(id, state),
+    state: (state) => roster.heard(id, state),
     titled(text) {
       title = text;
       entitle();
@@ -80,138 +161,120 @@ function show(id: string): SessionView {
     stopped,
     facts: (facts) => status.show(facts),
     trouble: (text) => toast.show(text),
-    key,
-  });
+    key: (event) => !shortcut(event, shortcuts, true),
+    copies: (text) => question.ask(id, text),
+    points(to) {
+      target.hidden = to === null;
+      say(target, to ?? "");
+    },
+    found: (index, count) => find.found(index, count),
+    held: () => keybar.take(),
+  };
+  return new SessionView(byId("terminal"), id, client, mode, input, owner, known);
 }
 
 /** Says why the open session cannot be used, and what to do. */
-function stopped(link: Link, end: End | null): void {
-  const fresh = { label: "New session", act: () => void create(), primary: true };
-  endButton.hidden = true;
-  editButton.hidden = true;
-  if (link.is === "taken-over") {
-    const act = () => {
+function stopped(link: Link, end: End | null, session: Session | null): void {
+  const known = session ?? open;
+  open = known;
+  const said = notice(link, end, known, {
+    start: () => void deeds.start(),
+    again: (one) => void deeds.again(one),
+    like: (one) => void deeds.startLike(one),
+    remove: (one) => void deeds.remove(one),
+    attachHere() {
       panel.clear();
       void view?.attachHere();
-    };
-    panel.show({
-      title: "Opened in another tab",
-      text: "The other tab uses this session in place of this one. Both can.",
-      tone: "plain",
-      actions: [{ label: "Use it here as well", act, primary: true }],
-    });
-  } else if (link.is === "refused") {
-    const text = link.why === "" ? "The server refused this connection." : link.why;
-    const again = { label: "Reload", act: () => location.reload() };
-    panel.show({ title: "Refused", text, tone: "bad", actions: [again] });
-  } else if (link.is === "missing") {
-    const text = "The server knows no session under this address. It may have been removed.";
-    panel.show({ title: "No such session", text, tone: "bad", actions: [fresh] });
-  } else if (end !== null) {
-    const good = end.signal === null && (end.code === 0 || end.code === null);
-    const text = endOf(end);
-    panel.show({ title: "Session ended", text, tone: good ? "good" : "bad", actions: [fresh] });
-  }
+    },
+  });
+  if (said !== null) panel.show(said);
   if (link.is === "ended" || link.is === "missing") {
+    keybar.show(false);
     if (view !== null) inputs.delete(view.id);
-    void list.refresh();
+    roster.sessions = roster.sessions.filter(({ id }) => id !== view?.id);
+    void roster.refresh();
   }
+  changed();
 }
 
-/** Starts a shell and opens it. */
-async function create(): Promise<void> {
-  newButtons.forEach((one) => (one.disabled = true));
-  try {
-    const session = await authorized(() => createSession({ profile: "shell" }));
-    toast.clear();
-    list.sessions = [session, ...list.sessions.filter(({ id }) => id !== session.id)];
-    location.hash = addressOf(session.id);
-    void list.refresh();
-  } catch (error) {
-    toast.show(`No new session: ${reason(error)}`);
-  } finally {
-    newButtons.forEach((one) => (one.disabled = false));
+/** The sessions are others, or stand otherwise. */
+function changed(): void {
+  list.show();
+  const session = roster.get(view?.id ?? null);
+  if (view?.over && session !== undefined) {
+    // It was started again, here or elsewhere.
+    leave();
+    return route();
   }
+  open = session ?? open;
+  entitle();
 }
 
-/** Gives a session another name, another time to live, or both. */
-async function edit(session: Session): Promise<void> {
-  const wanted = await change(session);
-  if (wanted !== null) {
-    try {
-      await authorized(() => changeSession(session.id, wanted));
-      toast.clear();
-    } catch (error) {
-      toast.show(`${nameOf(session)} was not changed: ${reason(error)}`);
-    }
-    void list.refresh();
-  }
-  view?.focus();
+function happened(event: Happening): void {
+  if (event.kind === "ended" || ended.get(event.session) !== undefined) ended.changed();
+  lookout.hear(event);
 }
 
-/** Ends a session and everything in it, if that is really wanted. */
-async function kill(session: Session): Promise<void> {
-  const text = `${commandOf(session)} and everything that runs in it will be ended. This cannot be undone.`;
-  if (!(await confirmed(`End ${nameOf(session)}?`, text, "End session"))) return view?.focus();
-  try {
-    await authorized(() => killSession(session.id));
-  } catch (error) {
-    toast.show(`${nameOf(session)} was not ended: ${reason(error)}`);
-  }
-  void list.refresh();
-}
-
-/** The page's own keys: Alt+Shift with an arrow, K, N or S. */
-function key(event: KeyboardEvent): boolean {
-  if (!event.altKey || !event.shiftKey || event.ctrlKey || event.metaKey) return true;
-  const actions: Record<string, () => void> = {
-    ArrowUp: () => go(list.neighbour(-1)),
-    ArrowDown: () => go(list.neighbour(1)),
-    KeyN: () => void create(),
-    KeyK: () => {
-      drawer(true);
-      list.find();
-    },
-    KeyS: () => {
-      drawer(true);
-      list.focus();
-    },
-  };
-  const action = actions[event.code];
-  if (action === undefined) return true;
-  event.preventDefault();
-  if (event.type === "keydown") action();
-  return false;
+/** Somebody looks at the open session. */
+function look(): void {
+  lookout.look();
+  list.show();
 }
 
 function go(session: Session | undefined): void {
   if (session !== undefined) location.hash = addressOf(session.id);
 }
 
+function pin(): void {
+  const session = roster.get(view?.id ?? null);
+  if (session !== undefined) void deeds.pin(session);
+}
+
+const shortcuts: Shortcuts = {
+  step: (by) => go(list.neighbour(by)),
+  start: () => void deeds.start(),
+  startOther: () => void deeds.startOther(),
+  list: () => {
+    drawer(true);
+    list.focus();
+  },
+  pin,
+  question: () => question.focus(),
+  find: () => view !== null && find.open(),
+  copy: () => view?.copy(),
+  palette: () => {
+    const now = { open: roster.get(view?.id ?? null), mode: view?.mode ?? "rw", controlled: view?.isControlled ?? false };
+    palette.open(
+      choices(roster.sessions, now, {
+        go,
+        start: shortcuts.start,
+        startOther: shortcuts.startOther,
+        find: shortcuts.find,
+        pin,
+        edit: (session) => void deeds.edit(session),
+        end: (session) => void deeds.end(session),
+        takeControl: () => view?.takeControl(),
+        watch: (session, only) => (location.hash = addressOf(session.id, only)),
+        ended: () => {
+          drawer(true);
+          byId<HTMLDetailsElement>("ended").open = true;
+          byId("ended").querySelector("summary")?.focus();
+        },
+      }),
+    );
+  },
+};
+
 /** Names the open session in the head and in the tab. */
 function entitle(): void {
-  open = list.sessions.find(({ id }) => id === view?.id) ?? open;
-  const named = view !== null && open !== null;
-  const name = named ? nameOf(open as Session) : "";
-  say(heading, named ? name : view === null ? "Sessions" : "Session");
-  say(subtitle, named ? title || (open as Session).title || commandOf(open as Session) : "");
-  const live = list.sessions.some(({ id }) => id === view?.id);
-  endButton.hidden = !live;
-  editButton.hidden = !live;
-  document.title = named ? `${title || name} · stayd` : "stayd";
+  const isLive = roster.get(view?.id ?? null) !== undefined;
+  badge.entitle(head.show(view === null ? null : open, title, view !== null, isLive));
 }
 
 /** Shows or hides the list where there is no room for both. */
 function drawer(shown: boolean): void {
   document.body.classList.toggle("drawer", shown);
   byId("menu").setAttribute("aria-expanded", String(shown));
-}
-
-function reason(error: unknown): string {
-  if (error instanceof ApiError && error.code === "spawn_failed") {
-    return `the command could not be started (${error.message})`;
-  }
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** A token in the address signs in; it is out of the address before anything else. */
@@ -228,29 +291,34 @@ async function welcome(): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  newButtons.forEach((one) => one.addEventListener("click", () => void create()));
-  editButton.addEventListener("click", () => open !== null && void edit(open));
-  endButton.addEventListener("click", () => open !== null && void kill(open));
+  document.querySelectorAll(".new-session").forEach((one) => one.addEventListener("click", shortcuts.start));
+  byId("new-more").addEventListener("click", shortcuts.startOther);
   byId("menu").addEventListener("click", () => drawer(!document.body.classList.contains("drawer")));
   byId("shade").addEventListener("click", () => drawer(false));
-  byId("sessions").addEventListener("click", () => {
-    if (view !== null) drawer(false);
-    view?.focus();
-  });
+  for (const id of ["sessions", "ended-list"]) {
+    byId(id).addEventListener("click", (event) => {
+      if ((event.target as Element).closest("a") === null) return;
+      if (view !== null) drawer(false);
+      view?.focus();
+    });
+  }
   document.addEventListener("keydown", (event) => {
-    // The terminal hands its own keys on to `key`.
+    // The terminal hands its own keys on.
     const dialog = document.querySelector("dialog[open]");
-    if (dialog === null && !(event.target as Element | null)?.closest(".frame")) key(event);
+    if (dialog === null && !(event.target as Element | null)?.closest(".frame")) shortcut(event, shortcuts, false);
+    if (event.key === "Escape" && dialog === null && view !== null) drawer(false);
   });
+  document.addEventListener("visibilitychange", look);
+  followKeyboard();
 
   addEventListener("hashchange", () => void welcome().then(route));
   await welcome();
-  await list.refresh();
+  await roster.refresh();
+  roster.listen();
   client = await clientId();
+  list.me = client;
   const last = remembered();
-  if (openId() === null && last !== null && list.sessions.some(({ id }) => id === last)) {
-    replace(addressOf(last));
-  }
+  if (openId() === null && last !== null && roster.get(last) !== undefined) replace(addressOf(last));
   start.hidden = openId() !== null;
   route();
   if (view === null) drawer(true);

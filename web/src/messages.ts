@@ -23,6 +23,8 @@ export interface Session {
   status: Status;
   active_connections: number;
   created_at: string;
+  /** Null, or missing from an older server, until the command is started again. */
+  started_at?: string | null;
   updated_at: string;
   last_activity_at: string;
   destroy_at: string | null;
@@ -39,6 +41,57 @@ export interface Session {
   title: string | null;
   /** Bytes of output so far. */
   offset: number;
+  bell_at: string | null;
+  notification: { title: string | null; body: string; at: string } | null;
+  quiet_since: string | null;
+  size_policy: SizePolicy;
+  clients: Viewer[];
+  /** What a server that does not know of it leaves out. */
+  restart?: Restart;
+  restarts?: number;
+  restart_at?: string | null;
+  recording?: Recording;
+}
+
+/** Whose size the terminal has. */
+export type SizePolicy = "latest" | "smallest" | "fixed";
+/** Whether a command that has ended is started again. */
+export type Restart = "never" | "on-failure" | "always";
+/** What is recorded; `all` is the input too. */
+export type Recording = "off" | "output" | "all";
+
+/** One attached client. */
+export interface Viewer {
+  client: string;
+  mode: "rw" | "ro";
+  /** It typed or came last. */
+  controller: boolean;
+}
+
+/** A command that the server knows by name. */
+export interface Profile {
+  name: string;
+  command: string[];
+  cwd: string | null;
+  restart?: Restart;
+  recording?: Recording;
+}
+
+/** Something that happened to a session; what else is there depends on the kind. */
+export interface Happening {
+  /** Without the `session.` before it. */
+  kind: string;
+  session: string;
+  name: string | null;
+  at: string;
+  status?: Status;
+  active_connections?: number;
+  title?: string | null;
+  body?: string;
+  quiet_since?: string;
+  end_reason?: EndReason | null;
+  exit_code?: number | null;
+  exit_signal?: number | null;
 }
 
 /** The first message: where output and this client's input go on. */
@@ -70,6 +123,7 @@ export interface State {
   status: Status;
   active_connections: number;
   destroy_at: string | null;
+  clients: Viewer[];
 }
 
 /** The session ended; close 1000 follows. */

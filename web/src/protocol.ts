@@ -167,7 +167,7 @@ export class Attachment {
     this.window = message.input_window;
     this.live = true;
     this.snapshot = 0;
-    this.input.resume(message.input);
+    this.input.resume(message.input, message.session.started_at ?? message.session.created_at);
     effects.push({ do: "resize", cols: message.cols, rows: message.rows });
     effects.push({ do: "attached", message });
     return effects.concat(this.send());

@@ -1,6 +1,6 @@
 // The address bar: which session is open, and the token that a first visit brings.
 
-const SESSION = /^#\/s\/([0-9a-fA-F-]{36})$/;
+const SESSION = /^#\/s\/([0-9a-fA-F-]{36})(\?ro)?$/;
 const LAST = "stayd-last";
 
 /** The session that the address names. */
@@ -8,8 +8,11 @@ export function openId(): string | null {
   return SESSION.exec(location.hash)?.[1]?.toLowerCase() ?? null;
 }
 
-/** The address of a session on this page. */
-export const addressOf = (id: string): string => `#/s/${id}`;
+/** Whether the address asks to look only. */
+export const looksOnly = (): boolean => SESSION.exec(location.hash)?.[2] !== undefined;
+
+/** The address of a session on this page, to type into it or to look only. */
+export const addressOf = (id: string, only = false): string => `#/s/${id}${only ? "?ro" : ""}`;
 
 /** Changes the address without an entry in the history. */
 export function replace(hash: string): void {

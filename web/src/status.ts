@@ -2,7 +2,7 @@
 
 import { byId, say } from "./dom";
 import type { Link } from "./connection";
-import type { State } from "./messages";
+import type { SizePolicy, State } from "./messages";
 import { count } from "./words";
 
 /** What the bar shows. */
@@ -14,6 +14,18 @@ export interface Facts {
   /** The session's size, and the room that this window has. */
   size: { cols: number; rows: number };
   room: { cols: number; rows: number };
+  mode: "rw" | "ro";
+  policy: SizePolicy;
+  /** Another client is in control. */
+  controlled: boolean;
+}
+
+export interface Actions {
+  retry(): void;
+  fit(): void;
+  takeControl(): void;
+  /** Types into what was only looked at. */
+  typeHere(): void;
 }
 
 /** Tone of the dot. */
@@ -28,11 +40,14 @@ export class StatusBar {
   private readonly clients = byId("status-clients");
   private readonly size = byId("status-size");
   private readonly fit = byId<HTMLButtonElement>("status-fit");
+  private readonly type = byId<HTMLButtonElement>("status-type");
   private timer = 0;
+  private controlled = false;
 
-  constructor(actions: { retry(): void; fit(): void }) {
+  constructor(actions: Actions) {
     this.retry.addEventListener("click", () => actions.retry());
-    this.fit.addEventListener("click", () => actions.fit());
+    this.fit.addEventListener("click", () => (this.controlled ? actions.takeControl() : actions.fit()));
+    this.type.addEventListener("click", () => actions.typeHere());
   }
 
   /** Nothing is open. */
@@ -46,28 +61,35 @@ export class StatusBar {
     this.bar.hidden = false;
   }
 
-  show({ link, state, waiting, size, room }: Facts): void {
+  show({ link, state, waiting, size, room, mode, policy, controlled }: Facts): void {
     clearInterval(this.timer);
     this.bar.hidden = false;
     const [tone, text] = describe(link);
     this.bar.dataset["tone"] = tone;
     const lost = link.is === "waiting" || (link.is === "connecting" && link.again);
     this.bar.toggleAttribute("data-away", lost);
-    say(this.text, text);
+    const watches = mode === "ro" && link.is === "attached";
+    say(this.text, watches ? "Watching, cannot type" : text);
+    this.type.hidden = !watches;
     this.retry.hidden = !lost;
     this.count(link);
 
     const away = lost || link.is === "connecting";
     const kept = waiting > 0 ? `typing is kept (${bytes(waiting)})` : "typing is kept";
     const held = waiting > 1024 ? `${bytes(waiting)} waiting for the program` : "";
-    say(this.typing, away ? kept : link.is === "attached" ? held : "");
+    say(this.typing, mode === "ro" ? "" : away ? kept : link.is === "attached" ? held : "");
 
     const attached = link.is === "attached";
     say(this.clients, attached && state !== null ? count(state.active_connections, "client") : "");
     say(this.size, attached ? `${size.cols} × ${size.rows}` : "");
     const foreign = attached && (size.cols !== room.cols || size.rows !== room.rows);
-    this.fit.hidden = !foreign;
-    this.fit.title = `Another window set this size; here ${room.cols} × ${room.rows} fit`;
+    // The other policies' size is nobody's.
+    this.controlled = controlled && policy === "latest";
+    this.fit.hidden = mode === "ro" || policy !== "latest" || !attached || !(foreign || this.controlled);
+    say(this.fit, this.controlled ? "Take control" : "Fit to this window");
+    this.fit.title = this.controlled
+      ? `Another client typed or came last, and the terminal has its size; here ${room.cols} × ${room.rows} fit`
+      : `The terminal has another size; here ${room.cols} × ${room.rows} fit`;
   }
 
   private count(link: Link): void {

@@ -1,6 +1,9 @@
 // Sessions in plain words.
 
-import type { EndReason, Session } from "./messages";
+import { commandLine } from "./argv";
+import { labelText } from "./labels";
+import type { EndReason, Session, Viewer } from "./messages";
+import { countdown } from "./time";
 
 /** What a session is called. */
 export function nameOf(session: Session): string {
@@ -8,29 +11,54 @@ export function nameOf(session: Session): string {
 }
 
 /** Its command as one would type it. */
-export function commandOf(session: Session): string {
-  return session.command.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`)).join(" ");
+export const commandOf = (session: Session): string => commandLine(session.command);
+
+/** Its labels as they are shown. */
+export const labelsOn = (session: Session): string[] =>
+  Object.entries(session.labels).map(([key, value]) => labelText(key, value));
+
+/** Never ended by a timer. */
+export const isPinned = (session: Session): boolean => session.idle_timeout_s === null;
+
+/** All that it can be found by, except its name. */
+export function knownOf(session: Session): string {
+  return [session.title ?? "", commandOf(session), session.cwd, session.id, ...labelsOn(session)].join("\n");
 }
 
 /** Whether all words that are searched for are in what is known of it. */
 export function isFound(session: Session, searched: string): boolean {
-  const labels = Object.entries(session.labels).map((label) => label.join("="));
-  const known = [nameOf(session), session.title ?? "", commandOf(session), session.cwd, session.id, ...labels];
-  const text = known.join("\n").toLowerCase();
+  const text = `${nameOf(session)}\n${knownOf(session)}`.toLowerCase();
   return searched.toLowerCase().split(/\s+/).every((word) => text.includes(word));
 }
 
+/** Who is attached, as this tab sees it. */
+export function attachedTo(session: Session, me: string): string {
+  const here = session.clients.some(({ client }) => client === me);
+  const others = session.active_connections - (here ? 1 : 0);
+  if (!here) return count(others, "client");
+  return others > 0 ? `you + ${others}` : "you";
+}
+
+/** Everybody who is attached, one a line. */
+export function viewersOf(clients: Viewer[], me: string): string {
+  return clients
+    .map(({ client, mode, controller }) => {
+      const role = controller ? " (in control)" : mode === "ro" ? " (looks only)" : "";
+      return `${client === me ? "this tab" : client}${role}`;
+    })
+    .join("\n");
+}
+
 /** Where it is in its life. */
-export function lifeOf(session: Session, now = Date.now()): string {
+export function lifeOf(session: Session, me: string, now = Date.now()): string {
+  const left = session.destroy_at === null ? null : countdown(Date.parse(session.destroy_at) - now);
   switch (session.status) {
     case "RUNNING":
-      return "running · nobody attached yet";
+      return left === null ? "running, nobody yet" : `running · ends in ${left}`;
     case "ACTIVE":
-      return `active · ${count(session.active_connections, "client")}`;
+      return `active · ${attachedTo(session, me)}`;
     case "IDLE":
-      return session.destroy_at === null
-        ? "idle · kept for good"
-        : `idle · ends in ${duration(Date.parse(session.destroy_at) - now)}`;
+      return left === null ? "idle" : `idle · ends in ${left}`;
     default:
       return "ended";
   }
@@ -41,20 +69,23 @@ export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;
 }
 
-/** A time span in its largest unit; never less than a second. */
-export function duration(ms: number): string {
-  const s = Math.max(1, Math.round(ms / 1000));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.round(s / 60)} min`;
-  if (s < 48 * 3600) return `${Math.round(s / 3600)} h`;
-  return `${Math.round(s / 86_400)} days`;
-}
-
 /** How a session ended. */
 export interface End {
   code: number | null;
   signal: number | null;
   reason: EndReason | null;
+}
+
+export const endFrom = (session: Session): End => ({
+  code: session.exit_code,
+  signal: session.exit_signal,
+  reason: session.end_reason,
+});
+
+/** Whether nothing went wrong. */
+export function isGood({ code, signal, reason }: End): boolean {
+  if (reason === "killed" || reason === "idle_timeout" || reason === "first_attach_timeout") return true;
+  return reason === "exited" && signal === null && code === 0;
 }
 
 /** One line on how it ended. */
@@ -73,8 +104,44 @@ export function endOf({ code, signal, reason }: End): string {
     case "restore_failed":
       return "It could not be restored after a restart of the server.";
     default:
-      if (signal !== null) return `Signal ${signal} ended its process.`;
+      if (signal !== null) return `${signalName(signal)} ended its process.`;
       if (code !== null) return `Its process exited with code ${code}.`;
       return "Its process is gone.";
   }
 }
+
+/** The same in a word or two, for a row. */
+export function endShort({ code, signal, reason }: End): string {
+  switch (reason) {
+    case "killed":
+      return "ended on request";
+    case "idle_timeout":
+      return "left alone too long";
+    case "first_attach_timeout":
+      return "nobody came";
+    case "spawn_failed":
+      return "did not start";
+    case "orphaned":
+      return "lost";
+    case "restore_failed":
+      return "not restored";
+    default:
+      if (signal !== null) return signalName(signal);
+      return code === null ? "gone" : `exit ${code}`;
+  }
+}
+
+const SIGNALS: Record<number, string> = {
+  1: "SIGHUP",
+  2: "SIGINT",
+  3: "SIGQUIT",
+  6: "SIGABRT",
+  9: "SIGKILL",
+  11: "SIGSEGV",
+  13: "SIGPIPE",
+  14: "SIGALRM",
+  15: "SIGTERM",
+};
+
+/** Linux's names; the rare ones by their number. */
+export const signalName = (signal: number): string => SIGNALS[signal] ?? `signal ${signal}`;

@@ -61,3 +61,15 @@ test("refuses what would exceed the limit, whole", () => {
   assert.equal(input.push(bytes("e"), 4), false);
   assert.equal(input.waiting, 4);
 });
+
+test("what was sent to one run of a command is not typed into the next", () => {
+  const input = new Input();
+  input.resume(0, "first");
+  input.push(bytes("exit\r"), 100);
+  assert.equal(text(input.take(100)), "exit\r");
+  input.push(bytes("later"), 100);
+  input.resume(0, "second");
+  assert.equal(text(input.take(100)), "later");
+  input.resume(2, "second");
+  assert.equal(text(input.take(100)), "ter", "the same run: what was not accepted");
+});

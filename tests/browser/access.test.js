@@ -1,0 +1,105 @@
+// What axe finds wrong for people who see, hear or point otherwise: nothing; and the whole way
+// by keyboard alone.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { newShell, opened, openId, row, says, shows, stage, type, visit } from "./support.js";
+
+const stayd = stage({ reducedMotion: "reduce" });
+const axe = await readFile(fileURLToPath(new URL("node_modules/axe-core/axe.min.js", import.meta.url)), "utf8");
+
+/** Violations on the page as it is, one a line. */
+async function violations(page) {
+  // Through the debugger: the page's own policy lets no such script in.
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axe);
+  return page.evaluate(async () => {
+    const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
+    return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} ${target}: ${failureSummary}`));
+  });
+}
+
+for (const colorScheme of ["dark", "light"]) {
+  test(`axe finds nothing in any view, ${colorScheme}`, async () => {
+    const { server, browser } = stayd;
+    const context = await browser.newContext({ viewport: { width: 1100, height: 700 }, colorScheme, reducedMotion: "reduce" });
+    const page = await visit(context, server.url);
+    const clean = async (what) => assert.deepEqual(await violations(page), [], what);
+    await page.locator("#start h2").waitFor();
+    await clean("the start");
+
+    const named = await server.api("POST", "/sessions", { name: `build ${colorScheme}`, command: ["sh"], labels: { team: "web" }, idle_timeout_s: null });
+    const gone = await server.api("POST", "/sessions", { name: `gone ${colorScheme}`, command: ["sh", "-c", "echo last words; exit 3"] });
+    await newShell(page);
+    await server.api("POST", `/sessions/${named.id}/input`, "printf '\\a'\r");
+    await row(page, named.id).getByText("rang").waitFor();
+    await page.getByText("Ended", { exact: true }).click();
+    await page.locator(`#ended-list a[href="#/s/${gone.id}"]`).waitFor();
+    await type(page, "printf '\\033]52;c;aGk=\\a'; printf '\\033[31mred \\033[1;34mblue \\033[90mgrey\\033[0m\\n'");
+    await page.locator("#copying").waitFor();
+    await clean("a terminal, the list and a question");
+    await page.keyboard.press("Control+Shift+F");
+    await page.keyboard.type("red");
+    await page.locator("#find-count").getByText(/of/).waitFor();
+    await clean("the find bar");
+    await page.keyboard.press("Escape");
+
+    await page.locator("#new-more").click();
+    await page.locator("#create-command").fill("'");
+    await page.keyboard.press("Enter");
+    await page.locator("#create-error").getByText(/quote/).waitFor();
+    await clean("a new session, with an error");
+    await page.locator("label", { hasText: "Profile" }).first().click();
+    await clean("a new session of a profile");
+    await page.keyboard.press("Escape");
+    await page.locator("#edit").click();
+    await clean("a change");
+    await page.keyboard.press("Escape");
+    await page.locator("#end").click();
+    await clean("a question before an end");
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Alt+Shift+K");
+    await page.getByRole("option").first().waitFor();
+    await clean("the switcher");
+    await page.keyboard.press("Escape");
+    await page.locator(`#ended-list a[href="#/s/${gone.id}"]`).click();
+    await page.locator("#panel").getByText("exited with code 3").waitFor();
+    await clean("an ended session");
+    await page.goto(`${server.origin}/#token=wrong`);
+    await page.locator("#login-error").getByText(/token/).waitFor();
+    await clean("the login");
+    await context.close();
+  });
+}
+
+test("a session is made, named, left, found and ended without a mouse", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await page.getByRole("button", { name: /^\+? ?New session$/ }).first().waitFor();
+  await page.keyboard.press("Alt+Shift+N");
+  await says(page, /Attached/);
+  const id = openId(page);
+  await page.keyboard.type("echo by-$((1))-keyboard\n");
+  await shows(page, "by-1-keyboard");
+  await page.keyboard.press("Alt+Shift+S");
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("href")), `#/s/${id}`);
+  // From the row onwards: its pin, its end.
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await row(page, id).getByRole("button", { name: /^Do not keep/ }).waitFor();
+  await page.keyboard.press("Alt+Shift+K");
+  await page.keyboard.type("change");
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("all keys");
+  await page.keyboard.press("Enter");
+  await row(page, id).getByText("all keys").waitFor();
+  await opened(page, id);
+  await page.keyboard.press("Alt+Shift+K");
+  await page.keyboard.type("end all keys");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog", { name: "End all keys?" }).waitFor();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.locator("#panel").getByText("ended on request").waitFor();
+});

@@ -1,0 +1,98 @@
+// Sessions that want to be looked at: the tab's title and icon, and the browser's notifications.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { eventually, newShell, opened, row, shows, stage, type, visit } from "./support.js";
+
+const stayd = stage();
+
+/** A session that does what is typed into it, line by line. */
+const listener = (server, name) => server.api("POST", "/sessions", { name, command: ["sh"] });
+const tell = (server, id, line) => server.api("POST", `/sessions/${id}/input`, `${line}\r`);
+
+test("a session that rings is counted in the title and the icon until it is looked at", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await newShell(page);
+  const { id } = await listener(server, "ringer");
+  const other = await listener(server, "teller");
+  await row(page, other.id).waitFor();
+  assert.match(await page.title(), /^[^(]/);
+  const icon = () => page.locator("#icon").getAttribute("href");
+  assert.equal(await icon(), "/favicon.svg");
+
+  await tell(server, id, "printf '\\a'");
+  await eventually("the title counts one", async () => (await page.title()).startsWith("(1) "));
+  await eventually("the icon has a dot", async () => (await icon()).startsWith("data:image/svg"));
+  await tell(server, other.id, "printf '\\033]9;the build is done\\a'");
+  await row(page, other.id).getByText("the build is done").waitFor();
+  await eventually("the title counts two", async () => (await page.title()).startsWith("(2) "));
+
+  await page.locator(`a[href="#/s/${id}"]`).click();
+  await opened(page, id);
+  await eventually("one is left", async () => (await page.title()).startsWith("(1) "));
+  await page.locator(`a[href="#/s/${other.id}"]`).click();
+  await eventually("none is left", async () => !(await page.title()).startsWith("("));
+  assert.equal(await icon(), "/favicon.svg");
+  // The one that is looked at rings for nobody.
+  await type(page, "printf '\\a'; echo rung-$((1))");
+  await shows(page, "rung-1");
+  assert.ok(!(await page.title()).startsWith("("));
+});
+
+test("notifications are asked for by a click, say what happened and lead there", async () => {
+  const { context, server } = stayd;
+  await context.grantPermissions(["notifications"]);
+  // The system's own bubbles cannot be looked at from here.
+  await context.addInitScript(() => {
+    window.told = [];
+    const asked = Notification.requestPermission.bind(Notification);
+    window.Notification = class {
+      static permission = "default";
+      static async requestPermission() {
+        window.asked = await asked();
+        this.permission = "granted";
+        return "granted";
+      }
+      constructor(title, options) {
+        Object.assign(this, options, { title });
+        window.told.push(this);
+      }
+      close() {}
+    };
+  });
+  const page = await visit(context, server.url);
+  await newShell(page);
+  const { id } = await listener(server, "worker");
+  await row(page, id).waitFor();
+  await tell(server, id, "printf '\\a'");
+  await row(page, id).getByText("rang").waitFor();
+  assert.equal(await page.evaluate(() => window.told.length), 0, "nobody asked for them");
+
+  await page.getByRole("button", { name: /^Notify me/ }).click();
+  await page.getByRole("button", { name: /^Notifications are on/ }).waitFor();
+  await tell(server, id, "printf '\\033]777;notify;Tests;all passed\\a'");
+  await eventually("a notification", () => page.evaluate(() => window.told.length === 1));
+  const [{ title, body }] = await page.evaluate(() => window.told.map(({ title, body }) => ({ title, body })));
+  assert.deepEqual([title, body], ["worker", "Tests: all passed"]);
+  await page.evaluate(() => window.told[0].onclick());
+  await opened(page, id);
+  const end = await listener(server, "short");
+  await row(page, end.id).waitFor();
+  await tell(server, end.id, "exit 7");
+  await eventually("its end", () => page.evaluate(() => window.told.some(({ title, body }) => title === "short" && body.includes("code 7"))));
+});
+
+test("a session that falls quiet after work is told of, and not after an echo", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await newShell(page);
+  const { id } = await listener(server, "long work");
+  const echo = await listener(server, "echo");
+  await row(page, echo.id).waitFor();
+  // Work is output for longer than ten seconds.
+  await tell(server, id, "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do echo $i; sleep 1; done");
+  await tell(server, echo.id, "echo short");
+  await row(page, id).getByText("fell quiet").waitFor({ timeout: 40_000 });
+  assert.equal(await row(page, echo.id).getByText("fell quiet").count(), 0);
+});

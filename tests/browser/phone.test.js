@@ -1,0 +1,80 @@
+// The page on a phone: touch, a narrow screen, a keyboard without Escape.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { eventually, newShell, openId, says, screen, shows, stage, visit } from "./support.js";
+
+const stayd = stage({ viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+
+const tapKey = (page, name) => page.getByRole("toolbar", { name: "Keys" }).getByRole("button", { name, exact: true }).tap();
+
+test("the list is a drawer, and everything is large enough and within the screen", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  const id = await newShell(page);
+  await page.getByRole("button", { name: "Sessions" }).tap();
+  await page.locator("#side").waitFor();
+  const checked = [];
+  const check = async () => {
+    for (const button of await page.locator("button:visible, #sessions a:visible, summary:visible").all()) {
+      const box = await button.boundingBox();
+      const name = (await button.getAttribute("aria-label")) ?? (await button.innerText());
+      if (box === null) continue;
+      checked.push(name);
+      assert.ok(box.width >= 40 && box.height >= 40, `${name}: ${box.width}×${box.height}`);
+    }
+    const { scroll, width } = await page.evaluate(() => ({ scroll: document.documentElement.scrollWidth, width: innerWidth }));
+    assert.ok(scroll <= width && width === 390, `the page is ${scroll} wide on ${width}`);
+  };
+  await check();
+  await page.locator(`a[href="#/s/${id}"]`).tap();
+  await page.locator("#side").waitFor({ state: "hidden" });
+  await check();
+  assert.ok(checked.length > 15, checked.join(", "));
+  const { cols } = await server.session(id);
+  assert.ok(cols >= 48, `${cols} columns`);
+});
+
+test("keys that the phone lacks are in a bar", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  const id = await newShell(page);
+  await page.locator(".xterm-helper-textarea").focus();
+  await page.keyboard.type("echo one-$((1))\n");
+  await shows(page, "one-1");
+  await tapKey(page, "Up");
+  await shows(page, /echo one-\$\(\(1\)\)$/);
+  assert.equal(await page.evaluate(() => document.activeElement.className), "xterm-helper-textarea", "the keyboard stays");
+  await page.keyboard.press("Enter");
+  await eventually("it ran twice", async () => (await screen(page)).filter((line) => line === "one-1").length === 2);
+
+  await page.keyboard.type("sleep 1000\n");
+  await eventually("it sleeps", async () => (await screen(page)).some((line) => line.endsWith("sleep 1000")));
+  await tapKey(page, "Control, for the next key");
+  await page.locator("#keybar [aria-pressed=true]").waitFor();
+  await page.keyboard.type("c");
+  await shows(page, /\^C/);
+  assert.equal(await page.locator("#keybar [aria-pressed=true]").count(), 0, "one key, then it is let go");
+  await page.keyboard.type("cat\n");
+  await tapKey(page, "Control C: interrupt");
+  await page.keyboard.type("echo done-$((2))\n");
+  await shows(page, "done-2");
+  assert.equal(openId(page), id);
+});
+
+test("fields do not make the phone zoom, and the keyboard's room is not the page's", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await newShell(page);
+  for (const selector of [".xterm-helper-textarea", "#search", "#find-text", "#palette-text", "#create-command", "#login-token"]) {
+    const size = await page.locator(selector).evaluate((field) => parseFloat(getComputedStyle(field).fontSize));
+    assert.ok(size >= 16, `${selector}: ${size} px`);
+  }
+  const rows = (await screen(page)).length;
+  // As with a keyboard that makes the page smaller.
+  await page.setViewportSize({ width: 390, height: 500 });
+  await eventually("the terminal is smaller", async () => (await screen(page)).length < rows - 10);
+  const bar = await page.getByRole("toolbar", { name: "Keys" }).boundingBox();
+  assert.ok(bar.y + bar.height <= 500, "the keys are above the keyboard");
+  await says(page, /Attached/);
+});

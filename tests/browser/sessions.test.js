@@ -1,0 +1,250 @@
+// The list of sessions, and what is done to them from the page.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { eventually, newShell, opened, openId, row, says, screen, shows, stage, type, visit } from "./support.js";
+
+const stayd = stage();
+
+test("a command is started from the dialog, with all that is said of it", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await page.locator("#new").waitFor();
+  await page.keyboard.press("Alt+Shift+Enter");
+  const dialog = page.getByRole("dialog", { name: "New session" });
+  await page.keyboard.type("sh -c 'echo in $PWD; read x");
+  await page.locator("#create-name").fill("in tmp");
+  await page.locator("#create-cwd").fill("/tmp");
+  await page.locator("#create-labels").fill("team=web, urgent");
+  await dialog.getByLabel("Keep it for good").check();
+  await page.keyboard.press("Enter");
+  await dialog.getByText("A quote ' is opened and not closed.").waitFor();
+  assert.equal(await page.locator("#create-name").inputValue(), "in tmp", "nothing that was typed is lost");
+
+  await page.locator("#create-command").fill("sh -c 'echo in $PWD; read x'");
+  await page.keyboard.press("Enter");
+  await dialog.waitFor({ state: "hidden" });
+  await says(page, /Attached/);
+  await shows(page, "in /tmp");
+  const session = await server.session(openId(page));
+  assert.deepEqual(session.command, ["sh", "-c", "echo in $PWD; read x"]);
+  assert.deepEqual([session.name, session.cwd, session.idle_timeout_s], ["in tmp", "/tmp", null]);
+  assert.deepEqual(session.labels, { team: "web", urgent: "" });
+  await row(page, session.id).getByText("team=web").waitFor();
+  await row(page, session.id).getByRole("button", { name: "Do not keep in tmp for good" }).waitFor();
+});
+
+test("a command that does not start says why, and is still there to be mended", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  page.expected.push(/status of 4\d\d/);
+  await page.getByRole("button", { name: /^New session with/ }).click();
+  await page.locator("#create-command").fill("no-such-program --at-all");
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await page.locator("#create-error").getByText(/could not be started/).waitFor();
+  assert.equal(await page.locator("#create-command").inputValue(), "no-such-program --at-all");
+  await page.locator("#create-command").fill("echo mended");
+  await page.keyboard.press("Enter");
+  await shows(page, "mended");
+});
+
+test("the list is told what happens, and does not ask", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await newShell(page);
+  await page.route(/sessions\?limit/, (route) => route.abort());
+  page.expected.push(/ERR_FAILED/);
+  const { id } = await server.api("POST", "/sessions", { name: "elsewhere", command: ["sh", "-c", "read x; printf '\\033]2;a title\\a\\a'; read x; exit 4"] });
+  await row(page, id).getByText("elsewhere").waitFor();
+  await row(page, id).getByText("running, nobody yet").waitFor();
+  await server.api("PATCH", `/sessions/${id}`, { name: "here" });
+  await row(page, id).getByText("here", { exact: true }).waitFor();
+  await server.api("POST", `/sessions/${id}/input`, "\r");
+  await row(page, id).getByText("a title").waitFor();
+  await row(page, id).getByText("rang").waitFor();
+
+  const other = await visit(context, `${server.origin}/#/s/${id}`);
+  await says(other, /Attached/);
+  await row(page, id).getByText("active · 1 client").waitFor();
+  await row(other, id).getByText("active · you").waitFor();
+  await other.close();
+  const left = await eventually("a countdown", async () => {
+    const text = await row(page, id).locator(".row-life").innerText();
+    return /^idle · ends in (29:5\d|30:00)$/.test(text) && text;
+  });
+  await eventually("it ticks", async () => (await row(page, id).locator(".row-life").innerText()) !== left);
+  await server.api("POST", `/sessions/${id}/input`, "\r");
+  await row(page, id).waitFor({ state: "detached" });
+});
+
+test("sessions are pinned from the head, from their row and from the keyboard", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  const id = await newShell(page);
+  const pinned = (wanted) =>
+    eventually(wanted ? "it is pinned" : "it is not pinned", async () => ((await server.session(id)).idle_timeout_s === null) === wanted);
+  await server.api("PATCH", `/sessions/${id}`, { idle_timeout_s: 4321 });
+  await page.reload();
+  await opened(page, id);
+  await page.getByRole("button", { name: "Keep it for good" }).click();
+  await pinned(true);
+  await row(page, id).hover();
+  await row(page, id).getByRole("button", { name: /^Do not keep/ }).click();
+  await pinned(false);
+  assert.equal((await server.session(id)).idle_timeout_s, 4321, "what it was before");
+  await page.locator(".xterm-helper-textarea").focus();
+  await page.keyboard.press("Alt+Shift+P");
+  await pinned(true);
+  await page.locator("#pin[aria-pressed=true]").waitFor();
+});
+
+test("labels are changed and searched for", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  const id = await newShell(page);
+  await page.getByRole("button", { name: "Change…" }).click();
+  await page.locator("#change-labels").fill("=x");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.locator("#change-error").getByText(/no name/).waitFor();
+  await page.locator("#change-labels").fill("stage=live, eu");
+  await page.getByRole("button", { name: "Save" }).click();
+  await row(page, id).getByText("stage=live").waitFor();
+  assert.deepEqual((await server.session(id)).labels, { stage: "live", eu: "" });
+  await page.getByLabel(/^Search sessions/).fill("stage=live");
+  assert.equal(await page.locator("#sessions > li").count(), 1);
+});
+
+test("the switcher jumps by a few letters, and does what it offers", async () => {
+  const { context, server } = stayd;
+  const { id } = await server.api("POST", "/sessions", { name: "deploy", command: ["sh", "-c", "echo deploying; read x"] });
+  const page = await visit(context, server.url);
+  const shell = await newShell(page);
+  await page.keyboard.press("Alt+Shift+K");
+  await page.getByRole("combobox").waitFor();
+  await page.keyboard.type("dpl");
+  assert.match(await page.getByRole("option", { selected: true }).innerText(), /deploy/);
+  await page.keyboard.press("Enter");
+  await opened(page, id);
+  await shows(page, "deploying");
+
+  await page.keyboard.press("Alt+Shift+K");
+  await page.keyboard.type("nothing at all is like this");
+  await page.getByText("Nothing is like that.").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("combobox").waitFor({ state: "hidden" });
+  await page.keyboard.press("Alt+Shift+K");
+  await page.keyboard.type("end deploy");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog", { name: "End deploy?" }).getByRole("button", { name: "End session" }).click();
+  await page.locator("#panel").getByText("ended on request").waitFor();
+
+  // The keyboard is where the switcher was opened from.
+  await page.keyboard.press("Alt+Shift+K");
+  await page.keyboard.press("ArrowUp");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.type("shell");
+  await page.keyboard.press("Enter");
+  await opened(page, shell);
+  await page.keyboard.type("echo typed-$((1))\n");
+  await shows(page, "typed-1");
+});
+
+test("one tab listens for all, and another one when it goes", async () => {
+  const { context, server } = stayd;
+  const one = await visit(context, server.url);
+  await one.locator("#new").waitFor();
+  const streams = [];
+  const two = await visit(context);
+  two.on("request", (request) => request.url().endsWith("/events") && streams.push(request));
+  await two.goto(server.origin);
+  const first = await server.api("POST", "/sessions", { name: "first" });
+  await row(two, first.id).waitFor();
+  assert.equal(streams.length, 0, "the first tab's stream is enough");
+  await one.close();
+  await eventually("the second tab listens", () => streams.length === 1);
+  const second = await server.api("POST", "/sessions", { name: "second" });
+  await row(two, second.id).waitFor();
+});
+
+test("ended sessions are listed with how they ended, the newest first, page by page", async () => {
+  const { context, server } = stayd;
+  for (let n = 0; n < 22; n++) {
+    await server.api("POST", "/sessions", { name: `short-${n}`, command: ["sh", "-c", `exit ${n % 3}`] });
+  }
+  const page = await visit(context, server.url);
+  await page.getByText("Ended", { exact: true }).click();
+  const ended = page.locator("#ended-list > li");
+  await eventually("a page of them", async () => (await ended.count()) === 20);
+  await page.getByRole("button", { name: "More" }).click();
+  await eventually("the next page", async () => (await ended.count()) >= 22);
+  const last = page.locator("#ended-list > li", { hasText: "short-20" });
+  assert.match(await last.innerText(), /exit 2/);
+  const { id } = await server.api("POST", "/sessions", { name: "late", command: ["true"] });
+  await ended.first().getByText("late").waitFor();
+  await page.locator(`#ended-list a[href="#/s/${id}"]`).click();
+  await page.locator("#panel").getByText("exited with code 0").waitFor();
+
+  await page.getByRole("button", { name: "Remove…" }).click();
+  await page.getByRole("dialog", { name: "Remove late?" }).getByRole("button", { name: "Remove" }).click();
+  await page.locator("#start").waitFor();
+  await page.locator(`#ended-list a[href="#/s/${id}"]`).waitFor({ state: "detached" });
+  await assert.rejects(server.session(id), /404/);
+});
+
+test("an ended session shows its last screen and how it ended, and runs again in its place", async () => {
+  const { context, server } = stayd;
+  const script = "printf 'run \\033[32m%s\\033[0m\\n' $$; read x; seq 60; echo last words; exit 3";
+  const { id } = await server.api("POST", "/sessions", { name: "worker", command: ["sh", "-c", script], restart: "never" });
+  await server.api("POST", `/sessions/${id}/input`, "\r");
+  await eventually("it has ended", async () => (await server.session(id)).ended_at !== null);
+
+  const page = await visit(context, server.url);
+  await page.getByText("Ended", { exact: true }).click();
+  await page.locator(`#ended-list a[href="#/s/${id}"]`).click();
+  const panel = page.locator("#panel");
+  await panel.getByText("exited with code 3").waitFor();
+  const lines = await shows(page, "last words");
+  assert.ok(lines.includes("60"), lines.join("|"));
+  assert.match(await page.locator("#status").innerText(), /Ended/);
+  await type(page, "nobody hears this");
+  // What has scrolled off is there as well.
+  await page.keyboard.press("Control+Shift+F");
+  await page.keyboard.type("run ");
+  await shows(page, /^run \d+$/);
+  await page.keyboard.press("Escape");
+
+  await panel.getByRole("button", { name: "Run again" }).click();
+  await opened(page, id);
+  await type(page, "");
+  await panel.getByText("exited with code 3").waitFor();
+  const { restarts, pid } = await server.session(id);
+  assert.equal(restarts, 1);
+  await page.reload();
+  await panel.getByText("exited with code 3").waitFor();
+  await shows(page, "last words");
+  await page.keyboard.press("Control+Shift+F");
+  await page.keyboard.type(`run ${pid}`);
+  await shows(page, `run ${pid}`);
+});
+
+test("a session that is started again by its policy is followed", async () => {
+  const { context, server } = stayd;
+  const { id } = await server.api("POST", "/sessions", { name: "stubborn", command: ["sh", "-c", "echo run $$; read x; exit 1"], restart: "on-failure" });
+  const page = await visit(context, server.url);
+  await page.goto(`${server.origin}/#/s/${id}`);
+  await opened(page, id);
+  const first = await server.session(id);
+  await shows(page, `run ${first.pid}`);
+  await type(page, "");
+  const { pid } = await eventually("it runs again", async () => {
+    const session = await server.session(id);
+    return session.restarts === 1 && session.ended_at === null && session;
+  });
+  await shows(page, `run ${pid}`);
+  await opened(page, id);
+  await row(page, id).getByText("started 2 times").waitFor();
+  await page.getByRole("button", { name: "Change…" }).click();
+  await page.getByLabel("When its command ends").selectOption("it stays ended");
+  await page.getByRole("button", { name: "Save" }).click();
+  await eventually("its policy is another", async () => (await server.session(id)).restart === "never");
+});

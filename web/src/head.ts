@@ -1,0 +1,45 @@
+// The head over the terminal: what the open session is called, and what can be done with it.
+
+import { byId, describe, make, say } from "./dom";
+import type { Session } from "./messages";
+import { commandOf, isPinned, labelsOn, nameOf } from "./words";
+
+export interface Actions {
+  pin(): void;
+  find(): void;
+  edit(): void;
+  end(): void;
+}
+
+export class Head {
+  private readonly title = byId("title");
+  private readonly subtitle = byId("subtitle");
+  private readonly labels = byId("labels");
+  private readonly actions = byId("head-actions");
+  private readonly pin = byId<HTMLButtonElement>("pin");
+
+  constructor(actions: Actions) {
+    this.pin.addEventListener("click", () => actions.pin());
+    byId("find-open").addEventListener("click", () => actions.find());
+    byId("edit").addEventListener("click", () => actions.edit());
+    byId("end").addEventListener("click", () => actions.end());
+  }
+
+  /** Names the open session; `title` is its window's, if it has one. Null: none is known. */
+  show(session: Session | null, title: string, isOpen: boolean, isLive: boolean): string {
+    const name = session === null ? (isOpen ? "Session" : "Sessions") : nameOf(session);
+    say(this.title, name);
+    const shown = session === null ? "" : title || (session.title ?? commandOf(session));
+    say(this.subtitle, shown === name ? "" : shown);
+    const labels = session === null ? [] : labelsOn(session);
+    this.labels.replaceChildren(...labels.map((label) => make("span", "label", label)));
+    this.actions.hidden = !isOpen;
+    for (const id of ["edit", "end", "pin"]) byId(id).hidden = !isLive;
+    if (session !== null) {
+      const pinned = isPinned(session);
+      this.pin.setAttribute("aria-pressed", String(pinned));
+      describe(this.pin, pinned ? "Kept for good: let a timer end it again" : "Keep it for good");
+    }
+    return session === null ? "stayd" : `${title || name} · stayd`;
+  }
+}

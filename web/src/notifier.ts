@@ -1,0 +1,64 @@
+// Notifications of the browser, for those who ask for them.
+
+import { describe, byId } from "./dom";
+
+const WANTED = "stayd-notify";
+
+export class Notifier {
+  private readonly button = byId<HTMLButtonElement>("notify");
+
+  constructor(
+    private readonly open: (session: string) => void,
+    private readonly trouble: (text: string) => void,
+  ) {
+    // Insecure contexts have none, and some phones only for installed pages.
+    this.button.hidden = !("Notification" in globalThis) || !isSecureContext;
+    this.button.addEventListener("click", () => void this.toggle());
+    this.show();
+  }
+
+  get isOn(): boolean {
+    return !this.button.hidden && Notification.permission === "granted" && stored() === "yes";
+  }
+
+  /** Says something of a session, unless that is not wanted. */
+  tell(session: string, name: string, text: string): void {
+    if (!this.isOn) return;
+    // One a session: several tabs say the same.
+    const note = new Notification(name, { body: text, tag: `stayd-${session}`, icon: "/favicon.svg" });
+    note.onclick = () => {
+      window.focus();
+      this.open(session);
+      note.close();
+    };
+  }
+
+  async toggle(): Promise<void> {
+    if (this.isOn) store("no");
+    else if ((await Notification.requestPermission()) === "granted") store("yes");
+    else this.trouble("The browser does not let this page notify; that is in its settings for this site.");
+    this.show();
+  }
+
+  private show(): void {
+    const on = this.isOn;
+    this.button.setAttribute("aria-pressed", String(on));
+    describe(this.button, on ? "Notifications are on: do not notify me" : "Notify me when a session rings, says something, falls quiet or ends");
+  }
+}
+
+function stored(): string | null {
+  try {
+    return localStorage.getItem(WANTED);
+  } catch {
+    return null;
+  }
+}
+
+function store(value: string): void {
+  try {
+    localStorage.setItem(WANTED, value);
+  } catch {
+    // Then it is asked for again at the next visit.
+  }
+}

@@ -1,0 +1,27 @@
+// Choices that are offered in dialogs.
+
+import { make } from "./dom";
+import type { Recording, Restart } from "./messages";
+
+export const RESTARTS: [Restart, string][] = [
+  ["never", "it stays ended"],
+  ["on-failure", "start it again if it failed"],
+  ["always", "start it again"],
+];
+
+export const RECORDINGS: [Recording, string][] = [
+  ["off", "off"],
+  ["output", "what it shows"],
+  ["all", "what it shows and what is typed"],
+];
+
+/** Fills a select with values and their words. */
+export function offer(select: HTMLSelectElement, choices: [string, string][], chosen: string): void {
+  const options = choices.map(([value, text]) => {
+    const option = make("option", "", text);
+    option.value = value;
+    return option;
+  });
+  select.replaceChildren(...options);
+  select.value = chosen;
+}

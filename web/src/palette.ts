@@ -1,0 +1,97 @@
+// The switcher: type a few letters, press Enter, be there. It finds commands as well.
+
+import { byId, make, say } from "./dom";
+import { type Entry, ranked } from "./ranking";
+
+/** Something to jump to or to do. */
+export interface Choice extends Entry {
+  /** Stands small beside the name. */
+  hint: string;
+  /** A session's status; `command` for what can be done. */
+  status: string;
+  act: () => void;
+}
+
+/** More are not looked through. */
+const SHOWN = 50;
+
+export class Palette {
+  private readonly dialog = byId<HTMLDialogElement>("palette");
+  private readonly text = byId<HTMLInputElement>("palette-text");
+  private readonly list = byId("palette-list");
+  private readonly none = byId("palette-none");
+  private choices: Choice[] = [];
+  private shown: Choice[] = [];
+  private at = 0;
+
+  constructor(private readonly closed: () => void) {
+    this.text.addEventListener("input", () => this.show());
+    this.text.addEventListener("keydown", (event) => this.key(event));
+    this.dialog.addEventListener("click", (event) => {
+      // The dialog itself is hit only beside its content.
+      if (event.target === this.dialog) this.dialog.close();
+    });
+    this.dialog.addEventListener("close", () => this.closed());
+  }
+
+  open(choices: Choice[]): void {
+    if (this.dialog.open) return;
+    this.choices = choices;
+    this.text.value = "";
+    this.dialog.showModal();
+    this.text.focus();
+    this.show();
+  }
+
+  private show(): void {
+    this.shown = ranked(this.choices, this.text.value).slice(0, SHOWN);
+    this.at = 0;
+    this.list.replaceChildren(...this.shown.map((choice, at) => this.option(choice, at)));
+    say(this.none, this.shown.length === 0 ? "Nothing is like that." : "");
+    this.mark();
+  }
+
+  private option(choice: Choice, at: number): HTMLLIElement {
+    const dot = make("span", "dot");
+    dot.setAttribute("aria-hidden", "true");
+    const name = make("span", "palette-name", choice.name);
+    const option = make("li", "", dot, name, make("span", "palette-hint", choice.hint));
+    option.id = `palette-${at}`;
+    option.setAttribute("role", "option");
+    option.dataset["status"] = choice.status;
+    option.addEventListener("click", () => this.choose(choice));
+    option.addEventListener("pointermove", () => {
+      if (this.at === at) return;
+      this.at = at;
+      this.mark();
+    });
+    return option;
+  }
+
+  private mark(): void {
+    [...this.list.children].forEach((option, at) => option.setAttribute("aria-selected", String(at === this.at)));
+    const chosen = this.list.children[this.at];
+    if (chosen === undefined) return this.text.removeAttribute("aria-activedescendant");
+    this.text.setAttribute("aria-activedescendant", chosen.id);
+    chosen.scrollIntoView({ block: "nearest" });
+  }
+
+  private choose(choice: Choice | undefined): void {
+    if (choice === undefined) return;
+    this.dialog.close();
+    choice.act();
+  }
+
+  private key(event: KeyboardEvent): void {
+    const { length } = this.shown;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step !== undefined && length > 0) {
+      event.preventDefault();
+      this.at = (this.at + step + length) % length;
+      this.mark();
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      this.choose(this.shown[this.at]);
+    }
+  }
+}

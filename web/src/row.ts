@@ -1,0 +1,78 @@
+// One live session as a row of the list.
+
+import { causeText, type Sign } from "./attention";
+import { describe, icon, iconButton, make, say } from "./dom";
+import type { Session } from "./messages";
+import { addressOf } from "./route";
+import { ago } from "./time";
+import { commandOf, isPinned, labelsOn, lifeOf, nameOf, viewersOf } from "./words";
+
+export interface Actions {
+  pin(id: string): void;
+  kill(id: string): void;
+}
+
+export class Row {
+  readonly item: HTMLLIElement;
+  readonly link: HTMLAnchorElement;
+  private readonly name = make("span", "row-name");
+  private readonly active = make("span", "row-when");
+  private readonly command = make("span", "row-command");
+  private readonly life = make("span", "row-life");
+  private readonly labels = make("span", "labels");
+  private readonly sign = make("span", "row-sign");
+  private readonly pin: HTMLButtonElement;
+  private readonly kill: HTMLButtonElement;
+
+  constructor(id: string, actions: Actions) {
+    const pinned = make("span", "row-pin", icon("pin"));
+    const top = make("span", "row-top", this.name, pinned, this.active);
+    const middle = make("span", "row-middle", this.command, this.labels);
+    const bottom = make("span", "row-bottom", this.life, this.sign);
+    this.link = make("a", "row-link", top, middle, bottom);
+    this.link.href = addressOf(id);
+    this.pin = iconButton("pin", "quiet", () => actions.pin(id));
+    this.kill = iconButton("close", "quiet danger", () => actions.kill(id));
+    this.item = make("li", "row", this.link, make("span", "row-actions", this.pin, this.kill));
+  }
+
+  /** Everything that changes with the session. */
+  fill(session: Session, me: string, isCurrent: boolean, sign: Sign | undefined): void {
+    const { item, link } = this;
+    const name = nameOf(session);
+    item.dataset["status"] = session.status;
+    item.toggleAttribute("data-pinned", isPinned(session));
+    item.toggleAttribute("data-wanted", sign !== undefined);
+    const facts = [
+      commandOf(session),
+      `in ${session.cwd}`,
+      `started ${new Date(session.created_at).toLocaleString()}`,
+      viewersOf(session.clients, me),
+    ];
+    link.title = facts.filter(Boolean).join("\n");
+    say(this.name, name);
+    say(this.command, session.title ?? commandOf(session));
+    const labels = labelsOn(session);
+    if (labels.join("\n") !== this.labels.dataset["all"]) {
+      this.labels.dataset["all"] = labels.join("\n");
+      this.labels.replaceChildren(...labels.map((label) => make("span", "label", label)));
+    }
+    say(this.sign, sign === undefined ? "" : causeText(sign));
+    describe(this.pin, isPinned(session) ? `Do not keep ${name} for good` : `Keep ${name} for good`);
+    this.pin.setAttribute("aria-pressed", String(isPinned(session)));
+    describe(this.kill, `End ${name}`);
+    if (isCurrent) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+    this.tick(session, me);
+  }
+
+  /** What changes with time alone. */
+  tick(session: Session, me: string): void {
+    const now = Date.now();
+    say(this.active, ago(now - Date.parse(session.last_activity_at)));
+    this.active.title = `last activity ${new Date(session.last_activity_at).toLocaleString()}`;
+    const life = lifeOf(session, me, now);
+    const again = session.restarts ? ` · started ${session.restarts + 1} times` : "";
+    say(this.life, life + again);
+  }
+}

@@ -1,0 +1,44 @@
+// The page's own keys: Alt+Shift with another, which programs hardly use, and the terminal's
+// usual Ctrl+Shift ones.
+
+export interface Shortcuts {
+  step(by: 1 | -1): void;
+  start(): void;
+  startOther(): void;
+  palette(): void;
+  list(): void;
+  pin(): void;
+  /** To the question about the clipboard. */
+  question(): void;
+  find(): void;
+  copy(): void;
+}
+
+/** Does what a key asks for; true if the key is the page's and nobody else gets it. */
+export function shortcut(event: KeyboardEvent, page: Shortcuts, inTerminal: boolean): boolean {
+  const { altKey, ctrlKey, metaKey, shiftKey } = event;
+  if (!shiftKey || metaKey) return false;
+  let act: (() => void) | undefined;
+  if (altKey && !ctrlKey) {
+    const acts: Record<string, () => void> = {
+      ArrowUp: () => page.step(-1),
+      ArrowDown: () => page.step(1),
+      KeyN: () => page.start(),
+      Enter: () => page.startOther(),
+      KeyK: () => page.palette(),
+      KeyS: () => page.list(),
+      KeyP: () => page.pin(),
+      KeyC: () => page.question(),
+    };
+    act = acts[event.code];
+  } else if (ctrlKey && !altKey) {
+    if (event.code === "KeyF") act = () => page.find();
+    if (event.code === "KeyC" && inTerminal) act = () => page.copy();
+    // The browser pastes by itself, if the terminal leaves it alone.
+    if (event.code === "KeyV" && inTerminal) return true;
+  }
+  if (act === undefined) return false;
+  event.preventDefault();
+  if (event.type === "keydown") act();
+  return true;
+}
