@@ -329,7 +329,7 @@ impl Handler<List> for Registry {
             let wanted = |view: &&View| (list.matches)(view);
             let again = registry.restarting().filter(before).filter(wanted).cloned();
             let mut all: Vec<View> = live.chain(again).collect();
-            all.sort_by(|a, b| b.id.cmp(&a.id));
+            all.sort_by_key(|view| std::cmp::Reverse(view.id));
             all.truncate(list.most);
             all
         }))

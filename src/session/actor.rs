@@ -8,12 +8,12 @@ use super::effects::now;
 use super::flow::{Flow, STALL_LIMIT, Sight};
 use super::link::Link;
 use super::requests::{
-    Attach, Attached, ConnectionEvent, Detach, EndToRestart, Kill, Killed, NotDone, Noticed, Patch,
-    Resize, Seen, SessionEnded, Shutdown, Signal, SignalError, SignalTarget, TakeControl,
+    Attach, Attached, ConnectionEvent, Detach, Killed, Noticed, Resize, Seen, SessionEnded,
+    Shutdown, TakeControl,
 };
 use super::size::Sizing;
 use super::telling::Telling;
-use crate::events::{Bus, Kind};
+use crate::events::Bus;
 use crate::holder::Holder;
 use crate::id::ClientKey;
 use crate::lifecycle::{Effect, Event, Exit, Life, Refused, Saved};
@@ -21,8 +21,7 @@ use crate::protocol::{Cause, CloseCode, Mode, ServerMessage, Viewer};
 use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
 use actix::prelude::*;
-use serde_json::json;
-use slog::{Logger, debug, warn};
+use slog::{Logger, debug};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -406,116 +405,6 @@ impl Session {
             self.awaiting_exit = false;
             self.step_or_log(Event::TreeEmpty, ctx);
         }
-    }
-}
-
-impl Handler<Kill> for Session {
-    type Result = ResponseFuture<Result<Killed, NotDone>>;
-
-    fn handle(&mut self, kill: Kill, ctx: &mut Self::Context) -> Self::Result {
-        if let Err(changed) = self.check(kill.expected.as_ref()) {
-            return Box::pin(async move { Err(changed) });
-        }
-        // Whoever wants it gone does not want it back.
-        self.row.session.restart_at = None;
-        self.kill(kill.cause, ctx)
-    }
-}
-
-impl Handler<EndToRestart> for Session {
-    type Result = ResponseFuture<Result<Killed, NotDone>>;
-
-    fn handle(&mut self, end: EndToRestart, ctx: &mut Self::Context) -> Self::Result {
-        if let Err(changed) = self.check(end.expected.as_ref()) {
-            return Box::pin(async move { Err(changed) });
-        }
-        // Who asks last decides whether it stays ended; what has ended, its registry starts.
-        if self.life.end().is_none() {
-            self.row.session.restart_at = Some(chrono::Utc::now());
-            if self.life.ending().is_some() {
-                self.save();
-            }
-        }
-        self.kill(end.cause, ctx)
-    }
-}
-
-impl Session {
-    fn kill(
-        &mut self,
-        cause: Option<Cause>,
-        ctx: &mut Context<Self>,
-    ) -> ResponseFuture<Result<Killed, NotDone>> {
-        let (tell, told) = oneshot::channel();
-        self.waiting_for_end.push(tell);
-        if self.life.ending().is_none() && self.life.end().is_none() {
-            self.causes.killed(cause);
-            if let Err(refused) = self.step(Event::KillRequested, ctx) {
-                return Box::pin(async move { Err(refused.into()) });
-            }
-        }
-        Box::pin(async move { told.await.map_err(|_| Refused::Ended.into()) })
-    }
-}
-
-impl Handler<Signal> for Session {
-    type Result = ResponseFuture<Result<(), SignalError>>;
-
-    fn handle(&mut self, request: Signal, ctx: &mut Self::Context) -> Self::Result {
-        // Before the step: that leaves it with the holder.
-        self.causes.signalled(request.signal, request.cause);
-        if let Err(refused) = self.step(Event::SignalRequested(request.signal), ctx) {
-            return Box::pin(async move { Err(refused.into()) });
-        }
-        let (holder, tree, id) = (self.context.holder.clone(), self.tree(), self.link.id());
-        let log = self.context.log.clone();
-        Box::pin(async move {
-            match request.to {
-                SignalTarget::Foreground => holder.signal(id, request.signal).await?,
-                SignalTarget::Tree => {
-                    let result =
-                        actix_web::rt::task::spawn_blocking(move || tree.signal(request.signal));
-                    if let Err(error) = result.await {
-                        warn!(log, "signalling a tree failed"; "session" => %id, "error" => %error);
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-}
-
-impl Handler<Patch> for Session {
-    type Result = Result<crate::protocol::Session, NotDone>;
-
-    fn handle(&mut self, patch: Patch, ctx: &mut Self::Context) -> Self::Result {
-        if self.life.end().is_some() {
-            return Err(Refused::Ended.into());
-        }
-        self.check(patch.expected.as_ref())?;
-        let old = self.row.session.name.clone();
-        if let Some(name) = patch.name {
-            self.row.session.name = name;
-        }
-        if let Some(labels) = patch.labels {
-            self.row.session.labels = labels;
-        }
-        if let Some(idle_timeout_s) = patch.idle_timeout_s {
-            self.row.session.idle_timeout_s = idle_timeout_s;
-            self.step(Event::IdleTimeoutChanged(idle_timeout_s), ctx)?;
-        }
-        if let Some(policy) = patch.size_policy {
-            self.row.session.size_policy = policy;
-            self.adapt(ctx);
-        }
-        if let Some(restart) = patch.restart {
-            self.row.session.restart = restart;
-        }
-        self.save();
-        if self.row.session.name != old {
-            self.tell(Kind::Renamed, json!({ "old_name": old }));
-        }
-        Ok(self.link.view())
     }
 }
 

@@ -28,6 +28,7 @@ mod flow;
 mod frames;
 mod in_flight;
 mod link;
+mod orders;
 mod outbox;
 mod outlet;
 mod picture;

@@ -1,9 +1,10 @@
 //! The writer.
 
-use super::db::{Db, Rows, Tx};
+use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::queue::{OnFailure, Op, Queue, Touched};
 use super::row::{Change, Live, NewTransition, Row, Unreadable};
+use super::tx::Tx;
 use crate::id::SessionId;
 use crate::keeper::LastScreen;
 use actix::{Actor, Handler, Message, SyncContext};

@@ -1,6 +1,7 @@
-//! From columns back to the shapes. A text that is none of our words makes its own row
+//! From columns back to the shapes, and what of them is no column by itself. A text that is none of our words makes its own row
 //! unreadable, and no other.
 
+use super::error::StoreError;
 use super::once::Once;
 use super::row::Row;
 use crate::lifecycle::Ending;
@@ -110,4 +111,13 @@ fn natural_or_null(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<O
 
 fn unreadable(column: usize, error: impl Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Refused(error.to_string()))
+}
+
+/// SQLite's integers end at 2^63 − 1; so do all sensible ones of ours.
+pub(super) fn integer(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }

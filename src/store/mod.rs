@@ -15,7 +15,7 @@
 //! - `actor`: [`Store`], the writer
 //! - `queue`: what waits to be written
 //! - `row`: the shapes; `once`: what makes a request that comes twice happen once
-//! - `db`: all the SQL; `decode`: from columns back to the shapes
+//! - `db`: open, migrate, read; `tx`: write; `decode`: from columns back to the shapes
 //! - `upgrades`: from earlier versions of the database
 //! - `backup`: a copy of the database while it is being written
 //! - `inspect`: a look at a database that a server may be using
@@ -31,6 +31,7 @@ mod inspect;
 mod once;
 mod queue;
 mod row;
+mod tx;
 mod upgrades;
 
 #[cfg(test)]
