@@ -93,7 +93,9 @@ impl Registry {
             Ok(live) => Box::new(live.link.view()),
             Err(_) => Box::new(session),
         };
-        let result = match of.and_then(|of| of.failed) {
+        // What has been started again meanwhile was started.
+        let failed = of.and_then(|of| of.failed).filter(|_| session.restarts == 0);
+        let result = match failed {
             None => Ok(session),
             Some((step, errno)) => Err(CreateError::spawn_failed(session, step, errno)),
         };
@@ -103,12 +105,16 @@ impl Registry {
 
 fn never_answered(row: &Row) -> bool {
     row.session.end_reason == Some(EndReason::SpawnFailed)
+        && row.session.restarts == 0
         && row.once.as_ref().is_none_or(|once| once.of.failed.is_none())
 }
 
 /// Keeps with the key what a start has failed of. Where it may work the next time the key is
 /// free again.
 pub(super) fn note_failure<E>(row: &mut Row, unstarted: &Result<Result<Held, SpawnError>, E>) {
+    if row.session.restarts > 0 {
+        return;
+    }
     let failed = match unstarted {
         Ok(Err(SpawnError::Step { step, errno })) => Some((step.clone(), *errno)),
         Err(_) => Some((START.to_owned(), Errno::ETIMEDOUT as i32)),

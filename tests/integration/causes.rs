@@ -60,6 +60,21 @@ async fn transitions_say_who_asked() {
     let logged = server.wait_for_log("the kill", |line| line["reason"] == "killed").await;
     assert_eq!((&logged["caused_by"], &logged["address"]), (&json!("anna"), &json!("127.0.0.1")));
 
+    // Started again, by her: once it lives, and once it has ended.
+    let again = owner.run("sleep 1000").await;
+    let restart = format!("/api/v1/sessions/{again}/restart");
+    anna.post(&restart, "").await.ok(200);
+    owner.delete(&format!("/api/v1/sessions/{again}")).await.ok(200);
+    anna.post(&restart, "").await.ok(200);
+    let expected = [
+        row("RUNNING", "created", Some("owner")),
+        row("TERMINATED", "killed", Some("anna")),
+        row("RUNNING", "restarted", Some("anna")),
+        row("TERMINATED", "killed", Some("owner")),
+        row("RUNNING", "restarted", Some("anna")),
+    ];
+    assert_eq!(history(&owner, &again).await, expected);
+
     // A signal that was asked for; one that nobody asked for; an exit; a timer.
     let asked = anna.run("sleep 1000").await;
     let ended = |id: &str| format!("SELECT ended_at IS NOT NULL FROM sessions WHERE id = '{id}'");

@@ -166,6 +166,21 @@ async fn of_many_that_decide_by_the_same_state_one_wins() {
         let made = api.post("/api/v1/sessions", body).await.status.as_u16();
         assert_eq!(made, if *name == now { 409 } else { 201 }, "{name}");
     }
+    // Of many that start it again by the same state, one does.
+    let seen = tag_of(&api, id).await;
+    let (restart, headers) = (format!("{}/restart", path(id)), [("If-Match", &*seen)]);
+    let replies = join_all((0..4).map(|_| api.send_with(Method::POST, &restart, &headers, "")));
+    let codes: Vec<u16> = replies.await.iter().map(|reply| reply.status.as_u16()).collect();
+    assert_eq!(codes.iter().filter(|&&code| code == 200).count(), 1, "{codes:?}");
+    assert!(codes.iter().all(|code| [200, 412].contains(code)), "{codes:?}");
+    assert_eq!(api.session(id).await["restarts"], 1);
+    // An ended one too.
+    api.delete(&path(id)).await.ok(200);
+    api.send_with(Method::POST, &restart, &headers, "").await.problem(412, "changed");
+    let ended = tag_of(&api, id).await;
+    let again = api.send_with(Method::POST, &restart, &[("If-Match", &*ended)], "").await;
+    assert_eq!(again.ok(200)["restarts"], 2);
+    assert_eq!(tag(&again), tag_of(&api, id).await);
     // A kill and a change that were decided at once: never both.
     for _ in 0..5 {
         let id = api.run("sleep 1000").await;

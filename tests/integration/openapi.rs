@@ -191,6 +191,14 @@ async fn answers_are_as_described() {
 
     let id = session["id"].as_str().unwrap().to_owned();
     let path = format!("{LIST}/{id}");
+    let recording = format!("{path}/recording");
+    judge.check("GET", &format!("{ONE}/recording"), &api.get(&recording).await);
+    let recorded = json!({ "command": ["echo", "x"], "recording": "output" });
+    let recorded = api.create(recorded).await["id"].as_str().unwrap().to_owned();
+    api.get(&format!("{LIST}/{recorded}/screen?wait=text:x")).await;
+    let recording = api.get(&format!("{LIST}/{recorded}/recording")).await;
+    assert_eq!(recording.status.as_u16(), 200);
+    judge.check("GET", &format!("{ONE}/recording"), &recording);
     let (terminal, _) = Terminal::attach(&server, &id, "cols=90&rows=20").await;
     api.get(&format!("{path}/screen?wait=text:red")).await;
     for query in ["", "?all=true", "?limit=0", "?status=IDLE", "?label=x", "?cursor=x"] {
@@ -262,6 +270,12 @@ async fn answers_are_as_described() {
     let stranger = Api::new(server.address(), "wrong");
     judge.check("GET", LIST, &stranger.get(LIST).await);
     terminal.leave().await;
+    let restart = format!("{ONE}/restart");
+    judge.check("POST", &restart, &api.post(&format!("{path}/restart"), "").await);
+    let tag = [("If-Match", "\"x\"")];
+    let refused = api.send_with(Method::POST, &format!("{path}/restart"), &tag, "").await;
+    judge.check("POST", &restart, &refused);
+    judge.check("POST", &restart, &api.post(&format!("{LIST}/nobody/restart"), "").await);
     let waits = format!("{path}/screen?format=json&wait=text:never");
     let (waited, killed) = tokio::join!(api.get(&waits), async {
         let tag = [("If-Match", "\"x\"")];
