@@ -75,6 +75,8 @@ pub(super) struct Tape {
     pub(super) turning: Turning,
     changed: Instant,
     pub(super) ending: Option<Ending>,
+    /// Who waits until all before an offset is written.
+    awaited: Vec<(u64, oneshot::Sender<()>)>,
     typists: HashMap<ClientKey, Typist>,
     input_lost: u64,
     scratch: BytesMut,
@@ -123,6 +125,7 @@ impl Tape {
             turning: Turning::No,
             changed: now,
             ending: None,
+            awaited: Vec::new(),
             typists: HashMap::new(),
             input_lost: 0,
             scratch: BytesMut::new(),
@@ -141,6 +144,7 @@ impl Tape {
             || self.reel.is_none()
             || self.refused.is_some()
             || self.ending.is_some()
+            || !self.awaited.is_empty()
             || !matches!(self.turning, Turning::No)
             || self.of.ring.head() > self.read
     }
@@ -148,6 +152,23 @@ impl Tape {
     /// Records what there is; `all`: and writes it, however little it is. True: there was so
     /// much that there will be more by now.
     pub(super) fn look(&mut self, all: bool) -> bool {
+        let more = self.record(all || !self.awaited.is_empty());
+        if self.lines.is_empty() {
+            let read = self.read;
+            for (_, tell) in self.awaited.extract_if(.., |(offset, _)| *offset <= read) {
+                // Whoever asked may have gone.
+                let _ = tell.send(());
+            }
+        }
+        more
+    }
+
+    /// Told once all that was printed until now is written.
+    pub(super) fn flush_for(&mut self, tell: oneshot::Sender<()>) {
+        self.awaited.push((self.of.ring.head(), tell));
+    }
+
+    fn record(&mut self, all: bool) -> bool {
         let (started, from) = (Instant::now(), self.read);
         if self.refused.is_some_and(|last| !all && last.elapsed() < RETRY) || !self.opened() {
             return false;
@@ -175,7 +196,8 @@ impl Tape {
 
     /// Somebody types: `bytes` begin at `offset` of this client's input.
     pub(super) fn typed(&mut self, key: ClientKey, offset: u64, bytes: &[u8]) {
-        // What was printed before goes before it.
+        // What was printed before goes before it. On a busy machine what comes of it may, too:
+        // the order is as good as the times are, a tick of the thread.
         self.look(false);
         if self.typists.len() >= TYPISTS_MAX && !self.typists.contains_key(&key) {
             self.typists.clear();
