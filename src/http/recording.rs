@@ -36,14 +36,12 @@ async fn recording(
     query: Query<RecordingQuery>,
 ) -> Result<HttpResponse, Problem> {
     let session = match api.look_up(&id).await? {
-        Lookup::Live(session) => {
-            // With all that was printed until now.
-            api.recorder.flush(session.link.id()).await;
-            session.link.view()
-        }
+        Lookup::Live(session) => session.link.view(),
         Lookup::Ended(session) => *session,
         Lookup::Unknown => return Err(unknown(&id)),
     };
+    // With all that was printed until now, also if the end was a moment ago.
+    api.recorder.flush(session.id).await;
     let (recorder, id, file) = (api.recorder.clone(), session.id, query.file);
     let opened = web::block(move || recorder.open(id, file)).await.map_err(io::Error::other);
     let playback = opened.flatten().map_err(|error| unreadable(&error))?;

@@ -27,6 +27,7 @@ mod playback;
 mod reel;
 mod tape;
 mod thread;
+mod turning;
 
 pub use handle::{Recorded, Recorder, Subject};
 pub use playback::Playback;

@@ -30,7 +30,7 @@ pub struct Limits {
 }
 
 /// How far a recording has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
     /// The last file's number; 0: there is none yet.
     pub(super) file: u32,
@@ -214,21 +214,6 @@ impl Reel {
 
     fn path(&self, number: u32) -> PathBuf {
         self.dir.join(name(number))
-    }
-}
-
-impl Default for Position {
-    fn default() -> Self {
-        Position {
-            file: 0,
-            bytes: 0,
-            offset: 0,
-            time_us: 0,
-            elapsed_us: 0,
-            begun_us: 0,
-            cols: 0,
-            rows: 0,
-        }
     }
 }
 

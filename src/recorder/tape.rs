@@ -1,21 +1,18 @@
 //! One session's recording, on the recorder's thread.
 
-use super::cast::{Code, Header, Origin, push_event};
+use super::cast::{Code, push_event};
 use super::hold::Hold;
 use super::reel::{Found, Limits, Reel};
+use super::turning::Turning;
 use crate::id::{ClientKey, SessionId};
-use crate::keeper::{Look, Looker};
+use crate::keeper::Looker;
 use crate::metrics::Metrics;
-use crate::protocol::SNAPSHOT_MAX;
 use crate::ring::{Reader, Resize};
-use crate::screen::Snapshot;
 use crate::text::TextCarry;
 use bytes::BytesMut;
 use chrono::Utc;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use slog::{Logger, info, warn};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,8 +23,6 @@ use tokio::sync::oneshot;
 const EVENT: usize = 64 << 10;
 /// Lines that are written at once, in bytes, and the longest that they wait for more.
 const BATCH: usize = 256 << 10;
-/// Of a small file an event, a batch and a picture are at most this part each.
-const PART: u64 = 8;
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
 /// Lines that may wait for a disk, in bytes; what is typed beyond it is lost.
 const LINES_MAX: usize = 4 << 20;
@@ -38,9 +33,8 @@ const LOOK_LIMIT: Duration = Duration::from_millis(50);
 /// How long after its last output a session is looked at often. Its session looks each
 /// quarter of a second whether there is more.
 const BUSY: Duration = Duration::from_millis(600);
-/// How long a full file waits for a picture with which the next one begins. Nothing is read
-/// from the ring meanwhile.
-const PICTURE_LIMIT: Duration = Duration::from_secs(2);
+/// Of a small file an event, a batch and a picture are at most this part each.
+const PART: u64 = 8;
 /// How long an ended session's recording is tried to be completed.
 const END_LIMIT: Duration = Duration::from_secs(10);
 /// Clients whose input is told apart.
@@ -65,52 +59,43 @@ pub(super) struct Blank {
 
 pub(super) struct Tape {
     pub(super) of: Blank,
-    reel: Option<Reel>,
-    clock: Clock,
+    pub(super) reel: Option<Reel>,
+    pub(super) clock: Clock,
     /// All output before it is in `lines`, or held back in `carry`.
-    read: u64,
-    carry: TextCarry,
-    size: (u16, u16),
+    pub(super) read: u64,
+    pub(super) carry: TextCarry,
+    pub(super) size: (u16, u16),
     resizes: VecDeque<Resize>,
     resizes_seen: u64,
     /// Not written yet, and since when.
-    lines: Vec<u8>,
+    pub(super) lines: Vec<u8>,
     waiting: Option<Instant>,
     /// When the disk last refused something.
     refused: Option<Instant>,
-    turning: Turning,
+    pub(super) turning: Turning,
     changed: Instant,
-    ending: Option<Ending>,
+    pub(super) ending: Option<Ending>,
+    /// Who waits until all before an offset is written.
+    awaited: Vec<(u64, oneshot::Sender<()>)>,
     typists: HashMap<ClientKey, Typist>,
     input_lost: u64,
     scratch: BytesMut,
 }
 
 /// Time since the file's beginning; it never goes back.
-struct Clock {
-    at_us: u64,
-    since: Instant,
+pub(super) struct Clock {
+    pub(super) at_us: u64,
+    pub(super) since: Instant,
 }
 
 impl Clock {
-    fn now_us(&self) -> u64 {
+    pub(super) fn now_us(&self) -> u64 {
         let passed = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.at_us.saturating_add(passed)
     }
 }
 
-type Shown = Look<(Snapshot, (u16, u16))>;
-
-/// On the way to the next file.
-enum Turning {
-    No,
-    /// A picture was asked for.
-    Asked(Instant, BoxFuture<'static, Option<Shown>>),
-    /// It begins at this offset, for this size, with this picture if there is one.
-    At(u64, (u16, u16), Option<Vec<u8>>),
-}
-
-struct Ending {
+pub(super) struct Ending {
     until: Instant,
     tell: Vec<oneshot::Sender<()>>,
 }
@@ -140,6 +125,7 @@ impl Tape {
             turning: Turning::No,
             changed: now,
             ending: None,
+            awaited: Vec::new(),
             typists: HashMap::new(),
             input_lost: 0,
             scratch: BytesMut::new(),
@@ -158,6 +144,7 @@ impl Tape {
             || self.reel.is_none()
             || self.refused.is_some()
             || self.ending.is_some()
+            || !self.awaited.is_empty()
             || !matches!(self.turning, Turning::No)
             || self.of.ring.head() > self.read
     }
@@ -165,6 +152,23 @@ impl Tape {
     /// Records what there is; `all`: and writes it, however little it is. True: there was so
     /// much that there will be more by now.
     pub(super) fn look(&mut self, all: bool) -> bool {
+        let more = self.record(all || !self.awaited.is_empty());
+        if self.lines.is_empty() {
+            let read = self.read;
+            for (_, tell) in self.awaited.extract_if(.., |(offset, _)| *offset <= read) {
+                // Whoever asked may have gone.
+                let _ = tell.send(());
+            }
+        }
+        more
+    }
+
+    /// Told once all that was printed until now is written.
+    pub(super) fn flush_for(&mut self, tell: oneshot::Sender<()>) {
+        self.awaited.push((self.of.ring.head(), tell));
+    }
+
+    fn record(&mut self, all: bool) -> bool {
         let (started, from) = (Instant::now(), self.read);
         if self.refused.is_some_and(|last| !all && last.elapsed() < RETRY) || !self.opened() {
             return false;
@@ -192,7 +196,8 @@ impl Tape {
 
     /// Somebody types: `bytes` begin at `offset` of this client's input.
     pub(super) fn typed(&mut self, key: ClientKey, offset: u64, bytes: &[u8]) {
-        // What was printed before goes before it.
+        // What was printed before goes before it. On a busy machine what comes of it may, too:
+        // the order is as good as the times are, a tick of the thread.
         self.look(false);
         if self.typists.len() >= TYPISTS_MAX && !self.typists.contains_key(&key) {
             self.typists.clear();
@@ -254,7 +259,7 @@ impl Tape {
     }
 
     /// All output before it is in `lines`, or written.
-    fn written(&self) -> u64 {
+    pub(super) fn written(&self) -> u64 {
         self.read - self.carry.held() as u64
     }
 
@@ -275,9 +280,16 @@ impl Tape {
     fn open(&mut self) -> io::Result<()> {
         let (mut reel, found) = Reel::open(&self.of.dir, self.of.limits)?;
         let (ring, position) = (&self.of.ring, *reel.position());
-        let (tail, head) = (ring.oldest().max(ring.tail()), ring.head());
-        let known = position.begun_us != 0;
-        self.read = if known { position.offset.min(head) } else { tail };
+        let (base, known) = (ring.base(), position.begun_us != 0);
+        let from = match found {
+            Found::New => base,
+            _ if known => position.offset.min(ring.head()),
+            // It cannot be known. Nobody has let go of what follows the tail.
+            _ => ring.tail(),
+        };
+        // The ring of an earlier program is gone, and perhaps nobody has seen its head.
+        let ended_short = from < base;
+        self.read = from.max(base);
         self.resizes_seen = ring.resize_count();
         self.resizes = ring.resizes_since(0).into();
         let behind = self.resizes.partition_point(|resize| resize.offset <= self.read);
@@ -289,7 +301,9 @@ impl Tape {
             self.clock = Clock { at_us: passed.max(position.time_us), since: Instant::now() };
             self.size = (position.cols, position.rows);
             self.reel = Some(reel);
-            self.begin_again();
+            if ended_short {
+                self.push(Code::Marker, "gap: the end of an earlier program's output");
+            }
             self.resize(size);
             return Ok(());
         }
@@ -303,16 +317,6 @@ impl Tape {
             self.push(Code::Marker, "gap: the recording was damaged");
         }
         Ok(())
-    }
-
-    /// Goes on with the output of another program where the end of the last one's is lost: its
-    /// ring is gone, and perhaps nobody has seen how much there was.
-    fn begin_again(&mut self) {
-        let base = self.of.ring.base();
-        if self.read < base {
-            self.read = base;
-            self.push(Code::Marker, "gap: the end of an earlier program's output");
-        }
     }
 
     /// Reads what the ring has, up to a batch or the next file; true: there is more.
@@ -359,7 +363,7 @@ impl Tape {
         true
     }
 
-    fn part(&self) -> usize {
+    pub(super) fn part(&self) -> usize {
         usize::try_from(self.of.limits.file_bytes / PART).unwrap_or(usize::MAX)
     }
 
@@ -374,7 +378,7 @@ impl Tape {
         self.push(Code::Marker, &format!("gap: {lost} bytes"));
     }
 
-    fn resize(&mut self, size: (u16, u16)) {
+    pub(super) fn resize(&mut self, size: (u16, u16)) {
         if self.size != size {
             self.size = size;
             self.push(Code::Resize, &format!("{}x{}", size.0, size.1));
@@ -412,7 +416,7 @@ impl Tape {
         true
     }
 
-    fn refuse(&mut self, error: &io::Error) -> bool {
+    pub(super) fn refuse(&mut self, error: &io::Error) -> bool {
         if self.refused.replace(Instant::now()).is_none() {
             warn!(self.of.log, "a recording cannot be written; the terminal goes on";
                 "session" => %self.of.id, "dir" => %self.of.dir.display(), "error" => %error);
@@ -420,128 +424,9 @@ impl Tape {
         false
     }
 
-    fn accepted(&mut self) {
+    pub(super) fn accepted(&mut self) {
         if self.refused.take().is_some() {
             info!(self.of.log, "a recording is written again"; "session" => %self.of.id);
         }
-    }
-
-    /// Asks for a picture once the file is full; true: it has not come yet.
-    fn waits_for_picture(&mut self) -> bool {
-        let ends = self.ending.is_some();
-        if let Turning::No = self.turning
-            && !ends
-            && self.reel.as_ref().is_some_and(|reel| reel.is_full(self.lines.len()))
-        {
-            let most = SNAPSHOT_MAX.min(self.part());
-            let look = self.of.looker.look(move |screen| (screen.snapshot(0, most), screen.size()));
-            self.turning = Turning::Asked(Instant::now(), look.boxed());
-        }
-        let Turning::Asked(since, look) = &mut self.turning else { return false };
-        let shown = match look.now_or_never() {
-            Some(shown) => shown,
-            // What is left, a ring at most, still goes into this file.
-            None if ends => {
-                self.turning = Turning::No;
-                return false;
-            }
-            None if since.elapsed() < PICTURE_LIMIT => return true,
-            None => None,
-        };
-        self.turning = self.place(shown);
-        false
-    }
-
-    /// Where the next file begins, so that the picture fits.
-    fn place(&mut self, shown: Option<Shown>) -> Turning {
-        let written = self.written();
-        let plain = Turning::At(written, self.size, None);
-        let Some(Look { offset, resizes, seen: (snapshot, size) }) = shown else { return plain };
-        let look = Look { offset, resizes, seen: snapshot }.whole(&self.of.ring);
-        let (offset, mut picture) = (look.offset, look.seen.bytes);
-        if look.seen.partial > 0 {
-            return plain;
-        }
-        let Some(behind) = written.checked_sub(offset).filter(|&behind| behind > 0) else {
-            return Turning::At(offset, size, Some(picture));
-        };
-        // A screen that is behind the recording, which takes a hopeless emulator: what it
-        // has not seen yet is in the ring.
-        let mut since = BytesMut::new();
-        let resized = self.of.ring.resizes_since(resizes);
-        let length = usize::try_from(behind).unwrap_or(usize::MAX);
-        match self.of.ring.read(offset, length, &mut since) {
-            Ok(read) if read == length && resized.is_empty() && length <= SNAPSHOT_MAX => {
-                picture.extend_from_slice(&since);
-                Turning::At(written, size, Some(picture))
-            }
-            _ => plain,
-        }
-    }
-
-    fn is_at_turn(&self) -> bool {
-        matches!(self.turning, Turning::At(stop, ..) if self.read >= stop)
-    }
-
-    /// Begins the next file where the last has come to; false: the disk refuses.
-    fn turn(&mut self) -> bool {
-        let Turning::At(stop, size, picture) = std::mem::replace(&mut self.turning, Turning::No)
-        else {
-            return true;
-        };
-        let Some(mut reel) = self.reel.take() else { return false };
-        let begun = self.begin_file(&mut reel, size, picture.as_deref());
-        self.reel = Some(reel);
-        match begun {
-            Ok(()) => {
-                self.accepted();
-                true
-            }
-            Err(error) => {
-                self.turning = Turning::At(stop, size, picture);
-                self.refuse(&error)
-            }
-        }
-    }
-
-    /// Begins a file at what is written.
-    fn begin_file(
-        &mut self,
-        reel: &mut Reel,
-        size: (u16, u16),
-        picture: Option<&[u8]>,
-    ) -> io::Result<()> {
-        let (last, now) = (*reel.position(), Utc::now());
-        let shell = std::env::var("SHELL").ok().map(|shell| ("SHELL".to_owned(), shell));
-        let term = ("TERM".to_owned(), "xterm-256color".to_owned());
-        let elapsed = if last.file > 0 { self.clock.now_us() } else { 0 };
-        let header = Header {
-            version: 2,
-            width: size.0,
-            height: size.1,
-            timestamp: now.timestamp(),
-            title: self.of.title.clone(),
-            env: BTreeMap::from_iter([term].into_iter().chain(shell)),
-            stayd: Origin {
-                session: self.of.id,
-                file: last.file + 1,
-                offset: self.written(),
-                elapsed_us: last.elapsed_us.saturating_add(elapsed),
-                picture: picture.is_some(),
-            },
-        };
-        let mut lines = Vec::new();
-        if let Some(picture) = picture {
-            push_event(&mut lines, 0, Code::Output, &String::from_utf8_lossy(picture));
-        }
-        reel.turn(&header, &lines, now.timestamp_micros())?;
-        // A character that is cut by the end of the last file is read again for this one.
-        self.read = self.written();
-        self.carry = TextCarry::default();
-        self.clock = Clock { at_us: 0, since: Instant::now() };
-        let wanted = std::mem::replace(&mut self.size, size);
-        self.resize(wanted);
-        self.of.hold.wrote(self.read);
-        Ok(())
     }
 }

@@ -116,9 +116,11 @@ impl Thread {
                 }
             }
             Job::Flush(id, tell) => {
-                self.look(id, true);
-                // Whoever asked may have gone.
-                let _ = tell.send(());
+                // Dropped where nothing is recorded, whoever asked waits for nothing.
+                if let Some(tape) = self.tapes.get_mut(&id) {
+                    tape.flush_for(tell);
+                    self.look(id, true);
+                }
             }
             Job::Finish(id, generation, tell) => {
                 let tape = self.tapes.get_mut(&id);

@@ -7,6 +7,29 @@ use crate::support::{Server, Terminal, soon};
 use serde_json::{Value, json};
 
 #[actix_web::test]
+async fn a_recording_that_begins_on_a_full_disk_lacks_nothing_that_the_ring_has() {
+    let dir = Server::dir();
+    let recordings = dir.path().join("state/recordings");
+    let Some(_tmpfs) = Tmpfs::mount(&recordings) else { return };
+    let filler = recordings.join("filler");
+    fill(&filler);
+    let mut server = Server::start_in(dir, Vec::new()).await;
+    let body = json!({ "command": ["bash", "-c", "echo first; read"], "recording": "output" });
+    let id = server.api().create(body).await["id"].as_str().unwrap().to_owned();
+    let refused = |line: &Value| line["part"] == "recorder" && line["level"] == "warning";
+    server.wait_for_log("a word in the log", refused).await;
+    let path = format!("/api/v1/sessions/{id}/recording");
+    server.api().get(&path).await.problem(404, "no_recording");
+    std::fs::remove_file(&filler).unwrap();
+    server.wait_for_log("another", |line| line["msg"] == "a recording is written again").await;
+    let input = format!("/api/v1/sessions/{id}/input");
+    server.api().post(&input, "\n").await.ok(200);
+    super::ended(&server, &id).await;
+    let cast = recording(&server, &id).await;
+    assert_eq!((cast.text("o"), cast.text("m")), ("first\r\n\r\n".into(), String::new()));
+}
+
+#[actix_web::test]
 async fn a_full_disk_leaves_a_gap_that_is_told() {
     let dir = Server::dir();
     let recordings = dir.path().join("state/recordings");
