@@ -202,6 +202,7 @@ function stopped(link: Link, end: End | null, session: Session | null): void {
 /** The sessions are others, or stand otherwise. */
 function changed(): void {
   list.show();
+  ended.without((id) => roster.get(id) !== undefined);
   const session = roster.get(view?.id ?? null);
   if (view?.over && session !== undefined) {
     // It was started again, here or elsewhere.
