@@ -39,6 +39,8 @@ export class EndedList {
     if (over.length === this.sessions.length) return;
     this.sessions = over;
     this.show();
+    // Unless it has just ended again, or was said to live by an old answer.
+    this.changed();
   }
 
   get(id: string | null): Session | undefined {
