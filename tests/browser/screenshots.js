@@ -12,7 +12,7 @@ const docs = join(root, "docs");
 /** What the shells of the pictures look like, whoever takes them. */
 const BASHRC = `PS1='\\[\\e[1;32m\\]dev\\[\\e[0m\\]:\\[\\e[1;34m\\]\\w\\[\\e[0m\\]$ '
 HISTFILE=
-alias ls='ls --color -C' log='git --no-pager -c core.abbrev=7 log --oneline --color'
+alias ls='ls --color -C' log='git --no-pager -c core.abbrev=7 log --no-merges --oneline --color'
 `;
 /** A test that fails, for a session that ended so. */
 const TEST = `import { test } from "node:test";

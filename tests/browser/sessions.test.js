@@ -1,6 +1,7 @@
 // The list of sessions, and what is done to them from the page.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { eventually, newShell, opened, openId, row, says, screen, shows, stage, type, visit } from "./support.js";
 
@@ -247,4 +248,29 @@ test("a session that is started again by its policy is followed", async () => {
   await page.getByLabel("When its command ends").selectOption("it stays ended");
   await page.getByRole("button", { name: "Save" }).click();
   await eventually("its policy is another", async () => (await server.session(id)).restart === "never");
+});
+
+test("a profile is started from the dialog, recorded, and its recording is saved", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await page.locator("#new-more").click();
+  await page.getByRole("radio", { name: "Profile" }).check();
+  await page.locator("#create-profile").selectOption("shell");
+  await page.locator("#create-profile-hint").getByText("/bin/bash").waitFor();
+  await page.locator("#create-recording").selectOption("what it shows");
+  await page.locator("#create-restart").selectOption("start it again if it failed");
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await says(page, /Attached/);
+  await shows(page, /[$#]$/);
+  const { profile, recording, restart } = await server.session(openId(page));
+  assert.deepEqual([profile, recording, restart], ["shell", "output", "on-failure"]);
+  await page.locator("#labels").getByText("recorded").waitFor();
+  await type(page, "echo on-the-$((1))st-tape; exit 0");
+  const [saved] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "Save the recording" }).click(),
+  ]);
+  const tape = await readFile(await saved.path(), "utf8");
+  assert.equal(JSON.parse(tape.slice(0, tape.indexOf("\n"))).version, 2);
+  assert.match(tape, /on-the-1st-tape/);
 });

@@ -166,7 +166,7 @@ export async function visit(context, url) {
   page.setDefaultTimeout(PATIENCE_MS);
   page.errors = [];
   // A first visit asks without a login, and the browser itself says that this failed.
-  page.expected = [/status of 401/, /status of 404.*\/profiles/];
+  page.expected = [/status of 401/];
   page.on("console", (message) => {
     if (message.type() === "error") page.errors.push(`${message.text()} ${message.location().url}`);
   });

@@ -112,6 +112,14 @@ export async function screenOf(id: string, scrollback: number): Promise<string> 
   return (await request("GET", `${path(id)}/screen?format=ansi&scrollback=${scrollback}`)).text();
 }
 
+/** Has the browser save what was recorded of a session. */
+export function saveRecording(id: string): void {
+  const link = document.createElement("a");
+  link.href = `${path(id)}/recording`;
+  link.download = "";
+  link.click();
+}
+
 /** The commands that the server knows by name. */
 export async function listProfiles(): Promise<Profile[]> {
   return ((await (await request("GET", "/api/v1/profiles")).json()) as { profiles: Profile[] }).profiles;

@@ -31,14 +31,16 @@ export async function change(session: Session): Promise<Session | null> {
 
   let changed: Session | null = null;
   const answer = filled("change", async () => {
-    const name = field("name").value.trim();
-    const wanted: Partial<Session> = {
-      name: name === "" ? null : name,
-      labels: labelsOf(field("labels").value),
-      idle_timeout_s: timeout.value === "" ? null : Number(timeout.value),
-    };
-    if (session.restart !== undefined) wanted.restart = restart.value as Restart;
-    changed = await authorized(() => changeSession(session.id, wanted));
+    // Only what was changed here: the rest may have been changed elsewhere meanwhile.
+    const wanted: Partial<Session> = {};
+    const name = field("name").value.trim() || null;
+    if (name !== session.name) wanted.name = name;
+    const labels = labelsOf(field("labels").value);
+    if (labelsText(labels) !== labelsText(session.labels)) wanted.labels = labels;
+    const idle_timeout_s = timeout.value === "" ? null : Number(timeout.value);
+    if (idle_timeout_s !== now) wanted.idle_timeout_s = idle_timeout_s;
+    if (session.restart !== undefined && restart.value !== session.restart) wanted.restart = restart.value as Restart;
+    if (Object.keys(wanted).length > 0) changed = await authorized(() => changeSession(session.id, wanted));
   });
   field("name").select();
   return (await answer) ? changed : null;

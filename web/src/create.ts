@@ -42,8 +42,8 @@ export async function create(): Promise<Session | null> {
     offer(profile, profiles.map(({ name }) => [name, name]), profile.value === "" ? SHELL.name : profile.value);
     show();
   };
-  offer(choice("restart"), [["", "as the profile says"], ...RESTARTS], "");
-  offer(choice("recording"), [["", "as the profile says"], ...RECORDINGS], "");
+  offer(choice("restart"), [["", "as usual"], ...RESTARTS], "");
+  offer(choice("recording"), [["", "as usual"], ...RECORDINGS], "");
   byId("create-policies").hidden = true;
   for (const id of ["command", "name", "cwd", "labels"]) field(id).value = "";
   field("pin").checked = false;

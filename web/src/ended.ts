@@ -33,6 +33,16 @@ export class EndedList {
     this.timer = window.setTimeout(() => void this.load(false), SETTLE_MS);
   }
 
+  /** Those that run again are over no more. */
+  without(isLive: (id: string) => boolean): void {
+    const over = this.sessions.filter(({ id }) => !isLive(id));
+    if (over.length === this.sessions.length) return;
+    this.sessions = over;
+    this.show();
+    // Unless it has just ended again, or was said to live by an old answer.
+    this.changed();
+  }
+
   get(id: string | null): Session | undefined {
     return this.sessions.find((session) => session.id === id);
   }

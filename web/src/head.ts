@@ -2,7 +2,7 @@
 
 import { byId, describe, make, say } from "./dom";
 import type { Session } from "./messages";
-import { commandOf, isPinned, labelsOn, nameOf } from "./words";
+import { commandOf, isPinned, isRecorded, labelsOn, nameOf } from "./words";
 
 export interface Actions {
   pin(): void;
@@ -32,7 +32,13 @@ export class Head {
     const shown = session === null ? "" : title || (session.title ?? commandOf(session));
     say(this.subtitle, shown === name ? "" : shown);
     const labels = session === null ? [] : labelsOn(session);
-    this.labels.replaceChildren(...labels.map((label) => make("span", "label", label)));
+    const chips = labels.map((label) => make("span", "label", label));
+    if (session !== null && isLive && isRecorded(session)) {
+      const recorded = make("span", "label recorded", "recorded");
+      recorded.title = session.recording === "all" ? "What it shows and what is typed is recorded" : "What it shows is recorded";
+      chips.unshift(recorded);
+    }
+    this.labels.replaceChildren(...chips);
     this.actions.hidden = !isOpen;
     for (const id of ["edit", "end", "pin"]) byId(id).hidden = !isLive;
     if (session !== null) {

@@ -2,7 +2,7 @@
 
 import type { Session } from "./messages";
 import type { Choice } from "./palette";
-import { commandOf, isPinned, knownOf, labelsOn, nameOf } from "./words";
+import { commandOf, isPinned, isRecorded, knownOf, labelsOn, nameOf } from "./words";
 
 /** What is looked at now. */
 export interface Now {
@@ -20,6 +20,7 @@ export interface Ways {
   edit(session: Session): void;
   end(session: Session): void;
   takeControl(): void;
+  save(session: Session): void;
   watch(session: Session, only: boolean): void;
   /** Unfolds the ended sessions. */
   ended(): void;
@@ -48,6 +49,7 @@ export function choices(sessions: Session[], { open, mode, controlled }: Now, wa
       ? command("Watch only", "look, do not type", () => ways.watch(open, true))
       : command("Type here too", "", () => ways.watch(open, false)),
     ...(controlled && mode === "rw" ? [command("Take control", "this window's size", () => ways.takeControl())] : []),
+    ...(isRecorded(open) ? [command("Save the recording", "asciicast", () => ways.save(open))] : []),
     command(`End ${name}…`, "kill", () => ways.end(open)),
   ];
   return [...jumps, ...here, ...always];

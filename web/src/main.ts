@@ -1,5 +1,6 @@
 // The page: a list of sessions, one open session, and what is said about it.
 
+import { saveRecording } from "./api";
 import { Badge } from "./badge";
 import { clientId } from "./client";
 import { CopyQuestion } from "./clipboard";
@@ -182,6 +183,7 @@ function stopped(link: Link, end: End | null, session: Session | null): void {
     again: (one) => void deeds.again(one),
     like: (one) => void deeds.startLike(one),
     remove: (one) => void deeds.remove(one),
+    save: (one) => saveRecording(one.id),
     attachHere() {
       panel.clear();
       void view?.attachHere();
@@ -200,6 +202,7 @@ function stopped(link: Link, end: End | null, session: Session | null): void {
 /** The sessions are others, or stand otherwise. */
 function changed(): void {
   list.show();
+  ended.without((id) => roster.get(id) !== undefined);
   const session = roster.get(view?.id ?? null);
   if (view?.over && session !== undefined) {
     // It was started again, here or elsewhere.
@@ -254,6 +257,7 @@ const shortcuts: Shortcuts = {
         edit: (session) => void deeds.edit(session),
         end: (session) => void deeds.end(session),
         takeControl: () => view?.takeControl(),
+        save: (session) => saveRecording(session.id),
         watch: (session, only) => (location.hash = addressOf(session.id, only)),
         ended: () => {
           drawer(true);

@@ -73,6 +73,7 @@ export class Row {
     this.active.title = `last activity ${new Date(session.last_activity_at).toLocaleString()}`;
     const life = lifeOf(session, me, now);
     const again = session.restarts ? ` · started ${session.restarts + 1} times` : "";
-    say(this.life, life + again);
+    // What it has to say goes before that it was started more than once, or that nobody came.
+    say(this.life, this.sign.textContent === "" ? life + again : (life.split(", ")[0] ?? life));
   }
 }

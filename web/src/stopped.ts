@@ -3,7 +3,7 @@
 import type { Link } from "./connection";
 import type { Session } from "./messages";
 import type { Notice } from "./panel";
-import { type End, endOf, isGood } from "./words";
+import { type End, endOf, isGood, isRecorded } from "./words";
 
 export interface Ways {
   start(): void;
@@ -11,6 +11,8 @@ export interface Ways {
   again(session: Session): void;
   like(session: Session): void;
   remove(session: Session): void;
+  /** Saves its recording. */
+  save(session: Session): void;
 }
 
 /** Null: there is nothing to say. */
@@ -40,6 +42,7 @@ export function notice(link: Link, end: End | null, session: Session | null, way
           : [
               { label: "Run again", act: () => ways.again(session), primary: true },
               { label: "New session like it", act: () => ways.like(session) },
+              ...(isRecorded(session) ? [{ label: "Save the recording", act: () => ways.save(session) }] : []),
               { label: "Remove…", act: () => ways.remove(session) },
             ];
       const when = session?.ended_at ? ` That was on ${new Date(session.ended_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}.` : "";

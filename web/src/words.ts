@@ -20,6 +20,9 @@ export const labelsOn = (session: Session): string[] =>
 /** Never ended by a timer. */
 export const isPinned = (session: Session): boolean => session.idle_timeout_s === null;
 
+/** Something is recorded of it. */
+export const isRecorded = (session: Session): boolean => (session.recording ?? "off") !== "off";
+
 /** All that it can be found by, except its name. */
 export function knownOf(session: Session): string {
   return [session.title ?? "", commandOf(session), session.cwd, session.id, ...labelsOn(session)].join("\n");
