@@ -103,6 +103,20 @@ async fn programs_get_json_from_what_changes_and_waits() {
 }
 
 #[actix_web::test]
+async fn profiles_are_listed() {
+    let server = Server::start().await;
+    let (code, listed) = printed(&server, &["profiles", "--json"]);
+    assert_eq!(code, Some(0));
+    let names = listed["profiles"].as_array().expect("profiles").iter();
+    let names: Vec<_> = names.filter_map(|profile| profile["name"].as_str()).collect();
+    assert_eq!(names, ["bash", "claude", "shell"]);
+    let (code, table) = code_and_text(&verb(&server, &["profiles"]));
+    assert_eq!(code, Some(0));
+    let bash = table.lines().find(|line| line.starts_with("bash ")).expect("a line for it");
+    assert!(bash.contains("1800 s") && bash.ends_with("bash --norc --noprofile"), "{table}");
+}
+
+#[actix_web::test]
 async fn sessions_are_run_again() {
     let server = Server::start().await;
     for name in ["one", "two"] {
