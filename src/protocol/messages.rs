@@ -19,7 +19,7 @@ pub enum ServerMessage {
         offset: u64,
         /// Input bytes of this client that were accepted so far.
         input: u64,
-        /// See [`INPUT_WINDOW`].
+        /// See [`super::INPUT_WINDOW`].
         input_window: u64,
         /// What the client may do.
         mode: Mode,

@@ -117,7 +117,10 @@ async fn a_fresh_client_sees_what_a_witness_sees() {
     let end = witness.terminal.offset;
     let (seen, cut) = fresh(&server, id, "mode=ro", end + u64::from(cuts.is_empty())).await;
     assert!(cut <= end);
-    assert_eq!(seen.size(), witness.screen.size());
+    // On a busy machine the last change of size comes after all output.
+    while witness.screen.size() != seen.size() {
+        witness.step().await;
+    }
     eprintln!("fresh clients came at {cuts:?} of {end}");
 }
 
