@@ -18,7 +18,8 @@ pub(super) struct Flags {
 }
 
 /// Verbs whose words are sessions.
-const VERBS: &str = "attach a info show history kill restart rename send screen wait logs";
+const VERBS: &str =
+    "attach a info show history kill restart rename send screen wait logs recording";
 
 pub(super) fn completions(flags: &Flags) -> Result<u8, Failure> {
     out::print(&script(flags.shell))?;

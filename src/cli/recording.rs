@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
-use super::resolve::resolve;
+use super::resolve::resolve_any;
 use crate::config::Place;
 use clap::Args;
 use std::fs::OpenOptions;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
-    /// Id, unique beginning of a live session's id, or name; an ended session by its full id
+    /// Id, unique beginning of an id, or name; ended sessions too
     session: String,
     /// Write it to this file, and replace what is there [default: standard output]
     #[arg(long, short, value_name = "FILE")]
@@ -25,7 +25,7 @@ pub(super) struct Flags {
 pub(super) fn recording(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::new(Endpoint::find(place, &flags.server)?);
     actix::System::new().block_on(async {
-        let id = resolve(&client, &flags.session).await?.to_string();
+        let id = resolve_any(&client, &flags.session).await?.to_string();
         let mut pieces = client.recording(&id).await?;
         // Only now: where there is no recording, an older file stays.
         let (mut out, name) = destination(flags)?;
