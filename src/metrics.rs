@@ -25,6 +25,8 @@ pub struct Metrics {
     pub sent: Counter,
     /// Bytes that clients have typed.
     pub input: Counter,
+    /// Times that a session's command was started again.
+    pub restarts: Counter,
     /// Times that a program had to wait because no client took its output.
     pub stalls: Counter,
     /// Times that a client was brought up by a screen because it was too far behind.

@@ -90,7 +90,14 @@ impl CreateError {
             let limit = START_DEADLINE.as_secs();
             format!("its directory or program did not answer in {limit} s")
         } else {
-            std::io::Error::from_raw_os_error(errno).to_string()
+            let why = Errno::from_raw(errno).desc();
+            // What a person can look for.
+            let of = match step.as_str() {
+                "exec" => session.command.first().cloned(),
+                "chdir" => Some(session.cwd.clone()),
+                _ => None,
+            };
+            of.map_or_else(|| why.to_owned(), |of| format!("{of}: {why}"))
         };
         CreateError::SpawnFailed { session, step, errno, message }
     }

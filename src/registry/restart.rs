@@ -196,6 +196,7 @@ impl Registry {
                     let restarted = json!({ "from": from, "status": row.session.status,
                         "reason": Reason::Restarted.as_str(), "active_connections": 0 });
                     registry.events.tell(Kind::Status, &row.session, Utc::now(), restarted);
+                    registry.metrics.restarts.inc();
                     let session = registry.admit(row, held, life, false, ctx);
                     registry.answer(id, &Ok(session));
                 }

@@ -150,6 +150,8 @@ async fn what_fails_comes_back_by_its_policy_and_what_is_killed_does_not() {
     restarted(&mut server, &id).await;
     restarted(&mut server, &id).await;
     shows(&server, &id, "run-3").await;
+    let metrics = String::from_utf8(api.get("/metrics").await.bytes).unwrap();
+    assert!(metrics.contains("\nstayd_restarts_total 2\n"), "{metrics}");
     let session = api.session("worker").await;
     assert_eq!((&session["restarts"], &session["restart_at"]), (&json!(2), &Value::Null));
     assert_eq!(session["status"], "RUNNING");
@@ -301,6 +303,8 @@ async fn what_cannot_be_started_any_more_says_so_and_keeps_its_screen() {
     let path = format!("/api/v1/sessions/{id}/restart");
     let failed = server.api().post(&path, "").await.problem(422, "spawn_failed");
     assert_eq!((&failed["step"], &failed["session"]["id"]), (&json!("chdir"), &json!(id)));
+    let detail = failed["detail"].as_str().unwrap();
+    assert!(detail.contains(gone.to_str().unwrap()), "it says which: {detail}");
     let session = server.api().session(&id).await;
     assert_eq!(
         (&session["status"], &session["end_reason"]),

@@ -78,6 +78,11 @@ fn sessions(registry: &mut Registry, api: &Api, counted: Counted) {
         metrics.recording_gaps.clone(),
     );
     registry.register(
+        "restarts",
+        "Times that a session's command was started again",
+        metrics.restarts.clone(),
+    );
+    registry.register(
         "ring_stalls",
         "Times that a program waited because no client took its output",
         metrics.stalls.clone(),
