@@ -5,8 +5,11 @@
 // A build script speaks to cargo through its standard output.
 #![allow(clippy::print_stdout)]
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, io};
@@ -45,7 +48,7 @@ fn main() -> io::Result<()> {
             }
         }
     };
-    fs::write(out.join("assets.rs"), table(&assets))
+    fs::write(out.join("assets.rs"), table(&assets, &out)?)
 }
 
 /// Bundles the page into `out`.
@@ -143,12 +146,26 @@ fn fallback(out: &Path, why: &str) -> io::Result<Asset> {
     Ok(("/".to_owned(), "text/html; charset=utf-8", file))
 }
 
-fn table(assets: &[Asset]) -> String {
-    let mut text = String::from("pub(crate) static ASSETS: &[(&str, &str, &[u8])] = &[\n");
-    for (path, content_type, file) in assets {
+/// The table, as Rust; beside each file stands what it is compressed, where that is less.
+fn table(assets: &[Asset], out: &Path) -> io::Result<String> {
+    let mut text =
+        String::from("pub(crate) static ASSETS: &[(&str, &str, &[u8], Option<&[u8]>)] = &[\n");
+    for (number, (path, content_type, file)) in assets.iter().enumerate() {
+        let plain = fs::read(file)?;
+        let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+        packer.write_all(&plain)?;
+        let packed = packer.finish()?;
+        let packed = if packed.len() < plain.len() {
+            let place = out.join(format!("{number}.gz"));
+            fs::write(&place, packed)?;
+            format!("Some(include_bytes!({place:?}))")
+        } else {
+            "None".to_owned()
+        };
         // Writing to a String does not fail.
-        let _ = writeln!(text, "    ({path:?}, {content_type:?}, include_bytes!({file:?})),");
+        let _ =
+            writeln!(text, "    ({path:?}, {content_type:?}, include_bytes!({file:?}), {packed}),");
     }
     text.push_str("];\n");
-    text
+    Ok(text)
 }

@@ -1,6 +1,6 @@
 //! The page, as build.rs has embedded it.
 
-use actix_web::http::header::{self, EntityTag, IfNoneMatch};
+use actix_web::http::header::{self, AcceptEncoding, Encoding, EntityTag, IfNoneMatch};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use std::collections::HashMap;
@@ -23,7 +23,8 @@ const HASHED: &str = "/assets/";
 const FAVICON: &str = "/favicon.ico";
 
 static BY_PATH: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
-    let asset = |&(path, content_type, body)| (path, Asset::new(path, content_type, body));
+    let asset =
+        |&(path, content_type, body, packed)| (path, Asset::new(path, content_type, body, packed));
     ASSETS.iter().map(asset).collect()
 });
 
@@ -44,25 +45,40 @@ async fn serve(request: HttpRequest) -> HttpResponse {
     // A condition that cannot be read is none.
     let seen = request.get_header().unwrap_or(IfNoneMatch::Items(Vec::new()));
     match BY_PATH.get(request.path()) {
-        Some(asset) => asset.respond(&seen),
+        Some(asset) => asset.respond(&seen, takes_gzip(&request)),
         None => HttpResponse::NotFound().finish(),
     }
+}
+
+fn takes_gzip(request: &HttpRequest) -> bool {
+    let both = [Encoding::gzip(), Encoding::identity()];
+    // Without the header anything goes; who does not say so may not know gzip.
+    let accepted = request.get_header::<AcceptEncoding>();
+    accepted.and_then(|accepted| accepted.negotiate(both.iter())) == Some(Encoding::gzip())
 }
 
 struct Asset {
     content_type: &'static str,
     body: &'static [u8],
+    /// The same, compressed (gzip).
+    packed: Option<&'static [u8]>,
     tag: EntityTag,
     is_hashed: bool,
 }
 
 impl Asset {
-    fn new(path: &str, content_type: &'static str, body: &'static [u8]) -> Asset {
-        let tag = EntityTag::new_strong(Uuid::new_v5(&Uuid::NAMESPACE_URL, body).to_string());
-        Asset { content_type, body, tag, is_hashed: path.starts_with(HASHED) }
+    fn new(
+        path: &str,
+        content_type: &'static str,
+        body: &'static [u8],
+        packed: Option<&'static [u8]>,
+    ) -> Asset {
+        // Weak: compressed or not, it is the same.
+        let tag = EntityTag::new_weak(Uuid::new_v5(&Uuid::NAMESPACE_URL, body).to_string());
+        Asset { content_type, body, packed, tag, is_hashed: path.starts_with(HASHED) }
     }
 
-    fn respond(&self, seen: &IfNoneMatch) -> HttpResponse {
+    fn respond(&self, seen: &IfNoneMatch, takes_gzip: bool) -> HttpResponse {
         let is_seen = match seen {
             IfNoneMatch::Any => true,
             // Weak comparison (RFC 9110, section 13.1.2).
@@ -72,6 +88,7 @@ impl Asset {
         let cache = if self.is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
         response
             .insert_header((header::ETAG, self.tag.to_string()))
+            .insert_header((header::VARY, "Accept-Encoding"))
             .insert_header((header::CACHE_CONTROL, cache));
         if self.content_type.starts_with("text/html") {
             response.insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY));
@@ -79,7 +96,13 @@ impl Asset {
         if is_seen {
             return response.finish();
         }
-        response.content_type(self.content_type).body(self.body)
+        response.content_type(self.content_type);
+        match self.packed {
+            Some(packed) if takes_gzip => {
+                response.insert_header((header::CONTENT_ENCODING, "gzip")).body(packed)
+            }
+            _ => response.body(self.body),
+        }
     }
 }
 
@@ -93,27 +116,45 @@ mod tests {
 
     #[test]
     fn hashed_names_are_kept_for_ever() {
-        let script = Asset::new("/assets/app-1a2b.js", "text/javascript", b"1");
-        let response = script.respond(&IfNoneMatch::Items(vec![]));
+        let script = Asset::new("/assets/app-1a2b.js", "text/javascript", b"1", Some(b"z"));
+        let response = script.respond(&IfNoneMatch::Items(vec![]), false);
         assert_eq!(response.status(), 200);
         assert!(header(&response, header::CACHE_CONTROL).contains("immutable"));
         assert_eq!(header(&response, header::CONTENT_TYPE), "text/javascript");
         assert_eq!(header(&response, header::CONTENT_SECURITY_POLICY), "");
+        assert_eq!(header(&response, header::CONTENT_ENCODING), "");
+        let packed = script.respond(&IfNoneMatch::Items(vec![]), true);
+        assert_eq!(header(&packed, header::CONTENT_ENCODING), "gzip");
+        assert_eq!(header(&packed, header::VARY), "Accept-Encoding");
+    }
+
+    #[test]
+    fn what_is_compressed_is_for_those_who_take_it() {
+        let takes = |accepted: &str| {
+            let request = actix_web::test::TestRequest::default();
+            takes_gzip(
+                &request.insert_header((header::ACCEPT_ENCODING, accepted)).to_http_request(),
+            )
+        };
+        assert!(takes("gzip, deflate, br, zstd"));
+        assert!(takes("identity;q=0.5, gzip"));
+        assert!(!takes("br") && !takes("identity") && !takes("gzip;q=0"));
+        assert!(!takes_gzip(&actix_web::test::TestRequest::default().to_http_request()));
     }
 
     #[test]
     fn the_page_is_asked_for_again_and_sent_once() {
-        let page = Asset::new("/", "text/html; charset=utf-8", b"<p>1");
-        let fresh = page.respond(&IfNoneMatch::Items(vec![]));
+        let page = Asset::new("/", "text/html; charset=utf-8", b"<p>1", None);
+        let fresh = page.respond(&IfNoneMatch::Items(vec![]), true);
         assert_eq!(header(&fresh, header::CACHE_CONTROL), "no-cache");
         assert!(header(&fresh, header::CONTENT_SECURITY_POLICY).contains("default-src 'none'"));
         let tag: EntityTag = header(&fresh, header::ETAG).parse().unwrap();
-        let again = page.respond(&IfNoneMatch::Items(vec![tag.clone()]));
+        let again = page.respond(&IfNoneMatch::Items(vec![tag.clone()]), true);
         assert_eq!(again.status(), 304);
         assert_eq!(header(&again, header::ETAG), tag.to_string());
-        let weak = EntityTag::new_weak(tag.tag().to_owned());
-        assert_eq!(page.respond(&IfNoneMatch::Items(vec![weak])).status(), 304);
-        let changed = Asset::new("/", "text/html; charset=utf-8", b"<p>2");
-        assert_eq!(changed.respond(&IfNoneMatch::Items(vec![tag])).status(), 200);
+        let weak = EntityTag::new_strong(tag.tag().to_owned());
+        assert_eq!(page.respond(&IfNoneMatch::Items(vec![weak]), true).status(), 304);
+        let changed = Asset::new("/", "text/html; charset=utf-8", b"<p>2", None);
+        assert_eq!(changed.respond(&IfNoneMatch::Items(vec![tag]), true).status(), 200);
     }
 }

@@ -1,7 +1,8 @@
 //! A WebSocket that is closed as soon as it is open: browsers cannot see HTTP errors.
 
 use crate::protocol::{CloseCode, ServerMessage};
-use crate::session::{Dialect, close_frames};
+use crate::session::{Dialect, Frames, close_frames};
+use actix_http::ws::Frame;
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpResponse, HttpResponseBuilder, rt};
 use futures_util::{StreamExt, stream};
@@ -33,18 +34,22 @@ impl Refusal {
         self
     }
 
-    /// The upgraded response that says so, then waits for the client to hang up: closing
-    /// with unread bytes would make the kernel throw away the reason.
+    /// The upgraded response that says so, then waits for the client's own close frame, or
+    /// for it to hang up: closing with unread bytes would make the kernel throw away the
+    /// reason.
     pub(super) fn respond(
         self,
         mut response: HttpResponseBuilder,
         dialect: Dialect,
-        mut payload: Payload,
+        payload: Payload,
     ) -> HttpResponse {
         let frames = close_frames(dialect, self.error.as_ref(), self.close, &self.reason);
         let hang_up = async move {
             let _ = rt::time::timeout(LINGER, async {
-                while let Some(Ok(_)) = payload.next().await {}
+                let mut frames = Frames::new(payload);
+                while let Some(Ok(frame)) = frames.next().await
+                    && !matches!(frame, Frame::Close(_))
+                {}
             })
             .await;
         };
