@@ -1,6 +1,7 @@
 //! `stayd kill`.
 
 use super::client::Client;
+use super::each::each;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
@@ -8,7 +9,7 @@ use super::progress::Progress;
 use super::resolve::resolve;
 use crate::config::Place;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
@@ -22,25 +23,10 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-/// Kills all that it can; the exit code is that of the first that it could not.
 pub(super) fn kill(place: &Place, flags: Flags) -> Result<u8, Failure> {
     let client = Client::new(Endpoint::find(place, &flags.server)?);
-    actix::System::new().block_on(async {
-        let (mut code, mut records) = (0, Vec::new());
-        for word in &flags.sessions {
-            match one(&client, word).await {
-                Ok(record) => records.push(record),
-                Err(failure) => {
-                    out::message(&format!("stayd: {failure}"));
-                    code = if code == 0 { failure.exit_code() } else { code };
-                }
-            }
-        }
-        if flags.json {
-            out::json(&json!({ "sessions": records }))?;
-        }
-        Ok(code)
-    })
+    actix::System::new()
+        .block_on(each(&flags.sessions, flags.json, async |word| one(&client, word).await))
 }
 
 async fn one(client: &Client, word: &str) -> Result<Value, Failure> {

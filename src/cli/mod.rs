@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `backup` `config` `doctor` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
+//! | `each` | for verbs that take several sessions |
 //! | `patience` | for a server that is being started again |
-//! | `endpoint`, `client` | where the server is, and its HTTP API |
+//! | `endpoint`, `client`, `pieces` | where the server is, and its HTTP API |
 //! | `resolve`, `table`, `grid` | from words to sessions, and from sessions to a table |
 //! | `failure` | what goes wrong, with its exit code |
 //! | `out`, `progress` | standard output; a line on standard error while something takes long |
@@ -21,6 +22,7 @@ mod client;
 mod completions;
 mod config;
 mod doctor;
+mod each;
 mod endpoint;
 mod failure;
 mod grid;

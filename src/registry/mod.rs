@@ -3,7 +3,7 @@
 //!
 //! - [`Registry`]: the actor.
 //! - `create`: what a request asks for, checked; `start`: its row, its process, its actor.
-//! - `restart`: sessions that are started again; `again`: with what.
+//! - `restart`: sessions that are started again; `again`: with what; `place`: who is where.
 //! - `once`: what is asked for twice with the same key is made once.
 //! - `find`: rows and holder paired; `restore`: what was found brought back to life.
 //! - `compare`: registry, holder and rows compared; `reconcile`: what differs mended.
@@ -17,6 +17,7 @@ mod create;
 mod environment;
 mod find;
 mod once;
+mod place;
 mod reconcile;
 mod rename;
 mod requests;

@@ -4,7 +4,8 @@
 use super::actor::{Named, Registry};
 use super::again::plan_again;
 use super::create::CreateError;
-use super::requests::{Find, FindError, Key, Restart, RestartError, SessionRef, StayEnded};
+use super::place::{Place, over};
+use super::requests::{Key, Restart, RestartError, SessionRef, StayEnded};
 use super::start::{Spawned, Unstarted, spawn};
 use crate::events::Kind;
 use crate::id::SessionId;
@@ -20,7 +21,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
-/// After how long a restart is tried again that the database or a limit did not allow.
+/// After how long a restart is tried again that the database, a limit or another session of
+/// its name did not allow.
 const RETRY: Duration = Duration::from_secs(5);
 
 type Restarted = Result<SessionRef, RestartError>;
@@ -31,7 +33,7 @@ pub(super) struct Restarts {
     /// Ended sessions that will be started again.
     pub(super) pending: HashMap<SessionId, Pending>,
     /// Those that are being started now; ends when that is over.
-    under_way: HashMap<SessionId, watch::Receiver<()>>,
+    pub(super) under_way: HashMap<SessionId, watch::Receiver<()>>,
     /// Who waits for one.
     waiting: HashMap<SessionId, Waiting>,
 }
@@ -58,57 +60,13 @@ struct Waiting {
 }
 
 pub(super) struct Pending {
-    revival: Revival,
+    pub(super) revival: Revival,
     /// The holder may still have what has ended.
     forgotten: bool,
     timer: Option<SpawnHandle>,
 }
 
-/// Where a session is, if it is known.
-enum Place {
-    Live(SessionRef),
-    Pending(SessionId),
-    Starting(watch::Receiver<()>),
-    Nowhere,
-}
-
 impl Registry {
-    fn place(&self, key: &Key) -> Place {
-        if let Ok(session) = self.find(key) {
-            return Place::Live(session);
-        }
-        let id = match key {
-            Key::Id(id) => *id,
-            Key::Name(name) => match self.names.get(name) {
-                Some(Named::Live(id) | Named::Renaming(id)) => *id,
-                Some(Named::Starting(started)) => return Place::Starting(started.clone()),
-                None => return Place::Nowhere,
-            },
-        };
-        if let Some(started) = self.restarts.under_way.get(&id) {
-            return Place::Starting(started.clone());
-        }
-        let pending = self.restarts.pending.contains_key(&id);
-        if pending { Place::Pending(id) } else { Place::Nowhere }
-    }
-
-    fn when_found(&mut self, key: Key) -> ResponseActFuture<Self, Result<SessionRef, FindError>> {
-        let found = match self.place(&key) {
-            Place::Live(session) => Ok(session),
-            Place::Nowhere => Err(FindError::Unknown),
-            Place::Pending(id) => {
-                let pending = self.restarts.pending.get(&id);
-                let view = pending.map(|pending| Box::new(pending.revival.row.session.clone()));
-                Err(view.map_or(FindError::Unknown, FindError::Restarting))
-            }
-            Place::Starting(started) => {
-                let over = over(started).into_actor(self);
-                return Box::pin(over.then(move |(), registry, _| registry.when_found(key)));
-            }
-        };
-        Box::pin(actix::fut::ready(found))
-    }
-
     /// Sessions that have ended and will be started again.
     pub(super) fn restarting(&self) -> impl Iterator<Item = &View> {
         self.restarts.pending.values().map(|pending| &pending.revival.row.session)
@@ -167,8 +125,14 @@ impl Registry {
             self.answer(id, &Err(self.too_many().into()));
             return self.try_again(revival, ctx);
         }
-        let (reserved, started) = watch::channel(());
         let name = revival.row.session.name.clone();
+        if let Some(name) = &name
+            && !self.names.get(name).is_some_and(|named| named.is_of(id))
+        {
+            self.answer(id, &Err(CreateError::NameTaken(name.clone()).into()));
+            return self.try_again(revival, ctx);
+        }
+        let (reserved, started) = watch::channel(());
         if let Some(name) = &name {
             self.names.insert(name.clone(), Named::Starting(started.clone()));
         }
@@ -388,20 +352,6 @@ impl Registry {
     }
 }
 
-/// Ends when whoever starts it drops the sender.
-async fn over(mut started: watch::Receiver<()>) {
-    while started.changed().await.is_ok() {}
-}
-
-impl Handler<Find> for Registry {
-    type Result = ResponseActFuture<Self, Result<SessionRef, FindError>>;
-
-    fn handle(&mut self, find: Find, _: &mut Self::Context) -> Self::Result {
-        let restored = self.when_restored().into_actor(self);
-        Box::pin(restored.then(move |(), registry, _| registry.when_found(find.0)))
-    }
-}
-
 impl Handler<Restart> for Registry {
     type Result = ResponseActFuture<Self, Restarted>;
 
@@ -414,8 +364,11 @@ impl Handler<Restart> for Registry {
 impl Handler<StayEnded> for Registry {
     type Result = MessageResult<StayEnded>;
 
-    fn handle(&mut self, StayEnded(id): StayEnded, _: &mut Self::Context) -> Self::Result {
-        let pending = self.restarts.pending.remove(&id);
+    fn handle(&mut self, StayEnded(id): StayEnded, ctx: &mut Self::Context) -> Self::Result {
+        let mut pending = self.restarts.pending.remove(&id);
+        if let Some(timer) = pending.as_mut().and_then(|pending| pending.timer.take()) {
+            ctx.cancel_future(timer);
+        }
         self.unread.remove(&id);
         self.answer(id, &Err(RestartError::Ending));
         MessageResult(pending.map(|pending| self.stay_ended(pending.revival.row)))
