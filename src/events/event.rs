@@ -14,6 +14,8 @@ pub enum Kind {
     Ended,
     /// It has another name, or none.
     Renamed,
+    /// An administrator has changed its labels, its timeout or a policy.
+    Changed,
     /// Its window title changed (OSC 0, 2).
     Title,
     /// It rang (BEL).
@@ -30,11 +32,12 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Created,
         Kind::Status,
         Kind::Ended,
         Kind::Renamed,
+        Kind::Changed,
         Kind::Title,
         Kind::Bell,
         Kind::Notification,
@@ -51,6 +54,7 @@ impl Kind {
             Kind::Status => "session.status",
             Kind::Ended => "session.ended",
             Kind::Renamed => "session.renamed",
+            Kind::Changed => "session.changed",
             Kind::Title => "session.title",
             Kind::Bell => "session.bell",
             Kind::Notification => "session.notification",

@@ -6,7 +6,7 @@ use super::requests::{
 };
 use crate::events::Kind;
 use crate::lifecycle::{Event, Refused};
-use crate::protocol::Cause;
+use crate::protocol::{self, Cause};
 use actix::prelude::*;
 use serde_json::json;
 use slog::warn;
@@ -89,14 +89,14 @@ impl Handler<Signal> for Session {
 }
 
 impl Handler<Patch> for Session {
-    type Result = Result<crate::protocol::Session, NotDone>;
+    type Result = Result<protocol::Session, NotDone>;
 
     fn handle(&mut self, patch: Patch, ctx: &mut Self::Context) -> Self::Result {
         if self.life.end().is_some() {
             return Err(Refused::Ended.into());
         }
         self.check(patch.expected.as_ref())?;
-        let old = self.row.session.name.clone();
+        let old = self.row.session.clone();
         if let Some(name) = patch.name {
             self.row.session.name = name;
         }
@@ -115,8 +115,21 @@ impl Handler<Patch> for Session {
             self.row.session.restart = restart;
         }
         self.save();
-        if self.row.session.name != old {
-            self.tell(Kind::Renamed, json!({ "old_name": old }));
+        let now = &self.row.session;
+        let decided = |session: &protocol::Session| {
+            json!({
+                "labels": session.labels,
+                "idle_timeout_s": session.idle_timeout_s,
+                "size_policy": session.size_policy,
+                "restart": session.restart,
+            })
+        };
+        let (renamed, decided, before) = (now.name != old.name, decided(now), decided(&old));
+        if renamed {
+            self.tell(Kind::Renamed, json!({ "old_name": old.name }));
+        }
+        if decided != before {
+            self.tell(Kind::Changed, decided);
         }
         Ok(self.link.view())
     }

@@ -177,7 +177,7 @@ async fn what_a_program_says_to_its_terminal_is_told_and_kept() {
 async fn a_life_is_told_from_its_beginning_to_its_end() {
     let server = Server::start().await;
     let api = server.api();
-    let kinds = "type=created,status,session.ended,renamed";
+    let kinds = "type=created,status,session.ended,renamed,changed";
     let mut events = Events::listen(&api, kinds, None).await;
     let session = api.create(json!({ "name": "a", "command": ["cat"] })).await;
     let id = session["id"].as_str().unwrap();
@@ -199,8 +199,15 @@ async fn a_life_is_told_from_its_beginning_to_its_end() {
     let renamed = events.next().await;
     assert_eq!(renamed.kind, "session.renamed");
     assert_eq!((&renamed.data["old_name"], &renamed.data["name"]), (&json!("a"), &json!("b")));
-    let labels = json!({ "labels": { "x": "y" } }).to_string();
-    api.send(awc::http::Method::PATCH, &path, labels).await.ok(200);
+    let labels = json!({ "labels": { "x": "y" }, "restart": "always" }).to_string();
+    for _ in 0..2 {
+        // The second time nothing changes, and nothing is told.
+        api.send(awc::http::Method::PATCH, &path, labels.clone()).await.ok(200);
+    }
+    let changed = events.next().await;
+    assert_eq!(changed.kind, "session.changed");
+    assert_eq!(changed.data["labels"], json!({ "x": "y" }));
+    assert_eq!(changed.data["restart"], "always");
 
     api.delete(&path).await.ok(200);
     let ended = events.next().await;

@@ -1,6 +1,6 @@
 //! Sessions whose command is started again under the same id, and what ended ones show.
 
-use crate::support::{Server, Terminal, soon};
+use crate::support::{Server, Terminal, marked, soon};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -219,6 +219,47 @@ async fn a_restart_that_was_asked_for_survives_the_server() {
     restarted(&mut server, &id).await;
     let whole = shows(&server, &id, "run-2").await;
     assert!(whole.contains("run-1"), "{whole}");
+}
+
+#[actix_web::test]
+async fn a_server_killed_at_any_moment_of_a_restart_loses_and_doubles_none() {
+    let (mut server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+    let body = with(counting(dir.path(), "exec sleep 1000"), json!({ "name": "x" }));
+    let id = id_of(&server.api().create(body).await);
+    shows(&server, &id, "run-1").await;
+    let mut restarted = 0;
+    for round in 0..16 {
+        let (api, path) = (server.api(), format!("/api/v1/sessions/{id}/restart"));
+        let post = "POST".parse().unwrap();
+        let asked = actix_web::rt::spawn(async move { api.try_send(post, &path, "").await });
+        // The moments of a restart are some milliseconds apart.
+        actix_web::rt::time::sleep(std::time::Duration::from_millis(round * 4)).await;
+        server.kill();
+        let answered = soon("an answer or a failure", asked).await.unwrap().is_ok();
+        server.restart().await;
+        let api = server.api();
+        let session = soon("the session, as it was or again", async {
+            loop {
+                let session = api.session("x").await;
+                let lives = ["RUNNING", "IDLE"].contains(&session["status"].as_str().unwrap());
+                if lives && session["restart_at"].is_null() && session["pid"].is_number() {
+                    return session;
+                }
+            }
+        })
+        .await;
+        let restarts = session["restarts"].as_u64().unwrap();
+        assert!(!answered || restarts > restarted, "what was answered was done: {session}");
+        assert!(restarts <= restarted + 1, "{session}");
+        let screen = shows(&server, &id, &format!("run-{}", restarts + 1)).await;
+        assert!(screen.starts_with("run-1\n"), "{screen}");
+        // Each run counts itself: there was none that nobody knows of.
+        let runs = std::fs::read_to_string(dir.path().join("n")).unwrap();
+        assert_eq!(runs.trim(), (restarts + 1).to_string());
+        assert_eq!(marked(&id), 1, "processes");
+        restarted = restarts;
+    }
+    assert!(restarted > 3, "{restarted} of 16");
 }
 
 #[actix_web::test]

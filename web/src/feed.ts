@@ -3,7 +3,7 @@
 
 import type { Happening } from "./messages";
 
-const KINDS = ["created", "status", "ended", "renamed", "title", "bell", "notification", "command", "cwd", "quiet"];
+const KINDS = ["created", "status", "ended", "renamed", "changed", "title", "bell", "notification", "command", "cwd", "quiet"];
 const NAME = "stayd-events";
 /** How often the listening tab says that it hears, and how long that is believed. */
 const PULSE_MS = 20_000;

@@ -94,7 +94,7 @@ export class Roster {
     } else if (session !== undefined) {
       apply(event, session);
     }
-    const isTold = session !== undefined && event.kind !== "status";
+    const isTold = session !== undefined && event.kind !== "status" && event.kind !== "changed";
     if (!isTold && event.kind !== "ended") this.ask(event.session);
     this.owner.happened(event);
     this.owner.changed();
@@ -118,7 +118,7 @@ const newestFirst = (a: Session, b: Session): number => (a.id < b.id ? 1 : -1);
 
 /** Brings a session up to what has just happened to it. */
 function apply(event: Happening, session: Session): void {
-  if (event.kind !== "renamed" && event.kind !== "quiet") session.last_activity_at = event.at;
+  if (!["renamed", "changed", "quiet"].includes(event.kind)) session.last_activity_at = event.at;
   switch (event.kind) {
     case "status":
       session.status = event.status ?? session.status;
