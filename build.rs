@@ -148,8 +148,7 @@ fn fallback(out: &Path, why: &str) -> io::Result<Asset> {
 
 /// The table, as Rust; beside each file stands what it is compressed, where that is less.
 fn table(assets: &[Asset], out: &Path) -> io::Result<String> {
-    let mut text =
-        String::from("pub(crate) static ASSETS: &[(&str, &str, &[u8], Option<&[u8]>)] = &[\n");
+    let mut text = String::from("static ASSETS: &[Embedded] = &[\n");
     for (number, (path, content_type, file)) in assets.iter().enumerate() {
         let plain = fs::read(file)?;
         let mut packer = GzEncoder::new(Vec::new(), Compression::best());

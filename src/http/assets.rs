@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use uuid::Uuid;
 
+/// Path, content type, content, and the same compressed (gzip) where that is less.
+type Embedded = (&'static str, &'static str, &'static [u8], Option<&'static [u8]>);
+
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// What pages may do: only what comes from this server, and text never becomes script or
