@@ -1,6 +1,7 @@
 //! What the database says and what the holder holds, paired (REQ-004-004, REQ-004-006).
 
 use super::actor::transition;
+use super::start::hand_on;
 use crate::holder::wire::Entry;
 use crate::holder::{Held, Holder, HolderError, Unusable};
 use crate::id::SessionId;
@@ -52,7 +53,7 @@ pub(super) struct Sources {
 pub(super) async fn find(sources: &Sources, now: Now) -> Result<Vec<Found>, RestoreError> {
     let boot_id = tree::boot_id().unwrap_or_default();
     let mut held = HashMap::new();
-    for one in sources.holder.adopt_each().await? {
+    for one in adopt(sources).await? {
         let id = one.as_ref().map_or_else(|unusable| unusable.entry.id, |held| held.id);
         held.insert(id, one);
     }
@@ -75,6 +76,22 @@ pub(super) async fn find(sources: &Sources, now: Now) -> Result<Vec<Found>, Rest
         found.extend(look_up(sources, id, held, &boot_id, now).await?);
     }
     Ok(found)
+}
+
+/// What the holder holds. A session that was started again, and whose server died before it
+/// could hand the screen on, gets it now.
+pub(super) async fn adopt(sources: &Sources) -> Result<Vec<Result<Held, Unusable>>, HolderError> {
+    let mut all = sources.holder.adopt_each().await?;
+    let lacks = |held: &&mut Held| held.checkpoint.is_none() && held.ring.base() > 0;
+    for held in all.iter_mut().flatten().filter(lacks) {
+        // Without the database it begins empty.
+        let screen = sources.store.last_screen(held.id).await.ok().flatten();
+        if let Some(screen) = screen.filter(|screen| screen.offset == held.ring.base()) {
+            let handed = hand_on(screen, held.id, &sources.holder, &sources.log).await;
+            held.checkpoint = Some(handed);
+        }
+    }
+    Ok(all)
 }
 
 /// Ended sessions that are to be started again, in the state that they ended in.

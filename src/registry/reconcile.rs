@@ -124,7 +124,7 @@ impl Registry {
             }
             let boot_id = tree::boot_id().unwrap_or_default();
             let mut found = Vec::new();
-            for held in sources.holder.adopt_each().await? {
+            for held in find::adopt(&sources).await? {
                 let id = held.as_ref().map_or_else(|unusable| unusable.entry.id, |held| held.id);
                 if to_adopt.contains(&id) {
                     found.extend(find::look_up(&sources, id, held, &boot_id, at).await?);

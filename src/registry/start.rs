@@ -220,7 +220,12 @@ pub(super) async fn spawn(
 }
 
 /// Gives the holder the screen that a session goes on with, for a server after this one.
-async fn hand_on(screen: LastScreen, id: SessionId, holder: &Holder, log: &Logger) -> Checkpoint {
+pub(super) async fn hand_on(
+    screen: LastScreen,
+    id: SessionId,
+    holder: &Holder,
+    log: &Logger,
+) -> Checkpoint {
     let LastScreen { offset, cols, rows, bytes } = screen;
     let meta = CheckpointMeta { offset, cols, rows, ..CheckpointMeta::default() };
     if let Err(error) = holder.checkpoint(id, &meta, &bytes).await {
