@@ -84,7 +84,8 @@ pub(super) async fn plan_again(
     let from = session.status;
     (session.ended_at, session.end_reason) = (None, None);
     (session.exit_code, session.exit_signal, session.pid) = (None, None, None);
-    session.restart_at = None;
+    // Until it runs: a server that dies before begins anew.
+    session.restart_at = Some(at.wall);
     session.restarts = session.restarts.saturating_add(1);
     session.started_at = Some(at.wall);
     session.last_activity_at = at.wall;

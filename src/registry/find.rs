@@ -233,6 +233,8 @@ fn catch_up(row: &mut Row, blob: Option<&Blob>) -> Option<Status> {
     row.session.idle_timeout_s = blob.idle_timeout_s;
     row.session.size_policy = blob.size_policy;
     row.session.restart = blob.restart;
+    // The blob is written first; a start that both speak of is over, since it is held.
+    row.session.restart_at = blob.restart_at;
     let behind = status != row.session.status && status.is_live() && status != Status::Running;
     behind.then(|| std::mem::replace(&mut row.session.status, status))
 }
@@ -295,6 +297,7 @@ fn row_of(entry: &Entry, blob: &[u8], offset: u64, boot_id: &str, now: Now) -> R
         offset,
         size_policy: blob.size_policy,
         restart: blob.restart,
+        restart_at: blob.restart_at,
         recording: blob.recording,
         ..Session::begun(entry.id, now.wall)
     };

@@ -5,7 +5,7 @@ use super::actor::{Registry, transition};
 use super::find::Found;
 use crate::holder::Held;
 use crate::id::SessionId;
-use crate::lifecycle::{Effect, Event, Life, Now};
+use crate::lifecycle::{Effect, EndReason, Event, Life, Now, Reason, Saved};
 use crate::session::{Revival, decide_restart, now, tell_end, write_life};
 use crate::store::{Change, Row};
 use crate::tree::{Grace, Tree};
@@ -53,10 +53,32 @@ impl Registry {
                 self.admit(row, held, Life::restore(saved, at), true, ctx);
             }
             Found::Ended { row, exited, held } => self.forget(row, exited, held, ctx),
+            Found::Over { row, saved, event: Event::SpawnFailed }
+                if row.session.restart_at.is_some() =>
+            {
+                self.begin_anew(row, saved, at, ctx);
+            }
             Found::Over { row, saved, event } => {
                 self.sweep(row, Life::restore(saved, at).0, event, ctx);
             }
         }
+    }
+
+    /// Its server died when it was about to start the session again: nothing runs, and the
+    /// start did not happen.
+    fn begin_anew(&mut self, mut row: Row, saved: Saved, at: Now, ctx: &mut Context<Self>) {
+        let (id, again) = (row.session.id, row.session.restart_at);
+        let mut life = Life::restore(saved, at).0;
+        let from = life.status();
+        // Nobody can have attached.
+        let _ = life.apply(Event::SpawnFailed, at);
+        write_life(&mut row, &life);
+        row.session.restarts = row.session.restarts.saturating_sub(1);
+        row.session.restart_at = again;
+        let reason = Reason::End(EndReason::SpawnFailed);
+        let failed = transition(&self.log, id, at, Some(from), life.status(), reason);
+        self.store.save(Change { row: row.clone(), transition: Some(failed) });
+        self.await_restart(Revival { row, saved: Some(saved) }, true, ctx);
     }
 
     fn tree(&self, row: &Row) -> Tree {

@@ -180,6 +180,7 @@ pub(super) async fn spawn(
     // They are written.
     effects.retain(|effect| !matches!(effect, Effect::Record { .. } | Effect::Save));
     let id = row.session.id;
+    row.session.restart_at = None;
     let blob = Blob::of(&row, &life).to_bytes();
     let spawned = timeout(START_DEADLINE, holder.spawn(id, &spec, ring_bytes, &blob)).await;
     match spawned {

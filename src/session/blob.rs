@@ -40,6 +40,8 @@ pub struct Blob {
     pub ending_reason: Option<EndReason>,
     /// When it was begun.
     pub ending_since: Option<DateTime<Utc>>,
+    /// It is killed to be started again.
+    pub restart_at: Option<DateTime<Utc>>,
     /// Whose size the terminal has.
     pub size_policy: SizePolicy,
     /// Whether its command is started again.
@@ -71,6 +73,7 @@ impl Blob {
             boot_id: crate::tree::boot_id().ok(),
             ending_reason: row.ending.as_ref().map(|ending| ending.reason),
             ending_since: row.ending.as_ref().map(|ending| ending.since),
+            restart_at: session.restart_at,
             size_policy: session.size_policy,
             restart: session.restart,
             recording: session.recording,

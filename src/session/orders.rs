@@ -20,7 +20,10 @@ impl Handler<Kill> for Session {
             return Box::pin(async move { Err(changed) });
         }
         // Whoever wants it gone does not want it back.
-        self.row.session.restart_at = None;
+        let before = self.row.session.restart_at.take();
+        if before.is_some() && self.life.ending().is_some() && self.life.end().is_none() {
+            self.save();
+        }
         self.kill(kill.cause, ctx)
     }
 }
