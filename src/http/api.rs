@@ -80,6 +80,15 @@ impl Api {
         self.registry.send(Unread(id)).await.map_err(stopping)?.ok_or(ended)
     }
 
+    /// A session as it is, or was when it ended.
+    pub(super) async fn session(&self, key: &str) -> Result<Session, Problem> {
+        match self.look_up(key).await? {
+            Lookup::Live(session) => Ok(session.link.view()),
+            Lookup::Ended(session) => Ok(*session),
+            Lookup::Unknown => Err(unknown(key)),
+        }
+    }
+
     /// A live session, or why there is none.
     pub(super) async fn live(&self, key: &str) -> Result<SessionRef, Problem> {
         match self.look_up(key).await? {

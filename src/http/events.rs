@@ -1,6 +1,6 @@
 //! `GET /api/v1/events`: what happens to the sessions, as server-sent events.
 
-use super::api::{Api, Lookup, method_not_allowed, unknown};
+use super::api::{Api, method_not_allowed};
 use super::auth::{Access, Principal};
 use super::problem::Problem;
 use crate::events::{Event, Gone, Kind, Listener};
@@ -50,11 +50,7 @@ async fn events(
 ) -> Result<HttpResponse, Problem> {
     let session = match &query.session {
         None => None,
-        Some(key) => Some(match api.look_up(key).await? {
-            Lookup::Live(session) => session.link.id(),
-            Lookup::Ended(session) => session.id,
-            Lookup::Unknown => return Err(unknown(key)),
-        }),
+        Some(key) => Some(api.session(key).await?.id),
     };
     let kinds = query.kinds.as_deref().map(kinds).transpose()?;
     let header = request.headers().get("Last-Event-ID");

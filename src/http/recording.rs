@@ -1,6 +1,6 @@
 //! A session's recording, for players.
 
-use super::api::{Api, Lookup, method_not_allowed, unknown};
+use super::api::{Api, method_not_allowed};
 use super::problem::{Problem, code};
 use crate::protocol::Session;
 use crate::recorder::{Playback, cast};
@@ -35,11 +35,7 @@ async fn recording(
     id: Path<String>,
     query: Query<RecordingQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let session = match api.look_up(&id).await? {
-        Lookup::Live(session) => session.link.view(),
-        Lookup::Ended(session) => *session,
-        Lookup::Unknown => return Err(unknown(&id)),
-    };
+    let session = api.session(&id).await?;
     // With all that was printed until now, also if the end was a moment ago.
     api.recorder.flush(session.id).await;
     let (recorder, id, file) = (api.recorder.clone(), session.id, query.file);

@@ -144,11 +144,7 @@ fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {
 }
 
 async fn get(api: Data<Api>, id: Path<String>, http: HttpRequest) -> Result<HttpResponse, Problem> {
-    let session = match api.look_up(&id).await? {
-        Lookup::Live(session) => session.link.view(),
-        Lookup::Ended(session) => *session,
-        Lookup::Unknown => return Err(unknown(&id)),
-    };
+    let session = api.session(&id).await?;
     if is_known(http.headers(), &session)? {
         return Ok(HttpResponse::NotModified().insert_header(etag(&session)).finish());
     }
@@ -249,11 +245,7 @@ async fn delete(
 }
 
 async fn transitions(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {
-    let id = match api.look_up(&id).await? {
-        Lookup::Live(session) => session.link.id(),
-        Lookup::Ended(session) => session.id,
-        Lookup::Unknown => return Err(unknown(&id)),
-    };
+    let id = api.session(&id).await?.id;
     let transitions = api.store.transitions(id).await.map_err(|error| store_problem(&error))?;
     Ok(HttpResponse::Ok().json(json!({ "transitions": transitions })))
 }

@@ -3,6 +3,7 @@
 
 use super::actor::Registry;
 use super::create::{CreateError, START};
+use super::place::over;
 use super::requests::{Answered, Create, Key};
 use crate::holder::{Held, SpawnError};
 use crate::lifecycle::EndReason;
@@ -24,11 +25,10 @@ impl Registry {
             if other.request != once.of.request {
                 return Box::pin(actix::fut::ready(Answered::new(Err(CreateError::KeyReused))));
             }
-            let mut over = other.over.clone();
-            // Ends when whoever is at it drops the sender.
-            let over = async move { while over.changed().await.is_ok() {} };
             return Box::pin(
-                over.into_actor(self).then(move |(), registry, _| registry.create_once(create)),
+                over(other.over.clone())
+                    .into_actor(self)
+                    .then(move |(), registry, _| registry.create_once(create)),
             );
         }
         let (reserved, over) = watch::channel(());

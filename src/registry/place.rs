@@ -52,9 +52,9 @@ impl Registry {
     }
 }
 
-/// Ends when whoever starts it drops the sender.
-pub(super) async fn over(mut started: watch::Receiver<()>) {
-    while started.changed().await.is_ok() {}
+/// Ends when whoever is at it drops the sender.
+pub(super) async fn over(mut under_way: watch::Receiver<()>) {
+    while under_way.changed().await.is_ok() {}
 }
 
 impl Handler<Find> for Registry {

@@ -3,6 +3,7 @@
 use super::actor::{Named, Registry, process_id, transition, transition_by};
 use super::create::{CreateError, Plan, plan, refused, timed_out};
 use super::once::note_failure;
+use super::place::over;
 use super::requests::{Create, Key, SessionRef};
 use crate::events::Kind;
 use crate::holder::wire::FailureCode;
@@ -42,15 +43,11 @@ impl Registry {
                 let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
                 Box::pin(actix::fut::ready(session))
             }
-            Some(Named::Starting(started)) => {
-                let mut started = started.clone();
-                // Ends when whoever is starting it drops the sender.
-                let over = async move { while started.changed().await.is_ok() {} };
-                Box::pin(
-                    over.into_actor(self)
-                        .then(move |(), registry, _| registry.find_or_create(request, cause)),
-                )
-            }
+            Some(Named::Starting(started)) => Box::pin(
+                over(started.clone())
+                    .into_actor(self)
+                    .then(move |(), registry, _| registry.find_or_create(request, cause)),
+            ),
         }
     }
 
