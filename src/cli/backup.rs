@@ -1,7 +1,7 @@
 //! `stayd backup`.
 
 use super::client::Client;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
 use crate::config::Place;
@@ -31,7 +31,7 @@ pub(super) fn backup(place: &Place, flags: Flags) -> Result<u8, Failure> {
     if !force && file.symlink_metadata().is_ok() {
         return Err(there(&file));
     }
-    let client = Client::new(Endpoint::find(place, &server)?);
+    let client = Client::find(place, &server)?;
     let beside = Beside(beside(&file)?);
     let failed = |path: &Path| Failure::doing::<io::Error>(path.display().to_string());
     let mut open = OpenOptions::new();

@@ -1,9 +1,11 @@
 //! The HTTP API, as the verbs use it.
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::pieces::Pieces;
 use super::progress::Progress;
+use super::transport;
+use crate::config::Place;
 use crate::protocol::{CreateSession, Session};
 use actix_http::Method;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
@@ -77,9 +79,14 @@ impl Answer {
 }
 
 impl Client {
-    pub(super) fn new(endpoint: Endpoint) -> Client {
-        let http = awc::Client::builder().timeout(ANSWER_TIMEOUT).disable_redirects().finish();
-        Client { endpoint, http }
+    /// Of the server that the flags name, else of the state directory's.
+    pub(super) fn find(place: &Place, flags: &ServerFlags) -> Result<Client, Failure> {
+        Client::new(Endpoint::find(place, flags)?)
+    }
+
+    pub(super) fn new(endpoint: Endpoint) -> Result<Client, Failure> {
+        let http = transport::client(&endpoint.url, Some(ANSWER_TIMEOUT))?;
+        Ok(Client { endpoint, http })
     }
 
     /// Every session, as the API gives them, newest first: the live ones, or all.
@@ -296,7 +303,7 @@ impl Client {
     /// An answer that may be long, or have no end; `within` that time it must begin. `asked`
     /// is what a refusal is about.
     async fn long(&self, path: &str, asked: &str, within: Duration) -> Result<Pieces, Failure> {
-        let http = awc::Client::builder().disable_timeout().disable_redirects().finish();
+        let http = transport::client(&self.endpoint.url, None)?;
         let url = format!("{}{path}", self.endpoint.url);
         let sent = http.get(url).bearer_auth(&self.endpoint.token).send();
         let away = |_| Failure::Unreachable("the server does not answer".into());
@@ -352,16 +359,16 @@ impl Client {
     }
 }
 
-/// Nobody there, or something that is not a server.
+/// Nobody there, or something that is not a server, or not to be trusted.
 pub(super) fn unreachable(url: &str, e: &SendRequestError) -> Failure {
-    let refused = match e {
-        SendRequestError::Connect(ConnectError::Io(e)) => {
-            matches!(e.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::AddrNotAvailable)
+    if let SendRequestError::Connect(ConnectError::Io(e)) = e {
+        use io::ErrorKind::{AddrNotAvailable, ConnectionRefused};
+        if matches!(e.kind(), ConnectionRefused | AddrNotAvailable) {
+            return Failure::NoServer { at: url.into() };
         }
-        _ => false,
-    };
-    if refused {
-        return Failure::NoServer { at: url.into() };
+        if let Some(failure) = transport::distrust(url, e) {
+            return failure;
+        }
     }
     Failure::Unreachable(format!("the server at {url} cannot be asked: {e}"))
 }
@@ -388,6 +395,9 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
     let detail = match problem {
         Problem { ref detail, .. } if !detail.is_empty() => detail.clone(),
         Problem { ref title, .. } if !title.is_empty() => title.clone(),
+        _ if (300..400).contains(&status) => {
+            format!("the address leads elsewhere (status {status}); perhaps https:// is meant")
+        }
         _ => format!("the server answered {status}"),
     };
     Failure::Refused { code: problem.code, detail }

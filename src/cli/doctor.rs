@@ -198,7 +198,8 @@ fn server(place: &Place, flags: &Flags) -> Finding {
         Err(failure) => return warning(what, failure.to_string()),
     };
     let url = endpoint.url.clone();
-    match actix::System::new().block_on(Client::new(endpoint).ready()) {
+    let asked = actix::System::new().block_on(async { Client::new(endpoint)?.ready().await });
+    match asked {
         Ok(()) => ok(what, format!("ready at {url}")),
         Err(failure @ Failure::NoServer { .. }) => warning(what, failure.to_string()),
         Err(failure) => failed(what, failure.to_string()),

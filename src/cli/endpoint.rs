@@ -11,7 +11,7 @@ use std::path::Path;
 /// How a verb finds its server.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ServerFlags {
-    /// Address of the server, such as http://127.0.0.1:7829 [default: that of the server
+    /// Address of the server, such as http://127.0.0.1:7829 or https://term.example.org [default: that of the server
     /// of the state directory]
     #[arg(long, env = "STAYD_URL", value_name = "URL")]
     pub(super) url: Option<String>,
@@ -25,7 +25,7 @@ pub(super) struct ServerFlags {
 /// A server's address and token.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// `http://host:port`, without a slash at the end.
+    /// `http://host:port` or `https://…`, without a slash at the end.
     pub(super) url: String,
     pub(super) token: String,
 }
@@ -78,10 +78,9 @@ fn read(path: &Path) -> Result<String, String> {
 fn parse(url: &str) -> Result<(String, Option<String>), Failure> {
     let (base, fragment) = url.split_once('#').unwrap_or((url, ""));
     let base = base.trim_end_matches('/');
-    let host = base.strip_prefix("http://").unwrap_or_default();
-    if host.is_empty() || host.contains(['?', '@']) {
-        // TLS belongs to a proxy or an ssh tunnel before the server.
-        let expected = "expected an address such as http://127.0.0.1:7829";
+    let host = base.strip_prefix("http://").or_else(|| base.strip_prefix("https://"));
+    if host.is_none_or(|host| host.is_empty() || host.contains(['?', '@'])) {
+        let expected = "expected an address such as http://127.0.0.1:7829 or https://example.org";
         return Err(Failure::Usage(format!("--url: {expected}, not {base:?}")));
     }
     let token = fragment.split('&').find_map(|pair| pair.strip_prefix("token="));
@@ -119,8 +118,11 @@ mod tests {
             parse("http://[::1]:1/#token=t"),
             Some(("http://[::1]:1".into(), Some("t".into())))
         );
-        assert_eq!(parse("http://a"), Some(("http://a".into(), None)));
-        for wrong in ["https://a", "a:1", "", "http://", "http://a?token=t", "http://u@a"] {
+        for plain in ["http://a", "https://a", "https://a:1/under"] {
+            assert_eq!(parse(plain), Some((plain.into(), None)));
+        }
+        for wrong in ["ftp://a", "a:1", "https://", "", "http://", "http://a?token=t", "http://u@a"]
+        {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

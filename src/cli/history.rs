@@ -1,7 +1,7 @@
 //! `stayd history`: every change of a session's status.
 
 use super::client::Client;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{self, printable};
 use super::out;
@@ -23,7 +23,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn history(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let client = Client::find(place, &flags.server)?;
     let transitions = actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?;
         client.transitions(&id.to_string()).await

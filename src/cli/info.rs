@@ -1,7 +1,7 @@
 //! `stayd info`: everything that is known of one session.
 
 use super::client::Client;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{self, printable};
 use super::out;
@@ -25,7 +25,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn info(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let client = Client::find(place, &flags.server)?;
     let session: Value = actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?;
         client.get(&id.to_string()).await

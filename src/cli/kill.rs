@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::each::each;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
 use super::progress::Progress;
@@ -24,7 +24,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn kill(place: &Place, flags: Flags) -> Result<u8, Failure> {
-    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let client = Client::find(place, &flags.server)?;
     actix::System::new()
         .block_on(each(&flags.sessions, flags.json, async |word| one(&client, word).await))
 }

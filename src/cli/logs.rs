@@ -35,7 +35,7 @@ pub(super) struct Flags {
 pub(super) fn logs(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     actix::System::new().block_on(async {
         let endpoint = Endpoint::find(place, &flags.server)?;
-        let client = Client::new(endpoint.clone());
+        let client = Client::new(endpoint.clone())?;
         let id = resolve_any(&client, &flags.session).await?.to_string();
         let kept = client.output(&id, flags.offset).await?;
         let beginning = kept.offset.or(flags.offset).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! `stayd ls`.
 
 use super::client::Client;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::run::pair;
 use super::{out, sys, table};
@@ -30,8 +30,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn ls(place: &Place, flags: Flags) -> Result<u8, Failure> {
-    let endpoint = Endpoint::find(place, &flags.server)?;
-    let client = Client::new(endpoint);
+    let client = Client::find(place, &flags.server)?;
     let listing = client.list_labelled(flags.all, &flags.label);
     let sessions = actix::System::new().block_on(listing)?;
     if flags.json {

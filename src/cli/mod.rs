@@ -6,7 +6,7 @@
 //! | `keys` | what `send` types for a key |
 //! | `each` | for verbs that take several sessions |
 //! | `patience` | for a server that is being started again |
-//! | `endpoint`, `client`, `pieces` | where the server is, and its HTTP API |
+//! | `endpoint`, `transport`, `client`, `pieces` | where the server is, how it is reached, and its HTTP API |
 //! | `resolve`, `table`, `grid` | from words to sessions, and from sessions to a table |
 //! | `failure` | what goes wrong, with its exit code |
 //! | `out`, `progress` | standard output; a line on standard error while something takes long |
@@ -51,6 +51,7 @@ mod stop;
 mod sys;
 mod table;
 mod token;
+mod transport;
 mod url;
 mod wait;
 

@@ -1,7 +1,7 @@
 //! `stayd profiles`: the commands that may be started by name.
 
 use super::client::Client;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{self, printable};
 use super::out;
@@ -37,7 +37,7 @@ fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<u
 }
 
 pub(super) fn profiles(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let client = Client::find(place, &flags.server)?;
     let profiles = actix::System::new().block_on(client.profiles())?;
     if flags.json {
         out::json(&json!({ "profiles": profiles }))?;

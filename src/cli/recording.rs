@@ -1,7 +1,7 @@
 //! `stayd recording`.
 
 use super::client::Client;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::resolve::resolve_any;
 use crate::config::Place;
@@ -23,7 +23,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn recording(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let client = Client::find(place, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?.to_string();
         let mut pieces = client.recording(&id).await?;

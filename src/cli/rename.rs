@@ -1,7 +1,7 @@
 //! `stayd rename`.
 
 use super::client::Client;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
 use super::resolve::resolve;
@@ -23,7 +23,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn rename(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let client = Client::find(place, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve(&client, &flags.session).await?;
         let answer = client.rename(&id.to_string(), flags.name.as_deref()).await?;

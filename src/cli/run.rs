@@ -62,7 +62,7 @@ pub(super) fn run(place: &Place, flags: Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(place, &flags.server)?;
     let wanted = wanted(&flags)?;
     actix::System::new().block_on(async {
-        let client = Client::new(endpoint.clone());
+        let client = Client::new(endpoint.clone())?;
         let (value, is_new) = match client.create(&wanted).await {
             Ok(created) => (created.json::<Value>()?, true),
             Err(Failure::Refused { code, .. }) if flags.attach && code == "name_taken" => {

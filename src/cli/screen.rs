@@ -1,7 +1,7 @@
 //! `stayd screen`.
 
 use super::client::Client;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
 use super::resolve::resolve_any;
@@ -44,7 +44,7 @@ impl Format {
 }
 
 pub(super) fn screen(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let client = Client::find(place, &flags.server)?;
     let format = if flags.json { Format::Json } else { flags.format };
     let screen = actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?;

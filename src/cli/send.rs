@@ -1,7 +1,7 @@
 //! `stayd send`.
 
 use super::client::Client;
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::keys;
 use super::out;
@@ -51,7 +51,7 @@ fn known_key(name: &str) -> Result<String, String> {
 }
 
 pub(super) fn send(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::new(Endpoint::find(place, &flags.server)?);
+    let client = Client::find(place, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve(&client, &flags.session).await?.to_string();
         let mut typist = Typist { client: &client, id: &id, name: name(), offset: 0 };

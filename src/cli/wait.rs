@@ -2,7 +2,7 @@
 
 use super::attach::exit_code;
 use super::client::{Client, Condition};
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
 use super::patience::Patience;
@@ -79,7 +79,7 @@ pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     }
     let deadline = Instant::now() + limit;
     actix::System::new().block_on(async {
-        let find = || Ok::<_, Failure>(Client::new(Endpoint::find(place, &flags.server)?));
+        let find = || Client::find(place, &flags.server);
         let client = find()?;
         let id = resolve_any(&client, &flags.session).await?.to_string();
         let progress = Some(Progress::on("waiting; Ctrl-C gives up"));

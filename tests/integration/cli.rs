@@ -33,7 +33,7 @@ pub(crate) fn code_and_text(output: &Output) -> (Option<i32>, String) {
 }
 
 /// A verb on a terminal of 100 columns and 30 rows.
-struct OnTerminal {
+pub(crate) struct OnTerminal {
     child: Child,
     master: OwnedFd,
     slave: OwnedFd,
@@ -44,6 +44,11 @@ struct OnTerminal {
 
 impl OnTerminal {
     fn start(server: &Server, args: &[&str]) -> Self {
+        OnTerminal::start_in(server, args, &[])
+    }
+
+    /// With more in its environment.
+    pub(crate) fn start_in(server: &Server, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).expect("a PTY");
         let before = tcgetattr(&pty.slave).expect("termios");
@@ -53,6 +58,7 @@ impl OnTerminal {
             .args(["--ctty", env!("CARGO_BIN_EXE_stayd"), "--state-dir"])
             .arg(server.state())
             .args(args)
+            .envs(environment.iter().copied())
             .stdin(end())
             .stdout(end())
             .stderr(end())
@@ -61,7 +67,7 @@ impl OnTerminal {
         OnTerminal { child, master: pty.master, slave: pty.slave, before, shown: Vec::new() }
     }
 
-    fn type_in(&self, keys: &[u8]) {
+    pub(crate) fn type_in(&self, keys: &[u8]) {
         assert_eq!(write(&self.master, keys), Ok(keys.len()));
     }
 
@@ -78,7 +84,7 @@ impl OnTerminal {
     }
 
     /// Reads until the terminal has been sent this, after everything waited for before.
-    fn wait_for(&mut self, text: &[u8]) {
+    pub(crate) fn wait_for(&mut self, text: &[u8]) {
         let start = Instant::now();
         loop {
             if let Some(at) = self.shown.windows(text.len()).position(|part| part == text) {
@@ -92,7 +98,7 @@ impl OnTerminal {
     }
 
     /// Waits for the end: the exit code, with the terminal given back as it was.
-    fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         let start = Instant::now();
         let status = loop {
             self.look(PollTimeout::from(20_u8));

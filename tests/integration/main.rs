@@ -42,6 +42,7 @@ mod startup;
 mod store_faults;
 mod store_kills;
 mod systemd;
+mod tls;
 mod torture;
 mod trees;
 mod verbs;

@@ -3,19 +3,14 @@
 use super::super::client::unreachable;
 use super::super::endpoint::Endpoint;
 use super::super::failure::Failure;
-use actix_http::Uri;
+use super::super::transport;
 use actix_http::ws::{CloseReason, Frame, Item, Message, ProtocolError};
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector, ConnectorService};
-use actix_web::dev::Service;
-use actix_web::rt::net::TcpStream;
 use actix_web::rt::{self, task::JoinHandle};
 use awc::error::WsClientError;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::SplitStream;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -67,10 +62,9 @@ pub(in crate::cli) struct Link {
 impl Link {
     /// Connects to a path and query of a server.
     pub(in crate::cli) async fn open(endpoint: &Endpoint, target: &str) -> Result<Link, Trouble> {
-        // One of its own, so that no connection is reused.
-        let connector = awc::Connector::new().connector(NoDelay(Connector::default().service()));
-        let client = awc::Client::builder().connector(connector).timeout(CONNECT_TIMEOUT).finish();
+        let client = transport::client(&endpoint.url, Some(CONNECT_TIMEOUT));
         let request = client
+            .map_err(Trouble::Lasting)?
             .ws(format!("{}{target}", endpoint.url))
             .protocols(["stayd.v1"])
             .max_frame_size(FRAME_MAX)
@@ -184,7 +178,10 @@ pub(in crate::cli) enum Trouble {
 
 fn trouble(url: &str, e: &WsClientError) -> Trouble {
     match e {
-        WsClientError::SendRequest(e) => Trouble::Passing(unreachable(url, e)),
+        WsClientError::SendRequest(e) => match unreachable(url, e) {
+            failure if failure.is_passing() => Trouble::Passing(failure),
+            failure => Trouble::Lasting(failure),
+        },
         WsClientError::InvalidResponseStatus(status) if status.as_u16() == 401 => {
             Trouble::Lasting(Failure::Other("the server does not accept the token".into()))
         }
@@ -193,28 +190,5 @@ fn trouble(url: &str, e: &WsClientError) -> Trouble {
             Trouble::Lasting(Failure::Other(why))
         }
         e => Trouble::Passing(Failure::Other(format!("the server at {url} did not attach: {e}"))),
-    }
-}
-
-/// Connects, and lets small frames leave at once.
-#[derive(Clone)]
-struct NoDelay(ConnectorService);
-
-impl Service<ConnectInfo<Uri>> for NoDelay {
-    type Response = Connection<Uri, TcpStream>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>>>>;
-
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Service::<ConnectInfo<Uri>>::poll_ready(&self.0, cx)
-    }
-
-    fn call(&self, to: ConnectInfo<Uri>) -> Self::Future {
-        let connecting = self.0.call(to);
-        Box::pin(async move {
-            let connection = connecting.await?;
-            connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
-            Ok(connection)
-        })
     }
 }

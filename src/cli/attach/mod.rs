@@ -59,7 +59,7 @@ pub(super) enum Start {
 pub(super) fn attach(place: &Place, flags: Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(place, &flags.server)?;
     actix::System::new().block_on(async {
-        let id = resolve::resolve(&Client::new(endpoint.clone()), &flags.session).await?;
+        let id = resolve::resolve(&Client::new(endpoint.clone())?, &flags.session).await?;
         let mode = if flags.read_only { Mode::Ro } else { Mode::Rw };
         session(place, &flags.server, endpoint, Start::Existing(id), mode).await
     })
@@ -102,7 +102,7 @@ pub(super) async fn session(
         }
         Outcome::End(End::Ended) => {
             let never_attached = machine.session().is_none();
-            ended(&Client::new(endpoint), id, never_attached).await
+            ended(&Client::new(endpoint)?, id, never_attached).await
         }
         Outcome::End(End::NoSuchSession) => Err(Failure::NoSuchSession(name())),
         Outcome::End(End::TakenOver) => {

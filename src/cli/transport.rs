@@ -1,0 +1,127 @@
+//! How the server is reached: a TCP connection without Nagle's delay, with TLS around it
+//! where the address says `https`.
+
+use super::failure::Failure;
+use actix_http::Uri;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector, ConnectorService};
+use actix_web::dev::Service;
+use actix_web::rt::net::TcpStream;
+use rustls::crypto::ring;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A client for a server's address, with connections of its own. `limit` is for a whole
+/// answer, `None` for those that may have no end.
+pub(super) fn client(url: &str, limit: Option<Duration>) -> Result<awc::Client, Failure> {
+    let mut connector = awc::Connector::new().connector(NoDelay(Connector::default().service()));
+    if url.starts_with("https://") {
+        connector = connector.rustls_0_23(Arc::new(tls()?));
+    }
+    let builder = awc::Client::builder().connector(connector).disable_redirects();
+    Ok(match limit {
+        Some(limit) => builder.timeout(limit).finish(),
+        None => builder.disable_timeout().finish(),
+    })
+}
+
+/// Trusts whom this machine trusts, or the file in `SSL_CERT_FILE`. HTTP/1.1 alone, for
+/// WebSockets' sake.
+fn tls() -> Result<ClientConfig, Failure> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    if roots.add_parsable_certificates(found.certs).0 == 0 {
+        let why = found.errors.first().map_or_else(String::new, |e| format!(" ({e})"));
+        return Err(Failure::Other(format!(
+            "https: no trusted certificates on this machine{why}; install them (Debian: \
+             ca-certificates) or name a file of them in SSL_CERT_FILE"
+        )));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(Failure::doing("https"))?;
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// What makes a connection unacceptable, whenever it is asked for again: `None` if the
+/// error is about anything but TLS.
+pub(super) fn distrust(url: &str, e: &io::Error) -> Option<Failure> {
+    let why = match e.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidMessage(_) => "does not speak TLS; perhaps http:// is meant".into(),
+        rustls::Error::InvalidCertificate(e) => format!("is not trusted: {}", blame(e)),
+        e => format!("and this program cannot agree on TLS: {e}"),
+    };
+    Some(Failure::Other(format!("the server at {url} {why}")))
+}
+
+/// What is wrong with a certificate, and what helps where that is not plain.
+fn blame(e: &CertificateError) -> String {
+    match e {
+        // By that name, or by that key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "nobody who is trusted here has issued its certificate; SSL_CERT_FILE can name a file \
+             with the issuer's"
+                .into()
+        }
+        // What `openssl req -x509` makes by default.
+        CertificateError::Other(e) if e.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is an authority's; one for a server has CA:FALSE in its \
+             basicConstraints"
+                .into()
+        }
+        e => e.to_string(),
+    }
+}
+
+/// Connects, and lets small frames leave at once.
+#[derive(Clone)]
+struct NoDelay(ConnectorService);
+
+impl Service<ConnectInfo<Uri>> for NoDelay {
+    type Response = Connection<Uri, TcpStream>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>>>>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Service::<ConnectInfo<Uri>>::poll_ready(&self.0, cx)
+    }
+
+    fn call(&self, to: ConnectInfo<Uri>) -> Self::Future {
+        let connecting = self.0.call(to);
+        Box::pin(async move {
+            let connection = connecting.await?;
+            connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
+            Ok(connection)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{Error, InvalidMessage, OtherError};
+
+    #[test]
+    fn only_what_tls_objects_to_is_final() {
+        let said = |e: Error| distrust("https://a", &io::Error::other(e)).unwrap().to_string();
+        let authority = OtherError(Arc::new(io::Error::other("CaUsedAsEndEntity")));
+        for (wrong, words) in [
+            (CertificateError::UnknownIssuer, "SSL_CERT_FILE"),
+            (CertificateError::Other(authority), "CA:FALSE"),
+            (CertificateError::Revoked, "Revoked"),
+        ] {
+            let said = said(Error::InvalidCertificate(wrong));
+            assert!(said.starts_with("the server at https://a is not trusted: "), "{said}");
+            assert!(said.contains(words), "{said}");
+        }
+        assert!(said(Error::InvalidMessage(InvalidMessage::InvalidCcs)).contains("http://"));
+        let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
+        assert!(distrust("https://a", &cut).is_none());
+    }
+}
