@@ -5,7 +5,7 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
 use super::progress::Progress;
-use crate::config::{self, Place, ServeFlags, Settings};
+use crate::config::{self, Place, Profile, ServeFlags, Settings};
 use crate::store::{Inspection, inspect};
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
@@ -124,8 +124,14 @@ fn profiles(settings: &Settings) -> Vec<Finding> {
     };
     let missing = settings.profiles.iter().filter_map(|(name, profile)| {
         let program = profile.command.first()?;
-        let detail = format!("{name}: there is no program {program}");
-        (!is_there(program)).then(|| warning("profile", detail))
+        if is_there(program) {
+            return None;
+        }
+        // Nobody has asked for it.
+        if *profile == Profile::claude() {
+            return Some(ok("profile", format!("{name}, built in: {program} is not installed")));
+        }
+        Some(warning("profile", format!("{name}: there is no program {program}")))
     });
     missing.collect()
 }
@@ -226,5 +232,25 @@ fn open_files() -> Finding {
             if sessions < SESSIONS_MIN { warning(what, detail) } else { ok(what, detail) }
         }
         Err(errno) => failed(what, errno.desc().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_somebody_asked_for_must_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("stayd.toml");
+        let programs = "[profile.gone]\ncommand = [\"no-such-program\", \"-x\"]\n\
+                        [profile.there]\ncommand = [\"sh\"]\n";
+        fs::write(&config, programs).unwrap();
+        let place = Place { config: Some(config), state_dir: Some(dir.path().into()) };
+        let settings = Settings::load(&place, &ServeFlags::default()).unwrap();
+        let found = profiles(&settings);
+        let warned = found.iter().filter(|finding| finding.verdict == Verdict::Warning);
+        let warned: Vec<&str> = warned.map(|finding| finding.detail.as_str()).collect();
+        assert_eq!(warned, ["gone: there is no program no-such-program"]);
     }
 }

@@ -40,6 +40,19 @@ pub struct Resume {
     pub args: Vec<String>,
 }
 
+impl Profile {
+    /// A program by its name, without arguments.
+    fn of(program: String) -> Self {
+        Profile { command: vec![program], ..Profile::default() }
+    }
+
+    /// The built-in one of that name, which not every machine has a program for.
+    #[must_use]
+    pub fn claude() -> Self {
+        Profile { resume: Some(Resume::claude()), ..Profile::of("claude".into()) }
+    }
+}
+
 impl Resume {
     /// As Claude Code tells it when it ends.
     fn claude() -> Self {
@@ -79,9 +92,7 @@ pub(super) fn built_in(env: Env<'_>) -> BTreeMap<String, Profile> {
         let bash = "/bin/bash";
         if Path::new(bash).is_file() { bash } else { "/bin/sh" }.into()
     });
-    let profile = |program: String| Profile { command: vec![program], ..Profile::default() };
-    let claude = Profile { resume: Some(Resume::claude()), ..profile("claude".into()) };
-    BTreeMap::from([("shell".into(), profile(shell)), ("claude".into(), claude)])
+    BTreeMap::from([("shell".into(), Profile::of(shell)), ("claude".into(), Profile::claude())])
 }
 
 /// A profile of the file, over the built-in one of that name. A refusal is (key, problem).

@@ -103,3 +103,27 @@ test("a session is made, named, left, found and ended without a mouse", async ()
   await page.keyboard.press("Enter");
   await page.locator("#panel").getByText("ended on request").waitFor();
 });
+
+test("screen readers can read the terminal, once that is asked for by keyboard", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await newShell(page);
+  await type(page, "echo words-$((6*7))");
+  await shows(page, "words-42");
+  const tree = page.locator(".xterm-accessibility-tree");
+  assert.equal(await tree.count(), 0);
+  const button = page.getByRole("button", { name: "Let screen readers read the terminal" });
+  await button.focus();
+  await page.keyboard.press("Enter");
+  await tree.getByText("words-42", { exact: true }).waitFor();
+  assert.equal(await button.getAttribute("aria-pressed"), "true");
+  assert.deepEqual(await violations(page), []);
+  // The next visit begins with it.
+  await page.reload();
+  await tree.getByText("words-42", { exact: true }).waitFor();
+  await page.keyboard.press("Alt+Shift+K");
+  await page.keyboard.type("screen readers off");
+  await page.keyboard.press("Enter");
+  await tree.waitFor({ state: "detached" });
+  await page.locator(".xterm-helper-textarea:focus").waitFor();
+});

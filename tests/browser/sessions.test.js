@@ -115,6 +115,32 @@ test("labels are changed and searched for", async () => {
   assert.equal(await page.locator("#sessions > li").count(), 1);
 });
 
+test("what two people change at once is overwritten only by who has seen it", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  const id = await newShell(page);
+  const change = (what) => server.api("PATCH", `/sessions/${id}`, what);
+  await page.getByRole("button", { name: "Change…" }).click();
+  await page.locator("#change").getByLabel("Terminal size").selectOption("stays as it is, whoever comes");
+  await change({ labels: { theirs: "" } });
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.locator("#change").waitFor({ state: "hidden" });
+  const { labels, size_policy } = await server.session(id);
+  assert.deepEqual([labels, size_policy], [{ theirs: "" }, "fixed"], "both changes are there");
+
+  await page.getByRole("button", { name: "Change…" }).click();
+  await page.locator("#change-name").fill("mine");
+  await change({ name: "theirs", idle_timeout_s: 77 });
+  await row(page, id).getByText("theirs").first().waitFor();
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.locator("#change-error").getByText("Now its name is “theirs”. Save again").waitFor();
+  assert.equal((await server.session(id)).name, "theirs");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("heading", { name: "mine" }).waitFor();
+  const { name, idle_timeout_s } = await server.session(id);
+  assert.deepEqual([name, idle_timeout_s], ["mine", 77], "what was not touched here is as they have it");
+});
+
 test("the switcher jumps by a few letters, and does what it offers", async () => {
   const { context, server } = stayd;
   const { id } = await server.api("POST", "/sessions", { name: "deploy", command: ["sh", "-c", "echo deploying; read x"] });

@@ -1,6 +1,6 @@
 // The HTTP interface, as far as the page needs it.
 
-import type { Profile, Recording, Restart, Session } from "./messages";
+import type { Profile, Recording, Restart, Session, SizePolicy } from "./messages";
 
 /** An answer that says no (problem+json), or no answer at all (`status` 0). */
 export class ApiError extends Error {
@@ -23,12 +23,14 @@ export class ApiError extends Error {
   }
 }
 
-async function request(method: string, path: string, body?: unknown): Promise<Response> {
-  const init: RequestInit = { method, credentials: "same-origin", cache: "no-store" };
+async function request(method: string, path: string, body?: unknown, tag?: string): Promise<Response> {
+  const headers: Record<string, string> = {};
+  const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
-    init.headers = { "content-type": "application/json" };
+    headers["content-type"] = "application/json";
   }
+  if (tag !== undefined) headers["if-match"] = tag;
   let response: Response;
   try {
     response = await fetch(path, init);
@@ -63,7 +65,13 @@ export async function listSessions(): Promise<Session[]> {
 }
 
 export async function getSession(id: string): Promise<Session> {
-  return (await (await request("GET", path(id))).json()) as Session;
+  return (await tagged(id)).session;
+}
+
+/** A session, and the tag of its state. */
+export async function tagged(id: string): Promise<{ session: Session; tag: string }> {
+  const response = await request("GET", path(id));
+  return { session: (await response.json()) as Session, tag: response.headers.get("etag") ?? "*" };
 }
 
 /** What a session is to be; everything may be missing. */
@@ -75,6 +83,7 @@ export interface Wanted {
   labels?: Record<string, string>;
   /** Null: it is kept for good. */
   idle_timeout_s?: number | null;
+  size_policy?: SizePolicy;
   restart?: Restart;
   recording?: Recording;
 }
@@ -84,9 +93,9 @@ export async function createSession(wanted: Wanted): Promise<Session> {
   return (await (await request("POST", "/api/v1/sessions", wanted)).json()) as Session;
 }
 
-/** Changes what is said of a session; the session as it is then. */
-export async function changeSession(id: string, change: Partial<Session>): Promise<Session> {
-  return (await (await request("PATCH", path(id), change)).json()) as Session;
+/** Changes what is said of a session, if it still has this tag; the session as it is then. */
+export async function changeSession(id: string, change: Partial<Session>, tag?: string): Promise<Session> {
+  return (await (await request("PATCH", path(id), change, tag)).json()) as Session;
 }
 
 /** Ends everything that runs in the session; with `purge` its record goes as well. */

@@ -1,13 +1,13 @@
-// The dialog that changes a session: its name, its labels, how long it lives and what happens
-// when its command ends.
+// The dialog that changes a session: its name, its labels, how long it lives, whose size it has
+// and what happens when its command ends.
 
-import { changeSession } from "./api";
 import { byId } from "./dom";
 import { filled } from "./form";
+import { changeAsShown, Overtaken } from "./guard";
 import { labelsOf, labelsText } from "./labels";
 import { authorized } from "./login";
-import type { Restart, Session } from "./messages";
-import { offer, RESTARTS } from "./options";
+import type { Restart, Session, SizePolicy } from "./messages";
+import { offer, RESTARTS, SIZES } from "./options";
 import { duration } from "./time";
 
 /** Seconds that are offered; null is never. */
@@ -18,30 +18,70 @@ const choice = (id: string) => byId<HTMLSelectElement>(`change-${id}`);
 
 /** Asks what to change and changes it; the session as it is then, null if nothing was changed. */
 export async function change(session: Session): Promise<Session | null> {
-  const now = session.idle_timeout_s;
-  const seconds = [...new Set(now === null ? OFFERED : [...OFFERED, now])].sort((a, b) => a - b);
-  const after = seconds.map((one): [string, string] => [String(one), `after ${duration(one * 1000)}`]);
-  const timeout = choice("timeout");
-  offer(timeout, [...after, ["", "never: it is kept for good"]], now === null ? "" : String(now));
-  const restart = choice("restart");
-  offer(restart, RESTARTS, session.restart ?? "never");
-  byId("change-restart-field").hidden = session.restart === undefined;
-  field("name").value = session.name ?? "";
-  field("labels").value = labelsText(session.labels);
-
+  show(session);
+  // What the list hears of it meanwhile is not what is shown here.
+  let shown = structuredClone(session);
   let changed: Session | null = null;
   const answer = filled("change", async () => {
-    // Only what was changed here: the rest may have been changed elsewhere meanwhile.
-    const wanted: Partial<Session> = {};
-    const name = field("name").value.trim() || null;
-    if (name !== session.name) wanted.name = name;
-    const labels = labelsOf(field("labels").value);
-    if (labelsText(labels) !== labelsText(session.labels)) wanted.labels = labels;
-    const idle_timeout_s = timeout.value === "" ? null : Number(timeout.value);
-    if (idle_timeout_s !== now) wanted.idle_timeout_s = idle_timeout_s;
-    if (session.restart !== undefined && restart.value !== session.restart) wanted.restart = restart.value as Restart;
-    if (Object.keys(wanted).length > 0) changed = await authorized(() => changeSession(session.id, wanted));
+    const wanted = asked(shown);
+    if (Object.keys(wanted).length === 0) return;
+    try {
+      changed = await authorized(() => changeAsShown(shown, wanted));
+    } catch (error) {
+      if (!(error instanceof Overtaken)) throw error;
+      // Whoever saves once more has seen what that overwrites.
+      for (const one of error.fields) shown = { ...shown, [one]: error.now[one] };
+      const now = error.fields.map((one) => words(one, error.now));
+      throw new Error(`${error.message} Now ${now.join(", and ")}. Save again to overwrite that.`);
+    }
   });
   field("name").select();
   return (await answer) ? changed : null;
+}
+
+/** Fills the dialog. */
+function show(session: Session): void {
+  const now = session.idle_timeout_s;
+  const seconds = [...new Set(now === null ? OFFERED : [...OFFERED, now])].sort((a, b) => a - b);
+  const after = seconds.map((one): [string, string] => [String(one), `after ${duration(one * 1000)}`]);
+  offer(choice("timeout"), [...after, ["", "never: it is kept for good"]], now === null ? "" : String(now));
+  offer(choice("size"), SIZES, session.size_policy);
+  offer(choice("restart"), RESTARTS, session.restart ?? "never");
+  byId("change-restart-field").hidden = session.restart === undefined;
+  field("name").value = session.name ?? "";
+  field("labels").value = labelsText(session.labels);
+}
+
+/** What the dialog says otherwise than was shown: the rest may have been changed elsewhere. */
+function asked(shown: Session): Partial<Session> {
+  const wanted: Partial<Session> = {};
+  const name = field("name").value.trim() || null;
+  if (name !== shown.name) wanted.name = name;
+  const labels = labelsOf(field("labels").value);
+  if (labelsText(labels) !== labelsText(shown.labels)) wanted.labels = labels;
+  const timeout = choice("timeout").value;
+  const idle_timeout_s = timeout === "" ? null : Number(timeout);
+  if (idle_timeout_s !== shown.idle_timeout_s) wanted.idle_timeout_s = idle_timeout_s;
+  const size = choice("size").value as SizePolicy;
+  if (size !== shown.size_policy) wanted.size_policy = size;
+  const restart = choice("restart").value as Restart;
+  if (shown.restart !== undefined && restart !== shown.restart) wanted.restart = restart;
+  return wanted;
+}
+
+/** How one thing is now. */
+function words(field: keyof Session, { name, labels, idle_timeout_s, size_policy, restart }: Session): string {
+  const spoken = (words: [string, string][], value: string) => words.find(([one]) => one === value)?.[1] ?? value;
+  switch (field) {
+    case "name":
+      return name === null ? "it has no name" : `its name is “${name}”`;
+    case "labels":
+      return `its labels are “${labelsText(labels)}”`;
+    case "idle_timeout_s":
+      return idle_timeout_s === null ? "it is kept for good" : `it is ended after ${duration(idle_timeout_s * 1000)}`;
+    case "size_policy":
+      return `its terminal size ${spoken(SIZES, size_policy)}`;
+    default:
+      return `when its command ends, ${spoken(RESTARTS, restart ?? "never")}`;
+  }
 }

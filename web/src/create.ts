@@ -6,8 +6,8 @@ import { byId, say } from "./dom";
 import { filled } from "./form";
 import { labelsOf } from "./labels";
 import { authorized } from "./login";
-import type { Profile, Recording, Restart, Session } from "./messages";
-import { offer, RECORDINGS, RESTARTS } from "./options";
+import type { Profile, Recording, Restart, Session, SizePolicy } from "./messages";
+import { offer, RECORDINGS, RESTARTS, SIZES } from "./options";
 
 /** What every server has. */
 const SHELL: Profile = { name: "shell", command: [], cwd: null };
@@ -42,6 +42,7 @@ export async function create(): Promise<Session | null> {
     offer(profile, profiles.map(({ name }) => [name, name]), profile.value === "" ? SHELL.name : profile.value);
     show();
   };
+  offer(choice("size"), [["", "as usual"], ...SIZES], "");
   offer(choice("restart"), [["", "as usual"], ...RESTARTS], "");
   offer(choice("recording"), [["", "as usual"], ...RECORDINGS], "");
   byId("create-policies").hidden = true;
@@ -68,6 +69,7 @@ export async function create(): Promise<Session | null> {
     const labels = labelsOf(field("labels").value);
     if (Object.keys(labels).length > 0) wanted.labels = labels;
     if (field("pin").checked) wanted.idle_timeout_s = null;
+    if (choice("size").value !== "") wanted.size_policy = choice("size").value as SizePolicy;
     if (choice("restart").value !== "") wanted.restart = choice("restart").value as Restart;
     if (choice("recording").value !== "") wanted.recording = choice("recording").value as Recording;
     started = await authorized(() => createSession(wanted)).catch((error: unknown) => {
@@ -88,7 +90,8 @@ export function createProblem(error: unknown): string {
 
 /** What makes another session like this one; its name is taken or spoken for. */
 export function alike(session: Session): Wanted {
-  const wanted: Wanted = { cwd: session.cwd, labels: session.labels, idle_timeout_s: session.idle_timeout_s };
+  const { cwd, labels, idle_timeout_s, size_policy } = session;
+  const wanted: Wanted = { cwd, labels, idle_timeout_s, size_policy };
   if (session.profile !== null) wanted.profile = session.profile;
   else wanted.command = session.command;
   if (session.restart !== undefined) wanted.restart = session.restart;

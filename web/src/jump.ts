@@ -9,6 +9,8 @@ export interface Now {
   open: Session | undefined;
   mode: "rw" | "ro";
   controlled: boolean;
+  /** Screen readers can read the terminal. */
+  read: boolean;
 }
 
 export interface Ways {
@@ -24,11 +26,13 @@ export interface Ways {
   watch(session: Session, only: boolean): void;
   /** Unfolds the ended sessions. */
   ended(): void;
+  /** Lets screen readers read the terminal, or no longer. */
+  read(): void;
 }
 
 const command = (name: string, hint: string, act: () => void): Choice => ({ name, hint, more: "", status: "command", act });
 
-export function choices(sessions: Session[], { open, mode, controlled }: Now, ways: Ways): Choice[] {
+export function choices(sessions: Session[], { open, mode, controlled, read }: Now, ways: Ways): Choice[] {
   const others = sessions.filter((session) => session !== open);
   const jumps = (open === undefined ? others : [...others, open]).map((session): Choice => {
     const hint = [...labelsOn(session), session.title ?? commandOf(session)].join(" · ");
@@ -38,6 +42,7 @@ export function choices(sessions: Session[], { open, mode, controlled }: Now, wa
     command("New session", "Alt+Shift+N", () => ways.start()),
     command("New session with a command…", "Alt+Shift+Enter", () => ways.startOther()),
     command("Show ended sessions", "", () => ways.ended()),
+    command(read ? "Screen readers: off" : "Let screen readers read the terminal", "accessibility", () => ways.read()),
   ];
   if (open === undefined) return [...jumps, ...always];
   const name = nameOf(open);

@@ -19,6 +19,7 @@ import type { Happening, Session } from "./messages";
 import { Notifier } from "./notifier";
 import { Palette } from "./palette";
 import { Panel, Toast } from "./panel";
+import { offerReading, screenReader } from "./reader";
 import { Roster } from "./roster";
 import { addressOf, looksOnly, openId, remember, remembered, replace, takeToken } from "./route";
 import { SessionList } from "./sessions";
@@ -246,7 +247,12 @@ const shortcuts: Shortcuts = {
   find: () => view !== null && find.open(),
   copy: () => view?.copy(),
   palette: () => {
-    const now = { open: roster.get(view?.id ?? null), mode: view?.mode ?? "rw", controlled: view?.isControlled ?? false };
+    const now = {
+      open: roster.get(view?.id ?? null),
+      mode: view?.mode ?? "rw",
+      controlled: view?.isControlled ?? false,
+      read: screenReader.isOn,
+    };
     palette.open(
       choices(roster.sessions, now, {
         go,
@@ -258,6 +264,7 @@ const shortcuts: Shortcuts = {
         end: (session) => void deeds.end(session),
         takeControl: () => view?.takeControl(),
         save: (session) => saveRecording(session.id),
+        read: () => screenReader.toggle(),
         watch: (session, only) => (location.hash = addressOf(session.id, only)),
         ended: () => {
           drawer(true);
@@ -314,6 +321,7 @@ async function main(): Promise<void> {
   });
   document.addEventListener("visibilitychange", look);
   followKeyboard();
+  offerReading();
 
   addEventListener("hashchange", () => void welcome().then(route));
   await welcome();

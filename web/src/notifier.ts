@@ -1,6 +1,7 @@
 // Notifications of the browser, for those who ask for them.
 
 import { describe, byId } from "./dom";
+import { keep, kept } from "./storage";
 
 const WANTED = "stayd-notify";
 
@@ -18,7 +19,7 @@ export class Notifier {
   }
 
   get isOn(): boolean {
-    return !this.button.hidden && Notification.permission === "granted" && stored() === "yes";
+    return !this.button.hidden && Notification.permission === "granted" && kept(WANTED) === "yes";
   }
 
   /** Says something of a session, unless that is not wanted. */
@@ -34,8 +35,8 @@ export class Notifier {
   }
 
   async toggle(): Promise<void> {
-    if (this.isOn) store("no");
-    else if ((await Notification.requestPermission()) === "granted") store("yes");
+    if (this.isOn) keep(WANTED, "no");
+    else if ((await Notification.requestPermission()) === "granted") keep(WANTED, "yes");
     else this.trouble("The browser does not let this page notify; that is in its settings for this site.");
     this.show();
   }
@@ -44,21 +45,5 @@ export class Notifier {
     const on = this.isOn;
     this.button.setAttribute("aria-pressed", String(on));
     describe(this.button, on ? "Notifications are on: do not notify me" : "Notify me when a session rings, says something, falls quiet or ends");
-  }
-}
-
-function stored(): string | null {
-  try {
-    return localStorage.getItem(WANTED);
-  } catch {
-    return null;
-  }
-}
-
-function store(value: string): void {
-  try {
-    localStorage.setItem(WANTED, value);
-  } catch {
-    // Then it is asked for again at the next visit.
   }
 }

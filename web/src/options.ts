@@ -1,12 +1,18 @@
 // Choices that are offered in dialogs.
 
 import { make } from "./dom";
-import type { Recording, Restart } from "./messages";
+import type { Recording, Restart, SizePolicy } from "./messages";
 
 export const RESTARTS: [Restart, string][] = [
   ["never", "it stays ended"],
   ["on-failure", "start it again if it failed"],
   ["always", "start it again"],
+];
+
+export const SIZES: [SizePolicy, string][] = [
+  ["latest", "follows the window that typed or came last"],
+  ["smallest", "fits every window"],
+  ["fixed", "stays as it is, whoever comes"],
 ];
 
 export const RECORDINGS: [Recording, string][] = [

@@ -1,5 +1,7 @@
 // The address bar: which session is open, and the token that a first visit brings.
 
+import { keep, kept } from "./storage";
+
 const SESSION = /^#\/s\/([0-9a-fA-F-]{36})(\?ro)?$/;
 const LAST = "stayd-last";
 
@@ -29,18 +31,10 @@ export function takeToken(): string | null {
 
 /** Remembers the session for the next visit. */
 export function remember(id: string): void {
-  try {
-    localStorage.setItem(LAST, id);
-  } catch {
-    // Without storage the next visit begins at the list.
-  }
+  keep(LAST, id);
 }
 
 /** The session that was open last in this browser. */
 export function remembered(): string | null {
-  try {
-    return localStorage.getItem(LAST);
-  } catch {
-    return null;
-  }
+  return kept(LAST);
 }

@@ -10,6 +10,7 @@ import { type BarKey, type Held, sequence } from "./keys";
 import { findLinks, linkHandler } from "./links";
 import type { Bytes } from "./messages";
 import { muteQueries } from "./queries";
+import { screenReader } from "./reader";
 import { accelerate } from "./renderer";
 import { prefersDark, theme } from "./theme";
 
@@ -45,6 +46,7 @@ export class Screen {
   private readonly fit = new FitAddon();
   private readonly observer: ResizeObserver;
   private readonly recolour = () => this.colour();
+  private readonly reread = () => (this.terminal.options.screenReaderMode = screenReader.isOn);
   private readonly characters = new WholeCharacters();
   readonly search = new SearchAddon();
   /** What is drawn was drawn before: what it asks for was asked then. */
@@ -67,6 +69,7 @@ export class Screen {
       macOptionIsMeta: true,
       // Where found text is marked, beside the scrollbar's own slider.
       overviewRuler: { width: 10 },
+      screenReaderMode: screenReader.isOn,
       scrollback: SCROLLBACK,
       // Programs save the title and bring it back when they end.
       windowOptions: { pushTitle: true, popTitle: true },
@@ -76,6 +79,7 @@ export class Screen {
     this.terminal.unicode.activeVersion = "11";
     this.colour();
     prefersDark.addEventListener("change", this.recolour);
+    screenReader.addEventListener("change", this.reread);
     this.terminal.loadAddon(this.fit);
     this.terminal.loadAddon(this.search);
     this.search.onDidChangeResults(({ resultIndex, resultCount }) => owner.found(resultIndex, resultCount));
@@ -168,6 +172,7 @@ export class Screen {
     this.disposed = true;
     this.observer.disconnect();
     prefersDark.removeEventListener("change", this.recolour);
+    screenReader.removeEventListener("change", this.reread);
     this.terminal.dispose();
   }
 

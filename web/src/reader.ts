@@ -1,0 +1,33 @@
+// Whether screen readers can read the terminal: a copy of it in words costs everybody else speed.
+
+import { byId } from "./dom";
+import { keep, kept } from "./storage";
+
+const WANTED = "stayd-screen-reader";
+
+class ScreenReader extends EventTarget {
+  get isOn(): boolean {
+    return kept(WANTED) === "yes" || this.now;
+  }
+
+  /** For browsers that keep nothing. */
+  private now = false;
+
+  toggle(): void {
+    this.now = !this.isOn;
+    keep(WANTED, this.now ? "yes" : "no");
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** Tells "change". */
+export const screenReader = new ScreenReader();
+
+/** The button that only the keyboard finds, before everything else. */
+export function offerReading(): void {
+  const button = byId<HTMLButtonElement>("reader");
+  const show = () => button.setAttribute("aria-pressed", String(screenReader.isOn));
+  button.addEventListener("click", () => screenReader.toggle());
+  screenReader.addEventListener("change", show);
+  show();
+}
