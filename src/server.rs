@@ -2,8 +2,9 @@
 
 use crate::config::Settings;
 use crate::holder::{Holder, HolderError, Paths};
-use crate::http::auth::{Access, Token};
+use crate::http::auth::Access;
 use crate::http::guard::Guard;
+use crate::http::token::Token;
 use crate::http::tokens::Tokens;
 use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 
 /// How long requests under way may take once the server stops, in seconds.
 const STOP_GRACE_S: u64 = 5;
@@ -162,7 +164,7 @@ async fn serve(
         recorder,
         metrics,
         events: events.clone(),
-        copies: http::Copies::default(),
+        copies: Arc::new(Semaphore::new(1)),
         defaults: shared,
         create_on_attach: settings.create_on_attach,
     };

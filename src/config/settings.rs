@@ -6,6 +6,7 @@ use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
 use super::{IdleTimeout, LogFormat, LogLevel};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
@@ -101,84 +102,55 @@ pub fn state_dir(place: &Place) -> Result<PathBuf, ConfigError> {
 
 fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, ConfigError> {
     let (path, file) = read_file(place, env)?;
-    let refuse = |by_flag: bool, key: &str, problem: String| {
-        let file = path.as_ref().filter(|_| !by_flag);
-        Err(ConfigError::Value {
-            origin: file.map_or("flags or environment".into(), |path| file::place_of(path, key)),
-            key: key.into(),
-            problem,
-        })
-    };
-
-    let ring_bytes = flags.ring_bytes.or(file.ring_bytes).unwrap_or(DEFAULT_RING_BYTES);
-    if !ring_bytes.is_power_of_two() || !RING_BYTES.contains(&ring_bytes) {
-        let (least, most) = (RING_BYTES.start(), RING_BYTES.end());
-        let expected = format!("expected a power of two from {least} to {most}");
-        return refuse(
-            flags.ring_bytes.is_some(),
-            "ring_bytes",
-            format!("{expected}, not {ring_bytes}"),
-        );
-    }
-    let scrollback_lines =
-        flags.scrollback_lines.or(file.scrollback_lines).unwrap_or(DEFAULT_SCROLLBACK_LINES);
-    if scrollback_lines > SCROLLBACK_LINES_MAX {
-        return refuse(
-            flags.scrollback_lines.is_some(),
-            "scrollback_lines",
-            format!("expected at most {SCROLLBACK_LINES_MAX}, not {scrollback_lines}"),
-        );
-    }
-    let quiet_s = flags.quiet_s.or(file.quiet_s).unwrap_or(DEFAULT_QUIET_S);
-    if quiet_s > QUIET_S_MAX {
-        return refuse(
-            flags.quiet_s.is_some(),
-            "quiet_s",
-            format!("expected at most {QUIET_S_MAX}, not {quiet_s}"),
-        );
-    }
-    let recording_file_bytes = flags
-        .recording_file_bytes
-        .or(file.recording_file_bytes)
-        .unwrap_or(DEFAULT_RECORDING_FILE_BYTES);
-    if recording_file_bytes < RECORDING_FILE_BYTES_MIN {
-        return refuse(
-            flags.recording_file_bytes.is_some(),
-            "recording_file_bytes",
-            format!("expected at least {RECORDING_FILE_BYTES_MIN}, not {recording_file_bytes}"),
-        );
-    }
-    let recording_total_bytes = flags
-        .recording_total_bytes
-        .or(file.recording_total_bytes)
-        .unwrap_or(DEFAULT_RECORDING_TOTAL_BYTES.max(recording_file_bytes));
-    if recording_total_bytes < recording_file_bytes {
-        let expected = format!("expected at least recording_file_bytes ({recording_file_bytes})");
-        return refuse(
-            flags.recording_total_bytes.is_some(),
-            "recording_total_bytes",
-            format!("{expected}, not {recording_total_bytes}"),
-        );
-    }
-    let max_sessions = flags.max_sessions.or(file.max_sessions).unwrap_or(DEFAULT_MAX_SESSIONS);
-    if max_sessions == 0 {
-        return refuse(
-            flags.max_sessions.is_some(),
-            "max_sessions",
-            "expected at least 1, not 0".into(),
-        );
-    }
+    let origin = Origin(path.as_deref());
+    let ring_bytes = origin.number(
+        "ring_bytes",
+        (flags.ring_bytes, file.ring_bytes, DEFAULT_RING_BYTES),
+        |bytes| bytes.is_power_of_two() && RING_BYTES.contains(&bytes),
+        format_args!("a power of two from {} to {}", RING_BYTES.start(), RING_BYTES.end()),
+    )?;
+    let scrollback_lines = origin.number(
+        "scrollback_lines",
+        (flags.scrollback_lines, file.scrollback_lines, DEFAULT_SCROLLBACK_LINES),
+        |lines| lines <= SCROLLBACK_LINES_MAX,
+        format_args!("at most {SCROLLBACK_LINES_MAX}"),
+    )?;
+    let quiet_s = origin.number(
+        "quiet_s",
+        (flags.quiet_s, file.quiet_s, DEFAULT_QUIET_S),
+        |seconds| seconds <= QUIET_S_MAX,
+        format_args!("at most {QUIET_S_MAX}"),
+    )?;
+    let recording_file_bytes = origin.number(
+        "recording_file_bytes",
+        (flags.recording_file_bytes, file.recording_file_bytes, DEFAULT_RECORDING_FILE_BYTES),
+        |bytes| bytes >= RECORDING_FILE_BYTES_MIN,
+        format_args!("at least {RECORDING_FILE_BYTES_MIN}"),
+    )?;
+    let total_bytes = DEFAULT_RECORDING_TOTAL_BYTES.max(recording_file_bytes);
+    let recording_total_bytes = origin.number(
+        "recording_total_bytes",
+        (flags.recording_total_bytes, file.recording_total_bytes, total_bytes),
+        |bytes| bytes >= recording_file_bytes,
+        format_args!("at least recording_file_bytes ({recording_file_bytes})"),
+    )?;
+    let max_sessions = origin.number(
+        "max_sessions",
+        (flags.max_sessions, file.max_sessions, DEFAULT_MAX_SESSIONS),
+        |sessions| sessions > 0,
+        "at least 1",
+    )?;
     let allowed_origins = either(&flags.allowed_origins, file.allowed_origins);
     if let Some(wrong) = allowed_origins.iter().find(|origin| !is_origin(origin)) {
         let expected = "expected an origin such as \"https://example.org:8443\", without a path";
         let by_flag = !flags.allowed_origins.is_empty();
-        return refuse(by_flag, "allowed_origins", format!("{expected}, not {wrong:?}"));
+        return origin.refuse(by_flag, "allowed_origins", format!("{expected}, not {wrong:?}"));
     }
     let allowed_hosts = either(&flags.allowed_hosts, file.allowed_hosts);
     if let Some(wrong) = allowed_hosts.iter().find(|host| host.is_empty() || host.contains('/')) {
         let expected = "expected a host such as \"example.org\" or \"example.org:8443\"";
         let by_flag = !flags.allowed_hosts.is_empty();
-        return refuse(by_flag, "allowed_hosts", format!("{expected}, not {wrong:?}"));
+        return origin.refuse(by_flag, "allowed_hosts", format!("{expected}, not {wrong:?}"));
     }
     let mut profiles = built_in(env);
     for (name, table) in file.profile {
@@ -186,7 +158,7 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
         match profile(&name, base, table) {
             Ok(profile) => profiles.insert(name, profile),
             Err((key, problem)) => {
-                return refuse(false, &format!("profile.{name}.{key}"), problem);
+                return origin.refuse(false, &format!("profile.{name}.{key}"), problem);
             }
         };
     }
@@ -214,6 +186,35 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,
     })
+}
+
+/// Where the file is, if there is one: what is refused is looked for there.
+struct Origin<'a>(Option<&'a Path>);
+
+impl Origin<'_> {
+    fn refuse<T>(&self, by_flag: bool, key: &str, problem: String) -> Result<T, ConfigError> {
+        let file = self.0.filter(|_| !by_flag);
+        Err(ConfigError::Value {
+            origin: file.map_or("flags or environment".into(), |path| file::place_of(path, key)),
+            key: key.into(),
+            problem,
+        })
+    }
+
+    /// The first that is there of a flag's, the file's and the default, if it makes sense.
+    fn number<T: Copy + Display>(
+        &self,
+        key: &str,
+        (flag, file, default): (Option<T>, Option<T>, T),
+        fits: impl Fn(T) -> bool,
+        expected: impl Display,
+    ) -> Result<T, ConfigError> {
+        let value = flag.or(file).unwrap_or(default);
+        if fits(value) {
+            return Ok(value);
+        }
+        self.refuse(flag.is_some(), key, format!("expected {expected}, not {value}"))
+    }
 }
 
 /// The file and where it is, if there is one.

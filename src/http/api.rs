@@ -1,6 +1,5 @@
 //! What every route needs: whom to ask.
 
-use super::backup::Copies;
 use super::problem::{Problem, code};
 use crate::events::Bus;
 use crate::holder::Holder;
@@ -17,6 +16,7 @@ use actix_web::http::header::HeaderName;
 use actix_web::web::Json;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Where in a session's output the body begins, or the screen stands. What carries it is no
 /// error, whatever its status.
@@ -39,8 +39,9 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// Where what happens to sessions is told.
     pub events: Bus,
-    /// Copies of the database that are being made.
-    pub copies: Copies,
+    /// Who may make a copy of the database: as many at a time as there are permits, since
+    /// each takes as much room as the database.
+    pub copies: Arc<Semaphore>,
     /// What the settings say of new sessions.
     pub defaults: Arc<Defaults>,
     /// Whether attaching to an unknown name may start a session.

@@ -1,9 +1,10 @@
 //! `GET …/attach`: a WebSocket to a session.
 
 use super::api::{Api, Lookup, method_not_allowed};
-use super::auth::{Access, Principal};
+use super::auth::Access;
 use super::problem::{Problem, code};
 use super::refusal::Refusal;
+use super::token::Principal;
 use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, Cause, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, SessionRef};

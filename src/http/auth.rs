@@ -1,117 +1,16 @@
 //! Who may come in: the token, what is accepted in its place, and where.
 
 use super::hosts::{Hosts, HostsError};
-use super::logins::{Logins, Throttle, random_hex};
+use super::logins::{Logins, Throttle};
+use super::token::{Principal, Token};
 use super::tokens::Tokens;
 use crate::session::MayStay;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web;
-use std::fmt;
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
-use subtle::ConstantTimeEq;
-use uuid::Uuid;
-
-/// The shortest token that is accepted from the file, in characters.
-const TOKEN_MIN: usize = 16;
 
 /// What a WebSocket's subprotocol starts with when the token follows.
 const BEARER_PROTOCOL: &str = "bearer.";
-
-/// Who asks, once the guard has let them in: a request extension, by the name of their
-/// token. Everybody who has one token is the same one, so a client keeps its place however
-/// it logged in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Principal(pub String);
-
-impl Principal {
-    /// The name of the main token.
-    pub(super) const OWNER: &str = "owner";
-
-    pub(super) fn owner() -> Principal {
-        Principal(Principal::OWNER.into())
-    }
-}
-
-/// The secret that opens everything. Says itself only when asked by name.
-pub struct Token(String);
-
-impl Token {
-    /// The token in the state directory; made at the first start (mode 0600).
-    ///
-    /// # Errors
-    /// When the file cannot be read or made, or holds no token (`InvalidData`).
-    pub fn load_or_create(state_dir: &Path) -> io::Result<Token> {
-        let file = state_dir.join("token");
-        match Token::load(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let token = random_hex().map_err(io::Error::other)?;
-                write_private(&file, format!("{token}\n").as_bytes())?;
-                Ok(Token(token))
-            }
-            loaded => loaded,
-        }
-    }
-
-    fn load(path: &Path) -> io::Result<Token> {
-        let text = std::fs::read_to_string(path)?;
-        // Somebody may have written it with an editor; it is a secret all the same.
-        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-        Token::new(text.trim()).ok_or_else(|| {
-            let rule = format!("must hold {TOKEN_MIN} or more letters, digits, '-', '.', '_', '~'");
-            let message = format!("{} {rule}", path.display());
-            io::Error::new(io::ErrorKind::InvalidData, message)
-        })
-    }
-
-    /// A secret that is long enough and passes as a subprotocol and in a URL's fragment
-    /// (RFC 3986's unreserved).
-    pub(super) fn new(token: &str) -> Option<Token> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let good = token.len() >= TOKEN_MIN && token.bytes().all(plain);
-        good.then(|| Token(token.to_owned()))
-    }
-
-    /// The secret, for the URL that is shown to its owner and for our own client.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether this is the token; takes as long whatever is wrong with it.
-    #[must_use]
-    pub fn matches(&self, presented: &str) -> bool {
-        self.0.as_bytes().ct_eq(presented.as_bytes()).into()
-    }
-
-    /// Tells tokens apart and does not give them away: a hash of many random bits.
-    pub(super) fn fingerprint(&self) -> String {
-        Uuid::new_v5(&Uuid::NAMESPACE_OID, self.0.as_bytes()).to_string()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-/// Replaces a file with one that only we can read, so that no reader sees half of it.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}", random_hex().map_err(io::Error::other)?));
-    let beside = path.with_file_name(name);
-    let write = |mut file: File| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)
-    };
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    write(file).inspect_err(|_| drop(std::fs::remove_file(&beside)))
-}
 
 /// Everything that decides who comes in; one for the whole server.
 pub struct Access {
@@ -246,11 +145,10 @@ pub(super) fn strip_token(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
 
     fn access() -> Access {
         let listen = ["127.0.0.1:7829".parse().unwrap()];
-        let token = Token("secret-secret-secret".into());
+        let token = Token::new("secret-secret-secret").unwrap();
         Access::new(Tokens::only(token), Logins::in_memory(), &listen, &[], &[]).unwrap()
     }
 
@@ -265,36 +163,6 @@ mod tests {
             headers.append(name, HeaderValue::from_str(value).unwrap());
         }
         headers
-    }
-
-    #[test]
-    fn the_token_is_made_once_and_private() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = Token::load_or_create(dir.path()).unwrap();
-        let again = Token::load_or_create(dir.path()).unwrap();
-        assert!(first.matches(again.expose()));
-        assert_eq!(first.expose().len(), 64);
-        let file = dir.path().join("token");
-        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        assert!(!format!("{first:?}").contains(first.expose()));
-        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
-        Token::load_or_create(dir.path()).unwrap();
-        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_token_of_ones_own_must_be_long_and_plain() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("token");
-        for bad in ["", "short", "has a space in its middle", "comma,comma,comma,comma"] {
-            std::fs::write(&file, bad).unwrap();
-            let error = Token::load_or_create(dir.path()).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bad}");
-            assert!(bad.is_empty() || !error.to_string().contains(bad));
-        }
-        std::fs::write(&file, "my-own_token.of~16\n").unwrap();
-        assert_eq!(Token::load_or_create(dir.path()).unwrap().expose(), "my-own_token.of~16");
     }
 
     #[test]

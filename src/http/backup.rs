@@ -12,9 +12,7 @@ use chrono::Utc;
 use futures_util::stream;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
@@ -29,18 +27,8 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
 }
 
-/// Copies that are made at the same time: each takes as much room as the database.
-#[derive(Clone)]
-pub struct Copies(Arc<Semaphore>);
-
-impl Default for Copies {
-    fn default() -> Self {
-        Copies(Arc::new(Semaphore::new(1)))
-    }
-}
-
 async fn backup(api: Data<Api>) -> Result<HttpResponse, Problem> {
-    let turn = timeout(PATIENCE, api.copies.0.clone().acquire_owned()).await.map_err(|_| {
+    let turn = timeout(PATIENCE, api.copies.clone().acquire_owned()).await.map_err(|_| {
         let detail = "another copy is being made or fetched; try again later";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
     })?;

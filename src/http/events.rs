@@ -1,8 +1,9 @@
 //! `GET /api/v1/events`: what happens to the sessions, as server-sent events.
 
 use super::api::{Api, method_not_allowed};
-use super::auth::{Access, Principal};
+use super::auth::Access;
 use super::problem::Problem;
+use super::token::Principal;
 use crate::events::{Event, Gone, Kind, Listener};
 use crate::id::SessionId;
 use crate::session::MayStay;

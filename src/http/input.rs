@@ -2,9 +2,9 @@
 
 use super::api::method_not_allowed;
 use super::api::{Api, Object, object, stopping};
-use super::auth::Principal;
 use super::problem::{Problem, code};
 use super::sessions::refused;
+use super::token::Principal;
 use crate::id::ClientKey;
 use crate::protocol::{self, Cause};
 use crate::session::{Resize, Signal, SignalError, SignalTarget, TypeOutcome, type_all};

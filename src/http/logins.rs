@@ -1,7 +1,7 @@
 //! Who has logged in with a browser: random ids, in a file beside the token so that a
 //! browser is still logged in when the server has been restarted.
 
-use super::auth::write_private;
+use super::token::{random_hex, write_private};
 use super::tokens::Tokens;
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
@@ -122,13 +122,6 @@ impl Logins {
     }
 }
 
-/// 32 random bytes in hex: safe in cookies, URLs and subprotocol names alike.
-pub(super) fn random_hex() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 /// Slows guessing down: a bucket of failures for all clients together, so that neither
 /// many addresses nor a table of them help an attacker.
 pub(super) struct Throttle(Mutex<(f64, Option<Instant>)>);
@@ -199,7 +192,7 @@ mod tests {
         crate::http::tokens::add(dir.path(), "anna").unwrap();
         let logins = Logins::load(dir.path(), &first);
         assert_eq!(logins.token_of("old"), Some(main));
-        let anna = first.fingerprint(&crate::http::auth::Principal("anna".into())).unwrap();
+        let anna = first.fingerprint(&crate::http::token::Principal("anna".into())).unwrap();
         let id = logins.issue(&anna).unwrap();
         let again = Logins::load(dir.path(), &first);
         assert_eq!(again.token_of(&id), Some(anna));

@@ -28,10 +28,10 @@ mod sessions;
 mod tags;
 #[cfg(test)]
 mod tests;
+pub mod token;
 pub mod tokens;
 
 pub use api::Api;
-pub use backup::Copies;
 pub use hosts::{Hosts, HostsError};
 pub use logins::Logins;
 

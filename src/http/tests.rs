@@ -1,8 +1,9 @@
 //! The guard, logins and errors in a real app service: every way in, and every refusal.
 
-use super::auth::{Access, Principal};
+use super::auth::Access;
 use super::guard::Guard;
 use super::problem::{self, Problem};
+use super::token::Principal;
 use super::tokens::Tokens;
 use super::{Logins, assets, login};
 use actix_web::body::{BoxBody, EitherBody, MessageBody};

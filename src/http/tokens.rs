@@ -4,8 +4,7 @@
 //! The further ones are lines `NAME TOKEN` of a file, which `stayd token` writes beside a
 //! running server and the server reads again once it has changed.
 
-use super::auth::{Principal, Token, write_private};
-use super::logins::random_hex;
+use super::token::{Principal, Token, random_hex, write_private};
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, Metadata};
 use std::io;

@@ -5,9 +5,15 @@ use crate::id::SessionId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 
 /// The media type that the format suggests.
 pub const CONTENT_TYPE: &str = "application/x-asciicast";
+
+/// The longest header: a name has at most 64 characters.
+const HEADER_MAX: u64 = 16 << 10;
 
 /// The first line. Players ignore members that they do not know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +68,19 @@ impl Header {
     pub fn parse(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok().filter(|header: &Header| header.version == 2)
     }
+
+    /// What a file says of itself; `None`: it is none of ours.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let mut file = BufReader::new(File::open(path).ok()?.take(HEADER_MAX));
+        Header::parse(&next_line(&mut file).ok()??)
+    }
+}
+
+/// The next line, if it is whole.
+pub(super) fn next_line(file: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    file.read_until(b'\n', &mut line)?;
+    Ok(line.ends_with(b"\n").then_some(line))
 }
 
 /// What has happened.

@@ -1,18 +1,16 @@
 //! A recording read back: all its files as one, or one of them. Lines are whole, also while
 //! more are being written.
 
-use super::cast::{self, Header};
+use super::cast::{self, Header, next_line};
 use super::reel;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Take};
+use std::io::{self, BufReader, ErrorKind, Read, Take};
 use std::path::{Path, PathBuf};
 
 /// What is read at once, in bytes: less than a line or two more.
 const CHUNK: usize = 64 << 10;
-/// The longest header: a name has at most 64 characters.
-const HEADER_MAX: u64 = 16 << 10;
 
 /// A recording as it was when it was opened.
 #[derive(Debug)]
@@ -122,17 +120,4 @@ impl Mode {
             Mode::Single => chunk.extend_from_slice(line),
         }
     }
-}
-
-/// The next line, if it is whole.
-fn next_line(file: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    file.read_until(b'\n', &mut line)?;
-    Ok(line.ends_with(b"\n").then_some(line))
-}
-
-/// What a file says of itself, if it is one of ours.
-pub(super) fn header(path: &Path) -> Option<Header> {
-    let mut file = BufReader::new(File::open(path).ok()?.take(HEADER_MAX));
-    Header::parse(&next_line(&mut file).ok()??)
 }

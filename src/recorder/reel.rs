@@ -299,7 +299,7 @@ pub(super) fn is_old(dir: &Path, id: SessionId, before: SystemTime) -> bool {
     let is_part = |entry: io::Result<fs::DirEntry>| {
         let path = entry.ok()?.path();
         let name = path.file_name()?.to_str()?;
-        let says_so = || super::playback::header(&path).is_some_and(|it| it.stayd.session == id);
+        let says_so = || Header::of(&path).is_some_and(|it| it.stayd.session == id);
         let is_ours = ours(&path).is_some_and(|it| it.is_file() && is_old(&it));
         Some(is_ours && (name == POSITION || number(name).is_some() && says_so()))
     };
