@@ -150,7 +150,7 @@ async fn a_kill_runs_the_clean_up_of_the_container_script() {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("chmod");
         path.display().to_string()
     };
-    let stand_in = "#!/bin/sh\nif [ \"$1\" = kill ]; then echo \"$2\" > \"$KILLED\"; exit; fi\n\
+    let stand_in = "#!/bin/sh\nif [ \"$1 $2\" = 'rm -f' ]; then echo \"$3\" > \"$KILLED\"; exit; fi\n\
                     printf 'name? '; read -r x; echo \"hello $x\"; exec sleep 1000\n";
     write("docker", stand_in);
     let script = write("in-container", script);
