@@ -395,12 +395,17 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
     let detail = match problem {
         Problem { ref detail, .. } if !detail.is_empty() => detail.clone(),
         Problem { ref title, .. } if !title.is_empty() => title.clone(),
-        _ if (300..400).contains(&status) => {
-            format!("the address leads elsewhere (status {status}); perhaps https:// is meant")
+        _ if is_for_https(status, body) => {
+            format!("the server answered {status}; perhaps https:// is meant")
         }
         _ => format!("the server answered {status}"),
     };
     Failure::Refused { code: problem.code, detail }
+}
+
+/// A proxy that sends whoever comes without TLS away.
+fn is_for_https(status: u16, body: &[u8]) -> bool {
+    (300..400).contains(&status) || status == 400 && memchr::memmem::find(body, b"HTTPS").is_some()
 }
 
 #[cfg(test)]
@@ -416,5 +421,15 @@ mod tests {
         assert!(matches!(refused, Failure::Refused { code, .. } if code == "name_taken"));
         assert_eq!(refusal(404, br#"{"code":"not_found"}"#, "/abc").exit_code(), 3);
         assert_eq!(refusal(502, b"<html>", "").to_string(), "the server answered 502");
+        // As nginx and Go's servers have it.
+        let at_tls = [
+            &b"<title>400 The plain HTTP request was sent to HTTPS port</title>"[..],
+            b"Client sent an HTTP request to an HTTPS server.\n",
+        ];
+        for body in at_tls {
+            assert!(refusal(400, body, "").to_string().contains("https://"));
+        }
+        assert!(refusal(308, b"", "").to_string().contains("https://"));
+        assert!(!refusal(400, b"Bad Request", "").to_string().contains("https://"));
     }
 }
