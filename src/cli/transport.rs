@@ -50,12 +50,13 @@ fn tls() -> Result<ClientConfig, Failure> {
 }
 
 /// What makes a connection unacceptable, whenever it is asked for again: `None` if the
-/// error is about anything but TLS.
+/// error may be over in a moment.
 pub(super) fn distrust(url: &str, e: &io::Error) -> Option<Failure> {
     let why = match e.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidMessage(_) => "does not speak TLS; perhaps http:// is meant".into(),
         rustls::Error::InvalidCertificate(e) => format!("is not trusted: {}", blame(e)),
-        e => format!("and this program cannot agree on TLS: {e}"),
+        // An alert, say, of a proxy that is being started again.
+        _ => return None,
     };
     Some(Failure::Other(format!("the server at {url} {why}")))
 }
@@ -105,7 +106,7 @@ impl Service<ConnectInfo<Uri>> for NoDelay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustls::{Error, InvalidMessage, OtherError};
+    use rustls::{AlertDescription, Error, InvalidMessage, OtherError};
 
     #[test]
     fn only_what_tls_objects_to_is_final() {
@@ -123,5 +124,7 @@ mod tests {
         assert!(said(Error::InvalidMessage(InvalidMessage::InvalidCcs)).contains("http://"));
         let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert!(distrust("https://a", &cut).is_none());
+        let alert = io::Error::other(Error::AlertReceived(AlertDescription::InternalError));
+        assert!(distrust("https://a", &alert).is_none());
     }
 }
