@@ -11,7 +11,7 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use std::time::Duration;
 pub(super) fn client(url: &str, limit: Option<Duration>) -> Result<awc::Client, Failure> {
     let mut connector = awc::Connector::new().connector(NoDelay(Connector::default().service()));
     if url.starts_with("https://") {
-        connector = connector.rustls_0_23(Arc::new(tls()?));
+        connector = connector.rustls_0_23(tls()?);
     }
     let builder = awc::Client::builder().connector(connector).disable_redirects();
     Ok(match limit {
@@ -30,8 +30,13 @@ pub(super) fn client(url: &str, limit: Option<Duration>) -> Result<awc::Client, 
 }
 
 /// Trusts whom this machine trusts, or the file in `SSL_CERT_FILE`. HTTP/1.1 alone, for
-/// WebSockets' sake.
-fn tls() -> Result<ClientConfig, Failure> {
+/// WebSockets' sake. One for all connections: the certificates are read once, and whoever
+/// connects again takes up the session of TLS.
+fn tls() -> Result<Arc<ClientConfig>, Failure> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(config.clone());
+    }
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     if roots.add_parsable_certificates(found.certs).0 == 0 {
@@ -46,7 +51,7 @@ fn tls() -> Result<ClientConfig, Failure> {
         .map_err(Failure::doing("https"))?;
     let mut config = config.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
 }
 
 /// What makes a connection unacceptable, whenever it is asked for again: `None` if the

@@ -44,11 +44,15 @@ pub(crate) struct OnTerminal {
 
 impl OnTerminal {
     fn start(server: &Server, args: &[&str]) -> Self {
-        OnTerminal::start_in(server, args, &[])
+        OnTerminal::start_in(server, args, [])
     }
 
     /// With more in its environment.
-    pub(crate) fn start_in(server: &Server, args: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_in(
+        server: &Server,
+        args: &[&str],
+        environment: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
         let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).expect("a PTY");
         let before = tcgetattr(&pty.slave).expect("termios");
@@ -58,7 +62,7 @@ impl OnTerminal {
             .args(["--ctty", env!("CARGO_BIN_EXE_stayd"), "--state-dir"])
             .arg(server.state())
             .args(args)
-            .envs(environment.iter().copied())
+            .envs(environment)
             .stdin(end())
             .stdout(end())
             .stderr(end())
@@ -67,7 +71,7 @@ impl OnTerminal {
         OnTerminal { child, master: pty.master, slave: pty.slave, before, shown: Vec::new() }
     }
 
-    pub(crate) fn type_in(&self, keys: &[u8]) {
+    fn type_in(&self, keys: &[u8]) {
         assert_eq!(write(&self.master, keys), Ok(keys.len()));
     }
 
@@ -84,7 +88,7 @@ impl OnTerminal {
     }
 
     /// Reads until the terminal has been sent this, after everything waited for before.
-    pub(crate) fn wait_for(&mut self, text: &[u8]) {
+    fn wait_for(&mut self, text: &[u8]) {
         let start = Instant::now();
         loop {
             if let Some(at) = self.shown.windows(text.len()).position(|part| part == text) {
@@ -98,7 +102,7 @@ impl OnTerminal {
     }
 
     /// Waits for the end: the exit code, with the terminal given back as it was.
-    pub(crate) fn end(mut self) -> Option<i32> {
+    fn end(mut self) -> Option<i32> {
         let start = Instant::now();
         let status = loop {
             self.look(PollTimeout::from(20_u8));
@@ -180,7 +184,12 @@ async fn run_exits_with_the_code_of_its_session() {
 async fn what_is_typed_while_the_server_is_dead_arrives_once() {
     let mut server = Server::start().await;
     bash(&server, "web").await;
-    let mut terminal = OnTerminal::start(&server, &["attach", "web"]);
+    let terminal = OnTerminal::start(&server, &["attach", "web"]);
+    outlives(&mut server, terminal).await;
+}
+
+/// What is typed into an attached bash while its server is dead arrives once.
+pub(crate) async fn outlives(server: &mut Server, mut terminal: OnTerminal) {
     terminal.type_in(b"echo $((1+1))-before; n=0\r");
     terminal.wait_for(b"2-before");
     server.kill();

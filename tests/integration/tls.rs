@@ -1,6 +1,6 @@
 //! The verbs through a proxy that speaks TLS, as to a server elsewhere.
 
-use crate::cli::{OnTerminal, code_and_text, stayd};
+use crate::cli::{OnTerminal, code_and_text, outlives, stayd};
 use crate::support::Server;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
@@ -136,16 +136,8 @@ async fn a_terminal_through_tls_outlives_the_server() {
     server.api().create(json!({ "name": "far", "profile": "bash" })).await;
     let proxy = Proxy::start(&server);
     let environment = proxy.environment(&proxy.certificate());
-    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let mut terminal = OnTerminal::start_in(&server, &["attach", "far"], &environment);
-    terminal.type_in(b"echo $((1+1))-before; n=0\r");
-    terminal.wait_for(b"2-before");
-    server.kill();
-    terminal.type_in(b"n=$((n+1)); echo $n-after\r");
-    server.restart().await;
-    terminal.wait_for(b"1-after");
-    terminal.type_in(b"\x1cd");
-    assert_eq!(terminal.end(), Some(0));
+    let terminal = OnTerminal::start_in(&server, &["attach", "far"], environment);
+    outlives(&mut server, terminal).await;
 }
 
 #[actix_web::test]

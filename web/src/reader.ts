@@ -6,16 +6,15 @@ import { keep, kept } from "./storage";
 const WANTED = "stayd-screen-reader";
 
 class ScreenReader extends EventTarget {
+  private on = kept(WANTED) === "yes";
+
   get isOn(): boolean {
-    return kept(WANTED) === "yes" || this.now;
+    return this.on;
   }
 
-  /** For browsers that keep nothing. */
-  private now = false;
-
   toggle(): void {
-    this.now = !this.isOn;
-    keep(WANTED, this.now ? "yes" : "no");
+    this.on = !this.on;
+    keep(WANTED, this.on ? "yes" : "no");
     this.dispatchEvent(new Event("change"));
   }
 }

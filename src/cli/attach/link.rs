@@ -62,9 +62,9 @@ pub(in crate::cli) struct Link {
 impl Link {
     /// Connects to a path and query of a server.
     pub(in crate::cli) async fn open(endpoint: &Endpoint, target: &str) -> Result<Link, Trouble> {
-        let client = transport::client(&endpoint.url, Some(CONNECT_TIMEOUT));
+        let client =
+            transport::client(&endpoint.url, Some(CONNECT_TIMEOUT)).map_err(Trouble::Lasting)?;
         let request = client
-            .map_err(Trouble::Lasting)?
             .ws(format!("{}{target}", endpoint.url))
             .protocols(["stayd.v1"])
             .max_frame_size(FRAME_MAX)
