@@ -4,6 +4,7 @@ use super::api::method_not_allowed;
 use super::api::{Api, Object, object, stopping};
 use super::problem::{Problem, code};
 use super::sessions::refused;
+use super::signals;
 use super::token::Principal;
 use crate::id::ClientKey;
 use crate::protocol::{self, Cause};
@@ -11,7 +12,6 @@ use crate::session::{Resize, Signal, SignalError, SignalTarget, TypeOutcome, typ
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data, Json, Path, Query, ReqData, ServiceConfig};
-use nix::sys::signal::Signal as UnixSignal;
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
@@ -108,7 +108,7 @@ async fn resize(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SignalBody {
-    signal: String,
+    signal: signals::Named,
     #[serde(default)]
     to: SignalTarget,
 }
@@ -120,16 +120,12 @@ async fn signal(
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
     let body: SignalBody = object(body)?;
-    let name = body.signal.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let signal: UnixSignal = format!("SIG{name}").parse().map_err(|_| {
-        Problem::invalid(format!("no signal {:?}; try INT, TERM, HUP …", body.signal))
-    })?;
+    let signal = body.signal.number()?;
     let session = api.live(&id).await?;
     let cause = Some(cause.into_inner());
-    let request = Signal { signal: signal as i32, to: body.to, cause };
+    let request = Signal { signal, to: body.to, cause };
     match session.addr.send(request).await.map_err(stopping)? {
-        Ok(()) => Ok(HttpResponse::Ok().json(json!({ "signal": name }))),
+        Ok(()) => Ok(HttpResponse::Ok().json(json!({ "signal": signals::name_of(signal) }))),
         Err(SignalError::Refused(error)) => Err(refused(&error)),
         Err(SignalError::Holder(error)) => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

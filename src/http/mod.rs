@@ -25,6 +25,7 @@ mod refusal;
 mod restart;
 mod screen;
 mod sessions;
+mod signals;
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,7 @@ mod screens;
 mod screens_http;
 mod sessions;
 mod sharing;
+mod signals;
 mod slow_link;
 mod startup;
 mod store_faults;

@@ -82,6 +82,7 @@ impl Process {
             return true;
         }
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        // Whatever else it answers, there is a child: nix has no word for a real-time signal.
         // What the dead have written is read as far as there is room for it.
         self.draining.is_empty() && waitid(Id::All, flags) == Err(Errno::ECHILD)
     }

@@ -13,6 +13,7 @@ mod requests;
 mod run;
 mod session;
 mod start;
+mod sys;
 mod table;
 mod token;
 

@@ -3,28 +3,17 @@
 use super::requests::failure;
 use super::run::Process;
 use super::session::Stage;
+use super::sys;
 use crate::holder::wire::{Failure, FailureCode};
 use crate::lifecycle::Exit;
 use nix::errno::Errno;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 impl Process {
     /// Reaps every child that has exited.
     pub(super) fn reap(&mut self) {
-        loop {
-            match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-                Ok(WaitStatus::Exited(pid, code)) => {
-                    self.contained(None, |all| all.reaped(pid, Exit::Code(code)));
-                }
-                Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    let exit = Exit::Signal(signal as i32);
-                    self.contained(None, |all| all.reaped(pid, exit));
-                }
-                Err(Errno::EINTR) => {}
-                // Nobody else is waiting, or nobody is left.
-                _ => return,
-            }
+        while let Some((pid, exit)) = sys::reap_one() {
+            self.contained(None, |all| all.reaped(pid, exit));
         }
     }
 

@@ -1,6 +1,7 @@
 //! One held session: its terminal, its ring, its input.
 
 use super::checkpoint::{Bytes, Checkpoint};
+use super::sys;
 use super::token::{Place, Token};
 use crate::holder::ledger::{Ledger, QUEUE};
 use crate::holder::wire::{Entry, InputTail};
@@ -10,7 +11,6 @@ use crate::pty;
 use crate::ring::{Due, IN_FLIGHT, Writer};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use nix::sys::signal::{kill, killpg};
 use nix::unistd::{Pid, read, write};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -369,14 +369,13 @@ impl Session {
     /// Signals the foreground group, or else the leader. The number 0 only asks.
     pub(super) fn signal(&self, signal: i32) -> Result<(), Errno> {
         let (None, Some(master)) = (self.exit, &self.master) else { return Err(Errno::ESRCH) };
-        let signal = if signal == 0 { None } else { Some(raw_signal(signal)?) };
         if let Some(group) = pty::foreground_group(master.as_fd(), self.leader)
-            && killpg(group, signal).is_ok()
+            && sys::kill_group(group, signal).is_ok()
         {
             return Ok(());
         }
         // Not reaped yet, so the number is still its own.
-        kill(self.leader, signal)
+        sys::kill(self.leader, signal)
     }
 
     /// Has epoll watch the master for what can be done with it now.
@@ -410,8 +409,4 @@ impl Session {
         // Full means that there were more wakes than anybody will ever miss.
         let _ = write(&self.wake, &1u64.to_ne_bytes());
     }
-}
-
-fn raw_signal(signal: i32) -> Result<nix::sys::signal::Signal, Errno> {
-    signal.try_into()
 }
