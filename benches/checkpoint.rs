@@ -23,6 +23,7 @@ fn checkpoint(c: &mut Criterion) {
     let (holder, _notices) = runtime.block_on(Holder::connect_or_launch(&paths, &log)).unwrap();
     let id = SessionId::generate();
     let spec = SpawnSpec {
+        login: false,
         command: vec!["cat".to_owned()],
         cwd: "/".to_owned(),
         env: vec![("PATH".to_owned(), std::env::var("PATH").unwrap())],

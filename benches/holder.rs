@@ -37,6 +37,7 @@ impl Terminal {
     async fn start(holder: &Holder, script: &str) -> Self {
         let id = SessionId::generate();
         let spec = SpawnSpec {
+            login: false,
             command: ["bash", "-c", script].map(str::to_owned).to_vec(),
             cwd: "/".to_owned(),
             env: vec![("PATH".to_owned(), std::env::var("PATH").expect("PATH"))],

@@ -64,6 +64,7 @@ async fn measure(sizes: &[usize]) {
 async fn spawn(holder: &Holder) -> SessionId {
     let id = SessionId::generate();
     let spec = SpawnSpec {
+        login: false,
         command: vec!["cat".to_owned()],
         cwd: "/".to_owned(),
         env: vec![("PATH".to_owned(), std::env::var("PATH").unwrap())],

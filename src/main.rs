@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    stayd::pty::reset_signals();
     // The holder and the shim that becomes a session's program go first: they must start
     // fast, stay small, and depend on nothing else.
     let mut args = std::env::args_os().skip(1);

@@ -19,7 +19,7 @@
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open as open_file};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{InputFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, getsid, tcgetpgrp};
@@ -104,11 +104,50 @@ pub fn foreground_group(master: BorrowedFd<'_>, leader: Pid) -> Option<Pid> {
     }
 }
 
-/// Undoes what Rust's runtime does to SIGPIPE, for a program that is about to be executed:
-/// ignored signals stay ignored.
-pub fn restore_sigpipe() {
-    // SAFETY: the default action is no handler of ours. It cannot fail for SIGPIPE.
-    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+/// Makes every signal do what it does by default, for a program that is about to be
+/// executed: Rust's runtime ignores SIGPIPE, and glibc's posix_spawn(3) leaves the two
+/// real-time signals ignored that it keeps for itself. No handler may be in use any more.
+pub fn default_signals() {
+    /// Of the kernel's set (`sigsetsize` of rt_sigaction(2)), in bytes.
+    const SET: usize = 8;
+    // Handler, flags, restorer and mask: nothing of any, which is the default action.
+    let default = [0_u64; 8];
+    for number in 1..=64 {
+        // SAFETY: the kernel reads at most 32 bytes of the 64. glibc's sigaction(3) would
+        // refuse its own two; SIGKILL and SIGSTOP the kernel refuses, which are as wanted.
+        unsafe {
+            let none = std::ptr::null::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), none, SET);
+        }
+    }
+    // Cannot fail for a valid set.
+    let _ = SigSet::empty().thread_set_mask();
+}
+
+/// Undoes what a parent may have left of its signals: what it had blocked (a shell's or a
+/// service manager's oversight) would never reach us, so that nothing could stop us, and
+/// while SIGCHLD is ignored the kernel keeps no exit status. What else is ignored stays so,
+/// as `nohup` and shells that start jobs in the background mean it. To be called at the
+/// start of a process, before there are threads.
+pub fn reset_signals() {
+    // Neither can fail for a valid set and a valid signal.
+    let _ = SigSet::empty().thread_set_mask();
+    // SAFETY: the default action is no handler of ours.
+    let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+}
+
+/// Whether a signal was ignored when we were started, and still is (`nohup`, `cmd &` in a
+/// script): then it is not meant for us.
+#[must_use]
+pub fn is_ignored(number: i32) -> bool {
+    let mut found = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action it only writes the present one, for which there is room;
+    // all zeroes is a valid value should it fail.
+    let found = unsafe {
+        libc::sigaction(number, std::ptr::null(), found.as_mut_ptr());
+        found.assume_init()
+    };
+    found.sa_sigaction == libc::SIG_IGN
 }
 
 /// The descriptor that a parent passed under this number, if it did. To be called once a

@@ -1,6 +1,6 @@
 //! The server: everything started in order, signals, an ordered stop.
 
-use crate::config::Settings;
+use crate::config::{Settings, account};
 use crate::holder::{Holder, HolderError, Paths};
 use crate::http::auth::Access;
 use crate::http::guard::Guard;
@@ -9,6 +9,7 @@ use crate::http::tokens::Tokens;
 use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
+use crate::pty;
 use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
 use crate::store::{self, OpenError, StoreHandle};
@@ -16,7 +17,7 @@ use actix::prelude::*;
 use actix_web::{App, HttpServer, web};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use slog::{Logger, crit, info, o};
+use slog::{Logger, crit, info, o, warn};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -86,6 +87,9 @@ pub enum ServeError {
 pub fn run(settings: Settings) -> Result<(), ServeError> {
     let (log, _guard) = crate::log::logger(settings.log_format, settings.log_level);
     end_loudly_on_panic(log.clone());
+    for warning in &account().warnings {
+        warn!(log, "a default of sessions cannot be used"; "why" => warning);
+    }
     make_state_dir(&settings.state_dir)?;
     let _lock = lock(&settings.state_dir)?;
     let listeners = listen(&settings.listen)?;
@@ -99,12 +103,19 @@ async fn serve(
     listeners: Vec<TcpListener>,
     log: Logger,
 ) -> Result<(), ServeError> {
-    // Before anybody can find us to send one.
+    // Before anybody can find us to send one. A script that starts us in the background has
+    // SIGINT ignored, so that Ctrl-C ends the script alone.
     let (mut terminate, mut interrupt, mut end_all) = (
         signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
+        if pty::is_ignored(libc::SIGINT) { None } else { Some(signal(SignalKind::interrupt())?) },
         signal(SignalKind::user_defined2())?,
     );
+    let interrupted = async {
+        match &mut interrupt {
+            Some(interrupt) => interrupt.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     let dir = &settings.state_dir;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
@@ -196,7 +207,7 @@ async fn serve(
 
     let failure = tokio::select! {
         _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+        _ = interrupted => None,
         _ = end_all.recv() => {
             info!(log, "ending all sessions");
             // What cannot be ended stays "ending" in its row, which whoever starts next reads.

@@ -68,6 +68,7 @@ pub(super) fn doctor(place: &Place, flags: &Flags) -> Result<u8, Failure> {
         }
         Err(error) => findings.push(failed("settings", error.to_string())),
     }
+    findings.extend(account());
     match config::state_dir(place) {
         Ok(dir) => {
             findings.push(directory(&dir));
@@ -134,6 +135,16 @@ fn profiles(settings: &Settings) -> Vec<Finding> {
         Some(warning("profile", format!("{name}: there is no program {program}")))
     });
     missing.collect()
+}
+
+/// What sessions get that ask for nothing else, of a server that is started from here.
+fn account() -> Vec<Finding> {
+    let what = "shell and home";
+    let account = config::account();
+    match &account.warnings[..] {
+        [] => vec![ok(what, format!("{}, {}", account.shell, account.home))],
+        warnings => warnings.iter().map(|why| warning(what, why.clone())).collect(),
+    }
 }
 
 fn directory(dir: &Path) -> Finding {

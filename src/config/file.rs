@@ -78,6 +78,7 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfileTable {
     pub(super) command: Option<Vec<String>>,
+    pub(super) login: Option<bool>,
     pub(super) cwd: Option<String>,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
@@ -96,7 +97,12 @@ impl File {
                 path: path.to_owned(),
                 source: Box::new(source),
             }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound && !required => Ok(File::default()),
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+                    && !required =>
+            {
+                Ok(File::default())
+            }
             Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
         }
     }

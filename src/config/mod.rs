@@ -2,6 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | `account` | the user's shell and home directory: [`Account`] |
 //! | [`flags`] | flags and environment, with their help |
 //! | `file` | `stayd.toml` |
 //! | `reference` | a complete `stayd.toml`, made from the flags |
@@ -10,6 +11,7 @@
 //! | `settings` | what comes out: [`Settings`] |
 //! | `words` | the values: levels, formats, timeouts |
 
+mod account;
 mod file;
 pub mod flags;
 mod paths;
@@ -18,6 +20,7 @@ mod reference;
 mod settings;
 mod words;
 
+pub use account::{Account, account};
 pub use file::ConfigError;
 pub use flags::{Place, ServeFlags};
 pub use profiles::{Profile, Resume};

@@ -1,18 +1,19 @@
 //! Profiles: commands that clients may start by name.
 
+use super::account::account;
 use super::file::ProfileTable;
-use super::paths::Env;
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// A command that clients may start by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// Program and arguments; never empty.
     pub command: Vec<String>,
+    /// Whether it is started as a login shell: as `-bash`, which makes it read the profile.
+    pub login: bool,
     /// Directory to start in; `None`: the home directory.
     pub cwd: Option<String>,
     /// Added to the environment.
@@ -86,13 +87,9 @@ impl Resume {
     }
 }
 
-pub(super) fn built_in(env: Env<'_>) -> BTreeMap<String, Profile> {
-    let shell = env("SHELL").and_then(|shell| shell.into_string().ok());
-    let shell = shell.filter(|shell| Path::new(shell).is_file()).unwrap_or_else(|| {
-        let bash = "/bin/bash";
-        if Path::new(bash).is_file() { bash } else { "/bin/sh" }.into()
-    });
-    BTreeMap::from([("shell".into(), Profile::of(shell)), ("claude".into(), Profile::claude())])
+pub(super) fn built_in() -> BTreeMap<String, Profile> {
+    let shell = Profile::of(account().shell.clone());
+    BTreeMap::from([("shell".into(), shell), ("claude".into(), Profile::claude())])
 }
 
 /// A profile of the file, over the built-in one of that name. A refusal is (key, problem).
@@ -126,6 +123,7 @@ pub(super) fn profile(
     }
     Ok(Profile {
         command,
+        login: table.login.unwrap_or_default(),
         cwd: table.cwd,
         env: table.env,
         idle_timeout_s: table.idle_timeout_s.map(|timeout| timeout.0),

@@ -16,11 +16,18 @@ struct ProfileKey {
     help: &'static str,
 }
 
-const PROFILE_KEYS: [ProfileKey; 8] = [
+const PROFILE_KEYS: [ProfileKey; 9] = [
     ProfileKey {
         name: "command",
         example: r#"["top", "-d", "5"]"#,
         help: "Program and arguments. Needed, unless the profile is a built-in one.",
+    },
+    ProfileKey {
+        name: "login",
+        example: "true",
+        help: "Whether the command is started as a login shell, under a name that begins with \
+               \"-\": it then reads the user's profile (/etc/profile, ~/.profile …). Default: \
+               false.",
     },
     ProfileKey {
         name: "cwd",
@@ -94,8 +101,8 @@ pub fn reference() -> String {
     out.push('\n');
     prose(
         &mut out,
-        "Profiles are commands that clients start by name. \"shell\" ($SHELL) and \"claude\" \
-         are built in; a table of that name overrides what it mentions.",
+        "Profiles are commands that clients start by name. \"shell\" ($SHELL, or the \
+         user's shell where that cannot be one) and \"claude\" are built in; a table of that name overrides what it mentions.",
     );
     out.push_str("#[profile.monitor]\n");
     for ProfileKey { name, example, help } in PROFILE_KEYS {
@@ -268,7 +275,7 @@ mod tests {
 
     #[test]
     fn every_word_that_a_profile_takes_is_told() {
-        for ProfileKey { name, help, .. } in &PROFILE_KEYS[4..7] {
+        for ProfileKey { name, help, .. } in &PROFILE_KEYS[5..8] {
             for word in known(&format!("[profile.x]\n{name} = \"nobody\"")) {
                 assert!(help.contains(&format!("\"{word}\"")), "{name}: {word}");
             }

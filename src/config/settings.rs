@@ -152,7 +152,7 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
         let by_flag = !flags.allowed_hosts.is_empty();
         return origin.refuse(by_flag, "allowed_hosts", format!("{expected}, not {wrong:?}"));
     }
-    let mut profiles = built_in(env);
+    let mut profiles = built_in();
     for (name, table) in file.profile {
         let base = profiles.remove(&name);
         match profile(&name, base, table) {

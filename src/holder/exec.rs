@@ -55,7 +55,7 @@ fn become_program() -> Step {
     if let Err(errno) = nix::unistd::chdir(spec.cwd.as_str()) {
         return Step("chdir", errno);
     }
-    pty::restore_sigpipe();
+    pty::default_signals();
     match execute(&spec, id.as_deref()) {
         Ok(errno) => Step("exec", errno),
         // A NUL cannot stand in an argument.
@@ -90,9 +90,14 @@ fn raise_oom_score() {
 
 /// Executes the program, looked up as execvp(3) does but in the PATH of its own environment.
 fn execute(spec: &ExecSpec, id: Option<&str>) -> Result<Errno, NulError> {
+    let program = spec.argv.first().map_or("", String::as_str);
     let mut args = Vec::with_capacity(spec.argv.len());
     for arg in &spec.argv {
         args.push(CString::new(arg.as_str())?);
+    }
+    if let (true, Some(name)) = (spec.login, args.first_mut()) {
+        // Without its directory, as login(1) has it.
+        *name = CString::new(format!("-{}", program.rsplit('/').next().unwrap_or(program)))?;
     }
     let mut env = Vec::with_capacity(spec.env.len());
     for (name, value) in spec.env.iter().filter(|(name, _)| name != tree::MARK) {
@@ -101,7 +106,6 @@ fn execute(spec: &ExecSpec, id: Option<&str>) -> Result<Errno, NulError> {
     if let Some(id) = id {
         env.push(CString::new(format!("{}={id}", tree::MARK))?);
     }
-    let program = spec.argv.first().map_or("", String::as_str);
     if program.is_empty() {
         return Ok(Errno::ENOENT);
     }

@@ -278,6 +278,9 @@ pub struct ExecSpec {
     pub env: Vec<(String, String)>,
     /// Directory to start in.
     pub cwd: String,
+    /// Whether the program's own name begins with `-`, as that of login shells.
+    #[serde(default)]
+    pub login: bool,
 }
 
 /// A held session.

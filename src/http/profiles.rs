@@ -22,6 +22,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 struct Shown<'a> {
     name: &'a str,
     command: &'a [String],
+    login: bool,
     cwd: String,
     idle_timeout_s: Option<u64>,
     size_policy: SizePolicy,
@@ -34,6 +35,7 @@ async fn profiles(api: Data<Api>) -> HttpResponse {
     let shown = api.defaults.profiles.iter().map(|(name, profile)| Shown {
         name,
         command: &profile.command,
+        login: profile.login,
         cwd: profile.cwd.clone().unwrap_or_else(home),
         idle_timeout_s: profile.idle_timeout_s.unwrap_or(api.defaults.idle_timeout_s),
         size_policy: profile.size_policy.unwrap_or_default(),

@@ -69,6 +69,7 @@ pub(super) async fn plan_again(
     let session = &mut row.session;
     let spec = SpawnSpec {
         command,
+        login: profile.is_some_and(|profile| profile.login),
         cwd: session.cwd.clone(),
         env: environment(id, server_environment(), &[env, &row.env]),
         cols: session.cols,

@@ -2,7 +2,7 @@
 
 use super::environment::{environment, server_environment};
 use super::start::START_DEADLINE;
-use crate::config::Profile;
+use crate::config::{Profile, account};
 use crate::holder::{SpawnError, SpawnSpec};
 use crate::id::SessionId;
 use crate::lifecycle::Timeouts;
@@ -11,7 +11,6 @@ use crate::store::{Row, StoreError};
 use chrono::Utc;
 use nix::errno::Errno;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// The step that has failed where the whole start took too long.
@@ -174,7 +173,16 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
     };
     Ok(Plan {
         row: Row { env: request.env, ..Row::of(session) },
-        spec: SpawnSpec { command, cwd, env, cols, rows, checkpoints: true, resumed: None },
+        spec: SpawnSpec {
+            command,
+            login: profile.login,
+            cwd,
+            env,
+            cols,
+            rows,
+            checkpoints: true,
+            resumed: None,
+        },
         timeouts,
     })
 }
@@ -223,8 +231,7 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Stri
 
 /// Where a session starts unless somebody says.
 pub(crate) fn home() -> String {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    home.filter(|home| home.is_absolute()).map_or("/".into(), |home| home.display().to_string())
+    account().home.clone()
 }
 
 #[cfg(test)]

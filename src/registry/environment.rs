@@ -1,5 +1,6 @@
 //! The environment of a session's process.
 
+use crate::config::account;
 use crate::id::SessionId;
 use std::collections::BTreeMap;
 
@@ -40,11 +41,17 @@ pub(super) fn environment(
     all.into_iter().collect()
 }
 
-/// This process's own.
+/// This process's own, with a shell and a home directory that can be used.
 pub(super) fn server_environment() -> impl Iterator<Item = (String, String)> {
+    let account = account();
     // What is no UTF-8 cannot be told in JSON; such variables are rare and not inherited.
     std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        // Later ones go over earlier ones.
+        .chain(
+            [("SHELL", &account.shell), ("HOME", &account.home)]
+                .map(|(key, value)| (key.to_owned(), value.clone())),
+        )
 }
 
 #[cfg(test)]

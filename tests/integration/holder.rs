@@ -76,6 +76,7 @@ pub(super) fn paths(dir: &TempDir) -> Paths {
 
 pub(super) fn spec(command: &[&str]) -> SpawnSpec {
     SpawnSpec {
+        login: false,
         command: command.iter().map(ToString::to_string).collect(),
         cwd: "/".to_owned(),
         env: vec![

@@ -42,6 +42,7 @@ mod slow_link;
 mod startup;
 mod store_faults;
 mod store_kills;
+mod surroundings;
 mod systemd;
 mod tls;
 mod torture;

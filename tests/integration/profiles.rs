@@ -14,7 +14,7 @@ async fn profiles_are_shown_as_they_take_effect_and_without_their_environment() 
     let names: Vec<_> = profiles.iter().map(|profile| profile["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["bash", "claude", "shell"], "sorted, the built-in ones among them");
     let expected = json!({
-        "name": "bash", "command": ["bash", "--norc", "--noprofile"], "cwd": home,
+        "name": "bash", "command": ["bash", "--norc", "--noprofile"], "login": false, "cwd": home,
         "idle_timeout_s": 1800, "size_policy": "latest", "restart": "never", "recording": "off",
     });
     assert_eq!(profiles[0], expected);
@@ -31,7 +31,7 @@ async fn profiles_are_shown_as_they_take_effect_and_without_their_environment() 
     let reply = api.get("/api/v1/profiles").await;
     let shown = reply.ok(200);
     let expected = json!({
-        "name": "bash", "command": ["bash"], "cwd": "/", "idle_timeout_s": null,
+        "name": "bash", "command": ["bash"], "login": false, "cwd": "/", "idle_timeout_s": null,
         "size_policy": "smallest", "restart": "always", "recording": "output",
     });
     assert_eq!(shown["profiles"][0], expected);

@@ -39,6 +39,9 @@ pub struct Holder {
 pub struct SpawnSpec {
     /// Program and arguments; the program is looked up in the `PATH` of `env`.
     pub command: Vec<String>,
+    /// The program is told that its name begins with `-`: a login shell. An older holder
+    /// does not.
+    pub login: bool,
     /// Directory to start in.
     pub cwd: String,
     /// The whole environment. `STAYD_SESSION` is added.
@@ -420,8 +423,12 @@ fn checked(blob: &[u8]) -> Result<&[u8], HolderError> {
 
 /// Argument lists and environments are longer than a message may be, hence the memfd.
 fn exec_spec(spec: &SpawnSpec) -> Result<OwnedFd, Errno> {
-    let spec =
-        ExecSpec { argv: spec.command.clone(), env: spec.env.clone(), cwd: spec.cwd.clone() };
+    let spec = ExecSpec {
+        argv: spec.command.clone(),
+        env: spec.env.clone(),
+        cwd: spec.cwd.clone(),
+        login: spec.login,
+    };
     let json = serde_json::to_vec(&spec).map_err(|_| Errno::EINVAL)?;
     memfd::sealed(c"stayd-spec", &json)
 }

@@ -153,6 +153,7 @@ impl Drop for House {
 
 pub(super) fn spec(command: &[&str]) -> SpawnSpec {
     SpawnSpec {
+        login: false,
         command: command.iter().map(ToString::to_string).collect(),
         cwd: "/".to_owned(),
         env: vec![("PATH".to_owned(), std::env::var("PATH").unwrap())],
