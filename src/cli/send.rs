@@ -29,7 +29,8 @@ pub(super) struct Flags {
     /// Type what comes on standard input
     #[arg(long)]
     stdin: bool,
-    /// Then press a key: Enter, Tab, Escape, Up, PageDown, F5, C-c, M-x …; may be repeated
+    /// Then press a key: Enter, Tab, Escape, Up, PageDown, F5, C-c, M-x, C-Left, S-Tab …; may be
+    /// repeated
     #[arg(long, short, value_name = "NAME", value_parser = known_key)]
     key: Vec<String>,
     /// Then press Enter
@@ -43,11 +44,10 @@ pub(super) struct Flags {
 }
 
 fn known_key(name: &str) -> Result<String, String> {
-    let known = keys::encode(name, false).is_some();
-    let examples = "there are: a character, Enter, Tab, S-Tab, Escape, Space, Backspace, Insert, \
-                    Delete, Up, Down, Left, Right, Home, End, PageUp, PageDown, F1 to F12, and \
-                    C-… or M-… before one";
-    if known { Ok(name.to_owned()) } else { Err(examples.to_owned()) }
+    match keys::encode(name, false) {
+        Some(_) => Ok(name.to_owned()),
+        None => Err(keys::UNDERSTOOD.to_owned()),
+    }
 }
 
 pub(super) fn send(place: &Place, flags: &Flags) -> Result<u8, Failure> {
