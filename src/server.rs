@@ -15,6 +15,7 @@ use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
 use crate::store::{self, OpenError, StoreHandle};
 use actix::prelude::*;
 use actix_web::{App, HttpServer, web};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use slog::{Logger, crit, info, o, warn};
@@ -24,7 +25,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
@@ -32,6 +33,11 @@ use tokio::sync::Semaphore;
 const STOP_GRACE_S: u64 = 5;
 /// How long ending all sessions may take: three seconds of grace each, all at once.
 const END_ALL: Duration = Duration::from_secs(20);
+/// A command that looks whether a server runs holds the lock for some microseconds: then it
+/// is there again after this …
+const LOCK_RETRY: Duration = Duration::from_millis(10);
+/// … and one that is held for longer is another server's.
+const LOCK_PATIENCE: Duration = Duration::from_millis(250);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -92,6 +98,8 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     }
     make_state_dir(&settings.state_dir)?;
     let _lock = lock(&settings.state_dir)?;
+    // That of a server that was killed. Whoever finds the lock held would go there.
+    let _ = fs::remove_file(settings.state_dir.join("listen"));
     let listeners = listen(&settings.listen)?;
     let system = System::new();
     system.block_on(serve(&settings, listeners, log))?;
@@ -302,7 +310,17 @@ fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
         .mode(0o600)
         .open(&path)
         .map_err(state)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+    let start = Instant::now();
+    let mut locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    while let Err((file, Errno::EWOULDBLOCK)) = locked {
+        if start.elapsed() > LOCK_PATIENCE {
+            locked = Err((file, Errno::EWOULDBLOCK));
+            break;
+        }
+        std::thread::sleep(LOCK_RETRY);
+        locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    }
+    match locked {
         Ok(mut lock) => {
             let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| {
                 let pid = std::process::id();

@@ -85,7 +85,7 @@ impl Client {
     }
 
     pub(super) fn new(endpoint: Endpoint) -> Result<Client, Failure> {
-        let http = transport::client(&endpoint.url, Some(ANSWER_TIMEOUT))?;
+        let http = transport::client(&endpoint, Some(ANSWER_TIMEOUT))?;
         Ok(Client { endpoint, http })
     }
 
@@ -303,7 +303,7 @@ impl Client {
     /// An answer that may be long, or have no end; `within` that time it must begin. `asked`
     /// is what a refusal is about.
     async fn long(&self, path: &str, asked: &str, within: Duration) -> Result<Pieces, Failure> {
-        let http = transport::client(&self.endpoint.url, None)?;
+        let http = transport::client(&self.endpoint, None)?;
         let url = format!("{}{path}", self.endpoint.url);
         let sent = http.get(url).bearer_auth(&self.endpoint.token).send();
         let away = |_| Failure::Unreachable("the server does not answer".into());

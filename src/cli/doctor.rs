@@ -212,7 +212,8 @@ fn server(place: &Place, flags: &Flags) -> Finding {
     let what = "server";
     let endpoint = match Endpoint::find(place, &flags.server) {
         Ok(endpoint) => endpoint,
-        Err(failure) => return warning(what, failure.to_string()),
+        Err(failure) if failure.is_passing() => return warning(what, failure.to_string()),
+        Err(failure) => return failed(what, failure.to_string()),
     };
     let url = endpoint.url.clone();
     let asked = actix::System::new().block_on(async { Client::new(endpoint)?.ready().await });

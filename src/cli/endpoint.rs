@@ -3,9 +3,9 @@
 #![allow(rustdoc::bare_urls)]
 
 use super::failure::Failure;
+use super::local::LocalServer;
 use crate::config::{self, Place};
 use clap::Args;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 /// How a verb finds its server.
@@ -28,15 +28,23 @@ pub(super) struct Endpoint {
     /// `http://host:port` or `https://…`, without a slash at the end.
     pub(super) url: String,
     pub(super) token: String,
+    /// The server that was found there; `None` where the user has named the address.
+    pub(super) server: Option<LocalServer>,
 }
 
 impl Endpoint {
-    /// Looks where the flags say, else in the state directory, where a server writes its
-    /// address and its token.
+    /// Looks where the flags say, else in the state directory, where a running server writes
+    /// its address and its token.
     pub(super) fn find(place: &Place, flags: &ServerFlags) -> Result<Endpoint, Failure> {
-        let (url, fragment) = match &flags.url {
-            Some(url) => parse(url)?,
-            None => (local(&config::state_dir(place)?)?, None),
+        let (url, fragment, server) = match &flags.url {
+            Some(url) => {
+                let (url, fragment) = parse(url)?;
+                (url, fragment, None)
+            }
+            None => {
+                let (server, address) = LocalServer::find(&config::state_dir(place)?)?;
+                (format!("http://{address}"), None, Some(server))
+            }
         };
         let token = match flags.token.clone().or(fragment) {
             Some(token) => token,
@@ -44,7 +52,7 @@ impl Endpoint {
                 Failure::Other(format!("no token ({e}); give one in STAYD_TOKEN or --state-dir"))
             })?,
         };
-        Ok(Endpoint { url, token })
+        Ok(Endpoint { url, token, server })
     }
 
     /// The address that a browser opens. The token is in the fragment, which browsers
@@ -52,21 +60,6 @@ impl Endpoint {
     pub(super) fn page(&self) -> String {
         format!("{}/#token={}", self.url, self.token)
     }
-}
-
-/// The address of a state directory's server.
-fn local(dir: &Path) -> Result<String, Failure> {
-    let nobody = || Failure::NoServer { at: dir.display().to_string() };
-    let text = read(&dir.join("listen")).map_err(|_| nobody())?;
-    let address = text.split_whitespace().next().and_then(|word| word.parse().ok());
-    let mut address: SocketAddr = address.ok_or_else(nobody)?;
-    // Every address of this machine: take the nearest.
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    Ok(format!("http://{address}"))
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -90,6 +83,7 @@ fn parse(url: &str) -> Result<(String, Option<String>), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::TcpListener;
 
     fn place(dir: &Path) -> Place {
         Place { config: None, state_dir: Some(dir.into()) }
@@ -102,10 +96,15 @@ mod tests {
         let nobody = find(&ServerFlags::default()).err().unwrap();
         assert!(nobody.to_string().contains("stayd serve"), "{nobody}");
 
-        std::fs::write(dir.path().join("listen"), "0.0.0.0:81\n").unwrap();
+        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::fs::write(dir.path().join("listen"), format!("0.0.0.0:{port}\n")).unwrap();
         std::fs::write(dir.path().join("token"), "secret\n").unwrap();
+        assert!(find(&ServerFlags::default()).is_err(), "nobody holds the lock");
+        let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
+        lock.lock().unwrap();
         let found = find(&ServerFlags::default()).unwrap();
-        assert_eq!(found.page(), "http://127.0.0.1:81/#token=secret");
+        assert_eq!(found.page(), format!("http://127.0.0.1:{port}/#token=secret"));
 
         let flags = ServerFlags { url: Some("http://a:1/".into()), token: None };
         assert_eq!(find(&flags).unwrap().page(), "http://a:1/#token=secret");

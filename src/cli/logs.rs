@@ -4,6 +4,7 @@ use super::attach::{Incoming, Link, Trouble};
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::inside;
 use super::out;
 use super::patience::Patience;
 use super::resolve::resolve_any;
@@ -36,7 +37,11 @@ pub(super) fn logs(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     actix::System::new().block_on(async {
         let endpoint = Endpoint::find(place, &flags.server)?;
         let client = Client::new(endpoint.clone())?;
-        let id = resolve_any(&client, &flags.session).await?.to_string();
+        let id = resolve_any(&client, &flags.session).await?;
+        if flags.follow {
+            inside::refuse_circle(id)?;
+        }
+        let id = id.to_string();
         let kept = client.output(&id, flags.offset).await?;
         let beginning = kept.offset.or(flags.offset).unwrap_or(0);
         let mut reader = Reader { id, offset: beginning, snapshot: false };
@@ -77,7 +82,10 @@ impl Reader {
         let mut patience = Patience::default();
         loop {
             let (id, offset) = (&self.id, self.offset);
-            let query = format!("mode=ro&client={name}&session={id}&offset={offset}");
+            let mut query = format!("mode=ro&client={name}&session={id}&offset={offset}");
+            if let Some(from) = inside::shown_in() {
+                query += &format!("&from={from}");
+            }
             let target = format!("/api/v1/sessions/{id}/attach?{query}");
             let failure = match Link::open(&endpoint, &target).await {
                 Ok(mut link) => {

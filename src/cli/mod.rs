@@ -6,6 +6,8 @@
 //! | `keys` | what `send` types for a key |
 //! | `each` | for verbs that take several sessions |
 //! | `patience` | for a server that is being started again |
+//! | `inside` | the session that a command itself runs in |
+//! | `local` | the server of a state directory, and who listens at its address |
 //! | `endpoint`, `transport`, `client`, `pieces` | where the server is, how it is reached, and its HTTP API |
 //! | `resolve`, `table`, `grid` | from words to sessions, and from sessions to a table |
 //! | `failure` | what goes wrong, with its exit code |
@@ -28,8 +30,10 @@ mod failure;
 mod grid;
 mod history;
 mod info;
+mod inside;
 mod keys;
 mod kill;
+mod local;
 mod logs;
 mod ls;
 mod out;

@@ -1,14 +1,12 @@
 //! `stayd stop`: ends the server, and with `--all` the holder and every session.
 
 use super::failure::Failure;
+use super::local::is_locked;
 use super::out;
 use super::progress::Progress;
 use super::sys::Process;
 use crate::config::{self, Place};
 use clap::Args;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
-use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,7 +56,7 @@ fn end(
     // The lock is looked at while the process is already held by descriptor: one that has
     // taken over the id of a dead one cannot be hit.
     let Some(process) = Process::open(pid)? else { return Ok(false) };
-    if !locked(&dir.join(lock_file))? {
+    if !is_locked(&dir.join(lock_file))? {
         return Ok(false);
     }
     process.signal(signal)?;
@@ -69,19 +67,11 @@ fn end(
     Err(Failure::Other(format!("the {what} (process {pid}) has not stopped within {limit:?}")))
 }
 
-/// Whether somebody holds the lock (flock(2)).
-fn locked(path: &Path) -> Result<bool, Failure> {
-    let Ok(file) = File::open(path) else { return Ok(false) };
-    match Flock::lock(file, FlockArg::LockSharedNonblock) {
-        Ok(_) => Ok(false),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(true),
-        Err((_, e)) => Err(Failure::Other(format!("{}: {e}", path.display()))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::{Flock, FlockArg};
+    use std::fs::File;
     use std::process::Command;
 
     fn end_lock(dir: &Path) -> bool {

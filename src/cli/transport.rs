@@ -1,7 +1,9 @@
 //! How the server is reached: a TCP connection without Nagle's delay, with TLS around it
 //! where the address says `https`.
 
+use super::endpoint::Endpoint;
 use super::failure::Failure;
+use super::local::LocalServer;
 use actix_http::Uri;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector, ConnectorService};
 use actix_web::dev::Service;
@@ -15,11 +17,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A client for a server's address, with connections of its own. `limit` is for a whole
-/// answer, `None` for those that may have no end.
-pub(super) fn client(url: &str, limit: Option<Duration>) -> Result<awc::Client, Failure> {
-    let mut connector = awc::Connector::new().connector(NoDelay(Connector::default().service()));
-    if url.starts_with("https://") {
+/// A client for a server, with connections of its own. `limit` is for a whole answer, `None`
+/// for those that may have no end.
+pub(super) fn client(endpoint: &Endpoint, limit: Option<Duration>) -> Result<awc::Client, Failure> {
+    let connect = Connect { tcp: Connector::default().service(), server: endpoint.server.clone() };
+    let mut connector = awc::Connector::new().connector(connect);
+    if endpoint.url.starts_with("https://") {
         connector = connector.rustls_0_23(tls()?);
     }
     let builder = awc::Client::builder().connector(connector).disable_redirects();
@@ -85,23 +88,32 @@ fn blame(e: &CertificateError) -> String {
     }
 }
 
-/// Connects, and lets small frames leave at once.
+/// Connects, lets small frames leave at once, and makes sure that the server that was found
+/// is the one at the other end: before anything is sent.
 #[derive(Clone)]
-struct NoDelay(ConnectorService);
+struct Connect {
+    tcp: ConnectorService,
+    server: Option<LocalServer>,
+}
 
-impl Service<ConnectInfo<Uri>> for NoDelay {
+impl Service<ConnectInfo<Uri>> for Connect {
     type Response = Connection<Uri, TcpStream>;
     type Error = ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>>>>;
 
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Service::<ConnectInfo<Uri>>::poll_ready(&self.0, cx)
+        Service::<ConnectInfo<Uri>>::poll_ready(&self.tcp, cx)
     }
 
     fn call(&self, to: ConnectInfo<Uri>) -> Self::Future {
-        let connecting = self.0.call(to);
+        let connecting = self.tcp.call(to);
+        let server = self.server.clone();
         Box::pin(async move {
             let connection = connecting.await?;
+            if server.is_some_and(|server| !server.still_runs()) {
+                // It died meanwhile; whoever this is was not asked for.
+                return Err(ConnectError::Io(io::ErrorKind::ConnectionRefused.into()));
+            }
             connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
             Ok(connection)
         })

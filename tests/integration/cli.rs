@@ -88,7 +88,7 @@ impl OnTerminal {
     }
 
     /// Reads until the terminal has been sent this, after everything waited for before.
-    fn wait_for(&mut self, text: &[u8]) {
+    pub(crate) fn wait_for(&mut self, text: &[u8]) {
         let start = Instant::now();
         loop {
             if let Some(at) = self.shown.windows(text.len()).position(|part| part == text) {
@@ -102,7 +102,7 @@ impl OnTerminal {
     }
 
     /// Waits for the end: the exit code, with the terminal given back as it was.
-    fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         let start = Instant::now();
         let status = loop {
             self.look(PollTimeout::from(20_u8));

@@ -63,7 +63,7 @@ impl Link {
     /// Connects to a path and query of a server.
     pub(in crate::cli) async fn open(endpoint: &Endpoint, target: &str) -> Result<Link, Trouble> {
         let client =
-            transport::client(&endpoint.url, Some(CONNECT_TIMEOUT)).map_err(Trouble::Lasting)?;
+            transport::client(endpoint, Some(CONNECT_TIMEOUT)).map_err(Trouble::Lasting)?;
         let request = client
             .ws(format!("{}{target}", endpoint.url))
             .protocols(["stayd.v1"])

@@ -59,6 +59,8 @@ pub(super) enum End {
 pub(super) struct Machine {
     id: SessionId,
     client: String,
+    /// The session that shows what is attached here.
+    from: Option<SessionId>,
     /// The last that the server has told of the session.
     session: Option<Box<Session>>,
     mode: Mode,
@@ -82,6 +84,7 @@ impl Machine {
         Machine {
             id,
             client,
+            from: None,
             session: None,
             mode: Mode::Rw,
             size: None,
@@ -100,10 +103,19 @@ impl Machine {
         Machine { mode: Mode::Ro, ..self }
     }
 
+    /// One whose terminal is that of another session, which the server is told: it knows
+    /// whether that goes round in a circle.
+    pub(super) fn shown_in(self, from: Option<SessionId>) -> Machine {
+        Machine { from, ..self }
+    }
+
     /// Path and query of the next connection.
     pub(super) fn target(&self) -> String {
         let Machine { id, client, .. } = self;
         let mut target = format!("/api/v1/sessions/{id}/attach?client={client}");
+        if let Some(from) = self.from {
+            target += &format!("&from={from}");
+        }
         if self.mode == Mode::Ro {
             target += "&mode=ro";
         }

@@ -24,7 +24,7 @@ mod terminal;
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
-use super::{out, resolve};
+use super::{inside, out, resolve};
 use crate::config::Place;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
@@ -78,9 +78,10 @@ pub(super) async fn session(
         Start::Created(id) => (id, Some(0)),
         Start::Existing(id) => (id, None),
     };
+    inside::refuse_circle(id)?;
     // Of this process alone: the same after every reconnect.
     let client = format!("cli-{}", Uuid::now_v7().simple());
-    let mut machine = Machine::new(id, client, offset);
+    let mut machine = Machine::new(id, client, offset).shown_in(inside::shown_in());
     if mode == Mode::Ro {
         machine = machine.looking();
     }

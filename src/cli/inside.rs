@@ -1,0 +1,35 @@
+//! The session that a command itself runs in. What it prints is output of that session: if it
+//! follows that output, it prints for ever what it has printed.
+
+use super::failure::Failure;
+use crate::id::SessionId;
+use crate::tree;
+use nix::sys::stat::{SFlag, fstat};
+use std::io::{self, IsTerminal};
+
+/// The session whose terminal shows what this process prints, as far as it can tell: the one
+/// that the environment names, unless standard output is a file. It may be one of another
+/// server than the one that is asked; ids are unique everywhere.
+pub(super) fn shown_in() -> Option<SessionId> {
+    let id = std::env::var(tree::MARK).ok()?.parse().ok()?;
+    let stdout = io::stdout();
+    let kind = fstat(&stdout)
+        .map_or(SFlag::empty(), |found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT);
+    // A pipe may lead to the terminal; a file or /dev/null does not.
+    let elsewhere = kind == SFlag::S_IFREG || kind == SFlag::S_IFCHR && !stdout.is_terminal();
+    (!elsewhere).then_some(id)
+}
+
+/// Refuses to follow the output of the session that shows it. One that goes round through
+/// other sessions is the server's to refuse.
+pub(super) fn refuse_circle(id: SessionId) -> Result<(), Failure> {
+    if shown_in() != Some(id) {
+        return Ok(());
+    }
+    Err(Failure::Other(format!(
+        "session {id} is the one that this command runs in: what it prints would be output of the \
+         session, and be printed again, for ever. Use another terminal, or send the output to a \
+         file; if this terminal is not in that session, unset {}",
+        tree::MARK
+    )))
+}
