@@ -94,6 +94,13 @@ impl ClientKey {
         ClientKey(Uuid::now_v7().into_bytes())
     }
 
+    /// Whether [`ClientKey::anonymous`] made it: its client never comes back.
+    #[must_use]
+    pub const fn is_anonymous(self) -> bool {
+        let [_, _, _, _, _, _, version, ..] = self.0;
+        version >> 4 == 7
+    }
+
     /// The key as the holder stores it.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
@@ -144,5 +151,6 @@ mod tests {
         let version = |key: ClientKey| key.to_bytes()[6] >> 4;
         let all = [ClientKey::named("", ""), ClientKey::anonymous(), ClientKey::REPLIES];
         assert_eq!(all.map(version), [5, 7, 15]);
+        assert_eq!(all.map(ClientKey::is_anonymous), [false, true, false]);
     }
 }

@@ -93,10 +93,8 @@ impl Ledger {
     }
 }
 
-/// Keys are UUIDs: `ClientKey::named` makes version 5, `ClientKey::anonymous` version 7.
 fn anonymous(key: &[u8; 16]) -> bool {
-    let [_, _, _, _, _, _, version, ..] = key;
-    version >> 4 == 7
+    ClientKey::from_bytes(*key).is_anonymous()
 }
 
 #[cfg(test)]

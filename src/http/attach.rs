@@ -262,8 +262,12 @@ async fn join(
         Some((id, offset)) if id == link.id() => Start::At(offset),
         _ => Start::Fresh,
     };
-    let accepted = link.accepted_input(key).await;
     let (view, mode) = (attached.view, wish.mode);
+    let writer = match mode {
+        Mode::Rw => link.connection_writer(key, attached.attachment.connection).await,
+        Mode::Ro => link.no_writer(key),
+    };
+    let accepted = link.accepted_input(key).await;
     let greet = move |offset, (cols, rows)| ServerMessage::Attached {
         client,
         offset,
@@ -301,7 +305,7 @@ async fn join(
         dialect,
         mode,
         follows,
-        key,
+        writer,
         accepted,
         may_stay,
     };

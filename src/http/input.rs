@@ -47,7 +47,8 @@ struct InputQuery {
     offset: Option<u64>,
 }
 
-/// With `client` and `offset` a request may be repeated: every byte is typed once.
+/// The requests of a session are typed one after the other, each whole. With `client` and
+/// `offset` a request may be repeated: every byte is typed once.
 async fn input(
     api: Data<Api>,
     principal: ReqData<Principal>,
@@ -76,10 +77,18 @@ async fn input(
             Err(Problem::new(StatusCode::CONFLICT, code::INPUT_GAP, detail)
                 .with("received", received))
         }
-        TypeOutcome::Full(received) => {
+        TypeOutcome::Full { received, typed } => {
             let detail = "the program does not read its input; send the rest later";
             Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::INPUT_FULL, detail)
-                .with("received", received))
+                .with("received", received)
+                .with("typed", typed))
+        }
+        TypeOutcome::Attached { received, typed } => {
+            let detail = "a WebSocket of this client is attached and counts its input; type \
+                through it, or use another client name";
+            Err(Problem::new(StatusCode::CONFLICT, code::CLIENT_ATTACHED, detail)
+                .with("received", received)
+                .with("typed", typed))
         }
         TypeOutcome::Ended => Err(super::api::ended()),
     }

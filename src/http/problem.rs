@@ -61,6 +61,8 @@ pub mod code {
     pub const UPGRADE_REQUIRED: &str = "upgrade_required";
     /// Input before this was never received.
     pub const INPUT_GAP: &str = "input_gap";
+    /// 409: a WebSocket of this client is attached, which counts the client's input itself.
+    pub const CLIENT_ATTACHED: &str = "client_attached";
     /// 503: the session's screen has failed; its output goes on.
     pub const NO_SCREEN: &str = "no_screen";
     /// 404: the session is not recorded, or no such file of its recording is there.

@@ -9,7 +9,7 @@ use super::link::Link;
 use super::outbox::{Ending, Outbox, close_reason};
 use super::reports::first_report;
 use super::requests::{ConnectionEvent, Detach, Resize, TakeControl};
-use crate::id::ClientKey;
+use super::writers::InputWriter;
 use crate::pending::Pending;
 use crate::protocol::{
     self, ClientMessage, CloseCode, INPUT_WINDOW, JsonClientMessage, Mode, ServerMessage,
@@ -64,8 +64,8 @@ pub struct ConnectionSetup {
     pub mode: Mode,
     /// Whether its acknowledgements let the program run on.
     pub follows: bool,
-    /// Its key in the holder's ledger.
-    pub key: ClientKey,
+    /// Its right to write its client's input.
+    pub writer: InputWriter,
     /// Input bytes of it that were accepted before.
     pub accepted: u64,
     /// Looked at with every ping.
@@ -85,7 +85,7 @@ pub struct Connection {
     dialect: Dialect,
     mode: Mode,
     follows: bool,
-    key: ClientKey,
+    writer: InputWriter,
     pending: Pending,
     reported: u64,
     look: Option<SpawnHandle>,
@@ -116,7 +116,7 @@ impl Connection {
             dialect: setup.dialect,
             mode: setup.mode,
             follows: setup.follows,
-            key: setup.key,
+            writer: setup.writer,
             pending: Pending::starting_at(setup.accepted),
             reported: setup.accepted,
             look: None,
@@ -237,13 +237,14 @@ impl Connection {
 
     fn send_pending(&mut self) {
         while let Some(piece) = self.pending.next_piece() {
-            self.link.type_in(self.key, &piece);
+            // Where another connection has taken over, this one is about to be told.
+            self.link.type_in(&self.writer, &piece);
         }
     }
 
     /// Learns from shared memory what the holder has accepted: no message a keystroke.
     fn settle(&mut self) {
-        if let Some(input) = self.link.ring().input(self.key) {
+        if let Some(input) = self.link.ring().input(self.writer.key()) {
             self.pending.settle(input, self.link.ring().input_free() > 0);
         }
     }

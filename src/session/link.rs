@@ -1,6 +1,7 @@
 //! The part of a session that its connections touch from their own threads: the ring,
 //! its wake-up, the way to type, and the last published view of the session.
 
+use super::writers::{ClientAttached, InputWriter, Writers};
 use crate::holder::{Holder, register};
 use crate::id::{ClientKey, SessionId};
 use crate::keeper::ScreenHandle;
@@ -37,6 +38,7 @@ pub struct Link {
     /// The connection whose size the terminal has; 0: nobody's.
     controller: AtomicU64,
     last_activity_ms: AtomicI64,
+    writers: Arc<Writers>,
     view: Mutex<protocol::Session>,
 }
 
@@ -64,6 +66,7 @@ impl Link {
             recorded: None,
             controller: AtomicU64::new(0),
             last_activity_ms: AtomicI64::new(view.last_activity_at.timestamp_millis()),
+            writers: Arc::default(),
             view: Mutex::new(view),
         }
     }
@@ -107,31 +110,52 @@ impl Link {
         register(self.wake.try_clone()?, Interest::READABLE)
     }
 
-    /// Types a piece of this client's input.
-    pub fn type_in(&self, key: ClientKey, piece: &Piece<'_>) {
+    /// Has one connection write this client's input from now on, and nobody else.
+    pub async fn connection_writer(&self, key: ClientKey, connection: u64) -> InputWriter {
+        self.writers.connection(key, connection).await
+    }
+
+    /// For a connection that may only look: it takes nothing over from anybody.
+    pub fn no_writer(&self, key: ClientKey) -> InputWriter {
+        self.writers.nobody(key)
+    }
+
+    /// Has a request write this client's input, when its turn comes.
+    pub(super) async fn request_writer(
+        &self,
+        key: ClientKey,
+    ) -> Result<InputWriter, ClientAttached> {
+        self.writers.request(key).await
+    }
+
+    /// Types a piece of a client's input. False: somebody else writes it now.
+    pub fn type_in(&self, writer: &InputWriter, piece: &Piece<'_>) -> bool {
         let Piece { offset, bytes, counted } = *piece;
-        if counted {
-            self.holder.count_input(self.id, key, offset, bytes);
-        } else {
-            self.metrics.input.inc_by(bytes.len() as u64);
-            if let Some(recorded) = &self.recorded {
-                recorded.typed(key, offset, bytes);
+        let key = writer.key();
+        writer.send(|| {
+            if counted {
+                self.holder.count_input(self.id, key, offset, bytes);
+            } else {
+                self.metrics.input.inc_by(bytes.len() as u64);
+                if let Some(recorded) = &self.recorded {
+                    recorded.typed(key, offset, bytes);
+                }
+                self.holder.input(self.id, key, offset, bytes);
+                self.touch(Utc::now());
             }
-            self.holder.input(self.id, key, offset, bytes);
-            self.touch(Utc::now());
-        }
+        })
     }
 
     /// How much of a client's input was accepted, once the holder has looked at all that was
-    /// sent before: an older connection of this client may have left some on the way.
+    /// sent before: an older connection or request of this client may have left some on the
+    /// way.
     pub async fn accepted_input(&self, key: ClientKey) -> u64 {
-        let accepted = || self.ring.input(key).map(|input| input.accepted);
-        if accepted().is_none() {
-            return 0;
+        // Nobody else has ever had such a key.
+        if !key.is_anonymous() {
+            // Requests are answered in order; one that fails is no reason not to attach.
+            let _ = self.holder.stats().await;
         }
-        // Requests are answered in order; one that fails is no reason not to attach.
-        let _ = self.holder.stats().await;
-        accepted().unwrap_or(0)
+        self.ring.input(key).map_or(0, |input| input.accepted)
     }
 
     /// A following client has taken all output before `offset`: the program may go on.

@@ -39,6 +39,7 @@ mod size;
 mod telling;
 mod typing;
 mod watching;
+mod writers;
 
 pub use actor::{Session, SessionContext};
 pub use blob::Blob;
@@ -63,3 +64,4 @@ pub(crate) use revival::decide_restart;
 pub(crate) use telling::tell_end;
 pub use typing::{TypeOutcome, type_all};
 pub use watching::{Condition, Shot, Waited, take_last, take_shot, wait_for};
+pub use writers::InputWriter;

@@ -1,30 +1,47 @@
 //! Typing without a connection: one piece of input, until the holder has accepted it.
 
 use super::link::Link;
+use super::writers::{ClientAttached, InputWriter};
 use crate::id::ClientKey;
 use crate::pending::Pending;
 use crate::protocol::INPUT_WINDOW;
 use actix_web::rt::time::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// How soon the holder's ledger is looked at, and how the looks become rarer.
 const FIRST_LOOK: Duration = Duration::from_micros(500);
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
-/// What became of the input.
+/// What became of the input. `received` counts all that was accepted of this client, `typed`
+/// the bytes of this request among it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypeOutcome {
     /// All of it was accepted, up to this offset.
     Accepted(u64),
     /// It begins beyond what was accepted of this client.
     Gap(u64),
-    /// The program does not read: only so much was accepted.
-    Full(u64),
+    /// The program does not read, or others were typing: only so much was accepted.
+    Full {
+        /// Of this client.
+        received: u64,
+        /// Of this request.
+        typed: u64,
+    },
+    /// A WebSocket of this client is attached, or came meanwhile: only so much was accepted.
+    Attached {
+        /// Of this client.
+        received: u64,
+        /// Of this request.
+        typed: u64,
+    },
     /// The session ended before it was accepted.
     Ended,
 }
 
-/// Types `bytes`, which begin at `offset` of this client's input (`None`: at its end).
+/// Types `bytes`, which begin at `offset` of this client's input (`None`: at its end), once
+/// all requests before this one are typed. May be dropped at any moment: what was sent to the
+/// holder until then is typed, and whoever types next goes on behind it.
 pub async fn type_all(
     link: &Link,
     key: ClientKey,
@@ -32,35 +49,83 @@ pub async fn type_all(
     bytes: &[u8],
     patience: Duration,
 ) -> TypeOutcome {
-    let accepted = link.ring().input(key).map_or(0, |input| input.accepted);
+    let deadline = Instant::now() + patience;
+    let writer = match timeout_at(deadline, link.request_writer(key)).await {
+        Ok(Ok(writer)) => writer,
+        Ok(Err(ClientAttached)) => {
+            let received = link.accepted_input(key).await;
+            return TypeOutcome::Attached { received, typed: 0 };
+        }
+        Err(_) => {
+            let received = link.accepted_input(key).await;
+            return TypeOutcome::Full { received, typed: 0 };
+        }
+    };
+    let accepted = link.accepted_input(key).await;
     let offset = offset.unwrap_or(accepted);
     let Some(known) = accepted.checked_sub(offset) else { return TypeOutcome::Gap(accepted) };
-    let end = offset + bytes.len() as u64;
-    let mut rest = bytes.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let rest = bytes.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let stopped = write(link, &writer, accepted, rest, deadline).await;
+    let received = match stopped {
+        None => return TypeOutcome::Accepted(accepted.max(offset + bytes.len() as u64)),
+        Some(Stopped::Ended) => return TypeOutcome::Ended,
+        // A connection that has taken over waits for us, so nobody has typed since.
+        Some(Stopped::Displaced | Stopped::TimedOut) => link.accepted_input(key).await,
+    };
+    let typed = received.saturating_sub(offset).min(bytes.len() as u64);
+    match stopped {
+        Some(Stopped::Displaced) => TypeOutcome::Attached { received, typed },
+        // All of it, when one looks again.
+        _ if typed == bytes.len() as u64 => TypeOutcome::Accepted(received),
+        _ => TypeOutcome::Full { received, typed },
+    }
+}
+
+/// Why not everything was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    TimedOut,
+    Displaced,
+    Ended,
+}
+
+/// Writes the rest of a request, which begins where `accepted` is. `None`: all was accepted.
+async fn write(
+    link: &Link,
+    writer: &InputWriter,
+    accepted: u64,
+    mut rest: &[u8],
+    deadline: Instant,
+) -> Option<Stopped> {
     let mut pending = Pending::starting_at(accepted);
-    let (start, mut look) = (Instant::now(), FIRST_LOOK);
+    let mut look = FIRST_LOOK;
     loop {
         let room = (INPUT_WINDOW as usize).saturating_sub(pending.len()).min(rest.len());
         let (now, later) = rest.split_at(room);
         pending.push(now);
         rest = later;
         while let Some(piece) = pending.next_piece() {
-            link.type_in(key, &piece);
+            if !link.type_in(writer, &piece) {
+                return Some(Stopped::Displaced);
+            }
         }
         // In this order: what was accepted may be what the program has ended upon.
         let ended = link.ring().ended().is_some();
         let before = pending.accepted();
-        if let Some(input) = link.ring().input(key) {
+        if let Some(input) = link.ring().input(writer.key()) {
             pending.settle(input, link.ring().input_free() > 0);
         }
         if pending.is_empty() && rest.is_empty() {
-            return TypeOutcome::Accepted(pending.accepted().max(end));
+            return None;
         }
         if ended {
-            return TypeOutcome::Ended;
+            return Some(Stopped::Ended);
         }
-        if start.elapsed() >= patience {
-            return TypeOutcome::Full(pending.accepted());
+        if !writer.is_current() {
+            return Some(Stopped::Displaced);
+        }
+        if Instant::now() >= deadline {
+            return Some(Stopped::TimedOut);
         }
         if pending.accepted() > before {
             look = FIRST_LOOK;

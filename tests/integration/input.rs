@@ -1,7 +1,9 @@
 //! Keystrokes: none lost, none twice.
 
-use crate::support::{Server, Terminal};
+use crate::support::{Api, Server, Terminal, soon};
 use serde_json::json;
+use std::io::Write;
+use std::path::Path;
 
 #[actix_web::test]
 async fn input_is_counted_and_resent_input_is_typed_once() {
@@ -126,4 +128,170 @@ async fn input_that_a_program_does_not_read_is_reported_over_http() {
     assert!((65_536..300_000).contains(&received), "{received}");
     let (_, attached) = Terminal::attach(&server, &id, "client=script").await;
     assert_eq!(attached["input"], json!(received));
+}
+
+/// A session whose program keeps what it is typed in a file, once the file `go` is there.
+async fn keeper(api: &Api, dir: &Path) -> String {
+    let script = "stty raw -echo; echo ready; until [ -e go ]; do sleep 0.02; done; exec cat >typed";
+    let body = json!({ "command": ["bash", "-c", script], "cwd": dir });
+    let id = api.create(body).await["id"].as_str().unwrap().to_owned();
+    let shown = api.get(&format!("/api/v1/sessions/{id}/screen?wait=text:ready")).await;
+    assert_eq!(shown.status, 200);
+    id
+}
+
+fn go(dir: &Path) {
+    std::fs::write(dir.join("go"), "").unwrap();
+}
+
+/// What was typed, once it is so many bytes, as letters and how often each stands in a row.
+async fn runs(dir: &Path, length: usize) -> Vec<(char, usize)> {
+    let path = dir.join("typed");
+    let read = || std::fs::read(&path).unwrap_or_default();
+    let kept = soon("all that was typed", async {
+        while read().len() < length {
+            actix_web::rt::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        read()
+    });
+    let kept = kept.await;
+    let runs = kept.chunk_by(|a, b| a == b);
+    runs.map(|run| (char::from(run[0]), run.len())).collect()
+}
+
+/// Each was typed whole.
+fn assert_whole(runs: &[(char, usize)], lengths: &[(char, usize)]) {
+    let (mut runs, mut lengths) = (runs.to_vec(), lengths.to_vec());
+    runs.sort_unstable();
+    lengths.sort_unstable();
+    assert_eq!(runs, lengths);
+}
+
+#[actix_web::test]
+async fn requests_at_once_are_typed_whole_whoever_they_are_from() {
+    let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+    let api = server.api();
+    go(dir.path());
+    let id = keeper(&api, dir.path()).await;
+    let path = format!("/api/v1/sessions/{id}/input");
+    // Some go into one message to the holder, others do not fit its queue.
+    let lengths: Vec<(char, usize)> =
+        ('a'..='z').zip([250, 70_000, 1, 17_000, 250, 250].into_iter().cycle()).collect();
+    let mut total = 0;
+    for who in ["?client=x", ""] {
+        let posts = lengths.iter().map(|(letter, length)| {
+            let (api, path) = (api.clone(), format!("{path}{who}"));
+            async move { api.post(&path, letter.to_string().repeat(*length)).await.ok(200) }
+        });
+        futures_util::future::join_all(posts).await;
+        total += lengths.iter().map(|(_, length)| length).sum::<usize>();
+        let all = runs(dir.path(), total).await;
+        assert_whole(&all[all.len() - lengths.len()..], &lengths);
+    }
+    let received = api.post(&format!("{path}?client=x"), "").await.ok(200)["received"].clone();
+    assert_eq!(received, total / 2, "each byte of this client was counted once");
+}
+
+#[actix_web::test]
+async fn a_request_whose_client_is_gone_takes_nothing_from_the_next() {
+    let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+    let api = server.api();
+    let id = keeper(&api, dir.path()).await;
+    let path = format!("/api/v1/sessions/{id}/input?client=x");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: 200000\r\n\r\n",
+        server.address(),
+        server.token()
+    );
+    let mut gone = std::net::TcpStream::connect(server.address()).unwrap();
+    gone.write_all(&[head.as_bytes(), &[b'a'; 200_000]].concat()).unwrap();
+    soon("some of it is typed", async {
+        let typed = |metrics: &[u8]| {
+            let text = String::from_utf8_lossy(metrics).into_owned();
+            let bytes = text.lines().find_map(|line| line.strip_prefix("stayd_input_bytes_total "));
+            bytes.is_some_and(|bytes| bytes != "0")
+        };
+        while !typed(&api.get("/metrics").await.bytes) {}
+    })
+    .await;
+    drop(gone);
+    let next = async { api.post(&path, "b".repeat(250)).await.ok(200) };
+    let read = async { go(dir.path()) };
+    let (next, ()) = futures_util::future::join(next, read).await;
+    let total = next["received"].as_u64().unwrap() as usize;
+    assert_eq!(runs(dir.path(), total).await, [('a', total - 250), ('b', 250)]);
+}
+
+#[actix_web::test]
+async fn a_websocket_counts_its_clients_input_alone() {
+    let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+    let api = server.api();
+    let id = keeper(&api, dir.path()).await;
+    let path = format!("/api/v1/sessions/{id}/input?client=x");
+    // The program does not read yet: the request is still at it when the terminal comes.
+    let posting = actix_web::rt::spawn({
+        let (api, path) = (api.clone(), path.clone());
+        async move { api.post(&path, vec![b'a'; 300_000]).await }
+    });
+    let full = soon("a full queue", async {
+        loop {
+            let (_watcher, _) = Terminal::attach(&server, &id, "client=x&mode=ro").await;
+            if posting.is_finished() {
+                return false;
+            }
+            let text = String::from_utf8(api.get("/metrics").await.bytes).unwrap();
+            let line = text.lines().find(|line| line.starts_with("stayd_input_bytes_total "));
+            let sent: u64 = line.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
+            if sent > 65_536 {
+                return true;
+            }
+        }
+    });
+    assert!(full.await, "who may only look is in nobody's way");
+    let (mut terminal, attached) = Terminal::attach(&server, &id, "client=x").await;
+    let refused = posting.await.unwrap().problem(409, "client_attached");
+    assert_eq!(refused["received"], attached["input"]);
+    assert_eq!(refused["typed"], attached["input"]);
+    let typed = attached["input"].as_u64().unwrap() as usize;
+    assert!((1..300_000).contains(&typed), "{typed}");
+
+    for offset in ["", "&offset=0"] {
+        let refused = api.post(&format!("{path}{offset}"), "b").await;
+        assert_eq!(refused.problem(409, "client_attached")["typed"], 0);
+    }
+    go(dir.path());
+    let other = format!("/api/v1/sessions/{id}/input?client=other");
+    api.post(&other, "o").await.ok(200);
+    terminal.type_in("ccc").await;
+    while terminal.control("input").await["received"] != typed + 3 {}
+    assert_eq!(runs(dir.path(), typed + 4).await, [('a', typed), ('o', 1), ('c', 3)]);
+    terminal.leave().await;
+    soon("the client is free again", async {
+        while api.post(&path, "d").await.status != 200 {}
+    })
+    .await;
+    runs(dir.path(), typed + 5).await;
+}
+
+/// A client of `raw.v1` does not say where its bytes begin: what an older connection has sent
+/// must have been counted, and the older one must send no more.
+#[actix_web::test]
+async fn a_raw_client_that_is_replaced_and_the_one_that_replaces_it_lose_nothing() {
+    let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+    let api = server.api();
+    go(dir.path());
+    let id = keeper(&api, dir.path()).await;
+    let path = format!("/api/v1/sessions/{id}/attach?client=x");
+    let mut typed = 0;
+    for letter in 'a'..='z' {
+        let mut terminal = Terminal::open(&api, &path, Some("raw.v1")).await;
+        for _ in 0..5 {
+            terminal.type_in(letter.to_string().repeat(50)).await;
+        }
+        // It has looked at all of it, and answers before it goes.
+        terminal.leave().await;
+        typed += 250;
+    }
+    let letters: Vec<_> = ('a'..='z').map(|letter| (letter, 250)).collect();
+    assert_eq!(runs(dir.path(), typed).await, letters);
 }
