@@ -8,7 +8,7 @@ use crate::metrics::Metrics;
 use crate::protocol::Session;
 use crate::recorder::Recorder;
 use crate::registry::{CreateError, Defaults, Find, FindError, Key, Registry, SessionRef, Unread};
-use crate::session::Link;
+use crate::session::{InUse, Link};
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
 use actix_web::http::StatusCode;
@@ -79,6 +79,12 @@ impl Api {
         };
         let Key::Id(id) = Key::from(key) else { return Err(ended) };
         self.registry.send(Unread(id)).await.map_err(stopping)?.ok_or(ended)
+    }
+
+    /// Keeps the countdown of a live session from ending it for as long as somebody waits for
+    /// something of it.
+    pub(super) async fn in_use(&self, key: &str) -> Option<InUse> {
+        self.live(key).await.ok().map(|session| InUse::of(&session.addr))
     }
 
     /// A session as it is, or was when it ended.

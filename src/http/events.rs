@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::token::Principal;
 use crate::events::{Event, Gone, Kind, Listener};
 use crate::id::SessionId;
-use crate::session::MayStay;
+use crate::session::{InUse, MayStay};
 use actix_web::rt::time::timeout;
 use actix_web::web::{self, Bytes, Data, Query, ReqData, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -59,7 +59,12 @@ async fn events(
     let header = header.map(|id| id.to_str().unwrap_or_default().to_owned());
     let last = header.or_else(|| query.last_event_id.clone()).filter(|id| !id.is_empty());
     let may_stay = Access::may_stay(access, &principal);
-    let feed = Feed::new(&api, last.as_deref(), Filter { session, kinds }, may_stay);
+    // Whoever listens to one session waits for something of it.
+    let in_use = match &query.session {
+        Some(key) => api.in_use(key).await,
+        None => None,
+    };
+    let feed = Feed::new(&api, last.as_deref(), Filter { session, kinds }, may_stay, in_use);
     let body = stream::unfold(feed, |mut feed| async {
         let piece = feed.next().await?;
         Some((Ok::<_, Infallible>(piece), feed))
@@ -104,10 +109,17 @@ struct Feed {
     greeting: Option<String>,
     /// Whether whoever listens may still.
     may_stay: MayStay,
+    _in_use: Option<InUse>,
 }
 
 impl Feed {
-    fn new(api: &Api, last: Option<&str>, filter: Filter, may_stay: MayStay) -> Self {
+    fn new(
+        api: &Api,
+        last: Option<&str>,
+        filter: Filter,
+        may_stay: MayStay,
+        in_use: Option<InUse>,
+    ) -> Self {
         let resumed = match last {
             None => Ok(api.events.listen()),
             Some(id) => id.parse().map_err(|_| Gone).and_then(|id| api.events.listen_after(id)),
@@ -120,7 +132,7 @@ impl Feed {
         });
         // Whoever has heard nothing yet can still say from where to go on.
         greeting += &place(&listener);
-        Feed { listener, filter, greeting: Some(greeting), may_stay }
+        Feed { listener, filter, greeting: Some(greeting), may_stay, _in_use: in_use }
     }
 
     /// The next piece to send; `None`: the server stops, or the token is gone.

@@ -8,7 +8,7 @@ use super::signals;
 use super::token::Principal;
 use crate::id::ClientKey;
 use crate::protocol::{self, Cause};
-use crate::session::{Resize, Signal, SignalError, SignalTarget, TypeOutcome, type_all};
+use crate::session::{InUse, Resize, Signal, SignalError, SignalTarget, TypeOutcome, type_all};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data, Json, Path, Query, ReqData, ServiceConfig};
@@ -68,6 +68,7 @@ async fn input(
         None if query.offset.is_some() => return Err(Problem::invalid("offset needs client")),
         None => ClientKey::anonymous(),
     };
+    let _in_use = InUse::of(&session.addr);
     match type_all(&session.link, key, query.offset, &body, PATIENCE).await {
         TypeOutcome::Accepted(received) => {
             Ok(HttpResponse::Ok().json(json!({ "received": received })))

@@ -9,6 +9,9 @@ pub enum Event {
     Attached,
     /// A client left.
     Detached,
+    /// Somebody uses the session without being attached: types over HTTP, or waits for
+    /// something on its screen.
+    Used,
     /// The timer that was armed with this generation fired.
     TimerFired {
         /// As in [`Effect::ArmTimer`].
@@ -40,6 +43,7 @@ impl Event {
         match self {
             Event::Attached => "attached",
             Event::Detached => "detached",
+            Event::Used => "used",
             Event::TimerFired { .. } => "timer_fired",
             Event::KillRequested => "kill_requested",
             Event::SignalRequested(_) => "signal_requested",

@@ -6,6 +6,12 @@ use super::words::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
+/// A session that is used without a client is pushed ahead by so much more than its timeout, in
+/// milliseconds: it is written twice a second at most, however often it is used, and what is
+/// written and shown is the deadline that counts. It is never destroyed too early, and at most
+/// this much late.
+const PUSH_MS: u64 = 500;
+
 /// A session's life.
 #[derive(Clone, Debug)]
 pub struct Life {
@@ -93,6 +99,7 @@ impl Life {
         match event {
             Event::Attached => self.attached(&mut effects)?,
             Event::Detached => self.detached(now, &mut effects)?,
+            Event::Used => self.used(now, &mut effects),
             Event::TimerFired { generation } => self.timer_fired(generation, now, &mut effects),
             Event::KillRequested => self.kill(now, &mut effects),
             Event::SignalRequested(signal) => {
@@ -147,7 +154,7 @@ impl Life {
         self.connections
     }
 
-    /// When it will be destroyed unless somebody attaches (REQ-004-003).
+    /// When it will be destroyed unless somebody attaches or uses it (REQ-004-003).
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
         self.deadline
@@ -231,6 +238,17 @@ impl Life {
         }
         effects.push(Effect::Announce);
         Ok(())
+    }
+
+    /// Pushes the deadline ahead, if there is one.
+    fn used(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let (Some(deadline), Some(seconds)) = (self.deadline, self.timeout()) else { return };
+        let due = now.boot_ms.saturating_add(seconds.saturating_mul(1000));
+        if deadline.boot_ms < due {
+            let boot_ms = due.saturating_add(PUSH_MS);
+            self.arm(Deadline { boot_ms, at: wall_at(boot_ms, now) }, effects);
+            effects.push(Effect::Save);
+        }
     }
 
     fn timer_fired(&mut self, generation: u64, now: Now, effects: &mut Vec<Effect>) {

@@ -334,6 +334,39 @@ fn absurd_timeouts_are_only_long() {
     assert_eq!(shown, "9999-12-31T23:59:59.000Z", "as wide as every other time in the row");
 }
 
+/// REQ-004-003.
+#[test]
+fn who_uses_it_without_being_attached_pushes_the_deadline_ahead() {
+    let mut life = idle(HALF_AN_HOUR);
+    let stale = life.generation();
+    let effects = life.apply(Event::Used, at(1_000_000)).unwrap();
+    // Half a second more, so that what follows at once writes nothing.
+    let (generation, boot_ms) = (life.generation(), at(2_800_500).boot_ms);
+    assert_eq!(effects, [Effect::ArmTimer { generation, boot_ms }, Effect::Save]);
+    assert_eq!(life.deadline(), Some(deadline(2_800_500)));
+    for ms in [1_000_000, 1_000_001, 1_000_500] {
+        assert_eq!(life.apply(Event::Used, at(ms)), Ok(Vec::new()));
+    }
+    assert_eq!(life.apply(Event::Used, at(1_000_501)).unwrap().len(), 2);
+    // The timers before it are stale.
+    for generation in [stale, generation] {
+        assert_eq!(life.apply(Event::TimerFired { generation }, at(9_000_000)), Ok(Vec::new()));
+    }
+    assert!(fire(&mut life, 2_801_001).contains(&Effect::EndTree));
+    assert_eq!(life.apply(Event::Used, at(2_801_002)), Ok(Vec::new()), "its end is decided");
+}
+
+#[test]
+fn using_it_counts_for_the_first_client_too_and_only_where_a_timer_runs() {
+    let mut waiting = life(TEN_SECONDS_TO_ATTACH, &[]);
+    waiting.apply(Event::Used, at(9000)).unwrap();
+    assert_eq!((waiting.status(), waiting.deadline()), (Status::Running, Some(deadline(19_500))));
+    for mut life in [idle(NEVER), life(NEVER, &[]), life(HALF_AN_HOUR, &[Event::Attached])] {
+        assert_eq!(life.apply(Event::Used, at(1)), Ok(Vec::new()));
+        assert_eq!(life.deadline(), None);
+    }
+}
+
 #[test]
 fn what_could_not_start_is_an_error() {
     let mut life = life(TEN_SECONDS_TO_ATTACH, &[]);

@@ -32,6 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => Just(Step::Event(Event::Attached)),
         8 => Just(Step::Event(Event::Detached)),
+        8 => Just(Step::Event(Event::Used)),
         8 => (0..3u64).prop_map(|late| Step::Timer { late }),
         8 => (0..3000u64).prop_map(Step::Pass),
         2 => (-1_000_000..1_000_000i64).prop_map(Step::SetClock),
@@ -163,6 +164,19 @@ proptest! {
                 Ok(effects) => {
                     prop_assert!(before.status().is_live(), "ended states are final");
                     world.execute(&life, &effects);
+                    if event == Event::Used {
+                        let due = |life: &Life| life.deadline().map(|d| d.boot_ms);
+                        prop_assert!(due(&life) >= due(&before), "it is only ever pushed ahead");
+                        let idle_ms = match life.status() {
+                            Status::Idle => life.timeouts().idle_s,
+                            _ => life.timeouts().first_attach_s,
+                        };
+                        let whole = now.boot_ms.saturating_add(
+                            idle_ms.unwrap_or_default().saturating_mul(1000));
+                        prop_assert!(due(&life).is_none_or(|due| due >= whole));
+                        prop_assert_eq!(before.saved().ending, life.saved().ending);
+                        prop_assert_eq!(before.status(), life.status());
+                    }
                     if let Event::TimerFired { generation } = event {
                         let stale = generation != before.generation();
                         prop_assert!(!stale || (effects.is_empty() && same(&before, &life)));

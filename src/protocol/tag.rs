@@ -6,13 +6,13 @@ use uuid::Uuid;
 impl Session {
     /// Another one once anything has changed that an administrator decides by: what the
     /// session is called and meant to do, its status and its end. Output, input, sizes, who
-    /// is attached and what the program says of itself change all the time and do not
-    /// count. The same after a restart of the server.
+    /// is attached, `destroy_at` (which whoever uses the session pushes ahead) and what the
+    /// program says of itself change all the time and do not count. The same after a restart of the server.
     #[must_use]
     pub fn tag(&self) -> String {
         let words = (
             (self.id, &self.name, &self.labels, self.status, self.ending),
-            (self.idle_timeout_s, self.first_attach_timeout_s, self.destroy_at.map(super::rfc3339)),
+            (self.idle_timeout_s, self.first_attach_timeout_s),
             (self.size_policy, self.recording),
             (self.restart, self.restarts, self.restart_at.map(super::rfc3339)),
             (self.ended_at.map(super::rfc3339), self.end_reason, self.exit_code, self.exit_signal),
@@ -54,6 +54,7 @@ mod tests {
             offset: 7,
             updated_at: later,
             last_activity_at: later,
+            destroy_at: Some(later),
             title: Some("vim".into()),
             cols: 100,
             active_connections: 2,

@@ -6,6 +6,7 @@ use super::causes::Causes;
 use super::connection::Attachment;
 use super::effects::now;
 use super::flow::{Flow, STALL_LIMIT, Sight};
+use super::in_use::Uses;
 use super::link::Link;
 use super::requests::{
     Attach, Attached, ConnectionEvent, Detach, Killed, Noticed, Resize, Seen, SessionEnded,
@@ -68,6 +69,7 @@ pub struct Session {
     next_connection: u64,
     /// The destroy timer, with the generation it was armed for.
     pub(super) timer: Option<SpawnHandle>,
+    pub(super) uses: Uses,
     flow: Flow,
     /// The program waits for room in the ring.
     stalled: bool,
@@ -115,6 +117,7 @@ impl Session {
             clients: BTreeMap::new(),
             next_connection: 1,
             timer: None,
+            uses: Uses::default(),
             flow,
             stalled: false,
             sizing: Sizing::default(),
@@ -353,7 +356,10 @@ impl Handler<Resize> for Session {
         }
         let size = (resize.cols, resize.rows);
         match resize.connection {
-            None => self.resized_by_hand(size, ctx),
+            None => {
+                self.used(ctx);
+                self.resized_by_hand(size, ctx);
+            }
             Some(connection) => {
                 let Some(client) = self.clients.get_mut(&connection) else { return Ok(()) };
                 if client.mode == Mode::Ro {

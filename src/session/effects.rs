@@ -174,7 +174,7 @@ impl Session {
         self.timer = Some(ctx.run_later(left.min(TIMER_LOOK), move |session, ctx| {
             session.timer = None;
             if tree::boottime_ms() >= boot_ms {
-                session.step_or_log(Event::TimerFired { generation }, ctx);
+                session.destroy_if_unused(generation, ctx);
             } else {
                 session.step_or_log(Event::ClockJumped, ctx);
                 session.arm(generation, boot_ms, ctx);

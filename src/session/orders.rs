@@ -70,6 +70,7 @@ impl Handler<Signal> for Session {
     fn handle(&mut self, request: Signal, ctx: &mut Self::Context) -> Self::Result {
         // Before the step: that leaves it with the holder.
         self.causes.signalled(request.signal, request.cause);
+        self.used(ctx);
         if let Err(refused) = self.step(Event::SignalRequested(request.signal), ctx) {
             return Box::pin(async move { Err(refused.into()) });
         }

@@ -13,6 +13,7 @@ mod checkpoints;
 mod circles;
 mod cli;
 mod clock;
+mod countdown;
 mod dialects;
 mod docs;
 mod endings;

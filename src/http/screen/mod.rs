@@ -51,6 +51,7 @@ async fn screen(
         let look = take_shot(&link, scrollback).await.ok_or_else(broken)?;
         return Ok(answer(StatusCode::OK, &look));
     };
+    let _in_use = api.in_use(&id).await;
     let waited = wait_for(&link, &api.events, &condition, scrollback, limit).await;
     match waited.map_err(|error| unavailable(error.to_string()))? {
         Waited::Held(look) => Ok(answer(StatusCode::OK, &look)),
