@@ -12,6 +12,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 use serde_json::json;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -197,14 +198,23 @@ fn database(path: &Path) -> Finding {
 
 fn holder(pid_file: &Path) -> Finding {
     let what = "holder";
-    let Ok(text) = fs::read_to_string(pid_file) else {
-        return ok(what, "none yet; a server starts it".into());
+    let text = match fs::read_to_string(pid_file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return ok(what, "none yet; a server starts it".into());
+        }
+        Err(error) => return failed(what, format!("{}: {error}", pid_file.display())),
     };
     let pid = text.trim();
-    let runs = fs::read_to_string(format!("/proc/{pid}/cmdline"));
-    match runs.is_ok_and(|line| line.split('\0').any(|word| word == "hold")) {
-        true => ok(what, format!("process {pid}")),
-        false => warning(what, format!("process {pid} is gone; sessions that it held have ended")),
+    let path = format!("/proc/{pid}/cmdline");
+    match fs::read_to_string(&path) {
+        Ok(line) if line.split('\0').any(|word| word == "hold") => {
+            ok(what, format!("process {pid}"))
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            failed(what, format!("{path}: {error}"))
+        }
+        _ => warning(what, format!("process {pid} is gone; sessions that it held have ended")),
     }
 }
 

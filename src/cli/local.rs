@@ -32,7 +32,12 @@ impl LocalServer {
             Some((pid, owner)) => (pid, owner),
             None => return Err(nobody()),
         };
-        let text = std::fs::read_to_string(dir.join("listen")).map_err(|_| nobody())?;
+        let path = dir.join("listen");
+        let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => nobody(),
+            // There may well be one.
+            _ => Failure::Other(format!("{}: {e}", path.display())),
+        })?;
         let address = text.split_whitespace().next().and_then(|word| word.parse().ok());
         let mut address: SocketAddr = address.ok_or_else(nobody)?;
         // Every address of this machine: take the nearest.
@@ -223,6 +228,10 @@ mod tests {
         std::fs::write(&path, "8\n").unwrap();
         assert!(!server.still_runs(), "another one");
         std::fs::write(&path, "7\n").unwrap();
+        // That the file cannot be read does not say that nobody is there.
+        std::fs::remove_file(dir.path().join("listen")).unwrap();
+        std::fs::create_dir(dir.path().join("listen")).unwrap();
+        assert!(matches!(find(), Err(Failure::Other(_))));
         drop(lock);
         assert!(!server.still_runs());
     }

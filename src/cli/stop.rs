@@ -49,7 +49,13 @@ fn end(
     signal: i32,
     limit: Duration,
 ) -> Result<bool, Failure> {
-    let Ok(text) = std::fs::read_to_string(dir.join(pid_file)) else { return Ok(false) };
+    let path = dir.join(pid_file);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        // It may well run.
+        Err(e) => return Err(Failure::Other(format!("{}: {e}", path.display()))),
+    };
     let Some(pid) = text.split_whitespace().next().and_then(|word| word.parse().ok()) else {
         return Ok(false);
     };

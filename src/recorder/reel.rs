@@ -85,7 +85,7 @@ impl Reel {
         let place = options().create(true).truncate(false).open(dir.join(POSITION))?;
         let mut files = files(dir)?;
         let last = files.last_key_value().map(|(number, _)| *number);
-        let kept = read_position(&place);
+        let kept = read_position(&place)?;
         let (known, mut found) = match (kept, last) {
             (Some(position), _) if position.file == 0 => (position, Found::New),
             (Some(position), _) => (position, Found::Whole),
@@ -223,10 +223,14 @@ fn options() -> OpenOptions {
     options
 }
 
-fn read_position(place: &File) -> Option<Position> {
+/// `None`: there is none, or it is damaged. That it cannot be read now says neither.
+fn read_position(place: &File) -> io::Result<Option<Position>> {
     let mut bytes = [0; POSITION_BYTES];
-    place.read_exact_at(&mut bytes, 0).ok()?;
-    serde_json::from_slice(&bytes).ok()
+    match place.read_exact_at(&mut bytes, 0) {
+        Ok(()) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn write_position(place: &File, position: &Position) -> io::Result<()> {
@@ -255,8 +259,12 @@ pub(super) fn files(dir: &Path) -> io::Result<BTreeMap<u32, u64>> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if let Some(number) = entry.file_name().to_str().and_then(number) {
-            // It may be gone by now.
-            files.extend(entry.metadata().ok().map(|metadata| (number, metadata.len())));
+            match entry.metadata() {
+                Ok(metadata) => drop(files.insert(number, metadata.len())),
+                // It may be gone by now.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(files)

@@ -11,8 +11,12 @@ use crate::store::{Change, Row};
 use crate::tree::{Grace, Tree};
 use actix::prelude::*;
 use actix_web::rt::task::spawn_blocking;
+use actix_web::rt::time::sleep;
 use slog::{info, warn};
+use std::time::Duration;
 
+/// Between attempts to see a tree while /proc cannot be read, for want of a descriptor say.
+const BLIND_RETRY: Duration = Duration::from_secs(1);
 /// Trees that are swept at once: each looks at every process of the machine.
 pub(super) const SWEEPS: usize = 4;
 
@@ -92,14 +96,27 @@ impl Registry {
         async move {
             // Never closed.
             let _turn = sweeps.acquire().await;
-            let left = match spawn_blocking(move || tree.end(Grace::default())).await {
-                Ok(Ok(report)) if report.left.is_empty() => return,
-                Ok(Ok(report)) => format!("{} processes do not end", report.left.len()),
-                Ok(Err(error)) => error.to_string(),
-                Err(error) => error.to_string(),
-            };
-            warn!(log, "what is left of a session could not be ended"; "session" => %id,
-                "why" => left);
+            loop {
+                let tree = tree.clone();
+                let left = match spawn_blocking(move || tree.end(Grace::default())).await {
+                    Ok(Ok(report)) if report.left.is_empty() => return,
+                    Ok(Ok(report)) => report.left.len(),
+                    // Who is left is not known, so nothing may be said of it yet.
+                    Ok(Err(error)) => {
+                        warn!(log, "cannot see what is left of a session"; "session" => %id,
+                            "error" => %error);
+                        sleep(BLIND_RETRY).await;
+                        continue;
+                    }
+                    Err(error) => {
+                        warn!(log, "ending a tree failed"; "session" => %id, "error" => %error);
+                        return;
+                    }
+                };
+                warn!(log, "what is left of a session could not be ended"; "session" => %id,
+                    "processes" => left);
+                return;
+            }
         }
     }
 

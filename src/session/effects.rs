@@ -218,9 +218,21 @@ impl Session {
 
     /// What is left of a session that the holder does not hold is swept.
     pub(super) fn lost(&mut self, ctx: &mut Context<Self>) {
-        let tree = self.tree();
-        let swept = spawn_blocking(move || tree.end(Grace::default()));
-        ctx.spawn(swept.into_actor(self).map(|_, session, ctx| {
+        let (tree, log, id) = (self.tree(), self.context.log.clone(), self.link.id());
+        let swept = async move {
+            loop {
+                let tree = tree.clone();
+                match spawn_blocking(move || tree.end(Grace::default())).await {
+                    // Who is left is not known, so nothing may be said of it yet.
+                    Ok(Err(error)) => {
+                        warn!(log, "cannot see a tree"; "session" => %id, "error" => %error);
+                        sleep(TREE_RETRY).await;
+                    }
+                    _ => return,
+                }
+            }
+        };
+        ctx.spawn(swept.into_actor(self).map(|(), session, ctx| {
             session.step_or_log(Event::Orphaned, ctx);
         }));
     }

@@ -118,10 +118,10 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::take`], for environments.
     pub(super) fn members(&self, tree: &Tree, known: &HashMap<i32, u64>) -> io::Result<Look> {
-        let leader = tree.leader.as_ref().filter(|leader| {
-            // Pids and start times of another boot mean nothing in this one.
-            boot_id().is_ok_and(|id| id == leader.boot_id)
-        });
+        // Without it a leader of this boot would be passed over, and its tree look empty.
+        let boot = boot_id()?;
+        // Pids and start times of another boot mean nothing in this one.
+        let leader = tree.leader.as_ref().filter(|leader| leader.boot_id == boot);
         let mut found = Found {
             snapshot: self,
             // Nothing in a tree is older than its leader.
