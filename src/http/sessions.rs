@@ -234,14 +234,35 @@ async fn delete(
         record = stays.unwrap_or(record);
     }
     if query.purge {
-        api.store.purge(record.id).await.map_err(|error| store_problem(&error))?;
-        api.recorder.remove(record.id).await;
+        purge(&api, record.id).await?;
     }
     let mut body = serde_json::to_value(&record).unwrap_or_default();
     if let (false, Value::Object(fields)) = (persisted, &mut body) {
         fields.insert("persisted".into(), false.into());
     }
     Ok(HttpResponse::Ok().json(body))
+}
+
+/// Removes what is kept of a session. Its files go first: on a full disk that makes the room
+/// which SQLite needs to remove anything. As long as the row is there, it can be asked for again.
+async fn purge(api: &Api, id: SessionId) -> Result<(), Problem> {
+    api.recorder.remove(id).await.map_err(|error| {
+        let detail = format!(
+            "nothing is removed but perhaps some files of its recording: {error}; ask again later"
+        );
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
+    })?;
+    match api.store.purge(id).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let mut problem = store_problem(&error);
+            problem.detail = format!(
+                "its recording, if it had one, is removed; its row, history and last screen are \
+                 not: {error}; ask again later"
+            );
+            Err(problem)
+        }
+    }
 }
 
 async fn transitions(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {

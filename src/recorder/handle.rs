@@ -103,12 +103,16 @@ impl Recorder {
 
     /// Writes what there is of a session, if it is recorded and the disk takes it soon.
     pub async fn flush(&self, id: SessionId) {
-        self.ask(|tell| Job::Flush(id, tell)).await;
+        let _ = self.ask(|tell| Job::Flush(id, tell)).await;
     }
 
     /// Removes a session's recording, if there is one.
-    pub async fn remove(&self, id: SessionId) {
-        self.ask(|tell| Job::Remove(id, self.place(id), tell)).await;
+    ///
+    /// # Errors
+    /// Something of it is left; `TimedOut`: the disk has not answered yet.
+    pub async fn remove(&self, id: SessionId) -> io::Result<()> {
+        let removed = self.ask(|tell| Job::Remove(id, self.place(id), tell)).await;
+        removed.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// A session's recording, or one file of it; `None`: there is none. Waits for the disk.
@@ -120,7 +124,7 @@ impl Recorder {
     }
 
     /// Sessions whose recording was written before that time for the last time, and is
-    /// certainly one of ours. Waits for the disk.
+    /// certainly one of ours. Waits for the disk. What cannot be looked at is not among them.
     #[must_use]
     pub fn older_than(&self, before: SystemTime) -> Vec<SessionId> {
         // Where nothing was recorded there is no directory.
@@ -130,11 +134,12 @@ impl Recorder {
         ids.filter(|id| reel::is_old(&self.place(*id), *id, before)).collect()
     }
 
-    async fn ask(&self, job: impl FnOnce(oneshot::Sender<()>) -> Job) {
+    /// `None`: there is no answer yet, or nothing to say.
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Option<T> {
         let (tell, told) = oneshot::channel();
         // The thread ends with the server.
         let _ = self.jobs.send(job(tell));
-        let _ = timeout(PATIENCE, told).await;
+        timeout(PATIENCE, told).await.ok()?.ok()
     }
 
     fn place(&self, id: SessionId) -> PathBuf {

@@ -5,6 +5,7 @@ use super::tape::Tape;
 use crate::id::{ClientKey, SessionId};
 use slog::{Logger, warn};
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -32,7 +33,7 @@ pub(super) enum Job {
     /// This server does not know it any more.
     Drop(SessionId, u64),
     /// Remove its recording.
-    Remove(SessionId, PathBuf, oneshot::Sender<()>),
+    Remove(SessionId, PathBuf, oneshot::Sender<io::Result<()>>),
 }
 
 /// Input on its way.
@@ -140,11 +141,13 @@ impl Thread {
             }
             Job::Remove(id, dir, tell) => {
                 self.tapes.remove(&id);
-                if let Err(error) = reel::remove(&dir) {
+                let removed = reel::remove(&dir);
+                if let Err(error) = &removed {
                     warn!(self.log, "a recording cannot be removed"; "session" => %id,
                         "dir" => %dir.display(), "error" => %error);
                 }
-                let _ = tell.send(());
+                // Whoever asked may have gone.
+                let _ = tell.send(removed);
             }
         }
     }

@@ -26,7 +26,13 @@ impl Registry {
         let Ok(kept) = TimeDelta::from_std(kept) else { return };
         let Some(before) = Utc::now().checked_sub_signed(kept) else { return };
         let (store, log) = (self.store.clone(), self.log.clone());
+        let recorder = self.recorder.clone();
         let expired = async move {
+            // Files first: on a full disk that makes the room which SQLite needs to remove rows.
+            // An error is logged where it occurs, and the next time they are tried again.
+            for id in store.expired_recordings(before).await.unwrap_or_default() {
+                let _ = recorder.remove(id).await;
+            }
             match store.expire(before).await {
                 Ok(0) => {}
                 Ok(count) => info!(log, "ended sessions are removed"; "sessions" => count),
@@ -57,7 +63,8 @@ impl Registry {
             for id in old.into_iter().filter(|id| !live.contains(id)) {
                 if matches!(store.get(id).await, Ok(None)) {
                     info!(log, "a recording of no session is removed"; "session" => %id);
-                    recorder.remove(id).await;
+                    // Said where it fails, and tried again the next time.
+                    let _ = recorder.remove(id).await;
                 }
             }
         };

@@ -8,8 +8,8 @@ use super::upgrades::UPGRADES;
 use crate::id::SessionId;
 use crate::keeper::LastScreen;
 use crate::lifecycle::Status;
-use crate::protocol::Transition;
-use chrono::Utc;
+use crate::protocol::{Transition, rfc3339};
+use chrono::{DateTime, Utc};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Params, TransactionBehavior, params,
 };
@@ -154,6 +154,19 @@ impl Db {
              WHERE restart_at IS NOT NULL AND status IN ('TERMINATED', 'ERROR')"
         );
         self.rows(&sql, [])
+    }
+
+    /// Recorded sessions that ended before.
+    pub(super) fn expired_recordings(
+        &self,
+        before: DateTime<Utc>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut statement = self.0.prepare_cached(
+            "SELECT id FROM sessions WHERE status IN ('TERMINATED', 'ERROR')
+             AND COALESCE(ended_at, updated_at) < ?1 AND recording <> 'off'",
+        )?;
+        let ids = statement.query_map([rfc3339(before)], |row| word(row, 0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
     }
 
     /// What a session showed last.

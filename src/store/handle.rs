@@ -212,6 +212,17 @@ impl StoreHandle {
         self.ask(move |store| store.purge(id)).await
     }
 
+    /// Recorded sessions that ended before.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn expired_recordings(
+        &self,
+        before: DateTime<Utc>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.ask(move |store| store.db().expired_recordings(before)).await
+    }
+
     /// Removes all sessions that ended before, with their history; how many. Others write
     /// in between.
     ///
