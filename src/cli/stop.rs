@@ -7,6 +7,7 @@ use super::progress::Progress;
 use super::sys::Process;
 use crate::config::{self, Place};
 use clap::Args;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
