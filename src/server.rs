@@ -213,6 +213,7 @@ async fn serve(
         "holder" => holder.pid());
     greet(addresses[0], &access);
 
+    let mut sessions = "running on";
     let failure = tokio::select! {
         _ = terminate.recv() => None,
         _ = interrupted => None,
@@ -220,9 +221,12 @@ async fn serve(
             info!(log, "ending all sessions");
             // What cannot be ended stays "ending" in its row, which whoever starts next reads.
             let ended = tokio::time::timeout(END_ALL, registry.send(EndAll)).await;
-            if ended.is_err() {
+            sessions = if matches!(ended, Ok(Ok(()))) {
+                "ended"
+            } else {
                 crit!(log, "not all sessions have ended"; "within_s" => END_ALL.as_secs());
-            }
+                "not all ended"
+            };
             None
         },
         why = failed.recv() => why,
@@ -249,7 +253,7 @@ async fn serve(
     }
     // Who looks for the server finds that there is none.
     let _ = fs::remove_file(dir.join("listen"));
-    info!(log, "stopped"; "sessions" => "running on");
+    info!(log, "stopped"; "sessions" => sessions);
     Ok(())
 }
 

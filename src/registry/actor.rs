@@ -30,7 +30,6 @@ use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
 use chrono::Utc;
-use futures_util::FutureExt;
 use slog::{Logger, info, warn};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
@@ -93,8 +92,10 @@ pub struct Registry {
     pub(super) under_way: HashMap<String, UnderWay>,
     /// Sessions that cannot go on, until their rows say so.
     pub(super) sweeping: HashSet<SessionId>,
-    /// Told when one of them has gone.
-    pub(super) swept: watch::Sender<()>,
+    /// Sessions that have ended and that the holder may still have.
+    pub(super) leaving: HashSet<SessionId>,
+    /// Told when one has been started, or is swept up or forgotten.
+    pub(super) settled: watch::Sender<()>,
     pub(super) sweeps: Arc<Semaphore>,
     /// As the last comparison found them.
     pub(super) differences: BTreeMap<SessionId, Difference>,
@@ -133,7 +134,8 @@ impl Registry {
             restarts: Restarts::default(),
             under_way: HashMap::new(),
             sweeping: HashSet::new(),
-            swept: watch::Sender::new(()),
+            leaving: HashSet::new(),
+            settled: watch::Sender::new(()),
             sweeps: Arc::new(Semaphore::new(SWEEPS)),
             differences: BTreeMap::new(),
             repairs: Repairs::default(),
@@ -201,6 +203,53 @@ impl Registry {
             options: Options { scrollback: self.defaults.scrollback_lines },
             events,
         }
+    }
+
+    /// Between two states, of which the holder, the rows and this registry learn one after
+    /// the other.
+    pub(super) fn is_unsettled(&self, id: SessionId) -> bool {
+        self.starting.contains(&id) || self.sweeping.contains(&id) || self.leaving.contains(&id)
+    }
+
+    /// Done once one of those has been started, swept up or forgotten from now on.
+    pub(super) fn when_settled(&self) -> impl Future<Output = ()> + 'static {
+        let mut settled = self.settled.subscribe();
+        async move { drop(settled.changed().await) }
+    }
+
+    /// The holder has nothing of a session any more, or will not let it go.
+    pub(super) fn forgotten(&mut self, id: SessionId) {
+        self.leaving.remove(&id);
+        self.settled.send_replace(());
+    }
+
+    /// A start is over, one way or the other.
+    pub(super) fn started(&mut self, id: SessionId) {
+        self.starting.remove(&id);
+        self.settled.send_replace(());
+    }
+
+    /// Ends all sessions but those that were `told` already, and then those that were being
+    /// started or swept up meanwhile.
+    fn end_all(&mut self, mut told: HashSet<SessionId>) -> ResponseActFuture<Self, ()> {
+        self.restart_none();
+        let untold = self.sessions.iter().filter(|(id, _)| told.insert(**id));
+        let ended: Vec<_> = untold
+            .map(|(_, session)| session.addr.send(Kill { cause: None, expected: None }))
+            .collect();
+        let is_busy = !self.starting.is_empty() || !self.sweeping.is_empty();
+        if ended.is_empty() && !is_busy {
+            return Box::pin(actix::fut::ready(()));
+        }
+        let settled = self.when_settled();
+        let over = async move {
+            // One that has just ended needs no killing.
+            futures_util::future::join_all(ended).await;
+            if is_busy {
+                settled.await;
+            }
+        };
+        Box::pin(over.into_actor(self).then(move |(), registry, _| registry.end_all(told)))
     }
 
     /// Done once all that was running before is there.
@@ -377,7 +426,10 @@ impl Handler<SessionEnded> for Registry {
             }
         }
         if forgotten {
+            self.forgotten(id);
             self.may_restart(id, ctx);
+        } else {
+            self.leaving.insert(id);
         }
     }
 }
@@ -395,16 +447,8 @@ impl Handler<EndAll> for Registry {
 
     fn handle(&mut self, _: EndAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
-        Box::pin(self.when_restored().into_actor(self).then(|(), registry, _| {
-            registry.restart_none();
-            let all: Vec<_> = registry
-                .sessions
-                .values()
-                .map(|session| session.addr.send(Kill { cause: None, expected: None }))
-                .collect();
-            // One that has just ended needs no killing.
-            futures_util::future::join_all(all).map(|_| ()).into_actor(registry)
-        }))
+        let restored = self.when_restored().into_actor(self);
+        Box::pin(restored.then(|(), registry, _| registry.end_all(HashSet::new())))
     }
 }
 

@@ -233,6 +233,9 @@ fn catch_up(row: &mut Row, blob: Option<&Blob>) -> Option<Status> {
     row.session.idle_timeout_s = blob.idle_timeout_s;
     row.session.size_policy = blob.size_policy;
     row.session.restart = blob.restart;
+    if blob.all_labels {
+        row.session.labels.clone_from(&blob.labels);
+    }
     // The blob is written first; a start that both speak of is over, since it is held.
     row.session.restart_at = blob.restart_at;
     let behind = status != row.session.status && status.is_live() && status != Status::Running;
@@ -310,6 +313,7 @@ mod tests {
     use crate::id::SessionId;
     use crate::lifecycle::{EndReason, Ending, Exit};
     use chrono::{DateTime, Utc};
+    use std::collections::BTreeMap;
 
     const BOOT: &str = "this boot";
 
@@ -404,6 +408,22 @@ mod tests {
             let expected = if behind { kept.unwrap() } else { before };
             assert_eq!(row.session.status, expected, "{before} {kept:?}");
         }
+    }
+
+    #[test]
+    fn labels_are_the_blobs_unless_it_had_no_room_for_them() {
+        let labels = |n: &str| BTreeMap::from([("k".to_owned(), n.to_owned())]);
+        for (kept, all, expected) in [("new", true, "new"), ("", false, "old")] {
+            let (mut row, mut blob) = idle();
+            row.session.labels = labels("old");
+            (blob.labels, blob.all_labels) = (labels(kept), all);
+            catch_up(&mut row, Some(&blob));
+            assert_eq!(row.session.labels, labels(expected));
+        }
+        let (mut row, blob) = idle();
+        row.session.labels = labels("old");
+        catch_up(&mut row, Some(&Blob { all_labels: true, ..blob }));
+        assert!(row.session.labels.is_empty(), "they were taken away");
     }
 
     #[test]

@@ -59,10 +59,9 @@ impl Registry {
             Ok(None) => registry.create_anew(create),
             // What became of it is not written yet.
             Ok(Some(row)) if registry.sweeping.contains(&row.session.id) => {
-                let mut swept = registry.swept.subscribe();
-                let swept = async move { drop(swept.changed().await) };
+                let settled = registry.when_settled();
                 Box::pin(
-                    swept
+                    settled
                         .into_actor(registry)
                         .then(move |(), registry, _| registry.find_or_make(create, once)),
                 )

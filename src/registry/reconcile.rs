@@ -60,7 +60,11 @@ impl Registry {
             registry: self.sessions.iter().map(known).collect(),
             held: reports.held.iter().map(|entry| entry.id).collect(),
             rows: live.chain(others).collect(),
-            busy: self.starting.union(&self.sweeping).copied().collect(),
+            busy: [&self.starting, &self.sweeping, &self.leaving]
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect(),
         }
     }
 
@@ -138,8 +142,9 @@ impl Registry {
                 Vec::new()
             });
             for found in found.into_iter().chain(alone) {
-                // It may have been adopted meanwhile by another pass.
-                if !registry.sessions.contains_key(&found.id()) {
+                // It may have been adopted by another pass meanwhile, or somebody is at it.
+                let id = found.id();
+                if !registry.sessions.contains_key(&id) && !registry.is_unsettled(id) {
                     registry.bring(found, at, ctx);
                 }
             }

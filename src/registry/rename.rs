@@ -54,8 +54,10 @@ impl Registry {
         {
             self.names.remove(new);
         }
-        let Some(session) = self.sessions.get(&id) else { return };
-        let name = session.link.view().name;
+        // It may have ended meanwhile; one that is to be started again keeps its name.
+        let pending = || Some(self.restarts.pending.get(&id)?.revival.row.session.name.clone());
+        let live = self.sessions.get(&id).map(|session| session.link.view().name);
+        let Some(name) = live.or_else(pending) else { return };
         self.names.retain(|known, named| match named {
             Named::Live(owner) if *owner == id => Some(known) == name.as_ref(),
             _ => true,

@@ -150,7 +150,7 @@ impl Registry {
             spawn(plan, ring_bytes, &store, &holder, &log).await
         };
         ctx.spawn(spawned.into_actor(self).map(move |spawned, registry, ctx| {
-            registry.starting.remove(&id);
+            registry.started(id);
             registry.restarts.under_way.remove(&id);
             if let Some(name) = &name {
                 registry.names.remove(name);
@@ -259,6 +259,9 @@ impl Registry {
         restart: Restart,
         ctx: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Restarted> {
+        if self.stopping {
+            return Box::pin(actix::fut::ready(Err(CreateError::Stopping.into())));
+        }
         match self.place(&restart.key) {
             Place::Live(session) => {
                 let Restart { cause, expected, .. } = restart;
@@ -287,8 +290,10 @@ impl Registry {
             }
             Place::Starting(started) => {
                 let over = over(started).into_actor(self);
-                Box::pin(over.map(move |(), registry, _| {
-                    registry.find(&restart.key).map_err(|_| RestartError::Unknown)
+                Box::pin(over.then(move |(), registry, ctx| match registry.find(&restart.key) {
+                    Ok(session) => Box::pin(actix::fut::ready(Ok(session))),
+                    // It could not be started: this is another attempt.
+                    Err(_) => registry.restart(restart, ctx),
                 }))
             }
             Place::Nowhere => {
@@ -331,6 +336,11 @@ impl Registry {
         // It may have come back, or be about to, while its row was read.
         if !matches!(self.place(&Key::Id(id)), Place::Nowhere) {
             return self.restart(restart, ctx);
+        }
+        // The holder would answer with what has ended.
+        if self.is_unsettled(id) {
+            let settled = self.when_settled().into_actor(self);
+            return Box::pin(settled.then(move |(), registry, ctx| registry.restart(restart, ctx)));
         }
         if row.session.status.is_live() {
             // Ended a moment ago, or lost: its record is still to be written.

@@ -121,7 +121,7 @@ impl Registry {
     }
 
     /// Has the holder forget a session whose end is written, its last screen kept before.
-    fn forget(&self, row: Row, exited: bool, held: Option<Held>, ctx: &mut Context<Self>) {
+    fn forget(&mut self, row: Row, exited: bool, held: Option<Held>, ctx: &mut Context<Self>) {
         let (holder, id) = (self.holder.clone(), row.session.id);
         let end = (!exited).then(|| self.end_tree(self.tree(&row)));
         let screen = held
@@ -142,7 +142,9 @@ impl Registry {
             }
             holder.forget(id).await
         };
+        self.leaving.insert(id);
         ctx.spawn(forget.into_actor(self).map(move |forgotten, registry, ctx| {
+            registry.forgotten(id);
             // Not yet reaped: the next pass of reconciliation tries again.
             if forgotten.is_ok() {
                 registry.may_restart(id, ctx);
@@ -191,6 +193,6 @@ impl Registry {
 
     fn swept(&mut self, id: SessionId) {
         self.sweeping.remove(&id);
-        self.swept.send_replace(());
+        self.settled.send_replace(());
     }
 }

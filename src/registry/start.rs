@@ -39,9 +39,15 @@ impl Registry {
     ) -> ResponseActFuture<Self, Created> {
         match request.name.as_ref().and_then(|name| self.names.get(name)) {
             None => self.create(Create { request, cause, once: None }),
-            Some(Named::Live(id) | Named::Renaming(id)) => {
+            Some(Named::Live(id)) => {
                 let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
                 Box::pin(actix::fut::ready(session))
+            }
+            // Whose it is, is not decided yet, unless the session has it already.
+            Some(Named::Renaming(_)) => {
+                let name = request.name.unwrap_or_default();
+                let session = self.find(&Key::Name(name.clone()));
+                Box::pin(actix::fut::ready(session.map_err(|_| CreateError::NameTaken(name))))
             }
             Some(Named::Starting(started)) => Box::pin(
                 over(started.clone())
@@ -67,7 +73,7 @@ impl Registry {
             spawn(Start::of(plan, cause, &log), ring_bytes, &store, &holder, &log).await
         };
         Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
-            registry.starting.remove(&id);
+            registry.started(id);
             if let Some(name) = name {
                 registry.names.remove(&name);
             }
@@ -181,7 +187,7 @@ pub(super) async fn spawn(
     let blob = Blob::of(&row, &life).to_bytes();
     let spawned = timeout(START_DEADLINE, holder.spawn(id, &spec, ring_bytes, &blob)).await;
     match spawned {
-        Ok(Ok(mut held)) => {
+        Ok(Ok(mut held)) if is_of(&held, &spec) => {
             if let Some(screen) = screen {
                 held.checkpoint = Some(hand_on(screen, id, holder, log).await);
             }
@@ -207,7 +213,8 @@ pub(super) async fn spawn(
                 store.commit_or_queue(Change { row: row.clone(), transition: Some(failed) }).await;
             let error = match unstarted {
                 Ok(Err(error)) => refused(error, session),
-                _ => {
+                Ok(Ok(_)) => CreateError::Holder("it still has what has ended".to_owned()),
+                Err(_) => {
                     actix_web::rt::spawn(give_up(holder.clone(), id, log.clone()));
                     timed_out(session)
                 }
@@ -215,6 +222,11 @@ pub(super) async fn spawn(
             Err(Unstarted { error, row: Some(row) })
         }
     }
+}
+
+/// Whether the holder has started this, and not answered with what it had of that id.
+fn is_of(held: &Held, spec: &SpawnSpec) -> bool {
+    spec.resumed.as_ref().is_none_or(|resumed| held.ring.base() == resumed.base)
 }
 
 /// Gives the holder the screen that a session goes on with, for a server after this one.

@@ -32,6 +32,9 @@ pub struct Blob {
     pub first_attach_timeout_s: Option<u64>,
     /// Free words.
     pub labels: BTreeMap<String, String>,
+    /// Those are all. False where there was no room for them, and where an earlier version,
+    /// which did not say so, wrote the blob.
+    pub all_labels: bool,
     /// CLOCK_BOOTTIME, in milliseconds, at which it is to be destroyed.
     pub deadline_boot_ms: Option<u64>,
     /// The boot for which that clock counts.
@@ -69,6 +72,7 @@ impl Blob {
             idle_timeout_s: session.idle_timeout_s,
             first_attach_timeout_s: session.first_attach_timeout_s,
             labels: session.labels.clone(),
+            all_labels: true,
             deadline_boot_ms: life.deadline().map(|deadline| deadline.boot_ms),
             boot_id: crate::tree::boot_id().ok(),
             ending_reason: row.ending.as_ref().map(|ending| ending.reason),
@@ -107,6 +111,7 @@ impl Blob {
             }
             if !blob.labels.is_empty() {
                 blob.labels.clear();
+                blob.all_labels = false;
             } else if blob.command.len() > 1 {
                 blob.command.truncate(1);
             } else if !blob.cwd.is_empty() {
@@ -134,6 +139,7 @@ mod tests {
             name: Some("build".into()),
             command: vec!["make".into(), "x".repeat(5000)],
             deadline_boot_ms: Some(7),
+            all_labels: true,
             ..Blob::default()
         };
         blob.labels.insert("k".into(), "v".repeat(5000));
@@ -141,7 +147,7 @@ mod tests {
         assert_eq!(kept.name.as_deref(), Some("build"));
         assert_eq!(kept.command, ["make"]);
         assert_eq!(kept.deadline_boot_ms, Some(7));
-        assert!(kept.labels.is_empty());
+        assert!(kept.labels.is_empty() && !kept.all_labels);
         let small = Blob { name: Some("a".into()), ..Blob::default() };
         assert_eq!(Blob::from_bytes(&small.to_bytes()), Some(small));
         assert_eq!(Blob::from_bytes(b"\xff"), None);

@@ -109,7 +109,7 @@ impl Session {
     }
 
     /// Brings the row up to date, and publishes it.
-    fn refresh_row(&mut self) {
+    pub(super) fn refresh_row(&mut self) {
         write_life(&mut self.row, &self.life);
         // Whoever hears of the end is still there, and yet nobody is attached.
         let clients = if self.life.end().is_some() { Vec::new() } else { self.viewers() };
@@ -147,7 +147,7 @@ impl Session {
 
     /// Leaves with the holder what a server needs that finds no row, and the deadline on
     /// the clock that nobody can set.
-    fn keep_in_holder(&self) {
+    pub(super) fn keep_in_holder(&self) {
         if self.life.end().is_none() {
             let causes = self.causes.clone();
             let blob = Blob { causes, ..Blob::of(&self.row, &self.life) };
@@ -189,8 +189,9 @@ impl Session {
         let (store, tree, log) =
             (self.context.store.clone(), self.tree(), self.context.log.clone());
         let id = self.link.id();
+        let intent = store.commit_or_queue(intent);
         let end = async move {
-            if !matches!(store.commit_or_queue(intent).await, Ok(true)) {
+            if !matches!(intent.await, Ok(true)) {
                 warn!(log, "killing before the intent could be stored"; "session" => %id);
             }
             // The end is written once the tree was seen empty, however long that takes.

@@ -7,6 +7,7 @@ use super::requests::{
 use crate::events::Kind;
 use crate::lifecycle::{Event, Refused};
 use crate::protocol::{self, Cause};
+use crate::store::Change;
 use actix::prelude::*;
 use serde_json::json;
 use slog::warn;
@@ -93,9 +94,26 @@ impl Handler<Signal> for Session {
 }
 
 impl Handler<Patch> for Session {
-    type Result = Result<protocol::Session, NotDone>;
+    type Result = ResponseFuture<Result<protocol::Session, NotDone>>;
 
     fn handle(&mut self, patch: Patch, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(refused) = self.change(patch, ctx) {
+            return Box::pin(async move { Err(refused) });
+        }
+        self.keep_in_holder();
+        // The holder may have no room for all of it, so the answer waits for the row.
+        let change = Change { row: self.row.clone(), transition: None };
+        let (written, view) = (self.context.store.commit_or_queue(change), self.link.view());
+        Box::pin(async move {
+            // What cannot be written now will be, and whoever looks meanwhile sees it.
+            let _ = written.await;
+            Ok(view)
+        })
+    }
+}
+
+impl Session {
+    fn change(&mut self, patch: Patch, ctx: &mut Context<Self>) -> Result<(), NotDone> {
         if self.life.end().is_some() {
             return Err(Refused::Ended.into());
         }
@@ -118,7 +136,8 @@ impl Handler<Patch> for Session {
         if let Some(restart) = patch.restart {
             self.row.session.restart = restart;
         }
-        self.save();
+        // Whoever hears of it and looks must find it.
+        self.refresh_row();
         let now = &self.row.session;
         let decided = |session: &protocol::Session| {
             json!({
@@ -135,6 +154,6 @@ impl Handler<Patch> for Session {
         if decided != before {
             self.tell(Kind::Changed, decided);
         }
-        Ok(self.link.view())
+        Ok(())
     }
 }

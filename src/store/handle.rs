@@ -93,12 +93,16 @@ impl StoreHandle {
     }
 
     /// As [`StoreHandle::commit`], but what cannot be written now is kept and tried again:
-    /// `Ok(false)`.
+    /// `Ok(false)`. Its place behind what was saved before is taken at the call, so that what
+    /// is saved before the future is polled cannot be written over by it.
     ///
     /// # Errors
     /// The database will never take it, or the store has stopped.
-    pub async fn commit_or_queue(&self, change: Change) -> Result<bool, StoreError> {
-        self.write(change, OnFailure::Queue).await
+    pub fn commit_or_queue(
+        &self,
+        change: Change,
+    ) -> impl Future<Output = Result<bool, StoreError>> + use<> {
+        self.write(change, OnFailure::Queue)
     }
 
     /// Notes activity; cheap, from any thread. Written with the next tick.
@@ -279,11 +283,15 @@ impl StoreHandle {
         self.0.queue.latency.clone()
     }
 
-    async fn write(&self, change: Change, on_failure: OnFailure) -> Committed {
+    fn write(
+        &self,
+        change: Change,
+        on_failure: OnFailure,
+    ) -> impl Future<Output = Committed> + use<> {
         let (reply, committed) = oneshot::channel();
         self.push(Op::Commit { change: Box::new(change), on_failure, reply });
         // One that was not taken drops its reply.
-        committed.await.unwrap_or(Err(StoreError::Stopped))
+        async { committed.await.unwrap_or(Err(StoreError::Stopped)) }
     }
 
     pub(super) async fn ask<T: Send + 'static>(

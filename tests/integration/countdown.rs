@@ -55,7 +55,8 @@ async fn whoever_uses_a_session_pushes_its_end_ahead_and_whoever_looks_does_not(
         assert_eq!(destroy_at(&api, &id).await, before, "to look is not to use");
         let asked = Utc::now();
         let path = format!("{path}{use_of}");
-        let reply = if body.is_empty() { api.get(&path).await } else { api.post(&path, body).await };
+        let reply =
+            if body.is_empty() { api.get(&path).await } else { api.post(&path, body).await };
         assert_eq!(reply.status, 200, "{use_of}");
         let after = pushed(&api, &id, before).await;
         let answered = Utc::now();
@@ -89,8 +90,10 @@ async fn a_countdown_does_not_run_out_while_somebody_types_and_waits() {
     // Nobody uses it any more.
     let mine = |line: &Value| line["session"] == *id && line["to"] == "TERMINATED";
     assert_eq!(server.wait_for_log("its end", mine).await["reason"], "idle_timeout");
-    assert!(Utc::now() - session["destroy_at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap()
-        > TimeDelta::zero());
+    assert!(
+        Utc::now() - session["destroy_at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap()
+            > TimeDelta::zero()
+    );
 }
 
 #[actix_web::test]

@@ -132,7 +132,8 @@ async fn input_that_a_program_does_not_read_is_reported_over_http() {
 
 /// A session whose program keeps what it is typed in a file, once the file `go` is there.
 async fn keeper(api: &Api, dir: &Path) -> String {
-    let script = "stty raw -echo; echo ready; until [ -e go ]; do sleep 0.02; done; exec cat >typed";
+    let script =
+        "stty raw -echo; echo ready; until [ -e go ]; do sleep 0.02; done; exec cat >typed";
     let body = json!({ "command": ["bash", "-c", script], "cwd": dir });
     let id = api.create(body).await["id"].as_str().unwrap().to_owned();
     let shown = api.get(&format!("/api/v1/sessions/{id}/screen?wait=text:ready")).await;
@@ -266,10 +267,8 @@ async fn a_websocket_counts_its_clients_input_alone() {
     while terminal.control("input").await["received"] != typed + 3 {}
     assert_eq!(runs(dir.path(), typed + 4).await, [('a', typed), ('o', 1), ('c', 3)]);
     terminal.leave().await;
-    soon("the client is free again", async {
-        while api.post(&path, "d").await.status != 200 {}
-    })
-    .await;
+    soon("the client is free again", async { while api.post(&path, "d").await.status != 200 {} })
+        .await;
     runs(dir.path(), typed + 5).await;
 }
 

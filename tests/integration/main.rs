@@ -32,6 +32,7 @@ mod metrics;
 mod openapi;
 mod profiles;
 mod queries;
+mod races;
 mod reconcile;
 mod recording;
 mod restarts;
