@@ -2,12 +2,14 @@
 //! `stayd.v1` and the messages of `json.v1`. One enum a direction; no I/O.
 
 mod messages;
+mod names;
 mod policies;
 mod signs;
 mod tag;
 
 pub use crate::lifecycle::RestartPolicy;
 pub use messages::{ClientMessage, JsonClientMessage, JsonServerMessage, ServerMessage};
+pub use names::{NAME_MAX, check_name, is_unseen};
 pub use policies::{Recording, SizePolicy};
 pub use signs::{Notification, Shell, ShellState, Signs};
 

@@ -48,7 +48,7 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
 /// Keeps what others chose from writing escape sequences to this terminal, or from turning
 /// what is around it.
 pub(super) fn printable(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if c.is_control() || turns(c) { '?' } else { c }).collect()
 }
 

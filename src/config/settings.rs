@@ -5,6 +5,7 @@ use super::flags::{Place, ServeFlags};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
 use super::{IdleTimeout, LogFormat, LogLevel};
+use crate::protocol::check_name;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -154,6 +155,9 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
     }
     let mut profiles = built_in();
     for (name, table) in file.profile {
+        if let Err(problem) = check_name(&name) {
+            return origin.refuse(false, "profile", problem);
+        }
         let base = profiles.remove(&name);
         match profile(&name, base, table) {
             Ok(profile) => profiles.insert(name, profile),

@@ -78,6 +78,16 @@ fn every_flag_has_its_variable_and_its_help() {
 }
 
 #[test]
+fn profiles_are_named_by_the_rule_for_names() {
+    for name in ["a/b", "..", "a\u{202e}b", ""] {
+        let text =
+            format!("[profile.{name:?}]\ncommand = ['true']").replace("\\u{202e}", "\u{202e}");
+        let refused = settings(&[], &text).unwrap_err().to_string();
+        assert!(refused.contains("name") && !refused.contains('\u{202e}'), "{refused}");
+    }
+}
+
+#[test]
 fn profiles_override_and_extend_the_built_in_ones() {
     let text = "[profile.bench]\ncommand = ['bash', '--norc']\nidle_timeout_s = 'never'\n\
                 [profile.shell]\nenv = { A = 'b' }\nidle_timeout_s = 3\n\

@@ -57,17 +57,33 @@ pub(super) enum Lookup {
 }
 
 impl Api {
-    /// Looks among the live sessions, then among the ended ones.
+    /// Looks for the session that has this id, whether it lives or has ended, then for a live
+    /// one that is named so: clients make up names that look like ids.
     pub(super) async fn look_up(&self, key: &str) -> Result<Lookup, Problem> {
-        let key = Key::from(key);
-        match self.registry.send(Find(key.clone())).await.map_err(stopping)? {
-            Ok(session) => return Ok(Lookup::Live(session)),
-            Err(FindError::Restarting(session)) => return Ok(Lookup::Ended(session)),
-            Err(FindError::Unknown) => {}
+        let Key::Id(id) = Key::from(key) else {
+            return self.find(Key::Name(key.to_owned())).await;
+        };
+        let live = self.find(Key::Id(id)).await?;
+        if !matches!(live, Lookup::Unknown) {
+            return Ok(live);
         }
-        let Key::Id(id) = key else { return Ok(Lookup::Unknown) };
-        let row = self.store.get(id).await.map_err(|error| store_problem(&error))?;
-        Ok(row.map_or(Lookup::Unknown, |row| Lookup::Ended(Box::new(row.session))))
+        match self.store.get(id).await {
+            Ok(Some(row)) => Ok(Lookup::Ended(Box::new(row.session))),
+            Ok(None) => self.find(Key::Name(key.to_owned())).await,
+            // What lives is reached without the database.
+            Err(error) => match self.find(Key::Name(key.to_owned())).await? {
+                Lookup::Unknown => Err(store_problem(&error)),
+                live => Ok(live),
+            },
+        }
+    }
+
+    async fn find(&self, key: Key) -> Result<Lookup, Problem> {
+        Ok(match self.registry.send(Find(key)).await.map_err(stopping)? {
+            Ok(session) => Lookup::Live(session),
+            Err(FindError::Restarting(session)) => Lookup::Ended(session),
+            Err(FindError::Unknown) => Lookup::Unknown,
+        })
     }
 
     /// What may be read of a session: a live one's output, or that of one which ended a
@@ -134,7 +150,7 @@ impl From<CreateError> for Problem {
         let detail = error.to_string();
         match error {
             CreateError::Invalid(_) => Problem::invalid(detail),
-            CreateError::NameTaken(_) => {
+            CreateError::NameTaken(_) | CreateError::NameIsId(_) => {
                 Problem::new(StatusCode::CONFLICT, code::NAME_TAKEN, detail)
             }
             CreateError::KeyReused => {

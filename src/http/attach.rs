@@ -194,7 +194,10 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<Session
                 CreateError::SpawnFailed { .. } => {
                     Refusal::new(CloseCode::Gone, reason).because("spawn_failed")
                 }
-                CreateError::Invalid(_) | CreateError::NameTaken(_) | CreateError::KeyReused => {
+                CreateError::Invalid(_)
+                | CreateError::NameTaken(_)
+                | CreateError::NameIsId(_)
+                | CreateError::KeyReused => {
                     Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")
                 }
                 CreateError::TooMany(_) => {

@@ -28,8 +28,9 @@ async fn restart(
     id: Path<String>,
     http: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    let session = api.session(&id).await?.id;
     let asked = api.registry.send(Restart {
-        key: Key::from(id.as_str()),
+        key: Key::Id(session),
         cause: Some(cause.into_inner()),
         expected: if_match(http.headers())?,
     });

@@ -185,8 +185,7 @@ impl Registry {
             _ => None,
         };
         let session = match key {
-            // A name may look like an id: clients of json.v1 make up such names.
-            Key::Id(id) => self.sessions.get(id).or_else(|| named(&id.to_string())),
+            Key::Id(id) => self.sessions.get(id),
             Key::Name(name) => named(name),
         };
         session.cloned().ok_or(FindError::Unknown)

@@ -19,8 +19,6 @@ pub(super) const START: &str = "start";
 const DEFAULT_PROFILE: &str = "shell";
 /// Columns and rows of a session whose creator does not say.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
-/// The longest name, in characters.
-const NAME_MAX: usize = 64;
 /// The most labels, and the longest of their words in bytes.
 const LABELS_MAX: usize = 32;
 const LABEL_MAX: usize = 256;
@@ -53,6 +51,9 @@ pub enum CreateError {
     /// A live session has this name.
     #[error("a live session is named {0:?} already")]
     NameTaken(String),
+    /// Another session, live or ended, has this id, and gets all that is meant for it.
+    #[error("{0} is the id of a session, so no other can be named like it")]
+    NameIsId(String),
     /// No more sessions may be started.
     #[error("{0}")]
     TooMany(String),
@@ -113,7 +114,7 @@ pub(super) struct Plan {
 /// Checks a request and fills in what it leaves out.
 pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, CreateError> {
     if let Some(name) = &request.name {
-        check_name(name).map_err(CreateError::Invalid)?;
+        protocol::check_name(name).map_err(CreateError::Invalid)?;
     }
     check_labels(&request.labels).map_err(CreateError::Invalid)?;
     let profile_name = match (&request.profile, &request.command) {
@@ -204,22 +205,15 @@ pub(super) fn timed_out(session: Session) -> CreateError {
     CreateError::spawn_failed(Box::new(session), START.to_owned(), errno)
 }
 
-/// A name stands in URLs and on command lines.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
-    let length = name.chars().count();
-    if length == 0 || length > NAME_MAX {
-        return Err(format!("name must have 1 to {NAME_MAX} characters, not {length}"));
-    }
-    if name.chars().any(|c| c.is_control() || c == '/') || name.trim() != name {
-        return Err("name must not contain control characters, slashes or outer spaces".into());
-    }
-    Ok(())
-}
-
 /// Labels are few and short.
 pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     if labels.len() > LABELS_MAX {
         return Err(format!("at most {LABELS_MAX} labels"));
+    }
+    let unwritable = |word: &str| word.chars().any(char::is_control);
+    if let Some((key, _)) = labels.iter().find(|(key, value)| unwritable(key) || unwritable(value))
+    {
+        return Err(format!("label {key:?}: it must not contain control characters"));
     }
     match labels.iter().find(|(key, value)| {
         key.is_empty() || key.len() > LABEL_MAX || key.contains('=') || value.len() > LABEL_MAX

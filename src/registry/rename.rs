@@ -1,10 +1,11 @@
 //! Changing a session: the registry keeps the names apart, the session's actor decides.
 
 use super::actor::{Named, Registry};
-use super::create::{CreateError, check_labels, check_name};
+use super::create::{CreateError, check_labels};
 use super::requests::{Key, Rename, RenameError, SessionRef};
+use super::start::check_no_id;
 use crate::id::SessionId;
-use crate::protocol::Session as View;
+use crate::protocol::{Session as View, check_name};
 use crate::session::Patch;
 use actix::prelude::*;
 
@@ -12,6 +13,22 @@ impl Handler<Rename> for Registry {
     type Result = ResponseActFuture<Self, Result<View, RenameError>>;
 
     fn handle(&mut self, rename: Rename, _: &mut Self::Context) -> Self::Result {
+        let (store, name) = (self.store.clone(), rename.patch.name.clone().flatten());
+        let checked = async move {
+            match name {
+                Some(name) => check_no_id(&name, &store).await,
+                None => Ok(()),
+            }
+        };
+        Box::pin(checked.into_actor(self).then(move |checked, registry, _| match checked {
+            Ok(()) => registry.rename(rename),
+            Err(error) => Box::pin(actix::fut::ready(Err(error.into()))),
+        }))
+    }
+}
+
+impl Registry {
+    fn rename(&mut self, rename: Rename) -> ResponseActFuture<Self, Result<View, RenameError>> {
         let Rename { session: id, patch } = rename;
         let session = match self.check_patch(id, &patch) {
             Ok(session) => session,
@@ -29,9 +46,7 @@ impl Handler<Rename> for Registry {
             changed.map_err(|_| RenameError::Ended)?.map_err(RenameError::from)
         }))
     }
-}
 
-impl Registry {
     fn check_patch(&self, id: SessionId, patch: &Patch) -> Result<SessionRef, RenameError> {
         if let Some(Some(name)) = &patch.name {
             check_name(name).map_err(CreateError::Invalid)?;

@@ -70,6 +70,9 @@ impl Registry {
         let id = plan.row.session.id;
         let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
         let spawned = async move {
+            if let Some(name) = &plan.row.session.name {
+                check_no_id(name, &store).await?;
+            }
             spawn(Start::of(plan, cause, &log), ring_bytes, &store, &holder, &log).await
         };
         Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
@@ -119,6 +122,18 @@ impl Registry {
         }
         self.starting.insert(plan.row.session.id);
         Ok((plan, reserved))
+    }
+}
+
+/// A name may have the form of an id, since clients make up such names; but then no session
+/// has that id, whether it lives or has ended.
+pub(super) async fn check_no_id(name: &str, store: &StoreHandle) -> Result<(), CreateError> {
+    let Ok(id) = name.parse::<SessionId>() else { return Ok(()) };
+    match store.get(id).await {
+        Ok(None) => Ok(()),
+        // A row that cannot be read is one.
+        Ok(Some(_)) | Err(StoreError::Refused(_)) => Err(CreateError::NameIsId(name.to_owned())),
+        Err(error) => Err(CreateError::Store(error)),
     }
 }
 

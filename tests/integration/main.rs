@@ -29,6 +29,7 @@ mod impostors;
 mod input;
 mod live_fidelity;
 mod metrics;
+mod names;
 mod openapi;
 mod profiles;
 mod queries;
