@@ -130,7 +130,7 @@ async fn names_of_before_do_not_keep_a_session_from_coming_back() {
     server.kill();
     let log = slog::Logger::root(slog::Discard, slog::o!());
     let (holder, _notices) =
-        Holder::connect_or_launch(&Paths::new(&server.state()), &log).await.unwrap();
+        Holder::connect_or_launch(&Paths::new(server.state()), &log).await.unwrap();
     for held in holder.adopt().await.unwrap() {
         let name = if held.id.to_string() == odd { "a\u{202e}\u{200b}/.." } else { &*ended };
         let blob = Blob::from_bytes(&held.blob).unwrap();

@@ -28,7 +28,7 @@ async fn a_restart_right_after_the_end_starts_a_new_process() {
         let mut pid = session["pid"].clone();
         for turn in 1..=10 {
             // By a kill, and by itself.
-            if (n + turn) % 2 == 0 {
+            if (n + turn).is_multiple_of(2) {
                 api.delete(&path).await.ok(200);
             } else {
                 api.post(&format!("{path}/input"), "\x04").await.ok(200);
