@@ -8,7 +8,7 @@ use super::parser::Actions;
 use super::terminal::Terminal;
 
 /// The id of a sequence: its prefix, intermediate and final bytes.
-const fn id(bytes: &[u8]) -> u32 {
+pub(crate) const fn id(bytes: &[u8]) -> u32 {
     let mut id = 0;
     let mut i = 0;
     while i < bytes.len() {

@@ -51,9 +51,12 @@ mod utf8;
 mod view;
 mod width;
 
+pub(crate) use dispatch::id as sequence;
 pub use emulator::{Cursor, Options, Screen};
 pub use event::Event;
 pub use modes::{CursorShape, Modes, Mouse, MouseEncoding};
+pub(crate) use params::Params;
+pub(crate) use parser::{Actions, Parser};
 pub use snapshot::Snapshot;
 pub use view::{Colour, Line, Run, View};
 pub(crate) use width::width;

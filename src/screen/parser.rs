@@ -19,7 +19,7 @@ const FOREIGN_DCS: &[u8] = b"\x1bPx";
 
 /// What a terminal does. An `id` is made of prefix, intermediate and final bytes, in this
 /// order, as one big-endian number: `CSI ? 25 h` has the id `0x3f68`.
-pub(super) trait Actions {
+pub(crate) trait Actions {
     /// A run of printable ASCII.
     fn print_ascii(&mut self, text: &[u8]);
     /// A printable character beyond ASCII.
@@ -56,7 +56,7 @@ enum State {
 
 /// The parser's state between two calls.
 #[derive(Debug)]
-pub(super) struct Parser {
+pub(crate) struct Parser {
     state: State,
     params: Params,
     collect: u32,
@@ -70,7 +70,7 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    pub(super) fn new() -> Parser {
+    pub(crate) fn new() -> Parser {
         Parser {
             state: State::Ground,
             params: Params::new(),
@@ -93,7 +93,7 @@ impl Parser {
         self.utf8.partial()
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8], to: &mut impl Actions) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], to: &mut impl Actions) {
         let mut rest = bytes;
         while let Some(&byte) = rest.first() {
             if self.utf8.partial().is_empty() {

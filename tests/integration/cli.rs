@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Instant;
 
-/// Restores the cursor, at the least, when it gives the terminal back.
-const GIVEN_BACK: &[u8] = b"\x1b[?25h";
+/// The title comes back last of all when the terminal is given back.
+const GIVEN_BACK: &[u8] = b"\x1b[23;0t";
 
 /// The program, told where the server is.
 pub(crate) fn stayd(server: &Server, args: &[&str]) -> Command {
@@ -38,12 +38,14 @@ pub(crate) struct OnTerminal {
     master: OwnedFd,
     slave: OwnedFd,
     before: Termios,
-    /// What the terminal was sent.
+    /// What the terminal was sent, and has not been waited for.
     shown: Vec<u8>,
+    /// All that it was sent.
+    all: Vec<u8>,
 }
 
 impl OnTerminal {
-    fn start(server: &Server, args: &[&str]) -> Self {
+    pub(crate) fn start(server: &Server, args: &[&str]) -> Self {
         OnTerminal::start_in(server, args, [])
     }
 
@@ -62,16 +64,44 @@ impl OnTerminal {
             .args(["--ctty", env!("CARGO_BIN_EXE_stayd"), "--state-dir"])
             .arg(server.state())
             .args(args)
+            .env("TERM", "xterm-256color")
             .envs(environment)
             .stdin(end())
             .stdout(end())
             .stderr(end())
             .spawn()
             .expect("stayd starts");
-        OnTerminal { child, master: pty.master, slave: pty.slave, before, shown: Vec::new() }
+        OnTerminal {
+            child,
+            master: pty.master,
+            slave: pty.slave,
+            before,
+            shown: Vec::new(),
+            all: Vec::new(),
+        }
     }
 
-    fn type_in(&self, keys: &[u8]) {
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// All that the terminal has been sent so far, with what is there by now.
+    pub(crate) fn bytes(&mut self) -> Vec<u8> {
+        while self.look(PollTimeout::ZERO) {}
+        self.all.clone()
+    }
+
+    /// The line, for others to change.
+    pub(crate) fn line(&self) -> OwnedFd {
+        self.slave.try_clone().expect("dup")
+    }
+
+    /// Whether the terminal's settings are those from before.
+    pub(crate) fn is_as_before(&self) -> bool {
+        tcgetattr(&self.slave).expect("termios") == self.before
+    }
+
+    pub(crate) fn type_in(&self, keys: &[u8]) {
         assert_eq!(write(&self.master, keys), Ok(keys.len()));
     }
 
@@ -84,6 +114,7 @@ impl OnTerminal {
         let mut buffer = [0; 16 << 10];
         let n = read(&self.master, &mut buffer).expect("read");
         self.shown.extend_from_slice(&buffer[..n]);
+        self.all.extend_from_slice(&buffer[..n]);
         n > 0
     }
 
@@ -102,7 +133,12 @@ impl OnTerminal {
     }
 
     /// Waits for the end: the exit code, with the terminal given back as it was.
-    pub(crate) fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(self) -> Option<i32> {
+        self.end_with_bytes().0
+    }
+
+    /// The same, and all that the terminal was sent.
+    pub(crate) fn end_with_bytes(mut self) -> (Option<i32>, Vec<u8>) {
         let start = Instant::now();
         let status = loop {
             self.look(PollTimeout::from(20_u8));
@@ -116,7 +152,7 @@ impl OnTerminal {
         assert_eq!(tcgetattr(&self.slave).expect("termios"), self.before);
         let given_back = self.shown.windows(GIVEN_BACK.len()).any(|part| part == GIVEN_BACK);
         assert!(given_back, "{}", String::from_utf8_lossy(&self.shown));
-        status.code()
+        (status.code(), std::mem::take(&mut self.all))
     }
 }
 

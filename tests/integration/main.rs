@@ -27,6 +27,7 @@ mod hostile;
 mod idempotency;
 mod impostors;
 mod input;
+mod leftovers;
 mod live_fidelity;
 mod metrics;
 mod names;

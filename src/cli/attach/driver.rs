@@ -12,9 +12,11 @@ use crate::cli::failure::Failure;
 use crate::cli::out;
 use crate::config::Place;
 use crate::protocol::SIZE_MAX;
+use crate::pty;
 use actix_http::ws::Message;
-use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
-use futures_util::future::LocalBoxFuture;
+use actix_web::rt::signal::unix::{self, SignalKind, signal};
+use futures_util::future::{LocalBoxFuture, select_all};
+use nix::sys::signal::{Signal, raise};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -115,6 +117,8 @@ impl<'a> Driver<'a> {
         let mut input = stdio::input()?;
         let mut input_ended = false;
         let mut window = signal(SignalKind::window_change())?;
+        let mut stop = signal(SignalKind::from_raw(libc::SIGTSTP))?;
+        let mut resume = signal(SignalKind::from_raw(libc::SIGCONT))?;
         let mut endings = Endings::listen()?;
         loop {
             if let Some(end) = self.end.take_if(|_| self.machine.is_rendered()) {
@@ -124,6 +128,8 @@ impl<'a> Driver<'a> {
             let reading = !input_ended && self.machine.wants_input(self.terminal.input);
             tokio::select! {
                 number = endings.next() => return Ok(Outcome::Signal(number)),
+                _ = stop.recv() => self.suspend().await?,
+                _ = resume.recv() => self.resume()?,
                 event = self.line.next(), if !ended => self.event(event)?,
                 typed = input.recv(), if reading => match typed {
                     Some(bytes) => if self.typed(&bytes) { return Ok(Outcome::Detached) },
@@ -203,6 +209,32 @@ impl<'a> Driver<'a> {
         self.line = Line::Opening(open(self.backoff.next(), endpoint, self.machine.target()));
     }
 
+    /// Gives the terminal back and stops, until somebody sends SIGCONT. What is not on it
+    /// yet is left to the next picture; a pipe loses nothing.
+    async fn suspend(&mut self) -> Result<(), Failure> {
+        if self.terminal.output {
+            let output = std::mem::replace(&mut self.output, Output::start()?);
+            output.stop().await;
+            self.machine.output_lost();
+        }
+        self.terminal.release();
+        // Not SIGTSTP: its default action is gone, and does nothing to a process that no
+        // shell waits for.
+        raise(Signal::SIGSTOP).map_err(Failure::doing("stopping"))
+    }
+
+    /// Takes the terminal again, whose screen may be anything by now, and draws it anew.
+    fn resume(&mut self) -> Result<(), Failure> {
+        self.terminal.retake().map_err(Failure::doing("the terminal"))?;
+        if self.terminal.output && self.end.is_none() {
+            self.machine.spoiled();
+            let over = self.machine.closed(None, "");
+            debug_assert!(over.is_none(), "a connection that we gave up ends nothing");
+            self.again();
+        }
+        Ok(())
+    }
+
     fn perform(&mut self, actions: Vec<Action>) {
         for action in actions {
             match action {
@@ -211,9 +243,7 @@ impl<'a> Driver<'a> {
                     Err(e) => out::message(&format!("stayd: {e}")),
                 },
                 Action::Input(bytes) => self.send(Message::Binary(bytes)),
-                Action::Clear if self.terminal.output => {
-                    self.output.draw([modes::ABORT, modes::CLEAR].concat());
-                }
+                Action::Clear if self.terminal.output => self.output.clear(),
                 Action::Clear => {}
                 Action::Write(bytes) => self.output.write(bytes),
                 Action::Tell(message) => self.tell(&message),
@@ -298,27 +328,40 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// The signals that tell a program to go.
-struct Endings([(Signal, i32); 4]);
+/// The signals that end a program which does not know them: the terminal is given back first.
+struct Endings(Vec<(unix::Signal, i32)>);
 
 impl Endings {
+    /// All but those that are ignored, as SIGHUP is after `nohup`.
     fn listen() -> std::io::Result<Endings> {
-        Ok(Endings([
-            (signal(SignalKind::terminate())?, SignalKind::terminate().as_raw_value()),
-            (signal(SignalKind::hangup())?, SignalKind::hangup().as_raw_value()),
-            (signal(SignalKind::interrupt())?, SignalKind::interrupt().as_raw_value()),
-            (signal(SignalKind::quit())?, SignalKind::quit().as_raw_value()),
-        ]))
+        const NUMBERS: [i32; 10] = [
+            libc::SIGTERM,
+            libc::SIGHUP,
+            libc::SIGINT,
+            libc::SIGQUIT,
+            libc::SIGALRM,
+            libc::SIGUSR1,
+            libc::SIGUSR2,
+            libc::SIGVTALRM,
+            libc::SIGPROF,
+            libc::SIGXCPU,
+        ];
+        let heard = NUMBERS.into_iter().filter(|number| !pty::is_ignored(*number));
+        let listen = |number| Ok((signal(SignalKind::from_raw(number))?, number));
+        heard.map(listen).collect::<std::io::Result<_>>().map(Endings)
     }
 
     /// The number of the next one.
     async fn next(&mut self) -> i32 {
-        let [term, hup, int, quit] = &mut self.0;
-        tokio::select! {
-            _ = term.0.recv() => term.1,
-            _ = hup.0.recv() => hup.1,
-            _ = int.0.recv() => int.1,
-            _ = quit.0.recv() => quit.1,
+        if self.0.is_empty() {
+            return std::future::pending().await;
         }
+        let next = self.0.iter_mut().map(|(signal, number)| {
+            Box::pin(async move {
+                signal.recv().await;
+                *number
+            })
+        });
+        select_all(next).await.0
     }
 }

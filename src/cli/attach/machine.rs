@@ -159,6 +159,12 @@ impl Machine {
         self.resume = None;
     }
 
+    /// What was to be rendered will not be.
+    pub(super) fn output_lost(&mut self) {
+        self.pending = 0;
+        self.resume = None;
+    }
+
     /// A text frame. Messages of a later version are ignored.
     pub(super) fn text(&mut self, text: &str) -> Vec<Action> {
         let Ok(message) = serde_json::from_str(text) else { return Vec::new() };

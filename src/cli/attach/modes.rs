@@ -1,130 +1,461 @@
 //! What a remote program does to this terminal, and how to undo it.
+//!
+//! Nothing is asked of the terminal, since its answer could not be told from keys. What it
+//! can save by itself it is told to save ([`enter`]) and to bring back ([`leave`]); the rest
+//! is set to what terminals begin with. What a person may have chosen otherwise is touched
+//! only if the output has changed it.
+
+use crate::screen::{Actions, Params, sequence};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Ends an escape sequence or string that was cut off.
 pub(super) const ABORT: &[u8] = b"\x18\x1b\\";
 
 /// Clears what is there before a screen is drawn anew. Not ESC c, which would take the
 /// user's own scrollback along on some terminals.
-pub(super) const CLEAR: &[u8] = b"\x1b[m\x1b(B\x0f\x1b[?6l\x1b[r\x1b[?7h\x1b[H\x1b[2J";
+pub(super) const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 
-/// Undoes what programs set and may have left, but for the alternate screen: keypad and
-/// cursor keys, mouse (1000–1006, 1015), focus, paste, synchronized updates, keyboard
-/// protocols, charset, scroll region (which moves the cursor: hence 7 and 8), wrapping,
-/// cursor shape and visibility, attributes.
-pub(super) const UNDO: &[u8] = b"\x1b>\x1b[?1l\
-\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\
-\x1b[?1004l\x1b[?2004l\x1b[?2026l\x1b[<9u\x1b[>4;0m\x1b(B\x0f\
-\x1b7\x1b[r\x1b8\x1b[4l\x1b[?7h\x1b[0 q\x1b[?25h\x1b[m";
+/// Private modes (DECSET) that are off by default and that only programs switch on: cursor
+/// keys, mouse, focus, paste, synchronized updates, reports of colour scheme and size,
+/// win32 input.
+const PROGRAMS: [u16; 17] = [
+    1, 9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2004, 2026, 2031, 2048, 5522, 9001,
+];
+/// Private modes with their default: that is set if the output has left them otherwise.
+const DEFAULTS: [(u16, bool); 17] = [
+    (2, true),
+    (3, false),
+    (4, false),
+    (5, false),
+    (7, true),
+    (8, true),
+    (12, false),
+    (25, true),
+    (40, false),
+    (45, false),
+    (66, false),
+    (67, false),
+    (69, false),
+    (80, false),
+    (95, false),
+    (1046, true),
+    (1070, true),
+];
+/// Modes that people choose in their terminal's settings, so that their default is not
+/// known: reverse video, blinking, wrapping backwards, Backspace, scrolling, Meta and Alt,
+/// bells, grapheme clusters. XTSAVE and XTRESTORE keep them where a terminal has those.
+const CHOSEN: &str = "5;12;45;67;1007;1010;1011;1034;1035;1036;1039;1042;1043;2027";
+/// No more of one stack's entries are taken off: terminals keep about ten.
+const STACK_MAX: i32 = 32;
+/// Modified keys are told by few numbers (XTMODKEYS); so many are remembered.
+const RESOURCES_MAX: usize = 16;
 
-/// Follows the output for one thing: whether it is on the alternate screen. To leave that
-/// unasked would move the cursor.
-#[derive(Debug, Default)]
-pub(super) struct AltScreen {
-    state: State,
-    /// Parameters of the sequence under way.
-    params: Vec<u16>,
-    /// The mode (47, 1047 or 1049) that switched to it.
-    mode: Option<u16>,
+/// Has the terminal save what it can: titles, colours, the keyboard's flags (a new entry
+/// with none set) and what people choose.
+pub(super) fn enter() -> Vec<u8> {
+    let save = format!("\x1b[22;0t\x1b[#P\x1b[>0u\x1b[?{CHOSEN}s");
+    if understands() { save.into_bytes() } else { Vec::new() }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Ground,
-    Escape,
-    Csi,
-    Private,
+/// Has it bring that back; after [`Changes::undo`].
+pub(super) fn leave() -> Vec<u8> {
+    let restore = "\x1b[<u\x1b[#Q\x1b[23;0t";
+    if understands() { restore.into() } else { Vec::new() }
 }
 
-/// No sequence that switches screens has more.
-const PARAMS_MAX: usize = 32;
+/// The console of older kernels prints the rest of a sequence that has a sign in it.
+fn understands() -> bool {
+    !matches!(std::env::var("TERM").as_deref(), Ok("linux" | "dumb" | "") | Err(_))
+}
 
-impl AltScreen {
-    /// Takes what was written.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
-        loop {
-            if self.state == State::Ground {
-                let Some(escape) = bytes.iter().position(|byte| *byte == 0x1b) else { return };
-                bytes = &bytes[escape..];
+/// Which screen is shown, as an index.
+const MAIN: usize = 0;
+const ALTERNATE: usize = 1;
+
+/// What has changed of a screen's keyboard: of kitty's protocol, which has a stack for each
+/// screen, and of xterm's, which some terminals have once a screen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Keyboard {
+    /// Entries that were pushed and not popped; below zero, ours were popped.
+    depth: i32,
+    /// Whether an entry's flags were set without pushing one.
+    set: bool,
+    /// Numbers of XTMODKEYS and XTFMTKEYS.
+    modified: BTreeSet<u16>,
+    formatted: BTreeSet<u16>,
+}
+
+/// What output has changed of a terminal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// The mode (47, 1047 or 1049) that switched to the alternate screen, while it is shown.
+    alternate: Option<u16>,
+    keyboards: [Keyboard; 2],
+    /// Entries of the stacks of titles and colours that were pushed and not popped.
+    titles: i32,
+    palettes: i32,
+    /// Those of [`DEFAULTS`] that were set or reset, and of the modes of SM and RM.
+    private: BTreeMap<u16, bool>,
+    ansi: BTreeMap<u16, bool>,
+    /// DECOM, and what DECRC would make of it.
+    origin: bool,
+    saved_origin: bool,
+    tabs: bool,
+    /// Palette colours (OSC 4), special ones (OSC 5) and those of OSC 10 to 19.
+    indexed: BTreeSet<u8>,
+    special: bool,
+    dynamic: BTreeSet<u8>,
+    /// ESC % @, ESC SP G, DECLL, OSC 7, OSC 9;4, OSC 22.
+    latin: bool,
+    eight_bits: bool,
+    lamps: bool,
+    directory: bool,
+    progress: bool,
+    pointer: bool,
+}
+
+impl Changes {
+    /// Brings a terminal of `cols` columns back to where it was after [`enter`], but for
+    /// what is on its screen; the cursor stays where it is if it can.
+    pub(super) fn undo(&self, cols: u16) -> Vec<u8> {
+        let mut out = String::new();
+        if self.private.get(&2) == Some(&false) {
+            // From VT52 mode.
+            out += "\x1b<";
+        }
+        out += "\x1b[?2026l";
+        self.leave_alternate(&mut out);
+        self.undo_keyboard(MAIN, &mut out);
+        self.undo_modes(&mut out);
+        self.undo_colours(&mut out);
+        for _ in 0..self.titles.min(STACK_MAX) {
+            out += "\x1b[23;0t";
+        }
+        if self.titles < 0 && understands() {
+            out += "\x1b[22;0t";
+        }
+        for (changed, undo) in [
+            (self.latin, "\x1b%G"),
+            (self.eight_bits, "\x1b F"),
+            (self.lamps, "\x1b[0q"),
+            (self.directory, "\x1b]7;\x1b\\"),
+            (self.progress, "\x1b]9;4;0\x1b\\"),
+            (self.pointer, "\x1b]22;\x1b\\"),
+        ] {
+            if changed {
+                out += undo;
             }
-            let Some((byte, rest)) = bytes.split_first() else { return };
-            self.byte(*byte);
-            bytes = rest;
+        }
+        // The margins' reset moves the cursor. To bring it back brings back more, which is
+        // undone after it: origin mode, character sets, attributes.
+        out += "\x1b7\x1b[r";
+        if self.tabs {
+            restore_tabs(cols, &mut out);
+        }
+        out += "\x1b8";
+        if self.origin || self.saved_origin {
+            // That homes the cursor; below everything is where it disturbs least.
+            out += "\x1b[?6l\x1b[9999;1H";
+        }
+        out += "\x1b]8;;\x1b\\\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[0\"q\x1b[0 q\x1b[m";
+        out.into_bytes()
+    }
+
+    /// To leave it unasked would move the cursor. What it has left is undone while it is
+    /// shown, as the main screen's is.
+    fn leave_alternate(&self, out: &mut String) {
+        let dirty = self.keyboards[ALTERNATE] != Keyboard::default();
+        match self.alternate {
+            Some(_) => self.undo_keyboard(ALTERNATE, out),
+            // It clears nothing and leaves the cursor where it is.
+            None if dirty => {
+                *out += "\x1b[?47h";
+                self.undo_keyboard(ALTERNATE, out);
+                *out += "\x1b[?47l";
+            }
+            None => {}
+        }
+        if let Some(mode) = self.alternate {
+            *out += &format!("\x1b[?{mode}l");
         }
     }
 
-    /// The mode that switched to the alternate screen, while that is shown.
-    pub(super) fn mode(&self) -> Option<u16> {
-        self.mode
+    fn undo_keyboard(&self, screen: usize, out: &mut String) {
+        let Keyboard { depth, set, modified, formatted } = &self.keyboards[screen];
+        if *depth > 0 {
+            *out += &format!("\x1b[<{}u", depth.min(&STACK_MAX));
+        }
+        if *set {
+            *out += "\x1b[=0u";
+        }
+        if *depth < 0 && screen == MAIN && understands() {
+            *out += "\x1b[>0u";
+        }
+        // Without a value: the initial one.
+        for number in modified {
+            *out += &format!("\x1b[>{number}m");
+        }
+        for number in formatted {
+            *out += &format!("\x1b[>{number}f");
+        }
     }
 
-    fn byte(&mut self, byte: u8) {
-        self.state = match (self.state, byte) {
-            (_, 0x1b) => State::Escape,
-            (State::Escape, b'[') => State::Csi,
-            // RIS resets everything.
-            (State::Escape, b'c') => {
-                self.mode = None;
-                State::Ground
+    fn undo_modes(&self, out: &mut String) {
+        *out += "\x1b>";
+        for mode in PROGRAMS {
+            *out += &format!("\x1b[?{mode}l");
+        }
+        *out += "\x1b[4l\x1b[20l\x1b[?7h\x1b[?25h";
+        for (mode, default) in DEFAULTS {
+            if self.private.get(&mode).is_some_and(|on| *on != default) {
+                *out += &format!("\x1b[?{mode}{}", if default { 'h' } else { 'l' });
             }
-            (State::Csi, b'?') => {
-                self.params.clear();
-                self.params.push(0);
-                State::Private
+        }
+        for (mode, on) in &self.ansi {
+            // SRM, which is on by default, keeps the terminal from echoing by itself.
+            let default = *mode == 12;
+            if *on != default {
+                *out += &format!("\x1b[{mode}{}", if default { 'h' } else { 'l' });
             }
-            (State::Private, b'0'..=b'9') => {
-                if let Some(param) = self.params.last_mut() {
-                    *param = param.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
-                }
-                State::Private
-            }
-            (State::Private, b';') if self.params.len() < PARAMS_MAX => {
-                self.params.push(0);
-                State::Private
-            }
-            (State::Private, b'h' | b'l') => {
-                let switch = |param: &&u16| matches!(**param, 47 | 1047 | 1049);
-                if let Some(mode) = self.params.iter().find(switch) {
-                    self.mode = (byte == b'h').then_some(*mode);
-                }
-                State::Ground
-            }
-            _ => State::Ground,
-        };
+        }
+        if understands() {
+            *out += &format!("\x1b[?{CHOSEN}r");
+        }
     }
+
+    fn undo_colours(&self, out: &mut String) {
+        if self.palettes < 0 && understands() {
+            // Ours was popped, so that the colours are the person's. What changed since is
+            // taken along and lost.
+            *out += "\x1b[#P";
+        }
+        for index in &self.indexed {
+            *out += &format!("\x1b]104;{index}\x1b\\");
+        }
+        if self.special {
+            *out += "\x1b]105\x1b\\";
+        }
+        for number in &self.dynamic {
+            *out += &format!("\x1b]{}\x1b\\", u16::from(*number) + 100);
+        }
+        for _ in 0..self.palettes.min(STACK_MAX) {
+            *out += "\x1b[#Q";
+        }
+    }
+
+    fn screen(&self) -> usize {
+        if self.alternate.is_some() { ALTERNATE } else { MAIN }
+    }
+
+    fn set_private(&mut self, mode: u16, on: bool) {
+        match mode {
+            6 => self.origin = on,
+            47 | 1047 | 1049 => {
+                if mode == 1049 && on {
+                    self.saved_origin = self.origin;
+                } else if mode == 1049 {
+                    self.origin = self.saved_origin;
+                }
+                self.alternate = on.then_some(mode);
+            }
+            1048 if on => self.saved_origin = self.origin,
+            1048 => self.origin = self.saved_origin,
+            _ if DEFAULTS.iter().any(|(known, _)| *known == mode) => {
+                self.private.insert(mode, on);
+            }
+            _ => {}
+        }
+    }
+
+    /// kitty's protocol: push, pop, set.
+    fn keyboard(&mut self, id: u32, params: &Params) {
+        let screen = self.screen();
+        let keyboard = &mut self.keyboards[screen];
+        match id {
+            PUSH_KEYS => keyboard.depth = keyboard.depth.saturating_add(1),
+            POP_KEYS => {
+                // On the alternate screen there is nothing of ours to be popped.
+                let least = if screen == MAIN { -1 } else { 0 };
+                keyboard.depth = keyboard.depth.saturating_sub(params.get(0).max(1)).max(least);
+            }
+            _ => keyboard.set = true,
+        }
+    }
+
+    /// RIS: what it resets is as after [`enter`], where that did not save it as well.
+    fn reset(&mut self) {
+        let (titles, palettes) = (self.titles, self.palettes);
+        // The stacks of keys are gone, ours among them.
+        let keyboards = [Keyboard { depth: -1, ..Keyboard::default() }, Keyboard::default()];
+        *self = Changes { titles, palettes, keyboards, ..Changes::default() };
+    }
+}
+
+fn restore_tabs(cols: u16, out: &mut String) {
+    *out += "\x1b[3g\r\x1bH";
+    for _ in 0..cols.saturating_sub(1) / 8 {
+        *out += "\x1b[8C\x1bH";
+    }
+    // DECST8C: those beyond the edge too, where a terminal knows it.
+    *out += "\x1b[?5W";
+}
+
+const PUSH_KEYS: u32 = sequence(b">u");
+const POP_KEYS: u32 = sequence(b"<u");
+const SET_KEYS: u32 = sequence(b"=u");
+const DECSET: u32 = sequence(b"?h");
+const DECRST: u32 = sequence(b"?l");
+const SM: u32 = sequence(b"h");
+const RM: u32 = sequence(b"l");
+const SCOSC: u32 = sequence(b"s");
+const SCORC: u32 = sequence(b"u");
+const DECSTR: u32 = sequence(b"!p");
+const TBC: u32 = sequence(b"g");
+const CTC: u32 = sequence(b"W");
+const DECST8C: u32 = sequence(b"?W");
+const XTWINOPS: u32 = sequence(b"t");
+const XTPUSHCOLORS: u32 = sequence(b"#P");
+const XTPOPCOLORS: u32 = sequence(b"#Q");
+const XTMODKEYS: u32 = sequence(b">m");
+const XTDISABLE: u32 = sequence(b">n");
+const XTFMTKEYS: u32 = sequence(b">f");
+const DECLL: u32 = sequence(b"q");
+
+impl Actions for Changes {
+    fn print_ascii(&mut self, _: &[u8]) {}
+
+    fn print(&mut self, _: char) {}
+
+    fn execute(&mut self, control: u8) {
+        // HTS as one byte.
+        self.tabs |= control == 0x88;
+    }
+
+    fn csi(&mut self, id: u32, params: &Params) {
+        let first = u16::try_from(params.get(0)).unwrap_or(u16::MAX);
+        match id {
+            DECSET | DECRST => {
+                for mode in params.iter().filter_map(|mode| u16::try_from(mode).ok()) {
+                    self.set_private(mode, id == DECSET);
+                }
+            }
+            SM | RM => {
+                for mode in params.iter().filter_map(|mode| u16::try_from(mode).ok()) {
+                    // Those that terminals have; the rest is always reset.
+                    if matches!(mode, 2 | 12) {
+                        self.ansi.insert(mode, id == SM);
+                    }
+                }
+            }
+            PUSH_KEYS | POP_KEYS | SET_KEYS => self.keyboard(id, params),
+            SCOSC => self.saved_origin = self.origin,
+            SCORC => self.origin = self.saved_origin,
+            DECSTR => (self.origin, self.saved_origin) = (false, false),
+            TBC | CTC | DECST8C => self.tabs = true,
+            XTWINOPS if first == 22 => self.titles = self.titles.saturating_add(1),
+            XTWINOPS if first == 23 => self.titles = (self.titles - 1).max(-1),
+            XTPUSHCOLORS if first == 0 => self.palettes = self.palettes.saturating_add(1),
+            XTPOPCOLORS if first == 0 => self.palettes = (self.palettes - 1).max(-1),
+            XTMODKEYS | XTDISABLE | XTFMTKEYS => {
+                let screen = self.screen();
+                let Keyboard { modified, formatted, .. } = &mut self.keyboards[screen];
+                let numbers = if id == XTFMTKEYS { formatted } else { modified };
+                if numbers.len() < RESOURCES_MAX {
+                    numbers.insert(first);
+                }
+            }
+            DECLL => self.lamps = true,
+            _ => {}
+        }
+    }
+
+    fn esc(&mut self, id: u32) {
+        const LATIN: u32 = sequence(b"%@");
+        const EIGHT_BITS: u32 = sequence(b" G");
+        match id {
+            LATIN => self.latin = true,
+            EIGHT_BITS => self.eight_bits = true,
+            0x37 => self.saved_origin = self.origin,
+            0x38 => self.origin = self.saved_origin,
+            0x48 => self.tabs = true,
+            0x63 => self.reset(),
+            _ => {}
+        }
+    }
+
+    fn osc(&mut self, number: u32, data: &str) {
+        match number {
+            4 => {
+                let mut words = data.split(';');
+                while let (Some(index), Some(colour)) = (words.next(), words.next()) {
+                    // A question changes nothing.
+                    self.indexed.extend(index.parse::<u8>().ok().filter(|_| colour != "?"));
+                }
+            }
+            5 => self.special = true,
+            7 => self.directory = true,
+            9 => self.progress |= data.starts_with("4;"),
+            10..=19 => {
+                // Several colours: of the numbers that follow.
+                let changed = (number..20).zip(data.split(';')).filter(|(_, to)| *to != "?");
+                self.dynamic.extend(changed.filter_map(|(number, _)| u8::try_from(number).ok()));
+            }
+            22 => self.pointer = true,
+            _ => {}
+        }
+    }
+
+    fn dcs(&mut self, _: u32, _: &str) {}
+
+    fn ignored(&mut self) {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::Parser;
 
-    fn mode(pieces: &[&[u8]]) -> Option<u16> {
-        let mut screen = AltScreen::default();
+    fn undo(pieces: &[&[u8]]) -> String {
+        let (mut parser, mut changes) = (Parser::new(), Changes::default());
         for piece in pieces {
-            screen.feed(piece);
+            parser.feed(piece, &mut changes);
         }
-        screen.mode()
+        String::from_utf8(changes.undo(80)).unwrap()
     }
 
+    /// That nothing is left is for the tests with a terminal to see.
     #[test]
-    fn the_alternate_screen_is_seen_wherever_the_output_is_cut() {
-        let output = b"text\x1b[31m\x1b[?1;1049;25hmore\x1b[?25l\x1b[?2004h";
+    fn what_has_changed_is_seen_wherever_the_output_is_cut() {
+        let output = b"text\x1b[31m\x1b[?1;1049;5hmore\x1b]4;7;#fff\x1b\\\x1b[>3u\x1b[?5l\x1b[?8l";
+        let whole = undo(&[output]);
+        for expected in ["\x1b[<1u", "\x1b[?1049l", "\x1b]104;7\x1b\\", "\x1b[?8h"] {
+            assert!(whole.contains(expected), "{whole:?}");
+        }
+        assert!(!whole.contains("\x1b[?5l"), "it is as it was");
         for cut in 0..=output.len() {
-            assert_eq!(mode(&[&output[..cut], &output[cut..]]), Some(1049), "{cut}");
+            assert_eq!(undo(&[&output[..cut], &output[cut..]]), whole, "{cut}");
         }
     }
 
     #[test]
-    fn it_is_left_as_it_was_entered_or_by_a_reset() {
-        assert_eq!(mode(&[b"\x1b[?47h"]), Some(47));
-        assert_eq!(mode(&[b"\x1b[?1049h", b"\x1b[?1049l"]), None);
-        assert_eq!(mode(&[b"\x1b[?1049h\x1bc"]), None);
-        assert_eq!(mode(&[b"\x1b[1049h\x1b[?1049$p?1049h"]), None, "other sequences");
+    fn what_was_not_touched_is_left_alone() {
+        let untouched = undo(&[b"\x1b[1mtext\x1b[m\x1b]10;?\x1b\\\x1b[?1049h\x1b[?1049l"]);
+        for never in ["1049", "47h", "\x1b]1", "\x1b[3g", "\x1b[?6l", "\x1b[?5l", "\x1b[<"] {
+            assert!(!untouched.contains(never), "{never:?}: {untouched:?}");
+        }
     }
 
     #[test]
-    fn a_hostile_sequence_does_no_harm() {
+    fn a_hostile_program_makes_no_long_end() {
+        let mut output = Vec::new();
+        for n in 0..5_000 {
+            output.extend_from_slice(
+                format!("\x1b[>{n};1m\x1b[?{n}h\x1b[{n}h\x1b]4;{n};#fff\x07").as_bytes(),
+            );
+            output.extend_from_slice(b"\x1b[>1u\x1b[22;0t\x1b[#P");
+        }
+        assert!(undo(&[&output]).len() < 10_000);
         let long = [b"\x1b[?".as_slice(), &b"9;".repeat(10_000), b"99999999999h"].concat();
-        assert_eq!(mode(&[&long, b"\x1b[?1047h"]), Some(1047));
+        assert!(undo(&[&long, b"\x1b[?1047h"]).contains("\x1b[?1047l"));
     }
 }

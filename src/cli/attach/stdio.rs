@@ -1,8 +1,9 @@
 //! Standard input and output, each on a thread of its own: they may block, and may be
 //! files or pipes that readiness says nothing about.
 
-use super::modes::AltScreen;
-use super::terminal::note_alt_screen;
+use super::modes::{ABORT, CLEAR, Changes};
+use super::terminal::{self, note_changes};
+use crate::screen::Parser;
 use bytes::Bytes;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -68,6 +69,38 @@ enum Piece {
     Session(Bytes),
     /// Our own.
     Own(Bytes),
+    /// What was output so far is to be undone, and the screen cleared.
+    Clear,
+}
+
+/// Follows what the terminal is sent.
+struct Follower {
+    parser: Parser,
+    changes: Changes,
+    /// As they were last noted for whoever gives the terminal back.
+    noted: Changes,
+}
+
+impl Follower {
+    fn new() -> Follower {
+        Follower { parser: Parser::new(), changes: Changes::default(), noted: Changes::default() }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.parser.feed(bytes, &mut self.changes);
+        if self.changes != self.noted {
+            self.noted.clone_from(&self.changes);
+            note_changes(self.noted.clone());
+        }
+    }
+
+    /// Undoes all of it on a terminal whose screen is to be drawn anew.
+    fn clear(&mut self) -> Result<(), Errno> {
+        write_chunk(&[ABORT, &self.changes.undo(terminal::columns()), CLEAR].concat())?;
+        *self = Follower::new();
+        note_changes(Changes::default());
+        Ok(())
+    }
 }
 
 impl Output {
@@ -77,20 +110,29 @@ impl Output {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let write_all = move || {
-            let mut screen = AltScreen::default();
+            let mut follower = Follower::new();
             for piece in receiver {
-                let (Piece::Session(bytes) | Piece::Own(bytes)) = &piece;
+                let bytes = match &piece {
+                    Piece::Session(bytes) | Piece::Own(bytes) => bytes,
+                    Piece::Clear if stopped.load(Ordering::Relaxed) => return,
+                    Piece::Clear => {
+                        if let Err(e) = follower.clear() {
+                            let _ = reports.send(Written::Failed(e));
+                            return;
+                        }
+                        continue;
+                    }
+                };
                 for chunk in bytes.chunks(WRITE_MAX) {
                     if stopped.load(Ordering::Relaxed) {
                         return;
                     }
                     // Before the bytes: whoever restores the terminal must not be late.
-                    screen.feed(chunk);
-                    note_alt_screen(screen.mode());
+                    follower.feed(chunk);
                     let report = match (write_chunk(chunk), &piece) {
                         (Err(e), _) => Written::Failed(e),
                         (Ok(()), Piece::Session(_)) => Written::Bytes(chunk.len()),
-                        (Ok(()), Piece::Own(_)) => continue,
+                        (Ok(()), Piece::Own(_) | Piece::Clear) => continue,
                     };
                     let failed = matches!(report, Written::Failed(_));
                     if reports.send(report).is_err() || failed {
@@ -112,6 +154,11 @@ impl Output {
     /// Something of our own.
     pub(super) fn draw(&self, bytes: impl Into<Bytes>) {
         let _ = self.pieces.send(Piece::Own(bytes.into()));
+    }
+
+    /// Undoes what was output, and clears the screen for what comes next.
+    pub(super) fn clear(&self) {
+        let _ = self.pieces.send(Piece::Clear);
     }
 
     /// Leaves unwritten what is not written yet, and waits until nothing is: what follows

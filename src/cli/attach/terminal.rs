@@ -1,13 +1,12 @@
 //! The user's terminal: raw while attached, and given back as it was, whatever happens.
 
-use super::modes::{ABORT, UNDO};
+use super::modes::{self, ABORT, Changes};
 use crate::cli::sys;
 use nix::poll::PollFlags;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::write;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +15,10 @@ const STALLED: Duration = Duration::from_secs(1);
 
 /// What [`restore`] has to do; in a static so that a panic finds it.
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
-/// The mode that switched to the alternate screen, 0 while it is not shown.
-static ALT_SCREEN: AtomicU16 = AtomicU16::new(0);
+/// What the output has changed.
+static CHANGES: Mutex<Option<Changes>> = Mutex::new(None);
+/// Of a terminal that does not tell.
+const COLUMNS: u16 = 80;
 
 #[derive(Debug)]
 struct Taken {
@@ -47,16 +48,35 @@ impl Terminal {
                 usual(info);
             }));
         });
-        let stdin = io::stdin();
-        let (input, output) = (stdin.is_terminal(), io::stdout().is_terminal());
-        let before = if input { Some(tcgetattr(&stdin)?) } else { None };
-        *taken() = Some(Taken { input: before.clone(), output });
-        let terminal = Terminal { input, output };
+        let terminal =
+            Terminal { input: io::stdin().is_terminal(), output: io::stdout().is_terminal() };
+        terminal.retake()?;
+        Ok(terminal)
+    }
+
+    /// Takes it once more: after [`Terminal::release`], or after somebody else (a shell,
+    /// while we were stopped) may have changed its settings.
+    pub(super) fn retake(&self) -> io::Result<()> {
+        let before = match taken().as_ref() {
+            Some(taken) => taken.input.clone(),
+            None if self.input => Some(tcgetattr(io::stdin())?),
+            None => None,
+        };
+        let is_new =
+            taken().replace(Taken { input: before.clone(), output: self.output }).is_none();
         if let Some(mut raw) = before {
             cfmakeraw(&mut raw);
-            tcsetattr(&stdin, SetArg::TCSANOW, &raw)?;
+            tcsetattr(io::stdin(), SetArg::TCSANOW, &raw)?;
         }
-        Ok(terminal)
+        if is_new && self.output {
+            write_all(io::stdout().as_fd(), &modes::enter());
+        }
+        Ok(())
+    }
+
+    /// Gives it back for a while.
+    pub(super) fn release(&self) {
+        restore();
     }
 
     /// Columns and rows, if output goes to a terminal that knows.
@@ -71,9 +91,14 @@ impl Drop for Terminal {
     }
 }
 
-/// Notes that the terminal shows the alternate screen, and by which mode, or not.
-pub(super) fn note_alt_screen(mode: Option<u16>) {
-    ALT_SCREEN.store(mode.unwrap_or_default(), Ordering::Relaxed);
+/// Columns of the terminal on standard output.
+pub(super) fn columns() -> u16 {
+    sys::window(io::stdout().as_fd()).map_or(COLUMNS, |(cols, _)| cols)
+}
+
+/// Notes what the output has changed, to be undone.
+pub(super) fn note_changes(changes: Changes) {
+    *CHANGES.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes);
 }
 
 /// Gives the terminal back, once.
@@ -84,12 +109,9 @@ fn restore() {
         let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, before);
     }
     if taken.output {
-        let mut bytes = ABORT.to_vec();
-        let mode = ALT_SCREEN.load(Ordering::Relaxed);
-        if mode != 0 {
-            bytes.extend_from_slice(format!("\x1b[?{mode}l").as_bytes());
-        }
-        bytes.extend_from_slice(UNDO);
+        let changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let undo = changes.unwrap_or_default().undo(columns());
+        let bytes = [ABORT, &undo, &modes::leave()].concat();
         // Not through the lock of standard output: a thread may hold it in a write.
         write_all(io::stdout().as_fd(), &bytes);
     }

@@ -31,7 +31,7 @@ pub(crate) struct Cut {
     pub(crate) snapshot: Vec<u8>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Answer {
     name: String,
     cut: Option<usize>,
