@@ -13,11 +13,13 @@ use crate::pty;
 use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
 use crate::store::{self, OpenError, StoreHandle};
+use crate::tree;
 use actix::prelude::*;
 use actix_web::{App, HttpServer, web};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::statvfs::statvfs;
 use slog::{Logger, crit, info, o, warn};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, Write};
@@ -38,6 +40,9 @@ const END_ALL: Duration = Duration::from_secs(20);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 /// … and one that is held for longer is another server's.
 const LOCK_PATIENCE: Duration = Duration::from_millis(250);
+/// With less on the disk a start that fails is taken to fail for want of it: a new state
+/// directory takes 110 KiB.
+const ROOM_KIB: u64 = 512;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -68,6 +73,23 @@ pub enum ServeError {
         /// What the system says.
         error: io::Error,
     },
+    /// A file of the state directory cannot be used because there is no room left.
+    #[error(
+        "no room is left on the file system of {} ({free_kib} KiB, {free_files} files): make some \
+         there and start again; {}/recordings is a place to begin. What failed: {error}",
+        dir.display(),
+        dir.display()
+    )]
+    NoRoom {
+        /// The state directory.
+        dir: PathBuf,
+        /// What we may still write there, in KiB.
+        free_kib: u64,
+        /// Files that may still be made there.
+        free_files: u64,
+        /// What has failed for that.
+        error: Box<ServeError>,
+    },
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -96,14 +118,36 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
     for warning in &account().warnings {
         warn!(log, "a default of sessions cannot be used"; "why" => warning);
     }
+    start(&settings, log).map_err(|error| or_no_room(error, &settings.state_dir))
+}
+
+fn start(settings: &Settings, log: Logger) -> Result<(), ServeError> {
     make_state_dir(&settings.state_dir)?;
     let _lock = lock(&settings.state_dir)?;
     // That of a server that was killed. Whoever finds the lock held would go there.
     let _ = fs::remove_file(settings.state_dir.join("listen"));
     let listeners = listen(&settings.listen)?;
     let system = System::new();
-    system.block_on(serve(&settings, listeners, log))?;
-    Ok(())
+    let served = system.block_on(serve(settings, listeners, log));
+    // Who looks for the server finds that there is none.
+    served.inspect_err(|_| drop(fs::remove_file(settings.state_dir.join("listen"))))
+}
+
+/// On a full disk SQLite and the holder say less than what a person needs to know.
+fn or_no_room(error: ServeError, dir: &Path) -> ServeError {
+    let of_disk = matches!(
+        error,
+        ServeError::State { .. } | ServeError::Store(_) | ServeError::Holder(_) | ServeError::Io(_)
+    );
+    let Some(room) = statvfs(dir).ok().filter(|_| of_disk) else { return error };
+    let free_kib = room.blocks_available().saturating_mul(room.fragment_size()) >> 10;
+    let free_files = room.files_available();
+    // Some file systems have no number of files that they can hold.
+    let is_full = free_kib < ROOM_KIB || (free_files == 0 && room.files() > 0);
+    if !is_full {
+        return error;
+    }
+    ServeError::NoRoom { dir: dir.to_owned(), free_kib, free_files, error: Box::new(error) }
 }
 
 async fn serve(
@@ -125,15 +169,23 @@ async fn serve(
         }
     };
     let dir = &settings.state_dir;
+    // Read once and kept: with another boot's id, or none, sessions would be taken for dead.
+    tree::boot_id()?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
     let tokens =
         Tokens::load(dir).map_err(|error| ServeError::State { path: dir.join("token"), error })?;
-    let logins = Logins::load(dir, &tokens);
+    let logins = Logins::load(dir, &tokens)
+        .map_err(|error| ServeError::State { path: dir.join("logins"), error })?;
     let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
     let access = web::Data::new(Access::new(tokens, logins, &addresses, hosts, origins)?);
     store::remove_leftovers(dir);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
+    // Before the holder, which would be left behind, and before the actors: one that is dropped
+    // before it has started arms its timers without a runtime, and panics. Who connects this
+    // early waits in the backlog.
+    let text: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    write_private(&dir.join("listen"), &text.join("\n"))?;
     let (holder, notices) =
         Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;
     // A descriptor a session, and more for its clients. The holder was started with the
@@ -183,12 +235,13 @@ async fn serve(
         recorder,
         metrics,
         events: events.clone(),
-        copies: Arc::new(Semaphore::new(1)),
+        copies: Arc::new(Semaphore::new(http::COPIES)),
         defaults: shared,
         create_on_attach: settings.create_on_attach,
     };
 
     let (app_access, app_log) = (access.clone(), log.new(o!("part" => "http")));
+    actix_web::rt::spawn(Access::report(access.clone(), app_log.clone()));
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(api.clone()))
@@ -207,8 +260,6 @@ async fn serve(
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
 
-    let text: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    write_private(&dir.join("listen"), &text.join("\n"))?;
     info!(log, "listening"; "addresses" => text.join(" "), "state_dir" => %dir.display(),
         "holder" => holder.pid());
     greet(addresses[0], &access);
@@ -326,11 +377,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
     }
     match locked {
         Ok(mut lock) => {
-            let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| {
-                let pid = std::process::id();
-                lock.write_all(format!("{pid}\n").as_bytes())
-            });
-            written.map_err(state)?;
+            overwrite(&mut lock, &format!("{}\n", std::process::id())).map_err(state)?;
             Ok(lock)
         }
         Err((mut file, _)) => {
@@ -352,12 +399,16 @@ fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), ServeError> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| writeln!(file, "{text}"));
+    let mut options = OpenOptions::new();
+    let opened = options.write(true).create(true).truncate(false).mode(0o600).open(path);
+    let written = opened.and_then(|mut file| overwrite(&mut file, &format!("{text}\n")));
     written.map_err(|error| ServeError::State { path: path.to_owned(), error })
+}
+
+/// In place, so that what an earlier server has left can be written over on a full disk: its
+/// sessions run on and must be reachable again.
+fn overwrite(file: &mut File, text: &str) -> io::Result<()> {
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }

@@ -1,14 +1,20 @@
 //! Who may come in: the token, what is accepted in its place, and where.
 
+use super::guesses::Guesses;
 use super::hosts::{Hosts, HostsError};
-use super::logins::{Logins, Throttle};
+use super::logins::Logins;
 use super::token::{Principal, Token};
 use super::tokens::Tokens;
 use crate::session::MayStay;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::rt::time::interval;
 use actix_web::web;
+use slog::{Logger, info, warn};
 use std::net::SocketAddr;
+use std::time::Duration;
 
+/// How often is logged what has gone wrong.
+const REPORT: Duration = Duration::from_secs(1);
 /// What a WebSocket's subprotocol starts with when the token follows.
 const BEARER_PROTOCOL: &str = "bearer.";
 
@@ -17,8 +23,17 @@ pub struct Access {
     pub(super) tokens: Tokens,
     pub(super) logins: Logins,
     pub(super) hosts: Hosts,
-    pub(super) throttle: Throttle,
+    pub(super) guesses: Guesses,
     cookie: String,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// They have shown nothing.
+    Missing,
+    /// What they have shown is not, or no longer, a token or a login.
+    Wrong,
 }
 
 /// What somebody came in with.
@@ -48,7 +63,7 @@ impl Access {
             tokens,
             logins,
             hosts: Hosts::new(listen, allowed_hosts, allowed_origins)?,
-            throttle: Throttle::new(),
+            guesses: Guesses::default(),
             cookie: format!("stayd-{port}"),
         })
     }
@@ -67,16 +82,47 @@ impl Access {
 
     /// Who asks, and what they came in with. A token that is given counts alone: a wrong one
     /// is not made good by a cookie, nor by another token.
-    pub(super) fn credential(&self, headers: &HeaderMap) -> Option<(Principal, Credential)> {
+    ///
+    /// # Errors
+    /// Whether there was nothing, or something wrong.
+    pub(super) fn credential(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<(Principal, Credential), Unknown> {
         let mut tokens = bearer_headers(headers).chain(bearer_protocols(headers));
         if let Some(first) = tokens.next() {
-            let principal = self.tokens.principal(first)?;
+            let principal = self.tokens.principal(first).ok_or(Unknown::Wrong)?;
             let agreed =
                 tokens.all(|token| self.tokens.principal(token).as_ref() == Some(&principal));
-            return agreed.then_some((principal, Credential::Token));
+            return if agreed { Ok((principal, Credential::Token)) } else { Err(Unknown::Wrong) };
         }
-        let principal = self.cookies(headers).find_map(|id| self.logged_in(id))?;
-        Some((principal, Credential::Cookie))
+        let mut unknown = Unknown::Missing;
+        for id in self.cookies(headers) {
+            match self.logged_in(id) {
+                Some(principal) => return Ok((principal, Credential::Cookie)),
+                None => unknown = Unknown::Wrong,
+            }
+        }
+        Err(unknown)
+    }
+
+    /// Logs wrong tokens, and why the file of tokens cannot be read, once a second.
+    pub async fn report(access: web::Data<Access>, log: Logger) {
+        let mut told = None;
+        let mut every = interval(REPORT);
+        loop {
+            every.tick().await;
+            access.guesses.log(&log);
+            let failure = access.tokens.failure();
+            if failure != told {
+                match &failure {
+                    Some(error) => warn!(log, "the tokens cannot be read: those that were known \
+                        before are accepted"; "error" => error),
+                    None => info!(log, "the tokens can be read again"),
+                }
+                told = failure;
+            }
+        }
     }
 
     /// Whose login this is. It ends with the token that it was got with.
@@ -152,8 +198,8 @@ mod tests {
         Access::new(Tokens::only(token), Logins::in_memory(), &listen, &[], &[]).unwrap()
     }
 
-    fn owner(credential: Credential) -> Option<(Principal, Credential)> {
-        Some((Principal::owner(), credential))
+    fn owner(credential: Credential) -> Result<(Principal, Credential), Unknown> {
+        Ok((Principal::owner(), credential))
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -193,22 +239,27 @@ mod tests {
         let access = access();
         let login = access.logins.issue(&access.token().fingerprint()).unwrap();
         for pair in [
-            ("authorization", "Bearer wrong"),
-            ("authorization", "Bearer "),
             ("authorization", "Bearer"),
             ("authorization", "secret-secret-secret"),
             ("authorization", "Basic secret-secret-secret"),
             ("sec-websocket-protocol", "secret-secret-secret"),
-            ("sec-websocket-protocol", "bearer."),
-            ("cookie", "stayd-7829=secret-secret-secret"),
             ("cookie", &*format!("stayd-80={login}")),
+        ] {
+            assert_eq!(access.credential(&headers(&[pair])), Err(Unknown::Missing), "{pair:?}");
+        }
+        for pair in [
+            ("authorization", "Bearer wrong"),
+            ("authorization", "Bearer secret-secret-secre"),
+            ("sec-websocket-protocol", "bearer."),
+            ("sec-websocket-protocol", "stayd.v1, bearer.wrong"),
+            ("cookie", "stayd-7829=secret-secret-secret"),
             ("cookie", "stayd-7829="),
         ] {
-            assert_eq!(access.credential(&headers(&[pair])), None, "{pair:?}");
+            assert_eq!(access.credential(&headers(&[pair])), Err(Unknown::Wrong), "{pair:?}");
         }
         let cookie = format!("stayd-7829={login}");
         let wrong_and_cookie = [("authorization", "Bearer wrong"), ("cookie", &*cookie)];
-        assert_eq!(access.credential(&headers(&wrong_and_cookie)), None);
+        assert_eq!(access.credential(&headers(&wrong_and_cookie)), Err(Unknown::Wrong));
         let basic_and_cookie = [("authorization", "Basic proxy"), ("cookie", &*cookie)];
         assert_eq!(access.credential(&headers(&basic_and_cookie)), owner(Credential::Cookie));
     }

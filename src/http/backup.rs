@@ -5,19 +5,26 @@ use super::problem::{Problem, code};
 use actix_web::body::SizedStream;
 use actix_web::http::header;
 use actix_web::rt::task::spawn_blocking;
-use actix_web::rt::time::timeout;
+use actix_web::rt::time::{sleep, timeout};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpResponse, http::StatusCode};
 use chrono::Utc;
 use futures_util::stream;
 use std::fs::File;
-use std::io::{self, Read, Seek};
-use std::time::Duration;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
+/// Copies that may be made or fetched at once: each takes as much room as the database.
+pub const COPIES: usize = 4;
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
-/// How long a copy waits for the one before it.
+/// How long a copy waits for one of those before it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long whoever fetches a copy may take nothing of it, before it is given up.
+const STALL: Duration = Duration::from_secs(30);
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(
@@ -28,19 +35,32 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 }
 
 async fn backup(api: Data<Api>) -> Result<HttpResponse, Problem> {
-    let turn = timeout(PATIENCE, api.copies.clone().acquire_owned()).await.map_err(|_| {
-        let detail = "another copy is being made or fetched; try again later";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
-    })?;
+    let turn = timeout(PATIENCE, api.copies.clone().acquire_owned()).await;
+    // Never closed.
+    let Ok(Ok(turn)) = turn else {
+        let detail = format!(
+            "{COPIES} other copies are being made or fetched; one that nobody reads is given up \
+             after {} s: try again then",
+            STALL.as_secs()
+        );
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail);
+        return Err(problem.retry_after(30));
+    };
     let file = api.store.backup().await.map_err(|error| store_problem(&error))?;
-    let prepared = spawn_blocking(move || rewound(file)).await.map_err(io::Error::other);
-    let (file, length) = prepared.and_then(|prepared| prepared).map_err(|error| {
+    let prepared = spawn_blocking(move || file.metadata().map(|metadata| (metadata.len(), file)));
+    let prepared = prepared.await.map_err(io::Error::other).and_then(|prepared| prepared);
+    let (length, file) = prepared.map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL, error.to_string())
     })?;
-    // Held until all is sent: so long the copy takes its room.
-    let pieces = stream::try_unfold((file, turn), |(file, turn)| async move {
-        let (piece, file) = spawn_blocking(move || piece(file)).await??;
-        Ok::<_, io::Error>((!piece.is_empty()).then_some((piece, (file, turn))))
+    let fetched = Fetched { copy: Some((Arc::new(file), turn)), last: Instant::now() };
+    let fetched = Arc::new(Mutex::new(fetched));
+    actix_web::rt::spawn(give_up_when_stalled(Arc::downgrade(&fetched)));
+    let pieces = stream::try_unfold((fetched, 0), |(fetched, offset)| async move {
+        let file = lock(&fetched).file()?;
+        let piece = spawn_blocking(move || piece(&file, offset)).await??;
+        lock(&fetched).last = Instant::now();
+        let next = offset + piece.len() as u64;
+        Ok::<_, io::Error>((!piece.is_empty()).then_some((piece, (fetched, next))))
     });
     let name = format!("attachment; filename=\"stayd-{}.db\"", Utc::now().format("%Y%m%dT%H%M%SZ"));
     Ok(HttpResponse::Ok()
@@ -49,15 +69,47 @@ async fn backup(api: Data<Api>) -> Result<HttpResponse, Problem> {
         .body(SizedStream::new(length, Box::pin(pieces))))
 }
 
-fn rewound(mut file: File) -> io::Result<(File, u64)> {
-    file.rewind()?;
-    let length = file.metadata()?.len();
-    Ok((file, length))
+/// A copy on its way to whoever asked for it.
+struct Fetched {
+    /// The file takes its room, and the turn is taken, until all is sent; `None`: given up.
+    copy: Option<(Arc<File>, OwnedSemaphorePermit)>,
+    /// When something of it was last asked for.
+    last: Instant,
 }
 
-fn piece(mut file: File) -> io::Result<(Bytes, File)> {
+impl Fetched {
+    fn file(&mut self) -> io::Result<Arc<File>> {
+        self.last = Instant::now();
+        let given_up = || io::Error::new(io::ErrorKind::TimedOut, "nobody has read it for long");
+        self.copy.as_ref().map(|(file, _)| file.clone()).ok_or_else(given_up)
+    }
+}
+
+/// A body is only asked for more once the socket takes more, so it cannot tell by itself that
+/// nobody reads it.
+async fn give_up_when_stalled(fetched: Weak<Mutex<Fetched>>) {
+    while let Some(fetched) = fetched.upgrade() {
+        let left = {
+            let mut fetched = lock(&fetched);
+            let left = STALL.saturating_sub(fetched.last.elapsed());
+            if left.is_zero() {
+                fetched.copy = None;
+                return;
+            }
+            left
+        };
+        drop(fetched);
+        sleep(left).await;
+    }
+}
+
+fn lock(fetched: &Mutex<Fetched>) -> MutexGuard<'_, Fetched> {
+    fetched.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn piece(file: &File, offset: u64) -> io::Result<Bytes> {
     let mut piece = vec![0; PIECE];
-    let read = file.read(&mut piece)?;
+    let read = file.read_at(&mut piece, offset)?;
     piece.truncate(read);
-    Ok((piece.into(), file))
+    Ok(piece.into())
 }

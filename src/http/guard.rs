@@ -3,7 +3,8 @@
 
 use super::api::OFFSET;
 use super::asked::Asked;
-use super::auth::{Access, Credential, strip_token};
+use super::auth::{Access, Credential, Unknown, strip_token};
+use super::guesses::Refused;
 use super::problem::{self, Problem, code};
 use super::{assets, hosts, login, openapi};
 use crate::protocol::Cause;
@@ -11,9 +12,10 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{Error, HttpMessage, ResponseError, web};
+use actix_web::{Error, HttpMessage, ResponseError, rt, web};
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 use slog::Logger;
+use std::net::IpAddr;
 
 /// On every response, unless it says otherwise itself.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
@@ -80,9 +82,12 @@ where
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
         let asked = Asked::of(&request, &self.log);
-        if let Err(problem) = admit(&self.access, &mut request) {
+        if let Err(Refused { problem, after }) = admit(&self.access, &mut request) {
             let response = request.into_response(problem.error_response()).map_into_right_body();
-            return Box::pin(ready(Ok(asked.answered(with_headers(response)))));
+            return Box::pin(async move {
+                rt::time::sleep(after).await;
+                Ok(asked.answered(with_headers(response)))
+            });
         }
         let answer = self.service.call(request);
         Box::pin(async move { Ok(asked.answered(with_headers(as_problem(answer.await?)))) })
@@ -90,24 +95,33 @@ where
 }
 
 /// Lets a request in, its token taken out and its principal put in, or says why not.
-fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Problem> {
+fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Refused> {
     let host = asked_host(access, request)?;
     let has_origin = check_origin(access, request.headers(), &host)?;
     if is_public(request) {
         strip_token(request.headers_mut());
         return Ok(());
     }
-    let (principal, credential) = access.credential(request.headers()).ok_or_else(|| {
+    let (principal, credential) = access.credential(request.headers()).map_err(|unknown| {
         let detail = "this needs the token: Authorization: Bearer, the login cookie, or \
                       the WebSocket subprotocol bearer.<token>";
-        Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail)
+        match unknown {
+            Unknown::Wrong => access.guesses.refuse(address(request), detail),
+            Unknown::Missing => {
+                Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail).into()
+            }
+        }
     })?;
     // A browser adds the cookie whoever makes it ask, but then it also says which page did.
     if credential == Credential::Cookie && !has_origin && has_effect(request) {
-        return Err(forbidden_origin("a request by cookie that changes something needs an Origin"));
+        let detail = "a request by cookie that changes something needs an Origin";
+        return Err(forbidden_origin(detail).into());
     }
     strip_token(request.headers_mut());
-    let cause = Cause { token: principal.0.clone(), address: peer(request) };
+    let cause = Cause {
+        token: principal.0.clone(),
+        address: address(request).map(|address| address.to_string()),
+    };
     request.extensions_mut().insert(cause);
     request.extensions_mut().insert(principal);
     Ok(())
@@ -115,8 +129,8 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Problem> {
 
 /// Who is at the other end of the connection. What a proxy says of whom it asks for is not
 /// believed: anybody can say it.
-fn peer(request: &ServiceRequest) -> Option<String> {
-    request.peer_addr().map(|address| address.ip().to_canonical().to_string())
+fn address(request: &ServiceRequest) -> Option<IpAddr> {
+    request.peer_addr().map(|address| address.ip().to_canonical())
 }
 
 /// The host that was asked for: one `Host` header, one of our names. A target in absolute

@@ -1,6 +1,7 @@
 //! Logging in with a browser: the token once, a cookie from then on.
 
 use super::auth::Access;
+use super::guesses::Refused;
 use super::logins::LOGIN_S;
 use super::problem::{self, Problem, code};
 use actix_web::cookie::time::Duration;
@@ -8,8 +9,8 @@ use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{ResponseError, rt};
 use serde::Deserialize;
-use std::time::Instant;
 
 /// Where to log in; the guard lets anybody try.
 pub(super) const LOGIN: &str = "/api/v1/login";
@@ -35,23 +36,20 @@ async fn login(
     request: HttpRequest,
     credentials: web::Json<Credentials>,
 ) -> Result<HttpResponse, Problem> {
-    let now = Instant::now();
-    // The right token waits too, or guessing would not be slowed down.
-    if !access.throttle.is_open(now) {
-        let detail = "too many failed logins; try again in a second";
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, code::TOO_MANY_REQUESTS, detail);
-        return Err(problem.retry_after(1));
-    }
     let principal = access.tokens.principal(&credentials.token);
     let Some(token) = principal.and_then(|principal| access.tokens.fingerprint(&principal)) else {
-        access.throttle.failed(now);
         let detail = "this is not the token; `stayd url` prints a link that has it";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail));
+        let from = request.peer_addr().map(|address| address.ip());
+        let Refused { problem, after } = access.guesses.refuse(from, detail);
+        rt::time::sleep(after).await;
+        return Err(problem);
     };
     let id = access.logins.issue(&token).map_err(|_| {
         let detail = "the system has no randomness to give";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
     })?;
+    // Where it cannot be saved, the login holds until the server stops.
+    let _ = access.logins.save().await;
     Ok(HttpResponse::NoContent().cookie(cookie(&access, &request, &id, LOGIN_S)).finish())
 }
 
@@ -59,7 +57,19 @@ async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse
     for id in access.cookies(request.headers()) {
         access.logins.revoke(id);
     }
-    HttpResponse::NoContent().cookie(cookie(&access, &request, "", 0)).finish()
+    let removed = cookie(&access, &request, "", 0);
+    let Err(why) = access.logins.save().await else {
+        return HttpResponse::NoContent().cookie(removed).finish();
+    };
+    let detail = format!(
+        "this login opens nothing any more, but that cannot be written down ({why}): until it can, \
+         which is tried again, a server that is started anew would accept it"
+    );
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail);
+    let mut response = problem.error_response();
+    // Its text is ours.
+    let _ = response.add_cookie(&removed);
+    response
 }
 
 fn cookie(access: &Access, request: &HttpRequest, id: &str, age_s: i64) -> Cookie<'static> {

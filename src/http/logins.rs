@@ -1,31 +1,47 @@
 //! Who has logged in with a browser: random ids, in a file beside the token so that a
 //! browser is still logged in when the server has been restarted.
+//!
+//! A thread of their own writes the file, so that no worker waits for a disk. A login that has
+//! ended is overwritten in place where the file cannot be replaced: a full disk, or a process
+//! without free descriptors, must not bring it back at the next start.
 
-use super::token::{random_hex, write_private};
+use super::token::{STRUCK, random_hex, strike_out, write_private};
 use super::tokens::Tokens;
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use subtle::ConstantTimeEq;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// How long a login lasts, in seconds: 30 days.
 pub(super) const LOGIN_S: i64 = 30 * 24 * 3600;
 /// Logins kept; the oldest makes room. One person's browsers, generously.
 const LOGINS_MAX: usize = 64;
-/// Failed logins in a row before the next has to wait …
-const FAILURES_MAX: f64 = 10.0;
-/// … and failures forgiven a second.
-const FAILURES_PER_S: f64 = 1.0;
+/// The file in the state directory.
+const FILE: &str = "logins";
+/// How long a request waits for the disk.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between attempts to write what could not be written.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// The logins in force.
 pub struct Logins {
-    file: Option<PathBuf>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// `None`: they are not kept.
+    saver: Option<Sender<Tell>>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// Whom to tell whether all that has ended until now stays ended; else why not.
+type Tell = oneshot::Sender<Result<(), String>>;
+
+#[derive(Clone, Serialize, Deserialize)]
 struct State {
     /// Fingerprint of the main token, which logins without one of their own were got with:
     /// earlier versions knew no other.
@@ -33,7 +49,7 @@ struct State {
     logins: Vec<Login>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Login {
     id: String,
     /// Seconds since 1970.
@@ -45,54 +61,69 @@ struct Login {
 
 impl Logins {
     /// The logins that were in force when the last server on this state directory stopped.
-    /// A file that cannot be read is as good as none: people log in again.
-    #[must_use]
-    pub fn load(state_dir: &Path, tokens: &Tokens) -> Logins {
-        let file = state_dir.join("logins");
-        let saved = std::fs::read(&file).ok();
-        let saved = saved.and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
+    /// What is damaged is as good as none: people log in again.
+    ///
+    /// # Errors
+    /// The file is there and cannot be opened or read, which says nothing of who is logged in;
+    /// or the system refuses a thread.
+    pub fn load(state_dir: &Path, tokens: &Tokens) -> io::Result<Logins> {
+        let path = state_dir.join(FILE);
+        let mut bytes = Vec::new();
+        let mut opened = match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            opened => Some(opened?),
+        };
+        if let Some(file) = &mut opened {
+            file.read_to_end(&mut bytes)?;
+        }
         let mut state = State { token: tokens.main().fingerprint(), logins: Vec::new() };
-        if let Some(saved) = saved {
+        if let Ok(saved) = serde_json::from_slice::<State>(&bytes) {
             state.logins = saved.logins;
             for login in &mut state.logins {
                 login.token.get_or_insert_with(|| saved.token.clone());
             }
             // Those of tokens that are gone do not come back with them.
             state.logins.retain(|login| {
-                login.token.as_deref().is_some_and(|token| tokens.by_fingerprint(token).is_some())
+                let token = login.token.as_deref();
+                !login.id.contains(char::from(STRUCK))
+                    && token.is_some_and(|token| tokens.by_fingerprint(token).is_some())
             });
         }
-        Logins { file: Some(file), state: Mutex::new(state) }
+        let state = Arc::new(Mutex::new(state));
+        let (saver, asked) = channel();
+        let keeper = Saver { path, file: opened, state: state.clone() };
+        std::thread::Builder::new().name(FILE.to_owned()).spawn(move || keeper.run(&asked))?;
+        Ok(Logins { state, saver: Some(saver) })
     }
 
     /// No logins, and none that outlive the server.
     #[must_use]
     pub fn in_memory() -> Logins {
         let state = State { token: String::new(), logins: Vec::new() };
-        Logins { file: None, state: Mutex::new(state) }
+        Logins { state: Arc::new(Mutex::new(state)), saver: None }
     }
 
-    /// A fresh login's id, got with the token of this fingerprint.
+    /// A fresh login's id, got with the token of this fingerprint. It holds at once, and after
+    /// a restart once it is saved.
     ///
     /// # Errors
     /// When the system has no randomness to give.
     pub(super) fn issue(&self, token: &str) -> Result<String, getrandom::Error> {
         let id = random_hex()?;
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let now = Utc::now().timestamp();
         state.logins.retain(|login| login.expires > now);
         let surplus = (state.logins.len() + 1).saturating_sub(LOGINS_MAX);
         state.logins.drain(..surplus);
         let token = Some(token.to_owned());
         state.logins.push(Login { id: id.clone(), expires: now + LOGIN_S, token });
-        self.save(&state);
         Ok(id)
     }
 
     /// The fingerprint of the token that a login in force was got with.
     pub(super) fn token_of(&self, id: &str) -> Option<String> {
         let now = Utc::now().timestamp();
-        let state = self.lock();
+        let state = lock(&self.state);
         let mut found = None;
         for login in &state.logins {
             let same: bool = login.id.as_bytes().ct_eq(id.as_bytes()).into();
@@ -103,58 +134,93 @@ impl Logins {
         found.cloned()
     }
 
+    /// Ends a login at once, and also after a restart once that is saved.
     pub(super) fn revoke(&self, id: &str) {
-        let mut state = self.lock();
-        state.logins.retain(|login| login.id != id);
-        self.save(&state);
+        lock(&self.state).logins.retain(|login| login.id != id);
     }
 
-    /// A login that could not be saved holds until the server stops.
-    fn save(&self, state: &State) {
-        let Some(file) = &self.file else { return };
-        if let Ok(bytes) = serde_json::to_vec(state) {
-            let _ = write_private(file, &bytes);
+    /// Done once the logins are written, or cannot be written now: that is tried again.
+    ///
+    /// # Errors
+    /// A login that has ended may be accepted again by a server that is started anew. Says why.
+    pub(super) async fn save(&self) -> Result<(), String> {
+        let Some(saver) = &self.saver else { return Ok(()) };
+        let (tell, told) = oneshot::channel();
+        // The thread runs as long as this exists.
+        let _ = saver.send(tell);
+        match timeout(PATIENCE, told).await {
+            Ok(Ok(saved)) => saved,
+            _ => Err(format!("the disk has not answered in {} s", PATIENCE.as_secs())),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Slows guessing down: a bucket of failures for all clients together, so that neither
-/// many addresses nor a table of them help an attacker.
-pub(super) struct Throttle(Mutex<(f64, Option<Instant>)>);
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-impl Throttle {
-    pub(super) fn new() -> Throttle {
-        Throttle(Mutex::new((0.0, None)))
+/// Writes the file.
+struct Saver {
+    path: PathBuf,
+    /// Open, so that a login can be ended in it while no descriptor is free.
+    file: Option<File>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Saver {
+    /// One write for all who ask while the one before is under way.
+    fn run(mut self, asked: &Receiver<Tell>) {
+        let mut written = true;
+        loop {
+            let first = match written {
+                true => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => asked.recv_timeout(RETRY),
+            };
+            let tell: Vec<Tell> = match first {
+                Ok(first) => std::iter::once(first).chain(asked.try_iter()).collect(),
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // The lock is not held over the disk.
+            let state = lock(&self.state).clone();
+            let replaced = self.replace(&state);
+            written = replaced.is_ok();
+            let saved = replaced.or_else(|_| self.end_in_place(&state));
+            let saved = saved.map_err(|error| format!("{}: {error}", self.path.display()));
+            for tell in tell {
+                // Whoever asked may have gone.
+                let _ = tell.send(saved.clone());
+            }
+        }
     }
 
-    /// Whether somebody may try.
-    pub(super) fn is_open(&self, now: Instant) -> bool {
-        self.failures(now, 0.0) + 1.0 <= FAILURES_MAX
+    fn replace(&mut self, state: &State) -> io::Result<()> {
+        self.file = Some(write_private(&self.path, &serde_json::to_vec(state)?)?);
+        Ok(())
     }
 
-    /// Somebody tried with the wrong token.
-    pub(super) fn failed(&self, now: Instant) {
-        self.failures(now, 1.0);
+    /// Strikes out in the file as it is whatever is not in force any more.
+    fn end_in_place(&mut self, state: &State) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        file.read_to_end(&mut bytes)?;
+        let Ok(saved) = serde_json::from_slice::<State>(&bytes) else { return Ok(()) };
+        let in_force = |id: &str| state.logins.iter().any(|login| login.id == id);
+        let ended = saved.logins.iter().map(|login| login.id.as_str()).filter(|id| !in_force(id));
+        strike_out(file, ended.filter_map(|id| place(&bytes, id)).collect::<Vec<_>>())
     }
+}
 
-    fn failures(&self, now: Instant, more: f64) -> f64 {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (failures, since) = *bucket;
-        let passed = since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
-        let failures = (failures - passed * FAILURES_PER_S).max(0.0) + more;
-        *bucket = (failures, Some(now));
-        failures
-    }
+/// Where an id stands. Ids are random: nothing else in the file is like one.
+fn place(bytes: &[u8], id: &str) -> Option<Range<usize>> {
+    let start = bytes.windows(id.len().max(1)).position(|part| part == id.as_bytes())?;
+    Some(start..start + id.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn tokens(dir: &Path) -> Tokens {
         Tokens::load(dir).unwrap()
@@ -166,23 +232,29 @@ mod tests {
         }
     }
 
-    #[test]
-    fn logins_survive_a_restart_but_not_another_token() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = tokens(dir.path());
-        let logins = Logins::load(dir.path(), &first);
-        let id = logins.issue(&first.main().fingerprint()).unwrap();
-        assert!(logins.is_valid(&id));
-        assert!(Logins::load(dir.path(), &first).is_valid(&id));
-        std::fs::remove_file(dir.path().join("token")).unwrap();
-        assert!(!Logins::load(dir.path(), &tokens(dir.path())).is_valid(&id));
-        logins.revoke(&id);
-        assert!(!logins.is_valid(&id));
-        assert!(!Logins::load(dir.path(), &first).is_valid(&id));
+    fn load(dir: &Path, tokens: &Tokens) -> Logins {
+        Logins::load(dir, tokens).unwrap()
     }
 
-    #[test]
-    fn a_login_ends_with_its_token_and_one_of_an_earlier_version_goes_on() {
+    #[actix_web::test]
+    async fn logins_survive_a_restart_but_not_another_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = tokens(dir.path());
+        let logins = load(dir.path(), &first);
+        let id = logins.issue(&first.main().fingerprint()).unwrap();
+        assert!(logins.is_valid(&id));
+        logins.save().await.unwrap();
+        assert!(load(dir.path(), &first).is_valid(&id));
+        std::fs::remove_file(dir.path().join("token")).unwrap();
+        assert!(!load(dir.path(), &tokens(dir.path())).is_valid(&id));
+        logins.revoke(&id);
+        assert!(!logins.is_valid(&id));
+        logins.save().await.unwrap();
+        assert!(!load(dir.path(), &first).is_valid(&id));
+    }
+
+    #[actix_web::test]
+    async fn a_login_ends_with_its_token_and_one_of_an_earlier_version_goes_on() {
         let dir = tempfile::tempdir().unwrap();
         let first = tokens(dir.path());
         let main = first.main().fingerprint();
@@ -190,15 +262,16 @@ mod tests {
         let old = format!(r#"{{"token":"{main}","logins":[{{"id":"old","expires":{expires}}}]}}"#);
         std::fs::write(dir.path().join("logins"), old).unwrap();
         crate::http::tokens::add(dir.path(), "anna").unwrap();
-        let logins = Logins::load(dir.path(), &first);
+        let logins = load(dir.path(), &first);
         assert_eq!(logins.token_of("old"), Some(main));
         let anna = first.fingerprint(&crate::http::token::Principal("anna".into())).unwrap();
         let id = logins.issue(&anna).unwrap();
-        let again = Logins::load(dir.path(), &first);
+        logins.save().await.unwrap();
+        let again = load(dir.path(), &first);
         assert_eq!(again.token_of(&id), Some(anna));
         assert!(again.is_valid("old"));
         crate::http::tokens::remove(dir.path(), "anna").unwrap();
-        let after = Logins::load(dir.path(), &first);
+        let after = load(dir.path(), &first);
         assert!(!after.is_valid(&id) && after.is_valid("old"));
     }
 
@@ -221,8 +294,8 @@ mod tests {
         assert!(logins.is_valid(&first));
         let last = logins.issue("token").unwrap();
         assert!(!logins.is_valid(&first));
-        assert_eq!(logins.lock().logins.len(), LOGINS_MAX);
-        logins.lock().logins.last_mut().unwrap().expires = Utc::now().timestamp();
+        assert_eq!(lock(&logins.state).logins.len(), LOGINS_MAX);
+        lock(&logins.state).logins.last_mut().unwrap().expires = Utc::now().timestamp();
         assert!(!logins.is_valid(&last));
     }
 
@@ -231,22 +304,33 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let token = tokens(dir.path());
         std::fs::write(dir.path().join("logins"), b"{\"token\":3").unwrap();
-        let logins = Logins::load(dir.path(), &token);
+        let logins = load(dir.path(), &token);
         assert!(logins.is_valid(&logins.issue("token").unwrap()));
     }
 
-    #[test]
-    fn failures_are_forgiven_with_time() {
-        let throttle = Throttle::new();
-        let start = Instant::now();
-        for _ in 0..10 {
-            assert!(throttle.is_open(start));
-            throttle.failed(start);
+    #[actix_web::test]
+    async fn a_login_is_ended_where_the_file_cannot_be_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = tokens(dir.path());
+        let main = token.main().fingerprint();
+        let logins = load(dir.path(), &token);
+        let (stays, goes) = (logins.issue(&main).unwrap(), logins.issue(&main).unwrap());
+        logins.save().await.unwrap();
+        // Nothing can be made beside the file, nor the file be opened, any more.
+        let away = dir.path().with_extension("away");
+        std::fs::rename(dir.path(), &away).unwrap();
+        logins.revoke(&goes);
+        let unsaved = logins.issue(&main).unwrap();
+        assert_eq!(logins.save().await, Ok(()));
+        std::fs::rename(&away, dir.path()).unwrap();
+        let after = load(dir.path(), &token);
+        assert!(after.is_valid(&stays) && !after.is_valid(&goes));
+        assert!(!after.is_valid(&"#".repeat(goes.len())));
+        // What could not be written is, as soon as it can be.
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while !load(dir.path(), &token).is_valid(&unsaved) {
+            assert!(std::time::Instant::now() < deadline, "it is tried again");
+            actix_web::rt::task::yield_now().await;
         }
-        assert!(!throttle.is_open(start));
-        assert!(!throttle.is_open(start + Duration::from_millis(900)));
-        assert!(throttle.is_open(start + Duration::from_secs(1)));
-        throttle.failed(start + Duration::from_secs(1));
-        assert!(!throttle.is_open(start + Duration::from_secs(1)));
     }
 }

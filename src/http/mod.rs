@@ -9,6 +9,7 @@ pub mod auth;
 mod backup;
 mod events;
 pub mod guard;
+mod guesses;
 mod health;
 mod hosts;
 mod input;
@@ -33,6 +34,7 @@ pub mod token;
 pub mod tokens;
 
 pub use api::Api;
+pub use backup::COPIES;
 pub use hosts::{Hosts, HostsError};
 pub use logins::Logins;
 

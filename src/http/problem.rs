@@ -47,7 +47,7 @@ pub mod code {
     pub const SPAWN_FAILED: &str = "spawn_failed";
     /// 503: as many sessions as the settings, or the system, allow.
     pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
-    /// 429: too many failed logins; `Retry-After` says how long.
+    /// 429: too many wrong tokens from this address; `Retry-After` says how long.
     pub const TOO_MANY_REQUESTS: &str = "too_many_requests";
     /// 503: the database cannot be written.
     pub const STORE_UNAVAILABLE: &str = "store_unavailable";

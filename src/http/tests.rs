@@ -12,8 +12,10 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, init_service, read_body};
 use actix_web::{App, Error, HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use slog::{Discard, Logger, o};
+use std::time::{Duration, Instant};
 
 const HOST: (&str, &str) = ("host", "127.0.0.1:7829");
 const ORIGIN: (&str, &str) = ("origin", "http://127.0.0.1:7829");
@@ -156,8 +158,6 @@ fn denied(status: u16, code: &str) -> (u16, String) {
 
 #[actix_web::test]
 async fn everything_needs_the_token() {
-    let access = access();
-    let bearer = bearer(&access);
     for (method, path) in [
         (Method::GET, "/api/v1/thing"),
         (Method::POST, "/api/v1/thing"),
@@ -175,6 +175,9 @@ async fn everything_needs_the_token() {
         (Method::POST, "/api/v1/login/"),
         (Method::POST, "/api/v1/logout"),
     ] {
+        // Each with none of the guesses before it.
+        let access = access();
+        let bearer = bearer(&access);
         let without = ask(&access, method.clone(), path, &[HOST], "").await;
         assert_eq!(without.problem(), denied(401, "unauthorized"), "{method} {path}");
         assert_eq!(without.header("www-authenticate"), "Bearer");
@@ -185,6 +188,8 @@ async fn everything_needs_the_token() {
         let right = ask(&access, method.clone(), path, &right, "").await;
         assert_ne!(right.status, 401, "{method} {path}");
     }
+    let access = access();
+    let bearer = bearer(&access);
     let right = get(&access, "/api/v1/thing", &[HOST, ("authorization", &bearer)]).await;
     assert_eq!((right.status, &right.body[..]), (200, &b"owner"[..]));
 }
@@ -365,13 +370,37 @@ async fn bad_logins_are_refused_and_slowed_down() {
     ] {
         assert_eq!(login(headers, body).await.problem(), denied(status, code));
     }
-    let mut last = login(vec![HOST, json], r#"{"token":"x"}"#.into()).await;
-    for _ in 0..20 {
-        last = login(vec![HOST, json], r#"{"token":"x"}"#.into()).await;
+    // At once: with time they are forgiven.
+    let wrong = || login(vec![HOST, json], r#"{"token":"x"}"#.into());
+    let start = Instant::now();
+    let many = join_all((0..30).map(|_| wrong())).await;
+    let (slowed, plain): (Vec<_>, Vec<_>) = many.iter().partition(|answer| answer.status == 429);
+    assert!(plain.iter().all(|answer| answer.problem() == denied(401, "unauthorized")));
+    assert!(slowed.len() >= 15, "{}", slowed.len());
+    assert!(start.elapsed() >= Duration::from_secs(1));
+    for answer in slowed {
+        assert_eq!(answer.problem(), denied(429, "too_many_requests"));
+        assert_eq!(answer.header("retry-after"), "1");
     }
-    assert_eq!(last.problem(), denied(429, "too_many_requests"));
-    assert_eq!(last.header("retry-after"), "1");
-    assert_eq!(login(vec![HOST, json], right).await.status, 429);
+    // Whoever has the right one gets in all the same.
+    assert_eq!(login(vec![HOST, json], right).await.status, 204);
+    let bearer = bearer(&access);
+    let path = "/api/v1/thing";
+    assert_eq!(get(&access, path, &[HOST, ("authorization", &*bearer)]).await.status, 200);
+    // All ways of guessing count together, and asking without anything is no guess.
+    let cookie = ("cookie", "stayd-7829=wrong");
+    let ways = [("authorization", "Bearer x"), ("sec-websocket-protocol", "bearer.x"), cookie];
+    let tries = ways.iter().cycle().take(30).map(|way| {
+        let access = access.clone();
+        async move { get(&access, path, &[HOST, *way]).await }
+    });
+    let answers = join_all(tries).await;
+    for (answer, way) in answers.iter().zip(ways.iter().cycle()).skip(12) {
+        assert_eq!(answer.problem(), denied(429, "too_many_requests"), "{way:?}");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert_eq!(get(&access, path, &[HOST]).await.problem(), denied(401, "unauthorized"));
+    assert_eq!(access.guesses.failed.get(), 1 + 30 + 30);
 }
 
 #[actix_web::test]

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::SystemTime;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -89,18 +91,43 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Replaces a file with one that only we can read, so that no reader sees half of it.
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Overwrites a revoked secret in its file. No secret holds this byte, so one that was
+/// overwritten in part, by a write that a crash has torn, opens nothing either.
+pub(super) const STRUCK: u8 = b'#';
+
+/// Replaces a file with one that only we can read, so that no reader sees half of it; the new
+/// file, open for reading and writing.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", random_hex().map_err(io::Error::other)?));
     let beside = path.with_file_name(name);
     let write = |mut file: File| {
         file.write_all(bytes)?;
         file.sync_all()?;
-        std::fs::rename(&beside, path)
+        std::fs::rename(&beside, path)?;
+        Ok(file)
     };
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&beside)?;
     write(file).inspect_err(|_| drop(std::fs::remove_file(&beside)))
+}
+
+/// Revokes secrets by overwriting them where they stand. Replacing the file needs free space;
+/// this needs none, so that a full disk keeps nobody's rights.
+///
+/// # Errors
+/// What the file system says. Whatever was overwritten until then is revoked.
+pub(super) fn strike_out(
+    file: &File,
+    secrets: impl IntoIterator<Item = Range<usize>>,
+) -> io::Result<()> {
+    for secret in secrets {
+        file.write_all_at(&vec![STRUCK; secret.len()], secret.start as u64)?;
+    }
+    // The length stays, and the kernel's clock for files ticks too seldom to tell two changes
+    // apart: whoever looks for changes by the time must see this one.
+    file.set_modified(SystemTime::now())?;
+    file.sync_all()
 }
 
 /// 32 random bytes in hex: safe in cookies, URLs and subprotocol names alike.

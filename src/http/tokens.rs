@@ -2,15 +2,17 @@
 //! people and programs can be told apart and shut out one by one. All have the same rights.
 //!
 //! The further ones are lines `NAME TOKEN` of a file, which `stayd token` writes beside a
-//! running server and the server reads again once it has changed.
+//! running server and the server reads again once it has changed. A line with a `#` counts for
+//! nothing: `stayd token rm` overwrites a token with that, in place, since a full disk must not
+//! keep a token alive; `stayd token add` clears such lines away.
 
-use super::token::{Principal, Token, random_hex, write_private};
+use super::token::{Principal, STRUCK, Token, random_hex, strike_out, write_private};
 use nix::fcntl::{Flock, FlockArg};
-use std::fs::{File, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The file in the state directory.
 const FILE: &str = "tokens";
@@ -63,12 +65,16 @@ struct Named {
     fingerprint: String,
 }
 
-/// Which state of the file was read: another one has another inode, since it is replaced.
+/// Which state of the file was read: another one has another inode or time.
 type Stamp = (u64, i64, i64, u64);
 
+/// The further tokens, as the file had them when it was last read.
 #[derive(Default)]
-struct Read {
+struct Known {
     stamp: Option<Stamp>,
+    /// Stays open: a token is removed in place, which can then be seen while no descriptor is
+    /// free to open the file with.
+    file: Option<Arc<File>>,
     named: Vec<Named>,
 }
 
@@ -77,7 +83,9 @@ pub struct Tokens {
     main: Token,
     fingerprint: String,
     file: Option<PathBuf>,
-    read: Mutex<Read>,
+    known: Mutex<Arc<Known>>,
+    /// Why the file could not be read the last time.
+    failure: Mutex<Option<String>>,
 }
 
 impl Tokens {
@@ -85,8 +93,8 @@ impl Tokens {
     /// further ones.
     ///
     /// # Errors
-    /// As [`Token::load_or_create`]. A file of further ones that cannot be read only means
-    /// that none of them is accepted.
+    /// As [`Token::load_or_create`]. A file of further ones that cannot be read means that
+    /// none of them is accepted until it can; see [`Tokens::failure`].
     pub fn load(state_dir: &Path) -> io::Result<Tokens> {
         let mut tokens = Tokens::only(Token::load_or_create(state_dir)?);
         tokens.file = Some(state_dir.join(FILE));
@@ -95,8 +103,8 @@ impl Tokens {
 
     /// One token and no further ones.
     pub(super) fn only(main: Token) -> Tokens {
-        let (fingerprint, read) = (main.fingerprint(), Mutex::default());
-        Tokens { main, fingerprint, file: None, read }
+        let (fingerprint, known) = (main.fingerprint(), Mutex::default());
+        Tokens { main, fingerprint, file: None, known, failure: Mutex::default() }
     }
 
     /// The main token.
@@ -136,26 +144,83 @@ impl Tokens {
         Some(named.fingerprint.clone())
     }
 
+    /// Why the file of further tokens could not be read when they were last asked for, if it
+    /// could not: the tokens that it held before are accepted meanwhile.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The further tokens as the file has them now. Looking costs a microsecond, so a token
-    /// that was removed opens nothing from then on.
-    fn current(&self) -> MutexGuard<'_, Read> {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(file) = &self.file else { return read };
-        let stamp = std::fs::metadata(file).ok().as_ref().map(stamp);
-        if stamp != read.stamp {
-            // A line that is wrong opens nothing; the others still do. What changes after
-            // the look at its stamp is seen at the next.
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            let named = parse(&text).filter_map(|line| line.ok()).map(Named::new).collect();
-            *read = Read { stamp, named };
-        }
-        read
+    /// that was removed opens nothing from then on. No lock is held over the disk: a slow one
+    /// delays nobody but who asks.
+    fn current(&self) -> Arc<Known> {
+        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock().clone();
+        let Some(path) = &self.file else { return last };
+        let (current, failure) = match last.looked_at_again(path) {
+            Ok(None) => (last, None),
+            Ok(Some(changed)) => {
+                let changed = Arc::new(changed);
+                // Whoever read an older state at the same time and keeps it after this sees at
+                // its next look that it is old.
+                *lock() = changed.clone();
+                (changed, None)
+            }
+            // An error says nothing of the tokens. What was known stays, and is asked again.
+            Err(error) => (last, Some(format!("{}: {error}", path.display()))),
+        };
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        current
     }
 }
 
+impl Known {
+    /// What the file says now; `None`: the same.
+    fn looked_at_again(&self, path: &Path) -> io::Result<Option<Known>> {
+        let now = match std::fs::metadata(path) {
+            Ok(metadata) => stamp(&metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(self.stamp.is_some().then(Known::default));
+            }
+            Err(error) => return Err(error),
+        };
+        if self.stamp == Some(now) {
+            return Ok(None);
+        }
+        let same = |stamp: &Stamp| stamp.0 == now.0;
+        let file = match &self.file {
+            Some(file) if self.stamp.as_ref().is_some_and(same) => file.clone(),
+            _ => Arc::new(File::open(path)?),
+        };
+        // What changes after the look at its stamp is seen at the next.
+        let stamp = stamp(&file.metadata()?);
+        let mut bytes = vec![0; usize::try_from(stamp.3).unwrap_or(0)];
+        let length = read_at_most(&file, &mut bytes)?;
+        let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
+        // A line that is wrong opens nothing; the others still do.
+        let named = parse(&text).filter_map(|line| Named::new(line.ok()?)).collect();
+        Ok(Some(Known { stamp: Some(stamp), file: Some(file), named }))
+    }
+}
+
+fn read_at_most(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while let Some(rest) = bytes.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, length as u64) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
 impl Named {
-    fn new((name, token): (&str, Token)) -> Named {
-        Named { name: name.to_owned(), fingerprint: token.fingerprint(), token }
+    fn new((name, token): (&str, &str)) -> Option<Named> {
+        let token = Token::new(token)?;
+        Some(Named { name: name.to_owned(), fingerprint: token.fingerprint(), token })
     }
 }
 
@@ -164,12 +229,17 @@ fn stamp(file: &Metadata) -> Stamp {
 }
 
 /// Each line's name and token, or the number of a line that has none.
-fn parse(text: &str) -> impl Iterator<Item = Result<(&str, Token), usize>> {
-    text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(|(at, line)| {
-        let parts = line.trim().split_once(' ').filter(|(name, _)| check_name(name).is_ok());
-        let parts = parts.and_then(|(name, token)| Some((name, Token::new(token.trim())?)));
-        parts.ok_or(at + 1)
+fn parse(text: &str) -> impl Iterator<Item = Result<(&str, &str), usize>> {
+    let counts = |line: &str| !line.trim().is_empty() && !line.contains(char::from(STRUCK));
+    text.lines().enumerate().filter(move |(_, line)| counts(line)).map(|(at, line)| {
+        let parts = line.trim().split_once(' ').map(|(name, token)| (name, token.trim()));
+        let good = |(name, token): &(&str, &str)| check_name(name).is_ok() && is_token(token);
+        parts.filter(good).ok_or(at + 1)
     })
+}
+
+fn is_token(token: &str) -> bool {
+    Token::new(token).is_some()
 }
 
 fn check_name(name: &str) -> Result<(), TokensError> {
@@ -186,7 +256,10 @@ fn check_name(name: &str) -> Result<(), TokensError> {
 /// # Errors
 /// The file cannot be read, or a line of it is wrong.
 pub fn names(state_dir: &Path) -> Result<Vec<String>, TokensError> {
-    Ok(read(state_dir)?.into_iter().map(|(name, _)| name).collect())
+    let path = state_dir.join(FILE);
+    let text = read(state_dir, OpenOptions::new().read(true))?;
+    let text = text.map(|(_, text)| text).unwrap_or_default();
+    Ok(lines(&path, &text)?.into_iter().map(|(name, _)| name.to_owned()).collect())
 }
 
 /// Makes a further token of this name; the token.
@@ -195,18 +268,23 @@ pub fn names(state_dir: &Path) -> Result<Vec<String>, TokensError> {
 /// The name is none or taken, or the file cannot be used.
 pub fn add(state_dir: &Path, name: &str) -> Result<String, TokensError> {
     check_name(name)?;
-    change(state_dir, |named| {
-        if named.iter().any(|(known, _)| known == name) {
-            return Err(TokensError::Taken(name.to_owned()));
-        }
-        let error = |error| TokensError::Io { path: state_dir.join(FILE), error };
-        let token = random_hex().map_err(|none| error(io::Error::other(none)))?;
-        named.push((name.to_owned(), token.clone()));
-        Ok(token)
-    })
+    let path = state_dir.join(FILE);
+    let failed = |error: io::Error| TokensError::Io { path: path.clone(), error };
+    let _lock = lock(state_dir)?;
+    let text = read(state_dir, OpenOptions::new().read(true))?;
+    let text = text.map(|(_, text)| text).unwrap_or_default();
+    let named = lines(&path, &text)?;
+    if named.iter().any(|(known, _)| *known == name) {
+        return Err(TokensError::Taken(name.to_owned()));
+    }
+    let token = random_hex().map_err(|none| failed(io::Error::other(none)))?;
+    let all = named.into_iter().chain([(name, token.as_str())]);
+    let text: String = all.map(|(name, token)| format!("{name} {token}\n")).collect();
+    write_private(&path, text.as_bytes()).map_err(failed)?;
+    Ok(token)
 }
 
-/// Removes a further token, and with it all logins that were got with it.
+/// Removes a further token, and with it all logins that were got with it. Needs no free space.
 ///
 /// # Errors
 /// There is none of this name, or the file cannot be used.
@@ -214,49 +292,45 @@ pub fn remove(state_dir: &Path, name: &str) -> Result<(), TokensError> {
     if name == Principal::OWNER {
         return Err(TokensError::Main);
     }
-    change(state_dir, |named| {
-        let before = named.len();
-        named.retain(|(known, _)| known != name);
-        if named.len() == before {
-            return Err(TokensError::Unknown(name.to_owned()));
-        }
-        Ok(())
-    })
-}
-
-fn change<T>(
-    state_dir: &Path,
-    change: impl FnOnce(&mut Vec<(String, String)>) -> Result<T, TokensError>,
-) -> Result<T, TokensError> {
-    // Two that change it at once would lose one change; the directory is the lock.
-    let failed = |path: &Path, error: io::Error| TokensError::Io { path: path.to_owned(), error };
-    let dir = File::open(state_dir).map_err(|error| failed(state_dir, error))?;
-    let _lock = Flock::lock(dir, FlockArg::LockExclusive)
-        .map_err(|(_, error)| failed(state_dir, error.into()))?;
-    let mut named = read(state_dir)?;
-    let changed = change(&mut named)?;
-    let text: String = named.iter().map(|(name, token)| format!("{name} {token}\n")).collect();
-    let file = state_dir.join(FILE);
-    write_private(&file, text.as_bytes()).map_err(|error| failed(&file, error))?;
-    Ok(changed)
-}
-
-fn read(state_dir: &Path) -> Result<Vec<(String, String)>, TokensError> {
     let path = state_dir.join(FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound && state_dir.is_dir() => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(TokensError::Io { path, error }),
-    };
-    parse(&text)
-        .map(|line| {
-            let (name, token) =
-                line.map_err(|line| TokensError::Line { path: path.clone(), line })?;
-            Ok((name.to_owned(), token.expose().to_owned()))
-        })
-        .collect()
+    let unknown = || TokensError::Unknown(name.to_owned());
+    let _lock = lock(state_dir)?;
+    let opened = read(state_dir, OpenOptions::new().read(true).write(true))?;
+    let (file, text) = opened.ok_or_else(unknown)?;
+    let begin = text.as_ptr() as usize;
+    let places: Vec<_> = lines(&path, &text)?
+        .into_iter()
+        .filter(|(known, _)| *known == name)
+        .map(|(_, token)| (token.as_ptr() as usize - begin, token.len()))
+        .map(|(start, length)| start..start + length)
+        .collect();
+    if places.is_empty() {
+        return Err(unknown());
+    }
+    strike_out(&file, places).map_err(|error| TokensError::Io { path, error })
+}
+
+/// Two that change the file at once would lose one change; the directory is the lock.
+fn lock(state_dir: &Path) -> Result<Flock<File>, TokensError> {
+    let failed = |error: io::Error| TokensError::Io { path: state_dir.to_owned(), error };
+    let dir = File::open(state_dir).map_err(failed)?;
+    Flock::lock(dir, FlockArg::LockExclusive).map_err(|(_, error)| failed(error.into()))
+}
+
+/// The file and what it holds; `None`: there is none yet.
+fn read(state_dir: &Path, how: &OpenOptions) -> Result<Option<(File, String)>, TokensError> {
+    let path = state_dir.join(FILE);
+    let mut text = String::new();
+    match how.open(&path).and_then(|mut file| file.read_to_string(&mut text).map(|_| file)) {
+        Ok(file) => Ok(Some((file, text))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && state_dir.is_dir() => Ok(None),
+        Err(error) => Err(TokensError::Io { path, error }),
+    }
+}
+
+fn lines<'a>(path: &Path, text: &'a str) -> Result<Vec<(&'a str, &'a str)>, TokensError> {
+    let wrong = |line| TokensError::Line { path: path.to_owned(), line };
+    parse(text).map(|line| line.map_err(wrong)).collect()
 }
 
 #[cfg(test)]
@@ -318,6 +392,59 @@ mod tests {
         assert_eq!(tokens.principal("short"), None);
         assert!(matches!(add(dir.path(), "more"), Err(TokensError::Line { line: 2, .. })));
         assert_eq!(std::fs::read_to_string(dir.path().join(FILE)).unwrap(), text);
+    }
+
+    #[test]
+    fn a_removal_that_is_torn_removes() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::load(dir.path()).unwrap();
+        let (anna, ben) = (add(dir.path(), "anna").unwrap(), add(dir.path(), "ben").unwrap());
+        let path = dir.path().join(FILE);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let start = whole.find(&anna).unwrap();
+        for torn in 1..=anna.len() {
+            // The disk has the beginning of what was written, or the end.
+            for from in [start, start + anna.len() - torn] {
+                std::fs::write(&path, &whole).unwrap();
+                let file = File::options().write(true).open(&path).unwrap();
+                strike_out(&file, [from..from + torn]).unwrap();
+                let left = std::fs::read_to_string(&path).unwrap();
+                let left = left.lines().next().unwrap().strip_prefix("anna ").unwrap().to_owned();
+                for lost in [anna.as_str(), &left, left.trim_matches('#')] {
+                    assert_eq!(tokens.principal(lost), None, "{torn} at {from}");
+                }
+                assert_eq!(tokens.principal(&ben), Some(Principal("ben".into())));
+                assert_eq!(names(dir.path()).unwrap(), ["ben"]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_part_of_another_goes_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::load(dir.path()).unwrap();
+        let text = "a sixteen-characters\n# of the build\nb sixteen-characters-2\n";
+        std::fs::write(dir.path().join(FILE), text).unwrap();
+        remove(dir.path(), "a").unwrap();
+        assert_eq!(tokens.principal("sixteen-characters"), None);
+        assert_eq!(tokens.principal("sixteen-characters-2"), Some(Principal("b".into())));
+        assert!(matches!(remove(dir.path(), "a"), Err(TokensError::Unknown(_))));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let tokens = Tokens::load(dir.path()).unwrap();
+        let anna = add(dir.path(), "anna").unwrap();
+        assert!(tokens.principal(&anna).is_some());
+        let (path, away) = (dir.path().join(FILE), dir.path().join("away"));
+        std::fs::rename(&path, &away).unwrap();
+        std::os::unix::fs::symlink(FILE, &path).unwrap();
+        assert!(tokens.principal(&anna).is_some());
+        assert!(tokens.failure().is_some_and(|why| why.contains(FILE)));
+        std::fs::rename(&away, &path).unwrap();
+        remove(dir.path(), "anna").unwrap();
+        assert_eq!((tokens.principal(&anna), tokens.failure()), (None, None));
     }
 
     #[test]

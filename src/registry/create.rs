@@ -19,6 +19,13 @@ pub(super) const START: &str = "start";
 const DEFAULT_PROFILE: &str = "shell";
 /// Columns and rows of a session whose creator does not say.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
+/// The longest command (words and a byte between them), directory and environment (names, values
+/// and two bytes for each variable) of a request, in bytes. They are kept with each session, also
+/// with ended ones: 1,000 sessions of the longest take 100 MB. Linux itself allows some more for one
+/// start, which a script or a file can hold.
+const COMMAND_MAX: usize = 64 << 10;
+const CWD_MAX: usize = 4 << 10;
+const ENV_MAX: usize = 32 << 10;
 /// The most labels, and the longest of their words in bytes.
 const LABELS_MAX: usize = 32;
 const LABEL_MAX: usize = 256;
@@ -117,6 +124,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
         protocol::check_name(name).map_err(CreateError::Invalid)?;
     }
     check_labels(&request.labels).map_err(CreateError::Invalid)?;
+    check_lengths(&request).map_err(CreateError::Invalid)?;
     let profile_name = match (&request.profile, &request.command) {
         (None, None) => Some(DEFAULT_PROFILE.to_owned()),
         (profile, _) => profile.clone(),
@@ -205,6 +213,23 @@ pub(super) fn timed_out(session: Session) -> CreateError {
     CreateError::spawn_failed(Box::new(session), START.to_owned(), errno)
 }
 
+/// What is kept with a session for as long as there is a row of it is bounded.
+fn check_lengths(request: &CreateSession) -> Result<(), String> {
+    let command = request.command.iter().flatten().map(|word| word.len() + 1).sum();
+    let cwd = request.cwd.as_ref().map_or(0, String::len);
+    let env = request.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    for (field, length, most, instead) in [
+        ("command", command, COMMAND_MAX, "put what is long into a file"),
+        ("cwd", cwd, CWD_MAX, "no directory has a longer path"),
+        ("env", env, ENV_MAX, "put what is long into a file, or into a profile of the settings"),
+    ] {
+        if length > most {
+            return Err(format!("{field} has {length} bytes, of at most {most}: {instead}"));
+        }
+    }
+    Ok(())
+}
+
 /// Labels are few and short.
 pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     if labels.len() > LABELS_MAX {
@@ -285,5 +310,40 @@ mod tests {
         assert!(refusal(profile).contains("there are: shell"));
         let wide = CreateSession { cols: Some(0), ..Default::default() };
         assert!(refusal(wide).contains("cols"));
+    }
+
+    #[test]
+    fn whatever_is_kept_with_a_session_is_bounded_and_named() {
+        let word = |length: usize| "x".repeat(length);
+        let with = |change: &dyn Fn(&mut CreateSession)| {
+            let mut request = CreateSession::default();
+            change(&mut request);
+            plan(request, &defaults()).map_err(|error| error.to_string())
+        };
+        let env = |name: usize, value: usize| BTreeMap::from([(word(name), word(value))]);
+        let label = |key: usize, value: usize| BTreeMap::from([(word(key), word(value))]);
+        let labels = |count: usize| (0..count).map(|n| (n.to_string(), word(1))).collect();
+        type Change<'a> = Box<dyn Fn(&mut CreateSession, usize) + 'a>;
+        let fields: [(&str, usize, Change<'_>); 9] = [
+            ("name", 64, Box::new(|r, n| r.name = Some(word(n)))),
+            ("command", COMMAND_MAX - 1, Box::new(|r, n| r.command = Some(vec![word(n)]))),
+            (
+                "command",
+                COMMAND_MAX / 2,
+                Box::new(|r, n| r.command = Some((0..n).map(|_| word(1)).collect())),
+            ),
+            ("cwd", CWD_MAX, Box::new(|r, n| r.cwd = Some(word(n)))),
+            ("env", ENV_MAX - 3, Box::new(|r, n| r.env = env(1, n))),
+            ("env", ENV_MAX - 3, Box::new(|r, n| r.env = env(n, 1))),
+            ("label", LABEL_MAX, Box::new(|r, n| r.labels = label(1, n))),
+            ("label", LABEL_MAX, Box::new(|r, n| r.labels = label(n, 1))),
+            ("labels", LABELS_MAX, Box::new(|r, n| r.labels = labels(n))),
+        ];
+        for (field, most, change) in fields {
+            with(&|request| change(request, most)).unwrap_or_else(|e| panic!("{field}: {e}"));
+            let refused = with(&|request| change(request, most + 1)).err();
+            let refused = refused.unwrap_or_else(|| panic!("{field}: {} is accepted", most + 1));
+            assert!(refused.contains(field), "{field}: {refused}");
+        }
     }
 }

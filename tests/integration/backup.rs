@@ -1,7 +1,7 @@
 //! Copies of the database while it is being written.
 
 use crate::cli::{code_and_text, verb};
-use crate::support::{Api, Server, Terminal};
+use crate::support::{Api, Server, Terminal, Wire, soon};
 use awc::http::Method;
 use futures_util::StreamExt;
 use rusqlite::Connection;
@@ -100,6 +100,47 @@ async fn a_copy_is_whole_while_everybody_writes() {
     // The holder knows what the copy does not.
     assert_eq!(server.api().session("later").await["status"], "RUNNING");
     assert_eq!(leftovers(&server), [""; 0], "what a dead server left is gone");
+}
+
+#[actix_web::test]
+async fn copies_that_nobody_reads_do_not_keep_others_from_theirs() {
+    let server = Server::start().await;
+    let api = server.api();
+    let id = api.run("cat").await;
+    // More than the sockets take.
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) \
+                INSERT INTO transitions (session_id, at, from_status, to_status, reason, \
+                active_connections) SELECT ?1, '2026-01-01T00:00:00.000Z', 'RUNNING', 'RUNNING', \
+                'created', 0 FROM n";
+    server.db().execute(many, [&id]).unwrap();
+    let bearer = format!("Authorization: Bearer {}", api.token());
+    let open = || {
+        let mut wire = Wire::open(&server);
+        wire.send("GET", "/api/v1/backup", &[&bearer], "");
+        assert_eq!(wire.head().status, 200);
+        wire
+    };
+    let mut unread: Vec<Wire> = (0..3).map(|_| open()).collect();
+    assert_eq!(api.get("/api/v1/backup").await.status.as_u16(), 200);
+    unread.push(open());
+    // One too many is told when to come back, and then has its turn.
+    let refused = api.get("/api/v1/backup").await;
+    let problem = refused.problem(503, "unavailable");
+    assert!(problem["detail"].as_str().unwrap().contains("4 other copies"), "{problem}");
+    assert_eq!(refused.headers.get("retry-after").unwrap(), "30");
+    let files = |server: &Server| {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+        let targets = fds.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        targets.filter(|target| target.to_string_lossy().contains("backup-")).count()
+    };
+    assert_eq!(files(&server), 4);
+    while api.get("/api/v1/backup").await.status.as_u16() != 200 {}
+    soon("the end of those that nobody read", async {
+        while files(&server) > 0 {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[actix_web::test]

@@ -3,6 +3,7 @@
 mod process;
 
 use super::api::{Api, method_not_allowed, stopping};
+use super::auth::Access;
 use super::problem::Problem;
 use crate::lifecycle::Status;
 use crate::metrics::Label;
@@ -26,7 +27,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
 }
 
-async fn metrics(api: Data<Api>) -> Result<HttpResponse, Problem> {
+async fn metrics(api: Data<Api>, access: Data<Access>) -> Result<HttpResponse, Problem> {
     let counted = api.registry.send(Census).await.map_err(stopping)?;
     let holder_pid = api.holder.pid();
     let processes = web::block(move || {
@@ -36,6 +37,11 @@ async fn metrics(api: Data<Api>) -> Result<HttpResponse, Problem> {
     let processes = processes.await.unwrap_or_default();
     let mut registry = Registry::with_prefix("stayd");
     sessions(&mut registry, &api, counted);
+    registry.register(
+        "wrong_tokens",
+        "Requests and logins with a wrong token or cookie",
+        access.guesses.failed.clone(),
+    );
     store(&mut registry, &api);
     holder(&mut registry, &api).await;
     for (name, process) in processes {

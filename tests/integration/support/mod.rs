@@ -12,10 +12,12 @@ mod http;
 mod server;
 pub mod shim;
 mod terminal;
+mod wire;
 
 pub use http::{Api, Reply};
 pub use server::Server;
 pub use terminal::{Event, Socket, Terminal, dial};
+pub use wire::{Answer, Wire};
 
 use std::time::Duration;
 

@@ -125,6 +125,11 @@ impl Server {
         found.await.unwrap_or_else(|| panic!("the server ended before it logged: {what}"))
     }
 
+    /// The next log line; `None`: the server has ended.
+    pub async fn next_log(&mut self) -> Option<Value> {
+        soon("a log line, or the end", self.log.recv()).await
+    }
+
     pub fn pid(&self) -> i32 {
         self.child.id() as i32
     }

@@ -2,6 +2,7 @@
 //
 // STAYD_SHIM_KILL_AT=N: the process is killed at its N-th change of a file whose name begins
 // with "stayd.db", before it is made; where N is even, and it is a write, in the middle of it.
+// STAYD_SHIM_HANG=FILE: a file whose name begins with "logins" is not synced while FILE exists.
 // STAYD_SHIM_CLOCK=FILE: the wall clock is off by the seconds (int64) that are in the file.
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+static const char *hang;
 static long kill_at;
 static atomic_long changes;
 static const volatile int64_t *offset;
@@ -25,6 +27,7 @@ static const volatile int64_t *offset;
 __attribute__((constructor)) static void begin(void) {
     const char *at = getenv("STAYD_SHIM_KILL_AT"), *clock = getenv("STAYD_SHIM_CLOCK");
     if (at) kill_at = atol(at);
+    hang = getenv("STAYD_SHIM_HANG");
     if (clock) {
         int fd = open(clock, O_RDONLY | O_CLOEXEC);
         void *page = mmap(NULL, sizeof *offset, PROT_READ, MAP_SHARED, fd, 0);
@@ -34,19 +37,27 @@ __attribute__((constructor)) static void begin(void) {
     }
 }
 
-static int is_watched_path(const char *path) {
+static int begins_with(const char *path, const char *begin) {
     const char *name = strrchr(path, '/');
-    return strncmp(name ? name + 1 : path, "stayd.db", 8) == 0;
+    return strncmp(name ? name + 1 : path, begin, strlen(begin)) == 0;
 }
 
-static int is_watched(int fd) {
+static int is_watched_path(const char *path) { return begins_with(path, "stayd.db"); }
+
+static int is_called(int fd, const char *begin) {
     char link[32], path[4096];
-    if (!kill_at) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0) return 0;
     path[length] = 0;
-    return is_watched_path(path);
+    return begins_with(path, begin);
+}
+
+static int is_watched(int fd) { return kill_at && is_called(fd, "stayd.db"); }
+
+static void may_hang(int fd) {
+    if (hang && is_called(fd, "logins"))
+        while (access(hang, F_OK) == 0) usleep(1000);
 }
 
 // Whether this is the change at which to die.
@@ -102,12 +113,14 @@ int ftruncate64(int fd, off64_t length) {
 
 int fsync(int fd) {
     REAL(int, fsync, int);
+    may_hang(fd);
     if (is_watched(fd) && is_last()) die();
     return real(fd);
 }
 
 int fdatasync(int fd) {
     REAL(int, fdatasync, int);
+    may_hang(fd);
     if (is_watched(fd) && is_last()) die();
     return real(fd);
 }

@@ -31,6 +31,11 @@ pub fn kill_at(n: usize) -> Vec<(String, String)> {
     with("STAYD_SHIM_KILL_AT", n.to_string())
 }
 
+/// The disk does not answer for the logins while this file exists.
+pub fn hang_while(exists: &Path) -> Vec<(String, String)> {
+    with("STAYD_SHIM_HANG", exists.display().to_string())
+}
+
 /// A wall clock that can be set, also while the server runs.
 pub struct Clock(tempfile::NamedTempFile);
 

@@ -1,0 +1,297 @@
+//! No descriptor is free, no room is left, the disk does not answer: what was known stays known,
+//! and what somebody may not do any more they may not.
+
+use crate::cli::{code_and_text, verb};
+use crate::store_faults::{Tmpfs, fill};
+use crate::support::{DEADLINE, Server, Wire, shim, soon};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The server gets no further descriptor from now on, or does again.
+fn descriptors(server: &Server, most: u32) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(["--pid", &server.pid().to_string(), &format!("--nofile={most}:")]);
+    assert!(prlimit.status().expect("prlimit(1)").success());
+}
+
+fn token(server: &Server, args: &[&str]) -> String {
+    let output = verb(server, &[&["token"], args].concat());
+    let (code, text) = code_and_text(&output);
+    assert_eq!(code, Some(0), "{args:?}: {text}");
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+#[actix_web::test]
+async fn without_descriptors_nothing_is_forgotten_and_nobody_comes_back() {
+    let mut server = Server::start().await;
+    let (owner, anna, ben) =
+        (server.token(), token(&server, &["add", "anna"]), token(&server, &["add", "ben"]));
+    // What leaves its terminal on purpose is found in /proc alone.
+    let script = "setsid sh -c 'trap \"\" HUP TERM; echo $$; sleep 1000' & wait";
+    let body = json!({ "command": ["bash", "-c", script], "recording": "output" });
+    let id = server.api().create(body).await["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/sessions/{id}");
+    let recording = format!("{path}/recording");
+    soon("a recording", async {
+        while !server.api().get(&recording).await.bytes.ends_with(b"\\n\"]\n") {}
+    })
+    .await;
+    let output = String::from_utf8(server.api().get(&format!("{path}/output")).await.bytes);
+    let pid: i32 = output.unwrap().trim().parse().unwrap();
+    let lives = || nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok();
+
+    let mut wire = Wire::open(&server);
+    assert_eq!([&owner, &anna, &ben].map(|token| wire.status_with(token)), [200; 3]);
+    let (stays, goes) = (wire.log_in(&owner), wire.log_in(&owner));
+    descriptors(&server, 3);
+
+    // A token that is removed is out, also now; the others stay.
+    token(&server, &["rm", "ben"]);
+    assert_eq!([&owner, &anna, &ben].map(|token| wire.status_with(token)), [200, 200, 401]);
+    // The file is another one now, which cannot be opened: what was known stays.
+    let carl = token(&server, &["add", "carl"]);
+    assert_eq!([&owner, &anna, &ben].map(|token| wire.status_with(token)), [200, 200, 401]);
+    let told = |line: &Value| line["msg"].as_str().is_some_and(|msg| msg.contains("tokens cannot"));
+    server.wait_for_log("a word in the log", told).await;
+    let during = wire.log_in(&anna);
+    assert_eq!([&stays, &goes, &during].map(|login| wire.status_of(login)), [200; 3]);
+    assert_eq!(wire.log_out(&goes).status, 204);
+    assert_eq!([&stays, &goes, &during].map(|login| wire.status_of(login)), [200, 401, 200]);
+
+    // Nobody can be seen in /proc, which does not mean that nobody is there.
+    let bearer = format!("Authorization: Bearer {owner}");
+    let killed = wire.ask("DELETE", &path, &[&bearer], "");
+    assert_eq!(killed.status, 202, "{}", killed.body);
+    let record = wire.ask("GET", &path, &[&bearer], "");
+    let record: Value = serde_json::from_str(&record.body).unwrap();
+    assert!(lives() && record["ended_at"].is_null(), "{record}");
+    let unread = wire.ask("GET", &recording, &[&bearer], "");
+    assert_eq!(unread.status, 500, "{}", unread.body);
+
+    descriptors(&server, 4096);
+    soon("the session's end", async {
+        while server.api().session(&id).await["status"] != "TERMINATED" {}
+    })
+    .await;
+    assert!(!lives());
+    assert_eq!([&anna, &ben, &carl].map(|token| wire.status_with(token)), [200, 401, 200]);
+    let recorded = server.api().get(&recording).await;
+    assert!(recorded.status == 200 && recorded.bytes.ends_with(b"\\n\"]\n"));
+    // Written as soon as it could be.
+    let saved = |server: &Server| std::fs::read_to_string(server.state().join("logins")).unwrap();
+    let id_of = |cookie: &str| cookie.split_once('=').unwrap().1.to_owned();
+    soon("the logins in their file", async {
+        while !saved(&server).contains(&id_of(&during)) {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
+    server.kill_and_restart().await;
+    let mut wire = Wire::open(&server);
+    assert_eq!([&stays, &goes, &during].map(|login| wire.status_of(login)), [200, 401, 200]);
+}
+
+/// A server on a small disk of its own.
+async fn on_a_small_disk() -> Option<(Tmpfs, Server)> {
+    let dir = Server::dir();
+    let disk = Tmpfs::mount(&dir.path().join("state"))?;
+    Some((disk, Server::start_in(dir, Vec::new()).await))
+}
+
+#[actix_web::test]
+async fn a_full_disk_takes_no_right_away_too_late() {
+    let Some((_disk, mut server)) = on_a_small_disk().await else { return };
+    let (owner, anna) = (server.token(), token(&server, &["add", "anna"]));
+    let (ben, carl) = (token(&server, &["add", "ben"]), token(&server, &["add", "carl"]));
+    let mut wire = Wire::open(&server);
+    let (stays, goes) = (wire.log_in(&owner), wire.log_in(&owner));
+    let of_anna = wire.log_in(&anna);
+    fill(&server.state().join("filler"));
+
+    token(&server, &["rm", "anna"]);
+    assert_eq!([&anna, &ben].map(|token| wire.status_with(token)), [401, 200]);
+    assert_eq!(wire.log_out(&goes).status, 204);
+    // Also where the name stood in the middle, and once more.
+    token(&server, &["rm", "ben"]);
+    let (code, text) = code_and_text(&verb(&server, &["token", "rm", "ben"]));
+    assert!(code == Some(1) && text.contains("no token \"ben\""), "{text}");
+    let (code, text) = code_and_text(&verb(&server, &["token", "add", "dora"]));
+    assert!(code == Some(1) && text.contains("No space left"), "{text}");
+    assert_eq!(token(&server, &["ls"]), "owner\ncarl");
+
+    // A server that is killed can be started again on the full disk, and knows it all.
+    server.kill_and_restart().await;
+    let mut wire = Wire::open(&server);
+    assert_eq!([&owner, &anna, &ben, &carl].map(|t| wire.status_with(t)), [200, 401, 401, 200]);
+    let logins = [&stays, &goes, &of_anna].map(|login| wire.status_of(login));
+    assert_eq!(logins, [200, 401, 401]);
+
+    // Without a server, too.
+    server.kill();
+    token(&server, &["rm", "carl"]);
+    server.restart().await;
+    let mut wire = Wire::open(&server);
+    assert_eq!(wire.status_with(&carl), 401);
+    std::fs::remove_file(server.state().join("filler")).unwrap();
+    let dora = token(&server, &["add", "dora"]);
+    assert_eq!([&owner, &dora, &carl].map(|token| wire.status_with(token)), [200, 200, 401]);
+    let file = std::fs::read_to_string(server.state().join("tokens")).unwrap();
+    assert_eq!(file, format!("dora {dora}\n"), "nothing is left of those that were removed");
+}
+
+#[actix_web::test]
+async fn a_purge_frees_a_full_disk() {
+    let Some((_disk, server)) = on_a_small_disk().await else { return };
+    let api = server.api();
+    let script = "head -c 400000 /dev/zero | tr '\\0' x; echo; read";
+    let body = json!({ "command": ["bash", "-c", script], "recording": "output" });
+    let id = api.create(body).await["id"].as_str().unwrap().to_owned();
+    let bare = api.run("echo; read").await;
+    let dir = server.state().join("recordings").join(&id);
+    let recorded = || std::fs::metadata(dir.join("0001.cast")).map_or(0, |file| file.len());
+    soon("a recording", async {
+        while recorded() < 400_000 {
+            api.get("/healthz").await.bytes.clear();
+        }
+    })
+    .await;
+    for id in [&id, &bare] {
+        api.delete(&format!("/api/v1/sessions/{id}")).await.ok(200);
+    }
+    // SQLite has the room that it needs at the end of its log, or has not: both are right, and
+    // what is said of it is true.
+    fill(&server.state().join("filler"));
+    let refused = api.delete(&format!("/api/v1/sessions/{bare}?purge=true")).await;
+    if refused.status != 200 {
+        let problem = refused.problem(503, "store_unavailable");
+        assert!(problem["detail"].as_str().unwrap().contains("its row"), "{problem}");
+        assert_eq!(api.session(&bare).await["status"], "TERMINATED");
+    }
+    api.delete(&format!("/api/v1/sessions/{id}?purge=true")).await.ok(200);
+    assert!(!dir.exists());
+    api.get(&format!("/api/v1/sessions/{id}")).await.problem(404, "not_found");
+    // With the room that this has made, everything goes on.
+    let again = api.delete(&format!("/api/v1/sessions/{bare}?purge=true")).await;
+    assert!([200, 404].contains(&again.status.as_u16()));
+    api.get(&format!("/api/v1/sessions/{bare}")).await.problem(404, "not_found");
+    api.create(json!({ "profile": "bash" })).await;
+}
+
+#[actix_web::test]
+async fn a_full_disk_is_made_room_on_by_retention() {
+    let dir = Server::dir();
+    let Some(_disk) = Tmpfs::mount(&dir.path().join("state")) else { return };
+    let env = vec![("STAYD_RETENTION_S".to_owned(), "5".to_owned())];
+    let server = Server::start_in(dir, env).await;
+    let api = server.api();
+    let script = "head -c 400000 /dev/zero | tr '\\0' x";
+    let body = json!({ "command": ["bash", "-c", script], "recording": "output" });
+    let id = api.create(body).await["id"].as_str().unwrap().to_owned();
+    soon("its end", async { while api.session(&id).await["status"] != "TERMINATED" {} }).await;
+    fill(&server.state().join("filler"));
+    soon("its row's and its recording's end", async {
+        while api.get(&format!("/api/v1/sessions/{id}")).await.status != 404 {}
+    })
+    .await;
+    assert!(!server.state().join("recordings").join(&id).exists());
+}
+
+/// Starts a server with so much room; what it said, if it ended instead of listening.
+fn start_with_room(state: &Path, free: u64) -> Option<(Option<i32>, String)> {
+    let size: u64 = 2 << 20;
+    let _ = std::fs::remove_dir_all(state);
+    std::fs::create_dir(state).unwrap();
+    let filler = state.with_file_name("filler");
+    fill(&filler);
+    let file = std::fs::OpenOptions::new().write(true).open(&filler).unwrap();
+    let full = file.metadata().unwrap().len();
+    assert!(full <= size);
+    file.set_len(full - free).unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_stayd"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--state-dir"])
+        .arg(state)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(server.stderr.take().unwrap());
+    let (mut said, mut listens) = (String::new(), false);
+    while !listens && lines.read_line(&mut said).unwrap() > 0 {
+        listens = said.contains("listening");
+    }
+    if listens {
+        server.kill().unwrap();
+        let _ = lines.read_to_string(&mut said);
+    }
+    let code = server.wait().unwrap().code();
+    if let Ok(holder) = std::fs::read_to_string(state.join("holder.pid")) {
+        let holder = nix::unistd::Pid::from_raw(holder.trim().parse().unwrap());
+        let _ = nix::sys::signal::kill(holder, nix::sys::signal::Signal::SIGTERM);
+    }
+    std::fs::remove_file(&filler).unwrap();
+    (!listens).then_some((code, said))
+}
+
+#[test]
+fn a_start_says_that_the_disk_is_full_wherever_it_finds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = dir.path().join("disk");
+    let Some(_disk) = Tmpfs::mount(&disk) else { return };
+    let state = disk.join("state");
+    let mut refused = 0;
+    for pages in 0..64 {
+        let Some((code, said)) = start_with_room(&state, pages * 4096) else {
+            assert!(pages > 20, "{pages} pages are not enough for a server");
+            break;
+        };
+        refused += 1;
+        assert_eq!(code, Some(1), "{pages} pages: {said}");
+        assert!(said.contains("no room is left on the file system of "), "{pages} pages: {said}");
+        assert!(said.contains("start again"), "{said}");
+        assert!(!said.contains("panicked"), "{pages} pages: {said}");
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+#[actix_web::test]
+async fn a_login_that_waits_for_the_disk_is_in_nobodys_way() {
+    let dir = Server::dir();
+    let hang = dir.path().join("hang");
+    let server = Server::start_in(dir, shim::hang_while(&hang)).await;
+    let owner = server.token();
+    let mut wire = Wire::open(&server);
+    let cookie = wire.log_in(&owner);
+    // More logins than there are workers.
+    std::fs::write(&hang, "").unwrap();
+    let login = format!(r#"{{"token":"{owner}"}}"#);
+    let mut waiting: Vec<Wire> = (0..32).map(|_| Wire::open(&server)).collect();
+    for wire in &mut waiting {
+        wire.send("POST", "/api/v1/login", &[], &login);
+    }
+    // They are answered while the disk hangs, and so is everybody else meanwhile.
+    for _ in 0..20 {
+        let start = std::time::Instant::now();
+        assert_eq!(Wire::open(&server).status_of(&cookie), 200);
+        assert!(start.elapsed() < DEADLINE / 4, "{:?}", start.elapsed());
+    }
+    for wire in &mut waiting {
+        assert_eq!(wire.answer().status, 204);
+    }
+    // An end that cannot be written is told as such, and holds in this server.
+    let answer = wire.log_out(&cookie);
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.body.contains("logins") || answer.body.contains("disk"), "{}", answer.body);
+    assert!(answer.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")));
+    assert_eq!(wire.status_of(&cookie), 401);
+    std::fs::remove_file(&hang).unwrap();
+    let id = cookie.split_once('=').unwrap().1;
+    soon("its end in the file", async {
+        while std::fs::read_to_string(server.state().join("logins")).unwrap().contains(id) {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
+}
