@@ -93,6 +93,49 @@ async fn without_descriptors_nothing_is_forgotten_and_nobody_comes_back() {
     assert_eq!([&stays, &goes, &during].map(|login| wire.status_of(login)), [200, 401, 200]);
 }
 
+#[actix_web::test]
+async fn what_cannot_be_seen_is_not_said_to_have_ended() {
+    let mut server = Server::start().await;
+    let real = server.api().run("read").await;
+    // A row without a session, and a process of it that only /proc knows of.
+    let id = "00000000-0000-7000-8000-000000000001";
+    let mut stray = Command::new("sleep").arg("1000").env("STAYD_SESSION", id).spawn().unwrap();
+    server
+        .db()
+        .execute_batch(&format!(
+            "CREATE TEMP TABLE copy AS SELECT * FROM sessions WHERE id = '{real}';
+             UPDATE copy SET id = '{id}', pid = 4194304;
+             INSERT INTO sessions SELECT * FROM copy;"
+        ))
+        .unwrap();
+    let mut wire = Wire::open(&server);
+    let bearer = format!("Authorization: Bearer {}", server.token());
+    descriptors(&server, 3);
+    // What differs twice is mended.
+    for found in [false, true] {
+        let passed = wire.ask("POST", "/api/v1/reconcile", &[&bearer], "");
+        assert_eq!(passed.body.contains("row_alone"), found, "{}", passed.body);
+    }
+    let looked = |line: &Value| {
+        let msg = line["msg"].as_str().unwrap_or_default();
+        line["session"] == id && msg.contains("what is left of a session")
+    };
+    server.wait_for_log("a look at who is left", looked).await;
+    let record = wire.ask("GET", &format!("/api/v1/sessions/{id}"), &[&bearer], "");
+    let record: Value = serde_json::from_str(&record.body).unwrap();
+    assert!(record["ended_at"].is_null(), "{record}");
+    assert!(stray.try_wait().unwrap().is_none());
+    descriptors(&server, 4096);
+    soon("the end of what is left", async {
+        while stray.try_wait().unwrap().is_none() {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
+    let row = format!("SELECT end_reason FROM sessions WHERE id = '{id}'");
+    server.wait_for_sql(&row, "orphaned").await;
+}
+
 /// A server on a small disk of its own.
 async fn on_a_small_disk() -> Option<(Tmpfs, Server)> {
     let dir = Server::dir();
@@ -186,10 +229,18 @@ async fn a_full_disk_is_made_room_on_by_retention() {
     let env = vec![("STAYD_RETENTION_S".to_owned(), "5".to_owned())];
     let server = Server::start_in(dir, env).await;
     let api = server.api();
-    let script = "head -c 400000 /dev/zero | tr '\\0' x";
+    let script = "head -c 400000 /dev/zero | tr '\\0' x; echo; read";
     let body = json!({ "command": ["bash", "-c", script], "recording": "output" });
     let id = api.create(body).await["id"].as_str().unwrap().to_owned();
-    soon("its end", async { while api.session(&id).await["status"] != "TERMINATED" {} }).await;
+    // Written before the disk is full, or there is nothing to make room with.
+    let file = server.state().join("recordings").join(&id).join("0001.cast");
+    soon("a recording", async {
+        while std::fs::metadata(&file).map_or(0, |file| file.len()) < 400_000 {
+            api.get("/healthz").await.bytes.clear();
+        }
+    })
+    .await;
+    api.delete(&format!("/api/v1/sessions/{id}")).await.ok(200);
     fill(&server.state().join("filler"));
     soon("its row's and its recording's end", async {
         while api.get(&format!("/api/v1/sessions/{id}")).await.status != 404 {}
