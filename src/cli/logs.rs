@@ -5,6 +5,7 @@ use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::inside;
+use super::instead::instead;
 use super::out;
 use super::patience::Patience;
 use super::resolve::resolve_any;
@@ -42,7 +43,12 @@ pub(super) fn logs(place: &Place, flags: &Flags) -> Result<u8, Failure> {
             inside::refuse_circle(id)?;
         }
         let id = id.to_string();
-        let kept = client.output(&id, flags.offset).await?;
+        let kept = match client.output(&id, flags.offset).await {
+            Err(Failure::Refused { code, .. }) if code == "ended" => {
+                return Err(Failure::Other(instead(&client, &client.get(&id).await?).await));
+            }
+            kept => kept?,
+        };
         let beginning = kept.offset.or(flags.offset).unwrap_or(0);
         let mut reader = Reader { id, offset: beginning, snapshot: false };
         if reader.print(&kept.body)? && flags.follow {

@@ -3,12 +3,15 @@
 use super::problem::{Problem, code};
 use crate::events::Bus;
 use crate::holder::Holder;
+use crate::id::SessionId;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
-use crate::protocol::Session;
+use crate::protocol::{Recording, Session};
 use crate::recorder::Recorder;
-use crate::registry::{CreateError, Defaults, Find, FindError, Key, Registry, SessionRef, Unread};
-use crate::session::{InUse, Link};
+use crate::registry::{
+    CreateError, Defaults, Find, FindEnded, FindError, Key, Registry, SessionRef,
+};
+use crate::session::InUse;
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
 use actix_web::http::StatusCode;
@@ -86,15 +89,56 @@ impl Api {
         })
     }
 
-    /// What may be read of a session: a live one's output, or that of one which ended a
-    /// moment ago, before anybody could attach.
-    pub(super) async fn readable(&self, key: &str) -> Result<Arc<Link>, Problem> {
-        let ended = match self.live(key).await {
-            Ok(session) => return Ok(session.link),
-            Err(problem) => problem,
+    /// A session whose output can be read, from this offset where one is given: a live one,
+    /// or one that ended a while ago.
+    pub(super) async fn readable(
+        &self,
+        key: &str,
+        from: Option<u64>,
+    ) -> Result<SessionRef, Problem> {
+        match self.look_up(key).await? {
+            Lookup::Live(session) => self.with_offset(session, from).await,
+            Lookup::Ended(session) => match self.ended(session.id).await? {
+                Some(kept) => Ok(kept),
+                None => Err(self.unreadable(&session).await),
+            },
+            Lookup::Unknown => Err(unknown(key)),
+        }
+    }
+
+    /// An ended session whose output is still kept.
+    pub(super) async fn ended(&self, id: SessionId) -> Result<Option<SessionRef>, Problem> {
+        self.registry.send(FindEnded(id)).await.map_err(stopping)
+    }
+
+    /// A live session; or, where its command was started again, the life before, if that has
+    /// printed what is wanted.
+    pub(super) async fn with_offset(
+        &self,
+        session: SessionRef,
+        from: Option<u64>,
+    ) -> Result<SessionRef, Problem> {
+        let Some(from) = from.filter(|from| *from < session.link.ring().base()) else {
+            return Ok(session);
         };
-        let Key::Id(id) = Key::from(key) else { return Err(ended) };
-        self.registry.send(Unread(id)).await.map_err(stopping)?.ok_or(ended)
+        let before = self.ended(session.link.id()).await?;
+        Ok(before.filter(|before| before.link.ring().oldest() <= from).unwrap_or(session))
+    }
+
+    /// Why the output of an ended session cannot be read, and what there is instead.
+    async fn unreadable(&self, session: &Session) -> Problem {
+        let mut instead = Vec::new();
+        if matches!(self.store.last_screen(session.id).await, Ok(Some(_))) {
+            instead.push("…/screen has what it showed last");
+        }
+        if session.recording != Recording::Off {
+            instead.push("…/recording has what was recorded of it");
+        }
+        let mut detail = "the session has ended and its output is not kept any more".to_owned();
+        if !instead.is_empty() {
+            detail = format!("{detail}; {}", instead.join(", "));
+        }
+        Problem::new(StatusCode::GONE, code::ENDED, detail).with("session", json(session))
     }
 
     /// Keeps the countdown of a live session from ending it for as long as somebody waits for

@@ -122,6 +122,13 @@ impl Wish {
     }
 }
 
+impl Wish {
+    /// How much of this session's output the client has, if it says so.
+    fn has_of(&self, id: SessionId) -> Option<u64> {
+        self.has.filter(|(session, _)| *session == id).map(|(_, offset)| offset)
+    }
+}
+
 /// Who attaches.
 struct By<'a> {
     principal: &'a Principal,
@@ -168,8 +175,19 @@ fn offered(request: &HttpRequest) -> Option<Dialect> {
 async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<SessionRef, Refusal> {
     let away = |problem: Problem| Refusal::new(CloseCode::GoingAway, problem.detail);
     match api.look_up(id).await.map_err(away)? {
-        Lookup::Live(session) => return Ok(session),
-        Lookup::Ended(session) => return Err(over(&session)),
+        Lookup::Live(session) => {
+            let has = wish.has_of(session.link.id());
+            return api.with_offset(session, has).await.map_err(away);
+        }
+        Lookup::Ended(session) => {
+            let kept = api.ended(session.id).await.map_err(away)?;
+            // What will be started again is worth the way only to who lacks something of it.
+            let lacks = |kept: &SessionRef| {
+                let has = wish.has_of(session.id);
+                session.restart_at.is_none() || has.is_some_and(|has| has < kept.link.ring().head())
+            };
+            return kept.filter(lacks).ok_or_else(|| over(&session));
+        }
         Lookup::Unknown => {}
     }
     let Some(profile) = &wish.create else {
@@ -218,7 +236,10 @@ fn over(session: &protocol::Session) -> Refusal {
             CloseCode::GoingAway,
             format!("the session is being started again at {}", protocol::rfc3339(at)),
         ),
-        None => Refusal::new(CloseCode::Gone, "the session has ended"),
+        None => Refusal::new(
+            CloseCode::Gone,
+            "the session has ended and its output is not kept any more",
+        ),
     }
 }
 
@@ -237,6 +258,7 @@ async fn join(
 ) -> Result<Joined, Refusal> {
     let context = Context::<Connection>::new();
     let address = context.address();
+    let start = wish.has_of(session.link.id()).map_or(Start::Fresh, Start::At);
     let (key, client) = match wish.client {
         Some(client) => (ClientKey::named(&principal.0, &client), client),
         None => {
@@ -256,15 +278,10 @@ async fn join(
     };
     let link = session.link;
     let attached = session.addr.send(attach).await.map_err(|_| over(&link.view()))?;
-    let attached = attached.map_err(|refused| match link.view() {
-        view if view.restart_at.is_some() => over(&view),
-        _ => Refusal::new(CloseCode::Gone, refused.to_string()),
-    })?;
+    // A session refuses nobody but when its server stops.
+    let attached =
+        attached.map_err(|_| Refusal::new(CloseCode::GoingAway, "the server is stopping"))?;
     let outbox = Rc::new(Outbox::default());
-    let start = match wish.has {
-        Some((id, offset)) if id == link.id() => Start::At(offset),
-        _ => Start::Fresh,
-    };
     let (view, mode) = (attached.view, wish.mode);
     let writer = match mode {
         Mode::Rw => link.connection_writer(key, attached.attachment.connection).await,

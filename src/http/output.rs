@@ -27,8 +27,8 @@ async fn output(
     id: Path<String>,
     query: Query<OutputQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let link = api.readable(&id).await?;
-    let ring = link.ring();
+    let session = api.readable(&id, query.offset).await?;
+    let ring = session.link.ring();
     loop {
         let (oldest, head) = (ring.oldest(), ring.head());
         let from = query.offset.unwrap_or(oldest);

@@ -230,7 +230,8 @@ async fn delete(
     };
     if record.restart_at.is_some() || query.purge {
         // It is not to come back either.
-        let stays = api.registry.send(StayEnded(record.id)).await.map_err(stopping)?;
+        let stay = StayEnded { session: record.id, purged: query.purge };
+        let stays = api.registry.send(stay).await.map_err(stopping)?;
         record = stays.unwrap_or(record);
     }
     if query.purge {

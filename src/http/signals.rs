@@ -74,8 +74,12 @@ mod tests {
         for (name, number) in [("INT", 2), ("sigterm", 15), ("15", 15), ("rtmin", 34)] {
             assert_eq!(named(name), Some(number), "{name}");
         }
-        assert_eq!((named("SIGRTMIN+1"), named("RTMAX-1"), named("RTMAX")), (Some(35), Some(63), Some(64)));
-        let none = ["", "RTMIN+31", "RTMIN-1", "RTMAX+1", "RTMIN1", "RTMIN+", "65", "0", "-1", "+9", "X"];
+        assert_eq!(
+            (named("SIGRTMIN+1"), named("RTMAX-1"), named("RTMAX")),
+            (Some(35), Some(63), Some(64))
+        );
+        let none =
+            ["", "RTMIN+31", "RTMIN-1", "RTMAX+1", "RTMIN1", "RTMIN+", "65", "0", "-1", "+9", "X"];
         for name in none {
             assert_eq!(named(name), None, "{name}");
         }

@@ -203,13 +203,14 @@ impl Recorded {
         self.hold.mind(Instant::now(), limit);
     }
 
-    /// The session has ended: done once all of its output is written, or if the disk does
-    /// not take it soon.
+    /// The session has ended: done once all of its output is written, or given up because
+    /// the disk does not take it for seconds.
     pub fn finish(&self) -> impl Future<Output = ()> + 'static {
         let (tell, told) = oneshot::channel();
         self.ask(Job::Finish(self.id, self.generation, tell));
         async move {
-            let _ = timeout(PATIENCE, told).await;
+            // Dropped where it is given up.
+            let _ = told.await;
         }
     }
 

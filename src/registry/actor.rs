@@ -3,18 +3,20 @@
 use super::clock::{self, Clock};
 use super::compare::Difference;
 use super::create::Defaults;
+use super::ended::{Ended, Gone};
 use super::find::{self, RestoreError, Sources};
 use super::once::UnderWay;
 use super::reconcile;
 use super::requests::{
-    Answered, Census, Counted, Create, EndAll, FindError, FindOrCreate, Key, List, Ready,
-    Reconcile, Repairs, SessionRef, ShutdownAll, Unread,
+    Answered, Census, Counted, Create, EndAll, FindEnded, FindError, FindOrCreate, Key, List,
+    Ready, Reconcile, Repairs, SessionRef, ShutdownAll,
 };
 use super::restart::Restarts;
 use super::restore::SWEEPS;
 use super::start::Created;
 use crate::events::Bus;
-use crate::holder::{Held, Holder, Notice};
+use crate::holder::wire::FailureCode;
+use crate::holder::{Held, Holder, HolderError, Notice};
 use crate::id::SessionId;
 use crate::keeper::{Events, Keeper, Origin};
 use crate::lifecycle::{Effect, Life, Now, Reason, Status};
@@ -23,7 +25,7 @@ use crate::protocol::{Cause, Recording, Session as View};
 use crate::recorder::{Recorder, Subject};
 use crate::screen::Options;
 use crate::session::{
-    Blob, Kill, Link, Noticed, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
+    Blob, Dismiss, Kill, Link, Noticed, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
     write_life,
 };
 use crate::store::{NewTransition, Row, StoreHandle};
@@ -34,15 +36,13 @@ use slog::{Logger, info, warn};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-/// How long the output of a session is kept that ended before anybody could attach, and
-/// of how many sessions.
-const UNREAD_KEPT: Duration = Duration::from_secs(10);
-const UNREAD_MAX: usize = 64;
+/// How often is looked for ended sessions that have been kept for long enough.
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) enum Named {
     Starting(watch::Receiver<()>),
@@ -85,14 +85,14 @@ pub struct Registry {
     pub(super) notices: Option<UnboundedReceiver<Notice>>,
     pub(super) sessions: BTreeMap<SessionId, SessionRef>,
     pub(super) names: HashMap<String, Named>,
-    pub(super) unread: HashMap<SessionId, Arc<Link>>,
+    pub(super) ended: Ended<SessionRef>,
     pub(super) starting: HashSet<SessionId>,
     pub(super) restarts: Restarts,
     /// Idempotency keys that somebody is at.
     pub(super) under_way: HashMap<String, UnderWay>,
     /// Sessions that cannot go on, until their rows say so.
     pub(super) sweeping: HashSet<SessionId>,
-    /// Sessions that have ended and that the holder may still have.
+    /// Ended sessions that the holder is being asked to forget, or that come back to `ended`.
     pub(super) leaving: HashSet<SessionId>,
     /// Told when one has been started, or is swept up or forgotten.
     pub(super) settled: watch::Sender<()>,
@@ -117,6 +117,7 @@ impl Registry {
         fatal: UnboundedSender<String>,
         log: Logger,
     ) -> Self {
+        let ended = Ended::new(defaults.retention);
         Registry {
             store,
             holder,
@@ -129,7 +130,7 @@ impl Registry {
             notices: Some(notices),
             sessions: BTreeMap::new(),
             names: HashMap::new(),
-            unread: HashMap::new(),
+            ended,
             starting: HashSet::new(),
             restarts: Restarts::default(),
             under_way: HashMap::new(),
@@ -217,7 +218,7 @@ impl Registry {
     }
 
     /// The holder has nothing of a session any more, or will not let it go.
-    pub(super) fn forgotten(&mut self, id: SessionId) {
+    pub(super) fn left(&mut self, id: SessionId) {
         self.leaving.remove(&id);
         self.settled.send_replace(());
     }
@@ -264,6 +265,24 @@ impl Registry {
     pub(super) fn admit(
         &mut self,
         row: Row,
+        held: Held,
+        life: (Life, Vec<Effect>),
+        restored: bool,
+        ctx: &Context<Self>,
+    ) -> SessionRef {
+        let (id, name) = (row.session.id, row.session.name.clone());
+        let session = self.launch(row, held, life, restored, ctx);
+        self.sessions.insert(id, session.clone());
+        if let Some(name) = name {
+            self.names.insert(name, Named::Live(id));
+        }
+        session
+    }
+
+    /// Makes the actor of a held session.
+    pub(super) fn launch(
+        &self,
+        row: Row,
         mut held: Held,
         life: (Life, Vec<Effect>),
         restored: bool,
@@ -297,12 +316,64 @@ impl Registry {
         let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
         let addr =
             Session::launch(session, self.context(ctx), link.clone(), life, row, causes, restored);
-        let session = SessionRef { addr, link };
-        self.sessions.insert(id, session.clone());
-        if let Some(name) = name {
-            self.names.insert(name, Named::Live(id));
+        SessionRef { addr, link }
+    }
+
+    /// Keeps the output of a session that has ended.
+    pub(super) fn keep_ended(&mut self, session: SessionRef) {
+        let (ring, view) = (session.link.ring(), session.link.view());
+        let bytes = (ring.head() - ring.base()).min(ring.capacity());
+        let age = Utc::now() - view.ended_at.unwrap_or_else(Utc::now);
+        let now = Instant::now();
+        let since = age.to_std().ok().and_then(|age| now.checked_sub(age)).unwrap_or(now);
+        if let Some(before) = self.ended.insert(view.id, session, since, bytes) {
+            before.addr.do_send(Dismiss);
         }
-        session
+    }
+
+    /// Whoever comes for the output of an ended session learns whether it goes on.
+    pub(super) fn publish_ended(&self, session: &View) {
+        if let Some(ended) = self.ended.get(session.id) {
+            ended.link.publish(session);
+        }
+    }
+
+    /// Has the holder forget an ended session as soon as that may be, so that it can be
+    /// started again.
+    pub(super) fn release_ended(&mut self, id: SessionId, ctx: &mut Context<Self>) {
+        if self.ended.release(id) {
+            self.forget(id, ctx);
+        }
+    }
+
+    /// Lets go of ended sessions that have been kept for long enough.
+    pub(super) fn expire_ended(&mut self, ctx: &mut Context<Self>) {
+        for Gone { id, session, held } in self.ended.expire(Instant::now()) {
+            session.addr.do_send(Dismiss);
+            if held {
+                self.forget(id, ctx);
+            }
+        }
+    }
+
+    /// Has the holder forget a session: its id is free then.
+    pub(super) fn forget(&mut self, id: SessionId, ctx: &mut Context<Self>) {
+        let holder = self.holder.clone();
+        let forget = async move { holder.forget(id).await };
+        self.leaving.insert(id);
+        ctx.spawn(forget.into_actor(self).map(move |forgotten, registry, ctx| {
+            registry.left(id);
+            match forgotten {
+                Ok(()) | Err(HolderError::Refused { code: FailureCode::NotFound, .. }) => {
+                    registry.may_restart(id, ctx);
+                }
+                // Not yet reaped: a later pass of reconciliation tries again.
+                Err(error) => {
+                    warn!(registry.log, "the holder did not forget"; "session" => %id,
+                        "error" => %error);
+                }
+            }
+        }));
     }
 }
 
@@ -324,6 +395,7 @@ impl Actor for Registry {
             }
         });
         ctx.run_interval(reconcile::EVERY, |_, ctx| ctx.notify(Reconcile));
+        ctx.run_interval(EXPIRE_EVERY, |registry, ctx| registry.expire_ended(ctx));
         self.begin_retention(ctx);
         let (sources, at) = (self.sources(), now());
         let found = async move {
@@ -409,14 +481,9 @@ impl Handler<SessionEnded> for Registry {
     type Result = ();
 
     fn handle(&mut self, ended: SessionEnded, ctx: &mut Self::Context) {
-        let SessionEnded { id, unread, revival, forgotten } = ended;
-        if self.sessions.remove(&id).is_some() {
-            if let Some(link) = unread.filter(|_| self.unread.len() < UNREAD_MAX) {
-                self.unread.insert(id, link);
-                ctx.run_later(UNREAD_KEPT, move |registry, _| {
-                    registry.unread.remove(&id);
-                });
-            }
+        let SessionEnded { id, revival, complete } = ended;
+        if let Some(session) = self.sessions.remove(&id) {
+            self.keep_ended(session);
             match revival {
                 Some(revival) => self.await_restart(*revival, false, ctx),
                 None => {
@@ -424,20 +491,22 @@ impl Handler<SessionEnded> for Registry {
                 }
             }
         }
-        if forgotten {
-            self.forgotten(id);
-            self.may_restart(id, ctx);
-        } else {
-            self.leaving.insert(id);
+        if complete {
+            self.ended.complete(id);
+            if self.starts_again(id) {
+                self.release_ended(id, ctx);
+            }
         }
+        self.expire_ended(ctx);
     }
 }
 
-impl Handler<Unread> for Registry {
-    type Result = MessageResult<Unread>;
+impl Handler<FindEnded> for Registry {
+    type Result = ResponseActFuture<Self, Option<SessionRef>>;
 
-    fn handle(&mut self, Unread(id): Unread, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.unread.get(&id).cloned())
+    fn handle(&mut self, FindEnded(id): FindEnded, _: &mut Self::Context) -> Self::Result {
+        let restored = self.when_restored().into_actor(self);
+        Box::pin(restored.map(move |(), registry, _| registry.ended.get(id).cloned()))
     }
 }
 
@@ -456,8 +525,8 @@ impl Handler<ShutdownAll> for Registry {
 
     fn handle(&mut self, _: ShutdownAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
-        let all: Vec<_> =
-            self.sessions.values().map(|session| session.addr.send(Shutdown)).collect();
+        let all = self.sessions.values().chain(self.ended.all());
+        let all: Vec<_> = all.map(|session| session.addr.send(Shutdown)).collect();
         Box::pin(async move {
             // A session that has just ended needs no telling.
             futures_util::future::join_all(all).await;

@@ -266,6 +266,17 @@ fn saved(row: &Row, blob: Option<&Blob>, exited: bool, boot_id: &str, now: Now) 
     Saved { status: session.status, deadline, timeouts, ending, signals }
 }
 
+/// What the state machine starts from once it is over.
+pub(super) fn ended(row: &Row) -> Saved {
+    Saved {
+        status: row.session.status,
+        deadline: None,
+        timeouts: timeouts(&row.session),
+        ending: None,
+        signals: Signals::default(),
+    }
+}
+
 pub(super) fn timeouts(session: &Session) -> Timeouts {
     Timeouts { idle_s: session.idle_timeout_s, first_attach_s: session.first_attach_timeout_s }
 }

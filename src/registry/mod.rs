@@ -14,6 +14,7 @@ mod again;
 mod clock;
 mod compare;
 mod create;
+mod ended;
 mod environment;
 mod find;
 mod once;
@@ -30,7 +31,7 @@ pub use actor::{Parts, Registry};
 pub(crate) use create::home;
 pub use create::{CreateError, Defaults};
 pub use requests::{
-    Answered, Census, Counted, Create, EndAll, Find, FindError, FindOrCreate, Key, List, Mended,
-    Ready, Reconcile, Rename, RenameError, Repairs, Restart, RestartError, SessionRef, ShutdownAll,
-    StayEnded, Unread,
+    Answered, Census, Counted, Create, EndAll, Find, FindEnded, FindError, FindOrCreate, Key, List,
+    Mended, Ready, Reconcile, Rename, RenameError, Repairs, Restart, RestartError, SessionRef,
+    ShutdownAll, StayEnded,
 };

@@ -60,12 +60,15 @@ impl Registry {
             registry: self.sessions.iter().map(known).collect(),
             held: reports.held.iter().map(|entry| entry.id).collect(),
             rows: live.chain(others).collect(),
-            busy: [&self.starting, &self.sweeping, &self.leaving]
-                .into_iter()
-                .flatten()
-                .copied()
-                .collect(),
+            busy: self.busy().collect(),
         }
+    }
+
+    /// Sessions whose registry entry, holder and row change one after the other now, or which
+    /// have ended and are held until they have been kept for long enough.
+    fn busy(&self) -> impl Iterator<Item = SessionId> {
+        let unsettled = [&self.starting, &self.sweeping, &self.leaving].into_iter().flatten();
+        unsettled.copied().chain(self.ended.held())
     }
 
     /// One pass; what it mended.
@@ -144,7 +147,8 @@ impl Registry {
             for found in found.into_iter().chain(alone) {
                 // It may have been adopted by another pass meanwhile, or somebody is at it.
                 let id = found.id();
-                if !registry.sessions.contains_key(&id) && !registry.is_unsettled(id) {
+                let busy = registry.is_unsettled(id) || registry.ended.is_held(id);
+                if !registry.sessions.contains_key(&id) && !busy {
                     registry.bring(found, at, ctx);
                 }
             }

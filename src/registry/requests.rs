@@ -107,10 +107,15 @@ pub enum RestartError {
     Create(#[from] CreateError),
 }
 
-/// An ended session is not to be started again, nor its output kept any longer. Answers its record, if it would have been.
+/// An ended session is not to be started again. Answers its record, if it would have been.
 #[derive(Message)]
 #[rtype(result = "Option<View>")]
-pub struct StayEnded(pub SessionId);
+pub struct StayEnded {
+    /// Which.
+    pub session: SessionId,
+    /// Its record is to be removed, so its output is not to be kept either.
+    pub purged: bool,
+}
 
 /// Finds the live session of this name, or starts one. Of several that ask at once, one
 /// starts it and the others get it too.
@@ -207,10 +212,11 @@ pub struct Mended {
     pub kind: &'static str,
 }
 
-/// The output of a session that ended a moment ago, before anybody could attach.
+/// A session that ended a while ago and whose output is still kept. Where its command was
+/// started again, that is the life before.
 #[derive(Message)]
-#[rtype(result = "Option<Arc<Link>>")]
-pub struct Unread(pub SessionId);
+#[rtype(result = "Option<SessionRef>")]
+pub struct FindEnded(pub SessionId);
 
 /// Closes every client's connection and leaves the processes running.
 #[derive(Message)]

@@ -137,8 +137,6 @@ impl Registry {
             self.names.insert(name.clone(), Named::Starting(started.clone()));
         }
         self.starting.insert(id);
-        // What can be read from now on is its successor's.
-        self.unread.remove(&id);
         self.restarts.under_way.insert(id, started);
         let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
         let (profiles, ring_bytes) = (self.defaults.profiles.clone(), self.defaults.ring_bytes);
@@ -170,6 +168,7 @@ impl Registry {
                     match row {
                         // Its policy may try it again, later each time.
                         Some(row) => {
+                            registry.publish_ended(&row.session);
                             if let Some(revival) = Revival::of(&row, kept.saved) {
                                 registry.await_restart(revival, true, ctx);
                             }
@@ -198,7 +197,9 @@ impl Registry {
     fn stay_ended(&mut self, mut row: Row) -> View {
         let id = row.session.id;
         self.names.retain(|_, named| !named.is_of(id));
-        if row.session.restart_at.take().is_some() {
+        let restarts = row.session.restart_at.take().is_some();
+        self.publish_ended(&row.session);
+        if restarts {
             self.store.save(Change { row: row.clone(), transition: None });
         }
         row.session
@@ -230,9 +231,18 @@ impl Registry {
 
     /// Has an ended session started at once.
     fn begin_again(&mut self, mut row: Row, ctx: &mut Context<Self>) {
+        let id = row.session.id;
         row.session.restart_at = Some(Utc::now());
         row.restart_streak = 0;
-        self.await_restart(Revival { row, saved: None }, true, ctx);
+        self.publish_ended(&row.session);
+        let held = self.ended.is_held(id);
+        self.await_restart(Revival { row, saved: None }, !held, ctx);
+        self.release_ended(id, ctx);
+    }
+
+    /// Whether an ended session is to be started again, or somebody waits for that.
+    pub(super) fn starts_again(&mut self, id: SessionId) -> bool {
+        self.restarts.pending.contains_key(&id) || self.restarts.is_asked_for(id)
     }
 
     fn answer(&mut self, id: SessionId, restarted: &Restarted) {
@@ -374,12 +384,16 @@ impl Handler<Restart> for Registry {
 impl Handler<StayEnded> for Registry {
     type Result = MessageResult<StayEnded>;
 
-    fn handle(&mut self, StayEnded(id): StayEnded, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, stay: StayEnded, ctx: &mut Self::Context) -> Self::Result {
+        let StayEnded { session: id, purged } = stay;
         let mut pending = self.restarts.pending.remove(&id);
         if let Some(timer) = pending.as_mut().and_then(|pending| pending.timer.take()) {
             ctx.cancel_future(timer);
         }
-        self.unread.remove(&id);
+        if purged {
+            self.ended.drop_output(id);
+            self.expire_ended(ctx);
+        }
         self.answer(id, &Err(RestartError::Ending));
         MessageResult(pending.map(|pending| self.stay_ended(pending.revival.row)))
     }

@@ -2,7 +2,7 @@
 //! left of the rest swept (REQ-004-004 to REQ-004-007).
 
 use super::actor::{Registry, transition};
-use super::find::Found;
+use super::find::{self, Found};
 use crate::holder::Held;
 use crate::id::SessionId;
 use crate::lifecycle::{Effect, EndReason, Event, Life, Now, Reason, Saved};
@@ -56,7 +56,7 @@ impl Registry {
                 }
                 self.admit(row, held, Life::restore(saved, at), true, ctx);
             }
-            Found::Ended { row, exited, held } => self.forget(row, exited, held, ctx),
+            Found::Ended { row, exited, held } => self.conclude(row, exited, held, ctx),
             Found::Over { row, saved, event: Event::SpawnFailed }
                 if row.session.restart_at.is_some() =>
             {
@@ -120,36 +120,27 @@ impl Registry {
         }
     }
 
-    /// Has the holder forget a session whose end is written, its last screen kept before.
-    fn forget(&mut self, row: Row, exited: bool, held: Option<Held>, ctx: &mut Context<Self>) {
-        let (holder, id) = (self.holder.clone(), row.session.id);
-        let end = (!exited).then(|| self.end_tree(self.tree(&row)));
-        let screen = held
-            .filter(|_| exited)
-            .map(|mut held| self.keeper.keep(self.origin(&mut held, true, Box::new(|_| {}))));
-        let (store, offset) = (self.store.clone(), row.session.offset);
-        let forget = async move {
-            if let Some(screen) = screen
-                && let Ok(kept) = store.last_screen(id).await
-                && kept.is_none_or(|kept| kept.offset != offset)
-                && let Some(last) = screen.last().await
-            {
-                // What cannot be written now is lost with the holder's memory of it.
-                let _ = store.keep_screen(id, last).await;
-            }
-            if let Some(end) = end {
-                end.await;
-            }
-            holder.forget(id).await
+    /// A session whose end is written: its recording and its last screen may not be, and its
+    /// output may be unread.
+    fn conclude(&mut self, row: Row, exited: bool, held: Option<Held>, ctx: &mut Context<Self>) {
+        if exited {
+            return self.keep_held(row, held, ctx);
+        }
+        let end = self.end_tree(self.tree(&row));
+        self.leaving.insert(row.session.id);
+        let concluded = move |(), registry: &mut Self, ctx: &mut Context<Self>| {
+            registry.keep_held(row, held, ctx);
         };
-        self.leaving.insert(id);
-        ctx.spawn(forget.into_actor(self).map(move |forgotten, registry, ctx| {
-            registry.forgotten(id);
-            // Not yet reaped: the next pass of reconciliation tries again.
-            if forgotten.is_ok() {
-                registry.may_restart(id, ctx);
-            }
-        }));
+        ctx.spawn(end.into_actor(self).map(concluded));
+    }
+
+    fn keep_held(&mut self, row: Row, held: Option<Held>, ctx: &mut Context<Self>) {
+        let id = row.session.id;
+        let Some(held) = held else { return self.forget(id, ctx) };
+        let life = Life::restore(find::ended(&row), now());
+        let session = self.launch(row, held, life, true, ctx);
+        self.keep_ended(session);
+        self.left(id);
     }
 
     /// Ends what is left of a session that cannot go on, and says so in its row.

@@ -13,7 +13,7 @@ const OFTEN: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(3600);
 
 impl Registry {
-    pub(super) fn begin_retention(&self, ctx: &mut Context<Self>) {
+    pub(super) fn begin_retention(&mut self, ctx: &mut Context<Self>) {
         let Some(kept) = self.defaults.retention else { return };
         self.expire(kept, ctx);
         ctx.run_interval((kept / 10).clamp(OFTEN, SELDOM), move |registry, ctx| {
@@ -21,7 +21,9 @@ impl Registry {
         });
     }
 
-    fn expire(&self, kept: Duration, ctx: &mut Context<Self>) {
+    fn expire(&mut self, kept: Duration, ctx: &mut Context<Self>) {
+        // Before their rows: what is held without one would get one again.
+        self.expire_ended(ctx);
         // What is kept for longer than there are times is kept for ever.
         let Ok(kept) = TimeDelta::from_std(kept) else { return };
         let Some(before) = Utc::now().checked_sub_signed(kept) else { return };

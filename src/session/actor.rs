@@ -9,8 +9,8 @@ use super::flow::{Flow, STALL_LIMIT, Sight};
 use super::in_use::Uses;
 use super::link::Link;
 use super::requests::{
-    Attach, Attached, ConnectionEvent, Detach, Killed, Noticed, Resize, Seen, SessionEnded,
-    Shutdown, TakeControl,
+    Attach, Attached, ConnectionEvent, Detach, Dismiss, Killed, Noticed, Resize, Seen,
+    SessionEnded, Shutdown, TakeControl,
 };
 use super::size::Sizing;
 use super::telling::Telling;
@@ -66,6 +66,10 @@ pub struct Session {
     pub(super) life: Life,
     pub(super) row: Row,
     pub(super) clients: BTreeMap<u64, Client>,
+    /// Clients that came when the end was decided: served, and not counted.
+    late: BTreeMap<u64, Recipient<ConnectionEvent>>,
+    /// Whoever is attached has been told of the end.
+    pub(super) end_told: bool,
     next_connection: u64,
     /// The destroy timer, with the generation it was armed for.
     pub(super) timer: Option<SpawnHandle>,
@@ -90,7 +94,7 @@ pub struct Session {
 
 impl Session {
     /// Starts, in `actor`, a session that the holder has just spawned (`restored` false)
-    /// or held all the time (true).
+    /// or held all the time (true), also past its end: then what is left of it is completed.
     pub fn launch(
         actor: Context<Self>,
         context: SessionContext,
@@ -100,7 +104,8 @@ impl Session {
         causes: Causes,
         restored: bool,
     ) -> Addr<Self> {
-        if restored {
+        let over = !row.session.status.is_live();
+        if restored && !over {
             link.hold();
             // Its server may have died between the spawn and the row that knows the process.
             context.store.save(Change { row: row.clone(), transition: None });
@@ -115,6 +120,8 @@ impl Session {
             life,
             row,
             clients: BTreeMap::new(),
+            late: BTreeMap::new(),
+            end_told: over,
             next_connection: 1,
             timer: None,
             uses: Uses::default(),
@@ -151,11 +158,6 @@ impl Session {
         }
     }
 
-    /// Whether anybody ever attached since this server knows the session.
-    pub(super) fn was_attached(&self) -> bool {
-        self.next_connection > 1
-    }
-
     pub(super) fn viewers(&self) -> Vec<Viewer> {
         let controller = self.link.controller();
         self.clients
@@ -171,9 +173,22 @@ impl Session {
     }
 
     pub(super) fn tell_all(&self, event: &ConnectionEvent) {
-        for client in self.clients.values() {
-            client.recipient.do_send(event.clone());
+        let clients = self.clients.values().map(|client| &client.recipient);
+        for recipient in clients.chain(self.late.values()) {
+            recipient.do_send(event.clone());
         }
+    }
+
+    /// Serves a client that comes too late to be counted: what there is, and the end.
+    fn attach_late(&mut self, attach: Attach, ctx: &mut Context<Self>) -> Attached {
+        let connection = self.next_connection;
+        self.next_connection += 1;
+        let view = self.link.view();
+        match farewell(&view).filter(|_| self.end_told) {
+            Some(farewell) => attach.recipient.do_send(farewell),
+            None => drop(self.late.insert(connection, attach.recipient)),
+        }
+        Attached { attachment: Attachment { session: ctx.address(), connection }, view }
     }
 
     pub(super) fn tree(&self) -> Tree {
@@ -257,6 +272,7 @@ impl Session {
         if self.stopping {
             return;
         }
+        self.late.remove(&connection);
         let Some(client) = self.clients.remove(&connection) else { return };
         if self.link.controller() == connection {
             self.link.set_controller(0);
@@ -271,6 +287,9 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        if !self.life.status().is_live() {
+            return self.complete(true, self.remains(), ctx);
+        }
         let effects = std::mem::take(&mut self.first_effects);
         self.execute(effects, ctx);
         // A server that died may not have told the holder that there is room again.
@@ -289,6 +308,9 @@ impl Handler<Attach> for Session {
     fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> Self::Result {
         if self.stopping {
             return Err(Refused::Ending);
+        }
+        if self.life.ending().is_some() || !self.life.status().is_live() {
+            return Ok(self.attach_late(attach, ctx));
         }
         let connection = self.next_connection;
         self.next_connection += 1;
@@ -414,6 +436,14 @@ impl Session {
     }
 }
 
+impl Handler<Dismiss> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Dismiss, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
 impl Handler<Shutdown> for Session {
     type Result = ();
 
@@ -429,11 +459,14 @@ impl Handler<Shutdown> for Session {
     }
 }
 
-/// The message that ends every client's connection.
-pub(super) fn exit_message(session: &crate::protocol::Session) -> Option<ServerMessage> {
-    Some(ServerMessage::Exit {
+/// What ends a client's connection to a session that has ended.
+pub(super) fn farewell(session: &crate::protocol::Session) -> Option<ConnectionEvent> {
+    if session.restart_at.is_some() {
+        return Some(ConnectionEvent::Again);
+    }
+    Some(ConnectionEvent::End(ServerMessage::Exit {
         code: session.exit_code,
         signal: session.exit_signal,
         reason: session.end_reason?,
-    })
+    }))
 }

@@ -1,14 +1,14 @@
 //! What the state machine asks for, done: rows, log lines, timers, the end of a tree.
 
-use super::actor::{Session, exit_message};
+use super::actor::{Session, farewell};
 use super::blob::Blob;
-use super::requests::{ConnectionEvent, Killed, SessionEnded};
+use super::remains::Remains;
+use super::requests::{Killed, SessionEnded};
 use super::revival::{Revival, decide_restart};
 use super::telling::tell_end;
 use crate::events::Kind;
 use crate::lifecycle::{Effect, Event, Exit, Life, Now, Reason, Status};
 use crate::protocol::rfc3339;
-use crate::recorder::Recorded;
 use crate::store::{Change, NewTransition, Row};
 use crate::tree::{self, Grace};
 use actix::prelude::*;
@@ -250,75 +250,70 @@ impl Session {
         });
     }
 
-    /// The end: written, then told, then forgotten.
+    /// The end: written, then told, then completed.
     fn finish(&mut self, last: Change, ctx: &mut Context<Self>) {
         self.disarm(ctx);
-        let (store, id) = (self.context.store.clone(), self.link.id());
+        let (store, mut remains) = (self.context.store.clone(), self.remains());
         let mut session = last.row.session.clone();
-        let (screen, log) = (self.link.screen().last(), self.context.log.clone());
-        let recorded = self.link.recording().map(Recorded::finish);
         let written = async move {
             let persisted = store.commit_or_queue(last).await.unwrap_or(false);
             // Whoever hears of the end finds all of it.
-            if let Some(recorded) = recorded {
-                recorded.await;
-            }
-            if let Some(screen) = screen.await
-                && let Err(error) = store.keep_screen(id, screen).await
-            {
-                warn!(log, "a session's last screen is not kept"; "session" => %id,
-                    "error" => %error);
-            }
-            persisted
+            remains.keep_soon().await;
+            (persisted, remains)
         };
-        ctx.spawn(written.into_actor(self).map(move |persisted, actor, ctx| {
+        ctx.spawn(written.into_actor(self).map(move |(persisted, remains), actor, ctx| {
             if session.restart_at != actor.row.session.restart_at {
                 // Somebody wanted it gone meanwhile.
                 session.restart_at = actor.row.session.restart_at;
                 actor.context.store.save(Change { row: actor.row.clone(), transition: None });
+                actor.link.publish(&session);
             }
             if persisted {
                 // Before anybody is told, so that whoever hears of it finds its name free.
                 actor.leave_registry(false);
             }
             tell_end(&actor.context.events, &session);
-            if session.restart_at.is_some() {
-                actor.tell_all(&ConnectionEvent::Again);
-            } else if let Some(exit) = exit_message(&session) {
-                actor.tell_all(&ConnectionEvent::End(exit));
+            if let Some(farewell) = farewell(&session) {
+                actor.tell_all(&farewell);
             }
+            actor.end_told = true;
             for waiting in actor.waiting_for_end.drain(..) {
                 // Whoever asked may have gone.
                 let _ = waiting.send(Killed { session: session.clone(), persisted });
             }
-            let (store, holder) = (actor.context.store.clone(), actor.context.holder.clone());
-            let forget = async move {
-                // The holder keeps the exit status until the database has it.
-                let mut persisted = persisted;
-                while !persisted {
-                    sleep(STORE_RETRY).await;
-                    persisted = store.flush().await.is_ok();
-                }
-                holder.forget(id).await
-            };
-            ctx.spawn(forget.into_actor(actor).map(move |forgotten, actor, ctx| {
-                if let Err(error) = forgotten {
-                    warn!(actor.context.log, "the holder did not forget";
-                        "session" => %id, "error" => %error);
-                }
-                actor.leave_registry(true);
-                ctx.stop();
-            }));
+            actor.complete(persisted, remains, ctx);
         }));
-        info!(self.context.log, "ended"; "session" => %id,
+        info!(self.context.log, "ended"; "session" => %self.link.id(),
             "at" => self.row.session.ended_at.map(rfc3339),
             "exit_code" => self.row.session.exit_code, "exit_signal" => self.row.session.exit_signal);
     }
 
-    fn leave_registry(&self, forgotten: bool) {
-        let unread = (!self.was_attached()).then(|| self.link.clone());
+    pub(super) fn remains(&self) -> Remains {
+        Remains::of(&self.link, self.context.store.clone(), self.context.log.clone())
+    }
+
+    /// Has everything of an ended session written, however long that takes: until then the
+    /// holder keeps it for a server after this one.
+    pub(super) fn complete(
+        &mut self,
+        mut persisted: bool,
+        remains: Remains,
+        ctx: &mut Context<Self>,
+    ) {
+        let store = self.context.store.clone();
+        let completed = async move {
+            while !persisted {
+                sleep(STORE_RETRY).await;
+                persisted = store.flush().await.is_ok();
+            }
+            remains.keep().await;
+        };
+        ctx.spawn(completed.into_actor(self).map(|(), actor, _| actor.leave_registry(true)));
+    }
+
+    fn leave_registry(&self, complete: bool) {
         let revival = Revival::of(&self.row, self.before_end).map(Box::new);
         let id = self.link.id();
-        self.context.registry.do_send(SessionEnded { id, unread, revival, forgotten });
+        self.context.registry.do_send(SessionEnded { id, revival, complete });
     }
 }

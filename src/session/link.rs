@@ -128,8 +128,12 @@ impl Link {
         self.writers.request(key).await
     }
 
-    /// Types a piece of a client's input. False: somebody else writes it now.
+    /// Types a piece of a client's input. False: somebody else writes it now. Once the program
+    /// has ended it goes nowhere: the record of an ended session does not change.
     pub fn type_in(&self, writer: &InputWriter, piece: &Piece<'_>) -> bool {
+        if self.ring.ended().is_some() {
+            return true;
+        }
         let Piece { offset, bytes, counted } = *piece;
         let key = writer.key();
         writer.send(|| {

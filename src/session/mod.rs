@@ -33,6 +33,7 @@ mod orders;
 mod outbox;
 mod outlet;
 mod picture;
+mod remains;
 mod reports;
 mod requests;
 mod revival;
@@ -58,8 +59,8 @@ pub use outbox::Outbox;
 pub use outlet::{Lag, Outlet, Start};
 pub use picture::Picture;
 pub use requests::{
-    Attach, Attached, ConnectionEvent, EndToRestart, Kill, Killed, NotDone, Noticed, Patch, Resize,
-    Seen, SessionEnded, Shutdown, Signal, SignalError, SignalTarget,
+    Attach, Attached, ConnectionEvent, Dismiss, EndToRestart, Kill, Killed, NotDone, Noticed,
+    Patch, Resize, Seen, SessionEnded, Shutdown, Signal, SignalError, SignalTarget,
 };
 pub use revival::Revival;
 pub(crate) use revival::decide_restart;

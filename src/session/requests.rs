@@ -2,7 +2,6 @@
 
 use super::connection::Attachment;
 use super::expected::Expected;
-use super::link::Link;
 use super::revival::Revival;
 use crate::holder::HolderError;
 use crate::id::{ClientKey, SessionId};
@@ -11,9 +10,9 @@ use crate::protocol::{self, Cause, CloseCode, Mode, RestartPolicy, ServerMessage
 use actix::prelude::*;
 use bytestring::ByteString;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-/// A WebSocket client has come.
+/// A WebSocket client has come. One that comes when the session's end is decided, or past, is
+/// served what there is and not counted.
 #[derive(Message)]
 #[rtype(result = "Result<Attached, Refused>")]
 pub struct Attach {
@@ -33,7 +32,7 @@ pub struct Attach {
     pub cause: Option<Cause>,
 }
 
-/// The client is attached and counted.
+/// The client is attached.
 pub struct Attached {
     /// Its place among the session's connections.
     pub attachment: Attachment,
@@ -192,13 +191,16 @@ pub struct Shutdown;
 pub struct SessionEnded {
     /// Which.
     pub id: SessionId,
-    /// Its output, if it ended before anybody could attach.
-    pub unread: Option<Arc<Link>>,
     /// Its command is to be started again.
     pub revival: Option<Box<Revival>>,
-    /// The holder has forgotten it, too: its id is free.
-    pub forgotten: bool,
+    /// Its record, its recording and its last screen are written: the holder may forget it.
+    pub complete: bool,
 }
+
+/// An ended session is not kept any longer: its actor stops.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Dismiss;
 
 /// What a session tells its connections.
 #[derive(Clone, Debug, Message)]

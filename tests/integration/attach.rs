@@ -316,9 +316,9 @@ async fn those_who_come_to_nothing_are_told() {
         assert_eq!(code, 4404);
         assert!(reason.contains("do not retry"), "{reason}");
     }
-    let id = api.run("exit 0").await;
-    let mut server = server;
-    server.wait_for_log("end", |line| line["to"] == "TERMINATED").await;
+    let body = json!({ "command": ["/does/not/exist"] }).to_string();
+    let problem = api.post("/api/v1/sessions", body).await.problem(422, "spawn_failed");
+    let id = problem["session"]["id"].as_str().expect("an id");
     let path = format!("/api/v1/sessions/{id}/attach");
     let (code, _) = Terminal::open(&api, &path, Some("stayd.v1")).await.closed().await;
     assert_eq!(code, 4410);

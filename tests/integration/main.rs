@@ -29,6 +29,7 @@ mod hostile;
 mod idempotency;
 mod impostors;
 mod input;
+mod late;
 mod leftovers;
 mod live_fidelity;
 mod metrics;

@@ -3,6 +3,7 @@
 
 mod cast;
 mod disk;
+mod ends;
 mod parser;
 
 use crate::cli::{code_and_text, verb};
@@ -325,7 +326,10 @@ async fn recordings_go_with_their_sessions_and_nothing_else_does() {
         db.execute("DELETE FROM sessions WHERE id = ?1", [id]).unwrap();
     }
     drop(db);
-    server.kill_and_restart().await;
+    // What its holder holds would get a row again.
+    server.kill();
+    server.kill_holder();
+    server.restart().await;
     let removed = |line: &Value| line["msg"] == "a recording of no session is removed";
     let line = server.wait_for_log("an orphan's end", removed).await;
     assert_eq!(line["session"], json!(old));

@@ -133,6 +133,11 @@ impl Machine {
         self.session.as_deref()
     }
 
+    /// Bytes of output that came, counted from the session's beginning.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Whether the server has let us in and still does.
     pub(super) fn is_open(&self) -> bool {
         self.open

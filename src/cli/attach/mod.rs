@@ -24,6 +24,7 @@ mod terminal;
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::instead::instead;
 use super::{inside, out, resolve};
 use crate::config::Place;
 use crate::id::SessionId;
@@ -101,10 +102,7 @@ pub(super) async fn session(
             tell(&name(), reason);
             Ok(exit_code(code, signal))
         }
-        Outcome::End(End::Ended) => {
-            let never_attached = machine.session().is_none();
-            ended(&Client::new(endpoint)?, id, never_attached).await
-        }
+        Outcome::End(End::Ended) => ended(&Client::new(endpoint)?, id, machine.offset()).await,
         Outcome::End(End::NoSuchSession) => Err(Failure::NoSuchSession(name())),
         Outcome::End(End::TakenOver) => {
             Err(Failure::Other("another connection of this client took over".into()))
@@ -113,12 +111,13 @@ pub(super) async fn session(
     }
 }
 
-/// The session ended while we were not attached.
-async fn ended(client: &Client, id: SessionId, never_attached: bool) -> Result<u8, Failure> {
+/// The session ended while we were not attached, and longer ago than its output is kept;
+/// `shown`: how much of it was printed here.
+async fn ended(client: &Client, id: SessionId, shown: u64) -> Result<u8, Failure> {
     let id = id.to_string();
     let session: Session = client.get(&id).await?;
-    if never_attached && let Ok(output) = client.output(&id, Some(0)).await {
-        out::bytes(&output.body)?;
+    if session.offset > shown {
+        out::message(&format!("stayd: {}", instead(client, &session).await));
     }
     match session.end_reason {
         Some(reason) => tell(&id, reason),

@@ -35,8 +35,8 @@ async fn screen(
             .insert_header((OFFSET, look.offset.to_string()))
             .body(body(format, look))
     };
-    let link = match api.readable(&id).await {
-        Ok(link) => link,
+    let link = match api.readable(&id, None).await {
+        Ok(session) => session.link,
         Err(problem) => {
             let look = last(&api, &id, scrollback).await?.ok_or(problem)?;
             return match wait {

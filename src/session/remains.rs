@@ -1,0 +1,77 @@
+//! What is kept of an ended session beside its row: the end of its recording, and what it
+//! showed last. The row is written first, so a server may die in between; the holder keeps
+//! the session until both are written, and the next server goes on with it.
+
+use super::link::Link;
+use crate::id::SessionId;
+use crate::keeper::LastScreen;
+use crate::recorder::Recorded;
+use crate::store::StoreHandle;
+use actix_web::rt::time::{sleep, timeout};
+use futures_util::FutureExt;
+use futures_util::future::{LocalBoxFuture, Shared};
+use slog::{Logger, warn};
+use std::time::Duration;
+
+/// How long whoever waits for the end waits for the recording, too: a disk may be full.
+const RECORDING_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a screen that could not be written is tried again, and how many times.
+const SCREEN_RETRY: Duration = Duration::from_secs(1);
+const SCREEN_TRIES: u32 = 10;
+
+pub(super) struct Remains {
+    id: SessionId,
+    store: StoreHandle,
+    log: Logger,
+    recorded: Shared<LocalBoxFuture<'static, ()>>,
+    looked: Option<LocalBoxFuture<'static, Option<LastScreen>>>,
+    /// Not written yet.
+    screen: Option<LastScreen>,
+}
+
+impl Remains {
+    /// Of a session all of whose output is there.
+    pub(super) fn of(link: &Link, store: StoreHandle, log: Logger) -> Self {
+        let finished = link.recording().map(Recorded::finish);
+        let recorded = async move {
+            if let Some(finished) = finished {
+                finished.await;
+            }
+        };
+        let looked = Some(link.screen().last().boxed_local());
+        let recorded = recorded.boxed_local().shared();
+        Remains { id: link.id(), store, log, recorded, looked, screen: None }
+    }
+
+    /// Keeps what can be kept soon.
+    pub(super) async fn keep_soon(&mut self) {
+        let _ = timeout(RECORDING_PATIENCE, self.recorded.clone()).await;
+        self.keep_screen().await;
+    }
+
+    /// Keeps the rest, or gives it up after seconds.
+    pub(super) async fn keep(mut self) {
+        for _ in 0..SCREEN_TRIES {
+            if self.keep_screen().await {
+                break;
+            }
+            sleep(SCREEN_RETRY).await;
+        }
+        self.recorded.await;
+    }
+
+    /// False: it could not be written.
+    async fn keep_screen(&mut self) -> bool {
+        if let Some(looked) = self.looked.take() {
+            self.screen = looked.await;
+        }
+        let Some(screen) = &self.screen else { return true };
+        if let Err(error) = self.store.keep_screen(self.id, screen.clone()).await {
+            warn!(self.log, "a session's last screen is not kept"; "session" => %self.id,
+                "error" => %error);
+            return false;
+        }
+        self.screen = None;
+        true
+    }
+}
