@@ -273,14 +273,19 @@ async fn join(
         client: client.clone(),
         mode: wish.mode,
         follows,
+        resumes: matches!(start, Start::At(_)),
         size: wish.size,
         cause: Some(cause.clone()),
     };
     let link = session.link;
     let attached = session.addr.send(attach).await.map_err(|_| over(&link.view()))?;
-    // A session refuses nobody but when its server stops.
-    let attached =
-        attached.map_err(|_| Refusal::new(CloseCode::GoingAway, "the server is stopping"))?;
+    let attached = attached.map_err(|refused| match link.view() {
+        view if view.restart_at.is_some() => over(&view),
+        view if view.status.is_live() && !view.ending => {
+            Refusal::new(CloseCode::GoingAway, "the server is stopping")
+        }
+        _ => Refusal::new(CloseCode::Gone, refused.to_string()),
+    })?;
     let outbox = Rc::new(Outbox::default());
     let (view, mode) = (attached.view, wish.mode);
     let writer = match mode {

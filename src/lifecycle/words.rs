@@ -80,6 +80,12 @@ impl EndReason {
         EndReason::RestoreFailed,
     ];
 
+    /// Whether the program ended, and not somebody the session.
+    #[must_use]
+    pub fn is_by_itself(self) -> bool {
+        matches!(self, EndReason::Exited | EndReason::Signaled)
+    }
+
     /// As rows, logs and JSON spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

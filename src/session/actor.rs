@@ -17,7 +17,7 @@ use super::telling::Telling;
 use crate::events::Bus;
 use crate::holder::Holder;
 use crate::id::ClientKey;
-use crate::lifecycle::{Effect, Event, Exit, Life, Refused, Saved};
+use crate::lifecycle::{Effect, EndReason, Event, Exit, Life, Refused, Saved};
 use crate::protocol::{Cause, CloseCode, Mode, ServerMessage, Viewer};
 use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
@@ -179,6 +179,14 @@ impl Session {
         }
     }
 
+    /// Why nobody is counted as attached any more.
+    fn too_late(&self) -> Option<Refused> {
+        if !self.life.status().is_live() {
+            return Some(Refused::Ended);
+        }
+        self.life.ending().map(|_| Refused::Ending)
+    }
+
     /// Serves a client that comes too late to be counted: what there is, and the end.
     fn attach_late(&mut self, attach: Attach, ctx: &mut Context<Self>) -> Attached {
         let connection = self.next_connection;
@@ -309,8 +317,12 @@ impl Handler<Attach> for Session {
         if self.stopping {
             return Err(Refused::Ending);
         }
-        if self.life.ending().is_some() || !self.life.status().is_live() {
-            return Ok(self.attach_late(attach, ctx));
+        if let Some(refused) = self.too_late() {
+            let by_itself = self.row.session.end_reason.is_some_and(EndReason::is_by_itself);
+            if attach.resumes || by_itself {
+                return Ok(self.attach_late(attach, ctx));
+            }
+            return Err(refused);
         }
         let connection = self.next_connection;
         self.next_connection += 1;

@@ -11,8 +11,9 @@ use actix::prelude::*;
 use bytestring::ByteString;
 use std::collections::BTreeMap;
 
-/// A WebSocket client has come. One that comes when the session's end is decided, or past, is
-/// served what there is and not counted.
+/// A WebSocket client has come. One that comes too late, because the session is being ended or
+/// has ended, is served what there is and not counted, if it goes on with output that it has
+/// or if the program ended by itself. A session that somebody ended refuses all others.
 #[derive(Message)]
 #[rtype(result = "Result<Attached, Refused>")]
 pub struct Attach {
@@ -26,6 +27,8 @@ pub struct Attach {
     pub mode: Mode,
     /// Whether it follows the output, which holds the program back.
     pub follows: bool,
+    /// It goes on with output of this session that it has.
+    pub resumes: bool,
     /// Columns and rows of its terminal, if it said so.
     pub size: Option<(u16, u16)>,
     /// Whose client it is.

@@ -318,11 +318,15 @@ async fn those_who_come_to_nothing_are_told() {
     }
     let body = json!({ "command": ["/does/not/exist"] }).to_string();
     let problem = api.post("/api/v1/sessions", body).await.problem(422, "spawn_failed");
-    let id = problem["session"]["id"].as_str().expect("an id");
-    let path = format!("/api/v1/sessions/{id}/attach");
-    let (code, _) = Terminal::open(&api, &path, Some("stayd.v1")).await.closed().await;
-    assert_eq!(code, 4410);
-    api.get(&path).await.problem(426, "upgrade_required");
+    let unstarted = problem["session"]["id"].as_str().expect("an id").to_owned();
+    let killed = api.run("sleep 1000").await;
+    api.delete(&format!("/api/v1/sessions/{killed}")).await.ok(200);
+    let path = |id: &str| format!("/api/v1/sessions/{id}/attach");
+    for id in [&unstarted, &killed] {
+        let (code, _) = Terminal::open(&api, &path(id), Some("stayd.v1")).await.closed().await;
+        assert_eq!(code, 4410);
+    }
+    api.get(&path(&killed)).await.problem(426, "upgrade_required");
 }
 
 #[actix_web::test]

@@ -121,7 +121,7 @@ async fn what_is_past_its_deadline_is_destroyed_and_what_is_not_keeps_it() {
 }
 
 #[actix_web::test]
-async fn a_kill_that_was_begun_is_finished_and_clients_are_served_its_end() {
+async fn a_kill_that_was_begun_is_finished_and_only_those_who_were_there_see_its_end() {
     let mut server = Server::start().await;
     // Only SIGKILL ends it, three seconds after the first signal.
     let id = server.api().run("trap '' HUP TERM; echo up; while :; do sleep 0.1; done").await;
@@ -135,6 +135,9 @@ async fn a_kill_that_was_begun_is_finished_and_clients_are_served_its_end() {
     server.kill_and_restart().await;
     assert!(marked(&id) > 0, "it has been ended already");
     let path = format!("/api/v1/sessions/{id}/attach");
+    let mut late = Terminal::open(&server.api(), &path, Some("stayd.v1")).await;
+    assert_eq!(late.closed().await.0, 4410);
+    let path = format!("{path}?session={id}&offset=0");
     let mut late = Terminal::open(&server.api(), &path, Some("stayd.v1")).await;
     assert_eq!(late.control("attached").await["session"]["active_connections"], 0);
     let exit = late.control("exit").await;
