@@ -242,6 +242,7 @@ async fn a_restart_that_is_called_off_ends_those_who_wait_for_it() {
     let path = format!("/api/v1/sessions/{id}/attach?session={id}&offset=0");
     let mut early = Terminal::open(&api, &path, Some("stayd.v1")).await;
     assert_eq!(early.closed().await.0, 1001, "it comes back");
+    assert!(early.text().contains("once"), "and has printed something: {}", early.text());
     api.delete(&format!("/api/v1/sessions/{id}")).await.ok(200);
     let mut late = Terminal::open(&api, &path, Some("stayd.v1")).await;
     assert_eq!(late.control("exit").await["code"], 1);
