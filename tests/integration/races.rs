@@ -3,7 +3,7 @@
 
 use crate::support::{Api, Server, marked, soon};
 use awc::http::Method;
-use futures_util::future::{join, join_all};
+use futures_util::future::{join, join_all, select};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -58,8 +58,10 @@ async fn a_session_that_is_being_started_when_all_are_ended_is_ended_too() {
         let (api, body) = (api.clone(), body.clone());
         async move { api.try_send(Method::POST, "/api/v1/sessions", body).await }
     };
-    let late = actix_web::rt::spawn(post());
-    soon("the name is taken", async { while post().await.unwrap().status != 409 {} }).await;
+    // One of two gets the name, and the other hears of that at once.
+    let either = select(Box::pin(post()), Box::pin(post()));
+    let (refused, late) = soon("the name is taken", either).await.factor_first();
+    refused.unwrap().problem(409, "name_taken");
     kill(Pid::from_raw(server.pid()), Signal::SIGUSR2).unwrap();
     server.wait_for_log("ending", |line| line["msg"] == "ending all sessions").await;
     kill(holder, Signal::SIGCONT).unwrap();
