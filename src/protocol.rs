@@ -47,7 +47,7 @@ pub enum CloseCode {
     NoSuchSession,
     /// 4409: another connection of this client took over; do not retry.
     TakenOver,
-    /// 4410: the session has ended and its output is not kept any more; do not retry.
+    /// 4410: the session is ending or has ended; do not retry.
     Gone,
 }
 
