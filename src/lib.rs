@@ -21,6 +21,7 @@
 //! - [`cli`]: one file a verb; the terminal's side of `attach`.
 //! - [`server`]: everything started in order, signals, an ordered stop.
 //! - [`http`]: routes, rights, the WebSocket upgrade, errors.
+//! - [`connections`]: TCP below HTTP: how many there may be, and who has to go.
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
 //! - [`events`]: what happens to the sessions, kept for a while and told to whoever listens.
@@ -37,6 +38,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod connections;
 pub mod events;
 pub mod holder;
 pub mod http;

@@ -37,6 +37,11 @@ pub struct Metrics {
     pub recording_gaps: Counter,
     /// WebSocket clients, by what they speak.
     pub connections: Family<Label, Gauge>,
+    /// Open HTTP connections, by whether a request with rights has come over them.
+    pub http_connections: Family<Label, Gauge>,
+    /// HTTP connections that were not accepted, or closed for others or for being stuck, by
+    /// why.
+    pub connections_closed: Family<Label, Counter>,
     /// From a client's input to the next output that is handed to its socket.
     pub echo: Latency,
 }

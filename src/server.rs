@@ -1,6 +1,7 @@
 //! The server: everything started in order, signals, an ordered stop.
 
 use crate::config::{Settings, account};
+use crate::connections::{self, Connections};
 use crate::holder::{Holder, HolderError, Paths};
 use crate::http::auth::Access;
 use crate::http::guard::Guard;
@@ -15,7 +16,8 @@ use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
 use crate::store::{self, OpenError, StoreHandle};
 use crate::tree;
 use actix::prelude::*;
-use actix_web::{App, HttpServer, web};
+use actix_server::Server;
+use actix_web::{App, web};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -233,30 +235,32 @@ async fn serve(
         holder: holder.clone(),
         keeper,
         recorder,
-        metrics,
+        metrics: metrics.clone(),
         events: events.clone(),
         copies: Arc::new(Semaphore::new(http::COPIES)),
         defaults: shared,
         create_on_attach: settings.create_on_attach,
     };
 
-    let (app_access, app_log) = (access.clone(), log.new(o!("part" => "http")));
-    actix_web::rt::spawn(Access::report(access.clone(), app_log.clone()));
-    let mut server = HttpServer::new(move || {
+    let limits = connections::Limits {
+        connections: settings.max_connections,
+        per_address: settings.max_connections_per_address,
+        strangers: settings.max_connections_without_token,
+        unread: Duration::from_secs(settings.unread_timeout_s),
+    };
+    let http_log = log.new(o!("part" => "http"));
+    actix_web::rt::spawn(Access::report(access.clone(), http_log.clone()));
+    let connections = Connections::new(limits, metrics, http_log.clone());
+    let (app_access, body_timeout) = (access.clone(), Duration::from_secs(settings.body_timeout_s));
+    let app = move || {
         App::new()
             .app_data(web::Data::new(api.clone()))
             .app_data(app_access.clone())
             .configure(http::configure)
-            .wrap(Guard::new(app_access.clone(), app_log.clone()))
-    })
-    .disable_signals()
-    .tcp_nodelay(true)
-    .backlog(BACKLOG)
-    .shutdown_timeout(STOP_GRACE_S);
-    for listener in listeners {
-        server = server.listen(listener)?;
-    }
-    let server = server.run();
+            .wrap(Guard::new(app_access.clone(), body_timeout, http_log.clone()))
+    };
+    let server = Server::build().disable_signals().backlog(BACKLOG).shutdown_timeout(STOP_GRACE_S);
+    let server = connections::serve(server, listeners, &connections, app)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
 

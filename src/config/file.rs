@@ -68,6 +68,11 @@ pub(super) struct File {
     pub(super) retention_s: Option<IdleTimeout>,
     pub(super) recording_file_bytes: Option<u64>,
     pub(super) recording_total_bytes: Option<u64>,
+    pub(super) max_connections: Option<usize>,
+    pub(super) max_connections_per_address: Option<usize>,
+    pub(super) max_connections_without_token: Option<usize>,
+    pub(super) body_timeout_s: Option<u64>,
+    pub(super) unread_timeout_s: Option<u64>,
     pub(super) create_on_attach: Option<bool>,
     #[serde(default)]
     pub(super) profile: BTreeMap<String, ProfileTable>,

@@ -88,6 +88,32 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_RECORDING_TOTAL_BYTES", value_name = "BYTES")]
     pub recording_total_bytes: Option<u64>,
 
+    /// Connections that may be open at once, WebSockets among them
+    /// [default: 10000] [file: max_connections]
+    #[arg(long, env = "STAYD_MAX_CONNECTIONS", value_name = "NUMBER")]
+    pub max_connections: Option<usize>,
+
+    /// Connections that one address may have open, this machine's own ones excepted; IPv6
+    /// addresses count by their /64 [default: 1000] [file: max_connections_per_address]
+    #[arg(long, env = "STAYD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
+    pub max_connections_per_address: Option<usize>,
+
+    /// Connections without a token or login that may be open; a newer one takes the place
+    /// of an older one. Never more than a quarter of the files that the server may open
+    /// [default: 128] [file: max_connections_without_token]
+    #[arg(long, env = "STAYD_MAX_CONNECTIONS_WITHOUT_TOKEN", value_name = "NUMBER")]
+    pub max_connections_without_token: Option<usize>,
+
+    /// Seconds within which the body of a request must have come, 1 to 3600
+    /// [default: 30] [file: body_timeout_s]
+    #[arg(long, env = "STAYD_BODY_TIMEOUT_S", value_name = "SECONDS")]
+    pub body_timeout_s: Option<u64>,
+
+    /// Seconds after which a connection is closed whose peer takes nothing of what it is
+    /// sent, 1 to 3600 [default: 60] [file: unread_timeout_s]
+    #[arg(long, env = "STAYD_UNREAD_TIMEOUT_S", value_name = "SECONDS")]
+    pub unread_timeout_s: Option<u64>,
+
     /// Whether attaching to an unknown name may start a session under it
     /// [default: true] [file: create_on_attach]
     #[arg(long, env = "STAYD_CREATE_ON_ATTACH", value_name = "BOOL")]

@@ -24,6 +24,16 @@ const DEFAULT_QUIET_S: u64 = 5;
 const DEFAULT_RETENTION_S: u64 = 604_800;
 const DEFAULT_RECORDING_FILE_BYTES: u64 = 64 << 20;
 const DEFAULT_RECORDING_TOTAL_BYTES: u64 = 512 << 20;
+/// More than sessions: each may have several clients.
+const DEFAULT_MAX_CONNECTIONS: usize = 10_000;
+/// A proxy for many people may be one address.
+const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: usize = 1000;
+/// A browser opens six to load the page.
+const DEFAULT_MAX_CONNECTIONS_WITHOUT_TOKEN: usize = 128;
+const DEFAULT_BODY_TIMEOUT_S: u64 = 30;
+const DEFAULT_UNREAD_TIMEOUT_S: u64 = 60;
+/// An hour: longer is no deadline.
+const STUCK_S: std::ops::RangeInclusive<u64> = 1..=3600;
 /// Less would be a picture of the screen and hardly anything else.
 const RECORDING_FILE_BYTES_MIN: u64 = 64 << 10;
 /// A day: longer is a mistake.
@@ -65,6 +75,16 @@ pub struct Settings {
     pub recording_file_bytes: u64,
     /// Bytes of a session's recording that are kept; at least as many as of one file.
     pub recording_total_bytes: u64,
+    /// Connections that may be open at once.
+    pub max_connections: usize,
+    /// Connections of one address, loopback excepted.
+    pub max_connections_per_address: usize,
+    /// Connections that have shown no token or login.
+    pub max_connections_without_token: usize,
+    /// Seconds within which a request's body must have come.
+    pub body_timeout_s: u64,
+    /// Seconds for which a peer may take nothing of what it is sent.
+    pub unread_timeout_s: u64,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
     /// Commands that clients may start by name; `shell` and `claude` are always there.
@@ -141,6 +161,41 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
         |sessions| sessions > 0,
         "at least 1",
     )?;
+    let some = |key: &str, values: (Option<usize>, Option<usize>, usize)| {
+        origin.number(key, values, |number| number > 0, "at least 1")
+    };
+    let max_connections = some(
+        "max_connections",
+        (flags.max_connections, file.max_connections, DEFAULT_MAX_CONNECTIONS),
+    )?;
+    let max_connections_per_address = some(
+        "max_connections_per_address",
+        (
+            flags.max_connections_per_address,
+            file.max_connections_per_address,
+            DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
+        ),
+    )?;
+    let max_connections_without_token = some(
+        "max_connections_without_token",
+        (
+            flags.max_connections_without_token,
+            file.max_connections_without_token,
+            DEFAULT_MAX_CONNECTIONS_WITHOUT_TOKEN,
+        ),
+    )?;
+    let deadline = |key: &str, values: (Option<u64>, Option<u64>, u64)| {
+        let expected = format_args!("{} to {}", STUCK_S.start(), STUCK_S.end());
+        origin.number(key, values, |seconds| STUCK_S.contains(&seconds), expected)
+    };
+    let body_timeout_s = deadline(
+        "body_timeout_s",
+        (flags.body_timeout_s, file.body_timeout_s, DEFAULT_BODY_TIMEOUT_S),
+    )?;
+    let unread_timeout_s = deadline(
+        "unread_timeout_s",
+        (flags.unread_timeout_s, file.unread_timeout_s, DEFAULT_UNREAD_TIMEOUT_S),
+    )?;
     let allowed_origins = either(&flags.allowed_origins, file.allowed_origins);
     if let Some(wrong) = allowed_origins.iter().find(|origin| !is_origin(origin)) {
         let expected = "expected an origin such as \"https://example.org:8443\", without a path";
@@ -187,6 +242,11 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
         retention_s: retention.unwrap_or(IdleTimeout(Some(DEFAULT_RETENTION_S))).0,
         recording_file_bytes,
         recording_total_bytes,
+        max_connections,
+        max_connections_per_address,
+        max_connections_without_token,
+        body_timeout_s,
+        unread_timeout_s,
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,
     })

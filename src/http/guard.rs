@@ -4,9 +4,11 @@
 use super::api::OFFSET;
 use super::asked::Asked;
 use super::auth::{Access, Credential, Unknown, strip_token};
+use super::bodies::{AnswerBody, RequestBody};
 use super::guesses::Refused;
 use super::problem::{self, Problem, code};
 use super::{assets, hosts, login, openapi};
+use crate::connections::Visitor;
 use crate::protocol::Cause;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
@@ -16,6 +18,7 @@ use actix_web::{Error, HttpMessage, ResponseError, rt, web};
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 use slog::Logger;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// On every response, unless it says otherwise itself.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
@@ -33,14 +36,15 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 #[derive(Clone)]
 pub struct Guard {
     access: web::Data<Access>,
+    body_timeout: Duration,
     log: Logger,
 }
 
 impl Guard {
-    /// A guard by these rights, which logs what was asked.
+    /// A guard by these rights, which logs what was asked and waits so long for bodies.
     #[must_use]
-    pub fn new(access: web::Data<Access>, log: Logger) -> Guard {
-        Guard { access, log }
+    pub fn new(access: web::Data<Access>, body_timeout: Duration, log: Logger) -> Guard {
+        Guard { access, body_timeout, log }
     }
 }
 
@@ -50,22 +54,21 @@ where
     S::Future: 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = ServiceResponse<AnswerBody>;
     type Error = Error;
     type Transform = Guarded<S>;
     type InitError = ();
     type Future = Ready<Result<Guarded<S>, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(Guarded { service, access: self.access.clone(), log: self.log.clone() }))
+        ready(Ok(Guarded { service, guard: self.clone() }))
     }
 }
 
 /// A service behind the guard.
 pub struct Guarded<S> {
     service: S,
-    access: web::Data<Access>,
-    log: Logger,
+    guard: Guard,
 }
 
 impl<S, B> Service<ServiceRequest> for Guarded<S>
@@ -74,35 +77,68 @@ where
     S::Future: 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = ServiceResponse<AnswerBody>;
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
 
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let asked = Asked::of(&request, &self.log);
-        if let Err(Refused { problem, after }) = admit(&self.access, &mut request) {
-            let response = request.into_response(problem.error_response()).map_into_right_body();
+        let Guard { access, body_timeout, log } = &self.guard;
+        let asked = Asked::of(&request, log);
+        let is_head = *request.method() == Method::HEAD;
+        let body = RequestBody::bounded(&mut request, *body_timeout);
+        let (waited_for, within) = (body.clone(), *body_timeout);
+        let answer = move |response: ServiceResponse<BoxBody>| {
+            let response = asked.answered(with_headers(response));
+            response.map_body(|_, answer| AnswerBody::new(answer, is_head, body))
+        };
+        if let Err(Refused { problem, after }) = admit(access, &mut request) {
+            // The body is not waited for: who has no rights costs no handler anything.
+            let response = request.into_response(problem.error_response());
             return Box::pin(async move {
                 rt::time::sleep(after).await;
-                Ok(asked.answered(with_headers(response)))
+                Ok(answer(response))
             });
         }
-        let answer = self.service.call(request);
-        Box::pin(async move { Ok(asked.answered(with_headers(as_problem(answer.await?)))) })
+        let answered = self.service.call(request);
+        Box::pin(async move {
+            let response = as_problem(answered.await?).map_into_boxed_body();
+            if waited_for.is_some_and(|body| body.is_late()) {
+                let late = late(within).error_response();
+                return Ok(answer(response.into_response(late)));
+            }
+            Ok(answer(response))
+        })
     }
+}
+
+/// The body did not come. How far the handler got with it does not matter: none acts on half
+/// a body.
+fn late(within: Duration) -> Problem {
+    let detail = format!("the request's body did not come within {} s", within.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT, detail)
 }
 
 /// Lets a request in, its token taken out and its principal put in, or says why not.
 fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Refused> {
     let host = asked_host(access, request)?;
     let has_origin = check_origin(access, request.headers(), &host)?;
-    if is_public(request) {
+    let is_public = is_public(request);
+    let visitor = request.conn_data::<Visitor>();
+    let credential = match visitor {
+        Some(visitor) if is_public && visitor.is_known() => None,
+        _ => Some(access.credential(request.headers())),
+    };
+    if let (Some(visitor), Some(Ok(_))) = (visitor, &credential) {
+        visitor.has_rights();
+    }
+    if is_public {
         strip_token(request.headers_mut());
         return Ok(());
     }
-    let (principal, credential) = access.credential(request.headers()).map_err(|unknown| {
+    let credential = credential.unwrap_or(Err(Unknown::Missing));
+    let (principal, credential) = credential.map_err(|unknown| {
         let detail = "this needs the token: Authorization: Bearer, the login cookie, or \
                       the WebSocket subprotocol bearer.<token>";
         match unknown {

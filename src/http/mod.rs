@@ -7,6 +7,7 @@ pub mod assets;
 mod attach;
 pub mod auth;
 mod backup;
+mod bodies;
 mod events;
 pub mod guard;
 mod guesses;

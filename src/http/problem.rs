@@ -33,6 +33,8 @@ pub mod code {
     pub const INVALID_REQUEST: &str = "invalid_request";
     /// 413: the body is longer than is accepted.
     pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
+    /// 408: the body did not come in time.
+    pub const BODY_TIMEOUT: &str = "body_timeout";
     /// 415: not in this media type.
     pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported_media_type";
     /// 409: a live session has this name.
@@ -114,6 +116,7 @@ impl Problem {
             StatusCode::NOT_FOUND => code::NOT_FOUND,
             StatusCode::METHOD_NOT_ALLOWED => code::METHOD_NOT_ALLOWED,
             StatusCode::PAYLOAD_TOO_LARGE => code::PAYLOAD_TOO_LARGE,
+            StatusCode::REQUEST_TIMEOUT => code::BODY_TIMEOUT,
             StatusCode::UNSUPPORTED_MEDIA_TYPE => code::UNSUPPORTED_MEDIA_TYPE,
             StatusCode::TOO_MANY_REQUESTS => code::TOO_MANY_REQUESTS,
             StatusCode::SERVICE_UNAVAILABLE => code::UNAVAILABLE,

@@ -1,12 +1,13 @@
 //! The guard, logins and errors in a real app service: every way in, and every refusal.
 
 use super::auth::Access;
+use super::bodies::AnswerBody;
 use super::guard::Guard;
 use super::problem::{self, Problem};
 use super::token::Principal;
 use super::tokens::Tokens;
 use super::{Logins, assets, login};
-use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, init_service, read_body};
@@ -16,6 +17,8 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use slog::{Discard, Logger, o};
 use std::time::{Duration, Instant};
+
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const HOST: (&str, &str) = ("host", "127.0.0.1:7829");
 const ORIGIN: (&str, &str) = ("origin", "http://127.0.0.1:7829");
@@ -69,8 +72,7 @@ async fn refused() -> Result<HttpResponse, Problem> {
 /// The app as the server builds it, with some routes to guard.
 async fn app(
     access: &web::Data<Access>,
-) -> impl Service<actix_http::Request, Response = ServiceResponse<EitherBody<BoxBody>>, Error = Error>
-{
+) -> impl Service<actix_http::Request, Response = ServiceResponse<AnswerBody>, Error = Error> {
     init_service(
         App::new()
             .app_data(access.clone())
@@ -97,7 +99,7 @@ async fn app(
                 }),
             )
             .route("/api/v1/ws", web::get().to(upgrade))
-            .wrap(Guard::new(access.clone(), Logger::root(Discard, o!()))),
+            .wrap(Guard::new(access.clone(), BODY_TIMEOUT, Logger::root(Discard, o!()))),
     )
     .await
 }

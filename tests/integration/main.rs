@@ -13,6 +13,7 @@ mod checkpoints;
 mod circles;
 mod cli;
 mod clock;
+mod connections;
 mod countdown;
 mod dialects;
 mod docs;

@@ -70,6 +70,16 @@ fn sessions(registry: &mut Registry, api: &Api, counted: Counted) {
     registry.register("repairs", "Differences mended since the server started", repairs);
     let metrics = &api.metrics;
     registry.register("connections", "WebSocket clients", metrics.connections.clone());
+    registry.register(
+        "http_connections",
+        "Open HTTP connections, WebSockets among them, by whether a request with rights came",
+        metrics.http_connections.clone(),
+    );
+    registry.register(
+        "http_connections_closed",
+        "HTTP connections not accepted, or closed for others or for being stuck",
+        metrics.connections_closed.clone(),
+    );
     let bytes = |registry: &mut Registry, name, help, counter| {
         registry.register_with_unit(name, help, Unit::Bytes, counter);
     };

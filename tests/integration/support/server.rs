@@ -58,6 +58,14 @@ impl Server {
         server
     }
 
+    /// With so many files that it may open.
+    pub async fn start_limited(open_files: u64) -> Self {
+        let mut server =
+            Self::begin_limited(Self::dir(), LogLevel::Debug, &[], Vec::new(), Some(open_files));
+        server.wait_until_listening().await;
+        server
+    }
+
     /// A directory for [`Server::start_in`]; the server's state will be in its `state`.
     pub fn dir() -> TempDir {
         tempfile::Builder::new().prefix("stayd").tempdir().expect("state directory")
@@ -81,9 +89,28 @@ impl Server {
         flags: &[&str],
         env: Vec<(String, String)>,
     ) -> Self {
+        Self::begin_limited(dir, log_level, flags, env, None)
+    }
+
+    fn begin_limited(
+        dir: TempDir,
+        log_level: LogLevel,
+        flags: &[&str],
+        env: Vec<(String, String)>,
+        open_files: Option<u64>,
+    ) -> Self {
         std::fs::write(dir.path().join("stayd.toml"), SETTINGS).expect("settings");
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let (child, log) = spawn(dir.path(), "127.0.0.1:0", log_level, &flags, &env);
+        let mut command = match open_files {
+            None => Command::new(env!("CARGO_BIN_EXE_stayd")),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]);
+                shell.arg(env!("CARGO_BIN_EXE_stayd"));
+                shell
+            }
+        };
+        let (child, log) = spawn(&mut command, dir.path(), "127.0.0.1:0", log_level, &flags, &env);
         Server { child, log, dir, address: String::new(), flags, env, log_level }
     }
 
@@ -239,8 +266,15 @@ impl Server {
 
     /// Starts it again, and does not wait for anything.
     pub fn begin_restart(&mut self) {
-        let (child, log) =
-            spawn(self.dir.path(), &self.address, self.log_level, &self.flags, &self.env);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stayd"));
+        let (child, log) = spawn(
+            &mut command,
+            self.dir.path(),
+            &self.address,
+            self.log_level,
+            &self.flags,
+            &self.env,
+        );
         (self.child, self.log) = (child, log);
     }
 
@@ -251,6 +285,7 @@ impl Server {
 }
 
 fn spawn(
+    command: &mut Command,
     dir: &Path,
     listen: &str,
     log_level: LogLevel,
@@ -261,7 +296,7 @@ fn spawn(
         LogLevel::Debug => "debug",
         LogLevel::Info => "info",
     };
-    let mut child = Command::new(env!("CARGO_BIN_EXE_stayd"))
+    let mut child = command
         .args(["serve", "--listen", listen, "--log-format", "json", "--log-level", level])
         .arg("--state-dir")
         .arg(dir.join("state"))

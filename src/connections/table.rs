@@ -1,0 +1,370 @@
+//! The open connections, and who has to go when there are too many.
+//!
+//! A connection is a stranger until a request with rights has come over it. Strangers have
+//! few places and the newest of them always gets one: the oldest stranger of the address that
+//! has most of them goes instead. So whoever occupies places without a token shuts out
+//! nobody who has one, and those who have shown one are never closed for a newcomer.
+
+use crate::metrics::Metrics;
+use futures_util::task::AtomicWaker;
+use nix::sys::resource::{Resource, getrlimit};
+use slog::{Logger, warn};
+use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// How often the log says at most that connections were refused or closed.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// How many connections there may be, and how long they may be stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// All together.
+    pub connections: usize,
+    /// Of one address that is not this machine's own; IPv6 addresses count by their /64.
+    pub per_address: usize,
+    /// Those over which no request with rights has come.
+    pub strangers: usize,
+    /// How long the peer may take nothing of what it is sent.
+    pub unread: Duration,
+}
+
+/// Why a connection was closed or not accepted: the label of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Reason {
+    /// All places are taken by connections with rights.
+    Full,
+    /// The process may not open many more files.
+    Descriptors,
+    /// Its address has too many.
+    Address,
+    /// There are too many without rights.
+    Strangers,
+    /// The peer did not read what it was sent.
+    Unread,
+}
+
+impl Reason {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Reason::Full => "full",
+            Reason::Descriptors => "descriptors",
+            Reason::Address => "address",
+            Reason::Strangers => "strangers",
+            Reason::Unread => "unread",
+        }
+    }
+}
+
+/// One for the whole server.
+pub struct Connections {
+    limits: Limits,
+    /// A descriptor from here on means that there are hardly any left: the kernel always
+    /// gives the lowest one that is free.
+    last_descriptor: i32,
+    table: Mutex<Table>,
+    metrics: Arc<Metrics>,
+    log: Logger,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    open: HashMap<u64, Open>,
+    /// By arrival.
+    strangers: BTreeMap<u64, IpAddr>,
+    by_address: HashMap<IpAddr, usize>,
+    logged: Option<Instant>,
+    unlogged: u64,
+}
+
+struct Open {
+    address: IpAddr,
+    closing: Arc<Closing>,
+}
+
+/// Tells the task of a connection that it has to end.
+#[derive(Default)]
+pub(super) struct Closing {
+    asked: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Closing {
+    fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Resolves once the connection has to be closed.
+    pub(super) async fn asked(&self) {
+        poll_fn(|context| {
+            // Registered before the look, so that no wake-up is missed between the two.
+            self.waker.register(context.waker());
+            if self.asked.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// A connection that was let in.
+pub(super) struct Admitted {
+    pub(super) id: u64,
+    pub(super) closing: Arc<Closing>,
+}
+
+impl Connections {
+    /// `limits` as the settings have them; strangers get at most a quarter of the files that
+    /// the process may open now.
+    #[must_use]
+    pub fn new(limits: Limits, metrics: Arc<Metrics>, log: Logger) -> Arc<Connections> {
+        let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+        let files = i32::try_from(files).unwrap_or(i32::MAX);
+        let strangers = limits.strangers.min(usize::try_from(files / 4).unwrap_or(1)).max(1);
+        // What stays free is for sessions, the database and the holder.
+        let last_descriptor = files - (files / 8).clamp(8, 64);
+        let limits = Limits { strangers, ..limits };
+        let table = Mutex::default();
+        Arc::new(Connections { limits, last_descriptor, table, metrics, log })
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Lets a connection in, if need be in place of another, or says why not. `descriptor` is
+    /// its own.
+    pub(super) fn admit(&self, peer: IpAddr, descriptor: i32) -> Result<Admitted, Reason> {
+        let address = counted_as(peer);
+        let mut table = self.lock();
+        let of_address = table.by_address.get(&address).copied().unwrap_or(0);
+        // Tunnels, proxies and the command line come from this machine's own address.
+        if !peer.to_canonical().is_loopback() && of_address >= self.limits.per_address {
+            let oldest = table.oldest_stranger(address);
+            self.make_room(&mut table, oldest, Reason::Address, peer)?;
+        }
+        if table.strangers.len() >= self.limits.strangers {
+            let crowding = table.crowding_stranger();
+            self.make_room(&mut table, crowding, Reason::Strangers, peer)?;
+        }
+        if descriptor >= self.last_descriptor {
+            let crowding = table.crowding_stranger();
+            self.make_room(&mut table, crowding, Reason::Descriptors, peer)?;
+        } else if table.open.len() >= self.limits.connections {
+            let crowding = table.crowding_stranger();
+            self.make_room(&mut table, crowding, Reason::Full, peer)?;
+        }
+        let id = table.next;
+        table.next += 1;
+        let closing = Arc::new(Closing::default());
+        table.open.insert(id, Open { address, closing: closing.clone() });
+        table.strangers.insert(id, address);
+        *table.by_address.entry(address).or_default() += 1;
+        self.show(&table);
+        Ok(Admitted { id, closing })
+    }
+
+    /// A request with rights has come over the connection.
+    pub(super) fn has_rights(&self, id: u64) {
+        let mut table = self.lock();
+        table.strangers.remove(&id);
+        self.show(&table);
+    }
+
+    /// The connection is closed.
+    pub(super) fn gone(&self, id: u64) {
+        let mut table = self.lock();
+        table.remove(id);
+        self.show(&table);
+    }
+
+    /// Counts a connection that ended since its peer read nothing.
+    pub(super) fn was_unread(&self, peer: IpAddr) {
+        self.tell(&mut self.lock(), Reason::Unread, peer);
+    }
+
+    /// Closes `victim` for a newcomer; without one, the newcomer is refused.
+    fn make_room(
+        &self,
+        table: &mut Table,
+        victim: Option<u64>,
+        reason: Reason,
+        newcomer: IpAddr,
+    ) -> Result<(), Reason> {
+        let closed = victim.and_then(|id| table.remove(id));
+        self.tell(table, reason, closed.as_ref().map_or(newcomer, |open| open.address));
+        match closed {
+            Some(open) => {
+                open.closing.ask();
+                Ok(())
+            }
+            None => Err(reason),
+        }
+    }
+
+    /// Counts, and logs now and then: whoever makes us close connections should not be able
+    /// to fill the log too.
+    fn tell(&self, table: &mut Table, reason: Reason, address: IpAddr) {
+        self.metrics.connections_closed.get_or_create(&[("reason", reason.as_str())]).inc();
+        table.unlogged += 1;
+        if table.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
+            warn!(self.log, "connections were closed or not accepted";
+                "reason" => reason.as_str(), "address" => %address, "count" => table.unlogged,
+                "open" => table.open.len(), "without_rights" => table.strangers.len());
+            table.logged = Some(Instant::now());
+            table.unlogged = 0;
+        }
+    }
+
+    fn show(&self, table: &Table) {
+        let strangers = table.strangers.len();
+        let gauge = |rights, count: usize| {
+            let gauge = self.metrics.http_connections.get_or_create_owned(&[("rights", rights)]);
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        gauge("none", strangers);
+        gauge("some", table.open.len() - strangers);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn remove(&mut self, id: u64) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        self.strangers.remove(&id);
+        if let Some(count) = self.by_address.get_mut(&open.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&open.address);
+            }
+        }
+        Some(open)
+    }
+
+    fn oldest_stranger(&self, address: IpAddr) -> Option<u64> {
+        self.strangers.iter().find(|&(_, &of)| of == address).map(|(&id, _)| id)
+    }
+
+    /// The oldest stranger of the address that has most of them. Strangers are few.
+    fn crowding_stranger(&self) -> Option<u64> {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for &address in self.strangers.values() {
+            *counts.entry(address).or_default() += 1;
+        }
+        let most = counts.values().copied().max()?;
+        self.strangers.iter().find(|&(_, address)| counts[address] == most).map(|(&id, _)| id)
+    }
+}
+
+/// IPv6 users have a /64 at least.
+fn counted_as(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(ip) if !ip.is_loopback() => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        ip => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slog::{Discard, o};
+
+    fn connections(connections: usize, per_address: usize, strangers: usize) -> Arc<Connections> {
+        let limits = Limits { connections, per_address, strangers, unread: Duration::from_secs(1) };
+        Connections::new(limits, Arc::default(), Logger::root(Discard, o!()))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn is_asked(admitted: &Admitted) -> bool {
+        admitted.closing.asked.load(Ordering::Acquire)
+    }
+
+    #[test]
+    fn the_newest_stranger_gets_in_and_who_has_rights_stays() {
+        let all = connections(10, 10, 2);
+        let address = ip("127.0.0.1");
+        let owner = all.admit(address, 0).unwrap();
+        all.has_rights(owner.id);
+        let strangers: Vec<_> = (0..5).map(|_| all.admit(address, 0).unwrap()).collect();
+        let asked: Vec<_> = strangers.iter().map(is_asked).collect();
+        assert_eq!(asked, [true, true, true, false, false]);
+        assert!(!is_asked(&owner));
+        assert_eq!(all.lock().open.len(), 3);
+        for closed in &strangers {
+            all.gone(closed.id);
+        }
+        assert_eq!((all.lock().open.len(), all.lock().by_address.len()), (1, 1));
+    }
+
+    #[test]
+    fn who_crowds_goes_first() {
+        let all = connections(10, 10, 3);
+        let first = all.admit(ip("192.0.2.1"), 0).unwrap();
+        let crowd: Vec<_> = (0..4).map(|_| all.admit(ip("192.0.2.2"), 0).unwrap()).collect();
+        assert!(!is_asked(&first));
+        assert_eq!(crowd.iter().map(is_asked).collect::<Vec<_>>(), [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_full_house_takes_strangers_places_and_then_refuses() {
+        let all = connections(3, 10, 2);
+        let known: Vec<_> = (0..3).map(|_| all.admit(ip("127.0.0.1"), 0).unwrap()).collect();
+        // One of the three made room for the third; the rest show a token.
+        assert!(is_asked(&known[0]));
+        all.has_rights(known[1].id);
+        all.has_rights(known[2].id);
+        let third = all.admit(ip("127.0.0.1"), 0).unwrap();
+        let fourth = all.admit(ip("127.0.0.1"), 0).unwrap();
+        assert!(is_asked(&third));
+        all.has_rights(fourth.id);
+        assert_eq!(all.admit(ip("127.0.0.1"), 0).err(), Some(Reason::Full));
+        assert!(!known[1..].iter().any(is_asked) && !is_asked(&fourth));
+    }
+
+    #[test]
+    fn few_descriptors_are_not_for_strangers() {
+        let all = connections(10, 10, 5);
+        let stranger = all.admit(ip("127.0.0.1"), 0).unwrap();
+        let newest = all.admit(ip("127.0.0.1"), i32::MAX).unwrap();
+        assert!(is_asked(&stranger) && !is_asked(&newest));
+        all.has_rights(newest.id);
+        assert_eq!(all.admit(ip("127.0.0.1"), i32::MAX).err(), Some(Reason::Descriptors));
+    }
+
+    #[test]
+    fn an_address_has_a_share_and_this_machine_all() {
+        let all = connections(100, 2, 50);
+        for address in ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"] {
+            let known = all.admit(ip(address), 0);
+            if let Ok(known) = &known {
+                all.has_rights(known.id);
+            }
+            assert_eq!(known.is_ok(), address == "::ffff:192.0.2.1" || all.lock().open.len() < 2);
+            if known.is_err() {
+                assert_eq!(known.err(), Some(Reason::Address));
+            }
+        }
+        let net: Vec<_> =
+            (1..4).map(|n| all.admit(ip(&format!("2001:db8::{n}")), 0).unwrap()).collect();
+        assert_eq!(net.iter().map(is_asked).collect::<Vec<_>>(), [true, false, false]);
+        for own in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
+            for _ in 0..4 {
+                let admitted = all.admit(ip(own), 0).unwrap();
+                all.has_rights(admitted.id);
+            }
+        }
+    }
+}

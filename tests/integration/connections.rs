@@ -1,0 +1,236 @@
+//! Connections that want nothing but to be in the way: whoever has no token costs little, and
+//! shuts nobody out.
+
+use crate::support::{self, DEADLINE, Server, Terminal, soon};
+use awc::http::Method;
+use serde_json::json;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// Sends what may be no whole request.
+fn dial(server: &Server, text: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).expect("a connection");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    // Whoever is not let in may find out already here.
+    let _ = stream.write_all(text.as_bytes());
+    stream
+}
+
+/// Everything that comes until the server hangs up.
+async fn answer(stream: &TcpStream) -> String {
+    let mut stream = stream.try_clone().expect("a descriptor");
+    let read = actix_web::web::block(move || {
+        let mut all = Vec::new();
+        match stream.read_to_end(&mut all) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("never hung up"),
+            _ => String::from_utf8_lossy(&all).into_owned(),
+        }
+    });
+    read.await.expect("a thread")
+}
+
+fn head(server: &Server, method: &str, path: &str, more: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", server.address())
+}
+
+fn bearer(server: &Server) -> String {
+    format!("Authorization: Bearer {}\r\n", server.token())
+}
+
+const SIZED: &str = "Content-Type: application/json\r\nContent-Length: 100\r\n";
+const CHUNKED: &str = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+
+async fn metric(server: &Server, line: &str) -> u64 {
+    let text = server.api().get("/metrics").await.bytes;
+    let text = String::from_utf8(text).expect("text");
+    let found = text.lines().find_map(|found| found.strip_prefix(line));
+    found.map_or(0, |value| value.trim().parse().expect("a number"))
+}
+
+/// Whatever it asks for, who has no token is answered at once and then hung up on, and who
+/// has one must send what was announced.
+#[actix_web::test]
+async fn a_body_that_never_comes_keeps_no_connection() {
+    let server = Server::start_with(&["--body-timeout-s=1"]).await;
+    let id = server.api().create(json!({ "command": ["cat"] })).await;
+    let id = id["id"].as_str().expect("an id");
+    let session = format!("/api/v1/sessions/{id}");
+    for kind in [SIZED, CHUNKED] {
+        for (method, path) in [
+            ("POST", "/api/v1/sessions".to_owned()),
+            ("GET", "/api/v1/sessions".to_owned()),
+            ("POST", "/nowhere".to_owned()),
+            ("DELETE", session.clone()),
+            ("GET", format!("{session}/attach")),
+        ] {
+            let stream = dial(&server, &head(&server, method, &path, kind));
+            let answered = answer(&stream).await;
+            assert!(answered.starts_with("HTTP/1.1 401"), "{method} {path} {kind}: {answered}");
+            assert!(answered.to_lowercase().contains("connection: close"), "{answered}");
+        }
+        let stream = dial(&server, &head(&server, "GET", "/", kind));
+        assert!(answer(&stream).await.starts_with("HTTP/1.1 200"));
+        let evil = format!("Origin: http://evil.example\r\n{kind}");
+        let stream = dial(&server, &head(&server, "POST", "/api/v1/sessions", &evil));
+        assert!(answer(&stream).await.starts_with("HTTP/1.1 403"));
+        // The login reads its body, whoever it is; a part of it is no reason to wait longer.
+        let stream = dial(&server, &(head(&server, "POST", "/api/v1/login", kind) + "4\r\n{"));
+        let answered = answer(&stream).await;
+        assert!(answered.starts_with("HTTP/1.1 408"), "{answered}");
+        assert!(answered.contains("body_timeout"), "{answered}");
+        let rights = bearer(&server) + kind;
+        for (method, path, status) in [
+            ("POST", "/api/v1/sessions".to_owned(), "408"),
+            ("POST", format!("{session}/input"), "408"),
+            ("POST", format!("{session}/resize"), "408"),
+            ("PATCH", session.clone(), "408"),
+            // These have no use for a body.
+            ("POST", "/api/v1/reconcile".to_owned(), "200"),
+            ("GET", session.clone(), "200"),
+            ("GET", format!("{session}/output"), "200"),
+            ("POST", "/nowhere".to_owned(), "404"),
+        ] {
+            let stream = dial(&server, &head(&server, method, &path, &rights));
+            let answered = answer(&stream).await;
+            let expected = format!("HTTP/1.1 {status}");
+            assert!(answered.starts_with(&expected), "{method} {path} {kind}: {answered}");
+        }
+    }
+    // A body that comes slowly, but in time, is taken.
+    let body = r#"{"cols":90,"rows":20}"#;
+    let size = format!(
+        "{}Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n",
+        bearer(&server),
+        body.len()
+    );
+    let mut slow = dial(&server, &head(&server, "POST", &format!("{session}/resize"), &size));
+    for byte in body.bytes() {
+        slow.write_all(&[byte]).expect("a byte");
+    }
+    assert!(answer(&slow).await.starts_with("HTTP/1.1 200"));
+    soon("no connection is left", async {
+        while server.established() > 1 {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn strangers_in_every_place_shut_nobody_out() {
+    let server = Server::start_limited(200).await;
+    let (mut before, _) = Terminal::attach(&server, "x", "create=bash").await;
+    let mut stuck = Vec::new();
+    for n in 0..220 {
+        let text = match n % 4 {
+            // A body, a head, or nothing at all that never comes; a login that begins.
+            0 => head(&server, "POST", "/api/v1/sessions", SIZED),
+            1 => head(&server, "POST", "/api/v1/login", SIZED),
+            2 => "GET / HT".to_owned(),
+            _ => String::new(),
+        };
+        stuck.push(dial(&server, &text));
+    }
+    let start = Instant::now();
+    let api = server.api();
+    api.create(json!({ "name": "y", "command": ["cat"] })).await;
+    let (mut terminal, _) = Terminal::attach(&server, "y", "").await;
+    terminal.type_in("in\n").await;
+    terminal.wait_for("in").await;
+    before.type_in("echo $((40+2))\n").await;
+    before.wait_for("42").await;
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(
+        metric(&server, r#"stayd_http_connections_closed_total{reason="strangers"}"#).await >= 100
+    );
+    assert!(metric(&server, r#"stayd_http_connections{rights="none"}"#).await <= 50);
+    assert!(metric(&server, r#"stayd_http_connections{rights="some"}"#).await >= 2);
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("fd").count();
+    eprintln!("{} descriptors of 200 with 220 strangers, {} KiB", fds, server.rss_kib());
+    drop(stuck);
+}
+
+/// As many as the settings say, and no more: of connections with rights too.
+#[actix_web::test]
+async fn connections_with_rights_are_bounded_and_kept() {
+    let server = Server::start_with(&["--max-connections=8"]).await;
+    let mut terminals = Vec::new();
+    for _ in 0..7 {
+        terminals.push(Terminal::attach(&server, "x", "create=bash").await.0);
+    }
+    // The last place is for newcomers: who asks over it and leaves is served each time.
+    // Their connections end a moment after their answers.
+    let (api, close) = (server.api(), [("Connection", "close")]);
+    for _ in 0..3 {
+        let path = "/api/v1/sessions";
+        let asked = async || api.try_send_with(Method::GET, path, &close, "").await;
+        soon("a place", async { while asked().await.is_err() {} }).await;
+    }
+    let path = "/api/v1/sessions/x/attach";
+    let last = soon("a place", async {
+        loop {
+            if let Ok(socket) = support::dial(&api, path, None).await {
+                return socket;
+            }
+        }
+    });
+    let last = last.await;
+    let refused = answer(&dial(&server, "")).await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    terminals[0].type_in("echo $((40+2))\n").await;
+    for terminal in &mut terminals {
+        terminal.wait_for("42").await;
+    }
+    drop(last);
+}
+
+/// Answers that nobody reads: a little of each lies in memory, and then the connection goes;
+/// who reads slowly is served to the end, and who is sent nothing stays.
+#[actix_web::test]
+async fn unread_answers_are_bounded_and_end() {
+    let flags = ["--unread-timeout-s=2", "--max-connections-without-token=300"];
+    let server = Server::start_with(&flags).await;
+    let api = server.api();
+    let (mut idle, _) = Terminal::attach(&server, "x", "create=bash").await;
+    let events = dial(&server, &head(&server, "GET", "/api/v1/events", &bearer(&server)));
+    let page = String::from_utf8(api.get("/").await.bytes).expect("text");
+    let script = page.split('"').find(|part| part.ends_with(".js")).expect("a script");
+    let script = format!("/{}", script.trim_start_matches("./").trim_start_matches('/'));
+    let length = api.get(&script).await.bytes.len();
+    let before = server.rss_kib();
+    let requests = head(&server, "GET", &script, "").repeat(16);
+    let hogs: Vec<TcpStream> = (0..200).map(|_| dial(&server, &requests)).collect();
+    // Takes a little now and then, for longer than a peer may take nothing.
+    let mut slow = dial(&server, &head(&server, "GET", &script, "Connection: close\r\n"));
+    let slow = std::thread::spawn(move || {
+        let (mut piece, mut total) = (vec![0; length.div_ceil(100)], 0);
+        loop {
+            std::thread::sleep(Duration::from_millis(40));
+            match slow.read(&mut piece).expect("more") {
+                0 => return total,
+                count => total += count,
+            }
+        }
+    });
+    // All have been served as far as they go once somebody later is.
+    api.get("/api/v1/sessions").await.ok(200);
+    let during = server.rss_kib();
+    eprintln!("{before} KiB, {during} KiB with {} x 16 unread answers of {length}", hogs.len());
+    assert!(during - before < 200 * 300, "{before} KiB, then {during} KiB");
+    soon("all are given up", async {
+        while metric(&server, r#"stayd_http_connections_closed_total{reason="unread"}"#).await < 200
+        {
+            actix_web::rt::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let read = actix_web::web::block(move || slow.join().expect("read to its end"));
+    assert!(read.await.expect("a thread") > length);
+    idle.type_in("echo $((40+2))\n").await;
+    idle.wait_for("42").await;
+    events.set_nonblocking(true).expect("nonblocking");
+    let mut greeting = [0; 64];
+    assert!((&events).read(&mut greeting).is_ok_and(|count| count > 0), "the events go on");
+    drop(hogs);
+}
