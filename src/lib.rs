@@ -32,6 +32,7 @@
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
 //! - [`tree`]: the processes of a session, found and ended.
+//! - [`private`]: the state directory and its files are ours alone, or are not used.
 //! - [`metrics`]: what is counted where it happens.
 //! - [`protocol`], [`lifecycle`], [`pending`], [`config`], [`id`], [`log`],
 //!   [`text`]: words and rules.
@@ -48,6 +49,7 @@ pub mod lifecycle;
 pub mod log;
 pub mod metrics;
 pub mod pending;
+pub mod private;
 pub mod protocol;
 pub mod pty;
 pub mod recorder;

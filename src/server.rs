@@ -10,6 +10,7 @@ use crate::http::tokens::Tokens;
 use crate::http::{self, Api, HostsError, Logins};
 use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
+use crate::private::{self, NotPrivate};
 use crate::pty;
 use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
@@ -23,10 +24,10 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statvfs::statvfs;
 use slog::{Logger, crit, info, o, warn};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -92,6 +93,9 @@ pub enum ServeError {
         /// What has failed for that.
         error: Box<ServeError>,
     },
+    /// The state directory, or something in it, is not ours alone.
+    #[error(transparent)]
+    NotPrivate(#[from] NotPrivate),
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -124,13 +128,13 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
 }
 
 fn start(settings: &Settings, log: Logger) -> Result<(), ServeError> {
-    make_state_dir(&settings.state_dir)?;
+    private::claim(&settings.state_dir)?;
     let _lock = lock(&settings.state_dir)?;
     // That of a server that was killed. Whoever finds the lock held would go there.
     let _ = fs::remove_file(settings.state_dir.join("listen"));
-    let listeners = listen(&settings.listen)?;
+    let listening = listen(&settings.listen)?;
     let system = System::new();
-    let served = system.block_on(serve(settings, listeners, log));
+    let served = system.block_on(serve(settings, listening, log));
     // Who looks for the server finds that there is none.
     served.inspect_err(|_| drop(fs::remove_file(settings.state_dir.join("listen"))))
 }
@@ -154,7 +158,7 @@ fn or_no_room(error: ServeError, dir: &Path) -> ServeError {
 
 async fn serve(
     settings: &Settings,
-    listeners: Vec<TcpListener>,
+    Listening { listeners, absent, foreign }: Listening,
     log: Logger,
 ) -> Result<(), ServeError> {
     // Before anybody can find us to send one. A script that starts us in the background has
@@ -180,7 +184,14 @@ async fn serve(
     let logins = Logins::load(dir, &tokens)
         .map_err(|error| ServeError::State { path: dir.join("logins"), error })?;
     let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
-    let access = web::Data::new(Access::new(tokens, logins, &addresses, hosts, origins)?);
+    // What nobody can listen on is nobody else's.
+    let ours = [&addresses[..], &absent[..]].concat();
+    let access = web::Data::new(Access::new(tokens, logins, &ours, hosts, origins)?);
+    for other in foreign {
+        warn!(log, "somebody else listens on the other loopback address of this port: the name \
+            localhost is not accepted, ask for the address"; "address" => %other,
+            "ask_for" => %addresses[0]);
+    }
     store::remove_leftovers(dir);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
     // Before the holder, which would be left behind, and before the actors: one that is dropped
@@ -344,19 +355,6 @@ fn end_loudly_on_panic(log: Logger) {
     }));
 }
 
-fn make_state_dir(dir: &Path) -> Result<(), ServeError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .and_then(|()| {
-            // It may be older than we are.
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-            fs::set_permissions(dir, mode)
-        })
-        .map_err(|error| ServeError::State { path: dir.to_owned(), error })
-}
-
 /// One server a state directory. The lock goes with the process, however it ends.
 fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
     let path = dir.join("lock");
@@ -393,13 +391,63 @@ fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
     }
 }
 
-fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
-    addresses
-        .iter()
-        .map(|&address| {
-            TcpListener::bind(address).map_err(|error| ServeError::Listen { address, error })
-        })
-        .collect()
+/// What is listened on, and which names of this machine are somebody else's.
+struct Listening {
+    listeners: Vec<TcpListener>,
+    /// Loopback addresses that nobody can listen on: this machine does not have them.
+    absent: Vec<SocketAddr>,
+    /// Loopback addresses on which somebody else listens.
+    foreign: Vec<SocketAddr>,
+}
+
+/// Attempts to find a port that is free on both loopback addresses.
+const PORTS: usize = 16;
+
+/// Listens on the addresses, and on the other loopback address of each that is one:
+/// `localhost` is both, and whoever listened on the other would be sent our cookie.
+fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
+    let mut all = Listening { listeners: Vec::new(), absent: Vec::new(), foreign: Vec::new() };
+    let mut others = Vec::new();
+    for &address in addresses {
+        for attempt in 1..=PORTS {
+            let failed = |error| ServeError::Listen { address, error };
+            let listener = TcpListener::bind(address).map_err(failed)?;
+            let port = listener.local_addr().map_err(failed)?.port();
+            let other = other_loopback(address.ip()).map(|ip| SocketAddr::new(ip, port));
+            match other.filter(|other| !addresses.contains(other)) {
+                None => {}
+                Some(other) => match TcpListener::bind(other) {
+                    Ok(listener) => others.push(listener),
+                    Err(error) if is_absent(&error) => all.absent.push(other),
+                    // Any other port is as good.
+                    Err(_) if address.port() == 0 && attempt < PORTS => continue,
+                    Err(_) => all.foreign.push(other),
+                },
+            }
+            all.listeners.push(listener);
+            break;
+        }
+    }
+    // The first is the one that people are told.
+    all.listeners.append(&mut others);
+    Ok(all)
+}
+
+/// The loopback address that an address does not cover. What listens on all IPv6 addresses
+/// listens on the IPv4 ones too.
+fn other_loopback(ip: IpAddr) -> Option<IpAddr> {
+    match ip {
+        IpAddr::V4(ip) if ip == Ipv4Addr::LOCALHOST || ip.is_unspecified() => {
+            Some(Ipv6Addr::LOCALHOST.into())
+        }
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(Ipv4Addr::LOCALHOST.into()),
+        _ => None,
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    let unsupported = error.raw_os_error() == Some(libc::EAFNOSUPPORT);
+    unsupported || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), ServeError> {

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::out;
 use super::progress::Progress;
 use crate::config::{self, Place, Profile, ServeFlags, Settings};
+use crate::private;
 use crate::store::{Inspection, inspect};
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
@@ -13,8 +14,10 @@ use nix::sys::statvfs::statvfs;
 use serde_json::json;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Less than this much room on the disk is told.
 const ROOM_MIN: u64 = 100 << 20;
@@ -77,6 +80,7 @@ pub(super) fn doctor(place: &Place, flags: &Flags) -> Result<u8, Failure> {
                 findings.push(disk(&dir));
                 findings.push(database(&dir.join("stayd.db")));
                 findings.push(holder(&dir.join("holder.pid")));
+                findings.extend(names(&dir.join("listen")));
             }
         }
         Err(error) => findings.push(failed("state directory", error.to_string())),
@@ -156,13 +160,13 @@ fn directory(dir: &Path) -> Finding {
         }
         Err(error) => failed(what, format!("{}: {error}", dir.display())),
         Ok(found) if !found.is_dir() => failed(what, format!("{} is none", dir.display())),
-        Ok(found) if found.uid() != nix::unistd::geteuid().as_raw() => {
-            failed(what, format!("{} belongs to somebody else", dir.display()))
-        }
-        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+        Ok(found) if found.permissions().mode() & 0o077 != 0 && private::check(dir).is_ok() => {
             warning(what, format!("{} is open to others: chmod 700", dir.display()))
         }
-        Ok(_) => ok(what, dir.display().to_string()),
+        Ok(_) => match private::check(dir) {
+            Ok(()) => ok(what, dir.display().to_string()),
+            Err(error) => failed(what, error.to_string()),
+        },
     }
 }
 
@@ -216,6 +220,26 @@ fn holder(pid_file: &Path) -> Finding {
         }
         _ => warning(what, format!("process {pid} is gone; sessions that it held have ended")),
     }
+}
+
+/// Whether `localhost` is the server's: it is not where somebody else listens on the other
+/// loopback address of the port.
+fn names(listen: &Path) -> Option<Finding> {
+    let text = fs::read_to_string(listen).ok()?;
+    let addresses: Vec<SocketAddr> = text.split_whitespace().flat_map(str::parse).collect();
+    let first = addresses.first()?;
+    let other: IpAddr = match first.ip() {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => Ipv4Addr::LOCALHOST.into(),
+        _ => return None,
+    };
+    let other = SocketAddr::new(other, first.port());
+    let is_taken = !addresses.contains(&other)
+        && TcpStream::connect_timeout(&other, Duration::from_secs(1)).is_ok();
+    is_taken.then(|| {
+        let advice = format!("localhost is not accepted, use http://{first}");
+        warning("names", format!("somebody else listens on {other}: {advice}"))
+    })
 }
 
 fn server(place: &Place, flags: &Flags) -> Finding {

@@ -5,8 +5,9 @@
 use super::failure::Failure;
 use super::local::LocalServer;
 use crate::config::{self, Place};
+use crate::private;
 use clap::Args;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How a verb finds its server.
 #[derive(Args, Clone, Debug, Default)]
@@ -42,13 +43,13 @@ impl Endpoint {
                 (url, fragment, None)
             }
             None => {
-                let (server, address) = LocalServer::find(&config::state_dir(place)?)?;
+                let (server, address) = LocalServer::find(&state_dir(place)?)?;
                 (format!("http://{address}"), None, Some(server))
             }
         };
         let token = match flags.token.clone().or(fragment) {
             Some(token) => token,
-            None => read(&config::state_dir(place)?.join("token")).map_err(|e| {
+            None => read(&state_dir(place)?.join("token")).map_err(|e| {
                 Failure::Other(format!("no token ({e}); give one in STAYD_TOKEN or --state-dir"))
             })?,
         };
@@ -60,6 +61,14 @@ impl Endpoint {
     pub(super) fn page(&self) -> String {
         format!("{}/#token={}", self.url, self.token)
     }
+}
+
+/// The state directory, once nobody else can have put anything there: the token is sent to
+/// whom its files name.
+fn state_dir(place: &Place) -> Result<PathBuf, Failure> {
+    let dir = config::state_dir(place)?;
+    private::check(&dir)?;
+    Ok(dir)
 }
 
 fn read(path: &Path) -> Result<String, String> {

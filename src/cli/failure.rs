@@ -72,6 +72,12 @@ impl From<crate::config::ConfigError> for Failure {
     }
 }
 
+impl From<crate::private::NotPrivate> for Failure {
+    fn from(e: crate::private::NotPrivate) -> Self {
+        Failure::Other(e.to_string())
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(e: io::Error) -> Self {
         Failure::Other(e.to_string())

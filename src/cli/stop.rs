@@ -6,6 +6,7 @@ use super::out;
 use super::progress::Progress;
 use super::sys::Process;
 use crate::config::{self, Place};
+use crate::private;
 use clap::Args;
 use std::io;
 use std::path::Path;
@@ -25,6 +26,7 @@ pub(super) struct Flags {
 
 pub(super) fn stop(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     let dir = config::state_dir(place)?;
+    private::check(&dir)?;
     // The server ends the sessions itself, so that their rows say how they ended.
     let how = if flags.all { libc::SIGUSR2 } else { libc::SIGTERM };
     let mut found = end("server", &dir, ("lock", "lock"), how, SERVER_TIMEOUT)?;

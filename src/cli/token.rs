@@ -4,6 +4,7 @@ use super::failure::Failure;
 use super::out;
 use crate::config::{self, Place};
 use crate::http::tokens::{self, TokensError};
+use crate::private;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -39,6 +40,7 @@ pub(super) struct Rm {
 
 pub(super) fn token(place: &Place, what: What) -> Result<u8, Failure> {
     let dir = config::state_dir(place)?;
+    private::check(&dir)?;
     match what {
         What::Add(flags) => {
             let token = tokens::add(&dir, &flags.name).map_err(failure)?;

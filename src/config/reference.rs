@@ -32,7 +32,8 @@ const PROFILE_KEYS: [ProfileKey; 9] = [
     ProfileKey {
         name: "cwd",
         example: r#""/tmp""#,
-        help: "Directory to start in. Default: the home directory.",
+        help: "Directory to start in; \"~\" is the home directory of the server's user, at which \
+               a relative one begins. Default: the home directory.",
     },
     ProfileKey {
         name: "env",

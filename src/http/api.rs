@@ -1,6 +1,7 @@
 //! What every route needs: whom to ask.
 
 use super::problem::{Problem, code};
+use super::query::culprit;
 use crate::events::Bus;
 use crate::holder::Holder;
 use crate::id::SessionId;
@@ -14,9 +15,10 @@ use crate::registry::{
 use crate::session::InUse;
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
-use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::Json;
+use actix_web::{HttpMessage, HttpRequest};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -220,17 +222,37 @@ impl From<CreateError> for Problem {
     }
 }
 
+/// A request extension: what is asked for is only what an answer to `GET` would begin with.
+/// The guard sends no body; handlers need not make one, and should not wait for one.
+pub(super) struct HeadOnly;
+
 /// The body of a request that is JSON.
 pub(super) type Object = serde_json::Map<String, serde_json::Value>;
 
 /// Takes a body apart by its names alone: serde would take a list for a struct as well.
 pub(super) fn object<T: DeserializeOwned>(body: Json<Object>) -> Result<T, Problem> {
-    serde_json::from_value(serde_json::Value::Object(body.into_inner()))
-        .map_err(|error| Problem::invalid(format!("the body is not what it must be: {error}")))
+    let body = body.into_inner();
+    let read = |body: Object| serde_json::from_value(serde_json::Value::Object(body));
+    read(body.clone()).map_err(|error| {
+        let (error, names) = (error.to_string(), body.keys().cloned().collect::<Vec<_>>());
+        let rest = |from: usize| -> Object {
+            names[from..].iter().map(|name| (name.clone(), body[name].clone())).collect()
+        };
+        let wrong = culprit(&error, names.len(), |from| {
+            read(rest(from)).err().map(|error| error.to_string())
+        });
+        let name = wrong.map(|at| format!("{}: ", names[at])).unwrap_or_default();
+        Problem::invalid(format!("the body is not what it must be: {name}{error}"))
+    })
 }
 
 /// Answers for methods that a path does not have.
-pub(super) async fn method_not_allowed(request: actix_web::HttpRequest) -> Problem {
-    let detail = format!("{} is not for {}", request.method(), request.path());
+pub(super) async fn method_not_allowed(request: HttpRequest) -> Problem {
+    // The guard has put GET in place of HEAD.
+    let method = match request.extensions().contains::<HeadOnly>() {
+        true => &Method::HEAD,
+        false => request.method(),
+    };
+    let detail = format!("{method} is not for {}", request.path());
     Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, detail)
 }

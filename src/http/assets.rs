@@ -40,7 +40,7 @@ pub(super) fn is_public(path: &str) -> bool {
 pub fn configure(app: &mut ServiceConfig) {
     for &path in BY_PATH.keys() {
         let resource = web::resource(path);
-        app.service(resource.route(web::get().to(serve)).route(web::head().to(serve)));
+        app.service(resource.route(web::get().to(serve)));
     }
 }
 

@@ -1,13 +1,13 @@
 //! `GET /api/v1/backup`: a copy of the database while it is being written.
 
-use super::api::{Api, method_not_allowed, store_problem};
+use super::api::{Api, HeadOnly, method_not_allowed, store_problem};
 use super::problem::{Problem, code};
 use actix_web::body::SizedStream;
 use actix_web::http::header;
 use actix_web::rt::task::spawn_blocking;
 use actix_web::rt::time::{sleep, timeout};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
-use actix_web::{HttpResponse, http::StatusCode};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, http::StatusCode};
 use chrono::Utc;
 use futures_util::stream;
 use std::fs::File;
@@ -34,7 +34,16 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
 }
 
-async fn backup(api: Data<Api>) -> Result<HttpResponse, Problem> {
+async fn backup(api: Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let mut response = HttpResponse::Ok();
+    let name = format!("attachment; filename=\"stayd-{}.db\"", Utc::now().format("%Y%m%dT%H%M%SZ"));
+    response
+        .content_type("application/vnd.sqlite3")
+        .insert_header((header::CONTENT_DISPOSITION, name));
+    if request.extensions().contains::<HeadOnly>() {
+        // Its length is known once it is made; nobody asks for it so much.
+        return Ok(response.streaming(stream::empty::<io::Result<Bytes>>()));
+    }
     let turn = timeout(PATIENCE, api.copies.clone().acquire_owned()).await;
     // Never closed.
     let Ok(Ok(turn)) = turn else {
@@ -62,11 +71,7 @@ async fn backup(api: Data<Api>) -> Result<HttpResponse, Problem> {
         let next = offset + piece.len() as u64;
         Ok::<_, io::Error>((!piece.is_empty()).then_some((piece, (fetched, next))))
     });
-    let name = format!("attachment; filename=\"stayd-{}.db\"", Utc::now().format("%Y%m%dT%H%M%SZ"));
-    Ok(HttpResponse::Ok()
-        .content_type("application/vnd.sqlite3")
-        .insert_header((header::CONTENT_DISPOSITION, name))
-        .body(SizedStream::new(length, Box::pin(pieces))))
+    Ok(response.body(SizedStream::new(length, Box::pin(pieces))))
 }
 
 /// A copy on its way to whoever asked for it.

@@ -1,15 +1,16 @@
 //! `GET /api/v1/events`: what happens to the sessions, as server-sent events.
 
-use super::api::{Api, method_not_allowed};
+use super::api::{Api, HeadOnly, method_not_allowed};
 use super::auth::Access;
 use super::problem::Problem;
+use super::query::Query;
 use super::token::Principal;
 use crate::events::{Event, Gone, Kind, Listener};
 use crate::id::SessionId;
 use crate::session::{InUse, MayStay};
 use actix_web::rt::time::timeout;
-use actix_web::web::{self, Bytes, Data, Query, ReqData, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{self, Bytes, Data, ReqData, ServiceConfig};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use futures_util::stream;
 use serde::Deserialize;
 use std::convert::Infallible;
@@ -58,6 +59,14 @@ async fn events(
     // What is no text is no id of ours either.
     let header = header.map(|id| id.to_str().unwrap_or_default().to_owned());
     let last = header.or_else(|| query.last_event_id.clone()).filter(|id| !id.is_empty());
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/event-stream")
+        // Proxies that collect answers would keep the events to themselves.
+        .insert_header(("X-Accel-Buffering", "no"));
+    if request.extensions().contains::<HeadOnly>() {
+        return Ok(response.streaming(stream::empty::<Result<Bytes, Infallible>>()));
+    }
     let may_stay = Access::may_stay(access, &principal);
     // Whoever listens to one session waits for something of it.
     let in_use = match &query.session {
@@ -69,11 +78,7 @@ async fn events(
         let piece = feed.next().await?;
         Some((Ok::<_, Infallible>(piece), feed))
     });
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        // Proxies that collect answers would keep the events to themselves.
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(body))
+    Ok(response.streaming(body))
 }
 
 fn kinds(text: &str) -> Result<Vec<Kind>, Problem> {

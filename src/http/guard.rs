@@ -1,13 +1,13 @@
 //! The one layer before routing and upgrades: whatever is not allowed here by name needs
 //! the token, unknown paths included.
 
-use super::api::OFFSET;
+use super::api::{HeadOnly, OFFSET};
 use super::asked::Asked;
 use super::auth::{Access, Credential, Unknown, strip_token};
 use super::bodies::{AnswerBody, RequestBody};
 use super::guesses::Refused;
 use super::problem::{self, Problem, code};
-use super::{assets, hosts, login, openapi};
+use super::{assets, hosts, login, openapi, refusal_page};
 use crate::connections::Visitor;
 use crate::protocol::Cause;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
@@ -87,6 +87,12 @@ where
         let Guard { access, body_timeout, log } = &self.guard;
         let asked = Asked::of(&request, log);
         let is_head = *request.method() == Method::HEAD;
+        if is_head {
+            // Routes know `GET`; what they answer is cut off where the body begins.
+            request.head_mut().method = Method::GET;
+            request.headers_mut().remove(header::UPGRADE);
+            request.extensions_mut().insert(HeadOnly);
+        }
         let body = RequestBody::bounded(&mut request, *body_timeout);
         let (waited_for, within) = (body.clone(), *body_timeout);
         let answer = move |response: ServiceResponse<BoxBody>| {
@@ -95,7 +101,8 @@ where
         };
         if let Err(Refused { problem, after }) = admit(access, &mut request) {
             // The body is not waited for: who has no rights costs no handler anything.
-            let response = request.into_response(problem.error_response());
+            let refused = refusal_page::respond(&request, &problem);
+            let response = request.into_response(refused);
             return Box::pin(async move {
                 rt::time::sleep(after).await;
                 Ok(answer(response))
@@ -215,7 +222,7 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<Option<&str>> {
 fn is_public(request: &ServiceRequest) -> bool {
     let path = request.path();
     match *request.method() {
-        Method::GET | Method::HEAD => path == "/healthz" || assets::is_public(path),
+        Method::GET => path == "/healthz" || assets::is_public(path),
         Method::POST => path == login::LOGIN,
         _ => false,
     }

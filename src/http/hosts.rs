@@ -2,7 +2,7 @@
 //! scripts away (DNS rebinding, cross-site WebSockets), checked before any token.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
 
 /// An entry of the settings that cannot be understood.
@@ -20,6 +20,8 @@ pub enum HostsError {
 #[derive(Debug)]
 pub struct Hosts {
     named: Vec<Authority>,
+    /// Loopback names: on any port, since a tunnel may begin on another than it leads to.
+    loopback: Vec<Host>,
     /// Ports that listen on all of the machine's addresses.
     wildcard_ports: HashSet<u16>,
     origins: HashSet<String>,
@@ -40,10 +42,14 @@ enum Host {
 }
 
 impl Hosts {
-    /// Allows the listening addresses (as bound: no port 0), `localhost` and the loopback
-    /// addresses on their ports, and what the settings add. A host without a port is
-    /// allowed on any. A server that listens on all addresses may be asked for by any
-    /// address: rebinding needs a name.
+    /// Allows the listening addresses (as bound: no port 0) and what the settings add. A host
+    /// without a port is allowed on any. A server that listens on all addresses may be asked
+    /// for by any address: rebinding needs a name.
+    ///
+    /// What listens on a loopback address may be asked for by it, and by `localhost` if it
+    /// listens on both: else a browser could find somebody else's server under that name and
+    /// send it our cookie. Such a name is good on any port: it means this machine wherever
+    /// it is said, and no other site can take it.
     ///
     /// # Errors
     /// Names the entry that is not a host or an origin.
@@ -54,11 +60,24 @@ impl Hosts {
     ) -> Result<Hosts, HostsError> {
         let mut named = Vec::new();
         let mut wildcard_ports = HashSet::new();
+        let v4 = listen.iter().any(|a| covers(a.ip(), Ipv4Addr::LOCALHOST.into()));
+        let v6 = listen.iter().any(|a| covers(a.ip(), Ipv6Addr::LOCALHOST.into()));
+        let mut loopback = Vec::new();
+        if v4 {
+            loopback.push(Host::Address(Ipv4Addr::LOCALHOST.into()));
+        }
+        if v6 {
+            loopback.push(Host::Address(Ipv6Addr::LOCALHOST.into()));
+        }
+        if v4 && v6 {
+            loopback.push(Host::Name("localhost".into()));
+        }
         for address in listen {
             let port = Some(address.port());
-            let loopback = [IpAddr::from([127, 0, 0, 1]), Ipv6Addr::LOCALHOST.into(), address.ip()];
-            named.extend(loopback.map(|ip| Authority { host: Host::Address(ip), port }));
-            named.push(Authority { host: Host::Name("localhost".into()), port });
+            named.push(Authority { host: Host::Address(address.ip()), port });
+            if address.ip().is_loopback() || address.ip().is_unspecified() {
+                named.extend(loopback.iter().cloned().map(|host| Authority { host, port }));
+            }
             if address.ip().is_unspecified() {
                 wildcard_ports.insert(address.port());
             }
@@ -74,7 +93,7 @@ impl Hosts {
             authority.ok_or_else(|| HostsError::Origin(entry.clone()))?;
             origins.insert(origin);
         }
-        Ok(Hosts { named, wildcard_ports, origins })
+        Ok(Hosts { named, loopback, wildcard_ports, origins })
     }
 
     /// The host that a `Host` header names, if it is one of ours.
@@ -87,7 +106,8 @@ impl Hosts {
         let by_address = || {
             matches!(asked.host, Host::Address(_)) && self.wildcard_ports.iter().copied().any(is)
         };
-        (named || by_address()).then_some(asked)
+        let is_loopback = self.loopback.contains(&asked.host);
+        (named || is_loopback || by_address()).then_some(asked)
     }
 
     /// Whether a page from this origin may ask `host` (which was allowed before).
@@ -109,6 +129,15 @@ impl Hosts {
         // An entry without a port does not make pages of other servers on that host ours.
         let own = |ours: &Authority| ours.port.map_or(port == scheme_port, |ours| ours == port);
         self.named.iter().any(|ours| ours.host == page.host && own(ours))
+    }
+}
+
+/// Whether what listens on an address is found at a loopback address. What listens on all
+/// IPv6 addresses is found at IPv4 ones too.
+fn covers(listens: IpAddr, loopback: IpAddr) -> bool {
+    match listens {
+        IpAddr::V4(ip) if ip.is_unspecified() => loopback.is_ipv4(),
+        ip => ip == loopback || ip == IpAddr::from(Ipv6Addr::UNSPECIFIED),
     }
 }
 
@@ -141,14 +170,47 @@ impl Authority {
 mod tests {
     use super::*;
 
+    /// Addresses to listen on, with spaces between them.
     fn hosts(listen: &str, hosts: &[&str], origins: &[&str]) -> Hosts {
         let owned = |entries: &[&str]| entries.iter().map(|&e| e.to_owned()).collect::<Vec<_>>();
-        Hosts::new(&[listen.parse().unwrap()], &owned(hosts), &owned(origins)).unwrap()
+        let listen: Vec<_> = listen.split(' ').map(|address| address.parse().unwrap()).collect();
+        Hosts::new(&listen, &owned(hosts), &owned(origins)).unwrap()
+    }
+
+    const BOTH: &str = "127.0.0.1:7829 [::1]:7829";
+
+    #[test]
+    fn loopback_names_are_ours_on_any_port_where_both_addresses_are() {
+        let both = hosts(BOTH, &[], &[]);
+        for ours in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST", "[::1]"] {
+            let host = both.host(ours).expect(ours);
+            assert!(both.allows_origin(&format!("http://{ours}"), &host), "{ours}");
+            assert!(!both.allows_origin("http://localhost:3000", &host), "{ours}");
+            assert!(!both.allows_origin("http://evil.example:8080", &host), "{ours}");
+        }
+        for other in ["evil.example:8080", "localhost.evil.example:8080", "127.0.0.2:8080"] {
+            assert!(both.host(other).is_none(), "{other}");
+        }
+        for (listen, ours, other) in [
+            ("127.0.0.1:7829", "127.0.0.1:1", "[::1]:7829"),
+            ("[::1]:7829", "[::1]:1", "127.0.0.1:7829"),
+            ("0.0.0.0:7829", "127.0.0.1:1", "[::1]:1"),
+        ] {
+            let alone = hosts(listen, &[], &[]);
+            assert!(alone.host(ours).is_some(), "{listen} {ours}");
+            for other in [other, "localhost:7829", "localhost"] {
+                assert!(alone.host(other).is_none(), "{listen} {other}");
+            }
+        }
+        for listen in ["[::]:7829", "0.0.0.0:7829 [::1]:7829"] {
+            assert!(hosts(listen, &[], &[]).host("localhost:1").is_some(), "{listen}");
+        }
+        assert!(hosts("192.168.1.5:7829", &[], &[]).host("localhost:7829").is_none());
     }
 
     #[test]
     fn listening_addresses_and_localhost_are_ours() {
-        let hosts = hosts("192.168.1.5:7829", &[], &[]);
+        let hosts = hosts("192.168.1.5:7829 127.0.0.1:7829 [::1]:7829", &[], &[]);
         for ours in [
             "192.168.1.5:7829",
             "localhost:7829",
@@ -161,9 +223,9 @@ mod tests {
         }
         for other in [
             "",
-            "localhost",
             "localhost:",
-            "localhost:80",
+            "192.168.1.5",
+            "192.168.1.5:80",
             "localhost:7829:7829",
             "localhost:+7829",
             "localhost:73365",
@@ -184,7 +246,7 @@ mod tests {
 
     #[test]
     fn settings_add_hosts() {
-        let hosts = hosts("127.0.0.1:7829", &["term.example", "Other.Example:8443"], &[]);
+        let hosts = hosts(BOTH, &["term.example", "Other.Example:8443"], &[]);
         for ours in ["term.example", "term.example:443", "term.example:1", "other.example:8443"] {
             assert!(hosts.host(ours).is_some(), "{ours}");
         }
@@ -210,7 +272,7 @@ mod tests {
 
     #[test]
     fn origins_are_ours_or_listed() {
-        let hosts = hosts("127.0.0.1:7829", &[], &["https://ok.example", "app://desk"]);
+        let hosts = hosts(BOTH, &[], &["https://ok.example", "app://desk"]);
         let host = hosts.host("localhost:7829").unwrap();
         for ours in [
             "http://localhost:7829",

@@ -3,6 +3,7 @@
 use super::api::method_not_allowed;
 use super::api::{Api, Object, object, stopping};
 use super::problem::{Problem, code};
+use super::query::Query;
 use super::sessions::refused;
 use super::signals;
 use super::token::Principal;
@@ -11,7 +12,7 @@ use crate::protocol::{self, Cause};
 use crate::session::{InUse, Resize, Signal, SignalError, SignalTarget, TypeOutcome, type_all};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Bytes, Data, Json, Path, Query, ReqData, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Json, Path, ReqData, ServiceConfig};
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;

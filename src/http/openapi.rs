@@ -3,18 +3,49 @@
 use super::api::method_not_allowed;
 use actix_web::HttpResponse;
 use actix_web::http::header::HeaderValue;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, Bytes, ServiceConfig};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// OpenAPI 3.1, written by hand; tests compare it with what the server does.
-const DOCUMENT: &str = include_str!("openapi.json");
+/// OpenAPI 3.1, written by hand; tests compare it with what the server does. `HEAD` is left
+/// out: it is the same for every path.
+const WRITTEN: &str = include_str!("openapi.json");
+
+/// The same with a `HEAD` for every `GET`.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    // The tests know that it can be read.
+    let mut document: Value = serde_json::from_str(WRITTEN).unwrap_or_default();
+    for (_, methods) in document["paths"].as_object_mut().into_iter().flatten() {
+        let head = methods.get("get").map(head);
+        if let (Some(head), Some(methods)) = (head, methods.as_object_mut()) {
+            methods.insert("head".into(), head);
+        }
+    }
+    document
+});
+
+/// As it is sent.
+static TEXT: LazyLock<Bytes> = LazyLock::new(|| DOCUMENT.to_string().into());
+
+/// What `HEAD` answers: the statuses and headers of `GET`, without a body.
+fn head(get: &Value) -> Value {
+    let mut head = get.clone();
+    if let Some(id) = get["operationId"].as_str() {
+        head["operationId"] = format!("{id}_head").into();
+    }
+    head["description"] = "As GET, without the body; nothing is waited for.".into();
+    for (_, response) in head["responses"].as_object_mut().into_iter().flatten() {
+        if let Some(response) = response.as_object_mut() {
+            response.remove("content");
+        }
+    }
+    head
+}
 
 /// Methods by path, as `Allow` has them.
 static METHODS: LazyLock<HashMap<String, HeaderValue>> = LazyLock::new(|| {
-    let document: Value = serde_json::from_str(DOCUMENT).unwrap_or_default();
-    let paths = document["paths"].as_object().into_iter().flatten();
+    let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
     let methods = paths.filter_map(|(path, methods)| {
         let methods: Vec<_> = methods.as_object()?.keys().map(|m| m.to_uppercase()).collect();
         Some((path.clone(), HeaderValue::try_from(methods.join(", ")).ok()?))
@@ -31,7 +62,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 }
 
 async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(DOCUMENT)
+    HttpResponse::Ok().content_type("application/json").body(TEXT.clone())
 }
 
 /// The methods that a path is for. What the document does not have is part of the page.
@@ -51,8 +82,8 @@ mod tests {
 
     #[test]
     fn methods_are_those_of_the_document() {
-        assert_eq!(allowed("/api/v1/sessions"), "GET, POST");
-        assert_eq!(allowed("/ws/{kind:terminal|claude}/{id}"), "GET");
+        assert_eq!(allowed("/api/v1/sessions"), "GET, HEAD, POST");
+        assert_eq!(allowed("/ws/{kind:terminal|claude}/{id}"), "GET, HEAD");
         assert_eq!(allowed("/"), "GET, HEAD");
     }
 }

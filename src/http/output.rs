@@ -2,9 +2,10 @@
 
 use super::api::{Api, OFFSET, method_not_allowed};
 use super::problem::{Problem, code};
+use super::query::Query;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::{self, BytesMut, Data, Path, Query, ServiceConfig};
+use actix_web::web::{self, BytesMut, Data, Path, ServiceConfig};
 use serde::Deserialize;
 
 pub(super) fn configure(config: &mut ServiceConfig) {

@@ -2,7 +2,7 @@
 
 use super::api::{Api, method_not_allowed};
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
-use crate::registry::home;
+use crate::registry::{directory, home};
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data, ServiceConfig};
 use serde::Serialize;
@@ -36,7 +36,11 @@ async fn profiles(api: Data<Api>) -> HttpResponse {
         name,
         command: &profile.command,
         login: profile.login,
-        cwd: profile.cwd.clone().unwrap_or_else(home),
+        cwd: match &profile.cwd {
+            // One that cannot be used is shown as it is written; starting it says why.
+            Some(cwd) => directory(cwd, home()).unwrap_or_else(|_| cwd.clone()),
+            None => home(),
+        },
         idle_timeout_s: profile.idle_timeout_s.unwrap_or(api.defaults.idle_timeout_s),
         size_policy: profile.size_policy.unwrap_or_default(),
         restart: profile.restart.unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use super::api::{Api, method_not_allowed};
 use super::problem::{Problem, code};
+use super::query::Query;
 use crate::protocol::Session;
 use crate::recorder::{Playback, cast};
 use actix_web::HttpResponse;
@@ -9,7 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{
     Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue,
 };
-use actix_web::web::{self, Bytes, Data, Path, Query, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use serde::Deserialize;

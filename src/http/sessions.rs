@@ -3,6 +3,7 @@
 use super::api::{Api, Lookup, Object, ended, object, stopping, store_problem, unknown};
 use super::once;
 use super::problem::{Problem, code};
+use super::query::Query;
 use super::tags::{changed, etag, if_match, is_known};
 use crate::id::SessionId;
 use crate::lifecycle::Status;
@@ -12,7 +13,7 @@ use crate::session::{Kill, NotDone, Patch};
 use crate::store::Filter;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{self, Data, Json, Path, Query, ReqData, ServiceConfig};
+use actix_web::web::{self, Data, Json, Path, ReqData, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -193,6 +194,7 @@ async fn patch(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct DeleteQuery {
     #[serde(default)]
     purge: bool,

@@ -32,7 +32,7 @@ const UPGRADE: [(&str, &str); 4] = [
 fn access() -> web::Data<Access> {
     let dir = tempfile::tempdir().unwrap();
     let tokens = Tokens::load(dir.path()).unwrap();
-    let listen = ["127.0.0.1:7829".parse().unwrap()];
+    let listen = ["127.0.0.1:7829", "[::1]:7829"].map(|address| address.parse().unwrap());
     let hosts = ["term.example".to_owned()];
     let origins = ["https://ok.example".to_owned()];
     let access = Access::new(tokens, Logins::in_memory(), &listen, &hosts, &origins);
@@ -218,7 +218,7 @@ async fn other_hosts_are_refused_everywhere() {
     let authorization = bearer(&access);
     let authorization = ("authorization", &*authorization);
     for path in ["/", "/healthz", "/api/v1/thing", "/nowhere"] {
-        for host in ["evil.example:7829", "127.0.0.1", "localhost:80", "", "127.0.0.1:7829/"] {
+        for host in ["evil.example:7829", "127.0.0.2", "localhost:", "", "127.0.0.1:7829/"] {
             let answer = get(&access, path, &[("host", host), authorization]).await;
             assert_eq!(answer.problem(), denied(403, "forbidden_host"), "{path} {host}");
         }
@@ -230,7 +230,14 @@ async fn other_hosts_are_refused_everywhere() {
         let absolute = get(&access, &target, &[HOST, authorization]).await;
         assert_eq!(absolute.problem(), denied(403, "forbidden_host"));
     }
-    for host in ["localhost:7829", "[::1]:7829", "term.example", "term.example:443"] {
+    for host in [
+        "localhost:7829",
+        "[::1]:7829",
+        "localhost:8080",
+        "127.0.0.1",
+        "term.example",
+        "term.example:443",
+    ] {
         let answer = get(&access, "/api/v1/thing", &[("host", host), authorization]).await;
         assert_eq!(answer.status, 200, "{host}");
     }

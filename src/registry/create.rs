@@ -140,7 +140,10 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
     if command.first().is_none_or(String::is_empty) {
         return Err(CreateError::Invalid("command must name a program".into()));
     }
-    let cwd = request.cwd.or(profile.cwd).unwrap_or_else(home);
+    let cwd = match request.cwd.or(profile.cwd) {
+        Some(cwd) => directory(&cwd, home()).map_err(CreateError::Invalid)?,
+        None => home(),
+    };
     let words = command.iter().chain([&cwd]);
     let pairs = request.env.iter().chain(&profile.env).flat_map(|(key, value)| [key, value]);
     if words.chain(pairs).any(|word| word.contains('\0')) {
@@ -248,6 +251,27 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Stri
     }
 }
 
+/// A directory as somebody says it: `~` is the server user's home, and what is relative begins
+/// there.
+pub(crate) fn directory(said: &str, home: String) -> Result<String, String> {
+    if said.is_empty() {
+        return Err("cwd must not be empty; leave it out for the home directory".into());
+    }
+    let in_home = match said.strip_prefix('~') {
+        None => said,
+        Some("") => return Ok(home),
+        Some(rest) => rest.strip_prefix('/').ok_or_else(|| {
+            format!("cwd: {said:?} is nobody's home that is known; ~ is that of the server's user")
+        })?,
+    };
+    if said.starts_with('/') {
+        return Ok(said.to_owned());
+    }
+    // `~//x` is no way out of the home directory.
+    let below = in_home.trim_start_matches('/');
+    if below.is_empty() { Ok(home) } else { Ok(format!("{}/{below}", home.trim_end_matches('/'))) }
+}
+
 /// Where a session starts unless somebody says.
 pub(crate) fn home() -> String {
     account().home.clone()
@@ -272,6 +296,25 @@ mod tests {
 
     fn refusal(request: CreateSession) -> String {
         plan(request, &defaults()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn directories_begin_at_home() {
+        for (said, is) in [
+            ("/tmp/x", "/tmp/x"),
+            ("/", "/"),
+            ("x/y", "/home/a/x/y"),
+            (".", "/home/a/."),
+            ("~", "/home/a"),
+            ("~/", "/home/a"),
+            ("~/x", "/home/a/x"),
+            ("~//x", "/home/a/x"),
+        ] {
+            assert_eq!(directory(said, "/home/a".into()).as_deref(), Ok(is), "{said}");
+        }
+        assert_eq!(directory("x", "/".into()).as_deref(), Ok("/x"));
+        assert!(directory("~bert/x", "/".into()).unwrap_err().contains("~bert"));
+        assert!(directory("", "/".into()).is_err());
     }
 
     #[test]

@@ -28,8 +28,8 @@ mod retention;
 mod start;
 
 pub use actor::{Parts, Registry};
-pub(crate) use create::home;
 pub use create::{CreateError, Defaults};
+pub(crate) use create::{directory, home};
 pub use requests::{
     Answered, Census, Counted, Create, EndAll, Find, FindEnded, FindError, FindOrCreate, Key, List,
     Mended, Ready, Reconcile, Rename, RenameError, Repairs, Restart, RestartError, SessionRef,

@@ -300,3 +300,22 @@ test("a profile is started from the dialog, recorded, and its recording is saved
   assert.equal(JSON.parse(tape.slice(0, tape.indexOf("\n"))).version, 2);
   assert.match(tape, /on-the-1st-tape/);
 });
+
+test("an address may name its session, and one that nobody has is told", async () => {
+  const { context, server } = stayd;
+  await (await visit(context, server.url)).locator("#new").waitFor();
+  const { id } = await server.api("POST", "/sessions", { name: "by name ü", command: ["sh", "-c", "echo found it; read x"] });
+  const page = await visit(context, `${server.origin}/#/s/${encodeURIComponent("by name ü")}`);
+  await shows(page, "found it");
+  assert.equal(openId(page), id, "the address has become one that stays");
+  page.expected.push(/status of 404/);
+  await page.evaluate(() => (location.hash = "#/s/nobody"));
+  await page.getByText("No live session is called “nobody”.").waitFor();
+  assert.equal(new URL(page.url()).hash, "");
+  const fresh = await visit(context, `${server.origin}/#/s/nobody`);
+  fresh.expected.push(/status of 404/);
+  await fresh.getByText("No live session is called “nobody”.").waitFor();
+  const looker = await visit(context, `${server.origin}/#/s/${encodeURIComponent("by name ü")}?ro`);
+  await shows(looker, "found it");
+  assert.equal(new URL(looker.url()).hash, `#/s/${id}?ro`);
+});

@@ -17,6 +17,7 @@ mod connections;
 mod countdown;
 mod dialects;
 mod docs;
+mod door;
 mod endings;
 mod events;
 mod examples;

@@ -1,6 +1,6 @@
 // The page: a list of sessions, one open session, and what is said about it.
 
-import { saveRecording } from "./api";
+import { ApiError, getSession, saveRecording } from "./api";
 import { Badge } from "./badge";
 import { clientId } from "./client";
 import { CopyQuestion } from "./clipboard";
@@ -13,7 +13,7 @@ import { Head } from "./head";
 import { Input } from "./input";
 import { choices } from "./jump";
 import { followKeyboard, KeyBar } from "./keybar";
-import { askForToken, signIn } from "./login";
+import { askForToken, authorized, signIn } from "./login";
 import { Lookout } from "./lookout";
 import type { Happening, Session } from "./messages";
 import { Notifier } from "./notifier";
@@ -21,7 +21,7 @@ import { Palette } from "./palette";
 import { Panel, Toast } from "./panel";
 import { offerReading, screenReader } from "./reader";
 import { Roster } from "./roster";
-import { addressOf, looksOnly, openId, remember, remembered, replace, takeToken } from "./route";
+import { addressOf, looksOnly, openId, openName, remember, remembered, replace, takeToken } from "./route";
 import { SessionList } from "./sessions";
 import { type Shortcuts, shortcut } from "./shortcuts";
 import { StatusBar } from "./status";
@@ -129,6 +129,23 @@ function route(): void {
     look();
   }
   entitle();
+}
+
+/** Puts a session's id into the address in place of its name, or says that there is none. */
+async function resolve(): Promise<void> {
+  const asked = openName();
+  if (asked === null) return;
+  const { name, only } = asked;
+  try {
+    const session = await authorized(() => getSession(name));
+    // Somebody may have gone on meanwhile.
+    if (openName()?.name === name) replace(addressOf(session.id, only));
+  } catch (error) {
+    if (openName()?.name !== name) return;
+    replace("");
+    const unknown = error instanceof ApiError && error.status === 404;
+    toast.show(unknown ? `No live session is called “${name}”.` : `Could not look for “${name}”: ${reason(error)}`);
+  }
 }
 
 /** Closes what is open. */
@@ -323,14 +340,17 @@ async function main(): Promise<void> {
   followKeyboard();
   offerReading();
 
-  addEventListener("hashchange", () => void welcome().then(route));
+  addEventListener("hashchange", () => void welcome().then(resolve).then(route));
   await welcome();
   await roster.refresh();
+  // Whoever asks for one session and is told that there is none does not want another.
+  const wasNamed = openName() !== null;
   roster.listen();
   client = await clientId();
   list.me = client;
+  await resolve();
   const last = remembered();
-  if (openId() === null && last !== null && roster.get(last) !== undefined) replace(addressOf(last));
+  if (openId() === null && !wasNamed && last !== null && roster.get(last) !== undefined) replace(addressOf(last));
   start.hidden = openId() !== null;
   route();
   if (view === null) drawer(true);

@@ -3,6 +3,7 @@
 import { keep, kept } from "./storage";
 
 const SESSION = /^#\/s\/([0-9a-fA-F-]{36})(\?ro)?$/;
+const NAMED = /^#\/s\/([^/?]+)(\?ro)?$/;
 const LAST = "stayd-last";
 
 /** The session that the address names. */
@@ -12,6 +13,19 @@ export function openId(): string | null {
 
 /** Whether the address asks to look only. */
 export const looksOnly = (): boolean => SESSION.exec(location.hash)?.[2] !== undefined;
+
+/** What the address names that is no id: a session's name, as somebody types it. */
+export function openName(): { name: string; only: boolean } | null {
+  const found = openId() === null ? NAMED.exec(location.hash) : null;
+  if (found === null) return null;
+  const [, name = "", only] = found;
+  try {
+    return { name: decodeURIComponent(name), only: only !== undefined };
+  } catch {
+    // A lone "%" stands for itself.
+    return { name, only: only !== undefined };
+  }
+}
 
 /** The address of a session on this page, to type into it or to look only. */
 export const addressOf = (id: string, only = false): string => `#/s/${id}${only ? "?ro" : ""}`;

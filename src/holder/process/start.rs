@@ -3,6 +3,7 @@
 use super::run::Process;
 use crate::holder::launch::Start;
 use crate::holder::{LOCK_FILE, PID_FILE, READY_ENV, SOCKET, socket};
+use crate::private::{self, NotPrivate};
 use crate::{pty, tree};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat};
@@ -30,6 +31,9 @@ enum StartError {
     /// Another holder lives in this state directory.
     #[error("busy")]
     Busy,
+    /// The state directory, or something in it, is not ours alone.
+    #[error(transparent)]
+    NotPrivate(#[from] NotPrivate),
     /// The system refused.
     #[error("{0}: {1}")]
     Os(&'static str, Errno),
@@ -96,6 +100,7 @@ fn detach(state_dir: &Path, pipe: BorrowedFd<'_>) -> Result<(), StartError> {
 /// Everything that can fail, before anybody is told that we listen.
 fn prepare(state_dir: &Path) -> Result<(Process, OwnedFd, Flock<OwnedFd>), StartError> {
     let os = |what| move |errno| StartError::Os(what, errno);
+    private::check(state_dir)?;
     let directory = socket::open_directory(state_dir).map_err(os("state directory"))?;
     let lock = lock(&directory)?;
     // Sessions start in directories of their own; ours must not keep a file system busy.

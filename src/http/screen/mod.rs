@@ -5,13 +5,14 @@
 mod picture;
 mod wanted;
 
-use super::api::{Api, Lookup, OFFSET, ended, method_not_allowed, store_problem};
+use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, method_not_allowed, store_problem};
 use super::problem::{Problem, code};
+use super::query::Query;
 use crate::keeper::Look;
 use crate::session::{Shot, Waited, take_last, take_shot, wait_for};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Path, Query, ServiceConfig};
-use actix_web::{HttpResponse, HttpResponseBuilder};
+use actix_web::web::{self, Data, Path, ServiceConfig};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
 use picture::{body, content_type};
 use wanted::{Format, ScreenQuery, Wanted};
 
@@ -26,9 +27,12 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 async fn screen(
     api: Data<Api>,
     id: Path<String>,
+    request: HttpRequest,
     query: Query<ScreenQuery>,
 ) -> Result<HttpResponse, Problem> {
     let Wanted { format, scrollback, wait } = query.into_inner().try_into()?;
+    // Nobody is to be waited for when nothing is to be shown.
+    let wait = wait.filter(|_| !request.extensions().contains::<HeadOnly>());
     let answer = |status: StatusCode, look: &Look<Shot>| {
         HttpResponseBuilder::new(status)
             .content_type(content_type(format))

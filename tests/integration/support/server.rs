@@ -125,7 +125,7 @@ impl Server {
             None
         });
         let Some(line) = listening.await else { return false };
-        self.address = line["addresses"].as_str().expect("addresses").to_owned();
+        self.address = first(&line);
         true
     }
 
@@ -136,7 +136,7 @@ impl Server {
 
     pub async fn wait_until_listening(&mut self) {
         let line = self.wait_for_log("listening", |line| line["msg"] == "listening").await;
-        self.address = line["addresses"].as_str().expect("addresses").to_owned();
+        self.address = first(&line);
     }
 
     /// The next log line that fits, with those before it thrown away.
@@ -322,6 +322,12 @@ fn spawn(
         }
     });
     (child, log)
+}
+
+/// Of the addresses: `127.0.0.1`, as it was told to.
+fn first(listening: &Value) -> String {
+    let all = listening["addresses"].as_str().expect("addresses");
+    all.split(' ').next().expect("one").to_owned()
 }
 
 fn wait(child: &mut Child) -> Option<ExitStatus> {
