@@ -1,6 +1,6 @@
 //! Many sessions at once: how evenly floods share the machine, what an interactive session's
-//! echo takes beside them, what of it is the database's, and what a thousand idle sessions
-//! take. Server, holder, programs and client share the machine's cores.
+//! echo takes beside them, what of it is the database's, how long a program waits for the
+//! answer to a question, and what a thousand idle sessions take. Server, holder, programs and client share the machine's cores.
 
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 
@@ -31,6 +31,10 @@ fn main() {
         println!("floods  create, ms  MiB/s in all  slowest/fastest  echo p50, ms  p99, ms  store, % of CPU");
         for &count in floods {
             beside(count).await;
+        }
+        println!("questions, each after      p50, ms  p99, ms");
+        for (pause, text) in [("0", "the last answer"), ("rand(0.05)", "up to 50 ms"), ("0.4", "400 ms")] {
+            questions(pause, text, if bench { 300 } else { 3 }).await;
         }
         persistence(if bench { 6 } else { 1 }, if bench { 256 << 20 } else { 1 << 20 }).await;
         rest(idle).await;
@@ -79,6 +83,35 @@ async fn beside(count: usize) {
         millis(50),
         millis(99)
     );
+}
+
+/// How long a program waits to be told where the cursor is, nobody attached.
+async fn questions(pause: &str, text: &str, count: usize) {
+    let server = Server::start_quiet().await;
+    let script = format!(
+        r#"use Time::HiRes qw(time sleep); $| = 1; srand(1); my @taken;
+        system("stty raw -echo");
+        for (1..{count}) {{
+            sleep({pause}); my ($asked, $in) = (time, ""); print "\e[6n";
+            while ($in !~ /R/) {{ sysread(STDIN, my $more, 64) or exit; $in .= $more }}
+            push @taken, int(1e6 * (time - $asked));
+        }}
+        print "\e[HTAKEN @taken END"; sleep 1000"#
+    );
+    let command = json!({ "command": ["perl", "-e", script], "cols": 1000, "rows": 100 });
+    let id = server.api().create(command).await["id"].as_str().expect("an id").to_owned();
+    let wait = format!("/api/v1/sessions/{id}/screen?wait=text:END&timeout_ms=15000");
+    let shown = loop {
+        let reply = server.api().get(&wait).await;
+        if reply.status == 200 {
+            break String::from_utf8_lossy(&reply.bytes).replace('\n', "");
+        }
+    };
+    let words = shown.split_whitespace().filter_map(|word| word.parse::<f64>().ok());
+    let mut taken: Vec<f64> = words.collect();
+    taken.sort_by(f64::total_cmp);
+    let millis = |part: usize| taken[taken.len() * part / 100] / 1e3;
+    println!("{text:<26} {:>7.2} {:>8.2}", millis(50), millis(99));
 }
 
 /// The same flood to one client while the database is written, and while it cannot be: then

@@ -34,6 +34,18 @@ pub fn logger(format: LogFormat, level: LogLevel) -> (Logger, Guard) {
     }
 }
 
+/// The same without a queue, for the last words of a process that aborts: what is still
+/// queued then is lost.
+pub fn unqueued(format: LogFormat) -> Logger {
+    match format {
+        LogFormat::Json => Logger::root(json(io::stderr()).fuse(), o!()),
+        LogFormat::Text => {
+            let drain = text(PlainDecorator::new(BufWriter::new(io::stderr())));
+            Logger::root(std::sync::Mutex::new(drain).ignore_res().fuse(), o!())
+        }
+    }
+}
+
 /// Puts the queue and its thread before a drain.
 fn queued<D>(level: LogLevel, drain: D) -> (Logger, Guard)
 where

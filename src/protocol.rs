@@ -23,7 +23,8 @@ use std::collections::BTreeMap;
 pub const INPUT_WINDOW: u64 = 64 << 10;
 /// Output bytes that a client which acknowledges is sent beyond its last acknowledgement.
 pub const ACK_WINDOW: u64 = 1 << 20;
-/// The longest snapshot, in bytes (oldest scrollback is dropped).
+/// The longest snapshot, in bytes: the oldest scrollback is left out first, then colours and text
+/// of the lines that are farthest from the cursor.
 pub const SNAPSHOT_MAX: usize = 512 << 10;
 /// The largest terminal, in columns or rows.
 pub const SIZE_MAX: u16 = 1000;

@@ -14,6 +14,7 @@ use crate::private::{self, NotPrivate};
 use crate::pty;
 use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
+use crate::session::Shots;
 use crate::store::{self, OpenError, StoreHandle};
 use crate::tree;
 use actix::prelude::*;
@@ -120,7 +121,7 @@ pub enum ServeError {
 /// What kept the server from starting.
 pub fn run(settings: Settings) -> Result<(), ServeError> {
     let (log, _guard) = crate::log::logger(settings.log_format, settings.log_level);
-    end_loudly_on_panic(log.clone());
+    end_loudly_on_panic(crate::log::unqueued(settings.log_format));
     for warning in &account().warnings {
         warn!(log, "a default of sessions cannot be used"; "why" => warning);
     }
@@ -249,6 +250,7 @@ async fn serve(
         metrics: metrics.clone(),
         events: events.clone(),
         copies: Arc::new(Semaphore::new(http::COPIES)),
+        shots: Shots::default(),
         defaults: shared,
         create_on_attach: settings.create_on_attach,
     };
@@ -341,8 +343,9 @@ fn url(address: SocketAddr, token: &Token) -> String {
     format!("http://{host}/#token={}", token.expose())
 }
 
-/// A panic would take one arbiter and every session on it along, silently. Ending the
-/// server is loud and cheap: the holder keeps the sessions.
+/// A panic would take one thread and every session on it along, silently. Ending the
+/// server is loud and cheap: the holder keeps the sessions. The log has no queue, since
+/// nobody is left to write what is in it.
 fn end_loudly_on_panic(log: Logger) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -52,7 +52,7 @@ pub use client::{
 };
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use socket::register;
-pub use wire::CheckpointMeta;
+pub use wire::{CHECKPOINT_MAX, CheckpointMeta};
 
 use std::path::PathBuf;
 

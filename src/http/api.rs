@@ -3,7 +3,7 @@
 use super::problem::{Problem, code};
 use super::query::culprit;
 use crate::events::Bus;
-use crate::holder::Holder;
+use crate::holder::{Holder, HolderError};
 use crate::id::SessionId;
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
@@ -12,7 +12,7 @@ use crate::recorder::Recorder;
 use crate::registry::{
     CreateError, Defaults, Find, FindEnded, FindError, Key, Registry, SessionRef,
 };
-use crate::session::InUse;
+use crate::session::{InUse, Shots};
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
 use actix_web::http::header::HeaderName;
@@ -47,6 +47,8 @@ pub struct Api {
     /// Who may make a copy of the database: as many at a time as there are permits, since
     /// each takes as much room as the database.
     pub copies: Arc<Semaphore>,
+    /// Who tells what terminals show.
+    pub shots: Shots,
     /// What the settings say of new sessions.
     pub defaults: Arc<Defaults>,
     /// Whether attaching to an unknown name may start a session.
@@ -183,6 +185,10 @@ pub(super) fn ended() -> Problem {
 
 pub(super) fn store_problem(error: &StoreError) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::STORE_UNAVAILABLE, error.to_string())
+}
+
+pub(super) fn holder_problem(error: &HolderError) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::HOLDER_UNAVAILABLE, error.to_string())
 }
 
 /// A session as a member of a problem.

@@ -1,7 +1,7 @@
 //! Typing into a session, resizing it and signalling it, without a WebSocket.
 
 use super::api::method_not_allowed;
-use super::api::{Api, Object, object, stopping};
+use super::api::{Api, Object, holder_problem, object, stopping};
 use super::problem::{Problem, code};
 use super::query::Query;
 use super::sessions::refused;
@@ -113,6 +113,8 @@ async fn resize(
     let session = api.live(&id).await?;
     let resized = session.addr.send(Resize { connection: None, cols, rows }).await;
     resized.map_err(stopping)?.map_err(|error| refused(&error))?;
+    // Whoever looks at the screen next finds it of this size.
+    session.link.settled().await.map_err(|error| holder_problem(&error))?;
     Ok(HttpResponse::Ok().json(session.link.view()))
 }
 
@@ -138,10 +140,6 @@ async fn signal(
     match session.addr.send(request).await.map_err(stopping)? {
         Ok(()) => Ok(HttpResponse::Ok().json(json!({ "signal": signals::name_of(signal) }))),
         Err(SignalError::Refused(error)) => Err(refused(&error)),
-        Err(SignalError::Holder(error)) => Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            code::HOLDER_UNAVAILABLE,
-            error.to_string(),
-        )),
+        Err(SignalError::Holder(error)) => Err(holder_problem(&error)),
     }
 }

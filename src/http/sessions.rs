@@ -1,6 +1,8 @@
 //! `/api/v1/sessions`: create, list, look at, change and end sessions.
 
-use super::api::{Api, Lookup, Object, ended, object, stopping, store_problem, unknown};
+use super::api::{
+    Api, Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown,
+};
 use super::once;
 use super::problem::{Problem, code};
 use super::query::Query;
@@ -184,9 +186,16 @@ async fn patch(
     let expected = if_match(http.headers())?;
     let session = api.live(&id).await?;
     let patch = Patch { name, labels, idle_timeout_s, size_policy, restart, expected };
+    let sizes = patch.size_policy.is_some();
     let renamed = api.registry.send(Rename { session: session.link.id(), patch }).await;
     match renamed.map_err(stopping)? {
-        Ok(session) => Ok(HttpResponse::Ok().insert_header(etag(&session)).json(session)),
+        Ok(changed) => {
+            // Another policy may give the terminal another size, which the screen is to have.
+            if sizes {
+                session.link.settled().await.map_err(|error| holder_problem(&error))?;
+            }
+            Ok(HttpResponse::Ok().insert_header(etag(&changed)).json(changed))
+        }
         Err(RenameError::Changed(session)) => Err(changed(&session)),
         Err(RenameError::Refused(error)) => Err(error.into()),
         Err(RenameError::Ended) => Err(ended()),

@@ -1,10 +1,16 @@
 //! A screen as it is kept by a holder, or while nobody looks: a compressed snapshot.
 
-use crate::screen::{Options, Screen};
+use crate::holder::CHECKPOINT_MAX;
+use crate::screen::{Options, Screen, Snapshot};
 
-/// The longest snapshot that is kept, in bytes before compression: more than 10,000 lines
-/// that change their colours often. What is beyond it is the oldest scrollback.
+/// The longest snapshot with scrollback that is kept, in bytes before compression: more than
+/// 10,000 lines that change their colours often. What is beyond it is the oldest scrollback.
 const KEPT_MAX: usize = 4 << 20;
+/// The longest without scrollback: a screen of the largest size whose every cell has colours
+/// of its own takes 45 MB.
+const SCREEN_MAX: usize = 64 << 20;
+/// Compressed it is no longer than the holder takes.
+const COMPRESSED_MAX: usize = CHECKPOINT_MAX as usize;
 
 /// Compressed escape sequences that rebuild a screen.
 #[derive(Clone, Debug)]
@@ -12,6 +18,7 @@ pub(super) struct Folded {
     bytes: Vec<u8>,
     cols: u16,
     rows: u16,
+    complete: bool,
 }
 
 /// It cannot be unfolded.
@@ -20,20 +27,43 @@ pub(super) struct Folded {
 pub(super) struct Unreadable;
 
 impl Folded {
+    /// Writes a screen down. Only one that is too large for the holder loses anything of what
+    /// it shows, see [`Folded::is_complete`].
     pub(super) fn of(screen: &Screen) -> Self {
-        let snapshot = screen.snapshot(usize::MAX, KEPT_MAX);
         let (cols, rows) = screen.size();
-        Folded { bytes: lz4_flex::compress_prepend_size(&snapshot.bytes), cols, rows }
+        let folded = |snapshot: Snapshot| {
+            let bytes = lz4_flex::compress_prepend_size(&snapshot.bytes);
+            Folded { bytes, cols, rows, complete: snapshot.complete }
+        };
+        let snapshot = screen.snapshot(usize::MAX, KEPT_MAX);
+        if snapshot.complete {
+            // Half of what the holder takes, before it is compressed.
+            return folded(snapshot);
+        }
+        let mut limit = SCREEN_MAX;
+        loop {
+            let whole = folded(screen.snapshot(0, limit));
+            if whole.bytes.len() <= COMPRESSED_MAX || limit <= KEPT_MAX {
+                return whole;
+            }
+            limit /= 2;
+        }
     }
 
     /// Nothing was ever printed.
     pub(super) fn blank((cols, rows): (u16, u16)) -> Self {
-        Folded { bytes: lz4_flex::compress_prepend_size(b""), cols, rows }
+        Folded { bytes: lz4_flex::compress_prepend_size(b""), cols, rows, complete: true }
     }
 
     /// From what a holder kept.
     pub(super) fn kept(bytes: Vec<u8>, (cols, rows): (u16, u16)) -> Self {
-        Folded { bytes, cols, rows }
+        Folded { bytes, cols, rows, complete: true }
+    }
+
+    /// It is all that the screen shows. (What a holder or the database has kept is all that
+    /// there is.)
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {
@@ -48,7 +78,7 @@ impl Folded {
         // The length comes first, and a broken one must not make us reserve it.
         let (length, _) =
             lz4_flex::block::uncompressed_size(&self.bytes).map_err(|_| Unreadable)?;
-        if length > KEPT_MAX {
+        if length > SCREEN_MAX {
             return Err(Unreadable);
         }
         let bytes = lz4_flex::decompress_size_prepended(&self.bytes).map_err(|_| Unreadable)?;

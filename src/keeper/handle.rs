@@ -119,13 +119,6 @@ impl Keeper {
     }
 }
 
-/// Whether a panic of this thread stays on it: what a program has written may break the
-/// emulator, and nothing else.
-#[must_use]
-pub fn contains_panics() -> bool {
-    std::thread::current().name().is_some_and(|name| name.starts_with(NAME))
-}
-
 /// One session's screen.
 pub struct ScreenHandle {
     looker: Looker,
@@ -210,11 +203,9 @@ impl Looker {
         take: impl FnOnce(&Screen) -> T + Send + 'static,
     ) -> impl Future<Output = Option<Look<T>>> + Send + 'static {
         let (tell, told) = oneshot::channel();
-        let show = move |shown: Option<Look<&Screen>>| {
-            if let Some(Look { offset, resizes, seen }) = shown {
-                // Whoever asked may have gone.
-                let _ = tell.send(Look { offset, resizes, seen: take(seen) });
-            }
+        let show = move |Look { offset, resizes, seen }: Look<&Screen>| {
+            // Whoever asked may have gone.
+            let _ = tell.send(Look { offset, resizes, seen: take(seen) });
         };
         self.ask(Job::Show(self.place, Box::new(show)));
         async move { told.await.ok() }

@@ -1,6 +1,8 @@
 //! One session's screen on its thread.
 
+use super::faults::{Fault, strike};
 use super::folded::Folded;
+use super::guard::guarded;
 use super::handle::{Look, Place, ToldCursor};
 use crate::holder::{Checkpoint, CheckpointMeta, Holder};
 use crate::id::{ClientKey, SessionId};
@@ -9,7 +11,6 @@ use crate::ring::Reader;
 use crate::screen::{Event, Options, Screen};
 use bytes::BytesMut;
 use slog::{Logger, error, warn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,14 @@ const BUSY: Duration = Duration::from_millis(300);
 const RETRY: Duration = Duration::from_millis(500);
 /// A screen that has failed so often is given up.
 const FAILURES_MAX: u8 = 2;
+/// The most output in which a question is looked for before it is time to look, in bytes:
+/// what asks is a program that begins, or redraws.
+const QUESTION_MAX: u64 = 4 << 10;
+/// Looks that may come before their time, which cost a notice from the holder each. Output
+/// without long pauses uses them up.
+const EARLY_LOOKS: u8 = 8;
+/// So many looks that find nothing new give one of them back.
+const QUIET_LOOKS: u8 = 6;
 /// Reply bytes that may wait for a program that does not read them, before its output has
 /// to wait as well, as on a real terminal.
 const REPLIES_MAX: usize = 64 << 10;
@@ -69,6 +78,10 @@ enum State {
     Degraded,
 }
 
+/// Does something with the screen, which is not there in vain: who waits for what it finds
+/// hears that there is no screen once this is dropped.
+pub(super) type Show = Box<dyn FnOnce(Look<&Screen>) + Send>;
+
 /// What a holder is to keep.
 pub(super) type Left = (CheckpointMeta, Vec<u8>);
 
@@ -90,6 +103,13 @@ pub(super) struct Kept {
     head: u64,
     changed: Instant,
     failures: u8,
+    /// Looks left that may come before their time. Some that find nothing new give one back,
+    /// a long pause and an answer all of them.
+    early_looks: u8,
+    /// Looks in a row that have found nothing new.
+    quiet_looks: u8,
+    /// Written down it would not be whole: it stays open until it changes.
+    too_large: bool,
     options: Options,
     events: Events,
     told_cursor: ToldCursor,
@@ -122,6 +142,9 @@ impl Kept {
             head,
             changed: Instant::now(),
             failures: 0,
+            early_looks: EARLY_LOOKS,
+            quiet_looks: 0,
+            too_large: false,
             options: origin.options,
             events: origin.events,
             told_cursor,
@@ -156,7 +179,25 @@ impl Kept {
 
     /// There is, or will be in a moment, something to look at.
     pub(super) fn nudge(&mut self, now: Instant) {
+        if now.duration_since(self.changed) >= BUSY {
+            self.early_looks = EARLY_LOOKS;
+        }
         self.changed = now;
+    }
+
+    /// Whether the output since the last look may ask something, so that it should not wait
+    /// for the next one.
+    pub(super) fn may_ask(&mut self, scratch: &mut BytesMut) -> bool {
+        let new = self.ring.head().saturating_sub(self.cursor);
+        if new == 0 || self.early_looks == 0 {
+            return false;
+        }
+        self.early_looks -= 1;
+        scratch.clear();
+        // Every question begins with an escape, or with a C1 control: 0xc2 and 0x80 to 0x9f.
+        new <= QUESTION_MAX
+            && self.ring.read(self.cursor, new as usize, scratch).is_ok()
+            && scratch.iter().any(|byte| matches!(byte, 0x1b | 0xc2))
     }
 
     /// Emulates what there is, and does what follows from it; folds the screen after so long
@@ -172,10 +213,22 @@ impl Kept {
         if head != self.head || self.ring.resize_count() != self.resizes {
             self.head = head;
             self.changed = now;
+            self.quiet_looks = 0;
+        } else {
+            self.quiet_looks += 1;
+            if self.quiet_looks == QUIET_LOOKS {
+                self.quiet_looks = 0;
+                self.early_looks = (self.early_looks + 1).min(EARLY_LOOKS);
+            }
         }
         let ended = self.ring.ended().is_some();
         self.catch_up(scratch);
         if !ended {
+            if self.early_looks > 0 {
+                // Ask for a notice, then look again: what comes in between brings none.
+                self.ring.request_watch(self.cursor + 1);
+                self.catch_up(scratch);
+            }
             self.reply(holder);
         }
         let idle = now.duration_since(self.changed) >= fold_after;
@@ -196,36 +249,46 @@ impl Kept {
             // program by this session's name already.
             return None;
         }
-        self.leave()
+        self.leave(now)
     }
 
     /// There was output a moment ago, or something waits.
     pub(super) fn is_busy(&self, now: Instant) -> bool {
         now.duration_since(self.changed) < BUSY
-            || self.can_reach(self.ring.head())
+            || self.can_reach(self.latest())
             || !self.replies.is_empty()
             || self.refused.is_some()
     }
 
     /// It will have to be folded.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.state, State::Live(_))
+        matches!(self.state, State::Live(_)) && !self.too_large
     }
 
-    /// Bytes of output so far.
-    pub(super) fn head(&self) -> u64 {
-        self.ring.head()
+    /// All that has happened so far: bytes of output, and resizes.
+    pub(super) fn latest(&self) -> (u64, u64) {
+        // In this order: no resize that is counted has its place beyond that output.
+        let resizes = self.ring.resize_count();
+        (self.ring.head(), resizes)
     }
 
-    /// It has not emulated all output before `offset`, and another look would go on.
-    pub(super) fn can_reach(&self, offset: u64) -> bool {
-        self.cursor < offset && !self.is_stuffed()
+    /// It has not emulated as much of the output, or not taken as many sizes, and another
+    /// look would go on.
+    pub(super) fn can_reach(&self, (head, resizes): (u64, u64)) -> bool {
+        (self.cursor < head || self.resizes < resizes) && !self.is_stuffed()
     }
 
-    /// The screen as of the last look, if it can be shown.
-    pub(super) fn shown(&mut self) -> Option<Look<&Screen>> {
+    /// Shows the screen as of the last look, if there is one to be shown.
+    pub(super) fn show(&mut self, show: Show) {
         let (offset, resizes) = (self.cursor, self.resizes);
-        self.live().map(|screen| Look { offset, resizes, seen: &*screen })
+        let Some(screen) = self.live() else { return };
+        let shown = guarded(|| {
+            strike(Fault::Read, screen);
+            show(Look { offset, resizes, seen: screen });
+        });
+        if shown.is_none() {
+            self.failed("it was read");
+        }
     }
 
     /// The holder has the last checkpoint, or (`kept` false) does not.
@@ -241,17 +304,44 @@ impl Kept {
 
     fn live(&mut self) -> Option<&mut Screen> {
         if let State::Folded(folded) = &self.state {
-            let screen = folded.unfold(self.options).unwrap_or_else(|unreadable| {
-                let (cols, rows) = folded.size();
-                error!(self.log, "{}", unreadable; "session" => %self.id);
-                Screen::new(cols, rows, self.options)
+            let unfolded = guarded(|| {
+                let screen = folded.unfold(self.options);
+                screen.iter().for_each(|screen| strike(Fault::Unfold, screen));
+                screen
             });
-            self.state = State::Live(Box::new(screen));
+            match unfolded {
+                Some(Ok(screen)) => self.state = State::Live(Box::new(screen)),
+                Some(Err(unreadable)) => {
+                    let (cols, rows) = folded.size();
+                    error!(self.log, "{}", unreadable; "session" => %self.id);
+                    let screen = Screen::new(cols, rows, self.options);
+                    self.state = State::Live(Box::new(screen));
+                }
+                None => {
+                    self.failed("it was unfolded");
+                    // The first time it begins anew, empty.
+                    return if matches!(self.state, State::Degraded) { None } else { self.live() };
+                }
+            }
         }
         match &mut self.state {
             State::Live(screen) => Some(screen),
             State::Folded(_) | State::Degraded => None,
         }
+    }
+
+    /// The screen has broken: it begins anew, empty, or is given up.
+    fn failed(&mut self, when: &str) {
+        let size = match &self.state {
+            State::Live(screen) => screen.size(),
+            State::Folded(folded) => folded.size(),
+            State::Degraded => return,
+        };
+        self.failures += 1;
+        let given_up = self.failures >= FAILURES_MAX;
+        self.state = if given_up { State::Degraded } else { State::Folded(Folded::blank(size)) };
+        error!(self.log, "a screen has failed"; "session" => %self.id, "when" => when,
+            "offset" => self.cursor, "given_up" => given_up);
     }
 
     fn catch_up(&mut self, scratch: &mut BytesMut) {
@@ -262,7 +352,10 @@ impl Kept {
             let resize = self.ring.resizes_since(self.resizes).first().copied();
             if let Some(resize) = resize.filter(|resize| resize.offset <= self.cursor) {
                 self.resizes += 1;
-                self.guarded(|screen, _| screen.resize(resize.cols, resize.rows));
+                self.change("it was resized", |screen, _| {
+                    strike(Fault::Resize, screen);
+                    screen.resize(resize.cols, resize.rows);
+                });
                 continue;
             }
             let mut end = resize.map_or(head, |resize| resize.offset.min(head));
@@ -283,7 +376,8 @@ impl Kept {
                     started.elapsed() >= LOOK_LIMIT
                 };
                 let mut taken = length;
-                self.guarded(|screen, events| {
+                self.change("it took output", |screen, events| {
+                    strike(Fault::Feed, screen);
                     taken = screen.feed_skipping(scratch, events, enough);
                 });
                 self.cursor += taken as u64;
@@ -297,19 +391,16 @@ impl Kept {
     }
 
     /// Lets the emulator work on what a program has written, which may be made to break it.
-    fn guarded(&mut self, work: impl FnOnce(&mut Screen, &mut Vec<Event>)) {
+    fn change(&mut self, when: &str, work: impl FnOnce(&mut Screen, &mut Vec<Event>)) {
         let (started, told) = (Instant::now(), self.cursor < self.told);
         let Some(screen) = self.live() else { return };
-        let size = screen.size();
         let mut events = Vec::new();
-        let worked = catch_unwind(AssertUnwindSafe(|| work(screen, &mut events)));
-        if worked.is_err() || started.elapsed() > BATCH_LIMIT {
-            self.failures += 1;
-            let given_up = self.failures >= FAILURES_MAX;
-            self.state =
-                if given_up { State::Degraded } else { State::Folded(Folded::blank(size)) };
-            error!(self.log, "a screen has failed"; "session" => %self.id,
-                "offset" => self.cursor, "panicked" => worked.is_err(), "given_up" => given_up);
+        let worked = guarded(|| work(screen, &mut events));
+        self.too_large = false;
+        if worked.is_none() {
+            self.failed(when);
+        } else if started.elapsed() > BATCH_LIMIT {
+            self.failed("it took too long");
         }
         let mut tell = Vec::new();
         for event in events {
@@ -319,6 +410,8 @@ impl Kept {
                         self.told_cursor.now();
                     }
                     self.replies.push(&bytes);
+                    // Who has asked once asks again.
+                    self.early_looks = EARLY_LOOKS;
                 }
                 Event::Title(_) | Event::Cwd(_) => tell.push(event),
                 _ if told => {}
@@ -344,19 +437,30 @@ impl Kept {
     }
 
     /// A checkpoint of the screen as it is, unless the holder has that already.
-    fn leave(&mut self) -> Option<Left> {
+    fn leave(&mut self, now: Instant) -> Option<Left> {
         let known = (self.checkpoint.offset, self.checkpoint.resizes);
         if known == (self.cursor, self.resizes) && self.refused.is_none() {
             return None;
         }
-        self.refused = None;
-        self.checkpoint =
-            Checkpointed { offset: self.cursor, resizes: self.resizes, under_way: true };
         let folded = match &self.state {
-            State::Live(screen) => Some(Folded::of(screen)),
+            State::Live(_) => {
+                let Some(folded) = self.folded() else {
+                    // What is left of the screen is left a moment later.
+                    self.refused = Some(now);
+                    return None;
+                };
+                Some(folded)
+            }
             State::Folded(folded) => Some(folded.clone()),
             State::Degraded => None,
         };
+        if folded.as_ref().is_some_and(|folded| !folded.is_complete()) {
+            warn!(self.log, "a screen is too large to be kept whole: the holder has less of the \
+                lines that are far from the cursor"; "session" => %self.id, "offset" => self.cursor);
+        }
+        self.refused = None;
+        self.checkpoint =
+            Checkpointed { offset: self.cursor, resizes: self.resizes, under_way: true };
         let (cols, rows) = folded.as_ref().map_or((0, 0), Folded::size);
         let meta = CheckpointMeta {
             offset: self.cursor,
@@ -368,9 +472,32 @@ impl Kept {
         Some((meta, folded.map_or_else(Vec::new, Folded::into_bytes)))
     }
 
+    /// The open screen, written down.
+    fn folded(&mut self) -> Option<Folded> {
+        let State::Live(screen) = &self.state else { return None };
+        let folded = guarded(|| {
+            strike(Fault::Fold, screen);
+            Folded::of(screen)
+        });
+        if folded.is_none() {
+            self.failed("it was written down");
+        }
+        folded
+    }
+
     fn fold(&mut self) {
+        let Some(folded) = self.folded() else { return };
+        if folded.is_complete() {
+            self.state = State::Folded(folded);
+        } else {
+            self.too_large = true;
+        }
+    }
+
+    /// For a fault that tests ask for.
+    pub(super) fn strike_thread(&self) {
         if let State::Live(screen) = &self.state {
-            self.state = State::Folded(Folded::of(screen));
+            strike(Fault::Thread, screen);
         }
     }
 }

@@ -20,14 +20,22 @@
 //! since, with resizes where they happened. Queries are answered as input of a client of
 //! their own, counted like any other's: what was answered before a crash is not answered
 //! again.
+//!
+//! Every use of a screen is guarded: where the emulator panics the screen begins anew, empty,
+//! and the second time it is given up; then the session goes on with its bytes alone. A panic
+//! anywhere else on these threads ends the server, whose successor finds all sessions.
 
+mod faults;
 mod folded;
+mod guard;
 mod handle;
 mod kept;
 mod last;
 mod thread;
 mod trim;
 
-pub use handle::{Keeper, Look, Looker, ScreenHandle, contains_panics};
+pub use guard::contains_panics;
+pub use handle::{Keeper, Look, Looker, ScreenHandle};
 pub use kept::{Events, Origin, Told};
 pub use last::LastScreen;
+pub(crate) use trim::trim;

@@ -1,21 +1,20 @@
 //! The loop of a thread that keeps screens.
 
-use super::handle::{Look, Place};
-use super::kept::{Kept, Left};
+use super::guard::guarded;
+use super::handle::Place;
+use super::kept::{Kept, Left, Show};
 use super::trim::trim;
 use crate::holder::Holder;
 use crate::id::SessionId;
-use crate::screen::Screen;
 use bytes::BytesMut;
 use slog::{Logger, warn};
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// How often a busy session is looked at: the longest that a query waits for its answer.
-/// Shorter would leave less to skip and cost more wake-ups.
+/// How often a busy session is looked at: the longest that a query waits for its answer amid
+/// a flood. Shorter would leave less to skip and cost more wake-ups.
 const TICK: Duration = Duration::from_millis(8);
 /// How often open screens are looked at, whether they can be folded.
 const FOLD_TICK: Duration = Duration::from_millis(250);
@@ -39,7 +38,7 @@ pub(super) enum Job {
     Keep(Box<Kept>),
     /// It has output.
     Nudge(Place),
-    /// Show it as it is after all output of now; `None` if it cannot be shown.
+    /// Show it as it is after all output of now.
     Show(Place, Show),
     /// The same, for a screen that had too much to catch up with.
     ShowLater(Place, Show, Goal),
@@ -54,13 +53,11 @@ pub(super) enum Job {
 /// What a screen is to have seen before it is shown.
 #[derive(Clone, Copy)]
 pub(super) struct Goal {
-    /// All output before this offset.
-    head: u64,
+    /// All output before an offset, and so many resizes.
+    latest: (u64, u64),
     /// When it is shown as far as it has come.
-    latest: Instant,
+    until: Instant,
 }
-
-pub(super) type Show = Box<dyn FnOnce(Option<Look<&Screen>>) + Send>;
 
 pub(super) struct Thread {
     pub(super) jobs: Receiver<Job>,
@@ -130,8 +127,8 @@ impl Thread {
             }
             Job::Nudge(place) => self.nudge(place),
             Job::Show(place, show) => {
-                let head = self.screens.get(&place).map_or(0, Kept::head);
-                self.show(place, show, Goal { head, latest: Instant::now() + SHOW_LIMIT });
+                let latest = self.screens.get(&place).map_or((0, 0), Kept::latest);
+                self.show(place, show, Goal { latest, until: Instant::now() + SHOW_LIMIT });
             }
             Job::ShowLater(place, show, goal) => self.show(place, show, goal),
             Job::CheckpointOver(place, taken) => {
@@ -144,7 +141,7 @@ impl Thread {
             }
             Job::ShowLast(show) => {
                 // It may have been given up because of what it shows.
-                let _ = catch_unwind(AssertUnwindSafe(show));
+                let _ = guarded(show);
             }
             Job::Drop(place) => {
                 self.screens.remove(&place);
@@ -154,19 +151,21 @@ impl Thread {
 
     fn show(&mut self, place: Place, show: Show, goal: Goal) {
         self.look(place);
-        match self.screens.get_mut(&place) {
-            Some(kept) if kept.can_reach(goal.head) && Instant::now() < goal.latest => {
-                // After whatever the other screens of this thread have to do.
-                let _ = self.post.send(Job::ShowLater(place, show, goal));
-            }
-            Some(kept) => show(kept.shown()),
-            None => show(None),
+        let Some(kept) = self.screens.get_mut(&place) else { return };
+        if kept.can_reach(goal.latest) && Instant::now() < goal.until {
+            // After whatever the other screens of this thread have to do.
+            let _ = self.post.send(Job::ShowLater(place, show, goal));
+        } else {
+            kept.show(show);
         }
     }
 
     fn nudge(&mut self, place: Place) {
         let Some(kept) = self.screens.get_mut(&place) else { return };
         kept.nudge(Instant::now());
+        if kept.may_ask(&mut self.scratch) {
+            self.look(place);
+        }
         if !self.busy.contains(&place) {
             self.busy.push(place);
         }
@@ -195,6 +194,7 @@ impl Thread {
     fn look(&mut self, place: Place) {
         let fold_after = if self.many { FOLD_MANY_AFTER } else { FOLD_AFTER };
         let Some(kept) = self.screens.get_mut(&place) else { return };
+        kept.strike_thread();
         let was_open = kept.is_open();
         let left = kept.look(Instant::now(), fold_after, &self.holder, &mut self.scratch);
         if was_open && !kept.is_open() {

@@ -34,6 +34,11 @@ pub enum ServerMessage {
         offset: u64,
         /// Its length in bytes.
         length: usize,
+        /// It shows all that the screen shows. Else the screen was larger than a snapshot may
+        /// be, and lines far from the cursor lack colours or text; or the screen has failed,
+        /// and these are the last bytes of output. (Absent where an older server says it.)
+        #[serde(default = "yes")]
+        complete: bool,
     },
     /// Input accepted by the holder.
     Input {
@@ -77,6 +82,10 @@ pub enum ServerMessage {
         /// For people.
         message: String,
     },
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `stayd.v1`, client to server.

@@ -47,7 +47,7 @@ fn text_wraps_scrolls_and_is_told() {
         screen(b"one\r\ntwo\r\nthree\r\nfour\r\nfive\r\na line of thirty characters, no");
     assert_eq!(screen.view(0).text(), "three\nfour\nfive\na line of thirty cha\nracters, no\n");
     assert_eq!(screen.view(1).text().lines().next(), Some("two"));
-    assert!(screen.view(0).lines[4].wrapped);
+    assert!(screen.view(0).line(4).wrapped);
     assert_eq!((screen.scrollback(), screen.cursor()), (2, Cursor { x: 11, y: 4, wraps: false }));
 }
 
@@ -61,7 +61,7 @@ fn attributes_are_told_in_ansi_and_json() {
         ),
         "{ansi:?}"
     );
-    let runs = serde_json::to_value(&screen.view(0).lines[0].runs).unwrap();
+    let runs = serde_json::to_value(&screen.view(0).line(0).runs).unwrap();
     let expected = serde_json::json!([
         {"text": "red", "fg": 1, "attrs": ["bold"]}, {"text": " "}, {"text": "x", "bg": "#010203", "attrs": ["underline"]},
         {"text": " "}, {"text": "link", "link": "http://h/"}, {"text": " "}, {"text": "y", "fg": 200},
@@ -70,9 +70,34 @@ fn attributes_are_told_in_ansi_and_json() {
 }
 
 #[test]
+fn what_lies_beyond_an_edge_that_moved_is_not_in_sight() {
+    let paint = b"\x1b[?1049h\x1b[1;1H0123456789abcdefghij\x1b[2;11HSECRET\x1b[4;1Hx";
+    let (mut screen, _) = screen(paint);
+    let (_, rows) = screen.size();
+    screen.resize(10, rows);
+    let text = format!("0123456789\n\n\nx\n{}", "\n".repeat(usize::from(rows) - 4));
+    assert_eq!((screen.view(0).text(), screen.view(0).ansi()), (text.clone(), text.clone()));
+    assert_eq!(screen.view(0).line(0).runs[0].text, "0123456789");
+    assert!(screen.view(0).line(1).runs.is_empty());
+    for trimmed in [true, false] {
+        let written = screen.view(0).written(trimmed);
+        assert!(!written.contains("SECRET") && !written.contains("9a"), "{written:?}");
+    }
+    let snapshot = screen.snapshot(0, usize::MAX).bytes.escape_ascii().to_string();
+    assert!(!snapshot.contains("SECRET") && !snapshot.contains("9a"), "{snapshot}");
+    // Lines of the primary screen are wrapped anew, so nothing of them is out of sight.
+    let (mut screen, _) = super::tests::screen(b"0123456789abcdefghij\x1b[?1049hother");
+    screen.resize(10, rows);
+    screen.feed(b"\x1b[?1049l", &mut Vec::new());
+    let texts: Vec<String> =
+        screen.view(10).lines().flat_map(|line| line.runs).map(|run| run.text).collect();
+    assert!(texts.iter().all(|text| text.len() <= 10), "{texts:?}");
+}
+
+#[test]
 fn wide_and_combining_characters() {
     let (screen, _) = screen("日本e\u{301}😀|\r\n".as_bytes());
-    assert_eq!(screen.view(0).lines[0].runs[0].text, "日本e\u{301}😀|");
+    assert_eq!(screen.view(0).line(0).runs[0].text, "日本e\u{301}😀|");
     let (screen, _) = super::tests::screen("123456789012345678日x".as_bytes());
     assert_eq!(
         screen.view(0).text().lines().take(2).collect::<Vec<_>>(),
@@ -266,13 +291,8 @@ fn endless_strings_are_given_up() {
 fn a_million_combining_marks_are_few_in_a_cell() {
     let screen =
         survives(&"a".bytes().chain("\u{301}".repeat(10_000).bytes()).collect::<Vec<_>>(), 100);
-    let longest = screen
-        .view(0)
-        .lines
-        .iter()
-        .flat_map(|line| &line.runs)
-        .map(|run| run.text.chars().count())
-        .max();
+    let longest =
+        screen.view(0).lines().flat_map(|line| line.runs).map(|run| run.text.chars().count()).max();
     assert!(longest.unwrap() <= 80 * 32);
 }
 
@@ -298,10 +318,10 @@ fn tables_stay_in_proportion_to_the_screen() {
     );
     let last = screen
         .view(0)
-        .lines
-        .iter()
-        .flat_map(|line| line.runs.clone())
-        .rfind(|run| run.link.is_some())
+        .lines()
+        .flat_map(|line| line.runs)
+        .filter(|run| run.link.is_some())
+        .last()
         .unwrap();
     assert_eq!(last.link.as_deref(), Some("http://h/199999"));
 }

@@ -2,10 +2,25 @@
 //! attributes for JSON.
 
 use serde::Serialize;
+use std::collections::HashMap;
 
 use super::cell::*;
 use super::row::Row;
 use super::terminal::Terminal;
+
+/// Flags of a cell and what they are called.
+const FG: [(u32, &str); 6] = [
+    (BOLD, "bold"),
+    (UNDERLINE, "underline"),
+    (BLINK, "blink"),
+    (INVERSE, "inverse"),
+    (INVISIBLE, "invisible"),
+    (STRIKE, "strikethrough"),
+];
+const BG: [(u32, &str); 3] = [(DIM, "dim"), (ITALIC, "italic"), (OVERLINE, "overline")];
+
+/// Bytes that an entry of a table takes, about.
+const ENTRY: usize = 32;
 
 /// Cells in a row with the same attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,51 +61,161 @@ pub struct Line {
     pub wrapped: bool,
 }
 
-/// What a screen shows, taken at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a screen shows, taken at one moment. It holds cells, and makes lines of them when they
+/// are asked for: as text and attributes a large screen takes forty times as much memory.
+#[derive(Debug, Clone, Default)]
 pub struct View {
-    /// Lines that have scrolled off, oldest first, then those of the screen.
-    pub lines: Vec<Line>,
-    /// How many of `lines` have scrolled off.
-    pub scrollback: usize,
+    /// The cells of all lines, one line after the other. A line's cells end with the last
+    /// that was written.
+    cells: Vec<Cell>,
+    /// Where the cells of each line end, and whether it goes on from the line above.
+    ends: Vec<(usize, bool)>,
+    /// What the cells refer to by number, as far as they do.
+    clusters: HashMap<u32, Box<str>>,
+    links: HashMap<u32, Box<str>>,
+    /// The link of each number that a cell has in its `ext`.
+    exts: HashMap<u32, u32>,
+    scrollback: usize,
 }
+
+/// Most cells of a view: 64 MiB. A screen of the largest size has a quarter of them; beyond
+/// it the oldest scrollback is left out.
+const CELLS_MAX: usize = 4 << 20;
 
 impl View {
     pub(super) fn new(terminal: &Terminal, scrollback: usize) -> View {
         let buffer = terminal.shown();
-        let scrollback = scrollback.min(buffer.base);
-        let lines = buffer
-            .lines
-            .range(buffer.base - scrollback..buffer.base + buffer.rows)
-            .map(|row| Line { runs: runs(terminal, row), wrapped: row.wrapped })
-            .collect();
-        View { lines, scrollback }
+        let first_row = buffer.base - scrollback.min(buffer.base);
+        let rows = buffer.lines.range(first_row..buffer.base + buffer.rows);
+        // Lines of the alternate screen keep their cells beyond an edge that has moved left,
+        // as in xterm.js, and show them once they are in sight again.
+        let lines: Vec<(&[Cell], bool)> =
+            rows.map(|row| (written(row, buffer.cols), row.wrapped)).collect();
+        let above = lines.len() - buffer.rows;
+        let mut count: usize = lines[above..].iter().map(|(cells, _)| cells.len()).sum();
+        let fits = |(cells, _): &&(&[Cell], bool)| {
+            count += cells.len().max(1);
+            count <= CELLS_MAX
+        };
+        let scrollback = lines[..above].iter().rev().take_while(fits).count();
+        let lines = &lines[above - scrollback..];
+        let mut view = View {
+            cells: Vec::with_capacity(lines.iter().map(|(cells, _)| cells.len()).sum()),
+            ends: Vec::with_capacity(lines.len()),
+            clusters: HashMap::new(),
+            links: HashMap::new(),
+            exts: HashMap::new(),
+            scrollback,
+        };
+        for (cells, wrapped) in lines {
+            view.cells.extend_from_slice(cells);
+            view.ends.push((view.cells.len(), *wrapped));
+            cells.iter().for_each(|cell| view.take_values(terminal, cell));
+        }
+        view
+    }
+
+    /// Takes what a cell refers to.
+    fn take_values(&mut self, terminal: &Terminal, cell: &Cell) {
+        if let Glyph::Cluster(number) = cell.glyph() {
+            let text = || terminal.clusters.get(number).clone();
+            self.clusters.entry(number).or_insert_with(text);
+        }
+        if cell.ext != 0 {
+            let link = terminal.exts.get(cell.ext).link;
+            if link != 0 && self.exts.insert(cell.ext, link).is_none() {
+                let uri = || terminal.links.get(link).uri.clone();
+                self.links.entry(link).or_insert_with(uri);
+            }
+        }
+    }
+
+    /// How many lines there are: those that have scrolled off and those of the screen.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no line, which no screen is.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// How many of the lines, at their beginning, have scrolled off.
+    pub fn scrollback(&self) -> usize {
+        self.scrollback
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn memory(&self) -> usize {
+        let text = |values: &HashMap<u32, Box<str>>| -> usize {
+            values.values().map(|value| value.len() + ENTRY).sum()
+        };
+        self.cells.len() * size_of::<Cell>()
+            + self.ends.len() * size_of::<(usize, bool)>()
+            + text(&self.clusters)
+            + text(&self.links)
+            + self.exts.len() * ENTRY
+    }
+
+    /// Lines that have scrolled off, oldest first, then those of the screen.
+    pub fn lines(&self) -> impl Iterator<Item = Line> + '_ {
+        (0..self.len()).map(|number| self.line(number))
+    }
+
+    /// The line with this number, which is less than [`View::len`].
+    pub fn line(&self, number: usize) -> Line {
+        Line { runs: self.runs(self.cells_of(number)), wrapped: self.ends[number].1 }
+    }
+
+    fn cells_of(&self, number: usize) -> &[Cell] {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        &self.cells[start..self.ends[number].0]
     }
 
     /// One line of text a line of the screen, spaces at the end left out; lines that the
     /// terminal wrapped are two.
     pub fn text(&self) -> String {
+        (0..self.len()).map(|number| self.text_of(number)).collect()
+    }
+
+    /// The same of one line.
+    pub fn text_of(&self, number: usize) -> String {
         let mut text = String::new();
-        for line in &self.lines {
-            let line: String = line.runs.iter().map(|run| run.text.as_str()).collect();
-            text.push_str(line.trim_end_matches(' '));
-            text.push('\n');
-        }
+        self.print(number, &mut text);
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
         text
+    }
+
+    /// Appends what the cells of a line show; those that show nothing are spaces.
+    fn print(&self, number: usize, text: &mut String) {
+        for cell in self.cells_of(number) {
+            self.print_cell(cell, text);
+        }
+    }
+
+    fn print_cell(&self, cell: &Cell, text: &mut String) {
+        match cell.glyph() {
+            // The right half of a wide character.
+            Glyph::None if cell.width() == 0 => {}
+            Glyph::None => text.push(' '),
+            Glyph::Char(c) => text.push(c),
+            Glyph::Cluster(number) => text.extend(self.clusters.get(&number).map(|text| &**text)),
+        }
     }
 
     /// The text as a program wrote it: what the terminal wrapped is one line. `trimmed`:
     /// without the spaces at the end of a line.
     pub fn written(&self, trimmed: bool) -> String {
         let mut text = String::new();
-        for (number, line) in self.lines.iter().enumerate() {
-            if number > 0 && !line.wrapped {
+        for (number, (_, wrapped)) in self.ends.iter().enumerate() {
+            if number > 0 && !wrapped {
                 if trimmed {
                     text.truncate(text.trim_end_matches(' ').len());
                 }
                 text.push('\n');
             }
-            text.extend(line.runs.iter().map(|run| run.text.as_str()));
+            self.print(number, &mut text);
         }
         if trimmed {
             text.truncate(text.trim_end_matches(' ').len());
@@ -98,23 +223,68 @@ impl View {
         text
     }
 
-    /// The same as [`View::text`] with colours and attributes (SGR).
-    pub fn ansi(&self) -> String {
+    /// The same as [`View::text_of`] with colours and attributes (SGR).
+    pub fn ansi_of(&self, number: usize) -> String {
         let mut text = String::new();
-        for line in &self.lines {
-            for run in &line.runs {
-                let sgr = run.sgr();
-                if sgr.is_empty() {
-                    text.push_str(&run.text);
-                } else {
-                    text.push_str(&format!("\x1b[{sgr}m{}\x1b[m", run.text));
-                }
+        for run in self.line(number).runs {
+            let sgr = run.sgr();
+            if sgr.is_empty() {
+                text.push_str(&run.text);
+            } else {
+                text.push_str(&format!("\x1b[{sgr}m{}\x1b[m", run.text));
             }
-            text.push('\n');
         }
+        text.push('\n');
         text
     }
+
+    /// All lines with colours and attributes.
+    pub fn ansi(&self) -> String {
+        (0..self.len()).map(|number| self.ansi_of(number)).collect()
+    }
+
+    fn runs(&self, cells: &[Cell]) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut before = None;
+        for cell in cells {
+            if cell.width() == 0 && !cell.has_content() {
+                continue;
+            }
+            if before != Some(cell.style()) || runs.is_empty() {
+                before = Some(cell.style());
+                runs.push(self.run(cell.style()));
+            }
+            if let Some(run) = runs.last_mut() {
+                self.print_cell(cell, &mut run.text);
+            }
+        }
+        runs
+    }
+
+    /// An empty run of this style.
+    fn run(&self, style: Style) -> Run {
+        let of = |packed: u32, names: &[(u32, &'static str)]| -> Vec<&'static str> {
+            names.iter().filter(|(flag, _)| packed & flag != 0).map(|(_, name)| *name).collect()
+        };
+        let link = self.exts.get(&style.ext).and_then(|link| self.links.get(link));
+        Run {
+            text: String::new(),
+            fg: colour(style.fg),
+            bg: colour(style.bg),
+            attrs: [of(style.fg, &FG), of(style.bg, &BG)].concat(),
+            link: link.filter(|uri| !uri.is_empty()).map(|uri| uri.to_string()),
+        }
+    }
 }
+
+/// Two are the same where they show the same, whatever numbers their cells have.
+impl PartialEq for View {
+    fn eq(&self, other: &View) -> bool {
+        self.scrollback == other.scrollback && self.lines().eq(other.lines())
+    }
+}
+
+impl Eq for View {}
 
 impl Run {
     fn sgr(&self) -> String {
@@ -161,51 +331,12 @@ impl Run {
     }
 }
 
-fn runs(terminal: &Terminal, row: &Row) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    let mut before = None;
-    let end = (0..row.len()).rev().find(|at| row.get(*at) != Cell::NULL).map_or(0, |at| at + 1);
-    for at in 0..end {
-        let cell = row.get(at);
-        if cell.width() == 0 && !cell.has_content() {
-            continue;
-        }
-        if before != Some(cell.style()) || runs.is_empty() {
-            before = Some(cell.style());
-            runs.push(run(terminal, cell.style()));
-        }
-        if let Some(run) = runs.last_mut() {
-            match cell.glyph() {
-                Glyph::None => run.text.push(' '),
-                Glyph::Char(c) => run.text.push(c),
-                Glyph::Cluster(number) => run.text.push_str(terminal.clusters.get(number)),
-            }
-        }
-    }
-    runs
-}
-
-fn run(terminal: &Terminal, style: Style) -> Run {
-    const FG: [(u32, &str); 6] = [
-        (BOLD, "bold"),
-        (UNDERLINE, "underline"),
-        (BLINK, "blink"),
-        (INVERSE, "inverse"),
-        (INVISIBLE, "invisible"),
-        (STRIKE, "strikethrough"),
-    ];
-    const BG: [(u32, &str); 3] = [(DIM, "dim"), (ITALIC, "italic"), (OVERLINE, "overline")];
-    let of = |packed: u32, names: &[(u32, &'static str)]| -> Vec<&'static str> {
-        names.iter().filter(|(flag, _)| packed & flag != 0).map(|(_, name)| *name).collect()
-    };
-    let link = terminal.links.get(terminal.exts.get(style.ext).link);
-    Run {
-        text: String::new(),
-        fg: colour(style.fg),
-        bg: colour(style.bg),
-        attrs: [of(style.fg, &FG), of(style.bg, &BG)].concat(),
-        link: Some(link.uri.to_string()).filter(|uri| !uri.is_empty()),
-    }
+/// The cells of a line that are in sight, up to the last that was written.
+fn written(row: &Row, cols: usize) -> &[Cell] {
+    let cells = row.cells();
+    let cells = cells.get(..row.len().min(cols)).unwrap_or(cells);
+    let end = cells.iter().rposition(|cell| *cell != Cell::NULL).map_or(0, |at| at + 1);
+    &cells[..end]
 }
 
 fn colour(packed: u32) -> Option<Colour> {

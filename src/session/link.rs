@@ -2,7 +2,7 @@
 //! its wake-up, the way to type, and the last published view of the session.
 
 use super::writers::{ClientAttached, InputWriter, Writers};
-use crate::holder::{Holder, register};
+use crate::holder::{Holder, HolderError, register};
 use crate::id::{ClientKey, SessionId};
 use crate::keeper::ScreenHandle;
 use crate::lifecycle::Status;
@@ -156,10 +156,20 @@ impl Link {
     pub async fn accepted_input(&self, key: ClientKey) -> u64 {
         // Nobody else has ever had such a key.
         if !key.is_anonymous() {
-            // Requests are answered in order; one that fails is no reason not to attach.
-            let _ = self.holder.stats().await;
+            // One that fails is no reason not to attach.
+            let _ = self.settled().await;
         }
         self.ring.input(key).map_or(0, |input| input.accepted)
+    }
+
+    /// Resolves once the holder has done what it was asked before: a size that was asked for is
+    /// in the ring then, where the screen finds it.
+    ///
+    /// # Errors
+    /// The holder does not answer.
+    pub async fn settled(&self) -> Result<(), HolderError> {
+        // It answers in order.
+        self.holder.stats().await.map(drop)
     }
 
     /// A following client has taken all output before `offset`: the program may go on.

@@ -12,7 +12,7 @@
 //! - [`Connection`]: the actor of one WebSocket. Input, control, heartbeat.
 //! - [`Outlet`]: the response body that pulls this client's bytes from the ring.
 //! - [`Blob`]: what the holder keeps of a session for a server that finds no row.
-//! - [`wait_for`]: waits for something on the screen.
+//! - [`Shots`]: the screen at one moment. [`wait_for`]: waits for something on it.
 //! - [`Link`]: what connections may touch without asking the session's actor.
 
 mod actor;
@@ -37,6 +37,7 @@ mod remains;
 mod reports;
 mod requests;
 mod revival;
+mod shots;
 mod size;
 mod telling;
 mod typing;
@@ -64,7 +65,8 @@ pub use requests::{
 };
 pub use revival::Revival;
 pub(crate) use revival::decide_restart;
+pub use shots::{NoShot, Shot, Shots};
 pub(crate) use telling::tell_end;
 pub use typing::{TypeOutcome, type_all};
-pub use watching::{Condition, Shot, Waited, take_last, take_shot, wait_for};
+pub use watching::{Condition, Waited, wait_for};
 pub use writers::InputWriter;

@@ -191,7 +191,7 @@ impl Outlet {
 
     /// Starts the client again from a picture of the terminal.
     fn redraw(&mut self, drawn: Drawn) {
-        let Drawn { offset, bytes, resizes, size } = drawn;
+        let Drawn { offset, bytes, resizes, size, complete } = drawn;
         self.carry = TextCarry::default();
         if self.outbox.acked().is_some() {
             // What it had acknowledged lies behind the picture; its window goes on from there.
@@ -212,7 +212,8 @@ impl Outlet {
         }
         let picture = match self.dialect {
             Dialect::Stayd => {
-                let said = self.dialect.control(&ServerMessage::Snapshot { offset, length });
+                let message = ServerMessage::Snapshot { offset, length, complete };
+                let said = self.dialect.control(&message);
                 said.into_iter().chain([Message::Binary(bytes)]).collect()
             }
             Dialect::Raw => vec![Message::Binary([RESET, &bytes].concat().into())],

@@ -16,7 +16,7 @@ pub(crate) const RESET: &[u8] = b"\x18\x1b\\\x1bc";
 pub struct Picture {
     /// Lines of scrollback.
     pub scrollback: usize,
-    /// Bytes in all; the oldest scrollback is left out.
+    /// Bytes in all; the oldest scrollback is left out first.
     pub limit: usize,
 }
 
@@ -31,6 +31,8 @@ pub(super) struct Drawn {
     pub(super) resizes: u64,
     /// Columns and rows.
     pub(super) size: (u16, u16),
+    /// They show all that the screen shows.
+    pub(super) complete: bool,
 }
 
 /// Draws the terminal as it is after all output of this moment; where it has no screen any
@@ -41,12 +43,14 @@ pub(super) async fn draw(link: Arc<Link>, picture: Picture) -> Drawn {
         .look(move |screen| (screen.snapshot(picture.scrollback, picture.limit), screen.size()));
     if let Some(Look { offset, resizes, seen: (snapshot, size) }) = look.await {
         let Look { offset, seen, .. } = Look { offset, resizes, seen: snapshot }.whole(link.ring());
-        return Drawn { offset, bytes: seen.bytes.into(), resizes, size };
+        let complete = seen.complete;
+        return Drawn { offset, bytes: seen.bytes.into(), resizes, size, complete };
     }
     let resizes = link.ring().resize_count();
     let view = link.view();
     let (offset, bytes) = end(link.ring());
-    Drawn { offset, bytes, resizes, size: (view.cols, view.rows) }
+    let size = (view.cols, view.rows);
+    Drawn { offset, bytes, resizes, size, complete: false }
 }
 
 /// The end of what the ring holds before its head now, from the beginning of a line.

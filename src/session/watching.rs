@@ -1,9 +1,10 @@
 //! Waiting for something on a session's screen, without a connection and without polling.
 
 use super::link::Link;
+use super::shots::{NoShot, Shot, Shots};
 use crate::events::Bus;
-use crate::keeper::{Keeper, LastScreen, Look};
-use crate::screen::{Cursor, Modes, Screen, View};
+use crate::keeper::Look;
+use crate::screen::View;
 use regex::Regex;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,51 +15,10 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// Between two looks. A flood would otherwise be looked at as often as there is time for,
 /// on the cores that it needs itself.
 const REST: Duration = Duration::from_millis(30);
+/// How long the last look of a wait may wait for room.
+const ROOM: Duration = Duration::from_secs(5);
 /// Events that are passed over at once.
 const BATCH: usize = 64;
-
-/// What a terminal shows and how it stands, taken at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shot {
-    /// Columns and lines.
-    pub size: (u16, u16),
-    /// Where the cursor is.
-    pub cursor: Cursor,
-    /// The title, empty when there is none.
-    pub title: String,
-    /// Whether the alternate screen is shown.
-    pub alternate: bool,
-    /// The modes that are set.
-    pub modes: Modes,
-    /// The lines.
-    pub view: View,
-}
-
-impl Shot {
-    fn of(screen: &Screen, scrollback: usize) -> Shot {
-        Shot {
-            size: screen.size(),
-            cursor: screen.cursor(),
-            title: screen.title().to_owned(),
-            alternate: screen.is_alternate(),
-            modes: screen.modes().clone(),
-            view: screen.view(scrollback),
-        }
-    }
-}
-
-/// Takes a session's screen as of now, with at most `scrollback` lines above it. `None`: it
-/// is broken and there is none to be seen.
-pub async fn take_shot(link: &Link, scrollback: usize) -> Option<Look<Shot>> {
-    link.screen().look(move |screen| Shot::of(screen, scrollback)).await
-}
-
-/// The same of a session that has ended. `None`: it cannot be read.
-pub async fn take_last(keeper: &Keeper, last: LastScreen, scrollback: usize) -> Option<Look<Shot>> {
-    let offset = last.offset;
-    let seen = keeper.show_last(last, move |screen| Shot::of(screen, scrollback)).await?;
-    Some(Look { offset, resizes: 0, seen })
-}
 
 /// What is waited for.
 #[derive(Clone, Debug)]
@@ -78,12 +38,13 @@ impl Condition {
 
     fn holds_on(&self, view: &View) -> bool {
         let Condition::Shows(regex) = self else { return false };
-        regex.is_match(&view.written(true)) || regex.is_match(&view.written(false))
+        // One text at a time: that of a large screen is megabytes.
+        [true, false].into_iter().any(|trimmed| regex.is_match(&view.written(trimmed)))
     }
 }
 
 /// How a wait went, with the screen as it is now.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Waited {
     /// It holds.
     Held(Look<Shot>),
@@ -91,8 +52,8 @@ pub enum Waited {
     TimedOut(Look<Shot>),
     /// It did not, and the session has ended: nothing will change any more.
     Ended(Look<Shot>),
-    /// The screen is broken.
-    NoScreen,
+    /// The screen is broken, or there was no room for it.
+    NoShot(NoShot),
     /// The server stops.
     Stopping,
 }
@@ -103,6 +64,7 @@ pub enum Waited {
 /// # Errors
 /// When the process has no descriptor left.
 pub async fn wait_for(
+    shots: &Shots,
     link: &Link,
     events: &Bus,
     condition: &Condition,
@@ -124,8 +86,9 @@ pub async fn wait_for(
         };
         let in_time = now < deadline;
         if may_hold || over || !in_time {
-            let Some(look) = take_shot(link, scrollback).await else {
-                return Ok(Waited::NoScreen);
+            let look = match shots.take(link, scrollback, deadline.max(now + ROOM)).await {
+                Ok(look) => look,
+                Err(error) => return Ok(Waited::NoShot(error)),
             };
             let quiet = may_hold && matches!(condition, Condition::Quiet(_));
             if quiet || condition.holds_on(&look.seen.view) {
@@ -219,7 +182,7 @@ impl<'a> News<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::screen::Options;
+    use crate::screen::{Options, Screen};
 
     fn shows(output: &str, regex: &str) -> bool {
         let mut screen = Screen::new(10, 4, Options::default());

@@ -44,6 +44,7 @@ mod reconcile;
 mod recording;
 mod restarts;
 mod restore;
+mod screen_faults;
 mod screens;
 mod screens_http;
 mod sessions;

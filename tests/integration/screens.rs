@@ -168,3 +168,30 @@ async fn a_picture_ends_with_a_whole_character() {
     second.wait_for("日 b").await;
     assert_eq!(second.text(), "日 b");
 }
+
+/// Every cell of the screen has colours of its own: 80 by 24 of them are longer than a picture
+/// for a client that skips may be.
+#[actix_web::test]
+async fn a_picture_that_lacks_something_says_so() {
+    let server = Server::start().await;
+    let paint = r#"$| = 1; for my $y (1..24) { print "\e[$y;1H"; for my $x (1..80) {
+        printf "\e[38;2;%d;%d;100;48;2;%d;%d;200m%d", 100+$x, 100+$y, 100+$y, 100+$x, $x % 10 } }
+        print "\e[m\e[20;1Hpainted"; sleep 1000"#;
+    let session = server.api().create(json!({ "command": ["perl", "-e", paint] })).await;
+    let id = session["id"].as_str().unwrap();
+    let shown = format!("/api/v1/sessions/{id}/screen?wait=text:painted&format=json");
+    let whole = server.api().get(&shown).await.ok(200);
+    for (query, limit, complete) in [("", 512 << 10, true), ("lag=skip", 64 << 10, false)] {
+        let (mut terminal, _) = Terminal::attach(&server, id, query).await;
+        let snapshot = terminal.control("snapshot").await;
+        assert_eq!(snapshot["complete"], complete, "{query}: {snapshot}");
+        let Event::Bytes(bytes) = terminal.next().await else { panic!("no picture") };
+        assert!(bytes.len() == snapshot["length"] && bytes.len() <= limit, "{}", bytes.len());
+        let screen = Screen::restore(80, 24, Options::default(), &bytes);
+        let lines: Vec<_> = screen.view(0).lines().map(|line| json!(line.runs)).collect();
+        let same = |y: usize| lines[y] == whole["lines"][y];
+        assert!(same(19) && same(18) && same(23), "{query}: what is near the cursor is whole");
+        assert_eq!(same(0), complete, "{query}: what is far from it may lack its colours");
+        assert!(screen.view(0).text().starts_with("1234567890"), "{query}: and has its text");
+    }
+}

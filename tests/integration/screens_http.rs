@@ -5,6 +5,7 @@ use crate::cli::{code_and_text, stayd, verb};
 use crate::support::{Api, Reply, Server, soon};
 use awc::http::Method;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -111,6 +112,131 @@ async fn what_has_scrolled_off_is_shown_where_it_is_asked_for() {
     // It is not on the screen itself.
     let wait = escaped("text:line 1\nline 2\n");
     assert_eq!(look(&api, &id, &format!("wait={wait}&timeout_ms=0")).await.status, 408);
+}
+
+/// Paints every cell in colours of its own, then says so in its title.
+const PAINTER: &str = r#"$| = 1; my ($cols, $rows) = @ARGV;
+    for my $y (1..$rows) { print "\e[$y;1H"; for my $x (1..$cols) { printf
+        "\e[38;2;%d;%d;1;48;2;%d;%d;2m%d", $x % 256, $y % 256, $y % 256, $x % 256, $x % 10 } }
+    print "\e[m\e[H\e]2;painted\a"; <STDIN>"#;
+
+/// A session of this size that is painted.
+async fn painted(api: &Api, cols: u16, rows: u16) -> String {
+    let (width, height) = (cols.to_string(), rows.to_string());
+    let command = ["perl", "-e", PAINTER, &width, &height];
+    let session = api.create(json!({ "command": command, "cols": cols, "rows": rows })).await;
+    let id = session["id"].as_str().expect("an id").to_owned();
+    soon("painted", async { while api.session(&id).await["title"] != "painted" {} }).await;
+    id
+}
+
+#[actix_web::test]
+async fn large_screens_are_told_in_pieces_and_take_no_memory() {
+    let server = Server::start().await;
+    let api = server.api();
+    let id = painted(&api, 400, 200).await;
+    let text = look(&api, &id, "").await;
+    let lines = text_of(&text);
+    assert_eq!(lines.lines().count(), 200);
+    assert!(lines.lines().all(|line| line == "1234567890".repeat(40)));
+    let ansi = text_of(&look(&api, &id, "format=ansi").await);
+    assert_eq!(ansi.lines().count(), 200);
+    assert!(ansi.lines().all(|line| line.matches("\u{1b}[m").count() == 400));
+    let before = server.rss_kib();
+    let asked: Vec<_> = (0..10).map(|_| look(&api, &id, "format=json")).collect();
+    let told = futures_util::future::join_all(asked).await;
+    let after = server.rss_kib();
+    eprintln!("ten large screens at once: RSS {before} KiB, {after} KiB after them");
+    // One had taken 50 MiB, and the server kept them.
+    assert!(after.saturating_sub(before) < 64 << 10, "{before} KiB to {after} KiB");
+    let first = told[0].ok(200);
+    assert_eq!((&first["cols"], &first["lines"][199][399]["bg"]), (&json!(400), &json!("#c89002")));
+    assert_eq!(first["lines"].as_array().unwrap().len(), 200);
+    assert!(told.iter().all(|reply| reply.bytes == told[0].bytes));
+
+    // Its last screen is told in the same way, also within a problem.
+    api.post(&format!("/api/v1/sessions/{id}/input"), "\n").await.ok(200);
+    soon("the end", async { while api.session(&id).await["status"] != "TERMINATED" {} }).await;
+    let last = look(&api, &id, "format=json").await.ok(200);
+    assert!(last["lines"] == first["lines"], "the last screen is another");
+    assert!(look(&api, &id, "").await.bytes == text.bytes);
+    let over = |format: &str| format!("wait=text:never&timeout_ms=0&format={format}");
+    let problem = look(&api, &id, &over("json")).await.problem(410, "ended");
+    assert!(problem["screen"]["lines"] == first["lines"], "the problem's screen is another");
+    assert_eq!(problem["screen"]["offset"], problem["offset"]);
+    let problem = look(&api, &id, &over("text")).await.problem(410, "ended");
+    assert!(problem["screen"] == lines);
+    let problem = look(&api, &id, &over("ansi")).await.problem(410, "ended");
+    assert!(problem["screen"] == ansi);
+}
+
+/// Whoever takes nothing of a large screen keeps others from theirs for a while, and no
+/// longer than the connection lasts; small ones need no room.
+#[actix_web::test]
+async fn large_screens_wait_for_each_other() {
+    let server = Server::start().await;
+    let api = server.api();
+    // A line of 250 runs, a thousand times.
+    let script = r"$| = 1; my $line = qq(\e[1mxxxx\e[mxxxx) x 125;
+        print qq(\r\n$line) for 1..1000; print qq(\e]2;painted\a); sleep 1000";
+    let command = json!({ "command": ["perl", "-e", script], "cols": 1000, "rows": 1000 });
+    let id = api.create(command).await["id"].as_str().expect("an id").to_owned();
+    soon("painted", async { while api.session(&id).await["title"] != "painted" {} }).await;
+    let unread = || {
+        let mut socket = std::net::TcpStream::connect(server.address()).expect("a connection");
+        // What it sends is not to disappear in buffers.
+        setsockopt(&socket, sockopt::RcvBuf, &4096).expect("a small buffer");
+        let request = format!(
+            "GET /api/v1/sessions/{id}/screen?format=json HTTP/1.1\r\nHost: {}\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            server.address(),
+            server.token()
+        );
+        socket.write_all(request.as_bytes()).expect("sent");
+        // It is under way.
+        let mut first = [0; 12];
+        socket.read_exact(&mut first).expect("an answer");
+        assert_eq!(&first, b"HTTP/1.1 200");
+        socket
+    };
+    let mut sockets: Vec<_> = (0..4).map(|_| unread()).collect();
+    let refused = look(&api, &id, "format=json").await;
+    let problem = refused.problem(503, "unavailable");
+    assert!(problem["detail"].as_str().unwrap().contains("large screens"), "{problem}");
+    assert!(refused.headers.get("retry-after").is_some());
+    let small = printer(&api).await;
+    assert_eq!(look(&api, &small, "format=json").await.status, 200);
+    sockets.pop();
+    let text = look(&api, &id, "").await;
+    assert_eq!((text.status.as_u16(), text.bytes.len()), (200, 1001 * 1000));
+}
+
+/// Once a size is answered the screen has it.
+#[actix_web::test]
+async fn a_size_that_is_answered_is_the_screens() {
+    let server = Server::start().await;
+    let api = server.api();
+    let id = printer(&api).await;
+    let path = format!("/api/v1/sessions/{id}");
+    for n in 0..40u16 {
+        let size = json!({ "cols": 60 + n, "rows": 20 + n % 7 });
+        let said = api.post(&format!("{path}/resize"), size.to_string()).await.ok(200);
+        let screen = look(&api, &id, "format=json").await.ok(200);
+        for seen in [&said, &screen] {
+            assert_eq!((&seen["cols"], &seen["rows"]), (&size["cols"], &size["rows"]));
+        }
+    }
+    // Another policy gives it the size of the client that is there.
+    let patch = async |policy: &str| {
+        let body = json!({ "size_policy": policy }).to_string();
+        api.send(Method::PATCH, &path, body).await.ok(200);
+        let screen = look(&api, &id, "format=json").await.ok(200);
+        (screen["cols"].clone(), screen["rows"].clone())
+    };
+    let by_hand = patch("fixed").await;
+    let (_terminal, _) = crate::support::Terminal::attach(&server, &id, "cols=44&rows=11").await;
+    assert_eq!(patch("fixed").await, by_hand);
+    assert_eq!(patch("latest").await, (json!(44), json!(11)));
 }
 
 #[actix_web::test]

@@ -115,6 +115,8 @@ export interface Snapshot {
   type: "snapshot";
   offset: number;
   length: number;
+  /** It shows all that the screen shows; absent where an older server says it. */
+  complete?: boolean;
 }
 
 /** The session's state changed. */

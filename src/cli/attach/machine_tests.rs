@@ -53,7 +53,10 @@ fn what_cannot_be_continued_is_redrawn() {
     machine.binary(output(5));
     machine.closed(Some(1001), "restart");
     assert_eq!(attached(&mut machine, 9000, 0), [Action::Clear]);
-    assert_eq!(send(&mut machine, &ServerMessage::Snapshot { offset: 9500, length: 3 }), []);
+    assert_eq!(
+        send(&mut machine, &ServerMessage::Snapshot { offset: 9500, length: 3, complete: true }),
+        []
+    );
     assert_eq!(machine.binary(output(3)), [Action::Clear, Action::Write(output(3))]);
     machine.binary(output(7));
     machine.closed(None, "");
@@ -66,7 +69,7 @@ fn what_cannot_be_continued_is_redrawn() {
 fn a_snapshot_that_the_connection_broke_off_is_not_waited_for() {
     let mut machine = machine(Some(0));
     attached(&mut machine, 0, 0);
-    send(&mut machine, &ServerMessage::Snapshot { offset: 50, length: 3 });
+    send(&mut machine, &ServerMessage::Snapshot { offset: 50, length: 3, complete: true });
     machine.closed(None, "");
     assert!(!machine.target().contains("offset"), "its screen never came");
     assert_eq!(attached(&mut machine, 0, 0), [Action::Clear]);

@@ -1,20 +1,29 @@
 //! A session's screen, now or once something is on it.
 //!
-//! - `wanted`: what a query asks for. `picture`: the answer's body.
+//! - `wanted`: what a query asks for. `picture`: the answer, piece by piece. `body`: pieces on
+//!   their way to a client.
 
+mod body;
 mod picture;
 mod wanted;
 
 use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, method_not_allowed, store_problem};
-use super::problem::{Problem, code};
+use super::problem::{self, Problem, code};
 use super::query::Query;
 use crate::keeper::Look;
-use crate::session::{Shot, Waited, take_last, take_shot, wait_for};
+use crate::session::{NoShot, Shot, Waited, wait_for};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, ServiceConfig};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder};
-use picture::{body, content_type};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
+use picture::{Pieces, content_type};
+use std::time::Duration;
+use tokio::time::Instant;
 use wanted::{Format, ScreenQuery, Wanted};
+
+/// How long a large screen waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// When to ask again after that, in seconds.
+const RETRY_S: u32 = 5;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(
@@ -33,35 +42,33 @@ async fn screen(
     let Wanted { format, scrollback, wait } = query.into_inner().try_into()?;
     // Nobody is to be waited for when nothing is to be shown.
     let wait = wait.filter(|_| !request.extensions().contains::<HeadOnly>());
-    let answer = |status: StatusCode, look: &Look<Shot>| {
-        HttpResponseBuilder::new(status)
-            .content_type(content_type(format))
-            .insert_header((OFFSET, look.offset.to_string()))
-            .body(body(format, look))
+    let answer = |status: StatusCode, look: Look<Shot>| {
+        let mut response = HttpResponseBuilder::new(status);
+        response.content_type(content_type(format));
+        response.insert_header((OFFSET, look.offset.to_string()));
+        body::answer(response, Pieces::of(format, look))
     };
     let link = match api.readable(&id, None).await {
         Ok(session) => session.link,
         Err(problem) => {
             let look = last(&api, &id, scrollback).await?.ok_or(problem)?;
-            return match wait {
-                Some((condition, _)) if !condition.holds_at_the_end(&look) => {
-                    Err(over(format, &look))
-                }
-                _ => Ok(answer(StatusCode::OK, &look)),
-            };
+            return Ok(match wait {
+                Some((condition, _)) if !condition.holds_at_the_end(&look) => over(format, look),
+                _ => answer(StatusCode::OK, look),
+            });
         }
     };
     let Some((condition, limit)) = wait else {
-        let look = take_shot(&link, scrollback).await.ok_or_else(broken)?;
-        return Ok(answer(StatusCode::OK, &look));
+        let look = api.shots.take(&link, scrollback, Instant::now() + PATIENCE).await;
+        return Ok(answer(StatusCode::OK, look.map_err(no_shot)?));
     };
     let _in_use = api.in_use(&id).await;
-    let waited = wait_for(&link, &api.events, &condition, scrollback, limit).await;
+    let waited = wait_for(&api.shots, &link, &api.events, &condition, scrollback, limit).await;
     match waited.map_err(|error| unavailable(error.to_string()))? {
-        Waited::Held(look) => Ok(answer(StatusCode::OK, &look)),
-        Waited::TimedOut(look) => Ok(answer(StatusCode::REQUEST_TIMEOUT, &look)),
-        Waited::Ended(look) => Err(over(format, &look)),
-        Waited::NoScreen => Err(broken()),
+        Waited::Held(look) => Ok(answer(StatusCode::OK, look)),
+        Waited::TimedOut(look) => Ok(answer(StatusCode::REQUEST_TIMEOUT, look)),
+        Waited::Ended(look) => Ok(over(format, look)),
+        Waited::NoShot(error) => Err(no_shot(error)),
         Waited::Stopping => Err(unavailable("the server is stopping; ask again in a moment")),
     }
 }
@@ -71,20 +78,30 @@ async fn last(api: &Api, id: &str, scrollback: usize) -> Result<Option<Look<Shot
     let Lookup::Ended(session) = api.look_up(id).await? else { return Ok(None) };
     let screen = api.store.last_screen(session.id).await.map_err(|error| store_problem(&error))?;
     let Some(screen) = screen else { return Ok(None) };
-    let look = take_last(&api.keeper, screen, scrollback).await;
-    look.map(Some).ok_or_else(broken)
+    let deadline = Instant::now() + PATIENCE;
+    let look = api.shots.take_last(&api.keeper, screen, scrollback, deadline).await;
+    look.map(Some).map_err(no_shot)
 }
 
 /// The session has ended, and this will not change any more.
-fn over(format: Format, look: &Look<Shot>) -> Problem {
-    ended().with("offset", look.offset).with("screen", picture::member(format, look))
+fn over(format: Format, look: Look<Shot>) -> HttpResponse {
+    let problem = ended().with("offset", look.offset);
+    let mut response = HttpResponseBuilder::new(problem.status_code());
+    response.content_type(problem::CONTENT_TYPE);
+    body::answer(response, Pieces::member_of(&problem, format, look))
 }
 
 fn unavailable(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
 }
 
-fn broken() -> Problem {
-    let detail = "this session's screen has failed and cannot be shown; its output can be read";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NO_SCREEN, detail)
+fn no_shot(error: NoShot) -> Problem {
+    match error {
+        NoShot::Broken => {
+            let detail =
+                "this session's screen has failed and cannot be shown; its output can be read";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NO_SCREEN, detail)
+        }
+        NoShot::Busy => unavailable(format!("{error}; ask again in a moment")).retry_after(RETRY_S),
+    }
 }

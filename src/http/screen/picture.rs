@@ -1,9 +1,11 @@
 //! A screen as text, as text with colours, or as JSON.
 
 use super::wanted::Format;
+use crate::http::problem::Problem;
 use crate::keeper::Look;
-use crate::screen::{CursorShape, Modes, Mouse, MouseEncoding, Run};
+use crate::screen::{CursorShape, Modes, Mouse, MouseEncoding};
 use crate::session::Shot;
+use actix_web::web::Bytes;
 use serde_json::{Value, json};
 
 pub(super) fn content_type(format: Format) -> &'static str {
@@ -13,26 +15,97 @@ pub(super) fn content_type(format: Format) -> &'static str {
     }
 }
 
-pub(super) fn body(format: Format, look: &Look<Shot>) -> String {
-    match format {
-        Format::Text => look.seen.view.text(),
-        Format::Ansi => look.seen.view.ansi(),
-        Format::Json => object(look).to_string(),
+/// Lines are told until a piece is so long, in bytes: a large screen takes no more memory
+/// than its cells and one piece.
+const PIECE: usize = 64 << 10;
+
+/// An answer, piece by piece.
+pub(super) struct Pieces {
+    format: Format,
+    /// The text is a string in JSON, without its quotation marks.
+    quoted: bool,
+    look: Look<Shot>,
+    /// The line to go on with.
+    next: usize,
+    /// Stand before the lines, until they are told, and behind them.
+    before: Option<String>,
+    after: &'static str,
+}
+
+impl Pieces {
+    pub(super) fn of(format: Format, look: Look<Shot>) -> Self {
+        let (before, after) = match format {
+            Format::Text | Format::Ansi => (String::new(), ""),
+            Format::Json => (beginning(&look), "]}"),
+        };
+        Pieces { format, quoted: false, look, next: 0, before: Some(before), after }
+    }
+
+    /// A problem with the same as its member `screen`.
+    pub(super) fn member_of(problem: &Problem, format: Format, look: Look<Shot>) -> Self {
+        let mut before = problem.body();
+        // The object goes on.
+        before.pop();
+        before.push_str(",\"screen\":");
+        let after = match format {
+            Format::Text | Format::Ansi => {
+                before.push('"');
+                "\"}"
+            }
+            Format::Json => {
+                before.push_str(&beginning(&look));
+                "]}}"
+            }
+        };
+        Pieces { format, quoted: true, look, next: 0, before: Some(before), after }
+    }
+
+    /// Appends what is told of the next line.
+    fn tell(&mut self, out: &mut String) {
+        let (view, number) = (&self.look.seen.view, self.next);
+        self.next += 1;
+        let text = match self.format {
+            Format::Text => view.text_of(number),
+            Format::Ansi => view.ansi_of(number),
+            Format::Json => {
+                out.push_str(if number > 0 { "," } else { "" });
+                return out.push_str(&json!(view.line(number).runs).to_string());
+            }
+        };
+        if self.quoted {
+            let string = Value::from(text).to_string();
+            out.push_str(&string[1..string.len() - 1]);
+        } else {
+            out.push_str(&text);
+        }
     }
 }
 
-/// The same as a member of a problem.
-pub(super) fn member(format: Format, look: &Look<Shot>) -> Value {
-    match format {
-        Format::Text | Format::Ansi => body(format, look).into(),
-        Format::Json => object(look),
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let count = self.look.seen.view.len();
+        if self.next > count {
+            return None;
+        }
+        let mut piece = self.before.take().unwrap_or_default();
+        while piece.len() < PIECE {
+            if self.next == count {
+                self.next += 1;
+                piece.push_str(self.after);
+                break;
+            }
+            self.tell(&mut piece);
+        }
+        Some(piece.into())
     }
 }
 
-fn object(look: &Look<Shot>) -> Value {
-    let Look { offset, seen: Shot { size, cursor, title, alternate, modes, view }, .. } = look;
-    let lines: Vec<&[Run]> = view.lines.iter().map(|line| &line.runs[..]).collect();
-    json!({
+/// The screen as an object, up to its lines.
+fn beginning(look: &Look<Shot>) -> String {
+    let Look { offset, seen: Shot { size, cursor, title, alternate, modes, view, .. }, .. } = look;
+    let object = json!({
         "offset": offset,
         "cols": size.0,
         "rows": size.1,
@@ -50,9 +123,13 @@ fn object(look: &Look<Shot>) -> Value {
         "title": title,
         "alternate": alternate,
         "modes": self::modes(modes),
-        "lines": lines,
-        "scrollback": view.scrollback,
-    })
+        "scrollback": view.scrollback(),
+    });
+    let mut text = object.to_string();
+    // Its last brace, and no other.
+    text.pop();
+    text.push_str(",\"lines\":[");
+    text
 }
 
 fn modes(modes: &Modes) -> Value {

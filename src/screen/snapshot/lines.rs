@@ -21,32 +21,55 @@ struct Under {
 }
 
 impl Writer<'_> {
-    /// Writes the screen and `scrollback` lines above it; answers where each line starts.
-    pub(super) fn lines(&mut self, buffer: &Buffer, scrollback: usize) -> Vec<usize> {
+    /// Writes the screen and `scrollback` lines above it, of each line of the screen what
+    /// `details` says. `None`: that is longer than `limit`.
+    pub(super) fn lines(
+        &mut self,
+        buffer: &Buffer,
+        scrollback: usize,
+        details: &[Detail],
+        limit: usize,
+    ) -> Option<()> {
         let rows = buffer.rows;
-        let mut starts = Vec::new();
-        if self.detail == Detail::Blank {
-            return starts;
-        }
         self.x = 0;
         let first = buffer.base - scrollback.min(buffer.base);
         let shown: Vec<&Row> = buffer.lines.range(first..buffer.base + rows).collect();
         // Nothing needs to be said about lines at the end that were never written, unless they
         // push others into the scrollback.
+        let detail = |at: usize| match at.checked_sub(buffer.base - first) {
+            Some(y) => details.get(y).copied().unwrap_or(Detail::Blank),
+            None => Detail::Everything,
+        };
+        let says = |at: usize, row: &Row| {
+            detail(at) > Detail::Blank
+                && (row.wrapped || row.cells().iter().any(|cell| *cell != Cell::NULL))
+        };
         let last = if first < buffer.base {
             shown.len()
         } else {
-            shown
-                .iter()
-                .rposition(|row| row.wrapped || row.cells().iter().any(|cell| *cell != Cell::NULL))
-                .map_or(0, |at| at + 1)
+            shown.iter().enumerate().rfind(|(at, row)| says(*at, row)).map_or(0, |(at, _)| at + 1)
+        };
+        // A line of which less is said than of the one above does not go on from it: what
+        // wrapping brings about says too much of the one or too little of the other.
+        let joins = |at: usize| {
+            shown.get(at).is_some_and(|row| row.wrapped)
+                && at > 0
+                && detail(at) == detail(at - 1)
+                && detail(at) > Detail::Blank
         };
         for (at, row) in shown[..last].iter().enumerate() {
-            starts.push(self.out.len());
+            if self.out.len() > limit {
+                return None;
+            }
+            if self.detail != detail(at) {
+                self.detail = Detail::Everything;
+                self.plain();
+                self.detail = detail(at);
+            }
             let mut under = Under { bg: 0, dirty: None, from: 0 };
             let previous = at.checked_sub(1).map(|at| shown[at]);
             match previous {
-                Some(previous) if row.wrapped => {
+                Some(previous) if joins(at) => {
                     under = self.wrap(previous, row, at >= rows, rows > 1)
                 }
                 Some(_) => {
@@ -59,10 +82,28 @@ impl Writer<'_> {
                 }
                 None => {}
             }
-            let goes_on = shown.get(at + 1).is_some_and(|next| next.wrapped) && at + 1 < last;
-            self.cells(row, under, goes_on);
+            if self.detail > Detail::Blank {
+                self.cells(row, under, joins(at + 1) && at + 1 < last);
+            }
         }
-        starts
+        if self.detail != Detail::Everything {
+            self.detail = Detail::Everything;
+            self.plain();
+        }
+        Some(())
+    }
+
+    /// How long a line is by itself, in bytes, about.
+    pub(super) fn length_of(&mut self, row: &Row) -> usize {
+        self.out.clear();
+        self.x = 0;
+        self.cells(row, Under { bg: 0, dirty: None, from: 0 }, false);
+        if row.wrapped {
+            // Getting onto it, and mending the end of the one above.
+            self.text("\x1b[A\x1b[B\x1b[999C");
+        }
+        self.text("\r\n");
+        self.out.len()
     }
 
     /// Gets onto the next line by printing beyond the end of `above`.

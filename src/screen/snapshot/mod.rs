@@ -5,7 +5,10 @@
 //! off, its tabs, saved cursor and margins; the alternate screen likewise, if it is shown;
 //! character sets and modes; pen and cursor; the beginning of a sequence that the program has
 //! not finished.
+//!
+//! Where that is longer than it may be, it says less of some lines: see `detail`.
 
+mod detail;
 mod lines;
 mod pen;
 mod state;
@@ -13,6 +16,7 @@ mod writer;
 
 use super::parser::Parser;
 use super::terminal::Terminal;
+use detail::Plan;
 use writer::Writer;
 
 /// A screen, written down.
@@ -26,61 +30,63 @@ pub struct Snapshot {
     pub partial: usize,
     /// Lines of scrollback that are in it.
     pub scrollback: usize,
+    /// All lines of the screen are in it with all that they show, those of the primary screen
+    /// behind an alternate one as well. Scrollback that was left out does not count.
+    pub complete: bool,
 }
 
-/// How much of the screen there is room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is written of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Detail {
-    Everything,
+    /// Nothing: it is empty.
+    Blank,
     /// Text without attributes.
     Text,
-    /// Nothing but modes and cursor.
-    Blank,
+    Everything,
 }
 
 /// The snapshot of a terminal with at most `scrollback` lines that scrolled off, in at most
-/// `limit` bytes: the oldest lines go first, and if the screen alone is too much (it is
-/// thousands of columns of colours), then its attributes, then its text.
+/// `limit` bytes.
 pub(super) fn take(
     terminal: &Terminal,
     parser: &Parser,
     scrollback: usize,
     limit: usize,
 ) -> Snapshot {
-    let mut lines = scrollback.min(terminal.primary.base);
-    let mut detail = Detail::Everything;
-    loop {
-        let (mut bytes, starts) = write(terminal, lines, detail);
+    let snapshot = |mut bytes: Vec<u8>, plan: &Plan| {
         bytes.extend_from_slice(parser.unfinished());
         bytes.extend_from_slice(parser.partial());
-        if bytes.len() <= limit || detail == Detail::Blank {
-            return Snapshot { bytes, partial: parser.partial().len(), scrollback: lines };
-        }
-        if lines > 0 {
-            // As many of the oldest as hold what is too much, and one more for what the next
-            // needs to say by itself.
-            let excess = bytes.len() - limit;
-            let first = starts.first().copied().unwrap_or(0);
-            let dropped = starts.iter().position(|start| start - first >= excess).unwrap_or(lines);
-            lines -= (dropped + 1).min(lines);
-        } else if detail == Detail::Everything {
-            detail = Detail::Text;
-        } else {
-            detail = Detail::Blank;
-        }
+        let partial = parser.partial().len();
+        Snapshot { bytes, partial, scrollback: plan.scrollback, complete: plan.is_complete() }
+    };
+    let limit = limit.saturating_sub(parser.unfinished().len() + parser.partial().len());
+    let mut plan = Plan::everything(terminal, scrollback);
+    if let Some(bytes) = write(terminal, &plan, limit) {
+        return snapshot(bytes, &plan);
     }
+    let state = write(terminal, &Plan::nothing(terminal), usize::MAX).unwrap_or_default();
+    let mut room = limit.saturating_sub(state.len());
+    while room > 0 {
+        plan = Plan::within(terminal, scrollback, room);
+        if let Some(bytes) = write(terminal, &plan, limit) {
+            return snapshot(bytes, &plan);
+        }
+        // How a line begins depends on the one above it, which the plan only guesses.
+        room -= room / 16 + 1;
+    }
+    snapshot(state, &Plan::nothing(terminal))
 }
 
-/// The sequences, and where in them each line of the primary screen starts.
-fn write(terminal: &Terminal, scrollback: usize, detail: Detail) -> (Vec<u8>, Vec<usize>) {
-    let mut writer = Writer::new(terminal, detail);
+/// The sequences, unless they are longer than `limit`.
+fn write(terminal: &Terminal, plan: &Plan, limit: usize) -> Option<Vec<u8>> {
+    let mut writer = Writer::new(terminal, Detail::Everything);
     writer.forget_leftovers();
-    let starts = writer.lines(&terminal.primary, scrollback);
+    writer.lines(&terminal.primary, plan.scrollback, &plan.primary, limit)?;
     if terminal.on_alternate {
         writer.finish_buffer(&terminal.primary);
         writer.plain();
         writer.text("\x1b[?47h\x1b[H");
-        writer.lines(&terminal.alternate, 0);
+        writer.lines(&terminal.alternate, 0, &plan.alternate, limit)?;
         writer.finish_buffer(&terminal.alternate);
     } else {
         writer.hidden_saved_cursor(&terminal.alternate);
@@ -89,5 +95,5 @@ fn write(terminal: &Terminal, scrollback: usize, detail: Detail) -> (Vec<u8>, Ve
     writer.charsets();
     writer.modes();
     writer.cursor();
-    (writer.out, starts)
+    Some(writer.out).filter(|out| out.len() <= limit)
 }

@@ -1,0 +1,75 @@
+//! Pieces of an answer on their way to a client, in bounded memory and time.
+
+use super::picture::Pieces;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::rt::{spawn, time::sleep};
+use actix_web::web::Bytes;
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// How long a client may take for a large answer, which takes others their room.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Answers at once where one piece is all, as most are; else piece by piece, each made when
+/// the socket has taken the one before.
+pub(super) fn answer(mut response: HttpResponseBuilder, mut pieces: Pieces) -> HttpResponse {
+    let first = pieces.next().unwrap_or_default();
+    let Some(second) = pieces.next() else { return response.body(first) };
+    let rest = Rc::new(RefCell::new(Some(pieces)));
+    let left = rest.clone();
+    // A socket that takes nothing asks for nothing, either: the room is taken back from here.
+    let limit = spawn(async move {
+        sleep(LIMIT).await;
+        left.borrow_mut().take();
+    });
+    response.body(Body { begun: [second, first].into(), rest, limit, yielded: false })
+}
+
+struct Body {
+    /// The pieces that are made already, the first of them last.
+    begun: Vec<Bytes>,
+    /// `None`: its time is over.
+    rest: Rc<RefCell<Option<Pieces>>>,
+    limit: JoinHandle<()>,
+    /// The next piece is made at the next poll.
+    yielded: bool,
+}
+
+impl MessageBody for Body {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let this = self.get_mut();
+        if let Some(piece) = this.begun.pop() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        // A socket that takes everything would keep this thread from its other requests.
+        this.yielded = !this.yielded;
+        if this.yielded {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut rest = this.rest.borrow_mut();
+        let Some(pieces) = rest.as_mut() else {
+            // The connection is closed, so that nobody takes the beginning for all.
+            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+        };
+        Poll::Ready(pieces.next().map(Ok))
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.limit.abort();
+    }
+}

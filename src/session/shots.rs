@@ -1,0 +1,183 @@
+//! Screens that are being told: how many large ones at once.
+
+use super::link::Link;
+use crate::keeper::{Keeper, LastScreen, Look, trim};
+use crate::screen::{Cursor, Modes, Screen, View};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+/// Memory of all large screens that are being told, in KiB. One of the largest size is a
+/// quarter of it. One that is larger with its scrollback is told while no other is.
+const TOTAL_KIB: u32 = 64 << 10;
+/// Smaller ones are not counted, in KiB: connections are limited, and one takes more.
+const SMALL_KIB: u32 = 512;
+
+/// What a terminal shows and how it stands, taken at one moment.
+#[derive(Debug)]
+pub struct Shot {
+    /// Columns and lines.
+    pub size: (u16, u16),
+    /// Where the cursor is.
+    pub cursor: Cursor,
+    /// The title, empty when there is none.
+    pub title: String,
+    /// Whether the alternate screen is shown.
+    pub alternate: bool,
+    /// The modes that are set.
+    pub modes: Modes,
+    /// The lines.
+    pub view: View,
+    /// Its room among the large ones, until it is dropped.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Shot {
+    fn drop(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        // The C library would keep the memory; to have it give it back takes milliseconds,
+        // which no thread that serves others has to spare. Where there is no other, the next
+        // screen that is folded does it.
+        if let Ok(runtime) = Handle::try_current() {
+            let view = std::mem::take(&mut self.view);
+            runtime.spawn_blocking(move || {
+                drop(view);
+                trim();
+                drop(room);
+            });
+        }
+    }
+}
+
+/// Why there is no shot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoShot {
+    /// The screen is broken, and there is none to be seen.
+    #[error("the screen has failed")]
+    Broken,
+    /// There was no room for a large one in time.
+    #[error("too many large screens are being told at once")]
+    Busy,
+}
+
+/// Takes shots. Clones share the room for large ones.
+#[derive(Clone, Debug)]
+pub struct Shots(Arc<Semaphore>);
+
+impl Default for Shots {
+    fn default() -> Self {
+        Shots(Arc::new(Semaphore::new(TOTAL_KIB as usize)))
+    }
+}
+
+impl Shots {
+    /// Takes a session's screen as of now, with at most `scrollback` lines above it. A large
+    /// one waits for room until `deadline`.
+    ///
+    /// # Errors
+    /// There is no screen, or no room.
+    pub async fn take(
+        &self,
+        link: &Link,
+        scrollback: usize,
+        deadline: Instant,
+    ) -> Result<Look<Shot>, NoShot> {
+        let mut room = None;
+        loop {
+            let (shots, held) = (self.clone(), room.take());
+            let take = move |screen: &Screen| shots.shot(screen, scrollback, held);
+            let look = link.screen().look(take).await.ok_or(NoShot::Broken)?;
+            let Look { offset, resizes, seen } = look;
+            match seen {
+                Ok(seen) => return Ok(Look { offset, resizes, seen }),
+                Err(kib) => room = Some(self.room(kib, deadline).await?),
+            }
+        }
+    }
+
+    /// The same of a session that has ended.
+    ///
+    /// # Errors
+    /// It cannot be read, or there is no room.
+    pub async fn take_last(
+        &self,
+        keeper: &Keeper,
+        last: LastScreen,
+        scrollback: usize,
+        deadline: Instant,
+    ) -> Result<Look<Shot>, NoShot> {
+        let offset = last.offset;
+        let mut room = None;
+        loop {
+            let (shots, held) = (self.clone(), room.take());
+            let take = move |screen: &Screen| shots.shot(screen, scrollback, held);
+            match keeper.show_last(last.clone(), take).await.ok_or(NoShot::Broken)? {
+                Ok(seen) => return Ok(Look { offset, resizes: 0, seen }),
+                Err(kib) => room = Some(self.room(kib, deadline).await?),
+            }
+        }
+    }
+
+    /// A shot, or how much room it needs, in KiB: then it is thrown away.
+    fn shot(
+        &self,
+        screen: &Screen,
+        scrollback: usize,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Shot, u32> {
+        let view = screen.view(scrollback);
+        let kib = u32::try_from(view.memory() >> 10).unwrap_or(TOTAL_KIB).min(TOTAL_KIB);
+        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let room = if kib <= SMALL_KIB {
+            None
+        } else if held >= kib as usize {
+            room
+        } else {
+            // It has grown meanwhile, or has none yet.
+            drop(room);
+            Some(self.0.clone().try_acquire_many_owned(kib).map_err(|_| kib)?)
+        };
+        Ok(Shot {
+            size: screen.size(),
+            cursor: screen.cursor(),
+            title: screen.title().to_owned(),
+            alternate: screen.is_alternate(),
+            modes: screen.modes().clone(),
+            view,
+            room,
+        })
+    }
+
+    async fn room(&self, kib: u32, deadline: Instant) -> Result<OwnedSemaphorePermit, NoShot> {
+        let room = timeout_at(deadline, self.0.clone().acquire_many_owned(kib)).await;
+        room.ok().and_then(Result::ok).ok_or(NoShot::Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::screen::Options;
+
+    #[test]
+    fn large_screens_share_their_room_and_small_ones_need_none() {
+        let shots = Shots::default();
+        let full = |cols: u16, rows: u16| {
+            let mut screen = Screen::new(cols, rows, Options::default());
+            let count = usize::from(cols) * usize::from(rows);
+            screen.feed(&b"x".repeat(count), &mut Vec::new());
+            screen
+        };
+        let (large, small) = (full(1000, 1000), full(80, 24));
+        let taken: Vec<_> = (0..5).map(|_| shots.shot(&large, 0, None)).collect();
+        let have: Vec<bool> = taken.iter().map(Result::is_ok).collect();
+        assert_eq!(have, [true, true, true, true, false]);
+        let Err(needed) = taken[4] else { panic!() };
+        assert!(shots.shot(&small, 0, None).is_ok());
+        drop(taken);
+        let room = shots.0.clone().try_acquire_many_owned(needed).ok();
+        assert!(room.is_some(), "what is dropped makes room");
+        assert!(shots.shot(&large, 0, room).is_ok(), "with what it has waited for");
+    }
+}
