@@ -2,6 +2,7 @@
 //! sent on, what the holder has accepted. Pure; the offsets count this client's input bytes
 //! from its beginning.
 
+use crate::protocol::INPUT_WINDOW;
 use crate::ring::Input;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -89,10 +90,12 @@ impl Pending {
         }
     }
 
-    /// The next piece to send, if anything was not sent yet.
+    /// The next piece to send, if anything was not sent yet. No more is on its way than the
+    /// holder's queue has room for: it would be refused, and sent again each time there is a
+    /// little room.
     pub fn next_piece(&mut self) -> Option<Piece<'_>> {
         let offset = self.sent;
-        let mut end = self.end().min(offset + PIECE);
+        let mut end = self.end().min(offset + PIECE).min(self.accepted + INPUT_WINDOW);
         if offset == end {
             return None;
         }

@@ -253,6 +253,7 @@ async fn serve(
         shots: Shots::default(),
         defaults: shared,
         create_on_attach: settings.create_on_attach,
+        nesting: Arc::default(),
     };
 
     let limits = connections::Limits {
@@ -263,6 +264,8 @@ async fn serve(
     };
     let http_log = log.new(o!("part" => "http"));
     actix_web::rt::spawn(Access::report(access.clone(), http_log.clone()));
+    let leases = access.clone();
+    actix_web::rt::spawn(async move { leases.keep_checking_leases().await });
     let connections = Connections::new(limits, metrics, http_log.clone());
     let (app_access, body_timeout) = (access.clone(), Duration::from_secs(settings.body_timeout_s));
     let app = move || {

@@ -23,7 +23,7 @@ pub(super) struct Flags {
     session: String,
     /// Go on until the session ends
     ///
-    /// This is a client that only looks: while it is there the session is ACTIVE, and the
+    /// This is a client that types nothing: while it is there the session is ACTIVE, and the
     /// program runs no faster than its fastest client reads.
     #[arg(long, short)]
     follow: bool,
@@ -50,7 +50,7 @@ pub(super) fn logs(place: &Place, flags: &Flags) -> Result<u8, Failure> {
             kept => kept?,
         };
         let beginning = kept.offset.or(flags.offset).unwrap_or(0);
-        let mut reader = Reader { id, offset: beginning, snapshot: false };
+        let mut reader = Reader { id, offset: beginning, snapshot: false, again: 0 };
         if reader.print(&kept.body)? && flags.follow {
             let name = format!("logs-{}", Uuid::now_v7().simple());
             let find = || Endpoint::find(place, &flags.server);
@@ -66,6 +66,8 @@ struct Reader {
     offset: u64,
     /// The next binary message is a picture of the screen, and no output.
     snapshot: bool,
+    /// Bytes that come now and were printed before.
+    again: u64,
 }
 
 /// Whether to go on.
@@ -88,7 +90,8 @@ impl Reader {
         let mut patience = Patience::default();
         loop {
             let (id, offset) = (&self.id, self.offset);
-            let mut query = format!("mode=ro&client={name}&session={id}&offset={offset}");
+            // One that may only look (mode=ro) holds nobody back, and would miss output.
+            let mut query = format!("client={name}&session={id}&offset={offset}");
             if let Some(from) = inside::shown_in() {
                 query += &format!("&from={from}");
             }
@@ -115,11 +118,15 @@ impl Reader {
 
     /// Reads one connection to its end.
     async fn read(&mut self, link: &mut Link) -> Result<Turn, Failure> {
-        self.snapshot = false;
+        (self.snapshot, self.again) = (false, 0);
         loop {
-            let turn = match link.next().await {
+            let incoming = link.next().await;
+            let turn = match incoming {
                 Incoming::Binary(_) if std::mem::take(&mut self.snapshot) => Turn::On,
-                Incoming::Binary(bytes) => self.output(link, &bytes)?,
+                Incoming::Binary(bytes) => {
+                    let new = self.unprinted(&bytes);
+                    self.output(link, new)?
+                }
                 Incoming::Text(text) => self.control(&text),
                 Incoming::Closed(code, reason) => self.closed(code, reason)?,
             };
@@ -127,6 +134,13 @@ impl Reader {
                 return Ok(turn);
             }
         }
+    }
+
+    /// What of some output was not printed yet: a snapshot may stand before it.
+    fn unprinted<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let known = usize::try_from(self.again).unwrap_or(usize::MAX).min(bytes.len());
+        self.again -= known as u64;
+        &bytes[known..]
     }
 
     fn output(&mut self, link: &Link, bytes: &[u8]) -> Result<Turn, Failure> {
@@ -167,10 +181,11 @@ impl Reader {
     }
 
     fn goes_on_at(&mut self, offset: u64) {
+        self.again = self.offset.saturating_sub(offset);
         if let Some(lost @ 1..) = offset.checked_sub(self.offset) {
             out::message(&format!("stayd: {lost} bytes of output are not kept any more"));
+            self.offset = offset;
         }
-        self.offset = offset;
     }
 
     fn closed(&self, code: Option<u16>, reason: String) -> Result<Turn, Failure> {

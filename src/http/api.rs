@@ -12,7 +12,7 @@ use crate::recorder::Recorder;
 use crate::registry::{
     CreateError, Defaults, Find, FindEnded, FindError, Key, Registry, SessionRef,
 };
-use crate::session::{InUse, Shots};
+use crate::session::{InUse, Nesting, Shots};
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
 use actix_web::http::header::HeaderName;
@@ -53,6 +53,8 @@ pub struct Api {
     pub defaults: Arc<Defaults>,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
+    /// Which sessions are shown inside which.
+    pub nesting: Arc<Nesting>,
 }
 
 /// A session by id or name.

@@ -1,6 +1,7 @@
 //! One request as the log has it, with an id that its answer carries too.
 
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use slog::{Logger, debug, o, warn};
 use std::time::Instant;
@@ -32,14 +33,19 @@ impl Asked {
 
     /// Logs the answer's beginning, and gives it the id.
     pub(super) fn answered<B>(self, mut response: ServiceResponse<B>) -> ServiceResponse<B> {
-        let (status, ms) = (response.status(), self.start.elapsed().as_secs_f64() * 1e3);
+        self.note(response.status(), response.headers_mut());
+        response
+    }
+
+    /// The same of an answer that no service gives.
+    pub(super) fn note(self, status: StatusCode, headers: &mut HeaderMap) {
+        let ms = self.start.elapsed().as_secs_f64() * 1e3;
         if status.is_server_error() {
             warn!(self.log, "request failed"; "status" => status.as_u16(), "ms" => ms);
         } else {
             debug!(self.log, "request"; "status" => status.as_u16(), "ms" => ms);
         }
-        response.headers_mut().insert(REQUEST_ID, self.id);
-        response
+        headers.insert(REQUEST_ID, self.id);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `GET …/attach`: a WebSocket to a session.
 
 use super::api::{Api, Lookup, method_not_allowed};
-use super::auth::Access;
+use super::lease::Lease;
 use super::problem::{Problem, code};
 use super::refusal::Refusal;
 use super::token::Principal;
@@ -9,7 +9,7 @@ use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, Cause, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, SessionRef};
 use crate::session::{
-    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, MayStay, Outbox, Outlet, Picture,
+    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Nested, Outbox, Outlet, Picture,
     SKIP_PICTURE, Start,
 };
 use actix::{AsyncContext, Context};
@@ -37,22 +37,21 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 type Parameters = Query<HashMap<String, String>>;
 
 async fn attach(
-    (api, access): (Data<Api>, Data<Access>),
-    (principal, cause): (ReqData<Principal>, ReqData<Cause>),
+    api: Data<Api>,
+    (principal, cause, lease): (ReqData<Principal>, ReqData<Cause>, ReqData<Lease>),
     request: HttpRequest,
     payload: Payload,
     id: Path<String>,
     query: Parameters,
 ) -> Result<HttpResponse, Problem> {
-    let may_stay = Access::may_stay(access, &principal);
-    let by = By { principal: &principal, cause: &cause, may_stay };
+    let by = By { principal: &principal, cause: &cause, lease: &lease };
     open(&api, by, &request, payload, id.into_inner(), &query, Dialect::Raw).await
 }
 
 /// The original specification's paths: the first word names the profile.
 async fn original(
-    (api, access): (Data<Api>, Data<Access>),
-    (principal, cause): (ReqData<Principal>, ReqData<Cause>),
+    api: Data<Api>,
+    (principal, cause, lease): (ReqData<Principal>, ReqData<Cause>, ReqData<Lease>),
     request: HttpRequest,
     payload: Payload,
     path: Path<(String, String)>,
@@ -61,8 +60,7 @@ async fn original(
     let (kind, id) = path.into_inner();
     let profile = if kind == "terminal" { "shell".to_owned() } else { kind };
     query.entry("create".into()).or_insert(profile);
-    let may_stay = Access::may_stay(access, &principal);
-    let by = By { principal: &principal, cause: &cause, may_stay };
+    let by = By { principal: &principal, cause: &cause, lease: &lease };
     open(&api, by, &request, payload, id, &query, Dialect::Json).await
 }
 
@@ -77,6 +75,8 @@ struct Wish {
     /// Lines of scrollback wanted in a picture of the terminal.
     scrollback: Option<usize>,
     create: Option<String>,
+    /// The session that the client runs in.
+    from: Option<SessionId>,
 }
 
 impl Wish {
@@ -91,10 +91,13 @@ impl Wish {
         if client.as_ref().is_some_and(|client| client.chars().count() > protocol::CLIENT_MAX) {
             return Err(format!("client must have at most {} characters", protocol::CLIENT_MAX));
         }
-        let session = query
-            .get("session")
-            .map(|text| text.parse::<SessionId>().map_err(|_| "session must be a uuid".to_owned()))
-            .transpose()?;
+        let id = |name: &str| {
+            query
+                .get(name)
+                .map(|text| text.parse::<SessionId>().map_err(|_| format!("{name} must be a uuid")))
+                .transpose()
+        };
+        let (session, from) = (id("session")?, id("from")?);
         let bounded = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let size = match (number("cols")?, number("rows")?) {
             (None, None) => None,
@@ -102,23 +105,20 @@ impl Wish {
             _ => return Err("cols and rows go together".into()),
         };
         let scrollback = number("scrollback")?.map(|lines| bounded(lines) as usize);
-        Ok(Wish {
-            client,
-            has: session.zip(number("offset")?),
-            mode: match query.get("mode").map(String::as_str) {
-                None | Some("rw") => Mode::Rw,
-                Some("ro") => Mode::Ro,
-                Some(_) => return Err("mode must be rw or ro".into()),
-            },
-            size,
-            lag: match query.get("lag").map(String::as_str) {
-                None | Some("follow") => Lag::Follow,
-                Some("skip") => Lag::Skip,
-                Some(_) => return Err("lag must be follow or skip".into()),
-            },
-            scrollback,
-            create: query.get("create").cloned(),
-        })
+        let mode = match query.get("mode").map(String::as_str) {
+            None | Some("rw") => Mode::Rw,
+            Some("ro") => Mode::Ro,
+            Some(_) => return Err("mode must be rw or ro".into()),
+        };
+        let lag = match (query.get("lag").map(String::as_str), mode) {
+            (None | Some("follow"), Mode::Rw) => Lag::Follow,
+            (None | Some("follow"), Mode::Ro) => Lag::Trail,
+            (Some("skip"), _) => Lag::Skip,
+            (Some(_), _) => return Err("lag must be follow or skip".into()),
+        };
+        let has = session.zip(number("offset")?);
+        let create = query.get("create").cloned();
+        Ok(Wish { client, has, mode, size, lag, scrollback, create, from })
     }
 }
 
@@ -133,7 +133,7 @@ impl Wish {
 struct By<'a> {
     principal: &'a Principal,
     cause: &'a Cause,
-    may_stay: MayStay,
+    lease: &'a Lease,
 }
 
 async fn open(
@@ -151,7 +151,10 @@ async fn open(
     let dialect = offered(request).unwrap_or(default);
     let attached = match Wish::parse(query) {
         Ok(wish) => match find(api, &id, &wish, by.cause).await {
-            Ok(session) => join(session, by, wish, dialect).await,
+            Ok(session) => match nest(api, &session, &wish) {
+                Ok(nested) => join(session, by, wish, nested, dialect).await,
+                Err(refusal) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         },
         Err(reason) => Err(Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")),
@@ -243,6 +246,17 @@ fn over(session: &protocol::Session) -> Refusal {
     }
 }
 
+/// Notes that the session is shown inside the one that the client runs in, which must not be
+/// shown inside it: each would print what the other prints, for ever.
+fn nest(api: &Api, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, Refusal> {
+    let Some(from) = wish.from else { return Ok(None) };
+    let nested = api.nesting.show(session.link.id(), from);
+    nested.map(Some).ok_or_else(|| {
+        let reason = "this client runs inside the session itself, directly or through another";
+        Refusal::new(CloseCode::NotAllowed, reason).because("attached_to_itself")
+    })
+}
+
 /// A connection that is counted and about to run.
 struct Joined {
     context: Context<Connection>,
@@ -252,8 +266,9 @@ struct Joined {
 
 async fn join(
     session: SessionRef,
-    By { principal, cause, may_stay }: By<'_>,
+    By { principal, cause, lease }: By<'_>,
     wish: Wish,
+    nested: Option<Nested>,
     dialect: Dialect,
 ) -> Result<Joined, Refusal> {
     let context = Context::<Connection>::new();
@@ -307,7 +322,7 @@ async fn join(
         // As much as there is: a screen keeps no more than the settings say.
         scrollback: wish.scrollback.unwrap_or(usize::MAX),
         limit: match wish.lag {
-            Lag::Follow => protocol::SNAPSHOT_MAX,
+            Lag::Follow | Lag::Trail => protocol::SNAPSHOT_MAX,
             Lag::Skip => SKIP_PICTURE,
         },
     };
@@ -332,7 +347,8 @@ async fn join(
         follows,
         writer,
         accepted,
-        may_stay,
+        revoked: lease.ended(),
+        nested,
     };
     Ok(Joined { context, setup, outlet })
 }

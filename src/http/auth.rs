@@ -2,12 +2,12 @@
 
 use super::guesses::Guesses;
 use super::hosts::{Hosts, HostsError};
+use super::lease::{CHECK_EVERY, Lease, Leases, Pass};
 use super::logins::Logins;
 use super::token::{Principal, Token};
 use super::tokens::Tokens;
-use crate::session::MayStay;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::rt::time::interval;
+use actix_web::rt::time::{interval, sleep};
 use actix_web::web;
 use slog::{Logger, info, warn};
 use std::net::SocketAddr;
@@ -24,6 +24,7 @@ pub struct Access {
     pub(super) logins: Logins,
     pub(super) hosts: Hosts,
     pub(super) guesses: Guesses,
+    leases: Leases,
     cookie: String,
 }
 
@@ -37,12 +38,12 @@ pub(super) enum Unknown {
 }
 
 /// What somebody came in with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     /// The token itself, which no page of another site can have.
     Token,
-    /// A cookie, which a browser adds by itself, whoever made it ask.
-    Cookie,
+    /// A cookie, which a browser adds by itself, whoever made it ask: the id of this login.
+    Cookie(String),
 }
 
 impl Access {
@@ -64,6 +65,7 @@ impl Access {
             logins,
             hosts: Hosts::new(listen, allowed_hosts, allowed_origins)?,
             guesses: Guesses::default(),
+            leases: Leases::default(),
             cookie: format!("stayd-{port}"),
         })
     }
@@ -99,7 +101,7 @@ impl Access {
         let mut unknown = Unknown::Missing;
         for id in self.cookies(headers) {
             match self.logged_in(id) {
-                Some(principal) => return Ok((principal, Credential::Cookie)),
+                Some(principal) => return Ok((principal, Credential::Cookie(id.to_owned()))),
                 None => unknown = Unknown::Wrong,
             }
         }
@@ -130,13 +132,34 @@ impl Access {
         self.tokens.by_fingerprint(&self.logins.token_of(id)?)
     }
 
-    /// Tells, later on, whether who has come in may stay: what they opened outlives the
-    /// request, and ends with their token.
-    pub(super) fn may_stay(access: web::Data<Access>, principal: &Principal) -> MayStay {
-        let token = access.tokens.fingerprint(principal);
-        Box::new(move || {
-            token.as_ref().is_some_and(|token| access.tokens.by_fingerprint(token).is_some())
-        })
+    /// The right of who has come in to stay. `None`: it has ended since.
+    pub(super) fn lease(&self, principal: &Principal, credential: Credential) -> Option<Lease> {
+        let token = self.tokens.fingerprint(principal)?;
+        let login = match credential {
+            Credential::Token => None,
+            Credential::Cookie(id) => Some(id),
+        };
+        Some(self.leases.open(Pass { token, login }))
+    }
+
+    /// Ends the leases of tokens that are removed, and of logins that are over, now.
+    pub(super) fn check_leases(&self) {
+        self.leases.check(|pass| match &pass.login {
+            _ if self.tokens.by_fingerprint(&pass.token).is_none() => {
+                Some("the token is no longer valid")
+            }
+            Some(id) if self.logins.token_of(id).is_none() => Some("the login has ended"),
+            _ => None,
+        });
+    }
+
+    /// Ends them for as long as the server runs: a token may be removed by another process,
+    /// and a login's time runs out.
+    pub async fn keep_checking_leases(&self) {
+        loop {
+            sleep(CHECK_EVERY).await;
+            self.check_leases();
+        }
     }
 
     /// The login ids that the browser has sent.
@@ -223,7 +246,7 @@ mod tests {
                 ("sec-websocket-protocol", "stayd.v1, bearer.secret-secret-secret"),
                 Credential::Token,
             ),
-            (("cookie", &*cookie), Credential::Cookie),
+            (("cookie", &*cookie), Credential::Cookie(login.clone())),
         ] {
             assert_eq!(access.credential(&headers(&[header])), owner(credential), "{header:?}");
         }
@@ -261,7 +284,10 @@ mod tests {
         let wrong_and_cookie = [("authorization", "Bearer wrong"), ("cookie", &*cookie)];
         assert_eq!(access.credential(&headers(&wrong_and_cookie)), Err(Unknown::Wrong));
         let basic_and_cookie = [("authorization", "Basic proxy"), ("cookie", &*cookie)];
-        assert_eq!(access.credential(&headers(&basic_and_cookie)), owner(Credential::Cookie));
+        assert_eq!(
+            access.credential(&headers(&basic_and_cookie)),
+            owner(Credential::Cookie(login))
+        );
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Bodies, bounded in time and memory whatever the peer does: what a request sends must come
 //! in time, and of an answer no more than a slice lies in a connection's buffer.
 
+use super::lease::Lease;
 use actix_http::error::PayloadError;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::{Method, header};
 use actix_web::web::Bytes;
 use actix_web::{HttpMessage, rt};
+use futures_util::future::LocalBoxFuture;
 use futures_util::{Stream, StreamExt};
 use std::cell::RefCell;
 use std::error::Error;
@@ -85,12 +87,26 @@ pub struct AnswerBody {
     rest: Bytes,
     /// `HEAD`: the size is told, and nothing is sent.
     is_head: bool,
+    /// Breaks the body off, since half a download must not look like a whole one. `None`: it
+    /// is too short to outlive the right to it.
+    ended: Option<LocalBoxFuture<'static, &'static str>>,
     _request: Option<RequestBody>,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: BoxBody, is_head: bool, request: Option<RequestBody>) -> Self {
-        AnswerBody { body, rest: Bytes::new(), is_head, _request: request }
+    pub(super) fn new(
+        body: BoxBody,
+        is_head: bool,
+        request: Option<RequestBody>,
+        lease: Option<Lease>,
+    ) -> Self {
+        let lasts = match body.size() {
+            BodySize::None => false,
+            BodySize::Sized(length) => length > SLICE as u64,
+            BodySize::Stream => true,
+        };
+        let ended = lease.filter(|_| lasts).map(|lease| lease.ended());
+        AnswerBody { body, rest: Bytes::new(), is_head, ended, _request: request }
     }
 }
 
@@ -107,6 +123,11 @@ impl MessageBody for AnswerBody {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         if self.is_head {
             return Poll::Ready(None);
+        }
+        if let Some(Poll::Ready(why)) =
+            self.ended.as_mut().map(|ended| ended.as_mut().poll(context))
+        {
+            return Poll::Ready(Some(Err(why.into())));
         }
         if self.rest.is_empty() {
             match self.body.as_pin_mut().poll_next(context) {

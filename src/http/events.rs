@@ -1,15 +1,13 @@
 //! `GET /api/v1/events`: what happens to the sessions, as server-sent events.
 
 use super::api::{Api, HeadOnly, method_not_allowed};
-use super::auth::Access;
 use super::problem::Problem;
 use super::query::Query;
-use super::token::Principal;
 use crate::events::{Event, Gone, Kind, Listener};
 use crate::id::SessionId;
-use crate::session::{InUse, MayStay};
+use crate::session::InUse;
 use actix_web::rt::time::timeout;
-use actix_web::web::{self, Bytes, Data, ReqData, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use futures_util::stream;
 use serde::Deserialize;
@@ -45,8 +43,7 @@ struct EventsQuery {
 }
 
 async fn events(
-    (api, access): (Data<Api>, Data<Access>),
-    principal: ReqData<Principal>,
+    api: Data<Api>,
     request: HttpRequest,
     query: Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -67,13 +64,12 @@ async fn events(
     if request.extensions().contains::<HeadOnly>() {
         return Ok(response.streaming(stream::empty::<Result<Bytes, Infallible>>()));
     }
-    let may_stay = Access::may_stay(access, &principal);
     // Whoever listens to one session waits for something of it.
     let in_use = match &query.session {
         Some(key) => api.in_use(key).await,
         None => None,
     };
-    let feed = Feed::new(&api, last.as_deref(), Filter { session, kinds }, may_stay, in_use);
+    let feed = Feed::new(&api, last.as_deref(), Filter { session, kinds }, in_use);
     let body = stream::unfold(feed, |mut feed| async {
         let piece = feed.next().await?;
         Some((Ok::<_, Infallible>(piece), feed))
@@ -112,19 +108,11 @@ struct Feed {
     filter: Filter,
     /// What comes before the first event.
     greeting: Option<String>,
-    /// Whether whoever listens may still.
-    may_stay: MayStay,
     _in_use: Option<InUse>,
 }
 
 impl Feed {
-    fn new(
-        api: &Api,
-        last: Option<&str>,
-        filter: Filter,
-        may_stay: MayStay,
-        in_use: Option<InUse>,
-    ) -> Self {
+    fn new(api: &Api, last: Option<&str>, filter: Filter, in_use: Option<InUse>) -> Self {
         let resumed = match last {
             None => Ok(api.events.listen()),
             Some(id) => id.parse().map_err(|_| Gone).and_then(|id| api.events.listen_after(id)),
@@ -137,20 +125,16 @@ impl Feed {
         });
         // Whoever has heard nothing yet can still say from where to go on.
         greeting += &place(&listener);
-        Feed { listener, filter, greeting: Some(greeting), may_stay, _in_use: in_use }
+        Feed { listener, filter, greeting: Some(greeting), _in_use: in_use }
     }
 
-    /// The next piece to send; `None`: the server stops, or the token is gone.
+    /// The next piece to send; `None`: the server stops.
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(greeting) = self.greeting.take() {
             return Some(greeting.into());
         }
         loop {
-            let told = timeout(HEARTBEAT, self.listener.wait()).await;
-            if !(self.may_stay)() {
-                return None;
-            }
-            match told {
+            match timeout(HEARTBEAT, self.listener.wait()).await {
                 Ok(true) => {}
                 Ok(false) => return None,
                 // With the place, since what the filter holds back is passed as well.

@@ -6,12 +6,14 @@ use super::asked::Asked;
 use super::auth::{Access, Credential, Unknown, strip_token};
 use super::bodies::{AnswerBody, RequestBody};
 use super::guesses::Refused;
+use super::lease::Lease;
 use super::problem::{self, Problem, code};
 use super::{assets, hosts, login, openapi, refusal_page};
 use crate::connections::Visitor;
 use crate::protocol::Cause;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{Error, HttpMessage, ResponseError, rt, web};
@@ -95,27 +97,41 @@ where
         }
         let body = RequestBody::bounded(&mut request, *body_timeout);
         let (waited_for, within) = (body.clone(), *body_timeout);
-        let answer = move |response: ServiceResponse<BoxBody>| {
+        let answer = move |asked: Asked, response: ServiceResponse<BoxBody>, lease| {
             let response = asked.answered(with_headers(response));
-            response.map_body(|_, answer| AnswerBody::new(answer, is_head, body))
+            response.map_body(|_, answer| AnswerBody::new(answer, is_head, body, lease))
         };
-        if let Err(Refused { problem, after }) = admit(access, &mut request) {
-            // The body is not waited for: who has no rights costs no handler anything.
-            let refused = refusal_page::respond(&request, &problem);
-            let response = request.into_response(refused);
-            return Box::pin(async move {
-                rt::time::sleep(after).await;
-                Ok(answer(response))
-            });
-        }
+        let lease = match admit(access, &mut request) {
+            Ok(lease) => lease,
+            Err(Refused { problem, after }) => {
+                // The body is not waited for: who has no rights costs no handler anything.
+                let refused = refusal_page::respond(&request, &problem);
+                let response = request.into_response(refused);
+                return Box::pin(async move {
+                    rt::time::sleep(after).await;
+                    Ok(answer(asked, response, None))
+                });
+            }
+        };
         let answered = self.service.call(request);
         Box::pin(async move {
-            let response = as_problem(answered.await?).map_into_boxed_body();
+            let answered = match &lease {
+                None => answered.await?,
+                // What can be answered at once is.
+                Some(lease) => tokio::select! {
+                    biased;
+                    answered = answered => answered?,
+                    why = lease.ended() => return Err(shut_out(why, asked)),
+                },
+            };
+            let response = as_problem(answered).map_into_boxed_body();
             if waited_for.is_some_and(|body| body.is_late()) {
                 let late = late(within).error_response();
-                return Ok(answer(response.into_response(late)));
+                return Ok(answer(asked, response.into_response(late), None));
             }
-            Ok(answer(response))
+            // A WebSocket closes itself, with a code that says so.
+            let lease = lease.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS);
+            Ok(answer(asked, response, lease))
         })
     }
 }
@@ -127,8 +143,19 @@ fn late(within: Duration) -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT, detail)
 }
 
-/// Lets a request in, its token taken out and its principal put in, or says why not.
-fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Refused> {
+/// The answer to a request whose right has ended while it was served. The request is with
+/// its service still, so this is an answer without one.
+fn shut_out(why: &'static str, asked: Asked) -> Error {
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, why);
+    let mut response = problem.error_response();
+    put_headers(response.headers_mut());
+    asked.note(response.status(), response.headers_mut());
+    InternalError::from_response(why, response).into()
+}
+
+/// Lets a request in, its token taken out and its principal put in, or says why not. Who
+/// needs no right has no lease; nor has who gives it up, who is still to be answered.
+fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>, Refused> {
     let host = asked_host(access, request)?;
     let has_origin = check_origin(access, request.headers(), &host)?;
     let is_public = is_public(request);
@@ -142,24 +169,23 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Refused> {
     }
     if is_public {
         strip_token(request.headers_mut());
-        return Ok(());
+        return Ok(None);
     }
+    let detail = "this needs the token: Authorization: Bearer, the login cookie, or \
+                  the WebSocket subprotocol bearer.<token>";
+    let nobody =
+        || Refused::from(Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail));
     let credential = credential.unwrap_or(Err(Unknown::Missing));
-    let (principal, credential) = credential.map_err(|unknown| {
-        let detail = "this needs the token: Authorization: Bearer, the login cookie, or \
-                      the WebSocket subprotocol bearer.<token>";
-        match unknown {
-            Unknown::Wrong => access.guesses.refuse(address(request), detail),
-            Unknown::Missing => {
-                Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail).into()
-            }
-        }
+    let (principal, credential) = credential.map_err(|unknown| match unknown {
+        Unknown::Wrong => access.guesses.refuse(address(request), detail),
+        Unknown::Missing => nobody(),
     })?;
     // A browser adds the cookie whoever makes it ask, but then it also says which page did.
-    if credential == Credential::Cookie && !has_origin && has_effect(request) {
+    if matches!(credential, Credential::Cookie(_)) && !has_origin && has_effect(request) {
         let detail = "a request by cookie that changes something needs an Origin";
         return Err(forbidden_origin(detail).into());
     }
+    let lease = access.lease(&principal, credential).ok_or_else(nobody)?;
     strip_token(request.headers_mut());
     let cause = Cause {
         token: principal.0.clone(),
@@ -167,7 +193,8 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<(), Refused> {
     };
     request.extensions_mut().insert(cause);
     request.extensions_mut().insert(principal);
-    Ok(())
+    request.extensions_mut().insert(lease.clone());
+    Ok((request.path() != login::LOGOUT).then_some(lease))
 }
 
 /// Who is at the other end of the connection. What a proxy says of whom it asks for is not
@@ -264,11 +291,15 @@ fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
         response.headers_mut().insert(header::ALLOW, openapi::allowed(&pattern));
     }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        for (name, value) in HEADERS {
-            if !response.headers().contains_key(&name) {
-                response.headers_mut().insert(name, value);
-            }
-        }
+        put_headers(response.headers_mut());
     }
     response
+}
+
+fn put_headers(headers: &mut HeaderMap) {
+    for (name, value) in HEADERS {
+        if !headers.contains_key(&name) {
+            headers.insert(name, value);
+        }
+    }
 }

@@ -14,7 +14,8 @@ use serde::Deserialize;
 
 /// Where to log in; the guard lets anybody try.
 pub(super) const LOGIN: &str = "/api/v1/login";
-const LOGOUT: &str = "/api/v1/logout";
+/// Where to log out, which ends all that was opened with this login.
+pub(super) const LOGOUT: &str = "/api/v1/logout";
 
 /// The longest body, in bytes.
 const BODY_MAX: usize = 4 << 10;
@@ -57,6 +58,7 @@ async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse
     for id in access.cookies(request.headers()) {
         access.logins.revoke(id);
     }
+    access.check_leases();
     let removed = cookie(&access, &request, "", 0);
     let Err(why) = access.logins.save().await else {
         return HttpResponse::NoContent().cookie(removed).finish();

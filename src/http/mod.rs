@@ -14,6 +14,7 @@ mod guesses;
 mod health;
 mod hosts;
 mod input;
+mod lease;
 pub mod login;
 mod logins;
 mod metrics;

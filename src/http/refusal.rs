@@ -2,7 +2,6 @@
 
 use crate::protocol::{CloseCode, ServerMessage};
 use crate::session::{Dialect, Frames, close_frames};
-use actix_http::ws::Frame;
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpResponse, HttpResponseBuilder, rt};
 use futures_util::{StreamExt, stream};
@@ -45,13 +44,7 @@ impl Refusal {
     ) -> HttpResponse {
         let frames = close_frames(dialect, self.error.as_ref(), self.close, &self.reason);
         let hang_up = async move {
-            let _ = rt::time::timeout(LINGER, async {
-                let mut frames = Frames::new(payload);
-                while let Some(Ok(frame)) = frames.next().await
-                    && !matches!(frame, Frame::Close(_))
-                {}
-            })
-            .await;
+            let _ = rt::time::timeout(LINGER, Frames::new(payload).drain()).await;
         };
         let body = stream::once(async { Some(frames) })
             .chain(stream::once(async {

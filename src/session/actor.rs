@@ -400,8 +400,9 @@ impl Handler<Resize> for Session {
                     return Ok(());
                 }
                 client.size = Some(size);
-                // Where nobody is in control, whoever says a size is.
-                if self.link.controller() == 0 {
+                // Where nobody who has a size is in control, whoever says one is.
+                let controller = self.clients.get(&self.link.controller());
+                if controller.is_none_or(|client| client.size.is_none()) {
                     self.link.set_controller(connection);
                 }
                 self.resized_by_clients(ctx);

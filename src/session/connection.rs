@@ -6,8 +6,9 @@ use super::dialect::Dialect;
 use super::frames::{Frames, FramesError, Valve};
 use super::in_flight::arrived;
 use super::link::Link;
+use super::nesting::Nested;
 use super::outbox::{Ending, Outbox, close_reason};
-use super::reports::first_report;
+use super::reports::{HOLD, Part, Reports};
 use super::requests::{ConnectionEvent, Detach, Resize, TakeControl};
 use super::writers::InputWriter;
 use crate::pending::Pending;
@@ -15,8 +16,9 @@ use crate::protocol::{
     self, ClientMessage, CloseCode, INPUT_WINDOW, JsonClientMessage, Mode, ServerMessage,
 };
 use actix::prelude::*;
-use actix_http::ws::{Frame, Item, Message as WsMessage, ProtocolError};
+use actix_http::ws::{CloseReason, Frame, Item, Message as WsMessage, ProtocolError};
 use bytes::{Bytes, BytesMut};
+use futures_util::future::LocalBoxFuture;
 use prometheus_client::metrics::gauge::Gauge;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,6 +30,14 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// The longest control message a client may send in fragments, in bytes.
 const CONTROL_MAX: usize = 64 << 10;
+/// Input that is kept for a program that does not read, in bytes, of a client that is told
+/// nothing of what was accepted. Its socket is read so far, so that pings behind a paste are
+/// answered; then it is read no more until the program reads.
+const READ_AHEAD: usize = 1 << 20;
+/// How long a client that has said goodbye waits for the program to take the rest of its input.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// How long a client that is being closed may take to read so.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How soon the holder's ledger is looked at after input was sent, and how the looks
 /// become rarer while a program does not read its input.
 const FIRST_LOOK: Duration = Duration::from_millis(3);
@@ -47,8 +57,8 @@ impl Drop for Attachment {
     }
 }
 
-/// Whether a client's right to be there still holds; asked now and then.
-pub type MayStay = Box<dyn Fn() -> bool>;
+/// Resolves, with the reason, when a client's right to be there ends.
+pub type Revoked = LocalBoxFuture<'static, &'static str>;
 
 /// What a connection begins with.
 pub struct ConnectionSetup {
@@ -68,8 +78,10 @@ pub struct ConnectionSetup {
     pub writer: InputWriter,
     /// Input bytes of it that were accepted before.
     pub accepted: u64,
-    /// Looked at with every ping.
-    pub may_stay: MayStay,
+    /// Closes it.
+    pub revoked: Revoked,
+    /// That the session is shown inside another.
+    pub nested: Option<Nested>,
 }
 
 /// The response body is gone, and with it the client.
@@ -92,10 +104,14 @@ pub struct Connection {
     look_after: Duration,
     valve: Rc<Valve>,
     fragments: Fragments,
+    reports: Reports,
+    /// Gives up waiting for the rest of a terminal's answer.
+    expiry: Option<SpawnHandle>,
     last_heard: Instant,
-    may_stay: MayStay,
-    /// The session has closed this connection.
-    closing: bool,
+    /// The client has said goodbye, and this is the answer once its input is typed.
+    leaving: Option<CloseReason>,
+    /// Held for as long as the client is here.
+    _nested: Option<Nested>,
 }
 
 enum Fragments {
@@ -109,6 +125,7 @@ impl Connection {
     pub fn start_in(mut ctx: Context<Self>, setup: ConnectionSetup, frames: Frames) {
         let valve = frames.valve();
         ctx.add_stream(frames);
+        ctx.spawn(actix::fut::wrap_future(setup.revoked).map(Self::revoked));
         ctx.run(Connection {
             attachment: setup.attachment,
             link: setup.link,
@@ -123,9 +140,11 @@ impl Connection {
             look_after: FIRST_LOOK,
             valve,
             fragments: Fragments::None,
+            reports: Reports::default(),
+            expiry: None,
             last_heard: Instant::now(),
-            may_stay: setup.may_stay,
-            closing: false,
+            leaving: None,
+            _nested: setup.nested,
         });
     }
 
@@ -196,7 +215,7 @@ impl Connection {
     }
 
     fn type_in(&mut self, bytes: &[u8], ctx: &mut Context<Self>) {
-        if bytes.is_empty() || self.closing {
+        if bytes.is_empty() || self.outbox.is_ending() {
             return;
         }
         if self.mode == Mode::Ro {
@@ -204,35 +223,49 @@ impl Connection {
         }
         self.outbox.typed();
         self.settle();
-        self.take(bytes);
-        let full = self.pending.len() as u64 > INPUT_WINDOW;
-        if full && self.dialect == Dialect::Stayd {
-            return self.outbox.close(CloseCode::TooMuch, "more input than the window allows");
+        self.take(bytes, ctx);
+        if self.dialect == Dialect::Stayd {
+            if self.pending.len() as u64 > INPUT_WINDOW {
+                return self.close(CloseCode::TooMuch, "more input than the window allows", ctx);
+            }
+        } else if self.pending.len() > READ_AHEAD && !self.valve.is_shut() {
+            self.valve.set(true);
+            let message = "the program does not read its input: what you send waits, unread";
+            self.complain("input_full", message);
         }
-        self.valve.set(full);
         if self.link.controller() != self.attachment.connection {
             let connection = self.attachment.connection;
             self.attachment.session.do_send(TakeControl { connection });
         }
-        self.send_pending();
-        self.look_after = FIRST_LOOK;
-        self.look_soon(ctx);
+        self.type_pending(ctx);
     }
 
     /// Queues what was typed, and counts what the client's terminal says by itself.
-    fn take(&mut self, mut bytes: &[u8]) {
-        while let Some(report) = first_report(bytes) {
-            let (before, rest) = bytes.split_at(report.bytes.start);
-            let (said, rest) = rest.split_at(report.bytes.len());
-            self.pending.push(before);
-            if report.may_be_key && !self.link.screen().told_cursor_lately() {
-                self.pending.push(said);
-            } else {
-                self.pending.push_counted(said);
-            }
-            bytes = rest;
+    fn take(&mut self, bytes: &[u8], ctx: &mut Context<Self>) {
+        let (pending, link) = (&mut self.pending, &self.link);
+        self.reports.feed(bytes, Instant::now(), |part| queue(pending, link, part));
+        if let Some(expiry) = self.expiry.take() {
+            ctx.cancel_future(expiry);
         }
-        self.pending.push(bytes);
+        if self.reports.holds() {
+            self.expiry = Some(ctx.run_later(HOLD, |connection, ctx| {
+                connection.expiry = None;
+                connection.expire();
+                connection.type_pending(ctx);
+            }));
+        }
+    }
+
+    /// Queues what waited for more that did not come.
+    fn expire(&mut self) {
+        let (pending, link) = (&mut self.pending, &self.link);
+        self.reports.expire(|part| queue(pending, link, part));
+    }
+
+    fn type_pending(&mut self, ctx: &mut Context<Self>) {
+        self.send_pending();
+        self.look_after = FIRST_LOOK;
+        self.look_soon(ctx);
     }
 
     fn send_pending(&mut self) {
@@ -264,10 +297,14 @@ impl Connection {
             self.reported = self.pending.accepted();
             self.say(&ServerMessage::Input { received: self.reported });
         }
-        if (self.pending.len() as u64) < INPUT_WINDOW / 2 {
+        if self.pending.len() < READ_AHEAD / 2 {
             self.valve.set(false);
         }
-        if !self.pending.is_empty() {
+        if self.pending.is_empty() {
+            if let Some(answer) = self.leaving.take() {
+                self.leave(answer, ctx);
+            }
+        } else {
             let moved = self.pending.accepted() > before;
             self.look_after = if moved { FIRST_LOOK } else { (self.look_after * 2).min(LAST_LOOK) };
             self.look_soon(ctx);
@@ -300,7 +337,7 @@ impl Connection {
     fn more(&mut self, bytes: &Bytes, ctx: &mut Context<Self>) {
         match &mut self.fragments {
             Fragments::Text(text) if text.len() + bytes.len() > CONTROL_MAX => {
-                self.outbox.close(CloseCode::TooMuch, "control message too long");
+                self.close(CloseCode::TooMuch, "control message too long", ctx);
             }
             Fragments::Text(text) => text.extend_from_slice(bytes),
             Fragments::Binary => self.binary(bytes, ctx),
@@ -309,15 +346,67 @@ impl Connection {
     }
 
     fn heartbeat(&mut self, ctx: &mut Context<Self>) {
-        if self.last_heard.elapsed() >= SILENCE_MAX {
+        if self.valve.is_shut() {
+            // It may have answered; it is the server that does not read.
+            self.last_heard = Instant::now();
+        }
+        // One that is to be closed and does not even take that is as good as gone.
+        let deaf = self.outbox.ending_after_output() == Some(false);
+        if deaf || self.last_heard.elapsed() >= SILENCE_MAX {
             self.outbox.peer_closed();
             ctx.stop();
-        } else if !(self.may_stay)() {
-            self.closing = true;
-            self.outbox.close(CloseCode::NotAllowed, "the token is no longer valid");
         } else {
             self.outbox.push(WsMessage::Ping(Bytes::new()));
         }
+    }
+
+    /// Closes the connection at once. What of its input was not accepted is dropped, as the
+    /// code says.
+    fn close(&mut self, code: CloseCode, why: &str, ctx: &mut Context<Self>) {
+        self.pending = Pending::starting_at(self.pending.accepted());
+        self.reports = Reports::default();
+        self.outbox.close(code, why);
+        // What is on its way is thrown away: unread, it would make the kernel drop the reason.
+        self.valve.set(false);
+        // A client that does not read does not keep its place.
+        ctx.run_later(CLOSE_MAX, |_, ctx| ctx.stop());
+    }
+
+    fn revoked(why: &'static str, connection: &mut Self, ctx: &mut Context<Self>) {
+        connection.close(CloseCode::NotAllowed, why, ctx);
+    }
+
+    /// The client has said goodbye. What it has typed before is typed, as far as the program
+    /// takes it soon; a `stayd.v1` client knows what was accepted.
+    fn goodbye(&mut self, answer: CloseReason, ctx: &mut Context<Self>) {
+        self.expire();
+        self.settle();
+        self.type_pending(ctx);
+        let owes = !self.pending.is_empty() && self.dialect != Dialect::Stayd;
+        if !owes || self.outbox.is_ending() {
+            return self.leave(answer, ctx);
+        }
+        self.leaving = Some(answer);
+        ctx.run_later(LEAVE_MAX, |connection, ctx| {
+            let lost = connection.pending.len();
+            let why = format!("the program has not read {lost} bytes of your input: they are lost");
+            connection.leave(close_reason(CloseCode::TooMuch, &why), ctx);
+        });
+    }
+
+    fn leave(&mut self, close: CloseReason, ctx: &mut Context<Self>) {
+        self.outbox.end(Ending { farewell: None, close, after_output: false });
+        self.outbox.peer_closed();
+        ctx.stop();
+    }
+}
+
+/// Queues a part of a client's input.
+fn queue(pending: &mut Pending, link: &Link, part: Part<'_>) {
+    match part {
+        Part::Typed(bytes) => pending.push(bytes),
+        Part::ReportOrKey(bytes) if !link.screen().told_cursor_lately() => pending.push(bytes),
+        Part::Report(bytes) | Part::ReportOrKey(bytes) => pending.push_counted(bytes),
     }
 }
 
@@ -340,6 +429,9 @@ impl Actor for Connection {
 impl StreamHandler<Result<Frame, FramesError>> for Connection {
     fn handle(&mut self, frame: Result<Frame, FramesError>, ctx: &mut Self::Context) {
         self.last_heard = Instant::now();
+        if self.leaving.is_some() {
+            return;
+        }
         match frame {
             Ok(Frame::Binary(bytes)) => self.binary(&bytes, ctx),
             Ok(Frame::Text(text)) => self.text(&text, ctx),
@@ -351,24 +443,22 @@ impl StreamHandler<Result<Frame, FramesError>> for Connection {
                 }
             }
             Ok(Frame::Close(reason)) => {
-                let close = reason.unwrap_or_else(|| close_reason(CloseCode::Ended, "bye"));
-                self.outbox.end(Ending { farewell: None, close, after_output: false });
-                self.outbox.peer_closed();
-                ctx.stop();
+                let answer = reason.unwrap_or_else(|| close_reason(CloseCode::Ended, "bye"));
+                self.goodbye(answer, ctx);
             }
             Err(FramesError::Protocol(ProtocolError::Overflow)) => {
-                self.outbox.close(CloseCode::TooMuch, "frame too large");
+                self.close(CloseCode::TooMuch, "frame too large", ctx);
             }
             Err(FramesError::Protocol(error)) => {
-                self.outbox.close(CloseCode::ProtocolError, &error.to_string());
+                self.close(CloseCode::ProtocolError, &error.to_string(), ctx);
             }
             Err(FramesError::Lost) => ctx.stop(),
         }
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
-        // After a refusal the close frame is still on its way out.
-        if self.outbox.ending_after_output().is_none() {
+        // The close frame may still be on its way out, or input on its way in.
+        if !self.outbox.is_ending() && self.leaving.is_none() {
             ctx.stop();
         }
     }
@@ -377,7 +467,11 @@ impl StreamHandler<Result<Frame, FramesError>> for Connection {
 impl Handler<ConnectionEvent> for Connection {
     type Result = ();
 
-    fn handle(&mut self, event: ConnectionEvent, _: &mut Self::Context) {
+    fn handle(&mut self, event: ConnectionEvent, ctx: &mut Self::Context) {
+        if !matches!(event, ConnectionEvent::State(_)) {
+            // Input counts no more; goodbyes and acknowledgements behind it do.
+            self.valve.set(false);
+        }
         match event {
             ConnectionEvent::State(state) => {
                 if self.dialect == Dialect::Stayd {
@@ -394,12 +488,8 @@ impl Handler<ConnectionEvent> for Connection {
                 close: close_reason(CloseCode::GoingAway, "the session is being started again"),
                 after_output: true,
             }),
-            ConnectionEvent::Close(code, why) => {
-                // Whoever took over resends what was not accepted; nothing more goes from here.
-                self.pending = Pending::starting_at(self.pending.accepted());
-                self.closing = true;
-                self.outbox.close(code, why);
-            }
+            // Whoever took over resends what was not accepted; nothing more goes from here.
+            ConnectionEvent::Close(code, why) => self.close(code, why, ctx),
         }
     }
 }
@@ -408,6 +498,8 @@ impl Handler<BodyDropped> for Connection {
     type Result = ();
 
     fn handle(&mut self, _: BodyDropped, ctx: &mut Self::Context) {
-        ctx.stop();
+        if self.leaving.is_none() {
+            ctx.stop();
+        }
     }
 }

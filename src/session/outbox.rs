@@ -31,6 +31,8 @@ pub struct Outbox {
     /// use to it.
     state: RefCell<Option<ByteString>>,
     ending: RefCell<Option<Ending>>,
+    /// An ending was decided, whether it was taken meanwhile or not.
+    ends: Cell<bool>,
     acked: Cell<Option<u64>>,
     heard: Cell<u64>,
     /// When the client typed what it has seen no output after.
@@ -111,10 +113,19 @@ impl Outbox {
         self.typed.take().map(|at| at.elapsed())
     }
 
-    /// Ends the connection; the first reason counts.
+    /// Ends the connection. The first reason counts, but one that waits for all output to be
+    /// sent gives way to one that does not.
     pub(crate) fn end(&self, ending: Ending) {
-        self.ending.borrow_mut().get_or_insert(ending);
+        let waits = self.ending_after_output() == Some(true);
+        if !self.ends.replace(true) || (waits && !ending.after_output) {
+            self.ending.replace(Some(ending));
+        }
         self.wake();
+    }
+
+    /// Whether the connection is to end: what its client still sends has no effect.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ends.get()
     }
 
     /// Ends the connection at once, for this reason.

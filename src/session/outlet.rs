@@ -42,7 +42,10 @@ pub enum Lag {
     /// The program runs at the speed of its fastest such client.
     #[default]
     Follow,
-    /// Never: what this client misses is skipped.
+    /// Never, since who may not type holds nobody back. It is sent all that the ring still
+    /// has, and started again where the ring has overtaken it.
+    Trail,
+    /// Never: it is shown what is now, and what it misses is skipped.
     Skip,
 }
 
@@ -300,7 +303,7 @@ impl Outlet {
             None => head,
         };
         match self.lag {
-            Lag::Follow => limit,
+            Lag::Follow | Lag::Trail => limit,
             // What a slow network has taken cannot be skipped any more. Behind the ring, or
             // by too much, only a picture will do.
             Lag::Skip if self.is_behind() => self.cursor,
@@ -389,7 +392,7 @@ impl Outlet {
     /// old when it arrives.
     fn wants_picture(&self) -> bool {
         let may_skip = || self.resting.is_none() && self.in_flight.is_over(self.outbox.heard());
-        self.is_behind() && (self.lag == Lag::Follow || may_skip())
+        self.is_behind() && (self.lag != Lag::Skip || may_skip())
     }
 
     /// Appends one frame of `length` bytes of output, all of them published.

@@ -1,6 +1,7 @@
 //! Programs ask their terminal, and exactly one answers, whoever looks.
 
 use crate::support::{Server, Terminal, soon};
+use awc::ws::Message;
 use serde_json::json;
 
 /// Asks what its argument says, ends with a question of its own (a status report) and says
@@ -86,6 +87,66 @@ async fn a_crash_answers_nothing_twice() {
         server.kill_and_restart().await;
         let (mut terminal, _) = Terminal::attach(&server, &id, "client=me").await;
         one_of_each(&got(&mut terminal).await);
+    }
+}
+
+/// Shows in full what it reads, in the notation of `cat -v`.
+const SHOWER: [&str; 3] = ["sh", "-c", "stty raw -echo && echo ready && exec cat -v"];
+
+#[actix_web::test]
+async fn answers_in_pieces_are_not_typed_and_keys_are() {
+    let server = Server::start().await;
+    let api = server.api();
+    for protocol in ["stayd.v1", "raw.v1", "json.v1"] {
+        let session = api.create(json!({ "command": SHOWER })).await;
+        let id = session["id"].as_str().unwrap();
+        let path = format!("/api/v1/sessions/{id}/attach?client=pieces");
+        let mut terminal = Terminal::open(&api, &path, Some(protocol)).await;
+        terminal.wait_for("ready").await;
+        terminal.screen.clear();
+        let pieces = [
+            "a",
+            "\x1b[?61;4",
+            ";22c",
+            "\x1b[A",
+            "b",
+            "\x1bP1$u1;1;1;@;@;@;0;2;@",
+            ";BBBB\x1b",
+            "\\",
+            "\x1bx",
+            "\x1b]21;foreground=rgb:ff/ff/ff\x1b\\",
+            "\x1b[<0;3;4M",
+            "\x1b_Gi=31;OK",
+            "\x1b\\",
+            "\x1b[200~\x1b[?1;2c\x1b[20",
+            "1~",
+            "\x1bP1!~B0",
+            "A3\x1b\\",
+            "\x1b[2;1;1;112;112;1;0x",
+            "END",
+        ];
+        let messages = pieces.map(|piece| match protocol {
+            "json.v1" => {
+                Message::Text(json!({ "type": "input", "data": piece }).to_string().into())
+            }
+            _ => Message::Binary(piece.into()),
+        });
+        // In one write, since what comes late was typed.
+        terminal.send_all(messages).await;
+        terminal.wait_for("END").await;
+        assert_eq!(terminal.text(), "a^[[Ab^[x^[[<0;3;4M^[[200~^[[?1;2c^[[201~END", "{protocol}");
+        if protocol == "stayd.v1" {
+            let sent: usize = pieces.iter().map(|piece| piece.len()).sum();
+            while terminal.control("input").await["received"] != sent {}
+            // What stays half is typed after a moment, and counts like all else.
+            terminal.type_in("\x1b[?61;4").await;
+            terminal.wait_for("^[[?61;4").await;
+            while terminal.control("input").await["received"] != sent + 7 {}
+            drop(terminal);
+            let path = format!("client=pieces&session={id}");
+            let (_, attached) = Terminal::attach(&server, id, &path).await;
+            assert_eq!(attached["input"], sent + 7);
+        }
     }
 }
 

@@ -93,6 +93,14 @@ impl Terminal {
         soon("send", self.socket.send(message)).await.expect("sent");
     }
 
+    /// Sends messages at once, so that the server has them together.
+    pub async fn send_all(&mut self, messages: impl IntoIterator<Item = Message>) {
+        for message in messages {
+            soon("send", self.socket.feed(message)).await.expect("sent");
+        }
+        soon("send", self.socket.flush()).await.expect("sent");
+    }
+
     pub async fn say(&mut self, control: Value) {
         self.send(Message::Text(control.to_string().into())).await;
     }

@@ -1,0 +1,246 @@
+//! What somebody has opened ends with the token or the login that it was opened with.
+
+use crate::cli::verb;
+use crate::support::shim::Clock;
+use crate::support::{Api, Server, Socket, soon};
+use actix_web::rt::task::JoinHandle;
+use actix_web::web::Bytes;
+use awc::error::PayloadError;
+use awc::http::Method;
+use awc::ws::Frame;
+use awc::{ClientRequest, ClientResponse};
+use futures_util::{SinkExt, Stream, StreamExt};
+use serde_json::{Value, json};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+/// How long after a right has gone something may still be open.
+const ENDED_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes of the database, so that a copy of it is not sent before anybody has read it.
+const DATABASE: usize = 64 << 20;
+
+type Body = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
+
+/// A header that lets somebody in.
+#[derive(Clone)]
+struct Pass(&'static str, String);
+
+impl Pass {
+    fn token(api: &Api) -> Pass {
+        Pass("Authorization", format!("Bearer {}", api.token()))
+    }
+
+    /// Logs in with the token.
+    async fn login(api: &Api) -> Pass {
+        let body = json!({ "token": api.token() }).to_string();
+        let reply = api.send(Method::POST, "/api/v1/login", body).await;
+        let cookie = reply.headers.get("set-cookie").expect("a cookie").to_str().unwrap();
+        Pass("Cookie", cookie.split(';').next().unwrap().to_owned())
+    }
+
+    fn request(&self, api: &Api, method: Method, path: &str) -> ClientRequest {
+        awc::Client::builder()
+            .disable_timeout()
+            .finish()
+            .request(method, format!("{}{path}", api.base()))
+            .insert_header((self.0, self.1.clone()))
+            .insert_header(("Origin", api.base().to_owned()))
+    }
+
+    /// Asks for what takes long; its status and problem code.
+    fn asks(&self, api: &Api, method: Method, path: &str, body: &'static str) -> Asking {
+        let request = self.request(api, method, path);
+        actix_web::rt::spawn(async move {
+            let mut reply = request.send_body(body).await.expect("an answer");
+            let status = reply.status().as_u16();
+            let headers = reply.headers().clone();
+            assert!(headers.contains_key("x-request-id") && headers.contains_key("cache-control"));
+            let body: Value = reply.json().await.expect("a problem");
+            (status, body["code"].as_str().unwrap_or_default().to_owned())
+        })
+    }
+
+    async fn opens(&self, api: &Api, path: &str) -> Body {
+        let reply: ClientResponse<_> =
+            soon(path, self.request(api, Method::GET, path).send()).await.expect("an answer");
+        assert_eq!(reply.status().as_u16(), 200);
+        Box::pin(reply)
+    }
+
+    async fn attaches(&self, api: &Api, path: &str, protocol: &'static str) -> Socket {
+        let request = awc::Client::builder()
+            .max_http_version(awc::http::Version::HTTP_11)
+            .finish()
+            .ws(format!("{}{path}", api.base()))
+            .protocols([protocol])
+            .set_header(self.0, self.1.clone())
+            .set_header("Origin", api.base().to_owned());
+        soon("WebSocket", request.connect()).await.expect("attached").1
+    }
+}
+
+type Asking = JoinHandle<(u16, String)>;
+
+/// Everything that lasts, opened with one pass.
+struct Opened {
+    sockets: Vec<Socket>,
+    waits: Vec<Asking>,
+    events: Body,
+    download: Body,
+    /// Bytes of the download so far.
+    read: usize,
+}
+
+impl Opened {
+    async fn with(pass: &Pass, api: &Api, id: &str) -> Opened {
+        let session = format!("/api/v1/sessions/{id}");
+        let mut sockets = Vec::new();
+        for (query, protocol) in [
+            ("", "stayd.v1"),
+            ("mode=ro", "stayd.v1"),
+            ("lag=skip", "stayd.v1"),
+            ("", "raw.v1"),
+            ("", "json.v1"),
+        ] {
+            let path = format!("{session}/attach?{query}");
+            let mut socket = pass.attaches(api, &path, protocol).await;
+            soon("a frame", socket.next()).await.expect("a frame").expect("a frame");
+            sockets.push(socket);
+        }
+        let screen = format!("{session}/screen?wait=text:never&timeout_ms=100000");
+        let deaf = format!("{session}/input");
+        let waits = vec![
+            pass.asks(api, Method::GET, &screen, ""),
+            // More than the program's queue takes, as it does not read.
+            pass.asks(api, Method::POST, &deaf, LONG),
+        ];
+        let mut events = pass.opens(api, "/api/v1/events").await;
+        soon("an event", events.next()).await.expect("a piece").expect("a piece");
+        let mut download = pass.opens(api, "/api/v1/backup").await;
+        let first = soon("a piece", download.next()).await.expect("a piece").expect("a piece");
+        Opened { sockets, waits, events, download, read: first.len() }
+    }
+
+    /// All of it ends soon after now, for this reason.
+    async fn ends(mut self, why: &str) {
+        let start = Instant::now();
+        for socket in &mut self.sockets {
+            loop {
+                match soon("the end of a WebSocket", socket.next()).await {
+                    Some(Ok(Frame::Close(Some(reason)))) => {
+                        let text = reason.description.unwrap_or_default();
+                        let expected = (1008, format!("{why}; do not retry"));
+                        assert_eq!((u16::from(reason.code), text), expected);
+                        break;
+                    }
+                    Some(Ok(_)) => {}
+                    other => panic!("{other:?} and no reason"),
+                }
+            }
+        }
+        for wait in self.waits {
+            let answer = soon("the end of a wait", wait).await.expect("an answer");
+            assert_eq!(answer, (401, "unauthorized".to_owned()));
+        }
+        while let Some(Ok(_)) = soon("the end of the events", self.events.next()).await {}
+        let taken = start.elapsed();
+        assert!(taken < ENDED_WITHIN, "{taken:?}");
+        // What was on its way comes, and no more.
+        while let Some(Ok(piece)) = soon("the end of the download", self.download.next()).await {
+            self.read += piece.len();
+        }
+        assert!(self.read < DATABASE, "{} bytes", self.read);
+        eprintln!("{why}: all closed after {taken:?}, {} KiB of the download", self.read >> 10);
+    }
+}
+
+/// More than a session's queue of input.
+const LONG: &str = match std::str::from_utf8(&[b'x'; 200 << 10]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
+/// A session that prints nothing more and reads nothing.
+async fn session(server: &Server) -> String {
+    let db = server.db();
+    db.execute_batch(&format!("CREATE TABLE large AS SELECT zeroblob({DATABASE}) AS bytes"))
+        .expect("a large database");
+    server.api().run("stty raw -echo; echo ready; sleep 1000").await
+}
+
+/// Somebody else, whom all this does not concern.
+struct Bystander(Socket);
+
+impl Bystander {
+    async fn attach(server: &Server, id: &str) -> Bystander {
+        let (api, path) = (server.api(), format!("/api/v1/sessions/{id}/attach?mode=ro"));
+        Bystander(Pass::token(&api).attaches(&api, &path, "stayd.v1").await)
+    }
+
+    async fn stays(mut self) {
+        let ping = awc::ws::Message::Ping("there?".into());
+        soon("sent", self.0.send(ping)).await.expect("sent");
+        loop {
+            match soon("a pong", self.0.next()).await.expect("it stands").expect("a frame") {
+                Frame::Pong(_) => return,
+                Frame::Close(reason) => panic!("closed: {reason:?}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_removed_token_ends_all_that_was_opened_with_it_and_with_its_logins() {
+    let server = Server::start().await;
+    let id = session(&server).await;
+    for logged_in in [false, true] {
+        let added = verb(&server, &["token", "add", "anna"]);
+        let token = String::from_utf8(added.stdout).unwrap();
+        let api = Api::new(server.address(), token.trim());
+        let pass = if logged_in { Pass::login(&api).await } else { Pass::token(&api) };
+        let bystander = Bystander::attach(&server, &id).await;
+        let opened = Opened::with(&pass, &api, &id).await;
+        assert!(verb(&server, &["token", "rm", "anna"]).status.success());
+        opened.ends("the token is no longer valid").await;
+        bystander.stays().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_logout_ends_all_that_was_opened_with_the_login_also_if_it_cannot_be_written_down() {
+    let server = Server::start().await;
+    let id = session(&server).await;
+    let api = server.api();
+    for writable in [true, false] {
+        let (pass, other) = (Pass::login(&api).await, Pass::login(&api).await);
+        if !writable {
+            // As on a full disk: the file cannot be replaced.
+            let logins = server.state().join("logins");
+            std::fs::remove_file(&logins).expect("removed");
+            std::fs::create_dir(&logins).expect("in its place");
+        }
+        let bystander = Bystander::attach(&server, &id).await;
+        let opened = Opened::with(&pass, &api, &id).await;
+        let out = pass.request(&api, Method::POST, "/api/v1/logout").send();
+        soon("logged out", out).await.expect("an answer");
+        opened.ends("the login has ended").await;
+        bystander.stays().await;
+        // Another browser of the same person is still logged in.
+        drop(other.opens(&api, "/api/v1/sessions").await);
+    }
+}
+
+#[actix_web::test]
+async fn a_login_whose_time_is_over_ends_what_was_opened_with_it() {
+    let clock = Clock::new();
+    let server = Server::start_in(Server::dir(), clock.env()).await;
+    let id = session(&server).await;
+    let api = server.api();
+    let pass = Pass::login(&api).await;
+    let bystander = Bystander::attach(&server, &id).await;
+    let opened = Opened::with(&pass, &api, &id).await;
+    clock.set(31 * 24 * 3600);
+    opened.ends("the login has ended").await;
+    bystander.stays().await;
+}
