@@ -156,7 +156,7 @@ async fn a_removed_token_opens_nothing_any_more() {
     for (cookie, status) in cookies.iter().zip([200, 401, 200]) {
         assert_eq!(by_cookie(&owner, cookie).await, status);
     }
-    // What she had opened is closed with the next ping.
+    // What she had opened is closed.
     assert_eq!(
         hers.closed().await,
         (1008, "the token is no longer valid; do not retry".to_owned())

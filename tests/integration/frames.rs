@@ -140,12 +140,12 @@ async fn whatever_is_sent_memory_is_bounded_and_the_reason_is_told() {
             ("declared, wrong query", &*bad, &*declared, &*zeros, &[1008]),
             ("whole, unknown", refused, data, data, &[4404]),
             ("fragments, unknown", refused, &*piece(1), &*piece(0), &[4404]),
-            ("text in fragments", &*live, &*piece(1), &*piece(0), &[1009, 0]),
-            ("bytes in fragments", &*live, &*piece(2), &*piece(0), &[1009, 0]),
-            ("input", &*live, data, data, &[1009, 0]),
-            ("input, to look", &*ro, data, data, &[1009, 0]),
-            ("no message", &*live, &text, &text, &[1009, 0]),
-            ("pings", &*live, &*pings, &*pings, &[1009, 0]),
+            ("text in fragments", &*live, &*piece(1), &*piece(0), &[1009, 1001, 0]),
+            ("bytes in fragments", &*live, &*piece(2), &*piece(0), &[1009, 1001, 0]),
+            ("input", &*live, data, data, &[1009, 1001, 0]),
+            ("input, to look", &*ro, data, data, &[1009, 1001, 0]),
+            ("no message", &*live, &text, &text, &[1009, 1001, 0]),
+            ("pings", &*live, &*pings, &*pings, &[1009, 1001, 0]),
         ] {
             let flood = send(&server, path, protocol, head, more);
             let (close, mib) = (flood.close.unwrap_or(0), flood.sent >> 20);
@@ -351,6 +351,10 @@ async fn a_viewer_holds_no_program_back_whatever_it_acknowledges() {
     }
     let (viewer, _) = Terminal::attach(&server, &id, "mode=ro&client=slow").await;
     let mut viewer = viewer.without_acks();
+    // It is known to acknowledge before there is anything to acknowledge.
+    viewer.say(json!({ "type": "ack", "offset": 0 })).await;
+    viewer.say(json!({ "type": "resize", "cols": 10, "rows": 10 })).await;
+    assert_eq!(viewer.control("error").await["code"], "read_only");
     api.post(&format!("/api/v1/sessions/{id}/input"), "\n").await.ok(200);
     let mut acknowledged = 0;
     soon("all of the output", async {

@@ -636,3 +636,26 @@ async fn logs_are_the_output_byte_for_byte_also_over_a_restart() {
     assert_eq!(rest, "four");
     assert!(child.wait().expect("wait").success());
 }
+
+/// A flood of many rings: whoever follows is waited for, and misses nothing.
+#[actix_web::test]
+async fn logs_that_follow_print_every_byte_of_a_flood() {
+    let server = Server::start().await;
+    let script = "stty -echo; echo ready; read -r _; seq 1 600000";
+    let body = json!({ "name": "flood", "command": ["bash", "-c", script] });
+    server.api().create(body).await;
+    ok(&server, &["wait", "flood", "--text", "ready", "--timeout", "15"]);
+    let child = stayd(&server, &["logs", "flood", "-f"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("stayd starts");
+    let attached = "SELECT active_connections FROM sessions WHERE name = 'flood'";
+    server.wait_for_sql(attached, "1").await;
+    ok(&server, &["send", "flood", "go", "--enter"]);
+    let output = child.wait_with_output().expect("the end");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let numbers = text.lines().skip(1).map(|line| line.parse::<u32>().expect("a number"));
+    assert!(numbers.eq(1..=600_000), "every line once, in order");
+}
