@@ -53,6 +53,9 @@ impl Session {
         cause: Option<Cause>,
         ctx: &mut Context<Self>,
     ) -> ResponseFuture<Result<Killed, NotDone>> {
+        if self.end_told {
+            return Box::pin(async { Err(Refused::Ended.into()) });
+        }
         let (tell, told) = oneshot::channel();
         self.waiting_for_end.push(tell);
         if self.life.ending().is_none() && self.life.end().is_none() {
