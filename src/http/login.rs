@@ -1,5 +1,6 @@
 //! Logging in with a browser: the token once, a cookie from then on.
 
+use super::api::{Object, object};
 use super::auth::Access;
 use super::guesses::Refused;
 use super::logins::LOGIN_S;
@@ -35,8 +36,9 @@ struct Credentials {
 async fn login(
     access: web::Data<Access>,
     request: HttpRequest,
-    credentials: web::Json<Credentials>,
+    body: web::Json<Object>,
 ) -> Result<HttpResponse, Problem> {
+    let credentials: Credentials = object(body)?;
     let principal = access.tokens.principal(&credentials.token);
     let Some(token) = principal.and_then(|principal| access.tokens.fingerprint(&principal)) else {
         let detail = "this is not the token; `stayd url` prints a link that has it";

@@ -244,7 +244,9 @@ async fn directories_begin_at_home() {
 }
 
 fn stayd(state: &Path, words: &[&str]) -> std::process::Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stayd"));
+    // A server that starts all the same is no reason to wait for ever.
+    let mut command = Command::new("timeout");
+    command.args(["20", env!("CARGO_BIN_EXE_stayd")]);
     command.args(words).arg("--state-dir").arg(state).env("HOME", state);
     command.output().expect("stayd runs")
 }
