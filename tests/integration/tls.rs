@@ -101,7 +101,8 @@ async fn serve(
             trusted.fetch_add(1, Ordering::Relaxed);
             let address = std::fs::read_to_string(listen_file).unwrap_or_default();
             // No server at the moment: the connection closes, as a proxy's would.
-            let Ok(mut outside) = TcpStream::connect(address.trim()).await else { return };
+            let first = address.lines().next().unwrap_or_default();
+            let Ok(mut outside) = TcpStream::connect(first).await else { return };
             let _ = copy_bidirectional(&mut inside, &mut outside).await;
         });
     }
