@@ -8,7 +8,7 @@ use super::charset::Charset;
 use super::row::Row;
 
 /// Columns between the tab stops that a terminal starts with.
-const TAB: usize = 8;
+pub(super) const TAB: usize = 8;
 
 /// What DECSC saves: xterm.js keeps neither wrap nor origin mode, and counts the line from
 /// the oldest that scrolled off.

@@ -154,4 +154,19 @@ impl Pen {
             self.bg |= EXTENDED;
         }
     }
+
+    /// Whether its flags agree with its extended attributes, as SGR and OSC 8 leave them. DECRC
+    /// brings back the flags alone.
+    pub(super) fn is_regular(&self) -> bool {
+        self.is_extended() != self.ext.is_empty()
+            && self.is_underlined() == (self.ext.underline != 0)
+    }
+
+    pub(super) fn is_extended(&self) -> bool {
+        self.bg & EXTENDED != 0
+    }
+
+    pub(super) fn is_underlined(&self) -> bool {
+        self.fg & UNDERLINE != 0
+    }
 }

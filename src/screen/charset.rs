@@ -57,6 +57,17 @@ impl Charset {
     }
 }
 
+impl Charset {
+    /// What has to be printed so that this set shows `c`; none if nothing does.
+    pub(super) fn unmap(self, c: char) -> Option<char> {
+        let shows = |byte: &u8| self.map(*byte) == c;
+        if !c.is_ascii() || shows(&(c as u8)) {
+            return Some(c);
+        }
+        (0x20..0x7f).find(shows).map(char::from)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +83,11 @@ mod tests {
         assert_eq!(Charset::by_final(b'=').unwrap().map(b'~'), 'û');
         assert_eq!(Charset::default().map(b'q'), 'q');
         assert_eq!(Charset::by_final(b'!'), None);
+        assert_eq!(
+            (lines.unmap('A'), lines.unmap('q'), lines.unmap('─')),
+            (Some('A'), None, Some('─'))
+        );
+        let dutch = Charset::by_final(b'4').unwrap();
+        assert_eq!((dutch.unmap('|'), dutch.unmap('f')), (Some(']'), Some('f')));
     }
 }

@@ -4,6 +4,10 @@ use super::cell::Cell;
 use super::params::Params;
 use super::terminal::Terminal;
 
+/// Characters that one sequence (REP) repeats: more than a screen of 400 columns and 80 lines has.
+/// A program that asks for two billions in a dozen bytes takes no thread for longer than that.
+const REPEAT_MAX: usize = 1 << 15;
+
 /// Whether protected cells are spared (DECSED, DECSEL) or erased too.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Erase {
@@ -171,13 +175,8 @@ impl Terminal {
 
     /// DECALN
     pub(super) fn alignment_pattern(&mut self) {
-        // xterm.js takes the pen's underline without its style, and so shows none.
-        let underline = super::cell::UNDERLINE;
-        let style = super::cell::Style {
-            fg: if self.pen_ext == 0 { self.pen.fg } else { self.pen.fg & !underline },
-            bg: self.pen.bg & !super::cell::EXTENDED,
-            ext: 0,
-        };
+        // xterm.js takes the pen's flags without its extended attributes.
+        let style = super::cell::Style { fg: self.pen.fg, bg: self.pen.bg, ext: 0 };
         self.move_to(0, 0);
         let rows = self.rows;
         let buffer = self.buffer();
@@ -192,22 +191,35 @@ impl Terminal {
         self.move_to(0, 0);
     }
 
-    /// REP: at most a screenful, and then as many more as bring the cursor to its column.
+    /// REP, as if the character came so often. More of them than [`REPEAT_MAX`] only move the
+    /// cursor along its line.
     pub(super) fn repeat(&mut self, params: &Params) {
-        if self.preceding == 0 {
-            return;
-        }
-        let x = self.shown().x;
-        let row = self.shown().row(self.shown().y);
-        let Some(at) = x.checked_sub(usize::from(self.preceding)) else { return };
-        let text = match row.get(at).glyph() {
+        let width = usize::from(self.preceding);
+        let buffer = self.shown();
+        let at = match buffer.x.checked_sub(width) {
+            Some(at) if width > 0 => at,
+            _ => return,
+        };
+        let text = match buffer.row(buffer.y).get(at).glyph() {
             super::cell::Glyph::None => return,
             super::cell::Glyph::Char(c) => c.to_string(),
             super::cell::Glyph::Cluster(number) => self.clusters.get(number).to_string(),
         };
         let n = params.count(0);
-        let most = self.cols * self.rows;
-        let n = if n > most { most + (n - most) % self.cols } else { n };
+        let a_line = self.cols / width;
+        let n = if n > REPEAT_MAX { REPEAT_MAX + (n - REPEAT_MAX) % a_line } else { n };
+        if let [byte] = text.as_bytes()
+            && self.charset.map(*byte) == char::from(*byte)
+        {
+            let line = vec![*byte; self.cols];
+            let mut left = n;
+            while left > 0 {
+                let now = left.min(line.len());
+                self.print_plain(&line[..now]);
+                left -= now;
+            }
+            return;
+        }
         for _ in 0..n {
             for c in text.chars() {
                 self.print_mapped(c);

@@ -4,10 +4,12 @@ use super::Event;
 use super::palette::{self, Special};
 use super::terminal::{Link, Terminal};
 
-/// Bytes of a title that are kept.
+/// Bytes of a title that are kept: it goes into every snapshot, up to eleven times.
 const TITLE_MAX: usize = 4096;
-/// Bytes of a link that are kept, id and all; longer ones are no links.
-const LINK_MAX: usize = 2048;
+/// Bytes of a link, id and all; longer ones are no links. Other terminals take some two thousand.
+/// Times the links that are kept at once this is what a program can fill, and each change between
+/// two links in a snapshot takes so much.
+const LINK_MAX: usize = 4096;
 /// Bytes of a notification or a path that are passed on.
 const TEXT_MAX: usize = 4096;
 

@@ -125,11 +125,13 @@ impl Buffer {
         // (index of the line before which they go, new lines), from the bottom up
         let mut inserts: Vec<(usize, Vec<Row>)> = Vec::new();
         let mut inserted = 0;
+        // Lines that make room at the end go last: xterm.js still wraps those, and keeps the new
+        // lines that this takes.
+        let mut kept = self.lines.len();
         let mut y = self.lines.len();
         while y > 0 {
             y -= 1;
-            // Lines may have been taken off the end meanwhile.
-            let Some(row) = self.lines.get(y) else { continue };
+            let row = &self.lines[y];
             if !row.wrapped && row.trimmed_len() <= cols {
                 continue;
             }
@@ -143,15 +145,15 @@ impl Buffer {
             let mut group: Vec<Row> =
                 (y..=last).map(|at| std::mem::take(&mut self.lines[at])).collect();
             let count = group.len();
-            let fresh = split(&mut group, self.cols, cols);
+            let (fresh, spare) = split(&mut group, self.cols, cols);
             for (at, row) in (y..).zip(group) {
                 self.lines[at] = row;
             }
             let more = fresh.len();
-            let trimmed = if self.base == 0 && self.y + 1 != self.lines.len() {
+            let trimmed = if self.base == 0 && self.y + 1 != kept {
                 (self.y + more).saturating_sub(self.max)
             } else {
-                (self.lines.len() + more).saturating_sub(self.max)
+                (kept + more).saturating_sub(self.max)
             };
             if more > 0 {
                 inserts.push((y + count + inserted, fresh));
@@ -161,16 +163,18 @@ impl Buffer {
                 if self.base == 0 {
                     if self.y + 1 < rows {
                         self.y += 1;
-                        self.lines.pop_back();
+                        kept -= 1;
                     } else {
                         self.base += 1;
                     }
-                } else if self.base + rows < self.max.min(self.lines.len() + inserted) {
+                } else if self.base + rows < self.max.min(kept + inserted) {
                     self.base += 1;
                 }
             }
-            self.saved.y = (self.saved.y + more).min(self.base + rows - 1);
+            let saved = (self.saved.y + more).saturating_sub(spare);
+            self.saved.y = saved.min(self.base + rows - 1);
         }
+        self.lines.truncate(kept);
         if !inserts.is_empty() {
             self.insert(inserts, inserted);
         }
@@ -253,8 +257,9 @@ fn join(group: &mut [Row], old: usize, cols: usize) -> usize {
 }
 
 /// Spreads the text of a group of lines `old` columns wide over lines of `cols` (fewer)
-/// columns; answers the lines that it needs more.
-fn split(group: &mut Vec<Row>, old: usize, cols: usize) -> Vec<Row> {
+/// columns; answers the lines that it needs more, or how many it needs less: an empty line that
+/// goes on from one that is gone needs none.
+fn split(group: &mut Vec<Row>, old: usize, cols: usize) -> (Vec<Row>, usize) {
     let count = group.len();
     let last_len = group[count - 1].trimmed_len();
     let lengths = split_lengths(group, old, cols);
@@ -291,7 +296,7 @@ fn split(group: &mut Vec<Row>, old: usize, cols: usize) -> Vec<Row> {
             row.set(*length, Cell::NULL);
         }
     }
-    group.split_off(count)
+    (group.split_off(count), count.saturating_sub(lengths.len()))
 }
 
 fn length(lengths: &[usize], at: isize) -> usize {

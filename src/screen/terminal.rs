@@ -1,5 +1,7 @@
 //! The terminal's state, and printing: what a parsed character does to the screen.
 
+use std::sync::Arc;
+
 use super::Event;
 use super::buffer::Buffer;
 use super::cell::{COLOUR, Cell, EXTENDED, Ext, Glyph, Pen, Style};
@@ -22,8 +24,8 @@ const LINKS_MAX: usize = 1 << 13;
 /// number, so that two in a row to the same place stay two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Link {
-    pub(super) id: Option<Box<str>>,
-    pub(super) uri: Box<str>,
+    pub(super) id: Option<Arc<str>>,
+    pub(super) uri: Arc<str>,
     pub(super) serial: u32,
 }
 
@@ -202,6 +204,11 @@ impl Terminal {
                 buffer.x = 0;
                 if buffer.y == buffer.bottom {
                     buffer.scroll(fill, true);
+                    // xterm.js fills the line up after it has scrolled; a line that is the only
+                    // one has then been made the new one.
+                    if buffer.max == 1 {
+                        (x..cols).for_each(|at| buffer.current().set(at, blank));
+                    }
                 } else {
                     buffer.y = (buffer.y + 1).min(buffer.rows - 1);
                     buffer.current().wrapped = true;

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::cell::*;
 use super::row::Row;
@@ -70,9 +71,8 @@ pub struct View {
     cells: Vec<Cell>,
     /// Where the cells of each line end, and whether it goes on from the line above.
     ends: Vec<(usize, bool)>,
-    /// What the cells refer to by number, as far as they do.
     clusters: HashMap<u32, Box<str>>,
-    links: HashMap<u32, Box<str>>,
+    links: HashMap<u32, Arc<str>>,
     /// The link of each number that a cell has in its `ext`.
     exts: HashMap<u32, u32>,
     scrollback: usize,
@@ -147,13 +147,12 @@ impl View {
 
     /// Bytes of memory that it takes, about.
     pub fn memory(&self) -> usize {
-        let text = |values: &HashMap<u32, Box<str>>| -> usize {
-            values.values().map(|value| value.len() + ENTRY).sum()
-        };
+        let clusters = self.clusters.values().map(|text| text.len() + ENTRY);
+        let links = self.links.values().map(|uri| uri.len() + ENTRY);
         self.cells.len() * size_of::<Cell>()
             + self.ends.len() * size_of::<(usize, bool)>()
-            + text(&self.clusters)
-            + text(&self.links)
+            + clusters.sum::<usize>()
+            + links.sum::<usize>()
             + self.exts.len() * ENTRY
     }
 

@@ -4,6 +4,8 @@
 use crate::cli::{code_and_text, stayd, verb};
 use crate::support::{Api, Event, Server, Terminal, soon};
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Output, Stdio};
 
 /// Of how many sessions the output is kept, in all.
@@ -151,8 +153,12 @@ async fn whoever_comes_late_gets_everything_and_the_end() {
 
 #[actix_web::test]
 async fn whoever_creates_by_attaching_sees_what_ended_at_once() {
-    let env = vec![("SHELL".to_owned(), "/bin/true".to_owned())];
-    let server = Server::start_in(Server::dir(), env).await;
+    let dir = Server::dir();
+    let shell = dir.path().join("quick");
+    std::fs::write(&shell, "#!/bin/sh\nexit 0\n").unwrap();
+    std::fs::set_permissions(&shell, Permissions::from_mode(0o755)).unwrap();
+    let env = vec![("SHELL".to_owned(), shell.to_str().unwrap().to_owned())];
+    let server = Server::start_in(dir, env).await;
     for number in 0..runs() {
         let path = format!("/ws/terminal/quick-{number}");
         let mut terminal = Terminal::open(&server.api(), &path, None).await;

@@ -201,7 +201,7 @@ fn compare(sent: &[Sent]) {
 fn played(name: &str, bytes: &[u8]) -> Played {
     let stream = [PLAIN.as_bytes(), bytes, NORMAL].concat();
     let snapshot = [PLAIN.as_bytes(), NORMAL].concat();
-    let cut = Cut { at: stream.len(), cols: 100, rows: 30, snapshot };
+    let cut = Cut { at: stream.len(), resized: 0, cols: 100, rows: 30, snapshot, by: "late" };
     let (name, resizes) = (name.to_owned(), Vec::new());
     Played { name, cols: 100, rows: 30, scrollback: 100, stream, resizes, cuts: vec![cut] }
 }

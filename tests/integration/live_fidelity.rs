@@ -98,9 +98,11 @@ impl Program {
                     };
                     let at = viewer.terminal.offset as usize;
                     let (cols, rows) = viewer.size;
-                    // The other side takes a cut where a resize is for one before it.
+                    // Where a resize is, the snapshot may be from before it.
                     if self.played.resizes.last().is_none_or(|resize| resize.0 < at) {
-                        self.played.cuts.push(Cut { at, cols, rows, snapshot });
+                        let resized = self.played.resizes.len();
+                        let by = "late";
+                        self.played.cuts.push(Cut { at, resized, cols, rows, snapshot, by });
                     }
                     pictures += 1;
                 }

@@ -4,8 +4,9 @@
 use super::Detail;
 use super::writer::Writer;
 use crate::screen::buffer::Buffer;
-use crate::screen::cell::{COLOUR, Cell, Style};
+use crate::screen::cell::{COLOUR, Cell, Glyph, Style};
 use crate::screen::row::Row;
+use crate::screen::width::width;
 
 /// Any character of two columns: it leaves an empty cell when its other half is overwritten.
 const WIDE: &str = "\u{4e00}";
@@ -30,10 +31,14 @@ impl Writer<'_> {
         details: &[Detail],
         limit: usize,
     ) -> Option<()> {
-        let rows = buffer.rows;
+        let (rows, cols) = (buffer.rows, self.terminal.cols);
         self.x = 0;
         let first = buffer.base - scrollback.min(buffer.base);
         let shown: Vec<&Row> = buffer.lines.range(first..buffer.base + rows).collect();
+        let mut saved = self.saved_line(buffer, first, shown.len());
+        if let Some(line) = saved.filter(|line| *line >= shown.len()) {
+            self.save_below(buffer.saved, line);
+        }
         // Nothing needs to be said about lines at the end that were never written, unless they
         // push others into the scrollback.
         let detail = |at: usize| match at.checked_sub(buffer.base - first) {
@@ -82,13 +87,32 @@ impl Writer<'_> {
                 }
                 None => {}
             }
+            // That of the alternate screen may serve for its other lines first. One on a line of
+            // which less is said comes at the end: its pen would show in the rest of the text.
+            if saved == Some(at) && !self.on_alternate && self.detail == Detail::Everything {
+                self.save_cursor(buffer.saved, at.min(rows - 1), true);
+                saved = None;
+            }
             if self.detail > Detail::Blank {
-                self.cells(row, under, joins(at + 1) && at + 1 < last);
+                // Of a single line the last cell is written, since nothing goes back to it.
+                let goes_on = joins(at + 1)
+                    && shown[..last].get(at + 1).is_some_and(|next| {
+                        rows > 1 || self.leaves_gap(next.get(0), row.get(cols - 1))
+                    });
+                self.cells(row, under, goes_on);
             }
         }
         if self.detail != Detail::Everything {
             self.detail = Detail::Everything;
             self.plain();
+        }
+        if self.on_alternate {
+            saved = self.saved_line(buffer, first, shown.len());
+        }
+        if let Some(line) = saved.filter(|line| *line < shown.len()) {
+            let y = (line + rows).saturating_sub(shown.len());
+            self.go(0, y);
+            self.save_cursor(buffer.saved, y, line >= last);
         }
         Some(())
     }
@@ -110,14 +134,18 @@ impl Writer<'_> {
     fn wrap(&mut self, above: &Row, row: &Row, scrolls: bool, can_go_up: bool) -> Under {
         let cols = self.terminal.cols;
         let first = row.get(0);
-        let printable = is_printable(first) && first.width() > 0;
-        let gap = above.get(cols - 1);
-        // A wide character that did not fit leaves a gap by itself.
-        let fits_gap = printable && first.width() == 2 && gap == Cell::new(0, 1, first.style());
+        // Taking a pen that is not regular brings the cursor back from past the last column.
+        let printable = self.is_printable(first)
+            && first.width() > 0
+            && self.pen_of(first.style()).is_regular();
         let mut repair = false;
-        if fits_gap {
+        if self.leaves_gap(first, above.get(cols - 1)) {
             self.column(cols - 1);
-        } else if self.x < cols {
+        } else if self.x >= cols && self.ends_printed(above) {
+            // The next character wraps already.
+        } else if !can_go_up && !self.on_alternate {
+            self.by_alternate(cols - 1, 0, cols);
+        } else {
             repair = true;
             self.column(cols - 1);
             self.text(" ");
@@ -139,7 +167,7 @@ impl Writer<'_> {
             self.x = 1;
             under.dirty = Some(0);
         }
-        if repair && can_go_up {
+        if repair {
             self.text("\x1b[A");
             self.last_cell(above);
             self.text("\x1b[B");
@@ -152,11 +180,11 @@ impl Writer<'_> {
     /// goes on, since getting to the next line overwrites it.
     fn cells(&mut self, row: &Row, mut under: Under, goes_on: bool) {
         let cols = self.terminal.cols;
-        let end = if goes_on && !ends_printed(row, cols) { cols - 1 } else { cols };
+        let end = if goes_on && !self.ends_printed(row) { cols - 1 } else { cols };
         let mut at = under.from;
         while at < end {
             let cell = row.get(at);
-            if is_printable(cell) && at + usize::from(cell.width()) <= cols {
+            if self.is_printable(cell) && has_room(row, at, cols) {
                 self.column(at);
                 self.style(cell.style());
                 if cell.width() == 0 {
@@ -214,13 +242,16 @@ impl Writer<'_> {
             self.x = at;
             at -= 1;
         }
-        if row.get(at).width() == 0 && at > 0 {
+        if row.get(at).width() == 0 && !row.get(at).has_content() && at > 0 {
             at -= 1;
         }
         let cell = row.get(at);
         self.column(at);
-        if is_printable(cell) && at + usize::from(cell.width()) <= self.terminal.cols {
+        if self.is_printable(cell) && has_room(row, at, self.terminal.cols) {
             self.style(cell.style());
+            if cell.width() == 0 {
+                self.text("\x1b\\");
+            }
             self.glyph(cell);
         } else {
             self.background(if self.detail == Detail::Everything { cell.bg } else { 0 });
@@ -228,25 +259,49 @@ impl Writer<'_> {
         }
     }
 
+    /// Whether `first`, a wide character at the start of a line, leaves this gap by itself at the
+    /// end of the line above, where it did not fit.
+    fn leaves_gap(&self, first: Cell, gap: Cell) -> bool {
+        self.is_printable(first)
+            && first.width() == 2
+            && gap == Cell::new(0, 1, first.style())
+            && self.pen_of(first.style()).is_regular()
+    }
+
+    /// Whether printing makes this cell. A mark that stands alone where a wide character was
+    /// dropped has the width of that.
+    fn is_printable(&self, cell: Cell) -> bool {
+        match cell.glyph() {
+            Glyph::None => false,
+            Glyph::Char(c) => c.is_ascii() || width(c) == cell.width(),
+            Glyph::Cluster(number) => {
+                let first = self.terminal.clusters.get(number).chars().next();
+                first.is_some_and(|c| width(c) > 0)
+            }
+        }
+    }
+
+    /// Whether the line's last column is written by printing, so that the next character wraps.
+    fn ends_printed(&self, row: &Row) -> bool {
+        let cols = self.terminal.cols;
+        let last = row.get(cols - 1);
+        (self.is_printable(last) && last.width() < 2)
+            || (last.width() == 0 && cols > 1 && row.get(cols - 2).width() == 2)
+    }
+
     /// An empty cell that erasing does not make.
     fn has_gap(&self, cell: Cell) -> bool {
-        !is_printable(cell)
+        !self.is_printable(cell)
             && !cell.is_erased()
             && cell.width() == 1
             && self.detail == Detail::Everything
     }
 }
 
-/// Whether printing makes this cell.
-pub(super) fn is_printable(cell: Cell) -> bool {
-    cell.has_content()
-}
-
-/// Whether the line's last column is written by printing, so that the next character wraps.
-fn ends_printed(row: &Row, cols: usize) -> bool {
-    let last = row.get(cols - 1);
-    (is_printable(last) && last.width() < 2)
-        || (last.width() == 0 && cols > 1 && row.get(cols - 2).width() == 2)
+/// Whether what is printed for the cell takes no other's place: a resize may have cut off the right
+/// half of a wide character.
+fn has_room(row: &Row, at: usize, cols: usize) -> bool {
+    row.get(at).width() < 2 || (at + 1 < cols && !row.get(at + 1).has_content())
 }
 
 /// How many cells from `at` on, before `end` and a dirty one, are erased alike.

@@ -1,10 +1,10 @@
 //! A screen as escape sequences: written to a freshly reset terminal of the same size they
 //! bring it to the same state, and ask it nothing.
 //!
-//! Order: what a reset may have left, the primary screen's lines with those that scrolled
-//! off, its tabs, saved cursor and margins; the alternate screen likewise, if it is shown;
-//! character sets and modes; pen and cursor; the beginning of a sequence that the program has
-//! not finished.
+//! Order: what a reset may have left; the primary screen's tabs, its lines with those that
+//! scrolled off and its saved cursor among them, and its margins; the alternate screen likewise,
+//! if it is shown; the pen; modes; cursor and character sets; the beginning of a sequence that the
+//! program has not finished.
 //!
 //! Where that is longer than it may be, it says less of some lines: see `detail`.
 
@@ -81,18 +81,12 @@ pub(super) fn take(
 fn write(terminal: &Terminal, plan: &Plan, limit: usize) -> Option<Vec<u8>> {
     let mut writer = Writer::new(terminal, Detail::Everything);
     writer.forget_leftovers();
-    writer.lines(&terminal.primary, plan.scrollback, &plan.primary, limit)?;
+    writer.buffer(&terminal.primary, plan.scrollback, &plan.primary, limit)?;
     if terminal.on_alternate {
-        writer.finish_buffer(&terminal.primary);
-        writer.plain();
-        writer.text("\x1b[?47h\x1b[H");
-        writer.lines(&terminal.alternate, 0, &plan.alternate, limit)?;
-        writer.finish_buffer(&terminal.alternate);
-    } else {
-        writer.hidden_saved_cursor(&terminal.alternate);
-        writer.finish_buffer(&terminal.primary);
+        writer.show_alternate(&terminal.primary);
+        writer.buffer(&terminal.alternate, 0, &plan.alternate, limit)?;
     }
-    writer.charsets();
+    writer.last_pen();
     writer.modes();
     writer.cursor();
     Some(writer.out).filter(|out| out.len() <= limit)

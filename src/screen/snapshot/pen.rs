@@ -1,9 +1,10 @@
-//! Attributes as SGR, in the fewest bytes.
+//! Attributes as SGR, in the fewest bytes; and by DECRC where SGR does not bring them about.
 
 use std::fmt::Write as _;
 
 use super::Detail;
 use super::writer::Writer;
+use crate::screen::buffer::Saved;
 use crate::screen::cell::*;
 
 /// Changes of the pen that are remembered while a snapshot is written.
@@ -17,12 +18,16 @@ const BG_FLAGS: [(u32, u8, u8); 3] = [(DIM, 2, 22), (ITALIC, 3, 23), (OVERLINE, 
 impl Writer<'_> {
     /// Takes the pen that writes such cells.
     pub(super) fn style(&mut self, style: Style) {
+        self.take_pen(self.pen_of(style));
+    }
+
+    pub(super) fn pen_of(&self, style: Style) -> Pen {
         let ext = if style.bg & EXTENDED == 0 {
             Ext::default()
         } else {
             *self.terminal.exts.get(style.ext)
         };
-        self.take_pen(Pen { fg: style.fg, bg: style.bg, ext });
+        Pen { fg: style.fg, bg: style.bg, ext }
     }
 
     /// Default attributes, no link.
@@ -44,27 +49,6 @@ impl Writer<'_> {
     }
 
     pub(super) fn take_pen(&mut self, to: Pen) {
-        self.change_pen(to, true);
-    }
-
-    /// The pen at the end. After DECRC it may have attributes that it does not use (DECRC
-    /// brings back neither underline nor link) and that a later sequence revives.
-    pub(super) fn take_last_pen(&mut self) {
-        let to = self.terminal.pen;
-        let saved = self.terminal.shown().saved;
-        let unused = to.bg & EXTENDED == 0 && !to.ext.is_empty();
-        if unused && saved.bg & EXTENDED == 0 && (saved.fg ^ to.fg) & UNDERLINE == 0 {
-            let flag = if to.ext.underline > 0 { UNDERLINE } else { 0 };
-            self.take_pen(Pen { fg: flag, bg: EXTENDED, ext: to.ext });
-            self.text("\x1b8");
-            self.pen = Pen { fg: saved.fg, bg: saved.bg, ext: to.ext };
-            self.change_pen(to, false);
-        } else {
-            self.take_pen(to);
-        }
-    }
-
-    fn change_pen(&mut self, to: Pen, may_reset: bool) {
         if self.detail != Detail::Everything {
             return;
         }
@@ -72,27 +56,99 @@ impl Writer<'_> {
         if from == to {
             return;
         }
-        if !may_reset {
-            self.write_change(from, to, false);
+        if !to.is_regular() && !is_alike(&from, &to) {
+            self.restore_pen(to);
         } else if let Some(change) = self.changes.get(&(from, to)) {
             self.out.extend_from_slice(change);
         } else {
             let start = self.out.len();
-            self.write_change(from, to, true);
+            self.write_change(from, to, to.is_regular());
             if self.changes.len() < CHANGES_MAX {
                 self.changes.insert((from, to), self.out[start..].to_vec());
             }
         }
     }
 
+    /// Takes a pen that only DECRC brings about: with its flags saved, then its extended
+    /// attributes, and the flags restored. This happens on the alternate screen, whose own saved
+    /// cursor is written later; the cursor stays, unless it is past the last column.
+    fn restore_pen(&mut self, to: Pen) {
+        let on_primary = !self.on_alternate;
+        if on_primary {
+            self.text("\x1b[?47h");
+        }
+        self.text(match (to.is_underlined(), to.is_extended()) {
+            (false, false) => "\x1b]8;;\x1b\\\x1b[m\x1b7",
+            (true, true) => "\x1b[0;4m\x1b7",
+            (false, true) => "\x1b]8;;x:\x1b\\\x1b[m\x1b7",
+            // The end of a link says that nothing is extended, and leaves the underline.
+            (true, false) => "\x1b]8;;\x1b\\\x1b[0;4m\x1b7\x1b[m\x1b8\x1b]8;;\x1b\\\x1b7",
+        });
+        let flags = Pen { fg: to.fg & UNDERLINE, bg: to.bg & EXTENDED, ext: to.ext };
+        let blank = Pen { ext: Ext { link: u32::MAX, ..Ext::default() }, ..Pen::default() };
+        self.text("\x1b[m");
+        self.write_change(blank, with_attributes(to.ext), false);
+        self.text("\x1b8");
+        if on_primary {
+            self.text("\x1b[?47l");
+        }
+        self.saved_on_alternate = true;
+        self.write_change(flags, to, false);
+    }
+
+    /// Whether the pen at the end can be had by restoring this saved cursor.
+    pub(super) fn is_restorable(&self, saved: &Saved) -> bool {
+        let pen = self.terminal.pen;
+        let flags = Pen { fg: saved.fg, bg: saved.bg, ext: pen.ext };
+        pen.is_regular()
+            || (flags.is_underlined() == pen.is_underlined()
+                && (flags.is_extended() == pen.is_extended()
+                    || pen.is_extended() != pen.ext.is_empty()))
+    }
+
+    /// Restores the cursor that is saved on the screen that the reader shows, and takes the pen
+    /// at the end.
+    pub(super) fn restore_last_pen(&mut self, saved: &Saved) {
+        let to = self.terminal.pen;
+        self.take_pen(with_attributes(to.ext));
+        self.text("\x1b8");
+        if self.detail != Detail::Everything {
+            return;
+        }
+        self.pen = Pen { fg: saved.fg, bg: saved.bg, ext: to.ext };
+        if !to.is_regular() && !is_alike(&self.pen, &to) {
+            // A link, or the end of one, says anew whether anything is extended.
+            self.write_link(to.ext.link);
+            self.pen.mark_extended();
+        }
+        self.take_pen(to);
+    }
+
+    /// The pen at the end, or what is like it where no sequence brings it about.
+    pub(super) fn take_last_pen(&mut self) {
+        let mut to = self.terminal.pen;
+        if !to.is_regular() {
+            let style = if to.is_extended() { to.ext.underline } else { 1 };
+            to.ext.underline = if to.is_underlined() { style.max(1) } else { 0 };
+            to.ext.link = if to.is_extended() { to.ext.link } else { 0 };
+            to.mark_extended();
+        }
+        self.take_pen(to);
+    }
+
+    fn write_link(&mut self, link: u32) {
+        let link = self.terminal.links.get(link).clone();
+        let id = link.id.map(|id| format!("id={id}")).unwrap_or_default();
+        self.text(format!("\x1b]8;{id};{}\x1b\\", link.uri));
+    }
+
     fn write_change(&mut self, from: Pen, to: Pen, may_reset: bool) {
         if from.ext.link != to.ext.link {
-            let link = self.terminal.links.get(to.ext.link).clone();
-            let id = link.id.map(|id| format!("id={id}")).unwrap_or_default();
-            self.text(format!("\x1b]8;{id};{}\x1b\\", link.uri));
+            self.write_link(to.ext.link);
         }
-        // A colour of underlines cannot be taken back but by resetting everything.
-        let resets = from.ext.colour != to.ext.colour && to.ext.colour == 0;
+        // A colour of underlines cannot be taken back but by resetting everything, nor can flags
+        // that do not agree with the attributes.
+        let resets = !from.is_regular() || from.ext.colour != to.ext.colour && to.ext.colour == 0;
         let change = difference(&from, &to);
         let blank = Pen { ext: Ext { link: from.ext.link, ..Ext::default() }, ..Pen::default() };
         let mut fresh = difference(&blank, &to);
@@ -114,7 +170,25 @@ impl Writer<'_> {
     }
 }
 
-/// The numbers, with semicolons between them, that turn one pen into the other.
+/// The regular pen with these attributes and nothing else.
+fn with_attributes(ext: Ext) -> Pen {
+    let mut pen = Pen { ext, ..Pen::default() };
+    pen.mark_extended();
+    if ext.underline != 0 {
+        pen.fg |= UNDERLINE;
+    }
+    pen
+}
+
+/// Whether two pens have the same extended attributes and flags for them.
+fn is_alike(one: &Pen, other: &Pen) -> bool {
+    one.ext == other.ext
+        && one.is_extended() == other.is_extended()
+        && one.is_underlined() == other.is_underlined()
+}
+
+/// The numbers, with semicolons between them, that turn one pen into the other; both are regular
+/// or alike in what is not.
 fn difference(from: &Pen, to: &Pen) -> String {
     let mut sgr = String::new();
     let mut add = |number: std::fmt::Arguments<'_>| {
@@ -139,13 +213,7 @@ fn difference(from: &Pen, to: &Pen) -> String {
             }
         }
     }
-    // DECRC can bring back the flag without a style: then none is shown.
-    let underline = |pen: &Pen| match (pen.fg & UNDERLINE, pen.bg & EXTENDED) {
-        (0, _) => 0,
-        (_, 0) => 1,
-        _ => pen.ext.underline,
-    };
-    match (underline(from), underline(to)) {
+    match (from.ext.underline, to.ext.underline) {
         (a, b) if a == b => {}
         (_, 0) => add(format_args!("24")),
         (_, 1) => add(format_args!("4")),

@@ -1,12 +1,16 @@
 //! Everything but the cells: tabs, margins, saved cursors, character sets, modes, cursor.
 
 use super::Detail;
-use super::lines::is_printable;
 use super::writer::Writer;
-use crate::screen::buffer::{Buffer, Saved};
+use crate::screen::buffer::{Buffer, Saved, TAB};
+use crate::screen::cell::{Cell, Glyph, Pen};
 use crate::screen::charset::Charset;
 use crate::screen::modes::{CursorShape, Mouse, MouseEncoding};
 use crate::screen::palette::{self, Special};
+use crate::screen::row::Row;
+
+/// Lines below the screen's last on which a saved cursor is brought about: each takes a byte.
+const SAVED_BELOW_MAX: usize = 4096;
 
 impl Writer<'_> {
     /// What a reset (RIS) leaves behind in the reader, and what does not depend on the rest.
@@ -27,70 +31,177 @@ impl Writer<'_> {
         self.text(format!("\x1b]2;{}\x1b\\", self.terminal.title));
     }
 
-    /// Tab stops, saved cursor and margins of the screen that the reader shows.
-    pub(super) fn finish_buffer(&mut self, buffer: &Buffer) {
-        let tabs: Vec<usize> = buffer.tabs.range(..buffer.cols).copied().collect();
-        if !tabs.iter().eq(buffer.default_tabs().iter()) {
-            self.text("\x1b[3g");
-            for tab in tabs {
-                self.text(format!("\x1b[{}G\x1bH", tab + 1));
-            }
-        }
-        self.saved_cursor(buffer);
+    /// The screen that the reader shows, with so many lines above it: tab stops, lines and saved
+    /// cursor, margins. `None`: that is longer than `limit`.
+    pub(super) fn buffer(
+        &mut self,
+        buffer: &Buffer,
+        scrollback: usize,
+        details: &[Detail],
+        limit: usize,
+    ) -> Option<()> {
+        self.tabs(buffer);
+        self.lines(buffer, scrollback, details, limit)?;
         if (buffer.top, buffer.bottom) != (0, buffer.rows - 1) {
             self.text(format!("\x1b[{};{}r", buffer.top + 1, buffer.bottom + 1));
         }
+        Some(())
     }
 
-    /// The saved cursor of the alternate screen outlives it.
-    pub(super) fn hidden_saved_cursor(&mut self, alternate: &Buffer) {
-        if !is_default(alternate) {
-            self.plain();
-            self.text("\x1b[?47h");
-            self.saved_cursor(alternate);
-            self.text("\x1b[?47l");
-        }
-    }
-
-    fn saved_cursor(&mut self, buffer: &Buffer) {
-        if is_default(buffer) {
+    /// Tab stops, on an empty screen.
+    fn tabs(&mut self, buffer: &Buffer) {
+        let cols = buffer.cols;
+        // A stop may be past the last column, where the cursor may stand.
+        let tabs: Vec<usize> = buffer.tabs.range(..cols + 2).copied().collect();
+        let (shown, beyond) = tabs.split_at(tabs.partition_point(|tab| *tab < cols));
+        let is_default = shown.iter().eq(buffer.default_tabs().iter());
+        // A wider terminal goes on with these by itself.
+        if is_default && beyond.iter().all(|tab| tab % TAB == 0) {
             return;
         }
-        let Saved { x, y, fg, bg, charset } = buffer.saved;
-        self.go(x.min(buffer.cols - 1), y.saturating_sub(buffer.base).min(buffer.rows - 1));
-        let underline = if fg & crate::screen::cell::UNDERLINE != 0 { 1 } else { 0 };
-        let mut pen = crate::screen::cell::Pen { fg, bg, ..Default::default() };
-        pen.ext.underline = underline;
-        if bg & crate::screen::cell::EXTENDED != 0 {
-            pen.ext.link = self.terminal.pen.ext.link;
+        self.text("\x1b[3g");
+        for tab in shown {
+            self.text(format!("\x1b[{}G\x1bH", tab + 1));
+        }
+        for tab in beyond {
+            self.go(cols - 1, 0);
+            self.past_the_edge(*tab);
+            self.text("\x1bH\x1b[X");
+        }
+        self.text("\r");
+    }
+
+    /// Moves from the last column past it, to `x`, which leaves a space there.
+    fn past_the_edge(&mut self, x: usize) {
+        self.text(" ");
+        if x > self.terminal.cols {
+            self.zero_width();
+        }
+        self.x = x;
+    }
+
+    /// Moves from past the last column one further, by what has no width and joins nothing.
+    fn zero_width(&mut self) {
+        self.text("\x1b\\\u{200b}");
+    }
+
+    /// Shows the alternate screen. The primary keeps its cursor, which a resize heeds.
+    pub(super) fn show_alternate(&mut self, primary: &Buffer) {
+        self.plain();
+        self.go(primary.x.min(primary.cols - 1), primary.y);
+        self.text("\x1b[?47h\x1b[H");
+        self.on_alternate = true;
+    }
+
+    /// The line that the saved cursor is on, counted from the first that is written; none if the
+    /// reader has that saved cursor already.
+    pub(super) fn saved_line(&self, buffer: &Buffer, first: usize, count: usize) -> Option<usize> {
+        let line = buffer.saved.y.saturating_sub(first);
+        let is_default = Saved { y: line, ..buffer.saved } == Saved::default();
+        if is_default && !(self.on_alternate && self.saved_on_alternate) {
+            return None;
+        }
+        let most = if buffer.reflows() { SAVED_BELOW_MAX.max(count) } else { count };
+        Some(if line < most { line } else { count - 1 })
+    }
+
+    /// Saves the cursor on the line on which it is, `y` of the screen. Past the last column of the
+    /// alternate screen it can be saved where nothing is yet.
+    pub(super) fn save_cursor(&mut self, saved: Saved, y: usize, is_blank: bool) {
+        let last = self.terminal.cols - 1;
+        self.column(saved.x.min(last));
+        let Saved { x, fg, bg, charset, .. } = saved;
+        let mut pen = Pen { fg, bg, ..Pen::default() };
+        if pen.is_underlined() && pen.is_extended() {
+            pen.ext.underline = 1;
         }
         self.take_pen(pen);
-        if !charset.is_ascii() {
-            self.text(format!("\x1b({}", char::from(charset.final_byte())));
+        let spoils = x > last && self.on_alternate && is_blank;
+        if spoils {
+            self.past_the_edge(x);
+        } else if x > last && !self.on_alternate {
+            self.by_alternate(last, y, x);
         }
-        self.text("\x1b7");
-        if !charset.is_ascii() {
-            self.text("\x1b(B");
+        if charset.is_ascii() {
+            self.text("\x1b7");
+        } else {
+            self.text(format!("\x1b({}\x1b7\x1b(B", char::from(charset.final_byte())));
+        }
+        if spoils {
+            self.background(0);
+            self.text("\x1b[X");
+            self.x = last;
         }
     }
 
-    pub(super) fn charsets(&mut self) {
+    /// Saves the cursor on a line below the screen, as if that had lost its scrollback (ED 3).
+    pub(super) fn save_below(&mut self, saved: Saved, line: usize) {
+        self.text("\n".repeat(line));
+        self.save_cursor(saved, line.min(self.terminal.rows - 1), true);
+        self.text("\x1b[3J\x1b[H");
+        self.x = 0;
+    }
+
+    /// The pen at the end, and the saved cursor of an alternate screen that is not shown. A pen that is not regular and a character set that is not designated come from
+    /// DECRC, so they are there while a saved cursor has them.
+    pub(super) fn last_pen(&mut self) {
+        let terminal = self.terminal;
+        let foreign = terminal.charset != terminal.charsets[terminal.level];
+        let needs = foreign || !terminal.pen.is_regular();
+        let restores = |writer: &Self, saved: &Saved| {
+            needs && writer.is_restorable(saved) && (!foreign || saved.charset == terminal.charset)
+        };
+        let shown = terminal.shown().saved;
+        let by_shown = restores(self, &shown);
+        if !terminal.on_alternate {
+            let hidden = terminal.alternate.saved;
+            let by_hidden = !by_shown && restores(self, &hidden);
+            if by_hidden || self.saved_on_alternate || hidden != Saved::default() {
+                self.plain();
+                self.text("\x1b[?47h");
+                self.on_alternate = true;
+                let y = hidden.y.min(terminal.rows - 1);
+                self.go(0, y);
+                self.save_cursor(hidden, y, true);
+                if by_hidden {
+                    self.restore(&hidden, foreign);
+                }
+                self.text("\x1b[?47l");
+                self.on_alternate = false;
+            }
+            if by_hidden {
+                return;
+            }
+        }
+        if by_shown {
+            self.restore(&shown, foreign);
+        } else {
+            self.take_last_pen();
+        }
+    }
+
+    fn restore(&mut self, saved: &Saved, foreign: bool) {
+        if foreign {
+            self.charsets();
+        }
+        self.restore_last_pen(saved);
+        self.charset = saved.charset;
+    }
+
+    /// Designates and selects character sets, once.
+    fn charsets(&mut self) {
+        if std::mem::replace(&mut self.has_charsets, true) {
+            return;
+        }
         let terminal = self.terminal;
         for (slot, charset) in ['(', ')', '*', '+'].into_iter().zip(terminal.charsets) {
             if charset != Charset::default() {
                 self.text(format!("\x1b{slot}{}", char::from(charset.final_byte())));
             }
         }
-        self.text(["", "\x0e", "\x1bn", "\x1bo"][terminal.level]);
-        if terminal.charset != terminal.charsets[terminal.level]
-            && terminal.charset == terminal.shown().saved.charset
-        {
-            // DECRC has brought back a set that is designated nowhere. Pen and cursor follow.
-            self.text("\x1b8");
-            let saved = terminal.shown().saved;
-            self.pen.fg = saved.fg;
-            self.pen.bg = saved.bg;
-        }
+        let first = if self.charset.is_ascii() { "" } else { "\x0f" };
+        self.text([first, "\x0e", "\x1bn", "\x1bo"][terminal.level]);
+        self.charset = terminal.charsets[terminal.level];
     }
 
     pub(super) fn modes(&mut self) {
@@ -152,70 +263,119 @@ impl Writer<'_> {
         }
     }
 
-    /// Pen and cursor. Where the next character would join the one before the cursor, or
-    /// wrap, that one is printed once more, since nothing else brings this about.
+    /// The cursor, and character sets. Where the next character would join the one before the
+    /// cursor, or wrap, that one is printed once more.
     pub(super) fn cursor(&mut self) {
         let terminal = self.terminal;
         let buffer = terminal.shown();
         let (cols, x) = (terminal.cols, buffer.x);
-        let y = if terminal.modes.origin { buffer.y.saturating_sub(buffer.top) } else { buffer.y };
         let row = buffer.row(buffer.y);
         let before = x.min(cols).checked_sub(usize::from(terminal.preceding.max(1)));
-        let reprinted = before.map(|at| (at, row.get(at))).filter(|(_, cell)| {
+        let joins = before.map(|at| (at, row.get(at))).filter(|(_, cell)| {
             terminal.preceding != 0
-                && is_printable(*cell)
                 && cell.width() == terminal.preceding
                 && cell.style() == terminal.style()
-                && self.detail != Detail::Blank
+                && self.writes(*cell)
         });
-        self.take_last_pen();
-        if let Some((at, cell)) = reprinted {
-            self.go(at, y);
+        // Sequences in between would keep a mark from joining.
+        if joins.is_some() {
+            self.charsets();
+        }
+        if let Some((at, cell)) = joins
+            && let Some(text) = self.typed(cell)
+        {
+            self.place(at);
             if terminal.modes.insert {
                 // Inserting pushes back to the right what this takes away on the left.
                 self.csi(usize::from(cell.width()), 'P');
             }
-            self.glyph(cell);
-            return;
-        }
-        if x >= cols && self.detail != Detail::Blank {
-            self.pending(y);
+            self.text(text);
+        } else if x >= cols {
+            self.pending(row, x);
         } else {
-            self.go(x.min(cols - 1), y);
+            self.place(x.min(cols - 1));
         }
-        if self.pen != terminal.pen {
-            self.take_last_pen();
-        }
+        self.charsets();
     }
 
-    /// Puts the cursor past the last column of its line.
-    fn pending(&mut self, y: usize) {
-        let terminal = self.terminal;
-        let row = terminal.shown().row(terminal.shown().y);
-        let last = terminal.cols - 1;
-        let mut at = last;
-        if row.get(at).width() == 0 && !row.get(at).has_content() && at > 0 {
-            at -= 1;
-        }
+    /// Puts the cursor past the last column of its line, to `x`.
+    fn pending(&mut self, row: &Row, x: usize) {
+        let last = self.terminal.cols - 1;
+        let half = row.get(last).width() == 0 && !row.get(last).has_content() && last > 0;
+        let at = if half { last - 1 } else { last };
         let cell = row.get(at);
-        if is_printable(cell) {
-            self.go(at, y);
-            self.style(cell.style());
-            self.glyph(cell);
+        let erased = cell.is_erased() && (0..last).all(|at| row.get(at) == cell);
+        let pen = self.pen;
+        let writes = self.writes(cell);
+        let may_change = pen.is_regular() && self.pen_of(cell.style()).is_regular();
+        if let Some(text) = self.typed(cell).filter(|_| writes || may_change) {
+            self.place(at);
+            if !writes {
+                self.style(cell.style());
+            }
+            self.text(text);
             // A sequence that does nothing, so that a combining mark does not join.
             self.text("\x1b\\");
-        } else if (0..last).all(|at| row.get(at) == cell) && cell.is_erased() {
-            self.go(last, y);
+            self.take_pen(pen);
+        } else if !self.on_alternate {
+            return self.by_alternate(last, self.terminal.shown().y, x);
+        } else if erased {
+            self.place(last);
             self.background(cell.bg);
-            self.text(if row.wrapped { " \x1b[1K" } else { " \x1b[2K" });
+            self.text(" \x1b[1K");
+            self.take_pen(pen);
         } else {
-            self.go(last, y);
+            return self.place(last);
+        }
+        if x > last + 1 {
+            self.zero_width();
         }
     }
-}
 
-/// Whether a new terminal has the same saved cursor.
-fn is_default(buffer: &Buffer) -> bool {
-    let saved = buffer.saved;
-    Saved { y: 0, ..saved } == Saved::default() && saved.y <= buffer.base
+    /// Puts the cursor into this column of its line.
+    fn place(&mut self, x: usize) {
+        let buffer = self.terminal.shown();
+        let within = (buffer.top..=buffer.bottom).contains(&buffer.y);
+        match self.terminal.modes.origin {
+            false => self.go(x, buffer.y),
+            true if within => self.go(x, buffer.y - buffer.top),
+            // Out of reach, unless it was there when the other screen was left.
+            true if !self.on_alternate => self.by_alternate(x, buffer.y, x),
+            true => self.go(x, buffer.y.saturating_sub(buffer.top)),
+        }
+    }
+
+    /// Puts the cursor of the primary screen into column `x` of a line and from there to `to`,
+    /// which may be past the last, without touching what is there: the cursor takes the place that
+    /// it had on the alternate screen.
+    pub(super) fn by_alternate(&mut self, x: usize, y: usize, to: usize) {
+        self.text("\x1b[?47h");
+        self.go(x, y);
+        if to > x {
+            self.past_the_edge(to);
+        }
+        self.text("\x1b[?47l");
+    }
+
+    /// Whether the reader's pen writes such cells.
+    fn writes(&self, cell: Cell) -> bool {
+        let pen = self.pen_of(cell.style());
+        self.detail == Detail::Everything
+            && (self.pen.fg, self.pen.bg) == (pen.fg, pen.bg)
+            && (self.pen.ext == pen.ext || !pen.is_extended())
+    }
+
+    /// What is to be printed for a cell in the character set in use, if anything.
+    fn typed(&self, cell: Cell) -> Option<String> {
+        let charset = self.charset;
+        match cell.glyph() {
+            Glyph::None => None,
+            Glyph::Char(c) => charset.unmap(c).map(String::from),
+            Glyph::Cluster(number) => {
+                let mut chars = self.terminal.clusters.get(number).chars();
+                let first = charset.unmap(chars.next()?)?;
+                Some(std::iter::once(first).chain(chars).collect())
+            }
+        }
+    }
 }

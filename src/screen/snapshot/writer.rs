@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Detail;
 use crate::screen::cell::{Cell, Glyph, Pen};
+use crate::screen::charset::Charset;
 use crate::screen::terminal::Terminal;
 
 pub(super) struct Writer<'a> {
@@ -12,8 +13,16 @@ pub(super) struct Writer<'a> {
     pub(super) detail: Detail,
     /// The reader's pen.
     pub(super) pen: Pen,
+    /// The reader's character set in use.
+    pub(super) charset: Charset,
+    /// Whether the reader has the terminal's character sets.
+    pub(super) has_charsets: bool,
     /// The reader's column; `cols` when the next character wraps.
     pub(super) x: usize,
+    /// Whether the reader shows the alternate screen.
+    pub(super) on_alternate: bool,
+    /// Whether the reader has saved a cursor there that is not the terminal's.
+    pub(super) saved_on_alternate: bool,
     /// How to get from one pen to another; programs use few.
     pub(super) changes: HashMap<(Pen, Pen), Vec<u8>>,
 }
@@ -25,7 +34,11 @@ impl<'a> Writer<'a> {
             terminal,
             detail,
             pen: Pen::default(),
+            charset: Charset::default(),
+            has_charsets: false,
             x: 0,
+            on_alternate: false,
+            saved_on_alternate: false,
             changes: HashMap::new(),
         }
     }

@@ -1,6 +1,8 @@
 //! Random terminal output: text, controls and sequences as programs write them, and as they
 //! should not.
 
+use super::case::Step;
+
 /// Numbers from a seed (SplitMix64): the same on every machine.
 pub(crate) struct Random(u64);
 
@@ -33,6 +35,43 @@ pub(crate) fn stream(random: &mut Random, length: usize) -> Vec<u8> {
         piece(random, &mut out);
     }
     out
+}
+
+/// So many pieces of output, some of them halves; one in `resizes` steps is a resize, if that is
+/// not 0, and one in twenty a cut.
+pub(crate) fn steps(
+    random: &mut Random,
+    count: usize,
+    (mut cols, mut rows): (u16, u16),
+    resizes: usize,
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut between = true;
+    for _ in 0..count {
+        let mut output = Vec::new();
+        piece(random, &mut output);
+        if random.below(20) == 0 {
+            let (before, after) = output.split_at(random.below(output.len() + 1));
+            steps.extend([Step::Output(before.to_vec()), Step::Cut]);
+            output = after.to_vec();
+        }
+        between = output.last().map_or(between, u8::is_ascii);
+        steps.push(Step::Output(output));
+        // It lies between whole characters.
+        if resizes > 0 && between && random.below(resizes) == 0 {
+            match random.below(4) {
+                0 => (cols, rows) = (2 + random.below(60) as u16, 1 + random.below(20) as u16),
+                1 => cols = 2 + random.below(60) as u16,
+                2 => rows = 1 + random.below(20) as u16,
+                _ => {
+                    cols = (cols + random.below(5) as u16).saturating_sub(2).max(2);
+                    rows = (rows + random.below(5) as u16).saturating_sub(2).max(1);
+                }
+            }
+            steps.push(Step::Resize(cols, rows));
+        }
+    }
+    steps
 }
 
 fn piece(random: &mut Random, out: &mut Vec<u8>) {
@@ -81,13 +120,14 @@ fn piece(random: &mut Random, out: &mut Vec<u8>) {
         70..=87 => {
             let last = random.pick(&[
                 "A", "B", "C", "D", "E", "F", "G", "H", "J", "K", "L", "M", "P", "S", "T", "X",
-                "Z", "I", "@", "d", "b", "g", " @", "?K", "'}",
+                "Z", "I", "@", "d", "b", "g", "s", "u", " @", " A", "?J", "?K", "'}", "'~",
             ]);
             let (a, b) = (random.below(12), random.below(30));
             let text = match last {
                 "H" => format!("\x1b[{a};{b}H"),
-                "?K" => format!("\x1b[?{}K", a % 3),
-                "J" | "K" => format!("\x1b[{}{last}", a % 3),
+                "?J" | "?K" => format!("\x1b[?{}{}", a % 4, &last[1..]),
+                "J" | "K" => format!("\x1b[{}{last}", a % 4),
+                "s" | "u" => format!("\x1b[{last}"),
                 "g" => format!("\x1b[{}g", if a == 0 { 3 } else { 0 }),
                 _ => format!("\x1b[{a}{last}"),
             };

@@ -23,22 +23,32 @@ pub(crate) struct Played {
     pub(crate) cuts: Vec<Cut>,
 }
 
-/// A snapshot of the terminal after `at` bytes, when it was so large.
+/// A snapshot of the terminal after `at` bytes and so many resizes, when it was so large.
 pub(crate) struct Cut {
     pub(crate) at: usize,
+    pub(crate) resized: usize,
     pub(crate) cols: u16,
     pub(crate) rows: u16,
     pub(crate) snapshot: Vec<u8>,
+    /// The screen that wrote it: `late` (one that saw everything; the reader gets the rest),
+    /// `fed` (the same at the end), `folded` (one that was folded at each cut, at the end).
+    pub(crate) by: &'static str,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Answer {
-    name: String,
-    cut: Option<usize>,
+    pub(crate) name: String,
+    pub(crate) cut: Option<usize>,
+    by: Option<String>,
     #[serde(rename = "where")]
     place: Option<String>,
     #[serde(default)]
-    differences: Vec<String>,
+    pub(crate) differences: Vec<String>,
+    /// What the reader had to be given, since no sequence brings it about.
+    #[serde(default)]
+    pub(crate) adopted: Vec<String>,
+    /// xterm.js itself threw this error.
+    pub(crate) failed: Option<String>,
     ms: Option<u64>,
 }
 
@@ -92,6 +102,34 @@ pub(crate) fn streams() -> Vec<(String, u16, u16, Vec<u8>)> {
 
 /// Has the other side compare. Answers the differences of each stream, by name.
 pub(crate) fn compare(played: &[Played]) -> Answers {
+    println!("{:<28} {:>8} {:>6} {:>10} {:>8}", "stream", "bytes", "cuts", "identical", "ms");
+    let (answers, times) = ask(played, true);
+    for case in played {
+        let mut different: Vec<_> = answers[&case.name]
+            .iter()
+            .filter(|answer| answer.failed.is_none())
+            .map(|answer| (answer.cut, &answer.by))
+            .collect();
+        different.dedup();
+        println!(
+            "{:<28} {:>8} {:>6} {:>10} {:>8}",
+            case.name,
+            case.stream.len(),
+            case.cuts.len(),
+            case.cuts.len() - different.len(),
+            times[&case.name]
+        );
+    }
+    answers
+}
+
+/// The same without a word.
+pub(crate) fn compare_quietly(played: Vec<Played>) -> Answers {
+    ask(&played, false).0
+}
+
+/// The answers, and how many milliseconds each stream took.
+fn ask(played: &[Played], print: bool) -> (Answers, BTreeMap<String, u64>) {
     let mut input = Vec::new();
     for played in played {
         add(&mut input, played);
@@ -109,36 +147,38 @@ pub(crate) fn compare(played: &[Played]) -> Answers {
     writer.join().unwrap().expect("the comparison reads its cases");
     assert!(output.status.success(), "the comparison itself failed");
     let mut answers: Answers = played.iter().map(|case| (case.name.clone(), Vec::new())).collect();
-    let mut done = 0;
-    println!("{:<28} {:>8} {:>6} {:>10} {:>8}", "stream", "bytes", "cuts", "identical", "ms");
+    let mut times = BTreeMap::new();
+    let mut adopted: BTreeMap<String, usize> = BTreeMap::new();
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let answer: Answer = serde_json::from_str(line).unwrap();
-        let Some(ms) = answer.ms else {
-            answers.get_mut(&answer.name).unwrap().push(answer);
-            continue;
-        };
-        let case = played.iter().find(|case| case.name == answer.name).unwrap();
-        let mut different: Vec<_> = answers[&answer.name].iter().map(|answer| answer.cut).collect();
-        different.dedup();
-        let identical = case.cuts.len() - different.len();
-        println!(
-            "{:<28} {:>8} {:>6} {identical:>10} {ms:>8}",
-            case.name,
-            case.stream.len(),
-            case.cuts.len()
-        );
-        done += 1;
+        match answer.ms {
+            Some(ms) => assert!(times.insert(answer.name, ms).is_none(), "two streams of a name"),
+            None if answer.adopted.is_empty() => {
+                answers.get_mut(&answer.name).unwrap().push(answer);
+            }
+            None => {
+                for what in answer.adopted {
+                    *adopted.entry(what).or_default() += 1;
+                }
+            }
+        }
     }
-    assert_eq!(done, played.len(), "every case has been compared");
-    answers
+    if !adopted.is_empty() && print {
+        println!("cuts at which no sequence brings about everything: {adopted:?}");
+    }
+    assert_eq!(times.len(), played.len(), "every case has been compared");
+    (answers, times)
 }
 
 fn add(input: &mut Vec<u8>, played: &Played) {
     let Played { name, cols, rows, scrollback, stream, resizes, cuts } = played;
     let places: Vec<_> = cuts
         .iter()
-        .map(|Cut { at, cols, rows, snapshot }| {
-            serde_json::json!({"at": at, "cols": cols, "rows": rows, "length": snapshot.len()})
+        .map(|Cut { at, resized, cols, rows, snapshot, by }| {
+            serde_json::json!({
+                "at": at, "resized": resized, "cols": cols, "rows": rows,
+                "length": snapshot.len(), "by": by,
+            })
         })
         .collect();
     let header = serde_json::json!({
@@ -168,28 +208,33 @@ pub(crate) fn boundary(stream: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Prints the differences by kind; how many cuts differ.
+/// In which way a snapshot differs, without numbers.
+pub(crate) fn kind(answer: &Answer) -> String {
+    let what: String = match (&answer.failed, answer.differences.first()) {
+        (Some(_), _) => "xterm.js failed".to_owned(),
+        (None, first) => first.map_or("", |first| first.split(':').next().unwrap()).to_owned(),
+    };
+    let word = |word: &Option<String>| word.clone().unwrap_or_default();
+    let what: String = what.chars().filter(|c| !c.is_ascii_digit()).collect();
+    format!("{} {}: {what}", word(&answer.by), word(&answer.place))
+}
+
+/// Prints the differences by kind; how many cuts differ. Where xterm.js itself failed there is
+/// nothing to compare with.
 pub(crate) fn report(answers: &Answers) -> usize {
     let mut cuts = 0;
     for (name, answers) in answers {
         let mut kinds: BTreeMap<String, (usize, String)> = BTreeMap::new();
-        let mut different: Vec<_> = answers.iter().map(|answer| answer.cut).collect();
+        let differs = answers.iter().filter(|answer| answer.failed.is_none());
+        let mut different: Vec<_> = differs.map(|answer| (answer.cut, &answer.by)).collect();
         different.dedup();
         cuts += different.len();
         for answer in answers {
-            let kind: String = answer.differences[0]
-                .split(':')
-                .next()
-                .unwrap()
-                .chars()
-                .filter(|c| !c.is_ascii_digit())
-                .collect();
-            let place = answer.place.clone().unwrap_or_default();
-            let entry = kinds.entry(format!("{place}: {kind}")).or_default();
+            let entry = kinds.entry(kind(answer)).or_default();
             entry.0 += 1;
             if entry.1.is_empty() {
-                entry.1 =
-                    format!("at {}: {}", answer.cut.unwrap_or(0), answer.differences.join("; "));
+                let what = answer.failed.clone().unwrap_or_else(|| answer.differences.join("; "));
+                entry.1 = format!("at {}: {what}", answer.cut.unwrap_or(0));
             }
         }
         for (kind, (count, example)) in kinds {
