@@ -111,8 +111,8 @@ impl Service<ConnectInfo<Uri>> for Connect {
         Box::pin(async move {
             let connection = connecting.await?;
             if server.is_some_and(|server| !server.still_runs()) {
-                // It died meanwhile; whoever this is was not asked for.
-                return Err(ConnectError::Io(io::ErrorKind::ConnectionRefused.into()));
+                // It died meanwhile, and may be started again; whoever this is was not asked for.
+                return Err(ConnectError::Io(io::ErrorKind::ConnectionReset.into()));
             }
             connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
             Ok(connection)

@@ -137,11 +137,9 @@ async fn answers_in_pieces_are_not_typed_and_keys_are() {
         assert_eq!(terminal.text(), "a^[[Ab^[x^[[<0;3;4M^[[200~^[[?1;2c^[[201~END", "{protocol}");
         if protocol == "stayd.v1" {
             let sent: usize = pieces.iter().map(|piece| piece.len()).sum();
-            while terminal.control("input").await["received"] != sent {}
             // What stays half is typed after a moment, and counts like all else.
             terminal.type_in("\x1b[?61;4").await;
             terminal.wait_for("^[[?61;4").await;
-            while terminal.control("input").await["received"] != sent + 7 {}
             drop(terminal);
             let path = format!("client=pieces&session={id}");
             let (_, attached) = Terminal::attach(&server, id, &path).await;

@@ -113,7 +113,7 @@ async fn a_screen_that_breaks_anywhere_takes_nothing_along() {
 /// What is waited for may never come on a screen that breaks meanwhile.
 #[actix_web::test]
 async fn a_wait_ends_when_the_screen_is_given_up() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let api = server.api();
     let id = api.run(PRINTER).await;
     let wait = format!("/api/v1/sessions/{id}/screen?wait=text:never&timeout_ms=600000");
@@ -121,6 +121,8 @@ async fn a_wait_ends_when_the_screen_is_given_up() {
         for round in 0..2 {
             ask_for(&server, &id, "feed", round).await;
             print(&server, &id, "more").await;
+            // What is printed before the screen has failed is lost with it, a title too.
+            failed(&mut server, &id).await;
         }
     })
     .await;
