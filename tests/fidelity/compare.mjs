@@ -55,7 +55,7 @@ function check({ name, cols, rows, scrollback, stream, resizes, cuts, snapshots 
     report("asks", late.answers ? [JSON.stringify(late.answers)] : []);
     report("cut", compare(witness, late, cut.resized > 0));
     if (cut.by === "late") {
-      const adopted = adopt(witness, late, cut.resized > 0);
+      const adopted = adopt(witness, late, cut.resized > 0, whole);
       if (adopted.length) {
         answer({ name, cut: cut.at, adopted });
         isExact = false;

@@ -308,7 +308,8 @@ function reachable(buffer, cols, rows) {
 
 /**
  * Gives a terminal that started from a snapshot what the other has and no sequence brings about,
- * so that the two can be compared further on. Answers what that was:
+ * so that the two can be compared further on with `whole`, which has seen everything. Answers what
+ * that was:
  * - Tab stops that were set when the terminal was wider.
  * - The alternate screen's saved cursor, if it is below the screen or past the last column; the
  *   primary's, if a resize left it below all lines that there can be.
@@ -325,13 +326,15 @@ function reachable(buffer, cols, rows) {
  * - Whether a combining mark joins what was printed last, after a resize, or what was dropped at
  *   the edge, autowrap being off.
  */
-export function adopt(from, to, resized) {
+export function adopt(from, to, resized, whole) {
   const adopted = new Set();
   const [setA, setB] = [from._core._bufferService.buffers, to._core._bufferService.buffers];
+  const setW = whole._core._bufferService.buffers;
+  const areUsual = (buffer) => tabs(buffer, Infinity).every((x, n) => x === n * TAB);
   for (const [one, other] of [[setA.normal, setB.normal], [setA.alt, setB.alt]]) {
     const all = tabs(one, Infinity);
-    // A terminal that gets wider goes on with the usual stops by itself.
-    const usual = all.every((x, n) => x === n * TAB);
+    // A terminal that gets wider goes on with the usual stops by itself, while there are no others.
+    const usual = areUsual(one) && areUsual(setW.normal) && areUsual(setW.alt);
     const beyond = all.filter((x) => x >= to.cols && !other.tabs[x]);
     if (beyond.length && !usual) adopted.add("tabs");
     for (const x of beyond) other.tabs[x] = true;

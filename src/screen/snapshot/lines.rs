@@ -35,9 +35,13 @@ impl Writer<'_> {
         self.x = 0;
         let first = buffer.base - scrollback.min(buffer.base);
         let shown: Vec<&Row> = buffer.lines.range(first..buffer.base + rows).collect();
-        let mut saved = self.saved_line(buffer, first, shown.len());
-        if let Some(line) = saved.filter(|line| *line >= shown.len()) {
-            self.save_below(buffer.saved, line);
+        // Where it can, the saved cursor comes first: between other cells, its pen would part a
+        // link in two.
+        let saved = self.saved_line(buffer, first, shown.len());
+        match saved {
+            Some(line) if line < rows => self.save_at(buffer.saved, line, true),
+            Some(line) if line >= shown.len() => self.save_below(buffer.saved, line),
+            _ => {}
         }
         // Nothing needs to be said about lines at the end that were never written, unless they
         // push others into the scrollback.
@@ -87,11 +91,8 @@ impl Writer<'_> {
                 }
                 None => {}
             }
-            // That of the alternate screen may serve for its other lines first. One on a line of
-            // which less is said comes at the end: its pen would show in the rest of the text.
-            if saved == Some(at) && !self.on_alternate && self.detail == Detail::Everything {
-                self.save_cursor(buffer.saved, at.min(rows - 1), true);
-                saved = None;
+            if saved == Some(at) && at >= rows {
+                self.save_cursor(buffer.saved, rows - 1, false);
             }
             if self.detail > Detail::Blank {
                 // Of a single line the last cell is written, since nothing goes back to it.
@@ -106,13 +107,9 @@ impl Writer<'_> {
             self.detail = Detail::Everything;
             self.plain();
         }
-        if self.on_alternate {
-            saved = self.saved_line(buffer, first, shown.len());
-        }
-        if let Some(line) = saved.filter(|line| *line < shown.len()) {
-            let y = (line + rows).saturating_sub(shown.len());
-            self.go(0, y);
-            self.save_cursor(buffer.saved, y, line >= last);
+        // It has served for other pens.
+        if self.on_alternate && self.saved_on_alternate {
+            self.save_at(buffer.saved, buffer.saved.y.min(rows - 1), false);
         }
         Some(())
     }

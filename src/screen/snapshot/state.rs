@@ -97,12 +97,19 @@ impl Writer<'_> {
     /// reader has that saved cursor already.
     pub(super) fn saved_line(&self, buffer: &Buffer, first: usize, count: usize) -> Option<usize> {
         let line = buffer.saved.y.saturating_sub(first);
-        let is_default = Saved { y: line, ..buffer.saved } == Saved::default();
-        if is_default && !(self.on_alternate && self.saved_on_alternate) {
+        if (Saved { y: line, ..buffer.saved }) == Saved::default() {
             return None;
         }
         let most = if buffer.reflows() { SAVED_BELOW_MAX.max(count) } else { count };
         Some(if line < most { line } else { count - 1 })
+    }
+
+    /// Saves the cursor on a line of the screen and goes home.
+    pub(super) fn save_at(&mut self, saved: Saved, y: usize, is_blank: bool) {
+        self.go(0, y);
+        self.save_cursor(saved, y, is_blank);
+        self.saved_on_alternate &= !self.on_alternate;
+        self.go(0, 0);
     }
 
     /// Saves the cursor on the line on which it is, `y` of the screen. Past the last column of the
@@ -142,8 +149,9 @@ impl Writer<'_> {
         self.x = 0;
     }
 
-    /// The pen at the end, and the saved cursor of an alternate screen that is not shown. A pen that is not regular and a character set that is not designated come from
-    /// DECRC, so they are there while a saved cursor has them.
+    /// The pen at the end, and the saved cursor of an alternate screen that is not shown. A pen
+    /// that is not regular and a character set that is not designated come from DECRC, so they are
+    /// there while a saved cursor has them.
     pub(super) fn last_pen(&mut self) {
         let terminal = self.terminal;
         let foreign = terminal.charset != terminal.charsets[terminal.level];

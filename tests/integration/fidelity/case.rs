@@ -161,7 +161,10 @@ impl Case {
                 case.name = format!("{name}.{n}");
             }
             let answers = compare_quietly(candidates.iter().cloned().map(Case::play).collect());
-            let differs = |case: &&mut Case| answers[&case.name].iter().any(|a| kind(a) == wanted);
+            let differs = |case: &&mut Case| {
+                let mut answers = answers[&case.name].iter();
+                answers.any(|answer| answer.differs() && kind(answer) == wanted)
+            };
             candidates.iter_mut().find(differs).cloned()
         };
         if let Some(at) = answer.cut {
@@ -182,13 +185,26 @@ impl Case {
 
     /// The same without the other cuts.
     fn cut_once(&self, at: usize) -> Case {
+        self.with_cuts(|offset| (at..at + 4).contains(&offset))
+    }
+
+    /// The same without the cuts at which the reader had to be given something, so that the screen
+    /// which was folded at the others can be compared; none if nothing was given.
+    pub(crate) fn foldable(&self, answers: &[Answer]) -> Option<Case> {
+        let given = answers.iter().filter(|answer| !answer.adopted.is_empty());
+        let given: Vec<usize> = given.filter_map(|answer| answer.cut).collect();
+        let is_given = |offset| given.iter().any(|at| (*at..at + 4).contains(&offset));
+        (!given.is_empty()).then(|| self.with_cuts(|offset| !is_given(offset)))
+    }
+
+    fn with_cuts(&self, keep: impl Fn(usize) -> bool) -> Case {
         let mut seen = 0;
         let mut steps = self.steps.clone();
         steps.retain(|step| {
             if let Step::Output(bytes) = step {
                 seen += bytes.len();
             }
-            *step != Step::Cut || (at..at + 4).contains(&seen)
+            *step != Step::Cut || keep(seen)
         });
         Case { steps, ..self.clone() }
     }

@@ -52,6 +52,13 @@ pub(crate) struct Answer {
     ms: Option<u64>,
 }
 
+impl Answer {
+    /// Whether it tells of a difference.
+    pub(crate) fn differs(&self) -> bool {
+        self.failed.is_none() && self.adopted.is_empty()
+    }
+}
+
 /// By the name of the stream.
 pub(crate) type Answers = BTreeMap<String, Vec<Answer>>;
 
@@ -107,7 +114,7 @@ pub(crate) fn compare(played: &[Played]) -> Answers {
     for case in played {
         let mut different: Vec<_> = answers[&case.name]
             .iter()
-            .filter(|answer| answer.failed.is_none())
+            .filter(|answer| answer.differs())
             .map(|answer| (answer.cut, &answer.by))
             .collect();
         different.dedup();
@@ -153,13 +160,11 @@ fn ask(played: &[Played], print: bool) -> (Answers, BTreeMap<String, u64>) {
         let answer: Answer = serde_json::from_str(line).unwrap();
         match answer.ms {
             Some(ms) => assert!(times.insert(answer.name, ms).is_none(), "two streams of a name"),
-            None if answer.adopted.is_empty() => {
-                answers.get_mut(&answer.name).unwrap().push(answer);
-            }
             None => {
-                for what in answer.adopted {
-                    *adopted.entry(what).or_default() += 1;
+                for what in &answer.adopted {
+                    *adopted.entry(what.clone()).or_default() += 1;
                 }
+                answers.get_mut(&answer.name).unwrap().push(answer);
             }
         }
     }
@@ -225,11 +230,11 @@ pub(crate) fn report(answers: &Answers) -> usize {
     let mut cuts = 0;
     for (name, answers) in answers {
         let mut kinds: BTreeMap<String, (usize, String)> = BTreeMap::new();
-        let differs = answers.iter().filter(|answer| answer.failed.is_none());
+        let differs = answers.iter().filter(|answer| answer.differs());
         let mut different: Vec<_> = differs.map(|answer| (answer.cut, &answer.by)).collect();
         different.dedup();
         cuts += different.len();
-        for answer in answers {
+        for answer in answers.iter().filter(|answer| answer.adopted.is_empty()) {
             let entry = kinds.entry(kind(answer)).or_default();
             entry.0 += 1;
             if entry.1.is_empty() {
