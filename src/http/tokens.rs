@@ -407,7 +407,7 @@ mod tests {
             for from in [start, start + anna.len() - torn] {
                 std::fs::write(&path, &whole).unwrap();
                 let file = File::options().write(true).open(&path).unwrap();
-                strike_out(&file, [from..from + torn]).unwrap();
+                strike_out(&file, std::iter::once(from..from + torn)).unwrap();
                 let left = std::fs::read_to_string(&path).unwrap();
                 let left = left.lines().next().unwrap().strip_prefix("anna ").unwrap().to_owned();
                 for lost in [anna.as_str(), &left, left.trim_matches('#')] {
