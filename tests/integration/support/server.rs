@@ -2,19 +2,33 @@
 
 use super::http::Api;
 use super::{DEADLINE, soon};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use rusqlite::OptionalExtension;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// A profile of a bare bash, which starts fast and prints nothing of its own.
 const SETTINGS: &str = "[profile.bash]\ncommand = [\"bash\", \"--norc\", \"--noprofile\"]\n";
+
+/// A script that runs the tests in the background has left them SIGINT and SIGQUIT ignored,
+/// which all processes that they start would inherit, and heed.
+fn plain_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for number in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+            // SAFETY: the default action is no handler of ours.
+            #[allow(unsafe_code)]
+            unsafe { signal(number, SigHandler::SigDfl) }.expect("a signal's default action");
+        }
+    });
+}
 
 /// A running server. Dropped, it goes, with its holder and all sessions.
 pub struct Server {
@@ -99,6 +113,7 @@ impl Server {
         env: Vec<(String, String)>,
         open_files: Option<u64>,
     ) -> Self {
+        plain_signals();
         std::fs::write(dir.path().join("stayd.toml"), SETTINGS).expect("settings");
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let mut command = match open_files {
