@@ -1,5 +1,7 @@
 """Keeps what is generated within bounds: one harmless program, no long waits."""
 
+import signal
+
 import schemathesis
 
 
@@ -10,6 +12,16 @@ def is_command(words):
         and all(isinstance(word, str) and "\0" not in word for word in words)
         and words[0] != ""
     )
+
+
+def is_signal(word):
+    """Whether the server knows such a signal, by number or by name."""
+    if isinstance(word, str):
+        name = word.upper().removeprefix("SIG")
+        if not name.isdigit():
+            return name.startswith("RT") or "SIG" + name in signal.Signals.__members__
+        word = int(name)
+    return isinstance(word, int) and not isinstance(word, bool) and 1 <= word <= 64
 
 
 @schemathesis.hook
@@ -25,7 +37,7 @@ def before_call(context, case, kwargs):
             case.body["cwd"] = "/"
     if operation == "POST /api/v1/sessions/{id}/signal" and isinstance(case.body, dict):
         # What can be sent is sent, and ends nothing that others look at.
-        if case.body.get("signal") in ("HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "KILL", "STOP", "ALRM"):
+        if is_signal(case.body.get("signal")):
             case.body["signal"] = "CONT"
     if operation == "GET /api/v1/sessions/{id}/screen" and case.query:
         if "wait" in case.query:
