@@ -222,7 +222,7 @@ mod tests {
 
     #[track_caller]
     fn refused(dir: &Path, name: &str, word: &str) {
-        // What is deeper is the server's business alone.
+        // `check` does not look into directories; only the server does.
         let checked = if name.contains('/') { claim(dir) } else { check(dir) };
         for refused in [checked, claim(dir)] {
             let error = refused.expect_err(name);

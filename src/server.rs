@@ -185,7 +185,7 @@ async fn serve(
     let logins = Logins::load(dir, &tokens)
         .map_err(|error| ServeError::State { path: dir.join("logins"), error })?;
     let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
-    // What nobody can listen on is nobody else's.
+    // A loopback address that this machine does not have cannot be another server's.
     let ours = [&addresses[..], &absent[..]].concat();
     let access = web::Data::new(Access::new(tokens, logins, &ours, hosts, origins)?);
     for other in foreign {

@@ -47,7 +47,7 @@ pub struct Api {
     /// Who may make a copy of the database: as many at a time as there are permits, since
     /// each takes as much room as the database.
     pub copies: Arc<Semaphore>,
-    /// Who tells what terminals show.
+    /// Takes pictures of screens for answers, within a bound on memory.
     pub shots: Shots,
     /// What the settings say of new sessions.
     pub defaults: Arc<Defaults>,
@@ -79,7 +79,7 @@ impl Api {
         match self.store.get(id).await {
             Ok(Some(row)) => Ok(Lookup::Ended(Box::new(row.session))),
             Ok(None) => self.find(Key::Name(key.to_owned())).await,
-            // What lives is reached without the database.
+            // Live sessions are reached even while the database is not.
             Err(error) => match self.find(Key::Name(key.to_owned())).await? {
                 Lookup::Unknown => Err(store_problem(&error)),
                 live => Ok(live),

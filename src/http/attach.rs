@@ -184,7 +184,7 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<Session
         }
         Lookup::Ended(session) => {
             let kept = api.ended(session.id).await.map_err(away)?;
-            // What will be started again is worth the way only to who lacks something of it.
+            // Of a session that is about to start again, only clients that lack output are served.
             let lacks = |kept: &SessionRef| {
                 let has = wish.has_of(session.id);
                 session.restart_at.is_none() || has.is_some_and(|has| has < kept.link.ring().head())

@@ -37,7 +37,7 @@ pub(super) enum Unknown {
     Wrong,
 }
 
-/// What somebody came in with.
+/// The proof that a request was allowed by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     /// The token itself, which no page of another site can have.

@@ -117,7 +117,7 @@ where
         Box::pin(async move {
             let answered = match &lease {
                 None => answered.await?,
-                // What can be answered at once is.
+                // A request whose right ends is still answered if the answer is ready.
                 Some(lease) => tokio::select! {
                     biased;
                     answered = answered => answered?,

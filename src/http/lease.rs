@@ -11,7 +11,7 @@ use tokio::sync::watch;
 /// How often leases are checked: whoever is shut out is gone within two seconds.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What somebody came in with.
+/// The token, and the login if there was one, that a request was allowed by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pass {
     /// Fingerprint of the token.

@@ -326,7 +326,7 @@ mod tests {
         let after = load(dir.path(), &token);
         assert!(after.is_valid(&stays) && !after.is_valid(&goes));
         assert!(!after.is_valid(&"#".repeat(goes.len())));
-        // What could not be written is, as soon as it can be.
+        // The login that could not be written is written once the file can be.
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
         while !load(dir.path(), &token).is_valid(&unsaved) {
             assert!(std::time::Instant::now() < deadline, "it is tried again");

@@ -391,7 +391,7 @@ async fn bad_logins_are_refused_and_slowed_down() {
         assert_eq!(answer.problem(), denied(429, "too_many_requests"));
         assert_eq!(answer.header("retry-after"), "1");
     }
-    // Whoever has the right one gets in all the same.
+    // The right token is accepted all the same.
     assert_eq!(login(vec![HOST, json], right).await.status, 204);
     let bearer = bearer(&access);
     let path = "/api/v1/thing";

@@ -162,8 +162,8 @@ impl Tokens {
             Ok(None) => (last, None),
             Ok(Some(changed)) => {
                 let changed = Arc::new(changed);
-                // Whoever read an older state at the same time and keeps it after this sees at
-                // its next look that it is old.
+                // Another thread may store an older state after this one; its next look finds
+                // that the stamp differs.
                 *lock() = changed.clone();
                 (changed, None)
             }
@@ -193,7 +193,7 @@ impl Known {
             Some(file) if self.stamp.as_ref().is_some_and(same) => file.clone(),
             _ => Arc::new(File::open(path)?),
         };
-        // What changes after the look at its stamp is seen at the next.
+        // The stamp is read first, so that a change during the read is found at the next look.
         let stamp = stamp(&file.metadata()?);
         let mut bytes = vec![0; usize::try_from(stamp.3).unwrap_or(0)];
         let length = read_at_most(&file, &mut bytes)?;

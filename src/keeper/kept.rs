@@ -410,7 +410,7 @@ impl Kept {
                         self.told_cursor.now();
                     }
                     self.replies.push(&bytes);
-                    // Who has asked once asks again.
+                    // A program that asks once usually asks again.
                     self.early_looks = EARLY_LOOKS;
                 }
                 Event::Title(_) | Event::Cwd(_) => tell.push(event),

@@ -101,7 +101,7 @@ impl Registry {
                 let left = match spawn_blocking(move || tree.end(Grace::default())).await {
                     Ok(Ok(report)) if report.left.is_empty() => return,
                     Ok(Ok(report)) => report.left.len(),
-                    // Who is left is not known, so nothing may be said of it yet.
+                    // The processes could not be seen, so the end must not be written yet.
                     Ok(Err(error)) => {
                         warn!(log, "cannot see what is left of a session"; "session" => %id,
                             "error" => %error);

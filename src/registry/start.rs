@@ -43,7 +43,7 @@ impl Registry {
                 let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
                 Box::pin(actix::fut::ready(session))
             }
-            // Whose it is, is not decided yet, unless the session has it already.
+            // The rename is not decided yet, unless the session has the name already.
             Some(Named::Renaming(_)) => {
                 let name = request.name.unwrap_or_default();
                 let session = self.find(&Key::Name(name.clone()));

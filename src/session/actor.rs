@@ -400,7 +400,7 @@ impl Handler<Resize> for Session {
                     return Ok(());
                 }
                 client.size = Some(size);
-                // Where nobody who has a size is in control, whoever says one is.
+                // A client that tells its size takes control unless the controller has told one.
                 let controller = self.clients.get(&self.link.controller());
                 if controller.is_none_or(|client| client.size.is_none()) {
                     self.link.set_controller(connection);

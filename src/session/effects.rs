@@ -224,7 +224,7 @@ impl Session {
             loop {
                 let tree = tree.clone();
                 match spawn_blocking(move || tree.end(Grace::default())).await {
-                    // Who is left is not known, so nothing may be said of it yet.
+                    // The processes could not be seen, so the end must not be written yet.
                     Ok(Err(error)) => {
                         warn!(log, "cannot see a tree"; "session" => %id, "error" => %error);
                         sleep(TREE_RETRY).await;

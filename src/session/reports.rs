@@ -64,7 +64,7 @@ impl Reports {
     /// input, or by [`Reports::expire`].
     pub(super) fn feed(&mut self, bytes: &[u8], now: Instant, mut part: impl FnMut(Part<'_>)) {
         let idle = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        // What is held is given up by `expire` alone, however late that is.
+        // Only `expire` gives up held bytes, however late it runs; the rest of the state ends here.
         if idle >= HOLD && self.passed == self.tail.len() && self.inside != Inside::Paste {
             self.forget();
         }
@@ -228,7 +228,7 @@ impl Input {
     }
 }
 
-/// What an ESC begins.
+/// The kind of sequence that begins with an ESC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sequence {
     /// Nothing that matters here.

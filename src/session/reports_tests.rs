@@ -176,7 +176,7 @@ fn what_stays_half_was_typed() {
         let (typed, counted, late) = whole(half);
         assert_eq!((&typed[..], counted.len(), late), (half.as_bytes(), 0, half.len()));
     }
-    // What follows later begins anew.
+    // Input that comes after the limit begins a new sequence.
     let (mut reports, mut typed) = (Reports::default(), Vec::<u8>::new());
     let mut part = |part: Part<'_>| match part {
         Part::Typed(bytes) => typed.extend(bytes),

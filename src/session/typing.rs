@@ -23,16 +23,16 @@ pub enum TypeOutcome {
     Gap(u64),
     /// The program does not read, or others were typing: only so much was accepted.
     Full {
-        /// Of this client.
+        /// Bytes of this client that were accepted, from its beginning.
         received: u64,
-        /// Of this request.
+        /// Bytes of this request that were accepted.
         typed: u64,
     },
     /// A WebSocket of this client is attached, or came meanwhile: only so much was accepted.
     Attached {
-        /// Of this client.
+        /// Bytes of this client that were accepted, from its beginning.
         received: u64,
-        /// Of this request.
+        /// Bytes of this request that were accepted.
         typed: u64,
     },
     /// The session ended before it was accepted.

@@ -256,7 +256,7 @@ fn start_with_room(state: &Path, free: u64) -> Option<(Option<i32>, String)> {
     let _ = std::fs::remove_dir_all(state);
     std::fs::create_dir(state).unwrap();
     let filler = state.with_file_name("filler");
-    // What a server or holder before this one had open takes its room until they are gone.
+    // An earlier server or holder keeps the room of its open files until it has ended.
     let deadline = Instant::now() + DEADLINE;
     let full = loop {
         fill(&filler);

@@ -2,7 +2,7 @@
 //! may end before the client that started it has attached.
 
 use crate::cli::{code_and_text, stayd, verb};
-use crate::support::{Api, Event, Server, Terminal, soon};
+use crate::support::{Event, Server, Terminal, descriptors, soon};
 use serde_json::{Value, json};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -10,19 +10,6 @@ use std::process::{Child, Command, Output, Stdio};
 
 /// Of how many sessions the output is kept, in all.
 const KEPT_MAX: usize = 512;
-
-async fn ended(api: &Api, id: &str) -> Value {
-    soon("the end", async {
-        loop {
-            let session = api.session(id).await;
-            if !session["ended_at"].is_null() {
-                return session;
-            }
-            actix_web::rt::task::yield_now().await;
-        }
-    })
-    .await
-}
 
 /// Attaches with all of its output wanted, and reads to the end.
 async fn read_all(server: &Server, id: &str) -> (String, Value) {
@@ -102,7 +89,7 @@ async fn whoever_comes_late_gets_everything_and_the_end() {
     let server = Server::start().await;
     let api = server.api();
     let id = api.run("seq 1 3000; exit 7").await;
-    ended(&api, &id).await;
+    api.ended(&id).await;
     let history = api.transitions(&id).await;
     // Not only the first.
     for _ in 0..2 {
@@ -173,14 +160,14 @@ async fn a_server_that_is_killed_keeps_what_nobody_has_read() {
     let mut server = Server::start().await;
     let api = server.api();
     let before = api.run("echo before; exit 4").await;
-    ended(&api, &before).await;
+    api.ended(&before).await;
     server.kill_and_restart().await;
     // Twice: what was kept by the second server is not new to the third.
     server.kill_and_restart().await;
     let during = api.run("read -r line; echo during; exit 5").await;
     api.post(&format!("/api/v1/sessions/{during}/input"), "\n").await.ok(200);
     server.kill_and_restart().await;
-    ended(&api, &during).await;
+    api.ended(&during).await;
     for (id, text, code) in [(before, "before\r\n", 4), (during, "\r\nduring\r\n", 5)] {
         let (found, exit) = read_all(&server, &id).await;
         assert_eq!((found.as_str(), &exit["code"]), (text, &json!(code)));
@@ -255,10 +242,6 @@ async fn a_restart_that_is_called_off_ends_those_who_wait_for_it() {
     assert_eq!(late.closed().await.0, 1000);
 }
 
-fn descriptors(pid: i32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count()
-}
-
 #[actix_web::test]
 async fn the_output_of_many_is_kept_within_bounds_and_the_oldest_goes_first() {
     let server = Server::start_quiet().await;
@@ -266,15 +249,15 @@ async fn the_output_of_many_is_kept_within_bounds_and_the_oldest_goes_first() {
     let before = descriptors(server.holder_pid());
     let body = json!({ "command": ["echo", "first"], "recording": "output" });
     let first = api.create(body).await["id"].as_str().unwrap().to_owned();
-    ended(&api, &first).await;
+    api.ended(&first).await;
     let plain = api.run("echo second").await;
-    ended(&api, &plain).await;
+    api.ended(&plain).await;
     let mut last = String::new();
     for _ in 0..KEPT_MAX + 1 {
         last = api.create(json!({ "command": ["echo", "last"] })).await["id"].to_string();
     }
     let last = last.trim_matches('"');
-    ended(&api, last).await;
+    api.ended(last).await;
     let path = format!("/api/v1/sessions/{first}/output");
     soon("the first to be forgotten", async {
         while api.get(&path).await.status != 410 {

@@ -29,20 +29,6 @@ async fn recorded(server: &Server, what: &str, script: &str) -> String {
     session["id"].as_str().expect("an id").to_owned()
 }
 
-/// Waits until a session has ended; its final record.
-async fn ended(server: &Server, id: &str) -> Value {
-    let api = server.api();
-    soon("the end", async {
-        loop {
-            let session = api.session(id).await;
-            if !session["ended_at"].is_null() {
-                return session;
-            }
-        }
-    })
-    .await
-}
-
 #[actix_web::test]
 async fn what_is_printed_is_recorded_from_the_first_byte_to_the_last() {
     let server = Server::start().await;
@@ -67,7 +53,7 @@ async fn what_is_printed_is_recorded_from_the_first_byte_to_the_last() {
     let resize = json!({ "cols": 100, "rows": 30 }).to_string();
     api.post(&format!("/api/v1/sessions/{id}/resize"), resize).await.ok(200);
     api.post(&format!("/api/v1/sessions/{id}/input"), "\n").await.ok(200);
-    assert_eq!(ended(&server, id).await["status"], "TERMINATED");
+    assert_eq!(server.api().ended(id).await["status"], "TERMINATED");
     let reply = api.get(&format!("/api/v1/sessions/{id}/recording")).await;
     let header = |name: &str| reply.headers.get(name).unwrap().to_str().unwrap().to_owned();
     assert_eq!(header("content-type"), "application/x-asciicast");
@@ -157,7 +143,7 @@ async fn a_session_that_is_started_again_goes_on_in_its_recording() {
         // Of one that runs, of one that has ended, and of one of an earlier server.
         if lives == 3 {
             api.post(&format!("/api/v1/sessions/{id}/input"), "\n").await.ok(200);
-            ended(&server, &id).await;
+            server.api().ended(&id).await;
         }
         api.post(&format!("/api/v1/sessions/{id}/restart"), "").await.ok(200);
         soon("its next life", async {
@@ -218,7 +204,7 @@ async fn files_follow_one_another_and_each_plays_by_itself() {
     let server = Server::start_with(&flags).await;
     let (script, expected) = flood(30_000);
     let id = recorded(&server, "output", &script).await;
-    ended(&server, &id).await;
+    server.api().ended(&id).await;
     let whole = recording(&server, &id).await;
     assert!(whole.text("o") == expected);
     let mut parts = Vec::new();
@@ -250,7 +236,7 @@ async fn the_oldest_files_go_and_what_is_left_plays() {
     let server = Server::start_with(&[&limits[..], &["--ring-bytes=262144"]].concat()).await;
     let (script, expected) = flood(30_000);
     let id = recorded(&server, "output", &script).await;
-    ended(&server, &id).await;
+    server.api().ended(&id).await;
     let dir = server.state().join("recordings").join(&id);
     let length =
         |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().metadata().unwrap().len();
@@ -270,7 +256,7 @@ async fn the_command_line_records_and_prints_recordings() {
     let server = Server::start().await;
     let run = verb(&server, &["run", "-d", "-n", "web", "--record", "--", "echo", "Hello"]);
     let id = String::from_utf8(run.stdout).unwrap().trim().to_owned();
-    ended(&server, &id).await;
+    server.api().ended(&id).await;
     let printed = verb(&server, &["recording", &id]);
     assert_eq!(printed.status.code(), Some(0));
     assert_eq!(Cast::parse(&printed.stdout).text("o"), "Hello\r\n");
@@ -306,7 +292,7 @@ async fn the_command_line_records_and_prints_recordings() {
 async fn recordings_go_with_their_sessions_and_nothing_else_does() {
     let mut server = Server::start_with(&["--retention-s=1000"]).await;
     let id = recorded(&server, "output", "echo gone").await;
-    ended(&server, &id).await;
+    server.api().ended(&id).await;
     recording(&server, &id).await;
     let recordings = server.state().join("recordings");
     assert!(recordings.join(&id).exists());
@@ -346,7 +332,7 @@ async fn recordings_go_with_their_sessions_and_nothing_else_does() {
 
 async fn orphan(server: &Server) -> String {
     let id = recorded(server, "output", "echo orphan").await;
-    ended(server, &id).await;
+    server.api().ended(&id).await;
     // All of it is written by then.
     recording(server, &id).await;
     id

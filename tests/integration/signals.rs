@@ -1,28 +1,11 @@
 //! Whatever signal ends a leader: its session ends, says which, and leaves nothing behind.
 
-use crate::support::{Api, Server, soon};
+use crate::support::{Server, descriptors, soon};
 use serde_json::{Value, json};
 
 /// Signals that end nobody: by default (signal(7)) CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG and
 /// WINCH, and the two that glibc keeps for itself, which its posix_spawn(3) leaves ignored.
 const HARMLESS: [i32; 10] = [17, 18, 19, 20, 21, 22, 23, 28, 32, 33];
-
-async fn ended(api: &Api, id: &str) -> Value {
-    soon("the end", async {
-        loop {
-            let session = api.session(id).await;
-            if !session["end_reason"].is_null() {
-                return session;
-            }
-            actix_web::rt::task::yield_now().await;
-        }
-    })
-    .await
-}
-
-fn descriptors(pid: i32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count()
-}
 
 /// The holder has no more descriptors than before.
 async fn nothing_is_left(server: &Server, before: usize) {
@@ -49,7 +32,7 @@ async fn every_signal_that_ends_a_leader_is_told() {
     let killed = std::process::Command::new("bash").args(["-c", &kills]).status();
     assert!(killed.expect("bash").success());
     for (signal, id) in &all {
-        let session = ended(&api, id).await;
+        let session = api.ended(id).await;
         let how = (&session["exit_code"], &session["exit_signal"], &session["end_reason"]);
         assert_eq!(how, (&Value::Null, &json!(signal), &json!("signaled")), "{signal}");
         assert_eq!(session["status"], "ERROR", "{signal}: nobody asked for it");
@@ -77,7 +60,7 @@ async fn every_signal_can_be_asked_for() {
         let answer = api.post(&path, body).await.ok(200);
         let again = json!({ "signal": answer["signal"] }).to_string();
         assert_ne!(api.post(&path, again).await.status, 400, "{answer} is a name");
-        let session = ended(&api, &id).await;
+        let session = api.ended(&id).await;
         let how = (&session["exit_signal"], &session["status"]);
         assert_eq!(how, (&json!(signal), &json!("TERMINATED")), "{asked}");
         api.delete(&format!("/api/v1/sessions/{id}?purge=true")).await.ok(200);

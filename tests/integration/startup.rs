@@ -21,19 +21,6 @@ async fn idle(server: &Server, id: &str) -> Option<String> {
     server.sql(&format!("SELECT destroy_at FROM sessions WHERE id = '{id}'"))
 }
 
-async fn ended(server: &Server, id: &str) -> Value {
-    let api = server.api();
-    soon("the end", async {
-        loop {
-            let session = api.session(id).await;
-            if session["end_reason"].is_string() {
-                return session;
-            }
-        }
-    })
-    .await
-}
-
 fn end_of(session: &Value) -> (&str, &str) {
     (session["status"].as_str().unwrap(), session["end_reason"].as_str().unwrap())
 }
@@ -86,7 +73,7 @@ async fn exits_of_the_time_without_a_server_count() {
     server.restart().await;
     let mut exits = Vec::new();
     for ((id, _), (_, status)) in sessions.iter().zip(ends) {
-        let session = ended(&server, id).await;
+        let session = server.api().ended(id).await;
         assert_eq!(session["status"], status, "{session}");
         exits.push((session["exit_code"].clone(), session["exit_signal"].clone()));
         assert_history(&server, id).await;
@@ -111,8 +98,8 @@ async fn what_is_past_its_deadline_is_destroyed_and_what_is_not_keeps_it() {
         actix_web::rt::task::yield_now().await;
     }
     server.restart().await;
-    assert_eq!(end_of(&ended(&server, &short).await), ("TERMINATED", "idle_timeout"));
-    assert_eq!(end_of(&ended(&server, &first).await), ("TERMINATED", "first_attach_timeout"));
+    assert_eq!(end_of(&server.api().ended(&short).await), ("TERMINATED", "idle_timeout"));
+    assert_eq!(end_of(&server.api().ended(&first).await), ("TERMINATED", "first_attach_timeout"));
     assert_eq!(server.api().session(&long).await["destroy_at"].as_str(), kept.as_deref());
     assert_eq!(server.api().session(&never).await["destroy_at"], Value::Null);
     for id in [&short, &first, &long, &never] {
@@ -143,7 +130,7 @@ async fn a_kill_that_was_begun_is_finished_and_only_those_who_were_there_see_its
     let exit = late.control("exit").await;
     assert_eq!((&exit["signal"], &exit["reason"]), (&json!(9), &json!("killed")));
     assert_eq!(late.closed().await.0, 1000);
-    let session = ended(&server, &id).await;
+    let session = server.api().ended(&id).await;
     assert_eq!(end_of(&session), ("TERMINATED", "killed"));
     assert_eq!(session["exit_signal"], 9);
     assert_eq!(marked(&id), 0);
@@ -159,7 +146,7 @@ async fn a_row_that_was_never_started_says_so() {
     let unstart = "UPDATE sessions SET pid = NULL, pid_start_time = NULL, boot_id = NULL";
     server.db().execute_batch(unstart).unwrap();
     server.restart().await;
-    assert_eq!(end_of(&ended(&server, &id).await), ("ERROR", "spawn_failed"));
+    assert_eq!(end_of(&server.api().ended(&id).await), ("ERROR", "spawn_failed"));
     assert_history(&server, &id).await;
     bash(&server, json!({ "name": "new" })).await;
 }
@@ -229,7 +216,7 @@ async fn an_unreadable_row_harms_no_other() {
         terminal.type_in("echo $((6*7))\n").await;
         terminal.wait_for("42").await;
     }
-    assert_eq!(end_of(&ended(&server, &lost).await), ("ERROR", "signaled"));
+    assert_eq!(end_of(&server.api().ended(&lost).await), ("ERROR", "signaled"));
     let stray = "SELECT status || ' ' || end_reason FROM sessions WHERE name = 'stray'";
     server.wait_for_sql(stray, "ERROR restore_failed").await;
     bash(&server, json!({ "name": "stray" })).await;
@@ -255,7 +242,7 @@ async fn a_session_whose_ring_is_damaged_ends_and_harms_no_other() {
     let ring = std::fs::OpenOptions::new().write(true).open(ring).unwrap();
     ring.write_all_at(b"garbage!", 0).unwrap();
     server.restart().await;
-    assert_eq!(end_of(&ended(&server, &broken).await), ("ERROR", "restore_failed"));
+    assert_eq!(end_of(&server.api().ended(&broken).await), ("ERROR", "restore_failed"));
     assert_eq!(marked(&broken), 0, "nobody could ever reach it");
     assert_history(&server, &broken).await;
     let (mut terminal, _) = Terminal::attach(&server, &fine, "").await;
@@ -276,7 +263,7 @@ async fn rows_of_another_boot_are_orphaned_and_strangers_left_alone() {
     let reboot = "UPDATE sessions SET boot_id = 'another', pid = ?1, pid_start_time = ?2";
     server.db().execute(reboot, [stranger.id().to_string(), start_time]).unwrap();
     server.restart().await;
-    assert_eq!(end_of(&ended(&server, &id).await), ("TERMINATED", "orphaned"));
+    assert_eq!(end_of(&server.api().ended(&id).await), ("TERMINATED", "orphaned"));
     assert!(stranger.try_wait().unwrap().is_none(), "a stranger was ended");
     stranger.kill().unwrap();
     stranger.wait().unwrap();
@@ -331,5 +318,5 @@ async fn output_beyond_the_ring_waits_for_clients_that_come_back() {
     let numbers = text.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
     assert!(numbers.eq(1..=200_000), "every line once, in order");
     // Whose clients do not come back goes on without them.
-    assert_eq!(ended(&server, &nobodys).await["exit_code"], 3);
+    assert_eq!(server.api().ended(&nobodys).await["exit_code"], 3);
 }

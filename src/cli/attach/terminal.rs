@@ -17,7 +17,7 @@ const STALLED: Duration = Duration::from_secs(1);
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
 /// What the output has changed.
 static CHANGES: Mutex<Option<Changes>> = Mutex::new(None);
-/// Of a terminal that does not tell.
+/// The width that is assumed where the terminal does not tell its own.
 const COLUMNS: u16 = 80;
 
 #[derive(Debug)]

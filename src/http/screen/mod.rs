@@ -11,7 +11,7 @@ use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, method_not_allowed, store
 use super::problem::{self, Problem, code};
 use super::query::Query;
 use crate::keeper::Look;
-use crate::session::{NoShot, Shot, Waited, wait_for};
+use crate::session::{InUse, NoShot, Shot, Waited, wait_for};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
@@ -48,8 +48,8 @@ async fn screen(
         response.insert_header((OFFSET, look.offset.to_string()));
         body::answer(response, Pieces::of(format, look))
     };
-    let link = match api.readable(&id, None).await {
-        Ok(session) => session.link,
+    let session = match api.readable(&id, None).await {
+        Ok(session) => session,
         Err(problem) => {
             let look = last(&api, &id, scrollback).await?.ok_or(problem)?;
             return Ok(match wait {
@@ -59,11 +59,12 @@ async fn screen(
         }
     };
     let Some((condition, limit)) = wait else {
-        let look = api.shots.take(&link, scrollback, Instant::now() + PATIENCE).await;
+        let look = api.shots.take(&session.link, scrollback, Instant::now() + PATIENCE).await;
         return Ok(answer(StatusCode::OK, look.map_err(no_shot)?));
     };
-    let _in_use = api.in_use(&id).await;
-    let waited = wait_for(&api.shots, &link, &api.events, &condition, scrollback, limit).await;
+    let _in_use = InUse::of(&session.addr);
+    let waited =
+        wait_for(&api.shots, &session.link, &api.events, &condition, scrollback, limit).await;
     match waited.map_err(|error| unavailable(error.to_string()))? {
         Waited::Held(look) => Ok(answer(StatusCode::OK, look)),
         Waited::TimedOut(look) => Ok(answer(StatusCode::REQUEST_TIMEOUT, look)),

@@ -368,8 +368,7 @@ impl Writer<'_> {
     /// Whether the reader's pen writes such cells.
     fn writes(&self, cell: Cell) -> bool {
         let pen = self.pen_of(cell.style());
-        self.detail == Detail::Everything
-            && (self.pen.fg, self.pen.bg) == (pen.fg, pen.bg)
+        (self.pen.fg, self.pen.bg) == (pen.fg, pen.bg)
             && (self.pen.ext == pen.ext || !pen.is_extended())
     }
 

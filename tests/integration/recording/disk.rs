@@ -24,7 +24,7 @@ async fn a_recording_that_begins_on_a_full_disk_lacks_nothing_that_the_ring_has(
     server.wait_for_log("another", |line| line["msg"] == "a recording is written again").await;
     let input = format!("/api/v1/sessions/{id}/input");
     server.api().post(&input, "\n").await.ok(200);
-    super::ended(&server, &id).await;
+    server.api().ended(&id).await;
     let cast = recording(&server, &id).await;
     assert_eq!((cast.text("o"), cast.text("m")), ("first\r\n\r\n".into(), String::new()));
 }

@@ -1,7 +1,7 @@
 //! A server that dies between the end that it has written down and what belongs to it.
 
 use super::cast::recording;
-use super::{ended, recorded};
+use super::recorded;
 use crate::store_faults::{Tmpfs, fill};
 use crate::support::{Server, Terminal, soon};
 use serde_json::json;
@@ -50,7 +50,7 @@ async fn whenever_a_server_dies_about_an_end_all_of_it_is_completed() {
         // spreads them over what a start and an end take.
         actix_web::rt::time::sleep(Duration::from_micros(kill * 13_007 % 60_000)).await;
         server.kill_and_restart().await;
-        let session = ended(&server, &id).await;
+        let session = server.api().ended(&id).await;
         assert_eq!((&session["exit_code"], &session["status"]), (&json!(5), &json!("ERROR")));
         let (cast, screen) = soon("its recording and its screen", async {
             loop {

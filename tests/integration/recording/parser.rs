@@ -4,7 +4,7 @@
 //! makes; says so and skips where it is missing, unless `STAYD_REQUIRE_PARSER` is set.
 
 use super::cast::recording;
-use super::{ended, flood, recorded};
+use super::{flood, recorded};
 use crate::support::Server;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,7 +46,7 @@ async fn asciinema_reads_what_is_recorded() {
     // Characters that some take for the ends of lines.
     let breaks = r#"printf '\342\200\250 \342\200\251 \302\205 \x0b \x0c \x1c \r\n'"#;
     let id = recorded(&server, "all", &format!("{breaks}; {script}")).await;
-    ended(&server, &id).await;
+    server.api().ended(&id).await;
     let expected = format!("\u{2028} \u{2029} \u{85} \u{b} \u{c} \u{1c} \r\r\n{expected}");
     let whole = recording(&server, &id).await;
     assert!(whole.text("o") == expected);

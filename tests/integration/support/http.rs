@@ -103,6 +103,20 @@ impl Api {
         Ok(Reply { status: reply.status(), headers: reply.headers().clone(), bytes })
     }
 
+    /// The session once it has ended.
+    pub async fn ended(&self, id: &str) -> Value {
+        soon("the end", async {
+            loop {
+                let session = self.session(id).await;
+                if session["end_reason"].is_string() {
+                    return session;
+                }
+                actix_web::rt::task::yield_now().await;
+            }
+        })
+        .await
+    }
+
     pub async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, "").await
     }

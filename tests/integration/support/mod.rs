@@ -34,6 +34,11 @@ pub fn marked(id: &str) -> usize {
     std::fs::read_dir("/proc").expect("/proc").flatten().filter(has_mark).count()
 }
 
+/// Descriptors that a process has open.
+pub fn descriptors(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").count()
+}
+
 /// Waits for a future, but not forever.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match actix_web::rt::time::timeout(DEADLINE, future).await {
