@@ -4,9 +4,9 @@ use super::cell::Cell;
 use super::params::Params;
 use super::terminal::Terminal;
 
-/// Characters that one sequence (REP) repeats: more than a screen of 400 columns and 80 lines has.
-/// A program that asks for two billions in a dozen bytes takes no thread for longer than that.
-const REPEAT_MAX: usize = 1 << 15;
+/// Characters that one sequence (REP) repeats: a full screen of 200 columns and 80 lines. A program
+/// that asks for two billions in a dozen bytes, again and again, takes no longer than for these.
+const REPEAT_MAX: usize = 1 << 14;
 
 /// Whether protected cells are spared (DECSED, DECSEL) or erased too.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -223,6 +223,7 @@ impl Terminal {
         }
         if joins && buffer.x > 0 {
             self.join(c, wide);
+            self.mend_right(style);
             return;
         }
         let x = buffer.x;
@@ -245,7 +246,8 @@ impl Terminal {
     fn join(&mut self, c: char, wide: u8) {
         let x = self.shown().x;
         let row = self.shown().row(self.shown().y);
-        let at = x.saturating_sub(if row.get(x - 1).width() > 0 { 1 } else { 2 });
+        let width = if row.get(x - 1).width() > 0 { 1 } else { 2 };
+        let Some(at) = x.checked_sub(width) else { return };
         let mut cell = row.get(at);
         let text: Option<Box<str>> = match cell.glyph() {
             Glyph::None => None,

@@ -26,6 +26,11 @@ export function open(cols, rows, scrollback) {
     }
   });
   terminal.colours = colours;
+  const handler = terminal._core._inputHandler;
+  for (const name of ["tabSet", "tabClear"]) {
+    const change = handler[name].bind(handler);
+    handler[name] = (params) => (terminal.changesTabs = change(params));
+  }
   putRight(terminal);
   widthOf ??= (code) => terminal._core.unicodeService.wcwidth(code);
   terminal.answers = "";
@@ -112,7 +117,7 @@ export function play(terminal, stream, resizes, from, to) {
 /**
  * What differs between two terminals, as short texts; empty if nothing does. Let pass are halves
  * of wide characters, which no sequence brings about (see `adopt`); and whether a combining mark
- * joins what was printed last, if a resize came in between or autowrap is off.
+ * joins what was printed last, where a snapshot does not tell.
  */
 export function compare(a, b, resized) {
   const limit = 8;
@@ -131,8 +136,7 @@ export function compare(a, b, resized) {
   const [inA, inB] = [coreA._inputHandler, coreB._inputHandler];
   if (!alternate || isRegular(inA._curAttrData)) comparePen(a, b, inA._curAttrData, inB._curAttrData, check);
   // A wide character that was dropped at the edge is joined all the same, autowrap being off.
-  const known = !alternate || (isRegular(inA._curAttrData) && isDesignated(coreA._charsetService));
-  if (!resized && wraps(a) && known) check("joins", inA._parser.precedingJoinState >> 1, inB._parser.precedingJoinState >> 1);
+  if (!resized && joinsAreKnown(a)) check("joins", inA._parser.precedingJoinState >> 1, inB._parser.precedingJoinState >> 1);
   check("parser", inA._parser.currentState, inB._parser.currentState);
   check("title", inA._windowTitle, inB._windowTitle);
   check("titles", JSON.stringify(inA._windowTitleStack), JSON.stringify(inB._windowTitleStack));
@@ -164,8 +168,13 @@ function isDesignated({ charset, glevel, _charsets }) {
   return charset === _charsets[glevel];
 }
 
-function wraps(terminal) {
-  return terminal._core.coreService.decPrivateModes.wraparound;
+/** Whether a snapshot tells if a combining mark joins what was printed last. */
+function joinsAreKnown(terminal) {
+  const { coreService, _bufferService, _charsetService, _inputHandler } = terminal._core;
+  const { y, scrollTop, scrollBottom, hasScrollback } = _bufferService.buffer;
+  const { origin, wraparound } = coreService.decPrivateModes;
+  if (!wraparound || (coreService.modes.insertMode && origin && (y < scrollTop || y > scrollBottom))) return false;
+  return hasScrollback || (isRegular(_inputHandler._curAttrData) && isDesignated(_charsetService));
 }
 
 const COLOUR_MODE = 0x3000000;
@@ -220,10 +229,10 @@ function cell(terminal, line, x) {
 
 /**
  * Whether a cell belongs to a wide character that lacks its other half or has one that is empty, or
- * holds a mark alone that joined one that was dropped.
+ * has another width than what is in it.
  */
 function isHalf(line, x, cols) {
-  if (line.getWidth(x) > 0 && line.hasContent(x) && widthOf(line.getString(x).codePointAt(0)) === 0) return true;
+  if (line.hasContent(x) && widthOf(line.getString(x).codePointAt(0)) !== line.getWidth(x)) return true;
   const right = (x) => x < cols && line.getWidth(x) === 0 && !line.hasContent(x);
   if (line.getWidth(x) === 2) return !right(x + 1);
   const afterWide = x > 0 && line.getWidth(x - 1) === 2;
@@ -247,8 +256,7 @@ function compareBuffer(name, a, b, one, other, active, check) {
   for (let y = 0; y < count; y++) {
     const [lineA, lineB] = [one.lines.get(y), other.lines.get(y)];
     if (isGap(lineA, a.cols)) continue;
-    // Whether the oldest line goes on from one that is gone cannot be seen.
-    if (y > 0) check(`${name} ${y} wrapped`, lineA.isWrapped, lineB.isWrapped);
+    check(`${name} ${y} wrapped`, lineA.isWrapped, lineB.isWrapped);
     const [dataA, dataB] = [lineA._data, lineB._data];
     for (let x = 0; x < a.cols; x++) {
       const i = x * 3;
@@ -289,8 +297,6 @@ function isOutside(terminal, buffer) {
   return !isPlain && ((bg & EXTENDED) === 0 || !isRegular({ fg, bg, extended: line._extendedAttrs[at] }));
 }
 
-const TAB = 8;
-
 /** Tab stops before a column. */
 function tabs(buffer, end) {
   return Object.keys(buffer.tabs).map(Number).filter((x) => buffer.tabs[x] && x < end);
@@ -316,36 +322,27 @@ function reachable(buffer, cols, rows) {
  * - What the alternate screen, which is not wrapped anew, keeps beyond its edge when it gets
  *   narrower, and shows when it gets wider, unless the program has painted it anew.
  * - Halves of wide characters: inserting into one leaves its right half, reflow and a narrower
- *   alternate screen leave left halves; and marks that joined a wide character that was dropped at
- *   the edge, autowrap being off.
- * - Whether the oldest line goes on from one that is gone; if it is empty, reflow heeds that.
+ *   alternate screen leave left halves. And cells of another width than their text: a mark that
+ *   joins after a resize, or a wide character that was dropped at the edge, makes them.
  * - Lines of nothing but empty cells with attributes other than a background.
  * - On the alternate screen, a cursor past the last column of a line that shows nothing there, or
  *   where flags of the cell or the pen do not agree with its extended attributes; and a character set that is not designated or flags of the pen that do not agree with its extended
  *   attributes, which the primary screen's saved cursor brought back.
  * - Whether a combining mark joins what was printed last, after a resize, or what was dropped at
- *   the edge, autowrap being off.
+ *   the edge, autowrap being off, or outside the margins in origin and insert mode.
  */
 export function adopt(from, to, resized, whole) {
   const adopted = new Set();
   const [setA, setB] = [from._core._bufferService.buffers, to._core._bufferService.buffers];
-  const setW = whole._core._bufferService.buffers;
-  const areUsual = (buffer) => tabs(buffer, Infinity).every((x, n) => x === n * TAB);
   for (const [one, other] of [[setA.normal, setB.normal], [setA.alt, setB.alt]]) {
-    const all = tabs(one, Infinity);
-    // A terminal that gets wider goes on with the usual stops by itself, while there are no others.
-    const usual = areUsual(one) && areUsual(setW.normal) && areUsual(setW.alt);
-    const beyond = all.filter((x) => x >= to.cols && !other.tabs[x]);
+        // A terminal that gets wider goes on with the usual stops by itself, while there are no others.
+    const usual = !whole.changesTabs;
+    const beyond = tabs(one, Infinity).filter((x) => x >= to.cols && !other.tabs[x]);
     if (beyond.length && !usual) adopted.add("tabs");
     for (const x of beyond) other.tabs[x] = true;
     if ((one === setA.alt || one.savedY >= one.lines.maxLength) && (one.savedY !== other.savedY || one.savedX !== other.savedX)) {
       adopted.add("saved cursor");
       [other.savedX, other.savedY] = [one.savedX, one.savedY];
-    }
-    const [oldest, oldestB] = [one.lines.get(0), other.lines.get(0)];
-    if (oldest && oldestB && oldest.isWrapped !== oldestB.isWrapped) {
-      if (oldest.getTrimmedLength() === 0) adopted.add("oldest line");
-      oldestB.isWrapped = oldest.isWrapped;
     }
     for (let y = 0; y < Math.min(one.lines.length, other.lines.length); y++) {
       const [lineA, lineB] = [one.lines.get(y), other.lines.get(y)];
@@ -375,13 +372,13 @@ export function adopt(from, to, resized, whole) {
     }
     const [penA, penB] = [from._core._inputHandler._curAttrData, to._core._inputHandler._curAttrData];
     if (!isRegular(penA)) {
-      if (penA.fg !== penB.fg || penA.bg !== penB.bg) adopted.add("pen");
+      adopted.add("pen");
       [penB.fg, penB.bg] = [penA.fg, penA.bg];
       penB.extended = adoptAttributes(from, to, penA.extended);
     }
   }
   const [parserA, parserB] = [from._core._inputHandler._parser, to._core._inputHandler._parser];
-  if ((resized || !wraps(from)) && parserA.precedingJoinState !== parserB.precedingJoinState) {
+  if ((resized || !joinsAreKnown(from)) && parserA.precedingJoinState !== parserB.precedingJoinState) {
     adopted.add("joins");
     parserB.precedingJoinState = parserA.precedingJoinState;
   }

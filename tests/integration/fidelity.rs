@@ -13,7 +13,7 @@
 //! so that what follows is compared too). xterm.js is put right where its outcome is an accident
 //! (`putRight` and `resize`). And stayd bounds what a program may ask for:
 //!
-//! - REP repeats at most 32,768 characters; more only move the cursor along its line.
+//! - REP repeats at most 16,384 characters; more only move the cursor along its line.
 //! - Titles are cut at 4,096 bytes; links (OSC 8) of more than 4,096 bytes are none, nor are more
 //!   than 8,191 at a time; at most 32 code points are in a cell, and 65,535 different such groups.
 //! - Strings (OSC, DCS) of more than 64 KiB mean nothing.

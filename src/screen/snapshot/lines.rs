@@ -43,6 +43,9 @@ impl Writer<'_> {
             Some(line) if line >= shown.len() => self.save_below(buffer.saved, line),
             _ => {}
         }
+        if shown[0].wrapped {
+            self.wrap_oldest(rows);
+        }
         // Nothing needs to be said about lines at the end that were never written, unless they
         // push others into the scrollback.
         let detail = |at: usize| match at.checked_sub(buffer.base - first) {
@@ -125,6 +128,17 @@ impl Writer<'_> {
         }
         self.text("\r\n");
         self.out.len()
+    }
+
+    /// Makes the first line one that goes on from another, which is gone: reflow heeds that, and a
+    /// line may be inserted above.
+    fn wrap_oldest(&mut self, rows: usize) {
+        self.plain();
+        self.go(self.terminal.cols - 1, rows - 1);
+        self.text("  ");
+        self.text("\n".repeat(rows - 1));
+        self.text("\x1b[3J\x1b[H\x1b[X");
+        self.x = 0;
     }
 
     /// Gets onto the next line by printing beyond the end of `above`.
@@ -265,15 +279,15 @@ impl Writer<'_> {
             && self.pen_of(first.style()).is_regular()
     }
 
-    /// Whether printing makes this cell. A mark that stands alone where a wide character was
-    /// dropped has the width of that.
-    fn is_printable(&self, cell: Cell) -> bool {
+    /// Whether printing makes this cell. A mark that joins after a resize, or where a wide character
+    /// was dropped, gives a cell the width of what was printed last.
+    pub(super) fn is_printable(&self, cell: Cell) -> bool {
         match cell.glyph() {
             Glyph::None => false,
             Glyph::Char(c) => c.is_ascii() || width(c) == cell.width(),
             Glyph::Cluster(number) => {
                 let first = self.terminal.clusters.get(number).chars().next();
-                first.is_some_and(|c| width(c) > 0)
+                first.is_some_and(|c| width(c) == cell.width())
             }
         }
     }

@@ -279,8 +279,12 @@ impl Writer<'_> {
         let (cols, x) = (terminal.cols, buffer.x);
         let row = buffer.row(buffer.y);
         let before = x.min(cols).checked_sub(usize::from(terminal.preceding.max(1)));
+        // Deleting would bring the cursor back between the margins.
+        let is_fixed = terminal.modes.insert && !self.is_in_reach(buffer);
         let joins = before.map(|at| (at, row.get(at))).filter(|(_, cell)| {
             terminal.preceding != 0
+                && !is_fixed
+                && self.is_printable(*cell)
                 && cell.width() == terminal.preceding
                 && cell.style() == terminal.style()
                 && self.writes(*cell)
@@ -343,14 +347,18 @@ impl Writer<'_> {
     /// Puts the cursor into this column of its line.
     fn place(&mut self, x: usize) {
         let buffer = self.terminal.shown();
-        let within = (buffer.top..=buffer.bottom).contains(&buffer.y);
-        match self.terminal.modes.origin {
-            false => self.go(x, buffer.y),
-            true if within => self.go(x, buffer.y - buffer.top),
-            // Out of reach, unless it was there when the other screen was left.
-            true if !self.on_alternate => self.by_alternate(x, buffer.y, x),
-            true => self.go(x, buffer.y.saturating_sub(buffer.top)),
+        let top = if self.terminal.modes.origin { buffer.top } else { 0 };
+        if self.is_in_reach(buffer) || self.on_alternate {
+            self.go(x, buffer.y.saturating_sub(top));
+        } else {
+            self.by_alternate(x, buffer.y, x);
         }
+    }
+
+    /// Whether the cursor can be moved to where it is: in origin mode it may be outside the
+    /// margins, if it was there when the other screen was left.
+    fn is_in_reach(&self, buffer: &Buffer) -> bool {
+        !self.terminal.modes.origin || (buffer.top..=buffer.bottom).contains(&buffer.y)
     }
 
     /// Puts the cursor of the primary screen into column `x` of a line and from there to `to`,
