@@ -7,6 +7,7 @@ use super::out;
 use super::progress::Progress;
 use crate::config::{self, Place, Profile, ServeFlags, Settings};
 use crate::private;
+use crate::registry;
 use crate::store::{Inspection, inspect};
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
@@ -120,17 +121,18 @@ fn failed(what: &'static str, detail: String) -> Finding {
 /// Programs that are not where the server would look for them.
 fn profiles(settings: &Settings) -> Vec<Finding> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = |program: &str| {
+    let is_there = |program: &str, cwd: Option<&str>| {
         let beside = |dir: std::path::PathBuf| dir.join(program).is_file();
         if program.contains('/') {
-            Path::new(program).is_file()
+            registry::directory(cwd.unwrap_or("~"), registry::home())
+                .is_ok_and(|cwd| beside(cwd.into()))
         } else {
             std::env::split_paths(&path).any(beside)
         }
     };
     let missing = settings.profiles.iter().filter_map(|(name, profile)| {
         let program = profile.command.first()?;
-        if is_there(program) {
+        if is_there(program, profile.cwd.as_deref()) {
             return None;
         }
         // Nobody has asked for it.
@@ -290,7 +292,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("stayd.toml");
         let programs = "[profile.gone]\ncommand = [\"no-such-program\", \"-x\"]\n\
-                        [profile.there]\ncommand = [\"sh\"]\n";
+                        [profile.there]\ncommand = [\"sh\"]\n\
+                        [profile.beside]\ncommand = [\"bin/sh\"]\ncwd = \"/\"\n";
         fs::write(&config, programs).unwrap();
         let place = Place { config: Some(config), state_dir: Some(dir.path().into()) };
         let settings = Settings::load(&place, &ServeFlags::default()).unwrap();

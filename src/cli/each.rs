@@ -16,7 +16,13 @@ pub(super) async fn each(
         match one(word).await {
             Ok(session) => sessions.push(session),
             Err(failure) => {
-                out::message(&format!("stayd: {word}: {failure}"));
+                out::message(&match failure {
+                    // They name it themselves.
+                    Failure::NoSuchSession(_) | Failure::Ended { .. } => {
+                        format!("stayd: {failure}")
+                    }
+                    _ => format!("stayd: {word}: {failure}"),
+                });
                 code = if code == 0 { failure.exit_code() } else { code };
             }
         }

@@ -11,6 +11,17 @@ pub(super) enum Failure {
     /// Nothing goes by this id or name: exit code 3.
     #[error("no such session: {0}")]
     NoSuchSession(String),
+    /// It is alive no more: exit code 3.
+    #[error(
+        "{word} has ended ({how}); `stayd screen {word}` prints what it showed last, \
+         `stayd restart {word}` runs it again"
+    )]
+    Ended {
+        /// What somebody called it.
+        word: String,
+        /// How it ended, and when.
+        how: String,
+    },
     /// Nothing listens there.
     #[error("no server answers at {at}; start one with `stayd serve`")]
     NoServer {
@@ -41,7 +52,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::NoSuchSession(_) => 3,
+            Failure::NoSuchSession(_) | Failure::Ended { .. } => 3,
             Failure::TimedOut => 124,
             Failure::NoServer { .. }
             | Failure::Unreachable(_)

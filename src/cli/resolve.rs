@@ -2,23 +2,49 @@
 
 use super::client::Client;
 use super::failure::Failure;
+use super::table::span;
 use crate::id::SessionId;
 use crate::protocol::Session;
+use chrono::{DateTime, Utc};
+use serde_json::json;
 
 /// The session that a word means. A full id need not be alive; anything else must.
+///
+/// # Errors
+/// Of a session that has ended, says so, and how.
 pub(super) async fn resolve(client: &Client, word: &str) -> Result<SessionId, Failure> {
-    match word.parse() {
-        Ok(id) => Ok(id),
-        Err(_) => pick(&client.sessions(false).await?, word),
+    if let Ok(id) = word.parse() {
+        return Ok(id);
+    }
+    match pick(&client.sessions(false).await?, word) {
+        Err(Failure::NoSuchSession(_)) => {
+            let all = client.sessions(true).await?;
+            let id = pick(&all, word)?;
+            // It may have begun since the first look.
+            let ended = all.iter().find(|session| session.id == id && !session.status.is_live());
+            ended.map_or(Ok(id), |session| {
+                Err(Failure::Ended { word: word.into(), how: how(session, Utc::now()) })
+            })
+        }
+        found => found,
     }
 }
 
 /// The same where an ended one will do: the live ones go first, then the newest.
 pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<SessionId, Failure> {
     match resolve(client, word).await {
-        Err(Failure::NoSuchSession(_)) => pick(&client.sessions(true).await?, word),
+        Err(Failure::Ended { .. }) => pick(&client.sessions(true).await?, word),
         found => found,
     }
+}
+
+/// How a session ended, and how long ago: "exited, code 1, 2s ago".
+fn how(session: &Session, now: DateTime<Utc>) -> String {
+    let reason = json!(session.end_reason).as_str().map(|reason| reason.replace('_', " "));
+    let code = session.exit_code.map(|code| format!("code {code}"));
+    let signal = session.exit_signal.map(|signal| format!("signal {signal}"));
+    let since = session.ended_at.map(|at| format!("{} ago", span(now - at)));
+    [reason, code, signal, since].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Chooses among sessions: a name goes before the beginning of an id.
@@ -61,6 +87,16 @@ mod tests {
         assert_eq!(pick(&live, "0191FFFF").unwrap(), live[2].id);
         assert_eq!(pick(&live, "0190").unwrap(), live[2].id, "a name goes before a beginning");
         assert_eq!(pick(&live, &live[1].id.to_string()).unwrap(), live[1].id);
+    }
+
+    #[test]
+    fn an_end_is_told_with_its_reason_and_age() {
+        let mut ended = session("0190d3c0-a1b2-7000-8000-000000000001", Some("web"));
+        let now = Utc::now();
+        ended.end_reason = Some(crate::lifecycle::EndReason::SpawnFailed);
+        ended.exit_code = Some(127);
+        ended.ended_at = Some(now - chrono::TimeDelta::seconds(90));
+        assert_eq!(how(&ended, now), "spawn failed, code 127, 1m ago");
     }
 
     #[test]

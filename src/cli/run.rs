@@ -11,6 +11,7 @@ use crate::protocol::{CreateSession, Mode, Recording, RestartPolicy, Session};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +53,7 @@ pub(super) struct Flags {
     #[arg(long, requires = "detach")]
     json: bool,
     /// Program and arguments [default: the profile's command, or a shell]
-    #[arg(last = true)]
+    #[arg(trailing_var_arg = true)]
     pub(super) command: Vec<String>,
     #[command(flatten)]
     server: ServerFlags,
@@ -109,14 +110,21 @@ fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
 /// or the server may be on another machine.
 fn directory(flags: &Flags) -> Result<Option<String>, Failure> {
     let dir = match &flags.cwd {
+        // The shell leaves the ~ of `--cwd=~/x` as it is; the server knows what it means.
+        Some(dir) if dir.as_os_str().as_encoded_bytes().starts_with(b"~") => {
+            return text(dir.clone().into_os_string()).map(Some);
+        }
         Some(dir) => dir,
         None if flags.profile.is_some() || flags.server.url.is_some() => return Ok(None),
         None => Path::new("."),
     };
     // Without the dot and the slash that a join would leave.
     let dir = std::path::absolute(dir).map_err(Failure::doing("the current directory"))?;
-    let text = dir.into_os_string().into_string();
-    text.map(Some).map_err(|dir| Failure::Usage(format!("{}: not UTF-8", dir.display())))
+    text(dir.into_os_string()).map(Some)
+}
+
+fn text(dir: OsString) -> Result<String, Failure> {
+    dir.into_string().map_err(|dir| Failure::Usage(format!("{}: not UTF-8", dir.display())))
 }
 
 fn policy(text: &str) -> Result<RestartPolicy, String> {

@@ -18,8 +18,11 @@ use uuid::Uuid;
 const PIECE: usize = 64 << 10;
 
 #[derive(Args, Debug)]
-#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)
-    .args(["text", "stdin", "key", "enter"])))]
+#[command(
+    group(clap::ArgGroup::new("what").required(true).multiple(true)
+        .args(["text", "stdin", "key", "enter"])),
+    override_usage = "stayd send [OPTIONS] <SESSION> <TEXT|--stdin|--key <NAME>|--enter>",
+)]
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name
     session: String,

@@ -40,6 +40,10 @@ pub(super) struct Rm {
 
 pub(super) fn token(place: &Place, what: What) -> Result<u8, Failure> {
     let dir = config::state_dir(place)?;
+    if !dir.exists() {
+        let dir = dir.display();
+        return Err(Failure::Other(format!("{dir} is not there; `stayd serve` makes it")));
+    }
     private::check(&dir)?;
     match what {
         What::Add(flags) => {

@@ -25,18 +25,21 @@ const SLICE_MAX: Duration = Duration::from_secs(600);
 const THERE: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
-#[command(group(clap::ArgGroup::new("what").required(true).args(["text", "regex", "quiet", "exit"])))]
+#[command(
+    group(clap::ArgGroup::new("what").required(true).args(["text", "regex", "quiet", "exit"])),
+    override_usage = "stayd wait [OPTIONS] <SESSION> <--text <STR>|--regex <RE>|--quiet <MS>|--exit>",
+)]
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name; ended sessions too
     session: String,
-    /// Until the screen shows this
+    /// Until the screen shows this, which may be what was just typed
     #[arg(long, value_name = "STR")]
     text: Option<String>,
     /// Until the screen matches this expression (^ and $: a line's ends)
-    #[arg(long, value_name = "RE")]
+    #[arg(long, value_name = "RE", value_parser = regex)]
     regex: Option<String>,
     /// Until there was no output for so many milliseconds
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
     quiet: Option<u64>,
     /// Until the session ends; exits with its exit code, 128 + n if signal n ended it
     #[arg(long)]
@@ -52,6 +55,15 @@ pub(super) struct Flags {
     json: bool,
     #[command(flatten)]
     server: ServerFlags,
+}
+
+/// The server would refuse it as well, in words of its own interface.
+fn regex(text: &str) -> Result<String, String> {
+    regex::Regex::new(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
+fn milliseconds(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected a whole number of milliseconds".into())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -70,8 +70,8 @@ impl Guesses {
     pub(super) fn refuse(&self, from: Option<IpAddr>, detail: &str) -> Refused {
         self.failed.inc();
         if self.table.lock().unwrap_or_else(PoisonError::into_inner).failed(from, Instant::now()) {
-            let detail = "too many wrong tokens from this address; the right one is accepted at \
-                          any time";
+            let detail = "this token is wrong, as were many before from this address; the right \
+                          one is accepted at any time";
             let status = StatusCode::TOO_MANY_REQUESTS;
             let problem = Problem::new(status, code::TOO_MANY_REQUESTS, detail).retry_after(1);
             return Refused { problem, after: SLOWED };

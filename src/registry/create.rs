@@ -261,7 +261,7 @@ pub(crate) fn directory(said: &str, home: String) -> Result<String, String> {
         None => said,
         Some("") => return Ok(home),
         Some(rest) => rest.strip_prefix('/').ok_or_else(|| {
-            format!("cwd: {said:?} is nobody's home that is known; ~ is that of the server's user")
+            format!("cwd: {said:?}: ~NAME is not understood, ~ is the server user's own home")
         })?,
     };
     if said.starts_with('/') {

@@ -202,3 +202,31 @@ async fn bash_completes_the_names_of_sessions() {
     assert!(complete("stayd kill --js").contains("--json"));
     assert!(complete("stayd kil").contains("kill"));
 }
+
+#[actix_web::test]
+async fn what_has_ended_is_said_to_have_ended_by_every_verb_that_needs_it_alive() {
+    let server = Server::start().await;
+    let started = verb(&server, &["run", "-d", "--name", "e", "sh", "-c", "exit 5"]);
+    assert_eq!(started.status.code(), Some(0), "{started:?}");
+    assert_eq!(verb(&server, &["wait", "e", "--exit"]).status.code(), Some(5));
+    for args in [&["attach", "e"][..], &["send", "e", "x"], &["kill", "e"], &["rename", "e", "f"]] {
+        let (code, text) = code_and_text(&verb(&server, args));
+        assert_eq!(code, Some(3), "{args:?}: {text}");
+        assert!(text.starts_with("stayd: e has ended (exited, code 5, "), "{args:?}: {text}");
+    }
+    let (code, text) = code_and_text(&verb(&server, &["kill", "nobody"]));
+    assert_eq!((code, text.as_str()), (Some(3), "stayd: no such session: nobody\n"));
+}
+
+#[actix_web::test]
+async fn a_directory_in_the_home_directory_is_the_servers() {
+    let server = Server::start().await;
+    let args = ["run", "-d", "--json", "--cwd=~", "cat"];
+    let (code, session) = printed(&server, &args);
+    let state = server.state();
+    let home = state.parent().expect("the home directory, above it");
+    assert_eq!((code, &session["cwd"]), (Some(0), &json!(home)));
+    let (code, text) = code_and_text(&verb(&server, &["run", "-d", "--cwd=~nobody/x", "cat"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("~NAME is not understood"), "{text}");
+}
