@@ -12,18 +12,24 @@ use std::io::{self, IsTerminal};
 /// server than the one that is asked; ids are unique everywhere.
 pub(super) fn shown_in() -> Option<SessionId> {
     let id = std::env::var(tree::MARK).ok()?.parse().ok()?;
+    (!prints_elsewhere()).then_some(id)
+}
+
+/// Whether standard output is a file or a device that is no terminal. A pipe may lead to the
+/// terminal.
+fn prints_elsewhere() -> bool {
     let stdout = io::stdout();
     let kind = fstat(&stdout)
         .map_or(SFlag::empty(), |found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT);
-    // A pipe may lead to the terminal; a file or /dev/null does not.
-    let elsewhere = kind == SFlag::S_IFREG || kind == SFlag::S_IFCHR && !stdout.is_terminal();
-    (!elsewhere).then_some(id)
+    kind == SFlag::S_IFREG || kind == SFlag::S_IFCHR && !stdout.is_terminal()
 }
 
 /// Refuses to follow the output of the session that shows it. One that goes round through
 /// other sessions is the server's to refuse.
 pub(super) fn refuse_circle(id: SessionId) -> Result<(), Failure> {
-    if shown_in() != Some(id) {
+    // The environment may have been cleared (`env -i`, `su -`); the limit has not.
+    let is_inside = tree::is_marked_by_limit(id) && !prints_elsewhere();
+    if shown_in() != Some(id) && !is_inside {
         return Ok(());
     }
     Err(Failure::Other(format!(

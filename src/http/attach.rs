@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use super::token::Principal;
 use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, Cause, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
-use crate::registry::{CreateError, FindOrCreate, SessionRef};
+use crate::registry::{CreateError, FindOrCreate, FoundOrCreated, SessionRef};
 use crate::session::{
     Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Nested, Outbox, Outlet, Picture,
     SKIP_PICTURE, Start,
@@ -77,6 +77,8 @@ struct Wish {
     create: Option<String>,
     /// The session that the client runs in.
     from: Option<SessionId>,
+    /// A terminal stands behind the client, which answers what programs ask.
+    has_terminal: bool,
 }
 
 impl Wish {
@@ -116,9 +118,14 @@ impl Wish {
             (Some("skip"), _) => Lag::Skip,
             (Some(_), _) => return Err("lag must be follow or skip".into()),
         };
+        let has_terminal = match query.get("terminal").map(String::as_str) {
+            None | Some("yes") => true,
+            Some("no") => false,
+            Some(_) => return Err("terminal must be yes or no".into()),
+        };
         let has = session.zip(number("offset")?);
         let create = query.get("create").cloned();
-        Ok(Wish { client, has, mode, size, lag, scrollback, create, from })
+        Ok(Wish { client, has, mode, size, lag, scrollback, create, from, has_terminal })
     }
 }
 
@@ -151,8 +158,8 @@ async fn open(
     let dialect = offered(request).unwrap_or(default);
     let attached = match Wish::parse(query) {
         Ok(wish) => match find(api, &id, &wish, by.cause).await {
-            Ok(session) => match nest(api, &session, &wish) {
-                Ok(nested) => join(session, by, wish, nested, dialect).await,
+            Ok(found) => match nest(api, &found.session, &wish) {
+                Ok(nested) => join(found, by, wish, nested, dialect).await,
                 Err(refusal) => Err(refusal),
             },
             Err(refusal) => Err(refusal),
@@ -175,12 +182,13 @@ fn offered(request: &HttpRequest) -> Option<Dialect> {
     offer.split(',').find_map(|name| Dialect::named(name.trim()))
 }
 
-async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<SessionRef, Refusal> {
+async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOrCreated, Refusal> {
+    let there = |session| FoundOrCreated { session, is_new: false };
     let away = |problem: Problem| Refusal::new(CloseCode::GoingAway, problem.detail);
     match api.look_up(id).await.map_err(away)? {
         Lookup::Live(session) => {
             let has = wish.has_of(session.link.id());
-            return api.with_offset(session, has).await.map_err(away);
+            return api.with_offset(session, has).await.map(there).map_err(away);
         }
         Lookup::Ended(session) => {
             let kept = api.ended(session.id).await.map_err(away)?;
@@ -189,7 +197,7 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<Session
                 let has = wish.has_of(session.id);
                 session.restart_at.is_none() || has.is_some_and(|has| has < kept.link.ring().head())
             };
-            return kept.filter(lacks).ok_or_else(|| over(&session));
+            return kept.filter(lacks).map(there).ok_or_else(|| over(&session));
         }
         Lookup::Unknown => {}
     }
@@ -265,7 +273,7 @@ struct Joined {
 }
 
 async fn join(
-    session: SessionRef,
+    FoundOrCreated { session, is_new }: FoundOrCreated,
     By { principal, cause, lease }: By<'_>,
     wish: Wish,
     nested: Option<Nested>,
@@ -273,7 +281,12 @@ async fn join(
 ) -> Result<Joined, Refusal> {
     let context = Context::<Connection>::new();
     let address = context.address();
-    let start = wish.has_of(session.link.id()).map_or(Start::Fresh, Start::At);
+    let start = match wish.has_of(session.link.id()) {
+        Some(offset) => Start::At(offset),
+        // Whoever starts a session lacks nothing that it has printed before they were attached.
+        None if is_new => Start::At(0),
+        None => Start::Fresh,
+    };
     let (key, client) = match wish.client {
         Some(client) => (ClientKey::named(&principal.0, &client), client),
         None => {
@@ -345,6 +358,7 @@ async fn join(
         dialect,
         mode,
         follows,
+        has_terminal: wish.has_terminal,
         writer,
         accepted,
         revoked: lease.ended(),

@@ -2,18 +2,17 @@
 
 use super::clock::{self, Clock};
 use super::compare::Difference;
-use super::create::Defaults;
+use super::create::{CreateError, Defaults};
 use super::ended::{Ended, Gone};
 use super::find::{self, RestoreError, Sources};
 use super::once::UnderWay;
 use super::reconcile;
 use super::requests::{
-    Answered, Census, Counted, Create, EndAll, FindEnded, FindError, FindOrCreate, Key, List,
-    Ready, Reconcile, Repairs, SessionRef, ShutdownAll,
+    Answered, Census, Counted, Create, EndAll, FindEnded, FindError, FindOrCreate, FoundOrCreated,
+    Key, List, Ready, Reconcile, Repairs, SessionRef, ShutdownAll,
 };
 use super::restart::Restarts;
 use super::restore::SWEEPS;
-use super::start::Created;
 use crate::events::Bus;
 use crate::holder::wire::FailureCode;
 use crate::holder::{Held, Holder, HolderError, Notice};
@@ -425,7 +424,7 @@ impl Handler<Create> for Registry {
 }
 
 impl Handler<FindOrCreate> for Registry {
-    type Result = ResponseActFuture<Self, Created>;
+    type Result = ResponseActFuture<Self, Result<FoundOrCreated, CreateError>>;
 
     fn handle(&mut self, request: FindOrCreate, _: &mut Self::Context) -> Self::Result {
         Box::pin(

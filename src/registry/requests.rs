@@ -117,10 +117,18 @@ pub struct StayEnded {
     pub purged: bool,
 }
 
+/// What [`FindOrCreate`] came to.
+pub struct FoundOrCreated {
+    /// The session of that name.
+    pub session: SessionRef,
+    /// It was started for this request, so nobody has had any of its output yet.
+    pub is_new: bool,
+}
+
 /// Finds the live session of this name, or starts one. Of several that ask at once, one
 /// starts it and the others get it too.
 #[derive(Message)]
-#[rtype(result = "Result<SessionRef, CreateError>")]
+#[rtype(result = "Result<FoundOrCreated, CreateError>")]
 pub struct FindOrCreate {
     /// As it was asked for.
     pub request: CreateSession,

@@ -4,7 +4,7 @@ use super::actor::{Named, Registry, process_id, transition, transition_by};
 use super::create::{CreateError, Plan, plan, refused, timed_out};
 use super::once::note_failure;
 use super::place::over;
-use super::requests::{Create, Key, SessionRef};
+use super::requests::{Create, FoundOrCreated, Key, SessionRef};
 use crate::events::Kind;
 use crate::holder::wire::FailureCode;
 use crate::holder::{Checkpoint, CheckpointMeta, Held, Holder, HolderError, SpawnSpec};
@@ -36,18 +36,24 @@ impl Registry {
         &mut self,
         request: CreateSession,
         cause: Option<Cause>,
-    ) -> ResponseActFuture<Self, Created> {
+    ) -> ResponseActFuture<Self, Result<FoundOrCreated, CreateError>> {
+        let there = |session| FoundOrCreated { session, is_new: false };
         match request.name.as_ref().and_then(|name| self.names.get(name)) {
-            None => self.create(Create { request, cause, once: None }),
+            None => {
+                let created = self.create(Create { request, cause, once: None });
+                let is_new = |session| FoundOrCreated { session, is_new: true };
+                Box::pin(created.map(move |created, _, _| created.map(is_new)))
+            }
             Some(Named::Live(id)) => {
                 let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
-                Box::pin(actix::fut::ready(session))
+                Box::pin(actix::fut::ready(session.map(there)))
             }
             // The rename is not decided yet, unless the session has the name already.
             Some(Named::Renaming(_)) => {
                 let name = request.name.unwrap_or_default();
                 let session = self.find(&Key::Name(name.clone()));
-                Box::pin(actix::fut::ready(session.map_err(|_| CreateError::NameTaken(name))))
+                let session = session.map(there).map_err(|_| CreateError::NameTaken(name));
+                Box::pin(actix::fut::ready(session))
             }
             Some(Named::Starting(started)) => Box::pin(
                 over(started.clone())

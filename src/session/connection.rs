@@ -74,6 +74,9 @@ pub struct ConnectionSetup {
     pub mode: Mode,
     /// Whether its acknowledgements let the program run on.
     pub follows: bool,
+    /// Whether a terminal stands behind it, which answers what programs ask: answers are not
+    /// typed, as the session's own screen gives them.
+    pub has_terminal: bool,
     /// Its right to write its client's input.
     pub writer: InputWriter,
     /// Input bytes of it that were accepted before.
@@ -104,7 +107,8 @@ pub struct Connection {
     look_after: Duration,
     valve: Rc<Valve>,
     fragments: Fragments,
-    reports: Reports,
+    /// Tells answers from what is typed; `None`: all is typed.
+    reports: Option<Reports>,
     /// Gives up waiting for the rest of a terminal's answer.
     expiry: Option<SpawnHandle>,
     last_heard: Instant,
@@ -140,7 +144,7 @@ impl Connection {
             look_after: FIRST_LOOK,
             valve,
             fragments: Fragments::None,
-            reports: Reports::default(),
+            reports: setup.has_terminal.then(Reports::default),
             expiry: None,
             last_heard: Instant::now(),
             leaving: None,
@@ -243,11 +247,12 @@ impl Connection {
     /// Queues what was typed, and counts what the client's terminal says by itself.
     fn take(&mut self, bytes: &[u8], ctx: &mut Context<Self>) {
         let (pending, link) = (&mut self.pending, &self.link);
-        self.reports.feed(bytes, Instant::now(), |part| queue(pending, link, part));
+        let Some(reports) = &mut self.reports else { return pending.push(bytes) };
+        reports.feed(bytes, Instant::now(), |part| queue(pending, link, part));
         if let Some(expiry) = self.expiry.take() {
             ctx.cancel_future(expiry);
         }
-        if self.reports.holds() {
+        if reports.holds() {
             self.expiry = Some(ctx.run_later(HOLD, |connection, ctx| {
                 connection.expiry = None;
                 connection.expire();
@@ -259,7 +264,9 @@ impl Connection {
     /// Queues what waited for more that did not come.
     fn expire(&mut self) {
         let (pending, link) = (&mut self.pending, &self.link);
-        self.reports.expire(|part| queue(pending, link, part));
+        if let Some(reports) = &mut self.reports {
+            reports.expire(|part| queue(pending, link, part));
+        }
     }
 
     fn type_pending(&mut self, ctx: &mut Context<Self>) {
@@ -364,7 +371,7 @@ impl Connection {
     /// code says.
     fn close(&mut self, code: CloseCode, why: &str, ctx: &mut Context<Self>) {
         self.pending = Pending::starting_at(self.pending.accepted());
-        self.reports = Reports::default();
+        self.reports = self.reports.take().map(|_| Reports::default());
         self.outbox.close(code, why);
         // What is on its way is thrown away: unread, it would make the kernel drop the reason.
         self.valve.set(false);

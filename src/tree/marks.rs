@@ -39,6 +39,13 @@ pub fn unmark_by_limit() {
     set_limit(libc::RLIM_INFINITY);
 }
 
+/// Whether the calling process carries the session's limit: it runs in that session, whatever
+/// its environment says.
+#[must_use]
+pub fn is_marked_by_limit(id: SessionId) -> bool {
+    getrlimit(Resource::RLIMIT_RTTIME).is_ok_and(|(soft, _)| soft == limit_of(id))
+}
+
 fn set_limit(limit: u64) {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_RTTIME)
         && soft >= LIMIT_LEAST

@@ -39,7 +39,7 @@ mod tests;
 mod walk;
 
 pub use end::{EndReport, Grace};
-pub use marks::{MARK, mark_by_limit, unmark_by_limit};
+pub use marks::{MARK, is_marked_by_limit, mark_by_limit, unmark_by_limit};
 pub use process::{ProcessId, boot_id, boottime_ms, start_time};
 
 use crate::id::SessionId;

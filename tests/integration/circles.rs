@@ -31,10 +31,16 @@ async fn a_session_does_not_show_itself() {
         "logs -f web",
         "logs -f web | cat",
         "attach web </dev/null",
+        // The shell's variables are gone, the mark of its processes is not.
+        "attach web # env -i",
     ] {
         terminal.screen.clear();
+        let cleared = if verb.ends_with("env -i") { "env -i TERM=xterm HOME=/ " } else { "" };
+        let verb = verb.trim_end_matches(" # env -i");
         terminal
-            .type_in(&format!("clear; {command} {verb}; echo \"<$? ${{PIPESTATUS[0]}}>\"\n"))
+            .type_in(&format!(
+                "clear; {cleared}{command} {verb}; echo \"<$? ${{PIPESTATUS[0]}}>\"\n"
+            ))
             .await;
         // Were it shown, it would print for ever.
         let refused = terminal.wait_for("is the one that this command runs in");

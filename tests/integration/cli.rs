@@ -1,15 +1,17 @@
 //! The command line as its users meet it: real processes, and a PTY for their terminal.
 
-use crate::support::{DEADLINE, Server};
+use crate::support::{DEADLINE, Server, soon};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 use nix::unistd::{Pid, read, write};
 use serde_json::{Value, json};
+use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
 
 /// The title comes back last of all when the terminal is given back.
 const GIVEN_BACK: &[u8] = b"\x1b[23;0t";
@@ -307,6 +309,87 @@ async fn without_a_terminal_attach_is_a_pipe() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("got this"), "{text}");
     assert!(!text.contains("\x1b[?25h"), "nothing of ours in a pipe: {text}");
+}
+
+/// Longer than the 5 s after which the server waits for nobody who acknowledges nothing.
+const PAUSE: Duration = Duration::from_secs(7);
+
+#[actix_web::test]
+async fn a_pipe_that_nobody_reads_holds_the_program_and_loses_nothing() {
+    let server = Server::start().await;
+    let last = 600_000;
+    let mut child = stayd(&server, &["run", "--name", "held", "seq", "1", &last.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("stayd starts");
+    let api = server.api();
+    let length = async || match api.get("/api/v1/sessions/held").await {
+        reply if reply.status == 200 => reply.json()["offset"].as_u64().unwrap_or(0),
+        _ => 0,
+    };
+    soon("more output than a ring holds", async {
+        while length().await < 2 << 20 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    sleep(PAUSE).await;
+    let output = child.stdout.take().expect("piped");
+    let mut lines = std::io::BufReader::new(output).lines().map_while(Result::ok);
+    let different = (1..=last).find(|number| lines.next() != Some(number.to_string()));
+    assert_eq!((different, lines.next()), (None, None));
+    let output = child.wait_with_output().expect("wait");
+    assert_eq!(code_and_text(&output), (Some(0), String::new()));
+}
+
+/// SIGSTOP leaves no time to hold the program, so that output is missed, which is said.
+#[actix_web::test]
+async fn what_is_missing_in_a_pipe_is_told_and_no_picture_is_in_it() {
+    let server = Server::start().await;
+    let mut child = stayd(&server, &["run", "--name", "stopped", "seq", "1", "900000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("stayd starts");
+    let mut lines = std::io::BufReader::new(child.stdout.take().expect("piped")).lines();
+    assert_eq!(lines.next().and_then(Result::ok).as_deref(), Some("1"));
+    let pid = Pid::from_raw(child.id().try_into().expect("a pid"));
+    kill(pid, Signal::SIGSTOP).expect("SIGSTOP");
+    soon("the end of a program that waits no longer", async {
+        while server.api().session("stopped").await["status"] == "ACTIVE" {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    kill(pid, Signal::SIGCONT).expect("SIGCONT");
+    let lines: Vec<String> = lines.map(|line| line.expect("UTF-8")).collect();
+    let pictured = lines.iter().find(|line| line.contains('\x1b'));
+    assert!(pictured.is_none(), "{pictured:?}");
+    let output = child.wait_with_output().expect("wait");
+    let (code, text) = code_and_text(&output);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(lines.len() < 900_000 && text.contains("bytes of output are missing here"), "{text}");
+}
+
+#[actix_web::test]
+async fn what_is_piped_in_is_typed_whatever_it_looks_like() {
+    let server = Server::start().await;
+    let script = "stty raw -echo; echo ready; head -c 60 | od -An -c | tr -d ' \\n'";
+    verb(&server, &["run", "-d", "--name", "od", "--", "sh", "-c", script]);
+    assert_eq!(verb(&server, &["wait", "od", "--text", "ready"]).status.code(), Some(0));
+    let child = stayd(&server, &["attach", "od"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("stayd starts");
+    let input = "A\x1b[0nB\x1b]11;rgb:0/0/0\x07C\x1b[?1;2cD\x1b[5;5RE\x1bP1$r0m\x1b\\F";
+    let input = format!("{input:.<60}");
+    write(child.stdin.as_ref().expect("piped"), input.as_bytes()).expect("typed");
+    let output = child.wait_with_output().expect("wait");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let typed = "A033[0nB033]11;rgb:0/0/0\\aC033[?1;2cD033[5;5RE033P1$r0m033\\F";
+    assert!(text.contains(typed), "{text}");
 }
 
 #[actix_web::test]

@@ -309,3 +309,22 @@ async fn the_output_of_many_is_kept_within_bounds_and_the_oldest_goes_first() {
     let mut gone = Terminal::open(&api, &attach, Some("stayd.v1")).await;
     assert!(matches!(gone.next().await, Event::Closed(4404, _)));
 }
+
+#[actix_web::test]
+async fn whoever_creates_by_attaching_gets_the_first_byte_and_all_that_follow() {
+    let dir = Server::dir();
+    let settings = "[profile.numbers]\ncommand = [\"seq\", \"1\", \"5000\"]\n";
+    std::fs::write(dir.path().join("stayd.toml"), settings).unwrap();
+    let server = Server::start_in(dir, Vec::new()).await;
+    for protocol in [Some("stayd.v1"), Some("raw.v1"), Some("json.v1"), None] {
+        for number in 0..runs() {
+            let name = format!("{}-{number}", protocol.unwrap_or("none"));
+            let path = format!("/api/v1/sessions/{name}/attach?create=numbers");
+            let mut terminal = Terminal::open(&server.api(), &path, protocol).await;
+            let closed = terminal.closed().await;
+            assert_eq!(closed.0, 1000, "{closed:?}");
+            let text = terminal.text();
+            assert!(text == numbers(5000), "{name}: {} bytes: {:.60}", text.len(), text);
+        }
+    }
+}

@@ -18,10 +18,12 @@ use actix_web::rt::signal::unix::{self, SignalKind, signal};
 use futures_util::future::{LocalBoxFuture, select_all};
 use nix::sys::signal::{Signal, raise};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 /// Rendered output is acknowledged this long after it was, if not sooner.
 const ACK_AFTER: Duration = Duration::from_millis(100);
+/// How often the program is made to wait for a pipe that takes nothing: the server waits 5 s.
+const HOLD_EVERY: Duration = Duration::from_secs(1);
 /// A connection that is back sooner was never away, as far as the user is concerned.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
@@ -84,6 +86,12 @@ impl<'a> Driver<'a> {
         if let Some((cols, rows)) = size(&terminal) {
             machine.resized(cols, rows);
         }
+        if !terminal.output {
+            machine.piped();
+        }
+        if !terminal.input {
+            machine.fed();
+        }
         let line = Line::Opening(open(Duration::ZERO, Ok(endpoint), machine.target()));
         Ok(Driver {
             machine,
@@ -120,6 +128,8 @@ impl<'a> Driver<'a> {
         let mut stop = signal(SignalKind::from_raw(libc::SIGTSTP))?;
         let mut resume = signal(SignalKind::from_raw(libc::SIGCONT))?;
         let mut endings = Endings::listen()?;
+        let mut hold = interval(HOLD_EVERY);
+        hold.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if let Some(end) = self.end.take_if(|_| self.machine.is_rendered()) {
                 return Ok(Outcome::End(end));
@@ -155,6 +165,10 @@ impl<'a> Driver<'a> {
                 () = at(self.ack_at) => {
                     self.ack_at = None;
                     let actions = self.machine.ack();
+                    self.perform(actions);
+                }
+                _ = hold.tick(), if !self.terminal.output => {
+                    let actions = self.machine.hold();
                     self.perform(actions);
                 }
                 () = at(self.tell_at) => {

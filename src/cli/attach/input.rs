@@ -33,10 +33,13 @@ impl Input {
     }
 
     /// The session's command was started again since: what went out was for the one that is
-    /// gone, and what was typed after that is for this one, which has accepted so much.
-    pub(super) fn start_again(&mut self, accepted: u64) {
-        self.kept.advance(self.went_out.min(self.kept.len()));
+    /// gone, and what was typed after that is for this one, which has accepted so much. Returns
+    /// how many bytes of the former are dropped, which nobody has accepted.
+    pub(super) fn start_again(&mut self, accepted: u64) -> usize {
+        let dropped = self.went_out.min(self.kept.len());
+        self.kept.advance(dropped);
         self.accepted = accepted;
+        dropped
     }
 
     /// A connection is there, and this much was accepted before it.
@@ -168,7 +171,7 @@ mod tests {
         input.close();
         input.close();
         input.push(b"ef");
-        input.start_again(7);
+        assert_eq!(input.start_again(7), 2);
         input.open(7, 100);
         assert_eq!(input.next().unwrap(), "ef");
         input.accept(9);

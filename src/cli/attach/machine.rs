@@ -64,6 +64,8 @@ pub(super) struct Machine {
     /// The last that the server has told of the session.
     session: Option<Box<Session>>,
     mode: Mode,
+    /// Input comes from a terminal, which answers what programs ask.
+    has_terminal: bool,
     size: Option<(u16, u16)>,
     /// Offset of the next output byte, if the next connection is to continue there.
     resume: Option<u64>,
@@ -71,6 +73,10 @@ pub(super) struct Machine {
     acknowledged: u64,
     /// Bytes that were given to the terminal and are not rendered yet.
     pending: usize,
+    /// Output goes to a pipe or a file, in which a picture of the screen has no place.
+    is_pipe: bool,
+    /// What comes continues output that is there: bytes in between are missed.
+    continues: bool,
     open: bool,
     /// The offset of a snapshot that the next binary frame is.
     snapshot: Option<u64>,
@@ -87,11 +93,14 @@ impl Machine {
             from: None,
             session: None,
             mode: Mode::Rw,
+            has_terminal: true,
             size: None,
             resume: offset,
             offset: 0,
             acknowledged: 0,
             pending: 0,
+            is_pipe: false,
+            continues: offset.is_some(),
             open: false,
             snapshot: None,
             input: Input::default(),
@@ -109,6 +118,17 @@ impl Machine {
         Machine { from, ..self }
     }
 
+    /// One whose output goes to a pipe or a file.
+    pub(super) fn piped(&mut self) {
+        self.is_pipe = true;
+    }
+
+    /// One whose input comes from no terminal: all of it is for the program, also what looks
+    /// like a terminal's answer.
+    pub(super) fn fed(&mut self) {
+        self.has_terminal = false;
+    }
+
     /// Path and query of the next connection.
     pub(super) fn target(&self) -> String {
         let Machine { id, client, .. } = self;
@@ -118,6 +138,9 @@ impl Machine {
         }
         if self.mode == Mode::Ro {
             target += "&mode=ro";
+        }
+        if !self.has_terminal {
+            target += "&terminal=no";
         }
         if let Some((cols, rows)) = self.size {
             target += &format!("&cols={cols}&rows={rows}");
@@ -206,6 +229,7 @@ impl Machine {
         let mut actions = Vec::new();
         if self.resume != Some(offset) {
             actions.push(Action::Clear);
+            actions.extend(self.missed(offset));
             self.resume = None;
         }
         // What changed while the connection was being made.
@@ -214,7 +238,13 @@ impl Machine {
             actions.push(resize(cols, rows));
         }
         if self.session.as_ref().is_some_and(|before| before.restarts != session.restarts) {
-            self.input.start_again(input);
+            let dropped = self.input.start_again(input);
+            if dropped > 0 {
+                actions.push(Action::Tell(format!(
+                    "the session was started again: {dropped} bytes of input were for the command \
+                     before and are dropped"
+                )));
+            }
         }
         self.session = Some(session);
         self.open = true;
@@ -226,10 +256,26 @@ impl Machine {
         actions
     }
 
+    /// Says how much is missing in a pipe that goes on at `offset`. A terminal is drawn anew.
+    fn missed(&self, offset: u64) -> Option<Action> {
+        let lost = offset.checked_sub(self.offset).filter(|lost| *lost > 0)?;
+        (self.is_pipe && self.continues).then(|| {
+            Action::Tell(format!(
+                "{lost} bytes of output are missing here: they are not kept any more"
+            ))
+        })
+    }
+
     /// A binary frame: output, or the snapshot that was announced.
     pub(super) fn binary(&mut self, bytes: Bytes) -> Vec<Action> {
-        self.pending += bytes.len();
         let clear = match self.snapshot.take() {
+            Some(offset) if self.is_pipe && self.continues => {
+                let missed = self.missed(offset);
+                self.offset = offset;
+                self.acknowledged = offset;
+                self.resume = Some(offset);
+                return missed.into_iter().collect();
+            }
             Some(offset) => {
                 self.offset = offset;
                 self.acknowledged = offset;
@@ -240,6 +286,8 @@ impl Machine {
                 None
             }
         };
+        self.pending += bytes.len();
+        self.continues = true;
         self.resume = Some(self.offset);
         clear.into_iter().chain([Action::Write(bytes)]).collect()
     }
@@ -259,6 +307,17 @@ impl Machine {
             return Vec::new();
         }
         self.acknowledged = self.rendered_to();
+        vec![Action::Control(ClientMessage::Ack { offset: self.acknowledged })]
+    }
+
+    /// Acknowledges one byte more than is written, while a pipe takes nothing. The program waits
+    /// for a pipe's reader, as it would without us; who acknowledges nothing is not waited for.
+    /// What is acknowledged is here, and is written when the reader goes on.
+    pub(super) fn hold(&mut self) -> Vec<Action> {
+        if !self.is_pipe || !self.open || self.pending == 0 || self.acknowledged >= self.offset {
+            return Vec::new();
+        }
+        self.acknowledged += 1;
         vec![Action::Control(ClientMessage::Ack { offset: self.acknowledged })]
     }
 

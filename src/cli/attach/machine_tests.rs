@@ -206,3 +206,73 @@ proptest! {
         prop_assert!(shown == stream[..shown.len()]);
     }
 }
+
+fn pipe(offset: Option<u64>) -> Machine {
+    let mut machine = machine(offset);
+    machine.piped();
+    machine
+}
+
+#[test]
+fn a_pipe_goes_on_without_a_picture_and_says_what_is_missing() {
+    let mut machine = pipe(Some(0));
+    attached(&mut machine, 0, 0);
+    machine.binary(output(5));
+    let snapshot = ServerMessage::Snapshot { offset: 105, length: 3, complete: true };
+    send(&mut machine, &snapshot);
+    let told = machine.binary(output(3));
+    assert!(
+        matches!(&told[..], [Action::Tell(text)] if text.starts_with("100 bytes ")),
+        "{told:?}"
+    );
+    assert_eq!(machine.binary(output(2)), [Action::Write(output(2))]);
+    assert!(machine.target().ends_with("offset=107"));
+    // Also where the connection broke meanwhile.
+    machine.closed(None, "");
+    let told = attached(&mut machine, 110, 0);
+    assert!(
+        matches!(&told[..], [Action::Clear, Action::Tell(text)] if text.starts_with("3 bytes "))
+    );
+}
+
+#[test]
+fn a_pipe_that_is_attached_anew_begins_with_the_screen() {
+    let mut machine = pipe(None);
+    attached(&mut machine, 50, 0);
+    send(&mut machine, &ServerMessage::Snapshot { offset: 50, length: 3, complete: true });
+    assert_eq!(machine.binary(output(3)), [Action::Clear, Action::Write(output(3))]);
+}
+
+#[test]
+fn a_pipe_that_takes_nothing_acknowledges_a_little() {
+    let mut machine = pipe(Some(0));
+    attached(&mut machine, 0, 0);
+    assert_eq!(machine.hold(), [], "nothing waits");
+    machine.binary(output(2));
+    assert_eq!((machine.hold(), machine.hold()), (vec![ack(1)], vec![ack(2)]));
+    assert_eq!(machine.hold(), [], "not more than has come");
+    machine.rendered(2);
+    assert_eq!(machine.ack(), [], "the server knows");
+}
+
+#[test]
+fn input_for_a_command_that_is_gone_is_told() {
+    let mut machine = machine(Some(0));
+    attached(&mut machine, 0, 0);
+    machine.typed(b"12345", true).unwrap();
+    machine.closed(None, "");
+    let mut session = samples::session(ID, None);
+    session.restarts = 1;
+    let message = ServerMessage::Attached {
+        session: Box::new(session),
+        client: "me".into(),
+        offset: 0,
+        input: 0,
+        input_window: 10,
+        mode: Mode::Rw,
+        cols: 80,
+        rows: 24,
+    };
+    let told = send(&mut machine, &message);
+    assert!(matches!(&told[..], [Action::Tell(text)] if text.contains("5 bytes")), "{told:?}");
+}
