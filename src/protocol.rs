@@ -269,6 +269,10 @@ pub struct CreateSession {
     /// Missing: the profile's, or `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<Recording>,
+    /// Whoever asks is about to attach, with this session's id and offset 0: output beyond the
+    /// ring waits for that client, up to 3 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits_client: Option<bool>,
 }
 
 /// One attached client, as the others see it.

@@ -102,6 +102,7 @@ fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
         labels: flags.label.iter().cloned().collect(),
         idle_timeout_s: flags.idle_timeout.map(|timeout| timeout.0),
         recording: flags.record,
+        awaits_client: Some(!flags.detach),
         ..CreateSession::default()
     })
 }

@@ -213,6 +213,7 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOr
         profile: Some(profile.clone()),
         cols: wish.size.map(|(cols, _)| cols),
         rows: wish.size.map(|(_, rows)| rows),
+        awaits_client: Some(true),
         ..CreateSession::default()
     };
     let created = api.registry.send(FindOrCreate { request, cause: Some(cause.clone()) }).await;

@@ -24,8 +24,8 @@ use crate::protocol::{Cause, Recording, Session as View};
 use crate::recorder::{Recorder, Subject};
 use crate::screen::Options;
 use crate::session::{
-    Blob, Dismiss, Kill, Link, Noticed, Seen, Session, SessionContext, SessionEnded, Shutdown, now,
-    write_life,
+    Arrival, Blob, Dismiss, Kill, Link, Noticed, Seen, Session, SessionContext, SessionEnded,
+    Shutdown, now, write_life,
 };
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
@@ -266,11 +266,11 @@ impl Registry {
         row: Row,
         held: Held,
         life: (Life, Vec<Effect>),
-        restored: bool,
+        arrival: Arrival,
         ctx: &Context<Self>,
     ) -> SessionRef {
         let (id, name) = (row.session.id, row.session.name.clone());
-        let session = self.launch(row, held, life, restored, ctx);
+        let session = self.launch(row, held, life, arrival, ctx);
         self.sessions.insert(id, session.clone());
         if let Some(name) = name {
             self.names.insert(name, Named::Live(id));
@@ -284,7 +284,7 @@ impl Registry {
         row: Row,
         mut held: Held,
         life: (Life, Vec<Effect>),
-        restored: bool,
+        arrival: Arrival,
         ctx: &Context<Self>,
     ) -> SessionRef {
         let (id, name) = (row.session.id, row.session.name.clone());
@@ -293,7 +293,7 @@ impl Registry {
         let session = Context::<Session>::new();
         let heard = session.address();
         let told = Box::new(move |told| heard.do_send(Seen(told)));
-        let screen = self.keeper.keep(self.origin(&mut held, restored, told));
+        let screen = self.keeper.keep(self.origin(&mut held, arrival == Arrival::Restored, told));
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let mut shown = row.clone();
         write_life(&mut shown, &life.0);
@@ -314,7 +314,7 @@ impl Registry {
         let link = Arc::new(link.recorded(recorded));
         let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
         let addr =
-            Session::launch(session, self.context(ctx), link.clone(), life, row, causes, restored);
+            Session::launch(session, self.context(ctx), link.clone(), life, row, causes, arrival);
         SessionRef { addr, link }
     }
 

@@ -11,7 +11,7 @@ use crate::events::Kind;
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Reason};
 use crate::protocol::{Cause, Session as View};
-use crate::session::{EndToRestart, Expected, NotDone, Revival, now};
+use crate::session::{Arrival, EndToRestart, Expected, NotDone, Revival, now};
 use crate::store::{Change, Row};
 use actix::prelude::*;
 use chrono::{TimeDelta, Utc};
@@ -159,7 +159,7 @@ impl Registry {
                         "reason": Reason::Restarted.as_str(), "active_connections": 0 });
                     registry.events.tell(Kind::Status, &row.session, Utc::now(), restarted);
                     registry.metrics.restarts.inc();
-                    let session = registry.admit(row, held, life, false, ctx);
+                    let session = registry.admit(row, held, life, Arrival::Spawned, ctx);
                     registry.answer(id, &Ok(session));
                 }
                 Err(Unstarted { error, row }) => {

@@ -6,7 +6,7 @@ use super::find::{self, Found};
 use crate::holder::Held;
 use crate::id::SessionId;
 use crate::lifecycle::{Effect, EndReason, Event, Life, Now, Reason, Saved};
-use crate::session::{Revival, decide_restart, now, tell_end, write_life};
+use crate::session::{Arrival, Revival, decide_restart, now, tell_end, write_life};
 use crate::store::{Change, Row};
 use crate::tree::{Grace, Tree};
 use actix::prelude::*;
@@ -54,7 +54,7 @@ impl Registry {
                 if let Some(news) = news {
                     self.store.save(*news);
                 }
-                self.admit(row, held, Life::restore(saved, at), true, ctx);
+                self.admit(row, held, Life::restore(saved, at), Arrival::Restored, ctx);
             }
             Found::Ended { row, exited, held } => self.conclude(row, exited, held, ctx),
             Found::Over { row, saved, event: Event::SpawnFailed }
@@ -138,7 +138,7 @@ impl Registry {
         let id = row.session.id;
         let Some(held) = held else { return self.forget(id, ctx) };
         let life = Life::restore(find::ended(&row), now());
-        let session = self.launch(row, held, life, true, ctx);
+        let session = self.launch(row, held, life, Arrival::Restored, ctx);
         self.keep_ended(session);
         self.left(id);
     }

@@ -12,7 +12,7 @@ use crate::id::SessionId;
 use crate::keeper::LastScreen;
 use crate::lifecycle::{Effect, Event, Life, Reason};
 use crate::protocol::{Cause, CreateSession};
-use crate::session::{Blob, decide_restart, now, write_life};
+use crate::session::{Arrival, Blob, decide_restart, now, write_life};
 use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
 use actix::prelude::*;
 use nix::sys::signal::Signal;
@@ -66,6 +66,8 @@ impl Registry {
     /// Reserves a name and a place, then starts the session.
     pub(super) fn create(&mut self, create: Create) -> ResponseActFuture<Self, Created> {
         let Create { request, cause, once } = create;
+        let arrival =
+            if request.awaits_client == Some(true) { Arrival::Awaited } else { Arrival::Spawned };
         let planned = self.reserve(request);
         let (mut plan, reserved) = match planned {
             Ok(planned) => planned,
@@ -92,7 +94,7 @@ impl Registry {
                 // Before whatever its actor tells.
                 let created = json!({ "status": row.session.status });
                 registry.events.tell(Kind::Created, &row.session, row.session.created_at, created);
-                registry.admit(row, held, life, false, ctx)
+                registry.admit(row, held, life, arrival, ctx)
             });
             drop(reserved);
             session

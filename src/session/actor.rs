@@ -92,9 +92,21 @@ pub struct Session {
     stopping: bool,
 }
 
+/// How a session comes to its actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// The holder has just spawned it.
+    Spawned,
+    /// The same, and whoever asked for it is about to attach: output beyond the ring waits for
+    /// that client as for those of a restored session.
+    Awaited,
+    /// The holder held it while there was no server, also past its end: then what is left of it
+    /// is completed.
+    Restored,
+}
+
 impl Session {
-    /// Starts, in `actor`, a session that the holder has just spawned (`restored` false)
-    /// or held all the time (true), also past its end: then what is left of it is completed.
+    /// Starts a session in `actor`.
     pub fn launch(
         actor: Context<Self>,
         context: SessionContext,
@@ -102,17 +114,24 @@ impl Session {
         (life, effects): (Life, Vec<Effect>),
         row: Row,
         causes: Causes,
-        restored: bool,
+        arrival: Arrival,
     ) -> Addr<Self> {
         let over = !row.session.status.is_live();
-        if restored && !over {
+        let waits = arrival != Arrival::Spawned;
+        if waits && !over {
             link.hold();
+        }
+        if arrival == Arrival::Restored && !over {
             // Its server may have died between the spawn and the row that knows the process.
             context.store.save(Change { row: row.clone(), transition: None });
         }
         let head = link.ring().head();
         let base = link.ring().base();
-        let flow = if restored { Flow::restored(head, Instant::now()) } else { Flow::new(base) };
+        let flow = match arrival {
+            Arrival::Spawned => Flow::new(base),
+            Arrival::Awaited => Flow::awaited(base, Instant::now()),
+            Arrival::Restored => Flow::awaited(head, Instant::now()),
+        };
         let telling = Telling::new(&row.session);
         actor.run(Session {
             context,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// How long clients that make no progress may hold a program back.
 pub(super) const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a restored session waits for its clients before output may be overwritten.
-const RESTORE_HOLD: Duration = Duration::from_secs(3);
+const FIRST_CLIENT_HOLD: Duration = Duration::from_secs(3);
 /// How often a busy session is looked at: the grain of `last_activity_at`.
 const BUSY_LOOK: Duration = Duration::from_millis(250);
 
@@ -52,7 +52,7 @@ pub(crate) struct Tending {
 pub(crate) struct Flow {
     seen: u64,
     /// Since when the holder has been blocked with the tail at this offset.
-    blocked: Option<(Instant, u64)>,
+    blocked: Option<(Instant, (u64, u64))>,
     /// The clients' progress when they were found stalled; cleared by any further progress.
     freed: Option<u64>,
     hold_until: Option<Instant>,
@@ -64,9 +64,10 @@ impl Flow {
         Flow { seen: head, blocked: None, freed: None, hold_until: None }
     }
 
-    /// Of a session that was found running: its clients will be back.
-    pub(crate) fn restored(head: u64, now: Instant) -> Self {
-        Flow { hold_until: Some(now + RESTORE_HOLD), ..Flow::new(head) }
+    /// Of a session whose clients are about to come: it was found running, or has been started
+    /// for one who will attach.
+    pub(crate) fn awaited(head: u64, now: Instant) -> Self {
+        Flow { hold_until: Some(now + FIRST_CLIENT_HOLD), ..Flow::new(head) }
     }
 
     /// Bytes of output that there were at the last look.
@@ -113,13 +114,14 @@ impl Flow {
             return false;
         }
         match self.blocked {
-            Some((since, tail)) if tail == sight.tail => {
+            // The tail may be ahead of a client that acknowledges: nobody held it before.
+            Some((since, stand)) if stand == (sight.tail, sight.progress) => {
                 if now.duration_since(since) >= STALL_LIMIT {
                     self.blocked = None;
                     self.freed = Some(sight.progress);
                 }
             }
-            _ => self.blocked = Some((now, sight.tail)),
+            _ => self.blocked = Some((now, (sight.tail, sight.progress))),
         }
         self.freed.is_some()
     }
@@ -183,6 +185,19 @@ mod tests {
         assert_eq!(flow.tend(start, &alone).again, Some(BUSY_LOOK));
     }
 
+    /// The program was free until the client came, so that the tail is ahead of it.
+    #[test]
+    fn a_client_behind_the_tail_holds_back_while_it_acknowledges() {
+        let start = Instant::now();
+        let mut flow = Flow::new(0);
+        for second in 0..12 {
+            let behind = Sight { progress: second, ..sight(3 * MIB, MIB, 1) };
+            assert!(!flow.tend(start + Duration::from_secs(second), &behind).free, "{second}");
+        }
+        let silent = Sight { progress: 11, ..sight(3 * MIB, MIB, 1) };
+        assert!(flow.tend(start + Duration::from_secs(17), &silent).free);
+    }
+
     #[test]
     fn progress_starts_the_five_seconds_anew() {
         let (start, mut flow) = (Instant::now(), Flow::new(0));
@@ -196,7 +211,7 @@ mod tests {
     fn a_restored_session_waits_three_seconds_for_the_client_that_was_furthest_ahead() {
         let start = Instant::now();
         for followers in [0, 1] {
-            let mut flow = Flow::restored(0, start);
+            let mut flow = Flow::awaited(0, start);
             let full = Sight { held: true, ..sight(2 * MIB, 0, followers) };
             let held = flow.tend(start + Duration::from_secs(2), &full);
             assert_eq!((held.release, held.again.is_some()), (None, true));
@@ -205,7 +220,7 @@ mod tests {
             assert_eq!(late.release, (followers == 0).then_some(2 * MIB));
             assert!(!flow.is_holding());
         }
-        let mut flow = Flow::restored(0, start);
+        let mut flow = Flow::awaited(0, start);
         flow.tend(start, &sight(MIB, 0, 1));
         assert!(!flow.is_holding(), "it is back");
     }

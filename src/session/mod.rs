@@ -45,7 +45,7 @@ mod typing;
 mod watching;
 mod writers;
 
-pub use actor::{Session, SessionContext};
+pub use actor::{Arrival, Session, SessionContext};
 pub use blob::Blob;
 pub use causes::Causes;
 pub(crate) use closing::close_frames;

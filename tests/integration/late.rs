@@ -312,10 +312,11 @@ async fn the_output_of_many_is_kept_within_bounds_and_the_oldest_goes_first() {
 
 #[actix_web::test]
 async fn whoever_creates_by_attaching_gets_the_first_byte_and_all_that_follow() {
-    let dir = Server::dir();
-    let settings = "[profile.numbers]\ncommand = [\"seq\", \"1\", \"5000\"]\n";
-    std::fs::write(dir.path().join("stayd.toml"), settings).unwrap();
-    let server = Server::start_in(dir, Vec::new()).await;
+    let mut server = Server::start().await;
+    let settings = server.state().parent().expect("the directory above").join("stayd.toml");
+    let profile = "[profile.numbers]\ncommand = [\"seq\", \"1\", \"5000\"]\n";
+    std::fs::write(settings, profile).expect("settings");
+    server.kill_and_restart().await;
     for protocol in [Some("stayd.v1"), Some("raw.v1"), Some("json.v1"), None] {
         for number in 0..runs() {
             let name = format!("{}-{number}", protocol.unwrap_or("none"));
@@ -327,4 +328,20 @@ async fn whoever_creates_by_attaching_gets_the_first_byte_and_all_that_follow() 
             assert!(text == numbers(5000), "{name}: {} bytes: {:.60}", text.len(), text);
         }
     }
+}
+
+#[actix_web::test]
+async fn output_beyond_the_ring_waits_for_the_client_that_is_announced() {
+    let server = Server::start().await;
+    let command = json!({ "command": ["seq", "1", "600000"], "awaits_client": true });
+    let id = server.api().create(command).await["id"].as_str().expect("an id").to_owned();
+    soon("more output than a client is sent at once", async {
+        while server.api().session(&id).await["offset"].as_u64() < Some(3 << 19) {
+            actix_web::rt::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let (text, exit) = read_all(&server, &id).await;
+    assert!(text == numbers(600_000), "{} bytes: {:.60}", text.len(), text);
+    assert_eq!(exit["code"], 0);
 }
