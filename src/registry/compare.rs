@@ -14,6 +14,8 @@ pub(super) struct State {
     pub(super) active_connections: u32,
     pub(super) name: Option<String>,
     pub(super) pid: Option<i32>,
+    /// Columns and rows.
+    pub(super) size: (u16, u16),
     /// Unix time in milliseconds, as rows have it.
     pub(super) destroy_at: Option<i64>,
 }
@@ -25,6 +27,7 @@ impl State {
             active_connections: session.active_connections,
             name: session.name.clone(),
             pid: session.pid,
+            size: (session.cols, session.rows),
             destroy_at: session.destroy_at.map(|at| at.timestamp_millis()),
         }
     }
@@ -148,7 +151,8 @@ mod tests {
     use chrono::{DateTime, Utc};
 
     fn state(status: Status) -> State {
-        State { status, active_connections: 0, name: None, pid: Some(7), destroy_at: Some(5) }
+        let (name, pid, size, destroy_at) = (None, Some(7), (80, 24), Some(5));
+        State { status, active_connections: 0, name, pid, size, destroy_at }
     }
 
     fn known(status: Status) -> Option<Known> {
@@ -201,11 +205,12 @@ mod tests {
 
     #[test]
     fn every_field_of_the_state_is_compared() {
-        let spoil: [fn(&mut State); 5] = [
+        let spoil: [fn(&mut State); 6] = [
             |state| state.status = Status::Active,
             |state| state.active_connections = 1,
             |state| state.name = Some("other".to_owned()),
             |state| state.pid = Some(8),
+            |state| state.size.0 = 81,
             |state| state.destroy_at = None,
         ];
         let row = row(Status::Idle);

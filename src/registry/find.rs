@@ -175,8 +175,10 @@ fn pair(
             (row, created)
         }
     };
-    // The holder knows best: the row may be from before the spawn was answered.
+    // The holder knows best: the row may be from before the spawn was answered, and its server
+    // may have died before it could write down the terminal's last size.
     row.session.pid = Some(entry.pid);
+    (row.session.cols, row.session.rows) = (entry.cols, entry.rows);
     row.process = Some(process(&entry, boot_id));
     let saved = saved(&row, read.as_ref(), entry.exit.is_some(), boot_id, now);
     row.ending = saved.ending;

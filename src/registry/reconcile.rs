@@ -52,8 +52,10 @@ async fn others(sources: &Sources, reports: &Reports) -> Result<Others, StoreErr
 impl Registry {
     fn facts(&self, reports: Reports, others: Others) -> Facts {
         let known = |(id, session): (&SessionId, &super::SessionRef)| {
-            let exited = session.link.ring().ended().is_some();
-            (*id, Known { state: State::of(&session.link.view()), exited })
+            let (ring, mut state) = (session.link.ring(), State::of(&session.link.view()));
+            // The holder knows best which size the terminal has.
+            state.size = ring.size().unwrap_or(state.size);
+            (*id, Known { state, exited: ring.ended().is_some() })
         };
         let live = reports.live.rows.into_iter().map(|row| (row.session.id, row));
         Facts {

@@ -232,6 +232,13 @@ impl Reader {
         self.words().resize_count.load(Acquire)
     }
 
+    /// The terminal's columns and rows, as the holder has set them last.
+    #[must_use]
+    pub fn size(&self) -> Option<(u16, u16)> {
+        let last = self.resizes_since(self.resize_count().saturating_sub(1)).pop()?;
+        Some((last.cols, last.rows))
+    }
+
     /// The resizes from number `count` on, oldest first, as far as the log reaches: to the
     /// last 111 of them, 31 in a ring of an older holder.
     #[must_use]

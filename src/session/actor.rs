@@ -442,7 +442,10 @@ impl Handler<Noticed> for Session {
                     self.leader_ended(exit, ctx);
                 }
             }
-            Noticed::Rewrite => self.save(),
+            Noticed::Rewrite => {
+                self.learn_size();
+                self.save();
+            }
             Noticed::Lost => self.lost(ctx),
             Noticed::ClockJumped => self.step_or_log(Event::ClockJumped, ctx),
         }

@@ -85,10 +85,21 @@ impl Session {
         }));
     }
 
+    /// Takes the terminal's size into the record, where that says something else.
+    pub(super) fn learn_size(&mut self) {
+        if let Some(size) = self.link.ring().size() {
+            (self.row.session.cols, self.row.session.rows) = size;
+        }
+    }
+
     /// True if the terminal had another size.
     fn set_size(&mut self, (cols, rows): (u16, u16)) -> bool {
         let session = &mut self.row.session;
-        if (session.cols, session.rows) == (cols, rows) || self.life.end().is_some() {
+        // The record says what was asked for last, the ring what the terminal has. Both are
+        // asked: a request must not be dropped because the record alone says it is done.
+        let is_so = (session.cols, session.rows) == (cols, rows)
+            && self.link.ring().size() == Some((cols, rows));
+        if is_so || self.life.end().is_some() {
             return false;
         }
         (session.cols, session.rows) = (cols, rows);

@@ -38,25 +38,31 @@ async fn rows_that_differ_are_written_again() {
     let changed = idle_session(&server, "changed").await;
     let deleted = idle_session(&server, "deleted").await;
     let fine = idle_session(&server, "fine").await;
+    let resized = idle_session(&server, "resized").await;
     assert_eq!(reconcile(&server).await, []);
     let db = server.db();
     let spoil = "UPDATE sessions SET status = 'TERMINATED', active_connections = 3 WHERE id = ?1";
     db.execute(spoil, [&changed]).unwrap();
+    db.execute("UPDATE sessions SET cols = 81 WHERE id = ?1", [&resized]).unwrap();
     db.execute("DELETE FROM sessions WHERE id = ?1", [&deleted]).unwrap();
-    let mut expected =
-        vec![(changed.clone(), "row_differs".to_owned()), (deleted.clone(), "row_missing".into())];
+    let mut expected = vec![
+        (changed.clone(), "row_differs".to_owned()),
+        (deleted.clone(), "row_missing".into()),
+        (resized.clone(), "row_differs".into()),
+    ];
     expected.sort();
     assert_eq!(reconcile(&server).await, expected);
-    for id in [&changed, &deleted, &fine] {
-        let row = format!("SELECT status || active_connections FROM sessions WHERE id = '{id}'");
-        server.wait_for_sql(&row, "IDLE0").await;
+    for id in [&changed, &deleted, &fine, &resized] {
+        let row =
+            format!("SELECT status || active_connections || cols FROM sessions WHERE id = '{id}'");
+        server.wait_for_sql(&row, "IDLE080").await;
     }
     assert_eq!(reconcile(&server).await, []);
     let ready = server.api().get("/readyz").await.ok(200);
-    assert_eq!(ready["repairs"], json!({ "row_differs": 1, "row_missing": 1 }));
-    let (first, second) = (expected[0].clone(), expected[1].clone());
-    warned(&mut server, &first.0, &first.1).await;
-    warned(&mut server, &second.0, &second.1).await;
+    assert_eq!(ready["repairs"], json!({ "row_differs": 2, "row_missing": 1 }));
+    for (id, kind) in &expected {
+        warned(&mut server, id, kind).await;
+    }
 }
 
 #[actix_web::test]

@@ -149,6 +149,50 @@ async fn a_server_whose_holder_dies_ends_and_says_so() {
     assert_eq!(server.wait_for_log("orphaned", mine).await["reason"], "orphaned");
 }
 
+/// Rows and columns of a process's terminal.
+fn terminal_size(pid: &Value) -> String {
+    let terminal = std::fs::read_link(format!("/proc/{pid}/fd/0")).unwrap();
+    let stty = std::process::Command::new("stty").arg("size").arg("-F").arg(terminal).output();
+    String::from_utf8(stty.unwrap().stdout).unwrap().trim().to_owned()
+}
+
+/// A server may be killed between a resize and its row; here the row is set back by hand.
+#[actix_web::test]
+async fn a_size_that_the_row_does_not_know_is_kept_and_can_be_changed() {
+    let mut server = Server::start().await;
+    let id = server.api().run("exec sleep 1000").await;
+    let resize = format!("/api/v1/sessions/{id}/resize");
+    for by_client in [false, true] {
+        server.api().post(&resize, r#"{"cols":99,"rows":33}"#).await.ok(200);
+        server.kill();
+        let set_back = "UPDATE sessions SET cols = 80, rows = 24 WHERE id = ?1";
+        assert_eq!(server.db().execute(set_back, [&id]), Ok(1));
+        server.restart().await;
+        let session = server.api().session(&id).await;
+        assert_eq!(terminal_size(&session["pid"]), "33 99");
+        assert_eq!((&session["cols"], &session["rows"]), (&json!(99), &json!(33)));
+        let row = format!("SELECT cols || 'x' || rows FROM sessions WHERE id = '{id}'");
+        server.wait_for_sql(&row, "99x33").await;
+        let (viewer, attached) = Terminal::attach(&server, &id, "mode=ro").await;
+        assert_eq!((&attached["cols"], &attached["session"]["cols"]), (&json!(99), &json!(99)));
+        viewer.leave().await;
+        // The size that the row had is no reason to drop a request for it.
+        if by_client {
+            let (_client, _) = Terminal::attach(&server, &id, "cols=80&rows=24").await;
+            soon("the client's size", async {
+                while terminal_size(&session["pid"]) != "24 80" {
+                    actix_web::rt::task::yield_now().await;
+                }
+            })
+            .await;
+        } else {
+            server.api().post(&resize, r#"{"cols":80,"rows":24}"#).await.ok(200);
+            assert_eq!(terminal_size(&session["pid"]), "24 80");
+        }
+        assert_eq!(server.api().session(&id).await["cols"], 80);
+    }
+}
+
 #[actix_web::test]
 async fn a_second_server_on_the_same_state_is_refused() {
     let server = Server::start().await;
