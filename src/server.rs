@@ -35,7 +35,8 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
-/// How long requests under way may take once the server stops, in seconds.
+/// How long requests under way, and clients of sessions that have ended, may take once the
+/// server stops, in seconds.
 const STOP_GRACE_S: u64 = 5;
 /// How long ending all sessions may take: three seconds of grace each, all at once.
 const END_ALL: Duration = Duration::from_secs(20);
@@ -303,8 +304,9 @@ async fn serve(
         why = failed.recv() => why,
     };
     info!(log, "stopping"; "because" => failure.as_deref().unwrap_or("it was told to"));
-    // Stop accepting; close the clients (1001), which lets the workers finish; what the
-    // sessions have to say is then in the store's queue.
+    // Stop accepting; close the clients (1001), which lets the workers finish. Clients of
+    // sessions that have ended may take the rest of the output and the exit until the workers
+    // stop waiting for them. What the sessions have to say is then in the store's queue.
     let stopping = handle.stop(true);
     let closing = async {
         let closed = registry.send(ShutdownAll).await;

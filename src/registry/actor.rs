@@ -524,7 +524,8 @@ impl Handler<ShutdownAll> for Registry {
 
     fn handle(&mut self, _: ShutdownAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
-        let all = self.sessions.values().chain(self.ended.all());
+        // Clients of those that are kept since they ended know of the end.
+        let all = self.sessions.values();
         let all: Vec<_> = all.map(|session| session.addr.send(Shutdown)).collect();
         Box::pin(async move {
             // A session that has just ended needs no telling.

@@ -72,11 +72,6 @@ impl<T> Ended<T> {
         self.entries.get(&id).filter(|entry| entry.kept).map(|entry| &entry.session)
     }
 
-    /// All of them, whether or not they can be read.
-    pub(super) fn all(&self) -> impl Iterator<Item = &T> {
-        self.entries.values().map(|entry| &entry.session)
-    }
-
     /// Those that the holder still has.
     pub(super) fn held(&self) -> impl Iterator<Item = SessionId> {
         self.entries.iter().filter(|(_, entry)| entry.held).map(|(id, _)| *id)

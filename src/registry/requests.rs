@@ -226,7 +226,8 @@ pub struct Mended {
 #[rtype(result = "Option<SessionRef>")]
 pub struct FindEnded(pub SessionId);
 
-/// Closes every client's connection and leaves the processes running.
+/// Closes the connection of every client whose session has not ended, and leaves the
+/// processes running.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ShutdownAll;

@@ -483,6 +483,16 @@ impl Handler<Shutdown> for Session {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        // The leader may have ended without having been noticed yet.
+        if let Some(exit) = self.link.ring().ended().filter(|_| self.life.end().is_none()) {
+            self.leader_ended(exit, ctx);
+        }
+        // Clients of what has ended have nothing to come back for: they get the rest of the
+        // output and the exit, now or once the end is written. The server waits for them for
+        // as long as it waits for anybody.
+        if self.life.end().is_some() {
+            return;
+        }
         let going = ConnectionEvent::Close(CloseCode::GoingAway, "the server is stopping");
         self.tell_all(&going);
         // It is the server that leaves them.

@@ -182,7 +182,8 @@ pub enum Noticed {
 #[rtype(result = "()")]
 pub struct Seen(pub crate::keeper::Told);
 
-/// The server stops: close the connections, leave the process running.
+/// The server stops: close the connections, leave the process running. Clients of a session
+/// that has ended are left alone, since they are told the exit.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Shutdown;

@@ -55,6 +55,7 @@ mod sharing;
 mod signals;
 mod slow_link;
 mod startup;
+mod stops;
 mod store_faults;
 mod store_kills;
 mod surroundings;

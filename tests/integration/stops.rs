@@ -1,0 +1,130 @@
+//! Clients of sessions that end with the server, or just before: they get the last words and
+//! the exit, and are never told to come back to a server that has gone.
+
+use crate::cli::{stayd, verb};
+use crate::support::{Server, Terminal, soon};
+use awc::ws::Message;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use std::process::Stdio;
+
+const LAST_WORDS: &str =
+    r#"trap "echo bye; exit 3" TERM HUP; echo up; while :; do sleep 0.02; done"#;
+
+/// Says so much at its end that a `stayd.v1` client must acknowledge some of it before it is
+/// sent the rest, and less than the ring keeps.
+const MANY_WORDS: &str = r#"
+$| = 1;
+$SIG{HUP} = $SIG{TERM} = sub {
+    $SIG{HUP} = $SIG{TERM} = "IGNORE";
+    print "many words\n" x 120_000, "bye\n";
+    exit 3;
+};
+print "up\n"; sleep 1 while 1;
+"#;
+
+async fn stopping(server: &mut Server) {
+    server.wait_for_log("stopping", |line| line["msg"] == "stopping").await;
+}
+
+/// Waits for a session that has printed `up` and has a client.
+async fn is_attached(server: &Server) {
+    let api = server.api();
+    soon("the client of run", async {
+        loop {
+            let list = api.get("/api/v1/sessions").await.ok(200);
+            let attached = list["sessions"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|session| session["active_connections"] == 1);
+            if let Some(session) = attached {
+                let output = format!("/api/v1/sessions/{}/output", session["id"].as_str().unwrap());
+                if api.get(&output).await.bytes.starts_with(b"up") {
+                    return;
+                }
+            }
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn stop_all_gives_every_client_the_last_words_and_the_exit() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let run = stayd(&server, &["run", "--", "sh", "-c", LAST_WORDS])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    is_attached(&server).await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let id = api.run(LAST_WORDS).await;
+        for dialect in ["stayd.v1", "raw.v1", "json.v1"] {
+            let path = format!("/api/v1/sessions/{id}/attach");
+            let mut client = Terminal::open(&api, &path, Some(dialect)).await;
+            client.wait_for("up").await;
+            clients.push((dialect, client));
+        }
+    }
+    let body = json!({ "command": ["perl", "-e", MANY_WORDS] });
+    let id = api.create(body).await["id"].as_str().unwrap().to_owned();
+    let (mut slow, _) = Terminal::attach(&server, &id, "").await;
+    slow.wait_for("up").await;
+
+    let mut stop = stayd(&server, &["stop", "--all"]).spawn().unwrap();
+    stopping(&mut server).await;
+    for (dialect, mut client) in clients {
+        let exit = match dialect {
+            "raw.v1" => Value::Null,
+            _ => client.control("exit").await,
+        };
+        let (code, reason) = client.closed().await;
+        assert_eq!(code, 1000, "{dialect}: {reason}");
+        assert!(client.text().ends_with("bye\r\n"), "{dialect}: {}", client.text());
+        match dialect {
+            "stayd.v1" => {
+                assert_eq!((&exit["code"], &exit["reason"]), (&json!(3), &json!("killed")))
+            }
+            "json.v1" => assert_eq!(exit["exitCode"], 3),
+            _ => {}
+        }
+    }
+    // It has read nothing since before the stop.
+    assert_eq!(slow.control("exit").await["code"], 3);
+    assert_eq!(slow.closed().await.0, 1000);
+    assert!(slow.text().ends_with("many words\r\nbye\r\n"));
+    assert!(server.stop_waiting().success());
+    assert!(stop.wait().unwrap().success());
+    let run = run.wait_with_output().unwrap();
+    // It says that somebody has killed the session, and nothing of a server that is away.
+    let stderr = String::from_utf8_lossy(&run.stderr);
+    assert!(stderr.trim().lines().count() == 1 && stderr.contains("was killed"), "{stderr}");
+    // The shell may say before that its sleep was hung up.
+    assert!(run.stdout.ends_with(b"bye\r\n"), "{}", String::from_utf8_lossy(&run.stdout));
+    assert_eq!(run.status.code(), Some(3));
+}
+
+/// One client takes its time, and another never reads: that one does not keep the server.
+#[actix_web::test]
+async fn a_stop_after_an_end_gives_the_rest_and_the_exit() {
+    let mut server = Server::start().await;
+    let id = server.api().run("read -r line; seq 1 200000; echo bye; exit 3").await;
+    let (mut slow, _) = Terminal::attach(&server, &id, "").await;
+    let (_stalled, _) = Terminal::attach(&server, &id, "").await;
+    slow.send(Message::Binary("\n".into())).await;
+    let mine = |line: &Value| line["session"] == id && line["msg"] == "ended";
+    server.wait_for_log("end", mine).await;
+    kill(Pid::from_raw(server.pid()), Signal::SIGTERM).unwrap();
+    stopping(&mut server).await;
+    assert_eq!(slow.control("exit").await["code"], 3);
+    assert_eq!(slow.closed().await.0, 1000);
+    assert!(slow.text().ends_with("200000\r\nbye\r\n"));
+    assert!(server.stop_waiting().success());
+    // Ends the holder, which runs on.
+    verb(&server, &["stop", "--all"]);
+}
