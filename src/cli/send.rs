@@ -91,19 +91,27 @@ impl Typist<'_> {
         for piece in bytes.chunks(PIECE) {
             let mut rest = piece;
             while !rest.is_empty() {
-                let received = self.received(rest).await?;
+                let received = self.received(rest).await.map_err(|failure| self.partly(failure))?;
                 let taken = usize::try_from(received.saturating_sub(self.offset))
                     .unwrap_or(usize::MAX)
                     .min(rest.len());
                 if taken == 0 {
-                    let detail = "the program does not read its input; not everything was typed";
-                    return Err(Failure::Other(detail.into()));
+                    let detail = "the program does not read its input";
+                    return Err(self.partly(Failure::Other(detail.into())));
                 }
                 rest = &rest[taken..];
                 self.offset = received;
             }
         }
         Ok(())
+    }
+
+    /// A failure after something was typed, which must not be typed again, says how much that was.
+    fn partly(&self, failure: Failure) -> Failure {
+        if self.offset == 0 {
+            return failure;
+        }
+        Failure::Other(format!("{failure}; only the first {} bytes were typed", self.offset))
     }
 
     /// Sends input that begins where the last ended; how far all of it was accepted. Sent

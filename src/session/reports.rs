@@ -282,11 +282,14 @@ fn control_sequence(bytes: &[u8]) -> Sequence {
         (Some(b'?' | b'>' | b'='), b"", b'c') => true,
         (Some(b'?'), b"", b'n' | b'u' | b'R' | b'S') => true,
         (Some(b'>'), b"", b'm') => true,
-        (None | Some(b'?'), b"$", b'y') => true,
+        // `ESC [ 3 $` alone is Shift-Delete of rxvt, whatever is typed after it.
+        (None | Some(b'?'), b"$", b'y') => words.contains(&b';'),
         (None, b"", b'n') => matches!(words, b"0" | b"3"),
         // The window's state and sizes, the displayed part of a page.
         (None, b"", b't') => matches!(words.first(), Some(b'1'..=b'6' | b'8' | b'9')),
         (None, b"\"", b'w') => true,
+        // The space that is left for macros.
+        (None, b"*", b'{') => true,
         // The cursor's position: row and column.
         (None, b"", b'R') => words.contains(&b';'),
         // Terminal parameters.
@@ -345,12 +348,12 @@ fn string(bytes: &[u8]) -> Sequence {
 }
 
 /// Whether an operating system command is an answer: colours, the pointer's shape, fonts,
-/// the clipboard, what is allowed, notifications, the cell's size, titles. `None`: its
+/// the clipboard, what is allowed, notifications, the application's id, the cell's size, titles. `None`: its
 /// beginning does not tell.
 fn command_report(content: &[u8]) -> Option<bool> {
-    const NUMBERS: [&str; 20] = [
+    const NUMBERS: [&str; 21] = [
         "4", "5", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "21", "22", "50",
-        "52", "60", "61", "99", "1337",
+        "52", "60", "61", "99", "176", "1337",
     ];
     if matches!(content.first(), Some(b'l' | b'L')) {
         return Some(true);
@@ -376,7 +379,9 @@ fn device_report(content: &[u8]) -> Option<bool> {
         content.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
     match content[parameters..] {
         [] | [b'$' | b'+' | b'!'] => None,
-        [b'$', b'r' | b's' | b'u', ..] | [b'+', b'r', ..] | [b'!', b'|' | b'~', ..] => Some(true),
+        [b'$', b'r' | b's' | b'u', ..] | [b'+', b'r', ..] | [b'!', b'|' | b'~' | b'u', ..] => {
+            Some(true)
+        }
         _ => Some(false),
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// All kinds of answers, from the manuals of xterm, the VT510, kitty and iTerm2.
-const REPORTS: [&str; 42] = [
+const REPORTS: [&str; 45] = [
     "\x1b[?1;2c",
     "\x1b[?61;4;22c",
     "\x1b[>0;276;0c",
@@ -26,6 +26,7 @@ const REPORTS: [&str; 42] = [
     "\x1b[>4;2m",
     "\x1b[2;1;1;112;112;1;0x",
     "\x1b[24;80;1;1;1\"w",
+    "\x1b[512*{",
     "\x1b]11;rgb:0000/0000/0000\x07",
     "\x1b]4;1;rgb:cdcd/0000/0000\x1b\\",
     "\x1b]21;foreground=rgb:ff/ff/ff\x1b\\",
@@ -34,6 +35,7 @@ const REPORTS: [&str; 42] = [
     "\x1b]52;c;aGVsbG8=\x07",
     "\x1b]60;allowTitleOps\x1b\\",
     "\x1b]99;i=1:p=?;a=report\x1b\\",
+    "\x1b]176;foot\x1b\\",
     "\x1b]1337;ReportCellSize=16;8\x1b\\",
     "\x1b]lstayd\x1b\\",
     "\x1bP>|xterm.js(6.0.0)\x1b\\",
@@ -45,6 +47,7 @@ const REPORTS: [&str; 42] = [
     "\x1bP2$u9/17/25\x1b\\",
     "\x1bP2$s0;2;0;0;0\x1b\\",
     "\x1bP1!~B0A3\x1b\\",
+    "\x1bP0!uA\x1b\\",
     "\x1b_Gi=31;OK\x1b\\",
 ];
 
@@ -143,6 +146,12 @@ fn keys_pass_at_once_and_unchanged_also_one_after_the_other() {
             assert_eq!((&typed[..], counted.len()), (bytes, 0), "{key:?} cut at {cut}");
         }
     }
+}
+
+#[test]
+fn a_y_after_rxvts_shift_delete_makes_no_report_of_it() {
+    let (typed, counted, _) = fed(&[b"\x1b[3$", b"y"]);
+    assert_eq!((&typed[..], counted.len()), (&b"\x1b[3$y"[..], 0));
 }
 
 #[test]
