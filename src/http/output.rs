@@ -3,10 +3,20 @@
 use super::api::{Api, OFFSET, method_not_allowed};
 use super::problem::{Problem, code};
 use super::query::Query;
+use crate::ring::Reader;
 use actix_web::HttpResponse;
+use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
-use actix_web::web::{self, BytesMut, Data, Path, ServiceConfig};
+use actix_web::rt::task::yield_now;
+use actix_web::web::{self, Bytes, BytesMut, Data, Path, ServiceConfig};
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
 use serde::Deserialize;
+use std::io;
+use std::sync::Arc;
+
+/// Bytes of an answer that are copied from the ring at once.
+const PIECE: usize = 64 << 10;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(
@@ -29,7 +39,7 @@ async fn output(
     query: Query<OutputQuery>,
 ) -> Result<HttpResponse, Problem> {
     let session = api.readable(&id, query.offset).await?;
-    let ring = session.link.ring();
+    let ring = session.link.shared_ring();
     loop {
         let (oldest, head) = (ring.oldest(), ring.head());
         let from = query.offset.unwrap_or(oldest);
@@ -39,15 +49,45 @@ async fn output(
                 .with("oldest", oldest)
                 .with("head", head));
         }
-        // At most a ring: the capacity is a u64 that was mapped, so it fits.
-        let length = (head - from) as usize;
-        let mut bytes = BytesMut::with_capacity(length);
-        if ring.read(from, length, &mut bytes).is_ok() {
+        if let Ok(first) = piece(&ring, from, head) {
             return Ok(HttpResponse::Ok()
                 .content_type("application/octet-stream")
                 .insert_header((OFFSET, from.to_string()))
-                .body(bytes.freeze()));
+                .body(SizedStream::new(head - from, Box::pin(pieces(ring, from, head, first)))));
         }
         // Overtaken meanwhile: what is left begins later, or the offset is gone by now.
+        yield_now().await;
     }
+}
+
+/// The output between two offsets, of which the first piece has been copied. Each of the
+/// others is copied when the socket has taken the one before, so that an answer which nobody
+/// reads takes the memory of one piece and not of a ring.
+fn pieces(
+    ring: Arc<Reader>,
+    from: u64,
+    end: u64,
+    first: Bytes,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    try_unfold((ring, from, Some(first)), move |(ring, at, first)| async move {
+        let piece = match first {
+            Some(first) => first,
+            None => {
+                // A socket that takes everything would keep this thread from its other requests.
+                yield_now().await;
+                piece(&ring, at, end)?
+            }
+        };
+        let next = at + piece.len() as u64;
+        Ok((!piece.is_empty()).then_some((piece, (ring, next, None))))
+    })
+}
+
+/// An error where the ring has overtaken the reader. It closes the connection before all of
+/// the length that was promised has come, so that nobody takes the beginning for all.
+fn piece(ring: &Reader, at: u64, end: u64) -> io::Result<Bytes> {
+    let length = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+    let mut bytes = BytesMut::with_capacity(length);
+    ring.read(at, length, &mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.freeze())
 }

@@ -92,6 +92,11 @@ impl Link {
         &self.ring
     }
 
+    /// The same for who outlives the session, as an answer that is read slowly does.
+    pub fn shared_ring(&self) -> Arc<Reader> {
+        self.ring.clone()
+    }
+
     /// What the session's terminal shows.
     pub fn screen(&self) -> &ScreenHandle {
         &self.screen

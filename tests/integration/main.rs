@@ -63,5 +63,6 @@ mod systemd;
 mod tls;
 mod torture;
 mod trees;
+mod unread;
 mod verbs;
 mod versions;

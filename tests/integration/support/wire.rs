@@ -72,6 +72,11 @@ impl Wire {
         Answer { status, headers: lines, body: String::new() }
     }
 
+    /// What follows the head of an answer.
+    pub fn rest(&mut self) -> &mut impl Read {
+        &mut self.socket
+    }
+
     pub fn ask(&mut self, method: &str, path: &str, more: &[&str], body: &str) -> Answer {
         self.send(method, path, more, body);
         self.answer()

@@ -1,0 +1,89 @@
+//! Large answers that nobody reads, or reads late, take the server little memory.
+
+use crate::support::{DEADLINE, Server, Wire};
+use std::io::{ErrorKind, Read};
+use std::time::Instant;
+
+const MIB: u64 = 1 << 20;
+
+/// A line is its number and has eight bytes.
+const LINE: usize = 8;
+const LINES: usize = 1_100_000;
+
+/// A request with the owner's token, of whose answer nothing has been read.
+fn asked(server: &Server, path: &str) -> Wire {
+    let mut wire = Wire::open(server);
+    wire.send("GET", path, &[&format!("Authorization: Bearer {}", server.token())], "");
+    wire
+}
+
+/// A session that has printed more than its ring holds, and prints as much again once
+/// something is typed.
+async fn full_ring() -> (Server, String) {
+    let server = Server::start_with(&["--ring-bytes", &(8 * MIB).to_string()]).await;
+    let script = format!(
+        "stty -echo -opost; seq -w {LINES}; read -r _; seq -w {} {}; sleep 1000",
+        LINES + 1,
+        2 * LINES
+    );
+    let id = server.api().run(&script).await;
+    printed(&server, &id, LINES).await;
+    (server, id)
+}
+
+async fn printed(server: &Server, id: &str, lines: usize) {
+    let start = Instant::now();
+    while server.api().session(id).await["offset"].as_u64().unwrap() < (lines * LINE) as u64 {
+        assert!(start.elapsed() < DEADLINE * 4, "it prints");
+    }
+}
+
+/// Whether these are the lines from this offset on.
+fn are_lines(bytes: &[u8], offset: usize) -> bool {
+    let first = offset / LINE;
+    let count = bytes.len() / LINE + 2;
+    let lines: String = (first..first + count).map(|line| format!("{:07}\n", line + 1)).collect();
+    lines.as_bytes()[offset % LINE..].starts_with(bytes)
+}
+
+#[actix_web::test]
+async fn output_that_nobody_reads_takes_little_memory() {
+    let (server, id) = full_ring().await;
+    let path = format!("/api/v1/sessions/{id}/output");
+    let before = server.rss_kib();
+    let mut unread: Vec<Wire> = (0..12).map(|_| asked(&server, &path)).collect();
+    for wire in &mut unread {
+        let head = wire.head();
+        assert_eq!(head.status, 200);
+        let length: u64 = head.header("content-length").expect("its length").parse().unwrap();
+        assert!(length > 7 * MIB, "{length}");
+    }
+    let after = server.rss_kib();
+    println!("12 unread outputs of 8 MiB: {before} to {after} KiB");
+    // The ring itself is mapped, and counts once it is read.
+    assert!(after < before + (40 * MIB >> 10), "{before} to {after} KiB");
+    drop(unread);
+
+    let whole = server.api().get(&path).await;
+    let offset: usize =
+        whole.headers.get("x-stayd-offset").unwrap().to_str().unwrap().parse().unwrap();
+    assert_eq!(offset + whole.bytes.len(), LINES * LINE);
+    assert!(are_lines(&whole.bytes, offset));
+}
+
+#[actix_web::test]
+async fn output_breaks_off_where_the_ring_overtakes_it() {
+    let (server, id) = full_ring().await;
+    let mut wire = asked(&server, &format!("/api/v1/sessions/{id}/output"));
+    let head = wire.head();
+    let number = |name: &str| -> usize { head.header(name).unwrap().parse().unwrap() };
+    let (offset, length) = (number("x-stayd-offset"), number("content-length"));
+    server.api().post(&format!("/api/v1/sessions/{id}/input"), "\n").await;
+    printed(&server, &id, 2 * LINES).await;
+    let mut bytes = Vec::new();
+    let end = wire.rest().read_to_end(&mut bytes).map_err(|error| error.kind());
+    assert_ne!(end, Err(ErrorKind::WouldBlock), "the connection stays, {} bytes", bytes.len());
+    println!("{} of {length} bytes came before it broke off", bytes.len());
+    assert!(!bytes.is_empty() && bytes.len() < length, "{} of {length}", bytes.len());
+    assert!(are_lines(&bytes, offset));
+}
