@@ -7,10 +7,12 @@ use super::once;
 use super::problem::{Problem, code};
 use super::query::Query;
 use super::tags::{changed, etag, if_match, is_known};
+use crate::holder::HolderError;
+use crate::holder::wire::FailureCode;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy};
-use crate::registry::{Create, List, Rename, RenameError, StayEnded};
+use crate::registry::{Abandon, Create, List, Rename, RenameError, StayEnded};
 use crate::session::{Kill, NotDone, Patch};
 use crate::store::Filter;
 use actix_web::http::StatusCode;
@@ -256,7 +258,9 @@ async fn delete(
 }
 
 /// Removes what is kept of a session. Its files go first: on a full disk that makes the room
-/// which SQLite needs to remove anything. As long as the row is there, it can be asked for again.
+/// which SQLite needs to remove anything. Then whoever still completes the session stops, and
+/// the holder forgets it: a server after this one would find it there and adopt it. The row goes
+/// last: as long as it is there, it can be asked for again.
 async fn purge(api: &Api, id: SessionId) -> Result<(), Problem> {
     api.recorder.remove(id).await.map_err(|error| {
         let detail = format!(
@@ -264,17 +268,23 @@ async fn purge(api: &Api, id: SessionId) -> Result<(), Problem> {
         );
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
     })?;
-    match api.store.purge(id).await {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let mut problem = store_problem(&error);
-            problem.detail = format!(
-                "its recording, if it had one, is removed; its row, history and last screen are \
-                 not: {error}; ask again later"
-            );
-            Err(problem)
-        }
+    let left = |mut problem: Problem| {
+        problem.detail = format!(
+            "its recording, if it had one, is removed; its row, history and last screen are \
+             not: {}; ask again later",
+            problem.detail
+        );
+        problem
+    };
+    let unwritten = |error| left(store_problem(&error));
+    // Without this session's actor nobody would write its end.
+    api.store.flush().await.map_err(unwritten)?;
+    api.registry.send(Abandon(id)).await.map_err(stopping)?;
+    match api.holder.forget(id).await {
+        Ok(()) | Err(HolderError::Refused { code: FailureCode::NotFound, .. }) => {}
+        Err(error) => return Err(left(holder_problem(&error))),
     }
+    api.store.purge(id).await.map(drop).map_err(unwritten)
 }
 
 async fn transitions(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {

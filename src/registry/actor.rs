@@ -8,8 +8,8 @@ use super::find::{self, RestoreError, Sources};
 use super::once::UnderWay;
 use super::reconcile;
 use super::requests::{
-    Answered, Census, Counted, Create, EndAll, FindEnded, FindError, FindOrCreate, FoundOrCreated,
-    Key, List, Ready, Reconcile, Repairs, SessionRef, ShutdownAll,
+    Abandon, Answered, Census, Counted, Create, EndAll, FindEnded, FindError, FindOrCreate,
+    FoundOrCreated, Key, List, Ready, Reconcile, Repairs, SessionRef, ShutdownAll,
 };
 use super::restart::Restarts;
 use super::restore::SWEEPS;
@@ -496,6 +496,25 @@ impl Handler<SessionEnded> for Registry {
                 self.release_ended(id, ctx);
             }
         }
+        self.expire_ended(ctx);
+    }
+}
+
+impl Handler<Abandon> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Abandon(id): Abandon, ctx: &mut Self::Context) {
+        let over = |session: &SessionRef| !session.link.status().is_live();
+        if self.sessions.get(&id).is_some_and(over) {
+            // It stayed because its end could not be written at first.
+            if let Some(session) = self.sessions.remove(&id) {
+                self.keep_ended(session);
+            }
+            self.names.retain(|_, named| !named.is_of(id));
+        }
+        // Whoever still completes it is dismissed as if that were done.
+        self.ended.complete(id);
+        self.ended.drop_output(id);
         self.expire_ended(ctx);
     }
 }

@@ -31,7 +31,7 @@ pub use actor::{Parts, Registry};
 pub use create::{CreateError, Defaults};
 pub(crate) use create::{directory, home};
 pub use requests::{
-    Answered, Census, Counted, Create, EndAll, Find, FindEnded, FindError, FindOrCreate,
+    Abandon, Answered, Census, Counted, Create, EndAll, Find, FindEnded, FindError, FindOrCreate,
     FoundOrCreated, Key, List, Mended, Ready, Reconcile, Rename, RenameError, Repairs, Restart,
     RestartError, SessionRef, ShutdownAll, StayEnded,
 };

@@ -117,6 +117,15 @@ pub struct StayEnded {
     pub purged: bool,
 }
 
+/// Everything of an ended session is removed: nobody here completes its recording or its last
+/// screen any more, and the holder is told to forget it. Its end must be in the database.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Abandon(
+    /// Which.
+    pub SessionId,
+);
+
 /// What [`FindOrCreate`] came to.
 pub struct FoundOrCreated {
     /// The session of that name.

@@ -6,7 +6,7 @@ use super::link::Link;
 use crate::id::SessionId;
 use crate::keeper::LastScreen;
 use crate::recorder::Recorded;
-use crate::store::StoreHandle;
+use crate::store::{StoreError, StoreHandle};
 use actix_web::rt::time::{sleep, timeout};
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
@@ -69,7 +69,10 @@ impl Remains {
         if let Err(error) = self.store.keep_screen(self.id, screen.clone()).await {
             warn!(self.log, "a session's last screen is not kept"; "session" => %self.id,
                 "error" => %error);
-            return false;
+            // One that is refused belongs to no row any more, and never will.
+            if !matches!(error, StoreError::Refused(_)) {
+                return false;
+            }
         }
         self.screen = None;
         true

@@ -224,6 +224,37 @@ async fn a_purge_frees_a_full_disk() {
 }
 
 #[actix_web::test]
+async fn a_purge_of_a_live_session_on_a_full_disk_is_for_good() {
+    let Some((_disk, mut server)) = on_a_small_disk().await else { return };
+    let api = server.api();
+    let script = "head -c 400000 /dev/zero | tr '\\0' x; echo; read";
+    let body = json!({ "command": ["bash", "-c", script], "recording": "output" });
+    let id = api.create(body).await["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/sessions/{id}");
+    let dir = server.state().join("recordings").join(&id);
+    soon("a recording", async {
+        while std::fs::metadata(dir.join("0001.cast")).map_or(0, |file| file.len()) < 400_000 {
+            api.get("/healthz").await.bytes.clear();
+        }
+    })
+    .await;
+    fill(&server.state().join("filler"));
+    api.delete(&format!("{path}?purge=true")).await.ok(200);
+    // Neither this server has anything of it, nor does the holder give it to the next one.
+    for restarted in [false, true] {
+        if restarted {
+            server.kill_and_restart().await;
+        }
+        let api = server.api();
+        api.get(&path).await.problem(404, "not_found");
+        api.get(&format!("{path}/output")).await.problem(404, "not_found");
+        let all = api.get("/api/v1/sessions?all=true").await.ok(200);
+        assert_eq!(all["sessions"], json!([]), "restarted: {restarted}");
+    }
+    assert!(!dir.exists());
+}
+
+#[actix_web::test]
 async fn a_full_disk_is_made_room_on_by_retention() {
     let dir = Server::dir();
     let Some(_disk) = Tmpfs::mount(&dir.path().join("state")) else { return };
