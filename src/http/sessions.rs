@@ -3,6 +3,7 @@
 use super::api::{
     Api, Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown,
 };
+use super::list;
 use super::once;
 use super::problem::{Problem, code};
 use super::query::Query;
@@ -10,11 +11,9 @@ use super::tags::{changed, etag, if_match, is_known};
 use crate::holder::HolderError;
 use crate::holder::wire::FailureCode;
 use crate::id::SessionId;
-use crate::lifecycle::Status;
 use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy};
-use crate::registry::{Abandon, Create, List, Rename, RenameError, StayEnded};
+use crate::registry::{Abandon, Create, Rename, RenameError, StayEnded};
 use crate::session::{Kill, NotDone, Patch};
-use crate::store::Filter;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Data, Json, Path, ReqData, ServiceConfig};
@@ -26,15 +25,12 @@ use std::time::Duration;
 
 /// How long `DELETE` waits for the final record.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-/// Sessions on a page unless the request says otherwise, and at most.
-const PAGE: u32 = 100;
-const PAGE_MAX: u32 = 1000;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
         .service(
             web::resource("/api/v1/sessions")
-                .route(web::get().to(list))
+                .route(web::get().to(list::list))
                 .route(web::post().to(create))
                 .default_service(web::to(super::api::method_not_allowed)),
         )
@@ -73,79 +69,6 @@ async fn create(
         response.headers_mut().insert(once::REPLAY, HeaderValue::from_static("true"));
     }
     Ok(response)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// Comma-separated.
-    status: Option<String>,
-    #[serde(default)]
-    all: bool,
-    name: Option<String>,
-    label: Option<String>,
-    limit: Option<u32>,
-    cursor: Option<SessionId>,
-}
-
-/// Newest first: ids sort by time of creation, so a page goes on below its last id.
-async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<HttpResponse, Problem> {
-    let query = query.into_inner();
-    let statuses = query.status.as_deref().map(parse_statuses).transpose()?;
-    let label = match query.label.as_deref().map(|label| label.split_once('=')) {
-        None => None,
-        Some(Some((key, value))) => Some((key.to_owned(), value.to_owned())),
-        Some(None) => return Err(Problem::invalid("label must be key=value")),
-    };
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::invalid(format!("limit must be 1 to {PAGE_MAX}")));
-    }
-    let wants_ended =
-        query.all || statuses.iter().flatten().any(|status: &Status| !status.is_live());
-    let most = limit as usize + 1;
-    let filter = Filter {
-        status: statuses,
-        name: query.name,
-        label,
-        ended: true,
-        after: query.cursor,
-        limit: limit + 1,
-    };
-    let wanted = filter.clone();
-    let matches = move |session: &Session| {
-        wanted.status.as_ref().is_none_or(|statuses| statuses.contains(&session.status))
-            && wanted.name.as_ref().is_none_or(|name| session.name.as_ref() == Some(name))
-            && wanted
-                .label
-                .as_ref()
-                .is_none_or(|(key, value)| session.labels.get(key) == Some(value))
-    };
-    let list = List { before: query.cursor, most, matches: Box::new(matches) };
-    let live = api.registry.send(list).await.map_err(stopping)?;
-    let mut sessions: BTreeMap<SessionId, Session> = BTreeMap::new();
-    if wants_ended {
-        let rows = api.store.list(filter).await.map_err(|error| store_problem(&error))?;
-        sessions.extend(rows.into_iter().map(|row| (row.session.id, row.session)));
-    }
-    // What lives is known better here than in the database.
-    sessions.extend(live.into_iter().map(|session| (session.id, session)));
-    let mut page: Vec<Session> = sessions.into_values().rev().take(most).collect();
-    let more = page.len() > limit as usize;
-    page.truncate(limit as usize);
-    let next = page.last().filter(|_| more).map(|session| session.id);
-    Ok(HttpResponse::Ok().json(json!({ "sessions": page, "next": next })))
-}
-
-fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {
-    text.split(',')
-        .map(|word| {
-            let known = || Status::ALL.map(Status::as_str).join(", ");
-            word.trim().to_ascii_uppercase().parse().map_err(|_| {
-                Problem::invalid(format!("no status {word:?}; there are: {}", known()))
-            })
-        })
-        .collect()
 }
 
 async fn get(api: Data<Api>, id: Path<String>, http: HttpRequest) -> Result<HttpResponse, Problem> {

@@ -67,7 +67,7 @@ pub use requests::{
 };
 pub use revival::Revival;
 pub(crate) use revival::decide_restart;
-pub use shots::{NoShot, Shot, Shots};
+pub use shots::{Large, NoShot, Shot, Shots};
 pub(crate) use telling::tell_end;
 pub use typing::{TypeOutcome, type_all};
 pub use watching::{Condition, Waited, wait_for};

@@ -1,14 +1,15 @@
-//! Screens that are being told: how many large ones at once.
+//! Large answers that are being told, screens above all: how many at once.
 
 use super::link::Link;
 use crate::keeper::{Keeper, LastScreen, Look, trim};
 use crate::screen::{Cursor, Modes, Screen, View};
+use std::ops::Deref;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// Memory of all large screens that are being told, in KiB. One of the largest size is a
+/// Memory of all large answers that are being told, in KiB. One of the largest size is a
 /// quarter of it. One that is larger with its scrollback is told while no other is.
 const TOTAL_KIB: u32 = 64 << 10;
 /// Smaller ones are not counted, in KiB: connections are limited, and one takes more.
@@ -35,18 +36,45 @@ pub struct Shot {
 
 impl Drop for Shot {
     fn drop(&mut self) {
-        let Some(room) = self.room.take() else { return };
-        // The C library would keep the memory; to have it give it back takes milliseconds,
-        // which no thread that serves others has to spare. Where there is no other, the next
-        // screen that is folded does it.
-        if let Ok(runtime) = Handle::try_current() {
-            let view = std::mem::take(&mut self.view);
-            runtime.spawn_blocking(move || {
-                drop(view);
-                trim();
-                drop(room);
-            });
+        if let Some(room) = self.room.take() {
+            give_back(std::mem::take(&mut self.view), room);
         }
+    }
+}
+
+/// Another large answer, with its room among the screens until it is dropped.
+#[derive(Debug)]
+pub struct Large {
+    text: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Large {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        if let Some(room) = self.room.take() {
+            give_back(std::mem::take(&mut self.text), room);
+        }
+    }
+}
+
+/// The C library would keep the memory; to have it give it back takes milliseconds, which no
+/// thread that serves others has to spare. Where there is no other, the next screen that is
+/// folded does it.
+fn give_back(memory: impl Send + 'static, room: OwnedSemaphorePermit) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn_blocking(move || {
+            drop(memory);
+            trim();
+            drop(room);
+        });
     }
 }
 
@@ -128,16 +156,7 @@ impl Shots {
     ) -> Result<Shot, u32> {
         let view = screen.view(scrollback);
         let kib = u32::try_from(view.memory() >> 10).unwrap_or(TOTAL_KIB).min(TOTAL_KIB);
-        let held = room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let room = if kib <= SMALL_KIB {
-            None
-        } else if held >= kib as usize {
-            room
-        } else {
-            // It has grown meanwhile, or has none yet.
-            drop(room);
-            Some(self.0.clone().try_acquire_many_owned(kib).map_err(|_| kib)?)
-        };
+        let room = if kib <= SMALL_KIB { None } else { Some(self.enough(kib, room)?) };
         Ok(Shot {
             size: screen.size(),
             cursor: screen.cursor(),
@@ -149,7 +168,40 @@ impl Shots {
         })
     }
 
-    async fn room(&self, kib: u32, deadline: Instant) -> Result<OwnedSemaphorePermit, NoShot> {
+    /// Has an answer that is no screen share the room; or says how much it needs, in KiB: then
+    /// it is thrown away. `room` is what it has waited for.
+    ///
+    /// # Errors
+    /// There is not so much room now.
+    pub fn hold(
+        &self,
+        mut text: Vec<u8>,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Large, u32> {
+        text.shrink_to_fit();
+        let kib = u32::try_from(text.len() >> 10).unwrap_or(TOTAL_KIB).min(TOTAL_KIB);
+        let room = Some(self.enough(kib, room)?);
+        Ok(Large { text, room })
+    }
+
+    /// The room that was waited for, if it is enough, or as much as is needed now.
+    fn enough(
+        &self,
+        kib: u32,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<OwnedSemaphorePermit, u32> {
+        if let Some(room) = room.filter(|room| room.num_permits() >= kib as usize) {
+            return Ok(room);
+        }
+        // It has grown meanwhile, or has none yet.
+        self.0.clone().try_acquire_many_owned(kib).map_err(|_| kib)
+    }
+
+    /// Waits for so much room, in KiB, until `deadline`.
+    ///
+    /// # Errors
+    /// There was none in time.
+    pub async fn room(&self, kib: u32, deadline: Instant) -> Result<OwnedSemaphorePermit, NoShot> {
         let room = timeout_at(deadline, self.0.clone().acquire_many_owned(kib)).await;
         room.ok().and_then(Result::ok).ok_or(NoShot::Busy)
     }

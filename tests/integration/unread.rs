@@ -1,6 +1,7 @@
 //! Large answers that nobody reads, or reads late, take the server little memory.
 
-use crate::support::{DEADLINE, Server, Wire};
+use crate::support::{DEADLINE, Server, Wire, soon};
+use serde_json::json;
 use std::io::{ErrorKind, Read};
 use std::time::Instant;
 
@@ -86,4 +87,56 @@ async fn output_breaks_off_where_the_ring_overtakes_it() {
     println!("{} of {length} bytes came before it broke off", bytes.len());
     assert!(!bytes.is_empty() && bytes.len() < length, "{} of {length}", bytes.len());
     assert!(are_lines(&bytes, offset));
+}
+
+#[actix_web::test]
+async fn lists_that_nobody_reads_share_their_room() {
+    let server = Server::start().await;
+    let api = server.api();
+    // JSON has six letters for each.
+    let argument = "\u{1}".repeat(40_000);
+    for _ in 0..40 {
+        api.create(json!({ "command": ["true", argument] })).await;
+    }
+    let small = api.create(json!({ "name": "small", "profile": "bash" })).await;
+    soon("their ends", async {
+        let ended = "/api/v1/sessions?status=TERMINATED&limit=1000";
+        while api.get(ended).await.json()["sessions"].as_array().unwrap().len() < 40 {}
+    })
+    .await;
+    let path = "/api/v1/sessions?all=true&limit=1000";
+    let whole = api.get(path).await;
+    assert!(whole.bytes.len() as u64 > 9 * MIB, "{}", whole.bytes.len());
+    let whole = whole.json();
+    assert_eq!(whole["sessions"].as_array().unwrap().len(), 41);
+    assert!(whole["next"].is_null());
+
+    let before = server.rss_kib();
+    let mut unread: Vec<Wire> = (0..24).map(|_| asked(&server, path)).collect();
+    let mut most = server.rss_kib();
+    let (mut told, mut refused) = (0, 0);
+    for wire in &mut unread {
+        let head = wire.head();
+        most = most.max(server.rss_kib());
+        match head.status {
+            200 => told += 1,
+            503 => {
+                refused += 1;
+                assert!(head.header("retry-after").is_some());
+            }
+            other => panic!("{other}"),
+        }
+    }
+    // A small list is told all the same.
+    let found = api.get("/api/v1/sessions?all=true&name=small").await.ok(200);
+    assert_eq!(found["sessions"][0]["id"], small["id"]);
+    println!("24 unread lists, {told} told: {before} to {most} KiB");
+    assert!(most < before + (130 * MIB >> 10), "{before} to {most} KiB");
+    assert!(told >= 4 && refused >= 10, "{told} {refused}");
+
+    drop(unread);
+    soon("a list, with the room that this makes", async {
+        while api.get(path).await.status != 200 {}
+    })
+    .await;
 }

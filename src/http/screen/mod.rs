@@ -1,13 +1,12 @@
 //! A session's screen, now or once something is on it.
 //!
-//! - `wanted`: what a query asks for. `picture`: the answer, piece by piece. `body`: pieces on
-//!   their way to a client.
+//! `wanted`: what a query asks for. `picture`: the answer, piece by piece.
 
-mod body;
 mod picture;
 mod wanted;
 
 use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, method_not_allowed, store_problem};
+use super::large::{self, PATIENCE, no_room};
 use super::problem::{self, Problem, code};
 use super::query::Query;
 use crate::keeper::Look;
@@ -16,14 +15,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use picture::{Pieces, content_type};
-use std::time::Duration;
 use tokio::time::Instant;
 use wanted::{Format, ScreenQuery, Wanted};
-
-/// How long a large screen waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// When to ask again after that, in seconds.
-const RETRY_S: u32 = 5;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
     config.service(
@@ -46,7 +39,7 @@ async fn screen(
         let mut response = HttpResponseBuilder::new(status);
         response.content_type(content_type(format));
         response.insert_header((OFFSET, look.offset.to_string()));
-        body::answer(response, Pieces::of(format, look))
+        large::answer(response, Pieces::of(format, look))
     };
     let session = match api.readable(&id, None).await {
         Ok(session) => session,
@@ -89,7 +82,7 @@ fn over(format: Format, look: Look<Shot>) -> HttpResponse {
     let problem = ended().with("offset", look.offset);
     let mut response = HttpResponseBuilder::new(problem.status_code());
     response.content_type(problem::CONTENT_TYPE);
-    body::answer(response, Pieces::member_of(&problem, format, look))
+    large::answer(response, Pieces::member_of(&problem, format, look))
 }
 
 fn unavailable(detail: impl Into<String>) -> Problem {
@@ -103,6 +96,6 @@ fn no_shot(error: NoShot) -> Problem {
                 "this session's screen has failed and cannot be shown; its output can be read";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NO_SCREEN, detail)
         }
-        NoShot::Busy => unavailable(format!("{error}; ask again in a moment")).retry_after(RETRY_S),
+        NoShot::Busy => no_room(error),
     }
 }

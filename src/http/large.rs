@@ -1,11 +1,13 @@
-//! Pieces of an answer on their way to a client, in bounded memory and time.
+//! Large answers on their way to clients, in bounded memory and time.
 
-use super::picture::Pieces;
+use super::problem::{Problem, code};
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
 use actix_web::rt::{spawn, time::sleep};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,12 +18,26 @@ use tokio::task::JoinHandle;
 /// How long a client may take for a large answer, which takes others their room.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// How long one waits for its turn.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// When to ask again after that, in seconds.
+const RETRY_S: u32 = 5;
+
+/// Others have all the room.
+pub(super) fn no_room(detail: impl fmt::Display) -> Problem {
+    let detail = format!("{detail}; ask again in a moment");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail).retry_after(RETRY_S)
+}
+
 /// Answers at once where one piece is all, as most are; else piece by piece, each made when
 /// the socket has taken the one before.
-pub(super) fn answer(mut response: HttpResponseBuilder, mut pieces: Pieces) -> HttpResponse {
+pub(super) fn answer(
+    mut response: HttpResponseBuilder,
+    mut pieces: impl Iterator<Item = Bytes> + 'static,
+) -> HttpResponse {
     let first = pieces.next().unwrap_or_default();
     let Some(second) = pieces.next() else { return response.body(first) };
-    let rest = Rc::new(RefCell::new(Some(pieces)));
+    let rest: Rest = Rc::new(RefCell::new(Some(Box::new(pieces))));
     let left = rest.clone();
     // A socket that takes nothing asks for nothing, either: the room is taken back from here.
     let limit = spawn(async move {
@@ -31,11 +47,13 @@ pub(super) fn answer(mut response: HttpResponseBuilder, mut pieces: Pieces) -> H
     response.body(Body { begun: [second, first].into(), rest, limit, yielded: false })
 }
 
+/// The pieces that are still to be made. `None`: its time is over.
+type Rest = Rc<RefCell<Option<Box<dyn Iterator<Item = Bytes>>>>>;
+
 struct Body {
     /// The pieces that are made already, the first of them last.
     begun: Vec<Bytes>,
-    /// `None`: its time is over.
-    rest: Rc<RefCell<Option<Pieces>>>,
+    rest: Rest,
     limit: JoinHandle<()>,
     /// The next piece is made at the next poll.
     yielded: bool,

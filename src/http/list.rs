@@ -1,0 +1,153 @@
+//! The list of sessions, page by page.
+
+use super::api::{Api, stopping, store_problem};
+use super::large::{self, PATIENCE, no_room};
+use super::problem::{Problem, code};
+use super::query::Query;
+use crate::id::SessionId;
+use crate::lifecycle::Status;
+use crate::protocol::Session;
+use crate::registry::List;
+use crate::session::Large;
+use crate::store::Filter;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::ContentType;
+use actix_web::web::{Bytes, Data};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// Sessions on a page unless the request says otherwise, and at most.
+const PAGE: u32 = 100;
+const PAGE_MAX: u32 = 1000;
+
+/// A longer list, in bytes, shares the room of large answers, and is told in pieces of this.
+const PIECE: usize = 64 << 10;
+
+/// One list is made at a time: until it is told its sessions are in memory, too. Nobody who
+/// makes one waits for a client.
+static MAKING: Semaphore = Semaphore::const_new(1);
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// Comma-separated.
+    status: Option<String>,
+    #[serde(default)]
+    all: bool,
+    name: Option<String>,
+    label: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<SessionId>,
+}
+
+/// A long list that finds no room is thrown away and made again once there is some: who waits
+/// takes no memory.
+pub(super) async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<HttpResponse, Problem> {
+    let query = query.into_inner();
+    let deadline = Instant::now() + PATIENCE;
+    let mut room = None;
+    loop {
+        let making = MAKING.acquire().await;
+        let text = page(&api, query.clone()).await?;
+        let mut response = HttpResponse::Ok();
+        response.content_type(ContentType::json());
+        if text.len() <= PIECE {
+            return Ok(response.body(text));
+        }
+        match api.shots.hold(text, room.take()) {
+            Ok(text) => return Ok(large::answer(response, Told { text, at: 0 })),
+            Err(kib) => {
+                drop(making);
+                let waited = api.shots.room(kib, deadline).await;
+                room = Some(waited.map_err(|_| no_room("too many long lists are being told"))?);
+            }
+        }
+    }
+}
+
+/// A long list, piece by piece. Each is a copy: it may be kept longer than the room for all.
+struct Told {
+    text: Large,
+    at: usize,
+}
+
+impl Iterator for Told {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let rest = &self.text[self.at..];
+        let piece = &rest[..rest.len().min(PIECE)];
+        self.at += piece.len();
+        (!piece.is_empty()).then(|| Bytes::copy_from_slice(piece))
+    }
+}
+
+#[derive(Serialize)]
+struct Page {
+    sessions: Vec<Session>,
+    next: Option<SessionId>,
+}
+
+/// Newest first: ids sort by time of creation, so a page goes on below its last id.
+async fn page(api: &Api, query: ListQuery) -> Result<Vec<u8>, Problem> {
+    let statuses = query.status.as_deref().map(parse_statuses).transpose()?;
+    let label = match query.label.as_deref().map(|label| label.split_once('=')) {
+        None => None,
+        Some(Some((key, value))) => Some((key.to_owned(), value.to_owned())),
+        Some(None) => return Err(Problem::invalid("label must be key=value")),
+    };
+    let limit = query.limit.unwrap_or(PAGE);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::invalid(format!("limit must be 1 to {PAGE_MAX}")));
+    }
+    let wants_ended =
+        query.all || statuses.iter().flatten().any(|status: &Status| !status.is_live());
+    let most = limit as usize + 1;
+    let filter = Filter {
+        status: statuses,
+        name: query.name,
+        label,
+        ended: true,
+        after: query.cursor,
+        limit: limit + 1,
+    };
+    let wanted = filter.clone();
+    let matches = move |session: &Session| {
+        wanted.status.as_ref().is_none_or(|statuses| statuses.contains(&session.status))
+            && wanted.name.as_ref().is_none_or(|name| session.name.as_ref() == Some(name))
+            && wanted
+                .label
+                .as_ref()
+                .is_none_or(|(key, value)| session.labels.get(key) == Some(value))
+    };
+    let list = List { before: query.cursor, most, matches: Box::new(matches) };
+    let live = api.registry.send(list).await.map_err(stopping)?;
+    let mut sessions: BTreeMap<SessionId, Session> = BTreeMap::new();
+    if wants_ended {
+        let rows = api.store.list(filter).await.map_err(|error| store_problem(&error))?;
+        sessions.extend(rows.into_iter().map(|row| (row.session.id, row.session)));
+    }
+    // What lives is known better here than in the database.
+    sessions.extend(live.into_iter().map(|session| (session.id, session)));
+    let mut sessions: Vec<Session> = sessions.into_values().rev().take(most).collect();
+    let more = sessions.len() > limit as usize;
+    sessions.truncate(limit as usize);
+    let next = sessions.last().filter(|_| more).map(|session| session.id);
+    serde_json::to_vec(&Page { sessions, next }).map_err(|error| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL, error.to_string())
+    })
+}
+
+fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {
+    text.split(',')
+        .map(|word| {
+            let known = || Status::ALL.map(Status::as_str).join(", ");
+            word.trim().to_ascii_uppercase().parse().map_err(|_| {
+                Problem::invalid(format!("no status {word:?}; there are: {}", known()))
+            })
+        })
+        .collect()
+}
