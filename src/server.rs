@@ -23,6 +23,7 @@ use actix_web::{App, web};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{self, Backlog};
 use nix::sys::statvfs::statvfs;
 use slog::{Logger, crit, info, o, warn};
 use std::fs::{self, File, OpenOptions};
@@ -49,7 +50,7 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(250);
 /// directory takes 110 KiB.
 const ROOM_KIB: u64 = 512;
 /// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
+const BACKLOG: i32 = 1024;
 
 /// Why the server did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -276,7 +277,7 @@ async fn serve(
             .configure(http::configure)
             .wrap(Guard::new(app_access.clone(), body_timeout, http_log.clone()))
     };
-    let server = Server::build().disable_signals().backlog(BACKLOG).shutdown_timeout(STOP_GRACE_S);
+    let server = Server::build().disable_signals().shutdown_timeout(STOP_GRACE_S);
     let server = connections::serve(server, listeners, &connections, app)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
@@ -419,12 +420,12 @@ fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
     for &address in addresses {
         for attempt in 1..=PORTS {
             let failed = |error| ServeError::Listen { address, error };
-            let listener = TcpListener::bind(address).map_err(failed)?;
+            let listener = bind(address).map_err(failed)?;
             let port = listener.local_addr().map_err(failed)?.port();
             let other = other_loopback(address.ip()).map(|ip| SocketAddr::new(ip, port));
             match other.filter(|other| !addresses.contains(other)) {
                 None => {}
-                Some(other) => match TcpListener::bind(other) {
+                Some(other) => match bind(other) {
                     Ok(listener) => others.push(listener),
                     Err(error) if is_absent(&error) => all.absent.push(other),
                     // Any other port is as good.
@@ -439,6 +440,14 @@ fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
     // The first is the one that people are told.
     all.listeners.append(&mut others);
     Ok(all)
+}
+
+/// A listener with our own backlog. The standard library listens with 128; listening again
+/// changes nothing but that number.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    socket::listen(&listener, Backlog::new(BACKLOG)?)?;
+    Ok(listener)
 }
 
 /// The loopback address that an address does not cover. What listens on all IPv6 addresses
