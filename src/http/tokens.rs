@@ -10,7 +10,7 @@ use super::token::{Principal, STRUCK, Token, random_hex, strike_out, write_priva
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -178,7 +178,7 @@ impl Tokens {
 impl Known {
     /// What the file says now; `None`: the same.
     fn looked_at_again(&self, path: &Path) -> io::Result<Option<Known>> {
-        let now = match std::fs::metadata(path) {
+        let now = match std::fs::symlink_metadata(path) {
             Ok(metadata) => stamp(&metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(self.stamp.is_some().then(Known::default));
@@ -191,7 +191,7 @@ impl Known {
         let same = |stamp: &Stamp| stamp.0 == now.0;
         let file = match &self.file {
             Some(file) if self.stamp.as_ref().is_some_and(same) => file.clone(),
-            _ => Arc::new(File::open(path)?),
+            _ => Arc::new(open(path, OpenOptions::new().read(true))?),
         };
         // The stamp is read first, so that a change during the read is found at the next look.
         let stamp = stamp(&file.metadata()?);
@@ -202,6 +202,16 @@ impl Known {
         let named = parse(&text).filter_map(|line| Named::new(line.ok()?)).collect();
         Ok(Some(Known { stamp: Some(stamp), file: Some(file), named }))
     }
+}
+
+/// Opens the tokens' file without ever waiting. Something else may have been put in its place
+/// since the directory was checked, and to open a pipe would wait for a writer.
+fn open(path: &Path, how: &mut OpenOptions) -> io::Result<File> {
+    let file = how.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other("expected a file, and it is none; remove it"))
 }
 
 fn read_at_most(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
@@ -318,10 +328,10 @@ fn lock(state_dir: &Path) -> Result<Flock<File>, TokensError> {
 }
 
 /// The file and what it holds; `None`: there is none yet.
-fn read(state_dir: &Path, how: &OpenOptions) -> Result<Option<(File, String)>, TokensError> {
+fn read(state_dir: &Path, how: &mut OpenOptions) -> Result<Option<(File, String)>, TokensError> {
     let path = state_dir.join(FILE);
     let mut text = String::new();
-    match how.open(&path).and_then(|mut file| file.read_to_string(&mut text).map(|_| file)) {
+    match open(&path, how).and_then(|mut file| file.read_to_string(&mut text).map(|_| file)) {
         Ok(file) => Ok(Some((file, text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound && state_dir.is_dir() => Ok(None),
         Err(error) => Err(TokensError::Io { path, error }),
