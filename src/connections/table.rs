@@ -66,6 +66,8 @@ pub struct Connections {
     /// A descriptor from here on means that there are hardly any left: the kernel always
     /// gives the lowest one that is free.
     last_descriptor: i32,
+    /// All descriptors that the process may have.
+    files: i32,
     table: Mutex<Table>,
     metrics: Arc<Metrics>,
     log: Logger,
@@ -100,12 +102,16 @@ impl Closing {
         self.waker.wake();
     }
 
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
     /// Resolves once the connection has to be closed.
     pub(super) async fn asked(&self) {
         poll_fn(|context| {
             // Registered before the look, so that no wake-up is missed between the two.
             self.waker.register(context.waker());
-            if self.asked.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+            if self.is_asked() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
@@ -129,11 +135,22 @@ impl Connections {
         let last_descriptor = files - (files / 8).clamp(8, 64);
         let limits = Limits { strangers, ..limits };
         let table = Mutex::default();
-        Arc::new(Connections { limits, last_descriptor, table, metrics, log })
+        Arc::new(Connections { limits, last_descriptor, files, table, metrics, log })
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How many connections each of so many workers may hold at once, closed ones that it has
+    /// not dropped yet included. Without a bound a burst takes every descriptor, and a listener
+    /// that gets none accepts nobody for half a second. The bound lies halfway between
+    /// `last_descriptor` and all, so that who is too many is still told so.
+    pub(super) fn at_once(&self, workers: usize) -> Option<usize> {
+        let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
+        let bound = usize::try_from(i32::midpoint(self.last_descriptor, self.files)).ok()?;
+        // The workers' runtimes are still to come, with some descriptors each.
+        Some((bound.saturating_sub(open) / workers).saturating_sub(4).max(1))
     }
 
     /// Lets a connection in, if need be in place of another, or says why not. `descriptor` is
@@ -289,7 +306,7 @@ mod tests {
     }
 
     fn is_asked(admitted: &Admitted) -> bool {
-        admitted.closing.asked.load(Ordering::Acquire)
+        admitted.closing.is_asked()
     }
 
     #[test]
