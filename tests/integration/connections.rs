@@ -3,9 +3,11 @@
 
 use crate::support::{self, DEADLINE, Server, Terminal, soon};
 use awc::http::Method;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Sends what may be no whole request.
@@ -40,6 +42,13 @@ fn bearer(server: &Server) -> String {
 
 const SIZED: &str = "Content-Type: application/json\r\nContent-Length: 100\r\n";
 const CHUNKED: &str = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n";
+
+/// The path of the page's script, which is large and needs no token.
+async fn script(server: &Server) -> String {
+    let page = String::from_utf8(server.api().get("/").await.bytes).expect("text");
+    let script = page.split('"').find(|part| part.ends_with(".js")).expect("a script");
+    format!("/{}", script.trim_start_matches("./").trim_start_matches('/'))
+}
 
 async fn metric(server: &Server, line: &str) -> u64 {
     let text = server.api().get("/metrics").await.bytes;
@@ -194,9 +203,7 @@ async fn unread_answers_are_bounded_and_end() {
     let api = server.api();
     let (mut idle, _) = Terminal::attach(&server, "x", "create=bash").await;
     let events = dial(&server, &head(&server, "GET", "/api/v1/events", &bearer(&server)));
-    let page = String::from_utf8(api.get("/").await.bytes).expect("text");
-    let script = page.split('"').find(|part| part.ends_with(".js")).expect("a script");
-    let script = format!("/{}", script.trim_start_matches("./").trim_start_matches('/'));
+    let script = script(&server).await;
     let length = api.get(&script).await.bytes.len();
     let before = server.rss_kib();
     let requests = head(&server, "GET", &script, "").repeat(16);
@@ -233,4 +240,83 @@ async fn unread_answers_are_bounded_and_end() {
     let mut greeting = [0; 64];
     assert!((&events).read(&mut greeting).is_ok_and(|count| count > 0), "the events go on");
     drop(hogs);
+}
+
+/// What the kernel keeps for peers that read nothing is bounded for each connection, and what
+/// it keeps for those that had to go is freed at once.
+#[actix_web::test]
+async fn little_that_is_unread_lies_in_the_kernel() {
+    const STRANGERS: usize = 50;
+    let server = Server::start_limited(4 * STRANGERS as u64).await;
+    let requests = head(&server, "GET", &script(&server).await, "").repeat(16);
+    let hogs: Vec<TcpStream> = (0..3 * STRANGERS).map(|_| dial(&server, &requests)).collect();
+    soon("those that had to go are gone, and those that stay have been sent something", async {
+        loop {
+            let queues = server.send_queues();
+            let sent = queues.iter().filter(|(state, bytes)| state == "01" && *bytes > 0).count();
+            let closed = queues.iter().filter(|(state, _)| state != "01").count();
+            if sent >= STRANGERS / 2 && sent <= STRANGERS && closed == 0 {
+                break;
+            }
+            actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    server.api().get("/api/v1/sessions").await.ok(200);
+    let total: u64 = server.send_queues().iter().map(|(_, bytes)| bytes).sum();
+    eprintln!("{} KiB lie in the kernel for {} connections", total >> 10, hogs.len());
+    assert!(total < STRANGERS as u64 * (512 << 10), "{total} bytes");
+}
+
+/// The server does nothing during `meanwhile`, and then finds all of it at once.
+fn stopped<T>(server: &Server, meanwhile: impl FnOnce() -> T) -> T {
+    let signal = |signal| kill(Pid::from_raw(server.pid()), signal).expect("a signal");
+    signal(Signal::SIGSTOP);
+    let done = meanwhile();
+    signal(Signal::SIGCONT);
+    done
+}
+
+#[actix_web::test]
+async fn a_burst_of_connections_waits_to_be_accepted() {
+    const BURST: usize = 300;
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("somaxconn");
+    if most.trim().parse::<usize>().expect("a number") < BURST {
+        eprintln!("skipped: the kernel lets only {} connections wait", most.trim());
+        return;
+    }
+    let server = Server::start().await;
+    let address: SocketAddr = server.address().parse().expect("an address");
+    let burst: Vec<_> = stopped(&server, || {
+        // The kernel drops what has no place; the peer tries again after a second.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_millis(900)).ok();
+        (0..BURST).map_while(connect).collect()
+    });
+    assert_eq!(burst.len(), BURST);
+    server.api().get("/api/v1/sessions").await.ok(200);
+}
+
+/// Who sends a token with the first request is answered, however many come at the same time.
+#[actix_web::test]
+async fn a_burst_of_strangers_does_not_close_who_shows_a_token() {
+    let server = Server::start_limited(200).await;
+    let asks = bearer(&server) + "Connection: close\r\n";
+    let asks = head(&server, "GET", "/api/v1/sessions", &asks);
+    let stranger = head(&server, "GET", &script(&server).await, "").repeat(16);
+    for round in 0..10 {
+        let (mut owners, mut strangers) = (Vec::new(), Vec::new());
+        stopped(&server, || {
+            for n in 0..100 {
+                if n % 25 == 0 {
+                    owners.push(dial(&server, &asks));
+                }
+                strangers.push(dial(&server, &stranger));
+            }
+        });
+        for owner in &owners {
+            let answered = answer(owner).await;
+            assert!(answered.starts_with("HTTP/1.1 200"), "round {round}: {answered:?}");
+        }
+        drop(strangers);
+    }
 }

@@ -213,16 +213,26 @@ impl Server {
         db
     }
 
-    /// Connections to it that stand (/proc/net/tcp).
+    /// Connections to it that stand.
     pub fn established(&self) -> usize {
+        self.send_queues().iter().filter(|(state, _)| state == "01").count()
+    }
+
+    /// The state of each connection to it and the bytes that it has sent and the peer's kernel
+    /// has not confirmed (/proc/net/tcp); without those that wait for their port to be free.
+    pub fn send_queues(&self) -> Vec<(String, u64)> {
         let port = self.address.rsplit_once(':').expect("a port").1.parse::<u16>().expect("port");
-        let (here, stands) = (format!("0100007F:{port:04X}"), "01");
+        let here = format!("0100007F:{port:04X}");
         let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
-        let is_one = |line: &&str| {
-            let mut words = line.split_whitespace().skip(1);
-            words.next() == Some(&here) && words.nth(1) == Some(stands)
+        let one = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, _, state, queues, ..] = words[..] else { return None };
+            let (sent, _) = queues.split_once(':')?;
+            // TIME_WAIT and LISTEN.
+            let counts = local == here && !["06", "0A"].contains(&state);
+            counts.then(|| (state.to_owned(), u64::from_str_radix(sent, 16).expect("bytes")))
         };
-        table.lines().filter(is_one).count()
+        table.lines().filter_map(one).collect()
     }
 
     /// SIGKILL for the holder: its sessions are nobody's then.
