@@ -255,7 +255,7 @@ async fn little_that_is_unread_lies_in_the_kernel() {
             let queues = server.send_queues();
             let sent = queues.iter().filter(|(state, bytes)| state == "01" && *bytes > 0).count();
             let closed = queues.iter().filter(|(state, _)| state != "01").count();
-            if sent >= STRANGERS / 2 && sent <= STRANGERS && closed == 0 {
+            if (STRANGERS / 2..=STRANGERS).contains(&sent) && closed == 0 {
                 break;
             }
             actix_web::rt::time::sleep(Duration::from_millis(20)).await;

@@ -94,6 +94,38 @@ async fn without_descriptors_nothing_is_forgotten_and_nobody_comes_back() {
     assert_eq!([&stays, &goes, &during].map(|login| wire.status_of(login)), [200, 401, 200]);
 }
 
+/// What is no file in place of the tokens' file is not opened, waits for nobody, and changes no
+/// right: a pipe would have whoever opens it wait for a writer.
+#[actix_web::test]
+async fn a_pipe_in_place_of_the_tokens_is_waited_for_by_nobody() {
+    let mut server = Server::start().await;
+    let (owner, anna) = (server.token(), token(&server, &["add", "anna"]));
+    let wrong = "0".repeat(64);
+    let statuses = |server: &Server| {
+        let status = |token: &&String| Wire::open(server).status_with(token);
+        [&owner, &anna, &wrong].each_ref().map(status)
+    };
+    assert_eq!(statuses(&server), [200, 200, 401]);
+    let (tokens, aside, other) =
+        ["tokens", "aside", "other"].map(|n| server.state().join(n)).into();
+    std::fs::rename(&tokens, &aside).unwrap();
+    nix::unistd::mkfifo(&tokens, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(statuses(&server), [200, 200, 401]);
+    let told = |line: &Value| line["msg"].as_str().is_some_and(|msg| msg.contains("tokens cannot"));
+    server.wait_for_log("a word in the log", told).await;
+    let (code, text) = code_and_text(&verb(&server, &["token", "ls"]));
+    assert!(code == Some(1) && text.contains("expected a file"), "{text}");
+    // A link is not followed.
+    std::fs::write(&other, format!("eve {wrong}\n")).unwrap();
+    std::fs::remove_file(&tokens).unwrap();
+    std::os::unix::fs::symlink(&other, &tokens).unwrap();
+    assert_eq!(statuses(&server), [200, 200, 401]);
+    // The file is read again once it is one.
+    std::fs::rename(&aside, &tokens).unwrap();
+    token(&server, &["rm", "anna"]);
+    assert_eq!(statuses(&server), [200, 401, 401]);
+}
+
 #[actix_web::test]
 async fn what_cannot_be_seen_is_not_said_to_have_ended() {
     let mut server = Server::start().await;

@@ -60,9 +60,9 @@ async fn output_that_nobody_reads_takes_little_memory() {
         assert!(length > 7 * MIB, "{length}");
     }
     let after = server.rss_kib();
-    println!("12 unread outputs of 8 MiB: {before} to {after} KiB");
+    eprintln!("12 unread outputs of 8 MiB: {before} to {after} KiB");
     // The ring itself is mapped, and counts once it is read.
-    assert!(after < before + (40 * MIB >> 10), "{before} to {after} KiB");
+    assert!(after < before + ((40 * MIB) >> 10), "{before} to {after} KiB");
     drop(unread);
 
     let whole = server.api().get(&path).await;
@@ -84,7 +84,7 @@ async fn output_breaks_off_where_the_ring_overtakes_it() {
     let mut bytes = Vec::new();
     let end = wire.rest().read_to_end(&mut bytes).map_err(|error| error.kind());
     assert_ne!(end, Err(ErrorKind::WouldBlock), "the connection stays, {} bytes", bytes.len());
-    println!("{} of {length} bytes came before it broke off", bytes.len());
+    eprintln!("{} of {length} bytes came before it broke off", bytes.len());
     assert!(!bytes.is_empty() && bytes.len() < length, "{} of {length}", bytes.len());
     assert!(are_lines(&bytes, offset));
 }
@@ -130,8 +130,8 @@ async fn lists_that_nobody_reads_share_their_room() {
     // A small list is told all the same.
     let found = api.get("/api/v1/sessions?all=true&name=small").await.ok(200);
     assert_eq!(found["sessions"][0]["id"], small["id"]);
-    println!("24 unread lists, {told} told: {before} to {most} KiB");
-    assert!(most < before + (130 * MIB >> 10), "{before} to {most} KiB");
+    eprintln!("24 unread lists, {told} told: {before} to {most} KiB");
+    assert!(most < before + ((130 * MIB) >> 10), "{before} to {most} KiB");
     assert!(told >= 4 && refused >= 10, "{told} {refused}");
 
     drop(unread);
