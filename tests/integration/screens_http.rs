@@ -534,7 +534,7 @@ async fn wait_has_an_exit_code_for_each_outcome() {
         (2, &["wait", "web", "--text", "a", "--exit"]),
         (2, &["wait", "web", "--quiet", "500", "--timeout", "0.5"]),
         (2, &["wait", "web", "--text", "a", "--timeout", "-1"]),
-        (1, &["wait", "web", "--regex", "("]),
+        (2, &["wait", "web", "--regex", "("]),
         (3, &["wait", "nobody", "--text", "a"]),
         (2, &["send", "web"]),
         (2, &["send", "web", "text", "--stdin"]),

@@ -68,7 +68,7 @@ impl House {
             let log = Logger::root(Discard, o!());
             let (holder, _notices) = Holder::connect_or_launch(&paths, &log).await.unwrap();
             assert_eq!(holder.pid(), self.pid(), "another holder");
-            let limit = Duration::from_secs(30);
+            let limit = Duration::from_secs(60);
             tokio::time::timeout(limit, deed(&holder)).await.expect("an answer of the holder")
         })
     }
