@@ -19,7 +19,7 @@ pub(super) enum Failure {
     Ended {
         /// What somebody called it.
         word: String,
-        /// How it ended, and when.
+        /// The reason, code or signal of its end, and how long ago that was.
         how: String,
     },
     /// Nothing listens there.

@@ -13,32 +13,36 @@ use serde_json::json;
 /// # Errors
 /// Of a session that has ended, says so, and how.
 pub(super) async fn resolve(client: &Client, word: &str) -> Result<SessionId, Failure> {
-    if let Ok(id) = word.parse() {
-        return Ok(id);
-    }
-    match pick(&client.sessions(false).await?, word) {
-        Err(Failure::NoSuchSession(_)) => {
-            let all = client.sessions(true).await?;
-            let id = pick(&all, word)?;
-            // It may have begun since the first look.
-            let ended = all.iter().find(|session| session.id == id && !session.status.is_live());
-            ended.map_or(Ok(id), |session| {
-                Err(Failure::Ended { word: word.into(), how: how(session, Utc::now()) })
-            })
-        }
-        found => found,
+    match find(client, word).await? {
+        (_, Some(how)) => Err(Failure::Ended { word: word.into(), how }),
+        (id, None) => Ok(id),
     }
 }
 
 /// The same where an ended one will do: the live ones go first, then the newest.
 pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<SessionId, Failure> {
-    match resolve(client, word).await {
-        Err(Failure::Ended { .. }) => pick(&client.sessions(true).await?, word),
-        found => found,
+    find(client, word).await.map(|(id, _)| id)
+}
+
+/// The session, and how it ended if it is alive no more. Live sessions go first; ended ones are
+/// asked for only where no live one fits.
+async fn find(client: &Client, word: &str) -> Result<(SessionId, Option<String>), Failure> {
+    if let Ok(id) = word.parse() {
+        return Ok((id, None));
+    }
+    match pick(&client.sessions(false).await?, word) {
+        Err(Failure::NoSuchSession(_)) => {
+            let all = client.sessions(true).await?;
+            let id = pick(&all, word)?;
+            // The session may have been started since the first look.
+            let ended = all.iter().find(|session| session.id == id && !session.status.is_live());
+            Ok((id, ended.map(|session| how(session, Utc::now()))))
+        }
+        found => found.map(|id| (id, None)),
     }
 }
 
-/// How a session ended, and how long ago: "exited, code 1, 2s ago".
+/// Describes how a session ended, and how long ago: "exited, code 1, 2s ago".
 fn how(session: &Session, now: DateTime<Utc>) -> String {
     let reason = json!(session.end_reason).as_str().map(|reason| reason.replace('_', " "));
     let code = session.exit_code.map(|code| format!("code {code}"));

@@ -192,7 +192,7 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOr
         }
         Lookup::Ended(session) => {
             let kept = api.ended(session.id).await.map_err(away)?;
-            // Of a session that is about to start again, only clients that lack output are served.
+            // A session that is about to start again serves only clients that lack output.
             let lacks = |kept: &SessionRef| {
                 let has = wish.has_of(session.id);
                 session.restart_at.is_none() || has.is_some_and(|has| has < kept.link.ring().head())
@@ -282,12 +282,9 @@ async fn join(
 ) -> Result<Joined, Refusal> {
     let context = Context::<Connection>::new();
     let address = context.address();
-    let start = match wish.has_of(session.link.id()) {
-        Some(offset) => Start::At(offset),
-        // Whoever starts a session lacks nothing that it has printed before they were attached.
-        None if is_new => Start::At(0),
-        None => Start::Fresh,
-    };
+    // The client that starts a session gets its output from the first byte on.
+    let has = wish.has_of(session.link.id()).or(is_new.then_some(0));
+    let start = has.map_or(Start::Fresh, Start::At);
     let (key, client) = match wish.client {
         Some(client) => (ClientKey::named(&principal.0, &client), client),
         None => {

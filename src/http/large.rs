@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 /// How long a client may take for a large answer, which takes others their room.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long one waits for its turn.
+/// A request waits this long for room, then it is refused.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// When to ask again after that, in seconds.
 const RETRY_S: u32 = 5;

@@ -130,7 +130,7 @@ async fn page(api: &Api, query: ListQuery) -> Result<Vec<u8>, Problem> {
         let rows = api.store.list(filter).await.map_err(|error| store_problem(&error))?;
         sessions.extend(rows.into_iter().map(|row| (row.session.id, row.session)));
     }
-    // What lives is known better here than in the database.
+    // A live session's own record is newer than its row, so it replaces the row.
     sessions.extend(live.into_iter().map(|session| (session.id, session)));
     let mut sessions: Vec<Session> = sessions.into_values().rev().take(most).collect();
     let more = sessions.len() > limit as usize;

@@ -512,7 +512,7 @@ impl Handler<Abandon> for Registry {
             }
             self.names.retain(|_, named| !named.is_of(id));
         }
-        // Whoever still completes it is dismissed as if that were done.
+        // A session that still completes its end is dismissed without waiting for that.
         self.ended.complete(id);
         self.ended.drop_output(id);
         self.expire_ended(ctx);

@@ -92,7 +92,7 @@ pub struct Session {
     stopping: bool,
 }
 
-/// How a session comes to its actor.
+/// Where a session stands when its actor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
     /// The holder has just spawned it.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// How long clients that make no progress may hold a program back.
 pub(super) const STALL_LIMIT: Duration = Duration::from_secs(5);
-/// How long a restored session waits for its clients before output may be overwritten.
+/// How long a session whose clients are about to come keeps its output for them.
 const FIRST_CLIENT_HOLD: Duration = Duration::from_secs(3);
 /// How often a busy session is looked at: the grain of `last_activity_at`.
 const BUSY_LOOK: Duration = Duration::from_millis(250);
@@ -51,7 +51,8 @@ pub(crate) struct Tending {
 #[derive(Debug)]
 pub(crate) struct Flow {
     seen: u64,
-    /// Since when the holder has been blocked with the tail at this offset.
+    /// Since when the holder has been blocked with the tail and the clients' progress at these
+    /// offsets.
     blocked: Option<(Instant, (u64, u64))>,
     /// The clients' progress when they were found stalled; cleared by any further progress.
     freed: Option<u64>,
@@ -114,7 +115,7 @@ impl Flow {
             return false;
         }
         match self.blocked {
-            // The tail may be ahead of a client that acknowledges: nobody held it before.
+            // The tail alone does not tell: it is ahead of a client that came after a free run.
             Some((since, stand)) if stand == (sight.tail, sight.progress) => {
                 if now.duration_since(since) >= STALL_LIMIT {
                     self.blocked = None;

@@ -328,7 +328,7 @@ async fn a_pipe_that_nobody_reads_holds_the_program_and_loses_nothing() {
         reply if reply.status == 200 => reply.json()["offset"].as_u64().unwrap_or(0),
         _ => 0,
     };
-    soon("more output than a ring holds", async {
+    soon("as much output as a client is sent at once", async {
         while length().await < 1 << 20 {
             sleep(Duration::from_millis(20)).await;
         }
