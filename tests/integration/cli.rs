@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 use nix::unistd::{Pid, read, write};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Output, Stdio};
@@ -34,6 +35,12 @@ pub(crate) fn code_and_text(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
 
+/// The program and the state directory.
+fn stayd_on(server: &Server) -> Vec<OsString> {
+    let program = env!("CARGO_BIN_EXE_stayd");
+    vec![program.into(), "--state-dir".into(), server.state().into()]
+}
+
 /// A verb on a terminal of 100 columns and 30 rows.
 pub(crate) struct OnTerminal {
     child: Child,
@@ -57,15 +64,31 @@ impl OnTerminal {
         args: &[&str],
         environment: impl IntoIterator<Item = (&'static str, String)>,
     ) -> Self {
+        let mut argv = stayd_on(server);
+        argv.extend(args.iter().map(OsString::from));
+        OnTerminal::run(&argv, environment)
+    }
+
+    /// A script of sh(1), in which `stayd` speaks to this server.
+    pub(crate) fn start_script(server: &Server, script: &str) -> Self {
+        let script = format!("stayd() {{ \"$0\" \"$@\"; }}; {script}");
+        let mut argv: Vec<OsString> = ["sh", "-c", &script].map(OsString::from).into();
+        argv.push(stayd_on(server).swap_remove(0));
+        OnTerminal::run(&argv, [("STAYD_STATE_DIR", server.state().display().to_string())])
+    }
+
+    fn run(
+        argv: &[OsString],
+        environment: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Self {
         let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(&size, None).expect("a PTY");
         let before = tcgetattr(&pty.slave).expect("termios");
         let end = || Stdio::from(pty.slave.try_clone().expect("dup"));
         // setsid(1) makes the PTY the controlling terminal, and execs in the same process.
         let child = Command::new("setsid")
-            .args(["--ctty", env!("CARGO_BIN_EXE_stayd"), "--state-dir"])
-            .arg(server.state())
-            .args(args)
+            .arg("--ctty")
+            .args(argv)
             .env("TERM", "xterm-256color")
             .envs(environment)
             .stdin(end())
@@ -355,10 +378,13 @@ async fn what_is_missing_in_a_pipe_is_told_and_no_picture_is_in_it() {
         .expect("stayd starts");
     let mut lines = std::io::BufReader::new(child.stdout.take().expect("piped")).lines();
     assert_eq!(lines.next().and_then(Result::ok).as_deref(), Some("1"));
+    // What has ended is found by its id alone.
+    let session = server.api().session("stopped").await;
+    let id = session["id"].as_str().expect("id");
     let pid = Pid::from_raw(child.id().try_into().expect("a pid"));
     kill(pid, Signal::SIGSTOP).expect("SIGSTOP");
     soon("the end of a program that waits no longer", async {
-        while server.api().session("stopped").await["status"] == "ACTIVE" {
+        while server.api().session(id).await["status"] == "ACTIVE" {
             sleep(Duration::from_millis(20)).await;
         }
     })

@@ -6,9 +6,11 @@ use crate::cli::{OnTerminal, stayd, verb};
 use crate::fidelity::xterm::{self, Cut, Played};
 use crate::support::{DEADLINE, Server};
 use beyond::Beyond;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 use stayd::screen::{Options, Screen};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// What a program may do to its terminal, and go away without undoing it.
@@ -365,4 +367,26 @@ async fn a_pipe_loses_nothing_to_a_stop() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let numbers = text.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
     assert!(numbers.eq(1..=40_000), "every line once, in order");
+}
+
+fn is_readable(fd: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    nix::poll::poll(&mut fds, PollTimeout::ZERO).expect("poll") > 0
+}
+
+/// A script types the next line as soon as it has left.
+#[actix_web::test]
+async fn input_after_leaving_is_for_whoever_reads_the_terminal_next() {
+    let server = Server::start().await;
+    let script = "stayd run -- sh -c 'echo up; exec cat'; read -r line; echo \"<$line>\"";
+    for _ in 0..10 {
+        let mut terminal = OnTerminal::start_script(&server, script);
+        terminal.wait_for(b"up");
+        terminal.type_in(b"\x1cd");
+        while is_readable(&terminal.line()) {}
+        terminal.type_in(b"next\n");
+        let (code, bytes) = terminal.end_with_bytes();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(code == Some(0) && text.contains("<next>"), "{code:?}: {text}");
+    }
 }

@@ -5,7 +5,7 @@ use super::keys::{Keys, Typed};
 use super::link::{Incoming, Link, Trouble};
 use super::machine::{Action, End, Machine};
 use super::modes;
-use super::stdio::{self, Output, Written};
+use super::stdio::{Input, Output, Written};
 use super::terminal::Terminal;
 use crate::cli::endpoint::{Endpoint, ServerFlags};
 use crate::cli::failure::Failure;
@@ -112,7 +112,9 @@ impl<'a> Driver<'a> {
     /// Until the session ends, the user detaches or a signal comes. The terminal is as it
     /// was when this returns.
     pub(super) async fn run(mut self) -> Result<Outcome, Failure> {
-        let result = self.events().await;
+        let mut input = Input::start()?;
+        let result = self.events(&mut input).await;
+        input.stop().await;
         self.output.stop().await;
         drop(self.terminal);
         if let Line::Open(link) = self.line {
@@ -121,8 +123,7 @@ impl<'a> Driver<'a> {
         result
     }
 
-    async fn events(&mut self) -> Result<Outcome, Failure> {
-        let mut input = stdio::input()?;
+    async fn events(&mut self, input: &mut Input) -> Result<Outcome, Failure> {
         let mut input_ended = false;
         let mut window = signal(SignalKind::window_change())?;
         let mut stop = signal(SignalKind::from_raw(libc::SIGTSTP))?;
@@ -141,7 +142,7 @@ impl<'a> Driver<'a> {
                 _ = stop.recv() => self.suspend().await?,
                 _ = resume.recv() => self.resume()?,
                 event = self.line.next(), if !ended => self.event(event)?,
-                typed = input.recv(), if reading => match typed {
+                typed = input.next(), if reading => match typed {
                     Some(bytes) => if self.typed(&bytes) { return Ok(Outcome::Detached) },
                     // The terminal is gone.
                     None if self.terminal.input => {

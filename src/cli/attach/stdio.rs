@@ -21,28 +21,79 @@ use tokio::time::timeout;
 const READ_MAX: usize = 16 << 10;
 /// How much is written between two looks at whether to stop, and reported at once.
 const WRITE_MAX: usize = 16 << 10;
-/// How long the writing thread may take to notice that it is over.
+/// How long a thread may take to notice that it is over.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Standard input, read one piece ahead. The channel closes at its end.
-pub(super) fn input() -> io::Result<mpsc::Receiver<Vec<u8>>> {
-    let (pieces, receiver) = mpsc::channel(1);
-    let read_all = move || {
-        let stdin = io::stdin();
-        let mut buffer = vec![0; READ_MAX];
-        loop {
-            match read(stdin.as_fd(), &mut buffer) {
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => wait(&stdin, PollFlags::POLLIN),
-                // A terminal that is gone (EIO) is an end as well.
-                Ok(0) | Err(_) => return,
-                Ok(n) if pieces.blocking_send(buffer[..n].to_vec()).is_err() => return,
-                Ok(_) => {}
+/// Standard input. It is read only while somebody waits for it: whatever is typed after that is
+/// left to the program that reads this terminal next.
+pub(super) struct Input {
+    /// One for each piece that is wanted.
+    wanted: std::sync::mpsc::Sender<()>,
+    pieces: mpsc::UnboundedReceiver<Vec<u8>>,
+    /// A piece is wanted and has not come.
+    is_waiting: bool,
+    /// Closed to end a wait for input.
+    stop: io::PipeWriter,
+}
+
+impl Input {
+    pub(super) fn start() -> io::Result<Input> {
+        let (wanted, requests) = std::sync::mpsc::channel();
+        let (sender, pieces) = mpsc::unbounded_channel();
+        let (stopped, stop) = io::pipe()?;
+        let read_all = move || {
+            let mut buffer = vec![0; READ_MAX];
+            for () in requests {
+                match read_piece(&stopped, &mut buffer) {
+                    Some(n) if sender.send(buffer[..n].to_vec()).is_ok() => {}
+                    _ => return,
+                }
             }
+        };
+        thread::Builder::new().name("stdin".into()).spawn(read_all)?;
+        Ok(Input { wanted, pieces, is_waiting: false, stop })
+    }
+
+    /// The next piece; `None` at the end. It can be cancelled: nothing is lost.
+    pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
+        if !self.is_waiting {
+            // If the thread is gone, input has ended.
+            let _ = self.wanted.send(());
+            self.is_waiting = true;
         }
-    };
-    thread::Builder::new().name("stdin".into()).spawn(read_all)?;
-    Ok(receiver)
+        let piece = self.pieces.recv().await;
+        self.is_waiting = false;
+        piece
+    }
+
+    /// Reads no more, and waits until nothing is read any more. A read that never ends (of a
+    /// terminal that another process has emptied) is not waited for.
+    pub(super) async fn stop(self) {
+        let Input { wanted, mut pieces, stop, .. } = self;
+        drop((wanted, stop));
+        let ended = async { while pieces.recv().await.is_some() {} };
+        let _ = timeout(STOP_TIMEOUT, ended).await;
+    }
+}
+
+/// Reads what is there or comes next; `None` at the end, and once the reader is stopped.
+fn read_piece(stopped: &io::PipeReader, buffer: &mut [u8]) -> Option<usize> {
+    let stdin = io::stdin();
+    loop {
+        let either = [stdin.as_fd(), stopped.as_fd()];
+        let mut fds = either.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        // A failure shows at the read.
+        let _ = poll(&mut fds, PollTimeout::NONE);
+        if fds[1].any() == Some(true) {
+            return None;
+        }
+        match read(stdin.as_fd(), buffer) {
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            // A terminal that is gone (EIO) is an end as well.
+            Ok(0) | Err(_) => return None,
+            Ok(n) => return Some(n),
+        }
+    }
 }
 
 /// How standard output gets on.
