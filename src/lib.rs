@@ -26,7 +26,7 @@
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
 //! - [`events`]: what happens to the sessions, kept for a while and told to whoever listens.
 //! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
-//! - [`keeper`]: what every session's terminal shows: threads, checkpoints, answers to queries.
+//! - [`screens`]: what every session's terminal shows: threads, checkpoints, answers to queries.
 //! - [`recorder`]: what is written down of sessions that are recorded, and read back.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
@@ -44,7 +44,6 @@ pub mod events;
 pub mod holder;
 pub mod http;
 pub mod id;
-pub mod keeper;
 pub mod lifecycle;
 pub mod log;
 pub mod metrics;
@@ -56,6 +55,7 @@ pub mod recorder;
 pub mod registry;
 pub mod ring;
 pub mod screen;
+pub mod screens;
 pub mod server;
 pub mod session;
 pub mod store;

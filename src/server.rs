@@ -8,12 +8,12 @@ use crate::http::guard::Guard;
 use crate::http::token::Token;
 use crate::http::tokens::Tokens;
 use crate::http::{self, Api, HostsError, Logins};
-use crate::keeper::{self, Keeper};
 use crate::metrics::Metrics;
 use crate::private::{self, NotPrivate};
 use crate::pty;
 use crate::recorder::{Limits, Recorder};
-use crate::registry::{Defaults, EndAll, Parts, Registry, ShutdownAll};
+use crate::registry::{Defaults, KillAll, Parts, Registry, ShutdownAll};
+use crate::screens::{self, Screens};
 use crate::session::Shots;
 use crate::store::{self, OpenError, StoreHandle};
 use crate::tree;
@@ -219,7 +219,7 @@ async fn serve(
         quiet_s: settings.quiet_s,
         retention: settings.retention_s.map(Duration::from_secs),
     };
-    let keeper = Keeper::start(&holder, log.new(o!("part" => "screens")))?;
+    let screens = Screens::start(&holder, log.new(o!("part" => "screens")))?;
     let (fatal, mut failed) = tokio::sync::mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::default());
     let limits = Limits {
@@ -235,7 +235,7 @@ async fn serve(
     let parts = Parts {
         store: store.clone(),
         holder: holder.clone(),
-        keeper: keeper.clone(),
+        screens: screens.clone(),
         recorder: recorder.clone(),
         metrics: metrics.clone(),
     };
@@ -247,7 +247,7 @@ async fn serve(
         registry: registry.clone(),
         store: store.clone(),
         holder: holder.clone(),
-        keeper,
+        screens,
         recorder,
         metrics: metrics.clone(),
         events: events.clone(),
@@ -293,7 +293,7 @@ async fn serve(
         _ = end_all.recv() => {
             info!(log, "ending all sessions");
             // What cannot be ended stays "ending" in its row, which whoever starts next reads.
-            let ended = tokio::time::timeout(END_ALL, registry.send(EndAll)).await;
+            let ended = tokio::time::timeout(END_ALL, registry.send(KillAll)).await;
             sessions = if matches!(ended, Ok(Ok(()))) {
                 "ended"
             } else {
@@ -356,7 +356,7 @@ fn end_loudly_on_panic(log: Logger) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
-        if keeper::contains_panics() {
+        if screens::contains_panics() {
             return;
         }
         crit!(log, "panic: ending the server, the sessions run on"; "panic" => %panic);

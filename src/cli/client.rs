@@ -1,8 +1,8 @@
 //! The HTTP API, as the verbs use it.
 
+use super::body_stream::Pieces;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
-use super::pieces::Pieces;
 use super::progress::Progress;
 use super::transport;
 use crate::config::Place;

@@ -6,10 +6,10 @@
 //! | `keys` | what `send` types for a key |
 //! | `instead` | what is left of a session whose output is gone |
 //! | `each` | for verbs that take several sessions |
-//! | `patience` | for a server that is being started again |
+//! | `retry` | for a server that is being started again |
 //! | `inside` | the session that a command itself runs in |
 //! | `local` | the server of a state directory, and who listens at its address |
-//! | `endpoint`, `transport`, `client`, `pieces` | where the server is, how it is reached, and its HTTP API |
+//! | `endpoint`, `transport`, `client`, `body_stream` | where the server is, how it is reached, and its HTTP API |
 //! | `resolve`, `table`, `grid` | from words to sessions, and from sessions to a table |
 //! | `failure` | what goes wrong, with its exit code |
 //! | `out`, `progress` | standard output; a line on standard error while something takes long |
@@ -21,6 +21,7 @@
 mod args;
 mod attach;
 mod backup;
+mod body_stream;
 mod client;
 mod completions;
 mod config;
@@ -39,14 +40,13 @@ mod local;
 mod logs;
 mod ls;
 mod out;
-mod patience;
-mod pieces;
 mod profiles;
 mod progress;
 mod recording;
 mod rename;
 mod resolve;
 mod restart;
+mod retry;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -5,13 +5,13 @@ use super::query::culprit;
 use crate::events::Bus;
 use crate::holder::{Holder, HolderError};
 use crate::id::SessionId;
-use crate::keeper::Keeper;
 use crate::metrics::Metrics;
 use crate::protocol::{Recording, Session};
 use crate::recorder::Recorder;
 use crate::registry::{
     CreateError, Defaults, Find, FindEnded, FindError, Key, Registry, SessionRef,
 };
+use crate::screens::Screens;
 use crate::session::{InUse, Nesting, Shots};
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
@@ -37,7 +37,7 @@ pub struct Api {
     /// Who holds their processes.
     pub holder: Holder,
     /// Who shows the screens of ended sessions.
-    pub keeper: Keeper,
+    pub screens: Screens,
     /// Who has the recordings.
     pub recorder: Recorder,
     /// What is counted.

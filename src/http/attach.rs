@@ -3,13 +3,13 @@
 use super::api::{Api, Lookup, method_not_allowed};
 use super::lease::Lease;
 use super::problem::{Problem, code};
-use super::refusal::Refusal;
+use super::reject::Refusal;
 use super::token::Principal;
 use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, Cause, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, FoundOrCreated, SessionRef};
 use crate::session::{
-    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Nested, Outbox, Outlet, Picture,
+    Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Nested, Outbox, OutputBody, Picture,
     SKIP_PICTURE, Start,
 };
 use actix::{AsyncContext, Context};
@@ -270,7 +270,7 @@ fn nest(api: &Api, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, 
 struct Joined {
     context: Context<Connection>,
     setup: ConnectionSetup,
-    outlet: Outlet,
+    outlet: OutputBody,
 }
 
 async fn join(
@@ -337,7 +337,7 @@ async fn join(
             Lag::Skip => SKIP_PICTURE,
         },
     };
-    let outlet = Outlet::new(
+    let outlet = OutputBody::new(
         address,
         link.clone(),
         outbox.clone(),

@@ -1,7 +1,7 @@
 //! Who may come in: the token, what is accepted in its place, and where.
 
+use super::allowlist::{Hosts, HostsError};
 use super::guesses::Guesses;
-use super::hosts::{Hosts, HostsError};
 use super::lease::{CHECK_EVERY, Lease, Leases, Pass};
 use super::logins::Logins;
 use super::token::{Principal, Token};

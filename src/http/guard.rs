@@ -1,14 +1,14 @@
 //! The one layer before routing and upgrades: whatever is not allowed here by name needs
 //! the token, unknown paths included.
 
+use super::access_log::Asked;
 use super::api::{HeadOnly, OFFSET};
-use super::asked::Asked;
 use super::auth::{Access, Credential, Unknown, strip_token};
 use super::bodies::{AnswerBody, RequestBody};
 use super::guesses::Refused;
 use super::lease::Lease;
 use super::problem::{self, Problem, code};
-use super::{assets, hosts, login, openapi, refusal_page};
+use super::{allowlist, assets, login, openapi, refusal_page};
 use crate::connections::Visitor;
 use crate::protocol::Cause;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
@@ -205,7 +205,7 @@ fn address(request: &ServiceRequest) -> Option<IpAddr> {
 
 /// The host that was asked for: one `Host` header, one of our names. A target in absolute
 /// form must agree (RFC 9112, section 3.2.2).
-fn asked_host(access: &Access, request: &ServiceRequest) -> Result<hosts::Authority, Problem> {
+fn asked_host(access: &Access, request: &ServiceRequest) -> Result<allowlist::Authority, Problem> {
     let host = only(request.headers(), header::HOST).and_then(|host| access.hosts.host(host?));
     let host = match request.uri().authority() {
         Some(target) => {
@@ -223,7 +223,7 @@ fn asked_host(access: &Access, request: &ServiceRequest) -> Result<hosts::Author
 fn check_origin(
     access: &Access,
     headers: &HeaderMap,
-    host: &hosts::Authority,
+    host: &allowlist::Authority,
 ) -> Result<bool, Problem> {
     if !headers.contains_key(header::ORIGIN) {
         return Ok(false);

@@ -91,8 +91,8 @@ impl Logins {
         }
         let state = Arc::new(Mutex::new(state));
         let (saver, asked) = channel();
-        let keeper = Saver { path, file: opened, state: state.clone() };
-        std::thread::Builder::new().name(FILE.to_owned()).spawn(move || keeper.run(&asked))?;
+        let screens = Saver { path, file: opened, state: state.clone() };
+        std::thread::Builder::new().name(FILE.to_owned()).spawn(move || screens.run(&asked))?;
         Ok(Logins { state, saver: Some(saver) })
     }
 

@@ -1,18 +1,19 @@
 //! The edges: routes, rights, WebSocket upgrades and errors. Nothing here knows how a
 //! session works; it asks the registry and the session's actor.
 
+mod access_log;
+mod allowlist;
 mod api;
-mod asked;
 pub mod assets;
 mod attach;
 pub mod auth;
 mod backup;
 mod bodies;
+mod etag;
 mod events;
 pub mod guard;
 mod guesses;
 mod health;
-mod hosts;
 mod input;
 mod large;
 mod lease;
@@ -27,21 +28,20 @@ pub mod problem;
 mod profiles;
 mod query;
 mod recording;
-mod refusal;
 mod refusal_page;
+mod reject;
 mod restart;
 mod screen;
 mod sessions;
 mod signals;
-mod tags;
 #[cfg(test)]
 mod tests;
 pub mod token;
 pub mod tokens;
 
+pub use allowlist::{Hosts, HostsError};
 pub use api::Api;
 pub use backup::COPIES;
-pub use hosts::{Hosts, HostsError};
 pub use logins::Logins;
 
 use actix_web::web::{self, ServiceConfig};

@@ -1,8 +1,8 @@
 //! `POST …/restart`: a session's command again, under the same id.
 
 use super::api::{Api, ended, method_not_allowed, stopping, unknown};
+use super::etag::{changed, etag, if_match};
 use super::problem::{Problem, code};
-use super::tags::{changed, etag, if_match};
 use crate::protocol::Cause;
 use crate::registry::{Key, Restart, RestartError};
 use actix_web::http::StatusCode;

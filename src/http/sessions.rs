@@ -3,16 +3,16 @@
 use super::api::{
     Api, Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown,
 };
+use super::etag::{changed, etag, if_match, is_known};
 use super::list;
 use super::once;
 use super::problem::{Problem, code};
 use super::query::Query;
-use super::tags::{changed, etag, if_match, is_known};
 use crate::holder::HolderError;
 use crate::holder::wire::FailureCode;
 use crate::id::SessionId;
 use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy};
-use crate::registry::{Abandon, Create, Rename, RenameError, StayEnded};
+use crate::registry::{Abandon, CancelRestart, Create, Rename, RenameError};
 use crate::session::{Kill, NotDone, Patch};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -166,7 +166,7 @@ async fn delete(
     };
     if record.restart_at.is_some() || query.purge {
         // It is not to come back either.
-        let stay = StayEnded { session: record.id, purged: query.purge };
+        let stay = CancelRestart { session: record.id, purged: query.purge };
         let stays = api.registry.send(stay).await.map_err(stopping)?;
         record = stays.unwrap_or(record);
     }

@@ -1,6 +1,6 @@
 //! What goes into the machine and what comes out of it.
 
-use super::words::{Deadline, Ending, Exit, Reason, Signals, Status, Timeouts};
+use super::types::{Deadline, Ending, Exit, Reason, Signals, Status, Timeouts};
 
 /// What happened to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub enum Refused {
 
 /// What a session's row (or its blob in the holder) keeps of its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Saved {
+pub struct LifecycleSnapshot {
     /// As it was.
     pub status: Status,
     /// As it was; after a reboot the caller has computed `boot_ms` anew from `at`.

@@ -1,7 +1,7 @@
 //! The machine itself: which event does what in which state.
 
-use super::event::{Effect, Event, Refused, Saved};
-use super::words::{
+use super::event::{Effect, Event, LifecycleSnapshot, Refused};
+use super::types::{
     Deadline, End, EndReason, Ending, Exit, Now, Reason, Signals, Status, Timeouts,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,7 +14,7 @@ const PUSH_MS: u64 = 500;
 
 /// A session's life.
 #[derive(Clone, Debug)]
-pub struct Life {
+pub struct Lifecycle {
     status: Status,
     connections: u32,
     timeouts: Timeouts,
@@ -27,11 +27,11 @@ pub struct Life {
     end: Option<End>,
 }
 
-impl Life {
+impl Lifecycle {
     /// A session that is being started.
     #[must_use]
-    pub fn new(timeouts: Timeouts, now: Now) -> (Life, Vec<Effect>) {
-        let mut life = Life::in_status(Status::Running, timeouts);
+    pub fn new(timeouts: Timeouts, now: Now) -> (Lifecycle, Vec<Effect>) {
+        let mut life = Lifecycle::in_status(Status::Running, timeouts);
         let created = Effect::Record { from: None, to: Status::Running, reason: Reason::Created };
         let mut effects = vec![created, Effect::Save];
         life.start_timer(now, &mut effects);
@@ -41,11 +41,11 @@ impl Life {
     /// A session that a server before this one left behind (REQ-004-004). Its clients
     /// are gone; its timer is armed again (REQ-004-005), or its end is gone on with.
     ///
-    /// A row that had ended gives a life that refuses every event; its [`Life::end`] is
+    /// A row that had ended gives a life that refuses every event; its [`Lifecycle::end`] is
     /// `None`, since the row knows it.
     #[must_use]
-    pub fn restore(saved: Saved, now: Now) -> (Life, Vec<Effect>) {
-        let mut life = Life::in_status(saved.status, saved.timeouts);
+    pub fn restore(saved: LifecycleSnapshot, now: Now) -> (Lifecycle, Vec<Effect>) {
+        let mut life = Lifecycle::in_status(saved.status, saved.timeouts);
         (life.ending, life.signals) = (saved.ending, saved.signals);
         let mut effects = Vec::new();
         if !saved.status.is_live() {
@@ -184,10 +184,10 @@ impl Life {
         self.generation
     }
 
-    /// What must be kept to [`Life::restore`] it.
+    /// What must be kept to [`Lifecycle::restore`] it.
     #[must_use]
-    pub fn saved(&self) -> Saved {
-        Saved {
+    pub fn saved(&self) -> LifecycleSnapshot {
+        LifecycleSnapshot {
             status: self.status,
             deadline: self.deadline,
             timeouts: self.timeouts,
@@ -196,8 +196,8 @@ impl Life {
         }
     }
 
-    fn in_status(status: Status, timeouts: Timeouts) -> Life {
-        Life {
+    fn in_status(status: Status, timeouts: Timeouts) -> Lifecycle {
+        Lifecycle {
             status,
             connections: 0,
             timeouts,

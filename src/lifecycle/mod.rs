@@ -14,24 +14,24 @@
 //! A kill or a timer does not end a session at once: it is *ending* (see [`Ending`],
 //! recorded before the first signal) until its whole process tree is seen empty.
 //!
-//! - `words`: statuses, reasons and exits, as rows, logs and JSON spell them
+//! - `types`: statuses, reasons and exits, as rows, logs and JSON spell them
 //! - `restart`: whether an ended session's command is started again
 //! - `event`: events, effects and refusals
-//! - `machine`: [`Life`], which turns the one into the others
+//! - `machine`: [`Lifecycle`], which turns the one into the others
 
 mod event;
 mod machine;
 mod restart;
-mod words;
+mod types;
 
+#[cfg(test)]
+mod proptests;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod walk;
 
-pub use event::{Effect, Event, Refused, Saved};
-pub use machine::Life;
+pub use event::{Effect, Event, LifecycleSnapshot, Refused};
+pub use machine::Lifecycle;
 pub use restart::{Again, RestartPolicy, again};
-pub use words::{
+pub use types::{
     Deadline, End, EndReason, Ending, Exit, Now, Reason, Signals, Status, Timeouts, UnknownWord,
 };

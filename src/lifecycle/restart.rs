@@ -1,6 +1,6 @@
 //! Whether an ended session's command is started again, and when. Pure.
 
-use super::words::{EndReason, Status, UnknownWord};
+use super::types::{EndReason, Status, UnknownWord};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::time::Duration;

@@ -23,24 +23,24 @@ fn record(from: Status, to: Status, reason: Reason) -> Effect {
 }
 
 /// A life at the moment 0, brought there by these events.
-fn life(timeouts: Timeouts, events: &[Event]) -> Life {
-    let (mut life, _) = Life::new(timeouts, at(0));
+fn life(timeouts: Timeouts, events: &[Event]) -> Lifecycle {
+    let (mut life, _) = Lifecycle::new(timeouts, at(0));
     for event in events {
         life.apply(*event, at(0)).unwrap();
     }
     life
 }
 
-fn idle(timeouts: Timeouts) -> Life {
+fn idle(timeouts: Timeouts) -> Lifecycle {
     life(timeouts, &[Event::Attached, Event::Detached])
 }
 
-fn fire(life: &mut Life, ms: u64) -> Vec<Effect> {
+fn fire(life: &mut Lifecycle, ms: u64) -> Vec<Effect> {
     let generation = life.generation();
     life.apply(Event::TimerFired { generation }, at(ms)).unwrap()
 }
 
-fn ended(life: &Life) -> (Status, EndReason, Option<Exit>) {
+fn ended(life: &Lifecycle) -> (Status, EndReason, Option<Exit>) {
     let end = life.end().expect("ended");
     (life.status(), end.reason, end.exit)
 }
@@ -64,7 +64,7 @@ fn words_are_spelled_alike_everywhere() {
 /// REQ-004-001: a new session is recorded as `RUNNING`, with no deadline.
 #[test]
 fn a_new_session_runs_without_deadline() {
-    let (life, effects) = Life::new(HALF_AN_HOUR, at(0));
+    let (life, effects) = Lifecycle::new(HALF_AN_HOUR, at(0));
     assert_eq!((life.status(), life.connections(), life.deadline()), (Status::Running, 0, None));
     let created = Effect::Record { from: None, to: Status::Running, reason: Reason::Created };
     assert_eq!(effects, [created, Effect::Save]);
@@ -72,7 +72,7 @@ fn a_new_session_runs_without_deadline() {
 
 #[test]
 fn a_new_session_can_have_a_deadline_for_its_first_client() {
-    let (mut life, effects) = Life::new(TEN_SECONDS_TO_ATTACH, at(0));
+    let (mut life, effects) = Lifecycle::new(TEN_SECONDS_TO_ATTACH, at(0));
     assert_eq!(life.deadline(), Some(deadline(10_000)));
     let boot_ms = at(10_000).boot_ms;
     assert_eq!(effects[2], Effect::ArmTimer { generation: life.generation(), boot_ms });
@@ -398,14 +398,14 @@ fn what_is_not_held_was_orphaned() {
 #[test]
 fn what_is_not_held_because_it_was_being_killed_was_killed() {
     let ending = Some(Ending { reason: EndReason::Killed, since: START });
-    let saved = Saved {
+    let saved = LifecycleSnapshot {
         status: Status::Idle,
         deadline: None,
         timeouts: HALF_AN_HOUR,
         ending,
         signals: Signals::default(),
     };
-    let (mut life, _) = Life::restore(saved, at(0));
+    let (mut life, _) = Lifecycle::restore(saved, at(0));
     life.apply(Event::Orphaned, at(1)).unwrap();
     assert_eq!(ended(&life), (Status::Terminated, EndReason::Killed, None));
 }
@@ -416,8 +416,14 @@ fn idle_and_running_keep_their_deadline_over_a_restart() {
     for status in [Status::Idle, Status::Running] {
         let deadline = Some(deadline(4000));
         let timeouts = TEN_SECONDS_TO_ATTACH;
-        let saved = Saved { status, deadline, timeouts, ending: None, signals: Signals::default() };
-        let (life, effects) = Life::restore(saved, at(1000));
+        let saved = LifecycleSnapshot {
+            status,
+            deadline,
+            timeouts,
+            ending: None,
+            signals: Signals::default(),
+        };
+        let (life, effects) = Lifecycle::restore(saved, at(1000));
         let boot_ms = at(4000).boot_ms;
         assert_eq!(effects, [Effect::ArmTimer { generation: life.generation(), boot_ms }]);
         assert_eq!((life.status(), life.deadline()), (status, deadline));
@@ -431,14 +437,14 @@ fn a_deadline_that_passed_meanwhile_destroys_at_once() {
         [(Status::Idle, EndReason::IdleTimeout), (Status::Running, EndReason::FirstAttachTimeout)];
     for (status, reason) in cases {
         let timeouts = TEN_SECONDS_TO_ATTACH;
-        let saved = Saved {
+        let saved = LifecycleSnapshot {
             status,
             deadline: Some(deadline(1000)),
             timeouts,
             ending: None,
             signals: Signals::default(),
         };
-        let (mut life, effects) = Life::restore(saved, at(1000));
+        let (mut life, effects) = Lifecycle::restore(saved, at(1000));
         assert!(effects.contains(&Effect::EndTree) && effects.contains(&Effect::Save));
         assert_eq!(life.ending(), Some(&Ending { reason, since: at(1000).wall }));
         assert_eq!(life.deadline(), None);
@@ -450,14 +456,14 @@ fn a_deadline_that_passed_meanwhile_destroys_at_once() {
 
 #[test]
 fn active_becomes_idle_with_a_fresh_deadline_over_a_restart() {
-    let saved = Saved {
+    let saved = LifecycleSnapshot {
         status: Status::Active,
         deadline: None,
         timeouts: HALF_AN_HOUR,
         ending: None,
         signals: Signals::default(),
     };
-    let (life, effects) = Life::restore(saved, at(1000));
+    let (life, effects) = Lifecycle::restore(saved, at(1000));
     let idle = record(Status::Active, Status::Idle, Reason::Detached);
     let boot_ms = at(1_801_000).boot_ms;
     let arm = Effect::ArmTimer { generation: life.generation(), boot_ms };
@@ -470,14 +476,14 @@ fn active_becomes_idle_with_a_fresh_deadline_over_a_restart() {
 fn an_end_that_was_begun_is_gone_on_with() {
     let ending = Some(Ending { reason: EndReason::Killed, since: START });
     for status in [Status::Running, Status::Active, Status::Idle] {
-        let saved = Saved {
+        let saved = LifecycleSnapshot {
             status,
             deadline: None,
             timeouts: HALF_AN_HOUR,
             ending,
             signals: Signals::default(),
         };
-        let (mut life, effects) = Life::restore(saved, at(1));
+        let (mut life, effects) = Lifecycle::restore(saved, at(1));
         assert_eq!(effects.last(), Some(&Effect::EndTree));
         assert_eq!((life.ending(), life.deadline()), (ending.as_ref(), None));
         assert_ne!(life.status(), Status::Active, "nobody is attached");
@@ -489,14 +495,14 @@ fn an_end_that_was_begun_is_gone_on_with() {
 
 #[test]
 fn a_wall_clock_that_was_set_meanwhile_is_seen_at_the_restart() {
-    let saved = Saved {
+    let saved = LifecycleSnapshot {
         status: Status::Idle,
         deadline: Some(Deadline { boot_ms: at(4000).boot_ms, at: START - TimeDelta::days(9) }),
         timeouts: HALF_AN_HOUR,
         ending: None,
         signals: Signals::default(),
     };
-    let (life, effects) = Life::restore(saved, at(1000));
+    let (life, effects) = Lifecycle::restore(saved, at(1000));
     assert_eq!(life.deadline(), Some(deadline(4000)));
     assert!(effects.contains(&Effect::Save) && !effects.contains(&Effect::EndTree));
 }
@@ -504,17 +510,17 @@ fn a_wall_clock_that_was_set_meanwhile_is_seen_at_the_restart() {
 #[test]
 fn a_row_at_odds_with_its_timeout_is_mended() {
     // Never destroyed is what was asked for last.
-    let row = |deadline, timeouts| Saved {
+    let row = |deadline, timeouts| LifecycleSnapshot {
         status: Status::Idle,
         deadline,
         timeouts,
         ending: None,
         signals: Signals::default(),
     };
-    let (life, effects) = Life::restore(row(Some(deadline(5)), NEVER), at(9));
+    let (life, effects) = Lifecycle::restore(row(Some(deadline(5)), NEVER), at(9));
     assert_eq!((life.deadline(), life.ending(), effects), (None, None, vec![Effect::Save]));
     // An idle session must not be kept for ever for want of a deadline.
-    let (life, effects) = Life::restore(row(None, HALF_AN_HOUR), at(0));
+    let (life, effects) = Lifecycle::restore(row(None, HALF_AN_HOUR), at(0));
     assert_eq!(life.deadline(), Some(deadline(1_800_000)));
     assert!(effects.contains(&Effect::Save));
 }
@@ -522,14 +528,14 @@ fn a_row_at_odds_with_its_timeout_is_mended() {
 #[test]
 fn a_row_that_had_ended_stays_ended() {
     for status in [Status::Terminated, Status::Error] {
-        let saved = Saved {
+        let saved = LifecycleSnapshot {
             status,
             deadline: None,
             timeouts: NEVER,
             ending: None,
             signals: Signals::default(),
         };
-        let (mut life, effects) = Life::restore(saved, at(0));
+        let (mut life, effects) = Lifecycle::restore(saved, at(0));
         assert_eq!(effects, []);
         assert_eq!(life.apply(Event::Attached, at(1)), Err(Refused::Ended));
         assert_eq!(life.apply(Event::KillRequested, at(1)), Err(Refused::Ended));

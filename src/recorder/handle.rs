@@ -1,16 +1,16 @@
 //! The recorder's thread, and a recorded session for those on other threads.
 
-use super::hold::Hold;
 use super::playback::Playback;
-use super::reel::{self, Limits};
-use super::tape::{Blank, Tape};
+use super::segments::{self, Limits};
+use super::session::{RecorderConfig, SessionRecorder};
+use super::tail_gate::TailGate;
 use super::thread::{Job, Thread, Typed};
 use crate::holder::Holder;
 use crate::id::{ClientKey, SessionId};
-use crate::keeper::Looker;
 use crate::metrics::Metrics;
 use crate::protocol::Recording;
 use crate::ring::Reader;
+use crate::screens::ScreenReader;
 use slog::Logger;
 use std::collections::HashMap;
 use std::io;
@@ -55,7 +55,7 @@ pub struct Subject {
     /// Columns and rows.
     pub size: (u16, u16),
     /// What it shows.
-    pub looker: Looker,
+    pub looker: ScreenReader,
 }
 
 impl Recorder {
@@ -80,9 +80,9 @@ impl Recorder {
     #[must_use]
     pub fn record(&self, subject: Subject) -> Recorded {
         let Subject { id, name, what, ring, holder, size, looker } = subject;
-        let hold = Arc::new(Hold::new(id, ring.clone(), holder));
+        let hold = Arc::new(TailGate::new(id, ring.clone(), holder));
         let generation = self.generations.fetch_add(1, Relaxed);
-        let tape = Tape::new(Blank {
+        let tape = SessionRecorder::new(RecorderConfig {
             id,
             generation,
             dir: self.place(id),
@@ -131,7 +131,7 @@ impl Recorder {
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let ids = names.filter_map(|name| name.parse().ok().filter(|id| is_name(*id, &name)));
-        ids.filter(|id| reel::is_old(&self.place(*id), *id, before)).collect()
+        ids.filter(|id| segments::is_old(&self.place(*id), *id, before)).collect()
     }
 
     /// `None`: there is no answer yet, or nothing to say.
@@ -157,7 +157,7 @@ pub struct Recorded {
     generation: u64,
     what: Recording,
     jobs: Sender<Job>,
-    hold: Arc<Hold>,
+    hold: Arc<TailGate>,
     /// Bytes of input on their way to the thread.
     waiting: Arc<AtomicUsize>,
 }

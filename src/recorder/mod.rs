@@ -22,13 +22,13 @@
 
 pub mod cast;
 mod handle;
-mod hold;
 mod playback;
-mod reel;
-mod tape;
+mod rotation;
+mod segments;
+mod session;
+mod tail_gate;
 mod thread;
-mod turning;
 
 pub use handle::{Recorded, Recorder, Subject};
 pub use playback::Playback;
-pub use reel::Limits;
+pub use segments::Limits;

@@ -2,7 +2,7 @@
 //! more are being written.
 
 use super::cast::{self, Header, next_line};
-use super::reel;
+use super::segments;
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -36,7 +36,7 @@ impl Playback {
     /// # Errors
     /// What the file system says.
     pub(super) fn open(dir: &Path, file: Option<u32>) -> io::Result<Option<Self>> {
-        let mut files = match reel::files(dir) {
+        let mut files = match segments::files(dir) {
             Ok(files) => files,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -49,7 +49,7 @@ impl Playback {
         if files.is_empty() {
             return Ok(None);
         }
-        let path = |(number, length)| (dir.join(reel::name(number)), length);
+        let path = |(number, length)| (dir.join(segments::name(number)), length);
         Ok(Some(Playback { files: files.into_iter().map(path).collect(), current: None, mode }))
     }
 

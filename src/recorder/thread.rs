@@ -1,7 +1,7 @@
 //! The loop of the thread that writes all recordings.
 
-use super::reel;
-use super::tape::Tape;
+use super::segments;
+use super::session::SessionRecorder;
 use crate::id::{ClientKey, SessionId};
 use slog::{Logger, warn};
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(10);
 /// What the thread is asked.
 pub(super) enum Job {
     /// Record this session.
-    Keep(Box<Tape>),
+    Keep(Box<SessionRecorder>),
     /// It has output.
     Nudge(SessionId),
     /// Somebody types into it.
@@ -51,7 +51,7 @@ impl Drop for Typed {
 
 pub(super) struct Thread {
     pub(super) jobs: Receiver<Job>,
-    pub(super) tapes: HashMap<SessionId, Tape>,
+    pub(super) tapes: HashMap<SessionId, SessionRecorder>,
     /// Those that are looked at at every tick.
     pub(super) busy: Vec<SessionId>,
     pub(super) log: Logger,
@@ -141,7 +141,7 @@ impl Thread {
             }
             Job::Remove(id, dir, tell) => {
                 self.tapes.remove(&id);
-                let removed = reel::remove(&dir);
+                let removed = segments::remove(&dir);
                 if let Err(error) = &removed {
                     warn!(self.log, "a recording cannot be removed"; "session" => %id,
                         "dir" => %dir.display(), "error" => %error);

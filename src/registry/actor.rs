@@ -3,13 +3,13 @@
 use super::clock::{self, Clock};
 use super::compare::Difference;
 use super::create::{CreateError, Defaults};
+use super::discover::{self, RestoreError, Sources};
 use super::ended::{Ended, Gone};
-use super::find::{self, RestoreError, Sources};
-use super::once::UnderWay;
+use super::idempotency::UnderWay;
 use super::reconcile;
 use super::requests::{
-    Abandon, Answered, Census, Counted, Create, EndAll, FindEnded, FindError, FindOrCreate,
-    FoundOrCreated, Key, List, Ready, Reconcile, Repairs, SessionRef, ShutdownAll,
+    Abandon, Answered, CountSessions, Counted, Create, FindEnded, FindError, FindOrCreate,
+    FoundOrCreated, Key, KillAll, List, Ready, Reconcile, Repairs, SessionRef, ShutdownAll,
 };
 use super::restart::Restarts;
 use super::restore::SWEEPS;
@@ -17,15 +17,15 @@ use crate::events::Bus;
 use crate::holder::wire::FailureCode;
 use crate::holder::{Held, Holder, HolderError, Notice};
 use crate::id::SessionId;
-use crate::keeper::{Events, Keeper, Origin};
-use crate::lifecycle::{Effect, Life, Now, Reason, Status};
+use crate::lifecycle::{Effect, Lifecycle, Now, Reason, Status};
 use crate::metrics::Metrics;
 use crate::protocol::{Cause, Recording, Session as View};
 use crate::recorder::{Recorder, Subject};
 use crate::screen::Options;
+use crate::screens::{Events, Origin, Screens};
 use crate::session::{
-    Arrival, Blob, Dismiss, Kill, Link, Noticed, Seen, Session, SessionContext, SessionEnded,
-    Shutdown, now, write_life,
+    Arrival, Blob, Dismiss, Kill, Noticed, Seen, Session, SessionContext, SessionEnded,
+    SessionHandle, Shutdown, now, write_life,
 };
 use crate::store::{NewTransition, Row, StoreHandle};
 use crate::tree::{self, ProcessId};
@@ -64,7 +64,7 @@ pub struct Parts {
     /// Who holds the PTYs.
     pub holder: Holder,
     /// Who keeps the screens.
-    pub keeper: Keeper,
+    pub screens: Screens,
     /// Who writes recordings.
     pub recorder: Recorder,
     /// Where is counted.
@@ -75,7 +75,7 @@ pub struct Parts {
 pub struct Registry {
     pub(super) store: StoreHandle,
     pub(super) holder: Holder,
-    pub(super) keeper: Keeper,
+    pub(super) screens: Screens,
     pub(super) recorder: Recorder,
     pub(super) log: Logger,
     pub(super) defaults: Defaults,
@@ -110,7 +110,7 @@ impl Registry {
     /// What it sends to `fatal` is why the server must end.
     #[must_use]
     pub fn new(
-        Parts { store, holder, keeper, recorder, metrics }: Parts,
+        Parts { store, holder, screens, recorder, metrics }: Parts,
         notices: UnboundedReceiver<Notice>,
         defaults: Defaults,
         fatal: UnboundedSender<String>,
@@ -120,7 +120,7 @@ impl Registry {
         Registry {
             store,
             holder,
-            keeper,
+            screens,
             recorder,
             log,
             defaults,
@@ -265,7 +265,7 @@ impl Registry {
         &mut self,
         row: Row,
         held: Held,
-        life: (Life, Vec<Effect>),
+        life: (Lifecycle, Vec<Effect>),
         arrival: Arrival,
         ctx: &Context<Self>,
     ) -> SessionRef {
@@ -283,7 +283,7 @@ impl Registry {
         &self,
         row: Row,
         mut held: Held,
-        life: (Life, Vec<Effect>),
+        life: (Lifecycle, Vec<Effect>),
         arrival: Arrival,
         ctx: &Context<Self>,
     ) -> SessionRef {
@@ -293,7 +293,7 @@ impl Registry {
         let session = Context::<Session>::new();
         let heard = session.address();
         let told = Box::new(move |told| heard.do_send(Seen(told)));
-        let screen = self.keeper.keep(self.origin(&mut held, arrival == Arrival::Restored, told));
+        let screen = self.screens.keep(self.origin(&mut held, arrival == Arrival::Restored, told));
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let mut shown = row.clone();
         write_life(&mut shown, &life.0);
@@ -310,7 +310,8 @@ impl Registry {
             })
         });
         let metrics = self.metrics.clone();
-        let link = Link::new(shown.session, held.ring, held.wake, holder, store, screen, metrics);
+        let link =
+            SessionHandle::new(shown.session, held.ring, held.wake, holder, store, screen, metrics);
         let link = Arc::new(link.recorded(recorded));
         let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
         let addr =
@@ -398,8 +399,8 @@ impl Actor for Registry {
         self.begin_retention(ctx);
         let (sources, at) = (self.sources(), now());
         let found = async move {
-            let found = find::find(&sources, at).await?;
-            Ok::<_, RestoreError>((found, find::restarting(&sources).await?))
+            let found = discover::find(&sources, at).await?;
+            Ok::<_, RestoreError>((found, discover::restarting(&sources).await?))
         };
         ctx.spawn(found.into_actor(self).map(move |found, registry, ctx| match found {
             Ok((found, again)) => registry.restore(found, again, at, ctx),
@@ -464,10 +465,10 @@ impl Handler<Ready> for Registry {
     }
 }
 
-impl Handler<Census> for Registry {
-    type Result = MessageResult<Census>;
+impl Handler<CountSessions> for Registry {
+    type Result = MessageResult<CountSessions>;
 
-    fn handle(&mut self, _: Census, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: CountSessions, _: &mut Self::Context) -> Self::Result {
         let mut counted = Counted { repairs: self.repairs.clone(), ..Counted::default() };
         for session in self.sessions.values() {
             *counted.sessions.entry(session.link.status()).or_default() += 1;
@@ -528,10 +529,10 @@ impl Handler<FindEnded> for Registry {
     }
 }
 
-impl Handler<EndAll> for Registry {
+impl Handler<KillAll> for Registry {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, _: EndAll, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: KillAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
         let restored = self.when_restored().into_actor(self);
         Box::pin(restored.then(|(), registry, _| registry.end_all(HashSet::new())))

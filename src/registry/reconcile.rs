@@ -3,7 +3,7 @@
 
 use super::actor::Registry;
 use super::compare::{Difference, Facts, Known, State, compare};
-use super::find::{self, RestoreError, Sources};
+use super::discover::{self, RestoreError, Sources};
 use super::requests::{Mended, Reconcile, Repairs};
 use crate::holder::wire::Entry;
 use crate::id::SessionId;
@@ -123,7 +123,7 @@ impl Registry {
                 }
                 Difference::ExitUnnoticed => self.notice(id, Noticed::Exited),
                 Difference::RowAlone => {
-                    alone.extend(facts.rows.remove(&id).map(|row| find::not_held(row, "", at)));
+                    alone.extend(facts.rows.remove(&id).map(|row| discover::not_held(row, "", at)));
                 }
             }
         }
@@ -133,10 +133,10 @@ impl Registry {
             }
             let boot_id = tree::boot_id().unwrap_or_default();
             let mut found = Vec::new();
-            for held in find::adopt(&sources).await? {
+            for held in discover::adopt(&sources).await? {
                 let id = held.as_ref().map_or_else(|unusable| unusable.entry.id, |held| held.id);
                 if to_adopt.contains(&id) {
-                    found.extend(find::look_up(&sources, id, held, &boot_id, at).await?);
+                    found.extend(discover::look_up(&sources, id, held, &boot_id, at).await?);
                 }
             }
             Ok::<_, RestoreError>(found)

@@ -4,7 +4,7 @@ use super::create::CreateError;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::{Cause, CreateSession, Session as View};
-use crate::session::{Expected, Link, NotDone, Patch, Session};
+use crate::session::{Expected, NotDone, Patch, Session, SessionHandle};
 use crate::store::Once;
 use actix::prelude::*;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub struct SessionRef {
     /// Its actor.
     pub addr: Addr<Session>,
     /// Its ring, input and view.
-    pub link: Arc<Link>,
+    pub link: Arc<SessionHandle>,
 }
 
 /// How a session is called.
@@ -110,7 +110,7 @@ pub enum RestartError {
 /// An ended session is not to be started again. Answers its record, if it would have been.
 #[derive(Message)]
 #[rtype(result = "Option<View>")]
-pub struct StayEnded {
+pub struct CancelRestart {
     /// Which.
     pub session: SessionId,
     /// Its record is to be removed, so its output is not to be kept either.
@@ -202,7 +202,7 @@ pub struct Repairs(pub BTreeMap<&'static str, u64>);
 /// Counts what is there now, without waiting for what is still being restored.
 #[derive(Message)]
 #[rtype(result = "Counted")]
-pub struct Census;
+pub struct CountSessions;
 
 /// Sessions and repairs, counted.
 #[derive(Clone, Debug, Default)]
@@ -244,4 +244,4 @@ pub struct ShutdownAll;
 /// Ends every session as a kill does; answered once all have ended. No more are started.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct EndAll;
+pub struct KillAll;

@@ -2,16 +2,16 @@
 //! it, or because their policy says so once they have ended.
 
 use super::actor::{Named, Registry};
-use super::again::plan_again;
 use super::create::CreateError;
-use super::place::{Place, over};
-use super::requests::{Key, Restart, RestartError, SessionRef, StayEnded};
+use super::lookup::{Place, over};
+use super::requests::{CancelRestart, Key, Restart, RestartError, SessionRef};
+use super::restart_plan::plan_again;
 use super::start::{Spawned, Unstarted, spawn};
 use crate::events::Kind;
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Reason};
 use crate::protocol::{Cause, Session as View};
-use crate::session::{Arrival, EndToRestart, Expected, NotDone, Revival, now};
+use crate::session::{Arrival, Expected, NotDone, Revival, StopForRestart, now};
 use crate::store::{Change, Row};
 use actix::prelude::*;
 use chrono::{TimeDelta, Utc};
@@ -140,11 +140,11 @@ impl Registry {
         self.restarts.under_way.insert(id, started);
         let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
         let (profiles, ring_bytes) = (self.defaults.profiles.clone(), self.defaults.ring_bytes);
-        let keeper = self.keeper.clone();
+        let screens = self.screens.clone();
         let from = revival.row.session.status;
         let kept = revival.clone();
         let spawned = async move {
-            let plan = plan_again(revival, &profiles, &keeper, cause, &store, &log).await;
+            let plan = plan_again(revival, &profiles, &screens, cause, &store, &log).await;
             spawn(plan, ring_bytes, &store, &holder, &log).await
         };
         ctx.spawn(spawned.into_actor(self).map(move |spawned, registry, ctx| {
@@ -277,7 +277,7 @@ impl Registry {
                 let Restart { cause, expected, .. } = restart;
                 let id = session.link.id();
                 let restarted = self.wait_for(id, cause.clone());
-                let ended = session.addr.send(EndToRestart { cause, expected });
+                let ended = session.addr.send(StopForRestart { cause, expected });
                 Box::pin(ended.into_actor(self).then(move |ended, registry, _| {
                     let refused = match ended {
                         Ok(Err(NotDone::Changed(session))) => RestartError::Changed(session),
@@ -381,11 +381,11 @@ impl Handler<Restart> for Registry {
     }
 }
 
-impl Handler<StayEnded> for Registry {
-    type Result = MessageResult<StayEnded>;
+impl Handler<CancelRestart> for Registry {
+    type Result = MessageResult<CancelRestart>;
 
-    fn handle(&mut self, stay: StayEnded, ctx: &mut Self::Context) -> Self::Result {
-        let StayEnded { session: id, purged } = stay;
+    fn handle(&mut self, stay: CancelRestart, ctx: &mut Self::Context) -> Self::Result {
+        let CancelRestart { session: id, purged } = stay;
         let mut pending = self.restarts.pending.remove(&id);
         if let Some(timer) = pending.as_mut().and_then(|pending| pending.timer.take()) {
             ctx.cancel_future(timer);

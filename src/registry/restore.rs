@@ -2,10 +2,10 @@
 //! left of the rest swept (REQ-004-004 to REQ-004-007).
 
 use super::actor::{Registry, transition};
-use super::find::{self, Found};
+use super::discover::{self, Found};
 use crate::holder::Held;
 use crate::id::SessionId;
-use crate::lifecycle::{Effect, EndReason, Event, Life, Now, Reason, Saved};
+use crate::lifecycle::{Effect, EndReason, Event, Lifecycle, LifecycleSnapshot, Now, Reason};
 use crate::session::{Arrival, Revival, decide_restart, now, tell_end, write_life};
 use crate::store::{Change, Row};
 use crate::tree::{Grace, Tree};
@@ -21,7 +21,7 @@ const BLIND_RETRY: Duration = Duration::from_secs(1);
 pub(super) const SWEEPS: usize = 4;
 
 impl Registry {
-    /// Brings to life what was found, and sweeps up the rest; `again` waits to be started.
+    /// Brings to life what was found, and sweeps up the rest; `restart_plan` waits to be started.
     pub(super) fn restore(
         &mut self,
         found: Vec<Found>,
@@ -54,7 +54,7 @@ impl Registry {
                 if let Some(news) = news {
                     self.store.save(*news);
                 }
-                self.admit(row, held, Life::restore(saved, at), Arrival::Restored, ctx);
+                self.admit(row, held, Lifecycle::restore(saved, at), Arrival::Restored, ctx);
             }
             Found::Ended { row, exited, held } => self.conclude(row, exited, held, ctx),
             Found::Over { row, saved, event: Event::SpawnFailed }
@@ -63,16 +63,22 @@ impl Registry {
                 self.begin_anew(row, saved, at, ctx);
             }
             Found::Over { row, saved, event } => {
-                self.sweep(row, Life::restore(saved, at).0, event, ctx);
+                self.sweep(row, Lifecycle::restore(saved, at).0, event, ctx);
             }
         }
     }
 
     /// Its server died when it was about to start the session again: nothing runs, and the
     /// start did not happen.
-    fn begin_anew(&mut self, mut row: Row, saved: Saved, at: Now, ctx: &mut Context<Self>) {
+    fn begin_anew(
+        &mut self,
+        mut row: Row,
+        saved: LifecycleSnapshot,
+        at: Now,
+        ctx: &mut Context<Self>,
+    ) {
         let (id, again) = (row.session.id, row.session.restart_at);
-        let mut life = Life::restore(saved, at).0;
+        let mut life = Lifecycle::restore(saved, at).0;
         let from = life.status();
         // Nobody can have attached.
         let _ = life.apply(Event::SpawnFailed, at);
@@ -137,7 +143,7 @@ impl Registry {
     fn keep_held(&mut self, row: Row, held: Option<Held>, ctx: &mut Context<Self>) {
         let id = row.session.id;
         let Some(held) = held else { return self.forget(id, ctx) };
-        let life = Life::restore(find::ended(&row), now());
+        let life = Lifecycle::restore(discover::ended(&row), now());
         let session = self.launch(row, held, life, Arrival::Restored, ctx);
         self.keep_ended(session);
         self.left(id);
@@ -147,7 +153,7 @@ impl Registry {
     pub(super) fn sweep(
         &mut self,
         mut row: Row,
-        mut life: Life,
+        mut life: Lifecycle,
         event: Event,
         ctx: &mut Context<Self>,
     ) {

@@ -2,16 +2,16 @@
 
 use super::actor::{Named, Registry, process_id, transition, transition_by};
 use super::create::{CreateError, Plan, plan, refused, timed_out};
-use super::once::note_failure;
-use super::place::over;
+use super::idempotency::note_failure;
+use super::lookup::over;
 use super::requests::{Create, FoundOrCreated, Key, SessionRef};
 use crate::events::Kind;
 use crate::holder::wire::FailureCode;
 use crate::holder::{Checkpoint, CheckpointMeta, Held, Holder, HolderError, SpawnSpec};
 use crate::id::SessionId;
-use crate::keeper::LastScreen;
-use crate::lifecycle::{Effect, Event, Life, Reason};
+use crate::lifecycle::{Effect, Event, Lifecycle, Reason};
 use crate::protocol::{Cause, CreateSession};
+use crate::screens::LastScreen;
 use crate::session::{Arrival, Blob, decide_restart, now, write_life};
 use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
 use actix::prelude::*;
@@ -150,7 +150,7 @@ pub(super) struct Start {
     pub(super) row: Row,
     pub(super) spec: SpawnSpec,
     /// What its first row says of its life, and what is to be done once it runs.
-    pub(super) life: (Life, Vec<Effect>),
+    pub(super) life: (Lifecycle, Vec<Effect>),
     /// Written with that row.
     pub(super) begun: NewTransition,
     /// What its terminal shows already.
@@ -161,7 +161,7 @@ impl Start {
     /// A new session's.
     fn of(Plan { mut row, spec, timeouts }: Plan, cause: Option<Cause>, log: &Logger) -> Self {
         let at = now();
-        let (life, effects) = Life::new(timeouts, at);
+        let (life, effects) = Lifecycle::new(timeouts, at);
         write_life(&mut row, &life);
         let (id, status) = (row.session.id, life.status());
         let begun = transition_by(log, id, at, None, status, Reason::Created, cause);
@@ -172,7 +172,7 @@ impl Start {
 pub(super) struct Spawned {
     pub(super) row: Row,
     pub(super) held: Held,
-    pub(super) life: (Life, Vec<Effect>),
+    pub(super) life: (Lifecycle, Vec<Effect>),
 }
 
 /// Why nothing was started.

@@ -1,23 +1,23 @@
 //! The session's actor: owns its connections and its destroy timer, feeds events to the
 //! state machine and answers requests. It hears of state, not of bytes.
 
-use super::announce::Announcing;
-use super::causes::Causes;
+use super::audit::Causes;
 use super::connection::Attachment;
 use super::effects::now;
-use super::flow::{Flow, STALL_LIMIT, Sight};
+use super::flow::{Flow, FlowInput, STALL_LIMIT};
+use super::handle::SessionHandle;
 use super::in_use::Uses;
-use super::link::Link;
+use super::notifications::Telling;
 use super::requests::{
     Attach, Attached, ConnectionEvent, Detach, Dismiss, Killed, Noticed, Resize, Seen,
     SessionEnded, Shutdown, TakeControl,
 };
 use super::size::Sizing;
-use super::telling::Telling;
+use super::state_broadcast::Announcing;
 use crate::events::Bus;
 use crate::holder::Holder;
 use crate::id::ClientKey;
-use crate::lifecycle::{Effect, EndReason, Event, Exit, Life, Refused, Saved};
+use crate::lifecycle::{Effect, EndReason, Event, Exit, Lifecycle, LifecycleSnapshot, Refused};
 use crate::protocol::{Cause, CloseCode, Mode, ServerMessage, Viewer};
 use crate::store::{Change, Row, StoreHandle};
 use crate::tree::Tree;
@@ -62,8 +62,8 @@ pub(super) struct Client {
 /// One PTY session.
 pub struct Session {
     pub(super) context: SessionContext,
-    pub(super) link: Arc<Link>,
-    pub(super) life: Life,
+    pub(super) link: Arc<SessionHandle>,
+    pub(super) life: Lifecycle,
     pub(super) row: Row,
     pub(super) clients: BTreeMap<u64, Client>,
     /// Clients that came when the end was decided: served, and not counted.
@@ -86,7 +86,7 @@ pub struct Session {
     pub(super) causes: Causes,
     pub(super) waiting_for_end: Vec<oneshot::Sender<Killed>>,
     /// Its life just before its end.
-    pub(super) before_end: Option<Saved>,
+    pub(super) before_end: Option<LifecycleSnapshot>,
     /// What the state machine wants done once the actor runs.
     first_effects: Vec<Effect>,
     stopping: bool,
@@ -110,8 +110,8 @@ impl Session {
     pub fn launch(
         actor: Context<Self>,
         context: SessionContext,
-        link: Arc<Link>,
-        (life, effects): (Life, Vec<Effect>),
+        link: Arc<SessionHandle>,
+        (life, effects): (Lifecycle, Vec<Effect>),
         row: Row,
         causes: Causes,
         arrival: Arrival,
@@ -239,7 +239,7 @@ impl Session {
             Some(_) => 0,
             None => self.clients.values().filter(|client| client.follows).count(),
         };
-        let sight = Sight {
+        let sight = FlowInput {
             head: ring.head(),
             tail: self.link.released(),
             capacity: ring.capacity(),

@@ -1,9 +1,9 @@
 //! What the holder keeps of a session, opaque to it: enough to adopt the session without
 //! a database row, and the deadline on a clock that nobody can set.
 
-use super::causes::Causes;
+use super::audit::Causes;
 use crate::holder::BLOB_MAX;
-use crate::lifecycle::{EndReason, Ending, Life, Signals, Status};
+use crate::lifecycle::{EndReason, Ending, Lifecycle, Signals, Status};
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use crate::store::Row;
 use chrono::{DateTime, Utc};
@@ -60,7 +60,7 @@ pub struct Blob {
 impl Blob {
     /// What is to be kept of a session.
     #[must_use]
-    pub fn of(row: &Row, life: &Life) -> Self {
+    pub fn of(row: &Row, life: &Lifecycle) -> Self {
         let session = &row.session;
         Blob {
             name: session.name.clone(),

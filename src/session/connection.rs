@@ -3,9 +3,9 @@
 
 use super::actor::Session;
 use super::dialect::Dialect;
-use super::frames::{Frames, FramesError, Valve};
+use super::frames::{Frames, FramesError, ReadPause};
+use super::handle::SessionHandle;
 use super::in_flight::arrived;
-use super::link::Link;
 use super::nesting::Nested;
 use super::outbox::{Ending, Outbox, close_reason};
 use super::reports::{HOLD, Part, Reports};
@@ -65,7 +65,7 @@ pub struct ConnectionSetup {
     /// Its place in the session.
     pub attachment: Attachment,
     /// The session's ring, input and view.
-    pub link: Arc<Link>,
+    pub link: Arc<SessionHandle>,
     /// Shared with its outlet.
     pub outbox: Rc<Outbox>,
     /// What the client speaks.
@@ -95,7 +95,7 @@ pub(crate) struct BodyDropped;
 /// One WebSocket.
 pub struct Connection {
     attachment: Attachment,
-    link: Arc<Link>,
+    link: Arc<SessionHandle>,
     outbox: Rc<Outbox>,
     dialect: Dialect,
     mode: Mode,
@@ -105,7 +105,7 @@ pub struct Connection {
     reported: u64,
     look: Option<SpawnHandle>,
     look_after: Duration,
-    valve: Rc<Valve>,
+    valve: Rc<ReadPause>,
     fragments: Fragments,
     /// Tells answers from what is typed; `None`: all is typed.
     reports: Option<Reports>,
@@ -409,7 +409,7 @@ impl Connection {
 }
 
 /// Queues a part of a client's input.
-fn queue(pending: &mut Pending, link: &Link, part: Part<'_>) {
+fn queue(pending: &mut Pending, link: &SessionHandle, part: Part<'_>) {
     match part {
         Part::Typed(bytes) => pending.push(bytes),
         Part::ReportOrKey(bytes) if !link.screen().told_cursor_lately() => pending.push(bytes),

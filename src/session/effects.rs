@@ -2,12 +2,12 @@
 
 use super::actor::{Session, farewell};
 use super::blob::Blob;
+use super::notifications::tell_end;
 use super::remains::Remains;
 use super::requests::{Killed, SessionEnded};
 use super::revival::{Revival, decide_restart};
-use super::telling::tell_end;
 use crate::events::Kind;
-use crate::lifecycle::{Effect, Event, Exit, Life, Now, Reason, Status};
+use crate::lifecycle::{Effect, Event, Exit, Lifecycle, Now, Reason, Status};
 use crate::protocol::rfc3339;
 use crate::store::{Change, NewTransition, Row};
 use crate::tree::{self, Grace};
@@ -35,7 +35,7 @@ pub(crate) fn now() -> Now {
 }
 
 /// Writes into a row what the state machine says.
-pub(crate) fn write_life(row: &mut Row, life: &Life) {
+pub(crate) fn write_life(row: &mut Row, life: &Lifecycle) {
     let session = &mut row.session;
     session.status = life.status();
     session.active_connections = life.connections();

@@ -13,7 +13,7 @@ const BUSY_LOOK: Duration = Duration::from_millis(250);
 
 /// What is to be seen of a session's output.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sight {
+pub(crate) struct FlowInput {
     /// Bytes ever written.
     pub(crate) head: u64,
     /// All before it has been let go by the clients, or by the session in their stead.
@@ -34,7 +34,7 @@ pub(crate) struct Sight {
 
 /// What to do now, and when to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tending {
+pub(crate) struct FlowDecision {
     /// There was output since the last look.
     pub(crate) active: bool,
     /// No client holds the program back.
@@ -81,7 +81,7 @@ impl Flow {
         self.hold_until.is_some()
     }
 
-    pub(crate) fn tend(&mut self, now: Instant, sight: &Sight) -> Tending {
+    pub(crate) fn tend(&mut self, now: Instant, sight: &FlowInput) -> FlowDecision {
         let active = sight.head != self.seen;
         self.seen = sight.head;
         if !sight.held {
@@ -89,7 +89,7 @@ impl Flow {
         }
         if let Some(left) = self.hold_until.and_then(|until| until.checked_duration_since(now)) {
             let again = Some(left.min(BUSY_LOOK).max(Duration::from_millis(1)));
-            return Tending { active, free: false, release: None, watch_at: None, again };
+            return FlowDecision { active, free: false, release: None, watch_at: None, again };
         }
         self.hold_until = None;
 
@@ -98,13 +98,13 @@ impl Flow {
         if active {
             // A free program must not wait for the next look.
             let watch_at = free.then_some(sight.head + sight.capacity / 4);
-            return Tending { active, free, release, watch_at, again: Some(BUSY_LOOK) };
+            return FlowDecision { active, free, release, watch_at, again: Some(BUSY_LOOK) };
         }
         let again = ((!free || sight.recorded) && sight.blocked).then_some(BUSY_LOOK);
-        Tending { active, free, release, watch_at: Some(sight.head + 1), again }
+        FlowDecision { active, free, release, watch_at: Some(sight.head + 1), again }
     }
 
-    fn is_stalled(&mut self, now: Instant, sight: &Sight) -> bool {
+    fn is_stalled(&mut self, now: Instant, sight: &FlowInput) -> bool {
         if self.freed.is_some_and(|then| sight.progress <= then) {
             return true;
         }
@@ -134,10 +134,10 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn sight(head: u64, tail: u64, followers: usize) -> Sight {
+    fn sight(head: u64, tail: u64, followers: usize) -> FlowInput {
         let blocked = head - tail >= 2 * MIB - (64 << 10);
         let (progress, recorded, held) = (tail, false, false);
-        Sight { head, tail, capacity: 2 * MIB, blocked, progress, followers, recorded, held }
+        FlowInput { head, tail, capacity: 2 * MIB, blocked, progress, followers, recorded, held }
     }
 
     #[test]
@@ -145,7 +145,13 @@ mod tests {
         let tending = Flow::new(7).tend(Instant::now(), &sight(7, 7, 0));
         assert_eq!(
             tending,
-            Tending { active: false, free: true, release: None, watch_at: Some(8), again: None }
+            FlowDecision {
+                active: false,
+                free: true,
+                release: None,
+                watch_at: Some(8),
+                again: None
+            }
         );
     }
 
@@ -167,22 +173,22 @@ mod tests {
         assert_eq!(after.release, Some(2 * MIB));
         // Still stalled: the program runs on …
         let later = sight(4 * MIB, 2 * MIB, 1);
-        let later = Sight { progress: 0, ..later };
+        let later = FlowInput { progress: 0, ..later };
         assert_eq!(flow.tend(start + Duration::from_secs(6), &later).release, Some(4 * MIB));
         // … until the client makes progress again.
-        let back = Sight { progress: 4 * MIB, ..sight(6 * MIB, 4 * MIB, 1) };
+        let back = FlowInput { progress: 4 * MIB, ..sight(6 * MIB, 4 * MIB, 1) };
         assert_eq!(flow.tend(start + Duration::from_secs(7), &back).release, None);
     }
 
     #[test]
     fn a_recorder_that_holds_back_is_looked_after_and_no_clients_fault() {
         let (start, mut flow) = (Instant::now(), Flow::new(2 * MIB));
-        let waits = Sight { tail: 2 * MIB, recorded: true, ..sight(2 * MIB, 0, 1) };
+        let waits = FlowInput { tail: 2 * MIB, recorded: true, ..sight(2 * MIB, 0, 1) };
         for seconds in [0, 6] {
             let tending = flow.tend(start + Duration::from_secs(seconds), &waits);
             assert_eq!((tending.release, tending.again), (None, Some(BUSY_LOOK)));
         }
-        let alone = Sight { followers: 0, ..waits };
+        let alone = FlowInput { followers: 0, ..waits };
         assert_eq!(flow.tend(start, &alone).again, Some(BUSY_LOOK));
     }
 
@@ -192,10 +198,10 @@ mod tests {
         let start = Instant::now();
         let mut flow = Flow::new(0);
         for second in 0..12 {
-            let behind = Sight { progress: second, ..sight(3 * MIB, MIB, 1) };
+            let behind = FlowInput { progress: second, ..sight(3 * MIB, MIB, 1) };
             assert!(!flow.tend(start + Duration::from_secs(second), &behind).free, "{second}");
         }
-        let silent = Sight { progress: 11, ..sight(3 * MIB, MIB, 1) };
+        let silent = FlowInput { progress: 11, ..sight(3 * MIB, MIB, 1) };
         assert!(flow.tend(start + Duration::from_secs(17), &silent).free);
     }
 
@@ -213,7 +219,7 @@ mod tests {
         let start = Instant::now();
         for followers in [0, 1] {
             let mut flow = Flow::awaited(0, start);
-            let full = Sight { held: true, ..sight(2 * MIB, 0, followers) };
+            let full = FlowInput { held: true, ..sight(2 * MIB, 0, followers) };
             let held = flow.tend(start + Duration::from_secs(2), &full);
             assert_eq!((held.release, held.again.is_some()), (None, true));
             assert!(flow.is_holding());

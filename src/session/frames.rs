@@ -18,12 +18,12 @@ const LENGTH_AT: usize = 2;
 
 /// Holds a client's frames back: a full input queue pauses the reading of its socket.
 #[derive(Debug, Default)]
-pub(crate) struct Valve {
+pub(crate) struct ReadPause {
     shut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Valve {
+impl ReadPause {
     /// Whether the client's socket is not being read, so that its silence is not its own.
     pub(crate) fn is_shut(&self) -> bool {
         self.shut.get()
@@ -51,7 +51,7 @@ pub struct Frames {
     payload: Payload,
     codec: Codec,
     buffer: BytesMut,
-    valve: Rc<Valve>,
+    valve: Rc<ReadPause>,
     over: bool,
 }
 
@@ -68,7 +68,7 @@ impl Frames {
         }
     }
 
-    pub(crate) fn valve(&self) -> Rc<Valve> {
+    pub(crate) fn valve(&self) -> Rc<ReadPause> {
         self.valve.clone()
     }
 

@@ -1,10 +1,10 @@
 //! What a client gets that cannot be continued exactly: a picture of the terminal, at a known
 //! offset.
 
-use super::link::Link;
-use crate::keeper::Look;
+use super::handle::SessionHandle;
 use crate::protocol::SNAPSHOT_MAX;
 use crate::ring::Reader;
+use crate::screens::Look;
 use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(super) struct Drawn {
 
 /// Draws the terminal as it is after all output of this moment; where it has no screen any
 /// more, its output is the picture.
-pub(super) async fn draw(link: Arc<Link>, picture: Picture) -> Drawn {
+pub(super) async fn draw(link: Arc<SessionHandle>, picture: Picture) -> Drawn {
     let look = link
         .screen()
         .look(move |screen| (screen.snapshot(picture.scrollback, picture.limit), screen.size()));

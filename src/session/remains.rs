@@ -2,10 +2,10 @@
 //! showed last. The row is written first, so a server may die in between; the holder keeps
 //! the session until both are written, and the next server goes on with it.
 
-use super::link::Link;
+use super::handle::SessionHandle;
 use crate::id::SessionId;
-use crate::keeper::LastScreen;
 use crate::recorder::Recorded;
+use crate::screens::LastScreen;
 use crate::store::{StoreError, StoreHandle};
 use actix_web::rt::time::{sleep, timeout};
 use futures_util::FutureExt;
@@ -31,7 +31,7 @@ pub(super) struct Remains {
 
 impl Remains {
     /// Of a session all of whose output is there.
-    pub(super) fn of(link: &Link, store: StoreHandle, log: Logger) -> Self {
+    pub(super) fn of(link: &SessionHandle, store: StoreHandle, log: Logger) -> Self {
         let finished = link.recording().map(Recorded::finish);
         let recorded = async move {
             if let Some(finished) = finished {

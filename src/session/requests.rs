@@ -93,7 +93,7 @@ pub enum NotDone {
 /// As [`Kill`], to start its command again afterwards.
 #[derive(Message)]
 #[rtype(result = "Result<Killed, NotDone>")]
-pub struct EndToRestart {
+pub struct StopForRestart {
     /// Who asks.
     pub cause: Option<Cause>,
     /// What the session must still be.
@@ -180,7 +180,7 @@ pub enum Noticed {
 /// Something has happened on the screen.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Seen(pub crate::keeper::Told);
+pub struct Seen(pub crate::screens::ScreenEvents);
 
 /// The server stops: close the connections, leave the process running. Clients of a session
 /// that has ended are left alone, since they are told the exit.

@@ -1,6 +1,6 @@
 //! A session whose command is to be started again: when, and from which state.
 
-use crate::lifecycle::{self, Now, Saved, Signals, Status};
+use crate::lifecycle::{self, LifecycleSnapshot, Now, Signals, Status};
 use crate::store::Row;
 use chrono::TimeDelta;
 use std::time::Duration;
@@ -12,23 +12,27 @@ pub struct Revival {
     pub row: Row,
     /// Its life just before the end, which is gone on with: who crashes while nobody looks is
     /// still destroyed in time. `None` begins a new one.
-    pub saved: Option<Saved>,
+    pub saved: Option<LifecycleSnapshot>,
 }
 
 impl Revival {
     /// It was to be destroyed meanwhile, since nobody looks at it.
     pub(crate) fn is_overdue(&self, now: Now) -> bool {
-        let idle = |saved: &Saved| saved.status != Status::Active;
+        let idle = |saved: &LifecycleSnapshot| saved.status != Status::Active;
         let deadline = self.saved.filter(idle).and_then(|saved| saved.deadline);
         deadline.is_some_and(|deadline| deadline.boot_ms <= now.boot_ms)
     }
 
     /// `before`: its life just before the end.
-    pub(crate) fn of(row: &Row, before: Option<Saved>) -> Option<Self> {
+    pub(crate) fn of(row: &Row, before: Option<LifecycleSnapshot>) -> Option<Self> {
         row.session.restart_at?;
         let asked = row.restart_streak == 0;
         let saved = before.filter(|_| !asked);
-        let saved = saved.map(|saved| Saved { ending: None, signals: Signals::default(), ..saved });
+        let saved = saved.map(|saved| LifecycleSnapshot {
+            ending: None,
+            signals: Signals::default(),
+            ..saved
+        });
         Some(Revival { row: row.clone(), saved })
     }
 }

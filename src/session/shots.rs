@@ -1,8 +1,8 @@
 //! Large answers that are being told, screens above all: how many at once.
 
-use super::link::Link;
-use crate::keeper::{Keeper, LastScreen, Look, trim};
+use super::handle::SessionHandle;
 use crate::screen::{Cursor, Modes, Screen, View};
+use crate::screens::{LastScreen, Look, Screens, trim};
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -107,7 +107,7 @@ impl Shots {
     /// There is no screen, or no room.
     pub async fn take(
         &self,
-        link: &Link,
+        link: &SessionHandle,
         scrollback: usize,
         deadline: Instant,
     ) -> Result<Look<Shot>, NoShot> {
@@ -130,7 +130,7 @@ impl Shots {
     /// It cannot be read, or there is no room.
     pub async fn take_last(
         &self,
-        keeper: &Keeper,
+        screens: &Screens,
         last: LastScreen,
         scrollback: usize,
         deadline: Instant,
@@ -140,7 +140,7 @@ impl Shots {
         loop {
             let (shots, held) = (self.clone(), room.take());
             let take = move |screen: &Screen| shots.shot(screen, scrollback, held);
-            match keeper.show_last(last.clone(), take).await.ok_or(NoShot::Broken)? {
+            match screens.show_last(last.clone(), take).await.ok_or(NoShot::Broken)? {
                 Ok(seen) => return Ok(Look { offset, resizes: 0, seen }),
                 Err(kib) => room = Some(self.room(kib, deadline).await?),
             }

@@ -6,7 +6,7 @@ use super::queue::{OnFailure, Op, Queue, Touched};
 use super::row::{Change, Live, NewTransition, Row, Unreadable};
 use super::tx::Tx;
 use crate::id::SessionId;
-use crate::keeper::LastScreen;
+use crate::screens::LastScreen;
 use actix::{Actor, Handler, Message, SyncContext};
 use chrono::{DateTime, Utc};
 use slog::{Logger, error, info};

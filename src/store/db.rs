@@ -6,9 +6,9 @@ use super::row::{Filter, Row, Unreadable};
 use super::tx::Tx;
 use super::upgrades::UPGRADES;
 use crate::id::SessionId;
-use crate::keeper::LastScreen;
 use crate::lifecycle::Status;
 use crate::protocol::{Transition, rfc3339};
+use crate::screens::LastScreen;
 use chrono::{DateTime, Utc};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Params, TransactionBehavior, params,

@@ -4,9 +4,9 @@ use super::decode::{integer, json};
 use super::error::StoreError;
 use super::row::{NewTransition, Row};
 use crate::id::SessionId;
-use crate::keeper::LastScreen;
 use crate::lifecycle::{EndReason, Status};
 use crate::protocol::rfc3339;
+use crate::screens::LastScreen;
 use chrono::{DateTime, Utc};
 use rusqlite::{ffi, params};
 

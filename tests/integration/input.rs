@@ -131,7 +131,7 @@ async fn input_that_a_program_does_not_read_is_reported_over_http() {
 }
 
 /// A session whose program keeps what it is typed in a file, once the file `go` is there.
-async fn keeper(api: &Api, dir: &Path) -> String {
+async fn screens(api: &Api, dir: &Path) -> String {
     let script =
         "stty raw -echo; echo ready; until [ -e go ]; do sleep 0.02; done; exec cat >typed";
     let body = json!({ "command": ["bash", "-c", script], "cwd": dir });
@@ -173,7 +173,7 @@ async fn requests_at_once_are_typed_whole_whoever_they_are_from() {
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
     let api = server.api();
     go(dir.path());
-    let id = keeper(&api, dir.path()).await;
+    let id = screens(&api, dir.path()).await;
     let path = format!("/api/v1/sessions/{id}/input");
     // Some go into one message to the holder, others do not fit its queue.
     let lengths: Vec<(char, usize)> =
@@ -197,7 +197,7 @@ async fn requests_at_once_are_typed_whole_whoever_they_are_from() {
 async fn a_request_whose_client_is_gone_takes_nothing_from_the_next() {
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
     let api = server.api();
-    let id = keeper(&api, dir.path()).await;
+    let id = screens(&api, dir.path()).await;
     let path = format!("/api/v1/sessions/{id}/input?client=x");
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: 200000\r\n\r\n",
@@ -227,7 +227,7 @@ async fn a_request_whose_client_is_gone_takes_nothing_from_the_next() {
 async fn a_websocket_counts_its_clients_input_alone() {
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
     let api = server.api();
-    let id = keeper(&api, dir.path()).await;
+    let id = screens(&api, dir.path()).await;
     let path = format!("/api/v1/sessions/{id}/input?client=x");
     // The program does not read yet: the request is still at it when the terminal comes.
     let posting = actix_web::rt::spawn({
@@ -279,7 +279,7 @@ async fn a_raw_client_that_is_replaced_and_the_one_that_replaces_it_lose_nothing
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
     let api = server.api();
     go(dir.path());
-    let id = keeper(&api, dir.path()).await;
+    let id = screens(&api, dir.path()).await;
     let path = format!("/api/v1/sessions/{id}/attach?client=x");
     let mut typed = 0;
     for letter in 'a'..='z' {

@@ -1,5 +1,5 @@
 //! A screen that breaks: its session goes on with bytes alone, and everybody hears of it. The
-//! faults are those of `src/keeper/faults.rs`, which a program asks for with its title; the
+//! faults are those of `src/screens/faults.rs`, which a program asks for with its title; the
 //! server of a test is an unoptimized build and has them.
 
 use crate::support::{Event, Server, Terminal, soon};

@@ -7,7 +7,7 @@ use super::auth::Access;
 use super::problem::Problem;
 use crate::lifecycle::Status;
 use crate::metrics::Label;
-use crate::registry::{Census, Counted};
+use crate::registry::{CountSessions, Counted};
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data, ServiceConfig};
 use process::Process;
@@ -28,7 +28,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 }
 
 async fn metrics(api: Data<Api>, access: Data<Access>) -> Result<HttpResponse, Problem> {
-    let counted = api.registry.send(Census).await.map_err(stopping)?;
+    let counted = api.registry.send(CountSessions).await.map_err(stopping)?;
     let holder_pid = api.holder.pid();
     let processes = web::block(move || {
         // One of them may be on its way out; it is left out then.

@@ -9,7 +9,7 @@ use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, method_not_allowed, store
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{self, Problem, code};
 use super::query::Query;
-use crate::keeper::Look;
+use crate::screens::Look;
 use crate::session::{InUse, NoShot, Shot, Waited, wait_for};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, ServiceConfig};
@@ -73,7 +73,7 @@ async fn last(api: &Api, id: &str, scrollback: usize) -> Result<Option<Look<Shot
     let screen = api.store.last_screen(session.id).await.map_err(|error| store_problem(&error))?;
     let Some(screen) = screen else { return Ok(None) };
     let deadline = Instant::now() + PATIENCE;
-    let look = api.shots.take_last(&api.keeper, screen, scrollback, deadline).await;
+    let look = api.shots.take_last(&api.screens, screen, scrollback, deadline).await;
     look.map(Some).map_err(no_shot)
 }
 

@@ -2,8 +2,8 @@
 
 use super::wanted::Format;
 use crate::http::problem::Problem;
-use crate::keeper::Look;
 use crate::screen::{CursorShape, Modes, Mouse, MouseEncoding};
+use crate::screens::Look;
 use crate::session::Shot;
 use actix_web::web::Bytes;
 use serde_json::{Value, json};

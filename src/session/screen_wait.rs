@@ -1,10 +1,10 @@
 //! Waiting for something on a session's screen, without a connection and without polling.
 
-use super::link::Link;
+use super::handle::SessionHandle;
 use super::shots::{NoShot, Shot, Shots};
 use crate::events::Bus;
-use crate::keeper::Look;
 use crate::screen::View;
+use crate::screens::Look;
 use regex::Regex;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -65,7 +65,7 @@ pub enum Waited {
 /// When the process has no descriptor left.
 pub async fn wait_for(
     shots: &Shots,
-    link: &Link,
+    link: &SessionHandle,
     events: &Bus,
     condition: &Condition,
     scrollback: usize,
@@ -117,7 +117,7 @@ pub async fn wait_for(
 
 /// What may change a session's screen.
 struct News<'a> {
-    link: &'a Link,
+    link: &'a SessionHandle,
     wake: AsyncFd<OwnedFd>,
     /// Tells of an end that the ring does not know of, and of the server's own.
     listener: crate::events::Listener,
@@ -126,7 +126,7 @@ struct News<'a> {
 }
 
 impl<'a> News<'a> {
-    fn of(link: &'a Link, events: &Bus) -> io::Result<Self> {
+    fn of(link: &'a SessionHandle, events: &Bus) -> io::Result<Self> {
         let (wake, listener) = (link.wake()?, events.listen());
         let (resizes, head) = (link.ring().resize_count(), link.ring().head());
         Ok(News { link, wake, listener, head, resizes })

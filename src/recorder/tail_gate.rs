@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One session's tail, between those who let it go and the recorder.
-pub(super) struct Hold {
+pub(super) struct TailGate {
     id: SessionId,
     ring: Arc<Reader>,
     holder: Holder,
@@ -25,10 +25,10 @@ pub(super) struct Hold {
     stalled: Mutex<Option<(Instant, u64)>>,
 }
 
-impl Hold {
+impl TailGate {
     /// Nothing is written yet.
     pub(super) fn new(id: SessionId, ring: Arc<Reader>, holder: Holder) -> Self {
-        Hold {
+        TailGate {
             id,
             wanted: AtomicU64::new(ring.tail()),
             ring,

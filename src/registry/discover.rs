@@ -5,7 +5,9 @@ use super::start::hand_on;
 use crate::holder::wire::Entry;
 use crate::holder::{Held, Holder, HolderError, Unusable};
 use crate::id::SessionId;
-use crate::lifecycle::{Deadline, Event, Now, Reason, Saved, Signals, Status, Timeouts};
+use crate::lifecycle::{
+    Deadline, Event, LifecycleSnapshot, Now, Reason, Signals, Status, Timeouts,
+};
 use crate::protocol::Session;
 use crate::ring::RingError;
 use crate::session::{Blob, Revival};
@@ -27,11 +29,11 @@ pub(super) enum RestoreError {
 /// One session, as it was found.
 pub(super) enum Found {
     /// It goes on. `news` is what its row does not say yet.
-    Held { row: Row, saved: Saved, held: Held, news: Option<Box<Change>> },
+    Held { row: Row, saved: LifecycleSnapshot, held: Held, news: Option<Box<Change>> },
     /// Its row has ended: the server died before the holder could forget it.
     Ended { row: Row, exited: bool, held: Option<Held> },
     /// It cannot go on: what is left of it is swept, and this is why.
-    Over { row: Row, saved: Saved, event: Event },
+    Over { row: Row, saved: LifecycleSnapshot, event: Event },
 }
 
 impl Found {
@@ -100,7 +102,7 @@ pub(super) async fn restarting(sources: &Sources) -> Result<Vec<Revival>, StoreE
     for row in sources.store.load_restarting().await? {
         let last = sources.store.transitions(row.session.id).await?.pop();
         let status = last.and_then(|transition| transition.from_status);
-        let saved = status.filter(|_| row.restart_streak > 0).map(|status| Saved {
+        let saved = status.filter(|_| row.restart_streak > 0).map(|status| LifecycleSnapshot {
             status,
             deadline: None,
             timeouts: timeouts(&row.session),
@@ -245,7 +247,13 @@ fn catch_up(row: &mut Row, blob: Option<&Blob>) -> Option<Status> {
 }
 
 /// What the state machine starts from.
-fn saved(row: &Row, blob: Option<&Blob>, exited: bool, boot_id: &str, now: Now) -> Saved {
+fn saved(
+    row: &Row,
+    blob: Option<&Blob>,
+    exited: bool,
+    boot_id: &str,
+    now: Now,
+) -> LifecycleSnapshot {
     let session = &row.session;
     let timeouts = timeouts(session);
     let signals = blob.map(|blob| blob.signals).unwrap_or_default();
@@ -253,7 +261,13 @@ fn saved(row: &Row, blob: Option<&Blob>, exited: bool, boot_id: &str, now: Now) 
     // A leader that has exited by itself ends its session by that and by nothing else.
     if exited {
         let timeouts = Timeouts { idle_s: None, first_attach_s: None };
-        return Saved { status: session.status, deadline: None, timeouts, ending, signals };
+        return LifecycleSnapshot {
+            status: session.status,
+            deadline: None,
+            timeouts,
+            ending,
+            signals,
+        };
     }
     let deadline = match blob.and_then(|blob| blob.deadline_in(boot_id)) {
         // Its display is refreshed where it is off.
@@ -265,12 +279,12 @@ fn saved(row: &Row, blob: Option<&Blob>, exited: bool, boot_id: &str, now: Now) 
             Deadline { boot_ms: now.boot_ms.saturating_add(left), at }
         }),
     };
-    Saved { status: session.status, deadline, timeouts, ending, signals }
+    LifecycleSnapshot { status: session.status, deadline, timeouts, ending, signals }
 }
 
 /// What the state machine starts from once it is over.
-pub(super) fn ended(row: &Row) -> Saved {
-    Saved {
+pub(super) fn ended(row: &Row) -> LifecycleSnapshot {
+    LifecycleSnapshot {
         status: row.session.status,
         deadline: None,
         timeouts: timeouts(&row.session),

@@ -1,6 +1,6 @@
 //! What a session showed last, kept after its end.
 
-use super::folded::{Folded, Unreadable};
+use super::compressed::{CompressedScreen, Unreadable};
 use crate::screen::{Options, Screen};
 
 /// Lines of scrollback that are shown again: as many as any settings can have kept.
@@ -20,12 +20,13 @@ pub struct LastScreen {
 }
 
 impl LastScreen {
-    pub(super) fn of(offset: u64, folded: Folded) -> Self {
+    pub(super) fn of(offset: u64, folded: CompressedScreen) -> Self {
         let (cols, rows) = folded.size();
         LastScreen { offset, cols, rows, bytes: folded.into_bytes() }
     }
 
     pub(super) fn restore(self) -> Result<Screen, Unreadable> {
-        Folded::kept(self.bytes, (self.cols, self.rows)).unfold(Options { scrollback: LINES })
+        CompressedScreen::kept(self.bytes, (self.cols, self.rows))
+            .unfold(Options { scrollback: LINES })
     }
 }

@@ -1,9 +1,9 @@
 //! One session's screen on its thread.
 
+use super::compressed::CompressedScreen;
 use super::faults::{Fault, strike};
-use super::folded::Folded;
 use super::guard::guarded;
-use super::handle::{Look, Place, ToldCursor};
+use super::handle::{CursorReports, Look, Place};
 use crate::holder::{Checkpoint, CheckpointMeta, Holder};
 use crate::id::{ClientKey, SessionId};
 use crate::pending::Pending;
@@ -41,11 +41,11 @@ const QUIET_LOOKS: u8 = 6;
 const REPLIES_MAX: usize = 64 << 10;
 
 /// Where the session hears of what happens on its screen.
-pub type Events = Box<dyn Fn(Told) + Send>;
+pub type Events = Box<dyn Fn(ScreenEvents) + Send>;
 
 /// What happened on a screen.
 #[derive(Debug)]
-pub struct Told {
+pub struct ScreenEvents {
     /// In the order of the stream. Of what one look finds, only one bell and the last title
     /// and directory are told: a flood of them says no more.
     pub events: Vec<Event>,
@@ -73,7 +73,7 @@ pub struct Origin {
 
 enum State {
     Live(Box<Screen>),
-    Folded(Folded),
+    CompressedScreen(CompressedScreen),
     /// It failed too often: the session goes on with bytes alone.
     Degraded,
 }
@@ -85,7 +85,7 @@ pub(super) type Show = Box<dyn FnOnce(Look<&Screen>) + Send>;
 /// What a holder is to keep.
 pub(super) type Left = (CheckpointMeta, Vec<u8>);
 
-pub(super) struct Kept {
+pub(super) struct TrackedScreen {
     pub(super) place: Place,
     pub(super) id: SessionId,
     ring: Arc<Reader>,
@@ -112,7 +112,7 @@ pub(super) struct Kept {
     too_large: bool,
     options: Options,
     events: Events,
-    told_cursor: ToldCursor,
+    told_cursor: CursorReports,
     log: Logger,
 }
 
@@ -124,15 +124,20 @@ struct Checkpointed {
     under_way: bool,
 }
 
-impl Kept {
-    pub(super) fn new(place: Place, origin: Origin, told_cursor: ToldCursor, log: Logger) -> Self {
+impl TrackedScreen {
+    pub(super) fn new(
+        place: Place,
+        origin: Origin,
+        told_cursor: CursorReports,
+        log: Logger,
+    ) -> Self {
         let (base, head) = (origin.ring.base(), origin.ring.head());
         let first = origin.ring.resizes_since(0).first().copied();
         let size = first.map_or(origin.size, |first| (first.cols, first.rows));
-        let mut kept = Kept {
+        let mut kept = TrackedScreen {
             place,
             id: origin.id,
-            state: State::Folded(Folded::blank(size)),
+            state: State::CompressedScreen(CompressedScreen::blank(size)),
             cursor: base,
             resizes: 0,
             replies: Pending::starting_at(0),
@@ -166,13 +171,13 @@ impl Kept {
         self.checkpoint.resizes = meta.resizes;
         // A screen that was given up left neither bytes nor a size.
         let size = if meta.cols == 0 { size } else { (meta.cols, meta.rows) };
-        self.state = State::Folded(match checkpoint.read() {
-            Ok(bytes) if !bytes.is_empty() => Folded::kept(bytes, size),
-            Ok(_) => Folded::blank(size),
+        self.state = State::CompressedScreen(match checkpoint.read() {
+            Ok(bytes) if !bytes.is_empty() => CompressedScreen::kept(bytes, size),
+            Ok(_) => CompressedScreen::blank(size),
             Err(error) => {
                 warn!(self.log, "a checkpoint cannot be read; the screen begins empty";
                     "session" => %self.id, "error" => %error);
-                Folded::blank(size)
+                CompressedScreen::blank(size)
             }
         });
     }
@@ -291,7 +296,7 @@ impl Kept {
         }
     }
 
-    /// The holder has the last checkpoint, or (`kept` false) does not.
+    /// The holder has the last checkpoint, or (`tracked` false) does not.
     pub(super) fn checkpoint_over(&mut self, kept: bool) {
         self.checkpoint.under_way = false;
         // The program may be waiting for it and print nothing more that would make another due.
@@ -303,7 +308,7 @@ impl Kept {
     }
 
     fn live(&mut self) -> Option<&mut Screen> {
-        if let State::Folded(folded) = &self.state {
+        if let State::CompressedScreen(folded) = &self.state {
             let unfolded = guarded(|| {
                 let screen = folded.unfold(self.options);
                 screen.iter().for_each(|screen| strike(Fault::Unfold, screen));
@@ -326,7 +331,7 @@ impl Kept {
         }
         match &mut self.state {
             State::Live(screen) => Some(screen),
-            State::Folded(_) | State::Degraded => None,
+            State::CompressedScreen(_) | State::Degraded => None,
         }
     }
 
@@ -334,12 +339,16 @@ impl Kept {
     fn failed(&mut self, when: &str) {
         let size = match &self.state {
             State::Live(screen) => screen.size(),
-            State::Folded(folded) => folded.size(),
+            State::CompressedScreen(folded) => folded.size(),
             State::Degraded => return,
         };
         self.failures += 1;
         let given_up = self.failures >= FAILURES_MAX;
-        self.state = if given_up { State::Degraded } else { State::Folded(Folded::blank(size)) };
+        self.state = if given_up {
+            State::Degraded
+        } else {
+            State::CompressedScreen(CompressedScreen::blank(size))
+        };
         error!(self.log, "a screen has failed"; "session" => %self.id, "when" => when,
             "offset" => self.cursor, "given_up" => given_up);
     }
@@ -420,7 +429,7 @@ impl Kept {
         }
         thin(&mut tell);
         if !tell.is_empty() {
-            (self.events)(Told { events: tell, again: told });
+            (self.events)(ScreenEvents { events: tell, again: told });
         }
     }
 
@@ -451,7 +460,7 @@ impl Kept {
                 };
                 Some(folded)
             }
-            State::Folded(folded) => Some(folded.clone()),
+            State::CompressedScreen(folded) => Some(folded.clone()),
             State::Degraded => None,
         };
         if folded.as_ref().is_some_and(|folded| !folded.is_complete()) {
@@ -461,7 +470,7 @@ impl Kept {
         self.refused = None;
         self.checkpoint =
             Checkpointed { offset: self.cursor, resizes: self.resizes, under_way: true };
-        let (cols, rows) = folded.as_ref().map_or((0, 0), Folded::size);
+        let (cols, rows) = folded.as_ref().map_or((0, 0), CompressedScreen::size);
         let meta = CheckpointMeta {
             offset: self.cursor,
             replies: self.replies.end(),
@@ -469,15 +478,15 @@ impl Kept {
             cols,
             rows,
         };
-        Some((meta, folded.map_or_else(Vec::new, Folded::into_bytes)))
+        Some((meta, folded.map_or_else(Vec::new, CompressedScreen::into_bytes)))
     }
 
     /// The open screen, written down.
-    fn folded(&mut self) -> Option<Folded> {
+    fn folded(&mut self) -> Option<CompressedScreen> {
         let State::Live(screen) = &self.state else { return None };
         let folded = guarded(|| {
             strike(Fault::Fold, screen);
-            Folded::of(screen)
+            CompressedScreen::of(screen)
         });
         if folded.is_none() {
             self.failed("it was written down");
@@ -488,7 +497,7 @@ impl Kept {
     fn fold(&mut self) {
         let Some(folded) = self.folded() else { return };
         if folded.is_complete() {
-            self.state = State::Folded(folded);
+            self.state = State::CompressedScreen(folded);
         } else {
             self.too_large = true;
         }

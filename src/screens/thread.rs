@@ -2,7 +2,7 @@
 
 use super::guard::guarded;
 use super::handle::Place;
-use super::kept::{Kept, Left, Show};
+use super::tracked::{Left, Show, TrackedScreen};
 use super::trim::trim;
 use crate::holder::Holder;
 use crate::id::SessionId;
@@ -35,7 +35,7 @@ const TRIM_AFTER: Duration = Duration::from_millis(300);
 /// What a thread is asked.
 pub(super) enum Job {
     /// Keep this session's screen.
-    Keep(Box<Kept>),
+    Keep(Box<TrackedScreen>),
     /// It has output.
     Nudge(Place),
     /// Show it as it is after all output of now.
@@ -67,7 +67,7 @@ pub(super) struct Thread {
     /// Where requests to the holder are awaited.
     pub(super) runtime: Handle,
     pub(super) log: Logger,
-    pub(super) screens: HashMap<Place, Kept>,
+    pub(super) screens: HashMap<Place, TrackedScreen>,
     /// Those that are looked at at every tick.
     pub(super) busy: Vec<Place>,
     /// When open screens are looked at next, whether they can be folded.
@@ -86,7 +86,7 @@ impl Thread {
         loop {
             let wait = if !self.busy.is_empty() {
                 Some(next_tick.saturating_duration_since(Instant::now()))
-            } else if self.screens.values().any(Kept::is_open) {
+            } else if self.screens.values().any(TrackedScreen::is_open) {
                 Some(self.fold_at.saturating_duration_since(Instant::now()))
             } else {
                 self.trim_at.map(|at| at.saturating_duration_since(Instant::now()))
@@ -127,7 +127,7 @@ impl Thread {
             }
             Job::Nudge(place) => self.nudge(place),
             Job::Show(place, show) => {
-                let latest = self.screens.get(&place).map_or((0, 0), Kept::latest);
+                let latest = self.screens.get(&place).map_or((0, 0), TrackedScreen::latest);
                 self.show(place, show, Goal { latest, until: Instant::now() + SHOW_LIMIT });
             }
             Job::ShowLater(place, show, goal) => self.show(place, show, goal),
@@ -176,7 +176,7 @@ impl Thread {
         if self.fold_at <= Instant::now() {
             let open = self.screens.values().filter(|kept| kept.is_open());
             self.many = open.count() > MANY;
-            let idle = |kept: &&Kept| kept.is_open() && !busy.contains(&kept.place);
+            let idle = |kept: &&TrackedScreen| kept.is_open() && !busy.contains(&kept.place);
             let idle: Vec<_> = self.screens.values().filter(idle).map(|kept| kept.place).collect();
             for place in idle {
                 self.look(place);

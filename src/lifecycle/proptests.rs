@@ -62,7 +62,7 @@ struct World {
 }
 
 impl World {
-    fn execute(&mut self, life: &Life, effects: &[Effect]) {
+    fn execute(&mut self, life: &Lifecycle, effects: &[Effect]) {
         for (at, effect) in effects.iter().enumerate() {
             let after = &effects[at + 1..];
             match *effect {
@@ -91,7 +91,7 @@ impl World {
         }
     }
 
-    fn check(&self, life: &Life) {
+    fn check(&self, life: &Lifecycle) {
         let live = life.status().is_live();
         assert_eq!(self.recorded, Some(life.status()), "the history leads to the status");
         assert_eq!(life.status() == Status::Active, life.connections() > 0);
@@ -110,7 +110,7 @@ impl World {
     }
 }
 
-fn same(a: &Life, b: &Life) -> bool {
+fn same(a: &Lifecycle, b: &Lifecycle) -> bool {
     format!("{a:?}") == format!("{b:?}")
 }
 
@@ -127,7 +127,7 @@ proptest! {
         let wall: DateTime<Utc> = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let mut now = Now { wall, boot_ms: 1_000_000 };
         let mut world = World::default();
-        let (mut life, effects) = Life::new(Timeouts { idle_s, first_attach_s }, now);
+        let (mut life, effects) = Lifecycle::new(Timeouts { idle_s, first_attach_s }, now);
         world.execute(&life, &effects);
         world.check(&life);
         for step in steps {
@@ -143,7 +143,7 @@ proptest! {
                     continue;
                 }
                 Step::Restart if before.status().is_live() => {
-                    let (restored, effects) = Life::restore(before.saved(), now);
+                    let (restored, effects) = Lifecycle::restore(before.saved(), now);
                     life = restored;
                     // The timers of the dead server died with it.
                     world.armed = None;
@@ -165,7 +165,7 @@ proptest! {
                     prop_assert!(before.status().is_live(), "ended states are final");
                     world.execute(&life, &effects);
                     if event == Event::Used {
-                        let due = |life: &Life| life.deadline().map(|d| d.boot_ms);
+                        let due = |life: &Lifecycle| life.deadline().map(|d| d.boot_ms);
                         prop_assert!(due(&life) >= due(&before), "it is only ever pushed ahead");
                         let idle_ms = match life.status() {
                             Status::Idle => life.timeouts().idle_s,

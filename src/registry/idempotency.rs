@@ -3,7 +3,7 @@
 
 use super::actor::Registry;
 use super::create::{CreateError, START};
-use super::place::over;
+use super::lookup::over;
 use super::requests::{Answered, Create, Key};
 use crate::holder::{Held, SpawnError};
 use crate::lifecycle::EndReason;

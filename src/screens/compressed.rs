@@ -14,7 +14,7 @@ const COMPRESSED_MAX: usize = CHECKPOINT_MAX as usize;
 
 /// Compressed escape sequences that rebuild a screen.
 #[derive(Clone, Debug)]
-pub(super) struct Folded {
+pub(super) struct CompressedScreen {
     bytes: Vec<u8>,
     cols: u16,
     rows: u16,
@@ -26,14 +26,14 @@ pub(super) struct Folded {
 #[error("a kept screen cannot be read")]
 pub(super) struct Unreadable;
 
-impl Folded {
+impl CompressedScreen {
     /// Writes a screen down. Only one that is too large for the holder loses anything of what
-    /// it shows, see [`Folded::is_complete`].
+    /// it shows, see [`CompressedScreen::is_complete`].
     pub(super) fn of(screen: &Screen) -> Self {
         let (cols, rows) = screen.size();
         let folded = |snapshot: Snapshot| {
             let bytes = lz4_flex::compress_prepend_size(&snapshot.bytes);
-            Folded { bytes, cols, rows, complete: snapshot.complete }
+            CompressedScreen { bytes, cols, rows, complete: snapshot.complete }
         };
         let snapshot = screen.snapshot(usize::MAX, KEPT_MAX);
         if snapshot.complete {
@@ -52,12 +52,12 @@ impl Folded {
 
     /// Nothing was ever printed.
     pub(super) fn blank((cols, rows): (u16, u16)) -> Self {
-        Folded { bytes: lz4_flex::compress_prepend_size(b""), cols, rows, complete: true }
+        CompressedScreen { bytes: lz4_flex::compress_prepend_size(b""), cols, rows, complete: true }
     }
 
     /// From what a holder kept.
     pub(super) fn kept(bytes: Vec<u8>, (cols, rows): (u16, u16)) -> Self {
-        Folded { bytes, cols, rows, complete: true }
+        CompressedScreen { bytes, cols, rows, complete: true }
     }
 
     /// It is all that the screen shows. (What a holder or the database has kept is all that

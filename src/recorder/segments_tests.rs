@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 const LIMITS: Limits = Limits { file_bytes: 2000, total_bytes: 1 << 20 };
 const SIZE: (u16, u16) = (80, 24);
 
-fn header(reel: &Reel, session: SessionId) -> Header {
+fn header(reel: &Segments, session: SessionId) -> Header {
     let now = reel.position();
     Header {
         version: 2,
@@ -27,7 +27,7 @@ fn header(reel: &Reel, session: SessionId) -> Header {
     }
 }
 
-fn turn(reel: &mut Reel, session: SessionId) {
+fn turn(reel: &mut Segments, session: SessionId) {
     let header = header(reel, session);
     let mut picture = Vec::new();
     if header.stayd.picture {
@@ -60,7 +60,7 @@ fn played(dir: &Path, file: Option<u32>) -> String {
 }
 
 /// Writes from where the recording has come to up to `to`, in pieces of `step`.
-fn record(reel: &mut Reel, session: SessionId, output: &str, to: usize, step: usize) {
+fn record(reel: &mut Segments, session: SessionId, output: &str, to: usize, step: usize) {
     loop {
         let from = reel.position().offset as usize;
         if from >= to {
@@ -82,7 +82,7 @@ fn files_follow_one_another_and_the_oldest_go() {
     let dir = tempfile::tempdir().unwrap();
     let (dir, session) = (dir.path().join("it"), SessionId::generate());
     let limits = Limits { file_bytes: 2000, total_bytes: 6000 };
-    let (mut reel, found) = Reel::open(&dir, limits).unwrap();
+    let (mut reel, found) = Segments::open(&dir, limits).unwrap();
     assert_eq!(found, Found::New);
     turn(&mut reel, session);
     let output: String = (0..1000).map(|number| format!("line {number:05}\r\n")).collect();
@@ -108,19 +108,19 @@ fn files_follow_one_another_and_the_oldest_go() {
 fn what_is_missing_begins_another_file() {
     let dir = tempfile::tempdir().unwrap();
     let session = SessionId::generate();
-    let (mut reel, _) = Reel::open(dir.path(), LIMITS).unwrap();
+    let (mut reel, _) = Segments::open(dir.path(), LIMITS).unwrap();
     turn(&mut reel, session);
     record(&mut reel, session, "0123456789", 10, 5);
     let cut = |length| File::options().write(true).open(reel.path(1)).unwrap().set_len(length);
     cut(reel.now.bytes - 3).unwrap();
-    let (mut again, found) = Reel::open(dir.path(), LIMITS).unwrap();
+    let (mut again, found) = Segments::open(dir.path(), LIMITS).unwrap();
     assert_eq!((found, again.position().offset), (Found::Damaged, 10));
     assert!(again.append(b"[0.000000, \"o\", \"x\"]\n", 11, 1, SIZE).is_err());
     turn(&mut again, session);
     again.append(b"[0.000001, \"o\", \"x\"]\n", 11, 1, SIZE).unwrap();
     assert_eq!(printed(dir.path()), "01234x");
     fs::write(dir.path().join("position"), "nonsense").unwrap();
-    let (lost, found) = Reel::open(dir.path(), LIMITS).unwrap();
+    let (lost, found) = Segments::open(dir.path(), LIMITS).unwrap();
     assert_eq!((found, lost.position().file, lost.position().offset), (Found::Damaged, 2, 0));
 }
 
@@ -128,7 +128,7 @@ fn what_is_missing_begins_another_file() {
 fn only_what_is_ours_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let (dir, session) = (dir.path().join("it"), SessionId::generate());
-    let (mut reel, _) = Reel::open(&dir, LIMITS).unwrap();
+    let (mut reel, _) = Segments::open(&dir, LIMITS).unwrap();
     turn(&mut reel, session);
     let soon = SystemTime::now() + std::time::Duration::from_secs(60);
     assert!(is_old(&dir, session, soon));
@@ -155,7 +155,7 @@ proptest! {
         let output: String = (0..400).map(|number| format!("{number:07}\n")).collect();
         let mut to = 0;
         for (more, step, torn, kind) in stops {
-            let (mut reel, found) = Reel::open(dir.path(), LIMITS).unwrap();
+            let (mut reel, found) = Segments::open(dir.path(), LIMITS).unwrap();
             prop_assert_ne!(found, Found::Damaged);
             if found == Found::New {
                 turn(&mut reel, session);
@@ -178,7 +178,7 @@ proptest! {
                 _ => {}
             }
         }
-        let (reel, _) = Reel::open(dir.path(), LIMITS).unwrap();
+        let (reel, _) = Segments::open(dir.path(), LIMITS).unwrap();
         prop_assert_eq!(reel.position().offset as usize, to);
         prop_assert_eq!(printed(dir.path()), &output[..to]);
     }

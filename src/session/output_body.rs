@@ -4,8 +4,8 @@
 
 use super::connection::{BodyDropped, Connection};
 use super::dialect::{Dialect, json, put_binary_header};
+use super::handle::SessionHandle;
 use super::in_flight::{InFlight, SKIP_LAG};
-use super::link::Link;
 use super::outbox::Outbox;
 use super::picture::{Drawn, Picture, RESET, draw};
 use crate::protocol::{ACK_WINDOW, JsonServerMessage, ServerMessage};
@@ -71,9 +71,9 @@ enum State {
 }
 
 /// One client's output.
-pub struct Outlet {
+pub struct OutputBody {
     connection: Addr<Connection>,
-    link: Arc<Link>,
+    link: Arc<SessionHandle>,
     outbox: Rc<Outbox>,
     wake: AsyncFd<OwnedFd>,
     dialect: Dialect,
@@ -97,7 +97,7 @@ pub struct Outlet {
     state: State,
 }
 
-impl Outlet {
+impl OutputBody {
     /// Prepares the output of a client that has just attached. `greet` makes the first
     /// control message from the offset of the first output byte that follows it, and the
     /// terminal's columns and rows there.
@@ -107,7 +107,7 @@ impl Outlet {
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         connection: Addr<Connection>,
-        link: Arc<Link>,
+        link: Arc<SessionHandle>,
         outbox: Rc<Outbox>,
         dialect: Dialect,
         lag: Lag,
@@ -116,7 +116,7 @@ impl Outlet {
         greet: impl FnOnce(u64, (u16, u16)) -> ServerMessage + 'static,
     ) -> io::Result<Self> {
         let wake = link.wake()?;
-        let mut outlet = Outlet {
+        let mut outlet = OutputBody {
             connection,
             link,
             outbox,
@@ -439,7 +439,7 @@ impl Outlet {
     }
 }
 
-impl MessageBody for Outlet {
+impl MessageBody for OutputBody {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {
@@ -466,7 +466,7 @@ impl MessageBody for Outlet {
     }
 }
 
-impl Drop for Outlet {
+impl Drop for OutputBody {
     fn drop(&mut self) {
         self.connection.do_send(BodyDropped);
     }

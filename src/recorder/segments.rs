@@ -63,7 +63,7 @@ pub(super) enum Found {
 
 /// One recording, open for writing.
 #[derive(Debug)]
-pub(super) struct Reel {
+pub(super) struct Segments {
     dir: PathBuf,
     limits: Limits,
     /// The last file, if anything can be appended to it.
@@ -74,7 +74,7 @@ pub(super) struct Reel {
     older: BTreeMap<u32, u64>,
 }
 
-impl Reel {
+impl Segments {
     /// Opens a recording, or makes a place for one. Unless it is whole, the next file has to
     /// begin before anything is appended.
     ///
@@ -101,7 +101,7 @@ impl Reel {
         }
         files.remove(&known.file);
         let mut reel =
-            Reel { dir: dir.to_owned(), limits, cast: None, place, now: known, older: files };
+            Segments { dir: dir.to_owned(), limits, cast: None, place, now: known, older: files };
         if found == Found::Whole {
             match options().open(reel.path(known.file)) {
                 Ok(cast) if cast.metadata()?.len() >= known.bytes => {
@@ -315,5 +315,5 @@ pub(super) fn is_old(dir: &Path, id: SessionId, before: SystemTime) -> bool {
 }
 
 #[cfg(test)]
-#[path = "reel_tests.rs"]
+#[path = "segments_tests.rs"]
 mod tests;

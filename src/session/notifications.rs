@@ -3,9 +3,9 @@
 
 use super::actor::Session;
 use crate::events::{Bus, Kind};
-use crate::keeper::Told;
 use crate::protocol::{self, Notification, Shell, ShellState};
 use crate::screen::Event;
+use crate::screens::ScreenEvents;
 use actix::prelude::*;
 use chrono::Utc;
 use serde_json::{Value, json};
@@ -62,8 +62,8 @@ impl Session {
     }
 
     /// Keeps what was seen on the screen, and tells what is new.
-    pub(super) fn seen(&mut self, told: Told, ctx: &mut Context<Self>) {
-        let Told { events, again } = told;
+    pub(super) fn seen(&mut self, told: ScreenEvents, ctx: &mut Context<Self>) {
+        let ScreenEvents { events, again } = told;
         let tidings: Vec<_> = events.into_iter().filter_map(|event| self.see(event)).collect();
         if again {
             self.telling.title.clone_from(&self.row.session.title);

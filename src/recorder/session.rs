@@ -1,13 +1,13 @@
 //! One session's recording, on the recorder's thread.
 
 use super::cast::{Code, push_event};
-use super::hold::Hold;
-use super::reel::{Found, Limits, Reel};
-use super::turning::Turning;
+use super::rotation::Rotation;
+use super::segments::{Found, Limits, Segments};
+use super::tail_gate::TailGate;
 use crate::id::{ClientKey, SessionId};
-use crate::keeper::Looker;
 use crate::metrics::Metrics;
 use crate::ring::{Reader, Resize};
+use crate::screens::ScreenReader;
 use crate::text::TextCarry;
 use bytes::BytesMut;
 use chrono::Utc;
@@ -41,15 +41,15 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 const TYPISTS_MAX: usize = 64;
 
 /// What a tape begins with.
-pub(super) struct Blank {
+pub(super) struct RecorderConfig {
     pub(super) id: SessionId,
     /// Of several tapes of one session, the later.
     pub(super) generation: u64,
     pub(super) dir: PathBuf,
     pub(super) limits: Limits,
     pub(super) ring: Arc<Reader>,
-    pub(super) hold: Arc<Hold>,
-    pub(super) looker: Looker,
+    pub(super) hold: Arc<TailGate>,
+    pub(super) looker: ScreenReader,
     /// Columns and rows, where the ring does not say.
     pub(super) size: (u16, u16),
     pub(super) title: Option<String>,
@@ -57,9 +57,9 @@ pub(super) struct Blank {
     pub(super) log: Logger,
 }
 
-pub(super) struct Tape {
-    pub(super) of: Blank,
-    pub(super) reel: Option<Reel>,
+pub(super) struct SessionRecorder {
+    pub(super) of: RecorderConfig,
+    pub(super) reel: Option<Segments>,
     pub(super) clock: Clock,
     /// All output before it is in `lines`, or held back in `carry`.
     pub(super) read: u64,
@@ -72,7 +72,7 @@ pub(super) struct Tape {
     waiting: Option<Instant>,
     /// When the disk last refused something.
     refused: Option<Instant>,
-    pub(super) turning: Turning,
+    pub(super) turning: Rotation,
     changed: Instant,
     pub(super) ending: Option<Ending>,
     /// Who waits until all before an offset is written.
@@ -107,10 +107,10 @@ struct Typist {
     carry: TextCarry,
 }
 
-impl Tape {
-    pub(super) fn new(of: Blank) -> Self {
+impl SessionRecorder {
+    pub(super) fn new(of: RecorderConfig) -> Self {
         let now = Instant::now();
-        Tape {
+        SessionRecorder {
             size: of.size,
             of,
             reel: None,
@@ -122,7 +122,7 @@ impl Tape {
             lines: Vec::new(),
             waiting: None,
             refused: None,
-            turning: Turning::No,
+            turning: Rotation::No,
             changed: now,
             ending: None,
             awaited: Vec::new(),
@@ -145,7 +145,7 @@ impl Tape {
             || self.refused.is_some()
             || self.ending.is_some()
             || !self.awaited.is_empty()
-            || !matches!(self.turning, Turning::No)
+            || !matches!(self.turning, Rotation::No)
             || self.of.ring.head() > self.read
     }
 
@@ -278,7 +278,7 @@ impl Tape {
     }
 
     fn open(&mut self) -> io::Result<()> {
-        let (mut reel, found) = Reel::open(&self.of.dir, self.of.limits)?;
+        let (mut reel, found) = Segments::open(&self.of.dir, self.of.limits)?;
         let (ring, position) = (&self.of.ring, *reel.position());
         let (base, known) = (ring.base(), position.begun_us != 0);
         let from = match found {
@@ -337,7 +337,7 @@ impl Tape {
                 self.resize(size);
             }
             let next = self.resizes.front().map_or(u64::MAX, |resize| resize.offset);
-            let stop = if let Turning::At(stop, ..) = self.turning { stop } else { u64::MAX };
+            let stop = if let Rotation::At(stop, ..) = self.turning { stop } else { u64::MAX };
             let available = head.min(next).min(stop).saturating_sub(self.read);
             let length = usize::try_from(available).unwrap_or(event).min(event);
             if length == 0 {

@@ -1,14 +1,14 @@
 //! What an ended session is started with again.
 
 use super::actor::transition_by;
+use super::discover::timeouts;
 use super::environment::{environment, server_environment};
-use super::find::timeouts;
 use super::start::Start;
 use crate::config::{Profile, Resume};
 use crate::holder::{Resumed, SpawnSpec};
-use crate::keeper::{Keeper, LastScreen};
-use crate::lifecycle::{EndReason, Life, Reason};
+use crate::lifecycle::{EndReason, Lifecycle, Reason};
 use crate::protocol::{Cause, Session, rfc3339};
+use crate::screens::{LastScreen, Screens};
 use crate::session::{Revival, now, write_life};
 use crate::store::StoreHandle;
 use slog::{Logger, warn};
@@ -30,7 +30,7 @@ const LEAVE: &str = "\x1b[?1049l";
 pub(super) async fn plan_again(
     Revival { mut row, saved }: Revival,
     profiles: &BTreeMap<String, Profile>,
-    keeper: &Keeper,
+    screens: &Screens,
     cause: Option<Cause>,
     store: &StoreHandle,
     log: &Logger,
@@ -54,7 +54,7 @@ pub(super) async fn plan_again(
     let profile = row.session.profile.as_ref().and_then(|name| profiles.get(name));
     let mut command = row.session.command.clone();
     let left = match &screen {
-        Some(screen) => Left::on(screen.clone(), keeper).await,
+        Some(screen) => Left::on(screen.clone(), screens).await,
         None => Left::default(),
     };
     if let Some(resume) = profile.and_then(|profile| profile.resume.as_ref()) {
@@ -79,8 +79,8 @@ pub(super) async fn plan_again(
     };
     let timeouts = timeouts(session);
     let (life, effects) = match saved {
-        Some(saved) => Life::restore(saved, at),
-        None => Life::new(timeouts, at),
+        Some(saved) => Lifecycle::restore(saved, at),
+        None => Lifecycle::new(timeouts, at),
     };
     let from = session.status;
     (session.ended_at, session.end_reason) = (None, None);
@@ -115,8 +115,8 @@ struct Left {
 }
 
 impl Left {
-    async fn on(screen: LastScreen, keeper: &Keeper) -> Self {
-        let look = keeper.show_last(screen, |screen| {
+    async fn on(screen: LastScreen, screens: &Screens) -> Self {
+        let look = screens.show_last(screen, |screen| {
             let text = screen.view(usize::MAX).written(true);
             Left { alternate: screen.is_alternate(), text }
         });

@@ -2,7 +2,7 @@
 
 use super::actor::Session;
 use super::requests::{
-    EndToRestart, Kill, Killed, NotDone, Patch, Signal, SignalError, SignalTarget,
+    Kill, Killed, NotDone, Patch, Signal, SignalError, SignalTarget, StopForRestart,
 };
 use crate::events::Kind;
 use crate::lifecycle::{Event, Refused};
@@ -29,10 +29,10 @@ impl Handler<Kill> for Session {
     }
 }
 
-impl Handler<EndToRestart> for Session {
+impl Handler<StopForRestart> for Session {
     type Result = ResponseFuture<Result<Killed, NotDone>>;
 
-    fn handle(&mut self, end: EndToRestart, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, end: StopForRestart, ctx: &mut Self::Context) -> Self::Result {
         if let Err(changed) = self.check(end.expected.as_ref()) {
             return Box::pin(async move { Err(changed) });
         }

@@ -1,6 +1,6 @@
 //! Typing without a connection: one piece of input, until the holder has accepted it.
 
-use super::link::Link;
+use super::handle::SessionHandle;
 use super::writers::{ClientAttached, InputWriter};
 use crate::id::ClientKey;
 use crate::pending::Pending;
@@ -43,7 +43,7 @@ pub enum TypeOutcome {
 /// all requests before this one are typed. May be dropped at any moment: what was sent to the
 /// holder until then is typed, and whoever types next goes on behind it.
 pub async fn type_all(
-    link: &Link,
+    link: &SessionHandle,
     key: ClientKey,
     offset: Option<u64>,
     bytes: &[u8],
@@ -91,7 +91,7 @@ enum Stopped {
 
 /// Writes the rest of a request, which begins where `accepted` is. `None`: all was accepted.
 async fn write(
-    link: &Link,
+    link: &SessionHandle,
     writer: &InputWriter,
     accepted: u64,
     mut rest: &[u8],

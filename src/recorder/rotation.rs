@@ -1,11 +1,11 @@
 //! From one file of a recording to the next.
 
 use super::cast::{Code, Header, Origin, push_event};
-use super::reel::Reel;
-use super::tape::{Clock, Tape};
-use crate::keeper::Look;
+use super::segments::Segments;
+use super::session::{Clock, SessionRecorder};
 use crate::protocol::SNAPSHOT_MAX;
 use crate::screen::Snapshot;
+use crate::screens::Look;
 use crate::text::TextCarry;
 use bytes::BytesMut;
 use chrono::Utc;
@@ -22,7 +22,7 @@ const PICTURE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) type Shown = Look<(Snapshot, (u16, u16))>;
 
 /// On the way to the next file.
-pub(super) enum Turning {
+pub(super) enum Rotation {
     No,
     /// A picture was asked for.
     Asked(Instant, BoxFuture<'static, Option<Shown>>),
@@ -30,24 +30,24 @@ pub(super) enum Turning {
     At(u64, (u16, u16), Option<Vec<u8>>),
 }
 
-impl Tape {
+impl SessionRecorder {
     /// Asks for a picture once the file is full; true: it has not come yet.
     pub(super) fn waits_for_picture(&mut self) -> bool {
         let ends = self.ending.is_some();
-        if let Turning::No = self.turning
+        if let Rotation::No = self.turning
             && !ends
             && self.reel.as_ref().is_some_and(|reel| reel.is_full(self.lines.len()))
         {
             let most = SNAPSHOT_MAX.min(self.part());
             let look = self.of.looker.look(move |screen| (screen.snapshot(0, most), screen.size()));
-            self.turning = Turning::Asked(Instant::now(), look.boxed());
+            self.turning = Rotation::Asked(Instant::now(), look.boxed());
         }
-        let Turning::Asked(since, look) = &mut self.turning else { return false };
+        let Rotation::Asked(since, look) = &mut self.turning else { return false };
         let shown = match look.now_or_never() {
             Some(shown) => shown,
             // What is left, a ring at most, still goes into this file.
             None if ends => {
-                self.turning = Turning::No;
+                self.turning = Rotation::No;
                 return false;
             }
             None if since.elapsed() < PICTURE_LIMIT => return true,
@@ -58,9 +58,9 @@ impl Tape {
     }
 
     /// Where the next file begins, so that the picture fits.
-    fn place(&mut self, shown: Option<Shown>) -> Turning {
+    fn place(&mut self, shown: Option<Shown>) -> Rotation {
         let written = self.written();
-        let plain = Turning::At(written, self.size, None);
+        let plain = Rotation::At(written, self.size, None);
         let Some(Look { offset, resizes, seen: (snapshot, size) }) = shown else { return plain };
         let look = Look { offset, resizes, seen: snapshot }.whole(&self.of.ring);
         let (offset, mut picture) = (look.offset, look.seen.bytes);
@@ -68,7 +68,7 @@ impl Tape {
             return plain;
         }
         let Some(behind) = written.checked_sub(offset).filter(|&behind| behind > 0) else {
-            return Turning::At(offset, size, Some(picture));
+            return Rotation::At(offset, size, Some(picture));
         };
         // A screen that is behind the recording, which takes a hopeless emulator: what it
         // has not seen yet is in the ring.
@@ -78,19 +78,19 @@ impl Tape {
         match self.of.ring.read(offset, length, &mut since) {
             Ok(read) if read == length && resized.is_empty() && length <= SNAPSHOT_MAX => {
                 picture.extend_from_slice(&since);
-                Turning::At(written, size, Some(picture))
+                Rotation::At(written, size, Some(picture))
             }
             _ => plain,
         }
     }
 
     pub(super) fn is_at_turn(&self) -> bool {
-        matches!(self.turning, Turning::At(stop, ..) if self.read >= stop)
+        matches!(self.turning, Rotation::At(stop, ..) if self.read >= stop)
     }
 
     /// Begins the next file where the last has come to; false: the disk refuses.
     pub(super) fn turn(&mut self) -> bool {
-        let Turning::At(stop, size, picture) = std::mem::replace(&mut self.turning, Turning::No)
+        let Rotation::At(stop, size, picture) = std::mem::replace(&mut self.turning, Rotation::No)
         else {
             return true;
         };
@@ -103,7 +103,7 @@ impl Tape {
                 true
             }
             Err(error) => {
-                self.turning = Turning::At(stop, size, picture);
+                self.turning = Rotation::At(stop, size, picture);
                 self.refuse(&error)
             }
         }
@@ -112,7 +112,7 @@ impl Tape {
     /// Begins a file at what is written.
     pub(super) fn begin_file(
         &mut self,
-        reel: &mut Reel,
+        reel: &mut Segments,
         size: (u16, u16),
         picture: Option<&[u8]>,
     ) -> io::Result<()> {

@@ -4,13 +4,13 @@
 use super::writers::{ClientAttached, InputWriter, Writers};
 use crate::holder::{Holder, HolderError, register};
 use crate::id::{ClientKey, SessionId};
-use crate::keeper::ScreenHandle;
 use crate::lifecycle::Status;
 use crate::metrics::Metrics;
 use crate::pending::Piece;
 use crate::protocol;
 use crate::recorder::Recorded;
 use crate::ring::Reader;
+use crate::screens::ScreenHandle;
 use crate::store::StoreHandle;
 use chrono::{DateTime, Utc};
 use std::io;
@@ -21,7 +21,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Shared by a session's actor, its connections and their outlets.
-pub struct Link {
+pub struct SessionHandle {
     id: SessionId,
     ring: Arc<Reader>,
     wake: OwnedFd,
@@ -42,7 +42,7 @@ pub struct Link {
     view: Mutex<protocol::Session>,
 }
 
-impl Link {
+impl SessionHandle {
     /// Ties a held session to its published view.
     pub fn new(
         view: protocol::Session,
@@ -53,7 +53,7 @@ impl Link {
         screen: ScreenHandle,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Link {
+        SessionHandle {
             id: view.id,
             progress: AtomicU64::new(ring.tail()),
             held: AtomicBool::new(false),
@@ -74,7 +74,7 @@ impl Link {
     /// The same with a recording, which holds the tail back.
     #[must_use]
     pub fn recorded(self, recorded: Option<Recorded>) -> Self {
-        Link { recorded, ..self }
+        SessionHandle { recorded, ..self }
     }
 
     /// The session's recording, if there is one.

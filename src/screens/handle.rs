@@ -1,9 +1,9 @@
 //! The keeper's threads, and a session's screen for those on other threads.
 
-use super::folded::Folded;
-use super::kept::{Kept, Origin};
+use super::compressed::CompressedScreen;
 use super::last::LastScreen;
 use super::thread::{Job, Thread};
+use super::tracked::{Origin, TrackedScreen};
 use crate::holder::Holder;
 use crate::ring::Reader;
 use crate::screen::{Screen, Snapshot};
@@ -28,9 +28,9 @@ const LATELY_MS: u64 = 5000;
 
 /// When the program was last told where the cursor is, on CLOCK_BOOTTIME in milliseconds.
 #[derive(Clone, Default)]
-pub(super) struct ToldCursor(Arc<AtomicU64>);
+pub(super) struct CursorReports(Arc<AtomicU64>);
 
-impl ToldCursor {
+impl CursorReports {
     pub(super) fn now(&self) {
         self.0.store(boottime_ms(), Ordering::Relaxed);
     }
@@ -46,13 +46,13 @@ pub(super) struct Place(u64);
 
 /// The threads that keep the screens of all sessions.
 #[derive(Clone)]
-pub struct Keeper {
+pub struct Screens {
     threads: Arc<[Sender<Job>]>,
     kept: Arc<AtomicU64>,
     log: Logger,
 }
 
-impl Keeper {
+impl Screens {
     /// Starts the threads. Needs the server's runtime, for requests to the holder.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Keeper {
                 .map(|_| post)
         };
         let threads = (0..count.min(THREADS_MAX)).map(start).collect::<io::Result<_>>()?;
-        Ok(Keeper { threads, kept: Arc::default(), log })
+        Ok(Screens { threads, kept: Arc::default(), log })
     }
 
     /// Keeps a session's screen from now on, until the handle is dropped.
@@ -90,10 +90,10 @@ impl Keeper {
         // The last bytes of an id are random.
         let thread = usize::from(id.to_bytes()[15]) % self.threads.len();
         let jobs = self.threads[thread].clone();
-        let told_cursor = ToldCursor::default();
+        let told_cursor = CursorReports::default();
         let place = Place(self.kept.fetch_add(1, Ordering::Relaxed));
-        let kept = Kept::new(place, origin, told_cursor.clone(), self.log.clone());
-        let handle = ScreenHandle { looker: Looker { place, jobs }, told_cursor };
+        let kept = TrackedScreen::new(place, origin, told_cursor.clone(), self.log.clone());
+        let handle = ScreenHandle { looker: ScreenReader { place, jobs }, told_cursor };
         handle.looker.ask(Job::Keep(Box::new(kept)));
         handle
     }
@@ -121,13 +121,13 @@ impl Keeper {
 
 /// One session's screen.
 pub struct ScreenHandle {
-    looker: Looker,
-    told_cursor: ToldCursor,
+    looker: ScreenReader,
+    told_cursor: CursorReports,
 }
 
 /// Who may look at a session's screen, as long as that is kept for somebody else.
 #[derive(Clone)]
-pub struct Looker {
+pub struct ScreenReader {
     place: Place,
     jobs: Sender<Job>,
 }
@@ -173,7 +173,7 @@ impl ScreenHandle {
         told > 0 && boottime_ms().saturating_sub(told) < LATELY_MS
     }
 
-    /// See [`Looker::look`].
+    /// See [`ScreenReader::look`].
     pub fn look<T: Send + 'static>(
         &self,
         take: impl FnOnce(&Screen) -> T + Send + 'static,
@@ -183,18 +183,18 @@ impl ScreenHandle {
 
     /// What is to be kept of the screen after the session's end: as [`ScreenHandle::look`].
     pub fn last(&self) -> impl Future<Output = Option<LastScreen>> + 'static {
-        let looked = self.look(Folded::of);
+        let looked = self.look(CompressedScreen::of);
         async { looked.await.map(|look| LastScreen::of(look.offset, look.seen)) }
     }
 
     /// For those who only look.
     #[must_use]
-    pub fn looker(&self) -> Looker {
+    pub fn looker(&self) -> ScreenReader {
         self.looker.clone()
     }
 }
 
-impl Looker {
+impl ScreenReader {
     /// Takes something from the screen as it is after all output of this moment; if it
     /// takes seconds to emulate that, as far as it has come by then. Resolves to `None` where
     /// there is none to be seen: it broke, or the session is gone.

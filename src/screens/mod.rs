@@ -6,7 +6,7 @@
 //!            ◄─────────└───────────────────────────────┘── events ────► session
 //! ```
 //!
-//! - [`Keeper`]: the threads, which are named `screen-…`. A session's screen lives on one of
+//! - [`Screens`]: the threads, which are named `screen-…`. A session's screen lives on one of
 //!   them and is touched by no other.
 //! - [`ScreenHandle`]: one session's screen, from any thread.
 //!
@@ -25,17 +25,17 @@
 //! and the second time it is given up; then the session goes on with its bytes alone. A panic
 //! anywhere else on these threads ends the server, whose successor finds all sessions.
 
+mod compressed;
 mod faults;
-mod folded;
 mod guard;
 mod handle;
-mod kept;
 mod last;
 mod thread;
+mod tracked;
 mod trim;
 
 pub use guard::contains_panics;
-pub use handle::{Keeper, Look, Looker, ScreenHandle};
-pub use kept::{Events, Origin, Told};
+pub use handle::{Look, ScreenHandle, ScreenReader, Screens};
 pub use last::LastScreen;
+pub use tracked::{Events, Origin, ScreenEvents};
 pub(crate) use trim::trim;
