@@ -1,7 +1,6 @@
 //! What a request asks for, checked and made into something to spawn.
 
 use super::environment::{environment, server_environment};
-use super::start::START_DEADLINE;
 use crate::config::{Profile, account};
 use crate::holder::{SpawnError, SpawnSpec};
 use crate::id::SessionId;
@@ -13,6 +12,9 @@ use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// A directory or program on a file system that hangs takes for ever; a healthy one
+/// milliseconds, also on a busy machine.
+pub(super) const START_DEADLINE: Duration = Duration::from_secs(10);
 /// The step that has failed where the whole start took too long.
 pub(super) const START: &str = "start";
 /// The profile of a request that names neither a profile nor a command.

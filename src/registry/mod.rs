@@ -1,33 +1,40 @@
 //! The registry: which sessions live, under which ids and names. It creates them, finds
 //! them, restores them when the server starts and shuts them down. It never sees bytes.
 //!
-//! - [`Registry`]: the actor.
-//! - `create`: what a request asks for, checked; `start`: its row, its process, its actor.
-//! - `restart`: sessions that are started again; `restart_plan`: with what; `lookup`: who is where.
-//! - `idempotency`: what is asked for twice with the same key is made once.
-//! - `discover`: rows and holder paired; `restore`: what was found brought back to life.
-//! - `compare`: registry, holder and rows compared; `reconcile`: what differs mended.
-//! - `clock`: notices when the wall clock is set.
+//! From top to bottom:
+//!
+//! - `actor`: what happens when it starts, and the answer to each message.
+//! - `creation`, `rename`, `afterlife` (kept, forgotten, started again), `recovery` (what holder
+//!   and database say at the start, compared and applied; reconciliation): what takes several
+//!   steps, as functions over the state.
+//! - `table`: [`Registry`], the state. Its parts are pure: `names`, `restarts`, `idempotency`
+//!   (what is asked for twice is made once), `transit` (sessions between two states), `ended`
+//!   (whose output is still kept).
+//! - `launch`: the row written, the process spawned. `restart_plan`: with what an ended session
+//!   is started again. `create`: a request checked; `environment`.
+//! - `retention`: what has been kept for long enough is removed. `clock`: notices when the wall
+//!   clock is set.
 
 mod actor;
+mod afterlife;
 mod clock;
-mod compare;
 mod create;
-mod discover;
+mod creation;
 mod ended;
 mod environment;
 mod idempotency;
-mod lookup;
-mod reconcile;
+mod launch;
+mod names;
+mod recovery;
 mod rename;
 mod requests;
-mod restart;
 mod restart_plan;
-mod restore;
+mod restarts;
 mod retention;
-mod start;
+mod table;
+mod transit;
+mod transitions;
 
-pub use actor::{Parts, Registry};
 pub use create::{CreateError, Defaults};
 pub(crate) use create::{directory, home};
 pub use requests::{
@@ -35,3 +42,4 @@ pub use requests::{
     FindOrCreate, FoundOrCreated, Key, KillAll, List, Mended, Ready, Reconcile, Rename,
     RenameError, Repairs, Restart, RestartError, SessionRef, ShutdownAll,
 };
+pub use table::{Parts, Registry};

@@ -1,9 +1,9 @@
 //! What an ended session is started with again.
 
-use super::actor::transition_by;
-use super::discover::timeouts;
 use super::environment::{environment, server_environment};
-use super::start::Start;
+use super::launch::Start;
+use super::recovery::timeouts;
+use super::transitions::transition_by;
 use crate::config::{Profile, Resume};
 use crate::holder::{Resumed, SpawnSpec};
 use crate::lifecycle::{EndReason, Lifecycle, Reason};

@@ -1,137 +1,25 @@
-//! A session's beginning: its name reserved, its row written, its process spawned.
+//! A session's beginning: its row written, its process spawned, the row completed.
 
-use super::actor::{Named, Registry, process_id, transition, transition_by};
-use super::create::{CreateError, Plan, plan, refused, timed_out};
+use super::create::{CreateError, Plan, START_DEADLINE, refused, timed_out};
 use super::idempotency::note_failure;
-use super::lookup::over;
-use super::requests::{Create, FoundOrCreated, Key, SessionRef};
-use crate::events::Kind;
+use super::transitions::{transition, transition_by};
 use crate::holder::wire::FailureCode;
 use crate::holder::{Checkpoint, CheckpointMeta, Held, Holder, HolderError, SpawnSpec};
 use crate::id::SessionId;
 use crate::lifecycle::{Effect, Event, Lifecycle, Reason};
-use crate::protocol::{Cause, CreateSession};
+use crate::protocol::Cause;
 use crate::screens::LastScreen;
-use crate::session::{Arrival, Blob, decide_restart, now, write_life};
+use crate::session::{Blob, decide_restart, now, write_life};
 use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
-use actix::prelude::*;
+use crate::tree::{self, ProcessId};
 use nix::sys::signal::Signal;
-use serde_json::json;
 use slog::{Logger, warn};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// A directory or program on a file system that hangs takes for ever; a healthy one
-/// milliseconds, also on a busy machine.
-pub(super) const START_DEADLINE: Duration = Duration::from_secs(10);
 /// Between attempts to forget what was killed, and how many: an end has no event here.
 const FORGET_RETRY: Duration = Duration::from_millis(100);
 const FORGET_TRIES: u32 = 100;
-
-pub(super) type Created = Result<SessionRef, CreateError>;
-
-impl Registry {
-    pub(super) fn find_or_create(
-        &mut self,
-        request: CreateSession,
-        cause: Option<Cause>,
-    ) -> ResponseActFuture<Self, Result<FoundOrCreated, CreateError>> {
-        let there = |session| FoundOrCreated { session, is_new: false };
-        match request.name.as_ref().and_then(|name| self.names.get(name)) {
-            None => {
-                let created = self.create(Create { request, cause, once: None });
-                let is_new = |session| FoundOrCreated { session, is_new: true };
-                Box::pin(created.map(move |created, _, _| created.map(is_new)))
-            }
-            Some(Named::Live(id)) => {
-                let session = self.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
-                Box::pin(actix::fut::ready(session.map(there)))
-            }
-            // The rename is not decided yet, unless the session has the name already.
-            Some(Named::Renaming(_)) => {
-                let name = request.name.unwrap_or_default();
-                let session = self.find(&Key::Name(name.clone()));
-                let session = session.map(there).map_err(|_| CreateError::NameTaken(name));
-                Box::pin(actix::fut::ready(session))
-            }
-            Some(Named::Starting(started)) => Box::pin(
-                over(started.clone())
-                    .into_actor(self)
-                    .then(move |(), registry, _| registry.find_or_create(request, cause)),
-            ),
-        }
-    }
-
-    /// Reserves a name and a place, then starts the session.
-    pub(super) fn create(&mut self, create: Create) -> ResponseActFuture<Self, Created> {
-        let Create { request, cause, once } = create;
-        let arrival =
-            if request.awaits_client == Some(true) { Arrival::Awaited } else { Arrival::Spawned };
-        let planned = self.reserve(request);
-        let (mut plan, reserved) = match planned {
-            Ok(planned) => planned,
-            Err(error) => return Box::pin(actix::fut::ready(Err(error))),
-        };
-        plan.row.once = once;
-        let (store, holder, log) = (self.store.clone(), self.holder.clone(), self.log.clone());
-        let id = plan.row.session.id;
-        let (name, ring_bytes) = (plan.row.session.name.clone(), self.defaults.ring_bytes);
-        let spawned = async move {
-            if let Some(name) = &plan.row.session.name {
-                check_no_id(name, &store).await?;
-            }
-            spawn(Start::of(plan, cause, &log), ring_bytes, &store, &holder, &log).await
-        };
-        Box::pin(spawned.into_actor(self).map(move |spawned, registry, ctx| {
-            registry.started(id);
-            if let Some(name) = name {
-                registry.names.remove(&name);
-            }
-            // Whoever waits for the name looks again once it is listed, or free.
-            let spawned = spawned.map_err(|Unstarted { error, .. }| error);
-            let session = spawned.map(|Spawned { row, held, life }| {
-                // Before whatever its actor tells.
-                let created = json!({ "status": row.session.status });
-                registry.events.tell(Kind::Created, &row.session, row.session.created_at, created);
-                registry.admit(row, held, life, arrival, ctx)
-            });
-            drop(reserved);
-            session
-        }))
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.sessions.len() + self.starting.len() >= self.defaults.max_sessions
-    }
-
-    pub(super) fn too_many(&self) -> CreateError {
-        let most = self.defaults.max_sessions;
-        CreateError::TooMany(format!("there are {most} live sessions already"))
-    }
-
-    fn reserve(
-        &mut self,
-        request: CreateSession,
-    ) -> Result<(Plan, watch::Sender<()>), CreateError> {
-        if self.stopping {
-            return Err(CreateError::Stopping);
-        }
-        let plan = plan(request, &self.defaults)?;
-        if self.is_full() {
-            return Err(self.too_many());
-        }
-        let (reserved, started) = watch::channel(());
-        if let Some(name) = &plan.row.session.name {
-            if self.names.contains_key(name) {
-                return Err(CreateError::NameTaken(name.clone()));
-            }
-            self.names.insert(name.clone(), Named::Starting(started));
-        }
-        self.starting.insert(plan.row.session.id);
-        Ok((plan, reserved))
-    }
-}
 
 /// A name may have the form of an id, since clients make up such names; but then no session
 /// has that id, whether it lives or has ended.
@@ -159,7 +47,11 @@ pub(super) struct Start {
 
 impl Start {
     /// A new session's.
-    fn of(Plan { mut row, spec, timeouts }: Plan, cause: Option<Cause>, log: &Logger) -> Self {
+    pub(super) fn of(
+        Plan { mut row, spec, timeouts }: Plan,
+        cause: Option<Cause>,
+        log: &Logger,
+    ) -> Self {
         let at = now();
         let (life, effects) = Lifecycle::new(timeouts, at);
         write_life(&mut row, &life);
@@ -245,6 +137,11 @@ pub(super) async fn spawn(
             Err(Unstarted { error, row: Some(row) })
         }
     }
+}
+
+fn process_id(held: &Held) -> ProcessId {
+    let boot_id = tree::boot_id().unwrap_or_default();
+    ProcessId { pid: held.pid, start_time: held.start_time, boot_id }
 }
 
 /// Whether the holder has started this, and not answered with what it had of that id.

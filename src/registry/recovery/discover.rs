@@ -1,7 +1,5 @@
 //! What the database says and what the holder holds, paired (REQ-004-004, REQ-004-006).
 
-use super::actor::transition;
-use super::start::hand_on;
 use crate::holder::wire::Entry;
 use crate::holder::{Held, Holder, HolderError, Unusable};
 use crate::id::SessionId;
@@ -9,6 +7,8 @@ use crate::lifecycle::{
     Deadline, Event, LifecycleSnapshot, Now, Reason, Signals, Status, Timeouts,
 };
 use crate::protocol::Session;
+use crate::registry::launch::hand_on;
+use crate::registry::transitions::transition;
 use crate::ring::RingError;
 use crate::session::{Blob, Revival};
 use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
@@ -19,7 +19,7 @@ use std::collections::HashMap;
 
 /// Why nothing could be restored at all.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RestoreError {
+pub(in crate::registry) enum RestoreError {
     #[error("the database cannot be read: {0}")]
     Store(#[from] StoreError),
     #[error("the holder does not tell what it holds: {0}")]
@@ -27,7 +27,7 @@ pub(super) enum RestoreError {
 }
 
 /// One session, as it was found.
-pub(super) enum Found {
+pub(in crate::registry) enum Found {
     /// It goes on. `news` is what its row does not say yet.
     Held { row: Row, saved: LifecycleSnapshot, held: Held, news: Option<Box<Change>> },
     /// Its row has ended: the server died before the holder could forget it.
@@ -37,7 +37,7 @@ pub(super) enum Found {
 }
 
 impl Found {
-    pub(super) fn id(&self) -> SessionId {
+    pub(in crate::registry) fn id(&self) -> SessionId {
         let (Found::Held { row, .. } | Found::Ended { row, .. } | Found::Over { row, .. }) = self;
         row.session.id
     }
@@ -45,14 +45,17 @@ impl Found {
 
 /// Whom to ask.
 #[derive(Clone)]
-pub(super) struct Sources {
-    pub(super) store: StoreHandle,
-    pub(super) holder: Holder,
-    pub(super) log: Logger,
+pub(in crate::registry) struct Sources {
+    pub(in crate::registry) store: StoreHandle,
+    pub(in crate::registry) holder: Holder,
+    pub(in crate::registry) log: Logger,
 }
 
 /// Reads both sides and pairs them. Rows that cannot be read are written anew or ended.
-pub(super) async fn find(sources: &Sources, now: Now) -> Result<Vec<Found>, RestoreError> {
+pub(in crate::registry) async fn find(
+    sources: &Sources,
+    now: Now,
+) -> Result<Vec<Found>, RestoreError> {
     let boot_id = tree::boot_id().unwrap_or_default();
     let mut held = HashMap::new();
     for one in adopt(sources).await? {
@@ -82,7 +85,9 @@ pub(super) async fn find(sources: &Sources, now: Now) -> Result<Vec<Found>, Rest
 
 /// What the holder holds. A session that was started again, and whose server died before it
 /// could hand the screen on, gets it now.
-pub(super) async fn adopt(sources: &Sources) -> Result<Vec<Result<Held, Unusable>>, HolderError> {
+pub(in crate::registry) async fn adopt(
+    sources: &Sources,
+) -> Result<Vec<Result<Held, Unusable>>, HolderError> {
     let mut all = sources.holder.adopt_each().await?;
     let lacks = |held: &&mut Held| held.checkpoint.is_none() && held.ring.base() > 0;
     for held in all.iter_mut().flatten().filter(lacks) {
@@ -97,7 +102,7 @@ pub(super) async fn adopt(sources: &Sources) -> Result<Vec<Result<Held, Unusable
 }
 
 /// Ended sessions that are to be started again, in the state that they ended in.
-pub(super) async fn restarting(sources: &Sources) -> Result<Vec<Revival>, StoreError> {
+pub(in crate::registry) async fn restarting(sources: &Sources) -> Result<Vec<Revival>, StoreError> {
     let mut all = Vec::new();
     for row in sources.store.load_restarting().await? {
         let last = sources.store.transitions(row.session.id).await?.pop();
@@ -115,7 +120,7 @@ pub(super) async fn restarting(sources: &Sources) -> Result<Vec<Revival>, StoreE
 }
 
 /// A live row of a session that the holder does not hold.
-pub(super) fn not_held(row: Row, boot_id: &str, now: Now) -> Found {
+pub(in crate::registry) fn not_held(row: Row, boot_id: &str, now: Now) -> Found {
     let saved = saved(&row, None, false, boot_id, now);
     // Its server died before it was spawned, or its holder died.
     let never_started = row.process.is_none() && row.session.pid.is_none();
@@ -124,7 +129,7 @@ pub(super) fn not_held(row: Row, boot_id: &str, now: Now) -> Found {
 }
 
 /// A held session that is not among the live rows.
-pub(super) async fn look_up(
+pub(in crate::registry) async fn look_up(
     sources: &Sources,
     id: SessionId,
     held: Result<Held, Unusable>,
@@ -283,7 +288,7 @@ fn saved(
 }
 
 /// What the state machine starts from once it is over.
-pub(super) fn ended(row: &Row) -> LifecycleSnapshot {
+pub(in crate::registry) fn ended(row: &Row) -> LifecycleSnapshot {
     LifecycleSnapshot {
         status: row.session.status,
         deadline: None,
@@ -293,7 +298,7 @@ pub(super) fn ended(row: &Row) -> LifecycleSnapshot {
     }
 }
 
-pub(super) fn timeouts(session: &Session) -> Timeouts {
+pub(in crate::registry) fn timeouts(session: &Session) -> Timeouts {
     Timeouts { idle_s: session.idle_timeout_s, first_attach_s: session.first_attach_timeout_s }
 }
 

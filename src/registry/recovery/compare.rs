@@ -9,19 +9,19 @@ use std::fmt;
 
 /// What a session is, as the registry or its row has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct State {
-    pub(super) status: Status,
-    pub(super) active_connections: u32,
-    pub(super) name: Option<String>,
-    pub(super) pid: Option<i32>,
+pub(in crate::registry) struct State {
+    pub(in crate::registry) status: Status,
+    pub(in crate::registry) active_connections: u32,
+    pub(in crate::registry) name: Option<String>,
+    pub(in crate::registry) pid: Option<i32>,
     /// Columns and rows.
-    pub(super) size: (u16, u16),
+    pub(in crate::registry) size: (u16, u16),
     /// Unix time in milliseconds, as rows have it.
-    pub(super) destroy_at: Option<i64>,
+    pub(in crate::registry) destroy_at: Option<i64>,
 }
 
 impl State {
-    pub(super) fn of(session: &Session) -> Self {
+    pub(in crate::registry) fn of(session: &Session) -> Self {
         State {
             status: session.status,
             active_connections: session.active_connections,
@@ -35,26 +35,26 @@ impl State {
 
 /// A session of the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) state: State,
+pub(in crate::registry) struct Known {
+    pub(in crate::registry) state: State,
     /// Its ring says that the leader has ended and all its output is there.
-    pub(super) exited: bool,
+    pub(in crate::registry) exited: bool,
 }
 
 /// All that is known of all sessions at about one moment.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
-    pub(super) registry: HashMap<SessionId, Known>,
-    pub(super) held: HashSet<SessionId>,
+pub(in crate::registry) struct Facts {
+    pub(in crate::registry) registry: HashMap<SessionId, Known>,
+    pub(in crate::registry) held: HashSet<SessionId>,
     /// Those of live sessions, and those of held ones.
-    pub(super) rows: HashMap<SessionId, Row>,
+    pub(in crate::registry) rows: HashMap<SessionId, Row>,
     /// Being started or swept, which changes the three one after the other.
-    pub(super) busy: HashSet<SessionId>,
+    pub(in crate::registry) busy: HashSet<SessionId>,
 }
 
 /// How the three differ in one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Difference {
+pub(in crate::registry) enum Difference {
     /// The holder holds it, its row lives or is missing, the registry does not know it.
     Unadopted,
     /// Its row has ended and the holder holds it all the same.
@@ -73,7 +73,7 @@ pub(super) enum Difference {
 
 impl Difference {
     /// As logs and counters call it.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(in crate::registry) fn kind(&self) -> &'static str {
         match self {
             Difference::Unadopted => "unadopted",
             Difference::Unforgotten => "unforgotten",
@@ -103,7 +103,7 @@ impl fmt::Display for Difference {
 }
 
 /// At most one difference a session: the one to be mended first.
-pub(super) fn compare(facts: &Facts) -> BTreeMap<SessionId, Difference> {
+pub(in crate::registry) fn compare(facts: &Facts) -> BTreeMap<SessionId, Difference> {
     let ids: BTreeSet<SessionId> = facts
         .registry
         .keys()

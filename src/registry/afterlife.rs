@@ -1,0 +1,385 @@
+//! After a session's end: its output is kept for a while, the holder forgets it, and its command
+//! is started again where that was asked for or its policy says so.
+
+use super::create::CreateError;
+use super::ended::Gone;
+use super::launch::{Spawned, Unstarted, spawn};
+use super::names::closed;
+use super::recovery::Sources;
+use super::requests::{Key, Restart, RestartError, SessionRef};
+use super::restart_plan::plan_again;
+use super::restarts::Restarted;
+use super::retention::Retention;
+use super::table::{Place, Registry, ready};
+use crate::events::Kind;
+use crate::holder::HolderError;
+use crate::holder::wire::FailureCode;
+use crate::id::SessionId;
+use crate::lifecycle::{EndReason, Reason};
+use crate::protocol::{Cause, Session as View};
+use crate::session::{Arrival, Dismiss, Kill, NotDone, Revival, StopForRestart, now};
+use crate::store::{Change, Row};
+use actix::prelude::*;
+use chrono::{TimeDelta, Utc};
+use serde_json::json;
+use slog::warn;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// After how long a restart is tried again that the database, a limit or another session of
+/// its name did not allow.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Keeps the output of a session that has ended.
+pub(super) fn keep_ended(registry: &mut Registry, session: SessionRef) {
+    let (ring, view) = (session.link.ring(), session.link.view());
+    let bytes = (ring.head() - ring.base()).min(ring.capacity());
+    let age = Utc::now() - view.ended_at.unwrap_or_else(Utc::now);
+    let now = Instant::now();
+    let since = age.to_std().ok().and_then(|age| now.checked_sub(age)).unwrap_or(now);
+    if let Some(before) = registry.ended.insert(view.id, session, since, bytes) {
+        before.addr.do_send(Dismiss);
+    }
+}
+
+/// Whoever comes for the output of an ended session learns whether it goes on.
+pub(super) fn publish_ended(registry: &Registry, session: &View) {
+    if let Some(ended) = registry.ended.get(session.id) {
+        ended.link.publish(session);
+    }
+}
+
+/// Has the holder forget an ended session as soon as that may be, so that it can be
+/// started again.
+pub(super) fn release_ended(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registry>) {
+    if registry.ended.release(id) {
+        forget(registry, id, ctx);
+    }
+}
+
+/// Lets go of ended sessions that have been kept for long enough.
+pub(super) fn expire_ended(registry: &mut Registry, ctx: &mut Context<Registry>) {
+    for Gone { id, session, held } in registry.ended.expire(Instant::now()) {
+        session.addr.do_send(Dismiss);
+        if held {
+            forget(registry, id, ctx);
+        }
+    }
+}
+
+/// Has the holder forget a session: its id is free then.
+pub(super) fn forget(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registry>) {
+    let holder = registry.holder.clone();
+    let forget = async move { holder.forget(id).await };
+    registry.transit.begin_leaving(id);
+    ctx.spawn(forget.into_actor(registry).map(move |forgotten, registry, ctx| {
+        registry.transit.end_leaving(id);
+        match forgotten {
+            Ok(()) | Err(HolderError::Refused { code: FailureCode::NotFound, .. }) => {
+                restart_when_due(registry, id, ctx);
+            }
+            // Not yet reaped: a later pass of reconciliation tries again.
+            Err(error) => {
+                warn!(registry.log, "the holder did not forget"; "session" => %id,
+                    "error" => %error);
+            }
+        }
+    }));
+}
+
+/// After a session's end, or at the start of the server: waits until it is due. Its name
+/// stays its own. `forgotten`: the holder has nothing of what has ended.
+pub(super) fn await_restart(
+    registry: &mut Registry,
+    revival: Revival,
+    forgotten: bool,
+    ctx: &mut Context<Registry>,
+) {
+    let id = revival.row.session.id;
+    if let Some(name) = &revival.row.session.name {
+        // At the start of the server a live session may have it.
+        registry.names.claim_if_free(name, id);
+    }
+    registry.restarts.add(revival);
+    if forgotten {
+        restart_when_due(registry, id, ctx);
+    }
+}
+
+/// The holder has nothing of a session any more: starts it when it is due.
+pub(super) fn restart_when_due(
+    registry: &mut Registry,
+    id: SessionId,
+    ctx: &mut Context<Registry>,
+) {
+    match registry.restarts.forgotten(id, Utc::now()) {
+        Some(left) => {
+            ctx.run_later(left, move |registry, ctx| restart_due(registry, id, ctx));
+        }
+        None if registry.restarts.is_requested(id) => restart_after_end(registry, id, ctx),
+        None => {}
+    }
+}
+
+pub(super) fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registry>) {
+    let Some((revival, cause)) = registry.restarts.take_due(id) else { return };
+    if registry.stopping {
+        // Its row says so to the next server.
+        return registry.restarts.answer(id, &Err(CreateError::Stopping.into()));
+    }
+    if revival.is_overdue(now()) {
+        stay_ended(registry, revival.row);
+        return registry.restarts.answer(id, &Err(RestartError::Ending));
+    }
+    if registry.is_full() {
+        registry.restarts.answer(id, &Err(registry.too_many().into()));
+        return restart_later(registry, revival, ctx);
+    }
+    let name = revival.row.session.name.clone();
+    if let Some(taken) = name.as_ref().filter(|name| !registry.names.belongs_to(name, id)) {
+        registry.restarts.answer(id, &Err(CreateError::NameTaken(taken.clone()).into()));
+        return restart_later(registry, revival, ctx);
+    }
+    let reserved = registry.begin_start(id, name.as_deref());
+    let (sources, screens) = (registry.sources(), registry.screens.clone());
+    let (profiles, ring_bytes) = (registry.defaults.profiles.clone(), registry.defaults.ring_bytes);
+    let (ended, from) = (revival.clone(), revival.row.session.status);
+    let spawned = async move {
+        let Sources { store, holder, log } = sources;
+        let start = plan_again(revival, &profiles, &screens, cause, &store, &log).await;
+        spawn(start, ring_bytes, &store, &holder, &log).await
+    };
+    ctx.spawn(spawned.into_actor(registry).map(move |spawned, registry, ctx| {
+        registry.end_start(id, name.as_deref());
+        match spawned {
+            Ok(Spawned { row, held, life }) => {
+                let restarted = json!({ "from": from, "status": row.session.status,
+                    "reason": Reason::Restarted.as_str(), "active_connections": 0 });
+                registry.events.tell(Kind::Status, &row.session, Utc::now(), restarted);
+                registry.metrics.restarts.inc();
+                let session = registry.admit(row, held, life, Arrival::Spawned, ctx);
+                registry.restarts.answer(id, &Ok(session));
+            }
+            Err(Unstarted { error, row }) => {
+                warn!(registry.log, "a session could not be started again";
+                    "session" => %id, "error" => %error);
+                match row {
+                    // Its policy may try it again, later each time.
+                    Some(row) => {
+                        publish_ended(registry, &row.session);
+                        if let Some(revival) = Revival::of(&row, ended.saved) {
+                            await_restart(registry, revival, true, ctx);
+                        }
+                    }
+                    None => restart_later(registry, ended, ctx),
+                }
+                registry.restarts.answer(id, &Err(error.into()));
+            }
+        }
+        drop(reserved);
+    }));
+}
+
+/// What its policy asked for is tried again; a request has been answered.
+pub(super) fn restart_later(
+    registry: &mut Registry,
+    mut revival: Revival,
+    ctx: &mut Context<Registry>,
+) {
+    if revival.row.restart_streak > 0 {
+        let after = TimeDelta::from_std(RETRY).unwrap_or_default();
+        revival.row.session.restart_at = Some(Utc::now() + after);
+        await_restart(registry, revival, true, ctx);
+    } else {
+        stay_ended(registry, revival.row);
+    }
+}
+
+/// It will not be started again.
+pub(super) fn stay_ended(registry: &mut Registry, mut row: Row) -> View {
+    registry.names.release(row.session.id);
+    let restarts = row.session.restart_at.take().is_some();
+    publish_ended(registry, &row.session);
+    if restarts {
+        registry.store.save(Change { row: row.clone(), transition: None });
+    }
+    row.session
+}
+
+/// It ended by itself when its restart was requested.
+pub(super) fn restart_after_end(
+    registry: &mut Registry,
+    id: SessionId,
+    ctx: &mut Context<Registry>,
+) {
+    let store = registry.store.clone();
+    let row = async move { store.get(id).await };
+    ctx.spawn(row.into_actor(registry).map(move |row, registry, ctx| match row {
+        Ok(Some(row)) if row.session.end_reason == Some(EndReason::Killed) => {
+            registry.restarts.answer(id, &Err(RestartError::Ending));
+        }
+        Ok(Some(row)) => restart_now(registry, row, ctx),
+        Ok(None) => registry.restarts.answer(id, &Err(RestartError::Unknown)),
+        Err(error) => registry.restarts.answer(id, &Err(CreateError::Store(error).into())),
+    }));
+}
+
+/// Has an ended session started at once.
+pub(super) fn restart_now(registry: &mut Registry, mut row: Row, ctx: &mut Context<Registry>) {
+    let id = row.session.id;
+    row.session.restart_at = Some(Utc::now());
+    row.restart_streak = 0;
+    publish_ended(registry, &row.session);
+    let held = registry.ended.is_held(id);
+    await_restart(registry, Revival { row, saved: None }, !held, ctx);
+    release_ended(registry, id, ctx);
+}
+
+pub(super) fn request_restart(
+    registry: &mut Registry,
+    id: SessionId,
+    cause: Option<Cause>,
+) -> ResponseFuture<Restarted> {
+    let answered = registry.restarts.request(id, cause);
+    let stopping = || Err(CreateError::Stopping.into());
+    Box::pin(async move { answered.await.unwrap_or_else(|_| stopping()) })
+}
+
+pub(super) fn restart(
+    registry: &mut Registry,
+    request: Restart,
+    ctx: &mut Context<Registry>,
+) -> ResponseActFuture<Registry, Restarted> {
+    if registry.stopping {
+        return ready(Err(CreateError::Stopping.into()));
+    }
+    match registry.place(&request.key) {
+        Place::Live(session) => {
+            let Restart { cause, expected, .. } = request;
+            let restarted = request_restart(registry, session.link.id(), cause.clone());
+            let ended = session.addr.send(StopForRestart { cause, expected });
+            Box::pin(ended.into_actor(registry).then(move |ended, registry, _| match ended {
+                Ok(Err(NotDone::Changed(session))) => ready(Err(RestartError::Changed(session))),
+                // The registry hears of the end before this.
+                Ok(_) => Box::pin(restarted.into_actor(registry)),
+                Err(_) => ready(Err(CreateError::Stopping.into())),
+            }))
+        }
+        Place::Pending(id) => {
+            if let Err(changed) = registry.restarts.check(id, request.expected.as_ref()) {
+                return ready(Err(changed));
+            }
+            let restarted = request_restart(registry, id, request.cause);
+            if registry.restarts.is_forgotten(id) {
+                restart_when_due(registry, id, ctx);
+            }
+            Box::pin(restarted.into_actor(registry))
+        }
+        Place::Starting(started) => {
+            let started = closed(started).into_actor(registry);
+            Box::pin(started.then(move |(), registry, ctx| {
+                match registry.find(&request.key) {
+                    Ok(session) => ready(Ok(session)),
+                    // It could not be started: this is another attempt.
+                    Err(_) => restart(registry, request, ctx),
+                }
+            }))
+        }
+        Place::Nowhere => {
+            let Key::Id(id) = request.key else {
+                return ready(Err(RestartError::Unknown));
+            };
+            let store = registry.store.clone();
+            let row = async move { store.get(id).await };
+            Box::pin(row.into_actor(registry).then(move |row, registry, ctx| match row {
+                Ok(Some(row)) => restart_ended(registry, row, request, ctx),
+                Ok(None) => ready(Err(RestartError::Unknown)),
+                Err(error) => ready(Err(CreateError::Store(error).into())),
+            }))
+        }
+    }
+}
+
+pub(super) fn restart_ended(
+    registry: &mut Registry,
+    row: Row,
+    request: Restart,
+    ctx: &mut Context<Registry>,
+) -> ResponseActFuture<Registry, Restarted> {
+    let id = row.session.id;
+    // It may have come back, or be about to, while its row was read.
+    if !matches!(registry.place(&Key::Id(id)), Place::Nowhere) {
+        return restart(registry, request, ctx);
+    }
+    // The holder would answer with what has ended.
+    if registry.transit.contains(id) {
+        let settled = registry.transit.when_settled().into_actor(registry);
+        return Box::pin(settled.then(move |(), registry, ctx| restart(registry, request, ctx)));
+    }
+    if row.session.status.is_live() {
+        // Ended a moment ago, or lost: its record is still to be written.
+        return ready(Err(CreateError::Stopping.into()));
+    }
+    if let Some(taken) = &row.session.name
+        && registry.names.owner(taken).is_some()
+    {
+        return ready(Err(CreateError::NameTaken(taken.clone()).into()));
+    }
+    if request.expected.is_some_and(|expected| !expected.holds(&row.session)) {
+        return ready(Err(RestartError::Changed(Box::new(row.session))));
+    }
+    let restarted = request_restart(registry, id, request.cause);
+    restart_now(registry, row, ctx);
+    Box::pin(restarted.into_actor(registry))
+}
+
+/// Ends all sessions but those that were `told` already, and then those that were being
+/// started or swept up meanwhile.
+pub(super) fn end_all(
+    registry: &mut Registry,
+    mut told: HashSet<SessionId>,
+) -> ResponseActFuture<Registry, ()> {
+    for revival in registry.restarts.cancel_all() {
+        stay_ended(registry, revival.row);
+    }
+    let untold = registry.sessions.iter().filter(|(id, _)| told.insert(**id));
+    let ended: Vec<_> = untold
+        .map(|(_, session)| session.addr.send(Kill { cause: None, expected: None }))
+        .collect();
+    let is_busy = registry.transit.is_busy();
+    if ended.is_empty() && !is_busy {
+        return ready(());
+    }
+    let settled = registry.transit.when_settled();
+    let over = async move {
+        // One that has just ended needs no killing.
+        futures_util::future::join_all(ended).await;
+        if is_busy {
+            settled.await;
+        }
+    };
+    Box::pin(over.into_actor(registry).then(move |(), registry, _| end_all(registry, told)))
+}
+pub(super) fn retention(registry: &Registry) -> Option<Retention> {
+    let (store, recorder) = (registry.store.clone(), registry.recorder.clone());
+    let kept = registry.defaults.retention?;
+    Some(Retention { kept, store, recorder, log: registry.log.clone() })
+}
+
+pub(super) fn expire(registry: &mut Registry, retention: Retention, ctx: &mut Context<Registry>) {
+    // Before their rows: what is held without one would get one again.
+    expire_ended(registry, ctx);
+    let expired = async move { retention.expire().await };
+    ctx.spawn(expired.into_actor(registry).map(|(), registry, ctx| {
+        forget_recordings(registry, ctx);
+    }));
+}
+
+pub(super) fn forget_recordings(registry: &Registry, ctx: &mut Context<Registry>) {
+    let Some(retention) = retention(registry).filter(|_| *registry.restored.borrow()) else {
+        return;
+    };
+    let live = registry.sessions.keys().copied().collect();
+    let forget = async move { retention.forget_recordings(&live).await };
+    ctx.spawn(forget.into_actor(registry));
+}

@@ -1,0 +1,148 @@
+//! Creating sessions: a name and a place reserved, the process spawned, the session listed.
+
+use super::create::{CreateError, plan};
+use super::idempotency::{self, Turn};
+use super::launch::{Spawned, Start, Unstarted, check_no_id, spawn};
+use super::names::{Owner, closed};
+use super::recovery::Sources;
+use super::requests::{Answered, Create, FoundOrCreated, Key, SessionRef};
+use super::table::{Registry, ready};
+use crate::events::Kind;
+use crate::protocol::{Cause, CreateSession};
+use crate::session::Arrival;
+use crate::store::Once;
+use actix::prelude::*;
+use serde_json::json;
+
+pub(super) fn create_once(
+    registry: &mut Registry,
+    create: Create,
+) -> ResponseActFuture<Registry, Answered> {
+    let Some(once) = create.once.clone() else { return create_and_answer(registry, create) };
+    match registry.keys.take(&once) {
+        Turn::Reused => ready(Answered::new(Err(CreateError::KeyReused))),
+        Turn::Wait(over) => {
+            let over = closed(over).into_actor(registry);
+            Box::pin(over.then(move |(), registry, _| create_once(registry, create)))
+        }
+        Turn::First(first) => {
+            let key = once.key.clone();
+            Box::pin(replay_or_create(registry, create, once).map(move |answered, registry, _| {
+                registry.keys.release(&key);
+                drop(first);
+                answered
+            }))
+        }
+    }
+}
+
+/// Answers with the session that this key has made; else makes it.
+pub(super) fn replay_or_create(
+    registry: &mut Registry,
+    create: Create,
+    once: Once,
+) -> ResponseActFuture<Registry, Answered> {
+    let (store, key) = (registry.store.clone(), once.key.clone());
+    let made = async move { idempotency::made_by(&store, key).await };
+    Box::pin(made.into_actor(registry).then(move |made, registry, _| match made {
+        Ok(None) => create_and_answer(registry, create),
+        // What became of it is not written yet.
+        Ok(Some(row)) if registry.transit.is_swept(row.session.id) => {
+            let settled = registry.transit.when_settled().into_actor(registry);
+            Box::pin(settled.then(move |(), registry, _| replay_or_create(registry, create, once)))
+        }
+        Ok(Some(row)) => {
+            let live = registry.find(&Key::Id(row.session.id)).ok();
+            let live = live.map(|session| session.link.view());
+            ready(idempotency::replay(row, live, &once.of.request))
+        }
+        Err(error) => ready(Answered::new(Err(CreateError::Store(error)))),
+    }))
+}
+
+pub(super) fn create_and_answer(
+    registry: &mut Registry,
+    request: Create,
+) -> ResponseActFuture<Registry, Answered> {
+    let created = create(registry, request);
+    Box::pin(
+        created.map(|created, _, _| {
+            Answered::new(created.map(|session| Box::new(session.link.view())))
+        }),
+    )
+}
+
+pub(super) fn find_or_create(
+    registry: &mut Registry,
+    request: CreateSession,
+    cause: Option<Cause>,
+) -> ResponseActFuture<Registry, Result<FoundOrCreated, CreateError>> {
+    let found = |session| FoundOrCreated { session, is_new: false };
+    match request.name.as_ref().and_then(|name| registry.names.owner(name)) {
+        None => {
+            let created = create(registry, Create { request, cause, once: None });
+            let is_new = |session| FoundOrCreated { session, is_new: true };
+            Box::pin(created.map(move |created, _, _| created.map(is_new)))
+        }
+        Some(Owner::Session(id)) => {
+            let session = registry.find(&Key::Id(*id)).map_err(|_| CreateError::Stopping);
+            ready(session.map(found))
+        }
+        // The rename is not decided yet, unless the session has the name already.
+        Some(Owner::Renaming(_)) => {
+            let name = request.name.unwrap_or_default();
+            let session = registry.find(&Key::Name(name.clone()));
+            ready(session.map(found).map_err(|_| CreateError::NameTaken(name)))
+        }
+        Some(Owner::Starting(started)) => {
+            let started = closed(started.clone()).into_actor(registry);
+            Box::pin(started.then(move |(), registry, _| find_or_create(registry, request, cause)))
+        }
+    }
+}
+
+/// Reserves a name and a place, then starts the session.
+pub(super) fn create(
+    registry: &mut Registry,
+    Create { request, cause, once }: Create,
+) -> ResponseActFuture<Registry, Result<SessionRef, CreateError>> {
+    let arrival =
+        if request.awaits_client == Some(true) { Arrival::Awaited } else { Arrival::Spawned };
+    if registry.stopping {
+        return ready(Err(CreateError::Stopping));
+    }
+    let mut plan = match plan(request, &registry.defaults) {
+        Ok(plan) => plan,
+        Err(error) => return ready(Err(error)),
+    };
+    plan.row.once = once;
+    let (id, name) = (plan.row.session.id, plan.row.session.name.clone());
+    if registry.is_full() {
+        return ready(Err(registry.too_many()));
+    }
+    if let Some(taken) = name.as_ref().filter(|name| registry.names.owner(name).is_some()) {
+        return ready(Err(CreateError::NameTaken(taken.clone())));
+    }
+    let reserved = registry.begin_start(id, name.as_deref());
+    let (sources, ring_bytes) = (registry.sources(), registry.defaults.ring_bytes);
+    let spawned = async move {
+        let Sources { store, holder, log } = sources;
+        if let Some(name) = &plan.row.session.name {
+            check_no_id(name, &store).await?;
+        }
+        spawn(Start::of(plan, cause, &log), ring_bytes, &store, &holder, &log).await
+    };
+    Box::pin(spawned.into_actor(registry).map(move |spawned, registry, ctx| {
+        registry.end_start(id, name.as_deref());
+        let spawned = spawned.map_err(|Unstarted { error, .. }| error);
+        let session = spawned.map(|Spawned { row, held, life }| {
+            // Before whatever its actor tells.
+            let created = json!({ "status": row.session.status });
+            registry.events.tell(Kind::Created, &row.session, row.session.created_at, created);
+            registry.admit(row, held, life, arrival, ctx)
+        });
+        // Whoever waits for the name looks again now that it is listed, or free.
+        drop(reserved);
+        session
+    }))
+}

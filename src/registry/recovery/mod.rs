@@ -1,0 +1,17 @@
+//! What is found of the sessions: at the start, and now and then.
+//!
+//! - `discover`: the database's rows and what the holder holds, paired.
+//! - `sweep`: what cannot go on is ended, and its row says so.
+//! - `compare`: registry, holder and rows compared, pure; `reconcile`: what differs, and how often.
+//! - `apply`: what was found is done.
+
+mod apply;
+mod compare;
+mod discover;
+mod reconcile;
+mod sweep;
+
+pub(super) use apply::{reconcile, restore};
+pub(super) use discover::{RestoreError, Sources, find, restarting, timeouts};
+pub(super) use reconcile::{EVERY, Reconciliation};
+pub(super) use sweep::Sweeper;

@@ -1,0 +1,327 @@
+//! The registry's state, and what finds, lists and reserves in it. Its parts decide for
+//! themselves; the other files of this room use these methods, and no file here is above them.
+
+use super::create::{CreateError, Defaults};
+use super::ended::Ended;
+use super::idempotency::KeysInUse;
+use super::names::{Names, Owner, closed};
+use super::recovery::{Reconciliation, Sources, Sweeper};
+use super::requests::{FindError, Key, SessionRef};
+use super::restarts::Restarts;
+use super::transit::InTransit;
+use crate::events::Bus;
+use crate::holder::{Held, Holder, Notice};
+use crate::id::SessionId;
+use crate::lifecycle::{Effect, Lifecycle};
+use crate::metrics::Metrics;
+use crate::protocol::Recording;
+use crate::recorder::{Recorder, Subject};
+use crate::screen::Options;
+use crate::screens::{Events, Origin, Screens};
+use crate::session::{
+    Arrival, Blob, Noticed, Seen, Session, SessionContext, SessionHandle, write_life,
+};
+use crate::store::{Row, StoreHandle};
+use actix::prelude::*;
+use chrono::Utc;
+use slog::Logger;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+
+/// What the registry gives to its sessions.
+pub struct Parts {
+    /// Who writes state down.
+    pub store: StoreHandle,
+    /// Who holds the PTYs.
+    pub holder: Holder,
+    /// Who tracks the screens.
+    pub screens: Screens,
+    /// Who writes recordings.
+    pub recorder: Recorder,
+    /// Where is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Ids and names of the live sessions.
+pub struct Registry {
+    pub(super) store: StoreHandle,
+    pub(super) holder: Holder,
+    pub(super) screens: Screens,
+    pub(super) recorder: Recorder,
+    pub(super) log: Logger,
+    pub(super) defaults: Defaults,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) events: Bus,
+    /// Taken when the actor starts.
+    pub(super) notices: Option<UnboundedReceiver<Notice>>,
+    /// Live sessions.
+    pub(super) sessions: BTreeMap<SessionId, SessionRef>,
+    pub(super) names: Names,
+    pub(super) ended: Ended<SessionRef>,
+    pub(super) restarts: Restarts,
+    pub(super) keys: KeysInUse,
+    pub(super) transit: InTransit,
+    pub(super) reconciliation: Reconciliation,
+    pub(super) sweeper: Sweeper,
+    /// True once everything that was running before is known here.
+    pub(super) restored: watch::Sender<bool>,
+    /// Where to say that the server cannot go on, and why.
+    pub(super) fatal: UnboundedSender<String>,
+    /// Set when the server stops: no session is started any more.
+    pub(super) stopping: bool,
+}
+
+/// Where a session is.
+pub(super) enum Place {
+    Live(SessionRef),
+    /// It has ended and will be started again.
+    Pending(SessionId),
+    /// It is being started; the channel closes when that is over.
+    Starting(watch::Receiver<()>),
+    Nowhere,
+}
+
+/// An answer that is there at once.
+pub(super) fn ready<T: 'static>(answer: T) -> ResponseActFuture<Registry, T> {
+    Box::pin(actix::fut::ready(answer))
+}
+
+impl Registry {
+    /// A registry that restores what the store and the holder know as soon as it starts.
+    /// What it sends to `fatal` is why the server must end.
+    #[must_use]
+    pub fn new(
+        Parts { store, holder, screens, recorder, metrics }: Parts,
+        notices: UnboundedReceiver<Notice>,
+        defaults: Defaults,
+        fatal: UnboundedSender<String>,
+        log: Logger,
+    ) -> Self {
+        let ended = Ended::new(defaults.retention);
+        let events = Bus::new(Utc::now());
+        let sources = Sources { store: store.clone(), holder: holder.clone(), log: log.clone() };
+        Registry {
+            sweeper: Sweeper::new(sources, events.clone()),
+            store,
+            holder,
+            screens,
+            recorder,
+            log,
+            defaults,
+            metrics,
+            events,
+            notices: Some(notices),
+            sessions: BTreeMap::new(),
+            names: Names::default(),
+            ended,
+            restarts: Restarts::default(),
+            keys: KeysInUse::default(),
+            transit: InTransit::default(),
+            reconciliation: Reconciliation::default(),
+            restored: watch::Sender::new(false),
+            fatal,
+            stopping: false,
+        }
+    }
+
+    /// Where what happens to the sessions is told.
+    #[must_use]
+    pub fn events(&self) -> Bus {
+        self.events.clone()
+    }
+
+    pub(super) fn context(&self, ctx: &Context<Self>) -> SessionContext {
+        SessionContext {
+            store: self.store.clone(),
+            holder: self.holder.clone(),
+            registry: ctx.address().recipient(),
+            log: self.log.clone(),
+            events: self.events.clone(),
+            quiet_after: (self.defaults.quiet_s > 0)
+                .then(|| Duration::from_secs(self.defaults.quiet_s)),
+        }
+    }
+
+    pub(super) fn sources(&self) -> Sources {
+        let (store, holder) = (self.store.clone(), self.holder.clone());
+        Sources { store, holder, log: self.log.clone() }
+    }
+
+    /// Ends the server; whoever starts it again finds what is left.
+    pub(super) fn give_up(&self, why: String) {
+        // Nobody listens any more if it is stopping already.
+        let _ = self.fatal.send(why);
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Result<SessionRef, FindError> {
+        let named = |name: &str| match self.names.owner(name) {
+            Some(Owner::Session(id)) => self.sessions.get(id),
+            // The session may have it, and the answer be on its way.
+            Some(Owner::Renaming(id)) => self
+                .sessions
+                .get(id)
+                .filter(|session| session.link.view().name.as_deref() == Some(name)),
+            _ => None,
+        };
+        let session = match key {
+            Key::Id(id) => self.sessions.get(id),
+            Key::Name(name) => named(name),
+        };
+        session.cloned().ok_or(FindError::Unknown)
+    }
+
+    pub(super) fn place(&self, key: &Key) -> Place {
+        if let Ok(session) = self.find(key) {
+            return Place::Live(session);
+        }
+        let id = match key {
+            Key::Id(id) => *id,
+            Key::Name(name) => match self.names.owner(name) {
+                Some(Owner::Session(id) | Owner::Renaming(id)) => *id,
+                Some(Owner::Starting(started)) => return Place::Starting(started.clone()),
+                None => return Place::Nowhere,
+            },
+        };
+        if let Some(started) = self.restarts.under_way(id) {
+            return Place::Starting(started.clone());
+        }
+        let is_pending = self.restarts.view(id).is_some();
+        if is_pending { Place::Pending(id) } else { Place::Nowhere }
+    }
+
+    pub(super) fn when_found(
+        &mut self,
+        key: Key,
+    ) -> ResponseActFuture<Self, Result<SessionRef, FindError>> {
+        match self.place(&key) {
+            Place::Live(session) => ready(Ok(session)),
+            Place::Nowhere => ready(Err(FindError::Unknown)),
+            Place::Pending(id) => {
+                let view = self.restarts.view(id).cloned().map(Box::new);
+                ready(Err(view.map_or(FindError::Unknown, FindError::Restarting)))
+            }
+            Place::Starting(started) => {
+                let started = closed(started).into_actor(self);
+                Box::pin(started.then(move |(), registry, _| registry.when_found(key)))
+            }
+        }
+    }
+
+    /// Resolves once everything that was running before is known here.
+    pub(super) fn when_restored(&self) -> impl Future<Output = ()> + 'static {
+        let mut restored = self.restored.subscribe();
+        async move {
+            // The sender lives as long as the registry.
+            let _ = restored.wait_for(|restored| *restored).await;
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.sessions.len() + self.transit.starts() >= self.defaults.max_sessions
+    }
+
+    pub(super) fn too_many(&self) -> CreateError {
+        let most = self.defaults.max_sessions;
+        CreateError::TooMany(format!("there are {most} live sessions already"))
+    }
+
+    /// Whoever asks for the session or its name waits until the sender is dropped.
+    pub(super) fn begin_start(&mut self, id: SessionId, name: Option<&str>) -> watch::Sender<()> {
+        let (reserved, started) = watch::channel(());
+        if let Some(name) = name {
+            self.names.reserve(name, started.clone());
+        }
+        self.restarts.begin(id, started);
+        self.transit.begin_start(id);
+        reserved
+    }
+
+    pub(super) fn end_start(&mut self, id: SessionId, name: Option<&str>) {
+        self.transit.end_start(id);
+        self.restarts.end(id);
+        if let Some(name) = name {
+            self.names.end_reservation(name);
+        }
+    }
+
+    /// Makes the actor of a held session and lists it.
+    pub(super) fn admit(
+        &mut self,
+        row: Row,
+        held: Held,
+        life: (Lifecycle, Vec<Effect>),
+        arrival: Arrival,
+        ctx: &Context<Self>,
+    ) -> SessionRef {
+        let (id, name) = (row.session.id, row.session.name.clone());
+        let session = self.launch(row, held, life, arrival, ctx);
+        self.sessions.insert(id, session.clone());
+        if let Some(name) = name {
+            self.names.claim(&name, id);
+        }
+        session
+    }
+
+    /// Makes the actor of a held session.
+    pub(super) fn launch(
+        &self,
+        row: Row,
+        mut held: Held,
+        life: (Lifecycle, Vec<Effect>),
+        arrival: Arrival,
+        ctx: &Context<Self>,
+    ) -> SessionRef {
+        let (id, name) = (row.session.id, row.session.name.clone());
+        let (holder, store) = (self.holder.clone(), self.store.clone());
+        // Its address is needed for its screen, and its screen for what makes it.
+        let session = Context::<Session>::new();
+        let heard = session.address();
+        let told = Box::new(move |told| heard.do_send(Seen(told)));
+        let screen = self.screens.keep(self.origin(&mut held, arrival == Arrival::Restored, told));
+        // Who asks before the session's actor has run sees what it will say, not the last row.
+        let mut shown = row.clone();
+        write_life(&mut shown, &life.0);
+        let what = row.session.recording;
+        let recorded = (what != Recording::Off).then(|| {
+            self.recorder.record(Subject {
+                id,
+                name: name.clone(),
+                what,
+                ring: held.ring.clone(),
+                holder: holder.clone(),
+                size: (held.cols, held.rows),
+                looker: screen.looker(),
+            })
+        });
+        let metrics = self.metrics.clone();
+        let link =
+            SessionHandle::new(shown.session, held.ring, held.wake, holder, store, screen, metrics);
+        let link = Arc::new(link.recorded(recorded));
+        let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
+        let addr =
+            Session::launch(session, self.context(ctx), link.clone(), life, row, causes, arrival);
+        SessionRef { addr, link }
+    }
+
+    /// What a held session's screen starts from.
+    pub(super) fn origin(&self, held: &mut Held, restored: bool, events: Events) -> Origin {
+        Origin {
+            id: held.id,
+            ring: held.ring.clone(),
+            size: (held.cols, held.rows),
+            checkpoint: held.checkpoint.take(),
+            restored,
+            options: Options { scrollback: self.defaults.scrollback_lines },
+            events,
+        }
+    }
+
+    pub(super) fn notice(&self, id: SessionId, noticed: Noticed) {
+        if let Some(session) = self.sessions.get(&id) {
+            session.addr.do_send(noticed);
+        }
+    }
+}
