@@ -26,16 +26,16 @@
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
 //! - [`events`]: what happens to the sessions, kept for a while and told to whoever listens.
 //! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
-//! - [`screens`]: what every session's terminal shows: threads, checkpoints, answers to queries.
 //! - [`recorder`]: what is written down of sessions that are recorded, and read back.
+//! - [`screens`]: what every session's terminal shows: threads, checkpoints, answers to queries.
+//! - [`pending`]: one client's input on its way to the holder.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
 //! - [`tree`]: the processes of a session, found and ended.
 //! - [`private`]: the state directory and its files are ours alone, or are not used.
 //! - [`metrics`]: what is counted where it happens.
-//! - [`protocol`], [`lifecycle`], [`pending`], [`config`], [`id`], [`log`],
-//!   [`text`]: words and rules.
+//! - [`log`], [`config`], [`protocol`], [`lifecycle`], [`id`], [`text`]: words and rules.
 
 pub mod cli;
 pub mod config;

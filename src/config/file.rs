@@ -1,7 +1,8 @@
 //! `stayd.toml`.
 
-use super::{IdleTimeout, LogFormat, LogLevel, Resume};
-use crate::protocol::{Recording, RestartPolicy, SizePolicy};
+use super::profiles::ProfileTable;
+use super::{IdleTimeout, LogFormat, LogLevel};
+
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use std::collections::BTreeMap;
@@ -76,22 +77,6 @@ pub(super) struct File {
     pub(super) create_on_attach: Option<bool>,
     #[serde(default)]
     pub(super) profile: BTreeMap<String, ProfileTable>,
-}
-
-/// A `[profile.NAME]`. One that overrides a built-in profile may leave the command out.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ProfileTable {
-    pub(super) command: Option<Vec<String>>,
-    pub(super) login: Option<bool>,
-    pub(super) cwd: Option<String>,
-    #[serde(default)]
-    pub(super) env: BTreeMap<String, String>,
-    pub(super) idle_timeout_s: Option<IdleTimeout>,
-    pub(super) size_policy: Option<SizePolicy>,
-    pub(super) restart: Option<RestartPolicy>,
-    pub(super) recording: Option<Recording>,
-    pub(super) resume: Option<Resume>,
 }
 
 impl File {

@@ -1,7 +1,7 @@
 //! Profiles: commands that clients may start by name.
 
+use super::IdleTimeout;
 use super::account::account;
-use super::file::ProfileTable;
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
@@ -39,6 +39,22 @@ pub struct Resume {
     pub pattern: String,
     /// Added to the command, with that name in place of `{id}`.
     pub args: Vec<String>,
+}
+
+/// A `[profile.NAME]`. One that overrides a built-in profile may leave the command out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProfileTable {
+    pub(super) command: Option<Vec<String>>,
+    pub(super) login: Option<bool>,
+    pub(super) cwd: Option<String>,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) idle_timeout_s: Option<IdleTimeout>,
+    pub(super) size_policy: Option<SizePolicy>,
+    pub(super) restart: Option<RestartPolicy>,
+    pub(super) recording: Option<Recording>,
+    pub(super) resume: Option<Resume>,
 }
 
 impl Profile {

@@ -1,6 +1,7 @@
 //! The control messages of `stayd.v1` and the messages of `json.v1`: one enum a direction.
 
-use super::{Mode, Session, Viewer, millis_or_null};
+use super::time::millis_or_null;
+use super::{Mode, Session, Viewer};
 use crate::lifecycle::{EndReason, Status};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

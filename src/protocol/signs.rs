@@ -1,6 +1,6 @@
 //! What a session's program has let its terminal know of itself, besides what it draws.
 
-use super::millis_or_null;
+use super::time::millis_or_null;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ pub struct Notification {
     /// The message.
     pub body: String,
     /// When it came.
-    #[serde(serialize_with = "super::millis")]
+    #[serde(serialize_with = "super::time::millis")]
     pub at: DateTime<Utc>,
 }
 

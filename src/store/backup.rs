@@ -1,8 +1,6 @@
 //! A copy of the database while it is being written.
 
 use super::error::StoreError;
-use super::handle::StoreHandle;
-use actix_web::rt::task::spawn_blocking;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,23 +12,12 @@ use uuid::Uuid;
 const PREFIX: &str = "backup-";
 const SUFFIX: &str = ".tmp";
 
-impl StoreHandle {
-    /// A whole and consistent copy of the database as of now, as a file without a name: it
-    /// is gone once it is closed. Made on a thread of its own with a connection of its own,
-    /// while others write.
-    ///
-    /// # Errors
-    /// There is no room for it, or the database cannot be read.
-    pub async fn backup(&self) -> Result<File, StoreError> {
-        // What is known and cannot be written is not in it; that is said elsewhere.
-        let _ = self.flush().await;
-        let database = self.path().to_owned();
-        let copied = spawn_blocking(move || copy(&database)).await;
-        copied.map_err(|_| StoreError::Stopped)?
-    }
-}
-
-fn copy(database: &Path) -> Result<File, StoreError> {
+/// A whole and consistent copy of the database as of now, as a file without a name: it is gone
+/// once it is closed. It is made with a connection of its own, while others write; blocks.
+///
+/// # Errors
+/// There is no room for it, or the database cannot be read.
+pub(super) fn copy(database: &Path) -> Result<File, StoreError> {
     let unavailable = |error: io::Error| StoreError::Unavailable(error.to_string());
     let name = format!("{PREFIX}{}{SUFFIX}", Uuid::now_v7());
     let beside = Beside(database.with_file_name(name));

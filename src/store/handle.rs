@@ -1,6 +1,7 @@
 //! What everybody else holds of the store.
 
 use super::actor::{Ask, Flush, Store, Wake};
+use super::backup;
 use super::db::Db;
 use super::error::{OpenError, StoreError};
 use super::queue::{Committed, OnFailure, Op, Pushed, Queue};
@@ -10,8 +11,10 @@ use crate::metrics::Latency;
 use crate::protocol::Transition;
 use crate::screens::LastScreen;
 use actix::{Addr, SyncArbiter, System};
+use actix_web::rt::task::spawn_blocking;
 use chrono::{DateTime, Utc};
 use slog::{Logger, crit, error};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
@@ -304,6 +307,18 @@ impl StoreHandle {
 
     fn push(&self, op: Op) -> bool {
         self.0.wake(self.0.queue.push(op))
+    }
+
+    /// A copy of the database as of now, as [`backup::copy`] makes it.
+    ///
+    /// # Errors
+    /// There is no room for it, or the database cannot be read.
+    pub async fn backup(&self) -> Result<File, StoreError> {
+        // What is known and cannot be written is not in it; that is said elsewhere.
+        let _ = self.flush().await;
+        let database = self.path().to_owned();
+        let copied = spawn_blocking(move || backup::copy(&database)).await;
+        copied.map_err(|_| StoreError::Stopped)?
     }
 }
 

@@ -1,35 +1,13 @@
-//! The words spoken with clients: the session's JSON, the control messages of
-//! `stayd.v1` and the messages of `json.v1`. One enum a direction; no I/O.
+//! A session's JSON, and what is asked for when one is created.
 
-mod messages;
-mod names;
-mod policies;
-mod signs;
-mod tag;
-
-pub use crate::lifecycle::RestartPolicy;
-pub use messages::{ClientMessage, JsonClientMessage, JsonServerMessage, ServerMessage};
-pub use names::{NAME_MAX, check_name, is_unseen};
-pub use policies::{Recording, SizePolicy};
-pub use signs::{Notification, Shell, ShellState, Signs};
-
+use super::time::{millis, millis_or_null, rfc3339};
+use super::{Recording, RestartPolicy, SIZE_MAX, Signs, SizePolicy};
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Status};
-use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize, Serializer};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Input bytes that a `stayd.v1` client may send beyond what was accepted.
-pub const INPUT_WINDOW: u64 = 64 << 10;
-/// Output bytes that a client which acknowledges is sent beyond its last acknowledgement.
-pub const ACK_WINDOW: u64 = 1 << 20;
-/// The longest snapshot, in bytes: the oldest scrollback is left out first, then colours and text
-/// of the lines that are farthest from the cursor.
-pub const SNAPSHOT_MAX: usize = 512 << 10;
-/// The largest terminal, in columns or rows.
-pub const SIZE_MAX: u16 = 1000;
-/// The longest `client` name, in characters.
-pub const CLIENT_MAX: usize = 64;
+use uuid::Uuid;
 
 /// Why a WebSocket was closed; the reason text says whether to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +131,24 @@ pub struct Session {
 }
 
 impl Session {
+    /// Another one once anything has changed that an administrator decides by: what the
+    /// session is called and meant to do, its status and its end. Output, input, sizes, who
+    /// is attached, `destroy_at` (which whoever uses the session pushes ahead) and what the
+    /// program says of itself change all the time and do not count. The same after a restart of the server.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        let words = (
+            (self.id, &self.name, &self.labels, self.status, self.ending),
+            (self.idle_timeout_s, self.first_attach_timeout_s),
+            (self.size_policy, self.recording),
+            (self.restart, self.restarts, self.restart_at.map(rfc3339)),
+            (self.ended_at.map(rfc3339), self.end_reason, self.exit_code, self.exit_signal),
+        );
+        // Strings, numbers and sorted maps of them: nothing that could fail to be written.
+        let words = serde_json::to_string(&words).unwrap_or_default();
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, words.as_bytes()).to_string()
+    }
+
     /// A session that begins now: nothing is known of it, and nobody has attached.
     #[must_use]
     pub fn begun(id: SessionId, now: DateTime<Utc>) -> Self {
@@ -316,26 +312,6 @@ pub fn check_size(cols: u32, rows: u32) -> Result<(u16, u16), String> {
     Ok((check("cols", cols)?, check("rows", rows)?))
 }
 
-/// A time as it stands in rows, logs and JSON: RFC 3339, UTC, milliseconds.
-#[must_use]
-pub fn rfc3339(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-fn millis<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&rfc3339(*time))
-}
-
-fn millis_or_null<S: Serializer>(
-    time: &Option<DateTime<Utc>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => millis(time, serializer),
-        None => serializer.serialize_none(),
-    }
-}
-
 /// Keeps a missing field apart from one that is null.
 mod present {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -357,6 +333,7 @@ mod present {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::TimeDelta;
 
     #[test]
     fn a_missing_timeout_is_not_a_null_one() {
@@ -371,5 +348,38 @@ mod tests {
         assert_eq!(check_size(80, 24), Ok((80, 24)));
         assert!(check_size(0, 24).is_err());
         assert!(check_size(80, 70_000).unwrap_err().contains("rows"));
+    }
+
+    #[test]
+    fn a_tag_changes_with_what_is_decided_by_and_with_nothing_else() {
+        let now = Utc::now();
+        let session = Session::begun(SessionId::generate(), now);
+        let tag = session.tag();
+        let later = now + TimeDelta::seconds(1);
+        let changes: [fn(&mut Session); 7] = [
+            |session| session.name = Some("a".into()),
+            |session| drop(session.labels.insert("k".into(), "v".into())),
+            |session| session.status = Status::Idle,
+            |session| session.idle_timeout_s = Some(1),
+            |session| session.ending = true,
+            |session| session.restarts = 1,
+            |session| session.exit_code = Some(0),
+        ];
+        for (n, change) in changes.iter().enumerate() {
+            let mut other = session.clone();
+            change(&mut other);
+            assert_ne!(other.tag(), tag, "{n}");
+        }
+        let same = Session {
+            offset: 7,
+            updated_at: later,
+            last_activity_at: later,
+            destroy_at: Some(later),
+            title: Some("vim".into()),
+            cols: 100,
+            active_connections: 2,
+            ..session
+        };
+        assert_eq!(same.tag(), tag);
     }
 }

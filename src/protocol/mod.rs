@@ -1,0 +1,29 @@
+//! The words spoken with clients: the session's JSON, the control messages of
+//! `stayd.v1` and the messages of `json.v1`. One enum a direction; no I/O.
+
+mod messages;
+mod names;
+mod policies;
+mod session;
+mod signs;
+mod time;
+
+pub use crate::lifecycle::RestartPolicy;
+pub use messages::{ClientMessage, JsonClientMessage, JsonServerMessage, ServerMessage};
+pub use names::{NAME_MAX, check_name, is_unseen};
+pub use policies::{Recording, SizePolicy};
+pub use session::{Cause, CloseCode, CreateSession, Mode, Session, Transition, Viewer, check_size};
+pub use signs::{Notification, Shell, ShellState, Signs};
+pub use time::rfc3339;
+
+/// Input bytes that a `stayd.v1` client may send beyond what was accepted.
+pub const INPUT_WINDOW: u64 = 64 << 10;
+/// Output bytes that a client which acknowledges is sent beyond its last acknowledgement.
+pub const ACK_WINDOW: u64 = 1 << 20;
+/// The longest snapshot, in bytes: the oldest scrollback is left out first, then colours and text
+/// of the lines that are farthest from the cursor.
+pub const SNAPSHOT_MAX: usize = 512 << 10;
+/// The largest terminal, in columns or rows.
+pub const SIZE_MAX: u16 = 1000;
+/// The longest `client` name, in characters.
+pub const CLIENT_MAX: usize = 64;
