@@ -54,10 +54,11 @@ pub mod pty;
 pub mod recorder;
 pub mod registry;
 pub mod ring;
-pub mod screen;
 pub mod screens;
 pub mod server;
 pub mod session;
 pub mod store;
 pub mod text;
 pub mod tree;
+
+pub use stayd_screen as screen;

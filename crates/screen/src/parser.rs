@@ -5,8 +5,8 @@
 //! It also keeps the sequence that is not finished yet, in the shortest form that brings
 //! another parser to the same state: what controls inside of it did is done already.
 
-use super::params::Params;
-use super::utf8::{self, Decoded, Utf8};
+use crate::params::Params;
+use crate::utf8::{self, Decoded, Utf8};
 
 /// Bytes of an unfinished string (OSC, DCS …) that are kept. xterm.js takes ten million; no
 /// program says so much in one that a terminal without images understands.
@@ -19,17 +19,20 @@ const FOREIGN_DCS: &[u8] = b"\x1bPx";
 
 /// What a terminal does. An `id` is made of prefix, intermediate and final bytes, in this
 /// order, as one big-endian number: `CSI ? 25 h` has the id `0x3f68`.
-pub(crate) trait Actions {
+pub trait Actions {
     /// A run of printable ASCII.
     fn print_ascii(&mut self, text: &[u8]);
     /// A printable character beyond ASCII.
     fn print(&mut self, c: char);
     /// A C0 or C1 control.
     fn execute(&mut self, control: u8);
+    /// A control sequence with its numbers.
     fn csi(&mut self, id: u32, params: &Params);
+    /// An escape sequence.
     fn esc(&mut self, id: u32);
-    /// `data` is what follows the number and its semicolon.
+    /// An operating system command; `data` is what follows the number and its semicolon.
     fn osc(&mut self, number: u32, data: &str);
+    /// A device control string; `data` is what follows its final byte.
     fn dcs(&mut self, id: u32, data: &str);
     /// A sequence or string ended that means nothing here.
     fn ignored(&mut self);
@@ -56,7 +59,7 @@ enum State {
 
 /// The parser's state between two calls.
 #[derive(Debug)]
-pub(crate) struct Parser {
+pub struct Parser {
     state: State,
     params: Params,
     collect: u32,
@@ -69,8 +72,16 @@ pub(crate) struct Parser {
     utf8: Utf8,
 }
 
+impl Default for Parser {
+    fn default() -> Parser {
+        Parser::new()
+    }
+}
+
 impl Parser {
-    pub(crate) fn new() -> Parser {
+    /// A parser in the ground state, with nothing unfinished.
+    #[must_use]
+    pub fn new() -> Parser {
         Parser {
             state: State::Ground,
             params: Params::new(),
@@ -93,7 +104,8 @@ impl Parser {
         self.utf8.partial()
     }
 
-    pub(crate) fn feed(&mut self, bytes: &[u8], to: &mut impl Actions) {
+    /// Takes bytes, and calls what they mean. They may be cut anywhere.
+    pub fn feed(&mut self, bytes: &[u8], to: &mut impl Actions) {
         let mut rest = bytes;
         while let Some(&byte) = rest.first() {
             if self.utf8.partial().is_empty() {

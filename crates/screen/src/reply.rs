@@ -1,10 +1,10 @@
 //! Answers to what programs ask the terminal: those of an xterm with 256 colours, as
 //! xterm.js gives them where it gives any.
 
-use super::Event;
-use super::cell::PROTECTED;
-use super::modes::CursorShape;
-use super::terminal::Terminal;
+use crate::cell::PROTECTED;
+use crate::event::Event;
+use crate::modes::CursorShape;
+use crate::terminal::Terminal;
 
 impl Terminal {
     pub(super) fn reply(&mut self, text: impl Into<Vec<u8>>) {

@@ -1,13 +1,12 @@
 //! Everything but the cells: tabs, margins, saved cursors, character sets, modes, cursor.
 
-use super::Detail;
-use super::writer::Writer;
-use crate::screen::buffer::{Buffer, Saved, TAB};
-use crate::screen::cell::{Cell, Glyph, Pen};
-use crate::screen::charset::Charset;
-use crate::screen::modes::{CursorShape, Mouse, MouseEncoding};
-use crate::screen::palette::{self, Special};
-use crate::screen::row::Row;
+use super::writer::{Detail, Writer};
+use crate::buffer::{Buffer, Saved, TAB};
+use crate::cell::{Cell, Glyph, Pen};
+use crate::charset::Charset;
+use crate::modes::{CursorShape, Mouse, MouseEncoding};
+use crate::palette::{self, Special};
+use crate::row::Row;
 
 /// Lines below the screen's last on which a saved cursor is brought about: each takes a byte.
 const SAVED_BELOW_MAX: usize = 4096;

@@ -1,12 +1,12 @@
 //! The screen: parser and terminal in one.
 
-use super::event::Event;
-use super::modes::Modes;
-use super::parser::Parser;
-use super::skip::{self, Step};
-use super::snapshot::{self, Snapshot};
-use super::terminal::Terminal;
-use super::view::View;
+use crate::event::Event;
+use crate::modes::Modes;
+use crate::parser::Parser;
+use crate::skip::{self, Step};
+use crate::snapshot::{self, Snapshot};
+use crate::terminal::Terminal;
+use crate::view::View;
 
 /// A terminal has at least this many columns, so that a wide character has room.
 const COLS_MIN: u16 = 2;

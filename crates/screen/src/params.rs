@@ -5,7 +5,7 @@ const MAX: usize = 32;
 
 /// Parameters of one CSI or DCS sequence. An absent number is 0, an absent sub-number -1.
 #[derive(Debug, Clone)]
-pub(crate) struct Params {
+pub struct Params {
     values: [i32; MAX],
     len: usize,
     subs: [i32; MAX],
@@ -88,7 +88,8 @@ impl Params {
     }
 
     /// The number at `at`, 0 where there is none.
-    pub(crate) fn get(&self, at: usize) -> i32 {
+    #[must_use]
+    pub fn get(&self, at: usize) -> i32 {
         if at < self.len { self.values[at] } else { 0 }
     }
 
@@ -103,7 +104,8 @@ impl Params {
         &self.subs[usize::from(start)..usize::from(end)]
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = i32> + '_ {
+    /// The numbers in their order, without sub-numbers.
+    pub fn iter(&self) -> impl Iterator<Item = i32> + '_ {
         self.values[..self.len].iter().copied()
     }
 }

@@ -134,8 +134,8 @@ fn pens(bytes: &[u8], passed: Range<usize>) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Event, Options, Screen};
     use super::*;
+    use crate::{Event, Options, Screen};
 
     fn lines(count: usize) -> Vec<u8> {
         (0..count).flat_map(|line| format!("line {line}\r\n").into_bytes()).collect()

@@ -1,12 +1,11 @@
 //! Lines of cells. A line is written left to right into one that is erased; lines that go on
 //! from the one above are brought about by wrapping, so that the reader knows it too.
 
-use super::Detail;
-use super::writer::Writer;
-use crate::screen::buffer::Buffer;
-use crate::screen::cell::{COLOUR, Cell, Glyph, Style};
-use crate::screen::row::Row;
-use crate::screen::width::width;
+use super::writer::{Detail, Writer};
+use crate::buffer::Buffer;
+use crate::cell::{COLOUR, Cell, Glyph, Style};
+use crate::row::Row;
+use crate::width::width;
 
 /// Any character of two columns: it leaves an empty cell when its other half is overwritten.
 const WIDE: &str = "\u{4e00}";

@@ -1,8 +1,8 @@
 //! OSC: title, links, colours, and what programs tell of themselves.
 
-use super::Event;
-use super::palette::{self, Special};
-use super::terminal::{Link, Terminal};
+use crate::event::Event;
+use crate::palette::{self, Special};
+use crate::terminal::{Link, Terminal};
 
 /// Bytes of a title that are kept: it goes into every snapshot, up to eleven times.
 const TITLE_MAX: usize = 4096;

@@ -1,7 +1,7 @@
 //! Moving the cursor, tabs, margins, and saving it.
 
-use super::params::Params;
-use super::terminal::Terminal;
+use crate::params::Params;
+use crate::terminal::Terminal;
 
 impl Terminal {
     /// Puts the cursor on the screen, or between the margins in origin mode; `past` says how
@@ -183,7 +183,7 @@ impl Terminal {
         let (fg, bg, charset) = (self.pen.fg, self.pen.bg, self.charset);
         let buffer = self.buffer();
         buffer.saved =
-            super::buffer::Saved { x: buffer.x, y: buffer.base + buffer.y, fg, bg, charset };
+            crate::buffer::Saved { x: buffer.x, y: buffer.base + buffer.y, fg, bg, charset };
     }
 
     /// DECRC
@@ -208,6 +208,6 @@ impl Terminal {
         let rows = self.rows;
         let buffer = self.buffer();
         (buffer.top, buffer.bottom) = (0, rows - 1);
-        buffer.saved = super::buffer::Saved { y: buffer.base, ..Default::default() };
+        buffer.saved = crate::buffer::Saved { y: buffer.base, ..Default::default() };
     }
 }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::Event;
-use super::buffer::Buffer;
-use super::cell::{COLOUR, Cell, EXTENDED, Ext, Glyph, Pen, Style};
-use super::charset::Charset;
-use super::intern::Table;
-use super::modes::Modes;
-use super::palette::Palette;
-use super::width::width;
+use crate::buffer::Buffer;
+use crate::cell::{COLOUR, Cell, EXTENDED, Ext, Glyph, Pen, Style};
+use crate::charset::Charset;
+use crate::event::Event;
+use crate::intern::Table;
+use crate::modes::Modes;
+use crate::palette::Palette;
+use crate::width::width;
 
 /// Code points that one cell holds. The longest emoji sequences have ten or so; more would
 /// let a program fill memory without moving the cursor.
@@ -114,7 +114,7 @@ impl Terminal {
         }
     }
 
-    /// Whether plain lines do nothing but scroll: see [`super::skip`].
+    /// Whether plain lines do nothing but scroll: see [`crate::skip`].
     pub(super) fn is_plain(&self) -> bool {
         let whole = (self.primary.top, self.primary.bottom) == (0, self.rows - 1);
         !self.on_alternate && whole && !self.modes.origin

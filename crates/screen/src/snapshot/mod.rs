@@ -14,10 +14,10 @@ mod pen;
 mod state;
 mod writer;
 
-use super::parser::Parser;
-use super::terminal::Terminal;
+use crate::parser::Parser;
+use crate::terminal::Terminal;
 use detail::Plan;
-use writer::Writer;
+use writer::{Detail, Writer};
 
 /// A screen, written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,16 +33,6 @@ pub struct Snapshot {
     /// All lines of the screen are in it with all that they show, those of the primary screen
     /// behind an alternate one as well. Scrollback that was left out does not count.
     pub complete: bool,
-}
-
-/// What is written of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Detail {
-    /// Nothing: it is empty.
-    Blank,
-    /// Text without attributes.
-    Text,
-    Everything,
 }
 
 /// The snapshot of a terminal with at most `scrollback` lines that scrolled off, in at most

@@ -1,8 +1,8 @@
 //! SGR: colours and attributes of the pen.
 
-use super::cell::*;
-use super::params::Params;
-use super::terminal::Terminal;
+use crate::cell::*;
+use crate::params::Params;
+use crate::terminal::Terminal;
 
 impl Terminal {
     /// `CSI … m`

@@ -12,17 +12,36 @@
 //! It follows xterm.js, which is what most people look at their sessions with, in everything
 //! that can be seen: widths, wrapping, erasing, reflow, and its quirks. A screen that differed
 //! from the page's in one cell after a resize would be wrong for as long as the program does
-//! not repaint it. `tests/fidelity` compares the two.
+//! not repaint it. `tests/fidelity`, at the
+//! top of the repository, compares the two.
+//!
+//! ```
+//! use stayd_screen::{Options, Screen};
+//!
+//! let mut screen = Screen::new(20, 2, Options::default());
+//! let mut events = Vec::new();
+//! screen.feed(b"\x1b[1mhello\x1b[m, world\r\n$ ", &mut events);
+//! assert_eq!((screen.cursor().x, screen.cursor().y), (2, 1));
+//!
+//! // Another terminal of that size shows the same once it is given these bytes.
+//! let snapshot = screen.snapshot(100, 64 << 10);
+//! let again = Screen::restore(20, 2, Options::default(), &snapshot.bytes);
+//! assert_eq!(again.view(0), screen.view(0));
+//!
+//! // Narrower, the first line takes two lines, and one of them leaves the screen.
+//! screen.resize(10, 2);
+//! assert_eq!(screen.scrollback(), 1);
+//! ```
 //!
 //! - `emulator`: [`Screen`] itself, parser and terminal in one.
 //! - `parser`, `params`, `utf8`: bytes → sequences.
-//! - `dispatch`: sequences → what the terminal does; `cursor`, `edit`, `modes`, `sgr`, `osc`,
-//!   `reply` do it.
+//! - `dispatch`: sequences → what the terminal does; `cursor`, `edit`, `set_modes`, `sgr`,
+//!   `osc`, `reply` do it.
 //! - `terminal`: the state, and printing. `buffer`, `row`, `cell`: what is on the screen.
 //!   `reflow`: another size.
 //! - `snapshot`: the state → escape sequences. `view`: the state for people and scripts.
 //! - `skip`: what need not be emulated, since nothing of it is left.
-//! - `width`, `charset`, `palette`, `intern`: tables.
+//! - `modes`: which modes there are. `width`, `charset`, `palette`, `intern`: tables.
 
 mod buffer;
 mod cell;
@@ -41,6 +60,7 @@ mod parser;
 mod reflow;
 mod reply;
 mod row;
+mod set_modes;
 mod sgr;
 mod skip;
 mod snapshot;
@@ -51,12 +71,12 @@ mod utf8;
 mod view;
 mod width;
 
-pub(crate) use dispatch::id as sequence;
+pub use dispatch::id as sequence;
 pub use emulator::{Cursor, Options, Screen};
 pub use event::Event;
 pub use modes::{CursorShape, Modes, Mouse, MouseEncoding};
-pub(crate) use params::Params;
-pub(crate) use parser::{Actions, Parser};
+pub use params::Params;
+pub use parser::{Actions, Parser};
 pub use snapshot::Snapshot;
 pub use view::{Colour, Line, Run, View};
-pub(crate) use width::width;
+pub use width::width;

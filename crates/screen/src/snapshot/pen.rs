@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::Detail;
-use super::writer::Writer;
-use crate::screen::buffer::Saved;
-use crate::screen::cell::*;
+use super::writer::{Detail, Writer};
+use crate::buffer::Saved;
+use crate::cell::*;
 
 /// Changes of the pen that are remembered while a snapshot is written.
 const CHANGES_MAX: usize = 1024;

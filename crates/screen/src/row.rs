@@ -1,7 +1,7 @@
 //! One line of cells and the edits inside it. Trailing cells that were never written take no
 //! memory.
 
-use super::cell::{Cell, Style};
+use crate::cell::{Cell, Style};
 
 /// A line. `cells` may end early: the rest, up to `len`, is [`Cell::NULL`].
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,8 @@
 //! Erasing, inserting and deleting cells and lines.
 
-use super::cell::Cell;
-use super::params::Params;
-use super::terminal::Terminal;
+use crate::cell::Cell;
+use crate::params::Params;
+use crate::terminal::Terminal;
 
 /// Characters that one sequence (REP) repeats: a full screen of 200 columns and 80 lines. A program
 /// that asks for two billions in a dozen bytes, again and again, takes no longer than for these.
@@ -176,7 +176,7 @@ impl Terminal {
     /// DECALN
     pub(super) fn alignment_pattern(&mut self) {
         // xterm.js takes the pen's flags without its extended attributes.
-        let style = super::cell::Style { fg: self.pen.fg, bg: self.pen.bg, ext: 0 };
+        let style = crate::cell::Style { fg: self.pen.fg, bg: self.pen.bg, ext: 0 };
         self.move_to(0, 0);
         let rows = self.rows;
         let buffer = self.buffer();
@@ -201,9 +201,9 @@ impl Terminal {
             _ => return,
         };
         let text = match buffer.row(buffer.y).get(at).glyph() {
-            super::cell::Glyph::None => return,
-            super::cell::Glyph::Char(c) => c.to_string(),
-            super::cell::Glyph::Cluster(number) => self.clusters.get(number).to_string(),
+            crate::cell::Glyph::None => return,
+            crate::cell::Glyph::Char(c) => c.to_string(),
+            crate::cell::Glyph::Cluster(number) => self.clusters.get(number).to_string(),
         };
         let n = params.count(0);
         let a_line = self.cols / width;

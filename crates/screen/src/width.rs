@@ -4,7 +4,8 @@
 use std::sync::LazyLock;
 
 /// Columns of `c`: 0 (joins the character before it), 1 or 2.
-pub(crate) fn width(c: char) -> u8 {
+#[must_use]
+pub fn width(c: char) -> u8 {
     let code = u32::from(c);
     if code < 0xa0 {
         u8::from((0x20..0x7f).contains(&code))

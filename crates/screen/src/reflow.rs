@@ -4,9 +4,9 @@
 
 use std::collections::VecDeque;
 
-use super::buffer::Buffer;
-use super::cell::Cell;
-use super::row::Row;
+use crate::buffer::Buffer;
+use crate::cell::Cell;
+use crate::row::Row;
 
 impl Buffer {
     pub(super) fn resize(&mut self, cols: usize, rows: usize) {

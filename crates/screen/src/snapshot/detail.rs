@@ -3,11 +3,10 @@
 //! text. Lines of the primary screen behind an alternate one count as farther than any of
 //! that.
 
-use super::Detail;
-use super::writer::Writer;
-use crate::screen::buffer::Buffer;
-use crate::screen::row::Row;
-use crate::screen::terminal::Terminal;
+use super::writer::{Detail, Writer};
+use crate::buffer::Buffer;
+use crate::row::Row;
+use crate::terminal::Terminal;
 
 /// What is written of each line.
 pub(super) struct Plan {
@@ -98,7 +97,7 @@ fn nearest_first(terminal: &Terminal) -> Vec<(bool, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::screen::{Colour, Line, Options, Screen};
+    use crate::{Colour, Line, Options, Screen};
 
     /// Every cell has colours of its own.
     fn painted(cols: u16, rows: u16, tail: &str) -> Screen {

@@ -2,10 +2,19 @@
 
 use std::collections::HashMap;
 
-use super::Detail;
-use crate::screen::cell::{Cell, Glyph, Pen};
-use crate::screen::charset::Charset;
-use crate::screen::terminal::Terminal;
+use crate::cell::{Cell, Glyph, Pen};
+use crate::charset::Charset;
+use crate::terminal::Terminal;
+
+/// What is written of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Detail {
+    /// Nothing: it is empty.
+    Blank,
+    /// Text without attributes.
+    Text,
+    Everything,
+}
 
 pub(super) struct Writer<'a> {
     pub(super) out: Vec<u8>,

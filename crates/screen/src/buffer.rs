@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::cell::Cell;
-use super::charset::Charset;
-use super::row::Row;
+use crate::cell::Cell;
+use crate::charset::Charset;
+use crate::row::Row;
 
 /// Columns between the tab stops that a terminal starts with.
 pub(super) const TAB: usize = 8;

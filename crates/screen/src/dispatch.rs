@@ -1,14 +1,15 @@
 //! From the parser's calls to what the terminal does.
 
-use super::Event;
-use super::charset::Charset;
-use super::edit::Erase;
-use super::params::Params;
-use super::parser::Actions;
-use super::terminal::Terminal;
+use crate::charset::Charset;
+use crate::edit::Erase;
+use crate::event::Event;
+use crate::params::Params;
+use crate::parser::Actions;
+use crate::terminal::Terminal;
 
 /// The id of a sequence: its prefix, intermediate and final bytes.
-pub(crate) const fn id(bytes: &[u8]) -> u32 {
+#[must_use]
+pub const fn id(bytes: &[u8]) -> u32 {
     let mut id = 0;
     let mut i = 0;
     while i < bytes.len() {
@@ -213,14 +214,14 @@ impl Terminal {
 
     fn set_protected(&mut self, on: i32) {
         match on {
-            1 => self.pen.bg |= super::cell::PROTECTED,
-            0 | 2 => self.pen.bg &= !super::cell::PROTECTED,
+            1 => self.pen.bg |= crate::cell::PROTECTED,
+            0 | 2 => self.pen.bg &= !crate::cell::PROTECTED,
             _ => {}
         }
     }
 
     fn set_cursor_style(&mut self, style: i32) {
-        use super::modes::CursorShape::*;
+        use crate::modes::CursorShape::*;
         let modes = &mut self.modes;
         modes.cursor_shape = match style {
             0 => Default,

@@ -5,9 +5,9 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::cell::*;
-use super::row::Row;
-use super::terminal::Terminal;
+use crate::cell::*;
+use crate::row::Row;
+use crate::terminal::Terminal;
 
 /// Flags of a cell and what they are called.
 const FG: [(u32, &str); 6] = [
