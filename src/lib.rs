@@ -16,6 +16,10 @@
 //!                     PTY ── bash, vim, an agent …
 //! ```
 //!
+//! Two parts are crates of their own, which know nothing of this one: `stayd-screen` is
+//! [`screen`], and `stayd-hold` is [`holder`], [`ring`], [`pty`], [`tree`], [`private`] and
+//! [`id`]. They are re-exported under these names.
+//!
 //! The house; arrows point down only:
 //!
 //! - [`cli`]: one file a verb; the terminal's side of `attach`.
@@ -41,24 +45,19 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod events;
-pub mod holder;
 pub mod http;
-pub mod id;
 pub mod lifecycle;
 pub mod log;
 pub mod metrics;
 pub mod pending;
-pub mod private;
 pub mod protocol;
-pub mod pty;
 pub mod recorder;
 pub mod registry;
-pub mod ring;
 pub mod screens;
 pub mod server;
 pub mod session;
 pub mod store;
 pub mod text;
-pub mod tree;
 
+pub use stayd_hold::{holder, id, private, pty, ring, tree};
 pub use stayd_screen as screen;

@@ -1,20 +1,5 @@
 //! Names of things: sessions and the clients that type into them.
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::string_slice,
-        clippy::todo,
-        clippy::unimplemented,
-        clippy::unreachable,
-        clippy::unwrap_used
-    )
-)]
-
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;

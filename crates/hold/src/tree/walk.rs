@@ -3,6 +3,7 @@
 use super::marks::{Mark, Marks, carries_limit, limit_mark};
 use super::process::{Stat, is_gone, is_refused};
 use super::{Member, Tree, boot_id};
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,7 +38,7 @@ fn pids() -> io::Result<Vec<i32>> {
     // order is wrong, and that is all.
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let last = load.split_ascii_whitespace().last().and_then(|pid| pid.parse().ok());
-    pids.sort_unstable_by_key(|&pid| (last.is_some_and(|last| pid > last), -pid));
+    pids.sort_unstable_by_key(|&pid| (last.is_some_and(|last| pid > last), Reverse(pid)));
     Ok(pids)
 }
 
@@ -185,7 +186,7 @@ impl Snapshot {
         while let Some(pid) = found.get(next) {
             let children = self.children.get(pid).into_iter().flatten();
             found.extend(children.filter(|pid| seen.insert(**pid)));
-            next += 1;
+            next = next.saturating_add(1);
         }
         let members = found.iter().skip(1).rev().filter_map(|pid| self.processes.get(pid));
         members
@@ -227,12 +228,12 @@ impl Newcomers {
     pub(super) fn each(&mut self, tree: &Tree, mut told: impl FnMut(Member)) -> io::Result<usize> {
         let pids = pids()?;
         let spared = [Some(std::process::id() as i32), tree.holder];
-        let mut come = 0;
+        let mut come = 0_usize;
         for &pid in &pids {
             if self.looked_at.contains(&pid) || spared.contains(&Some(pid)) {
                 continue;
             }
-            come += 1;
+            come = come.saturating_add(1);
             let stat = match Stat::read(pid) {
                 Ok(stat) => stat,
                 Err(error) if is_gone(&error) || is_refused(&error) => continue,

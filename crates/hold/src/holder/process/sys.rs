@@ -3,7 +3,7 @@
 //! and its `kill` cannot send them.
 #![allow(unsafe_code)]
 
-use crate::lifecycle::Exit;
+use crate::exit::Exit;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 

@@ -32,7 +32,7 @@
 
 mod end;
 mod marks;
-pub(crate) mod pidfd;
+pub mod pidfd;
 mod process;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,6 @@
 //! Pseudo-terminals and the few other calls on descriptors that need `unsafe`.
 
 #![allow(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::arithmetic_side_effects,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        clippy::string_slice,
-        clippy::todo,
-        clippy::unimplemented,
-        clippy::unreachable,
-        clippy::unwrap_used
-    )
-)]
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open as open_file};

@@ -1,11 +1,11 @@
 //! A mistake of the holder's own costs what it was about and nothing else.
 
 use super::*;
+use crate::exit::Exit;
 use crate::holder::ledger::Ledger;
 use crate::holder::process::session::{Notices, Session, Stage};
 use crate::holder::wire::MESSAGE_MAX;
 use crate::id::SessionId;
-use crate::lifecycle::Exit;
 use crate::pty;
 use crate::ring::{CAPACITY_MIN, Writer};
 use nix::sys::eventfd::EventFd;

@@ -5,8 +5,8 @@ use super::layout::{
     HolderPage, IN_FLIGHT, LEDGER, NOBODY, RESIZES, UNHELD, decode_exit, key_words, resize_log,
 };
 use super::map::{self, Map};
+use crate::exit::Exit;
 use crate::id::ClientKey;
-use crate::lifecycle::Exit;
 use bytes::BytesMut;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};

@@ -1,6 +1,6 @@
 //! What stands where in a ring. Both sides are of one machine, so words are native.
 
-use crate::lifecycle::Exit;
+use crate::exit::Exit;
 use nix::unistd::{SysconfVar, sysconf};
 use std::sync::atomic::AtomicU64;
 

@@ -4,8 +4,8 @@ use super::requests::failure;
 use super::run::Process;
 use super::session::Stage;
 use super::sys;
+use crate::exit::Exit;
 use crate::holder::wire::{Failure, FailureCode};
-use crate::lifecycle::Exit;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 

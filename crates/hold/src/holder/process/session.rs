@@ -3,10 +3,10 @@
 use super::checkpoint::{Bytes, Checkpoint};
 use super::sys;
 use super::token::{Place, Token};
+use crate::exit::Exit;
 use crate::holder::ledger::{Ledger, QUEUE};
 use crate::holder::wire::{Entry, InputTail};
 use crate::id::SessionId;
-use crate::lifecycle::Exit;
 use crate::pty;
 use crate::ring::{Due, IN_FLIGHT, Writer};
 use nix::errno::Errno;

@@ -3,7 +3,7 @@
 use super::RingError;
 use super::layout::{HolderPage, IN_FLIGHT, NOBODY, RESIZES, UNHELD, encode_exit, key_words};
 use super::map::{self, Map};
-use crate::lifecycle::Exit;
+use crate::exit::Exit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};

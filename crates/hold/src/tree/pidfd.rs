@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 ///
 /// # Errors
 /// `ESRCH`: no such process; `EMFILE`/`ENFILE`: no descriptor is free.
-pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
+pub fn open(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two integers and touches no memory of ours.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0) };
     let fd = i32::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
@@ -25,7 +25,7 @@ pub(crate) fn open(pid: i32) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// `ESRCH`: it is gone; `EPERM`: it is not ours to signal; `EINVAL`: no such signal.
-pub(crate) fn send(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+pub fn send(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     // SAFETY: the descriptor is open for as long as it is borrowed; a null siginfo is
     // allowed and makes the kernel fill in what kill(2) would.
     let result = unsafe {

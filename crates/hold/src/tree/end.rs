@@ -73,8 +73,16 @@ impl Tree {
         } else {
             ending.kill(grace.kill)?
         };
-        Ok(EndReport { ended: ending.known.len() - left.len(), left })
+        Ok(EndReport { ended: ending.known.len().saturating_sub(left.len()), left })
     }
+}
+
+/// The moment at which so much time will have passed.
+fn deadline(time: Duration) -> Instant {
+    /// A year: more would not fit any clock, and nobody waits for so long.
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(time.min(LONGEST)).unwrap_or(now)
 }
 
 struct Ending<'a> {
@@ -89,13 +97,13 @@ struct Ending<'a> {
 impl Ending<'_> {
     /// Who is left. Tried again until the deadline while /proc cannot be read.
     fn walk(&mut self, deadline: Instant) -> io::Result<Vec<Member>> {
-        let mut empty = 0;
+        let mut empty = 0_usize;
         loop {
             match self.look() {
                 // A chain of processes that each fork the next and exit can slip past a
                 // look, /proc not being read at one instant; but never unnoticed.
                 Ok(Look { members, still }) => {
-                    empty += 1;
+                    empty = empty.saturating_add(1);
                     if !members.is_empty()
                         || empty >= EMPTY_LOOKS_MAX
                         || (empty >= EMPTY_LOOKS && still)
@@ -124,7 +132,7 @@ impl Ending<'_> {
 
     /// Sends the signals to each member once; whether the tree was seen empty in time.
     fn ask(&mut self, signals: &[i32], time: Duration) -> io::Result<bool> {
-        let deadline = Instant::now() + time;
+        let deadline = deadline(time);
         let mut asked = HashSet::new();
         loop {
             let members = self.walk(deadline)?;
@@ -145,7 +153,7 @@ impl Ending<'_> {
 
     /// Kills until nothing is left that can be killed; returns what is.
     fn kill(&mut self, time: Duration) -> io::Result<Vec<Member>> {
-        let deadline = Instant::now() + time;
+        let deadline = deadline(time);
         loop {
             let mut members = self.freeze(deadline)?;
             // The leader is last: until then its children can be found by parentage.

@@ -9,8 +9,8 @@
 //! holder of the same major version. Input has a fixed binary tail and no JSON. A reply
 //! repeats the request's number; notices have number 0.
 
+use crate::exit::Exit;
 use crate::id::{ClientKey, SessionId};
-use crate::lifecycle::Exit;
 use serde::{Deserialize, Serialize};
 
 /// Both sides must agree on it.

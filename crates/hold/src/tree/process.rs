@@ -69,11 +69,12 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
 /// # Panics
 /// On a kernel without `CLOCK_BOOTTIME`: older than 2.6.39, which has no pidfds either.
 #[must_use]
+#[expect(clippy::expect_used, reason = "only the server asks, and it has no other clock")]
 pub fn boottime_ms() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
         .expect("CLOCK_BOOTTIME exists since Linux 2.6.39 and the pointer is nix's");
     // Never negative: it counts from boot.
-    now.tv_sec() as u64 * 1_000 + now.tv_nsec() as u64 / 1_000_000
+    (now.tv_sec() as u64).saturating_mul(1_000).saturating_add(now.tv_nsec() as u64 / 1_000_000)
 }
 
 /// A descriptor of the process with this pid, only if it started then.
@@ -130,15 +131,15 @@ impl Stat {
         let mut length = 0;
         let mut file = File::open(format!("/proc/{pid}/stat"))?;
         loop {
-            match file.read(&mut line[length..]) {
+            match file.read(line.get_mut(length..).unwrap_or_default()) {
                 Ok(0) => break,
-                Ok(n) => length += n,
+                Ok(n) => length = length.saturating_add(n),
                 // The process was reaped after we opened its file.
                 Err(error) if is_gone(&error) => return Err(io::ErrorKind::NotFound.into()),
                 Err(error) => return Err(error),
             }
         }
-        Stat::parse(&line[..length])
+        Stat::parse(line.get(..length).unwrap_or_default())
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
     }
 
@@ -146,11 +147,11 @@ impl Stat {
     fn parse(line: &[u8]) -> Option<Stat> {
         let name_start = line.iter().position(|&byte| byte == b'(')?;
         let name_end = line.iter().rposition(|&byte| byte == b')')?;
-        let pid = std::str::from_utf8(&line[..name_start]).ok()?.trim().parse().ok()?;
-        let fields = std::str::from_utf8(&line[name_end + 1..]).ok()?;
+        let pid = std::str::from_utf8(line.get(..name_start)?).ok()?.trim().parse().ok()?;
+        let fields = std::str::from_utf8(line.get(name_end.checked_add(1)?..)?).ok()?;
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
         // proc(5) counts from 1, and the first of these is its field 3.
-        let field = |number: usize| fields.get(number - 3).copied();
+        let field = |number: usize| fields.get(number.checked_sub(3)?).copied();
         Some(Stat {
             pid,
             state: *field(3)?.as_bytes().first()?,

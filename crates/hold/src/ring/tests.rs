@@ -1,8 +1,8 @@
 //! Both halves in one process, over two mappings of the same memory.
 
 use super::*;
+use crate::exit::Exit;
 use crate::id::ClientKey;
-use crate::lifecycle::Exit;
 use bytes::BytesMut;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::ftruncate;

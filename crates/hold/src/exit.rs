@@ -1,0 +1,13 @@
+//! How a process ended.
+
+use serde::{Deserialize, Serialize};
+
+/// How the leader ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// Its exit code.
+    Code(i32),
+    /// The signal that ended it.
+    Signal(i32),
+}

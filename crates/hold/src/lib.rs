@@ -1,0 +1,87 @@
+//! Processes that outlive whoever started them: the holder, which owns their terminals, and
+//! the handle to it.
+//!
+//! A server asks the holder for sessions over a socket and reads their output from shared
+//! memory. When it dies, the sessions run on, and its successor adopts them. There is no HTTP
+//! here, no database and no screen: what becomes of the output is the server's business.
+//!
+//! The house; arrows point down only:
+//!
+//! - [`holder`]: the holder's loop, its messages, and the server's side of them.
+//! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
+//! - [`tree`]: the processes of a session, found and ended.
+//! - [`private`]: the state directory and its files are ours alone, or are not used.
+//! - [`id`]: names of sessions and clients; [`Exit`]: how a process ended.
+//!
+//! Output goes through a ring, which one process writes and another one reads:
+//!
+//! ```
+//! use stayd_hold::ring::{CAPACITY_MIN, Reader, Writer};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (descriptor, mut writer) = Writer::create(CAPACITY_MIN, 0)?;
+//! writer.buffer(5).copy_from_slice(b"hello");
+//! writer.publish(5);
+//!
+//! let reader = Reader::open(descriptor)?; // In another process, as a rule.
+//! let mut output = bytes::BytesMut::new();
+//! assert_eq!(reader.read(0, usize::MAX, &mut output)?, 5);
+//! assert_eq!(&output[..], b"hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A server finds the holder of a state directory, or starts one:
+//!
+//! ```no_run
+//! use stayd_hold::holder::{Holder, Paths, SpawnSpec};
+//! use stayd_hold::id::SessionId;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = slog::Logger::root(slog::Discard, slog::o!());
+//! let (holder, notices) = Holder::connect_or_launch(&Paths::new("/run/me/state"), &log).await?;
+//! for session in holder.adopt().await? {
+//!     println!("{} has printed {} bytes", session.id, session.ring.head());
+//! }
+//! let shell = SpawnSpec {
+//!     command: vec!["bash".to_owned()],
+//!     login: false,
+//!     cwd: "/".to_owned(),
+//!     env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+//!     cols: 80,
+//!     rows: 24,
+//!     checkpoints: false,
+//!     resumed: None,
+//! };
+//! let session = holder.spawn(SessionId::generate(), &shell, 2 << 20, b"").await?;
+//! # drop((notices, session));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What panics is denied in all of the crate, since the holder must not: see [`holder`].
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
+mod exit;
+pub mod holder;
+pub mod id;
+pub mod private;
+pub mod pty;
+pub mod ring;
+pub mod tree;
+
+pub use exit::Exit;
