@@ -58,7 +58,7 @@ pub(super) async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<Http
             return Ok(response.body(text));
         }
         match api.shots.hold(text, room.take()) {
-            Ok(text) => return Ok(large::answer(response, ScreenEvents { text, at: 0 })),
+            Ok(text) => return Ok(large::answer(response, ListText { text, at: 0 })),
             Err(kib) => {
                 drop(making);
                 let waited = api.shots.room(kib, deadline).await;
@@ -69,12 +69,12 @@ pub(super) async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<Http
 }
 
 /// A long list, piece by piece. Each is a copy: it may be kept longer than the room for all.
-struct ScreenEvents {
+struct ListText {
     text: Large,
     at: usize,
 }
 
-impl Iterator for ScreenEvents {
+impl Iterator for ListText {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {

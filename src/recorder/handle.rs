@@ -55,7 +55,7 @@ pub struct Subject {
     /// Columns and rows.
     pub size: (u16, u16),
     /// What it shows.
-    pub looker: ScreenReader,
+    pub reader: ScreenReader,
 }
 
 impl Recorder {
@@ -79,7 +79,7 @@ impl Recorder {
     /// Records a session from where its recording has come to, until the handle is dropped.
     #[must_use]
     pub fn record(&self, subject: Subject) -> Recorded {
-        let Subject { id, name, what, ring, holder, size, looker } = subject;
+        let Subject { id, name, what, ring, holder, size, reader } = subject;
         let hold = Arc::new(TailGate::new(id, ring.clone(), holder));
         let generation = self.generations.fetch_add(1, Relaxed);
         let tape = SessionRecorder::new(RecorderConfig {
@@ -89,7 +89,7 @@ impl Recorder {
             limits: self.limits,
             ring,
             hold: hold.clone(),
-            looker,
+            reader,
             size,
             title: name,
             metrics: self.metrics.clone(),

@@ -5,7 +5,7 @@ use super::segments::Segments;
 use super::session::{Clock, SessionRecorder};
 use crate::protocol::SNAPSHOT_MAX;
 use crate::screen::Snapshot;
-use crate::screens::Look;
+use crate::screens::Inspection;
 use crate::text::TextCarry;
 use bytes::BytesMut;
 use chrono::Utc;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// from the ring meanwhile.
 const PICTURE_LIMIT: Duration = Duration::from_secs(2);
 
-pub(super) type Shown = Look<(Snapshot, (u16, u16))>;
+pub(super) type Shown = Inspection<(Snapshot, (u16, u16))>;
 
 /// On the way to the next file.
 pub(super) enum Rotation {
@@ -39,7 +39,8 @@ impl SessionRecorder {
             && self.reel.as_ref().is_some_and(|reel| reel.is_full(self.lines.len()))
         {
             let most = SNAPSHOT_MAX.min(self.part());
-            let look = self.of.looker.look(move |screen| (screen.snapshot(0, most), screen.size()));
+            let look =
+                self.of.reader.inspect(move |screen| (screen.snapshot(0, most), screen.size()));
             self.turning = Rotation::Asked(Instant::now(), look.boxed());
         }
         let Rotation::Asked(since, look) = &mut self.turning else { return false };
@@ -61,8 +62,10 @@ impl SessionRecorder {
     fn place(&mut self, shown: Option<Shown>) -> Rotation {
         let written = self.written();
         let plain = Rotation::At(written, self.size, None);
-        let Some(Look { offset, resizes, seen: (snapshot, size) }) = shown else { return plain };
-        let look = Look { offset, resizes, seen: snapshot }.whole(&self.of.ring);
+        let Some(Inspection { offset, resizes, seen: (snapshot, size) }) = shown else {
+            return plain;
+        };
+        let look = Inspection { offset, resizes, seen: snapshot }.whole(&self.of.ring);
         let (offset, mut picture) = (look.offset, look.seen.bytes);
         if look.seen.partial > 0 {
             return plain;

@@ -49,7 +49,7 @@ pub(super) struct RecorderConfig {
     pub(super) limits: Limits,
     pub(super) ring: Arc<Reader>,
     pub(super) hold: Arc<TailGate>,
-    pub(super) looker: ScreenReader,
+    pub(super) reader: ScreenReader,
     /// Columns and rows, where the ring does not say.
     pub(super) size: (u16, u16),
     pub(super) title: Option<String>,

@@ -116,7 +116,7 @@ struct Left {
 
 impl Left {
     async fn on(screen: LastScreen, screens: &Screens) -> Self {
-        let look = screens.show_last(screen, |screen| {
+        let look = screens.inspect_last(screen, |screen| {
             let text = screen.view(usize::MAX).written(true);
             Left { alternate: screen.is_alternate(), text }
         });

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::protocol::Recording;
 use crate::recorder::{Recorder, Subject};
 use crate::screen::Options;
-use crate::screens::{Events, Origin, Screens};
+use crate::screens::{EventSink, Origin, Screens};
 use crate::session::{
     Arrival, Blob, Noticed, Seen, Session, SessionContext, SessionHandle, write_life,
 };
@@ -280,7 +280,7 @@ impl Registry {
         let session = Context::<Session>::new();
         let heard = session.address();
         let told = Box::new(move |told| heard.do_send(Seen(told)));
-        let screen = self.screens.keep(self.origin(&mut held, arrival == Arrival::Restored, told));
+        let screen = self.screens.track(self.origin(&mut held, arrival == Arrival::Restored, told));
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let mut shown = row.clone();
         write_life(&mut shown, &life.0);
@@ -293,7 +293,7 @@ impl Registry {
                 ring: held.ring.clone(),
                 holder: holder.clone(),
                 size: (held.cols, held.rows),
-                looker: screen.looker(),
+                reader: screen.reader(),
             })
         });
         let metrics = self.metrics.clone();
@@ -307,7 +307,7 @@ impl Registry {
     }
 
     /// What a held session's screen starts from.
-    pub(super) fn origin(&self, held: &mut Held, restored: bool, events: Events) -> Origin {
+    pub(super) fn origin(&self, held: &mut Held, restored: bool, events: EventSink) -> Origin {
         Origin {
             id: held.id,
             ring: held.ring.clone(),

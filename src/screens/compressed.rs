@@ -18,31 +18,32 @@ pub(super) struct CompressedScreen {
     bytes: Vec<u8>,
     cols: u16,
     rows: u16,
+    /// Whether nothing that the screen shows was left out, see [`CompressedScreen::of`].
     complete: bool,
 }
 
-/// It cannot be unfolded.
+/// It cannot be restored.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("a kept screen cannot be read")]
 pub(super) struct Unreadable;
 
 impl CompressedScreen {
-    /// Writes a screen down. Only one that is too large for the holder loses anything of what
+    /// Compresses a screen. Only one that is too large for the holder loses anything of what
     /// it shows, see [`CompressedScreen::is_complete`].
     pub(super) fn of(screen: &Screen) -> Self {
         let (cols, rows) = screen.size();
-        let folded = |snapshot: Snapshot| {
+        let compress = |snapshot: Snapshot| {
             let bytes = lz4_flex::compress_prepend_size(&snapshot.bytes);
             CompressedScreen { bytes, cols, rows, complete: snapshot.complete }
         };
         let snapshot = screen.snapshot(usize::MAX, KEPT_MAX);
         if snapshot.complete {
             // Half of what the holder takes, before it is compressed.
-            return folded(snapshot);
+            return compress(snapshot);
         }
         let mut limit = SCREEN_MAX;
         loop {
-            let whole = folded(screen.snapshot(0, limit));
+            let whole = compress(screen.snapshot(0, limit));
             if whole.bytes.len() <= COMPRESSED_MAX || limit <= KEPT_MAX {
                 return whole;
             }
@@ -50,18 +51,18 @@ impl CompressedScreen {
         }
     }
 
-    /// Nothing was ever printed.
+    /// A screen on which nothing was ever printed.
     pub(super) fn blank((cols, rows): (u16, u16)) -> Self {
         CompressedScreen { bytes: lz4_flex::compress_prepend_size(b""), cols, rows, complete: true }
     }
 
-    /// From what a holder kept.
+    /// From the bytes that a holder or the database has kept.
     pub(super) fn kept(bytes: Vec<u8>, (cols, rows): (u16, u16)) -> Self {
         CompressedScreen { bytes, cols, rows, complete: true }
     }
 
-    /// It is all that the screen shows. (What a holder or the database has kept is all that
-    /// there is.)
+    /// Whether it is all that the screen shows. One that a holder or the database has kept
+    /// counts as complete: there is no more of it.
     pub(super) fn is_complete(&self) -> bool {
         self.complete
     }
@@ -74,7 +75,7 @@ impl CompressedScreen {
         (self.cols, self.rows)
     }
 
-    pub(super) fn unfold(&self, options: Options) -> Result<Screen, Unreadable> {
+    pub(super) fn restore(&self, options: Options) -> Result<Screen, Unreadable> {
         // The length comes first, and a broken one must not make us reserve it.
         let (length, _) =
             lz4_flex::block::uncompressed_size(&self.bytes).map_err(|_| Unreadable)?;

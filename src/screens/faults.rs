@@ -11,12 +11,12 @@ pub(super) enum Fault {
     Feed,
     /// Another size.
     Resize,
-    /// Somebody looks: a snapshot, a view, the last screen of a session.
+    /// An inspection: a snapshot, a view, the last screen of a session.
     Read,
-    /// Writing it down for the holder, or for a time without output.
-    Fold,
-    /// The way back from there.
-    Unfold,
+    /// Its compression for the holder, or for a time without output.
+    Compress,
+    /// Its restoration from there.
+    Restore,
     /// The thread itself, with no screen in use.
     Thread,
 }

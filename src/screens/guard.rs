@@ -18,7 +18,7 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// Whether a panic on this thread goes no further than the use of a screen in which it
-/// happens. Any other panic of a thread that keeps screens has to end the server: the thread
+/// happens. Any other panic of a thread that tracks screens has to end the server: the thread
 /// would be gone, and its sessions would block without a word.
 #[must_use]
 pub fn contains_panics() -> bool {

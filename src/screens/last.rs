@@ -3,7 +3,7 @@
 use super::compressed::{CompressedScreen, Unreadable};
 use crate::screen::{Options, Screen};
 
-/// Lines of scrollback that are shown again: as many as any settings can have kept.
+/// The most lines of scrollback that any settings can have kept.
 const LINES: usize = 100_000;
 
 /// A terminal's screen and scrollback at the end of its session's output.
@@ -20,13 +20,13 @@ pub struct LastScreen {
 }
 
 impl LastScreen {
-    pub(super) fn of(offset: u64, folded: CompressedScreen) -> Self {
-        let (cols, rows) = folded.size();
-        LastScreen { offset, cols, rows, bytes: folded.into_bytes() }
+    pub(super) fn of(offset: u64, screen: CompressedScreen) -> Self {
+        let (cols, rows) = screen.size();
+        LastScreen { offset, cols, rows, bytes: screen.into_bytes() }
     }
 
     pub(super) fn restore(self) -> Result<Screen, Unreadable> {
         CompressedScreen::kept(self.bytes, (self.cols, self.rows))
-            .unfold(Options { scrollback: LINES })
+            .restore(Options { scrollback: LINES })
     }
 }

@@ -1,41 +1,48 @@
-//! Who keeps the screens: what every session's terminal shows, as of any offset.
+//! The threads that track what every session's terminal shows.
 //!
 //! ```text
-//!  session ── nudge ──►┌ screen-N thread ──────────────┐── replies ───► holder (as input)
-//!  outlet, HTTP ─ look │ ring ─► Screen ─► snapshot     │── checkpoint ► holder
-//!            ◄─────────└───────────────────────────────┘── events ────► session
+//!  session ── nudge ────────►┌ screen-N thread ──────────┐── replies ────► holder (as input)
+//!  connection, HTTP ─ inspect│ ring ─► Screen ─► snapshot │── checkpoint ─► holder
+//!                   ◄────────└───────────────────────────┘── events ─────► session
 //! ```
 //!
 //! - [`Screens`]: the threads, which are named `screen-…`. A session's screen lives on one of
 //!   them and is touched by no other.
-//! - [`ScreenHandle`]: one session's screen, from any thread.
+//! - [`ScreenHandle`]: one session's screen, from any thread; [`ScreenReader`]: for reading
+//!   only.
+//! - [`LastScreen`]: a screen as it is kept after its session's end.
 //!
-//! - [`LastScreen`]: what is left of one after its session's end.
-//!
-//! A screen is behind the output: the thread looks at it while there is output, some
-//! times a second, skips what can be skipped exactly (see [`crate::screen`]), and sleeps
-//! while there is none. Long before the ring is full, and when output pauses, it leaves a
+//! A screen is behind the output: its thread updates it at a tick of milliseconds while there
+//! is output, skips what can be skipped exactly (see [`crate::screen`]), and sleeps while
+//! there is none. Long before the ring is full, and when output pauses, the thread leaves a
 //! checkpoint with the holder, which only then lets the ring's tail pass; an idle screen is
-//! folded into that. After a crash the screen is the checkpoint and what the ring holds
-//! since, with resizes where they happened. Queries are answered as input of a client of
-//! their own, counted like any other's: what was answered before a crash is not answered
-//! again.
+//! compressed into that. After a crash the screen is rebuilt from the checkpoint and from what
+//! the ring holds since, with resizes where they happened. Queries are answered as input of a
+//! client of their own, counted like any other's, so that a query which was answered before a
+//! crash is not answered again.
 //!
 //! Every use of a screen is guarded: where the emulator panics the screen begins anew, empty,
 //! and the second time it is given up; then the session goes on with its bytes alone. A panic
 //! anywhere else on these threads ends the server, whose successor finds all sessions.
 
+mod checkpoints;
 mod compressed;
+mod contained;
+mod early;
+mod events;
 mod faults;
 mod guard;
 mod handle;
+mod inspection;
 mod last;
 mod thread;
 mod tracked;
 mod trim;
 
+pub use events::{EventSink, ScreenEvents};
 pub use guard::contains_panics;
-pub use handle::{Look, ScreenHandle, ScreenReader, Screens};
+pub use handle::{ScreenHandle, ScreenReader, Screens};
+pub use inspection::Inspection;
 pub use last::LastScreen;
-pub use tracked::{Events, Origin, ScreenEvents};
+pub use tracked::Origin;
 pub(crate) use trim::trim;

@@ -1,8 +1,8 @@
-//! The loop of a thread that keeps screens.
+//! The loop of a thread that tracks screens.
 
+use super::checkpoints::Checkpoint;
 use super::guard::guarded;
-use super::handle::Place;
-use super::tracked::{Left, Show, TrackedScreen};
+use super::tracked::{Inspect, ScreenKey, TrackedScreen};
 use super::trim::trim;
 use crate::holder::Holder;
 use crate::id::SessionId;
@@ -13,73 +13,94 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// How often a busy session is looked at: the longest that a query waits for its answer amid
-/// a flood. Shorter would leave less to skip and cost more wake-ups.
+/// How often a busy session's screen is updated: the longest that a query waits for its
+/// answer amid a flood. Shorter would leave less to skip and cost more wake-ups.
 const TICK: Duration = Duration::from_millis(8);
-/// How often open screens are looked at, whether they can be folded.
-const FOLD_TICK: Duration = Duration::from_millis(250);
-/// After how long without output a screen is folded: opening it again takes longer than to
-/// emulate a line.
-const FOLD_AFTER: Duration = Duration::from_secs(2);
-/// The same where many are open, for the sake of memory.
-const FOLD_MANY_AFTER: Duration = Duration::from_millis(300);
+/// How often the thread looks for idle open screens to compress.
+const COMPRESS_TICK: Duration = Duration::from_millis(250);
+/// After how long without output a screen is compressed: restoring it takes longer than
+/// emulating a line.
+const COMPRESS_AFTER: Duration = Duration::from_secs(2);
+/// The same where many are open, to save memory.
+const COMPRESS_MANY_AFTER: Duration = Duration::from_millis(300);
 /// More open screens than this on a thread are many.
 const MANY: usize = 16;
 
-/// How long a look may wait for a screen that has too much to catch up with: output made to
-/// be slow must not keep clients from attaching.
+/// How long an inspection may wait for a screen that has too much to catch up with: output
+/// made to be slow must not keep clients from attaching.
 const SHOW_LIMIT: Duration = Duration::from_secs(2);
-/// How long after screens were folded their memory is given back, once for all of them.
+/// How long after screens were compressed their memory is given back, once for all of them.
 const TRIM_AFTER: Duration = Duration::from_millis(300);
 
-/// What a thread is asked.
+/// A request to a thread.
 pub(super) enum Job {
-    /// Keep this session's screen.
-    Keep(Box<TrackedScreen>),
-    /// It has output.
-    Nudge(Place),
-    /// Show it as it is after all output of now.
-    Show(Place, Show),
+    /// Track this screen.
+    Track(Box<TrackedScreen>),
+    /// Its session has output, or a new size.
+    Nudge(ScreenKey),
+    /// Inspect it as it is after all output of now.
+    Inspect(ScreenKey, Inspect),
     /// The same, for a screen that had too much to catch up with.
-    ShowLater(Place, Show, Goal),
+    InspectLater(ScreenKey, Inspect, Goal),
     /// A checkpoint has reached the holder (true), or never will.
-    CheckpointOver(Place, bool),
-    /// Show what is left of one that has ended.
-    ShowLast(Box<dyn FnOnce() + Send>),
+    CheckpointFinished(ScreenKey, bool),
+    /// Inspect the last screen of a session that has ended.
+    InspectLast(Box<dyn FnOnce() + Send>),
     /// The session is gone.
-    Drop(Place),
+    Drop(ScreenKey),
 }
 
-/// What a screen is to have seen before it is shown.
+/// What a screen has to have applied before it is shown.
 #[derive(Clone, Copy)]
 pub(super) struct Goal {
     /// All output before an offset, and so many resizes.
     latest: (u64, u64),
-    /// When it is shown as far as it has come.
+    /// After this it is shown as far as it has come.
     until: Instant,
 }
 
 pub(super) struct Thread {
-    pub(super) jobs: Receiver<Job>,
-    /// For those who tell this thread of checkpoints.
-    pub(super) post: Sender<Job>,
-    pub(super) holder: Holder,
+    jobs: Receiver<Job>,
+    /// Sends this thread what it has to do later, and the ends of checkpoints.
+    post: Sender<Job>,
+    holder: Holder,
     /// Where requests to the holder are awaited.
-    pub(super) runtime: Handle,
-    pub(super) log: Logger,
-    pub(super) screens: HashMap<Place, TrackedScreen>,
-    /// Those that are looked at at every tick.
-    pub(super) busy: Vec<Place>,
-    /// When open screens are looked at next, whether they can be folded.
-    pub(super) fold_at: Instant,
-    /// Many screens were open then.
-    pub(super) many: bool,
-    /// When memory of folded screens is to be given back.
-    pub(super) trim_at: Option<Instant>,
-    pub(super) scratch: BytesMut,
+    runtime: Handle,
+    log: Logger,
+    screens: HashMap<ScreenKey, TrackedScreen>,
+    /// Screens that are updated at every tick.
+    busy: Vec<ScreenKey>,
+    /// When to look for idle open screens next.
+    compress_at: Instant,
+    /// Whether more than [`MANY`] screens were open then.
+    many: bool,
+    /// When to give the memory of compressed screens back, if there is any.
+    trim_at: Option<Instant>,
+    scratch: BytesMut,
 }
 
 impl Thread {
+    pub(super) fn new(
+        (post, jobs): (Sender<Job>, Receiver<Job>),
+        holder: Holder,
+        runtime: Handle,
+        log: Logger,
+    ) -> Self {
+        Thread {
+            jobs,
+            post,
+            holder,
+            runtime,
+            log,
+            screens: HashMap::new(),
+            busy: Vec::new(),
+            compress_at: Instant::now(),
+            many: false,
+            trim_at: None,
+            scratch: BytesMut::new(),
+        }
+    }
+
     /// Runs as long as the process.
     pub(super) fn run(mut self) {
         let mut next_tick = Instant::now();
@@ -87,7 +108,7 @@ impl Thread {
             let wait = if !self.busy.is_empty() {
                 Some(next_tick.saturating_duration_since(Instant::now()))
             } else if self.screens.values().any(TrackedScreen::is_open) {
-                Some(self.fold_at.saturating_duration_since(Instant::now()))
+                Some(self.compress_at.saturating_duration_since(Instant::now()))
             } else {
                 self.trim_at.map(|at| at.saturating_duration_since(Instant::now()))
             };
@@ -98,7 +119,7 @@ impl Thread {
             match job {
                 Ok(job) => {
                     if self.busy.is_empty() {
-                        // What has begun may go on for a moment: the more can be skipped.
+                        // More output may follow in a moment, and more of it can then be skipped.
                         next_tick = Instant::now() + TICK;
                     }
                     self.perform(job);
@@ -120,103 +141,104 @@ impl Thread {
 
     fn perform(&mut self, job: Job) {
         match job {
-            Job::Keep(kept) => {
-                let place = kept.place;
-                self.screens.insert(place, *kept);
-                self.nudge(place);
+            Job::Track(screen) => {
+                let key = screen.key;
+                self.screens.insert(key, *screen);
+                self.nudge(key);
             }
-            Job::Nudge(place) => self.nudge(place),
-            Job::Show(place, show) => {
-                let latest = self.screens.get(&place).map_or((0, 0), TrackedScreen::latest);
-                self.show(place, show, Goal { latest, until: Instant::now() + SHOW_LIMIT });
+            Job::Nudge(key) => self.nudge(key),
+            Job::Inspect(key, inspect) => {
+                let latest = self.screens.get(&key).map_or((0, 0), TrackedScreen::latest);
+                self.inspect(key, inspect, Goal { latest, until: Instant::now() + SHOW_LIMIT });
             }
-            Job::ShowLater(place, show, goal) => self.show(place, show, goal),
-            Job::CheckpointOver(place, taken) => {
-                if let Some(kept) = self.screens.get_mut(&place) {
-                    kept.checkpoint_over(taken);
-                    if !taken && !self.busy.contains(&place) {
-                        self.busy.push(place);
+            Job::InspectLater(key, inspect, goal) => self.inspect(key, inspect, goal),
+            Job::CheckpointFinished(key, taken) => {
+                if let Some(screen) = self.screens.get_mut(&key) {
+                    screen.checkpoint_finished(taken);
+                    if !taken && !self.busy.contains(&key) {
+                        self.busy.push(key);
                     }
                 }
             }
-            Job::ShowLast(show) => {
+            Job::InspectLast(inspect) => {
                 // It may have been given up because of what it shows.
-                let _ = guarded(show);
+                let _ = guarded(inspect);
             }
-            Job::Drop(place) => {
-                self.screens.remove(&place);
+            Job::Drop(key) => {
+                self.screens.remove(&key);
             }
         }
     }
 
-    fn show(&mut self, place: Place, show: Show, goal: Goal) {
-        self.look(place);
-        let Some(kept) = self.screens.get_mut(&place) else { return };
-        if kept.can_reach(goal.latest) && Instant::now() < goal.until {
+    fn inspect(&mut self, key: ScreenKey, inspect: Inspect, goal: Goal) {
+        self.update(key);
+        let Some(screen) = self.screens.get_mut(&key) else { return };
+        if screen.can_reach(goal.latest) && Instant::now() < goal.until {
             // After whatever the other screens of this thread have to do.
-            let _ = self.post.send(Job::ShowLater(place, show, goal));
+            let _ = self.post.send(Job::InspectLater(key, inspect, goal));
         } else {
-            kept.show(show);
+            screen.show(inspect);
         }
     }
 
-    fn nudge(&mut self, place: Place) {
-        let Some(kept) = self.screens.get_mut(&place) else { return };
-        kept.nudge(Instant::now());
-        if kept.may_ask(&mut self.scratch) {
-            self.look(place);
+    fn nudge(&mut self, key: ScreenKey) {
+        let Some(screen) = self.screens.get_mut(&key) else { return };
+        screen.nudge(Instant::now());
+        if screen.may_ask(&mut self.scratch) {
+            self.update(key);
         }
-        if !self.busy.contains(&place) {
-            self.busy.push(place);
+        if !self.busy.contains(&key) {
+            self.busy.push(key);
         }
     }
 
     fn tick(&mut self) {
         let busy = std::mem::take(&mut self.busy);
-        if self.fold_at <= Instant::now() {
-            let open = self.screens.values().filter(|kept| kept.is_open());
+        if self.compress_at <= Instant::now() {
+            let open = self.screens.values().filter(|screen| screen.is_open());
             self.many = open.count() > MANY;
-            let idle = |kept: &&TrackedScreen| kept.is_open() && !busy.contains(&kept.place);
-            let idle: Vec<_> = self.screens.values().filter(idle).map(|kept| kept.place).collect();
-            for place in idle {
-                self.look(place);
+            let idle = |screen: &&TrackedScreen| screen.is_open() && !busy.contains(&screen.key);
+            let idle: Vec<_> =
+                self.screens.values().filter(idle).map(|screen| screen.key).collect();
+            for key in idle {
+                self.update(key);
             }
-            self.fold_at = Instant::now() + FOLD_TICK;
+            self.compress_at = Instant::now() + COMPRESS_TICK;
         }
-        for &place in &busy {
-            self.look(place);
+        for &key in &busy {
+            self.update(key);
         }
         let now = Instant::now();
         self.busy = busy;
-        self.busy.retain(|place| self.screens.get(place).is_some_and(|kept| kept.is_busy(now)));
+        self.busy.retain(|key| self.screens.get(key).is_some_and(|screen| screen.is_busy(now)));
     }
 
-    fn look(&mut self, place: Place) {
-        let fold_after = if self.many { FOLD_MANY_AFTER } else { FOLD_AFTER };
-        let Some(kept) = self.screens.get_mut(&place) else { return };
-        kept.strike_thread();
-        let was_open = kept.is_open();
-        let left = kept.look(Instant::now(), fold_after, &self.holder, &mut self.scratch);
-        if was_open && !kept.is_open() {
+    fn update(&mut self, key: ScreenKey) {
+        let compress_after = if self.many { COMPRESS_MANY_AFTER } else { COMPRESS_AFTER };
+        let Some(screen) = self.screens.get_mut(&key) else { return };
+        screen.strike_thread();
+        let was_open = screen.is_open();
+        let checkpoint =
+            screen.update(Instant::now(), compress_after, &self.holder, &mut self.scratch);
+        if was_open && !screen.is_open() {
             self.trim_at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);
         }
-        let id = kept.id;
-        if let Some(left) = left {
-            self.leave(place, id, left);
+        let id = screen.id;
+        if let Some(checkpoint) = checkpoint {
+            self.send_checkpoint(key, id, checkpoint);
         }
     }
 
-    /// Leaves a checkpoint with the holder.
-    fn leave(&self, place: Place, id: SessionId, (meta, bytes): Left) {
+    fn send_checkpoint(&self, key: ScreenKey, id: SessionId, (meta, bytes): Checkpoint) {
         let (holder, post, log) = (self.holder.clone(), self.post.clone(), self.log.clone());
         self.runtime.spawn(async move {
-            let kept = holder.checkpoint(id, &meta, &bytes).await;
-            if let Err(error) = &kept {
+            let taken = holder.checkpoint(id, &meta, &bytes).await;
+            if let Err(error) = &taken {
                 warn!(log, "the holder did not keep a checkpoint";
                     "session" => %id, "error" => %error);
             }
             // The thread ends with the server.
-            let _ = post.send(Job::CheckpointOver(place, kept.is_ok()));
+            let _ = post.send(Job::CheckpointFinished(key, taken.is_ok()));
         });
     }
 }

@@ -412,7 +412,7 @@ impl Connection {
 fn queue(pending: &mut Pending, link: &SessionHandle, part: Part<'_>) {
     match part {
         Part::Typed(bytes) => pending.push(bytes),
-        Part::ReportOrKey(bytes) if !link.screen().told_cursor_lately() => pending.push(bytes),
+        Part::ReportOrKey(bytes) if !link.screen().reported_cursor_lately() => pending.push(bytes),
         Part::Report(bytes) | Part::ReportOrKey(bytes) => pending.push_counted(bytes),
     }
 }

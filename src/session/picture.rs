@@ -4,7 +4,7 @@
 use super::handle::SessionHandle;
 use crate::protocol::SNAPSHOT_MAX;
 use crate::ring::Reader;
-use crate::screens::Look;
+use crate::screens::Inspection;
 use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
 
@@ -40,9 +40,10 @@ pub(super) struct Drawn {
 pub(super) async fn draw(link: Arc<SessionHandle>, picture: Picture) -> Drawn {
     let look = link
         .screen()
-        .look(move |screen| (screen.snapshot(picture.scrollback, picture.limit), screen.size()));
-    if let Some(Look { offset, resizes, seen: (snapshot, size) }) = look.await {
-        let Look { offset, seen, .. } = Look { offset, resizes, seen: snapshot }.whole(link.ring());
+        .inspect(move |screen| (screen.snapshot(picture.scrollback, picture.limit), screen.size()));
+    if let Some(Inspection { offset, resizes, seen: (snapshot, size) }) = look.await {
+        let Inspection { offset, seen, .. } =
+            Inspection { offset, resizes, seen: snapshot }.whole(link.ring());
         let complete = seen.complete;
         return Drawn { offset, bytes: seen.bytes.into(), resizes, size, complete };
     }

@@ -4,7 +4,7 @@ use super::handle::SessionHandle;
 use super::shots::{NoShot, Shot, Shots};
 use crate::events::Bus;
 use crate::screen::View;
-use crate::screens::Look;
+use crate::screens::Inspection;
 use regex::Regex;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -32,7 +32,7 @@ pub enum Condition {
 
 impl Condition {
     /// Whether it holds for a session that has ended, which is quiet.
-    pub fn holds_at_the_end(&self, look: &Look<Shot>) -> bool {
+    pub fn holds_at_the_end(&self, look: &Inspection<Shot>) -> bool {
         matches!(self, Condition::Quiet(_)) || self.holds_on(&look.seen.view)
     }
 
@@ -47,11 +47,11 @@ impl Condition {
 #[derive(Debug)]
 pub enum Waited {
     /// It holds.
-    Held(Look<Shot>),
+    Held(Inspection<Shot>),
     /// It did not in time.
-    TimedOut(Look<Shot>),
+    TimedOut(Inspection<Shot>),
     /// It did not, and the session has ended: nothing will change any more.
-    Ended(Look<Shot>),
+    Ended(Inspection<Shot>),
     /// The screen is broken, or there was no room for it.
     NoShot(NoShot),
     /// The server stops.

@@ -2,7 +2,7 @@
 
 use super::handle::SessionHandle;
 use crate::screen::{Cursor, Modes, Screen, View};
-use crate::screens::{LastScreen, Look, Screens, trim};
+use crate::screens::{Inspection, LastScreen, Screens, trim};
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -110,15 +110,15 @@ impl Shots {
         link: &SessionHandle,
         scrollback: usize,
         deadline: Instant,
-    ) -> Result<Look<Shot>, NoShot> {
+    ) -> Result<Inspection<Shot>, NoShot> {
         let mut room = None;
         loop {
             let (shots, held) = (self.clone(), room.take());
             let take = move |screen: &Screen| shots.shot(screen, scrollback, held);
-            let look = link.screen().look(take).await.ok_or(NoShot::Broken)?;
-            let Look { offset, resizes, seen } = look;
+            let look = link.screen().inspect(take).await.ok_or(NoShot::Broken)?;
+            let Inspection { offset, resizes, seen } = look;
             match seen {
-                Ok(seen) => return Ok(Look { offset, resizes, seen }),
+                Ok(seen) => return Ok(Inspection { offset, resizes, seen }),
                 Err(kib) => room = Some(self.room(kib, deadline).await?),
             }
         }
@@ -134,14 +134,14 @@ impl Shots {
         last: LastScreen,
         scrollback: usize,
         deadline: Instant,
-    ) -> Result<Look<Shot>, NoShot> {
+    ) -> Result<Inspection<Shot>, NoShot> {
         let offset = last.offset;
         let mut room = None;
         loop {
             let (shots, held) = (self.clone(), room.take());
             let take = move |screen: &Screen| shots.shot(screen, scrollback, held);
-            match screens.show_last(last.clone(), take).await.ok_or(NoShot::Broken)? {
-                Ok(seen) => return Ok(Look { offset, resizes: 0, seen }),
+            match screens.inspect_last(last.clone(), take).await.ok_or(NoShot::Broken)? {
+                Ok(seen) => return Ok(Inspection { offset, resizes: 0, seen }),
                 Err(kib) => room = Some(self.room(kib, deadline).await?),
             }
         }

@@ -38,15 +38,15 @@ async fn a_screen_that_breaks_anywhere_takes_nothing_along() {
         ("feed", "it took output"),
         ("resize", "it was resized"),
         ("read", "it was read"),
-        ("fold", "it was written down"),
-        ("checkpoint", "it was written down"),
-        ("unfold", "it was unfolded"),
+        ("compress", "it was compressed"),
+        ("checkpoint", "it was compressed"),
+        ("restore", "it was restored"),
     ] {
         let id = api.run(PRINTER).await;
         let path = format!("/api/v1/sessions/{id}");
         for round in 0..2u16 {
-            // One that is full of output is written down for the holder: a checkpoint.
-            let asked = if fault == "checkpoint" { "fold" } else { fault };
+            // A screen that got much output is compressed for the holder: a checkpoint.
+            let asked = if fault == "checkpoint" { "compress" } else { fault };
             ask_for(&server, &id, asked, round).await;
             match fault {
                 "feed" => print(&server, &id, "more").await,
@@ -61,10 +61,10 @@ async fn a_screen_that_breaks_anywhere_takes_nothing_along() {
                 }
                 _ => {}
             }
-            // After two seconds without output a screen is folded by itself, and unfolded by
-            // whoever looks then.
+            // After two seconds without output a screen is compressed by itself, and restored
+            // by the next request.
             let look = async {
-                if fault != "unfold" {
+                if fault != "restore" {
                     std::future::pending::<()>().await;
                 }
                 loop {

@@ -9,7 +9,7 @@ use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, method_not_allowed, store
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{self, Problem, code};
 use super::query::Query;
-use crate::screens::Look;
+use crate::screens::Inspection;
 use crate::session::{InUse, NoShot, Shot, Waited, wait_for};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, ServiceConfig};
@@ -35,7 +35,7 @@ async fn screen(
     let Wanted { format, scrollback, wait } = query.into_inner().try_into()?;
     // Nobody is to be waited for when nothing is to be shown.
     let wait = wait.filter(|_| !request.extensions().contains::<HeadOnly>());
-    let answer = |status: StatusCode, look: Look<Shot>| {
+    let answer = |status: StatusCode, look: Inspection<Shot>| {
         let mut response = HttpResponseBuilder::new(status);
         response.content_type(content_type(format));
         response.insert_header((OFFSET, look.offset.to_string()));
@@ -68,7 +68,7 @@ async fn screen(
 }
 
 /// What an ended session showed last, if that is known.
-async fn last(api: &Api, id: &str, scrollback: usize) -> Result<Option<Look<Shot>>, Problem> {
+async fn last(api: &Api, id: &str, scrollback: usize) -> Result<Option<Inspection<Shot>>, Problem> {
     let Lookup::Ended(session) = api.look_up(id).await? else { return Ok(None) };
     let screen = api.store.last_screen(session.id).await.map_err(|error| store_problem(&error))?;
     let Some(screen) = screen else { return Ok(None) };
@@ -78,7 +78,7 @@ async fn last(api: &Api, id: &str, scrollback: usize) -> Result<Option<Look<Shot
 }
 
 /// The session has ended, and this will not change any more.
-fn over(format: Format, look: Look<Shot>) -> HttpResponse {
+fn over(format: Format, look: Inspection<Shot>) -> HttpResponse {
     let problem = ended().with("offset", look.offset);
     let mut response = HttpResponseBuilder::new(problem.status_code());
     response.content_type(problem::CONTENT_TYPE);

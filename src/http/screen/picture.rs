@@ -3,7 +3,7 @@
 use super::wanted::Format;
 use crate::http::problem::Problem;
 use crate::screen::{CursorShape, Modes, Mouse, MouseEncoding};
-use crate::screens::Look;
+use crate::screens::Inspection;
 use crate::session::Shot;
 use actix_web::web::Bytes;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub(super) struct Pieces {
     format: Format,
     /// The text is a string in JSON, without its quotation marks.
     quoted: bool,
-    look: Look<Shot>,
+    look: Inspection<Shot>,
     /// The line to go on with.
     next: usize,
     /// Stand before the lines, until they are told, and behind them.
@@ -33,7 +33,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    pub(super) fn of(format: Format, look: Look<Shot>) -> Self {
+    pub(super) fn of(format: Format, look: Inspection<Shot>) -> Self {
         let (before, after) = match format {
             Format::Text | Format::Ansi => (String::new(), ""),
             Format::Json => (beginning(&look), "]}"),
@@ -42,7 +42,7 @@ impl Pieces {
     }
 
     /// A problem with the same as its member `screen`.
-    pub(super) fn member_of(problem: &Problem, format: Format, look: Look<Shot>) -> Self {
+    pub(super) fn member_of(problem: &Problem, format: Format, look: Inspection<Shot>) -> Self {
         let mut before = problem.body();
         // The object goes on.
         before.pop();
@@ -103,8 +103,10 @@ impl Iterator for Pieces {
 }
 
 /// The screen as an object, up to its lines.
-fn beginning(look: &Look<Shot>) -> String {
-    let Look { offset, seen: Shot { size, cursor, title, alternate, modes, view, .. }, .. } = look;
+fn beginning(look: &Inspection<Shot>) -> String {
+    let Inspection {
+        offset, seen: Shot { size, cursor, title, alternate, modes, view, .. }, ..
+    } = look;
     let object = json!({
         "offset": offset,
         "cols": size.0,
