@@ -1,4 +1,4 @@
-//! The recorder's thread, and a recorded session for those on other threads.
+//! The recorder's thread, and a recorded session for code on other threads.
 
 use super::playback::Playback;
 use super::segments::{self, Limits};
@@ -22,19 +22,20 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// So that its cost can be told apart.
-const NAME: &str = "recorder";
-/// Input that may wait for the thread, in bytes for each session.
+/// Names the thread, so that tools show its cost.
+const THREAD_NAME: &str = "recorder";
+/// Input that may wait for the thread, in bytes per session.
 const TYPED_MAX: usize = 1 << 20;
-/// How long anybody waits for the thread: it may wait for a disk.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a caller waits for the thread, which may wait for a disk.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
-/// Who writes all recordings, below one directory.
+/// Writes all recordings, below one directory.
 #[derive(Clone)]
 pub struct Recorder {
     jobs: Sender<Job>,
     dir: Arc<Path>,
     limits: Limits,
+    /// How many recorders there have been: the next one's generation.
     generations: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
     log: Logger,
@@ -42,19 +43,19 @@ pub struct Recorder {
 
 /// A session that is to be recorded.
 pub struct Subject {
-    /// Which.
+    /// Its id.
     pub id: SessionId,
     /// Its name.
     pub name: Option<String>,
-    /// What of it; with [`Recording::Off`] there is nothing to be recorded.
-    pub what: Recording,
+    /// Whether input is recorded, too. Not [`Recording::Off`].
+    pub recording: Recording,
     /// Its output.
     pub ring: Arc<Reader>,
-    /// Who lets the program run on once there is room.
+    /// Lets the program run on once the ring has room.
     pub holder: Holder,
     /// Columns and rows.
     pub size: (u16, u16),
-    /// What it shows.
+    /// Its screen, for the snapshot with which a file begins.
     pub reader: ScreenReader,
 }
 
@@ -71,24 +72,24 @@ impl Recorder {
     ) -> io::Result<Self> {
         let (jobs, asked) = channel();
         let thread =
-            Thread { jobs: asked, tapes: HashMap::new(), busy: Vec::new(), log: log.clone() };
-        std::thread::Builder::new().name(NAME.to_owned()).spawn(move || thread.run())?;
+            Thread { jobs: asked, recorders: HashMap::new(), busy: Vec::new(), log: log.clone() };
+        std::thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(move || thread.run())?;
         Ok(Recorder { jobs, dir: dir.into(), limits, generations: Arc::default(), metrics, log })
     }
 
     /// Records a session from where its recording has come to, until the handle is dropped.
     #[must_use]
     pub fn record(&self, subject: Subject) -> Recorded {
-        let Subject { id, name, what, ring, holder, size, reader } = subject;
-        let hold = Arc::new(TailGate::new(id, ring.clone(), holder));
+        let Subject { id, name, recording, ring, holder, size, reader } = subject;
+        let gate = Arc::new(TailGate::new(id, ring.clone(), holder));
         let generation = self.generations.fetch_add(1, Relaxed);
-        let tape = SessionRecorder::new(RecorderConfig {
+        let recorder = SessionRecorder::new(RecorderConfig {
             id,
             generation,
-            dir: self.place(id),
+            dir: self.dir_of(id),
             limits: self.limits,
             ring,
-            hold: hold.clone(),
+            gate: gate.clone(),
             reader,
             size,
             title: name,
@@ -96,12 +97,13 @@ impl Recorder {
             log: self.log.clone(),
         });
         let jobs = self.jobs.clone();
-        let recorded = Recorded { id, generation, what, jobs, hold, waiting: Arc::default() };
-        recorded.ask(Job::Keep(Box::new(tape)));
+        let recorded = Recorded { id, generation, recording, jobs, gate, waiting: Arc::default() };
+        recorded.ask(Job::Record(Box::new(recorder)));
         recorded
     }
 
-    /// Writes what there is of a session, if it is recorded and the disk takes it soon.
+    /// Writes all output of a session so far, if it is recorded. Does not wait long for a slow
+    /// disk.
     pub async fn flush(&self, id: SessionId) {
         let _ = self.ask(|tell| Job::Flush(id, tell)).await;
     }
@@ -111,7 +113,7 @@ impl Recorder {
     /// # Errors
     /// Something of it is left; `TimedOut`: the disk has not answered yet.
     pub async fn remove(&self, id: SessionId) -> io::Result<()> {
-        let removed = self.ask(|tell| Job::Remove(id, self.place(id), tell)).await;
+        let removed = self.ask(|tell| Job::Remove(id, self.dir_of(id), tell)).await;
         removed.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -120,29 +122,29 @@ impl Recorder {
     /// # Errors
     /// What the file system says.
     pub fn open(&self, id: SessionId, file: Option<u32>) -> io::Result<Option<Playback>> {
-        Playback::open(&self.place(id), file)
+        Playback::open(&self.dir_of(id), file)
     }
 
-    /// Sessions whose recording was written before that time for the last time, and is
-    /// certainly one of ours. Waits for the disk. What cannot be looked at is not among them.
+    /// Sessions whose recording was last written before that time, and is certainly one of
+    /// ours. Recordings that cannot be read are left out. Waits for the disk.
     #[must_use]
     pub fn older_than(&self, before: SystemTime) -> Vec<SessionId> {
         // Where nothing was recorded there is no directory.
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let ids = names.filter_map(|name| name.parse().ok().filter(|id| is_name(*id, &name)));
-        ids.filter(|id| segments::is_old(&self.place(*id), *id, before)).collect()
+        ids.filter(|id| segments::is_old(&self.dir_of(*id), *id, before)).collect()
     }
 
-    /// `None`: there is no answer yet, or nothing to say.
+    /// `None`: the thread has not answered in time, or the session is not recorded.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Option<T> {
         let (tell, told) = oneshot::channel();
         // The thread ends with the server.
         let _ = self.jobs.send(job(tell));
-        timeout(PATIENCE, told).await.ok()?.ok()
+        timeout(ANSWER_LIMIT, told).await.ok()?.ok()
     }
 
-    fn place(&self, id: SessionId) -> PathBuf {
+    fn dir_of(&self, id: SessionId) -> PathBuf {
         self.dir.join(id.to_string())
     }
 }
@@ -151,14 +153,14 @@ fn is_name(id: SessionId, name: &str) -> bool {
     id.to_string() == name
 }
 
-/// One session that is recorded.
+/// One recorded session.
 pub struct Recorded {
     id: SessionId,
     generation: u64,
-    what: Recording,
+    recording: Recording,
     jobs: Sender<Job>,
-    hold: Arc<TailGate>,
-    /// Bytes of input on their way to the thread.
+    gate: Arc<TailGate>,
+    /// Bytes of input on their way to the thread, see [`Typed`].
     waiting: Arc<AtomicUsize>,
 }
 
@@ -170,7 +172,7 @@ impl Recorded {
 
     /// A client types: `bytes` begin at `offset` of its input. They are recorded once.
     pub fn typed(&self, key: ClientKey, offset: u64, bytes: &[u8]) {
-        if self.what != Recording::All {
+        if self.recording != Recording::All {
             return;
         }
         if self.waiting.fetch_add(bytes.len(), Relaxed) > TYPED_MAX {
@@ -181,35 +183,37 @@ impl Recorded {
         self.ask(Job::Typed(self.id, key, offset, typed));
     }
 
-    /// Lets the holder overwrite all output before `offset`, as far as it is written.
+    /// The session releases all output before `offset`: the holder may overwrite it as far as
+    /// it is written.
     pub fn release(&self, offset: u64) {
-        self.hold.release(offset);
+        self.gate.release(offset);
     }
 
-    /// Whether nobody else holds the program back: then it need not wait for [`Recorded::release`].
-    pub fn let_run(&self, free: bool) {
-        self.hold.let_run(free);
+    /// Whether no client holds the program back: then all that is written counts as released,
+    /// without [`Recorded::release`].
+    pub fn set_free(&self, free: bool) {
+        self.gate.set_free(free);
     }
 
-    /// How far the output has been let go, by all but the recorder.
+    /// The session has released all output before this offset, written or not.
     #[must_use]
     pub fn released(&self) -> u64 {
-        self.hold.wanted()
+        self.gate.released()
     }
 
-    /// Looks whether the program has waited for the recorder for longer than `limit`, and
-    /// lets it run then. To be called now and then while the ring is blocked.
-    pub fn mind(&self, limit: Duration) {
-        self.hold.mind(Instant::now(), limit);
+    /// Lets the program run on if it has waited for the recorder for longer than `limit`. To
+    /// be called now and then while the ring is blocked.
+    pub fn check_stall(&self, limit: Duration) {
+        self.gate.check_stall(Instant::now(), limit);
     }
 
-    /// The session has ended: done once all of its output is written, or given up because
-    /// the disk does not take it for seconds.
+    /// The session has ended. Resolves once all of its output is written, or given up because
+    /// the disk has failed for seconds.
     pub fn finish(&self) -> impl Future<Output = ()> + 'static {
         let (tell, told) = oneshot::channel();
         self.ask(Job::Finish(self.id, self.generation, tell));
         async move {
-            // Dropped where it is given up.
+            // The sender is dropped where the rest is given up.
             let _ = told.await;
         }
     }

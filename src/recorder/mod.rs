@@ -1,22 +1,22 @@
-//! Recordings: what a session prints, its sizes and, where that was asked for, what is typed
-//! into it, written down as asciicast v2 for players.
+//! Recordings: a session's output, its sizes and, on request, its input, written as asciicast
+//! v2 for players.
 //!
 //! ```text
-//!  session ── nudge, typed ──►┌ recorder thread ─────────┐──► recordings/ID/0001.cast …
-//!  ring ◄── tail held back ───│ ring ─► Tape ─► Reel     │──► recordings/ID/position
-//!  HTTP ── flush, remove ────►└──────────────────────────┘
+//!  session ── nudge, typed ──►┌ recorder thread ───────────────────┐──► recordings/ID/0001.cast …
+//!  ring ◄── tail held back ───│ ring ─► SessionRecorder ─► Segments │──► recordings/ID/position
+//!  HTTP ── flush, remove ────►└────────────────────────────────────┘
 //!  HTTP ◄── Playback ◄── the files
 //! ```
 //!
-//! - [`Recorder`]: the thread that writes all recordings. Nobody else waits for a disk.
+//! - [`Recorder`]: the thread that writes all recordings, so that no other waits for a disk.
 //! - [`Recorded`]: one recorded session, from any thread.
 //! - [`Playback`]: a recording's files, read as one.
 //! - [`cast`]: the format, line by line.
 //!
-//! The recorder is a reader of the ring by a cursor of its own and no client: nobody counts
-//! it. The ring's tail does not pass what is written, so that a server which was killed goes
-//! on where its predecessor has stopped: `position` says where that was, and whatever stands
-//! behind it in the files is cut off and written again. A recorder that makes no progress
+//! The recorder reads the ring by a cursor of its own and is no client: it does not count as
+//! attached. The ring's tail does not pass output that is not written, so that the successor of
+//! a killed server goes on where the recording stopped: `position` says where that was, and
+//! whatever stands behind it in the files is cut off and written again. A recorder that makes no progress
 //! (the disk is full) lets the program run after a while; what was lost by then is a marker
 //! in the recording.
 
@@ -28,6 +28,7 @@ mod segments;
 mod session;
 mod tail_gate;
 mod thread;
+mod typed;
 
 pub use handle::{Recorded, Recorder, Subject};
 pub use playback::Playback;

@@ -1,9 +1,9 @@
 //! The files of one recording: `0001.cast`, `0002.cast` … and `position`, which says how far
 //! the last of them counts and where in the output that is.
 //!
-//! `position` is written after what it speaks of. Whoever opens a recording whose writer was
-//! killed cuts off what stands behind it, and goes on at its offset: nothing is twice in the
-//! files, and nothing is missing that is still in the ring.
+//! `position` is written after the bytes that it counts. A server that opens a recording whose
+//! writer was killed cuts off what stands behind it, and goes on at its offset: nothing is
+//! twice in the files, and nothing is missing that is still in the ring.
 
 use super::cast::Header;
 use crate::id::SessionId;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const POSITION: &str = "position";
-/// Always so long, and so small that nobody sees half of it.
+/// Its fixed length, so small that no reader sees half of a write.
 const POSITION_BYTES: usize = 256;
 
 /// How much of a recording is kept, in bytes.
@@ -57,7 +57,7 @@ pub(super) enum Found {
     New,
     /// It goes on at its position.
     Whole,
-    /// Something of it is missing, which is nobody's doing here; what is left stays.
+    /// Something of it is missing, which this program does not cause; what is left stays.
     Damaged,
 }
 
@@ -68,24 +68,25 @@ pub(super) struct Segments {
     limits: Limits,
     /// The last file, if anything can be appended to it.
     cast: Option<File>,
-    place: File,
-    now: Position,
+    position_file: File,
+    /// As it stands in the position file.
+    position: Position,
     /// The files before the last, with their lengths.
     older: BTreeMap<u32, u64>,
 }
 
 impl Segments {
-    /// Opens a recording, or makes a place for one. Unless it is whole, the next file has to
+    /// Opens a recording, or makes its directory. Unless it is whole, the next file has to
     /// begin before anything is appended.
     ///
     /// # Errors
     /// What the file system says.
     pub(super) fn open(dir: &Path, limits: Limits) -> io::Result<(Self, Found)> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let place = options().create(true).truncate(false).open(dir.join(POSITION))?;
+        let position_file = options().create(true).truncate(false).open(dir.join(POSITION))?;
         let mut files = files(dir)?;
         let last = files.last_key_value().map(|(number, _)| *number);
-        let kept = read_position(&place)?;
+        let kept = read_position(&position_file)?;
         let (known, mut found) = match (kept, last) {
             (Some(position), _) if position.file == 0 => (position, Found::New),
             (Some(position), _) => (position, Found::Whole),
@@ -93,20 +94,26 @@ impl Segments {
             (None, Some(file)) => (Position { file, ..Position::default() }, Found::Damaged),
         };
         if kept.is_none() && found == Found::New {
-            // Before the first file, which nobody takes for the rest of something then.
-            write_position(&place, &known)?;
+            // Written before the first file, so that a file without a position is always damage.
+            write_position(&position_file, &known)?;
         }
         for number in files.split_off(&known.file.saturating_add(1)).into_keys() {
             fs::remove_file(dir.join(name(number)))?;
         }
         files.remove(&known.file);
-        let mut reel =
-            Segments { dir: dir.to_owned(), limits, cast: None, place, now: known, older: files };
+        let mut segments = Segments {
+            dir: dir.to_owned(),
+            limits,
+            cast: None,
+            position_file,
+            position: known,
+            older: files,
+        };
         if found == Found::Whole {
-            match options().open(reel.path(known.file)) {
+            match options().open(segments.path(known.file)) {
                 Ok(cast) if cast.metadata()?.len() >= known.bytes => {
                     cast.set_len(known.bytes)?;
-                    reel.cast = Some(cast);
+                    segments.cast = Some(cast);
                 }
                 Ok(_) => found = Found::Damaged,
                 Err(error) if error.kind() == ErrorKind::NotFound => found = Found::Damaged,
@@ -114,21 +121,21 @@ impl Segments {
             }
         }
         if found == Found::Damaged
-            && let Ok(metadata) = fs::metadata(reel.path(known.file))
+            && let Ok(metadata) = fs::metadata(segments.path(known.file))
         {
-            reel.now.bytes = metadata.len();
+            segments.position.bytes = metadata.len();
         }
-        Ok((reel, found))
+        Ok((segments, found))
     }
 
     /// How far it has come.
     pub(super) fn position(&self) -> &Position {
-        &self.now
+        &self.position
     }
 
     /// Whether the last file is full with `more` bytes.
     pub(super) fn is_full(&self, more: usize) -> bool {
-        self.now.bytes.saturating_add(more as u64) >= self.limits.file_bytes
+        self.position.bytes.saturating_add(more as u64) >= self.limits.file_bytes
     }
 
     /// Appends whole lines; all output before `offset` is then written. What was not written
@@ -144,17 +151,17 @@ impl Segments {
         (cols, rows): (u16, u16),
     ) -> io::Result<()> {
         let Some(cast) = &self.cast else { return Err(ErrorKind::NotFound.into()) };
-        let bytes = self.now.bytes + lines.len() as u64;
-        let then = Position { bytes, offset, time_us, cols, rows, ..self.now };
+        let bytes = self.position.bytes + lines.len() as u64;
+        let then = Position { bytes, offset, time_us, cols, rows, ..self.position };
         let written = cast
-            .write_all_at(lines, self.now.bytes)
-            .and_then(|()| write_position(&self.place, &then));
+            .write_all_at(lines, self.position.bytes)
+            .and_then(|()| write_position(&self.position_file, &then));
         if written.is_err() {
-            // Whoever reads meanwhile is spared the torn line; it is written over anyway.
-            let _ = cast.set_len(self.now.bytes);
+            // Readers are spared the torn line; it is written over anyway.
+            let _ = cast.set_len(self.position.bytes);
             return written;
         }
-        self.now = then;
+        self.position = then;
         if bytes > self.limits.file_bytes {
             self.prune();
         }
@@ -166,14 +173,14 @@ impl Segments {
     ///
     /// # Errors
     /// What the file system says; the last file is still the last then.
-    pub(super) fn turn(
+    pub(super) fn begin_file(
         &mut self,
         header: &Header,
-        picture: &[u8],
+        snapshot: &[u8],
         begun_us: i64,
     ) -> io::Result<()> {
         let file = header.stayd.file;
-        let lines = [&header.line(), picture].concat();
+        let lines = [&header.line(), snapshot].concat();
         let then = Position {
             file,
             bytes: lines.len() as u64,
@@ -188,22 +195,22 @@ impl Segments {
         let path = self.path(file);
         let cast = options().create(true).truncate(true).open(&path)?;
         let written =
-            cast.write_all_at(&lines, 0).and_then(|()| write_position(&self.place, &then));
+            cast.write_all_at(&lines, 0).and_then(|()| write_position(&self.position_file, &then));
         if let Err(error) = written {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
-        if self.now.file > 0 {
-            self.older.insert(self.now.file, self.now.bytes);
+        if self.position.file > 0 {
+            self.older.insert(self.position.file, self.position.bytes);
         }
-        (self.cast, self.now) = (Some(cast), then);
+        (self.cast, self.position) = (Some(cast), then);
         self.prune();
         Ok(())
     }
 
     /// Makes room for the last file.
     fn prune(&mut self) {
-        let last = self.now.bytes.max(self.limits.file_bytes);
+        let last = self.position.bytes.max(self.limits.file_bytes);
         let room = self.limits.total_bytes.saturating_sub(last);
         while self.older.values().sum::<u64>() > room {
             let Some((number, _)) = self.older.pop_first() else { return };
@@ -223,21 +230,21 @@ fn options() -> OpenOptions {
     options
 }
 
-/// `None`: there is none, or it is damaged. That it cannot be read now says neither.
-fn read_position(place: &File) -> io::Result<Option<Position>> {
+/// `None`: there is none, or it is damaged. A failed read is an error, since it says neither.
+fn read_position(file: &File) -> io::Result<Option<Position>> {
     let mut bytes = [0; POSITION_BYTES];
-    match place.read_exact_at(&mut bytes, 0) {
+    match file.read_exact_at(&mut bytes, 0) {
         Ok(()) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn write_position(place: &File, position: &Position) -> io::Result<()> {
+fn write_position(file: &File, position: &Position) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(position)?;
     bytes.resize(POSITION_BYTES - 1, b' ');
     bytes.push(b'\n');
-    place.write_all_at(&bytes, 0)
+    file.write_all_at(&bytes, 0)
 }
 
 /// What a file is called.

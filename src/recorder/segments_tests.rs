@@ -8,8 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 const LIMITS: Limits = Limits { file_bytes: 2000, total_bytes: 1 << 20 };
 const SIZE: (u16, u16) = (80, 24);
 
-fn header(reel: &Segments, session: SessionId) -> Header {
-    let now = reel.position();
+fn header(segments: &Segments, session: SessionId) -> Header {
+    let now = segments.position();
     Header {
         version: 2,
         width: SIZE.0,
@@ -27,13 +27,13 @@ fn header(reel: &Segments, session: SessionId) -> Header {
     }
 }
 
-fn turn(reel: &mut Segments, session: SessionId) {
-    let header = header(reel, session);
+fn turn(segments: &mut Segments, session: SessionId) {
+    let header = header(segments, session);
     let mut picture = Vec::new();
     if header.stayd.picture {
         push_event(&mut picture, 0, Code::Output, "a picture");
     }
-    reel.turn(&header, &picture, 1).unwrap();
+    segments.begin_file(&header, &picture, 1).unwrap();
 }
 
 /// What a recording says was printed, with its times in order.
@@ -60,20 +60,20 @@ fn played(dir: &Path, file: Option<u32>) -> String {
 }
 
 /// Writes from where the recording has come to up to `to`, in pieces of `step`.
-fn record(reel: &mut Segments, session: SessionId, output: &str, to: usize, step: usize) {
+fn record(segments: &mut Segments, session: SessionId, output: &str, to: usize, step: usize) {
     loop {
-        let from = reel.position().offset as usize;
+        let from = segments.position().offset as usize;
         if from >= to {
             return;
         }
         let until = (from + step).min(to);
         let mut lines = Vec::new();
-        let time = reel.position().time_us + 1000;
+        let time = segments.position().time_us + 1000;
         push_event(&mut lines, time, Code::Output, &output[from..until]);
-        if reel.is_full(lines.len()) {
-            turn(reel, session);
+        if segments.is_full(lines.len()) {
+            turn(segments, session);
         }
-        reel.append(&lines, until as u64, time, SIZE).unwrap();
+        segments.append(&lines, until as u64, time, SIZE).unwrap();
     }
 }
 
@@ -82,24 +82,24 @@ fn files_follow_one_another_and_the_oldest_go() {
     let dir = tempfile::tempdir().unwrap();
     let (dir, session) = (dir.path().join("it"), SessionId::generate());
     let limits = Limits { file_bytes: 2000, total_bytes: 6000 };
-    let (mut reel, found) = Segments::open(&dir, limits).unwrap();
+    let (mut segments, found) = Segments::open(&dir, limits).unwrap();
     assert_eq!(found, Found::New);
-    turn(&mut reel, session);
+    turn(&mut segments, session);
     let output: String = (0..1000).map(|number| format!("line {number:05}\r\n")).collect();
-    record(&mut reel, session, &output, output.len(), 100);
+    record(&mut segments, session, &output, output.len(), 100);
     let files = files(&dir).unwrap();
     assert!(files.len() > 1 && !files.contains_key(&1), "{files:?}");
     assert!(files.values().sum::<u64>() <= 6000, "{files:?}");
     assert!(files.values().all(|length| *length <= 2000), "{files:?}");
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(dir.clone()), mode(dir.join("position"))), (0o700, 0o600));
-    assert_eq!(mode(reel.path(reel.now.file)), 0o600);
+    assert_eq!(mode(segments.path(segments.position.file)), 0o600);
     // The first that is left begins with its picture, those behind it do not.
     let text = printed(&dir);
     assert_eq!(text.matches("a picture").count(), 1);
     let after = text.strip_prefix("a picture").unwrap();
     assert!(output.ends_with(after) && after.len() > 1000);
-    let last = reel.position().file;
+    let last = segments.position().file;
     assert!(played(&dir, Some(last)).lines().nth(1).unwrap().contains("a picture"));
     assert!(Playback::open(&dir, Some(1)).unwrap().is_none());
 }
@@ -108,11 +108,11 @@ fn files_follow_one_another_and_the_oldest_go() {
 fn what_is_missing_begins_another_file() {
     let dir = tempfile::tempdir().unwrap();
     let session = SessionId::generate();
-    let (mut reel, _) = Segments::open(dir.path(), LIMITS).unwrap();
-    turn(&mut reel, session);
-    record(&mut reel, session, "0123456789", 10, 5);
-    let cut = |length| File::options().write(true).open(reel.path(1)).unwrap().set_len(length);
-    cut(reel.now.bytes - 3).unwrap();
+    let (mut segments, _) = Segments::open(dir.path(), LIMITS).unwrap();
+    turn(&mut segments, session);
+    record(&mut segments, session, "0123456789", 10, 5);
+    let cut = |length| File::options().write(true).open(segments.path(1)).unwrap().set_len(length);
+    cut(segments.position.bytes - 3).unwrap();
     let (mut again, found) = Segments::open(dir.path(), LIMITS).unwrap();
     assert_eq!((found, again.position().offset), (Found::Damaged, 10));
     assert!(again.append(b"[0.000000, \"o\", \"x\"]\n", 11, 1, SIZE).is_err());
@@ -128,8 +128,8 @@ fn what_is_missing_begins_another_file() {
 fn only_what_is_ours_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let (dir, session) = (dir.path().join("it"), SessionId::generate());
-    let (mut reel, _) = Segments::open(&dir, LIMITS).unwrap();
-    turn(&mut reel, session);
+    let (mut segments, _) = Segments::open(&dir, LIMITS).unwrap();
+    turn(&mut segments, session);
     let soon = SystemTime::now() + std::time::Duration::from_secs(60);
     assert!(is_old(&dir, session, soon));
     assert!(!is_old(&dir, session, SystemTime::UNIX_EPOCH), "it is young");
@@ -155,31 +155,31 @@ proptest! {
         let output: String = (0..400).map(|number| format!("{number:07}\n")).collect();
         let mut to = 0;
         for (more, step, torn, kind) in stops {
-            let (mut reel, found) = Segments::open(dir.path(), LIMITS).unwrap();
+            let (mut segments, found) = Segments::open(dir.path(), LIMITS).unwrap();
             prop_assert_ne!(found, Found::Damaged);
             if found == Found::New {
-                turn(&mut reel, session);
+                turn(&mut segments, session);
             }
-            prop_assert_eq!(reel.position().offset as usize, to);
+            prop_assert_eq!(segments.position().offset as usize, to);
             to = (to + more).min(output.len());
-            record(&mut reel, session, &output, to, step);
+            record(&mut segments, session, &output, to, step);
             let mut lines = Vec::new();
             push_event(&mut lines, 1 << 40, Code::Output, &"x".repeat(150));
             lines.truncate(torn);
             match kind {
                 // Lines without a position that counts them.
-                0 => reel.cast.as_ref().unwrap().write_all_at(&lines, reel.now.bytes).unwrap(),
+                0 => segments.cast.as_ref().unwrap().write_all_at(&lines, segments.position.bytes).unwrap(),
                 // The next file likewise.
                 1 => {
-                    let next = [header(&reel, session).line(), lines].concat();
-                    fs::write(reel.path(reel.now.file + 1), next).unwrap();
+                    let next = [header(&segments, session).line(), lines].concat();
+                    fs::write(segments.path(segments.position.file + 1), next).unwrap();
                 }
                 // It had come to an end.
                 _ => {}
             }
         }
-        let (reel, _) = Segments::open(dir.path(), LIMITS).unwrap();
-        prop_assert_eq!(reel.position().offset as usize, to);
+        let (segments, _) = Segments::open(dir.path(), LIMITS).unwrap();
+        prop_assert_eq!(segments.position().offset as usize, to);
         prop_assert_eq!(printed(dir.path()), &output[..to]);
     }
 }

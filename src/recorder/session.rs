@@ -1,18 +1,20 @@
 //! One session's recording, on the recorder's thread.
 
-use super::cast::{Code, push_event};
-use super::rotation::Rotation;
+use super::cast::{Code, Header, Origin, push_event};
+use super::rotation::{NextFile, Rotation};
 use super::segments::{Found, Limits, Segments};
 use super::tail_gate::TailGate;
+use super::typed::RecordedInput;
 use crate::id::{ClientKey, SessionId};
 use crate::metrics::Metrics;
+use crate::protocol::SNAPSHOT_MAX;
 use crate::ring::{Reader, Resize};
 use crate::screens::ScreenReader;
 use crate::text::TextCarry;
 use bytes::BytesMut;
 use chrono::Utc;
 use slog::{Logger, info, warn};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,34 +23,32 @@ use tokio::sync::oneshot;
 
 /// Output in one event, in bytes.
 const EVENT: usize = 64 << 10;
-/// Lines that are written at once, in bytes, and the longest that they wait for more.
+/// Lines that are written at once, in bytes, and how long the first of them waits for more.
 const BATCH: usize = 256 << 10;
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
-/// Lines that may wait for a disk, in bytes; what is typed beyond it is lost.
+/// Lines that may wait for a disk, in bytes; input beyond it is lost.
 const LINES_MAX: usize = 4 << 20;
-/// How soon a disk that did not take something is tried again.
+/// How long after a failed write the next is tried.
 const RETRY: Duration = Duration::from_millis(250);
-/// How long a look may take: so long the other recordings wait.
-const LOOK_LIMIT: Duration = Duration::from_millis(50);
-/// How long after its last output a session is looked at often. Its session looks each
-/// quarter of a second whether there is more.
+/// How long one update may take, while the other recordings wait.
+const UPDATE_LIMIT: Duration = Duration::from_millis(50);
+/// How long after its last output a recording is updated at every tick. Its session nudges it
+/// each quarter of a second while there is more.
 const BUSY: Duration = Duration::from_millis(600);
-/// Of a small file an event, a batch and a picture are at most this part each.
+/// An event, a batch and a snapshot are each at most this part of a small file.
 const PART: u64 = 8;
-/// How long an ended session's recording is tried to be completed.
+/// How long the recorder tries to complete the recording of an ended session.
 const END_LIMIT: Duration = Duration::from_secs(10);
-/// Clients whose input is told apart.
-const TYPISTS_MAX: usize = 64;
 
-/// What a tape begins with.
+/// What a recording needs to begin.
 pub(super) struct RecorderConfig {
     pub(super) id: SessionId,
-    /// Of several tapes of one session, the later.
+    /// Tells the recorders of one session apart that follow each other: the later is higher.
     pub(super) generation: u64,
     pub(super) dir: PathBuf,
     pub(super) limits: Limits,
     pub(super) ring: Arc<Reader>,
-    pub(super) hold: Arc<TailGate>,
+    pub(super) gate: Arc<TailGate>,
     pub(super) reader: ScreenReader,
     /// Columns and rows, where the ring does not say.
     pub(super) size: (u16, u16),
@@ -58,171 +58,167 @@ pub(super) struct RecorderConfig {
 }
 
 pub(super) struct SessionRecorder {
-    pub(super) of: RecorderConfig,
-    pub(super) reel: Option<Segments>,
-    pub(super) clock: Clock,
+    pub(super) config: RecorderConfig,
+    /// `None` until they could be opened.
+    segments: Option<Segments>,
+    clock: Clock,
     /// All output before it is in `lines`, or held back in `carry`.
-    pub(super) read: u64,
-    pub(super) carry: TextCarry,
-    pub(super) size: (u16, u16),
+    read: u64,
+    carry: TextCarry,
+    /// Columns and rows by the events so far.
+    size: (u16, u16),
+    /// Resizes of the ring that are not recorded yet.
     resizes: VecDeque<Resize>,
-    resizes_seen: u64,
-    /// Not written yet, and since when.
-    pub(super) lines: Vec<u8>,
-    waiting: Option<Instant>,
-    /// When the disk last refused something.
-    refused: Option<Instant>,
-    pub(super) turning: Rotation,
+    /// How many resizes were taken from the ring.
+    resizes_taken: u64,
+    /// Events that are not written yet.
+    lines: Vec<u8>,
+    /// When the first of `lines` was made.
+    lines_since: Option<Instant>,
+    /// When the disk last failed; `None` once a write succeeds.
+    failed: Option<Instant>,
+    rotation: Rotation,
+    /// When a nudge or an update last found output.
     changed: Instant,
-    pub(super) ending: Option<Ending>,
-    /// Who waits until all before an offset is written.
-    awaited: Vec<(u64, oneshot::Sender<()>)>,
-    typists: HashMap<ClientKey, Typist>,
+    /// Set once the session has ended.
+    ending: Option<Ending>,
+    /// Callers of a flush, who wait until all output before an offset is written.
+    flushes: Vec<(u64, oneshot::Sender<()>)>,
+    input: RecordedInput,
+    /// Bytes of input that were lost since the last write.
     input_lost: u64,
     scratch: BytesMut,
 }
 
 /// Time since the file's beginning; it never goes back.
-pub(super) struct Clock {
-    pub(super) at_us: u64,
-    pub(super) since: Instant,
+struct Clock {
+    /// The time at `since`.
+    at_us: u64,
+    since: Instant,
 }
 
 impl Clock {
-    pub(super) fn now_us(&self) -> u64 {
+    fn now_us(&self) -> u64 {
         let passed = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.at_us.saturating_add(passed)
     }
 }
 
-pub(super) struct Ending {
+struct Ending {
+    /// Then the rest of the output is given up.
     until: Instant,
     tell: Vec<oneshot::Sender<()>>,
 }
 
-/// How far a client's input is recorded.
-#[derive(Default)]
-struct Typist {
-    end: u64,
-    carry: TextCarry,
-}
-
 impl SessionRecorder {
-    pub(super) fn new(of: RecorderConfig) -> Self {
+    pub(super) fn new(config: RecorderConfig) -> Self {
         let now = Instant::now();
         SessionRecorder {
-            size: of.size,
-            of,
-            reel: None,
+            size: config.size,
+            config,
+            segments: None,
             clock: Clock { at_us: 0, since: now },
             read: 0,
             carry: TextCarry::default(),
             resizes: VecDeque::new(),
-            resizes_seen: 0,
+            resizes_taken: 0,
             lines: Vec::new(),
-            waiting: None,
-            refused: None,
-            turning: Rotation::No,
+            lines_since: None,
+            failed: None,
+            rotation: Rotation::No,
             changed: now,
             ending: None,
-            awaited: Vec::new(),
-            typists: HashMap::new(),
+            flushes: Vec::new(),
+            input: RecordedInput::default(),
             input_lost: 0,
             scratch: BytesMut::new(),
         }
     }
 
-    /// There is, or will be in a moment, something to look at.
+    /// There is output or a new size, or will be in a moment.
     pub(super) fn nudge(&mut self) {
         self.changed = Instant::now();
     }
 
-    /// There was output a moment ago, or something waits.
+    /// Whether there was output a moment ago, or something waits.
     pub(super) fn is_busy(&self) -> bool {
         self.changed.elapsed() < BUSY
             || !self.lines.is_empty()
-            || self.reel.is_none()
-            || self.refused.is_some()
+            || self.segments.is_none()
+            || self.failed.is_some()
             || self.ending.is_some()
-            || !self.awaited.is_empty()
-            || !matches!(self.turning, Rotation::No)
-            || self.of.ring.head() > self.read
+            || !self.flushes.is_empty()
+            || self.rotation.is_under_way()
+            || self.config.ring.head() > self.read
     }
 
-    /// Records what there is; `all`: and writes it, however little it is. True: there was so
-    /// much that there will be more by now.
-    pub(super) fn look(&mut self, all: bool) -> bool {
-        let more = self.record(all || !self.awaited.is_empty());
+    /// Records new output; with `all` it is written, too, however little it is. True: there
+    /// was so much that there will be more by now.
+    pub(super) fn update(&mut self, all: bool) -> bool {
+        let more = self.record(all || !self.flushes.is_empty());
         if self.lines.is_empty() {
             let read = self.read;
-            for (_, tell) in self.awaited.extract_if(.., |(offset, _)| *offset <= read) {
-                // Whoever asked may have gone.
+            for (_, tell) in self.flushes.extract_if(.., |(offset, _)| *offset <= read) {
+                // The caller may have gone.
                 let _ = tell.send(());
             }
         }
         more
     }
 
-    /// Told once all that was printed until now is written.
+    /// `tell` hears once all output of now is written.
     pub(super) fn flush_for(&mut self, tell: oneshot::Sender<()>) {
-        self.awaited.push((self.of.ring.head(), tell));
+        self.flushes.push((self.config.ring.head(), tell));
     }
 
     fn record(&mut self, all: bool) -> bool {
         let (started, from) = (Instant::now(), self.read);
-        if self.refused.is_some_and(|last| !all && last.elapsed() < RETRY) || !self.opened() {
+        if self.failed.is_some_and(|last| !all && last.elapsed() < RETRY) || !self.ensure_open() {
             return false;
         }
-        while started.elapsed() < LOOK_LIMIT {
-            let waits = self.waits_for_picture();
-            let more = !waits && self.pull();
-            let due = self.waiting.is_some_and(|since| since.elapsed() >= FLUSH_AFTER);
-            let turns = self.is_at_turn();
-            if (more || due || all || turns) && !self.flush() {
+        while started.elapsed() < UPDATE_LIMIT {
+            let waits = self.awaits_snapshot();
+            let more = !waits && self.read_output();
+            let due = self.lines_since.is_some_and(|since| since.elapsed() >= FLUSH_AFTER);
+            let rotates = self.rotation.stop().is_some_and(|stop| self.read >= stop);
+            if (more || due || all || rotates) && !self.flush() {
                 return false;
             }
-            if turns && !self.turn() {
+            if rotates && !self.rotate() {
                 return false;
             }
-            if waits || !(more || turns) {
+            if waits || !(more || rotates) {
                 break;
             }
         }
         if self.lines.is_empty() && self.lines.capacity() > BATCH {
             self.lines = Vec::new();
         }
-        self.read.saturating_sub(from) >= self.of.ring.capacity() / 8
+        self.read.saturating_sub(from) >= self.config.ring.capacity() / 8
     }
 
-    /// Somebody types: `bytes` begin at `offset` of this client's input.
+    /// A client types: `bytes` begin at `offset` of its input.
     pub(super) fn typed(&mut self, key: ClientKey, offset: u64, bytes: &[u8]) {
-        // What was printed before goes before it. On a busy machine what comes of it may, too:
+        // Record earlier output first. On a busy machine the program's answer may come along:
         // the order is as good as the times are, a tick of the thread.
-        self.look(false);
-        if self.typists.len() >= TYPISTS_MAX && !self.typists.contains_key(&key) {
-            self.typists.clear();
-        }
-        let typist = self.typists.entry(key).or_default();
-        // A piece that the holder had no room for is sent again.
-        let known = usize::try_from(typist.end.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) else { return };
-        typist.end = offset.saturating_add(bytes.len() as u64);
-        if self.reel.is_none() || self.lines.len() >= LINES_MAX {
+        self.update(false);
+        let Some(new) = self.input.new_bytes(key, offset, bytes) else { return };
+        if self.segments.is_none() || self.lines.len() >= LINES_MAX {
             self.input_lost += new.len() as u64;
             return;
         }
-        let text = typist.carry.feed(new);
+        let text = self.input.text(key, new);
         if !text.is_empty() {
             self.push(Code::Input, &text);
         }
     }
 
-    /// So much of what was typed did not come here.
+    /// So many bytes of input did not reach the recorder.
     pub(super) fn missed_input(&mut self, bytes: u64) {
         self.input_lost += bytes;
     }
 
-    /// The session has ended. Told once all of its output is written.
+    /// The session has ended; `tell` hears once all of its output is written.
     pub(super) fn finish(&mut self, tell: oneshot::Sender<()>) {
         let until = Instant::now() + END_LIMIT;
         let ending = self.ending.get_or_insert_with(|| Ending { until, tell: Vec::new() });
@@ -237,13 +233,13 @@ impl SessionRecorder {
     /// Whether it has ended, and all is written that can be.
     pub(super) fn is_over(&mut self) -> bool {
         let Some(ending) = &mut self.ending else { return false };
-        let is_written = self.reel.is_some()
+        let is_written = self.segments.is_some()
             && self.lines.is_empty()
             && self.carry.held() == 0
-            && self.read == self.of.ring.head();
+            && self.read == self.config.ring.head();
         if is_written {
             for tell in ending.tell.drain(..) {
-                // Whoever waited may have gone.
+                // The caller may have gone.
                 let _ = tell.send(());
             }
             return true;
@@ -251,46 +247,47 @@ impl SessionRecorder {
         if Instant::now() < ending.until {
             return false;
         }
-        let lost = self.of.ring.head().saturating_sub(self.written());
-        self.of.metrics.recording_gaps.inc_by(lost);
-        warn!(self.of.log, "the end of a recording could not be written";
-            "session" => %self.of.id, "bytes" => lost);
+        let lost = self.config.ring.head().saturating_sub(self.written());
+        self.config.metrics.recording_gaps.inc_by(lost);
+        warn!(self.config.log, "the end of a recording could not be written";
+            "session" => %self.config.id, "bytes" => lost);
         true
     }
 
     /// All output before it is in `lines`, or written.
-    pub(super) fn written(&self) -> u64 {
+    fn written(&self) -> u64 {
         self.read - self.carry.held() as u64
     }
 
-    /// Opens the recording if it is not; false: the disk refuses.
-    fn opened(&mut self) -> bool {
-        if self.reel.is_some() {
+    /// Opens the recording if it is not open; false: the disk fails.
+    fn ensure_open(&mut self) -> bool {
+        if self.segments.is_some() {
             return true;
         }
         match self.open() {
             Ok(()) => {
-                self.accepted();
+                self.disk_works();
                 true
             }
-            Err(error) => self.refuse(&error),
+            Err(error) => self.disk_failed(&error),
         }
     }
 
     fn open(&mut self) -> io::Result<()> {
-        let (mut reel, found) = Segments::open(&self.of.dir, self.of.limits)?;
-        let (ring, position) = (&self.of.ring, *reel.position());
+        let (mut segments, found) = Segments::open(&self.config.dir, self.config.limits)?;
+        let (ring, position) = (&self.config.ring, *segments.position());
         let (base, known) = (ring.base(), position.begun_us != 0);
         let from = match found {
             Found::New => base,
             _ if known => position.offset.min(ring.head()),
-            // It cannot be known. Nobody has let go of what follows the tail.
+            // The offset is unknown. All output behind the tail is still in the ring, because the
+            // tail does not pass what is not written.
             _ => ring.tail(),
         };
-        // The ring of an earlier program is gone, and perhaps nobody has seen its head.
+        // The earlier program's ring is gone; perhaps its last output was never recorded.
         let ended_short = from < base;
         self.read = from.max(base);
-        self.resizes_seen = ring.resize_count();
+        self.resizes_taken = ring.resize_count();
         self.resizes = ring.resizes_since(0).into();
         let behind = self.resizes.partition_point(|resize| resize.offset <= self.read);
         let then = self.resizes.drain(..behind).next_back();
@@ -300,7 +297,7 @@ impl SessionRecorder {
             let passed = u64::try_from(passed).unwrap_or(0);
             self.clock = Clock { at_us: passed.max(position.time_us), since: Instant::now() };
             self.size = (position.cols, position.rows);
-            self.reel = Some(reel);
+            self.segments = Some(segments);
             if ended_short {
                 self.push(Code::Marker, "gap: the end of an earlier program's output");
             }
@@ -309,27 +306,100 @@ impl SessionRecorder {
         }
         self.size = size;
         self.clock = Clock { at_us: position.time_us, since: Instant::now() };
-        self.begin_file(&mut reel, size, None)?;
-        self.reel = Some(reel);
+        self.begin_file(&mut segments, size, None)?;
+        self.segments = Some(segments);
         if found == Found::Damaged {
-            warn!(self.of.log, "a recording was damaged, and goes on in a new file";
-                "session" => %self.of.id, "dir" => %self.of.dir.display());
+            warn!(self.config.log, "a recording was damaged, and goes on in a new file";
+                "session" => %self.config.id, "dir" => %self.config.dir.display());
             self.push(Code::Marker, "gap: the recording was damaged");
         }
         Ok(())
     }
 
-    /// Reads what the ring has, up to a batch or the next file; true: there is more.
-    fn pull(&mut self) -> bool {
-        let ring = self.of.ring.clone();
+    /// Requests a snapshot once the file is full; true: it has not come yet.
+    fn awaits_snapshot(&mut self) -> bool {
+        let (ends, written) = (self.ending.is_some(), self.written());
+        if !self.rotation.is_under_way()
+            && !ends
+            && self.segments.as_ref().is_some_and(|segments| segments.is_full(self.lines.len()))
+        {
+            self.rotation = Rotation::start(&self.config.reader, SNAPSHOT_MAX.min(self.part()));
+        }
+        self.rotation.awaits_snapshot(ends, &self.config.ring, written, self.size)
+    }
+
+    /// Begins the next file where the last one ends; false: the disk fails.
+    fn rotate(&mut self) -> bool {
+        let rotation = std::mem::replace(&mut self.rotation, Rotation::No);
+        let Rotation::Until(next) = rotation else { return true };
+        let NextFile { size, snapshot, .. } = &next;
+        let Some(mut segments) = self.segments.take() else { return false };
+        let begun = self.begin_file(&mut segments, *size, snapshot.as_deref());
+        self.segments = Some(segments);
+        match begun {
+            Ok(()) => {
+                self.disk_works();
+                true
+            }
+            Err(error) => {
+                self.rotation = Rotation::Until(next);
+                self.disk_failed(&error)
+            }
+        }
+    }
+
+    /// Begins a file at what is written.
+    fn begin_file(
+        &mut self,
+        segments: &mut Segments,
+        size: (u16, u16),
+        snapshot: Option<&[u8]>,
+    ) -> io::Result<()> {
+        let (last, now) = (*segments.position(), Utc::now());
+        let shell = std::env::var("SHELL").ok().map(|shell| ("SHELL".to_owned(), shell));
+        let term = ("TERM".to_owned(), "xterm-256color".to_owned());
+        let elapsed = if last.file > 0 { self.clock.now_us() } else { 0 };
+        let header = Header {
+            version: 2,
+            width: size.0,
+            height: size.1,
+            timestamp: now.timestamp(),
+            title: self.config.title.clone(),
+            env: BTreeMap::from_iter([term].into_iter().chain(shell)),
+            stayd: Origin {
+                session: self.config.id,
+                file: last.file + 1,
+                offset: self.written(),
+                elapsed_us: last.elapsed_us.saturating_add(elapsed),
+                picture: snapshot.is_some(),
+            },
+        };
+        let mut lines = Vec::new();
+        if let Some(snapshot) = snapshot {
+            push_event(&mut lines, 0, Code::Output, &String::from_utf8_lossy(snapshot));
+        }
+        segments.begin_file(&header, &lines, now.timestamp_micros())?;
+        // The next file repeats a character that the end of the last one has cut.
+        self.read = self.written();
+        self.carry = TextCarry::default();
+        self.clock = Clock { at_us: 0, since: Instant::now() };
+        let recorded = std::mem::replace(&mut self.size, size);
+        self.resize(recorded);
+        self.config.gate.wrote(self.read);
+        Ok(())
+    }
+
+    /// Reads new output, up to a batch or the next file; true: there is more.
+    fn read_output(&mut self) -> bool {
+        let ring = self.config.ring.clone();
         let (batch, event) = (BATCH.min(self.part()), EVENT.min(self.part()));
         while self.lines.len() < batch {
-            // In this order: a resize that comes later has its place at or behind this head.
+            // In this order: a resize that comes later stands at or behind this head.
             let head = ring.head();
             let count = ring.resize_count();
-            if count != self.resizes_seen {
-                self.resizes.extend(ring.resizes_since(self.resizes_seen));
-                self.resizes_seen = count;
+            if count != self.resizes_taken {
+                self.resizes.extend(ring.resizes_since(self.resizes_taken));
+                self.resizes_taken = count;
             }
             while let Some(resize) = self.resizes.front().filter(|next| next.offset <= self.read) {
                 let size = (resize.cols, resize.rows);
@@ -337,12 +407,12 @@ impl SessionRecorder {
                 self.resize(size);
             }
             let next = self.resizes.front().map_or(u64::MAX, |resize| resize.offset);
-            let stop = if let Rotation::At(stop, ..) = self.turning { stop } else { u64::MAX };
+            let stop = self.rotation.stop().unwrap_or(u64::MAX);
             let available = head.min(next).min(stop).saturating_sub(self.read);
             let length = usize::try_from(available).unwrap_or(event).min(event);
             if length == 0 {
                 if self.ending.is_some() && self.carry.held() > 0 {
-                    // Nothing more comes that could complete it.
+                    // No more output can complete the character.
                     let text = self.carry.finish().map(String::from);
                     self.push(Code::Output, &text.unwrap_or_default());
                 }
@@ -363,8 +433,9 @@ impl SessionRecorder {
         true
     }
 
-    pub(super) fn part(&self) -> usize {
-        usize::try_from(self.of.limits.file_bytes / PART).unwrap_or(usize::MAX)
+    /// The most that an event, a batch and a snapshot may each take of a file, in bytes.
+    fn part(&self) -> usize {
+        usize::try_from(self.config.limits.file_bytes / PART).unwrap_or(usize::MAX)
     }
 
     /// All output before `to` that is not recorded is lost.
@@ -372,13 +443,13 @@ impl SessionRecorder {
         let lost = to.saturating_sub(self.written());
         self.carry = TextCarry::default();
         self.read = to.max(self.read);
-        self.of.metrics.recording_gaps.inc_by(lost);
-        warn!(self.of.log, "output was lost to a recording"; "session" => %self.of.id,
+        self.config.metrics.recording_gaps.inc_by(lost);
+        warn!(self.config.log, "output was lost to a recording"; "session" => %self.config.id,
             "bytes" => lost);
         self.push(Code::Marker, &format!("gap: {lost} bytes"));
     }
 
-    pub(super) fn resize(&mut self, size: (u16, u16)) {
+    fn resize(&mut self, size: (u16, u16)) {
         if self.size != size {
             self.size = size;
             self.push(Code::Resize, &format!("{}x{}", size.0, size.1));
@@ -387,46 +458,46 @@ impl SessionRecorder {
 
     fn push(&mut self, code: Code, data: &str) {
         if self.lines.is_empty() {
-            self.waiting = Some(Instant::now());
+            self.lines_since = Some(Instant::now());
         }
         push_event(&mut self.lines, self.clock.now_us(), code, data);
     }
 
-    /// Writes the lines; false: the disk refuses.
+    /// Writes the lines; false: the disk fails.
     fn flush(&mut self) -> bool {
         if self.input_lost > 0 {
             let lost = std::mem::take(&mut self.input_lost);
-            self.of.metrics.recording_gaps.inc_by(lost);
+            self.config.metrics.recording_gaps.inc_by(lost);
             self.push(Code::Marker, &format!("gap: {lost} bytes of input"));
         }
         let (offset, time_us) = (self.written(), self.clock.now_us());
-        let Some(reel) = &mut self.reel else { return false };
-        if self.lines.is_empty() && offset == reel.position().offset {
+        let Some(segments) = &mut self.segments else { return false };
+        if self.lines.is_empty() && offset == segments.position().offset {
             return true;
         }
-        let before = reel.position().offset;
-        if let Err(error) = reel.append(&self.lines, offset, time_us, self.size) {
-            return self.refuse(&error);
+        let before = segments.position().offset;
+        if let Err(error) = segments.append(&self.lines, offset, time_us, self.size) {
+            return self.disk_failed(&error);
         }
-        self.of.metrics.recorded.inc_by(offset.saturating_sub(before));
+        self.config.metrics.recorded.inc_by(offset.saturating_sub(before));
         self.lines.clear();
-        self.waiting = None;
-        self.of.hold.wrote(offset);
-        self.accepted();
+        self.lines_since = None;
+        self.config.gate.wrote(offset);
+        self.disk_works();
         true
     }
 
-    pub(super) fn refuse(&mut self, error: &io::Error) -> bool {
-        if self.refused.replace(Instant::now()).is_none() {
-            warn!(self.of.log, "a recording cannot be written; the terminal goes on";
-                "session" => %self.of.id, "dir" => %self.of.dir.display(), "error" => %error);
+    fn disk_failed(&mut self, error: &io::Error) -> bool {
+        if self.failed.replace(Instant::now()).is_none() {
+            warn!(self.config.log, "a recording cannot be written; the terminal goes on";
+                "session" => %self.config.id, "dir" => %self.config.dir.display(), "error" => %error);
         }
         false
     }
 
-    pub(super) fn accepted(&mut self) {
-        if self.refused.take().is_some() {
-            info!(self.of.log, "a recording is written again"; "session" => %self.of.id);
+    fn disk_works(&mut self) {
+        if self.failed.take().is_some() {
+            info!(self.config.log, "a recording is written again"; "session" => %self.config.id);
         }
     }
 }

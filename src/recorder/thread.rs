@@ -13,33 +13,33 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// How often a busy session is looked at: the grain of the times in a recording.
+/// How often a busy recording is updated: the grain of the times in it.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What the thread is asked.
+/// A request to the thread.
 pub(super) enum Job {
     /// Record this session.
-    Keep(Box<SessionRecorder>),
+    Record(Box<SessionRecorder>),
     /// It has output.
     Nudge(SessionId),
-    /// Somebody types into it.
+    /// A client has typed this at this offset of its input.
     Typed(SessionId, ClientKey, u64, Typed),
-    /// So much was typed that was not told.
+    /// So many bytes of input found no room on their way here.
     InputLost(SessionId, u64),
-    /// Write what there is, and say when it is done.
+    /// Write all output of now, and say when that is done.
     Flush(SessionId, oneshot::Sender<()>),
     /// It has ended: write the rest.
     Finish(SessionId, u64, oneshot::Sender<()>),
-    /// This server does not know it any more.
+    /// This server no longer knows the session.
     Drop(SessionId, u64),
     /// Remove its recording.
     Remove(SessionId, PathBuf, oneshot::Sender<io::Result<()>>),
 }
 
-/// Input on its way.
+/// Input on its way to the thread.
 pub(super) struct Typed {
     pub(super) bytes: Vec<u8>,
-    /// Bytes that are on their way.
+    /// Bytes of this session's input that are on their way; shared with [`super::Recorded`].
     pub(super) waiting: Arc<AtomicUsize>,
 }
 
@@ -51,8 +51,8 @@ impl Drop for Typed {
 
 pub(super) struct Thread {
     pub(super) jobs: Receiver<Job>,
-    pub(super) tapes: HashMap<SessionId, SessionRecorder>,
-    /// Those that are looked at at every tick.
+    pub(super) recorders: HashMap<SessionId, SessionRecorder>,
+    /// Sessions whose recordings are updated at every tick.
     pub(super) busy: Vec<SessionId>,
     pub(super) log: Logger,
 }
@@ -86,77 +86,80 @@ impl Thread {
 
     fn perform(&mut self, job: Job) {
         match job {
-            Job::Keep(tape) => {
-                let id = tape.of.id;
-                // A session that was started again: what is left of its last life goes first.
-                if let Some(mut last) = self.tapes.remove(&id) {
-                    last.look(true);
+            Job::Record(recorder) => {
+                let id = recorder.config.id;
+                // After a restart, what is left of the previous program's output is written first.
+                if let Some(mut previous) = self.recorders.remove(&id) {
+                    previous.update(true);
                 }
-                self.tapes.insert(id, *tape);
-                self.look(id, false);
+                self.recorders.insert(id, *recorder);
+                self.update(id, false);
             }
             Job::Nudge(id) => {
-                if let Some(tape) = self.tapes.get_mut(&id) {
-                    tape.nudge();
+                if let Some(recorder) = self.recorders.get_mut(&id) {
+                    recorder.nudge();
                     // A busy one is looked at soon; the first output has its time now.
                     if !self.busy.contains(&id) {
-                        self.look(id, false);
+                        self.update(id, false);
                     }
                 }
             }
             Job::Typed(id, key, offset, typed) => {
-                if let Some(tape) = self.tapes.get_mut(&id) {
-                    tape.typed(key, offset, &typed.bytes);
+                if let Some(recorder) = self.recorders.get_mut(&id) {
+                    recorder.typed(key, offset, &typed.bytes);
                     self.watch(id);
                 }
             }
             Job::InputLost(id, bytes) => {
-                if let Some(tape) = self.tapes.get_mut(&id) {
-                    tape.missed_input(bytes);
+                if let Some(recorder) = self.recorders.get_mut(&id) {
+                    recorder.missed_input(bytes);
                     self.watch(id);
                 }
             }
             Job::Flush(id, tell) => {
-                // Dropped where nothing is recorded, whoever asked waits for nothing.
-                if let Some(tape) = self.tapes.get_mut(&id) {
-                    tape.flush_for(tell);
-                    self.look(id, true);
+                // Where nothing is recorded, `tell` is dropped and the caller does not wait.
+                if let Some(recorder) = self.recorders.get_mut(&id) {
+                    recorder.flush_for(tell);
+                    self.update(id, true);
                 }
             }
             Job::Finish(id, generation, tell) => {
-                let tape = self.tapes.get_mut(&id);
-                if let Some(tape) = tape.filter(|tape| tape.of.generation == generation) {
-                    tape.finish(tell);
-                    self.look(id, true);
+                let recorder = self.recorders.get_mut(&id);
+                if let Some(recorder) =
+                    recorder.filter(|recorder| recorder.config.generation == generation)
+                {
+                    recorder.finish(tell);
+                    self.update(id, true);
                 }
             }
             Job::Drop(id, generation) => {
-                let tape = self.tapes.get_mut(&id);
-                if let Some(tape) = tape.filter(|tape| tape.of.generation == generation)
-                    && !tape.is_ending()
+                let recorder = self.recorders.get_mut(&id);
+                if let Some(recorder) =
+                    recorder.filter(|recorder| recorder.config.generation == generation)
+                    && !recorder.is_ending()
                 {
-                    tape.look(true);
-                    self.tapes.remove(&id);
+                    recorder.update(true);
+                    self.recorders.remove(&id);
                 }
             }
             Job::Remove(id, dir, tell) => {
-                self.tapes.remove(&id);
+                self.recorders.remove(&id);
                 let removed = segments::remove(&dir);
                 if let Err(error) = &removed {
                     warn!(self.log, "a recording cannot be removed"; "session" => %id,
                         "dir" => %dir.display(), "error" => %error);
                 }
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ = tell.send(removed);
             }
         }
     }
 
-    fn look(&mut self, id: SessionId, all: bool) {
-        let Some(tape) = self.tapes.get_mut(&id) else { return };
-        tape.look(all);
-        if tape.is_over() {
-            self.tapes.remove(&id);
+    fn update(&mut self, id: SessionId, all: bool) {
+        let Some(recorder) = self.recorders.get_mut(&id) else { return };
+        recorder.update(all);
+        if recorder.is_over() {
+            self.recorders.remove(&id);
         } else {
             self.watch(id);
         }
@@ -168,18 +171,18 @@ impl Thread {
         }
     }
 
-    /// Looks at the busy ones. True: there will be more at once.
+    /// Updates the busy recordings. True: there will be more at once.
     fn tick(&mut self) -> bool {
         let mut more = false;
-        let tapes = &mut self.tapes;
+        let recorders = &mut self.recorders;
         self.busy.retain(|id| {
-            let Some(tape) = tapes.get_mut(id) else { return false };
-            more |= tape.look(false);
-            if tape.is_over() {
-                tapes.remove(id);
+            let Some(recorder) = recorders.get_mut(id) else { return false };
+            more |= recorder.update(false);
+            if recorder.is_over() {
+                recorders.remove(id);
                 return false;
             }
-            tape.is_busy()
+            recorder.is_busy()
         });
         more
     }

@@ -289,7 +289,7 @@ impl Registry {
             self.recorder.record(Subject {
                 id,
                 name: name.clone(),
-                what,
+                recording: what,
                 ring: held.ring.clone(),
                 holder: holder.clone(),
                 size: (held.cols, held.rows),

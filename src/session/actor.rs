@@ -268,14 +268,14 @@ impl Session {
             self.heard_output(ctx);
         }
         if let Some(recorded) = self.link.recording() {
-            recorded.let_run(tending.free);
+            recorded.set_free(tending.free);
         }
         if let Some(offset) = tending.release {
             self.link.release(offset);
         }
         if let Some(recorded) = self.link.recording().filter(|_| sight.blocked) {
             let ends = self.life.ending().is_some();
-            recorded.mind(if ends { END_STALL_LIMIT } else { STALL_LIMIT });
+            recorded.check_stall(if ends { END_STALL_LIMIT } else { STALL_LIMIT });
         }
         if let Some(look) = self.look.take() {
             ctx.cancel_future(look);
