@@ -20,7 +20,7 @@ use crate::protocol::{Cause, Session as View};
 use crate::session::{Arrival, Dismiss, Kill, NotDone, Revival, StopForRestart, now};
 use crate::store::{Change, Row};
 use actix::prelude::*;
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use serde_json::json;
 use slog::warn;
 use std::collections::HashSet;
@@ -152,12 +152,13 @@ pub(super) fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Cont
     ctx.spawn(spawned.into_actor(registry).map(move |spawned, registry, ctx| {
         registry.end_start(id, name.as_deref());
         match spawned {
-            Ok(Spawned { row, held, life }) => {
-                let restarted = json!({ "from": from, "status": row.session.status,
+            Ok(Spawned { record, held }) => {
+                let session = &record.row.session;
+                let restarted = json!({ "from": from, "status": session.status,
                     "reason": Reason::Restarted.as_str(), "active_connections": 0 });
-                registry.events.tell(Kind::Status, &row.session, Utc::now(), restarted);
+                registry.events.tell(Kind::Status, session, Utc::now(), restarted);
                 registry.metrics.restarts.inc();
-                let session = registry.admit(row, held, life, Arrival::Spawned, ctx);
+                let session = registry.admit(record, held, Arrival::Spawned, ctx);
                 registry.restarts.answer(id, &Ok(session));
             }
             Err(Unstarted { error, row }) => {
@@ -183,15 +184,12 @@ pub(super) fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Cont
 /// What its policy asked for is tried again; a request has been answered.
 pub(super) fn restart_later(
     registry: &mut Registry,
-    mut revival: Revival,
+    revival: Revival,
     ctx: &mut Context<Registry>,
 ) {
-    if revival.row.restart_streak > 0 {
-        let after = TimeDelta::from_std(RETRY).unwrap_or_default();
-        revival.row.session.restart_at = Some(Utc::now() + after);
-        await_restart(registry, revival, true, ctx);
-    } else {
-        stay_ended(registry, revival.row);
+    match revival.postponed(RETRY, now()) {
+        Ok(revival) => await_restart(registry, revival, true, ctx),
+        Err(row) => drop(stay_ended(registry, row)),
     }
 }
 
@@ -225,13 +223,12 @@ pub(super) fn restart_after_end(
 }
 
 /// Has an ended session started at once.
-pub(super) fn restart_now(registry: &mut Registry, mut row: Row, ctx: &mut Context<Registry>) {
+pub(super) fn restart_now(registry: &mut Registry, row: Row, ctx: &mut Context<Registry>) {
     let id = row.session.id;
-    row.session.restart_at = Some(Utc::now());
-    row.restart_streak = 0;
-    publish_ended(registry, &row.session);
+    let revival = Revival::asked(row, now());
+    publish_ended(registry, &revival.row.session);
     let held = registry.ended.is_held(id);
-    await_restart(registry, Revival { row, saved: None }, !held, ctx);
+    await_restart(registry, revival, !held, ctx);
     release_ended(registry, id, ctx);
 }
 

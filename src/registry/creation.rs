@@ -130,16 +130,17 @@ pub(super) fn create(
         if let Some(name) = &plan.row.session.name {
             check_no_id(name, &store).await?;
         }
-        spawn(Start::of(plan, cause, &log), ring_bytes, &store, &holder, &log).await
+        spawn(Start::of(plan, cause), ring_bytes, &store, &holder, &log).await
     };
     Box::pin(spawned.into_actor(registry).map(move |spawned, registry, ctx| {
         registry.end_start(id, name.as_deref());
         let spawned = spawned.map_err(|Unstarted { error, .. }| error);
-        let session = spawned.map(|Spawned { row, held, life }| {
+        let session = spawned.map(|Spawned { record, held }| {
             // Before whatever its actor tells.
-            let created = json!({ "status": row.session.status });
-            registry.events.tell(Kind::Created, &row.session, row.session.created_at, created);
-            registry.admit(row, held, life, arrival, ctx)
+            let session = &record.row.session;
+            let created = json!({ "status": session.status });
+            registry.events.tell(Kind::Created, session, session.created_at, created);
+            registry.admit(record, held, arrival, ctx)
         });
         // Whoever waits for the name looks again now that it is listed, or free.
         drop(reserved);

@@ -2,15 +2,14 @@
 
 use super::create::{CreateError, Plan, START_DEADLINE, refused, timed_out};
 use super::idempotency::note_failure;
-use super::transitions::{transition, transition_by};
 use crate::holder::wire::FailureCode;
 use crate::holder::{Checkpoint, CheckpointMeta, Held, Holder, HolderError, SpawnSpec};
 use crate::id::SessionId;
-use crate::lifecycle::{Effect, Event, Lifecycle, Reason};
+use crate::lifecycle::Event;
 use crate::protocol::Cause;
 use crate::screens::LastScreen;
-use crate::session::{Blob, decide_restart, now, write_life};
-use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
+use crate::session::{Blob, Record, log_transition, now};
+use crate::store::{Change, Row, StoreError, StoreHandle};
 use crate::tree::{self, ProcessId};
 use nix::sys::signal::Signal;
 use slog::{Logger, warn};
@@ -35,36 +34,25 @@ pub(super) async fn check_no_id(name: &str, store: &StoreHandle) -> Result<(), C
 
 /// What is about to be started.
 pub(super) struct Start {
-    pub(super) row: Row,
+    pub(super) record: Record,
+    /// Its first row.
+    pub(super) begun: Change,
     pub(super) spec: SpawnSpec,
-    /// What its first row says of its life, and what is to be done once it runs.
-    pub(super) life: (Lifecycle, Vec<Effect>),
-    /// Written with that row.
-    pub(super) begun: NewTransition,
     /// What its terminal shows already.
     pub(super) screen: Option<LastScreen>,
 }
 
 impl Start {
     /// A new session's.
-    pub(super) fn of(
-        Plan { mut row, spec, timeouts }: Plan,
-        cause: Option<Cause>,
-        log: &Logger,
-    ) -> Self {
-        let at = now();
-        let (life, effects) = Lifecycle::new(timeouts, at);
-        write_life(&mut row, &life);
-        let (id, status) = (row.session.id, life.status());
-        let begun = transition_by(log, id, at, None, status, Reason::Created, cause);
-        Start { row, spec, life: (life, effects), begun, screen: None }
+    pub(super) fn of(Plan { row, spec, timeouts }: Plan, cause: Option<Cause>) -> Self {
+        let (record, begun) = Record::create(row, timeouts, cause, now());
+        Start { record, begun, spec, screen: None }
     }
 }
 
 pub(super) struct Spawned {
-    pub(super) row: Row,
+    pub(super) record: Record,
     pub(super) held: Held,
-    pub(super) life: (Lifecycle, Vec<Effect>),
 }
 
 /// Why nothing was started.
@@ -82,50 +70,43 @@ impl From<CreateError> for Unstarted {
 
 /// Row, then process, then row again: a server that dies in between leaves a trace.
 pub(super) async fn spawn(
-    Start { mut row, spec, life: (mut life, mut effects), begun, screen }: Start,
+    Start { mut record, begun, spec, screen }: Start,
     ring_bytes: u64,
     store: &StoreHandle,
     holder: &Holder,
     log: &Logger,
 ) -> Result<Spawned, Unstarted> {
-    match store.commit(Change { row: row.clone(), transition: Some(begun) }).await {
+    log_transition(log, &begun);
+    match store.commit(begun).await {
         Ok(()) => {}
         Err(StoreError::NameTaken(_)) => {
-            return Err(CreateError::NameTaken(row.session.name.unwrap_or_default()).into());
+            let name = record.row.session.name.unwrap_or_default();
+            return Err(CreateError::NameTaken(name).into());
         }
         Err(error) => return Err(CreateError::Store(error).into()),
     }
-    // They are written.
-    effects.retain(|effect| !matches!(effect, Effect::Record { .. } | Effect::Save));
-    let id = row.session.id;
-    row.session.restart_at = None;
-    let blob = Blob::of(&row, &life).to_bytes();
+    let id = record.row.session.id;
+    record.row.session.restart_at = None;
+    let blob = Blob::of(&record).to_bytes();
     let spawned = timeout(START_DEADLINE, holder.spawn(id, &spec, ring_bytes, &blob)).await;
     match spawned {
         Ok(Ok(mut held)) if is_of(&held, &spec) => {
             if let Some(screen) = screen {
                 held.checkpoint = Some(hand_on(screen, id, holder, log).await);
             }
-            row.session.pid = Some(held.pid);
-            row.process = Some(process_id(&held));
-            let change = Change { row: row.clone(), transition: None };
+            record.started(process_id(&held));
+            let change = record.unchanged();
             // Should it fail, the row is completed by whoever restores it.
             let _ = store.commit_or_queue(change).await;
-            Ok(Spawned { row, held, life: (life, effects) })
+            Ok(Spawned { record, held })
         }
         unstarted => {
-            let at = now();
-            let from = life.status();
-            // What was just begun can fail to start.
-            let _ = life.apply(Event::SpawnFailed, at);
-            write_life(&mut row, &life);
-            note_failure(&mut row, &unstarted);
-            decide_restart(&mut row);
-            let reason = life.end().map_or(Reason::Created, |end| Reason::End(end.reason));
-            let failed = transition(log, row.session.id, at, Some(from), life.status(), reason);
+            note_failure(&mut record.row, &unstarted);
+            let failed = record.end(Event::SpawnFailed, now());
+            log_transition(log, &failed);
+            let row = failed.row.clone();
             let session = row.session.clone();
-            let _ =
-                store.commit_or_queue(Change { row: row.clone(), transition: Some(failed) }).await;
+            let _ = store.commit_or_queue(failed).await;
             let error = match unstarted {
                 Ok(Err(error)) => refused(error, session),
                 Ok(Ok(_)) => CreateError::Holder("it still has what has ended".to_owned()),

@@ -33,7 +33,6 @@ mod restarts;
 mod retention;
 mod table;
 mod transit;
-mod transitions;
 
 pub use create::{CreateError, Defaults};
 pub(crate) use create::{directory, home};

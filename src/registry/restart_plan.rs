@@ -2,14 +2,12 @@
 
 use super::environment::{environment, server_environment};
 use super::launch::Start;
-use super::recovery::timeouts;
-use super::transitions::transition_by;
 use crate::config::{Profile, Resume};
 use crate::holder::{Resumed, SpawnSpec};
-use crate::lifecycle::{EndReason, Lifecycle, Reason};
+use crate::lifecycle::EndReason;
 use crate::protocol::{Cause, Session, rfc3339};
 use crate::screens::{LastScreen, Screens};
-use crate::session::{Revival, now, write_life};
+use crate::session::{Record, Revival, now};
 use crate::store::StoreHandle;
 use slog::{Logger, warn};
 use std::collections::BTreeMap;
@@ -28,13 +26,14 @@ const LEAVE: &str = "\x1b[?1049l";
 
 /// The row, the process and the life of what is started again.
 pub(super) async fn plan_again(
-    Revival { mut row, saved }: Revival,
+    revival: Revival,
     profiles: &BTreeMap<String, Profile>,
     screens: &Screens,
     cause: Option<Cause>,
     store: &StoreHandle,
     log: &Logger,
 ) -> Start {
+    let row = &revival.row;
     let id = row.session.id;
     let screen = store.last_screen(id).await.unwrap_or_else(|error| {
         warn!(log, "a session is started again without its screen"; "session" => %id,
@@ -66,7 +65,7 @@ pub(super) async fn plan_again(
     let leave = if left.alternate { LEAVE } else { "" };
     let preface =
         format!("{leave}{CLEAN}\r\n\x1b[2m{}\x1b[0m\r\n", note(&row.session, &rfc3339(at.wall)));
-    let session = &mut row.session;
+    let session = &row.session;
     let spec = SpawnSpec {
         command,
         login: profile.is_some_and(|profile| profile.login),
@@ -77,24 +76,8 @@ pub(super) async fn plan_again(
         checkpoints: true,
         resumed: Some(Resumed { base, preface }),
     };
-    let timeouts = timeouts(session);
-    let (life, effects) = match saved {
-        Some(saved) => Lifecycle::restore(saved, at),
-        None => Lifecycle::new(timeouts, at),
-    };
-    let from = session.status;
-    (session.ended_at, session.end_reason) = (None, None);
-    (session.exit_code, session.exit_signal, session.pid) = (None, None, None);
-    // Until it runs: a server that dies before begins anew.
-    session.restart_at = Some(at.wall);
-    session.restarts = session.restarts.saturating_add(1);
-    session.started_at = Some(at.wall);
-    session.last_activity_at = at.wall;
-    session.offset = base;
-    row.process = None;
-    write_life(&mut row, &life);
-    let begun = transition_by(log, id, at, Some(from), life.status(), Reason::Restarted, cause);
-    Start { begun, row, spec, life: (life, effects), screen }
+    let (record, begun) = Record::start_again(revival, base, cause, at);
+    Start { record, begun, spec, screen }
 }
 
 /// What stands between the output of the last program and that of the next.

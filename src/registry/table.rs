@@ -12,16 +12,15 @@ use super::transit::InTransit;
 use crate::events::Bus;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
-use crate::lifecycle::{Effect, Lifecycle};
 use crate::metrics::Metrics;
 use crate::protocol::Recording;
 use crate::recorder::{Recorder, Subject};
 use crate::screen::Options;
 use crate::screens::{EventSink, Origin, Screens};
 use crate::session::{
-    Arrival, Blob, Noticed, Seen, Session, SessionContext, SessionHandle, write_life,
+    Arrival, Blob, Noticed, Record, Seen, Session, SessionContext, SessionHandle, now,
 };
-use crate::store::{Row, StoreHandle};
+use crate::store::StoreHandle;
 use actix::prelude::*;
 use chrono::Utc;
 use slog::Logger;
@@ -250,14 +249,13 @@ impl Registry {
     /// Makes the actor of a held session and lists it.
     pub(super) fn admit(
         &mut self,
-        row: Row,
+        record: Record,
         held: Held,
-        life: (Lifecycle, Vec<Effect>),
         arrival: Arrival,
         ctx: &Context<Self>,
     ) -> SessionRef {
-        let (id, name) = (row.session.id, row.session.name.clone());
-        let session = self.launch(row, held, life, arrival, ctx);
+        let (id, name) = (record.row.session.id, record.row.session.name.clone());
+        let session = self.launch(record, held, arrival, ctx);
         self.sessions.insert(id, session.clone());
         if let Some(name) = name {
             self.names.claim(&name, id);
@@ -268,27 +266,23 @@ impl Registry {
     /// Makes the actor of a held session.
     pub(super) fn launch(
         &self,
-        row: Row,
+        record: Record,
         mut held: Held,
-        life: (Lifecycle, Vec<Effect>),
         arrival: Arrival,
         ctx: &Context<Self>,
     ) -> SessionRef {
-        let (id, name) = (row.session.id, row.session.name.clone());
+        let session = &record.row.session;
+        let (id, name, what) = (session.id, session.name.clone(), session.recording);
         let (holder, store) = (self.holder.clone(), self.store.clone());
         // Its address is needed for its screen, and its screen for what makes it.
         let session = Context::<Session>::new();
         let heard = session.address();
         let told = Box::new(move |told| heard.do_send(Seen(told)));
         let screen = self.screens.track(self.origin(&mut held, arrival == Arrival::Restored, told));
-        // Who asks before the session's actor has run sees what it will say, not the last row.
-        let mut shown = row.clone();
-        write_life(&mut shown, &life.0);
-        let what = row.session.recording;
         let recorded = (what != Recording::Off).then(|| {
             self.recorder.record(Subject {
                 id,
-                name: name.clone(),
+                name,
                 recording: what,
                 ring: held.ring.clone(),
                 holder: holder.clone(),
@@ -297,12 +291,13 @@ impl Registry {
             })
         });
         let metrics = self.metrics.clone();
-        let link =
-            SessionHandle::new(shown.session, held.ring, held.wake, holder, store, screen, metrics);
+        // Who asks before the session's actor has run sees what it will say, not the last row.
+        let shown = record.shown(now());
+        let link = SessionHandle::new(shown, held.ring, held.wake, holder, store, screen, metrics);
         let link = Arc::new(link.recorded(recorded));
         let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
-        let addr =
-            Session::launch(session, self.context(ctx), link.clone(), life, row, causes, arrival);
+        let record = record.with_causes(causes);
+        let addr = Session::launch(session, self.context(ctx), link.clone(), record, arrival);
         SessionRef { addr, link }
     }
 

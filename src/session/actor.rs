@@ -1,13 +1,13 @@
 //! The session's actor: owns its connections and its destroy timer, feeds events to the
 //! state machine and answers requests. It hears of state, not of bytes.
 
-use super::audit::Causes;
 use super::connection::Attachment;
 use super::effects::now;
 use super::flow::{Flow, FlowInput, STALL_LIMIT};
 use super::handle::SessionHandle;
 use super::in_use::Uses;
 use super::notifications::Telling;
+use super::record::{Observed, Record};
 use super::requests::{
     Attach, Attached, ConnectionEvent, Detach, Dismiss, Killed, Noticed, Resize, Seen,
     SessionEnded, Shutdown, TakeControl,
@@ -17,9 +17,9 @@ use super::state_broadcast::Announcing;
 use crate::events::Bus;
 use crate::holder::Holder;
 use crate::id::ClientKey;
-use crate::lifecycle::{Effect, EndReason, Event, Exit, Lifecycle, LifecycleSnapshot, Refused};
+use crate::lifecycle::{EndReason, Event, Exit, Refused};
 use crate::protocol::{Cause, CloseCode, Mode, ServerMessage, Viewer};
-use crate::store::{Change, Row, StoreHandle};
+use crate::store::StoreHandle;
 use crate::tree::Tree;
 use actix::prelude::*;
 use slog::{Logger, debug};
@@ -63,8 +63,7 @@ pub(super) struct Client {
 pub struct Session {
     pub(super) context: SessionContext,
     pub(super) link: Arc<SessionHandle>,
-    pub(super) life: Lifecycle,
-    pub(super) row: Row,
+    pub(super) record: Record,
     pub(super) clients: BTreeMap<u64, Client>,
     /// Clients that came when the end was decided: served, and not counted.
     late: BTreeMap<u64, Recipient<ConnectionEvent>>,
@@ -83,12 +82,7 @@ pub struct Session {
     pub(super) announcing: Announcing,
     /// The tree was seen empty, the leader's exit status is still to come.
     pub(super) awaiting_exit: bool,
-    pub(super) causes: Causes,
     pub(super) waiting_for_end: Vec<oneshot::Sender<Killed>>,
-    /// Its life just before its end.
-    pub(super) before_end: Option<LifecycleSnapshot>,
-    /// What the state machine wants done once the actor runs.
-    first_effects: Vec<Effect>,
     stopping: bool,
 }
 
@@ -111,19 +105,17 @@ impl Session {
         actor: Context<Self>,
         context: SessionContext,
         link: Arc<SessionHandle>,
-        (life, effects): (Lifecycle, Vec<Effect>),
-        row: Row,
-        causes: Causes,
+        record: Record,
         arrival: Arrival,
     ) -> Addr<Self> {
-        let over = !row.session.status.is_live();
+        let over = record.has_ended();
         let waits = arrival != Arrival::Spawned;
         if waits && !over {
             link.hold();
         }
         if arrival == Arrival::Restored && !over {
             // Its server may have died between the spawn and the row that knows the process.
-            context.store.save(Change { row: row.clone(), transition: None });
+            context.store.save(record.unchanged());
         }
         let head = link.ring().head();
         let base = link.ring().base();
@@ -132,12 +124,11 @@ impl Session {
             Arrival::Awaited => Flow::awaited(base, Instant::now()),
             Arrival::Restored => Flow::awaited(head, Instant::now()),
         };
-        let telling = Telling::new(&row.session);
+        let telling = Telling::new(&record.row.session);
         actor.run(Session {
             context,
             link,
-            life,
-            row,
+            record,
             clients: BTreeMap::new(),
             late: BTreeMap::new(),
             end_told: over,
@@ -151,29 +142,40 @@ impl Session {
             telling,
             announcing: Announcing::default(),
             awaiting_exit: false,
-            causes,
             waiting_for_end: Vec::new(),
-            before_end: None,
-            first_effects: effects,
             stopping: false,
         })
     }
 
     /// Feeds one event to the state machine and does what it says.
-    pub(super) fn step(&mut self, event: Event, ctx: &mut Context<Self>) -> Result<(), Refused> {
-        let before = self.life.saved();
-        let effects = self.life.apply(event, now())?;
-        if self.life.end().is_some() {
-            self.before_end = Some(before);
-        }
-        self.execute(effects, ctx);
+    pub(super) fn step(
+        &mut self,
+        event: Event,
+        cause: Option<Cause>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), Refused> {
+        let observed = Some(self.observed());
+        let applied = self.record.apply_by(event, cause, observed, now())?;
+        self.execute(applied, ctx);
         Ok(())
     }
 
     /// The same where a refusal only means that the event came too late.
     pub(super) fn step_or_log(&mut self, event: Event, ctx: &mut Context<Self>) {
-        if let Err(refused) = self.step(event, ctx) {
+        self.step_by_or_log(event, None, ctx);
+    }
+
+    fn step_by_or_log(&mut self, event: Event, cause: Option<Cause>, ctx: &mut Context<Self>) {
+        if let Err(refused) = self.step(event, cause, ctx) {
             debug!(self.context.log, "event refused"; "session" => %self.link.id(), "why" => %refused);
+        }
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        Observed {
+            clients: self.viewers(),
+            last_activity_at: self.link.last_activity_at(),
+            offset: self.link.ring().head(),
         }
     }
 
@@ -198,14 +200,6 @@ impl Session {
         }
     }
 
-    /// Why nobody is counted as attached any more.
-    fn too_late(&self) -> Option<Refused> {
-        if !self.life.status().is_live() {
-            return Some(Refused::Ended);
-        }
-        self.life.ending().map(|_| Refused::Ending)
-    }
-
     /// Serves a client that comes too late to be counted: what there is, and the end.
     fn attach_late(&mut self, attach: Attach, ctx: &mut Context<Self>) -> Attached {
         let connection = self.next_connection;
@@ -221,7 +215,7 @@ impl Session {
     pub(super) fn tree(&self) -> Tree {
         Tree {
             id: self.link.id(),
-            leader: self.row.process.clone(),
+            leader: self.record.row.process.clone(),
             holder: Some(self.context.holder.pid()),
         }
     }
@@ -234,7 +228,7 @@ impl Session {
     /// Looks after the ring's tail and `last_activity_at`.
     pub(super) fn tend(&mut self, ctx: &mut Context<Self>) {
         let ring = self.link.ring();
-        let followers = match self.life.ending() {
+        let followers = match self.record.life().ending() {
             // Nothing may hold up the drain of a session that is being ended.
             Some(_) => 0,
             None => self.clients.values().filter(|client| client.follows).count(),
@@ -274,7 +268,7 @@ impl Session {
             self.link.release(offset);
         }
         if let Some(recorded) = self.link.recording().filter(|_| sight.blocked) {
-            let ends = self.life.ending().is_some();
+            let ends = self.record.life().ending().is_some();
             recorded.check_stall(if ends { END_STALL_LIMIT } else { STALL_LIMIT });
         }
         if let Some(look) = self.look.take() {
@@ -304,7 +298,7 @@ impl Session {
         if self.link.controller() == connection {
             self.link.set_controller(0);
         }
-        self.on_behalf(client.cause, |session| session.step_or_log(Event::Detached, ctx));
+        self.step_by_or_log(Event::Detached, client.cause, ctx);
         self.resized_by_clients(ctx);
         self.tend(ctx);
     }
@@ -314,11 +308,11 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if !self.life.status().is_live() {
+        if self.record.has_ended() {
             return self.complete(true, self.remains(), ctx);
         }
-        let effects = std::mem::take(&mut self.first_effects);
-        self.execute(effects, ctx);
+        let applied = self.record.start(self.observed(), now());
+        self.execute(applied, ctx);
         // A server that died may not have told the holder that there is room again.
         self.link.release(self.link.ring().tail());
         self.tend(ctx);
@@ -336,8 +330,8 @@ impl Handler<Attach> for Session {
         if self.stopping {
             return Err(Refused::Ending);
         }
-        if let Some(refused) = self.too_late() {
-            let by_itself = self.row.session.end_reason.is_some_and(EndReason::is_by_itself);
+        if let Some(refused) = self.record.too_late() {
+            let by_itself = self.record.row.session.end_reason.is_some_and(EndReason::is_by_itself);
             if attach.resumes || by_itself {
                 return Ok(self.attach_late(attach, ctx));
             }
@@ -364,8 +358,7 @@ impl Handler<Attach> for Session {
             self.link.set_controller(connection);
         }
         // Counted before the one it replaces goes, so that the session does not idle between.
-        let attached = self.on_behalf(attach.cause, |session| session.step(Event::Attached, ctx));
-        if let Err(refused) = attached {
+        if let Err(refused) = self.step(Event::Attached, attach.cause, ctx) {
             self.clients.remove(&connection);
             self.link.set_controller(controller);
             return Err(refused);
@@ -404,7 +397,7 @@ impl Handler<Resize> for Session {
     type Result = Result<(), Refused>;
 
     fn handle(&mut self, resize: Resize, ctx: &mut Self::Context) -> Self::Result {
-        if self.life.end().is_some() {
+        if self.record.has_ended() {
             return Err(Refused::Ended);
         }
         let size = (resize.cols, resize.rows);
@@ -484,13 +477,13 @@ impl Handler<Shutdown> for Session {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         // The leader may have ended without having been noticed yet.
-        if let Some(exit) = self.link.ring().ended().filter(|_| self.life.end().is_none()) {
+        if let Some(exit) = self.link.ring().ended().filter(|_| !self.record.has_ended()) {
             self.leader_ended(exit, ctx);
         }
         // Clients of what has ended have nothing to come back for: they get the rest of the
         // output and the exit, now or once the end is written. The server waits for them for
         // as long as it waits for anybody.
-        if self.life.end().is_some() {
+        if self.record.has_ended() {
             return;
         }
         let going = ConnectionEvent::Close(CloseCode::GoingAway, "the server is stopping");

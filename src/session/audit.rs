@@ -1,12 +1,13 @@
 //! Who asked for what happens to a session. The state machine does not know of them; what
 //! it records gets its cause from here.
 
-use super::actor::Session;
-use crate::lifecycle::{EndReason, Reason};
+use crate::lifecycle::{EndReason, Reason, Status};
 use crate::protocol::Cause;
+use crate::store::Change;
 use serde::{Deserialize, Serialize};
+use slog::{Logger, info};
 
-/// Who asked, last and now.
+/// Who asked last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Causes {
@@ -14,9 +15,6 @@ pub struct Causes {
     kill: Option<Cause>,
     /// Who sent the last signal, and which.
     signal: Option<(i32, Cause)>,
-    /// Who asks for what is being done now; `None`: nobody, it comes by itself.
-    #[serde(skip)]
-    now: Option<Cause>,
 }
 
 impl Causes {
@@ -28,8 +26,14 @@ impl Causes {
         self.kill = cause;
     }
 
-    /// Who asked for a transition; `signal` is the one that has ended the leader.
-    pub(super) fn of(&self, reason: Reason, signal: Option<i32>) -> Option<&Cause> {
+    /// Who asked for a transition; `signal` is the one that has ended the leader, `now` who asks
+    /// for what is being done.
+    pub(super) fn of<'a>(
+        &'a self,
+        reason: Reason,
+        signal: Option<i32>,
+        now: Option<&'a Cause>,
+    ) -> Option<&'a Cause> {
         match reason {
             Reason::End(EndReason::Killed) => self.kill.as_ref(),
             Reason::End(EndReason::Signaled) => match &self.signal {
@@ -38,23 +42,20 @@ impl Causes {
             },
             // A timer, an exit, a loss: nobody asks.
             Reason::End(_) => None,
-            _ => self.now.as_ref(),
+            _ => now,
         }
     }
 }
 
-impl Session {
-    /// Does something that somebody asks for: what is recorded meanwhile has this cause.
-    pub(super) fn on_behalf<T>(
-        &mut self,
-        cause: Option<Cause>,
-        act: impl FnOnce(&mut Self) -> T,
-    ) -> T {
-        let before = std::mem::replace(&mut self.causes.now, cause);
-        let done = act(self);
-        self.causes.now = before;
-        done
-    }
+/// Writes the log line of what a change of a row records.
+pub(crate) fn log_transition(log: &Logger, change: &Change) {
+    let Some(transition) = &change.transition else { return };
+    let cause = transition.cause.as_ref();
+    info!(log, "transition"; "session" => %change.row.session.id,
+        "from" => transition.from.map(Status::as_str), "to" => transition.to.as_str(),
+        "reason" => &transition.reason, "connections" => transition.active_connections,
+        "caused_by" => cause.map(|cause| cause.token.clone()),
+        "address" => cause.and_then(|cause| cause.address.clone()));
 }
 
 #[cfg(test)]
@@ -64,18 +65,21 @@ mod tests {
     #[test]
     fn an_end_has_the_cause_of_who_asked_for_it_and_no_other() {
         let cause = |token: &str| Some(Cause { token: token.to_owned(), address: None });
-        let mut causes = Causes { now: cause("now"), ..Causes::default() };
-        assert_eq!(causes.of(Reason::Attached, None), cause("now").as_ref());
-        assert_eq!(causes.of(Reason::End(EndReason::Killed), Some(9)), None);
+        let (mut causes, now) = (Causes::default(), cause("now"));
+        assert_eq!(causes.of(Reason::Attached, None, now.as_ref()), now.as_ref());
+        assert_eq!(causes.of(Reason::End(EndReason::Killed), Some(9), now.as_ref()), None);
         causes.signalled(2, cause("a"));
         causes.signalled(15, cause("b"));
         let signaled = Reason::End(EndReason::Signaled);
-        assert_eq!(causes.of(signaled, Some(15)), cause("b").as_ref());
-        assert_eq!(causes.of(signaled, Some(11)), None, "it crashed: nobody asked");
-        assert_eq!(causes.of(Reason::End(EndReason::Exited), Some(15)), None);
+        assert_eq!(causes.of(signaled, Some(15), now.as_ref()), cause("b").as_ref());
+        assert_eq!(causes.of(signaled, Some(11), now.as_ref()), None, "it crashed: nobody asked");
+        assert_eq!(causes.of(Reason::End(EndReason::Exited), Some(15), now.as_ref()), None);
         causes.killed(cause("c"));
-        assert_eq!(causes.of(Reason::End(EndReason::Killed), Some(1)), cause("c").as_ref());
+        assert_eq!(
+            causes.of(Reason::End(EndReason::Killed), Some(1), now.as_ref()),
+            cause("c").as_ref()
+        );
         let kept: Causes = serde_json::from_value(serde_json::to_value(&causes).unwrap()).unwrap();
-        assert_eq!(kept, Causes { now: None, ..causes });
+        assert_eq!(kept, causes);
     }
 }

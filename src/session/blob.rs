@@ -2,10 +2,10 @@
 //! a database row, and the deadline on a clock that nobody can set.
 
 use super::audit::Causes;
+use super::record::Record;
 use crate::holder::BLOB_MAX;
-use crate::lifecycle::{EndReason, Ending, Lifecycle, Signals, Status};
+use crate::lifecycle::{EndReason, Ending, Signals, Status};
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
-use crate::store::Row;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -60,7 +60,8 @@ pub struct Blob {
 impl Blob {
     /// What is to be kept of a session.
     #[must_use]
-    pub fn of(row: &Row, life: &Lifecycle) -> Self {
+    pub(crate) fn of(record: &Record) -> Self {
+        let (row, life) = (&record.row, record.life());
         let session = &row.session;
         Blob {
             name: session.name.clone(),
@@ -82,7 +83,7 @@ impl Blob {
             restart: session.restart,
             recording: session.recording,
             signals: life.saved().signals,
-            causes: Causes::default(),
+            causes: record.causes().clone(),
         }
     }
 

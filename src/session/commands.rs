@@ -1,6 +1,7 @@
 //! What administrators ask of a session: its end, a restart, signals, changes.
 
 use super::actor::Session;
+use super::effects::now;
 use super::requests::{
     Kill, Killed, NotDone, Patch, Signal, SignalError, SignalTarget, StopForRestart,
 };
@@ -21,8 +22,7 @@ impl Handler<Kill> for Session {
             return Box::pin(async move { Err(changed) });
         }
         // Whoever wants it gone does not want it back.
-        let before = self.row.session.restart_at.take();
-        if before.is_some() && self.life.ending().is_some() && self.life.end().is_none() {
+        if self.record.cancel_restart() && self.record.too_late() == Some(Refused::Ending) {
             self.save();
         }
         self.kill(kill.cause, ctx)
@@ -37,11 +37,8 @@ impl Handler<StopForRestart> for Session {
             return Box::pin(async move { Err(changed) });
         }
         // Who asks last decides whether it stays ended; what has ended, its registry starts.
-        if self.life.end().is_none() {
-            self.row.session.restart_at = Some(chrono::Utc::now());
-            if self.life.ending().is_some() {
-                self.save();
-            }
+        if self.record.ask_restart(now()) && self.record.is_ending() {
+            self.save();
         }
         self.kill(end.cause, ctx)
     }
@@ -58,11 +55,10 @@ impl Session {
         }
         let (tell, told) = oneshot::channel();
         self.waiting_for_end.push(tell);
-        if self.life.ending().is_none() && self.life.end().is_none() {
-            self.causes.killed(cause);
-            if let Err(refused) = self.step(Event::KillRequested, ctx) {
-                return Box::pin(async move { Err(refused.into()) });
-            }
+        if !self.record.is_ending()
+            && let Err(refused) = self.step(Event::KillRequested, cause, ctx)
+        {
+            return Box::pin(async move { Err(refused.into()) });
         }
         Box::pin(async move { told.await.map_err(|_| Refused::Ended.into()) })
     }
@@ -72,10 +68,9 @@ impl Handler<Signal> for Session {
     type Result = ResponseFuture<Result<(), SignalError>>;
 
     fn handle(&mut self, request: Signal, ctx: &mut Self::Context) -> Self::Result {
-        // Before the step: that leaves it with the holder.
-        self.causes.signalled(request.signal, request.cause);
         self.used(ctx);
-        if let Err(refused) = self.step(Event::SignalRequested(request.signal), ctx) {
+        let event = Event::SignalRequested(request.signal);
+        if let Err(refused) = self.step(event, request.cause, ctx) {
             return Box::pin(async move { Err(refused.into()) });
         }
         let (holder, tree, id) = (self.context.holder.clone(), self.tree(), self.link.id());
@@ -105,7 +100,7 @@ impl Handler<Patch> for Session {
         }
         self.keep_in_holder();
         // The holder may have no room for all of it, so the answer waits for the row.
-        let change = Change { row: self.row.clone(), transition: None };
+        let change = Change { row: self.record.row.clone(), transition: None };
         let (written, view) = (self.context.store.commit_or_queue(change), self.link.view());
         Box::pin(async move {
             // What cannot be written now will be, and whoever looks meanwhile sees it.
@@ -117,31 +112,31 @@ impl Handler<Patch> for Session {
 
 impl Session {
     fn change(&mut self, patch: Patch, ctx: &mut Context<Self>) -> Result<(), NotDone> {
-        if self.life.end().is_some() {
+        if self.record.has_ended() {
             return Err(Refused::Ended.into());
         }
         self.check(patch.expected.as_ref())?;
-        let old = self.row.session.clone();
+        let old = self.record.row.session.clone();
         if let Some(name) = patch.name {
-            self.row.session.name = name;
+            self.record.row.session.name = name;
         }
         if let Some(labels) = patch.labels {
-            self.row.session.labels = labels;
+            self.record.row.session.labels = labels;
         }
         if let Some(idle_timeout_s) = patch.idle_timeout_s {
-            self.row.session.idle_timeout_s = idle_timeout_s;
-            self.step(Event::IdleTimeoutChanged(idle_timeout_s), ctx)?;
+            self.record.row.session.idle_timeout_s = idle_timeout_s;
+            self.step(Event::IdleTimeoutChanged(idle_timeout_s), None, ctx)?;
         }
         if let Some(policy) = patch.size_policy {
-            self.row.session.size_policy = policy;
+            self.record.row.session.size_policy = policy;
             self.adapt(ctx);
         }
         if let Some(restart) = patch.restart {
-            self.row.session.restart = restart;
+            self.record.row.session.restart = restart;
         }
         // Whoever hears of it and looks must find it.
         self.refresh_row();
-        let now = &self.row.session;
+        let now = &self.record.row.session;
         let decided = |session: &protocol::Session| {
             json!({
                 "labels": session.labels,

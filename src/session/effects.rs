@@ -1,15 +1,16 @@
 //! What the state machine asks for, done: rows, log lines, timers, the end of a tree.
 
 use super::actor::{Session, farewell};
+use super::audit::log_transition;
 use super::blob::Blob;
 use super::notifications::tell_end;
+use super::record::Applied;
 use super::remains::Remains;
 use super::requests::{Killed, SessionEnded};
-use super::revival::{Revival, decide_restart};
 use crate::events::Kind;
-use crate::lifecycle::{Effect, Event, Exit, Lifecycle, Now, Reason, Status};
+use crate::lifecycle::{Effect, Event, Now};
 use crate::protocol::rfc3339;
-use crate::store::{Change, NewTransition, Row};
+use crate::store::Change;
 use crate::tree::{self, Grace};
 use actix::prelude::*;
 use actix_web::rt::task::spawn_blocking;
@@ -34,60 +35,35 @@ pub(crate) fn now() -> Now {
     Now { wall: Utc::now(), boot_ms: tree::boottime_ms() }
 }
 
-/// Writes into a row what the state machine says.
-pub(crate) fn write_life(row: &mut Row, life: &Lifecycle) {
-    let session = &mut row.session;
-    session.status = life.status();
-    session.active_connections = life.connections();
-    session.destroy_at = life.deadline().map(|deadline| deadline.at);
-    session.updated_at = Utc::now();
-    if let Some(end) = life.end() {
-        session.ended_at = Some(end.at);
-        session.end_reason = Some(end.reason);
-        (session.exit_code, session.exit_signal) = match end.exit {
-            Some(Exit::Code(code)) => (Some(code), None),
-            Some(Exit::Signal(signal)) => (None, Some(signal)),
-            None => (None, None),
-        };
-    }
-    row.ending = life.ending().copied();
-    row.session.ending = row.ending.is_some() && row.session.status.is_live();
-}
-
 impl Session {
-    pub(super) fn execute(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
-        let (mut transition, mut save, mut announce) = (None, false, false);
-        let (mut end_tree, mut ended) = (false, false);
+    pub(super) fn execute(
+        &mut self,
+        Applied { change, effects }: Applied,
+        ctx: &mut Context<Self>,
+    ) {
+        let (mut announce, mut end_tree, mut ended) = (false, false, false);
         for effect in effects {
             match effect {
-                Effect::Record { from, to, reason } => transition = Some((from, to, reason)),
-                Effect::Save => save = true,
                 Effect::ArmTimer { generation, boot_ms } => self.arm(generation, boot_ms, ctx),
                 Effect::CancelTimer => self.disarm(ctx),
                 Effect::EndTree => end_tree = true,
                 Effect::Announce => announce = true,
                 Effect::Ended => ended = true,
+                // They are in the change.
+                Effect::Record { .. } | Effect::Save => {}
             }
         }
-        if !save && transition.is_none() && !end_tree && !ended {
-            return;
-        }
-        let at = Utc::now();
-        self.refresh_row();
-        if ended {
-            decide_restart(&mut self.row);
-            self.link.publish(&self.row.session);
-        }
-        if let Some((from, to, reason)) = transition.filter(|_| !ended) {
+        let Some(change) = change else { return };
+        self.link.publish(&change.row.session);
+        log_transition(&self.context.log, &change);
+        if let Some(transition) = change.transition.as_ref().filter(|_| !ended) {
             self.tell(
                 Kind::Status,
-                json!({ "from": from, "status": to, "reason": reason.as_str(),
-                    "active_connections": self.life.connections() }),
+                json!({ "from": transition.from, "status": transition.to,
+                    "reason": transition.reason,
+                    "active_connections": transition.active_connections }),
             );
         }
-        let transition =
-            transition.map(|(from, to, reason)| self.log_transition(at, from, to, reason));
-        let change = Change { row: self.row.clone(), transition };
         self.keep_in_holder();
         if ended {
             self.finish(change, ctx);
@@ -105,52 +81,20 @@ impl Session {
     pub(super) fn save(&mut self) {
         self.refresh_row();
         self.keep_in_holder();
-        self.context.store.save(Change { row: self.row.clone(), transition: None });
+        self.context.store.save(self.record.unchanged());
     }
 
     /// Brings the row up to date, and publishes it.
     pub(super) fn refresh_row(&mut self) {
-        write_life(&mut self.row, &self.life);
-        // Whoever hears of the end is still there, and yet nobody is attached.
-        let clients = if self.life.end().is_some() { Vec::new() } else { self.viewers() };
-        self.row.session.clients = clients;
-        let session = &mut self.row.session;
-        session.last_activity_at = self.link.last_activity_at();
-        session.offset = self.link.ring().head();
-        self.link.publish(session);
-    }
-
-    fn log_transition(
-        &self,
-        at: chrono::DateTime<Utc>,
-        from: Option<Status>,
-        to: Status,
-        reason: Reason,
-    ) -> NewTransition {
-        let connections = self.life.connections();
-        let cause = self.causes.of(reason, self.row.session.exit_signal).cloned();
-        info!(self.context.log, "transition";
-            "session" => %self.link.id(),
-            "from" => from.map(Status::as_str), "to" => to.as_str(),
-            "reason" => reason.as_str(), "connections" => connections,
-            "caused_by" => cause.as_ref().map(|cause| cause.token.clone()),
-            "address" => cause.as_ref().and_then(|cause| cause.address.clone()));
-        NewTransition {
-            at,
-            from,
-            to,
-            reason: reason.as_str().to_owned(),
-            active_connections: connections,
-            cause,
-        }
+        self.record.refresh(Some(self.observed()), now());
+        self.link.publish(&self.record.row.session);
     }
 
     /// Leaves with the holder what a server needs that finds no row, and the deadline on
     /// the clock that nobody can set.
     pub(super) fn keep_in_holder(&self) {
-        if self.life.end().is_none() {
-            let causes = self.causes.clone();
-            let blob = Blob { causes, ..Blob::of(&self.row, &self.life) };
+        if !self.record.has_ended() {
+            let blob = Blob::of(&self.record);
             let (log, id) = (self.context.log.clone(), self.link.id());
             // Sent before the row is: whoever finds both takes the blob for the newer.
             let kept = self.context.holder.set_blob(id, &blob.to_bytes());
@@ -262,10 +206,10 @@ impl Session {
             (persisted, remains)
         };
         ctx.spawn(written.into_actor(self).map(move |(persisted, remains), actor, ctx| {
-            if session.restart_at != actor.row.session.restart_at {
+            if session.restart_at != actor.record.row.session.restart_at {
                 // Somebody wanted it gone meanwhile.
-                session.restart_at = actor.row.session.restart_at;
-                actor.context.store.save(Change { row: actor.row.clone(), transition: None });
+                session.restart_at = actor.record.row.session.restart_at;
+                actor.context.store.save(actor.record.unchanged());
                 actor.link.publish(&session);
             }
             if persisted {
@@ -284,8 +228,8 @@ impl Session {
             actor.complete(persisted, remains, ctx);
         }));
         info!(self.context.log, "ended"; "session" => %self.link.id(),
-            "at" => self.row.session.ended_at.map(rfc3339),
-            "exit_code" => self.row.session.exit_code, "exit_signal" => self.row.session.exit_signal);
+            "at" => self.record.row.session.ended_at.map(rfc3339),
+            "exit_code" => self.record.row.session.exit_code, "exit_signal" => self.record.row.session.exit_signal);
     }
 
     pub(super) fn remains(&self) -> Remains {
@@ -312,7 +256,7 @@ impl Session {
     }
 
     fn leave_registry(&self, complete: bool) {
-        let revival = Revival::of(&self.row, self.before_end).map(Box::new);
+        let revival = self.record.revival().map(Box::new);
         let id = self.link.id();
         self.context.registry.do_send(SessionEnded { id, revival, complete });
     }

@@ -35,10 +35,10 @@ mod notifications;
 mod outbox;
 mod output_body;
 mod picture;
+mod record;
 mod remains;
 mod reports;
 mod requests;
-mod revival;
 mod screen_wait;
 mod shots;
 mod size;
@@ -47,11 +47,12 @@ mod writers;
 
 pub use actor::{Arrival, Session, SessionContext};
 pub use audit::Causes;
+pub(crate) use audit::log_transition;
 pub use blob::Blob;
 pub(crate) use closing::close_frames;
 pub use connection::{Attachment, Connection, ConnectionSetup, Revoked};
 pub use dialect::Dialect;
-pub(crate) use effects::{now, write_life};
+pub(crate) use effects::now;
 pub use expected::Expected;
 pub use frames::Frames;
 pub use handle::SessionHandle;
@@ -63,12 +64,12 @@ pub(crate) use notifications::tell_end;
 pub use outbox::Outbox;
 pub use output_body::{Lag, OutputBody, Start};
 pub use picture::Picture;
+pub use record::{Record, Revival};
+pub(crate) use record::{adopted, missed, timeouts};
 pub use requests::{
     Attach, Attached, ConnectionEvent, Dismiss, Kill, Killed, NotDone, Noticed, Patch, Resize,
     Seen, SessionEnded, Shutdown, Signal, SignalError, SignalTarget, StopForRestart,
 };
-pub use revival::Revival;
-pub(crate) use revival::decide_restart;
 pub use screen_wait::{Condition, Waited, wait_for};
 pub use shots::{Large, NoShot, Shot, Shots};
 pub use writers::InputWriter;

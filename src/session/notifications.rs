@@ -58,7 +58,7 @@ impl Telling {
 
 impl Session {
     pub(super) fn tell(&self, kind: Kind, more: Value) {
-        self.context.events.tell(kind, &self.row.session, Utc::now(), more);
+        self.context.events.tell(kind, &self.record.row.session, Utc::now(), more);
     }
 
     /// Keeps what was seen on the screen, and tells what is new.
@@ -66,11 +66,11 @@ impl Session {
         let ScreenEvents { events, again } = told;
         let tidings: Vec<_> = events.into_iter().filter_map(|event| self.see(event)).collect();
         if again {
-            self.telling.title.clone_from(&self.row.session.title);
-            self.telling.cwd.clone_from(&self.row.session.signs.cwd_now);
+            self.telling.title.clone_from(&self.record.row.session.title);
+            self.telling.cwd.clone_from(&self.record.row.session.signs.cwd_now);
         }
         // Whoever hears of it and looks must find it.
-        self.link.publish(&self.row.session);
+        self.link.publish(&self.record.row.session);
         for (kind, more) in tidings {
             self.tell(kind, more);
         }
@@ -82,12 +82,12 @@ impl Session {
     /// Keeps it in the row; what is to be told of it at once.
     fn see(&mut self, event: Event) -> Option<(Kind, Value)> {
         let (at, now) = (Utc::now(), Instant::now());
-        let signs = &mut self.row.session.signs;
+        let signs = &mut self.record.row.session.signs;
         let (kind, more) = match event {
             // Told by `tell_lasting`. Written with the next change of state: they are for
             // people who look now.
             Event::Title(title) => {
-                self.row.session.title = title;
+                self.record.row.session.title = title;
                 return None;
             }
             Event::Cwd(cwd) => {
@@ -124,7 +124,7 @@ impl Session {
 
     /// Tells the title and the directory, where others were told last.
     fn tell_lasting(&mut self, ctx: &mut Context<Self>) {
-        let session = &self.row.session;
+        let session = &self.record.row.session;
         let (title, cwd) = (session.title.clone(), session.signs.cwd_now.clone());
         let (new_title, new_cwd) = (title != self.telling.title, cwd != self.telling.cwd);
         if new_title {
@@ -146,8 +146,8 @@ impl Session {
     pub(super) fn heard_output(&mut self, ctx: &mut Context<Self>) {
         let Some(after) = self.context.quiet_after else { return };
         self.telling.output = Some(Instant::now());
-        if self.row.session.signs.quiet_since.take().is_some() {
-            self.link.publish(&self.row.session);
+        if self.record.row.session.signs.quiet_since.take().is_some() {
+            self.link.publish(&self.record.row.session);
         }
         if self.telling.quiet.is_none() {
             self.await_quiet(after, ctx);
@@ -169,7 +169,7 @@ impl Session {
             return;
         };
         // Whoever ends needs no looking after.
-        if self.life.ending().is_some() || self.life.end().is_some() {
+        if self.record.is_ending() {
             return;
         }
         let silence = output.elapsed();
@@ -179,8 +179,8 @@ impl Session {
         self.telling.output = None;
         let silence = chrono::Duration::from_std(silence).unwrap_or_default();
         let since = Utc::now() - silence;
-        self.row.session.signs.quiet_since = Some(since);
-        self.link.publish(&self.row.session);
+        self.record.row.session.signs.quiet_since = Some(since);
+        self.link.publish(&self.record.row.session);
         self.tell(Kind::Quiet, json!({ "quiet_since": protocol::rfc3339(since) }));
     }
 }

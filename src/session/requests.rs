@@ -2,7 +2,7 @@
 
 use super::connection::Attachment;
 use super::expected::Expected;
-use super::revival::Revival;
+use super::record::Revival;
 use crate::holder::HolderError;
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Refused;

@@ -53,10 +53,10 @@ impl Session {
     pub(super) fn adapt(&mut self, ctx: &mut Context<Self>) {
         self.sizing.waiting = None;
         let viewers = self.viewers();
-        let size = wanted(self.row.session.size_policy, &viewers);
-        if viewers != self.row.session.clients {
-            self.row.session.clients = viewers;
-            self.link.publish(&self.row.session);
+        let size = wanted(self.record.row.session.size_policy, &viewers);
+        if viewers != self.record.row.session.clients {
+            self.record.row.session.clients = viewers;
+            self.link.publish(&self.record.row.session);
             self.announce(ctx);
         }
         if size.is_some_and(|size| self.set_size(size)) {
@@ -88,18 +88,19 @@ impl Session {
     /// Takes the terminal's size into the record, where that says something else.
     pub(super) fn learn_size(&mut self) {
         if let Some(size) = self.link.ring().size() {
-            (self.row.session.cols, self.row.session.rows) = size;
+            (self.record.row.session.cols, self.record.row.session.rows) = size;
         }
     }
 
     /// True if the terminal had another size.
     fn set_size(&mut self, (cols, rows): (u16, u16)) -> bool {
-        let session = &mut self.row.session;
+        let has_ended = self.record.has_ended();
+        let session = &mut self.record.row.session;
         // The record says what was asked for last, the ring what the terminal has. Both are
         // asked: a request must not be dropped because the record alone says it is done.
         let is_so = (session.cols, session.rows) == (cols, rows)
             && self.link.ring().size() == Some((cols, rows));
-        if is_so || self.life.end().is_some() {
+        if is_so || has_ended {
             return false;
         }
         (session.cols, session.rows) = (cols, rows);

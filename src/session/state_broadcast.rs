@@ -28,7 +28,7 @@ impl Session {
             self.announcing.again = true;
             return;
         }
-        let session = &self.row.session;
+        let session = &self.record.row.session;
         let state = ServerMessage::State {
             status: session.status,
             active_connections: session.active_connections,
@@ -40,7 +40,7 @@ impl Session {
         self.announcing.rest = Some(ctx.run_later(rest, |session, ctx| {
             session.announcing.rest = None;
             // Of its end they are told otherwise.
-            if std::mem::take(&mut session.announcing.again) && session.life.end().is_none() {
+            if std::mem::take(&mut session.announcing.again) && !session.record.has_ended() {
                 session.announce(ctx);
             }
         }));

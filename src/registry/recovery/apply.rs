@@ -4,14 +4,14 @@
 use super::compare::{Difference, Facts, Known, State};
 use super::discover::{self, Found};
 use super::reconcile::{adopt_missing, survey};
-use super::sweep::{Swept, undo_start};
+use super::sweep::Swept;
 use crate::holder::Held;
 use crate::id::SessionId;
-use crate::lifecycle::{Event, Lifecycle, Now};
+use crate::lifecycle::{Event, Now};
 use crate::registry::afterlife::{await_restart, forget, forget_recordings, keep_ended};
 use crate::registry::requests::{Mended, SessionRef};
 use crate::registry::table::Registry;
-use crate::session::{Arrival, Noticed, Revival, now};
+use crate::session::{Arrival, Noticed, Record, Revival, log_transition, now};
 use crate::store::Row;
 use actix::prelude::*;
 use slog::{info, warn};
@@ -55,7 +55,7 @@ pub(in crate::registry) fn apply(
             if let Some(news) = news {
                 registry.store.save(*news);
             }
-            registry.admit(row, held, Lifecycle::restore(saved, at), Arrival::Restored, ctx);
+            registry.admit(Record::restore(row, saved, at), held, Arrival::Restored, ctx);
         }
         Found::Ended { row, exited: true, held } => complete_ended(registry, row, held, ctx),
         Found::Ended { row, exited: false, held } => {
@@ -72,15 +72,15 @@ pub(in crate::registry) fn apply(
         Found::Over { row, saved, event: Event::SpawnFailed }
             if row.session.restart_at.is_some() =>
         {
-            let (change, revival) = undo_start(row, saved, at, &registry.log);
-            registry.store.save(change);
+            let (revival, failed) = Record::undo_start(row, saved, at);
+            log_transition(&registry.log, &failed);
+            registry.store.save(failed);
             await_restart(registry, revival, true, ctx);
         }
         Found::Over { row, saved, event } => {
             let id = row.session.id;
             registry.transit.begin_sweep(id);
-            let life = Lifecycle::restore(saved, at).0;
-            let swept = registry.sweeper.clone().sweep(row, life, event);
+            let swept = registry.sweeper.clone().sweep(Record::restore(row, saved, at), event);
             ctx.spawn(swept.into_actor(registry).map(move |swept, registry, ctx| {
                 let Swept { revival, forgotten } = swept;
                 registry.transit.end_sweep(id);
@@ -102,8 +102,7 @@ pub(in crate::registry) fn complete_ended(
 ) {
     let id = row.session.id;
     let Some(held) = held else { return forget(registry, id, ctx) };
-    let life = Lifecycle::restore(discover::ended(&row), now());
-    let session = registry.launch(row, held, life, Arrival::Restored, ctx);
+    let session = registry.launch(Record::ended(row, now()), held, Arrival::Restored, ctx);
     keep_ended(registry, session);
     registry.transit.end_leaving(id);
 }

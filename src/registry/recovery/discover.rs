@@ -3,15 +3,12 @@
 use crate::holder::wire::Entry;
 use crate::holder::{Held, Holder, HolderError, Unusable};
 use crate::id::SessionId;
-use crate::lifecycle::{
-    Deadline, Event, LifecycleSnapshot, Now, Reason, Signals, Status, Timeouts,
-};
+use crate::lifecycle::{Deadline, Event, LifecycleSnapshot, Now, Status, Timeouts};
 use crate::protocol::Session;
 use crate::registry::launch::hand_on;
-use crate::registry::transitions::transition;
 use crate::ring::RingError;
-use crate::session::{Blob, Revival};
-use crate::store::{Change, NewTransition, Row, StoreError, StoreHandle};
+use crate::session::{Blob, Revival, adopted, log_transition, missed, timeouts};
+use crate::store::{Change, Row, StoreError, StoreHandle};
 use crate::tree::{self, ProcessId};
 use chrono::TimeDelta;
 use slog::{Logger, error, warn};
@@ -107,14 +104,7 @@ pub(in crate::registry) async fn restarting(sources: &Sources) -> Result<Vec<Rev
     for row in sources.store.load_restarting().await? {
         let last = sources.store.transitions(row.session.id).await?.pop();
         let status = last.and_then(|transition| transition.from_status);
-        let saved = status.filter(|_| row.restart_streak > 0).map(|status| LifecycleSnapshot {
-            status,
-            deadline: None,
-            timeouts: timeouts(&row.session),
-            ending: None,
-            signals: Signals::default(),
-        });
-        all.push(Revival { row, saved });
+        all.push(Revival::found(row, status));
     }
     Ok(all)
 }
@@ -143,7 +133,8 @@ pub(in crate::registry) async fn look_up(
                 "session" => %id, "error" => error);
             let (entry, blob, offset) = words(&held);
             let row = row_of(&entry, blob, offset, boot_id, now);
-            let change = Change { row: row.clone(), transition: created(sources, &row, now) };
+            let change = Change { transition: Some(adopted(&row, now)), row: row.clone() };
+            log_transition(&sources.log, &change);
             sources.store.overwrite(change).await?;
             Some(row)
         }
@@ -167,19 +158,16 @@ fn pair(
             return Some(Found::Ended { row, exited: entry.exit.is_some(), held: held.ok() });
         }
         Some(mut row) => {
-            let missed = catch_up(&mut row, read.as_ref()).map(|from| {
-                let to = row.session.status;
-                let reason = if to == Status::Active { Reason::Attached } else { Reason::Detached };
-                transition(&sources.log, entry.id, now, Some(from), to, reason)
-            });
+            let behind = catch_up(&mut row, read.as_ref());
+            let missed = behind.map(|behind| missed(&row, behind, now));
             (row, missed)
         }
         None => {
             warn!(sources.log, "the holder holds a session without a row: adopted";
                 "session" => %entry.id, "pid" => entry.pid);
             let row = row_of(&entry, blob, offset, boot_id, now);
-            let created = created(sources, &row, now);
-            (row, created)
+            let created = adopted(&row, now);
+            (row, Some(created))
         }
     };
     // The holder knows best: the row may be from before the spawn was answered, and its server
@@ -193,6 +181,9 @@ fn pair(
         Ok(held) => {
             let news =
                 news.map(|news| Box::new(Change { row: row.clone(), transition: Some(news) }));
+            if let Some(news) = &news {
+                log_transition(&sources.log, news);
+            }
             Some(Found::Held { row, saved, held, news })
         }
         Err(unusable) if is_temporary(&unusable.error) => {
@@ -287,29 +278,8 @@ fn saved(
     LifecycleSnapshot { status: session.status, deadline, timeouts, ending, signals }
 }
 
-/// What the state machine starts from once it is over.
-pub(in crate::registry) fn ended(row: &Row) -> LifecycleSnapshot {
-    LifecycleSnapshot {
-        status: row.session.status,
-        deadline: None,
-        timeouts: timeouts(&row.session),
-        ending: None,
-        signals: Signals::default(),
-    }
-}
-
-pub(in crate::registry) fn timeouts(session: &Session) -> Timeouts {
-    Timeouts { idle_s: session.idle_timeout_s, first_attach_s: session.first_attach_timeout_s }
-}
-
 fn process(entry: &Entry, boot_id: &str) -> ProcessId {
     ProcessId { pid: entry.pid, start_time: entry.start_time, boot_id: boot_id.to_owned() }
-}
-
-/// The history of a row that is made here begins with its creation.
-fn created(sources: &Sources, row: &Row, now: Now) -> Option<NewTransition> {
-    let (id, to) = (row.session.id, row.session.status);
-    Some(transition(&sources.log, id, now, None, to, Reason::Created))
 }
 
 /// A row for a session that only the holder knows.

@@ -12,6 +12,6 @@ mod reconcile;
 mod sweep;
 
 pub(super) use apply::{reconcile, restore};
-pub(super) use discover::{RestoreError, Sources, find, restarting, timeouts};
+pub(super) use discover::{RestoreError, Sources, find, restarting};
 pub(super) use reconcile::{EVERY, Reconciliation};
 pub(super) use sweep::Sweeper;

@@ -3,10 +3,9 @@
 
 use super::discover::Sources;
 use crate::events::Bus;
-use crate::lifecycle::{Effect, EndReason, Event, Lifecycle, LifecycleSnapshot, Now, Reason};
-use crate::registry::transitions::transition;
-use crate::session::{Revival, decide_restart, now, tell_end, write_life};
-use crate::store::{Change, Row};
+use crate::lifecycle::Event;
+use crate::session::{Record, Revival, log_transition, now, tell_end};
+use crate::store::Row;
 use crate::tree::{Grace, Tree};
 use actix_web::rt::task::spawn_blocking;
 use actix_web::rt::time::sleep;
@@ -51,30 +50,16 @@ impl Sweeper {
     }
 
     /// Ends what is left of a session that `event` has ended, and writes that into its row.
-    pub(in crate::registry) async fn sweep(
-        self,
-        mut row: Row,
-        mut life: Lifecycle,
-        event: Event,
-    ) -> Swept {
-        self.end_tree(&row).await;
+    pub(in crate::registry) async fn sweep(self, mut record: Record, event: Event) -> Swept {
+        self.end_tree(&record.row).await;
         let Sources { store, holder, log } = self.sources;
-        let (id, at, before) = (row.session.id, now(), life.saved());
-        let effects = life.apply(event, at).or_else(|_| life.apply(Event::RestoreFailed, at));
-        write_life(&mut row, &life);
-        decide_restart(&mut row);
-        let revival = Revival::of(&row, Some(before));
-        let recorded = effects.into_iter().flatten().find_map(|effect| match effect {
-            Effect::Record { from, to, reason } => Some((from, to, reason)),
-            _ => None,
-        });
-        let transition =
-            recorded.map(|(from, to, reason)| transition(&log, id, at, from, to, reason));
-        let session = row.session.clone();
-        let _ = store.commit_or_queue(Change { row, transition }).await;
+        let change = record.end(event, now());
+        log_transition(&log, &change);
+        let session = change.row.session.clone();
+        let _ = store.commit_or_queue(change).await;
         tell_end(&self.events, &session);
-        let forgotten = event != Event::RestoreFailed || holder.forget(id).await.is_ok();
-        Swept { revival, forgotten }
+        let forgotten = event != Event::RestoreFailed || holder.forget(session.id).await.is_ok();
+        Swept { revival: record.revival(), forgotten }
     }
 }
 
@@ -101,26 +86,4 @@ async fn end_tree(tree: Tree, log: &Logger) {
             "processes" => left);
         return;
     }
-}
-
-/// A session whose server died when it was about to start it again: nothing runs, and that start
-/// did not happen. Returns what is to be written, and what is to be started once more.
-pub(in crate::registry) fn undo_start(
-    mut row: Row,
-    saved: LifecycleSnapshot,
-    at: Now,
-    log: &Logger,
-) -> (Change, Revival) {
-    let (id, restart_at) = (row.session.id, row.session.restart_at);
-    let mut life = Lifecycle::restore(saved, at).0;
-    let from = life.status();
-    // Nobody can have attached.
-    let _ = life.apply(Event::SpawnFailed, at);
-    write_life(&mut row, &life);
-    row.session.restarts = row.session.restarts.saturating_sub(1);
-    row.session.restart_at = restart_at;
-    let reason = Reason::End(EndReason::SpawnFailed);
-    let failed = transition(log, id, at, Some(from), life.status(), reason);
-    let change = Change { row: row.clone(), transition: Some(failed) };
-    (change, Revival { row, saved: Some(saved) })
 }
