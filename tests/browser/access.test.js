@@ -37,7 +37,7 @@ for (const colorScheme of ["dark", "light"]) {
     await page.getByText("Ended", { exact: true }).click();
     await page.locator(`#ended-list a[href="#/s/${gone.id}"]`).waitFor();
     await type(page, "printf '\\033]52;c;aGk=\\a'; printf '\\033[31mred \\033[1;34mblue \\033[90mgrey\\033[0m\\n'");
-    await page.locator("#copying").waitFor();
+    await page.locator("#copy-question").waitFor();
     await clean("a terminal, the list and a question");
     await page.keyboard.press("Control+Shift+F");
     await page.keyboard.type("red");

@@ -70,10 +70,10 @@ test("the list is told what happens, and does not ask", async () => {
   await row(other, id).getByText("active · you").waitFor();
   await other.close();
   const left = await eventually("a countdown", async () => {
-    const text = await row(page, id).locator(".row-life").innerText();
+    const text = await row(page, id).locator(".row-status").innerText();
     return /^idle · ends in (29:5\d|30:00)$/.test(text) && text;
   });
-  await eventually("it ticks", async () => (await row(page, id).locator(".row-life").innerText()) !== left);
+  await eventually("it ticks", async () => (await row(page, id).locator(".row-status").innerText()) !== left);
   await server.api("POST", `/sessions/${id}/input`, "\r");
   await row(page, id).waitFor({ state: "detached" });
 });

@@ -95,7 +95,7 @@ test("addresses open in a tab that knows nothing of this one, and no others", as
   await page.mouse.move(...(await at(/^bad-link/)));
   await page.mouse.click(...(await at(/^bad-link/)));
   await page.mouse.move(...(await at(/^http/)));
-  await page.locator("#target").getByText("/healthz").waitFor();
+  await page.locator("#link-target").getByText("/healthz").waitFor();
   const [tab] = await Promise.all([context.waitForEvent("page"), page.mouse.click(...(await at(/^http/)))]);
   await tab.waitForLoadState();
   assert.equal(tab.url(), `${server.origin}/healthz`);

@@ -65,17 +65,17 @@ export async function listSessions(): Promise<Session[]> {
 }
 
 export async function getSession(id: string): Promise<Session> {
-  return (await tagged(id)).session;
+  return (await getSessionWithEtag(id)).session;
 }
 
 /** A session, and the tag of its state. */
-export async function tagged(id: string): Promise<{ session: Session; tag: string }> {
+export async function getSessionWithEtag(id: string): Promise<{ session: Session; tag: string }> {
   const response = await request("GET", path(id));
   return { session: (await response.json()) as Session, tag: response.headers.get("etag") ?? "*" };
 }
 
 /** What a session is to be; everything may be missing. */
-export interface Wanted {
+export interface NewSession {
   name?: string;
   profile?: string;
   command?: string[];
@@ -89,7 +89,7 @@ export interface Wanted {
 }
 
 /** Starts a session. */
-export async function createSession(wanted: Wanted): Promise<Session> {
+export async function createSession(wanted: NewSession): Promise<Session> {
   return (await (await request("POST", "/api/v1/sessions", wanted)).json()) as Session;
 }
 
@@ -109,7 +109,7 @@ export async function restartSession(id: string): Promise<Session> {
 }
 
 /** A page of the ended sessions, the newest first, and where the next one begins. */
-export async function endedSessions(cursor: string | null): Promise<{ sessions: Session[]; next: string | null }> {
+export async function listEndedSessions(cursor: string | null): Promise<{ sessions: Session[]; next: string | null }> {
   const query = new URLSearchParams({ status: "TERMINATED,ERROR", limit: "20" });
   if (cursor !== null) query.set("cursor", cursor);
   const response = await request("GET", `/api/v1/sessions?${query.toString()}`);
@@ -117,7 +117,7 @@ export async function endedSessions(cursor: string | null): Promise<{ sessions: 
 }
 
 /** What a session shows, or showed last, with colours and with what has scrolled off. */
-export async function screenOf(id: string, scrollback: number): Promise<string> {
+export async function getScreen(id: string, scrollback: number): Promise<string> {
   return (await request("GET", `${path(id)}/screen?format=ansi&scrollback=${scrollback}`)).text();
 }
 

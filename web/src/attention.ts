@@ -5,7 +5,7 @@
 export type Cause = "bell" | "notification" | "quiet" | "ended";
 
 /** What an event says that matters here. */
-export interface Sign {
+export interface Alert {
   session: string;
   cause: Cause;
   /** When, in ms of the epoch; for `quiet` since when there was no output. */
@@ -17,50 +17,50 @@ export interface Sign {
 const WORK_MS = 10_000;
 
 export class Attention {
-  private readonly wanted = new Map<string, Sign>();
+  private readonly alerts = new Map<string, Alert>();
   /** When each session was looked at last; before that, when the page came. */
   private readonly seen = new Map<string, number>();
 
   constructor(private readonly began: number) {}
 
   /** Takes a sign of a session that nobody looks at now; true if it is worth telling. */
-  notice(sign: Sign): boolean {
-    if (sign.cause === "quiet") {
-      const worked = sign.at - (this.seen.get(sign.session) ?? this.began);
+  add(alert: Alert): boolean {
+    if (alert.cause === "quiet") {
+      const worked = alert.at - (this.seen.get(alert.session) ?? this.began);
       // What a session said before is not overwritten by its silence after it.
-      if (worked < WORK_MS || this.wanted.has(sign.session)) return false;
+      if (worked < WORK_MS || this.alerts.has(alert.session)) return false;
     }
-    this.wanted.set(sign.session, sign);
+    this.alerts.set(alert.session, alert);
     return true;
   }
 
   /** It is looked at, or was until now. */
-  look(session: string, now: number): boolean {
+  markSeen(session: string, now: number): boolean {
     this.seen.set(session, now);
-    return this.wanted.delete(session);
+    return this.alerts.delete(session);
   }
 
-  of(session: string): Sign | undefined {
-    return this.wanted.get(session);
+  get(session: string): Alert | undefined {
+    return this.alerts.get(session);
   }
 
   /** Forgets those that are neither live nor worth a look any more. */
-  drop(session: string): boolean {
-    return this.wanted.delete(session);
+  remove(session: string): boolean {
+    return this.alerts.delete(session);
   }
 
   get count(): number {
-    return this.wanted.size;
+    return this.alerts.size;
   }
 }
 
 /** The tab's title with what waits before it. */
-export function badged(title: string, count: number): string {
+export function titleWithCount(title: string, count: number): string {
   return count > 0 ? `(${count}) ${title}` : title;
 }
 
 /** One line on why. */
-export function causeText({ cause, text }: Sign): string {
+export function alertText({ cause, text }: Alert): string {
   switch (cause) {
     case "bell":
       return "rang";

@@ -1,7 +1,7 @@
 // The clipboard: programs may ask to write it (OSC 52), and somebody must agree. None reads it.
 
 import type { Terminal } from "@xterm/xterm";
-import { byId, say } from "./dom";
+import { byId, setText } from "./dom";
 
 /** The longest text that a program may copy, in characters. */
 const TEXT_MAX = 1 << 20;
@@ -9,7 +9,7 @@ const TEXT_MAX = 1 << 20;
 const SHOWN = 120;
 
 /** The text of an OSC 52, or null if it is none: a question, or not base64. */
-export function copied(data: string): string | null {
+export function decodeCopyRequest(data: string): string | null {
   const encoded = data.slice(data.indexOf(";") + 1);
   if (encoded === "" || encoded === "?" || encoded.length > TEXT_MAX * 4) return null;
   try {
@@ -22,9 +22,9 @@ export function copied(data: string): string | null {
 }
 
 /** Hears programs that want to copy; whatever they ask, they get no answer. */
-export function hearCopies(terminal: Terminal, wanted: (text: string) => void): void {
+export function onCopyRequest(terminal: Terminal, wanted: (text: string) => void): void {
   terminal.parser.registerOscHandler(52, (data) => {
-    const text = copied(data);
+    const text = decodeCopyRequest(data);
     if (text !== null) wanted(text);
     return true;
   });
@@ -37,20 +37,20 @@ export function copySelection(terminal: Terminal): void {
 
 /** The question over the terminal. */
 export class CopyQuestion {
-  private readonly place = byId("copying");
-  private readonly text = byId("copying-text");
-  private readonly once = byId<HTMLButtonElement>("copying-once");
+  private readonly element = byId("copy-question");
+  private readonly text = byId("copy-question-text");
+  private readonly once = byId<HTMLButtonElement>("copy-question-once");
   private readonly allowed = new Set<string>();
   private asked: { session: string; text: string } | null = null;
 
   constructor(private readonly done: (problem: string | null) => void) {
     this.once.addEventListener("click", () => this.answer(true));
-    byId("copying-always").addEventListener("click", () => {
+    byId("copy-question-always").addEventListener("click", () => {
       if (this.asked !== null) this.allowed.add(this.asked.session);
       this.answer(true);
     });
-    byId("copying-no").addEventListener("click", () => this.answer(false));
-    this.place.addEventListener("keydown", (event) => {
+    byId("copy-question-no").addEventListener("click", () => this.answer(false));
+    this.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.answer(false);
     });
   }
@@ -68,19 +68,19 @@ export class CopyQuestion {
 
   /** Puts the keyboard into the question, if there is one. */
   focus(): void {
-    if (!this.place.hidden) this.once.focus();
+    if (!this.element.hidden) this.once.focus();
   }
 
   /** Another session is looked at. */
   clear(): void {
     this.asked = null;
-    this.place.hidden = true;
+    this.element.hidden = true;
   }
 
   private show(text: string): void {
     const line = text.replace(/\s+/g, " ").trim();
-    say(this.text, line.length > SHOWN ? `${line.slice(0, SHOWN)}… (${text.length} characters)` : line);
-    this.place.hidden = false;
+    setText(this.text, line.length > SHOWN ? `${line.slice(0, SHOWN)}… (${text.length} characters)` : line);
+    this.element.hidden = false;
   }
 
   private answer(agreed: boolean): void {

@@ -1,11 +1,11 @@
 // The WebSocket under an attachment: opens it, obeys its close codes, and opens it again.
 
+import type { Attachment, Effect } from "./attachment";
 import { delay } from "./backoff";
 import type { Bytes, Exit } from "./messages";
-import type { Attachment, Effect } from "./protocol";
 
 /** Where the connection is; the page always shows it. */
-export type Link =
+export type ConnectionState =
   /** `again`: it was lost and comes back. */
   | { is: "connecting"; again: boolean }
   | { is: "attached" }
@@ -17,15 +17,15 @@ export type Link =
   | { is: "refused"; why: string };
 
 /** What the server said to an attempt that never opened: browsers hide it from WebSockets. */
-export type Verdict = "retry" | "missing" | "ended" | { refused: string };
+export type Diagnosis = "retry" | "missing" | "ended" | { refused: string };
 
-export interface Owner {
-  link(link: Link): void;
+export interface ConnectionCallbacks {
+  stateChanged(state: ConnectionState): void;
   effects(effects: Effect[]): void;
   /** The terminal's size in this window. */
   size(): { cols: number; rows: number };
   /** Asks over HTTP why an attempt failed; signs in again if that is the reason. */
-  ask(session: string): Promise<Verdict>;
+  diagnose(session: string): Promise<Diagnosis>;
 }
 
 /** An attempt that has not opened by then is given up. */
@@ -44,15 +44,15 @@ export class Connection {
     private client: string,
     private readonly mode: "rw" | "ro",
     private readonly attachment: Attachment,
-    private readonly owner: Owner,
+    private readonly callbacks: ConnectionCallbacks,
   ) {
-    addEventListener("online", this.now);
+    addEventListener("online", this.retryNow);
     document.addEventListener("visibilitychange", this.seen);
   }
 
   /** Makes an attempt. */
   open(): void {
-    this.owner.link({ is: "connecting", again: this.lostAt !== 0 });
+    this.callbacks.stateChanged({ is: "connecting", again: this.lostAt !== 0 });
     const socket = new WebSocket(this.url(), "stayd.v1");
     socket.binaryType = "arraybuffer";
     this.socket = socket;
@@ -88,14 +88,14 @@ export class Connection {
       else if (effect.do === "attached") {
         this.attempt = 0;
         this.lostAt = 0;
-        this.owner.link({ is: "attached" });
+        this.callbacks.stateChanged({ is: "attached" });
       }
     }
-    this.owner.effects(effects);
+    this.callbacks.effects(effects);
     if (!effects.some((effect) => effect.do === "exit")) return;
     // It came after all output; the close behind it may take its time.
     this.attachment.closed();
-    this.owner.link({ is: "ended", exit: this.exit });
+    this.callbacks.stateChanged({ is: "ended", exit: this.exit });
   }
 
   /** Attaches as another client, after this one was taken over. */
@@ -106,7 +106,7 @@ export class Connection {
   }
 
   /** Comes again as the one who came last, who is in control; nothing is lost on the way. */
-  again(): void {
+  takeControl(): void {
     const before = this.socket;
     if (before === null) return;
     this.attachment.closed();
@@ -120,7 +120,7 @@ export class Connection {
   }
 
   /** Tries at once if an attempt is due later. */
-  readonly now = (): void => {
+  readonly retryNow = (): void => {
     if (this.timer === 0) return;
     clearTimeout(this.timer);
     this.timer = 0;
@@ -132,7 +132,7 @@ export class Connection {
     this.stopped = true;
     clearTimeout(this.timer);
     this.timer = 0;
-    removeEventListener("online", this.now);
+    removeEventListener("online", this.retryNow);
     document.removeEventListener("visibilitychange", this.seen);
     const socket = this.socket;
     this.socket = null;
@@ -146,14 +146,14 @@ export class Connection {
   }
 
   private readonly seen = (): void => {
-    if (document.visibilityState === "visible") this.now();
+    if (document.visibilityState === "visible") this.retryNow();
   };
 
   private url(): string {
     const url = new URL(`/api/v1/sessions/${encodeURIComponent(this.session)}/attach`, location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     url.hash = "";
-    const { cols, rows } = this.owner.size();
+    const { cols, rows } = this.callbacks.size();
     const { session, offset } = this.attachment.position();
     url.searchParams.set("client", this.client);
     if (this.mode === "ro") url.searchParams.set("mode", "ro");
@@ -171,28 +171,28 @@ export class Connection {
     switch (code) {
       case 1000:
       case 4410:
-        return this.owner.link({ is: "ended", exit: null });
+        return this.callbacks.stateChanged({ is: "ended", exit: null });
       case 1008:
-        return this.owner.link({ is: "refused", why: reason });
+        return this.callbacks.stateChanged({ is: "refused", why: reason });
       case 4404:
-        return this.owner.link({ is: "missing" });
+        return this.callbacks.stateChanged({ is: "missing" });
       case 4409:
-        return this.owner.link({ is: "taken-over" });
+        return this.callbacks.stateChanged({ is: "taken-over" });
     }
     if (this.lostAt === 0) this.lostAt = performance.now();
     if (opened) return this.retry();
-    const verdict = await this.owner.ask(this.session);
+    const verdict = await this.callbacks.diagnose(this.session);
     if (this.stopped) return;
     if (verdict === "retry") this.retry();
-    else if (verdict === "ended") this.owner.link({ is: "ended", exit: null });
-    else if (verdict === "missing") this.owner.link({ is: "missing" });
-    else this.owner.link({ is: "refused", why: verdict.refused });
+    else if (verdict === "ended") this.callbacks.stateChanged({ is: "ended", exit: null });
+    else if (verdict === "missing") this.callbacks.stateChanged({ is: "missing" });
+    else this.callbacks.stateChanged({ is: "refused", why: verdict.refused });
   }
 
   private retry(): void {
     const wait = delay(this.attempt, performance.now() - this.lostAt);
     this.attempt += 1;
-    this.timer = window.setTimeout(this.now, wait);
-    this.owner.link({ is: "waiting", at: performance.now() + wait });
+    this.timer = window.setTimeout(this.retryNow, wait);
+    this.callbacks.stateChanged({ is: "waiting", at: performance.now() + wait });
   }
 }

@@ -28,7 +28,7 @@ export function button(text: string, className: string, act: () => void): HTMLBu
 }
 
 /** Changes an element's text only if it differs, so that nothing is read out twice. */
-export function say(element: HTMLElement, text: string): void {
+export function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -51,7 +51,7 @@ export function iconButton(name: string, className: string, act: () => void): HT
 }
 
 /** Says what a drawing means, to those who see and to those who do not. */
-export function describe(element: HTMLElement, text: string): void {
+export function setDescription(element: HTMLElement, text: string): void {
   if (element.title === text) return;
   element.title = text;
   element.setAttribute("aria-label", text);

@@ -3,7 +3,7 @@
 export type Labels = Record<string, string>;
 
 /** Those in a line of text, separated by commas; one without a value has an empty one. */
-export function labelsOf(text: string): Labels {
+export function parseLabels(text: string): Labels {
   const labels: Labels = {};
   for (const part of text.split(/[,\n]/)) {
     const label = part.trim();
@@ -18,11 +18,11 @@ export function labelsOf(text: string): Labels {
 }
 
 /** One label as it is shown. */
-export const labelText = (key: string, value: string): string => (value === "" ? key : `${key}=${value}`);
+export const formatLabel = (key: string, value: string): string => (value === "" ? key : `${key}=${value}`);
 
 /** The other way. */
-export function labelsText(labels: Labels): string {
+export function formatLabels(labels: Labels): string {
   return Object.entries(labels)
-    .map(([key, value]) => labelText(key, value))
+    .map(([key, value]) => formatLabel(key, value))
     .join(", ");
 }

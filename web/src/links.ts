@@ -4,7 +4,7 @@ import { WebLinksAddon } from "@xterm/addon-web-links";
 import type { ILinkHandler, Terminal } from "@xterm/xterm";
 
 /** Shows where a link leads; null: none is pointed at. */
-export type Pointed = (target: string | null) => void;
+export type LinkHover = (target: string | null) => void;
 
 /** The address, if it is one that a browser may be sent to. */
 export function safeTarget(text: string): string | null {
@@ -23,12 +23,12 @@ function open(_: MouseEvent, text: string): void {
 }
 
 /** For links whose text may say something else than where they lead. */
-export function linkHandler(pointed: Pointed): ILinkHandler {
+export function linkHandler(pointed: LinkHover): ILinkHandler {
   return { activate: open, hover: (_, text) => pointed(safeTarget(text)), leave: () => pointed(null) };
 }
 
 /** Finds the addresses that are written in the terminal. */
-export function findLinks(terminal: Terminal, pointed: Pointed): void {
+export function findLinks(terminal: Terminal, pointed: LinkHover): void {
   terminal.loadAddon(
     new WebLinksAddon(open, { hover: (_, text) => pointed(safeTarget(text)), leave: () => pointed(null) }),
   );

@@ -1,20 +1,20 @@
 // Signing in: with the token from the address, with the one used before, or by a form.
 
 import { ApiError, login } from "./api";
-import { byId, say } from "./dom";
+import { byId, setText } from "./dom";
 
 /** Kept while the page lives, for a server that has forgotten the login (its file is gone). */
-let known: string | null = null;
+let lastToken: string | null = null;
 let asking: Promise<void> | null = null;
 /** Puts the open form away, whoever signed in. */
-let settle: (() => void) | null = null;
+let closeForm: (() => void) | null = null;
 
 /** Signs in with a token; false if it is not the server's. */
 export async function signIn(token: string): Promise<boolean> {
   try {
     await login(token);
-    known = token;
-    settle?.();
+    lastToken = token;
+    closeForm?.();
     return true;
   } catch (error) {
     if (error instanceof ApiError && error.unauthorized) return false;
@@ -30,8 +30,8 @@ export async function authorized<T>(call: () => Promise<T>): Promise<T> {
     } catch (error) {
       if (!(error instanceof ApiError && error.unauthorized)) throw error;
     }
-    if (known !== null && (await signIn(known))) continue;
-    known = null;
+    if (lastToken !== null && (await signIn(lastToken))) continue;
+    lastToken = null;
     await askForToken();
   }
 }
@@ -48,7 +48,7 @@ function form(complaint: string): Promise<void> {
   const button = byId<HTMLButtonElement>("login-send");
   const error = byId("login-error");
   const complain = (text: string) => {
-    say(error, text);
+    setText(error, text);
     field.toggleAttribute("aria-invalid", text !== "");
   };
   complain(complaint);
@@ -56,8 +56,8 @@ function form(complaint: string): Promise<void> {
   dialog.showModal();
   field.focus();
   return new Promise((resolve) => {
-    settle = () => {
-      settle = null;
+    closeForm = () => {
+      closeForm = null;
       dialog.onclose = null;
       dialog.close();
       resolve();

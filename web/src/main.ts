@@ -1,48 +1,48 @@
 // The page: a list of sessions, one open session, and what is said about it.
 
+import { reason, SessionActions } from "./actions";
 import { ApiError, getSession, saveRecording } from "./api";
-import { Badge } from "./badge";
-import { clientId } from "./client";
+import { AttentionNotifier } from "./attention-notifier";
+import { BrowserNotifications } from "./browser-notifications";
+import { clientId } from "./client-id";
 import { CopyQuestion } from "./clipboard";
-import type { Link } from "./connection";
-import { Deeds, reason } from "./deeds";
-import { byId, say } from "./dom";
-import { EndedList } from "./ended";
-import { FindBar } from "./find";
-import { Head } from "./head";
-import { Input } from "./input";
-import { choices } from "./jump";
-import { followKeyboard, KeyBar } from "./keybar";
+import type { ConnectionState } from "./connection";
+import { byId, setText } from "./dom";
+import { EndedList } from "./ended-list";
+import { FindBar } from "./find-bar";
+import { nameOf, type SessionEnd } from "./format";
+import { Header } from "./header";
+import { InputBuffer } from "./input-buffer";
+import { followKeyboard, KeyBar } from "./key-bar";
+import { LiveSessions } from "./live-sessions";
 import { askForToken, authorized, signIn } from "./login";
-import { Lookout } from "./lookout";
-import type { Happening, Session } from "./messages";
-import { Notifier } from "./notifier";
+import type { Session, SessionEvent } from "./messages";
 import { Palette } from "./palette";
+import { paletteChoices } from "./palette-choices";
 import { Panel, Toast } from "./panel";
-import { offerReading, screenReader } from "./reader";
-import { Roster } from "./roster";
-import { addressOf, looksOnly, openId, openName, remember, remembered, replace, takeToken } from "./route";
-import { SessionList } from "./sessions";
-import { type Shortcuts, shortcut } from "./shortcuts";
-import { StatusBar } from "./status";
-import { notice } from "./stopped";
-import { type Owner, SessionView } from "./view";
-import { type End, nameOf } from "./words";
+import { addressOf, isReadOnly, lastSession, openId, openName, rememberSession, replace, takeToken } from "./route";
+import { connectScreenReaderButton, screenReader } from "./screen-reader";
+import { SessionList } from "./session-list";
+import { SessionView, type SessionViewCallbacks } from "./session-view";
+import { shortcut, type Shortcuts } from "./shortcuts";
+import { StatusBar } from "./status-bar";
+import { stoppedNotice } from "./stopped-notice";
+import { TabBadge } from "./tab-badge";
 import "@xterm/xterm/css/xterm.css";
 import "./styles.css";
 
 const start = byId("start");
-const target = byId("target");
+const target = byId("link-target");
 const panel = new Panel();
 const toast = new Toast();
-const badge = new Badge();
-const roster = new Roster({ changed, trouble: (text) => say(byId("sessions-trouble"), text), happened });
-const deeds = new Deeds(roster, toast, {
+const badge = new TabBadge();
+const liveSessions = new LiveSessions({ changed: sessionsChanged, trouble: (text) => setText(byId("sessions-trouble"), text), eventReceived });
+const actions = new SessionActions(liveSessions, toast, {
   opened: (session) => {
     // Where it was before, it runs again.
-    if (session.id === view?.id && view.over) leave();
-    go(session);
-    route();
+    if (session.id === view?.id && view.over) closeView();
+    goTo(session);
+    openAddress();
   },
   done: () => view?.focus(),
   removed: (session) => {
@@ -50,31 +50,31 @@ const deeds = new Deeds(roster, toast, {
     if (session.id === view?.id) location.hash = "";
   },
 });
-const notifier = new Notifier(
+const notifications = new BrowserNotifications(
   (id) => (location.hash = addressOf(id)),
   (text) => toast.show(text),
 );
-const lookout = new Lookout(badge, notifier, {
+const attentionNotifier = new AttentionNotifier(badge, notifications, {
   open: () => view?.id ?? null,
   name: (id) => {
-    const session = roster.get(id);
+    const session = liveSessions.get(id);
     return session === undefined ? null : nameOf(session);
   },
 });
-const list = new SessionList(roster, lookout.attention, {
-  pin: (session) => void deeds.pin(session),
-  kill: (session) => void deeds.end(session),
-  left: (session) => {
-    go(session);
+const list = new SessionList(liveSessions, attentionNotifier.attention, {
+  pin: (session) => void actions.pin(session),
+  kill: (session) => void actions.end(session),
+  searchClosed: (session) => {
+    goTo(session);
     view?.focus();
   },
 });
 const ended = new EndedList();
-const head = new Head({
+const header = new Header({
   pin: () => pin(),
   find: () => view !== null && find.open(),
-  edit: () => open !== null && void deeds.edit(open),
-  end: () => open !== null && void deeds.end(open),
+  edit: () => open !== null && void actions.edit(open),
+  end: () => open !== null && void actions.end(open),
 });
 const status = new StatusBar({
   retry: () => view?.retry(),
@@ -86,12 +86,12 @@ const find = new FindBar(
   () => view?.searched,
   () => view?.focus(),
 );
-const question = new CopyQuestion((problem) => {
+const copyQuestion = new CopyQuestion((problem) => {
   if (problem !== null) toast.show(problem);
   view?.focus();
 });
 const palette = new Palette(() => view?.focus());
-const keybar = new KeyBar({
+const keyBar = new KeyBar({
   press: (key) => view?.press(key),
   paste: () => {
     navigator.clipboard.readText().then(
@@ -101,7 +101,7 @@ const keybar = new KeyBar({
   },
 });
 /** What was typed into each session and not accepted; outlives a look at another one. */
-const inputs = new Map<string, Input>();
+const inputs = new Map<string, InputBuffer>();
 
 let client = "";
 let view: SessionView | null = null;
@@ -110,36 +110,36 @@ let open: Session | null = null;
 let title = "";
 
 /** Opens the session that the address names, or the start screen. */
-function route(): void {
+function openAddress(): void {
   const id = openId();
-  const mode = looksOnly() ? "ro" : "rw";
+  const mode = isReadOnly() ? "ro" : "rw";
   if (client === "" || (id === (view?.id ?? null) && (view === null || mode === view.mode))) return;
-  leave();
-  const over = roster.get(id) === undefined ? ended.get(id) : undefined;
-  open = roster.get(id) ?? over ?? null;
+  closeView();
+  const over = liveSessions.get(id) === undefined ? ended.get(id) : undefined;
+  open = liveSessions.get(id) ?? over ?? null;
   title = "";
   list.select(id);
   ended.select(id);
   start.hidden = id !== null;
-  drawer(id === null);
+  showDrawer(id === null);
   if (id !== null) {
     status.open();
-    keybar.show(mode === "rw" && over === undefined);
-    view = show(id, mode, open);
-    look();
+    keyBar.show(mode === "rw" && over === undefined);
+    view = openView(id, mode, open);
+    markOpenSeen();
   }
-  entitle();
+  showTitle();
 }
 
 /** Puts a session's id into the address in place of its name, or says that there is none. */
-async function resolve(): Promise<void> {
+async function resolveName(): Promise<void> {
   const asked = openName();
   if (asked === null) return;
-  const { name, only } = asked;
+  const { name, readOnly } = asked;
   try {
     const session = await authorized(() => getSession(name));
     // Somebody may have gone on meanwhile.
-    if (openName()?.name === name) replace(addressOf(session.id, only));
+    if (openName()?.name === name) replace(addressOf(session.id, readOnly));
   } catch (error) {
     if (openName()?.name !== name) return;
     replace("");
@@ -149,142 +149,142 @@ async function resolve(): Promise<void> {
 }
 
 /** Closes what is open. */
-function leave(): void {
-  lookout.look();
+function closeView(): void {
+  attentionNotifier.markOpenSeen();
   find.clear();
   view?.close();
   view = null;
   panel.clear();
   status.clear();
-  question.clear();
-  keybar.show(false);
+  copyQuestion.clear();
+  keyBar.show(false);
   target.hidden = true;
 }
 
-function show(id: string, mode: "rw" | "ro", known: Session | null): SessionView {
-  const input = mode === "ro" ? new Input() : (inputs.get(id) ?? new Input());
+function openView(id: string, mode: "rw" | "ro", known: Session | null): SessionView {
+  const input = mode === "ro" ? new InputBuffer() : (inputs.get(id) ?? new InputBuffer());
   if (mode === "rw") inputs.set(id, input);
-  const owner: Owner = {
+  const callbacks: SessionViewCallbacks = {
     attached({ session, client: named }) {
       open = session;
       list.me = named;
-      remember(id);
+      rememberSession(id);
       panel.clear();
-      roster.put(session);
+      liveSessions.put(session);
     },
-    state: (state) => roster.heard(id, state),
-    titled(text) {
+    state: (state) => liveSessions.applyState(id, state),
+    titleChanged(text) {
       title = text;
-      entitle();
+      showTitle();
     },
     stopped,
     facts: (facts) => status.show(facts),
     trouble: (text) => toast.show(text),
     key: (event) => !shortcut(event, shortcuts, true),
-    copies: (text) => question.ask(id, text),
-    points(to) {
+    copyRequested: (text) => copyQuestion.ask(id, text),
+    linkHovered(to) {
       target.hidden = to === null;
-      say(target, to ?? "");
+      setText(target, to ?? "");
     },
-    found: (index, count) => find.found(index, count),
-    held: () => keybar.take(),
+    searchResults: (index, count) => find.showResults(index, count),
+    takeHeld: () => keyBar.take(),
   };
-  return new SessionView(byId("terminal"), id, client, mode, input, owner, known);
+  return new SessionView(byId("terminal"), id, client, mode, input, callbacks, known);
 }
 
 /** Says why the open session cannot be used, and what to do. */
-function stopped(link: Link, end: End | null, session: Session | null): void {
+function stopped(connectionState: ConnectionState, end: SessionEnd | null, session: Session | null): void {
   const known = session ?? open;
   open = known;
-  const said = notice(link, end, known, {
-    start: () => void deeds.start(),
-    again: (one) => void deeds.again(one),
-    like: (one) => void deeds.startLike(one),
-    remove: (one) => void deeds.remove(one),
+  const message = stoppedNotice(connectionState, end, known, {
+    start: () => void actions.start(),
+    restart: (one) => void actions.restart(one),
+    startLike: (one) => void actions.startLike(one),
+    remove: (one) => void actions.remove(one),
     save: (one) => saveRecording(one.id),
     attachHere() {
       panel.clear();
       void view?.attachHere();
     },
   });
-  if (said !== null) panel.show(said);
-  if (link.is === "ended" || link.is === "missing") {
-    keybar.show(false);
+  if (message !== null) panel.show(message);
+  if (connectionState.is === "ended" || connectionState.is === "missing") {
+    keyBar.show(false);
     if (view !== null) inputs.delete(view.id);
-    roster.sessions = roster.sessions.filter(({ id }) => id !== view?.id);
-    void roster.refresh();
+    liveSessions.sessions = liveSessions.sessions.filter(({ id }) => id !== view?.id);
+    void liveSessions.refresh();
   }
-  changed();
+  sessionsChanged();
 }
 
 /** The sessions are others, or stand otherwise. */
-function changed(): void {
+function sessionsChanged(): void {
   list.show();
-  ended.without((id) => roster.get(id) !== undefined);
-  const session = roster.get(view?.id ?? null);
+  ended.removeLive((id) => liveSessions.get(id) !== undefined);
+  const session = liveSessions.get(view?.id ?? null);
   if (view?.over && session !== undefined) {
     // It was started again, here or elsewhere.
-    leave();
-    return route();
+    closeView();
+    return openAddress();
   }
   open = session ?? open;
-  entitle();
+  showTitle();
 }
 
-function happened(event: Happening): void {
+function eventReceived(event: SessionEvent): void {
   if (event.kind === "ended" || ended.get(event.session) !== undefined) ended.changed();
-  lookout.hear(event);
+  attentionNotifier.receive(event);
 }
 
 /** Somebody looks at the open session. */
-function look(): void {
-  lookout.look();
+function markOpenSeen(): void {
+  attentionNotifier.markOpenSeen();
   list.show();
 }
 
-function go(session: Session | undefined): void {
+function goTo(session: Session | undefined): void {
   if (session !== undefined) location.hash = addressOf(session.id);
 }
 
 function pin(): void {
-  const session = roster.get(view?.id ?? null);
-  if (session !== undefined) void deeds.pin(session);
+  const session = liveSessions.get(view?.id ?? null);
+  if (session !== undefined) void actions.pin(session);
 }
 
 const shortcuts: Shortcuts = {
-  step: (by) => go(list.neighbour(by)),
-  start: () => void deeds.start(),
-  startOther: () => void deeds.startOther(),
+  step: (by) => goTo(list.neighbour(by)),
+  start: () => void actions.start(),
+  startOther: () => void actions.startOther(),
   list: () => {
-    drawer(true);
+    showDrawer(true);
     list.focus();
   },
   pin,
-  question: () => question.focus(),
+  question: () => copyQuestion.focus(),
   find: () => view !== null && find.open(),
   copy: () => view?.copy(),
   palette: () => {
     const now = {
-      open: roster.get(view?.id ?? null),
+      open: liveSessions.get(view?.id ?? null),
       mode: view?.mode ?? "rw",
       controlled: view?.isControlled ?? false,
       read: screenReader.isOn,
     };
     palette.open(
-      choices(roster.sessions, now, {
-        go,
+      paletteChoices(liveSessions.sessions, now, {
+        goTo,
         start: shortcuts.start,
         startOther: shortcuts.startOther,
         find: shortcuts.find,
         pin,
-        edit: (session) => void deeds.edit(session),
-        end: (session) => void deeds.end(session),
+        edit: (session) => void actions.edit(session),
+        end: (session) => void actions.end(session),
         takeControl: () => view?.takeControl(),
         save: (session) => saveRecording(session.id),
         read: () => screenReader.toggle(),
-        watch: (session, only) => (location.hash = addressOf(session.id, only)),
+        watch: (session, readOnly) => (location.hash = addressOf(session.id, readOnly)),
         ended: () => {
-          drawer(true);
+          showDrawer(true);
           byId<HTMLDetailsElement>("ended").open = true;
           byId("ended").querySelector("summary")?.focus();
         },
@@ -294,19 +294,19 @@ const shortcuts: Shortcuts = {
 };
 
 /** Names the open session in the head and in the tab. */
-function entitle(): void {
-  const isLive = roster.get(view?.id ?? null) !== undefined;
-  badge.entitle(head.show(view === null ? null : open, title, view !== null, isLive));
+function showTitle(): void {
+  const isLive = liveSessions.get(view?.id ?? null) !== undefined;
+  badge.setTitle(header.show(view === null ? null : open, title, view !== null, isLive));
 }
 
 /** Shows or hides the list where there is no room for both. */
-function drawer(shown: boolean): void {
+function showDrawer(shown: boolean): void {
   document.body.classList.toggle("drawer", shown);
   byId("menu").setAttribute("aria-expanded", String(shown));
 }
 
 /** A token in the address signs in; it is out of the address before anything else. */
-async function welcome(): Promise<void> {
+async function signInFromAddress(): Promise<void> {
   const token = takeToken();
   if (token === null) return;
   try {
@@ -321,12 +321,12 @@ async function welcome(): Promise<void> {
 async function main(): Promise<void> {
   document.querySelectorAll(".new-session").forEach((one) => one.addEventListener("click", shortcuts.start));
   byId("new-more").addEventListener("click", shortcuts.startOther);
-  byId("menu").addEventListener("click", () => drawer(!document.body.classList.contains("drawer")));
-  byId("shade").addEventListener("click", () => drawer(false));
+  byId("menu").addEventListener("click", () => showDrawer(!document.body.classList.contains("drawer")));
+  byId("backdrop").addEventListener("click", () => showDrawer(false));
   for (const id of ["sessions", "ended-list"]) {
     byId(id).addEventListener("click", (event) => {
       if ((event.target as Element).closest("a") === null) return;
-      if (view !== null) drawer(false);
+      if (view !== null) showDrawer(false);
       view?.focus();
     });
   }
@@ -334,26 +334,26 @@ async function main(): Promise<void> {
     // The terminal hands its own keys on.
     const dialog = document.querySelector("dialog[open]");
     if (dialog === null && !(event.target as Element | null)?.closest(".frame")) shortcut(event, shortcuts, false);
-    if (event.key === "Escape" && dialog === null && view !== null) drawer(false);
+    if (event.key === "Escape" && dialog === null && view !== null) showDrawer(false);
   });
-  document.addEventListener("visibilitychange", look);
+  document.addEventListener("visibilitychange", markOpenSeen);
   followKeyboard();
-  offerReading();
+  connectScreenReaderButton();
 
-  addEventListener("hashchange", () => void welcome().then(resolve).then(route));
-  await welcome();
-  await roster.refresh();
+  addEventListener("hashchange", () => void signInFromAddress().then(resolveName).then(openAddress));
+  await signInFromAddress();
+  await liveSessions.refresh();
   // Whoever asks for one session and is told that there is none does not want another.
   const wasNamed = openName() !== null;
-  roster.listen();
+  liveSessions.listen();
   client = await clientId();
   list.me = client;
-  await resolve();
-  const last = remembered();
-  if (openId() === null && !wasNamed && last !== null && roster.get(last) !== undefined) replace(addressOf(last));
+  await resolveName();
+  const last = lastSession();
+  if (openId() === null && !wasNamed && last !== null && liveSessions.get(last) !== undefined) replace(addressOf(last));
   start.hidden = openId() !== null;
-  route();
-  if (view === null) drawer(true);
+  openAddress();
+  if (view === null) showDrawer(true);
 }
 
 void main();

@@ -78,7 +78,7 @@ export interface Profile {
 }
 
 /** Something that happened to a session; what else is there depends on the kind. */
-export interface Happening {
+export interface SessionEvent {
   /** Without the `session.` before it. */
   kind: string;
   session: string;
@@ -120,7 +120,7 @@ export interface Snapshot {
 }
 
 /** The session's state changed. */
-export interface State {
+export interface SessionState {
   type: "state";
   status: Status;
   active_connections: number;
@@ -137,7 +137,7 @@ export interface Exit {
 }
 
 /** Something that this client asked for was refused. */
-export interface Refusal {
+export interface ErrorMessage {
   type: "error";
   code: string;
   message: string;
@@ -148,9 +148,9 @@ export type ServerMessage =
   | Snapshot
   | { type: "input"; received: number }
   | { type: "resized"; offset: number; cols: number; rows: number }
-  | State
+  | SessionState
   | Exit
-  | Refusal;
+  | ErrorMessage;
 
 /** The bytes of a WebSocket message or of typing. */
 export type Bytes = Uint8Array<ArrayBuffer>;

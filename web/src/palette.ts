@@ -1,6 +1,6 @@
 // The switcher: type a few letters, press Enter, be there. It finds commands as well.
 
-import { byId, make, say } from "./dom";
+import { byId, make, setText } from "./dom";
 import { type Entry, ranked } from "./ranking";
 
 /** Something to jump to or to do. */
@@ -47,7 +47,7 @@ export class Palette {
     this.shown = ranked(this.choices, this.text.value).slice(0, SHOWN);
     this.at = 0;
     this.list.replaceChildren(...this.shown.map((choice, at) => this.option(choice, at)));
-    say(this.none, this.shown.length === 0 ? "Nothing is like that." : "");
+    setText(this.none, this.shown.length === 0 ? "Nothing is like that." : "");
     this.mark();
   }
 

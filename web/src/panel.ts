@@ -12,30 +12,30 @@ export interface Notice {
 
 /** The card under the terminal: how the session ended, who took it over. */
 export class Panel {
-  private readonly place = byId("panel");
+  private readonly element = byId("panel");
 
   show({ title, text, tone, actions }: Notice): void {
     const heading = make("h2", "", title);
     const buttons = actions.map(({ label, act, primary }) =>
       button(label, primary ? "primary" : "", act),
     );
-    this.place.replaceChildren(
-      make("div", "panel-words", heading, make("p", "", text)),
+    this.element.replaceChildren(
+      make("div", "panel-text", heading, make("p", "", text)),
       make("div", "panel-actions", ...buttons),
     );
-    this.place.dataset["tone"] = tone;
-    this.place.hidden = false;
+    this.element.dataset["tone"] = tone;
+    this.element.hidden = false;
   }
 
   clear(): void {
-    this.place.hidden = true;
-    this.place.replaceChildren();
+    this.element.hidden = true;
+    this.element.replaceChildren();
   }
 }
 
 /** A line that says what did not work, until it is closed or the next thing works. */
 export class Toast {
-  private readonly place = byId("toast");
+  private readonly element = byId("toast");
   private readonly text = byId("toast-text");
 
   constructor() {
@@ -44,11 +44,11 @@ export class Toast {
 
   show(text: string): void {
     this.text.textContent = text;
-    this.place.hidden = false;
+    this.element.hidden = false;
   }
 
   clear(): void {
-    this.place.hidden = true;
+    this.element.hidden = true;
   }
 }
 

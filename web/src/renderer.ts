@@ -1,7 +1,7 @@
 // Which of xterm.js's renderers draws: WebGL where a graphics card does it, else the DOM.
 
 import type { Terminal } from "@xterm/xterm";
-import { kept } from "./storage";
+import { loadSetting } from "./storage";
 
 /** What is kept under it may say `dom` or `webgl`, against what is found out. */
 const CHOICE = "stayd-renderer";
@@ -24,7 +24,7 @@ const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
     the renderer is loaded, and again if the card takes its context away; a cell is not as
     large with the one as with the other, so `changed` is told. */
 export async function accelerate(terminal: Terminal, isOpen: () => boolean, changed: () => void): Promise<void> {
-  const wanted = kept(CHOICE) ?? (isFast() ? "webgl" : "dom");
+  const wanted = loadSetting(CHOICE) ?? (isFast() ? "webgl" : "dom");
   if (wanted !== "webgl") return;
   try {
     const { WebglAddon } = await import("@xterm/addon-webgl");

@@ -1,6 +1,6 @@
 // The address bar: which session is open, and the token that a first visit brings.
 
-import { keep, kept } from "./storage";
+import { loadSetting, saveSetting } from "./storage";
 
 const SESSION = /^#\/s\/([0-9a-fA-F-]{36})(\?ro)?$/;
 const NAMED = /^#\/s\/([^/?]+)(\?ro)?$/;
@@ -12,23 +12,23 @@ export function openId(): string | null {
 }
 
 /** Whether the address asks to look only. */
-export const looksOnly = (): boolean => SESSION.exec(location.hash)?.[2] !== undefined;
+export const isReadOnly = (): boolean => SESSION.exec(location.hash)?.[2] !== undefined;
 
 /** What the address names that is no id: a session's name, as somebody types it. */
-export function openName(): { name: string; only: boolean } | null {
+export function openName(): { name: string; readOnly: boolean } | null {
   const found = openId() === null ? NAMED.exec(location.hash) : null;
   if (found === null) return null;
-  const [, name = "", only] = found;
+  const [, name = "", readOnly] = found;
   try {
-    return { name: decodeURIComponent(name), only: only !== undefined };
+    return { name: decodeURIComponent(name), readOnly: readOnly !== undefined };
   } catch {
     // A lone "%" stands for itself.
-    return { name, only: only !== undefined };
+    return { name, readOnly: readOnly !== undefined };
   }
 }
 
 /** The address of a session on this page, to type into it or to look only. */
-export const addressOf = (id: string, only = false): string => `#/s/${id}${only ? "?ro" : ""}`;
+export const addressOf = (id: string, readOnly = false): string => `#/s/${id}${readOnly ? "?ro" : ""}`;
 
 /** Changes the address without an entry in the history. */
 export function replace(hash: string): void {
@@ -44,11 +44,11 @@ export function takeToken(): string | null {
 }
 
 /** Remembers the session for the next visit. */
-export function remember(id: string): void {
-  keep(LAST, id);
+export function rememberSession(id: string): void {
+  saveSetting(LAST, id);
 }
 
 /** The session that was open last in this browser. */
-export function remembered(): string | null {
-  return kept(LAST);
+export function lastSession(): string | null {
+  return loadSetting(LAST);
 }

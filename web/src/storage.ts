@@ -1,7 +1,7 @@
 // What this browser remembers, where it lets pages remember.
 
 /** What was kept under this name; null: nothing, or the browser keeps nothing. */
-export function kept(name: string): string | null {
+export function loadSetting(name: string): string | null {
   try {
     return localStorage.getItem(name);
   } catch {
@@ -10,7 +10,7 @@ export function kept(name: string): string | null {
 }
 
 /** Keeps something for the next visit, if the browser does. */
-export function keep(name: string, value: string): void {
+export function saveSetting(name: string, value: string): void {
   try {
     localStorage.setItem(name, value);
   } catch {

@@ -4,32 +4,32 @@ import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { Terminal } from "@xterm/xterm";
-import { WholeCharacters } from "./characters";
-import { copySelection, hearCopies } from "./clipboard";
-import { type BarKey, type Held, sequence } from "./keys";
+import { copySelection, onCopyRequest } from "./clipboard";
+import { type BarKey, type HeldModifiers, sequence } from "./key-sequences";
 import { findLinks, linkHandler } from "./links";
 import type { Bytes } from "./messages";
-import { muteQueries } from "./queries";
-import { screenReader } from "./reader";
 import { accelerate } from "./renderer";
+import { screenReader } from "./screen-reader";
+import { muteQueries } from "./terminal-queries";
 import { prefersDark, theme } from "./theme";
+import { WholeCharacters } from "./utf8";
 
 /** What the terminal tells its owner. */
-export interface Owner {
+export interface TerminalCallbacks {
   typed(text: string): void;
   /** Mouse reports in the old encoding: bytes, not characters. */
   bytes(bytes: Bytes): void;
   /** The frame has room for this size now. */
   room(cols: number, rows: number): void;
-  titled(title: string): void;
+  titleChanged(title: string): void;
   /** False: the page takes this key, the program does not get it. */
   key(event: KeyboardEvent): boolean;
   /** The program wants this in the clipboard. */
-  copies(text: string): void;
+  copyRequested(text: string): void;
   /** Where the link that is pointed at leads; null: none is. */
-  points(target: string | null): void;
+  linkHovered(target: string | null): void;
   /** Which match of how many is shown; -1: unknown. */
-  found(index: number, count: number): void;
+  searchResults(index: number, count: number): void;
 }
 
 /** Where letters must be smaller for enough of them in a line. */
@@ -39,24 +39,24 @@ const SCROLLBACK = 10_000;
 /** The largest terminal that the server accepts, in columns or rows. */
 const SIZE_MAX = 1000;
 /** Forgets everything wherever the parser stands: CAN, ST, RIS. */
-const FORGET = "\x18\x1b\\\x1bc";
+const FULL_RESET = "\x18\x1b\\\x1bc";
 
-export class Screen {
+export class TerminalView {
   private readonly terminal: Terminal;
   private readonly fit = new FitAddon();
   private readonly observer: ResizeObserver;
-  private readonly recolour = () => this.colour();
-  private readonly reread = () => (this.terminal.options.screenReaderMode = screenReader.isOn);
+  private readonly updateColours = () => this.applyTheme();
+  private readonly updateScreenReaderMode = () => (this.terminal.options.screenReaderMode = screenReader.isOn);
   private readonly characters = new WholeCharacters();
   readonly search = new SearchAddon();
   /** What is drawn was drawn before: what it asks for was asked then. */
-  private replays = false;
+  private isReplay = false;
   private disposed = false;
   private fitted = { cols: 80, rows: 24 };
 
   constructor(
     private readonly frame: HTMLElement,
-    owner: Owner,
+    callbacks: TerminalCallbacks,
   ) {
     this.terminal = new Terminal({
       // For the choice of the Unicode version.
@@ -65,7 +65,7 @@ export class Screen {
       fontFamily: getComputedStyle(frame).getPropertyValue("--mono"),
       fontSize: matchMedia(NARROW).matches ? 12 : 14,
       lineHeight: 1.15,
-      linkHandler: linkHandler((target) => owner.points(target)),
+      linkHandler: linkHandler((target) => callbacks.linkHovered(target)),
       macOptionIsMeta: true,
       // Where found text is marked, beside the scrollbar's own slider.
       overviewRuler: { width: 10 },
@@ -77,25 +77,25 @@ export class Screen {
     // Emoji are two columns wide, as for the programs and for the server's screen.
     this.terminal.loadAddon(new Unicode11Addon());
     this.terminal.unicode.activeVersion = "11";
-    this.colour();
-    prefersDark.addEventListener("change", this.recolour);
-    screenReader.addEventListener("change", this.reread);
+    this.applyTheme();
+    prefersDark.addEventListener("change", this.updateColours);
+    screenReader.addEventListener("change", this.updateScreenReaderMode);
     this.terminal.loadAddon(this.fit);
     this.terminal.loadAddon(this.search);
-    this.search.onDidChangeResults(({ resultIndex, resultCount }) => owner.found(resultIndex, resultCount));
+    this.search.onDidChangeResults(({ resultIndex, resultCount }) => callbacks.searchResults(resultIndex, resultCount));
     muteQueries(this.terminal);
-    hearCopies(this.terminal, (text) => !this.replays && owner.copies(text));
-    findLinks(this.terminal, (target) => owner.points(target));
-    this.terminal.attachCustomKeyEventHandler((event) => owner.key(event));
-    this.terminal.onData((text) => owner.typed(text));
-    this.terminal.onBinary((text) => owner.bytes(Uint8Array.from(text, (c) => c.charCodeAt(0))));
-    this.terminal.onTitleChange((title) => owner.titled(title));
+    onCopyRequest(this.terminal, (text) => !this.isReplay && callbacks.copyRequested(text));
+    findLinks(this.terminal, (target) => callbacks.linkHovered(target));
+    this.terminal.attachCustomKeyEventHandler((event) => callbacks.key(event));
+    this.terminal.onData((text) => callbacks.typed(text));
+    this.terminal.onBinary((text) => callbacks.bytes(Uint8Array.from(text, (c) => c.charCodeAt(0))));
+    this.terminal.onTitleChange((title) => callbacks.titleChanged(title));
     this.terminal.open(frame);
     this.terminal.textarea?.setAttribute("aria-label", "Terminal input");
     this.measure();
     this.resize(this.fitted.cols, this.fitted.rows);
     const refit = () => {
-      if (!this.disposed && this.measure()) owner.room(this.fitted.cols, this.fitted.rows);
+      if (!this.disposed && this.measure()) callbacks.room(this.fitted.cols, this.fitted.rows);
     };
     this.observer = new ResizeObserver(refit);
     void accelerate(this.terminal, () => !this.disposed, refit);
@@ -109,14 +109,14 @@ export class Screen {
 
   /** Shows bytes, for the first time or again; `done` once they are parsed. */
   draw(bytes: Bytes, replay: boolean, done: () => void): void {
-    this.terminal.write("", () => (this.replays = replay));
+    this.terminal.write("", () => (this.isReplay = replay));
     this.terminal.write(this.characters.take(bytes), done);
   }
 
   /** Forgets everything, after what was written before. */
   reset(): void {
     this.characters.reset();
-    this.terminal.write(FORGET);
+    this.terminal.write(FULL_RESET);
   }
 
   /** Takes the session's size, after what was written before. */
@@ -160,7 +160,7 @@ export class Screen {
   }
 
   /** Types a key that this keyboard does not have. */
-  press(key: BarKey, held: Held): void {
+  press(key: BarKey, held: HeldModifiers): void {
     this.terminal.input(sequence(key, held, this.terminal.modes.applicationCursorKeysMode));
   }
 
@@ -171,8 +171,8 @@ export class Screen {
   dispose(): void {
     this.disposed = true;
     this.observer.disconnect();
-    prefersDark.removeEventListener("change", this.recolour);
-    screenReader.removeEventListener("change", this.reread);
+    prefersDark.removeEventListener("change", this.updateColours);
+    screenReader.removeEventListener("change", this.updateScreenReaderMode);
     this.terminal.dispose();
   }
 
@@ -186,7 +186,7 @@ export class Screen {
     return changed;
   }
 
-  private colour(): void {
+  private applyTheme(): void {
     this.terminal.options.theme = theme();
     // Programs choose their colours for a dark screen; on a light one some need help.
     this.terminal.options.minimumContrastRatio = prefersDark.matches ? 1 : 4.5;

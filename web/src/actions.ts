@@ -1,0 +1,126 @@
+// What can be done to sessions from the page: asks, does it, and says what did not work.
+
+import { ApiError, changeSession, createSession, killSession, type NewSession, restartSession } from "./api";
+import { create, createProblem, requestLike } from "./create-dialog";
+import { change } from "./edit-dialog";
+import { commandOf, isPinned, nameOf } from "./format";
+import type { LiveSessions } from "./live-sessions";
+import { authorized } from "./login";
+import type { Session } from "./messages";
+import { confirmed, type Toast } from "./panel";
+
+export interface ActionCallbacks {
+  /** A session is there: look at it. */
+  opened(session: Session): void;
+  /** Something was done or not; the terminal has the keyboard again. */
+  done(): void;
+  /** An ended session is gone from the records. */
+  removed(session: Session): void;
+}
+
+/** The server's own default, for what was pinned elsewhere. */
+const DEFAULT_TIMEOUT_S = 1800;
+
+export class SessionActions {
+  /** How long sessions lived before they were pinned here, in seconds. */
+  private readonly timeoutBefore = new Map<string, number>();
+  private readonly buttons = document.querySelectorAll<HTMLButtonElement>(".new-session");
+
+  constructor(
+    private readonly liveSessions: LiveSessions,
+    private readonly toast: Toast,
+    private readonly callbacks: ActionCallbacks,
+  ) {}
+
+  /** Starts a shell, or what is wanted, at once. */
+  async start(wanted: NewSession = { profile: "shell" }): Promise<void> {
+    this.buttons.forEach((one) => (one.disabled = true));
+    try {
+      this.open(await authorized(() => createSession(wanted)));
+    } catch (error) {
+      this.toast.show(`No new session. ${createProblem(error)}`);
+    } finally {
+      this.buttons.forEach((one) => (one.disabled = false));
+    }
+  }
+
+  /** Asks what to start. */
+  async startOther(): Promise<void> {
+    try {
+      const session = await create();
+      if (session !== null) return this.open(session);
+    } catch (error) {
+      this.toast.show(`No new session. ${reason(error)}`);
+    }
+    this.callbacks.done();
+  }
+
+  /** Starts another one like it. */
+  async startLike(session: Session): Promise<void> {
+    await this.start(requestLike(session));
+  }
+
+  /** Runs an ended session's command again, in its place. */
+  async restart(session: Session): Promise<void> {
+    await this.attempt(`${nameOf(session)} was not started again`, async () => this.open(await restartSession(session.id)));
+  }
+
+  /** Asks what to change. */
+  async edit(session: Session): Promise<void> {
+    const changed = await change(session);
+    if (changed !== null) {
+      this.toast.clear();
+      this.liveSessions.put(changed);
+    }
+    this.callbacks.done();
+  }
+
+  /** Keeps a session for good, or lets the usual timer end it again. */
+  async pin(session: Session): Promise<void> {
+    const idle_timeout_s = isPinned(session) ? (this.timeoutBefore.get(session.id) ?? DEFAULT_TIMEOUT_S) : null;
+    if (session.idle_timeout_s !== null) this.timeoutBefore.set(session.id, session.idle_timeout_s);
+    await this.attempt(`${nameOf(session)} was not changed`, async () => {
+      this.liveSessions.put(await changeSession(session.id, { idle_timeout_s }));
+    });
+  }
+
+  /** Ends a session and everything in it, if that is really wanted. */
+  async end(session: Session): Promise<void> {
+    const text = `${commandOf(session)} and everything that runs in it will be ended. This cannot be undone.`;
+    if (await confirmed(`End ${nameOf(session)}?`, text, "End session")) {
+      await this.attempt(`${nameOf(session)} was not ended`, () => killSession(session.id));
+      void this.liveSessions.refresh();
+    }
+    this.callbacks.done();
+  }
+
+  /** Removes an ended session's record and its last screen, if that is really wanted. */
+  async remove(session: Session): Promise<void> {
+    const text = "Its record, its history and its last screen go. This cannot be undone.";
+    if (!(await confirmed(`Remove ${nameOf(session)}?`, text, "Remove"))) return;
+    await this.attempt(`${nameOf(session)} was not removed`, async () => {
+      await killSession(session.id, true);
+      this.callbacks.removed(session);
+    });
+  }
+
+  private open(session: Session): void {
+    this.toast.clear();
+    this.liveSessions.put(session);
+    this.callbacks.opened(session);
+  }
+
+  private async attempt(failure: string, act: () => Promise<void>): Promise<void> {
+    try {
+      await authorized(act);
+      this.toast.clear();
+    } catch (error) {
+      this.toast.show(`${failure}: ${reason(error)}`);
+    }
+  }
+}
+
+export function reason(error: unknown): string {
+  if (error instanceof ApiError && error.status === 404 && error.code === "not_found") return "the server does not know of it.";
+  return error instanceof Error ? error.message : String(error);
+}

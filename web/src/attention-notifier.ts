@@ -1,0 +1,69 @@
+// Looks out for sessions that want to be looked at, and tells the tab and the notifications.
+
+import { Attention, type Cause } from "./attention";
+import type { BrowserNotifications } from "./browser-notifications";
+import { endText } from "./format";
+import type { SessionEvent } from "./messages";
+import type { TabBadge } from "./tab-badge";
+
+const CAUSES = ["bell", "notification", "quiet", "ended"];
+
+export interface AttentionCallbacks {
+  /** The session that is open. */
+  open(): string | null;
+  /** What a session is called; null: nothing is known of it. */
+  name(session: string): string | null;
+}
+
+export class AttentionNotifier {
+  readonly attention = new Attention(Date.now());
+
+  constructor(
+    private readonly badge: TabBadge,
+    private readonly notifications: BrowserNotifications,
+    private readonly callbacks: AttentionCallbacks,
+  ) {}
+
+  /** Something happened to a session that somebody may want to know. */
+  receive(event: SessionEvent): void {
+    const { kind, session: id } = event;
+    if (!CAUSES.includes(kind)) return;
+    const isOpen = id === this.callbacks.open();
+    let text: string;
+    if (kind === "ended") {
+      // There is no row any more in which it could wait to be looked at.
+      this.attention.remove(id);
+      if (event.end_reason === "killed") return this.badge.setCount(this.attention.count);
+      const { exit_code, exit_signal, end_reason } = event;
+      text = endText({ code: exit_code ?? null, signal: exit_signal ?? null, reason: end_reason ?? null });
+    } else {
+      if (isOpen && document.visibilityState === "visible") this.attention.markSeen(id, Date.now());
+      else if (!this.record(event, kind as Cause)) return;
+      text = this.textOf(id);
+    }
+    this.badge.setCount(this.attention.count);
+    if (text === "" || (isOpen && document.visibilityState === "visible" && document.hasFocus())) return;
+    this.notifications.tell(id, event.name ?? this.callbacks.name(id) ?? "A session", text);
+  }
+
+  /** Somebody looks at the open session, or did until now. */
+  markOpenSeen(): void {
+    const id = this.callbacks.open();
+    if (id === null || document.visibilityState !== "visible") return;
+    this.attention.markSeen(id, Date.now());
+    this.badge.setCount(this.attention.count);
+  }
+
+  private record(event: SessionEvent, cause: Cause): boolean {
+    const at = Date.parse((cause === "quiet" ? event.quiet_since : null) ?? event.at);
+    const text = [event.title, event.body].filter(Boolean).join(": ");
+    return this.attention.add({ session: event.session, cause, at, text });
+  }
+
+  /** What a notification says; empty: nothing is worth one. */
+  private textOf(id: string): string {
+    const alert = this.attention.get(id);
+    if (alert === undefined) return "";
+    return { bell: "It rang.", quiet: "It fell quiet.", notification: alert.text || "It notified.", ended: "" }[alert.cause];
+  }
+}

@@ -1,0 +1,49 @@
+// Notifications of the browser, for those who ask for them.
+
+import { byId, setDescription } from "./dom";
+import { loadSetting, saveSetting } from "./storage";
+
+const WANTED = "stayd-notify";
+
+export class BrowserNotifications {
+  private readonly button = byId<HTMLButtonElement>("notify");
+
+  constructor(
+    private readonly open: (session: string) => void,
+    private readonly trouble: (text: string) => void,
+  ) {
+    // Insecure contexts have none, and some phones only for installed pages.
+    this.button.hidden = !("Notification" in globalThis) || !isSecureContext;
+    this.button.addEventListener("click", () => void this.toggle());
+    this.show();
+  }
+
+  get isOn(): boolean {
+    return !this.button.hidden && Notification.permission === "granted" && loadSetting(WANTED) === "yes";
+  }
+
+  /** Says something of a session, unless that is not wanted. */
+  tell(session: string, name: string, text: string): void {
+    if (!this.isOn) return;
+    // One a session: several tabs say the same.
+    const note = new Notification(name, { body: text, tag: `stayd-${session}`, icon: "/favicon.svg" });
+    note.onclick = () => {
+      window.focus();
+      this.open(session);
+      note.close();
+    };
+  }
+
+  async toggle(): Promise<void> {
+    if (this.isOn) saveSetting(WANTED, "no");
+    else if ((await Notification.requestPermission()) === "granted") saveSetting(WANTED, "yes");
+    else this.trouble("The browser does not let this page notify; that is in its settings for this site.");
+    this.show();
+  }
+
+  private show(): void {
+    const on = this.isOn;
+    this.button.setAttribute("aria-pressed", String(on));
+    setDescription(this.button, on ? "Notifications are on: do not notify me" : "Notify me when a session rings, says something, falls quiet or ends");
+  }
+}

@@ -1,0 +1,100 @@
+// The dialog that starts a session: of a profile or of a command, with all that can be said of it.
+
+import { ApiError, createSession, listProfiles, type NewSession } from "./api";
+import { argv, commandLine } from "./argv";
+import { submitDialog } from "./dialog-form";
+import { byId, setText } from "./dom";
+import { parseLabels } from "./labels";
+import { authorized } from "./login";
+import type { Profile, Recording, Restart, Session, SizePolicy } from "./messages";
+import { fillSelect, RECORDINGS, RESTARTS, SIZES } from "./select-options";
+
+/** What every server has. */
+const SHELL: Profile = { name: "shell", command: [], cwd: null };
+
+const field = (id: string) => byId<HTMLInputElement>(`create-${id}`);
+const choice = (id: string) => byId<HTMLSelectElement>(`create-${id}`);
+
+/** The profiles; null from an older server, which knows no policies either. */
+async function fetchProfiles(): Promise<Profile[] | null> {
+  try {
+    return await authorized(listProfiles);
+  } catch {
+    return null;
+  }
+}
+
+/** Asks what to start and starts it; null if nothing. */
+export async function create(): Promise<Session | null> {
+  const byProfile = field("by-profile");
+  const byCommand = field("by-command");
+  const command = field("command");
+  const profile = choice("profile");
+  let profiles = [SHELL];
+
+  const show = () => {
+    byId("create-profile-field").hidden = !byProfile.checked;
+    byId("create-command-field").hidden = byProfile.checked;
+    const one = profiles.find(({ name }) => name === profile.value);
+    setText(byId("create-profile-hint"), one === undefined ? "" : commandLine(one.command));
+  };
+  const choose = () => {
+    fillSelect(profile, profiles.map(({ name }) => [name, name]), profile.value === "" ? SHELL.name : profile.value);
+    show();
+  };
+  fillSelect(choice("size"), [["", "as usual"], ...SIZES], "");
+  fillSelect(choice("restart"), [["", "as usual"], ...RESTARTS], "");
+  fillSelect(choice("recording"), [["", "as usual"], ...RECORDINGS], "");
+  byId("create-policies").hidden = true;
+  for (const id of ["command", "name", "cwd", "labels"]) field(id).value = "";
+  field("pin").checked = false;
+  byCommand.checked = true;
+  byProfile.onchange = () => (show(), profile.focus());
+  byCommand.onchange = () => (show(), command.focus());
+  profile.onchange = show;
+  choose();
+  // They come while the dialog is there already.
+  void fetchProfiles().then((fetched) => {
+    profiles = fetched !== null && fetched.length > 0 ? fetched : [SHELL];
+    byId("create-policies").hidden = fetched === null;
+    choose();
+  });
+
+  let started: Session | null = null;
+  const answer = submitDialog("create", async () => {
+    const wanted: NewSession = byProfile.checked ? { profile: profile.value } : { command: argv(command.value) };
+    const [name, cwd] = [field("name").value.trim(), field("cwd").value.trim()];
+    if (name !== "") wanted.name = name;
+    if (cwd !== "") wanted.cwd = cwd;
+    const labels = parseLabels(field("labels").value);
+    if (Object.keys(labels).length > 0) wanted.labels = labels;
+    if (field("pin").checked) wanted.idle_timeout_s = null;
+    if (choice("size").value !== "") wanted.size_policy = choice("size").value as SizePolicy;
+    if (choice("restart").value !== "") wanted.restart = choice("restart").value as Restart;
+    if (choice("recording").value !== "") wanted.recording = choice("recording").value as Recording;
+    started = await authorized(() => createSession(wanted)).catch((error: unknown) => {
+      throw new Error(createProblem(error));
+    });
+  });
+  command.focus();
+  return (await answer) ? started : null;
+}
+
+/** Why a session could not be started. */
+export function createProblem(error: unknown): string {
+  if (error instanceof ApiError && error.code === "spawn_failed") {
+    return `The command could not be started: ${error.message}`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** What makes another session like this one; its name is taken or spoken for. */
+export function requestLike(session: Session): NewSession {
+  const { cwd, labels, idle_timeout_s, size_policy } = session;
+  const wanted: NewSession = { cwd, labels, idle_timeout_s, size_policy };
+  if (session.profile !== null) wanted.profile = session.profile;
+  else wanted.command = session.command;
+  if (session.restart !== undefined) wanted.restart = session.restart;
+  if (session.recording !== undefined) wanted.recording = session.recording;
+  return wanted;
+}

@@ -1,0 +1,33 @@
+// A dialog with a form that stays, with what was typed, until what it asks for has worked.
+
+import { byId, setText } from "./dom";
+
+/** Shows `ID`, a dialog with `ID-form`, `ID-error`, `ID-yes` and `ID-no`. `send` throws what is
+    wrong; whether it went through in the end. */
+export function submitDialog(id: string, send: () => Promise<void>): Promise<boolean> {
+  const dialog = byId<HTMLDialogElement>(id);
+  const form = byId<HTMLFormElement>(`${id}-form`);
+  const error = byId(`${id}-error`);
+  const yes = byId<HTMLButtonElement>(`${id}-yes`);
+  setText(error, "");
+  yes.disabled = false;
+  dialog.returnValue = "";
+  dialog.showModal();
+  byId(`${id}-no`).onclick = () => dialog.close("");
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    if (yes.disabled) return;
+    yes.disabled = true;
+    setText(error, "");
+    send()
+      .then(() => dialog.close("yes"))
+      .catch((problem: unknown) => {
+        setText(error, problem instanceof Error ? problem.message : String(problem));
+        error.scrollIntoView({ block: "nearest" });
+      })
+      .finally(() => (yes.disabled = false));
+  };
+  return new Promise((resolve) => {
+    dialog.onclose = () => resolve(dialog.returnValue === "yes");
+  });
+}

@@ -1,0 +1,150 @@
+// Sessions in plain words.
+
+import { commandLine } from "./argv";
+import { formatLabel } from "./labels";
+import type { EndReason, Session, Viewer } from "./messages";
+import { countdown } from "./time";
+
+/** What a session is called. */
+export function nameOf(session: Session): string {
+  return session.name ?? session.profile ?? session.command[0]?.split("/").pop() ?? "session";
+}
+
+/** Its command as one would type it. */
+export const commandOf = (session: Session): string => commandLine(session.command);
+
+/** Its labels as they are shown. */
+export const labelTextsOf = (session: Session): string[] =>
+  Object.entries(session.labels).map(([key, value]) => formatLabel(key, value));
+
+/** Never ended by a timer. */
+export const isPinned = (session: Session): boolean => session.idle_timeout_s === null;
+
+/** Something is recorded of it. */
+export const isRecorded = (session: Session): boolean => (session.recording ?? "off") !== "off";
+
+/** All that it can be found by, except its name. */
+export function searchTextOf(session: Session): string {
+  return [session.title ?? "", commandOf(session), session.cwd, session.id, ...labelTextsOf(session)].join("\n");
+}
+
+/** Whether all words that are searched for are in what is known of it. */
+export function matchesSearch(session: Session, searched: string): boolean {
+  const text = `${nameOf(session)}\n${searchTextOf(session)}`.toLowerCase();
+  return searched.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+}
+
+/** Who is attached, as this tab sees it. */
+export function attachedText(session: Session, me: string): string {
+  const here = session.clients.some(({ client }) => client === me);
+  const others = session.active_connections - (here ? 1 : 0);
+  if (!here) return count(others, "client");
+  return others > 0 ? `you + ${others}` : "you";
+}
+
+/** Everybody who is attached, one a line. */
+export function viewersOf(clients: Viewer[], me: string): string {
+  return clients
+    .map(({ client, mode, controller }) => {
+      const role = controller ? " (in control)" : mode === "ro" ? " (looks only)" : "";
+      return `${client === me ? "this tab" : client}${role}`;
+    })
+    .join("\n");
+}
+
+/** Where it is in its life. */
+export function statusText(session: Session, me: string, now = Date.now()): string {
+  const left = session.destroy_at === null ? null : countdown(Date.parse(session.destroy_at) - now);
+  switch (session.status) {
+    case "RUNNING":
+      return left === null ? "running, nobody yet" : `running · ends in ${left}`;
+    case "ACTIVE":
+      return `active · ${attachedText(session, me)}`;
+    case "IDLE":
+      return left === null ? "idle" : `idle · ends in ${left}`;
+    default:
+      return "ended";
+  }
+}
+
+/** `3 clients`. */
+export function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+/** How a session ended. */
+export interface SessionEnd {
+  code: number | null;
+  signal: number | null;
+  reason: EndReason | null;
+}
+
+export const sessionEnd = (session: Session): SessionEnd => ({
+  code: session.exit_code,
+  signal: session.exit_signal,
+  reason: session.end_reason,
+});
+
+/** Whether nothing went wrong. */
+export function isCleanEnd({ code, signal, reason }: SessionEnd): boolean {
+  if (reason === "killed" || reason === "idle_timeout" || reason === "first_attach_timeout") return true;
+  return reason === "exited" && signal === null && code === 0;
+}
+
+/** One line on how it ended. */
+export function endText({ code, signal, reason }: SessionEnd): string {
+  switch (reason) {
+    case "killed":
+      return "It was ended on request, with everything that ran in it.";
+    case "idle_timeout":
+      return "Nobody was attached for too long, so it was ended.";
+    case "first_attach_timeout":
+      return "Nobody attached in time, so it was ended.";
+    case "spawn_failed":
+      return "Its command could not be started.";
+    case "orphaned":
+      return "Its process was lost while the server was away.";
+    case "restore_failed":
+      return "It could not be restored after a restart of the server.";
+    default:
+      if (signal !== null) return `${signalName(signal)} ended its process.`;
+      if (code !== null) return `Its process exited with code ${code}.`;
+      return "Its process is gone.";
+  }
+}
+
+/** The same in a word or two, for a row. */
+export function endSummary({ code, signal, reason }: SessionEnd): string {
+  switch (reason) {
+    case "killed":
+      return "ended on request";
+    case "idle_timeout":
+      return "left alone too long";
+    case "first_attach_timeout":
+      return "nobody came";
+    case "spawn_failed":
+      return "did not start";
+    case "orphaned":
+      return "lost";
+    case "restore_failed":
+      return "not restored";
+    default:
+      if (signal !== null) return signalName(signal);
+      return code === null ? "gone" : `exit ${code}`;
+  }
+}
+
+const SIGNALS: Record<number, string> = {
+  1: "SIGHUP",
+  2: "SIGINT",
+  3: "SIGQUIT",
+  6: "SIGABRT",
+  9: "SIGKILL",
+  11: "SIGSEGV",
+  13: "SIGPIPE",
+  14: "SIGALRM",
+  15: "SIGTERM",
+};
+
+/** Linux's names; the rare ones by their number. */
+export const signalName = (signal: number): string => SIGNALS[signal] ?? `signal ${signal}`;

@@ -1,0 +1,51 @@
+// The head over the terminal: what the open session is called, and what can be done with it.
+
+import { byId, make, setDescription, setText } from "./dom";
+import { commandOf, isPinned, isRecorded, labelTextsOf, nameOf } from "./format";
+import type { Session } from "./messages";
+
+export interface HeaderActions {
+  pin(): void;
+  find(): void;
+  edit(): void;
+  end(): void;
+}
+
+export class Header {
+  private readonly title = byId("title");
+  private readonly subtitle = byId("subtitle");
+  private readonly labels = byId("labels");
+  private readonly actions = byId("header-actions");
+  private readonly pin = byId<HTMLButtonElement>("pin");
+
+  constructor(actions: HeaderActions) {
+    this.pin.addEventListener("click", () => actions.pin());
+    byId("find-open").addEventListener("click", () => actions.find());
+    byId("edit").addEventListener("click", () => actions.edit());
+    byId("end").addEventListener("click", () => actions.end());
+  }
+
+  /** Names the open session; `title` is its window's, if it has one. Null: none is known. */
+  show(session: Session | null, title: string, isOpen: boolean, isLive: boolean): string {
+    const name = session === null ? (isOpen ? "Session" : "Sessions") : nameOf(session);
+    setText(this.title, name);
+    const shown = session === null ? "" : title || (session.title ?? commandOf(session));
+    setText(this.subtitle, shown === name ? "" : shown);
+    const labels = session === null ? [] : labelTextsOf(session);
+    const chips = labels.map((label) => make("span", "label", label));
+    if (session !== null && isLive && isRecorded(session)) {
+      const recorded = make("span", "label recorded", "recorded");
+      recorded.title = session.recording === "all" ? "What it shows and what is typed is recorded" : "What it shows is recorded";
+      chips.unshift(recorded);
+    }
+    this.labels.replaceChildren(...chips);
+    this.actions.hidden = !isOpen;
+    for (const id of ["edit", "end", "pin"]) byId(id).hidden = !isLive;
+    if (session !== null) {
+      const pinned = isPinned(session);
+      this.pin.setAttribute("aria-pressed", String(pinned));
+      setDescription(this.pin, pinned ? "Kept for good: let a timer end it again" : "Keep it for good");
+    }
+    return session === null ? "stayd" : `${title || name} · stayd`;
+  }
+}

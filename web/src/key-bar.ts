@@ -1,0 +1,81 @@
+// The keys that a phone's keyboard does not have, in a bar above it.
+
+import { button, byId, icon } from "./dom";
+import type { BarKey, HeldModifiers } from "./key-sequences";
+
+export interface KeyBarCallbacks {
+  press(key: BarKey): void;
+  paste(): void;
+}
+
+const KEYS: [BarKey | "ctrl" | "alt" | "paste", string, string][] = [
+  ["esc", "Esc", "Escape"],
+  ["tab", "Tab", "Tab"],
+  ["ctrl", "Ctrl", "Control, for the next key"],
+  ["alt", "Alt", "Alt, for the next key"],
+  ["left", "←", "Left"],
+  ["down", "↓", "Down"],
+  ["up", "↑", "Up"],
+  ["right", "→", "Right"],
+  ["interrupt", "^C", "Control C: interrupt"],
+  ["paste", "", "Paste"],
+];
+
+export class KeyBar {
+  private readonly element = byId("keybar");
+  private readonly held: HeldModifiers = { ctrl: false, alt: false };
+  private readonly modifierButtons: Record<keyof HeldModifiers, HTMLButtonElement>;
+
+  constructor(callbacks: KeyBarCallbacks) {
+    const buttons = KEYS.map(([key, text, name]) => {
+      const act = () => {
+        if (key === "ctrl" || key === "alt") this.hold(key, !this.held[key]);
+        else if (key === "paste") callbacks.paste();
+        else callbacks.press(key);
+      };
+      const one = button(text, "quiet", act);
+      one.setAttribute("aria-label", name);
+      if (key === "paste") one.append(icon("paste"));
+      if (key === "paste" && !navigator.clipboard) one.hidden = true;
+      return one;
+    });
+    // The terminal keeps the focus, and with it the phone's keyboard.
+    this.element.addEventListener("pointerdown", (event) => event.preventDefault());
+    this.element.addEventListener("mousedown", (event) => event.preventDefault());
+    this.element.replaceChildren(...buttons);
+    const [, , ctrl, alt] = buttons as [HTMLButtonElement, HTMLButtonElement, HTMLButtonElement, HTMLButtonElement];
+    this.modifierButtons = { ctrl, alt };
+    this.hold("ctrl", false);
+    this.hold("alt", false);
+  }
+
+  /** There is a terminal to type into; the bar shows where fingers do it. */
+  show(shown: boolean): void {
+    this.element.hidden = !shown || !matchMedia("(pointer: coarse)").matches;
+  }
+
+  /** What is held down; it is let go. */
+  take(): HeldModifiers {
+    const held = { ...this.held };
+    if (held.ctrl) this.hold("ctrl", false);
+    if (held.alt) this.hold("alt", false);
+    return held;
+  }
+
+  private hold(key: keyof HeldModifiers, down: boolean): void {
+    this.held[key] = down;
+    this.modifierButtons[key].setAttribute("aria-pressed", String(down));
+  }
+}
+
+/** Phones whose keyboard covers the page rather than making it smaller tell it only here. */
+export function followKeyboard(): void {
+  const viewport = window.visualViewport;
+  if (viewport === null || viewport === undefined) return;
+  viewport.addEventListener("resize", () => {
+    // A page that is zoomed in on is as large as before.
+    const covered = viewport.scale === 1 && viewport.height < window.innerHeight - 1;
+    document.body.style.height = covered ? `${viewport.height}px` : "";
+    if (covered) window.scrollTo(0, 0);
+  });
+}

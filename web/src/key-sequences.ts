@@ -1,0 +1,37 @@
+// What keys that a phone does not have send to a program.
+
+/** A key of the bar above a phone's keyboard. */
+export type BarKey = "esc" | "tab" | "up" | "down" | "left" | "right" | "interrupt";
+
+const ARROWS: Partial<Record<BarKey, string>> = { up: "A", down: "B", right: "C", left: "D" };
+
+/** Held down until the next key. */
+export interface HeldModifiers {
+  ctrl: boolean;
+  alt: boolean;
+}
+
+/** The bytes of a key of the bar, as xterm sends them. */
+export function sequence(key: BarKey, held: HeldModifiers, applicationCursor: boolean): string {
+  const arrow = ARROWS[key];
+  if (arrow !== undefined) {
+    const modifiers = 1 + (held.alt ? 2 : 0) + (held.ctrl ? 4 : 0);
+    if (modifiers > 1) return `\x1b[1;${modifiers}${arrow}`;
+    return applicationCursor ? `\x1bO${arrow}` : `\x1b[${arrow}`;
+  }
+  const plain = key === "esc" ? "\x1b" : key === "tab" ? "\t" : "\x03";
+  return held.alt ? `\x1b${plain}` : plain;
+}
+
+/** What was typed on the phone's own keyboard, with the keys that are held down. */
+export function withHeld(text: string, { ctrl, alt }: HeldModifiers): string {
+  if ([...text].length !== 1) return text;
+  let out = text;
+  if (ctrl) {
+    const code = text.toUpperCase().charCodeAt(0);
+    if (code >= 0x40 && code <= 0x5f) out = String.fromCharCode(code & 0x1f);
+    else if (text === " ") out = "\0";
+    else if (text === "?") out = "\x7f";
+  }
+  return alt ? `\x1b${out}` : out;
+}

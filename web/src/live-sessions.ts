@@ -1,0 +1,141 @@
+// The live sessions as the page knows them: listed once, then kept up with what happens.
+
+import { ApiError, getSession, listSessions } from "./api";
+import { EventStream } from "./event-stream";
+import { authorized } from "./login";
+import type { Session, SessionEvent, SessionState } from "./messages";
+
+/** What no event tells (activity, labels) is asked for so often; everything, without events. */
+const SLOW_MS = 15_000;
+const FAST_MS = 3000;
+/** What happens at once is asked for at once; more sessions than this are a list. */
+const SETTLE_MS = 60;
+const SINGLE_MAX = 8;
+
+export interface LiveSessionsCallbacks {
+  changed(): void;
+  /** Empty: there is none. */
+  trouble(text: string): void;
+  eventReceived(event: SessionEvent): void;
+}
+
+export class LiveSessions {
+  /** The live sessions, newest first. */
+  sessions: Session[] = [];
+  private readonly stream: EventStream;
+  private readonly stale = new Set<string>();
+  private timer = 0;
+  private fetchTimer = 0;
+  private requests = 0;
+  private events = 0;
+
+  constructor(private readonly callbacks: LiveSessionsCallbacks) {
+    this.stream = new EventStream({ event: (event) => this.receive(event), reset: () => void this.refresh() });
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") void this.refresh();
+    });
+  }
+
+  /** Listens to what happens. */
+  listen(): void {
+    this.stream.start();
+  }
+
+  get(id: string | null): Session | undefined {
+    return this.sessions.find((session) => session.id === id);
+  }
+
+  /** Asks the server for the list, and again from time to time. */
+  async refresh(): Promise<void> {
+    clearTimeout(this.timer);
+    const request = ++this.requests;
+    const { events } = this;
+    try {
+      const sessions = await authorized(listSessions);
+      // A slow answer does not undo a newer one.
+      if (request !== this.requests) return;
+      this.sessions = sessions.sort(newestFirst);
+      this.callbacks.trouble("");
+      this.callbacks.changed();
+    } catch (error) {
+      if (request !== this.requests) return;
+      const passing = error instanceof ApiError && error.passing;
+      const why = error instanceof Error ? error.message : String(error);
+      this.callbacks.trouble(passing ? "The server does not answer; the list may be old." : why);
+    }
+    // What eventReceived meanwhile may be in the answer or not.
+    const again = this.events !== events ? SETTLE_MS * 4 : this.stream.isConnected ? SLOW_MS : FAST_MS;
+    this.timer = window.setTimeout(() => {
+      if (document.visibilityState === "visible") void this.refresh();
+    }, again);
+  }
+
+  /** Takes over what a connection has just heard of its session. */
+  applyState(id: string, state: SessionState): void {
+    const session = this.get(id);
+    if (session === undefined) return;
+    const { status, active_connections, destroy_at, clients } = state;
+    Object.assign(session, { status, active_connections, destroy_at, clients });
+    this.callbacks.changed();
+  }
+
+  /** Takes over a session as the server has just described it. */
+  put(session: Session): void {
+    this.sessions = this.sessions.filter(({ id }) => id !== session.id);
+    if (session.ended_at === null) this.sessions = [session, ...this.sessions].sort(newestFirst);
+    this.callbacks.changed();
+  }
+
+  private receive(event: SessionEvent): void {
+    this.events += 1;
+    const session = this.get(event.session);
+    if (event.kind === "ended") {
+      this.sessions = this.sessions.filter((one) => one !== session);
+    } else if (session !== undefined) {
+      apply(event, session);
+    }
+    const isComplete = session !== undefined && event.kind !== "status" && event.kind !== "changed";
+    if (!isComplete && event.kind !== "ended") this.fetchSoon(event.session);
+    this.callbacks.eventReceived(event);
+    this.callbacks.changed();
+  }
+
+  /** The event does not say all: asks for the session, with others that changed at once. */
+  private fetchSoon(id: string): void {
+    this.stale.add(id);
+    if (this.fetchTimer !== 0) return;
+    this.fetchTimer = window.setTimeout(() => {
+      this.fetchTimer = 0;
+      const ids = [...this.stale];
+      this.stale.clear();
+      if (ids.length > SINGLE_MAX) void this.refresh();
+      else for (const one of ids) getSession(one).then((session) => this.put(session), () => {});
+    }, SETTLE_MS);
+  }
+}
+
+const newestFirst = (a: Session, b: Session): number => (a.id < b.id ? 1 : -1);
+
+/** Brings a session up to what has just eventReceived to it. */
+function apply(event: SessionEvent, session: Session): void {
+  if (!["renamed", "changed", "quiet"].includes(event.kind)) session.last_activity_at = event.at;
+  switch (event.kind) {
+    case "status":
+      session.status = event.status ?? session.status;
+      session.active_connections = event.active_connections ?? session.active_connections;
+      return;
+    case "renamed":
+      session.name = event.name;
+      return;
+    case "title":
+      session.title = event.title ?? null;
+      return;
+    case "bell":
+      session.bell_at = event.at;
+      return;
+    case "quiet":
+      session.quiet_since = event.quiet_since ?? null;
+      session.last_activity_at = event.quiet_since ?? session.last_activity_at;
+      return;
+  }
+}

@@ -1,0 +1,61 @@
+// What the switcher offers: the sessions first, then what can be done.
+
+import { commandOf, isPinned, isRecorded, labelTextsOf, nameOf, searchTextOf } from "./format";
+import type { Session } from "./messages";
+import type { Choice } from "./palette";
+
+/** What is looked at now. */
+export interface PaletteContext {
+  open: Session | undefined;
+  mode: "rw" | "ro";
+  controlled: boolean;
+  /** Screen readers can read the terminal. */
+  read: boolean;
+}
+
+export interface PaletteActions {
+  goTo(session: Session): void;
+  start(): void;
+  startOther(): void;
+  find(): void;
+  pin(): void;
+  edit(session: Session): void;
+  end(session: Session): void;
+  takeControl(): void;
+  save(session: Session): void;
+  watch(session: Session, only: boolean): void;
+  /** Unfolds the ended sessions. */
+  ended(): void;
+  /** Lets screen readers read the terminal, or no longer. */
+  read(): void;
+}
+
+const command = (name: string, hint: string, act: () => void): Choice => ({ name, hint, more: "", status: "command", act });
+
+export function paletteChoices(sessions: Session[], { open, mode, controlled, read }: PaletteContext, actions: PaletteActions): Choice[] {
+  const others = sessions.filter((session) => session !== open);
+  const jumps = (open === undefined ? others : [...others, open]).map((session): Choice => {
+    const hint = [...labelTextsOf(session), session.title ?? commandOf(session)].join(" · ");
+    return { name: nameOf(session), hint, more: searchTextOf(session), status: session.status, act: () => actions.goTo(session) };
+  });
+  const always = [
+    command("New session", "Alt+Shift+N", () => actions.start()),
+    command("New session with a command…", "Alt+Shift+Enter", () => actions.startOther()),
+    command("Show ended sessions", "", () => actions.ended()),
+    command(read ? "Screen readers: off" : "Let screen readers read the terminal", "accessibility", () => actions.read()),
+  ];
+  if (open === undefined) return [...jumps, ...always];
+  const name = nameOf(open);
+  const here = [
+    command("Find in the terminal", "Ctrl+Shift+F", () => actions.find()),
+    command(isPinned(open) ? `Do not keep ${name} for good` : `Keep ${name} for good (pin)`, "Alt+Shift+P", () => actions.pin()),
+    command(`Change ${name}…`, "rename, labels", () => actions.edit(open)),
+    mode === "rw"
+      ? command("Watch only", "look, do not type", () => actions.watch(open, true))
+      : command("Type here too", "", () => actions.watch(open, false)),
+    ...(controlled && mode === "rw" ? [command("Take control", "this window's size", () => actions.takeControl())] : []),
+    ...(isRecorded(open) ? [command("Save the recording", "asciicast", () => actions.save(open))] : []),
+    command(`End ${name}…`, "kill", () => actions.end(open)),
+  ];
+  return [...jumps, ...here, ...always];
+}

@@ -1,0 +1,115 @@
+// The list of live sessions at the side.
+
+import type { Attention } from "./attention";
+import { byId, setText } from "./dom";
+import { matchesSearch } from "./format";
+import type { LiveSessions } from "./live-sessions";
+import type { Session } from "./messages";
+import { SessionRow } from "./session-row";
+
+export interface SessionListCallbacks {
+  pin(session: Session): void;
+  kill(session: Session): void;
+  /** The search is over, with a session to open or without. */
+  searchClosed(session: Session | undefined): void;
+}
+
+export class SessionList {
+  /** This tab's name as a client. */
+  me = "";
+  private readonly list = byId("sessions");
+  private readonly search = byId<HTMLInputElement>("search");
+  private readonly empty = byId("sessions-empty");
+  private readonly hint = byId("start-hint");
+  private readonly count = byId("live-count");
+  private readonly rows = new Map<string, SessionRow>();
+  private current: string | null = null;
+
+  constructor(
+    private readonly liveSessions: LiveSessions,
+    private readonly attention: Attention,
+    private readonly callbacks: SessionListCallbacks,
+  ) {
+    this.search.addEventListener("input", () => this.show());
+    this.search.addEventListener("keydown", (event) => this.searchKey(event));
+    setInterval(() => this.tick(), 1000);
+  }
+
+  /** Marks the open session. */
+  select(id: string | null): void {
+    this.current = id;
+    this.show();
+  }
+
+  /** The session `step` places after the open one. */
+  neighbour(step: 1 | -1): Session | undefined {
+    const { sessions } = this.liveSessions;
+    const at = sessions.findIndex((session) => session.id === this.current);
+    if (at < 0) return sessions[step > 0 ? 0 : sessions.length - 1];
+    return sessions[(at + step + sessions.length) % sessions.length];
+  }
+
+  /** Puts the keyboard into the list. */
+  focus(): void {
+    const link = this.list.querySelector<HTMLElement>("[aria-current]") ?? this.list.querySelector("a");
+    (link ?? byId("new")).focus();
+  }
+
+  show(): void {
+    const { sessions } = this.liveSessions;
+    const gone = new Set(this.rows.keys());
+    const found = this.matching();
+    found.forEach((session, place) => {
+      const { id } = session;
+      gone.delete(id);
+      const row = this.rows.get(id) ?? this.add(id);
+      row.fill(session, this.me, id === this.current, this.attention.get(id));
+      // Moving an element takes the focus away, so only what is out of place is moved.
+      const there = this.list.children[place];
+      if (there !== row.item) this.list.insertBefore(row.item, there ?? null);
+    });
+    for (const id of gone) {
+      this.rows.get(id)?.item.remove();
+      this.rows.delete(id);
+    }
+    this.empty.hidden = found.length > 0;
+    setText(this.empty, sessions.length === 0 ? "None yet." : "None of them is like that.");
+    setText(this.count, sessions.length === 0 ? "" : String(sessions.length));
+    this.search.hidden = sessions.length === 0;
+    this.hint.hidden = sessions.length === 0;
+  }
+
+  private tick(): void {
+    if (document.visibilityState !== "visible") return;
+    for (const session of this.liveSessions.sessions) this.rows.get(session.id)?.tick(session, this.me);
+  }
+
+  /** Those that are searched for. */
+  private matching(): Session[] {
+    const wanted = this.search.value.trim();
+    return this.liveSessions.sessions.filter((session) => matchesSearch(session, wanted));
+  }
+
+  private searchKey(event: KeyboardEvent): void {
+    const [first] = this.matching();
+    if (event.key === "Escape" || (event.key === "Enter" && first !== undefined)) {
+      event.preventDefault();
+      this.search.value = "";
+      this.show();
+      this.callbacks.searchClosed(event.key === "Enter" ? first : undefined);
+    } else if (event.key === "ArrowDown") {
+      event.preventDefault();
+      this.list.querySelector("a")?.focus();
+    }
+  }
+
+  private add(id: string): SessionRow {
+    const withSession = (act: (session: Session) => void) => (one: string) => {
+      const session = this.liveSessions.get(one);
+      if (session !== undefined) act(session);
+    };
+    const row = new SessionRow(id, { pin: withSession((s) => this.callbacks.pin(s)), kill: withSession((s) => this.callbacks.kill(s)) });
+    this.rows.set(id, row);
+    return row;
+  }
+}

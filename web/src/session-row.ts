@@ -1,0 +1,79 @@
+// One live session as a row of the list.
+
+import { type Alert, alertText } from "./attention";
+import { icon, iconButton, make, setDescription, setText } from "./dom";
+import { commandOf, isPinned, labelTextsOf, nameOf, statusText, viewersOf } from "./format";
+import type { Session } from "./messages";
+import { addressOf } from "./route";
+import { ago } from "./time";
+
+export interface SessionRowActions {
+  pin(id: string): void;
+  kill(id: string): void;
+}
+
+export class SessionRow {
+  readonly item: HTMLLIElement;
+  readonly link: HTMLAnchorElement;
+  private readonly name = make("span", "row-name");
+  private readonly active = make("span", "row-when");
+  private readonly command = make("span", "row-command");
+  private readonly status = make("span", "row-status");
+  private readonly labels = make("span", "labels");
+  private readonly alert = make("span", "row-alert");
+  private readonly pin: HTMLButtonElement;
+  private readonly kill: HTMLButtonElement;
+
+  constructor(id: string, actions: SessionRowActions) {
+    const pinned = make("span", "row-pin", icon("pin"));
+    const top = make("span", "row-top", this.name, pinned, this.active);
+    const middle = make("span", "row-middle", this.command, this.labels);
+    const bottom = make("span", "row-bottom", this.status, this.alert);
+    this.link = make("a", "row-link", top, middle, bottom);
+    this.link.href = addressOf(id);
+    this.pin = iconButton("pin", "quiet", () => actions.pin(id));
+    this.kill = iconButton("close", "quiet danger", () => actions.kill(id));
+    this.item = make("li", "row", this.link, make("span", "row-actions", this.pin, this.kill));
+  }
+
+  /** Everything that changes with the session. */
+  fill(session: Session, me: string, isCurrent: boolean, alert: Alert | undefined): void {
+    const { item, link } = this;
+    const name = nameOf(session);
+    item.dataset["status"] = session.status;
+    item.toggleAttribute("data-pinned", isPinned(session));
+    item.toggleAttribute("data-alert", alert !== undefined);
+    const facts = [
+      commandOf(session),
+      `in ${session.cwd}`,
+      `started ${new Date(session.created_at).toLocaleString()}`,
+      viewersOf(session.clients, me),
+    ];
+    link.title = facts.filter(Boolean).join("\n");
+    setText(this.name, name);
+    setText(this.command, session.title ?? commandOf(session));
+    const labels = labelTextsOf(session);
+    if (labels.join("\n") !== this.labels.dataset["all"]) {
+      this.labels.dataset["all"] = labels.join("\n");
+      this.labels.replaceChildren(...labels.map((label) => make("span", "label", label)));
+    }
+    setText(this.alert, alert === undefined ? "" : alertText(alert));
+    setDescription(this.pin, isPinned(session) ? `Do not keep ${name} for good` : `Keep ${name} for good`);
+    this.pin.setAttribute("aria-pressed", String(isPinned(session)));
+    setDescription(this.kill, `End ${name}`);
+    if (isCurrent) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+    this.tick(session, me);
+  }
+
+  /** What changes with time alone. */
+  tick(session: Session, me: string): void {
+    const now = Date.now();
+    setText(this.active, ago(now - Date.parse(session.last_activity_at)));
+    this.active.title = `last activity ${new Date(session.last_activity_at).toLocaleString()}`;
+    const status = statusText(session, me, now);
+    const restarts = session.restarts ? ` · started ${session.restarts + 1} times` : "";
+    // What it has to say goes before that it was started more than once, or that nobody came.
+    setText(this.status, this.alert.textContent === "" ? status + restarts : (status.split(", ")[0] ?? status));
+  }
+}

@@ -1,0 +1,323 @@
+// One open session: its terminal, its attachment and its connection, put together.
+
+import { ApiError, getSession } from "./api";
+import { Attachment, type Effect } from "./attachment";
+import { newClientId } from "./client-id";
+import { Connection, type ConnectionState, type Diagnosis } from "./connection";
+import { make } from "./dom";
+import { type SessionEnd, sessionEnd } from "./format";
+import type { InputBuffer } from "./input-buffer";
+import { type BarKey, type HeldModifiers, withHeld } from "./key-sequences";
+import { authorized } from "./login";
+import type { Attached, Bytes, Session, SessionState, SizePolicy } from "./messages";
+import { lastScreen, waitForEnd } from "./session-end";
+import type { StatusFacts } from "./status-bar";
+import { TerminalView } from "./terminal";
+
+/** What the page hears from its open session. */
+export interface SessionViewCallbacks {
+  attached(message: Attached): void;
+  state(state: SessionState): void;
+  titleChanged(title: string): void;
+  /** The connection came to a state in which somebody must decide what is next. */
+  stopped(connectionState: ConnectionState, end: SessionEnd | null, session: Session | null): void;
+  /** The facts of the status bar changed. */
+  facts(facts: StatusFacts): void;
+  /** Something was refused that concerns this session. */
+  trouble(text: string): void;
+  /** False: the page takes this key. */
+  key(event: KeyboardEvent): boolean;
+  /** The program wants this in the clipboard. */
+  copyRequested(text: string): void;
+  linkHovered(target: string | null): void;
+  searchResults(index: number, count: number): void;
+  /** Keys that are held down on the bar; they are let go. */
+  takeHeld(): HeldModifiers;
+}
+
+export class SessionView {
+  private readonly frame: HTMLElement;
+  private readonly terminal: TerminalView;
+  private readonly attachment: Attachment;
+  private readonly connection: Connection;
+  private connectionState: ConnectionState = { is: "connecting", again: false };
+  private state: SessionState | null = null;
+  private size: { cols: number; rows: number };
+  private policy: SizePolicy = "latest";
+  private closed = false;
+  private frozen = false;
+  /** Lines of the last screen that was fetched. */
+  private lastScreenLines: number | null = null;
+  /** It was shown live, so its last screen is here. */
+  private shownLive = false;
+  /** It has ended, and how is known. */
+  over = false;
+  /** The size that the connection was opened with. */
+  private requestedSize = { cols: 0, rows: 0 };
+
+  constructor(
+    container: HTMLElement,
+    readonly id: string,
+    private client: string,
+    readonly mode: "rw" | "ro",
+    input: InputBuffer,
+    private readonly callbacks: SessionViewCallbacks,
+    /** The session, if anything is known of it. */
+    known: Session | null,
+  ) {
+    this.frame = make("div", "frame");
+    container.replaceChildren(this.frame);
+    this.attachment = new Attachment(input);
+    this.terminal = new TerminalView(this.frame, {
+      typed: (text) => this.typed(text),
+      bytes: (bytes) => this.send(bytes),
+      room: (cols, rows) => {
+        this.connection.run(this.attachment.resized(cols, rows));
+        this.fitEnded();
+        this.reportFacts();
+      },
+      titleChanged: (title) => callbacks.titleChanged(title),
+      key: (event) => callbacks.key(event),
+      copyRequested: (text) => callbacks.copyRequested(text),
+      linkHovered: (target) => callbacks.linkHovered(target),
+      searchResults: (index, count) => callbacks.searchResults(index, count),
+    });
+    if (mode === "ro") this.terminal.lock();
+    this.size = this.terminal.room;
+    this.connection = new Connection(id, client, mode, this.attachment, {
+      stateChanged: (state) => this.connectionChanged(state),
+      effects: (effects) => effects.forEach((effect) => this.execute(effect)),
+      size: () => (this.requestedSize = this.terminal.room),
+      diagnose: (session) => this.diagnose(session),
+    });
+    if (known !== null && known.ended_at !== null) {
+      this.connectionChanged({ is: "ended", exit: null });
+    } else {
+      this.connection.open();
+      this.terminal.focus();
+      if (known === null) void this.lookUp();
+    }
+  }
+
+  focus(): void {
+    this.terminal.focus();
+  }
+
+  /** Tries to connect at once. */
+  retry(): void {
+    this.connection.retryNow();
+    this.terminal.focus();
+  }
+
+  /** Attaches again beside the tab that took over. */
+  async attachHere(): Promise<void> {
+    this.client = await newClientId();
+    this.connection.reopenAs(this.client);
+    this.terminal.focus();
+  }
+
+  /** Makes this window the one whose size the terminal has. */
+  takeControl(): void {
+    this.connection.takeControl();
+    this.terminal.focus();
+  }
+
+  /** Another client is in control. */
+  get isControlled(): boolean {
+    return this.state?.clients.some(({ client, controller }) => controller && client !== this.client) ?? false;
+  }
+
+  /** What the find bar searches. */
+  get searched(): TerminalView {
+    return this.terminal;
+  }
+
+  copy(): void {
+    this.terminal.copy();
+  }
+
+  press(key: BarKey): void {
+    this.terminal.press(key, this.callbacks.takeHeld());
+    this.terminal.focus();
+  }
+
+  paste(text: string): void {
+    this.terminal.paste(text);
+    this.terminal.focus();
+  }
+
+  /** Asks for the size that fits this window. */
+  fit(): void {
+    const { cols, rows } = this.terminal.room;
+    this.connection.run(this.attachment.resized(cols, rows));
+    this.terminal.focus();
+  }
+
+  close(): void {
+    this.closed = true;
+    this.connection.stop();
+    this.terminal.dispose();
+    this.frame.remove();
+  }
+
+  private typed(text: string): void {
+    // Pastes and reports let no key go.
+    const keys = [...text].length === 1 ? withHeld(text, this.callbacks.takeHeld()) : text;
+    this.send(new TextEncoder().encode(keys));
+  }
+
+  private send(bytes: Bytes): void {
+    if (this.frozen || this.mode === "ro") return;
+    const effects = this.attachment.typed(bytes);
+    if (effects === null) {
+      this.callbacks.trouble(
+        this.attachment.attached
+          ? "The program takes no more input at the moment; what was typed or pasted last was dropped."
+          : "Too much was typed while disconnected; what was typed last was dropped.",
+      );
+    } else this.connection.run(effects);
+    this.reportFacts();
+  }
+
+  private execute(effect: Effect): void {
+    switch (effect.do) {
+      case "reset":
+        return this.terminal.reset();
+      case "draw": {
+        const { bytes, mark, replay } = effect;
+        return this.terminal.draw(bytes, replay, () => {
+          if (!this.closed) this.connection.run(this.attachment.rendered(mark));
+        });
+      }
+      case "resize":
+        this.size = { cols: effect.cols, rows: effect.rows };
+        this.terminal.resize(effect.cols, effect.rows);
+        return this.reportFacts();
+      case "attached": {
+        const { session } = effect.message;
+        const { status, active_connections, destroy_at, clients } = session;
+        this.state ??= { type: "state", status, active_connections, destroy_at, clients };
+        this.policy = session.size_policy;
+        this.client = effect.message.client;
+        this.shownLive = true;
+        this.callbacks.attached(effect.message);
+        const { cols, rows } = this.terminal.room;
+        if (cols !== this.requestedSize.cols || rows !== this.requestedSize.rows) {
+          // The window changed while the connection was being made.
+          this.connection.run(this.attachment.resized(cols, rows));
+        }
+        return this.reportFacts();
+      }
+      case "state":
+        this.state = effect.message;
+        this.callbacks.state(effect.message);
+        return this.reportFacts();
+      case "refused":
+        return this.callbacks.trouble(effect.message.message);
+      case "send":
+      case "exit":
+      case "restart":
+        // The connection's own.
+        return;
+    }
+  }
+
+  private connectionChanged(connectionState: ConnectionState): void {
+    if (this.closed) return;
+    this.connectionState = connectionState;
+    this.reportFacts();
+    switch (connectionState.is) {
+      case "ended":
+        this.freeze();
+        if (connectionState.exit !== null) this.ended(connectionState, connectionState.exit);
+        else void this.fetchEnd(connectionState);
+        return;
+      case "missing":
+      case "refused":
+        this.freeze();
+        return this.callbacks.stopped(connectionState, null, null);
+      case "taken-over":
+        return this.callbacks.stopped(connectionState, null, null);
+    }
+  }
+
+  private freeze(): void {
+    this.frozen = true;
+    this.terminal.freeze();
+  }
+
+  /** The server says that it is over, or nearly: finds out how it ended. */
+  private async fetchEnd(connectionState: ConnectionState): Promise<void> {
+    try {
+      const session = await waitForEnd(this.id, () => !this.closed);
+      if (session === null) return;
+      if (!this.shownLive) await this.drawLastScreen(session);
+      if (!this.closed) this.ended(connectionState, sessionEnd(session), session);
+    } catch {
+      if (!this.closed) this.ended(connectionState, { code: null, signal: null, reason: null });
+    }
+  }
+
+  private ended(connectionState: ConnectionState, end: SessionEnd, session: Session | null = null): void {
+    this.over = true;
+    this.callbacks.stopped(connectionState, end, session);
+  }
+
+  /** Shows what an ended session showed last, if that is known. */
+  private async drawLastScreen(session: Session): Promise<void> {
+    const lines = await lastScreen(this.id);
+    if (this.closed || lines === null) return;
+    this.size = { cols: session.cols, rows: session.rows };
+    this.lastScreenLines = lines.length;
+    this.fitEnded();
+    const bytes = new TextEncoder().encode(`${lines.join("\r\n")}\x1b[m`);
+    this.terminal.draw(bytes, true, () => {});
+  }
+
+  /** Nothing is known of this session: the server's refusal takes seconds to arrive on the
+      WebSocket, and an answer to a question does not. */
+  private async lookUp(): Promise<void> {
+    const verdict = await this.diagnose(this.id);
+    if (this.closed || this.connectionState.is !== "connecting" || (verdict !== "ended" && verdict !== "missing")) return;
+    this.connection.stop();
+    this.connectionChanged(verdict === "ended" ? { is: "ended", exit: null } : { is: "missing" });
+  }
+
+  /** Fits what has ended into the room that there is now. */
+  private fitEnded(): void {
+    if (!this.frozen) return;
+    if (this.lastScreenLines === null) return this.terminal.reveal();
+    const rows = Math.max(1, Math.min(this.lastScreenLines, this.terminal.room.rows));
+    this.terminal.resize(this.size.cols, rows);
+  }
+
+  private async diagnose(id: string): Promise<Diagnosis> {
+    try {
+      const session = await authorized(() => getSession(id));
+      return session.ended_at === null ? "retry" : "ended";
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.passing) return "retry";
+      if (error.status === 404) return "missing";
+      if (error.status === 403) return { refused: error.message };
+      return "retry";
+    }
+  }
+
+  private reportFacts(): void {
+    if (this.closed) return;
+    const { connectionState, state, size } = this;
+    const { room } = this.terminal;
+    const foreign = size.cols !== room.cols || size.rows !== room.rows;
+    this.frame.classList.toggle("foreign", connectionState.is === "attached" && foreign);
+    this.callbacks.facts({
+      connectionState,
+      state,
+      size,
+      room,
+      mode: this.mode,
+      policy: this.policy,
+      controlled: this.isControlled,
+      waiting: this.attachment.input.waiting,
+    });
+  }
+}

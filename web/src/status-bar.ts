@@ -1,0 +1,127 @@
+// The bar that always says how the connection is.
+
+import type { ConnectionState } from "./connection";
+import { byId, setText } from "./dom";
+import { count } from "./format";
+import type { SessionState, SizePolicy } from "./messages";
+
+/** What the bar shows. */
+export interface StatusFacts {
+  connectionState: ConnectionState;
+  state: SessionState | null;
+  /** Bytes typed and not yet accepted. */
+  waiting: number;
+  /** The session's size, and the room that this window has. */
+  size: { cols: number; rows: number };
+  room: { cols: number; rows: number };
+  mode: "rw" | "ro";
+  policy: SizePolicy;
+  /** Another client is in control. */
+  controlled: boolean;
+}
+
+export interface StatusBarActions {
+  retry(): void;
+  fit(): void;
+  takeControl(): void;
+  /** Types into what was only looked at. */
+  typeHere(): void;
+}
+
+/** Tone of the dot. */
+type Tone = "good" | "busy" | "bad" | "over";
+
+export class StatusBar {
+  private readonly bar = byId("status");
+  private readonly text = byId("status-text");
+  private readonly countdown = byId("status-countdown");
+  private readonly retry = byId<HTMLButtonElement>("status-retry");
+  private readonly typing = byId("status-typing");
+  private readonly clients = byId("status-clients");
+  private readonly size = byId("status-size");
+  private readonly fit = byId<HTMLButtonElement>("status-fit");
+  private readonly type = byId<HTMLButtonElement>("status-type");
+  private timer = 0;
+  private controlled = false;
+
+  constructor(actions: StatusBarActions) {
+    this.retry.addEventListener("click", () => actions.retry());
+    this.fit.addEventListener("click", () => (this.controlled ? actions.takeControl() : actions.fit()));
+    this.type.addEventListener("click", () => actions.typeHere());
+  }
+
+  /** Nothing is open. */
+  clear(): void {
+    clearInterval(this.timer);
+    this.bar.hidden = true;
+  }
+
+  /** Takes its place before the terminal measures what is left. */
+  open(): void {
+    this.bar.hidden = false;
+  }
+
+  show({ connectionState, state, waiting, size, room, mode, policy, controlled }: StatusFacts): void {
+    clearInterval(this.timer);
+    this.bar.hidden = false;
+    const [tone, text] = connectionText(connectionState);
+    this.bar.dataset["tone"] = tone;
+    const lost = connectionState.is === "waiting" || (connectionState.is === "connecting" && connectionState.again);
+    this.bar.toggleAttribute("data-away", lost);
+    const watches = mode === "ro" && connectionState.is === "attached";
+    setText(this.text, watches ? "Watching, cannot type" : text);
+    this.type.hidden = !watches;
+    this.retry.hidden = !lost;
+    this.count(connectionState);
+
+    const away = lost || connectionState.is === "connecting";
+    const kept = waiting > 0 ? `typing is kept (${bytes(waiting)})` : "typing is kept";
+    const held = waiting > 1024 ? `${bytes(waiting)} waiting for the program` : "";
+    setText(this.typing, mode === "ro" ? "" : away ? kept : connectionState.is === "attached" ? held : "");
+
+    const attached = connectionState.is === "attached";
+    setText(this.clients, attached && state !== null ? count(state.active_connections, "client") : "");
+    setText(this.size, attached ? `${size.cols} × ${size.rows}` : "");
+    const foreign = attached && (size.cols !== room.cols || size.rows !== room.rows);
+    // The other policies' size is nobody's.
+    this.controlled = controlled && policy === "latest";
+    this.fit.hidden = mode === "ro" || policy !== "latest" || !attached || !(foreign || this.controlled);
+    setText(this.fit, this.controlled ? "Take control" : "Fit to this window");
+    this.fit.title = this.controlled
+      ? `Another client typed or came last, and the terminal has its size; here ${room.cols} × ${room.rows} fit`
+      : `The terminal has another size; here ${room.cols} × ${room.rows} fit`;
+  }
+
+  private count(connectionState: ConnectionState): void {
+    const tell = () => {
+      const seconds = connectionState.is === "waiting" ? Math.ceil((connectionState.at - performance.now()) / 1000) : 0;
+      const soon = connectionState.is === "waiting" || connectionState.is === "connecting" ? "…" : "";
+      setText(this.countdown, seconds > 1 ? ` in ${seconds} s` : soon);
+    };
+    tell();
+    if (connectionState.is === "waiting") this.timer = window.setInterval(tell, 250);
+  }
+}
+
+function connectionText(connectionState: ConnectionState): [Tone, string] {
+  switch (connectionState.is) {
+    case "connecting":
+      return ["busy", connectionState.again ? "Reconnecting" : "Connecting"];
+    case "attached":
+      return ["good", "Attached"];
+    case "waiting":
+      return ["busy", "Reconnecting"];
+    case "ended":
+      return ["over", "Ended"];
+    case "taken-over":
+      return ["bad", "Opened in another tab"];
+    case "missing":
+      return ["bad", "No such session"];
+    case "refused":
+      return ["bad", "Refused"];
+  }
+}
+
+function bytes(n: number): string {
+  return n < 1024 ? `${n} B` : `${Math.round(n / 1024)} KiB`;
+}

@@ -1,0 +1,55 @@
+// Why the open session cannot be used, and what to do about it, as a notice.
+
+import type { ConnectionState } from "./connection";
+import { endText, isCleanEnd, isRecorded, type SessionEnd } from "./format";
+import type { Session } from "./messages";
+import type { Notice } from "./panel";
+
+export interface NoticeActions {
+  start(): void;
+  attachHere(): void;
+  restart(session: Session): void;
+  startLike(session: Session): void;
+  remove(session: Session): void;
+  /** Saves its recording. */
+  save(session: Session): void;
+}
+
+/** Null: there is nothing to say. */
+export function stoppedNotice(connectionState: ConnectionState, end: SessionEnd | null, session: Session | null, actions: NoticeActions): Notice | null {
+  const fresh = { label: "New session", act: () => actions.start(), primary: true };
+  switch (connectionState.is) {
+    case "taken-over":
+      return {
+        title: "Opened in another tab",
+        text: "The other tab uses this session in place of this one. Both can.",
+        tone: "plain",
+        actions: [{ label: "Use it here as well", act: () => actions.attachHere(), primary: true }],
+      };
+    case "refused": {
+      const text = connectionState.why === "" ? "The server refused this connection." : connectionState.why;
+      return { title: "Refused", text, tone: "bad", actions: [{ label: "Reload", act: () => location.reload() }] };
+    }
+    case "missing": {
+      const text = "The server knows no session under this address. It may have been removed.";
+      return { title: "No such session", text, tone: "bad", actions: [fresh] };
+    }
+    case "ended": {
+      if (end === null) return null;
+      const buttons =
+        session === null
+          ? [fresh]
+          : [
+              { label: "Run again", act: () => actions.restart(session), primary: true },
+              { label: "New session like it", act: () => actions.startLike(session) },
+              ...(isRecorded(session) ? [{ label: "Save the recording", act: () => actions.save(session) }] : []),
+              { label: "Remove…", act: () => actions.remove(session) },
+            ];
+      const when = session?.ended_at ? ` That was on ${new Date(session.ended_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}.` : "";
+      const soon = session?.restart_at ? ` It is started again by itself at ${new Date(session.restart_at).toLocaleTimeString()}.` : "";
+      return { title: "Session ended", text: `${endText(end)}${when}${soon}`, tone: isCleanEnd(end) ? "good" : "bad", actions: buttons };
+    }
+    default:
+      return null;
+  }
+}

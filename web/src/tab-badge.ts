@@ -1,0 +1,49 @@
+// What the browser's tab shows: the title with a count, the icon with a dot.
+
+import { titleWithCount } from "./attention";
+import { byId } from "./dom";
+
+const PLAIN = "/favicon.svg";
+
+export class TabBadge {
+  private readonly icon = byId<HTMLLinkElement>("icon");
+  private dotted: Promise<string> | null = null;
+  private count = 0;
+  private title = "stayd";
+
+  /** The tab's title, without a count. */
+  setTitle(title: string): void {
+    this.title = title;
+    this.show();
+  }
+
+  /** How many sessions want to be looked at. */
+  setCount(count: number): void {
+    if (count === this.count) return;
+    this.count = count;
+    this.show();
+    if (count === 0) this.icon.href = PLAIN;
+    else void this.dot();
+  }
+
+  private show(): void {
+    const title = titleWithCount(this.title, this.count);
+    if (document.title !== title) document.title = title;
+  }
+
+  private async dot(): Promise<void> {
+    this.dotted ??= withDot();
+    const href = await this.dotted.catch(() => PLAIN);
+    if (this.count > 0) this.icon.href = href;
+  }
+}
+
+/** The icon with a dot in its corner, as an address of its own. */
+async function withDot(): Promise<string> {
+  const svg = await (await fetch(PLAIN)).text();
+  const box = /viewBox="0 0 (\d+) (\d+)"/.exec(svg);
+  const size = Number(box?.[1] ?? 32);
+  const at = (share: number) => (size * share).toFixed(1);
+  const dot = `<circle cx="${at(0.76)}" cy="${at(0.24)}" r="${at(0.22)}" fill="#ff6b6b" stroke="#fff" stroke-width="${at(0.05)}"/>`;
+  return `data:image/svg+xml,${encodeURIComponent(svg.replace("</svg>", `${dot}</svg>`))}`;
+}
