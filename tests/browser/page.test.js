@@ -110,7 +110,7 @@ test("a session that ended says how, and offers a new one", async () => {
   assert.equal((await server.session(id)).status, "ERROR");
   await page.reload();
   await page.getByText("exited with code 3").waitFor();
-  await page.getByRole("button", { name: "New session like it" }).click();
+  await page.getByRole("button", { name: "New session like this" }).click();
   await opened(page, await eventually("another session", () => openId(page) !== id && openId(page)));
   assert.deepEqual((await server.session(openId(page))).command, (await server.session(id)).command);
 });
@@ -144,12 +144,12 @@ test("a session gets a name and stays, and is found by it from the keyboard alon
   const first = await newShell(page);
   await page.getByRole("button", { name: "Change…" }).click();
   await page.locator("#change-name").fill("deep thought");
-  await page.getByLabel("When nobody is attached, end it").selectOption("never: it is kept for good");
+  await page.getByLabel("When nobody is attached, end it").selectOption("never (keep it for good)");
   await page.keyboard.press("Escape");
   assert.equal((await server.session(first)).name, null, "Escape changes nothing");
   await page.getByRole("button", { name: "Change…" }).click();
   await page.locator("#change-name").fill("deep thought");
-  await page.getByLabel("When nobody is attached, end it").selectOption("never: it is kept for good");
+  await page.getByLabel("When nobody is attached, end it").selectOption("never (keep it for good)");
   await page.locator("#change-name").press("Enter");
   await page.getByRole("heading", { name: "deep thought" }).waitFor();
   const { name, idle_timeout_s } = await server.session(first);
@@ -168,7 +168,7 @@ test("a session gets a name and stays, and is found by it from the keyboard alon
   await page.keyboard.press("Alt+Shift+S");
   await page.getByLabel(/^Search sessions/).focus();
   await page.keyboard.type("nothing like it");
-  await page.getByText("None of them is like that.").waitFor();
+  await page.getByText("No session matches.").waitFor();
   await page.getByLabel(/^Search sessions/).fill("THOUGHT deep");
   await page.locator(`a[href="#/s/${second}"]`).waitFor({ state: "detached" });
   await page.keyboard.press("Enter");

@@ -19,7 +19,7 @@ test("a command is started from the dialog, with all that is said of it", async 
   await page.locator("#create-labels").fill("team=web, urgent");
   await dialog.getByLabel("Keep it for good").check();
   await page.keyboard.press("Enter");
-  await dialog.getByText("A quote ' is opened and not closed.").waitFor();
+  await dialog.getByText("The quote ' is opened but not closed.").waitFor();
   assert.equal(await page.locator("#create-name").inputValue(), "in tmp", "nothing that was typed is lost");
 
   await page.locator("#create-command").fill("sh -c 'echo in $PWD; read x'");
@@ -57,7 +57,7 @@ test("the list is told what happens, and does not ask", async () => {
   page.expected.push(/ERR_FAILED/);
   const { id } = await server.api("POST", "/sessions", { name: "elsewhere", command: ["sh", "-c", "read x; printf '\\033]2;a title\\a\\a'; read x; exit 4"] });
   await row(page, id).getByText("elsewhere").waitFor();
-  await row(page, id).getByText("running, nobody yet").waitFor();
+  await row(page, id).getByText("running, no client yet").waitFor();
   await server.api("PATCH", `/sessions/${id}`, { name: "here" });
   await row(page, id).getByText("here", { exact: true }).waitFor();
   await server.api("POST", `/sessions/${id}/input`, "\r");
@@ -121,7 +121,7 @@ test("what two people change at once is overwritten only by who has seen it", as
   const id = await newShell(page);
   const change = (what) => server.api("PATCH", `/sessions/${id}`, what);
   await page.getByRole("button", { name: "Change…" }).click();
-  await page.locator("#change").getByLabel("Terminal size").selectOption("stays as it is, whoever comes");
+  await page.locator("#change").getByLabel("Terminal size").selectOption("fixed, whatever windows attach");
   await change({ labels: { theirs: "" } });
   await page.getByRole("button", { name: "Save" }).click();
   await page.locator("#change").waitFor({ state: "hidden" });
@@ -155,8 +155,8 @@ test("the switcher jumps by a few letters, and does what it offers", async () =>
   await shows(page, "deploying");
 
   await page.keyboard.press("Alt+Shift+K");
-  await page.keyboard.type("nothing at all is like this");
-  await page.getByText("Nothing is like that.").waitFor();
+  await page.keyboard.type("nothing at all matches this");
+  await page.getByText("No session or command matches.").waitFor();
   await page.keyboard.press("Escape");
   await page.getByRole("combobox").waitFor({ state: "hidden" });
   await page.keyboard.press("Alt+Shift+K");
@@ -271,7 +271,7 @@ test("a session that is started again by its policy is followed", async () => {
   await opened(page, id);
   await row(page, id).getByText("started 2 times").waitFor();
   await page.getByRole("button", { name: "Change…" }).click();
-  await page.getByLabel("When its command ends").selectOption("it stays ended");
+  await page.locator("#change").getByLabel("When the command ends").selectOption("do not restart it");
   await page.getByRole("button", { name: "Save" }).click();
   await eventually("its policy is another", async () => (await server.session(id)).restart === "never");
 });
@@ -283,8 +283,8 @@ test("a profile is started from the dialog, recorded, and its recording is saved
   await page.getByRole("radio", { name: "Profile" }).check();
   await page.locator("#create-profile").selectOption("shell");
   await page.locator("#create-profile-hint").getByText("/bin/bash").waitFor();
-  await page.locator("#create-recording").selectOption("what it shows");
-  await page.locator("#create-restart").selectOption("start it again if it failed");
+  await page.locator("#create-recording").selectOption("output");
+  await page.locator("#create-restart").selectOption("restart it if it failed");
   await page.getByRole("button", { name: "Start", exact: true }).click();
   await says(page, /Attached/);
   await shows(page, /[$#]$/);

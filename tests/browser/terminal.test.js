@@ -111,7 +111,7 @@ test("who only watches sees everything and types nothing", async () => {
   const { cols } = await server.session(id);
   const viewer = await visit(context, `${server.origin}/#/s/${id}?ro`);
   await viewer.setViewportSize({ width: 800, height: 500 });
-  await says(viewer, /Watching, cannot type/);
+  await says(viewer, /View only, cannot type/);
   await type(viewer, "echo from the viewer");
   await type(page, "echo from-$((1))");
   await shows(viewer, "from-1");
@@ -123,9 +123,9 @@ test("who only watches sees everything and types nothing", async () => {
   await type(viewer, "echo from-$((2))");
   await shows(page, "from-2");
   await viewer.keyboard.press("Alt+Shift+K");
-  await viewer.keyboard.type("watch only");
+  await viewer.keyboard.type("view only");
   await viewer.keyboard.press("Enter");
-  await says(viewer, /Watching, cannot type/);
+  await says(viewer, /View only, cannot type/);
 });
 
 test("control of the size is taken and taken back, without typing", async () => {

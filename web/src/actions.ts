@@ -38,7 +38,7 @@ export class SessionActions {
     try {
       this.open(await authorized(() => createSession(wanted)));
     } catch (error) {
-      this.toast.show(`No new session. ${createProblem(error)}`);
+      this.toast.show(`No session was started. ${createProblem(error)}`);
     } finally {
       this.buttons.forEach((one) => (one.disabled = false));
     }
@@ -50,7 +50,7 @@ export class SessionActions {
       const session = await create();
       if (session !== null) return this.open(session);
     } catch (error) {
-      this.toast.show(`No new session. ${reason(error)}`);
+      this.toast.show(`No session was started. ${reason(error)}`);
     }
     this.callbacks.done();
   }
@@ -62,7 +62,7 @@ export class SessionActions {
 
   /** Runs an ended session's command again, in its place. */
   async restart(session: Session): Promise<void> {
-    await this.attempt(`${nameOf(session)} was not started again`, async () => this.open(await restartSession(session.id)));
+    await this.attempt(`${nameOf(session)} was not restarted`, async () => this.open(await restartSession(session.id)));
   }
 
   /** Asks what to change. */
@@ -86,7 +86,7 @@ export class SessionActions {
 
   /** Ends a session and everything in it, if that is really wanted. */
   async end(session: Session): Promise<void> {
-    const text = `${commandOf(session)} and everything that runs in it will be ended. This cannot be undone.`;
+    const text = `This kills ${commandOf(session)} and everything else that runs in the session. It cannot be undone.`;
     if (await confirmed(`End ${nameOf(session)}?`, text, "End session")) {
       await this.attempt(`${nameOf(session)} was not ended`, () => killSession(session.id));
       void this.liveSessions.refresh();
@@ -96,7 +96,7 @@ export class SessionActions {
 
   /** Removes an ended session's record and its last screen, if that is really wanted. */
   async remove(session: Session): Promise<void> {
-    const text = "Its record, its history and its last screen go. This cannot be undone.";
+    const text = "This deletes its record, its history and its last screen. It cannot be undone.";
     if (!(await confirmed(`Remove ${nameOf(session)}?`, text, "Remove"))) return;
     await this.attempt(`${nameOf(session)} was not removed`, async () => {
       await killSession(session.id, true);
@@ -121,6 +121,6 @@ export class SessionActions {
 }
 
 export function reason(error: unknown): string {
-  if (error instanceof ApiError && error.status === 404 && error.code === "not_found") return "the server does not know of it.";
+  if (error instanceof ApiError && error.status === 404 && error.code === "not_found") return "the server has no such session.";
   return error instanceof Error ? error.message : String(error);
 }

@@ -18,7 +18,7 @@ export function argv(line: string): string[] {
       word = null;
     } else if (c === "'") {
       const end = line.indexOf("'", at + 1);
-      if (end < 0) throw new ArgvError("A quote ' is opened and not closed.");
+      if (end < 0) throw new ArgvError("The quote ' is opened but not closed.");
       word = (word ?? "") + line.slice(at + 1, end);
       at = end;
     } else if (c === '"') {
@@ -27,7 +27,7 @@ export function argv(line: string): string[] {
       at = end;
     } else if (c === "\\") {
       at += 1;
-      if (at === line.length) throw new ArgvError("There is nothing after the last backslash.");
+      if (at === line.length) throw new ArgvError("Nothing follows the last backslash.");
       word = (word ?? "") + line.charAt(at);
     } else if (SHELL.test(c)) {
       throw new ArgvError(`“${c === "\n" ? "a new line" : c}” needs a shell: write sh -c '…', or quote it.`);
@@ -36,7 +36,7 @@ export function argv(line: string): string[] {
     }
   }
   if (word !== null) words.push(word);
-  if (words.length === 0) throw new ArgvError("A command is missing.");
+  if (words.length === 0) throw new ArgvError("The command is missing.");
   if (words[0] === "") throw new ArgvError("The command's name is empty.");
   return words;
 }
@@ -58,7 +58,7 @@ function quoted(line: string, at: number): [string, number] {
       text += c;
     }
   }
-  throw new ArgvError('A quote " is opened and not closed.');
+  throw new ArgvError('The quote " is opened but not closed.');
 }
 
 /** The other way: a command as one would type it. */

@@ -64,6 +64,6 @@ export class AttentionNotifier {
   private textOf(id: string): string {
     const alert = this.attention.get(id);
     if (alert === undefined) return "";
-    return { bell: "It rang.", quiet: "It fell quiet.", notification: alert.text || "It notified.", ended: "" }[alert.cause];
+    return { bell: "The bell rang.", quiet: "The session fell quiet.", notification: alert.text || "The session sent a notification.", ended: "" }[alert.cause];
   }
 }

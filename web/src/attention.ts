@@ -65,7 +65,7 @@ export function alertText({ cause, text }: Alert): string {
     case "bell":
       return "rang";
     case "notification":
-      return text === "" ? "notified" : text;
+      return text === "" ? "sent a notification" : text;
     case "quiet":
       return "fell quiet";
     case "ended":

@@ -37,13 +37,13 @@ export class BrowserNotifications {
   async toggle(): Promise<void> {
     if (this.isOn) saveSetting(WANTED, "no");
     else if ((await Notification.requestPermission()) === "granted") saveSetting(WANTED, "yes");
-    else this.trouble("The browser does not let this page notify; that is in its settings for this site.");
+    else this.trouble("The browser blocks notifications from this page. Its settings for this site can allow them.");
     this.show();
   }
 
   private show(): void {
     const on = this.isOn;
     this.button.setAttribute("aria-pressed", String(on));
-    setDescription(this.button, on ? "Notifications are on: do not notify me" : "Notify me when a session rings, says something, falls quiet or ends");
+    setDescription(this.button, on ? "Notifications are on: turn them off" : "Notify me when a session rings the bell, sends a notification, falls quiet or ends");
   }
 }

@@ -11,7 +11,7 @@ export class EditConflict extends Error {
     /** What of it was changed here and there. */
     readonly fields: (keyof Session)[],
   ) {
-    super("Somebody has changed this session meanwhile.");
+    super("Somebody else has changed this session in the meantime.");
   }
 }
 

@@ -42,9 +42,9 @@ export async function create(): Promise<Session | null> {
     fillSelect(profile, profiles.map(({ name }) => [name, name]), profile.value === "" ? SHELL.name : profile.value);
     show();
   };
-  fillSelect(choice("size"), [["", "as usual"], ...SIZES], "");
-  fillSelect(choice("restart"), [["", "as usual"], ...RESTARTS], "");
-  fillSelect(choice("recording"), [["", "as usual"], ...RECORDINGS], "");
+  fillSelect(choice("size"), [["", "default"], ...SIZES], "");
+  fillSelect(choice("restart"), [["", "default"], ...RESTARTS], "");
+  fillSelect(choice("recording"), [["", "default"], ...RECORDINGS], "");
   byId("create-policies").hidden = true;
   for (const id of ["command", "name", "cwd", "labels"]) field(id).value = "";
   field("pin").checked = false;

@@ -32,7 +32,7 @@ export async function change(session: Session): Promise<Session | null> {
       // Whoever saves once more has seen what that overwrites.
       for (const one of error.fields) shown = { ...shown, [one]: error.now[one] };
       const now = error.fields.map((one) => fieldText(one, error.now));
-      throw new Error(`${error.message} Now ${now.join(", and ")}. Save again to overwrite that.`);
+      throw new Error(`${error.message} Now ${now.join(", and ")}. Save again to overwrite this.`);
     }
   });
   field("name").select();
@@ -44,7 +44,7 @@ function show(session: Session): void {
   const now = session.idle_timeout_s;
   const seconds = [...new Set(now === null ? OFFERED : [...OFFERED, now])].sort((a, b) => a - b);
   const after = seconds.map((one): [string, string] => [String(one), `after ${duration(one * 1000)}`]);
-  fillSelect(choice("timeout"), [...after, ["", "never: it is kept for good"]], now === null ? "" : String(now));
+  fillSelect(choice("timeout"), [...after, ["", "never (keep it for good)"]], now === null ? "" : String(now));
   fillSelect(choice("size"), SIZES, session.size_policy);
   fillSelect(choice("restart"), RESTARTS, session.restart ?? "never");
   byId("change-restart-field").hidden = session.restart === undefined;
@@ -78,10 +78,10 @@ function fieldText(field: keyof Session, { name, labels, idle_timeout_s, size_po
     case "labels":
       return `its labels are “${formatLabels(labels)}”`;
     case "idle_timeout_s":
-      return idle_timeout_s === null ? "it is kept for good" : `it is ended after ${duration(idle_timeout_s * 1000)}`;
+      return idle_timeout_s === null ? "it is kept for good" : `it ends when nobody has been attached for ${duration(idle_timeout_s * 1000)}`;
     case "size_policy":
-      return `its terminal size ${optionText(SIZES, size_policy)}`;
+      return `its terminal size is set to “${optionText(SIZES, size_policy)}”`;
     default:
-      return `when its command ends, ${optionText(RESTARTS, restart ?? "never")}`;
+      return `its restart policy is “${optionText(RESTARTS, restart ?? "never")}”`;
   }
 }

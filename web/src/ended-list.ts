@@ -59,7 +59,7 @@ export class EndedList {
       const page = await authorized(() => listEndedSessions(more ? this.next : null));
       this.sessions = more ? [...this.sessions, ...page.sessions] : page.sessions;
       this.next = page.next;
-      setText(this.note, this.sessions.length === 0 ? "None is remembered." : "");
+      setText(this.note, this.sessions.length === 0 ? "No ended sessions." : "");
     } catch (error) {
       setText(this.note, error instanceof Error ? error.message : String(error));
     }
@@ -78,7 +78,7 @@ export class EndedList {
   private tick(): void {
     const now = Date.now();
     for (const element of this.list.querySelectorAll<HTMLElement>("[data-at]")) {
-      setText(element, `again in ${countdown(Date.parse(element.dataset["at"] ?? "") - now)}`);
+      setText(element, `restarts in ${countdown(Date.parse(element.dataset["at"] ?? "") - now)}`);
     }
     for (const time of this.list.querySelectorAll("time")) setText(time, ago(now - Date.parse(time.dateTime)));
   }
@@ -95,7 +95,7 @@ export class EndedList {
     const bottom = make("span", "row-bottom", how, again);
     const link = make("a", "row-link", top, make("span", "row-command", commandOf(session)), bottom);
     link.href = addressOf(session.id);
-    link.title = `${endText(end)}\n${new Date(ended).toLocaleString()}`;
+    link.title = `${endText(end, session)}\n${new Date(ended).toLocaleString()}`;
     this.mark(link);
     const item = make("li", "row", link);
     item.dataset["status"] = session.status;

@@ -3,7 +3,7 @@
 import { commandLine } from "./argv";
 import { formatLabel } from "./labels";
 import type { EndReason, Session, Viewer } from "./messages";
-import { countdown } from "./time";
+import { countdown, duration } from "./time";
 
 /** What a session is called. */
 export function nameOf(session: Session): string {
@@ -46,7 +46,7 @@ export function attachedText(session: Session, me: string): string {
 export function viewersOf(clients: Viewer[], me: string): string {
   return clients
     .map(({ client, mode, controller }) => {
-      const role = controller ? " (in control)" : mode === "ro" ? " (looks only)" : "";
+      const role = controller ? " (in control)" : mode === "ro" ? " (view only)" : "";
       return `${client === me ? "this tab" : client}${role}`;
     })
     .join("\n");
@@ -57,7 +57,7 @@ export function statusText(session: Session, me: string, now = Date.now()): stri
   const left = session.destroy_at === null ? null : countdown(Date.parse(session.destroy_at) - now);
   switch (session.status) {
     case "RUNNING":
-      return left === null ? "running, nobody yet" : `running · ends in ${left}`;
+      return left === null ? "running, no client yet" : `running · ends in ${left}`;
     case "ACTIVE":
       return `active · ${attachedText(session, me)}`;
     case "IDLE":
@@ -79,6 +79,9 @@ export interface SessionEnd {
   reason: EndReason | null;
 }
 
+/** How long a session waits for a client before it ends, as far as it is known. */
+type Timeouts = Pick<Session, "idle_timeout_s" | "first_attach_timeout_s">;
+
 export const sessionEnd = (session: Session): SessionEnd => ({
   code: session.exit_code,
   signal: session.exit_signal,
@@ -92,25 +95,30 @@ export function isCleanEnd({ code, signal, reason }: SessionEnd): boolean {
 }
 
 /** One line on how it ended. */
-export function endText({ code, signal, reason }: SessionEnd): string {
+export function endText({ code, signal, reason }: SessionEnd, timeouts?: Timeouts | null): string {
   switch (reason) {
     case "killed":
-      return "It was ended on request, with everything that ran in it.";
+      return "Ended on request, with everything that ran in it.";
     case "idle_timeout":
-      return "Nobody was attached for too long, so it was ended.";
+      return `Ended: nobody was attached ${span("for", timeouts?.idle_timeout_s) ?? "for too long"}.`;
     case "first_attach_timeout":
-      return "Nobody attached in time, so it was ended.";
+      return `Ended: nobody attached ${span("within", timeouts?.first_attach_timeout_s) ?? "in time"}.`;
     case "spawn_failed":
-      return "Its command could not be started.";
+      return "The command could not be started.";
     case "orphaned":
-      return "Its process was lost while the server was away.";
+      return "The process was lost while the server was not running.";
     case "restore_failed":
-      return "It could not be restored after a restart of the server.";
+      return "The session could not be restored after a restart of the server.";
     default:
-      if (signal !== null) return `${signalName(signal)} ended its process.`;
-      if (code !== null) return `Its process exited with code ${code}.`;
-      return "Its process is gone.";
+      if (signal !== null) return `The process was ended by ${signalName(signal)}.`;
+      if (code !== null) return `The process exited with code ${code}.`;
+      return "The process has ended; its exit code is not known.";
   }
+}
+
+/** `for 30 min`; null where the timeout is not known: an event, for example, does not carry it. */
+function span(preposition: "for" | "within", seconds: number | null | undefined): string | null {
+  return seconds == null ? null : `${preposition} ${duration(seconds * 1000)}`;
 }
 
 /** The same in a word or two, for a row. */
@@ -119,18 +127,18 @@ export function endSummary({ code, signal, reason }: SessionEnd): string {
     case "killed":
       return "ended on request";
     case "idle_timeout":
-      return "left alone too long";
+      return "idle timeout";
     case "first_attach_timeout":
-      return "nobody came";
+      return "never attached";
     case "spawn_failed":
       return "did not start";
     case "orphaned":
-      return "lost";
+      return "process lost";
     case "restore_failed":
       return "not restored";
     default:
       if (signal !== null) return signalName(signal);
-      return code === null ? "gone" : `exit ${code}`;
+      return code === null ? "ended" : `exit ${code}`;
   }
 }
 

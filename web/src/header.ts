@@ -35,7 +35,7 @@ export class Header {
     const chips = labels.map((label) => make("span", "label", label));
     if (session !== null && isLive && isRecorded(session)) {
       const recorded = make("span", "label recorded", "recorded");
-      recorded.title = session.recording === "all" ? "What it shows and what is typed is recorded" : "What it shows is recorded";
+      recorded.title = session.recording === "all" ? "Output and input are recorded" : "Output is recorded";
       chips.unshift(recorded);
     }
     this.labels.replaceChildren(...chips);
@@ -44,7 +44,7 @@ export class Header {
     if (session !== null) {
       const pinned = isPinned(session);
       this.pin.setAttribute("aria-pressed", String(pinned));
-      setDescription(this.pin, pinned ? "Kept for good: let a timer end it again" : "Keep it for good");
+      setDescription(this.pin, pinned ? "Kept for good: let the timeout end it again" : "Keep it for good");
     }
     return session === null ? "stayd" : `${title || name} · stayd`;
   }

@@ -11,7 +11,7 @@ export function parseLabels(text: string): Labels {
     const at = label.indexOf("=");
     const key = (at < 0 ? label : label.slice(0, at)).trim();
     if (key === "") throw new Error(`The label “${label}” has no name before its “=”.`);
-    if (key in labels) throw new Error(`The label “${key}” is there twice.`);
+    if (key in labels) throw new Error(`The label “${key}” appears twice.`);
     labels[key] = at < 0 ? "" : label.slice(at + 1).trim();
   }
   return labels;

@@ -61,7 +61,7 @@ export class LiveSessions {
       if (request !== this.requests) return;
       const passing = error instanceof ApiError && error.passing;
       const why = error instanceof Error ? error.message : String(error);
-      this.callbacks.trouble(passing ? "The server does not answer; the list may be old." : why);
+      this.callbacks.trouble(passing ? "The server does not answer. The list may be out of date." : why);
     }
     // What eventReceived meanwhile may be in the answer or not.
     const again = this.events !== events ? SETTLE_MS * 4 : this.stream.isConnected ? SLOW_MS : FAST_MS;

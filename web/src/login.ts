@@ -69,10 +69,10 @@ function form(complaint: string): Promise<void> {
       button.disabled = true;
       signIn(tokenIn(field.value))
         .then((good) => {
-          if (!good) complain("This is not the server's token. Run “stayd url” for the current one.");
+          if (!good) complain("This is not the server's token. Run “stayd url” to get the current one.");
         })
         .catch((problem: unknown) => {
-          complain(problem instanceof Error ? problem.message : "That did not work.");
+          complain(problem instanceof Error ? problem.message : "Signing in did not work.");
         })
         .finally(() => {
           button.disabled = false;

@@ -144,7 +144,7 @@ async function resolveName(): Promise<void> {
     if (openName()?.name !== name) return;
     replace("");
     const unknown = error instanceof ApiError && error.status === 404;
-    toast.show(unknown ? `No live session is called “${name}”.` : `Could not look for “${name}”: ${reason(error)}`);
+    toast.show(unknown ? `No live session is called “${name}”.` : `Could not look up “${name}”: ${reason(error)}`);
   }
 }
 
@@ -315,7 +315,7 @@ async function signInFromAddress(): Promise<void> {
     toast.show(`Could not sign in: ${reason(error)}`);
     return;
   }
-  await askForToken("The address carried a token that is not this server's. Run “stayd url” for the current one.");
+  await askForToken("The token in the address is not this server's. Run “stayd url” to get the current one.");
 }
 
 async function main(): Promise<void> {

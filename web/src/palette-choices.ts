@@ -42,7 +42,7 @@ export function paletteChoices(sessions: Session[], { open, mode, controlled, re
     command("New session", "Alt+Shift+N", () => actions.start()),
     command("New session with a command…", "Alt+Shift+Enter", () => actions.startOther()),
     command("Show ended sessions", "", () => actions.ended()),
-    command(read ? "Screen readers: off" : "Let screen readers read the terminal", "accessibility", () => actions.read()),
+    command(read ? "Turn off the terminal for screen readers" : "Let screen readers read the terminal", "accessibility", () => actions.read()),
   ];
   if (open === undefined) return [...jumps, ...always];
   const name = nameOf(open);
@@ -51,9 +51,9 @@ export function paletteChoices(sessions: Session[], { open, mode, controlled, re
     command(isPinned(open) ? `Do not keep ${name} for good` : `Keep ${name} for good (pin)`, "Alt+Shift+P", () => actions.pin()),
     command(`Change ${name}…`, "rename, labels", () => actions.edit(open)),
     mode === "rw"
-      ? command("Watch only", "look, do not type", () => actions.watch(open, true))
+      ? command("View only", "see the terminal, type nothing", () => actions.watch(open, true))
       : command("Type here too", "", () => actions.watch(open, false)),
-    ...(controlled && mode === "rw" ? [command("Take control", "this window's size", () => actions.takeControl())] : []),
+    ...(controlled && mode === "rw" ? [command("Take control", "use this window's size", () => actions.takeControl())] : []),
     ...(isRecorded(open) ? [command("Save the recording", "asciicast", () => actions.save(open))] : []),
     command(`End ${name}…`, "kill", () => actions.end(open)),
   ];

@@ -47,7 +47,7 @@ export class Palette {
     this.shown = ranked(this.choices, this.text.value).slice(0, SHOWN);
     this.at = 0;
     this.list.replaceChildren(...this.shown.map((choice, at) => this.option(choice, at)));
-    setText(this.none, this.shown.length === 0 ? "Nothing is like that." : "");
+    setText(this.none, this.shown.length === 0 ? "No session or command matches." : "");
     this.mark();
   }
 

@@ -4,21 +4,21 @@ import { make } from "./dom";
 import type { Recording, Restart, SizePolicy } from "./messages";
 
 export const RESTARTS: [Restart, string][] = [
-  ["never", "it stays ended"],
-  ["on-failure", "start it again if it failed"],
-  ["always", "start it again"],
+  ["never", "do not restart it"],
+  ["on-failure", "restart it if it failed"],
+  ["always", "always restart it"],
 ];
 
 export const SIZES: [SizePolicy, string][] = [
-  ["latest", "follows the window that typed or came last"],
-  ["smallest", "fits every window"],
-  ["fixed", "stays as it is, whoever comes"],
+  ["latest", "of the window that typed or attached last"],
+  ["smallest", "of the smallest window"],
+  ["fixed", "fixed, whatever windows attach"],
 ];
 
 export const RECORDINGS: [Recording, string][] = [
   ["off", "off"],
-  ["output", "what it shows"],
-  ["all", "what it shows and what is typed"],
+  ["output", "output"],
+  ["all", "output and input"],
 ];
 
 /** Fills a select with values and their words. */

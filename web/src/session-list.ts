@@ -73,7 +73,7 @@ export class SessionList {
       this.rows.delete(id);
     }
     this.empty.hidden = found.length > 0;
-    setText(this.empty, sessions.length === 0 ? "None yet." : "None of them is like that.");
+    setText(this.empty, sessions.length === 0 ? "No sessions yet." : "No session matches.");
     setText(this.count, sessions.length === 0 ? "" : String(sessions.length));
     this.search.hidden = sessions.length === 0;
     this.hint.hidden = sessions.length === 0;

@@ -172,8 +172,8 @@ export class SessionView {
     if (effects === null) {
       this.callbacks.trouble(
         this.attachment.attached
-          ? "The program takes no more input at the moment; what was typed or pasted last was dropped."
-          : "Too much was typed while disconnected; what was typed last was dropped.",
+          ? "The program does not read its input at the moment. What was typed or pasted last was dropped."
+          : "Too much was typed while disconnected. What was typed last was dropped.",
       );
     } else this.connection.run(effects);
     this.reportFacts();

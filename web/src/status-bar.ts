@@ -69,7 +69,7 @@ export class StatusBar {
     const lost = connectionState.is === "waiting" || (connectionState.is === "connecting" && connectionState.again);
     this.bar.toggleAttribute("data-away", lost);
     const watches = mode === "ro" && connectionState.is === "attached";
-    setText(this.text, watches ? "Watching, cannot type" : text);
+    setText(this.text, watches ? "View only, cannot type" : text);
     this.type.hidden = !watches;
     this.retry.hidden = !lost;
     this.count(connectionState);
@@ -88,8 +88,8 @@ export class StatusBar {
     this.fit.hidden = mode === "ro" || policy !== "latest" || !attached || !(foreign || this.controlled);
     setText(this.fit, this.controlled ? "Take control" : "Fit to this window");
     this.fit.title = this.controlled
-      ? `Another client typed or came last, and the terminal has its size; here ${room.cols} × ${room.rows} fit`
-      : `The terminal has another size; here ${room.cols} × ${room.rows} fit`;
+      ? `The terminal has the size of the client that typed or attached last. This window has room for ${room.cols} × ${room.rows}.`
+      : `The terminal has another size. This window has room for ${room.cols} × ${room.rows}.`;
   }
 
   private count(connectionState: ConnectionState): void {
@@ -118,7 +118,7 @@ function connectionText(connectionState: ConnectionState): [Tone, string] {
     case "missing":
       return ["bad", "No such session"];
     case "refused":
-      return ["bad", "Refused"];
+      return ["bad", "Connection refused"];
   }
 }
 

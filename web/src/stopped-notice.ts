@@ -22,16 +22,16 @@ export function stoppedNotice(connectionState: ConnectionState, end: SessionEnd 
     case "taken-over":
       return {
         title: "Opened in another tab",
-        text: "The other tab uses this session in place of this one. Both can.",
+        text: "The other tab has taken this session over. Both tabs can use it.",
         tone: "plain",
-        actions: [{ label: "Use it here as well", act: () => actions.attachHere(), primary: true }],
+        actions: [{ label: "Use it here too", act: () => actions.attachHere(), primary: true }],
       };
     case "refused": {
       const text = connectionState.why === "" ? "The server refused this connection." : connectionState.why;
-      return { title: "Refused", text, tone: "bad", actions: [{ label: "Reload", act: () => location.reload() }] };
+      return { title: "Connection refused", text, tone: "bad", actions: [{ label: "Reload", act: () => location.reload() }] };
     }
     case "missing": {
-      const text = "The server knows no session under this address. It may have been removed.";
+      const text = "The server has no session at this address. It may have been removed.";
       return { title: "No such session", text, tone: "bad", actions: [fresh] };
     }
     case "ended": {
@@ -41,13 +41,13 @@ export function stoppedNotice(connectionState: ConnectionState, end: SessionEnd 
           ? [fresh]
           : [
               { label: "Run again", act: () => actions.restart(session), primary: true },
-              { label: "New session like it", act: () => actions.startLike(session) },
+              { label: "New session like this", act: () => actions.startLike(session) },
               ...(isRecorded(session) ? [{ label: "Save the recording", act: () => actions.save(session) }] : []),
               { label: "Remove…", act: () => actions.remove(session) },
             ];
-      const when = session?.ended_at ? ` That was on ${new Date(session.ended_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}.` : "";
-      const soon = session?.restart_at ? ` It is started again by itself at ${new Date(session.restart_at).toLocaleTimeString()}.` : "";
-      return { title: "Session ended", text: `${endText(end)}${when}${soon}`, tone: isCleanEnd(end) ? "good" : "bad", actions: buttons };
+      const when = session?.ended_at ? ` The session ended on ${new Date(session.ended_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}.` : "";
+      const soon = session?.restart_at ? ` It restarts at ${new Date(session.restart_at).toLocaleTimeString()}.` : "";
+      return { title: "Session ended", text: `${endText(end, session)}${when}${soon}`, tone: isCleanEnd(end) ? "good" : "bad", actions: buttons };
     }
     default:
       return null;
