@@ -1,5 +1,4 @@
-// What axe finds wrong for people who see, hear or point otherwise: nothing; and the whole way
-// by keyboard alone.
+// Accessibility: axe finds no violation in any view, and everything works with the keyboard alone.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -10,9 +9,9 @@ import { newShell, opened, openId, row, says, shows, stage, type, visit } from "
 const stayd = stage({ reducedMotion: "reduce" });
 const axe = await readFile(fileURLToPath(new URL("node_modules/axe-core/axe.min.js", import.meta.url)), "utf8");
 
-/** Violations on the page as it is, one a line. */
+/** The violations on the page in its present state, one per line. */
 async function violations(page) {
-  // Through the debugger: the page's own policy lets no such script in.
+  // `evaluate` runs through the debugger. The page's content security policy refuses a script element.
   if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axe);
   return page.evaluate(async () => {
     const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
@@ -27,7 +26,7 @@ for (const colorScheme of ["dark", "light"]) {
     const page = await visit(context, server.url);
     const clean = async (what) => assert.deepEqual(await violations(page), [], what);
     await page.locator("#start h2").waitFor();
-    await clean("the start");
+    await clean("the start screen");
 
     const named = await server.api("POST", "/sessions", { name: `build ${colorScheme}`, command: ["sh"], labels: { team: "web" }, idle_timeout_s: null });
     const gone = await server.api("POST", "/sessions", { name: `gone ${colorScheme}`, command: ["sh", "-c", "echo last words; exit 3"] });
@@ -38,7 +37,7 @@ for (const colorScheme of ["dark", "light"]) {
     await page.locator(`#ended-list a[href="#/s/${gone.id}"]`).waitFor();
     await type(page, "printf '\\033]52;c;aGk=\\a'; printf '\\033[31mred \\033[1;34mblue \\033[90mgrey\\033[0m\\n'");
     await page.locator("#copy-question").waitFor();
-    await clean("a terminal, the list and a question");
+    await clean("a terminal, the list and a question about the clipboard");
     await page.keyboard.press("Control+Shift+F");
     await page.keyboard.type("red");
     await page.locator("#find-count").getByText(/of/).waitFor();
@@ -49,19 +48,19 @@ for (const colorScheme of ["dark", "light"]) {
     await page.locator("#create-command").fill("'");
     await page.keyboard.press("Enter");
     await page.locator("#create-error").getByText(/quote/).waitFor();
-    await clean("a new session, with an error");
+    await clean("the dialog for a new session, with an error");
     await page.locator("label", { hasText: "Profile" }).first().click();
-    await clean("a new session of a profile");
+    await clean("the dialog for a new session of a profile");
     await page.keyboard.press("Escape");
     await page.locator("#edit").click();
-    await clean("a change");
+    await clean("the dialog that changes a session");
     await page.keyboard.press("Escape");
     await page.locator("#end").click();
-    await clean("a question before an end");
+    await clean("the confirmation before an end");
     await page.keyboard.press("Escape");
     await page.keyboard.press("Alt+Shift+K");
     await page.getByRole("option").first().waitFor();
-    await clean("the switcher");
+    await clean("the command palette");
     await page.keyboard.press("Escape");
     await page.locator(`#ended-list a[href="#/s/${gone.id}"]`).click();
     await page.locator("#panel").getByText("exited with code 3").waitFor();
@@ -73,7 +72,7 @@ for (const colorScheme of ["dark", "light"]) {
   });
 }
 
-test("a session is made, named, left, found and ended without a mouse", async () => {
+test("a session is started, named, found and ended without a mouse", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await page.getByRole("button", { name: /^\+? ?New session$/ }).first().waitFor();
@@ -84,7 +83,7 @@ test("a session is made, named, left, found and ended without a mouse", async ()
   await shows(page, "by-1-keyboard");
   await page.keyboard.press("Alt+Shift+S");
   assert.equal(await page.evaluate(() => document.activeElement.getAttribute("href")), `#/s/${id}`);
-  // From the row onwards: its pin, its end.
+  // Behind the row, Tab reaches its pin button and its end button.
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await row(page, id).getByRole("button", { name: /^Do not keep/ }).waitFor();
@@ -104,7 +103,7 @@ test("a session is made, named, left, found and ended without a mouse", async ()
   await page.locator("#panel").getByText("ended on request").waitFor();
 });
 
-test("screen readers can read the terminal, once that is asked for by keyboard", async () => {
+test("screen readers can read the terminal once the user turns that on by keyboard", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await newShell(page);
@@ -118,7 +117,7 @@ test("screen readers can read the terminal, once that is asked for by keyboard",
   await tree.getByText("words-42", { exact: true }).waitFor();
   assert.equal(await button.getAttribute("aria-pressed"), "true");
   assert.deepEqual(await violations(page), []);
-  // The next visit begins with it.
+  // The setting survives a reload.
   await page.reload();
   await tree.getByText("words-42", { exact: true }).waitFor();
   await page.keyboard.press("Alt+Shift+K");

@@ -1,4 +1,4 @@
-// Sessions that want to be looked at: the tab's title and icon, and the browser's notifications.
+// Sessions that need attention: the tab's title and icon, and the browser's notifications.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,11 +6,11 @@ import { eventually, newShell, opened, row, shows, stage, type, visit } from "./
 
 const stayd = stage();
 
-/** A session that does what is typed into it, line by line. */
+/** A shell that executes what is typed into it, line by line. */
 const listener = (server, name) => server.api("POST", "/sessions", { name, command: ["sh"] });
 const tell = (server, id, line) => server.api("POST", `/sessions/${id}/input`, `${line}\r`);
 
-test("a session that rings is counted in the title and the icon until it is looked at", async () => {
+test("a bell is counted in the title and the icon until the user opens the session", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await newShell(page);
@@ -34,16 +34,16 @@ test("a session that rings is counted in the title and the icon until it is look
   await page.locator(`a[href="#/s/${other.id}"]`).click();
   await eventually("none is left", async () => !(await page.title()).startsWith("("));
   assert.equal(await icon(), "/favicon.svg");
-  // The one that is looked at rings for nobody.
+  // A bell in the session that the user sees raises no alert.
   await type(page, "printf '\\a'; echo rung-$((1))");
   await shows(page, "rung-1");
   assert.ok(!(await page.title()).startsWith("("));
 });
 
-test("notifications are asked for by a click, say what happened and lead there", async () => {
+test("notifications are turned on by a click, say what happened and open the session", async () => {
   const { context, server } = stayd;
   await context.grantPermissions(["notifications"]);
-  // The system's own bubbles cannot be looked at from here.
+  // A test cannot see the system's notifications, so a class stands in for them.
   await context.addInitScript(() => {
     window.told = [];
     const asked = Notification.requestPermission.bind(Notification);
@@ -83,14 +83,14 @@ test("notifications are asked for by a click, say what happened and lead there",
   await eventually("its end", () => page.evaluate(() => window.told.some(({ title, body }) => title === "short" && body.includes("code 7"))));
 });
 
-test("a session that falls quiet after work is told of, and not after an echo", async () => {
+test("a session that falls quiet after work raises an alert, one that only echoed does not", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await newShell(page);
   const { id } = await listener(server, "long work");
   const echo = await listener(server, "echo");
   await row(page, echo.id).waitFor();
-  // Work is output for longer than ten seconds.
+  // Output that lasts longer than ten seconds counts as work.
   await tell(server, id, "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do echo $i; sleep 1; done");
   await tell(server, echo.id, "echo short");
   await row(page, id).getByText("fell quiet").waitFor({ timeout: 40_000 });

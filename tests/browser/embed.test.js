@@ -1,5 +1,5 @@
-// examples/embed.html, which docs/embedding.md shows: a page of another origin with nothing but
-// the cookie of stayd's own page. Needs `npm ci` in `examples`.
+// examples/embed.html, which docs/embedding.md shows: a page of another origin that has only the
+// cookie of stayd's own page. Needs `npm ci` in `examples`.
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -44,7 +44,7 @@ after(async () => {
 const origin = (host = "127.0.0.1") => `http://${host}:${pages.address().port}`;
 const page = (host) => `${origin(host)}/embed.html?stayd=ws://${server.address}`;
 
-test("a page of one's own has a terminal by the cookie alone, and comes back", { skip }, async () => {
+test("an own page attaches with the cookie alone, and reconnects", { skip }, async () => {
   const context = await browser.newContext();
   const own = await visit(context, server.url);
   await own.locator("#new").waitFor();
@@ -64,7 +64,7 @@ test("a page of one's own has a terminal by the cookie alone, and comes back", {
   await context.close();
 });
 
-test("neither a stranger nor a page of another site has one", { skip }, async () => {
+test("neither a browser without the cookie nor a page of another site attaches", { skip }, async () => {
   const stranger = await browser.newContext();
   const strange = await visit(stranger, page());
   await eventually("it is refused", () => strange.errors.some((error) => /401|Authentication failed/.test(error)));

@@ -1,4 +1,4 @@
-// The page in a real browser against the real server, as somebody would use it.
+// The page in a real browser against the real server, used as a person would use it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { eventually, newShell, opened, openId, says, screen, shows, stage, type,
 
 const stayd = stage();
 
-test("a shell that was left is as it was", async () => {
+test("a shell is unchanged after its page was closed", async () => {
   const { context, server } = stayd;
   let page = await visit(context, server.url);
   const id = await newShell(page);
@@ -40,7 +40,7 @@ test("a shell that was left is as it was", async () => {
   await shows(page, `again here ${pid}`);
 });
 
-test("old questions of programs are not answered again into the shell", async () => {
+test("a replay does not answer old terminal queries into the shell again", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await newShell(page);
@@ -100,7 +100,7 @@ test("typing during an outage arrives exactly once", async () => {
   assert.ok(!(await page.getByRole("dialog").isVisible()), "the restarted server knows the login");
 });
 
-test("a session that ended says how, and offers a new one", async () => {
+test("an ended session says how it ended, and offers a new one", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const id = await newShell(page);
@@ -115,7 +115,7 @@ test("a session that ended says how, and offers a new one", async () => {
   assert.deepEqual((await server.session(openId(page))).command, (await server.session(id)).command);
 });
 
-test("sessions are switched by click and by keyboard, and ended after a question", async () => {
+test("sessions are switched by click and by keyboard, and ended after a confirmation", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const first = await newShell(page);
@@ -138,7 +138,7 @@ test("sessions are switched by click and by keyboard, and ended after a question
   await page.locator(`a[href="#/s/${second}"]`).waitFor({ state: "detached" });
 });
 
-test("a session gets a name and stays, and is found by it from the keyboard alone", async () => {
+test("a session is named and pinned, and found by its name with the keyboard alone", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const first = await newShell(page);
@@ -193,7 +193,7 @@ test("the terminal has the size of its window", async () => {
   });
 });
 
-test("one change of the window is one change of the size, over a slow network as well", async () => {
+test("resizing the window sends one resize, over a slow network as well", async () => {
   const { context, server } = stayd;
   const page = await visit(context);
   const sizes = [];
@@ -211,7 +211,7 @@ test("one change of the window is one change of the size, over a slow network as
   sizes.length = 0;
   await page.setViewportSize({ width: 390, height: 700 });
   await eventually("the session is narrower", async () => (await server.session(id)).cols < 60);
-  // What typing brings back has passed every resize that the first one may have set off.
+  // The echo of this input arrives after every resize that the first resize may have caused.
   for (const word of ["one", "two", "three"]) {
     await type(page, `echo ${word}`);
     await shows(page, word);
@@ -219,7 +219,7 @@ test("one change of the window is one change of the size, over a slow network as
   assert.equal(sizes.length, 1, sizes.join(" "));
 });
 
-test("a wrong token is asked for again", async () => {
+test("the page asks again after a wrong token", async () => {
   const { context, server } = stayd;
   const page = await visit(context, `${server.origin}/#token=wrong`);
   const form = page.getByRole("dialog");
@@ -234,7 +234,7 @@ test("a wrong token is asked for again", async () => {
   await newShell(page);
 });
 
-test("an address of no session says so", async () => {
+test("the address of an unknown session says so", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await page.locator("#new").waitFor();

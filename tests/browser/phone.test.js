@@ -8,7 +8,7 @@ const stayd = stage({ viewport: { width: 390, height: 844 }, isMobile: true, has
 
 const tapKey = (page, name) => page.getByRole("toolbar", { name: "Keys" }).getByRole("button", { name, exact: true }).tap();
 
-test("the list is a drawer, and everything is large enough and within the screen", async () => {
+test("the list is a drawer, every target is large enough, and nothing is wider than the screen", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const id = await newShell(page);
@@ -35,7 +35,7 @@ test("the list is a drawer, and everything is large enough and within the screen
   assert.ok(cols >= 48, `${cols} columns`);
 });
 
-test("keys that the phone lacks are in a bar", async () => {
+test("a bar has the keys that a phone lacks", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const id = await newShell(page);
@@ -62,7 +62,7 @@ test("keys that the phone lacks are in a bar", async () => {
   assert.equal(openId(page), id);
 });
 
-test("fields do not make the phone zoom, and the keyboard's room is not the page's", async () => {
+test("no field makes the phone zoom, and the page makes room for the keyboard", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await newShell(page);
@@ -71,7 +71,7 @@ test("fields do not make the phone zoom, and the keyboard's room is not the page
     assert.ok(size >= 16, `${selector}: ${size} px`);
   }
   const rows = (await screen(page)).length;
-  // As with a keyboard that makes the page smaller.
+  // A phone's keyboard that makes the page smaller looks like this.
   await page.setViewportSize({ width: 390, height: 500 });
   await eventually("the terminal is smaller", async () => (await screen(page)).length < rows - 10);
   const bar = await page.getByRole("toolbar", { name: "Keys" }).boundingBox();

@@ -1,4 +1,4 @@
-// Makes the pictures of the page in `docs/`, from real sessions: `npm run screenshots`.
+// Takes the screenshots in `docs/`, from real sessions: `npm run screenshots`.
 
 import { execFileSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -9,12 +9,12 @@ import { eventually, launch, row, says, screen, Server, shows, visit } from "./s
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const docs = join(root, "docs");
 
-/** What the shells of the pictures look like, whoever takes them. */
+/** The prompt and aliases of the shells, so that the screenshots look the same on every machine. */
 const BASHRC = `PS1='\\[\\e[1;32m\\]dev\\[\\e[0m\\]:\\[\\e[1;34m\\]\\w\\[\\e[0m\\]$ '
 HISTFILE=
 alias ls='ls --color -C' log='git --no-pager -c core.abbrev=7 log --no-merges --oneline --color'
 `;
-/** A test that fails, for a session that ended so. */
+/** A file with a failing test, for a session that ended with a failure. */
 const TEST = `import { test } from "node:test";
 import assert from "node:assert/strict";
 
@@ -42,11 +42,11 @@ async function picture(page, name) {
   try {
     execFileSync("pngquant", ["--force", "--skip-if-larger", "--ext", ".png", "--speed", "1", path]);
   } catch {
-    // Without pngquant the picture is only larger.
+    // Without pngquant the file is only larger.
   }
 }
 
-/** Opens a session and waits until it is there. */
+/** Opens a session and waits until it is attached. */
 async function look(page, id) {
   await page.goto(`${server.origin}/#/s/${id}`);
   await page.locator(`a[href="#/s/${id}"][aria-current="page"]`).waitFor({ state: "attached" });

@@ -1,4 +1,4 @@
-// The list of sessions, and what is done to them from the page.
+// The list of sessions, and the page's actions on sessions.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -7,7 +7,7 @@ import { eventually, newShell, opened, openId, row, says, screen, shows, stage, 
 
 const stayd = stage();
 
-test("a command is started from the dialog, with all that is said of it", async () => {
+test("a command is started from the dialog with all its settings", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await page.locator("#new").waitFor();
@@ -35,7 +35,7 @@ test("a command is started from the dialog, with all that is said of it", async 
   await row(page, session.id).getByRole("button", { name: "Do not keep in tmp for good" }).waitFor();
 });
 
-test("a command that does not start says why, and is still there to be mended", async () => {
+test("a command that does not start says why, and the dialog keeps it to be corrected", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   page.expected.push(/status of 4\d\d/);
@@ -49,7 +49,7 @@ test("a command that does not start says why, and is still there to be mended", 
   await shows(page, "mended");
 });
 
-test("the list is told what happens, and does not ask", async () => {
+test("events alone keep the list up to date", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await newShell(page);
@@ -78,7 +78,7 @@ test("the list is told what happens, and does not ask", async () => {
   await row(page, id).waitFor({ state: "detached" });
 });
 
-test("sessions are pinned from the head, from their row and from the keyboard", async () => {
+test("sessions are pinned from the header, from their row and from the keyboard", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const id = await newShell(page);
@@ -99,7 +99,7 @@ test("sessions are pinned from the head, from their row and from the keyboard", 
   await page.locator("#pin[aria-pressed=true]").waitFor();
 });
 
-test("labels are changed and searched for", async () => {
+test("labels are changed and searched", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const id = await newShell(page);
@@ -115,7 +115,7 @@ test("labels are changed and searched for", async () => {
   assert.equal(await page.locator("#sessions > li").count(), 1);
 });
 
-test("what two people change at once is overwritten only by who has seen it", async () => {
+test("a concurrent change is overwritten only after it was shown", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const id = await newShell(page);
@@ -141,7 +141,7 @@ test("what two people change at once is overwritten only by who has seen it", as
   assert.deepEqual([name, idle_timeout_s], ["mine", 77], "what was not touched here is as they have it");
 });
 
-test("the switcher jumps by a few letters, and does what it offers", async () => {
+test("the command palette opens a session by a few letters, and runs commands", async () => {
   const { context, server } = stayd;
   const { id } = await server.api("POST", "/sessions", { name: "deploy", command: ["sh", "-c", "echo deploying; read x"] });
   const page = await visit(context, server.url);
@@ -165,7 +165,7 @@ test("the switcher jumps by a few letters, and does what it offers", async () =>
   await page.getByRole("dialog", { name: "End deploy?" }).getByRole("button", { name: "End session" }).click();
   await page.locator("#panel").getByText("ended on request").waitFor();
 
-  // The keyboard is where the switcher was opened from.
+  // The keyboard focus is back in the terminal, where it was before the palette opened.
   await page.keyboard.press("Alt+Shift+K");
   await page.keyboard.press("ArrowUp");
   await page.keyboard.press("ArrowDown");
@@ -176,7 +176,7 @@ test("the switcher jumps by a few letters, and does what it offers", async () =>
   await shows(page, "typed-1");
 });
 
-test("one tab listens for all, and another one when it goes", async () => {
+test("one tab listens for events for all tabs, and another takes over when it closes", async () => {
   const { context, server } = stayd;
   const one = await visit(context, server.url);
   await one.locator("#new").waitFor();
@@ -234,7 +234,7 @@ test("an ended session shows its last screen and how it ended, and runs again in
   assert.ok(lines.includes("60"), lines.join("|"));
   assert.match(await page.locator("#status").innerText(), /Ended/);
   await type(page, "nobody hears this");
-  // What has scrolled off is there as well.
+  // The scrollback is there as well.
   await page.keyboard.press("Control+Shift+F");
   await page.keyboard.type("run ");
   await shows(page, /^run \d+$/);
@@ -254,7 +254,7 @@ test("an ended session shows its last screen and how it ended, and runs again in
   await shows(page, `run ${pid}`);
 });
 
-test("a session that is started again by its policy is followed", async () => {
+test("the page follows a session that its policy restarts", async () => {
   const { context, server } = stayd;
   const { id } = await server.api("POST", "/sessions", { name: "stubborn", command: ["sh", "-c", "echo run $$; read x; exit 1"], restart: "on-failure" });
   const page = await visit(context, server.url);
@@ -301,7 +301,7 @@ test("a profile is started from the dialog, recorded, and its recording is saved
   assert.match(tape, /on-the-1st-tape/);
 });
 
-test("an address may name its session, and one that nobody has is told", async () => {
+test("an address may contain a session's name, and an unknown name is reported", async () => {
   const { context, server } = stayd;
   await (await visit(context, server.url)).locator("#new").waitFor();
   const { id } = await server.api("POST", "/sessions", { name: "by name ü", command: ["sh", "-c", "echo found it; read x"] });

@@ -1,4 +1,4 @@
-// A real server on a free port with a state directory of its own, and a real browser.
+// Starts a real server on a free port with its own state directory, and a real browser.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -10,12 +10,12 @@ import { after, afterEach, before, beforeEach } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
-/** How long anything may take on a busy machine; nothing here waits that long when it works. */
+/** The longest wait for anything on a busy machine. A test that works never waits this long. */
 export const PATIENCE_MS = 20_000;
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** The program under test: `STAYD_BIN`, else the newest kind of build there is. */
+/** The program under test: `STAYD_BIN`, otherwise the release build, otherwise the debug build. */
 function program() {
   const built = ["release", "debug"].map((kind) => join(root, "target", kind, "stayd"));
   const found = process.env.STAYD_BIN ?? built.find((path) => existsSync(path));
@@ -23,7 +23,7 @@ function program() {
   return found;
 }
 
-/** Asks until the answer is there; the last problem is the error after the deadline. */
+/** Calls `ask` until it returns something; after the deadline it throws with the last problem as its cause. */
 export async function eventually(what, ask) {
   const deadline = Date.now() + PATIENCE_MS;
   let problem;
@@ -41,7 +41,7 @@ export async function eventually(what, ask) {
 }
 
 export class Server {
-  /** Starts one; `stop` takes everything of it away. */
+  /** Starts a server with its own state directory; `stop` removes both. */
   static async start() {
     const server = new Server();
     server.dir = await mkdtemp(join(tmpdir(), "stayd-browser-"));
@@ -54,7 +54,7 @@ export class Server {
     this.log = "";
     this.child = spawn(program(), ["serve", "--listen", listen, "--state-dir", this.dir], {
       stdio: ["ignore", "pipe", "pipe"],
-      // A plain shell, whatever the account's own looks like.
+      // A plain shell, so that the account's own settings do not matter.
       env: { ...process.env, SHELL: "/bin/bash", HOME: this.dir, PS1: "$ " },
     });
     for (const stream of [this.child.stdout, this.child.stderr]) {
@@ -73,7 +73,7 @@ export class Server {
     return `http://${this.address}`;
   }
 
-  /** The address that signs in, as `stayd url` prints it. */
+  /** The URL that signs in, as `stayd url` prints it. */
   get url() {
     return `${this.origin}/#token=${this.token}`;
   }
@@ -84,12 +84,12 @@ export class Server {
     await this.exited;
   }
 
-  /** A call of the HTTP interface. */
+  /** Calls the HTTP API. */
   async api(method, path, body) {
     const response = await fetch(`${this.origin}/api/v1${path}`, {
       method,
       headers: { authorization: `Bearer ${this.token}`, "content-type": "application/json" },
-      // Text is typed as it is.
+      // A string is sent as it is, anything else as JSON.
       ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
     });
     if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
@@ -100,7 +100,7 @@ export class Server {
     return this.api("GET", `/sessions/${id}`);
   }
 
-  /** Ends server, holder and sessions. */
+  /** Ends the server, the holder and the sessions. */
   async stop() {
     const stop = spawn(program(), ["stop", "--all", "--state-dir", this.dir], { stdio: "ignore" });
     await new Promise((resolve) => stop.once("exit", resolve));
@@ -114,7 +114,7 @@ export class Server {
   }
 }
 
-/** Chromium of the system; `CHROMIUM` names another. */
+/** The system's Chromium; `CHROMIUM` names another one. */
 export function launch() {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -130,8 +130,8 @@ export function launch() {
   });
 }
 
-/** A server and a browser for the tests of a file, and a fresh context for each; after each,
-    nothing may have gone wrong in a page that it did not expect. */
+/** Gives the tests of a file a server and a browser, and each test a fresh context. After each test it
+    asserts that its pages logged no unexpected error. */
 export function stage(options = {}) {
   const stage = {};
   before(async () => {
@@ -156,16 +156,16 @@ export function stage(options = {}) {
   return stage;
 }
 
-/** Those that the running test has opened. */
+/** The pages that the running test has opened. */
 let pages = [];
 
-/** A page, and what went wrong in it; what is expected to is told in `page.expected`. */
+/** Opens a page that records errors; a test adds the errors that it expects to `page.expected`. */
 export async function visit(context, url) {
   const page = await context.newPage();
   pages.push(page);
   page.setDefaultTimeout(PATIENCE_MS);
   page.errors = [];
-  // A first visit asks without a login, and the browser itself says that this failed.
+  // The first visit makes a request before the login, and the browser logs its failure.
   page.expected = [/status of 401/];
   page.on("console", (message) => {
     if (message.type() === "error") page.errors.push(`${message.text()} ${message.location().url}`);
@@ -175,13 +175,13 @@ export async function visit(context, url) {
   return page;
 }
 
-/** What the terminal shows, line by line, without trailing blanks. */
+/** The lines that the terminal shows, without trailing blanks. */
 export async function screen(page) {
   const rows = await page.locator(".xterm-rows > div").allTextContents();
   return rows.map((row) => row.replaceAll("\u00a0", " ").trimEnd());
 }
 
-/** Waits for a line of the terminal that matches. */
+/** Waits until a line of the terminal matches; returns all lines. */
 export function shows(page, pattern) {
   const test = typeof pattern === "string" ? (line) => line === pattern : (line) => pattern.test(line);
   return eventually(`the terminal shows ${pattern}`, async () => {
@@ -191,7 +191,7 @@ export function shows(page, pattern) {
   });
 }
 
-/** Waits until the status bar says so. */
+/** Waits until the text of the status bar matches. */
 export function says(page, text) {
   return eventually(`the status bar says ${text}`, async () => {
     const said = await page.locator("#status").innerText();
@@ -200,7 +200,7 @@ export function says(page, text) {
   });
 }
 
-/** Starts a shell from the page and waits until it can be typed into; its id. */
+/** Starts a shell from the page, waits for its prompt and returns its id. */
 export async function newShell(page) {
   const before = openId(page);
   await page.locator("#new").click();
@@ -213,7 +213,7 @@ export async function newShell(page) {
   return id;
 }
 
-/** Waits until this session is the open one and attached: the address alone is ahead of both. */
+/** Waits until this session is open and attached: the address changes before both. */
 export async function opened(page, id) {
   await page.locator(`a[href="#/s/${id}"][aria-current="page"]`).waitFor({ state: "attached" });
   await says(page, /Attached/);
@@ -224,12 +224,12 @@ export function row(page, id) {
   return page.locator("#sessions > li", { has: page.locator(`a[href="#/s/${id}"]`) });
 }
 
-/** The session that the page's address names. */
+/** The session id in the page's address. */
 export function openId(page) {
   return /^#\/s\/(.+)$/.exec(new URL(page.url()).hash)?.[1] ?? "";
 }
 
-/** Types a command and Enter. */
+/** Types a command and presses Enter. */
 export async function type(page, command) {
   await page.locator(".xterm-helper-textarea").focus();
   await page.keyboard.type(command);

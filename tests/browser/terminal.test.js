@@ -1,4 +1,4 @@
-// What the terminal on the page can do besides showing and typing.
+// The terminal on the page: search, clipboard, links, view-only, control and WebGL.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { eventually, newShell, opened, says, shows, stage, type, visit } from ".
 
 const stayd = stage({ permissions: ["clipboard-read", "clipboard-write"] });
 
-test("text is found in what has scrolled off", async () => {
+test("text is found in the scrollback", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await newShell(page);
@@ -14,7 +14,7 @@ test("text is found in what has scrolled off", async () => {
   await shows(page, "needle-2");
   await page.keyboard.press("Control+Shift+F");
   await page.keyboard.type("needle-");
-  // Two of them, and what was typed names both at once.
+  // There are two matches in the output, and the command line contains both words itself.
   await page.locator("#find-count").getByText(/^\d of \d$/).waitFor();
   await page.keyboard.press("Shift+Enter");
   await page.keyboard.press("Shift+Enter");
@@ -26,7 +26,7 @@ test("text is found in what has scrolled off", async () => {
   await shows(page, "back-3");
 });
 
-test("a program copies when somebody agrees, and never reads", async () => {
+test("a program copies when the user agrees, and never reads the clipboard", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const id = await newShell(page);
@@ -54,7 +54,7 @@ test("a program copies when somebody agrees, and never reads", async () => {
   await eventually("it is copied without a question", async () => (await clipboard()) === "third");
   assert.ok(!(await question.isVisible()));
 
-  // A question to the clipboard gets no answer, and what was asked before a reload is not asked again.
+  // A query of the clipboard gets no answer, and a reload does not repeat an old request.
   await type(page, "clear; printf '\\033]52;c;?\\a'; read -rsd '' -t 1 answer; echo \"got:$answer.\"");
   await shows(page, "got:.");
   await page.reload();
@@ -81,7 +81,7 @@ test("a selection is copied and pasted with the terminal's keys", async () => {
   await shows(page, "pasted-8");
 });
 
-test("addresses open in a tab that knows nothing of this one, and no others", async () => {
+test("http addresses open in a tab without access to this one, other addresses do not open", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await newShell(page);
@@ -104,7 +104,7 @@ test("addresses open in a tab that knows nothing of this one, and no others", as
   assert.equal(context.pages().length, 2);
 });
 
-test("who only watches sees everything and types nothing", async () => {
+test("a view-only client sees everything and types nothing", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   const id = await newShell(page);
@@ -150,7 +150,7 @@ test("control of the size is taken and taken back, without typing", async () => 
   await shows(small, "both-2");
 });
 
-test("WebGL draws, and the DOM does when the card goes away", async () => {
+test("WebGL draws, and the DOM takes over when the context is lost", async () => {
   const { context, server } = stayd;
   await context.addInitScript(() => localStorage.setItem("stayd-renderer", "webgl"));
   const page = await visit(context, server.url);

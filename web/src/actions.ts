@@ -1,4 +1,5 @@
-// What can be done to sessions from the page: asks, does it, and says what did not work.
+// What the user can do to sessions on the page. Each action asks where that is needed, calls the
+// server, and reports a failure in the toast.
 
 import { ApiError, changeSession, createSession, killSession, type NewSession, restartSession } from "./api";
 import { create, createProblem, requestLike } from "./create-dialog";
@@ -10,19 +11,19 @@ import type { Session } from "./messages";
 import { confirmed, type Toast } from "./panel";
 
 export interface ActionCallbacks {
-  /** A session is there: look at it. */
+  /** A session was started or restarted: the page opens it. */
   opened(session: Session): void;
-  /** Something was done or not; the terminal has the keyboard again. */
+  /** The action is over, done or not: the keyboard returns to the terminal. */
   done(): void;
-  /** An ended session is gone from the records. */
+  /** The record of an ended session was deleted. */
   removed(session: Session): void;
 }
 
-/** The server's own default, for what was pinned elsewhere. */
+/** The server's default timeout, for a session that was pinned elsewhere: its old one is unknown. */
 const DEFAULT_TIMEOUT_S = 1800;
 
 export class SessionActions {
-  /** How long sessions lived before they were pinned here, in seconds. */
+  /** The timeouts of sessions before they were pinned here, in seconds. Unpinning restores them. */
   private readonly timeoutBefore = new Map<string, number>();
   private readonly buttons = document.querySelectorAll<HTMLButtonElement>(".new-session");
 
@@ -32,7 +33,7 @@ export class SessionActions {
     private readonly callbacks: ActionCallbacks,
   ) {}
 
-  /** Starts a shell, or what is wanted, at once. */
+  /** Starts a shell, or the session that is described, without asking. */
   async start(wanted: NewSession = { profile: "shell" }): Promise<void> {
     this.buttons.forEach((one) => (one.disabled = true));
     try {
@@ -44,7 +45,7 @@ export class SessionActions {
     }
   }
 
-  /** Asks what to start. */
+  /** Opens the dialog for a new session and starts what is entered. */
   async startOther(): Promise<void> {
     try {
       const session = await create();
@@ -55,17 +56,17 @@ export class SessionActions {
     this.callbacks.done();
   }
 
-  /** Starts another one like it. */
+  /** Starts another session with the same command and settings. */
   async startLike(session: Session): Promise<void> {
     await this.start(requestLike(session));
   }
 
-  /** Runs an ended session's command again, in its place. */
+  /** Runs an ended session's command again, in the same session. */
   async restart(session: Session): Promise<void> {
     await this.attempt(`${nameOf(session)} was not restarted`, async () => this.open(await restartSession(session.id)));
   }
 
-  /** Asks what to change. */
+  /** Opens the dialog that changes a session. */
   async edit(session: Session): Promise<void> {
     const changed = await change(session);
     if (changed !== null) {
@@ -75,7 +76,7 @@ export class SessionActions {
     this.callbacks.done();
   }
 
-  /** Keeps a session for good, or lets the usual timer end it again. */
+  /** Pins a session, or gives a pinned one its timeout back. */
   async pin(session: Session): Promise<void> {
     const idle_timeout_s = isPinned(session) ? (this.timeoutBefore.get(session.id) ?? DEFAULT_TIMEOUT_S) : null;
     if (session.idle_timeout_s !== null) this.timeoutBefore.set(session.id, session.idle_timeout_s);
@@ -84,7 +85,7 @@ export class SessionActions {
     });
   }
 
-  /** Ends a session and everything in it, if that is really wanted. */
+  /** Kills a session and everything in it, after a confirmation. */
   async end(session: Session): Promise<void> {
     const text = `This kills ${commandOf(session)} and everything else that runs in the session. It cannot be undone.`;
     if (await confirmed(`End ${nameOf(session)}?`, text, "End session")) {
@@ -94,7 +95,7 @@ export class SessionActions {
     this.callbacks.done();
   }
 
-  /** Removes an ended session's record and its last screen, if that is really wanted. */
+  /** Deletes an ended session's record and its last screen, after a confirmation. */
   async remove(session: Session): Promise<void> {
     const text = "This deletes its record, its history and its last screen. It cannot be undone.";
     if (!(await confirmed(`Remove ${nameOf(session)}?`, text, "Remove"))) return;

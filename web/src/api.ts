@@ -1,8 +1,8 @@
-// The HTTP interface, as far as the page needs it.
+// The calls of the HTTP API that the page makes.
 
 import type { Profile, Recording, Restart, Session, SizePolicy } from "./messages";
 
-/** An answer that says no (problem+json), or no answer at all (`status` 0). */
+/** The server refused (problem+json), or did not answer at all (`status` 0). */
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -12,12 +12,12 @@ export class ApiError extends Error {
     super(detail);
   }
 
-  /** The login is missing or has been forgotten. */
+  /** There is no login, or the server no longer knows it. */
   get unauthorized(): boolean {
     return this.status === 401;
   }
 
-  /** Nobody answered, or somebody who cannot at the moment. */
+  /** The server is away, overloaded or broken: the same call may work later. */
   get passing(): boolean {
     return this.status === 0 || this.status >= 500 || this.status === 429;
   }
@@ -68,20 +68,20 @@ export async function getSession(id: string): Promise<Session> {
   return (await getSessionWithEtag(id)).session;
 }
 
-/** A session, and the tag of its state. */
+/** A session and the ETag of its state. */
 export async function getSessionWithEtag(id: string): Promise<{ session: Session; tag: string }> {
   const response = await request("GET", path(id));
   return { session: (await response.json()) as Session, tag: response.headers.get("etag") ?? "*" };
 }
 
-/** What a session is to be; everything may be missing. */
+/** The settings of a new session. The server has a default for each that is missing. */
 export interface NewSession {
   name?: string;
   profile?: string;
   command?: string[];
   cwd?: string;
   labels?: Record<string, string>;
-  /** Null: it is kept for good. */
+  /** Null: pinned, no timeout ends it. */
   idle_timeout_s?: number | null;
   size_policy?: SizePolicy;
   restart?: Restart;
@@ -93,12 +93,12 @@ export async function createSession(wanted: NewSession): Promise<Session> {
   return (await (await request("POST", "/api/v1/sessions", wanted)).json()) as Session;
 }
 
-/** Changes what is said of a session, if it still has this tag; the session as it is then. */
+/** Changes fields of a session, if it still has this ETag. Returns the changed session. */
 export async function changeSession(id: string, change: Partial<Session>, tag?: string): Promise<Session> {
   return (await (await request("PATCH", path(id), change, tag)).json()) as Session;
 }
 
-/** Ends everything that runs in the session; with `purge` its record goes as well. */
+/** Kills everything that runs in the session; `purge` deletes its record as well. */
 export async function killSession(id: string, purge = false): Promise<void> {
   await request("DELETE", path(id) + (purge ? "?purge=true" : ""));
 }
@@ -108,7 +108,7 @@ export async function restartSession(id: string): Promise<Session> {
   return (await (await request("POST", `${path(id)}/restart`)).json()) as Session;
 }
 
-/** A page of the ended sessions, the newest first, and where the next one begins. */
+/** A page of the ended sessions, newest first, and the cursor of the next page. */
 export async function listEndedSessions(cursor: string | null): Promise<{ sessions: Session[]; next: string | null }> {
   const query = new URLSearchParams({ status: "TERMINATED,ERROR", limit: "20" });
   if (cursor !== null) query.set("cursor", cursor);
@@ -116,12 +116,12 @@ export async function listEndedSessions(cursor: string | null): Promise<{ sessio
   return (await response.json()) as { sessions: Session[]; next: string | null };
 }
 
-/** What a session shows, or showed last, with colours and with what has scrolled off. */
+/** The current or last screen of a session with colours, and its scrollback. */
 export async function getScreen(id: string, scrollback: number): Promise<string> {
   return (await request("GET", `${path(id)}/screen?format=ansi&scrollback=${scrollback}`)).text();
 }
 
-/** Has the browser save what was recorded of a session. */
+/** Downloads the recording of a session. */
 export function saveRecording(id: string): void {
   const link = document.createElement("a");
   link.href = `${path(id)}/recording`;
@@ -129,7 +129,7 @@ export function saveRecording(id: string): void {
   link.click();
 }
 
-/** The commands that the server knows by name. */
+/** The profiles: commands that the server knows by name. */
 export async function listProfiles(): Promise<Profile[]> {
   return ((await (await request("GET", "/api/v1/profiles")).json()) as { profiles: Profile[] }).profiles;
 }

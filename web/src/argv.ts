@@ -1,13 +1,13 @@
-// A command line as its words, by the quoting rules of a POSIX shell. It is not a shell: what
-// only a shell could do (pipes, variables, several commands) is an error that says so.
+// Splits a command line into arguments by the quoting rules of a POSIX shell. It is not a shell:
+// what needs one (pipes, variables, several commands) is an error that says so.
 
-/** The command line cannot be understood. */
+/** The command line cannot be parsed. */
 export class ArgvError extends Error {}
 
-/** What a shell would do something with; here it would be handed to the program as it stands. */
+/** Characters that a shell would interpret. Here the program would get them literally. */
 const SHELL = /[|&;<>()`$*?\n]/;
 
-/** The words of a command line; at least one. */
+/** The arguments of a command line, at least one. */
 export function argv(line: string): string[] {
   const words: string[] = [];
   let word: string | null = null;
@@ -41,7 +41,7 @@ export function argv(line: string): string[] {
   return words;
 }
 
-/** What stands in double quotes from `at`, and where they close. */
+/** The text in double quotes that begins at `at`, and the position of the closing quote. */
 function quoted(line: string, at: number): [string, number] {
   let text = "";
   for (; at < line.length; at++) {
@@ -61,7 +61,7 @@ function quoted(line: string, at: number): [string, number] {
   throw new ArgvError('The quote " is opened but not closed.');
 }
 
-/** The other way: a command as one would type it. */
+/** The reverse of `argv`: the arguments, quoted where that is needed. */
 export function commandLine(words: string[]): string {
   return words
     .map((word) => (/^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`))

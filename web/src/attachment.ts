@@ -1,28 +1,28 @@
-// `stayd.v1` as a state machine without a socket and without a screen: a message in,
-// effects out. It counts bytes in both directions, so that a connection that breaks
-// costs neither a byte of output nor a keystroke.
+// `stayd.v1` as a state machine without a socket and without a screen: a message goes in, effects
+// come out. It counts the bytes in both directions, so that a broken connection loses neither
+// output nor input.
 
 import { InputBuffer } from "./input-buffer";
 import type { Attached, Bytes, ErrorMessage, Exit, ServerMessage, SessionState } from "./messages";
 
-/** Rendered bytes between two acknowledgements: the server sends 1 MiB beyond the last one. */
+/** Rendered bytes between two acknowledgements. The server sends at most 1 MiB beyond the last one. */
 export const ACK_EVERY = 128 << 10;
-/** Typing that is kept while there is no connection; as much as the server takes at once. */
+/** Bytes of input that are kept while there is no connection: as much as the server takes at once. */
 export const OFFLINE_LIMIT = 64 << 10;
-/** Typing (a paste) that waits for the program on a good connection. */
+/** Bytes of input (of a paste) that wait for the program while the connection is good. */
 export const ONLINE_LIMIT = 8 << 20;
 
-/** A place in what the terminal was given; comes back through `rendered`. */
+/** A position in the bytes given to the terminal. `rendered` takes it back. */
 export interface Mark {
   epoch: number;
   offset: number;
 }
 
-/** What the owner is to do, in this order. */
+/** What the caller must do, in this order. */
 export type Effect =
-  /** Forget everything on the terminal. */
+  /** Clear the terminal completely. */
   | { do: "reset" }
-  /** Show bytes; when they are rendered, say so with `mark`. */
+  /** Draw the bytes, and call `rendered` with `mark` once they are on the screen. */
   | { do: "draw"; bytes: Bytes; replay: boolean; mark: Mark }
   | { do: "resize"; cols: number; rows: number }
   | { do: "send"; data: Bytes | string }
@@ -30,10 +30,10 @@ export type Effect =
   | { do: "state"; message: SessionState }
   | { do: "exit"; message: Exit }
   | { do: "refused"; message: ErrorMessage }
-  /** The server broke the protocol: start afresh on a new connection. */
+  /** The server violated the protocol: connect again and start from nothing. */
   | { do: "restart"; why: string };
 
-/** Where a client can go on; empty for the first time. */
+/** The position from which a client can continue; empty on the first connection. */
 export interface Position {
   session?: string;
   offset?: number;
@@ -44,14 +44,14 @@ export class Attachment {
   private session: string | undefined;
   private live = false;
   private epoch = 0;
-  /** Output bytes given to the terminal. */
+  /** Offset of the output given to the terminal. */
   private received = 0;
-  /** Output bytes that it has rendered, and the last place that was acknowledged. */
+  /** Offset of the output that it has rendered, and the last offset that was acknowledged. */
   private renderedTo = 0;
   private acked = 0;
-  /** Length of the snapshot that the next binary message must be. */
+  /** Length of the announced snapshot; the next binary message must have it. */
   private snapshot = 0;
-  /** Output before this offset was seen by somebody before: its queries are old. */
+  /** Output before this offset was produced before this client came: its queries are already answered. */
   private replayTo = 0;
   private window = 0;
 
@@ -59,27 +59,27 @@ export class Attachment {
     this.input = input;
   }
 
-  /** Whether `attached` has come on this connection. */
+  /** Whether `attached` has arrived on this connection. */
   get attached(): boolean {
     return this.live;
   }
 
-  /** What to ask for when connecting. */
+  /** The position to ask for when connecting. */
   position(): Position {
     return this.session === undefined ? {} : { session: this.session, offset: this.received };
   }
 
-  /** The connection is gone. */
+  /** The connection was closed. */
   closed(): void {
     this.live = false;
     if (this.snapshot > 0) {
-      // The screen was reset for a snapshot that never came.
+      // The screen was cleared for a snapshot that never arrived: there is nothing to continue from.
       this.snapshot = 0;
       this.session = undefined;
     }
   }
 
-  /** A text message. */
+  /** Takes a text message. */
   text(text: string): Effect[] {
     let message: ServerMessage;
     try {
@@ -88,7 +88,7 @@ export class Attachment {
       return [this.restart("a control message is not JSON")];
     }
     if (message.type !== "attached" && !this.live) {
-      // Refusals may come before everything else, and then a close says the rest.
+      // A refusal may come before `attached`; the close after it carries the reason.
       return message.type === "error" ? [{ do: "refused", message }] : [];
     }
     switch (message.type) {
@@ -109,12 +109,12 @@ export class Attachment {
       case "error":
         return [{ do: "refused", message }];
       default:
-        // A newer server may say more; what we do not know we do not need.
+        // Newer servers may send more message types. This client can do without them.
         return [];
     }
   }
 
-  /** A binary message: a snapshot if one was announced, else output. */
+  /** Takes a binary message: the snapshot if one was announced, otherwise output. */
   binary(bytes: Bytes): Effect[] {
     if (!this.live) return [this.restart("output before the first message")];
     if (this.snapshot > 0) {
@@ -135,7 +135,7 @@ export class Attachment {
     return effects;
   }
 
-  /** The terminal has rendered all up to `mark`. */
+  /** The terminal has rendered everything up to `mark`. */
   rendered(mark: Mark): Effect[] {
     if (mark.epoch !== this.epoch) return [];
     this.renderedTo = mark.offset;
@@ -144,13 +144,13 @@ export class Attachment {
     return [control({ type: "ack", offset: this.acked })];
   }
 
-  /** Keystrokes or a paste. `null`: too much is waiting, nothing was taken. */
+  /** Takes keystrokes or a paste. Null: too much is waiting, and nothing was taken. */
   typed(bytes: Bytes): Effect[] | null {
     if (!this.input.push(bytes, this.live ? ONLINE_LIMIT : OFFLINE_LIMIT)) return null;
     return this.live ? this.send() : [];
   }
 
-  /** The window has room for this size now. */
+  /** The window has room for this many columns and rows now. */
   resized(cols: number, rows: number): Effect[] {
     return this.live ? [control({ type: "resize", cols, rows })] : [];
   }

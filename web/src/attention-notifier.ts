@@ -1,4 +1,4 @@
-// Looks out for sessions that want to be looked at, and tells the tab and the notifications.
+// Watches the events for sessions that need attention, and tells the tab and the notifications.
 
 import { Attention, type Cause } from "./attention";
 import type { BrowserNotifications } from "./browser-notifications";
@@ -9,9 +9,9 @@ import type { TabBadge } from "./tab-badge";
 const CAUSES = ["bell", "notification", "quiet", "ended"];
 
 export interface AttentionCallbacks {
-  /** The session that is open. */
+  /** The id of the open session. */
   open(): string | null;
-  /** What a session is called; null: nothing is known of it. */
+  /** The name of a session; null if the session is unknown. */
   name(session: string): string | null;
 }
 
@@ -24,14 +24,14 @@ export class AttentionNotifier {
     private readonly callbacks: AttentionCallbacks,
   ) {}
 
-  /** Something happened to a session that somebody may want to know. */
+  /** Takes an event and decides whether the user hears of it. */
   receive(event: SessionEvent): void {
     const { kind, session: id } = event;
     if (!CAUSES.includes(kind)) return;
     const isOpen = id === this.callbacks.open();
     let text: string;
     if (kind === "ended") {
-      // There is no row any more in which it could wait to be looked at.
+      // An ended session has no row in the list that could show the alert.
       this.attention.remove(id);
       if (event.end_reason === "killed") return this.badge.setCount(this.attention.count);
       const { exit_code, exit_signal, end_reason } = event;
@@ -46,7 +46,7 @@ export class AttentionNotifier {
     this.notifications.tell(id, event.name ?? this.callbacks.name(id) ?? "A session", text);
   }
 
-  /** Somebody looks at the open session, or did until now. */
+  /** The user sees the open session now, or did until now. */
   markOpenSeen(): void {
     const id = this.callbacks.open();
     if (id === null || document.visibilityState !== "visible") return;
@@ -60,7 +60,7 @@ export class AttentionNotifier {
     return this.attention.add({ session: event.session, cause, at, text });
   }
 
-  /** What a notification says; empty: nothing is worth one. */
+  /** The text of the notification; empty if none is due. */
   private textOf(id: string): string {
     const alert = this.attention.get(id);
     if (alert === undefined) return "";

@@ -1,40 +1,40 @@
-// Which sessions want to be looked at: they rang, said something, fell quiet after work or
-// ended while nobody was looking. Without a page, so that it can be tested.
+// Which sessions need attention: they rang the bell, sent a notification, fell quiet after work or
+// ended while nobody was watching. It knows nothing of the page, so that it can be tested.
 
-/** Why a session wants to be looked at. */
+/** Why a session needs attention. */
 export type Cause = "bell" | "notification" | "quiet" | "ended";
 
-/** What an event says that matters here. */
+/** A reason to look at a session, as its event tells it. */
 export interface Alert {
   session: string;
   cause: Cause;
-  /** When, in ms of the epoch; for `quiet` since when there was no output. */
+  /** Time in ms since the epoch; for `quiet` the time of the last output. */
   at: number;
   text: string;
 }
 
-/** Output that went on for so long after the last look was work; less is an echo. */
+/** Output that lasts this long after the user last looked was work. Less is only an echo of typing. */
 const WORK_MS = 10_000;
 
 export class Attention {
   private readonly alerts = new Map<string, Alert>();
-  /** When each session was looked at last; before that, when the page came. */
+  /** When the user last saw each session; without an entry, the time at which the page was loaded. */
   private readonly seen = new Map<string, number>();
 
   constructor(private readonly began: number) {}
 
-  /** Takes a sign of a session that nobody looks at now; true if it is worth telling. */
+  /** Takes an alert of a session that is not visible; true if the user should hear of it. */
   add(alert: Alert): boolean {
     if (alert.cause === "quiet") {
       const worked = alert.at - (this.seen.get(alert.session) ?? this.began);
-      // What a session said before is not overwritten by its silence after it.
+      // Silence must not hide the bell or the notification before it.
       if (worked < WORK_MS || this.alerts.has(alert.session)) return false;
     }
     this.alerts.set(alert.session, alert);
     return true;
   }
 
-  /** It is looked at, or was until now. */
+  /** The user sees this session now, or did until now. */
   markSeen(session: string, now: number): boolean {
     this.seen.set(session, now);
     return this.alerts.delete(session);
@@ -44,7 +44,7 @@ export class Attention {
     return this.alerts.get(session);
   }
 
-  /** Forgets those that are neither live nor worth a look any more. */
+  /** Removes the alert of a session that has ended. */
   remove(session: string): boolean {
     return this.alerts.delete(session);
   }
@@ -54,12 +54,12 @@ export class Attention {
   }
 }
 
-/** The tab's title with what waits before it. */
+/** The tab's title, preceded by the number of alerts. */
 export function titleWithCount(title: string, count: number): string {
   return count > 0 ? `(${count}) ${title}` : title;
 }
 
-/** One line on why. */
+/** One line about the reason. */
 export function alertText({ cause, text }: Alert): string {
   switch (cause) {
     case "bell":

@@ -1,8 +1,8 @@
-// When to try again.
+// How long to wait before the next attempt to connect.
 
-/** The longest wait while an outage is young: a restarted server has its clients back in a second. */
+/** The longest wait while an outage is young: clients are back a second after a server restart. */
 const QUICK_MS = 1000;
-/** How long an outage is young. */
+/** An outage is young for this long. */
 const YOUNG_MS = 60_000;
 /** The longest wait of all. */
 const SLOW_MS = 10_000;

@@ -1,4 +1,4 @@
-// Notifications of the browser, for those who ask for them.
+// The browser's notifications, off until the user turns them on.
 
 import { byId, setDescription } from "./dom";
 import { loadSetting, saveSetting } from "./storage";
@@ -12,7 +12,7 @@ export class BrowserNotifications {
     private readonly open: (session: string) => void,
     private readonly trouble: (text: string) => void,
   ) {
-    // Insecure contexts have none, and some phones only for installed pages.
+    // Insecure contexts have no notifications, and some phones have them only for installed pages.
     this.button.hidden = !("Notification" in globalThis) || !isSecureContext;
     this.button.addEventListener("click", () => void this.toggle());
     this.show();
@@ -22,10 +22,10 @@ export class BrowserNotifications {
     return !this.button.hidden && Notification.permission === "granted" && loadSetting(WANTED) === "yes";
   }
 
-  /** Says something of a session, unless that is not wanted. */
+  /** Shows a notification about a session, if notifications are on. */
   tell(session: string, name: string, text: string): void {
     if (!this.isOn) return;
-    // One a session: several tabs say the same.
+    // The tag makes it one per session: every open tab shows the same notification.
     const note = new Notification(name, { body: text, tag: `stayd-${session}`, icon: "/favicon.svg" });
     note.onclick = () => {
       window.focus();

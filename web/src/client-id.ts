@@ -1,4 +1,4 @@
-// Who this tab is to the server: the same over reconnects and reloads, another in every tab.
+// This tab's client id for the server: it survives reconnects and reloads, and no two tabs share it.
 
 const KEY = "stayd-client";
 
@@ -8,7 +8,7 @@ function fresh(): string {
   try {
     sessionStorage.setItem(KEY, id);
   } catch {
-    // Storage may be forbidden; then a reload makes a new client, which costs nothing.
+    // The browser may forbid storage. Then a reload is a new client, which costs nothing.
   }
   return id;
 }
@@ -21,9 +21,9 @@ function stored(): string | null {
   }
 }
 
-/** Holds the name for as long as the page lives; false if another tab has it. */
+/** Locks the id for as long as the page lives; false if another tab holds it. */
 function claim(id: string): Promise<boolean> {
-  // Only secure contexts have locks; elsewhere the server's 4409 settles it.
+  // Only secure contexts have locks. Elsewhere the server closes the older connection with 4409.
   if (!navigator.locks) return Promise.resolve(true);
   return new Promise((resolve) => {
     void navigator.locks.request(`${KEY}-${id}`, { ifAvailable: true }, (lock) => {
@@ -33,14 +33,14 @@ function claim(id: string): Promise<boolean> {
   });
 }
 
-/** This tab's name. A duplicated tab inherits its origin's storage, but not its lock. */
+/** This tab's client id. A duplicated tab copies the storage but not the lock, so it gets its own id. */
 export async function clientId(): Promise<string> {
   const id = stored() ?? fresh();
   if (await claim(id)) return id;
   return newClientId();
 }
 
-/** Another name, when the old one is used elsewhere. */
+/** A new client id, after another tab has taken over the old one. */
 export async function newClientId(): Promise<string> {
   const id = fresh();
   await claim(id);

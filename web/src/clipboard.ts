@@ -1,14 +1,14 @@
-// The clipboard: programs may ask to write it (OSC 52), and somebody must agree. None reads it.
+// The clipboard. Programs may ask to write it (OSC 52), and the user decides. No program can read it.
 
 import type { Terminal } from "@xterm/xterm";
 import { byId, setText } from "./dom";
 
 /** The longest text that a program may copy, in characters. */
 const TEXT_MAX = 1 << 20;
-/** As much of it is shown in the question. */
+/** The question shows this many characters of the text. */
 const SHOWN = 120;
 
-/** The text of an OSC 52, or null if it is none: a question, or not base64. */
+/** The text of an OSC 52 sequence; null for a query, and for what is not base64. */
 export function decodeCopyRequest(data: string): string | null {
   const encoded = data.slice(data.indexOf(";") + 1);
   if (encoded === "" || encoded === "?" || encoded.length > TEXT_MAX * 4) return null;
@@ -21,7 +21,7 @@ export function decodeCopyRequest(data: string): string | null {
   }
 }
 
-/** Hears programs that want to copy; whatever they ask, they get no answer. */
+/** Calls `wanted` when a program asks to copy. The program gets no answer, even to a query. */
 export function onCopyRequest(terminal: Terminal, wanted: (text: string) => void): void {
   terminal.parser.registerOscHandler(52, (data) => {
     const text = decodeCopyRequest(data);
@@ -30,12 +30,12 @@ export function onCopyRequest(terminal: Terminal, wanted: (text: string) => void
   });
 }
 
-/** Copies the terminal's selection; xterm.js fills the clipboard when the browser asks it to. */
+/** Copies the terminal's selection: xterm.js fills the clipboard on the browser's copy event. */
 export function copySelection(terminal: Terminal): void {
   if (terminal.hasSelection()) document.execCommand("copy");
 }
 
-/** The question over the terminal. */
+/** The question above the terminal: may the program copy this? */
 export class CopyQuestion {
   private readonly element = byId("copy-question");
   private readonly text = byId("copy-question-text");
@@ -55,23 +55,23 @@ export class CopyQuestion {
     });
   }
 
-  /** A session's program wants to copy; a later wish replaces an earlier one. */
+  /** A session's program wants to copy. A later request replaces an earlier one. */
   ask(session: string, text: string): void {
     this.asked = { session, text };
     if (this.allowed.has(session)) {
-      // Some browsers write only right after a click: then there is a question after all.
+      // Some browsers write the clipboard only right after a click: then the question is shown after all.
       write(text).then(() => (this.asked = null), () => this.show(text));
     } else {
       this.show(text);
     }
   }
 
-  /** Puts the keyboard into the question, if there is one. */
+  /** Moves the keyboard focus to the question, if it is shown. */
   focus(): void {
     if (!this.element.hidden) this.once.focus();
   }
 
-  /** Another session is looked at. */
+  /** Withdraws the question, since another session is opened. */
   clear(): void {
     this.asked = null;
     this.element.hidden = true;
@@ -95,7 +95,7 @@ export class CopyQuestion {
 }
 
 async function write(text: string): Promise<void> {
-  // Only secure contexts have it; elsewhere there is the old way, right after a click.
+  // Only secure contexts have this API. Elsewhere `execCommand` works, right after a click.
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const put = (event: ClipboardEvent) => {
     event.preventDefault();

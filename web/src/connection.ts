@@ -1,34 +1,34 @@
-// The WebSocket under an attachment: opens it, obeys its close codes, and opens it again.
+// The WebSocket of an attachment: opens it, interprets its close codes and reconnects.
 
 import type { Attachment, Effect } from "./attachment";
 import { delay } from "./backoff";
 import type { Bytes, Exit } from "./messages";
 
-/** Where the connection is; the page always shows it. */
+/** The state of the connection, which the status bar always shows. */
 export type ConnectionState =
-  /** `again`: it was lost and comes back. */
+  /** `again`: the connection was lost and is being restored. */
   | { is: "connecting"; again: boolean }
   | { is: "attached" }
-  /** `at`: when the next attempt is made, in ms of `performance.now()`. */
+  /** `at`: the time of the next attempt, in ms of `performance.now()`. */
   | { is: "waiting"; at: number }
   | { is: "ended"; exit: Exit | null }
   | { is: "taken-over" }
   | { is: "missing" }
   | { is: "refused"; why: string };
 
-/** What the server said to an attempt that never opened: browsers hide it from WebSockets. */
+/** Why an attempt never opened. Browsers hide the HTTP status of a WebSocket, so the page asks for it. */
 export type Diagnosis = "retry" | "missing" | "ended" | { refused: string };
 
 export interface ConnectionCallbacks {
   stateChanged(state: ConnectionState): void;
   effects(effects: Effect[]): void;
-  /** The terminal's size in this window. */
+  /** The size for which this window has room. */
   size(): { cols: number; rows: number };
-  /** Asks over HTTP why an attempt failed; signs in again if that is the reason. */
+  /** Asks over HTTP why an attempt failed, and signs in again if that was the reason. */
   diagnose(session: string): Promise<Diagnosis>;
 }
 
-/** An attempt that has not opened by then is given up. */
+/** An attempt that has not opened after this time is abandoned. */
 const OPEN_WITHIN_MS = 10_000;
 
 export class Connection {
@@ -50,7 +50,7 @@ export class Connection {
     document.addEventListener("visibilitychange", this.seen);
   }
 
-  /** Makes an attempt. */
+  /** Makes an attempt to connect. */
   open(): void {
     this.callbacks.stateChanged({ is: "connecting", again: this.lostAt !== 0 });
     const socket = new WebSocket(this.url(), "stayd.v1");
@@ -79,7 +79,7 @@ export class Connection {
     };
   }
 
-  /** Executes what concerns the socket and hands on the rest. */
+  /** Executes the effects that concern the socket and passes all of them on. */
   run(effects: Effect[]): void {
     for (const effect of effects) {
       if (effect.do === "send") this.send(effect.data);
@@ -93,19 +93,19 @@ export class Connection {
     }
     this.callbacks.effects(effects);
     if (!effects.some((effect) => effect.do === "exit")) return;
-    // It came after all output; the close behind it may take its time.
+    // The exit message follows all output. There is no need to wait for the close after it.
     this.attachment.closed();
     this.callbacks.stateChanged({ is: "ended", exit: this.exit });
   }
 
-  /** Attaches as another client, after this one was taken over. */
+  /** Attaches under another client id, after another tab took this one over. */
   reopenAs(client: string): void {
     this.client = client;
     this.attachment.input.forget();
     this.open();
   }
 
-  /** Comes again as the one who came last, who is in control; nothing is lost on the way. */
+  /** Attaches once more, since the client that attached last is in control. Nothing is lost meanwhile. */
   takeControl(): void {
     const before = this.socket;
     if (before === null) return;
@@ -113,13 +113,13 @@ export class Connection {
     before.onclose = null;
     before.onmessage = null;
     this.open();
-    // Not before the new one is there: the session would be left for a moment.
+    // The old socket stays open until the new one is attached. Otherwise nobody would be attached for a moment.
     const leave = () => before.close(1000);
     this.socket?.addEventListener("message", leave, { once: true });
     this.socket?.addEventListener("close", leave, { once: true });
   }
 
-  /** Tries at once if an attempt is due later. */
+  /** Connects now if an attempt is scheduled for later. */
   readonly retryNow = (): void => {
     if (this.timer === 0) return;
     clearTimeout(this.timer);
@@ -127,7 +127,7 @@ export class Connection {
     this.open();
   };
 
-  /** Leaves for good. */
+  /** Closes the connection for good. */
   stop(): void {
     this.stopped = true;
     clearTimeout(this.timer);
@@ -140,7 +140,7 @@ export class Connection {
     socket?.close(1000);
   }
 
-  /** What a closing socket would not take goes again on the next one. */
+  /** Sends if the socket is open. Input that is not sent here is sent again on the next connection. */
   private send(data: Bytes | string): void {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(data);
   }

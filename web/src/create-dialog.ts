@@ -1,4 +1,4 @@
-// The dialog that starts a session: of a profile or of a command, with all that can be said of it.
+// The dialog that starts a session from a profile or a command, with all its settings.
 
 import { ApiError, createSession, listProfiles, type NewSession } from "./api";
 import { argv, commandLine } from "./argv";
@@ -9,13 +9,13 @@ import { authorized } from "./login";
 import type { Profile, Recording, Restart, Session, SizePolicy } from "./messages";
 import { fillSelect, RECORDINGS, RESTARTS, SIZES } from "./select-options";
 
-/** What every server has. */
+/** The profile that every server has. */
 const SHELL: Profile = { name: "shell", command: [], cwd: null };
 
 const field = (id: string) => byId<HTMLInputElement>(`create-${id}`);
 const choice = (id: string) => byId<HTMLSelectElement>(`create-${id}`);
 
-/** The profiles; null from an older server, which knows no policies either. */
+/** The profiles; null from an older server, which knows neither restart policies nor recordings. */
 async function fetchProfiles(): Promise<Profile[] | null> {
   try {
     return await authorized(listProfiles);
@@ -24,7 +24,7 @@ async function fetchProfiles(): Promise<Profile[] | null> {
   }
 }
 
-/** Asks what to start and starts it; null if nothing. */
+/** Shows the dialog and starts the session; null if the user cancels. */
 export async function create(): Promise<Session | null> {
   const byProfile = field("by-profile");
   const byCommand = field("by-command");
@@ -53,7 +53,7 @@ export async function create(): Promise<Session | null> {
   byCommand.onchange = () => (show(), command.focus());
   profile.onchange = show;
   choose();
-  // They come while the dialog is there already.
+  // The profiles arrive while the dialog is already open.
   void fetchProfiles().then((fetched) => {
     profiles = fetched !== null && fetched.length > 0 ? fetched : [SHELL];
     byId("create-policies").hidden = fetched === null;
@@ -88,7 +88,7 @@ export function createProblem(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** What makes another session like this one; its name is taken or spoken for. */
+/** The settings of another session like this one. The name is left out: it is in use. */
 export function requestLike(session: Session): NewSession {
   const { cwd, labels, idle_timeout_s, size_policy } = session;
   const wanted: NewSession = { cwd, labels, idle_timeout_s, size_policy };

@@ -1,2 +1,2 @@
-// esbuild takes style sheets as imports.
+// esbuild bundles style sheets that are imported.
 declare module "*.css";

@@ -1,9 +1,9 @@
-// A dialog with a form that stays, with what was typed, until what it asks for has worked.
+// A dialog with a form. It keeps what was typed, and stays open, until the request has worked.
 
 import { byId, setText } from "./dom";
 
-/** Shows `ID`, a dialog with `ID-form`, `ID-error`, `ID-yes` and `ID-no`. `send` throws what is
-    wrong; whether it went through in the end. */
+/** Shows the dialog `ID` with its `ID-form`, `ID-error`, `ID-yes` and `ID-no`. `send` makes the request
+    and throws what the dialog shows as the error. Resolves to whether the request worked. */
 export function submitDialog(id: string, send: () => Promise<void>): Promise<boolean> {
   const dialog = byId<HTMLDialogElement>(id);
   const form = byId<HTMLFormElement>(`${id}-form`);

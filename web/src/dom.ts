@@ -1,4 +1,4 @@
-// Making and finding elements.
+// Creates and finds elements.
 
 /** The element of `index.html` with this id. */
 export function byId<T extends HTMLElement>(id: string): T {
@@ -19,7 +19,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** A button that does something. */
+/** A button that calls `act`. */
 export function button(text: string, className: string, act: () => void): HTMLButtonElement {
   const element = make("button", className, text);
   element.type = "button";
@@ -27,12 +27,12 @@ export function button(text: string, className: string, act: () => void): HTMLBu
   return element;
 }
 
-/** Changes an element's text only if it differs, so that nothing is read out twice. */
+/** Sets an element's text if it differs: screen readers would read an unchanged text again. */
 export function setText(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** One of the drawings in `index.html`. */
+/** One of the icons in `index.html`. */
 export function icon(name: string): SVGSVGElement {
   const NS = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(NS, "svg");
@@ -43,14 +43,14 @@ export function icon(name: string): SVGSVGElement {
   return svg;
 }
 
-/** A button that shows a drawing in place of words. */
+/** A button with an icon instead of text. */
 export function iconButton(name: string, className: string, act: () => void): HTMLButtonElement {
   const element = button("", `icon ${className}`, act);
   element.append(icon(name));
   return element;
 }
 
-/** Says what a drawing means, to those who see and to those who do not. */
+/** Names an icon button, with a tooltip and for screen readers. */
 export function setDescription(element: HTMLElement, text: string): void {
   if (element.title === text) return;
   element.title = text;

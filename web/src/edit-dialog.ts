@@ -1,5 +1,5 @@
-// The dialog that changes a session: its name, its labels, how long it lives, whose size it has
-// and what happens when its command ends.
+// The dialog that changes a session: its name, its labels, its timeout, its terminal size and its
+// restart policy.
 
 import { EditConflict, editIfUnchanged } from "./conditional-edit";
 import { submitDialog } from "./dialog-form";
@@ -10,16 +10,16 @@ import type { Restart, Session, SizePolicy } from "./messages";
 import { fillSelect, RESTARTS, SIZES } from "./select-options";
 import { duration } from "./time";
 
-/** Seconds that are offered; null is never. */
+/** The timeouts that the dialog offers, in seconds. */
 const OFFERED = [300, 1800, 8 * 3600, 7 * 86_400];
 
 const field = (id: string) => byId<HTMLInputElement>(`change-${id}`);
 const choice = (id: string) => byId<HTMLSelectElement>(`change-${id}`);
 
-/** Asks what to change and changes it; the session as it is then, null if nothing was changed. */
+/** Shows the dialog and makes the changes. Returns the changed session; null if nothing was changed. */
 export async function change(session: Session): Promise<Session | null> {
   show(session);
-  // What the list hears of it meanwhile is not what is shown here.
+  // A copy: events change the session in the list, but not what the dialog shows.
   let shown = structuredClone(session);
   let changed: Session | null = null;
   const answer = submitDialog("change", async () => {
@@ -29,7 +29,7 @@ export async function change(session: Session): Promise<Session | null> {
       changed = await authorized(() => editIfUnchanged(shown, wanted));
     } catch (error) {
       if (!(error instanceof EditConflict)) throw error;
-      // Whoever saves once more has seen what that overwrites.
+      // The error names the other values, so saving once more may overwrite them.
       for (const one of error.fields) shown = { ...shown, [one]: error.now[one] };
       const now = error.fields.map((one) => fieldText(one, error.now));
       throw new Error(`${error.message} Now ${now.join(", and ")}. Save again to overwrite this.`);
@@ -39,7 +39,7 @@ export async function change(session: Session): Promise<Session | null> {
   return (await answer) ? changed : null;
 }
 
-/** Fills the dialog. */
+/** Fills the dialog with the session's values. */
 function show(session: Session): void {
   const now = session.idle_timeout_s;
   const seconds = [...new Set(now === null ? OFFERED : [...OFFERED, now])].sort((a, b) => a - b);
@@ -52,7 +52,7 @@ function show(session: Session): void {
   field("labels").value = formatLabels(session.labels);
 }
 
-/** What the dialog says otherwise than was shown: the rest may have been changed elsewhere. */
+/** The fields whose value differs from what was shown. Others are not sent: they may have changed elsewhere. */
 function changedFields(shown: Session): Partial<Session> {
   const wanted: Partial<Session> = {};
   const name = field("name").value.trim() || null;
@@ -69,7 +69,7 @@ function changedFields(shown: Session): Partial<Session> {
   return wanted;
 }
 
-/** How one thing is now. */
+/** The current value of one field in words. */
 function fieldText(field: keyof Session, { name, labels, idle_timeout_s, size_policy, restart }: Session): string {
   const optionText = (options: [string, string][], value: string) => options.find(([one]) => one === value)?.[1] ?? value;
   switch (field) {

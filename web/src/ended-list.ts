@@ -1,4 +1,4 @@
-// The list of sessions that are over, page by page; asked for while it is unfolded.
+// The list of ended sessions, page by page. It is fetched only while it is unfolded.
 
 import { listEndedSessions } from "./api";
 import { byId, make, setText } from "./dom";
@@ -8,7 +8,7 @@ import type { Session } from "./messages";
 import { addressOf } from "./route";
 import { ago, countdown } from "./time";
 
-/** After an end, others often follow. */
+/** Several sessions often end together: one request after this time covers them all. */
 const SETTLE_MS = 300;
 
 export class EndedList {
@@ -27,19 +27,19 @@ export class EndedList {
     setInterval(() => this.tick(), 1000);
   }
 
-  /** Another one has ended, or one was removed. */
+  /** Fetches the list again: a session has ended, or its record was deleted. */
   changed(): void {
     clearTimeout(this.timer);
     this.timer = window.setTimeout(() => void this.load(false), SETTLE_MS);
   }
 
-  /** Those that run again are over no more. */
+  /** Drops sessions that are live again. */
   removeLive(isLive: (id: string) => boolean): void {
     const over = this.sessions.filter(({ id }) => !isLive(id));
     if (over.length === this.sessions.length) return;
     this.sessions = over;
     this.show();
-    // Unless it has just ended again, or was said to live by an old answer.
+    // Ask the server as well: the session may have ended again, or an old answer called it live.
     this.changed();
   }
 
@@ -74,7 +74,7 @@ export class EndedList {
     this.tick();
   }
 
-  /** Counts down to what starts again by itself, and says how long ago the others were. */
+  /** Updates the countdowns to restarts, and how long ago the other sessions ended. */
   private tick(): void {
     const now = Date.now();
     for (const element of this.list.querySelectorAll<HTMLElement>("[data-at]")) {

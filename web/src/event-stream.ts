@@ -1,17 +1,17 @@
-// What happens to the sessions, as the server tells it. Browsers open few connections to one
-// server at once, so one tab listens for all of them and hands on what it hears.
+// The server's events about all sessions. Browsers allow few connections to one server, so one tab
+// listens and passes the events on to the others.
 
 import type { SessionEvent } from "./messages";
 
 const KINDS = ["created", "status", "ended", "renamed", "changed", "title", "bell", "notification", "command", "cwd", "quiet"];
 const NAME = "stayd-events";
-/** How often the listening tab says that it hears, and how long that is believed. */
+/** The listening tab sends a sign of life this often, and the others trust it for the second time. */
 const PULSE_MS = 20_000;
 const TRUSTED_MS = 75_000;
-/** After an answer that was no stream (not signed in, say). */
+/** Wait after an answer that is no event stream, for example before the login. */
 const RETRY_MS = 3000;
 
-/** What tabs say to each other. */
+/** A message between tabs. */
 type TabMessage = { is: "event"; event: SessionEvent } | { is: "reset" } | { is: "up" } | { is: "down" };
 
 export interface EventStreamCallbacks {
@@ -27,15 +27,15 @@ export class EventStream {
 
   constructor(private readonly callbacks: EventStreamCallbacks) {}
 
-  /** Listens, or lets another tab do it. */
+  /** Listens, or waits until no other tab does. */
   start(): void {
     if (this.channel === null || !navigator.locks) {
-      // No way to share: only the tab that is looked at listens.
+      // Tabs cannot share the stream here: only the visible tab listens.
       document.addEventListener("visibilitychange", () => this.listenWhileVisible());
       return this.listenWhileVisible();
     }
     this.channel.onmessage = ({ data }: MessageEvent<TabMessage>) => this.receive(data);
-    // Held until this tab goes; then the next one gets it.
+    // The lock is held until this tab closes. Then the next tab gets it.
     void navigator.locks.request(NAME, () => {
       setInterval(() => this.source?.readyState === EventSource.OPEN && this.broadcast({ is: "up" }), PULSE_MS);
       this.listen();
@@ -43,7 +43,7 @@ export class EventStream {
     });
   }
 
-  /** Whether what happens is heard of at the moment. */
+  /** Whether events arrive at present. */
   get isConnected(): boolean {
     if (this.source !== null) return this.source.readyState === EventSource.OPEN;
     return performance.now() - this.receivedAt < TRUSTED_MS;
@@ -64,7 +64,7 @@ export class EventStream {
     let first = true;
     source.onopen = () => {
       this.broadcast({ is: "up" });
-      // Later the server itself says whether anything was missed.
+      // Only the first time: after a reconnect the server says itself whether events were missed.
       if (first) this.broadcast({ is: "reset" });
       first = false;
     };

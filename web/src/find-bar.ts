@@ -1,4 +1,4 @@
-// The bar that finds text in the terminal and in what has scrolled off.
+// The bar that searches the terminal and its scrollback.
 
 import type { SearchAddon } from "@xterm/addon-search";
 import { byId, setText } from "./dom";
@@ -10,7 +10,7 @@ const options = () => ({
     : { matchBackground: "#fff0b3", activeMatchBackground: "#ffc93c", matchOverviewRuler: "#ffc93c", activeMatchColorOverviewRuler: "#a86a00" },
 });
 
-/** The part of the open terminal that is searched. */
+/** The terminal that is searched. */
 export interface Searchable {
   readonly search: SearchAddon;
   selection(): string;
@@ -33,7 +33,7 @@ export class FindBar {
     byId("find-close").addEventListener("click", () => this.close());
   }
 
-  /** Shows the bar, with what is selected in the terminal. */
+  /** Shows the bar with the terminal's selection as its text. */
   open(): void {
     const selected = this.searched()?.selection() ?? "";
     this.form.hidden = false;
@@ -43,20 +43,20 @@ export class FindBar {
     this.go("here");
   }
 
-  /** Hides it; the terminal has the keyboard again. */
+  /** Hides the bar and returns the keyboard to the terminal. */
   close(): void {
     if (this.form.hidden) return;
     this.clear();
     this.closed();
   }
 
-  /** Another terminal is looked at. */
+  /** Hides the bar without moving the focus, since another session is opened. */
   clear(): void {
     this.form.hidden = true;
     this.searched()?.search.clearDecorations();
   }
 
-  /** How many there are, told by the terminal's search. */
+  /** Shows which match is selected, and of how many. */
   showResults(index: number, count: number): void {
     const none = this.text.value === "" ? "" : "none";
     const most = count >= 1000 ? "1000+" : String(count);
@@ -72,7 +72,7 @@ export class FindBar {
       this.showResults(-1, 0);
     } else if (where === "next") search.findNext(value, options());
     else {
-      // Typing begins at the end, where one looks; more letters stay at their match.
+      // The search begins at the bottom, where the newest output is. More letters keep the match if they can.
       search.findPrevious(value, { ...options(), incremental: where === "here" });
     }
   }
@@ -83,7 +83,7 @@ export class FindBar {
       this.close();
     } else if (event.key === "Enter" && event.target === this.text) {
       event.preventDefault();
-      // Upwards is onwards: the newest is below.
+      // Enter goes upwards: the newest match is at the bottom.
       this.go(event.shiftKey ? "back" : "next");
     }
   }

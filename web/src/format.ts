@@ -1,40 +1,40 @@
-// Sessions in plain words.
+// Sessions as text for the page.
 
 import { commandLine } from "./argv";
 import { formatLabel } from "./labels";
 import type { EndReason, Session, Viewer } from "./messages";
 import { countdown, duration } from "./time";
 
-/** What a session is called. */
+/** The session's name, or what stands for it if it has none. */
 export function nameOf(session: Session): string {
   return session.name ?? session.profile ?? session.command[0]?.split("/").pop() ?? "session";
 }
 
-/** Its command as one would type it. */
+/** The command as one would type it. */
 export const commandOf = (session: Session): string => commandLine(session.command);
 
-/** Its labels as they are shown. */
+/** The labels as the page shows them. */
 export const labelTextsOf = (session: Session): string[] =>
   Object.entries(session.labels).map(([key, value]) => formatLabel(key, value));
 
-/** Never ended by a timer. */
+/** No timeout ends it. */
 export const isPinned = (session: Session): boolean => session.idle_timeout_s === null;
 
-/** Something is recorded of it. */
+/** Its output is recorded, or its output and input. */
 export const isRecorded = (session: Session): boolean => (session.recording ?? "off") !== "off";
 
-/** All that it can be found by, except its name. */
+/** Everything that a search looks at, except the name. */
 export function searchTextOf(session: Session): string {
   return [session.title ?? "", commandOf(session), session.cwd, session.id, ...labelTextsOf(session)].join("\n");
 }
 
-/** Whether all words that are searched for are in what is known of it. */
+/** Whether every word of the search occurs in the session's name, title, command, directory, id or labels. */
 export function matchesSearch(session: Session, searched: string): boolean {
   const text = `${nameOf(session)}\n${searchTextOf(session)}`.toLowerCase();
   return searched.toLowerCase().split(/\s+/).every((word) => text.includes(word));
 }
 
-/** Who is attached, as this tab sees it. */
+/** Who is attached, from this tab's point of view. */
 export function attachedText(session: Session, me: string): string {
   const here = session.clients.some(({ client }) => client === me);
   const others = session.active_connections - (here ? 1 : 0);
@@ -42,7 +42,7 @@ export function attachedText(session: Session, me: string): string {
   return others > 0 ? `you + ${others}` : "you";
 }
 
-/** Everybody who is attached, one a line. */
+/** Every attached client, one per line. */
 export function viewersOf(clients: Viewer[], me: string): string {
   return clients
     .map(({ client, mode, controller }) => {
@@ -52,7 +52,7 @@ export function viewersOf(clients: Viewer[], me: string): string {
     .join("\n");
 }
 
-/** Where it is in its life. */
+/** The status, and the time that is left before the session ends. */
 export function statusText(session: Session, me: string, now = Date.now()): string {
   const left = session.destroy_at === null ? null : countdown(Date.parse(session.destroy_at) - now);
   switch (session.status) {
@@ -88,13 +88,13 @@ export const sessionEnd = (session: Session): SessionEnd => ({
   reason: session.end_reason,
 });
 
-/** Whether nothing went wrong. */
+/** Whether the end was intended: an exit code of 0, a kill or a timeout. */
 export function isCleanEnd({ code, signal, reason }: SessionEnd): boolean {
   if (reason === "killed" || reason === "idle_timeout" || reason === "first_attach_timeout") return true;
   return reason === "exited" && signal === null && code === 0;
 }
 
-/** One line on how it ended. */
+/** One sentence about how a session ended. */
 export function endText({ code, signal, reason }: SessionEnd, timeouts?: Timeouts | null): string {
   switch (reason) {
     case "killed":
@@ -121,7 +121,7 @@ function span(preposition: "for" | "within", seconds: number | null | undefined)
   return seconds == null ? null : `${preposition} ${duration(seconds * 1000)}`;
 }
 
-/** The same in a word or two, for a row. */
+/** The same in two or three words, for a row of the list. */
 export function endSummary({ code, signal, reason }: SessionEnd): string {
   switch (reason) {
     case "killed":
@@ -154,5 +154,5 @@ const SIGNALS: Record<number, string> = {
   15: "SIGTERM",
 };
 
-/** Linux's names; the rare ones by their number. */
+/** The name of a Linux signal; rare ones by their number. */
 export const signalName = (signal: number): string => SIGNALS[signal] ?? `signal ${signal}`;

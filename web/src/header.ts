@@ -1,4 +1,4 @@
-// The head over the terminal: what the open session is called, and what can be done with it.
+// The header above the terminal: the name of the open session, and the buttons for it.
 
 import { byId, make, setDescription, setText } from "./dom";
 import { commandOf, isPinned, isRecorded, labelTextsOf, nameOf } from "./format";
@@ -25,7 +25,7 @@ export class Header {
     byId("end").addEventListener("click", () => actions.end());
   }
 
-  /** Names the open session; `title` is its window's, if it has one. Null: none is known. */
+  /** Shows the open session, null if it is unknown. `title` is its window title. Returns the tab's title. */
   show(session: Session | null, title: string, isOpen: boolean, isLive: boolean): string {
     const name = session === null ? (isOpen ? "Session" : "Sessions") : nameOf(session);
     setText(this.title, name);

@@ -1,4 +1,4 @@
-// The keys that a phone's keyboard does not have, in a bar above it.
+// A bar with the keys that a phone's keyboard lacks.
 
 import { button, byId, icon } from "./dom";
 import type { BarKey, HeldModifiers } from "./key-sequences";
@@ -39,7 +39,7 @@ export class KeyBar {
       if (key === "paste" && !navigator.clipboard) one.hidden = true;
       return one;
     });
-    // The terminal keeps the focus, and with it the phone's keyboard.
+    // Keep the focus in the terminal; without it the phone hides its keyboard.
     this.element.addEventListener("pointerdown", (event) => event.preventDefault());
     this.element.addEventListener("mousedown", (event) => event.preventDefault());
     this.element.replaceChildren(...buttons);
@@ -49,12 +49,12 @@ export class KeyBar {
     this.hold("alt", false);
   }
 
-  /** There is a terminal to type into; the bar shows where fingers do it. */
+  /** Shows the bar for a terminal that takes input, on touch screens only. */
   show(shown: boolean): void {
     this.element.hidden = !shown || !matchMedia("(pointer: coarse)").matches;
   }
 
-  /** What is held down; it is let go. */
+  /** Returns the modifiers that are held down, and releases them. */
   take(): HeldModifiers {
     const held = { ...this.held };
     if (held.ctrl) this.hold("ctrl", false);
@@ -68,12 +68,12 @@ export class KeyBar {
   }
 }
 
-/** Phones whose keyboard covers the page rather than making it smaller tell it only here. */
+/** Makes room for the keyboard of phones that lay it over the page instead of resizing the page. */
 export function followKeyboard(): void {
   const viewport = window.visualViewport;
   if (viewport === null || viewport === undefined) return;
   viewport.addEventListener("resize", () => {
-    // A page that is zoomed in on is as large as before.
+    // Zooming in also makes the visual viewport smaller, and needs no room.
     const covered = viewport.scale === 1 && viewport.height < window.innerHeight - 1;
     document.body.style.height = covered ? `${viewport.height}px` : "";
     if (covered) window.scrollTo(0, 0);

@@ -1,17 +1,17 @@
-// What keys that a phone does not have send to a program.
+// The bytes that the keys of the key bar send to a program.
 
-/** A key of the bar above a phone's keyboard. */
+/** A key of the bar. */
 export type BarKey = "esc" | "tab" | "up" | "down" | "left" | "right" | "interrupt";
 
 const ARROWS: Partial<Record<BarKey, string>> = { up: "A", down: "B", right: "C", left: "D" };
 
-/** Held down until the next key. */
+/** The modifiers that are held down until the next key. */
 export interface HeldModifiers {
   ctrl: boolean;
   alt: boolean;
 }
 
-/** The bytes of a key of the bar, as xterm sends them. */
+/** The bytes of a key, as xterm sends them. */
 export function sequence(key: BarKey, held: HeldModifiers, applicationCursor: boolean): string {
   const arrow = ARROWS[key];
   if (arrow !== undefined) {
@@ -23,7 +23,7 @@ export function sequence(key: BarKey, held: HeldModifiers, applicationCursor: bo
   return held.alt ? `\x1b${plain}` : plain;
 }
 
-/** What was typed on the phone's own keyboard, with the keys that are held down. */
+/** What was typed on the phone's keyboard, changed by the modifiers that are held down. */
 export function withHeld(text: string, { ctrl, alt }: HeldModifiers): string {
   if ([...text].length !== 1) return text;
   let out = text;

@@ -1,8 +1,8 @@
-// Labels as people type them: `team=web, urgent`.
+// Labels as users type them: `team=web, urgent`.
 
 export type Labels = Record<string, string>;
 
-/** Those in a line of text, separated by commas; one without a value has an empty one. */
+/** Parses labels that are separated by commas. A label without `=` has an empty value. */
 export function parseLabels(text: string): Labels {
   const labels: Labels = {};
   for (const part of text.split(/[,\n]/)) {
@@ -20,7 +20,7 @@ export function parseLabels(text: string): Labels {
 /** One label as it is shown. */
 export const formatLabel = (key: string, value: string): string => (value === "" ? key : `${key}=${value}`);
 
-/** The other way. */
+/** The reverse of `parseLabels`. */
 export function formatLabels(labels: Labels): string {
   return Object.entries(labels)
     .map(([key, value]) => formatLabel(key, value))

@@ -1,20 +1,20 @@
-// The live sessions as the page knows them: listed once, then kept up with what happens.
+// The live sessions as the page knows them: listed once, then updated by events.
 
 import { ApiError, getSession, listSessions } from "./api";
 import { EventStream } from "./event-stream";
 import { authorized } from "./login";
 import type { Session, SessionEvent, SessionState } from "./messages";
 
-/** What no event tells (activity, labels) is asked for so often; everything, without events. */
+/** How often the list is fetched: slowly for what no event tells, fast while there are no events. */
 const SLOW_MS = 15_000;
 const FAST_MS = 3000;
-/** What happens at once is asked for at once; more sessions than this are a list. */
+/** Sessions that change together are fetched together; if there are more than this, as the whole list. */
 const SETTLE_MS = 60;
 const SINGLE_MAX = 8;
 
 export interface LiveSessionsCallbacks {
   changed(): void;
-  /** Empty: there is none. */
+  /** Shows a problem; empty when it is solved. */
   trouble(text: string): void;
   eventReceived(event: SessionEvent): void;
 }
@@ -36,7 +36,7 @@ export class LiveSessions {
     });
   }
 
-  /** Listens to what happens. */
+  /** Starts to listen to events. */
   listen(): void {
     this.stream.start();
   }
@@ -45,14 +45,14 @@ export class LiveSessions {
     return this.sessions.find((session) => session.id === id);
   }
 
-  /** Asks the server for the list, and again from time to time. */
+  /** Fetches the list now, and again from time to time. */
   async refresh(): Promise<void> {
     clearTimeout(this.timer);
     const request = ++this.requests;
     const { events } = this;
     try {
       const sessions = await authorized(listSessions);
-      // A slow answer does not undo a newer one.
+      // A late answer must not undo a newer one.
       if (request !== this.requests) return;
       this.sessions = sessions.sort(newestFirst);
       this.callbacks.trouble("");
@@ -63,14 +63,14 @@ export class LiveSessions {
       const why = error instanceof Error ? error.message : String(error);
       this.callbacks.trouble(passing ? "The server does not answer. The list may be out of date." : why);
     }
-    // What eventReceived meanwhile may be in the answer or not.
+    // Events that came while the request ran may be missing in its answer, so it is repeated soon.
     const again = this.events !== events ? SETTLE_MS * 4 : this.stream.isConnected ? SLOW_MS : FAST_MS;
     this.timer = window.setTimeout(() => {
       if (document.visibilityState === "visible") void this.refresh();
     }, again);
   }
 
-  /** Takes over what a connection has just heard of its session. */
+  /** Takes over the state that a connection has received for its session. */
   applyState(id: string, state: SessionState): void {
     const session = this.get(id);
     if (session === undefined) return;
@@ -79,7 +79,7 @@ export class LiveSessions {
     this.callbacks.changed();
   }
 
-  /** Takes over a session as the server has just described it. */
+  /** Takes over a session as the server has just returned it. */
   put(session: Session): void {
     this.sessions = this.sessions.filter(({ id }) => id !== session.id);
     if (session.ended_at === null) this.sessions = [session, ...this.sessions].sort(newestFirst);
@@ -100,7 +100,7 @@ export class LiveSessions {
     this.callbacks.changed();
   }
 
-  /** The event does not say all: asks for the session, with others that changed at once. */
+  /** Fetches a session whose event is incomplete, together with others that change at the same time. */
   private fetchSoon(id: string): void {
     this.stale.add(id);
     if (this.fetchTimer !== 0) return;
@@ -116,7 +116,7 @@ export class LiveSessions {
 
 const newestFirst = (a: Session, b: Session): number => (a.id < b.id ? 1 : -1);
 
-/** Brings a session up to what has just eventReceived to it. */
+/** Applies an event to a session. */
 function apply(event: SessionEvent, session: Session): void {
   if (!["renamed", "changed", "quiet"].includes(event.kind)) session.last_activity_at = event.at;
   switch (event.kind) {

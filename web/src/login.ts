@@ -1,15 +1,15 @@
-// Signing in: with the token from the address, with the one used before, or by a form.
+// Signs in: with the token in the address, with the one used before, or with the form.
 
 import { ApiError, login } from "./api";
 import { byId, setText } from "./dom";
 
-/** Kept while the page lives, for a server that has forgotten the login (its file is gone). */
+/** The last valid token, for a server that has forgotten the login because its file is gone. */
 let lastToken: string | null = null;
 let asking: Promise<void> | null = null;
-/** Puts the open form away, whoever signed in. */
+/** Closes the form once a login has worked, by whatever way. */
 let closeForm: (() => void) | null = null;
 
-/** Signs in with a token; false if it is not the server's. */
+/** Signs in with a token; false if the server refuses it. */
 export async function signIn(token: string): Promise<boolean> {
   try {
     await login(token);
@@ -22,7 +22,7 @@ export async function signIn(token: string): Promise<boolean> {
   }
 }
 
-/** Makes a call; if the server does not know us (any more), signs in and makes it again. */
+/** Makes a call. If the server does not know the login, it signs in and makes the call again. */
 export async function authorized<T>(call: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
@@ -36,7 +36,7 @@ export async function authorized<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Shows the form until a token was good. */
+/** Shows the form until a token is accepted. */
 export function askForToken(complaint = ""): Promise<void> {
   asking ??= form(complaint).finally(() => (asking = null));
   return asking;
@@ -62,7 +62,7 @@ function form(complaint: string): Promise<void> {
       dialog.close();
       resolve();
     };
-    // There is nothing behind the form without a login, so it does not go away unanswered.
+    // The page is useless without a login, so the form cannot be dismissed.
     dialog.onclose = () => dialog.showModal();
     byId<HTMLFormElement>("login-form").onsubmit = (event) => {
       event.preventDefault();
@@ -82,7 +82,7 @@ function form(complaint: string): Promise<void> {
   });
 }
 
-/** People paste the whole URL as well. */
+/** The token itself, or the one in a pasted URL. */
 function tokenIn(text: string): string {
   const trimmed = text.trim();
   return /[#&]token=([^&\s]+)/.exec(trimmed)?.[1] ?? trimmed;

@@ -1,4 +1,4 @@
-// The page: a list of sessions, one open session, and what is said about it.
+// The page: connects the list of sessions, the open session and everything around it.
 
 import { reason, SessionActions } from "./actions";
 import { ApiError, getSession, saveRecording } from "./api";
@@ -39,7 +39,7 @@ const badge = new TabBadge();
 const liveSessions = new LiveSessions({ changed: sessionsChanged, trouble: (text) => setText(byId("sessions-trouble"), text), eventReceived });
 const actions = new SessionActions(liveSessions, toast, {
   opened: (session) => {
-    // Where it was before, it runs again.
+    // The session was restarted where it is open: attach to the new run.
     if (session.id === view?.id && view.over) closeView();
     goTo(session);
     openAddress();
@@ -100,16 +100,16 @@ const keyBar = new KeyBar({
     );
   },
 });
-/** What was typed into each session and not accepted; outlives a look at another one. */
+/** Input of each session that is not accepted yet; it is kept while another session is open. */
 const inputs = new Map<string, InputBuffer>();
 
 let client = "";
 let view: SessionView | null = null;
-/** The open session as last heard of, and its window title. */
+/** The open session as last received, and its window title. */
 let open: Session | null = null;
 let title = "";
 
-/** Opens the session that the address names, or the start screen. */
+/** Opens the session in the address, or the start screen. */
 function openAddress(): void {
   const id = openId();
   const mode = isReadOnly() ? "ro" : "rw";
@@ -131,14 +131,14 @@ function openAddress(): void {
   showTitle();
 }
 
-/** Puts a session's id into the address in place of its name, or says that there is none. */
+/** Replaces a session's name in the address by its id, or reports that no session has the name. */
 async function resolveName(): Promise<void> {
   const asked = openName();
   if (asked === null) return;
   const { name, readOnly } = asked;
   try {
     const session = await authorized(() => getSession(name));
-    // Somebody may have gone on meanwhile.
+    // The user may have moved on in the meantime.
     if (openName()?.name === name) replace(addressOf(session.id, readOnly));
   } catch (error) {
     if (openName()?.name !== name) return;
@@ -148,7 +148,7 @@ async function resolveName(): Promise<void> {
   }
 }
 
-/** Closes what is open. */
+/** Closes the open session. */
 function closeView(): void {
   attentionNotifier.markOpenSeen();
   find.clear();
@@ -192,7 +192,7 @@ function openView(id: string, mode: "rw" | "ro", known: Session | null): Session
   return new SessionView(byId("terminal"), id, client, mode, input, callbacks, known);
 }
 
-/** Says why the open session cannot be used, and what to do. */
+/** Says why the open session cannot be used, and offers what can be done. */
 function stopped(connectionState: ConnectionState, end: SessionEnd | null, session: Session | null): void {
   const known = session ?? open;
   open = known;
@@ -217,13 +217,13 @@ function stopped(connectionState: ConnectionState, end: SessionEnd | null, sessi
   sessionsChanged();
 }
 
-/** The sessions are others, or stand otherwise. */
+/** Sessions were added, removed or changed. */
 function sessionsChanged(): void {
   list.show();
   ended.removeLive((id) => liveSessions.get(id) !== undefined);
   const session = liveSessions.get(view?.id ?? null);
   if (view?.over && session !== undefined) {
-    // It was started again, here or elsewhere.
+    // The session was restarted, here or elsewhere.
     closeView();
     return openAddress();
   }
@@ -236,7 +236,7 @@ function eventReceived(event: SessionEvent): void {
   attentionNotifier.receive(event);
 }
 
-/** Somebody looks at the open session. */
+/** The user sees the open session. */
 function markOpenSeen(): void {
   attentionNotifier.markOpenSeen();
   list.show();
@@ -293,19 +293,19 @@ const shortcuts: Shortcuts = {
   },
 };
 
-/** Names the open session in the head and in the tab. */
+/** Shows the open session's name in the header and in the tab. */
 function showTitle(): void {
   const isLive = liveSessions.get(view?.id ?? null) !== undefined;
   badge.setTitle(header.show(view === null ? null : open, title, view !== null, isLive));
 }
 
-/** Shows or hides the list where there is no room for both. */
+/** Shows or hides the list where the window is too narrow for both. */
 function showDrawer(shown: boolean): void {
   document.body.classList.toggle("drawer", shown);
   byId("menu").setAttribute("aria-expanded", String(shown));
 }
 
-/** A token in the address signs in; it is out of the address before anything else. */
+/** Signs in with the token in the address. The token leaves the address first of all. */
 async function signInFromAddress(): Promise<void> {
   const token = takeToken();
   if (token === null) return;
@@ -331,7 +331,7 @@ async function main(): Promise<void> {
     });
   }
   document.addEventListener("keydown", (event) => {
-    // The terminal hands its own keys on.
+    // The terminal passes on its own key events.
     const dialog = document.querySelector("dialog[open]");
     if (dialog === null && !(event.target as Element | null)?.closest(".frame")) shortcut(event, shortcuts, false);
     if (event.key === "Escape" && dialog === null && view !== null) showDrawer(false);
@@ -343,7 +343,7 @@ async function main(): Promise<void> {
   addEventListener("hashchange", () => void signInFromAddress().then(resolveName).then(openAddress));
   await signInFromAddress();
   await liveSessions.refresh();
-  // Whoever asks for one session and is told that there is none does not want another.
+  // An address with an unknown name must not open the last session instead.
   const wasNamed = openName() !== null;
   liveSessions.listen();
   client = await clientId();

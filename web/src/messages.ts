@@ -1,5 +1,5 @@
-// The words of the server: the session's JSON and the control messages of `stayd.v1`.
-// `src/protocol.rs` is where they are defined.
+// The wire types: the session's JSON and the control messages of `stayd.v1`, as `src/protocol`
+// defines them.
 
 export type Status = "RUNNING" | "ACTIVE" | "IDLE" | "TERMINATED" | "ERROR";
 
@@ -23,7 +23,7 @@ export interface Session {
   status: Status;
   active_connections: number;
   created_at: string;
-  /** Null, or missing from an older server, until the command is started again. */
+  /** Null until the command is restarted; an older server leaves it out. */
   started_at?: string | null;
   updated_at: string;
   last_activity_at: string;
@@ -46,25 +46,25 @@ export interface Session {
   quiet_since: string | null;
   size_policy: SizePolicy;
   clients: Viewer[];
-  /** What a server that does not know of it leaves out. */
+  /** An older server leaves out what follows. */
   restart?: Restart;
   restarts?: number;
   restart_at?: string | null;
   recording?: Recording;
 }
 
-/** Whose size the terminal has. */
+/** What determines the terminal's size. */
 export type SizePolicy = "latest" | "smallest" | "fixed";
-/** Whether a command that has ended is started again. */
+/** Whether the command is restarted after it has ended. */
 export type Restart = "never" | "on-failure" | "always";
-/** What is recorded; `all` is the input too. */
+/** What is recorded; `all` is output and input. */
 export type Recording = "off" | "output" | "all";
 
 /** One attached client. */
 export interface Viewer {
   client: string;
   mode: "rw" | "ro";
-  /** It typed or came last. */
+  /** It typed or attached last. */
   controller: boolean;
 }
 
@@ -77,9 +77,9 @@ export interface Profile {
   recording?: Recording;
 }
 
-/** Something that happened to a session; what else is there depends on the kind. */
+/** An event of a session. Which fields are present depends on its kind. */
 export interface SessionEvent {
-  /** Without the `session.` before it. */
+  /** Without the prefix `session.`. */
   kind: string;
   session: string;
   name: string | null;
@@ -94,7 +94,7 @@ export interface SessionEvent {
   exit_signal?: number | null;
 }
 
-/** The first message: where output and this client's input go on. */
+/** The first message: where the output and this client's input continue. */
 export interface Attached {
   type: "attached";
   session: Session;
@@ -103,7 +103,7 @@ export interface Attached {
   offset: number;
   /** Input bytes of this client that were accepted so far. */
   input: number;
-  /** Input bytes that may be sent beyond what was accepted. */
+  /** Bytes of input that may be sent beyond the accepted ones. */
   input_window: number;
   mode: "rw" | "ro";
   cols: number;
@@ -115,7 +115,7 @@ export interface Snapshot {
   type: "snapshot";
   offset: number;
   length: number;
-  /** It shows all that the screen shows; absent where an older server says it. */
+  /** It contains everything that the screen shows; an older server leaves it out. */
   complete?: boolean;
 }
 
@@ -128,7 +128,7 @@ export interface SessionState {
   clients: Viewer[];
 }
 
-/** The session ended; close 1000 follows. */
+/** The session ended; the server then closes with 1000. */
 export interface Exit {
   type: "exit";
   code: number | null;
@@ -136,7 +136,7 @@ export interface Exit {
   reason: EndReason;
 }
 
-/** Something that this client asked for was refused. */
+/** The server refused a request of this client. */
 export interface ErrorMessage {
   type: "error";
   code: string;
@@ -152,5 +152,5 @@ export type ServerMessage =
   | Exit
   | ErrorMessage;
 
-/** The bytes of a WebSocket message or of typing. */
+/** The bytes of a WebSocket message or of input. */
 export type Bytes = Uint8Array<ArrayBuffer>;

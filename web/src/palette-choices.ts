@@ -1,15 +1,15 @@
-// What the switcher offers: the sessions first, then what can be done.
+// The entries of the command palette: first the sessions, then the commands.
 
 import { commandOf, isPinned, isRecorded, labelTextsOf, nameOf, searchTextOf } from "./format";
 import type { Session } from "./messages";
 import type { Choice } from "./palette";
 
-/** What is looked at now. */
+/** What is open, which decides what commands there are. */
 export interface PaletteContext {
   open: Session | undefined;
   mode: "rw" | "ro";
   controlled: boolean;
-  /** Screen readers can read the terminal. */
+  /** The terminal is readable by screen readers. */
   read: boolean;
 }
 
@@ -24,9 +24,9 @@ export interface PaletteActions {
   takeControl(): void;
   save(session: Session): void;
   watch(session: Session, only: boolean): void;
-  /** Unfolds the ended sessions. */
+  /** Unfolds the list of ended sessions. */
   ended(): void;
-  /** Lets screen readers read the terminal, or no longer. */
+  /** Makes the terminal readable by screen readers, or stops that. */
   read(): void;
 }
 

@@ -1,18 +1,18 @@
-// The switcher: type a few letters, press Enter, be there. It finds commands as well.
+// The command palette: a few letters and Enter open a session or run a command.
 
 import { byId, make, setText } from "./dom";
 import { type Entry, ranked } from "./ranking";
 
-/** Something to jump to or to do. */
+/** A session to open or a command to run. */
 export interface Choice extends Entry {
-  /** Stands small beside the name. */
+  /** Small text beside the name. */
   hint: string;
-  /** A session's status; `command` for what can be done. */
+  /** A session's status, or `command`. */
   status: string;
   act: () => void;
 }
 
-/** More are not looked through. */
+/** Nobody reads through more entries than this. */
 const SHOWN = 50;
 
 export class Palette {
@@ -28,7 +28,7 @@ export class Palette {
     this.text.addEventListener("input", () => this.show());
     this.text.addEventListener("keydown", (event) => this.key(event));
     this.dialog.addEventListener("click", (event) => {
-      // The dialog itself is hit only beside its content.
+      // A click on the dialog itself, not on its content, is a click on the backdrop.
       if (event.target === this.dialog) this.dialog.close();
     });
     this.dialog.addEventListener("close", () => this.closed());

@@ -1,8 +1,8 @@
-// What stands over or under the terminal when there is something to say and to do.
+// Messages around the terminal: the panel, the toast and the confirmation.
 
 import { button, byId, make } from "./dom";
 
-/** A message with what can be done next. */
+/** A message with buttons for what can be done next. */
 export interface Notice {
   title: string;
   text: string;
@@ -10,7 +10,7 @@ export interface Notice {
   actions: { label: string; act: () => void; primary?: boolean }[];
 }
 
-/** The card under the terminal: how the session ended, who took it over. */
+/** The panel under the terminal: how the session ended, or who took it over. */
 export class Panel {
   private readonly element = byId("panel");
 
@@ -33,7 +33,7 @@ export class Panel {
   }
 }
 
-/** A line that says what did not work, until it is closed or the next thing works. */
+/** A line about a failure. It stays until it is closed or until an action works. */
 export class Toast {
   private readonly element = byId("toast");
   private readonly text = byId("toast-text");
@@ -52,7 +52,7 @@ export class Toast {
   }
 }
 
-/** Asks before something that cannot be undone. */
+/** Asks before an action that cannot be undone. */
 export function confirmed(title: string, text: string, verb: string): Promise<boolean> {
   const dialog = byId<HTMLDialogElement>("confirm");
   byId("confirm-title").textContent = title;
@@ -61,7 +61,7 @@ export function confirmed(title: string, text: string, verb: string): Promise<bo
   return agreed(dialog);
 }
 
-/** Shows a dialog until it is closed; whether by its button of the value "yes". */
+/** Shows a dialog and resolves when it closes: true if its "yes" button closed it. */
 export function agreed(dialog: HTMLDialogElement): Promise<boolean> {
   dialog.returnValue = "";
   dialog.showModal();

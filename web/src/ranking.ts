@@ -1,20 +1,20 @@
-// What the switcher finds, best first.
+// Ranks the entries of the command palette for a query.
 
-/** Something that can be found. */
+/** Something that a query can find. */
 export interface Entry {
-  /** What it is called. */
+  /** The name, which counts most. */
   name: string;
-  /** What else it is found by. */
+  /** Further text in which the query is searched. */
   more: string;
 }
 
-/** How well a word fits an entry: 0 not at all. */
+/** How well a word matches an entry; 0: not at all. */
 function fit(word: string, name: string, more: string): number {
   const at = name.indexOf(word);
   if (at === 0) return 6;
   if (at > 0) return /[\s/_.:-]/.test(name.charAt(at - 1)) ? 5 : 4;
   if (more.includes(word)) return 3;
-  // `dpl` finds `deploy`; in what is long it would find everything.
+  // `dpl` finds `deploy` by its name only: in a long text, letters with gaps match almost anything.
   return isSpread(word, name) ? 1 : 0;
 }
 
@@ -28,7 +28,7 @@ function isSpread(word: string, text: string): boolean {
   return true;
 }
 
-/** The entries that all words of the query fit, best first; equals keep their order. */
+/** The entries that match all words of the query, best first; equal ones keep their order. */
 export function ranked<T extends Entry>(entries: T[], query: string): T[] {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   const scored = entries.map((entry) => {

@@ -1,12 +1,12 @@
-// Which of xterm.js's renderers draws: WebGL where a graphics card does it, else the DOM.
+// Chooses xterm.js's renderer: WebGL where a graphics card does the work, otherwise the DOM.
 
 import type { Terminal } from "@xterm/xterm";
 import { loadSetting } from "./storage";
 
-/** What is kept under it may say `dom` or `webgl`, against what is found out. */
+/** A stored `dom` or `webgl` under this key overrides the detection. */
 const CHOICE = "stayd-renderer";
 
-/** Whether WebGL is there and faster than the DOM: done by the processor it is slower. */
+/** Whether WebGL is faster than the DOM. It is slower if the processor does the drawing. */
 function isFast(): boolean {
   const canvas = document.createElement("canvas");
   const context = canvas.getContext("webgl2", { failIfMajorPerformanceCaveat: true });
@@ -17,12 +17,12 @@ function isFast(): boolean {
   return !SOFTWARE.test(card);
 }
 
-/** What browsers call a card that is none; not all of them own up to it when asked for speed. */
+/** Names of software renderers. Some browsers offer them even when asked to refuse slow WebGL. */
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 
-/** Draws with WebGL if that can be; called once the terminal is open. The DOM draws until
-    the renderer is loaded, and again if the card takes its context away; a cell is not as
-    large with the one as with the other, so `changed` is told. */
+/** Switches to WebGL if it is available and fast; call it once the terminal is open. The DOM draws
+    until the renderer is loaded, and again if the card loses its context. The two renderers have
+    cells of different sizes, so `changed` is called after each switch. */
 export async function accelerate(terminal: Terminal, isOpen: () => boolean, changed: () => void): Promise<void> {
   const wanted = loadSetting(CHOICE) ?? (isFast() ? "webgl" : "dom");
   if (wanted !== "webgl") return;
@@ -37,6 +37,6 @@ export async function accelerate(terminal: Terminal, isOpen: () => boolean, chan
     terminal.loadAddon(addon);
     changed();
   } catch {
-    // No WebGL after all: the DOM goes on drawing.
+    // WebGL does not work here: the DOM continues to draw.
   }
 }

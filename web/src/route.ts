@@ -1,4 +1,4 @@
-// The address bar: which session is open, and the token that a first visit brings.
+// The address bar: which session is open, and the token of a first visit.
 
 import { loadSetting, saveSetting } from "./storage";
 
@@ -6,15 +6,15 @@ const SESSION = /^#\/s\/([0-9a-fA-F-]{36})(\?ro)?$/;
 const NAMED = /^#\/s\/([^/?]+)(\?ro)?$/;
 const LAST = "stayd-last";
 
-/** The session that the address names. */
+/** The session id in the address. */
 export function openId(): string | null {
   return SESSION.exec(location.hash)?.[1]?.toLowerCase() ?? null;
 }
 
-/** Whether the address asks to look only. */
+/** Whether the address asks for a view-only attachment. */
 export const isReadOnly = (): boolean => SESSION.exec(location.hash)?.[2] !== undefined;
 
-/** What the address names that is no id: a session's name, as somebody types it. */
+/** The session name in the address, where somebody typed a name instead of an id. */
 export function openName(): { name: string; readOnly: boolean } | null {
   const found = openId() === null ? NAMED.exec(location.hash) : null;
   if (found === null) return null;
@@ -27,15 +27,15 @@ export function openName(): { name: string; readOnly: boolean } | null {
   }
 }
 
-/** The address of a session on this page, to type into it or to look only. */
+/** The address of a session on this page, writable or view-only. */
 export const addressOf = (id: string, readOnly = false): string => `#/s/${id}${readOnly ? "?ro" : ""}`;
 
-/** Changes the address without an entry in the history. */
+/** Changes the address without a new entry in the history. */
 export function replace(hash: string): void {
   history.replaceState(null, "", hash === "" ? location.pathname : hash);
 }
 
-/** Takes the token out of the address, where it must not stay. */
+/** Removes the token from the address, where it must not stay, and returns it. */
 export function takeToken(): string | null {
   const fragment = new URLSearchParams(location.hash.slice(1));
   const token = fragment.get("token");
@@ -43,12 +43,12 @@ export function takeToken(): string | null {
   return token;
 }
 
-/** Remembers the session for the next visit. */
+/** Stores the session, so that the next visit opens it. */
 export function rememberSession(id: string): void {
   saveSetting(LAST, id);
 }
 
-/** The session that was open last in this browser. */
+/** The session that was last open in this browser. */
 export function lastSession(): string | null {
   return loadSetting(LAST);
 }

@@ -1,4 +1,5 @@
-// Whether screen readers can read the terminal: a copy of it in words costs everybody else speed.
+// Whether the terminal is readable by screen readers. It is off by default: the copy of the screen
+// as text makes xterm.js slower.
 
 import { byId } from "./dom";
 import { loadSetting, saveSetting } from "./storage";
@@ -19,10 +20,10 @@ class ScreenReader extends EventTarget {
   }
 }
 
-/** Tells "change". */
+/** Fires "change" when it is turned on or off. */
 export const screenReader = new ScreenReader();
 
-/** The button that only the keyboard finds, before everything else. */
+/** Connects the first button of the page, which is visible only under keyboard focus. */
 export function connectScreenReaderButton(): void {
   const button = byId<HTMLButtonElement>("screen-reader");
   const show = () => button.setAttribute("aria-pressed", String(screenReader.isOn));

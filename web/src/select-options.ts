@@ -1,4 +1,4 @@
-// Choices that are offered in dialogs.
+// The options of the selects in the dialogs.
 
 import { make } from "./dom";
 import type { Recording, Restart, SizePolicy } from "./messages";
@@ -21,7 +21,7 @@ export const RECORDINGS: [Recording, string][] = [
   ["all", "output and input"],
 ];
 
-/** Fills a select with values and their words. */
+/** Fills a select with pairs of value and text. */
 export function fillSelect(select: HTMLSelectElement, choices: [string, string][], chosen: string): void {
   const options = choices.map(([value, text]) => {
     const option = make("option", "", text);

@@ -1,15 +1,15 @@
-// What is known of a session that is over: how it ended, and what it showed last.
+// Fetches how an ended session ended, and its last screen.
 
 import { getScreen, getSession } from "./api";
 import { authorized } from "./login";
 import type { Session } from "./messages";
 
-/** Lines of its scrollback that are shown. */
+/** How many lines of scrollback are fetched. */
 const LINES = 1000;
-/** How often a session that is being ended is looked at. */
+/** How often the server is asked while a session is ending. */
 const EVERY_MS = 1000;
 
-/** Waits until the server says how a session ended; null once nobody wants to know. */
+/** Waits until the server knows how a session ended; null once the caller has lost interest. */
 export async function waitForEnd(id: string, isWanted: () => boolean): Promise<Session | null> {
   for (;;) {
     const session = await authorized(() => getSession(id));
@@ -19,7 +19,7 @@ export async function waitForEnd(id: string, isWanted: () => boolean): Promise<S
   }
 }
 
-/** The lines that it showed last, with colours, without blank ones below; null: not known. */
+/** The lines of the last screen with colours, without blank ones at the end; null if there is none. */
 export async function lastScreen(id: string): Promise<string[] | null> {
   try {
     const text = await authorized(() => getScreen(id, LINES));

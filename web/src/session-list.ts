@@ -1,4 +1,4 @@
-// The list of live sessions at the side.
+// The list of live sessions in the side bar.
 
 import type { Attention } from "./attention";
 import { byId, setText } from "./dom";
@@ -10,12 +10,12 @@ import { SessionRow } from "./session-row";
 export interface SessionListCallbacks {
   pin(session: Session): void;
   kill(session: Session): void;
-  /** The search is over, with a session to open or without. */
+  /** The search was closed, with a session to open or without. */
   searchClosed(session: Session | undefined): void;
 }
 
 export class SessionList {
-  /** This tab's name as a client. */
+  /** This tab's client id. */
   me = "";
   private readonly list = byId("sessions");
   private readonly search = byId<HTMLInputElement>("search");
@@ -49,7 +49,7 @@ export class SessionList {
     return sessions[(at + step + sessions.length) % sessions.length];
   }
 
-  /** Puts the keyboard into the list. */
+  /** Moves the keyboard focus to the list. */
   focus(): void {
     const link = this.list.querySelector<HTMLElement>("[aria-current]") ?? this.list.querySelector("a");
     (link ?? byId("new")).focus();
@@ -64,7 +64,7 @@ export class SessionList {
       gone.delete(id);
       const row = this.rows.get(id) ?? this.add(id);
       row.fill(session, this.me, id === this.current, this.attention.get(id));
-      // Moving an element takes the focus away, so only what is out of place is moved.
+      // Moving an element takes the focus from it, so only those out of place are moved.
       const there = this.list.children[place];
       if (there !== row.item) this.list.insertBefore(row.item, there ?? null);
     });
@@ -84,7 +84,7 @@ export class SessionList {
     for (const session of this.liveSessions.sessions) this.rows.get(session.id)?.tick(session, this.me);
   }
 
-  /** Those that are searched for. */
+  /** The sessions that match the search. */
   private matching(): Session[] {
     const wanted = this.search.value.trim();
     return this.liveSessions.sessions.filter((session) => matchesSearch(session, wanted));

@@ -1,4 +1,4 @@
-// One live session as a row of the list.
+// A live session as a row of the list.
 
 import { type Alert, alertText } from "./attention";
 import { icon, iconButton, make, setDescription, setText } from "./dom";
@@ -36,7 +36,7 @@ export class SessionRow {
     this.item = make("li", "row", this.link, make("span", "row-actions", this.pin, this.kill));
   }
 
-  /** Everything that changes with the session. */
+  /** Updates everything that depends on the session. */
   fill(session: Session, me: string, isCurrent: boolean, alert: Alert | undefined): void {
     const { item, link } = this;
     const name = nameOf(session);
@@ -66,14 +66,14 @@ export class SessionRow {
     this.tick(session, me);
   }
 
-  /** What changes with time alone. */
+  /** Updates what depends on the time only. */
   tick(session: Session, me: string): void {
     const now = Date.now();
     setText(this.active, ago(now - Date.parse(session.last_activity_at)));
     this.active.title = `last activity ${new Date(session.last_activity_at).toLocaleString()}`;
     const status = statusText(session, me, now);
     const restarts = session.restarts ? ` · started ${session.restarts + 1} times` : "";
-    // What it has to say goes before that it was started more than once, or that nobody came.
+    // An alert takes the room of the number of starts and of "no client yet".
     setText(this.status, this.alert.textContent === "" ? status + restarts : (status.split(", ")[0] ?? status));
   }
 }

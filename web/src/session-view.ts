@@ -1,4 +1,4 @@
-// One open session: its terminal, its attachment and its connection, put together.
+// The open session: its terminal, its attachment and its connection.
 
 import { ApiError, getSession } from "./api";
 import { Attachment, type Effect } from "./attachment";
@@ -14,24 +14,24 @@ import { lastScreen, waitForEnd } from "./session-end";
 import type { StatusFacts } from "./status-bar";
 import { TerminalView } from "./terminal";
 
-/** What the page hears from its open session. */
+/** What the open session tells the page. */
 export interface SessionViewCallbacks {
   attached(message: Attached): void;
   state(state: SessionState): void;
   titleChanged(title: string): void;
-  /** The connection came to a state in which somebody must decide what is next. */
+  /** The connection stopped, and the user must decide what is next. */
   stopped(connectionState: ConnectionState, end: SessionEnd | null, session: Session | null): void;
-  /** The facts of the status bar changed. */
+  /** The contents of the status bar changed. */
   facts(facts: StatusFacts): void;
-  /** Something was refused that concerns this session. */
+  /** The server refused something, or input was dropped. */
   trouble(text: string): void;
-  /** False: the page takes this key. */
+  /** False: the page handles this key, and the program does not get it. */
   key(event: KeyboardEvent): boolean;
-  /** The program wants this in the clipboard. */
+  /** The program wants to copy this text to the clipboard. */
   copyRequested(text: string): void;
   linkHovered(target: string | null): void;
   searchResults(index: number, count: number): void;
-  /** Keys that are held down on the bar; they are let go. */
+  /** Returns the modifiers held down on the key bar, and releases them. */
   takeHeld(): HeldModifiers;
 }
 
@@ -46,13 +46,13 @@ export class SessionView {
   private policy: SizePolicy = "latest";
   private closed = false;
   private frozen = false;
-  /** Lines of the last screen that was fetched. */
+  /** How many lines of the last screen were fetched. */
   private lastScreenLines: number | null = null;
-  /** It was shown live, so its last screen is here. */
+  /** The session was attached here, so the terminal shows its last screen already. */
   private shownLive = false;
-  /** It has ended, and how is known. */
+  /** The session has ended, and the page has said how. */
   over = false;
-  /** The size that the connection was opened with. */
+  /** The size with which the connection was opened. */
   private requestedSize = { cols: 0, rows: 0 };
 
   constructor(
@@ -62,7 +62,7 @@ export class SessionView {
     readonly mode: "rw" | "ro",
     input: InputBuffer,
     private readonly callbacks: SessionViewCallbacks,
-    /** The session, if anything is known of it. */
+    /** The session, if the page knows it already. */
     known: Session | null,
   ) {
     this.frame = make("div", "frame");
@@ -103,20 +103,20 @@ export class SessionView {
     this.terminal.focus();
   }
 
-  /** Tries to connect at once. */
+  /** Connects now instead of later. */
   retry(): void {
     this.connection.retryNow();
     this.terminal.focus();
   }
 
-  /** Attaches again beside the tab that took over. */
+  /** Attaches again under a new client id, beside the tab that took over. */
   async attachHere(): Promise<void> {
     this.client = await newClientId();
     this.connection.reopenAs(this.client);
     this.terminal.focus();
   }
 
-  /** Makes this window the one whose size the terminal has. */
+  /** Puts this client in control: the terminal takes the size of this window. */
   takeControl(): void {
     this.connection.takeControl();
     this.terminal.focus();
@@ -127,7 +127,7 @@ export class SessionView {
     return this.state?.clients.some(({ client, controller }) => controller && client !== this.client) ?? false;
   }
 
-  /** What the find bar searches. */
+  /** The terminal that the find bar searches. */
   get searched(): TerminalView {
     return this.terminal;
   }
@@ -146,7 +146,7 @@ export class SessionView {
     this.terminal.focus();
   }
 
-  /** Asks for the size that fits this window. */
+  /** Requests the size for which this window has room. */
   fit(): void {
     const { cols, rows } = this.terminal.room;
     this.connection.run(this.attachment.resized(cols, rows));
@@ -161,7 +161,7 @@ export class SessionView {
   }
 
   private typed(text: string): void {
-    // Pastes and reports let no key go.
+    // Only a single character releases the modifiers: pastes and the terminal's reports are longer.
     const keys = [...text].length === 1 ? withHeld(text, this.callbacks.takeHeld()) : text;
     this.send(new TextEncoder().encode(keys));
   }
@@ -203,7 +203,7 @@ export class SessionView {
         this.callbacks.attached(effect.message);
         const { cols, rows } = this.terminal.room;
         if (cols !== this.requestedSize.cols || rows !== this.requestedSize.rows) {
-          // The window changed while the connection was being made.
+          // The window was resized while the connection was being made.
           this.connection.run(this.attachment.resized(cols, rows));
         }
         return this.reportFacts();
@@ -217,7 +217,7 @@ export class SessionView {
       case "send":
       case "exit":
       case "restart":
-        // The connection's own.
+        // The connection handles these itself.
         return;
     }
   }
@@ -246,7 +246,7 @@ export class SessionView {
     this.terminal.freeze();
   }
 
-  /** The server says that it is over, or nearly: finds out how it ended. */
+  /** The session has ended or is about to: asks the server how. */
   private async fetchEnd(connectionState: ConnectionState): Promise<void> {
     try {
       const session = await waitForEnd(this.id, () => !this.closed);
@@ -263,7 +263,7 @@ export class SessionView {
     this.callbacks.stopped(connectionState, end, session);
   }
 
-  /** Shows what an ended session showed last, if that is known. */
+  /** Draws the last screen of an ended session, if the server has it. */
   private async drawLastScreen(session: Session): Promise<void> {
     const lines = await lastScreen(this.id);
     if (this.closed || lines === null) return;
@@ -274,8 +274,8 @@ export class SessionView {
     this.terminal.draw(bytes, true, () => {});
   }
 
-  /** Nothing is known of this session: the server's refusal takes seconds to arrive on the
-      WebSocket, and an answer to a question does not. */
+  /** Checks over HTTP whether an unknown session exists: the answer is immediate, while the refusal of
+      the WebSocket takes seconds. */
   private async lookUp(): Promise<void> {
     const verdict = await this.diagnose(this.id);
     if (this.closed || this.connectionState.is !== "connecting" || (verdict !== "ended" && verdict !== "missing")) return;
@@ -283,7 +283,7 @@ export class SessionView {
     this.connectionChanged(verdict === "ended" ? { is: "ended", exit: null } : { is: "missing" });
   }
 
-  /** Fits what has ended into the room that there is now. */
+  /** Fits the last screen of an ended session into the window. */
   private fitEnded(): void {
     if (!this.frozen) return;
     if (this.lastScreenLines === null) return this.terminal.reveal();

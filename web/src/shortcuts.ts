@@ -1,5 +1,5 @@
-// The page's own keys: Alt+Shift with another, which programs hardly use, and the terminal's
-// usual Ctrl+Shift ones.
+// The page's own keys: Alt+Shift with another key, which hardly any program uses, and the usual
+// Ctrl+Shift keys of terminals.
 
 export interface Shortcuts {
   step(by: 1 | -1): void;
@@ -8,13 +8,13 @@ export interface Shortcuts {
   palette(): void;
   list(): void;
   pin(): void;
-  /** To the question about the clipboard. */
+  /** Moves the focus to the question about the clipboard. */
   question(): void;
   find(): void;
   copy(): void;
 }
 
-/** Does what a key asks for; true if the key is the page's and nobody else gets it. */
+/** Does what a key asks for; true if the key is the page's, so that the program must not get it. */
 export function shortcut(event: KeyboardEvent, page: Shortcuts, inTerminal: boolean): boolean {
   const { altKey, ctrlKey, metaKey, shiftKey } = event;
   if (!shiftKey || metaKey) return false;
@@ -34,7 +34,7 @@ export function shortcut(event: KeyboardEvent, page: Shortcuts, inTerminal: bool
   } else if (ctrlKey && !altKey) {
     if (event.code === "KeyF") act = () => page.find();
     if (event.code === "KeyC" && inTerminal) act = () => page.copy();
-    // The browser pastes by itself, if the terminal leaves it alone.
+    // The browser pastes by itself, provided the terminal does not handle the key.
     if (event.code === "KeyV" && inTerminal) return true;
   }
   if (act === undefined) return false;

@@ -1,17 +1,17 @@
-// The bar that always says how the connection is.
+// The bar that always shows the state of the connection.
 
 import type { ConnectionState } from "./connection";
 import { byId, setText } from "./dom";
 import { count } from "./format";
 import type { SessionState, SizePolicy } from "./messages";
 
-/** What the bar shows. */
+/** The contents of the bar. */
 export interface StatusFacts {
   connectionState: ConnectionState;
   state: SessionState | null;
-  /** Bytes typed and not yet accepted. */
+  /** Bytes of input that are not accepted yet. */
   waiting: number;
-  /** The session's size, and the room that this window has. */
+  /** The session's size, and the size for which this window has room. */
   size: { cols: number; rows: number };
   room: { cols: number; rows: number };
   mode: "rw" | "ro";
@@ -24,11 +24,11 @@ export interface StatusBarActions {
   retry(): void;
   fit(): void;
   takeControl(): void;
-  /** Types into what was only looked at. */
+  /** Attaches for writing to a session that is open view-only. */
   typeHere(): void;
 }
 
-/** Tone of the dot. */
+/** The colour of the dot. */
 type Tone = "good" | "busy" | "bad" | "over";
 
 export class StatusBar {
@@ -50,13 +50,13 @@ export class StatusBar {
     this.type.addEventListener("click", () => actions.typeHere());
   }
 
-  /** Nothing is open. */
+  /** Hides the bar: no session is open. */
   clear(): void {
     clearInterval(this.timer);
     this.bar.hidden = true;
   }
 
-  /** Takes its place before the terminal measures what is left. */
+  /** Shows the bar before the terminal measures the room that is left. */
   open(): void {
     this.bar.hidden = false;
   }
@@ -83,7 +83,7 @@ export class StatusBar {
     setText(this.clients, attached && state !== null ? count(state.active_connections, "client") : "");
     setText(this.size, attached ? `${size.cols} × ${size.rows}` : "");
     const foreign = attached && (size.cols !== room.cols || size.rows !== room.rows);
-    // The other policies' size is nobody's.
+    // Under the other policies no single client controls the size.
     this.controlled = controlled && policy === "latest";
     this.fit.hidden = mode === "ro" || policy !== "latest" || !attached || !(foreign || this.controlled);
     setText(this.fit, this.controlled ? "Take control" : "Fit to this window");

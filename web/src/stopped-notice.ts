@@ -1,4 +1,4 @@
-// Why the open session cannot be used, and what to do about it, as a notice.
+// The notice that says why the open session cannot be used, and what can be done about it.
 
 import type { ConnectionState } from "./connection";
 import { endText, isCleanEnd, isRecorded, type SessionEnd } from "./format";
@@ -15,7 +15,7 @@ export interface NoticeActions {
   save(session: Session): void;
 }
 
-/** Null: there is nothing to say. */
+/** The notice for this state; null if there is nothing to say. */
 export function stoppedNotice(connectionState: ConnectionState, end: SessionEnd | null, session: Session | null, actions: NoticeActions): Notice | null {
   const fresh = { label: "New session", act: () => actions.start(), primary: true };
   switch (connectionState.is) {

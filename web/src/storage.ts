@@ -1,6 +1,6 @@
-// What this browser remembers, where it lets pages remember.
+// Settings that this browser stores, where it allows pages to store anything.
 
-/** What was kept under this name; null: nothing, or the browser keeps nothing. */
+/** The stored value; null if there is none or the browser forbids storage. */
 export function loadSetting(name: string): string | null {
   try {
     return localStorage.getItem(name);
@@ -9,11 +9,11 @@ export function loadSetting(name: string): string | null {
   }
 }
 
-/** Keeps something for the next visit, if the browser does. */
+/** Stores a value for the next visit, if the browser allows it. */
 export function saveSetting(name: string, value: string): void {
   try {
     localStorage.setItem(name, value);
   } catch {
-    // Then the next visit begins without it.
+    // Storage is forbidden: the next visit starts without the value.
   }
 }

@@ -1,4 +1,4 @@
-// What the browser's tab shows: the title with a count, the icon with a dot.
+// The browser's tab: its title with a number, its icon with a dot.
 
 import { titleWithCount } from "./attention";
 import { byId } from "./dom";
@@ -17,7 +17,7 @@ export class TabBadge {
     this.show();
   }
 
-  /** How many sessions want to be looked at. */
+  /** Sets how many sessions need attention. */
   setCount(count: number): void {
     if (count === this.count) return;
     this.count = count;
@@ -38,7 +38,7 @@ export class TabBadge {
   }
 }
 
-/** The icon with a dot in its corner, as an address of its own. */
+/** The icon with a dot in its corner, as a data URL. */
 async function withDot(): Promise<string> {
   const svg = await (await fetch(PLAIN)).text();
   const box = /viewBox="0 0 (\d+) (\d+)"/.exec(svg);

@@ -1,12 +1,12 @@
-// Programs ask the terminal questions (who are you, where is the cursor, which colour).
-// The server answers them, once for all who look: answers from here would be second ones.
+// Programs query the terminal: its type, its cursor position, its colours. The server answers, once
+// for all clients. An answer from here would reach the program as a second one.
 
 import type { Terminal } from "@xterm/xterm";
 
 /** Colours that OSC sequences ask for: palette, foreground, background, cursor. */
 const COLOURS = [4, 10, 11, 12];
 
-/** Swallows all queries. */
+/** Suppresses xterm.js's answers to queries. */
 export function muteQueries(terminal: Terminal): void {
   const muted = () => true;
   const { parser } = terminal;

@@ -1,4 +1,4 @@
-// The terminal on the page: xterm.js in a frame, given bytes, giving keystrokes.
+// The terminal on the page: xterm.js in an element, which draws output and returns input.
 
 import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
@@ -14,31 +14,31 @@ import { muteQueries } from "./terminal-queries";
 import { prefersDark, theme } from "./theme";
 import { WholeCharacters } from "./utf8";
 
-/** What the terminal tells its owner. */
+/** What the terminal tells its user. */
 export interface TerminalCallbacks {
   typed(text: string): void;
-  /** Mouse reports in the old encoding: bytes, not characters. */
+  /** Mouse reports in the X10 encoding, which are bytes and not characters. */
   bytes(bytes: Bytes): void;
-  /** The frame has room for this size now. */
+  /** The element has room for this size now. */
   room(cols: number, rows: number): void;
   titleChanged(title: string): void;
-  /** False: the page takes this key, the program does not get it. */
+  /** False: the page handles this key, and the program does not get it. */
   key(event: KeyboardEvent): boolean;
-  /** The program wants this in the clipboard. */
+  /** The program wants to copy this text to the clipboard. */
   copyRequested(text: string): void;
-  /** Where the link that is pointed at leads; null: none is. */
+  /** The target of the link under the pointer; null: there is none. */
   linkHovered(target: string | null): void;
-  /** Which match of how many is shown; -1: unknown. */
+  /** The search selected this match of so many; -1: its number is unknown. */
   searchResults(index: number, count: number): void;
 }
 
-/** Where letters must be smaller for enough of them in a line. */
+/** Windows this narrow get a smaller font, so that enough columns fit. */
 const NARROW = "(max-width: 46rem)";
-/** Lines that scroll back. */
+/** Lines of scrollback. */
 const SCROLLBACK = 10_000;
 /** The largest terminal that the server accepts, in columns or rows. */
 const SIZE_MAX = 1000;
-/** Forgets everything wherever the parser stands: CAN, ST, RIS. */
+/** Resets the terminal in whatever state its parser is: CAN, ST, RIS. */
 const FULL_RESET = "\x18\x1b\\\x1bc";
 
 export class TerminalView {
@@ -49,7 +49,7 @@ export class TerminalView {
   private readonly updateScreenReaderMode = () => (this.terminal.options.screenReaderMode = screenReader.isOn);
   private readonly characters = new WholeCharacters();
   readonly search = new SearchAddon();
-  /** What is drawn was drawn before: what it asks for was asked then. */
+  /** What is drawn is a replay: its requests were handled when it was first drawn. */
   private isReplay = false;
   private disposed = false;
   private fitted = { cols: 80, rows: 24 };
@@ -59,7 +59,7 @@ export class TerminalView {
     callbacks: TerminalCallbacks,
   ) {
     this.terminal = new Terminal({
-      // For the choice of the Unicode version.
+      // Needed to choose the Unicode version.
       allowProposedApi: true,
       cursorBlink: true,
       fontFamily: getComputedStyle(frame).getPropertyValue("--mono"),
@@ -67,14 +67,14 @@ export class TerminalView {
       lineHeight: 1.15,
       linkHandler: linkHandler((target) => callbacks.linkHovered(target)),
       macOptionIsMeta: true,
-      // Where found text is marked, beside the scrollbar's own slider.
+      // The search marks its matches here, beside the slider of the scrollbar.
       overviewRuler: { width: 10 },
       screenReaderMode: screenReader.isOn,
       scrollback: SCROLLBACK,
-      // Programs save the title and bring it back when they end.
+      // Programs save the title and restore it when they end.
       windowOptions: { pushTitle: true, popTitle: true },
     });
-    // Emoji are two columns wide, as for the programs and for the server's screen.
+    // Emoji are two columns wide, as programs and the server's screen count them.
     this.terminal.loadAddon(new Unicode11Addon());
     this.terminal.unicode.activeVersion = "11";
     this.applyTheme();
@@ -102,24 +102,24 @@ export class TerminalView {
     this.observer.observe(frame);
   }
 
-  /** The size that the frame has room for. */
+  /** The size for which the element has room. */
   get room(): { cols: number; rows: number } {
     return this.fitted;
   }
 
-  /** Shows bytes, for the first time or again; `done` once they are parsed. */
+  /** Draws bytes, new ones or a replay; calls `done` once they are parsed. */
   draw(bytes: Bytes, replay: boolean, done: () => void): void {
     this.terminal.write("", () => (this.isReplay = replay));
     this.terminal.write(this.characters.take(bytes), done);
   }
 
-  /** Forgets everything, after what was written before. */
+  /** Clears the terminal completely, after everything written before. */
   reset(): void {
     this.characters.reset();
     this.terminal.write(FULL_RESET);
   }
 
-  /** Takes the session's size, after what was written before. */
+  /** Resizes the terminal to the session's size, after everything written before. */
   resize(cols: number, rows: number): void {
     this.terminal.write("", () => this.terminal.resize(cols, rows));
   }
@@ -128,7 +128,7 @@ export class TerminalView {
     this.terminal.focus();
   }
 
-  /** Scrolls the frame, if the terminal is larger, to where the program wrote last. */
+  /** Scrolls a terminal that is larger than its element to the line of the cursor. */
   reveal(): void {
     this.terminal.write("", () => {
       const { cursorY } = this.terminal.buffer.active;
@@ -138,13 +138,13 @@ export class TerminalView {
     });
   }
 
-  /** Nothing can be typed; what is there can be read, searched and copied. */
+  /** Takes no input any more. The text can still be read, searched and copied. */
   lock(): void {
     this.terminal.options.disableStdin = true;
     this.terminal.options.cursorBlink = false;
   }
 
-  /** It is over: no cursor either. */
+  /** The session has ended: takes no input and hides the cursor. */
   freeze(): void {
     this.lock();
     this.terminal.write("\x1b[?25l");
@@ -159,7 +159,7 @@ export class TerminalView {
     copySelection(this.terminal);
   }
 
-  /** Types a key that this keyboard does not have. */
+  /** Types a key of the key bar. */
   press(key: BarKey, held: HeldModifiers): void {
     this.terminal.input(sequence(key, held, this.terminal.modes.applicationCursorKeysMode));
   }
@@ -188,7 +188,7 @@ export class TerminalView {
 
   private applyTheme(): void {
     this.terminal.options.theme = theme();
-    // Programs choose their colours for a dark screen; on a light one some need help.
+    // Programs choose colours for a dark screen. On a light one, some need more contrast.
     this.terminal.options.minimumContrastRatio = prefersDark.matches ? 1 : 4.5;
   }
 }

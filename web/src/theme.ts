@@ -1,4 +1,4 @@
-// The terminal's colours, which follow the system's light or dark.
+// The terminal's colours, which follow the system's light or dark scheme.
 
 import type { ITheme } from "@xterm/xterm";
 

@@ -1,4 +1,4 @@
-// Spans of time in words: how long ago, and how long still.
+// Time spans in words: how long ago, and how long until.
 
 /** A time span in its largest unit; never less than a second. */
 export function duration(ms: number): string {
@@ -9,7 +9,7 @@ export function duration(ms: number): string {
   return `${Math.round(s / 86_400)} days`;
 }
 
-/** How long something was ago. Short, since it stands at the end of every row. */
+/** How long ago something was. It is short, since it stands at the end of every row. */
 export function ago(ms: number): string {
   if (ms < 10_000) return "now";
   const s = Math.floor(ms / 1000);
@@ -19,7 +19,7 @@ export function ago(ms: number): string {
   return `${Math.floor(s / 86_400)} days`;
 }
 
-/** What is left until a moment: `0:09`, `29:41`, `7 h 05 min`, `6 days`. */
+/** The time that is left: `0:09`, `29:41`, `7 h 05 min`, `6 days`. */
 export function countdown(ms: number): string {
   const s = Math.max(0, Math.ceil(ms / 1000));
   const two = (n: number) => String(n).padStart(2, "0");

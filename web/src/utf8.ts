@@ -1,17 +1,17 @@
-// Output cut at whole characters. xterm.js 6 loses some characters that are cut between two
-// writes; a TextDecoder would show replacements for bytes that xterm.js, and the server's
-// screen, leave out.
+// Splits output between characters only. xterm.js 6 loses some characters that are split between
+// two writes. A TextDecoder would insert replacement characters for bytes that xterm.js and the
+// server's screen leave out.
 
 import type { Bytes } from "./messages";
 
-/** Bytes that a character of UTF-8 has, by its first byte; 1 for what begins none. */
+/** The length of a UTF-8 character, by its first byte; 1 for a byte that begins none. */
 function length(first: number): number {
   if (first >= 0xf0 && first < 0xf8) return 4;
   if (first >= 0xe0) return first < 0xf0 ? 3 : 1;
   return first >= 0xc0 ? 2 : 1;
 }
 
-/** Where the last character begins, if it may go on behind the end; else the end. */
+/** Where the last character begins if it is incomplete, otherwise the end. */
 function wholeEnd(bytes: Bytes): number {
   const earliest = Math.max(0, bytes.length - 3);
   for (let at = bytes.length - 1; at >= earliest; at--) {
@@ -22,7 +22,7 @@ function wholeEnd(bytes: Bytes): number {
   return bytes.length;
 }
 
-/** Takes pieces of a stream, gives pieces that end with a whole character. */
+/** Takes pieces of a stream and returns pieces that end with a complete character. */
 export class WholeCharacters {
   private rest: Bytes = new Uint8Array(0);
 
@@ -35,7 +35,7 @@ export class WholeCharacters {
     return bytes.subarray(0, end);
   }
 
-  /** Another stream begins. */
+  /** Starts with another stream. */
   reset(): void {
     this.rest = new Uint8Array(0);
   }

@@ -7,7 +7,7 @@ const ID = "0190d3c0-a1b2-7c3d-8e4f-5a6b7c8d9e0f";
 const bytes = (text: string): Bytes => new TextEncoder().encode(text);
 const zeros = (length: number): Bytes => new Uint8Array(length);
 
-/** What the server says first; `head` is how far the session's output has come. */
+/** The server's first message; `head` is the offset of the session's latest output. */
 function attached(offset: number, { input = 0, head = offset, id = ID, window = 65536 } = {}): string {
   const session = { id, offset: head };
   const sizes = { input_window: window, mode: "rw", cols: 80, rows: 24 };
@@ -16,7 +16,7 @@ function attached(offset: number, { input = 0, head = offset, id = ID, window = 
 
 const json = (message: object) => JSON.stringify(message);
 
-/** Effects in short: `draw:text`, `replay:text`, `send:…`, or just their names. */
+/** Effects in short form: `draw:text`, `replay:text`, `send:…`, otherwise the name alone. */
 function short(effects: Effect[]): string[] {
   return effects.map((effect) => {
     if (effect.do === "draw") {
@@ -30,7 +30,7 @@ function short(effects: Effect[]): string[] {
   });
 }
 
-/** Plays effects to their end, as a terminal that renders at once. */
+/** Applies effects like a terminal that renders at once. */
 function render(attachment: Attachment, effects: Effect[]): string[] {
   return effects.flatMap((effect) =>
     effect.do === "draw" ? short(attachment.rendered(effect.mark)) : [],
