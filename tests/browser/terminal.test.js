@@ -14,7 +14,7 @@ test("text is found in the scrollback", async () => {
   await shows(page, "needle-2");
   await page.keyboard.press("Control+Shift+F");
   await page.keyboard.type("needle-");
-  // There are two matches in the output, and the command line contains both words itself.
+  // The output contains the text twice, and so does the command line that was typed.
   await page.locator("#find-count").getByText(/^\d of \d$/).waitFor();
   await page.keyboard.press("Shift+Enter");
   await page.keyboard.press("Shift+Enter");
