@@ -1,28 +1,28 @@
 // A client of stayd in JavaScript (Node 20): `npm install ws`. docs/protocol.md explains each
 // step.
 //
-//   STAYD_TOKEN=… node client.mjs NAME        STAYD_URL says where, if not http://127.0.0.1:7829
+//   STAYD_TOKEN=… node client.mjs NAME        STAYD_URL: the server, default http://127.0.0.1:7829
 //
-// Attaches to the session NAME, or starts one (STAYD_PROFILE, else shell), types what comes on
-// standard input, prints the output, and exits with the session's exit code. Comes back by
-// itself when the server is started again: every byte is typed once and printed once.
+// It attaches to the session NAME, or starts it (profile STAYD_PROFILE, default shell), types
+// standard input into it, prints the output, and exits with the session's exit code. It reconnects
+// when the server restarts: every byte is typed once and printed once.
 
 import { randomUUID } from "node:crypto";
 import WebSocket from "ws";
 
 const base = process.env.STAYD_URL ?? "http://127.0.0.1:7829";
 const headers = { authorization: `Bearer ${process.env.STAYD_TOKEN}` };
-const RETRY = [1001, 1005, 1006, 1011, 1012, 1013]; // others say that it is of no use
+const RETRY = [1001, 1005, 1006, 1011, 1012, 1013]; // after other codes, reconnecting is of no use
 
 class Client {
-  client = `example-${randomUUID()}`; // the same over reconnects, nobody else's
-  session = null; // its id, once we know it
-  offset = 0; // bytes of output that we have printed
-  kept = Buffer.alloc(0); // what was typed and is not accepted yet …
-  accepted = 0; // … and where it begins
-  sent = 0; // how much of it went out on this connection
+  client = `example-${randomUUID()}`; // the same over reconnects, and no other client's
+  session = null; // the session's id, once it is known
+  offset = 0; // bytes of output that were printed
+  kept = Buffer.alloc(0); // input that is not accepted yet
+  accepted = 0; // offset of its first byte
+  sent = 0; // how much of it was sent on this connection
   window = 0;
-  restarts = 0; // how often the session's command was started again
+  restarts = 0; // how often the session's command was restarted
   wait = 50;
   code = null;
 
@@ -33,7 +33,7 @@ class Client {
   url() {
     const query = new URLSearchParams({ client: this.client });
     if (this.session) {
-      query.set("session", this.session); // go on exactly where we were
+      query.set("session", this.session); // continue exactly after the last printed byte
       query.set("offset", this.offset);
     } else {
       query.set("create", this.profile);
@@ -48,7 +48,7 @@ class Client {
     this.acked = this.offset;
     socket.on("open", () => (this.wait = 50));
     socket.on("unexpected-response", (_, { statusCode }) => {
-      if (statusCode < 500) finish(1, `refused: ${statusCode}`); // no rights
+      if (statusCode < 500) finish(1, `refused: ${statusCode}`); // not authorized
       socket.terminate(); // a proxy without a server
     });
     socket.on("error", () => {}); // "close" follows
@@ -59,7 +59,7 @@ class Client {
     socket.on("close", async (code, reason) => {
       this.window = 0;
       if (this.code !== null) finish(this.code);
-      if (code === 4410 && this.session) finish(await this.recorded()); // ended while we were away
+      if (code === 4410 && this.session) finish(await this.recorded()); // it ended while we were disconnected
       if (!RETRY.includes(code)) finish(1, `closed: ${code} ${reason}`);
       setTimeout(() => this.connect(), this.wait);
       this.wait = Math.min(this.wait * 2, 1000);
@@ -70,7 +70,7 @@ class Client {
   output(socket, data) {
     process.stdout.write(data);
     if (this.snapshot !== null) {
-      this.offset = this.acked = this.snapshot; // a redrawn screen: it is not counted
+      this.offset = this.acked = this.snapshot; // a redrawn screen is not output
       this.snapshot = null;
       return;
     }
@@ -84,7 +84,7 @@ class Client {
   control(socket, message) {
     switch (message.type) {
       case "attached":
-        return this.attached(message); // its offset is ours, or a snapshot follows
+        return this.attached(message); // its offset is ours, or else a snapshot follows
       case "snapshot":
         this.snapshot = message.offset;
         return process.stdout.write("\x18\x1b\\\x1bc"); // resets the terminal
@@ -100,12 +100,12 @@ class Client {
   attached({ session, input, input_window }) {
     const restarts = session.restarts ?? 0;
     if (this.session && restarts !== this.restarts) {
-      this.kept = this.kept.subarray(this.sent); // that was for the program that is gone
+      this.kept = this.kept.subarray(this.sent); // that was for the previous run of the command
       this.accepted = input;
     }
     this.session = session.id;
     this.restarts = restarts;
-    this.accepted = Math.min(this.accepted, input); // less: it has forgotten us and counts anew
+    this.accepted = Math.min(this.accepted, input); // less: the server has started a new count
     this.sent = 0;
     this.window = input_window;
     this.accept(input);
@@ -122,7 +122,7 @@ class Client {
     this.sendTyped();
   }
 
-  // The server has accepted `received` bytes in all: they need not be kept.
+  // The server has accepted `received` bytes in total, so they are no longer kept.
   accept(received) {
     const done = Math.max(0, Math.min(received - this.accepted, this.kept.length));
     this.kept = this.kept.subarray(done);

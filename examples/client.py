@@ -1,10 +1,10 @@
 """A client of stayd in Python: `pip install websockets`. docs/protocol.md explains each step.
 
-    STAYD_TOKEN=… python client.py NAME        STAYD_URL says where, if not http://127.0.0.1:7829
+    STAYD_TOKEN=… python client.py NAME        STAYD_URL: the server, default http://127.0.0.1:7829
 
-Attaches to the session NAME, or starts one (STAYD_PROFILE, else shell), types what comes on
-standard input, prints the output, and exits with the session's exit code. Comes back by
-itself when the server is started again: every byte is typed once and printed once.
+It attaches to the session NAME, or starts it (profile STAYD_PROFILE, default shell), types
+standard input into it, prints the output, and exits with the session's exit code. It reconnects
+when the server restarts: every byte is typed once and printed once.
 """
 
 import asyncio
@@ -21,25 +21,25 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 URL = os.environ.get("STAYD_URL", "http://127.0.0.1:7829")
 HEADERS = {"Authorization": f"Bearer {os.environ['STAYD_TOKEN']}"}
-RETRY = {None, 1001, 1005, 1006, 1011, 1012, 1013}  # others say that it is of no use
+RETRY = {None, 1001, 1005, 1006, 1011, 1012, 1013}  # after others, it is of no use
 
 
 class Client:
     def __init__(self, name, profile):
         self.name, self.profile = name, profile
-        self.client = f"example-{uuid.uuid4()}"  # the same over reconnects, nobody else's
-        self.session = None  # its id, once we know it
-        self.offset = 0  # bytes of output that we have printed
-        self.kept = bytearray()  # what was typed and is not accepted yet …
-        self.accepted = 0  # … and where it begins
-        self.sent = 0  # how much of it went out on this connection
+        self.client = f"example-{uuid.uuid4()}"  # the same over reconnects
+        self.session = None  # the session's id, once it is known
+        self.offset = 0  # bytes of output that were printed
+        self.kept = bytearray()  # input that is not accepted yet
+        self.accepted = 0  # offset of its first byte
+        self.sent = 0  # how much of it was sent on this connection
         self.window = 0
-        self.restarts = 0  # how often the session's command was started again
+        self.restarts = 0  # how often the command was restarted
         self.socket = self.code = None
 
     def url(self):
         query = {"client": self.client}
-        if self.session:  # go on exactly where we were
+        if self.session:  # continue after the last printed byte
             query |= {"session": self.session, "offset": self.offset}
         else:
             query["create"] = self.profile
@@ -55,14 +55,14 @@ class Client:
         await self.send_typed()
 
     async def send_typed(self):
-        """Sends what the window allows: pieces of at most 16 KiB."""
+        """Sends what the window allows, in pieces of at most 16 KiB."""
         while self.socket and self.sent < min(len(self.kept), self.window):
             end = min(len(self.kept), self.window, self.sent + 16384)
             piece, self.sent = bytes(self.kept[self.sent : end]), end
             await self.socket.send(piece)
 
     def accept(self, received):
-        """The server has accepted `received` bytes in all: they need not be kept."""
+        """The server has accepted `received` bytes in total, so they are no longer kept."""
         done = max(0, min(received - self.accepted, len(self.kept)))
         del self.kept[:done]
         self.sent = max(0, self.sent - done)
@@ -71,10 +71,10 @@ class Client:
     def attached(self, session, received):
         restarted = self.session and session.get("restarts", 0) != self.restarts
         self.session, self.restarts = session["id"], session.get("restarts", 0)
-        if restarted:  # what went out was for the program that is gone
+        if restarted:  # what was sent was for the previous run of the command
             del self.kept[: self.sent]
             self.accepted = received
-        if received < self.accepted:  # it has forgotten us and counts anew
+        if received < self.accepted:  # the server has started a new count
             self.accepted = received
         self.sent = 0
         self.accept(received)
@@ -86,7 +86,7 @@ class Client:
             if isinstance(message, bytes):
                 sys.stdout.buffer.write(message)
                 sys.stdout.buffer.flush()
-                if snapshot is not None:  # a redrawn screen: it is not counted
+                if snapshot is not None:  # a redrawn screen is not output
                     self.offset = acked = snapshot
                     snapshot = None
                     continue
@@ -98,7 +98,7 @@ class Client:
             message = json.loads(message)
             match message["type"]:
                 case "attached":
-                    # Its offset is ours, or a snapshot follows.
+                    # Its offset is ours, or else a snapshot follows.
                     self.attached(message["session"], message["input"])
                     self.window = message["input_window"]
                     await self.send_typed()
@@ -126,13 +126,13 @@ class Client:
             except ConnectionClosed as closed:
                 if closed.rcvd:
                     code, reason = closed.rcvd.code, closed.rcvd.reason
-            except InvalidStatus as refused:  # 401, 403: no rights; 5xx: a proxy's
+            except InvalidStatus as refused:  # 401, 403: not authorized; 5xx: from a proxy
                 if refused.response.status_code < 500:
                     return f"refused: {refused.response.status_code}"
             except (OSError, EOFError, TimeoutError):
-                pass  # not there (yet)
+                pass  # the server is not (yet) there
             self.socket = None
-            if code == 4410 and self.session:  # it ended while we were away
+            if code == 4410 and self.session:  # it ended while we were disconnected
                 session = await asyncio.to_thread(self.record)
                 return exit_code(session["exit_code"], session["exit_signal"])
             if self.code is not None:
