@@ -59,7 +59,7 @@ class Client {
     socket.on("close", async (code, reason) => {
       this.window = 0;
       if (this.code !== null) finish(this.code);
-      if (code === 4410 && this.session) finish(await this.recorded()); // it ended while we were disconnected
+      if (code === 4410 && this.session) finish(await this.recorded()); // it ended meanwhile
       if (!RETRY.includes(code)) finish(1, `closed: ${code} ${reason}`);
       setTimeout(() => this.connect(), this.wait);
       this.wait = Math.min(this.wait * 2, 1000);

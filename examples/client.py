@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 URL = os.environ.get("STAYD_URL", "http://127.0.0.1:7829")
 HEADERS = {"Authorization": f"Bearer {os.environ['STAYD_TOKEN']}"}
-RETRY = {None, 1001, 1005, 1006, 1011, 1012, 1013}  # after others, it is of no use
+RETRY = {None, 1001, 1005, 1006, 1011, 1012, 1013}  # after other codes, it is of no use
 
 
 class Client:
