@@ -27,6 +27,7 @@ pub mod exec;
 mod launch;
 mod ledger;
 mod memfd;
+mod paths;
 pub mod process;
 mod socket;
 pub mod wire;
@@ -35,36 +36,6 @@ pub use client::{
     Checkpoint, Held, Holder, HolderError, Notice, Resumed, SpawnError, SpawnSpec, Stats, Unusable,
 };
 pub use ledger::QUEUE as INPUT_QUEUE;
+pub use paths::Paths;
 pub use socket::register;
-pub use wire::{CHECKPOINT_MAX, CheckpointMeta};
-
-use std::path::PathBuf;
-
-/// Where a holder lives and how to start one.
-#[derive(Clone, Debug)]
-pub struct Paths {
-    /// The state directory: `holder.sock`, `holder.pid` and `holder.lock` are in it.
-    pub state_dir: PathBuf,
-    /// The program whose `hold` verb is started when no holder answers.
-    pub program: PathBuf,
-}
-
-impl Paths {
-    /// A holder in `state_dir`, started from the running program itself.
-    #[must_use]
-    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        // The link, not what it points to: an upgrade may have replaced the file.
-        Paths { state_dir: state_dir.into(), program: PathBuf::from("/proc/self/exe") }
-    }
-}
-
-/// The socket in the state directory.
-const SOCKET: &str = "holder.sock";
-/// The holder's process id, in decimal.
-const PID_FILE: &str = "holder.pid";
-/// Held by the one holder of a state directory for as long as it lives.
-const LOCK_FILE: &str = "holder.lock";
-/// The longest blob that is kept with a session, in bytes.
-pub const BLOB_MAX: usize = 4 << 10;
-/// Names the descriptor on which a launched holder says that it listens.
-const READY_ENV: &str = "STAYD_HOLDER_READY";
+pub use wire::{BLOB_MAX, CHECKPOINT_MAX, CheckpointMeta};

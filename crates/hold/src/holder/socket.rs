@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)]
 
-use super::SOCKET;
+use super::paths::SOCKET;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

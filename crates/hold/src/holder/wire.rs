@@ -9,14 +9,18 @@
 //! holder of the same major version. Input has a fixed binary tail and no JSON. A reply
 //! repeats the request's number; notices have number 0.
 
-use crate::exit::Exit;
+mod control;
+mod failure;
+
 use crate::id::{ClientKey, SessionId};
 use serde::{Deserialize, Serialize};
 
-/// Both sides must agree on it.
-pub const MAJOR: u16 = 1;
-/// Grows with each addition that the other side may not know.
-pub const MINOR: u16 = 2;
+pub use control::{
+    Checkpoint, CheckpointMeta, Entry, ExecSpec, Hello, List, Listed, MAJOR, MINOR, Resize, Signal,
+    Spawn, Stats, Target,
+};
+pub use failure::{Failure, FailureCode};
+
 /// The first minor version whose holders take checkpoints.
 pub const CHECKPOINTS_SINCE: u16 = 1;
 /// The first minor version whose holders start a session behind earlier output.
@@ -34,6 +38,8 @@ pub const PAGE_MAX: usize = 84;
 /// hundred bytes a line at worst; what is larger is a mistake that the holder would have to
 /// carry for each of its sessions.
 pub const CHECKPOINT_MAX: u64 = 8 << 20;
+/// The longest blob that is kept with a session, in bytes.
+pub const BLOB_MAX: usize = 4 << 10;
 /// Bytes before the JSON.
 pub const HEADER: usize = 8;
 /// Bytes before the keystrokes in an input message's tail.
@@ -141,6 +147,12 @@ impl<'a> Message<'a> {
     }
 }
 
+impl From<Malformed> for Failure {
+    fn from(_: Malformed) -> Self {
+        Failure::invalid("malformed request")
+    }
+}
+
 /// Builds a message in `out`, replacing what was there.
 ///
 /// # Errors
@@ -209,244 +221,6 @@ impl<'a> InputTail<'a> {
         out.extend_from_slice(self.bytes);
         out
     }
-}
-
-/// Who speaks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    /// See [`MAJOR`].
-    #[serde(default)]
-    pub major: u16,
-    /// See [`MINOR`].
-    #[serde(default)]
-    pub minor: u16,
-    /// Process id of the speaker.
-    #[serde(default)]
-    pub pid: i32,
-    /// Version of the speaker's program, for people.
-    #[serde(default)]
-    pub version: String,
-}
-
-impl Hello {
-    /// This process's own.
-    #[must_use]
-    pub fn ours() -> Self {
-        Hello {
-            major: MAJOR,
-            minor: MINOR,
-            pid: nix::unistd::getpid().as_raw(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-}
-
-/// Start a session, unless it is held already.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spawn {
-    /// Its id.
-    pub id: SessionId,
-    /// Columns.
-    pub cols: u16,
-    /// Rows.
-    pub rows: u16,
-    /// Bytes, a power of two.
-    pub ring_capacity: u64,
-    /// The ring keeps all output from the last checkpoint on, from the beginning until there
-    /// is one. Without it that holds from the first checkpoint on.
-    #[serde(default)]
-    pub checkpoints: bool,
-    /// Bytes of output that an earlier program of the session has printed: offsets count on.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub base: u64,
-    /// Output that stands before the program's own.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub preface: String,
-}
-
-fn is_zero(n: &u64) -> bool {
-    *n == 0
-}
-
-/// What the shim becomes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExecSpec {
-    /// Program and arguments.
-    pub argv: Vec<String>,
-    /// The whole environment.
-    #[serde(default)]
-    pub env: Vec<(String, String)>,
-    /// Directory to start in.
-    pub cwd: String,
-    /// Whether the program's own name begins with `-`, as that of login shells.
-    #[serde(default)]
-    pub login: bool,
-}
-
-/// A held session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its id.
-    pub id: SessionId,
-    /// Process id of the leader.
-    pub pid: i32,
-    /// Clock ticks after boot (proc_pid_stat(5), field 22).
-    #[serde(default)]
-    pub start_time: u64,
-    /// How the leader ended, once reaped.
-    #[serde(default)]
-    pub exit: Option<Exit>,
-    /// Columns.
-    #[serde(default)]
-    pub cols: u16,
-    /// Rows.
-    #[serde(default)]
-    pub rows: u16,
-    /// The last checkpoint.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkpoint: Option<CheckpointMeta>,
-    /// How many bytes it has; 0: no descriptor comes with it.
-    #[serde(default)]
-    pub checkpoint_bytes: u64,
-}
-
-/// Keep a picture of the screen, from which a later server goes on, in place of the last one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// The session.
-    pub id: SessionId,
-    /// Where it was taken.
-    pub checkpoint: CheckpointMeta,
-}
-
-/// What a checkpoint stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckpointMeta {
-    /// Bytes of output that it has seen. Not before the last checkpoint's and not beyond
-    /// head.
-    pub offset: u64,
-    /// Bytes that were answered to queries in that output: how far the input of
-    /// [`ClientKey::REPLIES`] had come.
-    #[serde(default)]
-    pub replies: u64,
-    /// Resizes that it has seen: replaying it begins with the resize of this number.
-    #[serde(default)]
-    pub resizes: u64,
-    /// Columns of the screen in it.
-    #[serde(default)]
-    pub cols: u16,
-    /// Rows of the screen in it.
-    #[serde(default)]
-    pub rows: u16,
-}
-
-/// Ask for the next page.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct List {
-    /// The last id of the page before.
-    #[serde(default)]
-    pub after: Option<SessionId>,
-}
-
-/// The end of a page.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
-    /// There are sessions after it.
-    #[serde(default)]
-    pub more: bool,
-}
-
-/// Give a terminal another size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resize {
-    /// The session.
-    pub id: SessionId,
-    /// Columns.
-    pub cols: u16,
-    /// Rows.
-    pub rows: u16,
-}
-
-/// A session.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// Its id.
-    pub id: SessionId,
-}
-
-/// Signal the foreground process group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Signal {
-    /// The session.
-    pub id: SessionId,
-    /// Number of the signal, 1 to 64.
-    pub signal: i32,
-}
-
-/// What the holder counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Sessions held, ended ones included.
-    #[serde(default)]
-    pub sessions: u64,
-    /// Processes that had been left to the holder and were reaped by it.
-    #[serde(default)]
-    pub orphans_reaped: u64,
-    /// Connections refused for a foreign user or version.
-    #[serde(default)]
-    pub refused: u64,
-    /// Messages that made no sense.
-    #[serde(default)]
-    pub malformed: u64,
-    /// Mistakes of the holder's own that it has survived.
-    #[serde(default)]
-    pub panics: u64,
-}
-
-/// Why something was not done.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// What kind of failure; machines match on it.
-    #[serde(default)]
-    pub code: FailureCode,
-    /// For people.
-    #[serde(default)]
-    pub message: String,
-    /// The step of a spawn that failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<String>,
-    /// Its errno.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub errno: Option<i32>,
-    /// The holder's own major version, if that is what is wrong.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub major: Option<u16>,
-}
-
-/// Kinds of [`Failure`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureCode {
-    /// A message that this holder does not know, or cannot read.
-    Invalid,
-    /// Another major version.
-    Version,
-    /// No such session.
-    NotFound,
-    /// The session is still running.
-    Live,
-    /// The session has ended.
-    Ended,
-    /// A limit of the system was reached.
-    Limit,
-    /// A step of a spawn failed.
-    Step,
-    /// The holder is ending.
-    Closing,
-    /// Anything else, and codes of a newer holder.
-    #[default]
-    #[serde(other)]
-    Other,
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use super::link::{self, Link};
 use super::{Holder, HolderError, Notice, failure, refused};
 use crate::holder::launch::Start;
+use crate::holder::paths::{Paths, READY_ENV};
+use crate::holder::socket;
 use crate::holder::wire::{self, Kind};
-use crate::holder::{Paths, READY_ENV, socket};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;

@@ -7,8 +7,9 @@ mod link;
 pub use self::checkpoint::Checkpoint;
 
 use self::link::{Link, Reply};
-use super::wire::{self, ExecSpec, Failure, FailureCode, Kind};
-use super::{BLOB_MAX, Paths, memfd};
+use super::memfd;
+use super::paths::Paths;
+use super::wire::{self, BLOB_MAX, ExecSpec, Failure, FailureCode, Kind};
 use crate::exit::Exit;
 use crate::id::{ClientKey, SessionId};
 use crate::ring::{Reader, RingError};

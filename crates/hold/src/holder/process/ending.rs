@@ -3,7 +3,6 @@
 //! The holder is the subreaper of all its sessions, so its descendants are theirs, however
 //! they may have left their session, and when it has no children it has no descendants.
 
-use super::run::Process;
 use crate::tree;
 use nix::errno::Errno;
 use nix::sys::epoll::EpollTimeout;
@@ -36,32 +35,28 @@ enum Next {
 }
 
 impl Ending {
+    /// Hangs up on everything.
+    pub(super) fn begin() -> Self {
+        signal_descendants(&[Signal::SIGHUP, Signal::SIGCONT]);
+        Ending { next: Next::Terminate, at: after(GRACE_HANGUP) }
+    }
+
     /// How long epoll may wait, rounded up so that it does not come early.
     pub(super) fn timeout(&self) -> EpollTimeout {
         let left = self.at.saturating_duration_since(Instant::now());
         let left = left.as_millis().saturating_add(1);
         u16::try_from(left).map_or(EpollTimeout::MAX, EpollTimeout::from)
     }
-}
-
-impl Process {
-    pub(super) fn begin_ending(&mut self) {
-        if self.ending.is_none() {
-            signal_descendants(&[Signal::SIGHUP, Signal::SIGCONT]);
-            self.ending = Some(Ending { next: Next::Terminate, at: after(GRACE_HANGUP) });
-        }
-    }
 
     /// Takes the next step when its time has come.
-    pub(super) fn advance_ending(&mut self) {
-        let Some(ending) = &mut self.ending else { return };
-        if Instant::now() < ending.at {
+    pub(super) fn advance(&mut self) {
+        if Instant::now() < self.at {
             return;
         }
-        match ending.next {
+        match self.next {
             Next::Terminate => {
                 signal_descendants(&[Signal::SIGTERM, Signal::SIGCONT]);
-                *ending = Ending { next: Next::Kill { rounds: 0 }, at: after(GRACE_TERMINATE) };
+                *self = Ending { next: Next::Kill { rounds: 0 }, at: after(GRACE_TERMINATE) };
             }
             Next::Kill { rounds } => {
                 signal_descendants(&[Signal::SIGKILL]);
@@ -69,22 +64,21 @@ impl Process {
                     KILL_ROUNDS => Next::GiveUp,
                     rounds => Next::Kill { rounds },
                 };
-                *ending = Ending { next, at: after(KILL_ROUND) };
+                *self = Ending { next, at: after(KILL_ROUND) };
             }
             Next::GiveUp => {}
         }
     }
 
-    /// True once nothing is left to be done.
-    pub(super) fn ended(&self) -> bool {
-        let Some(ending) = &self.ending else { return false };
-        if ending.next == Next::GiveUp {
+    /// True once nothing is left to be done. What the dead have written is `read` as far as
+    /// there is room for it.
+    pub(super) fn is_over(&self, read: bool) -> bool {
+        if self.next == Next::GiveUp {
             return true;
         }
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         // Whatever else it answers, there is a child: nix has no word for a real-time signal.
-        // What the dead have written is read as far as there is room for it.
-        self.draining.is_empty() && waitid(Id::All, flags) == Err(Errno::ECHILD)
+        read && waitid(Id::All, flags) == Err(Errno::ECHILD)
     }
 }
 

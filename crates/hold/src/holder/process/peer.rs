@@ -3,7 +3,6 @@
 //! Towards a server whose socket is full at most one message waits, in a buffer that is
 //! always there, and until it is sent nothing more is read from that server.
 
-use super::session::Fds;
 use super::token::Token;
 use crate::holder::socket::{self, Packet, Receiver};
 use crate::holder::wire::{self, Kind, MESSAGE_MAX};
@@ -36,6 +35,23 @@ pub(super) struct Listing {
     pub(super) request: u32,
     pub(super) after: Option<SessionId>,
     pub(super) left: usize,
+}
+
+/// The descriptors of an [`Entry`](wire::Entry): ring, eventfd, and the checkpoint's bytes if there are
+/// any.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fds {
+    Two([RawFd; 2]),
+    Three([RawFd; 3]),
+}
+
+impl Fds {
+    pub(super) fn as_slice(&self) -> &[RawFd] {
+        match self {
+            Fds::Two(fds) => fds,
+            Fds::Three(fds) => fds,
+        }
+    }
 }
 
 /// Where received packets go, one after the other.

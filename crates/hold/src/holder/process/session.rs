@@ -1,11 +1,13 @@
 //! One held session: its terminal, its ring, its input.
 
 use super::checkpoint::{Bytes, Checkpoint};
+use super::peer::Fds;
+use super::stage::Stage;
 use super::sys;
-use super::token::{Place, Token};
+use super::token::{SlotKey, Token};
 use crate::exit::Exit;
 use crate::holder::ledger::{Ledger, QUEUE};
-use crate::holder::wire::{Entry, InputTail};
+use crate::holder::wire::{Entry, Failure, InputTail};
 use crate::id::SessionId;
 use crate::pty;
 use crate::ring::{Due, IN_FLIGHT, Writer};
@@ -13,7 +15,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::unistd::{Pid, read, write};
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Bytes of a flood that the server is told of at once: each wake-up costs it a turn.
 const TOLD_AT_ONCE: u64 = IN_FLIGHT;
@@ -31,7 +33,7 @@ const QUEUE_KEPT: usize = 1 << 10;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
-    pub(super) place: Place,
+    pub(super) key: SlotKey,
     pub(super) leader: Pid,
     pub(super) start_time: u64,
     pub(super) stage: Stage,
@@ -56,29 +58,13 @@ pub(super) struct Session {
     /// The ring is full and the terminal is not read.
     pub(super) blocked: bool,
     /// Bytes read of which nobody was told, because more was there to be read at once.
-    pub(super) untold: u64,
+    pub(super) unreported: u64,
     /// Bytes read since the leader was reaped.
     pub(super) drained: u64,
     /// What epoll watches the master for.
     pub(super) watched: EpollFlags,
     /// Notices that the server has not been sent yet.
     pub(super) notices: Notices,
-}
-
-/// Where a session is on its way to the program.
-#[derive(Debug)]
-pub(super) enum Stage {
-    /// The shim has not executed the program yet.
-    Starting {
-        /// Says which step failed, or closes.
-        report: OwnedFd,
-        /// Requests that wait for it.
-        asked: Vec<u32>,
-    },
-    /// A step failed; the session goes as soon as the shim is reaped and this is told.
-    Failed { step: String, errno: i32, asked: Vec<u32> },
-    /// The program runs, or has run; these requests have not been told yet.
-    Started { asked: Vec<u32> },
 }
 
 /// How reading a terminal went.
@@ -105,23 +91,6 @@ pub(super) enum Purpose {
 pub(super) struct Notices {
     pub(super) output: bool,
     pub(super) exited: bool,
-}
-
-/// The descriptors of an [`Entry`]: ring, eventfd, and the checkpoint's bytes if there are
-/// any.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Fds {
-    Two([RawFd; 2]),
-    Three([RawFd; 3]),
-}
-
-impl Fds {
-    pub(super) fn as_slice(&self) -> &[RawFd] {
-        match self {
-            Fds::Two(fds) => fds,
-            Fds::Three(fds) => fds,
-        }
-    }
 }
 
 impl Session {
@@ -155,21 +124,21 @@ impl Session {
     /// be more. True: the server has to be told something.
     pub(super) fn read_turn(&mut self, turn: u64) -> bool {
         let found = self.fill(turn);
-        if found == Found::More && self.untold < TOLD_AT_ONCE {
+        if found == Found::More && self.unreported < TOLD_AT_ONCE {
             return false;
         }
         self.tell_of(found)
     }
 
     /// Where the last reading ended, if nobody was told of it because more is expected.
-    pub(super) fn untold(&self) -> Option<u64> {
-        (self.untold > 0).then(|| self.ring.head())
+    pub(super) fn unreported(&self) -> Option<u64> {
+        (self.unreported > 0).then(|| self.ring.head())
     }
 
     /// No more came after this offset: tells of what was read before. True: see
     /// `read_turn`.
     pub(super) fn quiet(&mut self, head: u64) -> bool {
-        self.untold() == Some(head) && self.tell()
+        self.unreported() == Some(head) && self.tell()
     }
 
     /// Reads what there is, at most what the kernel keeps, and tells of it. True: see
@@ -187,7 +156,7 @@ impl Session {
 
     /// Wakes those who wait for what was read. True: see `read_turn`.
     fn tell(&mut self) -> bool {
-        self.untold = 0;
+        self.unreported = 0;
         let Due { wake, watch } = self.ring.due();
         if wake {
             self.wake();
@@ -210,7 +179,7 @@ impl Session {
                     let bytes = count as u64;
                     self.ring.publish(bytes);
                     left = left.saturating_sub(bytes);
-                    self.untold = self.untold.saturating_add(bytes);
+                    self.unreported = self.unreported.saturating_add(bytes);
                     if self.exit.is_some() {
                         self.drained = self.drained.saturating_add(bytes);
                         if self.drained >= DRAIN_MAX {
@@ -354,6 +323,16 @@ impl Session {
         }
     }
 
+    /// Keeps a checkpoint in place of the last one; one that is refused changes nothing.
+    pub(super) fn keep(&mut self, checkpoint: Checkpoint) -> Result<(), Failure> {
+        checkpoint.follows(self.checkpoint.as_ref(), &self.ring)?;
+        let offset = checkpoint.meta.offset;
+        // In this order: what the ring lets go of is in the checkpoint by then.
+        self.checkpoint = Some(checkpoint);
+        self.ring.hold_tail(offset);
+        Ok(())
+    }
+
     /// Gives the terminal another size. What the program wrote for the old one is read
     /// first, so that the stamp stands behind it. True: see `read_turn`.
     pub(super) fn resize(&mut self, cols: u16, rows: u16) -> Result<bool, Errno> {
@@ -387,7 +366,7 @@ impl Session {
         if wanted == self.watched {
             return Ok(());
         }
-        let mut event = EpollEvent::new(wanted, Token::Terminal(self.place).word());
+        let mut event = EpollEvent::new(wanted, Token::Terminal(self.key).word());
         // One without flags would still be told of a hang-up, for ever.
         match (self.watched.is_empty(), wanted.is_empty()) {
             (true, _) => epoll.add(master, event)?,

@@ -1,8 +1,9 @@
 //! From a command line to a loop.
 
-use super::run::Process;
+use super::event_loop::EventLoop;
 use crate::holder::launch::Start;
-use crate::holder::{LOCK_FILE, PID_FILE, READY_ENV, SOCKET, socket};
+use crate::holder::paths::{LOCK_FILE, PID_FILE, READY_ENV, SOCKET};
+use crate::holder::socket;
 use crate::private::{self, NotPrivate};
 use crate::{pty, tree};
 use nix::errno::Errno;
@@ -56,14 +57,14 @@ pub fn main(state_dir: &Path) -> i32 {
         return detached.map_or_else(|error| refuse(Some(pipe), &error), |()| 0);
     }
     match prepare(state_dir) {
-        Ok((mut process, directory, lock)) => {
+        Ok((mut event_loop, directory, lock)) => {
             if let Some(pipe) = ready {
                 // Whoever launched us may have gone; then nobody needs to know.
                 let _ = File::from(pipe).write_all(b"ready");
             } else {
                 tell_service_manager();
             }
-            process.run();
+            event_loop.run();
             clean_up(&directory);
             drop(lock);
             0
@@ -98,7 +99,7 @@ fn detach(state_dir: &Path, pipe: BorrowedFd<'_>) -> Result<(), StartError> {
 }
 
 /// Everything that can fail, before anybody is told that we listen.
-fn prepare(state_dir: &Path) -> Result<(Process, OwnedFd, Flock<OwnedFd>), StartError> {
+fn prepare(state_dir: &Path) -> Result<(EventLoop, OwnedFd, Flock<OwnedFd>), StartError> {
     let os = |what| move |errno| StartError::Os(what, errno);
     private::check(state_dir)?;
     let directory = socket::open_directory(state_dir).map_err(os("state directory"))?;
@@ -113,8 +114,8 @@ fn prepare(state_dir: &Path) -> Result<(Process, OwnedFd, Flock<OwnedFd>), Start
     let signals = watch_signals().map_err(os("signals"))?;
     write_pid(&directory).map_err(os(PID_FILE))?;
     let listener = socket::listen_in(directory.as_fd()).map_err(os(SOCKET))?;
-    let process = Process::new(signals, listener, soft).map_err(os("epoll"))?;
-    Ok((process, directory, lock))
+    let event_loop = EventLoop::new(signals, listener, soft).map_err(os("epoll"))?;
+    Ok((event_loop, directory, lock))
 }
 
 /// There is one holder in a state directory; the kernel lets go of the lock however it dies.

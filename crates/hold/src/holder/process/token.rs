@@ -7,14 +7,14 @@ pub(super) enum Token {
     /// A connection, by its serial number.
     Peer(u32),
     /// A session's terminal.
-    Terminal(Place),
+    Terminal(SlotKey),
     /// The pipe on which a session's shim reports.
-    Report(Place),
+    Report(SlotKey),
 }
 
 /// A session's slot, and which of the sessions that have been in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct SlotKey {
     pub(super) slot: u32,
     /// 24 bits.
     pub(super) generation: u32,
@@ -22,9 +22,9 @@ pub(super) struct Place {
 
 const GENERATION: u32 = 0x00ff_ffff;
 
-impl Place {
+impl SlotKey {
     pub(super) fn new(slot: u32, generation: u32) -> Self {
-        Place { slot, generation: generation & GENERATION }
+        SlotKey { slot, generation: generation & GENERATION }
     }
 
     fn word(self) -> u64 {
@@ -32,7 +32,7 @@ impl Place {
     }
 
     fn of(word: u64) -> Self {
-        Place::new(word as u32, (word >> 32) as u32)
+        SlotKey::new(word as u32, (word >> 32) as u32)
     }
 }
 
@@ -42,8 +42,8 @@ impl Token {
             Token::Signals => (0, 0),
             Token::Listener => (1, 0),
             Token::Peer(serial) => (2, u64::from(serial)),
-            Token::Terminal(place) => (3, place.word()),
-            Token::Report(place) => (4, place.word()),
+            Token::Terminal(key) => (3, key.word()),
+            Token::Report(key) => (4, key.word()),
         };
         class << 56 | word
     }
@@ -53,8 +53,8 @@ impl Token {
             0 => Some(Token::Signals),
             1 => Some(Token::Listener),
             2 => Some(Token::Peer(word as u32)),
-            3 => Some(Token::Terminal(Place::of(word))),
-            4 => Some(Token::Report(Place::of(word))),
+            3 => Some(Token::Terminal(SlotKey::of(word))),
+            4 => Some(Token::Report(SlotKey::of(word))),
             _ => None,
         }
     }
@@ -66,13 +66,13 @@ mod tests {
 
     #[test]
     fn tokens_survive_epoll() {
-        let place = Place::new(u32::MAX, u32::MAX);
+        let key = SlotKey::new(u32::MAX, u32::MAX);
         for token in [
             Token::Signals,
             Token::Listener,
             Token::Peer(u32::MAX),
-            Token::Terminal(place),
-            Token::Report(Place::new(7, 9)),
+            Token::Terminal(key),
+            Token::Report(SlotKey::new(7, 9)),
         ] {
             assert_eq!(Token::of(token.word()), Some(token));
         }

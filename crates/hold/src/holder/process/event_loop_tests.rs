@@ -3,7 +3,8 @@
 use super::*;
 use crate::exit::Exit;
 use crate::holder::ledger::Ledger;
-use crate::holder::process::session::{Notices, Session, Stage};
+use crate::holder::process::session::{Notices, Session};
+use crate::holder::process::stage::Stage;
 use crate::holder::wire::MESSAGE_MAX;
 use crate::id::SessionId;
 use crate::pty;
@@ -12,21 +13,21 @@ use nix::sys::eventfd::EventFd;
 use nix::sys::signal::SigSet;
 use nix::unistd::{Pid, write};
 
-fn process() -> (tempfile::TempDir, Process) {
+fn event_loop() -> (tempfile::TempDir, EventLoop) {
     let dir = tempfile::tempdir().unwrap();
     let listener = socket::listen_in(socket::open_directory(dir.path()).unwrap().as_fd()).unwrap();
     let signals = SignalFd::new(&SigSet::empty()).unwrap();
-    (dir, Process::new(signals, listener, 1024).unwrap())
+    (dir, EventLoop::new(signals, listener, 1024).unwrap())
 }
 
 /// A session without a process, and its program's side of the terminal.
-fn session(process: &mut Process) -> (Place, OwnedFd) {
+fn session(event_loop: &mut EventLoop) -> (SlotKey, OwnedFd) {
     let pty = pty::open(80, 24).unwrap();
     let (ring_fd, ring) = Writer::create(CAPACITY_MIN, 0).unwrap();
-    let place = process.sessions.next_place();
-    process.sessions.insert(Box::new(Session {
+    let key = event_loop.sessions.table.next_key();
+    event_loop.sessions.table.insert(Box::new(Session {
         id: SessionId::generate(),
-        place,
+        key,
         leader: Pid::from_raw(0),
         start_time: 0,
         stage: Stage::Started { asked: Vec::new() },
@@ -44,48 +45,48 @@ fn session(process: &mut Process) -> (Place, OwnedFd) {
         queue: std::collections::VecDeque::new(),
         starved: false,
         blocked: false,
-        untold: 0,
+        unreported: 0,
         drained: 0,
         watched: EpollFlags::empty(),
         notices: Notices::default(),
     }));
-    process.rewatch(place);
-    (place, pty.slave)
+    event_loop.sessions.rewatch(key, &event_loop.epoll);
+    (key, pty.slave)
 }
 
 #[test]
 fn a_panic_costs_the_connection_that_it_was_about() {
-    let (_dir, mut process) = process();
+    let (_dir, mut event_loop) = event_loop();
     let (ours, _theirs) = socket::pair();
-    process.server = Some(Peer::new(ours, 1, &process.epoll).unwrap());
-    process.contained(None, |process| {
-        drop(std::mem::take(&mut process.inbox.bytes));
+    event_loop.server = Some(Peer::new(ours, 1, &event_loop.epoll).unwrap());
+    event_loop.contained(None, |event_loop| {
+        drop(std::mem::take(&mut event_loop.inbox.bytes));
         panic!("a mistake");
     });
-    assert!(process.server.is_none());
-    assert_eq!((process.stats.panics, process.inbox.bytes.len()), (1, MESSAGE_MAX));
+    assert!(event_loop.server.is_none());
+    assert_eq!((event_loop.stats.panics, event_loop.inbox.bytes.len()), (1, MESSAGE_MAX));
 }
 
 #[test]
 fn a_panic_costs_the_session_that_it_was_about() {
-    let (_dir, mut process) = process();
-    let ((bad, bad_end), (good, good_end)) = (session(&mut process), session(&mut process));
-    process.contained(Some(bad), |_| panic!("a mistake"));
+    let (_dir, mut event_loop) = event_loop();
+    let ((bad, bad_end), (good, good_end)) = (session(&mut event_loop), session(&mut event_loop));
+    event_loop.contained(Some(bad), |_| panic!("a mistake"));
     for end in [&bad_end, &good_end] {
         write(end, b"output").unwrap();
     }
     let mut events = [EpollEvent::empty(); 8];
     // The kernel hands output over in its own time, in the order in which it was written.
-    let count = process.epoll.wait(&mut events, EpollTimeout::from(20_000u16)).unwrap();
+    let count = event_loop.epoll.wait(&mut events, EpollTimeout::from(20_000u16)).unwrap();
     let told: Vec<_> = events[..count].iter().map(|event| Token::of(event.data())).collect();
     // The loop is not kept busy by what it has given up.
     assert_eq!(told, [Some(Token::Terminal(good))]);
-    process.terminal(good);
-    assert_eq!(process.sessions.get(good).unwrap().ring.head(), 6);
+    event_loop.terminal(good);
+    assert_eq!(event_loop.sessions.table.get(good).unwrap().ring.head(), 6);
     // Its end is told all the same, be it by another panic.
-    process.sessions.get(bad).unwrap().leader_exited(Exit::Code(0));
-    process.contained(Some(bad), |_| panic!("again"));
-    let bad = process.sessions.get(bad).unwrap();
+    event_loop.sessions.table.get(bad).unwrap().leader_exited(Exit::Code(0));
+    event_loop.contained(Some(bad), |_| panic!("again"));
+    let bad = event_loop.sessions.table.get(bad).unwrap();
     assert!(bad.notices.exited && bad.master.is_none());
-    assert_eq!(process.stats.panics, 2);
+    assert_eq!(event_loop.stats.panics, 2);
 }

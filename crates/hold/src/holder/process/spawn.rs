@@ -1,0 +1,140 @@
+//! How a session comes to be: terminal, ring, shim.
+
+use super::session::{Notices, Session};
+use super::stage::Stage;
+use super::token::{SlotKey, Token};
+use crate::holder::exec::{ERROR_FD, SPEC_FD};
+use crate::holder::launch::Start;
+use crate::holder::ledger::{Ledger, QUEUE};
+use crate::holder::wire::{BLOB_MAX, Failure, PREFACE_MAX, Spawn};
+use crate::pty;
+use crate::ring::{RingError, Writer};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::{Pid, pipe2};
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// The largest offset that a session may begin at: enough is left to count on for ever.
+const BASE_MAX: u64 = 1 << 62;
+
+/// Bytes that the allocator has to have before a session is made.
+const SPARE: usize = 64 << 10;
+
+/// The specification, if a session can be made of what was asked for.
+pub(super) fn check(spawn: &Spawn, blob: &[u8], spec: Option<OwnedFd>) -> Result<OwnedFd, Failure> {
+    let spec = spec.filter(sealed).ok_or_else(|| Failure::invalid("no sealed specification"))?;
+    if blob.len() > BLOB_MAX || spawn.preface.len() > PREFACE_MAX {
+        return Err(Failure::invalid("blob or preface too long"));
+    }
+    // Bytes are counted in u64 here and in i64 elsewhere.
+    if spawn.cols == 0 || spawn.rows == 0 || spawn.base > BASE_MAX {
+        return Err(Failure::invalid("no size, or no such offset"));
+    }
+    spare_memory()?;
+    Ok(spec)
+}
+
+/// Starts what was checked, for the slot of that key.
+pub(super) fn start(
+    key: SlotKey,
+    spawn: &Spawn,
+    blob: &[u8],
+    spec: &OwnedFd,
+    open_files: u64,
+    epoll: &Epoll,
+) -> Result<Box<Session>, Failure> {
+    let pty = pty::open(spawn.cols, spawn.rows).map_err(|errno| Failure::of_step("pty", errno))?;
+    let (ring_fd, mut ring) =
+        Writer::create(spawn.ring_capacity, spawn.base).map_err(|error| match error {
+            RingError::Os(errno) => Failure::of_step("ring", errno),
+            error => Failure::invalid(error.to_string()),
+        })?;
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let wake = EventFd::from_flags(flags).map_err(|errno| Failure::of_step("eventfd", errno))?;
+    let (report, theirs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .map_err(|errno| Failure::of_step("pipe", errno))?;
+    // Before the shim is started: after it nothing may fail.
+    let event = EpollEvent::new(EpollFlags::EPOLLIN, Token::Report(key).word());
+    epoll.add(&report, event).map_err(|errno| Failure::of_step("epoll", errno))?;
+    let args = [
+        c"stayd".into(),
+        c"__exec".into(),
+        words(&spawn.id.to_string()),
+        words(&open_files.to_string()),
+    ];
+    let start = Start {
+        program: Path::new("/proc/self/exe"),
+        args: &args,
+        env: &[],
+        stdio: &pty.path,
+        pass: &[(spec.as_fd(), SPEC_FD), (theirs.as_fd(), ERROR_FD)],
+    };
+    let leader = start.spawn().map_err(|errno| Failure::of_step("spawn", errno))?;
+    ring.set_input_free(QUEUE as u64);
+    // The first of its sizes, so that a replay from the beginning knows it.
+    ring.stamp_resize(spawn.cols, spawn.rows);
+    ring.preface(spawn.preface.as_bytes());
+    if spawn.checkpoints {
+        ring.hold_tail(spawn.base);
+    }
+    Ok(Box::new(Session {
+        id: spawn.id,
+        key,
+        leader,
+        // It is not reaped yet, so it can be looked up; 0 is nobody's.
+        start_time: start_time(leader).unwrap_or(0),
+        stage: Stage::Starting { report, asked: Vec::new() },
+        exit: None,
+        cols: spawn.cols,
+        rows: spawn.rows,
+        blob: blob.to_vec(),
+        checkpoint: None,
+        master: Some(pty.master),
+        slave: Some(pty.slave),
+        ring,
+        ring_fd,
+        wake: wake.into(),
+        ledger: Ledger::default(),
+        queue: VecDeque::new(),
+        starved: false,
+        blocked: false,
+        unreported: 0,
+        drained: 0,
+        watched: EpollFlags::empty(),
+        notices: Notices::default(),
+    }))
+}
+
+/// Whether it is a memfd that will stay as it is: anything else may have no end, or keep
+/// the shim waiting for ever.
+fn sealed(spec: &OwnedFd) -> bool {
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    let found = fcntl(spec, FcntlArg::F_GET_SEALS);
+    found.is_ok_and(|found| SealFlag::from_bits_retain(found).contains(seals))
+}
+
+/// What a new session needs comes in small pieces, none of which may be refused: so there
+/// has to be more than all of them together.
+fn spare_memory() -> Result<(), Failure> {
+    let mut spare = Vec::<u8>::new();
+    spare.try_reserve_exact(SPARE).map_err(|_| Failure::no_memory())?;
+    // Else it is optimized away.
+    std::hint::black_box(&spare);
+    Ok(())
+}
+
+/// Words without a NUL.
+fn words(text: &str) -> CString {
+    CString::new(text).unwrap_or_default()
+}
+
+/// Field 22 of proc_pid_stat(5), in clock ticks after boot.
+fn start_time(pid: Pid) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is a name in parentheses, which may hold anything.
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
