@@ -1,14 +1,12 @@
 //! A server and a holder that are not of one version.
 
-use crate::holder::{DEADLINE, House, Raw, alive, paths};
+use crate::holder::{DEADLINE, House, Raw, alive};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept, bind, listen, socket,
 };
 use serde_json::{Value, json};
-use slog::{Discard, Logger, o};
 use stayd::holder::wire::{self, Kind, Message};
-use stayd::holder::{CheckpointMeta, Holder, HolderError};
-use stayd::id::{ClientKey, SessionId};
+use stayd::id::ClientKey;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -101,23 +99,4 @@ async fn a_holder_refuses_a_server_of_another_version_and_its_sessions_live() {
     }
     assert!(alive(session.pid));
     assert_eq!(house.holder.stats().await.unwrap().refused, 3);
-}
-
-/// One of the same major version that is older: asked for what it does not know, the client
-/// says so without asking it.
-#[tokio::test]
-async fn an_older_holder_takes_no_checkpoints() {
-    let dir = tempfile::tempdir().unwrap();
-    let heard = fake_holder(dir.path(), Kind::Hello, json!({ "major": 1, "minor": 0, "pid": 1 }));
-    let log = Logger::root(Discard, o!());
-    let (holder, _notices) = Holder::connect_or_launch(&paths(&dir), &log).await.unwrap();
-    assert!(!holder.takes_checkpoints());
-    let meta = CheckpointMeta::default();
-    let refused = holder.checkpoint(SessionId::generate(), &meta, b"x").await;
-    assert!(matches!(refused, Err(HolderError::Older(_))), "{refused:?}");
-    assert!(refused.unwrap_err().to_string().contains("older stayd, without checkpoints"));
-    drop(holder);
-    assert_eq!(heard.recv_timeout(DEADLINE), Ok(vec![Kind::Hello as u8]));
-    let house = House::new().await;
-    assert!(house.holder.takes_checkpoints());
 }

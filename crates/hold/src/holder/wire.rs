@@ -21,10 +21,6 @@ pub use control::{
 };
 pub use failure::{Failure, FailureCode};
 
-/// The first minor version whose holders take checkpoints.
-pub const CHECKPOINTS_SINCE: u16 = 1;
-/// The first minor version whose holders start a session behind earlier output.
-pub const BASES_SINCE: u16 = 2;
 /// The longest [`Spawn::preface`], in bytes.
 pub const PREFACE_MAX: usize = 4 << 10;
 /// The longest message in bytes: well below a socket's buffer, so that many fit.

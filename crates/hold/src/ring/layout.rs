@@ -14,20 +14,15 @@ pub const CAPACITY_MAX: u64 = 1 << 30;
 pub const IN_FLIGHT: u64 = 64 << 10;
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"staydrng");
-/// What a holder of this version makes. New words stand behind all older ones and an older
-/// holder has left them 0, so that a server reads the rings of older holders too: sessions
-/// survive an upgrade. Version 1 ended with the ledger: no checkpoint, 32 resizes.
-pub(super) const VERSION: u64 = 2;
+/// Of what stands where here. Another one is not read: who changes the words counts on.
+pub(super) const VERSION: u64 = 1;
 /// Nobody waits.
 pub(super) const NOBODY: u64 = u64::MAX;
 /// No checkpoint holds the tail.
 pub(super) const UNHELD: u64 = u64::MAX;
-/// Resizes that a ring of version 1 keeps.
-const RESIZES_1: usize = 32;
 /// Resizes that are kept: somebody who drags a window's edge makes some dozens between two
 /// checkpoints.
-pub(super) const RESIZES: usize = RESIZES_1 + MORE_RESIZES;
-const MORE_RESIZES: usize = 80;
+pub(super) const RESIZES: usize = 112;
 /// Clients whose input is counted.
 pub(super) const LEDGER: usize = 64;
 
@@ -47,33 +42,21 @@ pub(super) struct HolderPage {
     pub(super) input_free: AtomicU64,
     /// Resizes ever stamped; number `n` stands at `n % RESIZES`, see `resize`.
     pub(super) resize_count: AtomicU64,
-    resizes: [ResizeWords; RESIZES_1],
+    resizes: [ResizeWords; RESIZES],
     /// Odd while an entry of the ledger changes hands.
     pub(super) ledger_version: AtomicU64,
     pub(super) ledger: [LedgerWords; LEDGER],
     /// The last checkpoint's offset, which the tail does not pass, or [`UNHELD`].
     pub(super) checkpoint: AtomicU64,
-    more_resizes: [ResizeWords; MORE_RESIZES],
     /// The offset of the first byte that was ever written here: output before it is that of
     /// an earlier program of the session.
     pub(super) base: AtomicU64,
 }
 
 impl HolderPage {
-    /// The slot of a resize in a log of `log` slots.
-    pub(super) fn resize(&self, number: u64, log: u64) -> Option<&ResizeWords> {
-        let slot = usize::try_from(number.checked_rem(log)?).ok()?;
-        let later = || self.more_resizes.get(slot.checked_sub(RESIZES_1)?);
-        self.resizes.get(slot).or_else(later)
-    }
-}
-
-/// Resizes that a ring of this layout version keeps; none: it is not known.
-pub(super) fn resize_log(version: u64) -> Option<u64> {
-    match version {
-        1 => Some(RESIZES_1 as u64),
-        VERSION => Some(RESIZES as u64),
-        _ => None,
+    /// The slot of a resize.
+    pub(super) fn resize(&self, number: u64) -> Option<&ResizeWords> {
+        self.resizes.get(usize::try_from(number.checked_rem(RESIZES as u64)?).ok()?)
     }
 }
 

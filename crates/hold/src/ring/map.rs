@@ -1,9 +1,7 @@
 //! The mapping that both sides share: header pages, then the data twice.
 
 use super::RingError;
-use super::layout::{
-    HolderPage, MAGIC, ServerPage, VERSION, check_capacity, page_size, resize_log,
-};
+use super::layout::{HolderPage, MAGIC, ServerPage, VERSION, check_capacity, page_size};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
@@ -70,7 +68,7 @@ pub(super) fn open(fd: BorrowedFd<'_>) -> Result<Map, RingError> {
     if words.magic.load(Ordering::Acquire) != MAGIC {
         return Err(RingError::Foreign("wrong magic"));
     }
-    if resize_log(words.version.load(Ordering::Relaxed)).is_none() {
+    if words.version.load(Ordering::Relaxed) != VERSION {
         return Err(RingError::Foreign("unknown layout version"));
     }
     if words.capacity.load(Ordering::Relaxed) != capacity as u64 {

@@ -2,7 +2,7 @@
 
 use super::RingError;
 use super::layout::{
-    HolderPage, IN_FLIGHT, LEDGER, NOBODY, RESIZES, UNHELD, decode_exit, key_words, resize_log,
+    HolderPage, IN_FLIGHT, LEDGER, NOBODY, RESIZES, UNHELD, decode_exit, key_words,
 };
 use super::map::{self, Map};
 use crate::exit::Exit;
@@ -45,9 +45,6 @@ pub struct Resize {
 #[derive(Debug)]
 pub struct Reader {
     map: Map,
-    /// Resizes that the ring keeps; only the version that can keep checkpoints keeps
-    /// [`RESIZES`].
-    log: u64,
 }
 
 impl Reader {
@@ -60,9 +57,7 @@ impl Reader {
         let map = map::open(fd.as_fd())?;
         map.server().wake_at.store(NOBODY, SeqCst);
         map.server().watch_at.store(NOBODY, SeqCst);
-        let version = map.holder().version.load(Relaxed);
-        let log = resize_log(version).ok_or(RingError::Foreign("unknown layout version"))?;
-        Ok(Reader { map, log })
+        Ok(Reader { map })
     }
 
     /// Bytes of the ring, of which readers can use [`IN_FLIGHT`] less.
@@ -99,9 +94,6 @@ impl Reader {
     /// hold the tail.
     #[must_use]
     pub fn checkpoint(&self) -> Option<u64> {
-        if self.log < RESIZES as u64 {
-            return None;
-        }
         Some(self.words().checkpoint.load(SeqCst)).filter(|offset| *offset != UNHELD)
     }
 
@@ -240,7 +232,7 @@ impl Reader {
     }
 
     /// The resizes from number `count` on, oldest first, as far as the log reaches: to the
-    /// last 111 of them, 31 in a ring of an older holder.
+    /// last 111 of them.
     #[must_use]
     pub fn resizes_since(&self, count: u64) -> Vec<Resize> {
         self.logged(count, self.resize_count())
@@ -258,16 +250,16 @@ impl Reader {
     /// What is left of the resizes from number `count` to `now`.
     fn logged(&self, count: u64, now: u64) -> Vec<Resize> {
         let words = self.words();
-        let first = count.max(now.saturating_sub(self.log));
+        let first = count.max(now.saturating_sub(RESIZES as u64));
         let mut resizes = Vec::new();
         for number in first..now {
-            let Some(entry) = words.resize(number, self.log) else { continue };
+            let Some(entry) = words.resize(number) else { continue };
             let offset = entry.offset.load(Relaxed);
             let size = entry.size.load(Relaxed);
             fence(Acquire);
             // The holder counts after it has written, and a slot is written again only
             // once the log is full: one slot less than the log is certainly whole.
-            if self.words().resize_count.load(Relaxed).saturating_sub(number) >= self.log {
+            if self.words().resize_count.load(Relaxed).saturating_sub(number) >= RESIZES as u64 {
                 continue;
             }
             resizes.push(Resize { offset, cols: (size >> 16) as u16, rows: size as u16 });

@@ -1,7 +1,7 @@
 //! The holder's half. It must not panic and believes no word of the server's page unchecked.
 
 use super::RingError;
-use super::layout::{HolderPage, IN_FLIGHT, NOBODY, RESIZES, UNHELD, encode_exit, key_words};
+use super::layout::{HolderPage, IN_FLIGHT, NOBODY, UNHELD, encode_exit, key_words};
 use super::map::{self, Map};
 use crate::exit::Exit;
 use std::os::fd::OwnedFd;
@@ -160,7 +160,7 @@ impl Writer {
     pub fn stamp_resize(&mut self, cols: u16, rows: u16) {
         let words = self.words();
         let count = self.resize_count();
-        if let Some(entry) = words.resize(count, RESIZES as u64) {
+        if let Some(entry) = words.resize(count) {
             entry.offset.store(self.head, Release);
             entry.size.store(u64::from(cols) << 16 | u64::from(rows), Release);
         }

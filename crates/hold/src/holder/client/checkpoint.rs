@@ -2,7 +2,7 @@
 
 use super::{Holder, HolderError, failure, refused, within};
 use crate::holder::memfd;
-use crate::holder::wire::{self, CHECKPOINT_MAX, CHECKPOINTS_SINCE, CheckpointMeta, Kind};
+use crate::holder::wire::{self, CHECKPOINT_MAX, CheckpointMeta, Kind};
 use crate::id::SessionId;
 use std::fs::File;
 use std::io;
@@ -67,13 +67,6 @@ impl Checkpoint {
 }
 
 impl Holder {
-    /// Whether this holder takes checkpoints; one that an older stayd started may not, and
-    /// then the tail is what was acknowledged.
-    #[must_use]
-    pub fn takes_checkpoints(&self) -> bool {
-        self.minor >= CHECKPOINTS_SINCE
-    }
-
     /// Leaves a picture of the screen with a session, in place of the last one. The holder
     /// may overwrite the output before it from then on, as far as it is acknowledged too,
     /// and reads on by itself if that had no room. Refused, it changes nothing.
@@ -82,17 +75,13 @@ impl Holder {
     ///
     /// # Errors
     /// It goes back, beyond the output, or before what is kept of it; it is longer than
-    /// 8 MiB; no such session; a holder that does not know checkpoints; or it cannot be
-    /// asked.
+    /// 8 MiB; no such session; or the holder cannot be asked.
     pub async fn checkpoint(
         &self,
         id: SessionId,
         meta: &CheckpointMeta,
         bytes: &[u8],
     ) -> Result<(), HolderError> {
-        if !self.takes_checkpoints() {
-            return Err(HolderError::Older("checkpoints"));
-        }
         if bytes.len() as u64 > CHECKPOINT_MAX {
             return Err(HolderError::Request("checkpoint too long".to_owned()));
         }

@@ -76,8 +76,7 @@ async fn greet(
     if hello.major != wire::MAJOR {
         return Err(HolderError::Version { theirs: hello.major });
     }
-    let (pid, minor) = (hello.pid, hello.minor);
-    Ok((Holder { link: Arc::new(link), log: log.clone(), pid, minor }, notices))
+    Ok((Holder { link: Arc::new(link), log: log.clone(), pid: hello.pid }, notices))
 }
 
 /// Starts a holder and waits until it listens. False: another one is starting.

@@ -31,8 +31,6 @@ pub struct Holder {
     link: Arc<Link>,
     log: slog::Logger,
     pid: i32,
-    /// Of the wire, as the holder speaks it.
-    minor: u16,
 }
 
 /// What is to run in a session.
@@ -40,8 +38,7 @@ pub struct Holder {
 pub struct SpawnSpec {
     /// Program and arguments; the program is looked up in the `PATH` of `env`.
     pub command: Vec<String>,
-    /// The program is told that its name begins with `-`: a login shell. An older holder
-    /// does not.
+    /// The program is told that its name begins with `-`: a login shell.
     pub login: bool,
     /// Directory to start in.
     pub cwd: String,
@@ -52,8 +49,7 @@ pub struct SpawnSpec {
     /// Rows.
     pub rows: u16,
     /// The ring is to keep all output since the last [`Holder::checkpoint`], from the
-    /// beginning until there is one, whatever is acknowledged. An older holder does not, see
-    /// [`Holder::takes_checkpoints`].
+    /// beginning until there is one, whatever is acknowledged.
     pub checkpoints: bool,
     /// Where it goes on, if it is not new.
     pub resumed: Option<Resumed>,
@@ -140,9 +136,6 @@ pub enum HolderError {
         /// Its major version.
         theirs: u16,
     },
-    /// It was started by an older stayd, which did not have this.
-    #[error("the holder is of an older stayd, without {0}")]
-    Older(&'static str),
     /// It does not answer.
     #[error("the holder does not answer")]
     Timeout,
@@ -212,8 +205,7 @@ impl Holder {
     /// directory does.
     ///
     /// # Errors
-    /// A step failed, a limit was reached, the holder is too old to go on with a session, or
-    /// it cannot be asked.
+    /// A step failed, a limit was reached, or the holder cannot be asked.
     pub async fn spawn(
         &self,
         id: SessionId,
@@ -233,9 +225,6 @@ impl Holder {
                 .as_ref()
                 .map_or_else(String::new, |resumed| resumed.preface.clone()),
         };
-        if spec.resumed.is_some() && self.minor < wire::BASES_SINCE {
-            return Err(HolderError::Older("restarts of a session").into());
-        }
         let fd = exec_spec(spec).map_err(|errno| HolderError::Request(errno.to_string()))?;
         let mut replies = self.ask(Kind::Spawn, Some(&spawn), checked(blob)?, Some(fd))?;
         let reply = replies.next().await?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Both sides must agree on it.
 pub const MAJOR: u16 = 1;
 /// Grows with each addition that the other side may not know.
-pub const MINOR: u16 = 2;
+pub const MINOR: u16 = 0;
 
 /// Who speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
