@@ -1,6 +1,6 @@
 //! The mapping that both sides share: header pages, then the data twice.
 
-use super::RingError;
+use super::error::RingError;
 use super::layout::{HolderPage, MAGIC, ServerPage, VERSION, check_capacity, page_size};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};

@@ -17,28 +17,16 @@
 
 #![allow(unsafe_code)]
 
+mod error;
 mod layout;
 mod map;
 mod reader;
 mod writer;
 
+pub use error::RingError;
 pub use layout::{CAPACITY_DEFAULT, CAPACITY_MAX, CAPACITY_MIN, IN_FLIGHT};
 pub use reader::{Input, Overtaken, Reader, Resize};
 pub use writer::{Due, Writer};
-
-/// Why a ring cannot be made or used.
-#[derive(Debug, thiserror::Error)]
-pub enum RingError {
-    /// Not a power of two between [`CAPACITY_MIN`] and [`CAPACITY_MAX`].
-    #[error("ring capacity {0} is not a power of two between {CAPACITY_MIN} and {CAPACITY_MAX}")]
-    Capacity(u64),
-    /// The descriptor is no ring of ours: seals, size, magic or version are wrong.
-    #[error("not a ring: {0}")]
-    Foreign(&'static str),
-    /// The kernel refused.
-    #[error("ring: {0}")]
-    Os(#[from] nix::errno::Errno),
-}
 
 #[cfg(test)]
 mod tests;

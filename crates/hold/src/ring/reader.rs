@@ -1,6 +1,6 @@
 //! The server's half.
 
-use super::RingError;
+use super::error::RingError;
 use super::layout::{
     HolderPage, IN_FLIGHT, LEDGER, NOBODY, RESIZES, UNHELD, decode_exit, key_words,
 };

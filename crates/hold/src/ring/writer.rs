@@ -1,6 +1,6 @@
 //! The holder's half. It must not panic and believes no word of the server's page unchecked.
 
-use super::RingError;
+use super::error::RingError;
 use super::layout::{HolderPage, IN_FLIGHT, NOBODY, UNHELD, encode_exit, key_words};
 use super::map::{self, Map};
 use crate::exit::Exit;

@@ -1,8 +1,8 @@
 //! Ending a whole tree: ask, insist, then stop it so that nothing forks away, and kill.
 
+use super::member::{Member, Tree};
 use super::process::{self, is_gone, is_refused};
 use super::walk::{Look, Newcomers, Snapshot};
-use super::{Member, Tree};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{HashMap, HashSet};
 use std::io;

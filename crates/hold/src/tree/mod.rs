@@ -32,6 +32,7 @@
 
 mod end;
 mod marks;
+mod member;
 pub mod pidfd;
 mod process;
 #[cfg(test)]
@@ -40,33 +41,12 @@ mod walk;
 
 pub use end::{EndReport, Grace};
 pub use marks::{MARK, is_marked_by_limit, mark_by_limit, unmark_by_limit};
+pub use member::{Member, Tree};
 pub use process::{ProcessId, boot_id, boottime_ms, start_time};
 
-use crate::id::SessionId;
 use std::collections::HashMap;
 use std::io;
 use walk::Snapshot;
-
-/// The processes of one session.
-#[derive(Clone, Debug)]
-pub struct Tree {
-    /// The session.
-    pub id: SessionId,
-    /// Its first process, whether it still lives or not; `None` if it is not known.
-    pub leader: Option<ProcessId>,
-    /// The holder, which adopts the session's orphans and is never a member itself. With
-    /// it, orphans without a mark are found after the leader's end.
-    pub holder: Option<i32>,
-}
-
-/// A process of a tree, as it was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Member {
-    /// Process id.
-    pub pid: i32,
-    /// When it started, in clock ticks since boot.
-    pub start_time: u64,
-}
 
 impl Tree {
     /// Who belongs to the tree now: one pass over /proc. Zombies do not count; the calling
@@ -94,15 +74,4 @@ impl Tree {
 /// As [`Tree::members`].
 pub fn descendants(root: i32) -> io::Result<Vec<Member>> {
     Ok(Snapshot::take()?.below(root))
-}
-
-impl Member {
-    /// Sends a signal to this process and no other.
-    ///
-    /// # Errors
-    /// `ESRCH` or `NotFound` if it is gone, whoever has its pid now; `EPERM` if it is not
-    /// ours to signal; `EMFILE` or `ENFILE` if no descriptor is free.
-    pub fn signal(&self, signal: i32) -> io::Result<()> {
-        process::signal(self.pid, self.start_time, signal)
-    }
 }

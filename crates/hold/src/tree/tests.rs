@@ -1,6 +1,7 @@
 //! Real processes: each test plants a tree, ends it, and looks at who is left.
 
 use super::*;
+use crate::id::SessionId;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};

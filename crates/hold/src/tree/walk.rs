@@ -1,8 +1,8 @@
 //! Finding a tree's members: one pass over /proc.
 
 use super::marks::{Mark, Marks, carries_limit, limit_mark};
-use super::process::{Stat, is_gone, is_refused};
-use super::{Member, Tree, boot_id};
+use super::member::{Member, Tree};
+use super::process::{Stat, boot_id, is_gone, is_refused};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::io;

@@ -1,9 +1,7 @@
-//! Checkpoints: leaving one, and finding the one that an earlier server has left.
+//! Checkpoints as they are found with a session.
 
-use super::{Holder, HolderError, failure, refused, within};
-use crate::holder::memfd;
-use crate::holder::wire::{self, CHECKPOINT_MAX, CheckpointMeta, Kind};
-use crate::id::SessionId;
+use super::error::HolderError;
+use crate::holder::wire::{self, CHECKPOINT_MAX, CheckpointMeta};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -66,40 +64,11 @@ impl Checkpoint {
     }
 }
 
-impl Holder {
-    /// Leaves a picture of the screen with a session, in place of the last one. The holder
-    /// may overwrite the output before it from then on, as far as it is acknowledged too,
-    /// and reads on by itself if that had no room. Refused, it changes nothing.
-    ///
-    /// `bytes` may be empty: the output before it goes and nothing stands for it.
-    ///
-    /// # Errors
-    /// It goes back, beyond the output, or before what is kept of it; it is longer than
-    /// 8 MiB; no such session; or the holder cannot be asked.
-    pub async fn checkpoint(
-        &self,
-        id: SessionId,
-        meta: &CheckpointMeta,
-        bytes: &[u8],
-    ) -> Result<(), HolderError> {
-        if bytes.len() as u64 > CHECKPOINT_MAX {
-            return Err(HolderError::Request("checkpoint too long".to_owned()));
-        }
-        let fd = match bytes {
-            [] => None,
-            bytes => Some(memfd::sealed(c"stayd-checkpoint", bytes)),
-        };
-        let fd = fd.transpose().map_err(|errno| HolderError::Request(errno.to_string()))?;
-        let control = wire::Checkpoint { id, checkpoint: *meta };
-        let mut replies = self.ask(Kind::Checkpoint, Some(&control), &[], fd)?;
-        let reply = within(replies.next()).await?;
-        if reply.kind == Kind::Done { Ok(()) } else { Err(refused(failure(&reply))) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::holder::memfd;
+    use crate::id::SessionId;
 
     fn entry(checkpoint: Option<CheckpointMeta>, checkpoint_bytes: u64) -> wire::Entry {
         wire::Entry {

@@ -1,7 +1,8 @@
 //! Finding the holder, or starting one.
 
+use super::error::HolderError;
 use super::link::{self, Link};
-use super::{Holder, HolderError, Notice, failure, refused};
+use super::session::Notice;
 use crate::holder::launch::Start;
 use crate::holder::paths::{Paths, READY_ENV};
 use crate::holder::socket;
@@ -14,7 +15,6 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -27,21 +27,21 @@ const RETRY: Duration = Duration::from_millis(10);
 /// Under this number a launched holder finds the pipe on which it says that it listens.
 const READY_FD: i32 = 3;
 
+/// The connection, the holder's process id, and what it says unasked.
+type Connection = (Link, i32, UnboundedReceiver<Notice>);
+
 pub(super) async fn connect_or_launch(
     paths: &Paths,
     log: &slog::Logger,
-) -> Result<(Holder, UnboundedReceiver<Notice>), HolderError> {
+) -> Result<Connection, HolderError> {
     tokio::time::timeout(DEADLINE, find(paths, log)).await.map_err(|_| HolderError::Timeout)?
 }
 
-async fn find(
-    paths: &Paths,
-    log: &slog::Logger,
-) -> Result<(Holder, UnboundedReceiver<Notice>), HolderError> {
+async fn find(paths: &Paths, log: &slog::Logger) -> Result<Connection, HolderError> {
     let directory = socket::open_directory(&paths.state_dir).map_err(HolderError::Unreachable)?;
     loop {
         match socket::connect_in(directory.as_fd()) {
-            Ok(socket) => match greet(socket, log).await {
+            Ok(socket) => match greet(socket).await {
                 // It died, or closed a connection that came while it was ending.
                 Err(HolderError::Gone) => {}
                 greeted => return greeted,
@@ -59,10 +59,7 @@ async fn find(
     }
 }
 
-async fn greet(
-    socket: OwnedFd,
-    log: &slog::Logger,
-) -> Result<(Holder, UnboundedReceiver<Notice>), HolderError> {
+async fn greet(socket: OwnedFd) -> Result<Connection, HolderError> {
     if !socket::peer_is_us(socket.as_fd()) {
         return Err(HolderError::ForeignUser);
     }
@@ -70,13 +67,13 @@ async fn greet(
     let mut replies = link.ask(Kind::Hello, Some(&wire::Hello::ours()), &[], None)?;
     let reply = replies.next().await?;
     if reply.kind != Kind::Hello && !link::version_refused(&reply) {
-        return Err(refused(failure(&reply)));
+        return Err(reply.failure().into());
     }
     let hello: wire::Hello = reply.control()?;
     if hello.major != wire::MAJOR {
         return Err(HolderError::Version { theirs: hello.major });
     }
-    Ok((Holder { link: Arc::new(link), log: log.clone(), pid: hello.pid }, notices))
+    Ok((link, hello.pid, notices))
 }
 
 /// Starts a holder and waits until it listens. False: another one is starting.

@@ -1,9 +1,10 @@
 //! The connection: requests matched with replies, an ordered backlog for what the socket
 //! does not take at once, and the two tasks that read and write it.
 
-use super::{HolderError, Notice};
+use super::error::HolderError;
+use super::session::Notice;
 use crate::holder::socket::{self, Receiver};
-use crate::holder::wire::{self, FailureCode, Kind, MESSAGE_MAX, Message};
+use crate::holder::wire::{self, Failure, FailureCode, Kind, MESSAGE_MAX, Message};
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
 use serde::Serialize;
@@ -13,10 +14,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// The holder answers these at once; longer means that it is stopped or gone.
+const REPLY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Owned by the handles: when the last one goes, the connection closes and the tasks end.
 #[derive(Debug)]
@@ -51,6 +56,23 @@ impl Reply {
     pub(super) fn control<T: DeserializeOwned>(&self) -> Result<T, HolderError> {
         serde_json::from_slice(&self.json).map_err(|error| HolderError::Answer(error.to_string()))
     }
+
+    /// Why it is not what was hoped for.
+    pub(super) fn failure(&self) -> Failure {
+        match self.kind {
+            Kind::Failed => self.control().unwrap_or_default(),
+            kind => {
+                Failure { message: format!("unexpected answer {kind:?}"), ..Failure::default() }
+            }
+        }
+    }
+}
+
+/// A reply that comes at once, if the holder is there.
+pub(super) async fn within(
+    reply: impl Future<Output = Result<Reply, HolderError>>,
+) -> Result<Reply, HolderError> {
+    tokio::time::timeout(REPLY_DEADLINE, reply).await.map_err(|_| HolderError::Timeout)?
 }
 
 /// The answers to one request; forgets the request on drop.
