@@ -138,6 +138,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap_complete::Shell;
     use std::path::Path;
 
     fn cli(line: &str) -> Result<Cli, clap::Error> {
@@ -184,5 +185,27 @@ mod tests {
         assert!(flags.detach);
         assert_eq!(cli("stayd run -e A -- ls").unwrap_err().exit_code(), 2);
         assert_eq!(cli("stayd kill").unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn every_verb_that_takes_a_session_completes_sessions() {
+        let command = Cli::command();
+        for verb in command.get_subcommands() {
+            let is_session =
+                |arg: &&clap::Arg| ["session", "sessions"].contains(&arg.get_id().as_str());
+            let takes_one = verb.get_positionals().any(|arg| is_session(&arg));
+            let names = verb.get_name_and_visible_aliases();
+            for name in names {
+                let known = completions::VERBS.split(' ').any(|word| word == name);
+                assert_eq!(known, takes_one, "{name}");
+            }
+        }
+        let zsh = completions::script(Shell::Zsh, Cli::command());
+        assert_eq!(
+            zsh.matches(":_stayd_sessions'").count(),
+            completions::VERBS.split(' ').count(),
+            "{zsh}"
+        );
+        assert!(zsh.starts_with("#compdef stayd\n_stayd_sessions() {"), "{zsh}");
     }
 }

@@ -62,6 +62,7 @@ mod url;
 mod wait;
 
 use args::{Cli, Verb};
+use clap::CommandFactory;
 use failure::Failure;
 use std::process::ExitCode;
 
@@ -107,6 +108,6 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Backup(flags)) => backup::backup(place, flags),
         Some(Verb::Config(flags)) => config::config(place, &flags),
         Some(Verb::Doctor(flags)) => doctor::doctor(place, &flags),
-        Some(Verb::Completions(flags)) => completions::completions(&flags),
+        Some(Verb::Completions(flags)) => completions::completions(&flags, Cli::command()),
     }
 }

@@ -2,10 +2,11 @@
 //! out. The driver executes them.
 
 use super::input::Input;
+use crate::cli::failure::Failure;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
 use crate::protocol::{ClientMessage, INPUT_WINDOW, Mode, ServerMessage, Session};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// Output is acknowledged whenever this much of it was rendered: often enough that the
 /// server's window (1 MiB) never runs dry.
@@ -17,7 +18,7 @@ const OFFLINE_INPUT_MAX: usize = INPUT_WINDOW as usize;
 
 /// What the driver is to do, in this order.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Action {
+pub(in crate::cli) enum Action {
     /// Send a text frame.
     Control(ClientMessage),
     /// Send a binary frame.
@@ -34,7 +35,7 @@ pub(super) enum Action {
 
 /// Why an attachment is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::cli) enum End {
     /// The session ended, and this is how.
     Exit {
         /// Exit code of the leader.
@@ -46,6 +47,13 @@ pub(super) enum End {
     },
     /// The session has ended; the API knows how.
     Ended,
+    /// The session may run on, and we are not attached to it.
+    Failed(Failed),
+}
+
+/// Why the server does not let us in, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Failed {
     /// There is no such session (any more).
     NoSuchSession,
     /// Another connection of this client took over.
@@ -54,9 +62,22 @@ pub(super) enum End {
     Refused(String),
 }
 
+impl Failed {
+    /// As the user is told; `name`: the session's.
+    pub(in crate::cli) fn into_failure(self, name: String) -> Failure {
+        match self {
+            Failed::NoSuchSession => Failure::NoSuchSession(name),
+            Failed::TakenOver => {
+                Failure::Other("another connection of this client took over".into())
+            }
+            Failed::Refused(reason) => Failure::Other(reason),
+        }
+    }
+}
+
 /// One client of one session, over any number of connections.
 #[derive(Debug)]
-pub(super) struct Machine {
+pub(in crate::cli) struct Machine {
     id: SessionId,
     client: String,
     /// The session that shows what is attached here.
@@ -69,7 +90,11 @@ pub(super) struct Machine {
     size: Option<(u16, u16)>,
     /// Offset of the next output byte, if the next connection is to continue there.
     resume: Option<u64>,
+    /// Offset of the next output byte on this connection.
     offset: u64,
+    /// Bytes from `offset` on that a pipe has already: they come again and are skipped.
+    repeated: u64,
+    /// The offset of the last acknowledgement.
     acknowledged: u64,
     /// Bytes that were given to the terminal and are not rendered yet.
     pending: usize,
@@ -86,7 +111,7 @@ pub(super) struct Machine {
 impl Machine {
     /// `offset`: how many output bytes of the session this terminal already shows; `None`
     /// asks for its screen.
-    pub(super) fn new(id: SessionId, client: String, offset: Option<u64>) -> Machine {
+    pub(in crate::cli) fn new(id: SessionId, client: String, offset: Option<u64>) -> Machine {
         Machine {
             id,
             client,
@@ -96,7 +121,8 @@ impl Machine {
             has_terminal: true,
             size: None,
             resume: offset,
-            offset: 0,
+            offset: offset.unwrap_or(0),
+            repeated: 0,
             acknowledged: 0,
             pending: 0,
             is_pipe: false,
@@ -114,12 +140,12 @@ impl Machine {
 
     /// One whose terminal is that of another session, which the server is told: it knows
     /// whether that goes round in a circle.
-    pub(super) fn shown_in(self, from: Option<SessionId>) -> Machine {
+    pub(in crate::cli) fn shown_in(self, from: Option<SessionId>) -> Machine {
         Machine { from, ..self }
     }
 
     /// One whose output goes to a pipe or a file.
-    pub(super) fn piped(&mut self) {
+    pub(in crate::cli) fn piped(&mut self) {
         self.is_pipe = true;
     }
 
@@ -130,7 +156,7 @@ impl Machine {
     }
 
     /// Path and query of the next connection.
-    pub(super) fn target(&self) -> String {
+    pub(in crate::cli) fn target(&self) -> String {
         let Machine { id, client, .. } = self;
         let mut target = format!("/api/v1/sessions/{id}/attach?client={client}");
         if let Some(from) = self.from {
@@ -194,7 +220,7 @@ impl Machine {
     }
 
     /// A text frame. Messages of a later version are ignored.
-    pub(super) fn text(&mut self, text: &str) -> Vec<Action> {
+    pub(in crate::cli) fn text(&mut self, text: &str) -> Vec<Action> {
         let Ok(message) = serde_json::from_str(text) else { return Vec::new() };
         match message {
             ServerMessage::Attached {
@@ -202,8 +228,11 @@ impl Machine {
             } => self.attached(session, offset, (cols, rows), input, input_window),
             ServerMessage::Snapshot { offset, .. } => {
                 self.snapshot = Some(offset);
-                // Should the connection break before it is here, there is nothing to continue.
-                self.resume = None;
+                if !self.is_continued_pipe() {
+                    // Should the connection break before it is here, there is nothing to
+                    // continue.
+                    self.resume = None;
+                }
                 Vec::new()
             }
             ServerMessage::Input { received } => {
@@ -229,7 +258,7 @@ impl Machine {
         let mut actions = Vec::new();
         if self.resume != Some(offset) {
             actions.push(Action::Clear);
-            actions.extend(self.missed(offset));
+            actions.extend(self.go_on_at(offset));
             self.resume = None;
         }
         // What changed while the connection was being made.
@@ -249,51 +278,59 @@ impl Machine {
         self.session = Some(session);
         self.open = true;
         self.snapshot = None;
-        self.offset = offset;
         self.acknowledged = offset;
         self.input.open(input, window);
         actions.extend(self.send_input());
         actions
     }
 
-    /// Says how much is missing in a pipe that goes on at `offset`. A terminal is drawn anew.
-    fn missed(&self, offset: u64) -> Option<Action> {
-        let lost = offset.checked_sub(self.offset).filter(|lost| *lost > 0)?;
-        (self.is_pipe && self.continues).then(|| {
-            Action::Tell(format!(
-                "{lost} bytes of output are missing here: they are not kept any more"
-            ))
-        })
+    /// The output goes on at `offset`. A pipe hears how much is missing, and skips what it has
+    /// already; a terminal is drawn anew.
+    fn go_on_at(&mut self, offset: u64) -> Option<Action> {
+        let written = self.offset + std::mem::take(&mut self.repeated);
+        self.offset = offset;
+        if !self.is_continued_pipe() {
+            return None;
+        }
+        self.repeated = written.saturating_sub(offset);
+        let lost = offset.checked_sub(written).filter(|lost| *lost > 0)?;
+        Some(Action::Tell(format!(
+            "{lost} bytes of output are missing here: they are not kept any more"
+        )))
+    }
+
+    fn is_continued_pipe(&self) -> bool {
+        self.is_pipe && self.continues
     }
 
     /// A binary frame: output, or the snapshot that was announced.
-    pub(super) fn binary(&mut self, bytes: Bytes) -> Vec<Action> {
-        let clear = match self.snapshot.take() {
-            Some(offset) if self.is_pipe && self.continues => {
-                let missed = self.missed(offset);
-                self.offset = offset;
-                self.acknowledged = offset;
+    pub(in crate::cli) fn binary(&mut self, mut bytes: Bytes) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if let Some(offset) = self.snapshot.take() {
+            actions.extend(self.go_on_at(offset));
+            self.acknowledged = offset;
+            if self.is_continued_pipe() {
                 self.resume = Some(offset);
-                return missed.into_iter().collect();
+                return actions;
             }
-            Some(offset) => {
-                self.offset = offset;
-                self.acknowledged = offset;
-                Some(Action::Clear)
-            }
-            None => {
-                self.offset += bytes.len() as u64;
-                None
-            }
-        };
-        self.pending += bytes.len();
+            actions.push(Action::Clear);
+        } else {
+            self.offset += bytes.len() as u64;
+            let known = usize::try_from(self.repeated).unwrap_or(usize::MAX).min(bytes.len());
+            self.repeated -= known as u64;
+            bytes.advance(known);
+        }
         self.continues = true;
         self.resume = Some(self.offset);
-        clear.into_iter().chain([Action::Write(bytes)]).collect()
+        if !bytes.is_empty() {
+            self.pending += bytes.len();
+            actions.push(Action::Write(bytes));
+        }
+        actions
     }
 
     /// This much of what was to be written is written.
-    pub(super) fn rendered(&mut self, bytes: usize) -> Vec<Action> {
+    pub(in crate::cli) fn rendered(&mut self, bytes: usize) -> Vec<Action> {
         self.pending = self.pending.saturating_sub(bytes);
         if self.owes_ack() && self.rendered_to() - self.acknowledged >= ACK_EVERY {
             return self.ack();
@@ -302,7 +339,7 @@ impl Machine {
     }
 
     /// Acknowledges what is rendered, if the server does not know yet.
-    pub(super) fn ack(&mut self) -> Vec<Action> {
+    pub(in crate::cli) fn ack(&mut self) -> Vec<Action> {
         if !self.owes_ack() {
             return Vec::new();
         }
@@ -355,18 +392,18 @@ impl Machine {
 
     /// The connection is gone, with a close code or (`None`) without one. What ends the
     /// attachment, or nothing: connect again.
-    pub(super) fn closed(&mut self, code: Option<u16>, reason: &str) -> Option<End> {
+    pub(in crate::cli) fn closed(&mut self, code: Option<u16>, reason: &str) -> Option<End> {
         self.open = false;
         self.snapshot = None;
         self.input.close();
         match code {
             // Ended: but an `exit` message would have said how.
             Some(1000 | 4410) => Some(End::Ended),
-            Some(4404) => Some(End::NoSuchSession),
-            Some(4409) => Some(End::TakenOver),
+            Some(4404) => Some(End::Failed(Failed::NoSuchSession)),
+            Some(4409) => Some(End::Failed(Failed::TakenOver)),
             Some(1002 | 1003 | 1007 | 1008 | 1009) => {
                 let reason = if reason.is_empty() { "not allowed" } else { reason };
-                Some(End::Refused(reason.into()))
+                Some(End::Failed(Failed::Refused(reason.into())))
             }
             _ => None,
         }

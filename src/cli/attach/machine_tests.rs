@@ -140,11 +140,11 @@ fn close_codes_are_obeyed() {
     assert_eq!(closed(Some(1001)), None);
     assert_eq!(closed(Some(1006)), None);
     assert_eq!(closed(Some(1011)), None);
-    assert_eq!(closed(Some(4404)), Some(End::NoSuchSession));
-    assert_eq!(closed(Some(4409)), Some(End::TakenOver));
+    assert_eq!(closed(Some(4404)), Some(End::Failed(Failed::NoSuchSession)));
+    assert_eq!(closed(Some(4409)), Some(End::Failed(Failed::TakenOver)));
     assert_eq!(closed(Some(4410)), Some(End::Ended));
     assert_eq!(closed(Some(1000)), Some(End::Ended));
-    assert_eq!(closed(Some(1008)), Some(End::Refused("not allowed".into())));
+    assert_eq!(closed(Some(1008)), Some(End::Failed(Failed::Refused("not allowed".into()))));
 }
 
 #[test]
@@ -232,6 +232,27 @@ fn a_pipe_goes_on_without_a_picture_and_says_what_is_missing() {
     let told = attached(&mut machine, 110, 0);
     assert!(
         matches!(&told[..], [Action::Clear, Action::Tell(text)] if text.starts_with("3 bytes "))
+    );
+}
+
+#[test]
+fn a_pipe_skips_what_it_has_already() {
+    let mut machine = pipe(Some(7));
+    assert_eq!(attached(&mut machine, 7, 0), []);
+    machine.binary(output(3));
+    let snapshot = ServerMessage::Snapshot { offset: 8, length: 3, complete: true };
+    send(&mut machine, &snapshot);
+    assert_eq!(machine.binary(output(3)), []);
+    assert_eq!(machine.binary(output(1)), [], "the byte at 8");
+    machine.closed(None, "");
+    assert!(machine.target().ends_with("offset=9"));
+    assert_eq!(attached(&mut machine, 9, 0), []);
+    assert_eq!(machine.binary(output(3)), [Action::Write(output(2))], "one more again");
+    // Its beginning may be gone.
+    let mut machine = pipe(Some(7));
+    let told = attached(&mut machine, 17, 0);
+    assert!(
+        matches!(&told[..], [Action::Clear, Action::Tell(text)] if text.starts_with("10 bytes "))
     );
 }
 

@@ -34,7 +34,7 @@ pub(super) use backoff::Backoff;
 use clap::Args;
 use driver::{Driver, Outcome};
 pub(super) use link::{Incoming, Link, Trouble};
-use machine::{End, Machine};
+pub(super) use machine::{Action, End, Machine};
 use uuid::Uuid;
 
 #[derive(Args, Debug)]
@@ -103,11 +103,7 @@ pub(super) async fn session(
             Ok(exit_code(code, signal))
         }
         Outcome::End(End::Ended) => ended(&Client::new(endpoint)?, id, machine.offset()).await,
-        Outcome::End(End::NoSuchSession) => Err(Failure::NoSuchSession(name())),
-        Outcome::End(End::TakenOver) => {
-            Err(Failure::Other("another connection of this client took over".into()))
-        }
-        Outcome::End(End::Refused(reason)) => Err(Failure::Other(reason)),
+        Outcome::End(End::Failed(failed)) => Err(failed.into_failure(name())),
     }
 }
 
