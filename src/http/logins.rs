@@ -1,5 +1,5 @@
-//! Who has logged in with a browser: random ids, in a file beside the token so that a
-//! browser is still logged in when the server has been restarted.
+//! The logins of browsers: random ids, in a file beside the token, so that a browser is still
+//! logged in after a restart of the server.
 //!
 //! A thread of their own writes the file, so that no worker waits for a disk. A login that has
 //! ended is overwritten in place where the file cannot be replaced: a full disk, or a process
@@ -22,30 +22,27 @@ use tokio::time::timeout;
 
 /// How long a login lasts, in seconds: 30 days.
 pub(super) const LOGIN_S: i64 = 30 * 24 * 3600;
-/// Logins kept; the oldest makes room. One person's browsers, generously.
+/// The most logins; a new one replaces the oldest. More than one person's browsers.
 const LOGINS_MAX: usize = 64;
 /// The file in the state directory.
 const FILE: &str = "logins";
 /// How long a request waits for the disk.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Between attempts to write what could not be written.
+const SAVE_LIMIT: Duration = Duration::from_secs(3);
+/// How long after a failed write the next is tried.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The logins in force.
 pub struct Logins {
     state: Arc<Mutex<State>>,
-    /// `None`: they are not kept.
+    /// Asks the thread to write the file; `None`: these logins are in memory only.
     saver: Option<Sender<Tell>>,
 }
 
-/// Whom to tell whether all that has ended until now stays ended; else why not.
+/// Answers whether every login that has ended stays ended after a restart; if not, why.
 type Tell = oneshot::Sender<Result<(), String>>;
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct State {
-    /// Fingerprint of the main token, which logins without one of their own were got with:
-    /// earlier versions knew no other.
-    token: String,
     logins: Vec<Login>,
 }
 
@@ -54,14 +51,13 @@ struct Login {
     id: String,
     /// Seconds since 1970.
     expires: i64,
-    /// Fingerprint of the token that it was got with: without that it ends.
-    #[serde(default)]
-    token: Option<String>,
+    /// Fingerprint of the token that it was made with: the login ends when that token is gone.
+    token: String,
 }
 
 impl Logins {
     /// The logins that were in force when the last server on this state directory stopped.
-    /// What is damaged is as good as none: people log in again.
+    /// A damaged file counts as empty: people log in again.
     ///
     /// # Errors
     /// The file is there and cannot be opened or read, which says nothing of who is logged in;
@@ -76,35 +72,25 @@ impl Logins {
         if let Some(file) = &mut opened {
             file.read_to_end(&mut bytes)?;
         }
-        let mut state = State { token: tokens.main().fingerprint(), logins: Vec::new() };
-        if let Ok(saved) = serde_json::from_slice::<State>(&bytes) {
-            state.logins = saved.logins;
-            for login in &mut state.logins {
-                login.token.get_or_insert_with(|| saved.token.clone());
-            }
-            // Those of tokens that are gone do not come back with them.
-            state.logins.retain(|login| {
-                let token = login.token.as_deref();
-                !login.id.contains(char::from(STRUCK))
-                    && token.is_some_and(|token| tokens.by_fingerprint(token).is_some())
-            });
-        }
+        let mut state = serde_json::from_slice::<State>(&bytes).unwrap_or_default();
+        state.logins.retain(|login| {
+            !login.id.contains(char::from(STRUCK)) && tokens.by_fingerprint(&login.token).is_some()
+        });
         let state = Arc::new(Mutex::new(state));
         let (saver, asked) = channel();
-        let screens = Saver { path, file: opened, state: state.clone() };
-        std::thread::Builder::new().name(FILE.to_owned()).spawn(move || screens.run(&asked))?;
+        let thread = Saver { path, file: opened, state: state.clone() };
+        std::thread::Builder::new().name(FILE.to_owned()).spawn(move || thread.run(&asked))?;
         Ok(Logins { state, saver: Some(saver) })
     }
 
-    /// No logins, and none that outlive the server.
+    /// No logins; those to come do not outlive the server.
     #[must_use]
     pub fn in_memory() -> Logins {
-        let state = State { token: String::new(), logins: Vec::new() };
-        Logins { state: Arc::new(Mutex::new(state)), saver: None }
+        Logins { state: Arc::default(), saver: None }
     }
 
-    /// A fresh login's id, got with the token of this fingerprint. It holds at once, and after
-    /// a restart once it is saved.
+    /// Makes a login with the token of this fingerprint and returns its id. The login holds at
+    /// once, and after a restart once it is saved.
     ///
     /// # Errors
     /// When the system has no randomness to give.
@@ -115,12 +101,12 @@ impl Logins {
         state.logins.retain(|login| login.expires > now);
         let surplus = (state.logins.len() + 1).saturating_sub(LOGINS_MAX);
         state.logins.drain(..surplus);
-        let token = Some(token.to_owned());
+        let token = token.to_owned();
         state.logins.push(Login { id: id.clone(), expires: now + LOGIN_S, token });
         Ok(id)
     }
 
-    /// The fingerprint of the token that a login in force was got with.
+    /// The fingerprint of the token that a login in force was made with.
     pub(super) fn token_of(&self, id: &str) -> Option<String> {
         let now = Utc::now().timestamp();
         let state = lock(&self.state);
@@ -128,7 +114,7 @@ impl Logins {
         for login in &state.logins {
             let same: bool = login.id.as_bytes().ct_eq(id.as_bytes()).into();
             if same && login.expires > now {
-                found = Some(login.token.as_ref().unwrap_or(&state.token));
+                found = Some(&login.token);
             }
         }
         found.cloned()
@@ -139,18 +125,18 @@ impl Logins {
         lock(&self.state).logins.retain(|login| login.id != id);
     }
 
-    /// Done once the logins are written, or cannot be written now: that is tried again.
+    /// Resolves once the logins are written, or once that has failed: it is tried again then.
     ///
     /// # Errors
-    /// A login that has ended may be accepted again by a server that is started anew. Says why.
+    /// Says why a login that has ended may be accepted again after a restart.
     pub(super) async fn save(&self) -> Result<(), String> {
         let Some(saver) = &self.saver else { return Ok(()) };
         let (tell, told) = oneshot::channel();
         // The thread runs as long as this exists.
         let _ = saver.send(tell);
-        match timeout(PATIENCE, told).await {
+        match timeout(SAVE_LIMIT, told).await {
             Ok(Ok(saved)) => saved,
-            _ => Err(format!("the disk has not answered in {} s", PATIENCE.as_secs())),
+            _ => Err(format!("the disk has not answered in {} s", SAVE_LIMIT.as_secs())),
         }
     }
 }
@@ -168,7 +154,7 @@ struct Saver {
 }
 
 impl Saver {
-    /// One write for all who ask while the one before is under way.
+    /// Writes once for all requests that arrive during the write before.
     fn run(mut self, asked: &Receiver<Tell>) {
         let mut written = true;
         loop {
@@ -188,7 +174,7 @@ impl Saver {
             let saved = replaced.or_else(|_| self.end_in_place(&state));
             let saved = saved.map_err(|error| format!("{}: {error}", self.path.display()));
             for tell in tell {
-                // Whoever asked may have gone.
+                // The caller may have gone.
                 let _ = tell.send(saved.clone());
             }
         }
@@ -199,7 +185,7 @@ impl Saver {
         Ok(())
     }
 
-    /// Strikes out in the file as it is whatever is not in force any more.
+    /// Overwrites ended logins in the file as it is.
     fn end_in_place(&mut self, state: &State) -> io::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
         let mut bytes = Vec::new();
@@ -208,12 +194,12 @@ impl Saver {
         let Ok(saved) = serde_json::from_slice::<State>(&bytes) else { return Ok(()) };
         let in_force = |id: &str| state.logins.iter().any(|login| login.id == id);
         let ended = saved.logins.iter().map(|login| login.id.as_str()).filter(|id| !in_force(id));
-        strike_out(file, ended.filter_map(|id| place(&bytes, id)).collect::<Vec<_>>())
+        strike_out(file, ended.filter_map(|id| position_of(&bytes, id)).collect::<Vec<_>>())
     }
 }
 
-/// Where an id stands. Ids are random: nothing else in the file is like one.
-fn place(bytes: &[u8], id: &str) -> Option<Range<usize>> {
+/// Where an id stands in the file. Ids are random: nothing else in it is like one.
+fn position_of(bytes: &[u8], id: &str) -> Option<Range<usize>> {
     let start = bytes.windows(id.len().max(1)).position(|part| part == id.as_bytes())?;
     Some(start..start + id.len())
 }
@@ -254,25 +240,21 @@ mod tests {
     }
 
     #[actix_web::test]
-    async fn a_login_ends_with_its_token_and_one_of_an_earlier_version_goes_on() {
+    async fn a_login_ends_with_its_token() {
         let dir = tempfile::tempdir().unwrap();
         let first = tokens(dir.path());
-        let main = first.main().fingerprint();
-        let expires = Utc::now().timestamp() + 1000;
-        let old = format!(r#"{{"token":"{main}","logins":[{{"id":"old","expires":{expires}}}]}}"#);
-        std::fs::write(dir.path().join("logins"), old).unwrap();
         crate::http::tokens::add(dir.path(), "anna").unwrap();
         let logins = load(dir.path(), &first);
-        assert_eq!(logins.token_of("old"), Some(main));
+        let main = logins.issue(&first.main().fingerprint()).unwrap();
         let anna = first.fingerprint(&crate::http::token::Principal("anna".into())).unwrap();
         let id = logins.issue(&anna).unwrap();
         logins.save().await.unwrap();
         let again = load(dir.path(), &first);
         assert_eq!(again.token_of(&id), Some(anna));
-        assert!(again.is_valid("old"));
+        assert!(again.is_valid(&main));
         crate::http::tokens::remove(dir.path(), "anna").unwrap();
         let after = load(dir.path(), &first);
-        assert!(!after.is_valid(&id) && after.is_valid("old"));
+        assert!(!after.is_valid(&id) && after.is_valid(&main));
     }
 
     #[test]

@@ -1,10 +1,9 @@
-//! The database: open, migrate, one function a query.
+//! The database: opening it, its schema, one function a query.
 
 use super::decode::{COLUMNS, json, natural, read_row, word, word_or_null};
 use super::error::{OpenError, StoreError};
 use super::row::{Filter, Row, Unreadable};
 use super::tx::Tx;
-use super::upgrades::UPGRADES;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::{Transition, rfc3339};
@@ -19,16 +18,16 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a new database is made of.
+/// Makes the tables of a new database.
 const SCHEMA: &str = include_str!("../../schema.sql");
-/// The `user_version` of [`SCHEMA`].
-pub(super) const VERSION: i64 = 1 + UPGRADES.len() as i64;
+/// The `user_version` of [`SCHEMA`]. Version 1 was never released.
+pub(super) const VERSION: i64 = 2;
 
-/// How long to wait for another program's lock. No longer than a flush tick: what waits
-/// in the queue is tried again then, and reads must not wait behind a write that waits.
+/// How long to wait for another program's lock. No longer than a flush tick: the queue tries
+/// its writes again then, and reads must not wait behind a write that waits.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The same while the server starts: it cannot do without.
+/// The same while the server starts, which it cannot do without the database.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The one connection to the database.
@@ -42,8 +41,8 @@ pub(super) struct Rows {
 }
 
 impl Db {
-    /// Opens the database, readable by its owner alone; makes or migrates it if need be.
-    /// One that is damaged is kept aside, which is said, and a new one is made.
+    /// Opens the database, readable by its owner alone, and makes it if there is none. A
+    /// damaged one is moved aside, to the path that is returned, and a new one is made.
     pub(super) fn open(path: &Path) -> Result<(Db, Option<PathBuf>), OpenError> {
         match Db::open_sound(path) {
             Err(OpenError::Damaged { .. }) => {
@@ -70,8 +69,8 @@ impl Db {
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
         conn.busy_timeout(OPEN_TIMEOUT).map_err(failed)?;
         let found = user_version(&conn).map_err(failed)?;
-        if found > VERSION {
-            return Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION });
+        if ![0, VERSION].contains(&found) {
+            return Err(OpenError::OtherVersion { path: path.to_owned(), found, known: VERSION });
         }
         if !is_ours(&conn, found).map_err(failed)? {
             return Err(OpenError::Foreign { path: path.to_owned() });
@@ -81,12 +80,12 @@ impl Db {
             return Err(OpenError::Damaged { path: path.to_owned(), problem });
         }
         configure(&conn).map_err(failed)?;
-        migrate(&mut conn).map_err(failed)?;
+        create_tables(&mut conn).map_err(failed)?;
         conn.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         Ok(Db(conn))
     }
 
-    /// Does all of it or nothing, with the write lock taken first.
+    /// Runs `write` in one transaction, with the write lock taken first.
     pub(super) fn transaction<T>(
         &mut self,
         write: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
@@ -97,12 +96,12 @@ impl Db {
         Ok(done)
     }
 
-    /// Writes something that changes nothing, to see whether that is possible.
+    /// Writes the version that is there, to see whether writing is possible.
     pub(super) fn probe(&mut self) -> Result<(), StoreError> {
         self.transaction(|tx| Ok(tx.0.pragma_update(None, "user_version", VERSION)?))
     }
 
-    /// Sessions that had not ended, newest first.
+    /// Sessions that have not ended, newest first.
     pub(super) fn load_live(&self) -> Result<Rows, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM sessions WHERE status IN ('RUNNING', 'ACTIVE', 'IDLE')
@@ -156,7 +155,7 @@ impl Db {
         self.rows(&sql, [])
     }
 
-    /// Recorded sessions that ended before.
+    /// Recorded sessions that ended before that time.
     pub(super) fn expired_recordings(
         &self,
         before: DateTime<Utc>,
@@ -169,7 +168,7 @@ impl Db {
         Ok(ids.collect::<Result<_, _>>()?)
     }
 
-    /// What a session showed last.
+    /// The last screen of an ended session.
     pub(super) fn screen(&self, id: SessionId) -> Result<Option<LastScreen>, StoreError> {
         let mut statement = self.0.prepare_cached(
             "SELECT at_offset, cols, rows, snapshot FROM screens WHERE session_id = ?1",
@@ -215,7 +214,8 @@ impl Db {
         while let Some(row) = found.next()? {
             match read_row(row) {
                 Ok(row) => rows.read.push(row),
-                // SQLite had no part in it: this row's words are wrong, others' are not.
+                // Not SQLite's error: this row has a value that we cannot read, the others may be
+                // fine.
                 Err(error) if error.sqlite_error_code().is_none() => {
                     let (id, error) = (row.get(0)?, error.to_string());
                     rows.unreadable.push(Unreadable { id, error });
@@ -232,8 +232,8 @@ impl Db {
     }
 }
 
-/// SQLite gives its write-ahead log the rights of the database, so these must be right
-/// before it opens anything.
+/// SQLite gives its write-ahead log the permissions of the database, so these must be right
+/// before SQLite opens it.
 fn make_private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new()
         .read(true)
@@ -248,7 +248,7 @@ fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a damaged database out of the way, with what belongs to it; whereto.
+/// Moves a damaged database out of the way, with its write-ahead log. Returns its new path.
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let with = |path: &Path, suffix: &str| {
         let mut name = path.as_os_str().to_owned();
@@ -275,7 +275,7 @@ fn is_ours(conn: &Connection, version: i64) -> rusqlite::Result<bool> {
     Ok(if version == 0 { all == 0 } else { known == 2 })
 }
 
-/// `ok`, or the first problem that a look at every page finds.
+/// `ok`, or the first problem that a check of every page finds.
 pub(super) fn check(conn: &Connection) -> rusqlite::Result<String> {
     conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
 }
@@ -292,16 +292,14 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "foreign_keys", true)
 }
 
-fn migrate(conn: &mut Connection) -> rusqlite::Result<()> {
+fn create_tables(conn: &mut Connection) -> rusqlite::Result<()> {
     if user_version(conn)? == VERSION {
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    match usize::try_from(user_version(&tx)?) {
-        Ok(0) | Err(_) => tx.execute_batch(SCHEMA)?,
-        Ok(version) => {
-            UPGRADES.iter().skip(version - 1).try_for_each(|sql| tx.execute_batch(sql))?
-        }
+    // Another server may have made them while this one waited for the lock.
+    if user_version(&tx)? == 0 {
+        tx.execute_batch(SCHEMA)?;
     }
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()

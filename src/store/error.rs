@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The file could not be made, or its rights not be set.
+    /// The file could not be made, or its permissions not be set.
     #[error("cannot open the database {path}: {source}")]
     Io {
         /// The database file.
@@ -15,7 +15,7 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file is damaged, and so is what was made in its place.
+    /// The file is damaged, and so is the new one that was made in its place.
     #[error("the database {path} is damaged: {problem}")]
     Damaged {
         /// The database file.
@@ -29,14 +29,14 @@ pub enum OpenError {
         /// The database file.
         path: PathBuf,
     },
-    /// A newer stayd has written it.
-    #[error("the database {path} has version {found}; this stayd knows versions up to {known}")]
-    Newer {
+    /// Another version of stayd has written it.
+    #[error("the database {path} has version {found}; this stayd knows only version {known}")]
+    OtherVersion {
         /// The database file.
         path: PathBuf,
         /// Its `user_version`.
         found: i64,
-        /// The latest that this program knows.
+        /// The one that this program knows.
         known: i64,
     },
     /// SQLite could not do it: locked, full, no shared memory for the write-ahead log …

@@ -53,11 +53,11 @@ pub struct Stats {
 }
 
 impl StoreHandle {
-    /// Opens (makes, migrates) the database and starts its writer. Needs a running
+    /// Opens or makes the database and starts its writer. Needs a running
     /// actix [`System`]; blocks while it opens. A damaged one is moved aside.
     ///
     /// # Errors
-    /// The file cannot be opened, is another program's or a newer version's.
+    /// The file cannot be opened, is another program's or another version's.
     pub fn open(path: &Path, log: Logger) -> Result<StoreHandle, OpenError> {
         let (db, aside) = Db::open(path)?;
         if let Some(aside) = &aside {

@@ -16,7 +16,6 @@
 //! - `queue`: what waits to be written
 //! - `row`: the shapes; `once`: what makes a request that comes twice happen once
 //! - `db`: open, migrate, read; `tx`: write; `decode`: from columns back to the shapes
-//! - `upgrades`: from earlier versions of the database
 //! - `backup`: a copy of the database while it is being written
 //! - `inspect`: a look at a database that a server may be using
 //! - `error`: what can go wrong
@@ -32,7 +31,6 @@ mod once;
 mod queue;
 mod row;
 mod tx;
-mod upgrades;
 
 #[cfg(test)]
 mod tests;

@@ -552,48 +552,23 @@ async fn the_schema_is_made_once_and_kept() {
 }
 
 #[actix::test]
-async fn an_earlier_database_is_brought_up_to_date() {
-    let place = Place::new();
-    let columns = |conn: &Connection| -> Vec<String> {
-        let sql = "SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' \
-                   || coalesce(c.dflt_value, '') FROM sqlite_schema t, pragma_table_info(t.name) c \
-                   UNION ALL SELECT 'index ' || name FROM sqlite_schema WHERE type = 'index' \
-                   ORDER BY 1";
-        let mut statement = conn.prepare(sql).unwrap();
-        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-    };
-    let dir = tempfile::tempdir().unwrap();
-    let conn = Connection::open(path(&dir)).unwrap();
-    conn.execute_batch(include_str!("earlier/schema-1.sql")).unwrap();
-    conn.execute_batch(
-        "PRAGMA user_version = 1;
-         INSERT INTO sessions (id, command, cwd, status, active_connections, created_at,
-             updated_at, last_activity_at, cols, rows, labels, output_offset)
-         VALUES ('019a0000-0000-7000-8000-000000000001', '[\"sh\"]', '/', 'IDLE', 0,
-             '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z',
-             80, 24, '{}', 7)",
-    )
-    .unwrap();
-    let store = open(&dir).unwrap();
-    let rows = store.load_live().await.unwrap().rows;
-    assert_eq!((rows[0].session.offset, rows[0].session.restart), (7, RestartPolicy::Never));
-    assert_eq!(columns(&conn), columns(&place.other()));
-}
-
-#[actix::test]
-async fn a_newer_database_is_refused_and_left_alone() {
-    let dir = tempfile::tempdir().unwrap();
-    let conn = Connection::open(path(&dir)).unwrap();
-    conn.execute_batch("CREATE TABLE future (x); PRAGMA user_version = 99").unwrap();
-    let before = std::fs::read(path(&dir)).unwrap();
-    let Err(error @ OpenError::Newer { found: 99, .. }) = open(&dir) else { panic!("opened") };
-    assert!(error.to_string().contains("has version 99; this stayd knows versions up to 2"));
-    assert_eq!(std::fs::read(path(&dir)).unwrap(), before);
+async fn a_database_of_another_version_is_refused_and_left_alone() {
+    for version in [1, 99] {
+        let dir = tempfile::tempdir().unwrap();
+        let conn = Connection::open(path(&dir)).unwrap();
+        let theirs = format!("CREATE TABLE sessions (x); PRAGMA user_version = {version}");
+        conn.execute_batch(&theirs).unwrap();
+        let before = std::fs::read(path(&dir)).unwrap();
+        let Err(error @ OpenError::OtherVersion { .. }) = open(&dir) else { panic!("opened") };
+        let told = format!("has version {version}; this stayd knows only version 2");
+        assert!(error.to_string().contains(&told), "{error}");
+        assert_eq!(std::fs::read(path(&dir)).unwrap(), before);
+    }
 }
 
 #[actix::test]
 async fn another_programs_database_is_refused_and_left_alone() {
-    for version in [0, 1, 2] {
+    for version in [0, db::VERSION] {
         let dir = tempfile::tempdir().unwrap();
         let conn = Connection::open(path(&dir)).unwrap();
         let theirs = format!("CREATE TABLE theirs (x); PRAGMA user_version = {version}");
