@@ -106,7 +106,7 @@ export function endText({ code, signal, reason }: SessionEnd, timeouts?: Timeout
     case "spawn_failed":
       return "The command could not be started.";
     case "orphaned":
-      return "The process was lost while the server was not running.";
+      return "The process was lost because its holder was gone.";
     case "restore_failed":
       return "The session could not be restored after a restart of the server.";
     default:

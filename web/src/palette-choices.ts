@@ -42,7 +42,7 @@ export function paletteChoices(sessions: Session[], { open, mode, controlled, re
     command("New session", "Alt+Shift+N", () => actions.start()),
     command("New session with a command…", "Alt+Shift+Enter", () => actions.startOther()),
     command("Show ended sessions", "", () => actions.ended()),
-    command(read ? "Turn off the terminal for screen readers" : "Let screen readers read the terminal", "accessibility", () => actions.read()),
+    command(read ? "Turn off the text for screen readers" : "Let screen readers read the terminal", "accessibility", () => actions.read()),
   ];
   if (open === undefined) return [...jumps, ...always];
   const name = nameOf(open);
