@@ -45,7 +45,7 @@ export function stoppedNotice(connectionState: ConnectionState, end: SessionEnd 
               ...(isRecorded(session) ? [{ label: "Save the recording", act: () => actions.save(session) }] : []),
               { label: "Remove…", act: () => actions.remove(session) },
             ];
-      const when = session?.ended_at ? ` The session ended on ${new Date(session.ended_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}.` : "";
+      const when = session?.ended_at ? ` It ended on ${new Date(session.ended_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}.` : "";
       const soon = session?.restart_at ? ` It restarts at ${new Date(session.restart_at).toLocaleTimeString()}.` : "";
       return { title: "Session ended", text: `${endText(end, session)}${when}${soon}`, tone: isCleanEnd(end) ? "good" : "bad", actions: buttons };
     }
