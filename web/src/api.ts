@@ -39,15 +39,15 @@ async function request(method: string, path: string, body?: unknown, tag?: strin
   }
   if (response.ok) return response;
   const problem: unknown = await response.json().catch(() => null);
-  const said = (typeof problem === "object" && problem !== null ? problem : {}) as {
+  const details = (typeof problem === "object" && problem !== null ? problem : {}) as {
     code?: string;
     detail?: string;
     title?: string;
   };
   throw new ApiError(
     response.status,
-    said.code ?? "unknown",
-    said.detail ?? said.title ?? `The server answered ${response.status}.`,
+    details.code ?? "unknown",
+    details.detail ?? details.title ?? `The server answered ${response.status}.`,
   );
 }
 
