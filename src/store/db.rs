@@ -1,6 +1,6 @@
 //! The database: opening it, its schema, one function a query.
 
-use super::decode::{COLUMNS, json, natural, read_row, word, word_or_null};
+use super::columns::{self, json, natural, read_row, word, word_or_null};
 use super::error::{OpenError, StoreError};
 use super::row::{Filter, Row, Unreadable};
 use super::tx::Tx;
@@ -103,29 +103,33 @@ impl Db {
 
     /// Sessions that have not ended, newest first.
     pub(super) fn load_live(&self) -> Result<Rows, StoreError> {
+        let columns = columns::all();
         let sql = format!(
-            "SELECT {COLUMNS} FROM sessions WHERE status IN ('RUNNING', 'ACTIVE', 'IDLE')
+            "SELECT {columns} FROM sessions WHERE status IN ('RUNNING', 'ACTIVE', 'IDLE')
              ORDER BY id DESC"
         );
         self.rows(&sql, [])
     }
 
     pub(super) fn get(&self, id: SessionId) -> Result<Option<Row>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1");
+        let columns = columns::all();
+        let sql = format!("SELECT {columns} FROM sessions WHERE id = ?1");
         let mut statement = self.0.prepare_cached(&sql)?;
         Ok(statement.query_row([id.to_string()], read_row).optional()?)
     }
 
     /// The session that a request with this `Idempotency-Key` has made.
     pub(super) fn by_key(&self, key: &str) -> Result<Option<Row>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM sessions WHERE idempotency_key = ?1");
+        let columns = columns::all();
+        let sql = format!("SELECT {columns} FROM sessions WHERE idempotency_key = ?1");
         let mut statement = self.0.prepare_cached(&sql)?;
         Ok(statement.query_row([key], read_row).optional()?)
     }
 
     pub(super) fn list(&self, filter: &Filter) -> Result<Rows, StoreError> {
+        let columns = columns::all();
         let sql = format!(
-            "SELECT {COLUMNS} FROM sessions
+            "SELECT {columns} FROM sessions
              WHERE status IN (SELECT value FROM json_each(?1))
                AND (?2 IS NULL OR name = ?2)
                AND (?3 IS NULL OR EXISTS
@@ -148,8 +152,9 @@ impl Db {
 
     /// Ended sessions that are to be started again.
     pub(super) fn load_restarting(&self) -> Result<Rows, StoreError> {
+        let columns = columns::all();
         let sql = format!(
-            "SELECT {COLUMNS} FROM sessions
+            "SELECT {columns} FROM sessions
              WHERE restart_at IS NOT NULL AND status IN ('TERMINATED', 'ERROR')"
         );
         self.rows(&sql, [])

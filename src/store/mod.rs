@@ -22,8 +22,8 @@
 
 mod actor;
 mod backup;
+mod columns;
 mod db;
-mod decode;
 mod error;
 mod handle;
 mod inspect;

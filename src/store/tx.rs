@@ -1,6 +1,6 @@
 //! What is written in one transaction: one function a statement.
 
-use super::decode::{integer, json};
+use super::columns::{integer, upsert, values};
 use super::error::StoreError;
 use super::row::{NewTransition, Row};
 use crate::id::SessionId;
@@ -16,96 +16,11 @@ pub(super) struct Tx<'a>(pub(super) rusqlite::Transaction<'a>);
 impl Tx<'_> {
     /// Adds or replaces a session's row. Activity seen later than the row's is kept.
     pub(super) fn put(&self, row: &Row, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let mut statement = self.0.prepare_cached(
-            "INSERT INTO sessions (id, name, profile, command, cwd, status, active_connections,
-                 created_at, updated_at, last_activity_at, destroy_at, ended_at, end_reason,
-                 exit_code, exit_signal, ending_reason, ending_since, pid, pid_start_time, boot_id,
-                 cols, rows, idle_timeout_s, first_attach_timeout_s, labels, title, output_offset, size_policy,
-                 env, restart, restarts, restart_at, recording, restart_streak, started_at,
-                 idempotency_key, idempotency_of)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33,
-                 ?34, ?35, ?36, ?37)
-             ON CONFLICT (id) DO UPDATE SET
-                 name = excluded.name,
-                 profile = excluded.profile,
-                 command = excluded.command,
-                 cwd = excluded.cwd,
-                 status = excluded.status,
-                 active_connections = excluded.active_connections,
-                 updated_at = excluded.updated_at,
-                 last_activity_at = max(last_activity_at, excluded.last_activity_at),
-                 destroy_at = excluded.destroy_at,
-                 ended_at = excluded.ended_at,
-                 end_reason = excluded.end_reason,
-                 exit_code = excluded.exit_code,
-                 exit_signal = excluded.exit_signal,
-                 ending_reason = excluded.ending_reason,
-                 ending_since = excluded.ending_since,
-                 pid = excluded.pid,
-                 pid_start_time = excluded.pid_start_time,
-                 boot_id = excluded.boot_id,
-                 cols = excluded.cols,
-                 rows = excluded.rows,
-                 idle_timeout_s = excluded.idle_timeout_s,
-                 first_attach_timeout_s = excluded.first_attach_timeout_s,
-                 labels = excluded.labels,
-                 title = excluded.title,
-                 output_offset = excluded.output_offset,
-                 size_policy = excluded.size_policy,
-                 env = excluded.env,
-                 restart = excluded.restart,
-                 restarts = excluded.restarts,
-                 restart_at = excluded.restart_at,
-                 recording = excluded.recording,
-                 restart_streak = excluded.restart_streak,
-                 started_at = excluded.started_at,
-                 idempotency_key = excluded.idempotency_key,
-                 idempotency_of = excluded.idempotency_of",
-        )?;
-        let Row { session, ending, process, env, restart_streak, once } = row;
-        let written = statement.execute(params![
-            session.id.to_string(),
-            session.name,
-            session.profile,
-            json(&session.command)?,
-            session.cwd,
-            session.status.as_str(),
-            session.active_connections,
-            rfc3339(session.created_at),
-            rfc3339(now),
-            rfc3339(session.last_activity_at),
-            session.destroy_at.map(rfc3339),
-            session.ended_at.map(rfc3339),
-            session.end_reason.map(|reason| reason.as_str()),
-            session.exit_code,
-            session.exit_signal,
-            ending.map(|ending| ending.reason.as_str()),
-            ending.map(|ending| rfc3339(ending.since)),
-            process.as_ref().map(|process| process.pid).or(session.pid),
-            process.as_ref().map(|process| integer(process.start_time)),
-            process.as_ref().map(|process| &process.boot_id),
-            session.cols,
-            session.rows,
-            session.idle_timeout_s.map(integer),
-            session.first_attach_timeout_s.map(integer),
-            json(&session.labels)?,
-            session.title,
-            integer(session.offset),
-            session.size_policy.as_str(),
-            json(env)?,
-            session.restart.as_str(),
-            session.restarts,
-            session.restart_at.map(rfc3339),
-            session.recording.as_str(),
-            restart_streak,
-            session.started_at.map(rfc3339),
-            once.as_ref().map(|once| &once.key),
-            once.as_ref().map(|once| once.of.to_string()),
-        ]);
+        let mut statement = self.0.prepare_cached(upsert())?;
+        let written = statement.execute(values(row, now)?);
         match written {
             Ok(_) => Ok(()),
-            Err(error) => Err(match (error.sqlite_error(), &session.name) {
+            Err(error) => Err(match (error.sqlite_error(), &row.session.name) {
                 // Keys are unique too, but nobody writes one that is there.
                 (Some(sqlite), Some(name))
                     if sqlite.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE

@@ -174,3 +174,21 @@ async fn a_kill_runs_the_clean_up_of_the_container_script() {
     let name = std::fs::read_to_string(killed).expect("it was cleaned up");
     assert_eq!(name.trim(), format!("stayd-{id}"));
 }
+
+/// The walks through the code name files and functions that are there.
+#[test]
+fn the_walks_through_the_code_lead_somewhere() {
+    let text = &pages()[Path::new("docs/architecture.md")];
+    let mut steps = 0;
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let &[_, file, function, _, _] = &cells[..] else { continue };
+        let code =
+            std::fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let is_there =
+            ["(", "<"].iter().any(|after| code.contains(&format!("fn {function}{after}")));
+        assert!(is_there, "{file} has no function {function}");
+        steps += 1;
+    }
+    assert!(steps > 30, "{steps} steps");
+}
