@@ -27,7 +27,7 @@ use std::collections::HashSet;
 use std::ops::Bound;
 use std::time::Duration;
 
-/// How often is looked for ended sessions that have been kept for long enough.
+/// The interval at which ended sessions are checked for whether they were kept long enough.
 const EXPIRE_EVERY: Duration = Duration::from_secs(5);
 
 impl Actor for Registry {

@@ -42,7 +42,7 @@ pub(super) fn keep_ended(registry: &mut Registry, session: SessionRef) {
     }
 }
 
-/// Whoever comes for the output of an ended session learns whether it goes on.
+/// Shows clients that come for the output of an ended session whether it will be started again.
 pub(super) fn publish_ended(registry: &Registry, session: &View) {
     if let Some(ended) = registry.ended.get(session.id) {
         ended.link.publish(session);
@@ -181,7 +181,7 @@ pub(super) fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Cont
     }));
 }
 
-/// What its policy asked for is tried again; a request has been answered.
+/// Tries again what the policy asked for. A client's request has had its answer already.
 pub(super) fn restart_later(
     registry: &mut Registry,
     revival: Revival,
@@ -349,7 +349,7 @@ pub(super) fn end_all(
     }
     let settled = registry.transit.when_settled();
     let over = async move {
-        // One that has just ended needs no killing.
+        // A session that has just ended answers with an error, which is fine.
         futures_util::future::join_all(ended).await;
         if is_busy {
             settled.await;

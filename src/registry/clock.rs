@@ -9,7 +9,7 @@ pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// Less is the clock being slewed, and not worth a word.
 const JUMP_MS: i64 = 500;
 
-/// How the two clocks stood to each other.
+/// The difference between the wall clock and CLOCK_BOOTTIME when it was last looked at.
 #[derive(Debug)]
 pub(super) struct Clock {
     ahead_ms: i64,

@@ -1,4 +1,4 @@
-//! What a request asks for, checked and made into something to spawn.
+//! Checks a request for a session and turns it into a row and a command to spawn.
 
 use super::environment::{environment, server_environment};
 use crate::config::{Profile, account};
@@ -32,7 +32,7 @@ const ENV_MAX: usize = 32 << 10;
 const LABELS_MAX: usize = 32;
 const LABEL_MAX: usize = 256;
 
-/// What the settings say of new sessions.
+/// The settings that new sessions get.
 #[derive(Clone, Debug)]
 pub struct Defaults {
     /// Commands that may be started by name.
@@ -71,11 +71,11 @@ pub enum CreateError {
     SpawnFailed {
         /// The session's final record.
         session: Box<Session>,
-        /// What was being done: `chdir`, `exec`, …
+        /// The step that failed: `chdir`, `exec`, …
         step: String,
         /// Why it failed (errno(3)).
         errno: i32,
-        /// The same for people.
+        /// The error in words, for people.
         message: String,
     },
     /// Something else was asked for under this `Idempotency-Key`.
@@ -100,7 +100,7 @@ impl CreateError {
             format!("its directory or program did not answer in {limit} s")
         } else {
             let why = Errno::from_raw(errno).desc();
-            // What a person can look for.
+            // The path that the step failed on, so that a person can look for it.
             let of = match step.as_str() {
                 "exec" => session.command.first().cloned(),
                 "chdir" => Some(session.cwd.clone()),
@@ -201,7 +201,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
     })
 }
 
-/// What the holder's refusal means to whoever asked.
+/// Translates the holder's refusal for the client that asked.
 pub(super) fn refused(error: SpawnError, session: Session) -> CreateError {
     match error {
         SpawnError::Step { step, errno } => {
@@ -218,7 +218,7 @@ pub(super) fn timed_out(session: Session) -> CreateError {
     CreateError::spawn_failed(Box::new(session), START.to_owned(), errno)
 }
 
-/// What is kept with a session for as long as there is a row of it is bounded.
+/// Bounds everything that a session's row keeps.
 fn check_lengths(request: &CreateSession) -> Result<(), String> {
     let command = request.command.iter().flatten().map(|word| word.len() + 1).sum();
     let cwd = request.cwd.as_ref().map_or(0, String::len);
@@ -274,7 +274,7 @@ pub(crate) fn directory(said: &str, home: String) -> Result<String, String> {
     if below.is_empty() { Ok(home) } else { Ok(format!("{}/{below}", home.trim_end_matches('/'))) }
 }
 
-/// Where a session starts unless somebody says.
+/// The directory in which a session starts unless its request names another.
 pub(crate) fn home() -> String {
     account().home.clone()
 }

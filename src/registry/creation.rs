@@ -46,7 +46,7 @@ pub(super) fn replay_or_create(
     let made = async move { idempotency::made_by(&store, key).await };
     Box::pin(made.into_actor(registry).then(move |made, registry, _| match made {
         Ok(None) => create_and_answer(registry, create),
-        // What became of it is not written yet.
+        // Its end is not written yet.
         Ok(Some(row)) if registry.transit.is_swept(row.session.id) => {
             let settled = registry.transit.when_settled().into_actor(registry);
             Box::pin(settled.then(move |(), registry, _| replay_or_create(registry, create, once)))
@@ -142,7 +142,7 @@ pub(super) fn create(
             registry.events.tell(Kind::Created, session, session.created_at, created);
             registry.admit(record, held, arrival, ctx)
         });
-        // Whoever waits for the name looks again now that it is listed, or free.
+        // Requests that wait for the name look again, now that it is listed or free.
         drop(reserved);
         session
     }))

@@ -67,12 +67,12 @@ impl<T> Ended<T> {
         self.entries.insert(id, entry).map(|before| before.session)
     }
 
-    /// One that can be read.
+    /// A session whose output can still be read.
     pub(super) fn get(&self, id: SessionId) -> Option<&T> {
         self.entries.get(&id).filter(|entry| entry.kept).map(|entry| &entry.session)
     }
 
-    /// Those that the holder still has.
+    /// The sessions that the holder still has.
     pub(super) fn held(&self) -> impl Iterator<Item = SessionId> {
         self.entries.iter().filter(|(_, entry)| entry.held).map(|(id, _)| *id)
     }

@@ -44,7 +44,7 @@ pub(super) fn environment(
 /// This process's own, with a shell and a home directory that can be used.
 pub(super) fn server_environment() -> impl Iterator<Item = (String, String)> {
     let account = account();
-    // What is no UTF-8 cannot be told in JSON; such variables are rare and not inherited.
+    // Variables that are not UTF-8 cannot be written in JSON; they are rare and not inherited.
     std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         // Later ones go over earlier ones.

@@ -16,12 +16,12 @@ use tokio::sync::watch;
 pub(super) struct KeysInUse(HashMap<String, InUse>);
 
 struct InUse {
-    /// What the first request asked for, as a digest.
+    /// The digest of the first request.
     request: String,
     over: watch::Receiver<()>,
 }
 
-/// What a request with a key has to do.
+/// The place of a request among those with the same key.
 pub(super) enum Turn {
     /// It is the first: the key is free again when this is dropped and the key released.
     First(watch::Sender<()>),
@@ -68,7 +68,7 @@ pub(super) fn replay(row: Row, live: Option<View>, request: &str) -> Answered {
         return Answered::new(Err(CreateError::KeyReused));
     }
     let session = Box::new(live.unwrap_or(session));
-    // What has been started again meanwhile was started.
+    // A session that has been started again meanwhile did start.
     let failed = of.and_then(|of| of.failed).filter(|_| session.restarts == 0);
     let result = match failed {
         None => Ok(session),

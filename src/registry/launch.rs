@@ -32,13 +32,13 @@ pub(super) async fn check_no_id(name: &str, store: &StoreHandle) -> Result<(), C
     }
 }
 
-/// What is about to be started.
+/// A session that is about to be started.
 pub(super) struct Start {
     pub(super) record: Record,
     /// Its first row.
     pub(super) begun: Change,
     pub(super) spec: SpawnSpec,
-    /// What its terminal shows already.
+    /// The screen that the session goes on with, if it is started again.
     pub(super) screen: Option<LastScreen>,
 }
 
@@ -55,10 +55,10 @@ pub(super) struct Spawned {
     pub(super) held: Held,
 }
 
-/// Why nothing was started.
+/// A start that failed.
 pub(super) struct Unstarted {
     pub(super) error: CreateError,
-    /// What its row says now; none: what it said before.
+    /// The row as it was written; `None`: it was not changed.
     pub(super) row: Option<Row>,
 }
 

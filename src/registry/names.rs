@@ -5,7 +5,7 @@ use crate::id::SessionId;
 use std::collections::HashMap;
 use tokio::sync::watch;
 
-/// Who has a name.
+/// The holder of a name.
 pub(super) enum Owner {
     /// A session that is being started; the channel closes when that is over.
     Starting(watch::Receiver<()>),

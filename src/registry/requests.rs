@@ -1,4 +1,4 @@
-//! What the registry is asked.
+//! The messages that the registry answers.
 
 use super::create::CreateError;
 use crate::id::SessionId;
@@ -19,7 +19,7 @@ pub struct SessionRef {
     pub link: Arc<SessionHandle>,
 }
 
-/// How a session is called.
+/// The id or the name by which a request addresses a session.
 #[derive(Clone, Debug)]
 pub enum Key {
     /// By id.
@@ -38,15 +38,15 @@ impl From<&str> for Key {
 #[derive(Message)]
 #[rtype(result = "Answered")]
 pub struct Create {
-    /// As it was asked for.
+    /// The client's request.
     pub request: CreateSession,
-    /// Who asks.
+    /// The token and address of the client that asks; `None`: the server itself.
     pub cause: Option<Cause>,
-    /// Under which it is made once, however often it is asked for.
+    /// The `Idempotency-Key`: the session is made once, however often it is asked for.
     pub once: Option<Once>,
 }
 
-/// What came of a creation, now or when it was asked for first.
+/// The result of a creation, of this request or of an earlier one with the same key.
 #[derive(Debug)]
 pub struct Answered {
     /// The session as it is now.
@@ -84,9 +84,9 @@ pub enum FindError {
 pub struct Restart {
     /// By id, or by the name of one that lives or will be started again.
     pub key: Key,
-    /// Who asks.
+    /// The token and address of the client that asks; `None`: the server itself.
     pub cause: Option<Cause>,
-    /// What the session must still be.
+    /// The state that the session must still have (`If-Match`).
     pub expected: Option<Expected>,
 }
 
@@ -99,21 +99,22 @@ pub enum RestartError {
     /// There is no such session.
     #[error("no session is called that")]
     Unknown,
-    /// Somebody else has asked for its end meanwhile.
+    /// Another request has ended the session meanwhile.
     #[error("the session is being ended")]
     Ending,
-    /// As at its creation.
+    /// It could not be started, for the reasons that a creation has.
     #[error(transparent)]
     Create(#[from] CreateError),
 }
 
-/// An ended session is not to be started again. Answers its record, if it would have been.
+/// Cancels the pending restart of an ended session. Returns the session's record if a restart
+/// was pending.
 #[derive(Message)]
 #[rtype(result = "Option<View>")]
 pub struct CancelRestart {
     /// Which.
     pub session: SessionId,
-    /// Its record is to be removed, so its output is not to be kept either.
+    /// Drops its retained output as well, since its record is to be removed.
     pub purged: bool,
 }
 
@@ -126,7 +127,7 @@ pub struct Abandon(
     pub SessionId,
 );
 
-/// What [`FindOrCreate`] came to.
+/// The result of [`FindOrCreate`].
 pub struct FoundOrCreated {
     /// The session of that name.
     pub session: SessionRef,
@@ -139,9 +140,9 @@ pub struct FoundOrCreated {
 #[derive(Message)]
 #[rtype(result = "Result<FoundOrCreated, CreateError>")]
 pub struct FindOrCreate {
-    /// As it was asked for.
+    /// The client's request.
     pub request: CreateSession,
-    /// Who asks.
+    /// The token and address of the client that asks; `None`: the server itself.
     pub cause: Option<Cause>,
 }
 
@@ -149,11 +150,11 @@ pub struct FindOrCreate {
 #[derive(Message)]
 #[rtype(result = "Vec<View>")]
 pub struct List {
-    /// Those that were created before this one; `None`: all.
+    /// Lists only sessions that were created before this one; `None`: all.
     pub before: Option<SessionId>,
     /// At most so many.
     pub most: usize,
-    /// Those for which it holds.
+    /// Lists only sessions for which this holds.
     pub matches: Box<dyn Fn(&View) -> bool + Send>,
 }
 
@@ -163,14 +164,14 @@ pub struct List {
 pub struct Rename {
     /// Which.
     pub session: SessionId,
-    /// What to change.
+    /// The changes.
     pub patch: Patch,
 }
 
 /// Why a session was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RenameError {
-    /// What a session cannot be called or labelled.
+    /// The name or a label is not allowed, or the name is taken.
     #[error(transparent)]
     Refused(#[from] CreateError),
     /// It is not what was expected, but this.
@@ -222,7 +223,7 @@ pub struct Reconcile;
 /// A difference that was mended.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Mended {
-    /// Of which session.
+    /// The session that differed.
     pub session: SessionId,
     /// `unadopted`, `unforgotten`, `lost`, `row_missing`, `row_differs`, `row_alone` or
     /// `exit_unnoticed`.

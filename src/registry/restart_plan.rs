@@ -1,4 +1,4 @@
-//! What an ended session is started with again.
+//! Plans the restart of an ended session: its command, environment, screen and offset.
 
 use super::environment::{environment, server_environment};
 use super::launch::Start;
@@ -12,7 +12,7 @@ use crate::store::StoreHandle;
 use slog::{Logger, warn};
 use std::collections::BTreeMap;
 
-/// Where nobody saw the end of the output, the next offset is the next multiple of this: more
+/// Where the end of the output is unknown, the next offset is the next multiple of this: more
 /// than a program can print before the row says so, even while the database is unavailable
 /// for hours. A client that has seen more than the row knows is not misled.
 const UNSEEN: u64 = 1 << 40;
@@ -80,7 +80,7 @@ pub(super) async fn plan_again(
     Start { record, begun, spec, screen }
 }
 
-/// What stands between the output of the last program and that of the next.
+/// The line between the output of the last program and that of the next.
 fn note(session: &Session, at: &str) -> String {
     let ended = match (session.exit_code, session.exit_signal) {
         (Some(code), _) => format!("exited with code {code}"),
@@ -90,7 +90,7 @@ fn note(session: &Session, at: &str) -> String {
     format!("[{ended}; started again {at}]")
 }
 
-/// What a program has left on its terminal.
+/// The state in which a program has left its terminal.
 #[derive(Default)]
 struct Left {
     alternate: bool,

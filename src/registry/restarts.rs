@@ -26,7 +26,7 @@ pub(super) struct Restarts {
 /// The requests for one session's restart.
 #[derive(Default)]
 struct Requests {
-    /// Who asked last.
+    /// The last client that asked.
     cause: Option<Cause>,
     answers: Vec<oneshot::Sender<Restarted>>,
 }

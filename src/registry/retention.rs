@@ -9,7 +9,7 @@ use slog::{Logger, info, warn};
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
-/// How often is looked: ten times in the time for which they are kept, within this.
+/// The bounds of the interval, which is a tenth of the time for which sessions are kept.
 const OFTEN: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(3600);
 
@@ -31,7 +31,7 @@ impl Retention {
 
     /// Removes ended sessions.
     pub(super) async fn expire(&self) {
-        // What is kept for longer than there are times is kept for ever.
+        // A retention beyond the calendar means for ever.
         let Ok(kept) = TimeDelta::from_std(self.kept) else { return };
         let Some(before) = Utc::now().checked_sub_signed(kept) else { return };
         // Files first: on a full disk that makes the room which SQLite needs to remove rows.

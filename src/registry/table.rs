@@ -30,17 +30,17 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
-/// What the registry gives to its sessions.
+/// The parts of the server that sessions use.
 pub struct Parts {
-    /// Who writes state down.
+    /// Writes state to SQLite.
     pub store: StoreHandle,
-    /// Who holds the PTYs.
+    /// Holds the PTYs.
     pub holder: Holder,
-    /// Who tracks the screens.
+    /// Tracks the screens.
     pub screens: Screens,
-    /// Who writes recordings.
+    /// Writes recordings.
     pub recorder: Recorder,
-    /// Where is counted.
+    /// Counts.
     pub metrics: Arc<Metrics>,
 }
 
@@ -67,13 +67,13 @@ pub struct Registry {
     pub(super) sweeper: Sweeper,
     /// True once everything that was running before is known here.
     pub(super) restored: watch::Sender<bool>,
-    /// Where to say that the server cannot go on, and why.
+    /// Takes the reason why the server cannot go on, which ends it.
     pub(super) fatal: UnboundedSender<String>,
     /// Set when the server stops: no session is started any more.
     pub(super) stopping: bool,
 }
 
-/// Where a session is.
+/// The whereabouts of a session.
 pub(super) enum Place {
     Live(SessionRef),
     /// It has ended and will be started again.
@@ -90,7 +90,7 @@ pub(super) fn ready<T: 'static>(answer: T) -> ResponseActFuture<Registry, T> {
 
 impl Registry {
     /// A registry that restores what the store and the holder know as soon as it starts.
-    /// What it sends to `fatal` is why the server must end.
+    /// It sends to `fatal` the reason why the server must end.
     #[must_use]
     pub fn new(
         Parts { store, holder, screens, recorder, metrics }: Parts,
@@ -126,7 +126,7 @@ impl Registry {
         }
     }
 
-    /// Where what happens to the sessions is told.
+    /// The bus on which the sessions' events are published.
     #[must_use]
     pub fn events(&self) -> Bus {
         self.events.clone()
@@ -227,7 +227,7 @@ impl Registry {
         CreateError::TooMany(format!("there are {most} live sessions already"))
     }
 
-    /// Whoever asks for the session or its name waits until the sender is dropped.
+    /// Requests for the session or its name wait until the sender is dropped.
     pub(super) fn begin_start(&mut self, id: SessionId, name: Option<&str>) -> watch::Sender<()> {
         let (reserved, started) = watch::channel(());
         if let Some(name) = name {
@@ -291,7 +291,7 @@ impl Registry {
             })
         });
         let metrics = self.metrics.clone();
-        // Who asks before the session's actor has run sees what it will say, not the last row.
+        // A client that asks before the actor has run sees the actor's state, not the last row.
         let shown = record.shown(now());
         let link = SessionHandle::new(shown, held.ring, held.wake, holder, store, screen, metrics);
         let link = Arc::new(link.recorded(recorded));
@@ -301,7 +301,7 @@ impl Registry {
         SessionRef { addr, link }
     }
 
-    /// What a held session's screen starts from.
+    /// The start of a held session's screen: its checkpoint and its ring.
     pub(super) fn origin(&self, held: &mut Held, restored: bool, events: EventSink) -> Origin {
         Origin {
             id: held.id,

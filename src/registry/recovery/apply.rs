@@ -1,4 +1,4 @@
-//! What was found is applied: sessions are brought to life, swept up or completed; differences
+//! Applies what was found: sessions are brought to life, swept up or completed, and differences
 //! are mended.
 
 use super::compare::{Difference, Facts, Known, State};
@@ -107,7 +107,7 @@ pub(in crate::registry) fn complete_ended(
     registry.transit.end_leaving(id);
 }
 
-/// One pass of reconciliation; returns what it mended.
+/// Runs one pass of reconciliation. Returns what it mended.
 pub(in crate::registry) fn reconcile(
     registry: &mut Registry,
 ) -> ResponseActFuture<Registry, Vec<Mended>> {

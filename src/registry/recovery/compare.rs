@@ -7,7 +7,7 @@ use crate::store::Row;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
-/// What a session is, as the registry or its row has it.
+/// The state of a session, as the registry or its row has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) struct State {
     pub(in crate::registry) status: Status,
@@ -46,13 +46,13 @@ pub(in crate::registry) struct Known {
 pub(in crate::registry) struct Facts {
     pub(in crate::registry) registry: HashMap<SessionId, Known>,
     pub(in crate::registry) held: HashSet<SessionId>,
-    /// Those of live sessions, and those of held ones.
+    /// The rows of live sessions, and those of held ones.
     pub(in crate::registry) rows: HashMap<SessionId, Row>,
     /// Being started or swept, which changes the three one after the other.
     pub(in crate::registry) busy: HashSet<SessionId>,
 }
 
-/// How the three differ in one session.
+/// A difference between the registry, the holder and the row of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Difference {
     /// The holder holds it, its row lives or is missing, the registry does not know it.
@@ -72,7 +72,7 @@ pub(in crate::registry) enum Difference {
 }
 
 impl Difference {
-    /// As logs and counters call it.
+    /// The name in logs and counters.
     pub(in crate::registry) fn kind(&self) -> &'static str {
         match self {
             Difference::Unadopted => "unadopted",

@@ -1,4 +1,4 @@
-//! What the database says and what the holder holds, paired (REQ-004-004, REQ-004-006).
+//! Pairs the database's rows with the sessions that the holder holds (REQ-004-004, REQ-004-006).
 
 use crate::holder::wire::Entry;
 use crate::holder::{Held, Holder, HolderError, Unusable};
@@ -23,7 +23,7 @@ pub(in crate::registry) enum RestoreError {
     Holder(#[from] HolderError),
 }
 
-/// One session, as it was found.
+/// A session that was found.
 pub(in crate::registry) enum Found {
     /// It goes on. `news` is what its row does not say yet.
     Held { row: Row, saved: LifecycleSnapshot, held: Held, news: Option<Box<Change>> },
@@ -40,7 +40,7 @@ impl Found {
     }
 }
 
-/// Whom to ask.
+/// The database and the holder.
 #[derive(Clone)]
 pub(in crate::registry) struct Sources {
     pub(in crate::registry) store: StoreHandle,
@@ -204,7 +204,7 @@ fn is_temporary(error: &HolderError) -> bool {
     !matches!(error, HolderError::Ring(RingError::Foreign(_) | RingError::Capacity(_)))
 }
 
-/// What the holder says of a session; its words alone where its ring cannot be used.
+/// The holder's entry, blob and offset of a session; the offset is 0 where its ring cannot be used.
 fn words(held: &Result<Held, Unusable>) -> (Entry, &[u8], u64) {
     match held {
         Ok(held) => {
@@ -242,7 +242,7 @@ fn catch_up(row: &mut Row, blob: Option<&Blob>) -> Option<Status> {
     behind.then(|| std::mem::replace(&mut row.session.status, status))
 }
 
-/// What the state machine starts from.
+/// The snapshot that the state machine starts from.
 fn saved(
     row: &Row,
     blob: Option<&Blob>,

@@ -1,4 +1,4 @@
-//! What is found of the sessions: at the start, and now and then.
+//! Finds out which sessions there are, at the start and every 30 s, and acts on it.
 //!
 //! - `discover`: the database's rows and what the holder holds, paired.
 //! - `sweep`: what cannot go on is ended, and its row says so.

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Between two passes. One costs about as much as a listing of all sessions.
 pub(in crate::registry) const EVERY: Duration = Duration::from_secs(30);
 
-/// What the holder and the database say, to be compared with the registry.
+/// The holder's and the database's view, to be compared with the registry.
 pub(in crate::registry) struct Survey {
     held: Vec<Entry>,
     live: Live,
@@ -33,7 +33,7 @@ pub(in crate::registry) async fn survey(sources: &Sources) -> Result<Survey, Res
     for entry in held.iter().filter(|entry| !ids.contains(&entry.id)) {
         match sources.store.get(entry.id).await {
             Ok(row) => others.extend(row.map(|row| (entry.id, row))),
-            // As good as missing: it is written anew.
+            // A row that cannot be read counts as missing and is written anew.
             Err(StoreError::Refused(_)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -58,7 +58,7 @@ impl Survey {
     }
 }
 
-/// What the last pass found, and what all have mended.
+/// The differences of the last pass, and the repairs of all passes.
 #[derive(Default)]
 pub(in crate::registry) struct Reconciliation {
     differences: BTreeMap<SessionId, Difference>,

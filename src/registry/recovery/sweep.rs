@@ -1,4 +1,4 @@
-//! What cannot go on: what is left of its processes is ended, and its row says so
+//! Sessions that cannot go on: their remaining processes are ended, and their rows say so
 //! (REQ-004-004 to REQ-004-007).
 
 use super::discover::Sources;
