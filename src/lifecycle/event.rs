@@ -1,25 +1,25 @@
-//! What goes into the machine and what comes out of it.
+//! The machine's input, events, and its output, effects.
 
 use super::types::{Deadline, Ending, Exit, Reason, Signals, Status, Timeouts};
 
-/// What happened to a session.
+/// An event in a session's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A client came.
     Attached,
     /// A client left.
     Detached,
-    /// Somebody uses the session without being attached: types over HTTP, or waits for
+    /// A client uses the session without being attached: it types over HTTP, or waits for
     /// something on its screen.
     Used,
     /// The timer that was armed with this generation fired.
     TimerFired {
-        /// As in [`Effect::ArmTimer`].
+        /// The generation of [`Effect::ArmTimer`].
         generation: u64,
     },
-    /// Somebody asked for the session's end.
+    /// A client asked for the session's end.
     KillRequested,
-    /// Somebody asked for this signal through our endpoint: if it ends the leader, that was
+    /// A client asked for this signal through our endpoint: if it ends the leader, that was
     /// asked for.
     SignalRequested(i32),
     /// The leader was reaped and its output is drained.
@@ -58,7 +58,7 @@ impl Event {
     }
 }
 
-/// What is to be done about it, in the order given.
+/// An action that the executor takes, in the order given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The status changed: one row of `transitions` and one log line (REQ-004-008). A
@@ -68,7 +68,7 @@ pub enum Effect {
         from: Option<Status>,
         /// The new status.
         to: Status,
-        /// What caused it.
+        /// The cause.
         reason: Reason,
     },
     /// The row of `sessions` changed.
@@ -111,14 +111,14 @@ pub enum Refused {
     },
 }
 
-/// What a session's row (or its blob in the holder) keeps of its life.
+/// The part of a session's life that its row, or its blob in the holder, keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifecycleSnapshot {
-    /// As it was.
+    /// The status.
     pub status: Status,
-    /// As it was; after a reboot the caller has computed `boot_ms` anew from `at`.
+    /// The deadline; after a reboot the caller has computed `boot_ms` anew from `at`.
     pub deadline: Option<Deadline>,
-    /// As they were.
+    /// The timeouts.
     pub timeouts: Timeouts,
     /// An end that was decided and not completed.
     pub ending: Option<Ending>,

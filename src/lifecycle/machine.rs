@@ -19,7 +19,7 @@ pub struct Lifecycle {
     connections: u32,
     timeouts: Timeouts,
     deadline: Option<Deadline>,
-    /// Of the timer armed last; a timer of any other generation is stale.
+    /// The generation of the timer armed last; a timer of any other generation is stale.
     generation: u64,
     ending: Option<Ending>,
     signals: Signals,
@@ -90,7 +90,7 @@ impl Lifecycle {
     /// Takes one event.
     ///
     /// # Errors
-    /// What the state does not allow is refused, and nothing changes.
+    /// An event that the state does not allow is refused, and nothing changes.
     pub fn apply(&mut self, event: Event, now: Now) -> Result<Vec<Effect>, Refused> {
         if !self.status.is_live() {
             return Err(Refused::Ended);
@@ -123,7 +123,7 @@ impl Lifecycle {
                 }
             }
             Event::ClockJumped => self.refresh_display(now, &mut effects),
-            // Whoever has a client has been started.
+            // A session that has a client has been started.
             Event::SpawnFailed if self.status == Status::Active => {
                 return Err(self.illegal(event));
             }
@@ -142,7 +142,7 @@ impl Lifecycle {
         Ok(effects)
     }
 
-    /// Where it is.
+    /// The status.
     #[must_use]
     pub fn status(&self) -> Status {
         self.status
@@ -166,25 +166,25 @@ impl Lifecycle {
         self.ending.as_ref()
     }
 
-    /// How it ended, once it has.
+    /// The end, once it has come.
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
-    /// How long it waits for clients.
+    /// How long the session waits for clients.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
 
-    /// Of the timer armed last.
+    /// The generation of the timer armed last.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// What must be kept to [`Lifecycle::restore`] it.
+    /// The snapshot from which [`Lifecycle::restore`] goes on.
     #[must_use]
     pub fn saved(&self) -> LifecycleSnapshot {
         LifecycleSnapshot {
@@ -342,7 +342,7 @@ impl Lifecycle {
 
     fn stop_timer(&mut self, effects: &mut Vec<Effect>) {
         if self.deadline.take().is_some() {
-            // What was armed and fires all the same is stale.
+            // A timer that fires all the same is stale.
             self.generation += 1;
             effects.push(Effect::CancelTimer);
         }
@@ -363,7 +363,7 @@ impl Lifecycle {
     }
 }
 
-/// What the wall clock shows at a moment of `CLOCK_BOOTTIME`, as seen from now.
+/// The wall clock's time at a moment of `CLOCK_BOOTTIME`, as seen from now.
 fn wall_at(boot_ms: u64, now: Now) -> DateTime<Utc> {
     // RFC 3339 has four digits for the year; nobody waits longer.
     const LAST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {

@@ -4,7 +4,7 @@ use super::*;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
-/// What the world does in one step.
+/// One step of the world.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Event(Event),
@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What an executor of the effects, and a reader of `transitions`, has seen so far.
+/// The view of an executor of the effects and of a reader of `transitions`.
 #[derive(Default)]
 struct World {
     recorded: Option<Status>,

@@ -31,7 +31,7 @@ impl RestartPolicy {
     pub const ALL: [RestartPolicy; 3] =
         [RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always];
 
-    /// As rows, settings and JSON spell it.
+    /// The word in rows, settings and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ impl FromStr for RestartPolicy {
     }
 }
 
-/// What is done about an end.
+/// A restart that the policy decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Again {
     /// After so long.
@@ -60,10 +60,10 @@ pub struct Again {
     pub streak: u32,
 }
 
-/// What the policy says about an end. `ran`: for how long the command did; `streak`: the
+/// Decides about a restart after an end. `ran`: for how long the command did; `streak`: the
 /// place in its series of the restart that began it, 0 for none.
 ///
-/// What was asked for (a kill, a timeout) stays ended under every policy, and so does a
+/// A session that was ended on purpose (a kill, a timeout) stays ended under every policy, and so does a
 /// command that could not be started the first time.
 #[must_use]
 pub fn again(

@@ -175,7 +175,7 @@ fn a_timer_that_fires_early_is_armed_again() {
     assert_eq!(life.ending(), None);
 }
 
-/// Whoever attaches while the timer fires wins.
+/// A client that attaches while the timer fires wins.
 #[test]
 fn a_stale_timer_does_nothing() {
     let mut life = idle(HALF_AN_HOUR);

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 pub use stayd_hold::Exit;
 
-/// Where a session is in its life.
+/// The stage of a session's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
@@ -28,7 +28,7 @@ impl Status {
     pub const ALL: [Status; 5] =
         [Status::Running, Status::Active, Status::Idle, Status::Terminated, Status::Error];
 
-    /// As rows, logs and JSON spell it.
+    /// The word in rows, logs and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -57,9 +57,9 @@ pub enum EndReason {
     Signaled,
     /// An administrator killed it.
     Killed,
-    /// Nobody came back in time.
+    /// No client came back in time.
     IdleTimeout,
-    /// Nobody ever came.
+    /// No client ever came.
     FirstAttachTimeout,
     /// It could not be started.
     SpawnFailed,
@@ -88,7 +88,7 @@ impl EndReason {
         matches!(self, EndReason::Exited | EndReason::Signaled)
     }
 
-    /// As rows, logs and JSON spell it.
+    /// The word in rows, logs and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -104,7 +104,7 @@ impl EndReason {
     }
 }
 
-/// What caused a change of status.
+/// The cause of a change of status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The session was made.
@@ -120,7 +120,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// As rows and logs spell it.
+    /// The word in rows and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -200,7 +200,7 @@ pub struct Now {
 pub struct Deadline {
     /// `CLOCK_BOOTTIME` in milliseconds: this decides.
     pub boot_ms: u64,
-    /// The same moment on the wall clock (`destroy_at`): this is shown.
+    /// The same moment on the wall clock: clients see it as `destroy_at`.
     pub at: DateTime<Utc>,
 }
 
@@ -216,18 +216,18 @@ pub struct Timeouts {
 /// A session whose end was decided, while its process tree is being ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
-    /// What its end reason will be.
+    /// The end reason that it will have.
     pub reason: EndReason,
     /// When it was decided.
     pub since: DateTime<Utc>,
 }
 
-/// How a session ended.
+/// The end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
     /// Why.
     pub reason: EndReason,
-    /// How its leader ended, if it ran and that was seen.
+    /// The exit of its leader, if it ran and the exit was seen.
     pub exit: Option<Exit>,
     /// When.
     pub at: DateTime<Utc>,
