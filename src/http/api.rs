@@ -150,7 +150,7 @@ impl Api {
     /// Keeps the countdown of a live session from ending it for as long as somebody waits for
     /// something of it.
     pub(super) async fn in_use(&self, key: &str) -> Option<InUse> {
-        self.live(key).await.ok().map(|session| InUse::of(&session.addr))
+        self.live(key).await.ok().map(|session| InUse::of(session.addr))
     }
 
     /// A session as it is, or was when it ended.

@@ -69,7 +69,7 @@ async fn input(
         None if query.offset.is_some() => return Err(Problem::invalid("offset needs client")),
         None => ClientKey::anonymous(),
     };
-    let _in_use = InUse::of(&session.addr);
+    let _in_use = InUse::of(session.addr.clone());
     match type_all(&session.link, key, query.offset, &body, PATIENCE).await {
         TypeOutcome::Accepted(received) => {
             Ok(HttpResponse::Ok().json(json!({ "received": received })))

@@ -184,12 +184,13 @@ pub(super) fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Cont
 /// Tries again what the policy asked for. A client's request has had its answer already.
 pub(super) fn restart_later(
     registry: &mut Registry,
-    revival: Revival,
+    mut revival: Revival,
     ctx: &mut Context<Registry>,
 ) {
-    match revival.postponed(RETRY, now()) {
-        Ok(revival) => await_restart(registry, revival, true, ctx),
-        Err(row) => drop(stay_ended(registry, row)),
+    if revival.postpone(RETRY, now()) {
+        await_restart(registry, revival, true, ctx);
+    } else {
+        stay_ended(registry, revival.row);
     }
 }
 

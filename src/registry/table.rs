@@ -13,13 +13,9 @@ use crate::events::Bus;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
 use crate::metrics::Metrics;
-use crate::protocol::Recording;
-use crate::recorder::{Recorder, Subject};
-use crate::screen::Options;
-use crate::screens::{EventSink, Origin, Screens};
-use crate::session::{
-    Arrival, Blob, Noticed, Record, Seen, Session, SessionContext, SessionHandle, now,
-};
+use crate::recorder::Recorder;
+use crate::screens::Screens;
+use crate::session::{Arrival, Launch, Noticed, Record, SessionContext};
 use crate::store::StoreHandle;
 use actix::prelude::*;
 use chrono::Utc;
@@ -267,51 +263,19 @@ impl Registry {
     pub(super) fn launch(
         &self,
         record: Record,
-        mut held: Held,
+        held: Held,
         arrival: Arrival,
         ctx: &Context<Self>,
     ) -> SessionRef {
-        let session = &record.row.session;
-        let (id, name, what) = (session.id, session.name.clone(), session.recording);
-        let (holder, store) = (self.holder.clone(), self.store.clone());
-        // Its address is needed for its screen, and its screen for what makes it.
-        let session = Context::<Session>::new();
-        let heard = session.address();
-        let told = Box::new(move |told| heard.do_send(Seen(told)));
-        let screen = self.screens.track(self.origin(&mut held, arrival == Arrival::Restored, told));
-        let recorded = (what != Recording::Off).then(|| {
-            self.recorder.record(Subject {
-                id,
-                name,
-                recording: what,
-                ring: held.ring.clone(),
-                holder: holder.clone(),
-                size: (held.cols, held.rows),
-                reader: screen.reader(),
-            })
-        });
-        let metrics = self.metrics.clone();
-        // A client that asks before the actor has run sees the actor's state, not the last row.
-        let shown = record.shown(now());
-        let link = SessionHandle::new(shown, held.ring, held.wake, holder, store, screen, metrics);
-        let link = Arc::new(link.recorded(recorded));
-        let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
-        let record = record.with_causes(causes);
-        let addr = Session::launch(session, self.context(ctx), link.clone(), record, arrival);
+        let launch = Launch {
+            context: self.context(ctx),
+            screens: self.screens.clone(),
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.clone(),
+            scrollback: self.defaults.scrollback_lines,
+        };
+        let (addr, link) = launch.session(record, held, arrival);
         SessionRef { addr, link }
-    }
-
-    /// The start of a held session's screen: its checkpoint and its ring.
-    pub(super) fn origin(&self, held: &mut Held, restored: bool, events: EventSink) -> Origin {
-        Origin {
-            id: held.id,
-            ring: held.ring.clone(),
-            size: (held.cols, held.rows),
-            checkpoint: held.checkpoint.take(),
-            restored,
-            options: Options { scrollback: self.defaults.scrollback_lines },
-            events,
-        }
     }
 
     pub(super) fn notice(&self, id: SessionId, noticed: Noticed) {

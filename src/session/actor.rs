@@ -1,35 +1,40 @@
-//! The session's actor: owns its connections and its destroy timer, feeds events to the
-//! state machine and answers requests. It hears of state, not of bytes.
+//! The session's actor: feeds events to its record and does what that says. It hears of state,
+//! not of bytes. What it decides with are parts that it owns and that do not know it; this is
+//! the only file that implements it.
 
-use super::connection::Attachment;
-use super::effects::now;
-use super::flow::{Flow, FlowInput, STALL_LIMIT};
+use super::attachment::{Attach, Attached, Attachment, ConnectionEvent, Detach, TakeControl};
+use super::audit::log_transition;
+use super::blob::Blob;
+use super::clients::Clients;
+use super::countdown::{DestroyTimer, Use, Uses, now};
+use super::flow::{Flow, Tail};
 use super::handle::SessionHandle;
-use super::in_use::Uses;
-use super::notifications::Telling;
-use super::record::{Observed, Record};
+use super::notifications::{News, Notifications, changes, status, tell_end};
+use super::processes::{self, end_tree, end_whole_tree};
+use super::record::{Applied, Observed, Record};
+use super::remains::Remains;
 use super::requests::{
-    Attach, Attached, ConnectionEvent, Detach, Dismiss, Killed, Noticed, Resize, Seen,
-    SessionEnded, Shutdown, TakeControl,
+    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Resize, Seen, SessionEnded, Shutdown,
+    Signal, SignalError, StopForRestart,
 };
-use super::size::Sizing;
-use super::state_broadcast::Announcing;
-use crate::events::Bus;
+use super::size::{Sizing, wanted};
+use crate::events::{Bus, Kind};
 use crate::holder::Holder;
-use crate::id::ClientKey;
-use crate::lifecycle::{EndReason, Event, Exit, Refused};
-use crate::protocol::{Cause, CloseCode, Mode, ServerMessage, Viewer};
-use crate::store::StoreHandle;
-use crate::tree::Tree;
+use crate::lifecycle::{Effect, EndReason, Event, Exit, Refused};
+use crate::protocol::{self, Cause, CloseCode, Mode, rfc3339};
+use crate::store::{Change, StoreHandle};
+use crate::tree::{self, Tree};
 use actix::prelude::*;
-use slog::{Logger, debug};
-use std::collections::BTreeMap;
+use chrono::Utc;
+use serde_json::Value;
+use slog::{Logger, debug, info, warn};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// How long a recorder that makes no progress may hold a session back that is being ended.
-const END_STALL_LIMIT: Duration = Duration::from_millis(500);
+/// How long a killed session waits for its leader's exit status after its tree is empty.
+const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// What every session needs of the server.
 #[derive(Clone)]
@@ -48,44 +53,6 @@ pub struct SessionContext {
     pub log: Logger,
 }
 
-/// One attached client.
-pub(super) struct Client {
-    pub(super) recipient: Recipient<ConnectionEvent>,
-    key: ClientKey,
-    name: String,
-    mode: Mode,
-    follows: bool,
-    size: Option<(u16, u16)>,
-    cause: Option<Cause>,
-}
-
-/// One PTY session.
-pub struct Session {
-    pub(super) context: SessionContext,
-    pub(super) link: Arc<SessionHandle>,
-    pub(super) record: Record,
-    pub(super) clients: BTreeMap<u64, Client>,
-    /// Clients that came when the end was decided: served, and not counted.
-    late: BTreeMap<u64, Recipient<ConnectionEvent>>,
-    /// Whoever is attached has been told of the end.
-    pub(super) end_told: bool,
-    next_connection: u64,
-    /// The destroy timer, with the generation it was armed for.
-    pub(super) timer: Option<SpawnHandle>,
-    pub(super) uses: Uses,
-    flow: Flow,
-    /// The program waits for room in the ring.
-    stalled: bool,
-    pub(super) sizing: Sizing,
-    look: Option<SpawnHandle>,
-    pub(super) telling: Telling,
-    pub(super) announcing: Announcing,
-    /// The tree was seen empty, the leader's exit status is still to come.
-    pub(super) awaiting_exit: bool,
-    pub(super) waiting_for_end: Vec<oneshot::Sender<Killed>>,
-    stopping: bool,
-}
-
 /// Where a session stands when its actor starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
@@ -99,9 +66,40 @@ pub enum Arrival {
     Restored,
 }
 
+/// What a session looks at later. There is at most one timer for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Look {
+    Tail,
+    Countdown,
+    Use,
+    Size,
+    Title,
+    Quiet,
+    ClientsRest,
+    ExitGrace,
+}
+
+/// One PTY session.
+pub struct Session {
+    context: SessionContext,
+    link: Arc<SessionHandle>,
+    record: Record,
+    clients: Clients,
+    tail: Tail,
+    sizing: Sizing,
+    destroy: DestroyTimer,
+    uses: Uses,
+    notifications: Notifications,
+    looks: HashMap<Look, SpawnHandle>,
+    waiting_for_end: Vec<oneshot::Sender<Killed>>,
+    /// Whoever is attached has been told of the end.
+    end_told: bool,
+    stopping: bool,
+}
+
 impl Session {
     /// Starts a session in `actor`.
-    pub fn launch(
+    pub(super) fn launch(
         actor: Context<Self>,
         context: SessionContext,
         link: Arc<SessionHandle>,
@@ -109,46 +107,83 @@ impl Session {
         arrival: Arrival,
     ) -> Addr<Self> {
         let over = record.has_ended();
-        let waits = arrival != Arrival::Spawned;
-        if waits && !over {
+        if arrival != Arrival::Spawned && !over {
             link.hold();
         }
         if arrival == Arrival::Restored && !over {
             // Its server may have died between the spawn and the row that knows the process.
             context.store.save(record.unchanged());
         }
-        let head = link.ring().head();
-        let base = link.ring().base();
         let flow = match arrival {
-            Arrival::Spawned => Flow::new(base),
-            Arrival::Awaited => Flow::awaited(base, Instant::now()),
-            Arrival::Restored => Flow::awaited(head, Instant::now()),
+            Arrival::Spawned => Flow::new(link.ring().base()),
+            Arrival::Awaited => Flow::awaited(link.ring().base(), Instant::now()),
+            Arrival::Restored => Flow::awaited(link.ring().head(), Instant::now()),
         };
-        let telling = Telling::new(&record.row.session);
         actor.run(Session {
+            notifications: Notifications::new(&record.row.session, context.quiet_after),
             context,
             link,
             record,
-            clients: BTreeMap::new(),
-            late: BTreeMap::new(),
-            end_told: over,
-            next_connection: 1,
-            timer: None,
-            uses: Uses::default(),
-            flow,
-            stalled: false,
+            clients: Clients::default(),
+            tail: Tail::new(flow),
             sizing: Sizing::default(),
-            look: None,
-            telling,
-            announcing: Announcing::default(),
-            awaiting_exit: false,
+            destroy: DestroyTimer::default(),
+            uses: Uses::default(),
+            looks: HashMap::new(),
             waiting_for_end: Vec::new(),
+            end_told: over,
             stopping: false,
         })
     }
 
-    /// Feeds one event to the state machine and does what it says.
-    pub(super) fn step(
+    /// Looks at something after this time, and at no other; `None`: not at all.
+    fn look_after(&mut self, look: Look, after: Option<Duration>, ctx: &mut Context<Self>) {
+        if let Some(before) = self.looks.remove(&look) {
+            ctx.cancel_future(before);
+        }
+        if let Some(after) = after {
+            let timer = ctx.run_later(after, move |session, ctx| {
+                session.looks.remove(&look);
+                session.look(look, ctx);
+            });
+            self.looks.insert(look, timer);
+        }
+    }
+
+    fn look(&mut self, look: Look, ctx: &mut Context<Self>) {
+        match look {
+            Look::Tail => self.tend(ctx),
+            Look::Countdown => self.count_down(ctx),
+            Look::Use => {
+                self.step_or_log(Event::Used, ctx);
+                self.look_after(Look::Use, self.uses.push_after(), ctx);
+            }
+            Look::Size if self.sizing.quiet() => self.adapt(ctx),
+            Look::Title => {
+                let news = self.notifications.spaced(&self.record.row.session);
+                self.tell_news(news, Look::Title, ctx);
+            }
+            Look::Quiet => {
+                // Whatever came since the last look counts.
+                self.tend(ctx);
+                // What is being ended needs no looking after.
+                if !self.record.is_ending() {
+                    let session = &mut self.record.row.session;
+                    let news = self.notifications.quiet(session, Instant::now(), Utc::now());
+                    self.tell_news(news, Look::Quiet, ctx);
+                }
+            }
+            // Of its end they are told otherwise.
+            Look::ClientsRest if self.clients.rested() && !self.record.has_ended() => {
+                self.tell_state(ctx);
+            }
+            Look::ExitGrace => self.step_or_log(Event::TreeEmpty, ctx),
+            Look::Size | Look::ClientsRest => {}
+        }
+    }
+
+    /// Feeds one event to the record and does what that says.
+    fn step(
         &mut self,
         event: Event,
         cause: Option<Cause>,
@@ -161,58 +196,195 @@ impl Session {
     }
 
     /// The same where a refusal only means that the event came too late.
-    pub(super) fn step_or_log(&mut self, event: Event, ctx: &mut Context<Self>) {
-        self.step_by_or_log(event, None, ctx);
+    fn step_or_log(&mut self, event: Event, ctx: &mut Context<Self>) {
+        self.step(event, None, ctx).unwrap_or_else(|refused| self.log_refused(refused));
     }
 
-    fn step_by_or_log(&mut self, event: Event, cause: Option<Cause>, ctx: &mut Context<Self>) {
-        if let Err(refused) = self.step(event, cause, ctx) {
-            debug!(self.context.log, "event refused"; "session" => %self.link.id(), "why" => %refused);
-        }
+    fn log_refused(&self, refused: Refused) {
+        debug!(self.context.log, "event refused"; "session" => %self.link.id(), "why" => %refused);
     }
 
-    pub(super) fn observed(&self) -> Observed {
+    fn observed(&self) -> Observed {
         Observed {
-            clients: self.viewers(),
+            clients: self.clients.viewers(self.link.controller()),
             last_activity_at: self.link.last_activity_at(),
             offset: self.link.ring().head(),
         }
     }
 
-    pub(super) fn viewers(&self) -> Vec<Viewer> {
-        let controller = self.link.controller();
-        self.clients
-            .iter()
-            .map(|(connection, client)| Viewer {
-                client: client.name.clone(),
-                mode: client.mode,
-                cols: client.size.map(|(cols, _)| cols),
-                rows: client.size.map(|(_, rows)| rows),
-                controller: *connection == controller,
-            })
-            .collect()
+    fn execute(&mut self, Applied { change, effects }: Applied, ctx: &mut Context<Self>) {
+        let has = |wanted| effects.contains(&wanted);
+        let (ended, ends) = (has(Effect::Ended), has(Effect::EndTree));
+        let announce = has(Effect::Announce) && !ended;
+        for effect in effects {
+            match effect {
+                Effect::ArmTimer { generation, boot_ms } => self.destroy.arm(generation, boot_ms),
+                Effect::CancelTimer => self.destroy.disarm(),
+                _ => continue,
+            }
+            let after = self.destroy.look_after(tree::boottime_ms());
+            self.look_after(Look::Countdown, after, ctx);
+        }
+        let Some(change) = change else { return };
+        self.link.publish(&change.row.session);
+        log_transition(&self.context.log, &change);
+        if let Some(transition) = change.transition.as_ref().filter(|_| !ended) {
+            self.tell([status(transition)]);
+        }
+        self.leave_with_holder();
+        if ended {
+            self.finish(change, ctx);
+        } else if ends {
+            self.end_tree(change, ctx);
+        } else {
+            self.context.store.save(change);
+        }
+        if announce {
+            self.tell_state(ctx);
+        }
     }
 
-    pub(super) fn tell_all(&self, event: &ConnectionEvent) {
-        let clients = self.clients.values().map(|client| &client.recipient);
-        for recipient in clients.chain(self.late.values()) {
-            recipient.do_send(event.clone());
+    /// Writes the row behind, with no change of status.
+    fn save(&mut self) {
+        self.refresh();
+        self.leave_with_holder();
+        self.context.store.save(self.record.unchanged());
+    }
+
+    /// Brings the row up to date, and publishes it.
+    fn refresh(&mut self) {
+        self.record.refresh(Some(self.observed()), now());
+        self.link.publish(&self.record.row.session);
+    }
+
+    /// Leaves with the holder what a server needs that finds no row, and the deadline on
+    /// the clock that nobody can set.
+    fn leave_with_holder(&self) {
+        if !self.record.has_ended() {
+            let blob = Blob::of(&self.record);
+            blob.leave(self.link.id(), &self.context.holder, &self.context.log);
         }
+    }
+
+    fn tell(&self, events: impl IntoIterator<Item = (Kind, Value)>) {
+        for (kind, more) in events {
+            self.context.events.tell(kind, &self.record.row.session, Utc::now(), more);
+        }
+    }
+
+    fn tell_news(&mut self, news: News, look: Look, ctx: &mut Context<Self>) {
+        if news.publish {
+            self.link.publish(&self.record.row.session);
+        }
+        self.tell(news.events);
+        if news.look_after.is_some() {
+            self.look_after(look, news.look_after, ctx);
+        }
+    }
+
+    fn tell_state(&mut self, ctx: &mut Context<Self>) {
+        if let Some(rest) = self.clients.tell_state(&self.record.row.session) {
+            self.look_after(Look::ClientsRest, Some(rest), ctx);
+        }
+    }
+
+    /// The destroy timer is looked at. Where somebody uses the session, the deadline is pushed
+    /// ahead once more, even if that is behind time: the timer is stale then.
+    fn count_down(&mut self, ctx: &mut Context<Self>) {
+        let Some(generation) = self.destroy.fire(tree::boottime_ms()) else {
+            self.step_or_log(Event::ClockJumped, ctx);
+            let after = self.destroy.look_after(tree::boottime_ms());
+            return self.look_after(Look::Countdown, after, ctx);
+        };
+        if self.uses.push_after().is_some() {
+            self.step_or_log(Event::Used, ctx);
+        }
+        self.step_or_log(Event::TimerFired { generation }, ctx);
+    }
+
+    /// Looks after the ring's tail and `last_activity_at`.
+    fn tend(&mut self, ctx: &mut Context<Self>) {
+        let ends = self.record.life().ending().is_some();
+        let tended = self.tail.tend(&self.link, self.clients.followers(), ends);
+        if tended.active {
+            let session = &mut self.record.row.session;
+            let news = self.notifications.heard_output(session, Instant::now());
+            self.tell_news(news, Look::Quiet, ctx);
+        }
+        self.look_after(Look::Tail, tended.again, ctx);
+        if tended.noticed {
+            ctx.notify(Noticed::Output);
+        }
+    }
+
+    /// Clients, or what they want, have changed.
+    fn resized_by_clients(&mut self, ctx: &mut Context<Self>) {
+        let after = self.sizing.changed(Instant::now());
+        self.look_after(Look::Size, after, ctx);
+        if after.is_none() {
+            self.adapt(ctx);
+        }
+    }
+
+    /// Gives the terminal the size that its clients and the policy ask for, and tells
+    /// everybody if who is attached looks different now.
+    fn adapt(&mut self, ctx: &mut Context<Self>) {
+        self.sizing.looked();
+        let viewers = self.clients.viewers(self.link.controller());
+        let size = wanted(self.record.row.session.size_policy, &viewers);
+        if viewers != self.record.row.session.clients {
+            self.record.row.session.clients = viewers;
+            self.link.publish(&self.record.row.session);
+            self.tell_state(ctx);
+        }
+        if size.is_some_and(|size| self.set_size(size)) {
+            let quiet = self.sizing.resized();
+            self.look_after(Look::Size, Some(quiet), ctx);
+        }
+    }
+
+    /// True if the terminal had another size.
+    fn set_size(&mut self, (cols, rows): (u16, u16)) -> bool {
+        let session = &mut self.record.row.session;
+        // The record says what was asked for last, the ring what the terminal has. Both are
+        // asked: a request must not be dropped because the record alone says it is done.
+        let is_so = (session.cols, session.rows) == (cols, rows)
+            && self.link.ring().size() == Some((cols, rows));
+        if is_so || self.record.has_ended() {
+            return false;
+        }
+        let session = &mut self.record.row.session;
+        (session.cols, session.rows) = (cols, rows);
+        self.link.resize(cols, rows);
+        self.save();
+        true
     }
 
     /// Serves a client that comes too late to be counted: what there is, and the end.
     fn attach_late(&mut self, attach: Attach, ctx: &mut Context<Self>) -> Attached {
-        let connection = self.next_connection;
-        self.next_connection += 1;
-        let view = self.link.view();
-        match farewell(&view).filter(|_| self.end_told) {
+        let (connection, view) = (self.clients.number(), self.link.view());
+        match ConnectionEvent::farewell(&view).filter(|_| self.end_told) {
             Some(farewell) => attach.recipient.do_send(farewell),
-            None => drop(self.late.insert(connection, attach.recipient)),
+            None => self.clients.insert_late(connection, attach.recipient),
         }
-        Attached { attachment: Attachment { session: ctx.address(), connection }, view }
+        Attached { attachment: Attachment::new(&ctx.address(), connection), view }
     }
 
-    pub(super) fn tree(&self) -> Tree {
+    fn detach(&mut self, connection: u64, ctx: &mut Context<Self>) {
+        if self.stopping {
+            return;
+        }
+        let Some(cause) = self.clients.remove(connection) else { return };
+        if self.link.controller() == connection {
+            self.link.set_controller(0);
+        }
+        let detached = self.step(Event::Detached, cause, ctx);
+        detached.unwrap_or_else(|refused| self.log_refused(refused));
+        self.resized_by_clients(ctx);
+        self.tend(ctx);
+    }
+
+    fn tree(&self) -> Tree {
         Tree {
             id: self.link.id(),
             leader: self.record.row.process.clone(),
@@ -220,88 +392,138 @@ impl Session {
         }
     }
 
-    fn take_control(&mut self, connection: u64, ctx: &mut Context<Self>) {
-        self.link.set_controller(connection);
-        self.resized_by_clients(ctx);
-    }
-
-    /// Looks after the ring's tail and `last_activity_at`.
-    pub(super) fn tend(&mut self, ctx: &mut Context<Self>) {
-        let ring = self.link.ring();
-        let followers = match self.record.life().ending() {
-            // Nothing may hold up the drain of a session that is being ended.
-            Some(_) => 0,
-            None => self.clients.values().filter(|client| client.follows).count(),
-        };
-        let sight = FlowInput {
-            head: ring.head(),
-            tail: self.link.released(),
-            capacity: ring.capacity(),
-            blocked: ring.blocked(),
-            progress: self.link.progress(),
-            followers,
-            recorded: self.link.recording().is_some(),
-            held: self.link.is_held(),
-        };
-        if sight.blocked && !self.stalled {
-            self.link.metrics().stalls.inc();
-        }
-        self.stalled = sight.blocked;
-        let seen = self.flow.seen();
-        let tending = self.flow.tend(Instant::now(), &sight);
-        if !self.flow.is_holding() {
-            self.link.let_go();
-        }
-        if tending.active {
-            self.link.touch(chrono::Utc::now());
-            self.link.screen().nudge();
-            if let Some(recorded) = self.link.recording() {
-                recorded.nudge();
-            }
-            self.link.metrics().output.inc_by(sight.head.saturating_sub(seen));
-            self.heard_output(ctx);
-        }
-        if let Some(recorded) = self.link.recording() {
-            recorded.set_free(tending.free);
-        }
-        if let Some(offset) = tending.release {
-            self.link.release(offset);
-        }
-        if let Some(recorded) = self.link.recording().filter(|_| sight.blocked) {
-            let ends = self.record.life().ending().is_some();
-            recorded.check_stall(if ends { END_STALL_LIMIT } else { STALL_LIMIT });
-        }
-        if let Some(look) = self.look.take() {
-            ctx.cancel_future(look);
-        }
-        if let Some(after) = tending.again {
-            self.look = Some(ctx.run_later(after, |session, ctx| {
-                session.look = None;
-                session.tend(ctx);
-            }));
-        }
-        if let Some(at) = tending.watch_at {
-            self.link.ring().request_watch(at);
-            // Register, then look again.
-            if self.link.ring().head() >= at {
-                ctx.notify(Noticed::Output);
-            }
-        }
-    }
-
-    fn detach(&mut self, connection: u64, ctx: &mut Context<Self>) {
-        if self.stopping {
-            return;
-        }
-        self.late.remove(&connection);
-        let Some(client) = self.clients.remove(&connection) else { return };
-        if self.link.controller() == connection {
-            self.link.set_controller(0);
-        }
-        self.step_by_or_log(Event::Detached, client.cause, ctx);
-        self.resized_by_clients(ctx);
+    /// Ends the tree, once the intent to do so is written (or known to be unwritable).
+    fn end_tree(&mut self, intent: Change, ctx: &mut Context<Self>) {
         self.tend(ctx);
+        let (tree, log) = (self.tree(), self.context.log.clone());
+        let intent = self.context.store.commit_or_queue(intent);
+        let end = async move {
+            if !matches!(intent.await, Ok(true)) {
+                warn!(log, "killing before the intent could be stored"; "session" => %tree.id);
+            }
+            // The end is written once the tree was seen empty.
+            end_whole_tree(&tree, &log).await;
+        };
+        ctx.spawn(end.into_actor(self).map(|(), session, ctx| {
+            if session.link.ring().ended().is_some() {
+                ctx.notify(Noticed::Exited);
+            }
+            session.look_after(Look::ExitGrace, Some(EXIT_GRACE), ctx);
+        }));
     }
+
+    fn leader_ended(&mut self, exit: Exit, ctx: &mut Context<Self>) {
+        self.tend(ctx);
+        self.step_or_log(Event::LeaderExited(exit), ctx);
+        if self.looks.contains_key(&Look::ExitGrace) {
+            self.look_after(Look::ExitGrace, None, ctx);
+            self.step_or_log(Event::TreeEmpty, ctx);
+        }
+    }
+
+    /// What is left of a session that the holder does not hold is swept.
+    fn lost(&mut self, ctx: &mut Context<Self>) {
+        let (tree, log) = (self.tree(), self.context.log.clone());
+        let swept = async move { end_tree(&tree, &log).await };
+        ctx.spawn(swept.into_actor(self).map(|_, session, ctx| {
+            session.step_or_log(Event::Orphaned, ctx);
+        }));
+    }
+
+    /// The end: written, then told, then completed.
+    fn finish(&mut self, last: Change, ctx: &mut Context<Self>) {
+        let mut session = last.row.session.clone();
+        info!(self.context.log, "ended"; "session" => %session.id,
+            "at" => session.ended_at.map(rfc3339), "exit_code" => session.exit_code,
+            "exit_signal" => session.exit_signal);
+        let written = self.remains().write(last);
+        ctx.spawn(written.into_actor(self).map(move |(persisted, remains), actor, ctx| {
+            if session.restart_at != actor.record.row.session.restart_at {
+                // Somebody wanted it gone meanwhile.
+                session.restart_at = actor.record.row.session.restart_at;
+                actor.context.store.save(actor.record.unchanged());
+                actor.link.publish(&session);
+            }
+            if persisted {
+                // Before anybody is told, so that whoever hears of it finds its name free.
+                actor.leave_registry(false);
+            }
+            tell_end(&actor.context.events, &session);
+            if let Some(farewell) = ConnectionEvent::farewell(&session) {
+                actor.clients.tell_all(&farewell);
+            }
+            actor.end_told = true;
+            for waiting in actor.waiting_for_end.drain(..) {
+                // Whoever asked may have gone.
+                let _ = waiting.send(Killed { session: session.clone(), persisted });
+            }
+            actor.complete(persisted, remains, ctx);
+        }));
+    }
+
+    fn remains(&self) -> Remains {
+        Remains::of(&self.link, self.context.store.clone(), self.context.log.clone())
+    }
+
+    /// Has everything of an ended session written, however long that takes: until then the
+    /// holder keeps it for a server after this one.
+    fn complete(&mut self, persisted: bool, remains: Remains, ctx: &mut Context<Self>) {
+        let completed = remains.complete(persisted);
+        ctx.spawn(completed.into_actor(self).map(|(), actor, _| actor.leave_registry(true)));
+    }
+
+    fn leave_registry(&self, complete: bool) {
+        let (id, revival) = (self.link.id(), self.record.revival().map(Box::new));
+        self.context.registry.do_send(SessionEnded { id, revival, complete });
+    }
+
+    fn kill(
+        &mut self,
+        cause: Option<Cause>,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Result<Killed, NotDone>> {
+        if self.end_told {
+            return refuse(Refused::Ended);
+        }
+        let (tell, told) = oneshot::channel();
+        self.waiting_for_end.push(tell);
+        if !self.record.is_ending()
+            && let Err(refused) = self.step(Event::KillRequested, cause, ctx)
+        {
+            return refuse(refused);
+        }
+        Box::pin(async move { told.await.map_err(|_| Refused::Ended.into()) })
+    }
+
+    /// Refuses what is asked for if the session is not as it was expected: as everybody else
+    /// sees it, which only this actor changes.
+    fn check(&self, expected: Option<&Expected>) -> Result<(), NotDone> {
+        expected.map_or(Ok(()), |expected| expected.check(self.link.view()))
+    }
+
+    fn change(&mut self, patch: Patch, ctx: &mut Context<Self>) -> Result<(), NotDone> {
+        if self.record.has_ended() {
+            return Err(Refused::Ended.into());
+        }
+        self.check(patch.expected.as_ref())?;
+        let (idle_timeout_s, policy) = (patch.idle_timeout_s, patch.size_policy);
+        let old = self.record.row.session.clone();
+        patch.write_to(&mut self.record.row.session);
+        if let Some(idle_timeout_s) = idle_timeout_s {
+            self.step(Event::IdleTimeoutChanged(idle_timeout_s), None, ctx)?;
+        }
+        if policy.is_some() {
+            self.adapt(ctx);
+        }
+        // Whoever hears of it and looks must find it.
+        self.refresh();
+        self.tell(changes(&old, &self.record.row.session));
+        Ok(())
+    }
+}
+
+fn refuse<T: 'static, E: 'static>(why: impl Into<E>) -> ResponseFuture<Result<T, E>> {
+    Box::pin(std::future::ready(Err(why.into())))
 }
 
 impl Actor for Session {
@@ -331,35 +553,24 @@ impl Handler<Attach> for Session {
             return Err(Refused::Ending);
         }
         if let Some(refused) = self.record.too_late() {
-            let by_itself = self.record.row.session.end_reason.is_some_and(EndReason::is_by_itself);
-            if attach.resumes || by_itself {
-                return Ok(self.attach_late(attach, ctx));
-            }
-            return Err(refused);
+            let reason = self.record.row.session.end_reason;
+            let by_itself = reason.is_some_and(EndReason::is_by_itself);
+            return if attach.resumes || by_itself {
+                Ok(self.attach_late(attach, ctx))
+            } else {
+                Err(refused)
+            };
         }
-        let connection = self.next_connection;
-        self.next_connection += 1;
-        let older = self.clients.iter().find(|(_, client)| client.key == attach.key);
-        let older = older.map(|(connection, client)| (*connection, client.recipient.clone()));
-        self.clients.insert(
-            connection,
-            Client {
-                recipient: attach.recipient,
-                key: attach.key,
-                name: attach.client,
-                mode: attach.mode,
-                follows: attach.follows,
-                size: attach.size,
-                cause: attach.cause.clone(),
-            },
-        );
+        let (connection, mode, cause) = (self.clients.number(), attach.mode, attach.cause.clone());
+        let older = self.clients.of(attach.key);
+        self.clients.insert(connection, attach);
         let controller = self.link.controller();
-        if attach.mode == Mode::Rw {
+        if mode == Mode::Rw {
             self.link.set_controller(connection);
         }
         // Counted before the one it replaces goes, so that the session does not idle between.
-        if let Err(refused) = self.step(Event::Attached, attach.cause, ctx) {
-            self.clients.remove(&connection);
+        if let Err(refused) = self.step(Event::Attached, cause, ctx) {
+            self.clients.remove(connection);
             self.link.set_controller(controller);
             return Err(refused);
         }
@@ -370,7 +581,7 @@ impl Handler<Attach> for Session {
         }
         self.resized_by_clients(ctx);
         self.tend(ctx);
-        let attachment = Attachment { session: ctx.address(), connection };
+        let attachment = Attachment::new(&ctx.address(), connection);
         Ok(Attached { attachment, view: self.link.view() })
     }
 }
@@ -387,8 +598,9 @@ impl Handler<TakeControl> for Session {
     type Result = ();
 
     fn handle(&mut self, take: TakeControl, ctx: &mut Self::Context) {
-        if self.clients.get(&take.connection).is_some_and(|client| client.mode == Mode::Rw) {
-            self.take_control(take.connection, ctx);
+        if self.clients.may_type(take.connection) {
+            self.link.set_controller(take.connection);
+            self.resized_by_clients(ctx);
         }
     }
 }
@@ -402,25 +614,33 @@ impl Handler<Resize> for Session {
         }
         let size = (resize.cols, resize.rows);
         match resize.connection {
+            // An administrator's size counts at once, until a client's next change.
             None => {
-                self.used(ctx);
-                self.resized_by_hand(size, ctx);
+                self.step_or_log(Event::Used, ctx);
+                self.sizing.forget();
+                self.look_after(Look::Size, None, ctx);
+                self.set_size(size);
             }
-            Some(connection) => {
-                let Some(client) = self.clients.get_mut(&connection) else { return Ok(()) };
-                if client.mode == Mode::Ro {
-                    return Ok(());
-                }
-                client.size = Some(size);
+            Some(connection) if self.clients.resize(connection, size) => {
                 // A client that tells its size takes control unless the controller has told one.
-                let controller = self.clients.get(&self.link.controller());
-                if controller.is_none_or(|client| client.size.is_none()) {
+                if !self.clients.has_size(self.link.controller()) {
                     self.link.set_controller(connection);
                 }
                 self.resized_by_clients(ctx);
             }
+            Some(_) => {}
         }
         Ok(())
+    }
+}
+
+impl Handler<Use> for Session {
+    type Result = ();
+
+    fn handle(&mut self, used: Use, ctx: &mut Self::Context) {
+        self.step_or_log(Event::Used, ctx);
+        self.uses.count(used);
+        self.look_after(Look::Use, self.uses.push_after(), ctx);
     }
 }
 
@@ -436,7 +656,11 @@ impl Handler<Noticed> for Session {
                 }
             }
             Noticed::Rewrite => {
-                self.learn_size();
+                // Where the record says something else, the terminal is right.
+                if let Some(size) = self.link.ring().size() {
+                    let session = &mut self.record.row.session;
+                    (session.cols, session.rows) = size;
+                }
                 self.save();
             }
             Noticed::Lost => self.lost(ctx),
@@ -449,18 +673,69 @@ impl Handler<Seen> for Session {
     type Result = ();
 
     fn handle(&mut self, Seen(told): Seen, ctx: &mut Self::Context) {
-        self.seen(told, ctx);
+        let news = self.notifications.seen(&mut self.record.row.session, told);
+        self.tell_news(news, Look::Title, ctx);
     }
 }
 
-impl Session {
-    fn leader_ended(&mut self, exit: Exit, ctx: &mut Context<Self>) {
-        self.tend(ctx);
-        self.step_or_log(Event::LeaderExited(exit), ctx);
-        if self.awaiting_exit {
-            self.awaiting_exit = false;
-            self.step_or_log(Event::TreeEmpty, ctx);
+impl Handler<Kill> for Session {
+    type Result = ResponseFuture<Result<Killed, NotDone>>;
+
+    fn handle(&mut self, kill: Kill, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(changed) = self.check(kill.expected.as_ref()) {
+            return refuse(changed);
         }
+        if self.record.cancel_restart() && self.record.too_late() == Some(Refused::Ending) {
+            self.save();
+        }
+        self.kill(kill.cause, ctx)
+    }
+}
+
+impl Handler<StopForRestart> for Session {
+    type Result = ResponseFuture<Result<Killed, NotDone>>;
+
+    fn handle(&mut self, end: StopForRestart, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(changed) = self.check(end.expected.as_ref()) {
+            return refuse(changed);
+        }
+        if self.record.ask_restart(now()) && self.record.is_ending() {
+            self.save();
+        }
+        self.kill(end.cause, ctx)
+    }
+}
+
+impl Handler<Signal> for Session {
+    type Result = ResponseFuture<Result<(), SignalError>>;
+
+    fn handle(&mut self, signal: Signal, ctx: &mut Self::Context) -> Self::Result {
+        self.step_or_log(Event::Used, ctx);
+        let (event, cause) = (Event::SignalRequested(signal.signal), signal.cause.clone());
+        if let Err(refused) = self.step(event, cause, ctx) {
+            return refuse(refused);
+        }
+        let (holder, log) = (self.context.holder.clone(), self.context.log.clone());
+        Box::pin(processes::send(signal, self.tree(), holder, log))
+    }
+}
+
+impl Handler<Patch> for Session {
+    type Result = ResponseFuture<Result<protocol::Session, NotDone>>;
+
+    fn handle(&mut self, patch: Patch, ctx: &mut Self::Context) -> Self::Result {
+        if let Err(refused) = self.change(patch, ctx) {
+            return refuse(refused);
+        }
+        self.leave_with_holder();
+        // The holder may have no room for all of it, so the answer waits for the row.
+        let written = self.context.store.commit_or_queue(self.record.unchanged());
+        let view = self.link.view();
+        Box::pin(async move {
+            // What cannot be written now will be, and whoever looks meanwhile sees it.
+            let _ = written.await;
+            Ok(view)
+        })
     }
 }
 
@@ -487,24 +762,10 @@ impl Handler<Shutdown> for Session {
             return;
         }
         let going = ConnectionEvent::Close(CloseCode::GoingAway, "the server is stopping");
-        self.tell_all(&going);
-        // It is the server that leaves them.
-        self.clients.values_mut().for_each(|client| client.cause = None);
-        for connection in self.clients.keys().copied().collect::<Vec<_>>() {
+        self.clients.tell_all(&going);
+        for connection in self.clients.left_by_server() {
             self.detach(connection, ctx);
         }
         self.stopping = true;
     }
-}
-
-/// What ends a client's connection to a session that has ended.
-pub(super) fn farewell(session: &crate::protocol::Session) -> Option<ConnectionEvent> {
-    if session.restart_at.is_some() {
-        return Some(ConnectionEvent::Again);
-    }
-    Some(ConnectionEvent::End(ServerMessage::Exit {
-        code: session.exit_code,
-        signal: session.exit_signal,
-        reason: session.end_reason?,
-    }))
 }

@@ -3,11 +3,13 @@
 
 use super::audit::Causes;
 use super::record::Record;
-use crate::holder::BLOB_MAX;
+use crate::holder::{BLOB_MAX, Holder};
+use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Ending, Signals, Status};
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use slog::{Logger, warn};
 use std::collections::BTreeMap;
 
 /// JSON of at most [`BLOB_MAX`] bytes; fields that a future server adds are ignored.
@@ -85,6 +87,17 @@ impl Blob {
             signals: life.saved().signals,
             causes: record.causes().clone(),
         }
+    }
+
+    /// Leaves it with the holder, for a server that finds no row.
+    pub(super) fn leave(&self, id: SessionId, holder: &Holder, log: &Logger) {
+        // Sent before the row is: whoever finds both takes the blob for the newer.
+        let (kept, log) = (holder.set_blob(id, &self.to_bytes()), log.clone());
+        actix::spawn(async move {
+            if let Err(error) = kept.await {
+                warn!(log, "the holder did not keep a blob"; "session" => %id, "error" => %error);
+            }
+        });
     }
 
     /// The deadline on CLOCK_BOOTTIME, in milliseconds, if that still counts in this boot.

@@ -1,15 +1,14 @@
 //! The actor of one WebSocket: input, control and heartbeat. It never sees a PTY, and
 //! output does not pass through it.
 
-use super::actor::Session;
+use super::attachment::{Attachment, ConnectionEvent, TakeControl};
 use super::dialect::Dialect;
 use super::frames::{Frames, FramesError, ReadPause};
 use super::handle::SessionHandle;
-use super::in_flight::arrived;
 use super::nesting::Nested;
-use super::outbox::{Ending, Outbox, close_reason};
+use super::outbox::{Ending, Outbox, arrived, close_reason};
 use super::reports::{HOLD, Part, Reports};
-use super::requests::{ConnectionEvent, Detach, Resize, TakeControl};
+use super::requests::Resize;
 use super::writers::InputWriter;
 use crate::pending::Pending;
 use crate::protocol::{
@@ -42,20 +41,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// become rarer while a program does not read its input.
 const FIRST_LOOK: Duration = Duration::from_millis(3);
 const LAST_LOOK: Duration = Duration::from_millis(100);
-
-/// A place among a session's connections; given up when dropped.
-pub struct Attachment {
-    /// The session.
-    pub session: Addr<Session>,
-    /// Which of its connections.
-    pub connection: u64,
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        self.session.do_send(Detach { connection: self.connection });
-    }
-}
 
 /// Resolves, with the reason, when a client's right to be there ends.
 pub type Revoked = LocalBoxFuture<'static, &'static str>;
@@ -210,7 +195,7 @@ impl Connection {
         match protocol::check_size(cols, rows) {
             Ok((cols, rows)) => {
                 let connection = Some(self.attachment.connection);
-                let resize = self.attachment.session.send(Resize { connection, cols, rows });
+                let resize = self.attachment.resize.send(Resize { connection, cols, rows });
                 // An ended session says so itself.
                 ctx.wait(resize.into_actor(self).map(|_, _, _| ()));
             }
@@ -239,7 +224,7 @@ impl Connection {
         }
         if self.link.controller() != self.attachment.connection {
             let connection = self.attachment.connection;
-            self.attachment.session.do_send(TakeControl { connection });
+            self.attachment.take_control.do_send(TakeControl { connection });
         }
         self.type_pending(ctx);
     }

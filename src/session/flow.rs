@@ -1,11 +1,14 @@
 //! Who holds the program back. The ring's tail follows the furthest-ahead client; where
-//! nobody follows, the session itself lets the program run. Pure: time and offsets in,
-//! what to do out.
+//! nobody follows, the session itself lets the program run. [`Flow`] decides, and is pure: time
+//! and offsets in, what to do out. [`Tail`] looks at a session's output and does it.
 
+use super::handle::SessionHandle;
 use std::time::{Duration, Instant};
 
 /// How long clients that make no progress may hold a program back.
-pub(super) const STALL_LIMIT: Duration = Duration::from_secs(5);
+const STALL_LIMIT: Duration = Duration::from_secs(5);
+/// How long a recorder that makes no progress may hold a session back that is being ended.
+const END_STALL_LIMIT: Duration = Duration::from_millis(500);
 /// How long a session whose clients are about to come keeps its output for them.
 const FIRST_CLIENT_HOLD: Duration = Duration::from_secs(3);
 /// How often a busy session is looked at: the grain of `last_activity_at`.
@@ -125,6 +128,76 @@ impl Flow {
             _ => self.blocked = Some((now, (sight.tail, sight.progress))),
         }
         self.freed.is_some()
+    }
+}
+
+/// The tail of a session's ring, looked after.
+#[derive(Debug)]
+pub(super) struct Tail {
+    flow: Flow,
+    /// The program waits for room in the ring.
+    stalled: bool,
+}
+
+/// What was found at the tail.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tended {
+    /// There was output since the last look.
+    pub(super) active: bool,
+    /// Look again after this time, notice or not.
+    pub(super) again: Option<Duration>,
+    /// A notice was asked for that is due already.
+    pub(super) noticed: bool,
+}
+
+impl Tail {
+    pub(super) fn new(flow: Flow) -> Self {
+        Tail { flow, stalled: false }
+    }
+
+    /// Looks after the ring's tail and `last_activity_at`, for so many clients that follow.
+    /// Nothing may hold up the drain of a session that `ends`.
+    pub(super) fn tend(&mut self, link: &SessionHandle, followers: usize, ends: bool) -> Tended {
+        let ring = link.ring();
+        let sight = FlowInput {
+            head: ring.head(),
+            tail: link.released(),
+            capacity: ring.capacity(),
+            blocked: ring.blocked(),
+            progress: link.progress(),
+            followers: if ends { 0 } else { followers },
+            recorded: link.recording().is_some(),
+            held: link.is_held(),
+        };
+        if sight.blocked && !self.stalled {
+            link.metrics().stalls.inc();
+        }
+        self.stalled = sight.blocked;
+        let seen = self.flow.seen();
+        let tending = self.flow.tend(Instant::now(), &sight);
+        if !self.flow.is_holding() {
+            link.let_go();
+        }
+        if tending.active {
+            link.touch(chrono::Utc::now());
+            link.nudge();
+            link.metrics().output.inc_by(sight.head.saturating_sub(seen));
+        }
+        if let Some(recorded) = link.recording() {
+            recorded.set_free(tending.free);
+        }
+        if let Some(offset) = tending.release {
+            link.release(offset);
+        }
+        if let Some(recorded) = link.recording().filter(|_| sight.blocked) {
+            recorded.check_stall(if ends { END_STALL_LIMIT } else { STALL_LIMIT });
+        }
+        // Register, then look again.
+        let noticed = tending.watch_at.is_some_and(|at| {
+            ring.request_watch(at);
+            ring.head() >= at
+        });
+        Tended { active: tending.active, again: tending.again, noticed }
     }
 }
 

@@ -229,6 +229,20 @@ impl SessionHandle {
         }
     }
 
+    /// Asks the holder for another size of the terminal.
+    pub(super) fn resize(&self, cols: u16, rows: u16) {
+        self.holder.resize(self.id, cols, rows);
+        self.nudge();
+    }
+
+    /// Has whoever reads the output look for more.
+    pub(super) fn nudge(&self) {
+        self.screen.nudge();
+        if let Some(recorded) = &self.recorded {
+            recorded.nudge();
+        }
+    }
+
     /// Notes input or output: `last_activity_at`, coalesced by the store.
     pub fn touch(&self, at: DateTime<Utc>) {
         self.last_activity_ms.fetch_max(at.timestamp_millis(), Ordering::Relaxed);

@@ -1,14 +1,20 @@
 //! A session: one process on a PTY, independent of how clients reach it.
 //!
 //! ```text
-//!   WebSocket frames ──► Connection ──► Link ──► holder        (input: never through an actor)
-//!   response body    ◄── Outlet     ◄── Link ◄── ring          (output: pulled by cursor)
+//!   WebSocket frames ──► Connection ──► SessionHandle ──► holder  (input: never through an actor)
+//!   response body    ◄── OutputBody ◄── SessionHandle ◄── ring    (output: pulled by cursor)
 //!                          │ Outbox ▲
-//!                        Connection ◄──────► Session ──► Store (state only)
+//!                        Connection ◄──────► Session ──► Store    (state only)
 //! ```
 //!
-//! - [`Session`]: the actor. Owns its connections and its destroy timer, executes the
-//!   effects of [`crate::lifecycle`].
+//! - [`Session`]: the actor, in one file. It owns a [`Record`], which decides, and parts that
+//!   know no actor: `clients`, `countdown`, `flow`, `notifications`, `size`.
+//! - [`Record`]: row, life and causes of a session, with or without an actor. The only place
+//!   where a transition is made.
+//! - [`Launch`]: makes a session of what the holder holds.
+//! - `attachment`: what the session's actor and its connections tell each other; `requests`:
+//!   what everybody else asks of it.
+//! - `processes`: signals, and the end of a process tree; `remains`: what is kept after it.
 //! - [`Connection`]: the actor of one WebSocket. Input, control, heartbeat.
 //! - [`OutputBody`]: the response body that pulls this client's bytes from the ring.
 //! - [`Blob`]: what the holder keeps of a session for a server that finds no row.
@@ -16,25 +22,24 @@
 //! - [`SessionHandle`]: what connections may touch without asking the session's actor.
 
 mod actor;
+mod attachment;
 mod audit;
 mod blob;
-mod closing;
-mod commands;
+mod clients;
 mod connection;
+mod countdown;
 mod dialect;
-mod effects;
-mod expected;
 mod flow;
 mod frames;
 mod handle;
-mod in_flight;
-mod in_use;
 mod input;
+mod launch;
 mod nesting;
 mod notifications;
 mod outbox;
 mod output_body;
 mod picture;
+mod processes;
 mod record;
 mod remains;
 mod reports;
@@ -42,33 +47,33 @@ mod requests;
 mod screen_wait;
 mod shots;
 mod size;
-mod state_broadcast;
 mod writers;
 
 pub use actor::{Arrival, Session, SessionContext};
+pub use attachment::{Attach, Attached, Attachment, ConnectionEvent};
 pub use audit::Causes;
 pub(crate) use audit::log_transition;
 pub use blob::Blob;
-pub(crate) use closing::close_frames;
-pub use connection::{Attachment, Connection, ConnectionSetup, Revoked};
+pub use connection::{Connection, ConnectionSetup, Revoked};
+pub use countdown::InUse;
+pub(crate) use countdown::now;
 pub use dialect::Dialect;
-pub(crate) use effects::now;
-pub use expected::Expected;
 pub use frames::Frames;
 pub use handle::SessionHandle;
-pub(crate) use in_flight::SKIP_PICTURE;
-pub use in_use::InUse;
 pub use input::{TypeOutcome, type_all};
+pub use launch::Launch;
 pub use nesting::{Nested, Nesting};
 pub(crate) use notifications::tell_end;
 pub use outbox::Outbox;
+pub(crate) use outbox::{SKIP_PICTURE, close_frames};
 pub use output_body::{Lag, OutputBody, Start};
 pub use picture::Picture;
+pub(crate) use processes::end_tree;
 pub use record::{Record, Revival};
 pub(crate) use record::{adopted, missed, timeouts};
 pub use requests::{
-    Attach, Attached, ConnectionEvent, Dismiss, Kill, Killed, NotDone, Noticed, Patch, Resize,
-    Seen, SessionEnded, Shutdown, Signal, SignalError, SignalTarget, StopForRestart,
+    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Resize, Seen, SessionEnded, Shutdown,
+    Signal, SignalError, SignalTarget, StopForRestart,
 };
 pub use screen_wait::{Condition, Waited, wait_for};
 pub use shots::{Large, NoShot, Shot, Shots};

@@ -1,13 +1,12 @@
 //! What a session tells of itself on the bus, and how often: no program can make it tell
 //! so much that others are not heard.
 
-use super::actor::Session;
 use crate::events::{Bus, Kind};
-use crate::protocol::{self, Notification, Shell, ShellState};
+use crate::protocol::{Notification, Session, Shell, ShellState, rfc3339};
 use crate::screen::Event;
 use crate::screens::ScreenEvents;
-use actix::prelude::*;
-use chrono::Utc;
+use crate::store::NewTransition;
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -17,84 +16,96 @@ const SPACING: Duration = Duration::from_secs(1);
 /// session's JSON knows. A person cannot type more.
 const BURST: u32 = 20;
 
+/// What is to be told of a session, and when it is to be looked at again.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct News {
+    /// The session's view changes, before anything is told: whoever hears of it and looks must
+    /// find it.
+    pub(super) publish: bool,
+    /// What is told, in this order.
+    pub(super) events: Vec<(Kind, Value)>,
+    /// `None`: not because of this.
+    pub(super) look_after: Option<Duration>,
+}
+
 /// What was told lately.
-#[derive(Default)]
-pub(super) struct Telling {
+#[derive(Debug, Default)]
+pub(super) struct Notifications {
     bell: Option<Instant>,
     burst: Option<(Instant, u32)>,
     /// The title and directory that were told last.
     title: Option<String>,
     cwd: Option<String>,
-    /// Until when later titles and directories wait.
-    spacing: Option<SpawnHandle>,
-    /// When output was seen last, and the look whether there was more.
+    /// Later titles and directories wait.
+    spacing: bool,
+    /// After how long without output that is told; `None`: never.
+    quiet_after: Option<Duration>,
+    /// When output was seen last.
     output: Option<Instant>,
-    quiet: Option<SpawnHandle>,
+    /// It will be looked whether there was more.
+    listening: bool,
 }
 
-impl Telling {
+impl Notifications {
     /// Of a session that may have been told of before.
-    pub(super) fn new(session: &protocol::Session) -> Self {
-        Telling { title: session.title.clone(), ..Telling::default() }
+    pub(super) fn new(session: &Session, quiet_after: Option<Duration>) -> Self {
+        Notifications { title: session.title.clone(), quiet_after, ..Notifications::default() }
     }
 
-    fn may_ring(&mut self, now: Instant) -> bool {
-        let may = self.bell.is_none_or(|last| now.duration_since(last) >= SPACING);
-        if may {
-            self.bell = Some(now);
-        }
-        may
-    }
-
-    fn may_speak(&mut self, now: Instant) -> bool {
-        let (since, count) = match self.burst {
-            Some((since, count)) if now.duration_since(since) < SPACING => (since, count),
-            _ => (now, 0),
-        };
-        self.burst = Some((since, count.saturating_add(1)));
-        count < BURST
-    }
-}
-
-impl Session {
-    pub(super) fn tell(&self, kind: Kind, more: Value) {
-        self.context.events.tell(kind, &self.record.row.session, Utc::now(), more);
-    }
-
-    /// Keeps what was seen on the screen, and tells what is new.
-    pub(super) fn seen(&mut self, told: ScreenEvents, ctx: &mut Context<Self>) {
+    /// Keeps what was seen on the screen, and answers what is new. It is to be looked after
+    /// [`Notifications::spaced`] later.
+    pub(super) fn seen(&mut self, session: &mut Session, told: ScreenEvents) -> News {
         let ScreenEvents { events, again } = told;
-        let tidings: Vec<_> = events.into_iter().filter_map(|event| self.see(event)).collect();
+        let events = events.into_iter().filter_map(|event| self.see(session, event)).collect();
         if again {
-            self.telling.title.clone_from(&self.record.row.session.title);
-            self.telling.cwd.clone_from(&self.record.row.session.signs.cwd_now);
+            self.title.clone_from(&session.title);
+            self.cwd.clone_from(&session.signs.cwd_now);
         }
-        // Whoever hears of it and looks must find it.
-        self.link.publish(&self.record.row.session);
-        for (kind, more) in tidings {
-            self.tell(kind, more);
+        let mut news = News { publish: true, events, look_after: None };
+        if !self.spacing {
+            self.add_lasting(session, &mut news);
         }
-        if self.telling.spacing.is_none() {
-            self.tell_lasting(ctx);
-        }
+        news
     }
 
-    /// Keeps it in the row; what is to be told of it at once.
-    fn see(&mut self, event: Event) -> Option<(Kind, Value)> {
+    /// The title and the directory may be told again.
+    pub(super) fn spaced(&mut self, session: &Session) -> News {
+        let mut news = News::default();
+        self.add_lasting(session, &mut news);
+        news
+    }
+
+    /// Tells the title and the directory, where others were told last.
+    fn add_lasting(&mut self, session: &Session, news: &mut News) {
+        let (title, cwd) = (&session.title, &session.signs.cwd_now);
+        let (new_title, new_cwd) = (*title != self.title, *cwd != self.cwd);
+        if new_title {
+            news.events.push((Kind::Title, json!({ "title": title })));
+        }
+        if new_cwd {
+            news.events.push((Kind::Cwd, json!({ "cwd_now": cwd })));
+        }
+        (self.title, self.cwd) = (title.clone(), cwd.clone());
+        self.spacing = new_title || new_cwd;
+        news.look_after = self.spacing.then_some(SPACING);
+    }
+
+    /// Keeps it in the session; what is to be told of it at once.
+    fn see(&mut self, session: &mut Session, event: Event) -> Option<(Kind, Value)> {
         let (at, now) = (Utc::now(), Instant::now());
-        let signs = &mut self.record.row.session.signs;
+        let signs = &mut session.signs;
         let (kind, more) = match event {
-            // Told by `tell_lasting`. Written with the next change of state: they are for
+            // Told by `add_lasting`. Written with the next change of state: they are for
             // people who look now.
             Event::Title(title) => {
-                self.record.row.session.title = title;
+                session.title = title;
                 return None;
             }
             Event::Cwd(cwd) => {
                 signs.cwd_now = Some(cwd);
                 return None;
             }
-            // The keeper types them.
+            // Whoever tracks the screen types them.
             Event::Reply(_) => return None,
             Event::Bell => {
                 signs.bell_at = Some(at);
@@ -116,89 +127,102 @@ impl Session {
             }
         };
         let may = match kind {
-            Kind::Bell => self.telling.may_ring(now),
-            _ => self.telling.may_speak(now),
+            Kind::Bell => self.may_ring(now),
+            _ => self.may_speak(now),
         };
         may.then_some((kind, more))
     }
 
-    /// Tells the title and the directory, where others were told last.
-    fn tell_lasting(&mut self, ctx: &mut Context<Self>) {
-        let session = &self.record.row.session;
-        let (title, cwd) = (session.title.clone(), session.signs.cwd_now.clone());
-        let (new_title, new_cwd) = (title != self.telling.title, cwd != self.telling.cwd);
-        if new_title {
-            self.tell(Kind::Title, json!({ "title": title }));
-        }
-        if new_cwd {
-            self.tell(Kind::Cwd, json!({ "cwd_now": cwd }));
-        }
-        (self.telling.title, self.telling.cwd) = (title, cwd);
-        self.telling.spacing = (new_title || new_cwd).then(|| {
-            ctx.run_later(SPACING, |session, ctx| {
-                session.telling.spacing = None;
-                session.tell_lasting(ctx);
-            })
-        });
+    /// There was output: the session is not quiet, and may become it, for which
+    /// [`Notifications::quiet`] is to look.
+    pub(super) fn heard_output(&mut self, session: &mut Session, now: Instant) -> News {
+        let Some(after) = self.quiet_after else { return News::default() };
+        self.output = Some(now);
+        let publish = session.signs.quiet_since.take().is_some();
+        // One look at a time, and none once the session is quiet.
+        let look_after = (!std::mem::replace(&mut self.listening, true)).then_some(after);
+        News { publish, events: Vec::new(), look_after }
     }
 
-    /// There was output: the session is not quiet, and may become it.
-    pub(super) fn heard_output(&mut self, ctx: &mut Context<Self>) {
-        let Some(after) = self.context.quiet_after else { return };
-        self.telling.output = Some(Instant::now());
-        if self.record.row.session.signs.quiet_since.take().is_some() {
-            self.link.publish(&self.record.row.session);
-        }
-        if self.telling.quiet.is_none() {
-            self.await_quiet(after, ctx);
-        }
-    }
-
-    /// One look at a time, and none once the session is quiet.
-    fn await_quiet(&mut self, after: Duration, ctx: &mut Context<Self>) {
-        self.telling.quiet = Some(ctx.run_later(after, |session, ctx| {
-            // Whatever came since the last look counts.
-            session.tend(ctx);
-            session.telling.quiet = None;
-            session.tell_quiet(ctx);
-        }));
-    }
-
-    fn tell_quiet(&mut self, ctx: &mut Context<Self>) {
-        let (Some(after), Some(output)) = (self.context.quiet_after, self.telling.output) else {
-            return;
+    /// Tells that there was no output for long enough, if so.
+    pub(super) fn quiet(&mut self, session: &mut Session, now: Instant, at: DateTime<Utc>) -> News {
+        self.listening = false;
+        let (Some(after), Some(output)) = (self.quiet_after, self.output) else {
+            return News::default();
         };
-        // Whoever ends needs no looking after.
-        if self.record.is_ending() {
-            return;
-        }
-        let silence = output.elapsed();
+        let silence = now.duration_since(output);
         if silence < after {
-            return self.await_quiet(after - silence, ctx);
+            self.listening = true;
+            return News { look_after: Some(after - silence), ..News::default() };
         }
-        self.telling.output = None;
-        let silence = chrono::Duration::from_std(silence).unwrap_or_default();
-        let since = Utc::now() - silence;
-        self.record.row.session.signs.quiet_since = Some(since);
-        self.link.publish(&self.record.row.session);
-        self.tell(Kind::Quiet, json!({ "quiet_since": protocol::rfc3339(since) }));
+        self.output = None;
+        let since = at - chrono::Duration::from_std(silence).unwrap_or_default();
+        session.signs.quiet_since = Some(since);
+        let quiet = json!({ "quiet_since": rfc3339(since) });
+        News { publish: true, events: vec![(Kind::Quiet, quiet)], look_after: None }
+    }
+
+    fn may_ring(&mut self, now: Instant) -> bool {
+        let may = self.bell.is_none_or(|last| now.duration_since(last) >= SPACING);
+        if may {
+            self.bell = Some(now);
+        }
+        may
+    }
+
+    fn may_speak(&mut self, now: Instant) -> bool {
+        let (since, count) = match self.burst {
+            Some((since, count)) if now.duration_since(since) < SPACING => (since, count),
+            _ => (now, 0),
+        };
+        self.burst = Some((since, count.saturating_add(1)));
+        count < BURST
     }
 }
 
+/// What is told of a change that somebody has made.
+pub(super) fn changes(old: &Session, new: &Session) -> Vec<(Kind, Value)> {
+    let decided = |session: &Session| {
+        json!({
+            "labels": session.labels,
+            "idle_timeout_s": session.idle_timeout_s,
+            "size_policy": session.size_policy,
+            "restart": session.restart,
+        })
+    };
+    let mut events = Vec::new();
+    if new.name != old.name {
+        events.push((Kind::Renamed, json!({ "old_name": old.name })));
+    }
+    let decided_now = decided(new);
+    if decided_now != decided(old) {
+        events.push((Kind::Changed, decided_now));
+    }
+    events
+}
+
+/// What is told of a transition.
+pub(super) fn status(transition: &NewTransition) -> (Kind, Value) {
+    let NewTransition { from, to, reason, active_connections, .. } = transition;
+    let more = json!({ "from": from, "status": to, "reason": reason,
+        "active_connections": active_connections });
+    (Kind::Status, more)
+}
+
 /// Tells that a session is over, by its final record.
-pub(crate) fn tell_end(events: &Bus, session: &protocol::Session) {
+pub(crate) fn tell_end(events: &Bus, session: &Session) {
     let more = json!({
         "status": session.status,
         "end_reason": session.end_reason,
         "exit_code": session.exit_code,
         "exit_signal": session.exit_signal,
-        "restart_at": session.restart_at.map(protocol::rfc3339),
+        "restart_at": session.restart_at.map(rfc3339),
     });
     events.tell(Kind::Ended, session, session.ended_at.unwrap_or_else(Utc::now), more);
 }
 
 /// Notes a shell's mark; false if it says nothing new.
-fn mark_shell(shell: &mut Shell, mark: &Event, at: chrono::DateTime<Utc>) -> bool {
+fn mark_shell(shell: &mut Shell, mark: &Event, at: DateTime<Utc>) -> bool {
     let before = shell.clone();
     match mark {
         Event::CommandStart => {
@@ -223,18 +247,18 @@ mod tests {
 
     #[test]
     fn a_bell_a_second_and_no_more() {
-        let (mut telling, start) = (Telling::default(), Instant::now());
-        assert!(telling.may_ring(start));
-        assert!(!telling.may_ring(start + Duration::from_millis(999)));
-        assert!(telling.may_ring(start + Duration::from_secs(1)));
+        let (mut told, start) = (Notifications::default(), Instant::now());
+        assert!(told.may_ring(start));
+        assert!(!told.may_ring(start + Duration::from_millis(999)));
+        assert!(told.may_ring(start + Duration::from_secs(1)));
     }
 
     #[test]
     fn a_flood_of_notifications_is_cut_off_until_the_next_second() {
-        let (mut telling, start) = (Telling::default(), Instant::now());
-        let told = (0..1000).filter(|_| telling.may_speak(start)).count();
-        assert_eq!(told, 20);
-        assert!(telling.may_speak(start + SPACING));
+        let (mut told, start) = (Notifications::default(), Instant::now());
+        let heard = (0..1000).filter(|_| told.may_speak(start)).count();
+        assert_eq!(heard, 20);
+        assert!(told.may_speak(start + SPACING));
     }
 
     #[test]
@@ -248,5 +272,46 @@ mod tests {
         assert!(mark_shell(&mut shell, &Event::CommandEnd { exit: Some(3) }, at));
         assert_eq!((shell.state, shell.last_exit), (ShellState::Prompt, Some(3)));
         assert!(!mark_shell(&mut shell, &Event::Prompt, at), "the end has said it");
+    }
+
+    fn session() -> Session {
+        Session::begun(crate::id::SessionId::generate(), Utc::now())
+    }
+
+    #[test]
+    fn of_titles_in_one_second_the_first_and_the_last_are_told() {
+        let (mut session, mut told) = (session(), Notifications::default());
+        let mut show = |told: &mut Notifications, title: &str| {
+            let events = vec![Event::Title(Some(title.to_owned()))];
+            told.seen(&mut session, ScreenEvents { events, again: false })
+        };
+        let first = show(&mut told, "a");
+        assert_eq!(first.events, [(Kind::Title, json!({ "title": "a" }))]);
+        assert_eq!(first.look_after, Some(SPACING));
+        for title in ["b", "c"] {
+            let later = show(&mut told, title);
+            assert!(later.publish && later.events.is_empty() && later.look_after.is_none());
+        }
+        let last = told.spaced(&session);
+        assert_eq!(last.events, [(Kind::Title, json!({ "title": "c" }))]);
+        assert_eq!(told.spaced(&session), News::default(), "nothing is new");
+    }
+
+    #[test]
+    fn quiet_is_told_once_after_the_last_output() {
+        let (mut session, start) = (session(), Instant::now());
+        let after = Duration::from_secs(10);
+        let mut told = Notifications::new(&session, Some(after));
+        assert_eq!(told.heard_output(&mut session, start).look_after, Some(after));
+        let later = start + Duration::from_secs(4);
+        assert_eq!(told.heard_output(&mut session, later), News::default(), "it is looked already");
+        let look = told.quiet(&mut session, start + after, Utc::now());
+        assert_eq!(look.look_after, Some(Duration::from_secs(4)));
+        let quiet = told.quiet(&mut session, later + after, Utc::now());
+        assert_eq!((quiet.events.len(), quiet.look_after), (1, None));
+        assert!(session.signs.quiet_since.is_some());
+        let loud = told.heard_output(&mut session, later + after);
+        assert!(loud.publish && session.signs.quiet_since.is_none());
+        assert_eq!(loud.look_after, Some(after));
     }
 }

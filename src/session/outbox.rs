@@ -1,8 +1,11 @@
 //! What a connection's actor and its outlet share, on one thread: control messages on
 //! their way out, and what the client has told about its reading.
 
-use crate::protocol::CloseCode;
-use actix_http::ws::{CloseReason, Message};
+use super::dialect::Dialect;
+use crate::protocol::{CloseCode, ServerMessage};
+use actix_codec::Encoder;
+use actix_http::ws::{CloseReason, Codec, Message};
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,6 +14,13 @@ use std::time::{Duration, Instant};
 
 /// Control messages that may wait for one client: hours of pings.
 const CONTROL_MAX: usize = 1024;
+
+/// Bytes that may be on their way: a second's worth with a picture, at a megabit.
+const WINDOW: u64 = 32 << 10;
+/// Bytes of output that are skipped rather than sent late.
+pub(super) const SKIP_LAG: u64 = 256 << 10;
+/// The longest picture for such a client, in bytes.
+pub(crate) const SKIP_PICTURE: usize = 64 << 10;
 
 /// How a connection is to end.
 #[derive(Debug)]
@@ -184,6 +194,53 @@ pub(crate) fn close_reason(code: CloseCode, why: &str) -> CloseReason {
     CloseReason { code: code.code().into(), description: Some(format!("{}{retry}", &why[..end])) }
 }
 
+/// The frames that end a WebSocket to which no session belongs: an error message (where the dialect has one) and a close frame.
+pub(crate) fn close_frames(
+    dialect: Dialect,
+    error: Option<&ServerMessage>,
+    code: CloseCode,
+    reason: &str,
+) -> Bytes {
+    let (mut codec, mut frames) = (Codec::new(), BytesMut::new());
+    let error = error.and_then(|error| dialect.control(error));
+    for message in error.into_iter().chain([Message::Close(Some(close_reason(code, reason)))]) {
+        // Only a fragmented message could be refused, and these are whole.
+        let _ = codec.encode(message, &mut frames);
+    }
+    frames.freeze()
+}
+
+/// What is on its way to a client that may skip, pictures included. Sockets take megabytes that
+/// a slow network delivers seconds later; so that such a client sees what is now, it is sent
+/// little at once, and its pongs say what has arrived.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    sent: u64,
+}
+
+impl InFlight {
+    /// More was sent; this ping follows it.
+    pub(super) fn sent(&mut self, length: usize) -> Message {
+        self.sent += length as u64;
+        Message::Ping(self.sent.to_be_bytes().to_vec().into())
+    }
+
+    /// How much more may be sent if so much has arrived.
+    pub(super) fn room(&self, heard: u64) -> u64 {
+        WINDOW.saturating_sub(self.sent.saturating_sub(heard))
+    }
+
+    /// Everything has arrived.
+    pub(super) fn is_over(&self, heard: u64) -> bool {
+        heard >= self.sent
+    }
+}
+
+/// What a pong says has arrived; `None`: it answers another ping.
+pub(super) fn arrived(pong: &[u8]) -> Option<u64> {
+    pong.try_into().ok().map(u64::from_be_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,5 +275,19 @@ mod tests {
         outbox.ack(9);
         outbox.ack(4);
         assert_eq!(outbox.acked(), Some(9));
+    }
+
+    #[test]
+    fn what_arrives_makes_room() {
+        let mut in_flight = InFlight::default();
+        assert!(in_flight.is_over(0));
+        let Message::Ping(ping) = in_flight.sent(1000) else { panic!("no ping") };
+        assert_eq!(arrived(&ping), Some(1000));
+        assert_eq!((in_flight.room(0), in_flight.is_over(999)), (WINDOW - 1000, false));
+        in_flight.sent(1 << 20);
+        assert_eq!(in_flight.room(1000), 0);
+        assert_eq!(in_flight.room(u64::MAX), WINDOW);
+        assert!(in_flight.is_over(1000 + (1 << 20)));
+        assert_eq!(arrived(b"heartbeat"), None);
     }
 }

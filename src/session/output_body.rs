@@ -5,8 +5,7 @@
 use super::connection::{BodyDropped, Connection};
 use super::dialect::{Dialect, json, put_binary_header};
 use super::handle::SessionHandle;
-use super::in_flight::{InFlight, SKIP_LAG};
-use super::outbox::Outbox;
+use super::outbox::{InFlight, Outbox, SKIP_LAG};
 use super::picture::{Drawn, Picture, RESET, draw};
 use crate::protocol::{ACK_WINDOW, JsonServerMessage, ServerMessage};
 use crate::text::TextCarry;

@@ -335,14 +335,14 @@ impl Revival {
         Revival { row, saved: None }
     }
 
-    /// The same later, unless somebody asked for it, who has been told that it cannot be now.
-    pub(crate) fn postponed(mut self, after: Duration, now: Now) -> Result<Self, Row> {
-        if self.row.restart_streak == 0 {
-            return Err(self.row);
+    /// Tries it again later. False: somebody asked for it, who has been told that it cannot be.
+    pub(crate) fn postpone(&mut self, after: Duration, now: Now) -> bool {
+        let by_policy = self.row.restart_streak > 0;
+        if by_policy {
+            let after = TimeDelta::from_std(after).unwrap_or_default();
+            self.row.session.restart_at = Some(now.wall + after);
         }
-        self.row.session.restart_at =
-            Some(now.wall + TimeDelta::from_std(after).unwrap_or_default());
-        Ok(self)
+        by_policy
     }
 
     /// It was to be destroyed meanwhile, since nobody looks at it.
@@ -514,24 +514,17 @@ mod tests {
         assert_eq!(revival.row.session.restart_at, Some(at(4).wall));
         assert_eq!(revival.saved.unwrap().status, Status::Idle);
         assert!(!revival.is_overdue(at(61)) && revival.is_overdue(at(62)));
-        assert_eq!(
-            revival
-                .clone()
-                .postponed(Duration::from_secs(5), at(9))
-                .unwrap()
-                .row
-                .session
-                .restart_at,
-            Some(at(14).wall)
-        );
+        let mut later = revival.clone();
+        assert!(later.postpone(Duration::from_secs(5), at(9)));
+        assert_eq!(later.row.session.restart_at, Some(at(14).wall));
         let (again, begun) = Record::start_again(revival, 100, None, at(5));
         assert_eq!(told(&begun), (Some(Status::Error), Status::Idle, "restarted"));
         assert_eq!((begun.row.session.exit_code, begun.row.session.restarts), (None, 1));
         assert_eq!((again.row.session.offset, again.row.restart_streak), (100, 1));
 
         assert!(record.cancel_restart() && record.revival().is_none());
-        let asked = Revival::asked(record.row.clone(), at(6));
-        assert!(asked.saved.is_none() && asked.clone().postponed(Duration::ZERO, at(7)).is_err());
+        let mut asked = Revival::asked(record.row.clone(), at(6));
+        assert!(asked.saved.is_none() && !asked.postpone(Duration::ZERO, at(7)));
         let mut asked = created(RestartPolicy::Never);
         assert!(asked.ask_restart(at(1)));
         asked.apply(Event::KillRequested, at(1)).unwrap();

@@ -6,7 +6,7 @@ use super::handle::SessionHandle;
 use crate::id::SessionId;
 use crate::recorder::Recorded;
 use crate::screens::LastScreen;
-use crate::store::{StoreError, StoreHandle};
+use crate::store::{Change, StoreError, StoreHandle};
 use actix_web::rt::time::{sleep, timeout};
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// How long whoever waits for the end waits for the recording, too: a disk may be full.
 const RECORDING_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a final record that could not be written is tried again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
 /// How often a screen that could not be written is tried again, and how many times.
 const SCREEN_RETRY: Duration = Duration::from_secs(1);
 const SCREEN_TRIES: u32 = 10;
@@ -43,14 +45,22 @@ impl Remains {
         Remains { id: link.id(), store, log, recorded, looked, screen: None }
     }
 
-    /// Keeps what can be kept soon.
-    pub(super) async fn keep_soon(&mut self) {
+    /// Writes the final row, and what else can be kept soon: whoever hears of the end finds all
+    /// of it. Answers whether the row is written, and not only queued.
+    pub(super) async fn write(mut self, last: Change) -> (bool, Self) {
+        let persisted = self.store.commit_or_queue(last).await.unwrap_or(false);
         let _ = timeout(RECORDING_PATIENCE, self.recorded.clone()).await;
         self.keep_screen().await;
+        (persisted, self)
     }
 
-    /// Keeps the rest, or gives it up after seconds.
-    pub(super) async fn keep(mut self) {
+    /// Has the row written, however long that takes, and keeps the rest or gives it up after
+    /// seconds.
+    pub(super) async fn complete(mut self, mut persisted: bool) {
+        while !persisted {
+            sleep(STORE_RETRY).await;
+            persisted = self.store.flush().await.is_ok();
+        }
         for _ in 0..SCREEN_TRIES {
             if self.keep_screen().await {
                 break;

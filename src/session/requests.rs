@@ -1,61 +1,12 @@
 //! What a session's actor is asked and told.
 
-use super::connection::Attachment;
-use super::expected::Expected;
 use super::record::Revival;
 use crate::holder::HolderError;
-use crate::id::{ClientKey, SessionId};
+use crate::id::SessionId;
 use crate::lifecycle::Refused;
-use crate::protocol::{self, Cause, CloseCode, Mode, RestartPolicy, ServerMessage, SizePolicy};
+use crate::protocol::{self, Cause, RestartPolicy, SizePolicy};
 use actix::prelude::*;
-use bytestring::ByteString;
 use std::collections::BTreeMap;
-
-/// A WebSocket client has come. One that comes too late, because the session is being ended or
-/// has ended, is served what there is and not counted, if it goes on with output that it has
-/// or if the program ended by itself. A session that somebody ended refuses all others.
-#[derive(Message)]
-#[rtype(result = "Result<Attached, Refused>")]
-pub struct Attach {
-    /// Where to send what concerns it.
-    pub recipient: Recipient<ConnectionEvent>,
-    /// Its key in the holder's ledger: one live connection each.
-    pub key: ClientKey,
-    /// Its name, as others see it.
-    pub client: String,
-    /// What it may do.
-    pub mode: Mode,
-    /// Whether it follows the output, which holds the program back.
-    pub follows: bool,
-    /// It goes on with output of this session that it has.
-    pub resumes: bool,
-    /// Columns and rows of its terminal, if it said so.
-    pub size: Option<(u16, u16)>,
-    /// Whose client it is.
-    pub cause: Option<Cause>,
-}
-
-/// The client is attached.
-pub struct Attached {
-    /// Its place among the session's connections.
-    pub attachment: Attachment,
-    /// The session with this client in it.
-    pub view: protocol::Session,
-}
-
-/// The client has gone.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Detach {
-    pub(crate) connection: u64,
-}
-
-/// The client types, so the terminal takes its size.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct TakeControl {
-    pub(crate) connection: u64,
-}
 
 /// The terminal is to have another size.
 #[derive(Message)]
@@ -77,6 +28,33 @@ pub struct Kill {
     pub cause: Option<Cause>,
     /// What it must still be.
     pub expected: Option<Expected>,
+}
+
+/// What a session must still be for a change to be made: two who administer the same session
+/// do not undo each other's work unseen. Entity tags (RFC 9110, `If-Match`), without their
+/// quotation marks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever it is.
+    Any,
+    /// As it was when it had one of these.
+    OneOf(Vec<String>),
+}
+
+impl Expected {
+    /// Whether a session is still what was expected.
+    #[must_use]
+    pub fn holds(&self, session: &protocol::Session) -> bool {
+        match self {
+            Expected::Any => true,
+            Expected::OneOf(tags) => tags.contains(&session.tag()),
+        }
+    }
+
+    /// Refuses a change of a session that is another than was expected.
+    pub(super) fn check(&self, session: protocol::Session) -> Result<(), NotDone> {
+        if self.holds(&session) { Ok(()) } else { Err(NotDone::Changed(Box::new(session))) }
+    }
 }
 
 /// Why a session was not changed.
@@ -161,6 +139,27 @@ pub struct Patch {
     pub expected: Option<Expected>,
 }
 
+impl Patch {
+    /// Makes the change in what a row says.
+    pub(super) fn write_to(self, session: &mut protocol::Session) {
+        if let Some(name) = self.name {
+            session.name = name;
+        }
+        if let Some(labels) = self.labels {
+            session.labels = labels;
+        }
+        if let Some(idle_timeout_s) = self.idle_timeout_s {
+            session.idle_timeout_s = idle_timeout_s;
+        }
+        if let Some(policy) = self.size_policy {
+            session.size_policy = policy;
+        }
+        if let Some(restart) = self.restart {
+            session.restart = restart;
+        }
+    }
+}
+
 /// The holder, or who compared it with the database, has something to tell of this session.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
@@ -205,17 +204,3 @@ pub struct SessionEnded {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Dismiss;
-
-/// What a session tells its connections.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub enum ConnectionEvent {
-    /// The session's state, as JSON, for those who speak of such things.
-    State(ByteString),
-    /// The session ended: after all output, this farewell and close 1000.
-    End(ServerMessage),
-    /// The session ended and its command will be started again: after all output, close 1001.
-    Again,
-    /// Close at once.
-    Close(CloseCode, &'static str),
-}

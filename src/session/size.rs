@@ -1,8 +1,6 @@
 //! The one size of a terminal with many clients: whose it is, and how often it changes.
 
-use super::actor::Session;
 use crate::protocol::{Mode, SizePolicy, Viewer};
-use actix::prelude::*;
 use std::time::{Duration, Instant};
 
 /// After a change, further ones wait until clients have been quiet for so long: a window
@@ -12,16 +10,54 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 const DEBOUNCE_MAX: Duration = Duration::from_millis(250);
 
 /// Changes of size that clients asked for a moment ago.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Sizing {
-    /// Runs out once clients have been quiet.
-    quiet: Option<SpawnHandle>,
+    /// The terminal was resized, and clients have not been quiet since.
+    resting: bool,
     /// Since when a change waits.
     waiting: Option<Instant>,
 }
 
+impl Sizing {
+    /// Clients, or what they want, have changed: the first change counts at once (`None`), those
+    /// that follow closely when clients have been quiet for so long.
+    pub(super) fn changed(&mut self, now: Instant) -> Option<Duration> {
+        if !self.resting {
+            return None;
+        }
+        let waiting = *self.waiting.get_or_insert(now);
+        if now.duration_since(waiting) >= DEBOUNCE_MAX {
+            self.resting = false;
+            return None;
+        }
+        Some(DEBOUNCE)
+    }
+
+    /// What clients want now is looked at.
+    pub(super) fn looked(&mut self) {
+        self.waiting = None;
+    }
+
+    /// The terminal was resized because of them: after how long they have been quiet.
+    pub(super) fn resized(&mut self) -> Duration {
+        self.resting = true;
+        DEBOUNCE
+    }
+
+    /// Clients have been quiet. True: what they want now is to be looked at.
+    pub(super) fn quiet(&mut self) -> bool {
+        self.resting = false;
+        self.waiting.is_some()
+    }
+
+    /// An administrator's size counts, until a client's next change.
+    pub(super) fn forget(&mut self) {
+        *self = Sizing::default();
+    }
+}
+
 /// Columns and rows that the terminal is to have; `None`: as they are.
-fn wanted(policy: SizePolicy, clients: &[Viewer]) -> Option<(u16, u16)> {
+pub(super) fn wanted(policy: SizePolicy, clients: &[Viewer]) -> Option<(u16, u16)> {
     let size = |client: &Viewer| client.cols.zip(client.rows);
     match policy {
         SizePolicy::Latest => clients.iter().find(|client| client.controller).and_then(size),
@@ -31,86 +67,6 @@ fn wanted(policy: SizePolicy, clients: &[Viewer]) -> Option<(u16, u16)> {
             .filter_map(size)
             .reduce(|(cols, rows), (c, r)| (cols.min(c), rows.min(r))),
         SizePolicy::Fixed => None,
-    }
-}
-
-impl Session {
-    /// Clients, or what they want, have changed: the first change counts at once, those
-    /// that follow closely when they are over.
-    pub(super) fn resized_by_clients(&mut self, ctx: &mut Context<Self>) {
-        let Some(quiet) = self.sizing.quiet.take() else { return self.adapt(ctx) };
-        ctx.cancel_future(quiet);
-        let waiting = self.sizing.waiting.get_or_insert_with(Instant::now);
-        if waiting.elapsed() >= DEBOUNCE_MAX {
-            self.adapt(ctx);
-        } else {
-            self.wait_for_quiet(ctx);
-        }
-    }
-
-    /// Gives the terminal the size that its clients and the policy ask for, and tells
-    /// everybody if who is attached looks different now.
-    pub(super) fn adapt(&mut self, ctx: &mut Context<Self>) {
-        self.sizing.waiting = None;
-        let viewers = self.viewers();
-        let size = wanted(self.record.row.session.size_policy, &viewers);
-        if viewers != self.record.row.session.clients {
-            self.record.row.session.clients = viewers;
-            self.link.publish(&self.record.row.session);
-            self.announce(ctx);
-        }
-        if size.is_some_and(|size| self.set_size(size)) {
-            self.wait_for_quiet(ctx);
-        }
-    }
-
-    /// An administrator's size counts at once, until a client's next change.
-    pub(super) fn resized_by_hand(&mut self, size: (u16, u16), ctx: &mut Context<Self>) {
-        self.sizing.waiting = None;
-        if let Some(quiet) = self.sizing.quiet.take() {
-            ctx.cancel_future(quiet);
-        }
-        self.set_size(size);
-    }
-
-    fn wait_for_quiet(&mut self, ctx: &mut Context<Self>) {
-        if let Some(before) = self.sizing.quiet.take() {
-            ctx.cancel_future(before);
-        }
-        self.sizing.quiet = Some(ctx.run_later(DEBOUNCE, |session, ctx| {
-            session.sizing.quiet = None;
-            if session.sizing.waiting.is_some() {
-                session.adapt(ctx);
-            }
-        }));
-    }
-
-    /// Takes the terminal's size into the record, where that says something else.
-    pub(super) fn learn_size(&mut self) {
-        if let Some(size) = self.link.ring().size() {
-            (self.record.row.session.cols, self.record.row.session.rows) = size;
-        }
-    }
-
-    /// True if the terminal had another size.
-    fn set_size(&mut self, (cols, rows): (u16, u16)) -> bool {
-        let has_ended = self.record.has_ended();
-        let session = &mut self.record.row.session;
-        // The record says what was asked for last, the ring what the terminal has. Both are
-        // asked: a request must not be dropped because the record alone says it is done.
-        let is_so = (session.cols, session.rows) == (cols, rows)
-            && self.link.ring().size() == Some((cols, rows));
-        if is_so || has_ended {
-            return false;
-        }
-        (session.cols, session.rows) = (cols, rows);
-        self.context.holder.resize(self.link.id(), cols, rows);
-        self.link.screen().nudge();
-        if let Some(recorded) = self.link.recording() {
-            recorded.nudge();
-        }
-        self.save();
-        true
     }
 }
 
@@ -137,5 +93,27 @@ mod tests {
         // Nobody of them counts, or has a size.
         assert_eq!(wanted(SizePolicy::Latest, &clients[..1]), None);
         assert_eq!(wanted(SizePolicy::Smallest, &clients[2..]), None);
+    }
+
+    #[test]
+    fn a_window_that_is_dragged_is_a_few_changes() {
+        let (mut sizing, start) = (Sizing::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(sizing.changed(at(0)), None, "the first counts at once");
+        sizing.looked();
+        assert_eq!(sizing.resized(), DEBOUNCE);
+        for ms in [10, 40, 80, 200] {
+            assert_eq!(sizing.changed(at(ms)), Some(DEBOUNCE));
+        }
+        assert_eq!(sizing.changed(at(260)), None, "it has waited for long enough");
+        sizing.looked();
+        sizing.resized();
+        assert!(!sizing.quiet(), "nothing has changed since");
+        sizing.resized();
+        assert_eq!(sizing.changed(at(300)), Some(DEBOUNCE));
+        assert!(sizing.quiet());
+        sizing.resized();
+        sizing.forget();
+        assert_eq!(sizing.changed(at(310)), None);
     }
 }

@@ -55,7 +55,7 @@ async fn screen(
         let look = api.shots.take(&session.link, scrollback, Instant::now() + PATIENCE).await;
         return Ok(answer(StatusCode::OK, look.map_err(no_shot)?));
     };
-    let _in_use = InUse::of(&session.addr);
+    let _in_use = InUse::of(session.addr.clone());
     let waited =
         wait_for(&api.shots, &session.link, &api.events, &condition, scrollback, limit).await;
     match waited.map_err(|error| unavailable(error.to_string()))? {

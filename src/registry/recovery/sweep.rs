@@ -4,18 +4,12 @@
 use super::discover::Sources;
 use crate::events::Bus;
 use crate::lifecycle::Event;
-use crate::session::{Record, Revival, log_transition, now, tell_end};
+use crate::session::{Record, Revival, end_tree, log_transition, now, tell_end};
 use crate::store::Row;
-use crate::tree::{Grace, Tree};
-use actix_web::rt::task::spawn_blocking;
-use actix_web::rt::time::sleep;
-use slog::{Logger, warn};
+use crate::tree::Tree;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Between attempts to see a tree while /proc cannot be read, for want of a descriptor say.
-const BLIND_RETRY: Duration = Duration::from_secs(1);
 /// Trees that are swept at once: each looks at every process of the machine.
 const SWEEPS: usize = 4;
 
@@ -46,7 +40,7 @@ impl Sweeper {
         let tree = Tree { id: row.session.id, leader: row.process.clone(), holder };
         // Never closed.
         let _permit = self.permits.acquire().await;
-        end_tree(tree, &self.sources.log).await;
+        end_tree(&tree, &self.sources.log).await;
     }
 
     /// Ends what is left of a session that `event` has ended, and writes that into its row.
@@ -60,30 +54,5 @@ impl Sweeper {
         tell_end(&self.events, &session);
         let forgotten = event != Event::RestoreFailed || holder.forget(session.id).await.is_ok();
         Swept { revival: record.revival(), forgotten }
-    }
-}
-
-async fn end_tree(tree: Tree, log: &Logger) {
-    let id = tree.id;
-    loop {
-        let tree = tree.clone();
-        let left = match spawn_blocking(move || tree.end(Grace::default())).await {
-            Ok(Ok(report)) if report.left.is_empty() => return,
-            Ok(Ok(report)) => report.left.len(),
-            // The processes could not be seen, so the end must not be written yet.
-            Ok(Err(error)) => {
-                warn!(log, "cannot see what is left of a session"; "session" => %id,
-                    "error" => %error);
-                sleep(BLIND_RETRY).await;
-                continue;
-            }
-            Err(error) => {
-                warn!(log, "ending a tree failed"; "session" => %id, "error" => %error);
-                return;
-            }
-        };
-        warn!(log, "what is left of a session could not be ended"; "session" => %id,
-            "processes" => left);
-        return;
     }
 }

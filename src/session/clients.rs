@@ -1,0 +1,148 @@
+//! Who is attached to a session, and what all of them are told of its state.
+
+use super::attachment::{Attach, ConnectionEvent};
+use super::dialect::json_text;
+use crate::id::ClientKey;
+use crate::protocol::{Cause, Mode, ServerMessage, Session, Viewer};
+use actix::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Everybody is told of everybody, so what that takes grows with the square of their number.
+/// Between two times there is so much rest for each: hundreds that come at once would else
+/// be busy with each other.
+const REST_EACH: Duration = Duration::from_millis(1);
+
+/// One attached client.
+struct Client {
+    recipient: Recipient<ConnectionEvent>,
+    key: ClientKey,
+    name: String,
+    mode: Mode,
+    follows: bool,
+    size: Option<(u16, u16)>,
+    cause: Option<Cause>,
+}
+
+/// A session's clients, by connection.
+#[derive(Default)]
+pub(super) struct Clients {
+    attached: BTreeMap<u64, Client>,
+    /// Clients that came when the end was decided: served, and not counted.
+    late: BTreeMap<u64, Recipient<ConnectionEvent>>,
+    /// The connection that came last. There is none before 1.
+    last: u64,
+    /// They were told of the state a moment ago.
+    resting: bool,
+    /// It has changed since.
+    stale: bool,
+}
+
+impl Clients {
+    /// The number of the next connection.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// A client is attached.
+    pub(super) fn insert(&mut self, connection: u64, attach: Attach) {
+        let client = Client {
+            recipient: attach.recipient,
+            key: attach.key,
+            name: attach.client,
+            mode: attach.mode,
+            follows: attach.follows,
+            size: attach.size,
+            cause: attach.cause,
+        };
+        self.attached.insert(connection, client);
+    }
+
+    /// A client waits for the end without being counted.
+    pub(super) fn insert_late(&mut self, connection: u64, recipient: Recipient<ConnectionEvent>) {
+        self.late.insert(connection, recipient);
+    }
+
+    /// A client has gone. `None`: it was not counted; else whose client it was.
+    pub(super) fn remove(&mut self, connection: u64) -> Option<Option<Cause>> {
+        self.late.remove(&connection);
+        self.attached.remove(&connection).map(|client| client.cause)
+    }
+
+    /// Another connection of the client with this key.
+    pub(super) fn of(&self, key: ClientKey) -> Option<(u64, Recipient<ConnectionEvent>)> {
+        let older = self.attached.iter().find(|(_, client)| client.key == key);
+        older.map(|(connection, client)| (*connection, client.recipient.clone()))
+    }
+
+    /// It is the server that leaves them; answers whom.
+    pub(super) fn left_by_server(&mut self) -> Vec<u64> {
+        self.attached.values_mut().for_each(|client| client.cause = None);
+        self.attached.keys().copied().collect()
+    }
+
+    /// As others see them.
+    pub(super) fn viewers(&self, controller: u64) -> Vec<Viewer> {
+        let viewer = |(connection, client): (&u64, &Client)| Viewer {
+            client: client.name.clone(),
+            mode: client.mode,
+            cols: client.size.map(|(cols, _)| cols),
+            rows: client.size.map(|(_, rows)| rows),
+            controller: *connection == controller,
+        };
+        self.attached.iter().map(viewer).collect()
+    }
+
+    /// How many of them hold the program back.
+    pub(super) fn followers(&self) -> usize {
+        self.attached.values().filter(|client| client.follows).count()
+    }
+
+    pub(super) fn may_type(&self, connection: u64) -> bool {
+        self.attached.get(&connection).is_some_and(|client| client.mode == Mode::Rw)
+    }
+
+    /// A client tells the size of its terminal. False: that of one who looks on does not count.
+    pub(super) fn resize(&mut self, connection: u64, size: (u16, u16)) -> bool {
+        let client = self.attached.get_mut(&connection);
+        let Some(client) = client.filter(|client| client.mode == Mode::Rw) else { return false };
+        client.size = Some(size);
+        true
+    }
+
+    pub(super) fn has_size(&self, connection: u64) -> bool {
+        self.attached.get(&connection).is_some_and(|client| client.size.is_some())
+    }
+
+    pub(super) fn tell_all(&self, event: &ConnectionEvent) {
+        let clients = self.attached.values().map(|client| &client.recipient);
+        for recipient in clients.chain(self.late.values()) {
+            recipient.do_send(event.clone());
+        }
+    }
+
+    /// Tells all of the state as it is now, and answers for how long they are then left alone;
+    /// `None`: they were told a moment ago, and will be told what it is after their rest.
+    pub(super) fn tell_state(&mut self, session: &Session) -> Option<Duration> {
+        if self.resting {
+            self.stale = true;
+            return None;
+        }
+        self.resting = true;
+        let state = ServerMessage::State {
+            status: session.status,
+            active_connections: session.active_connections,
+            destroy_at: session.destroy_at,
+            clients: session.clients.clone(),
+        };
+        self.tell_all(&ConnectionEvent::State(json_text(&state)));
+        Some(REST_EACH * u32::try_from(self.attached.len()).unwrap_or(u32::MAX))
+    }
+
+    /// The rest is over. True: the state has changed since.
+    pub(super) fn rested(&mut self) -> bool {
+        self.resting = false;
+        std::mem::take(&mut self.stale)
+    }
+}

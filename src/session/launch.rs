@@ -1,0 +1,76 @@
+//! Making a session of what the holder holds: its screen, its recording, its handle, its actor.
+
+use super::actor::{Arrival, Session, SessionContext};
+use super::blob::Blob;
+use super::countdown::now;
+use super::handle::SessionHandle;
+use super::record::Record;
+use super::requests::Seen;
+use crate::holder::Held;
+use crate::metrics::Metrics;
+use crate::protocol::Recording;
+use crate::recorder::{Recorder, Subject};
+use crate::screen::Options;
+use crate::screens::{Origin, Screens};
+use actix::prelude::*;
+use std::sync::Arc;
+
+/// What sessions are made with.
+#[derive(Clone)]
+pub struct Launch {
+    /// What every session needs of the server.
+    pub context: SessionContext,
+    /// Who tracks the screens.
+    pub screens: Screens,
+    /// Who writes recordings.
+    pub recorder: Recorder,
+    /// Where is counted.
+    pub metrics: Arc<Metrics>,
+    /// Lines of scrollback that each screen keeps.
+    pub scrollback: usize,
+}
+
+impl Launch {
+    /// Starts the actor of a held session.
+    pub(crate) fn session(
+        self,
+        record: Record,
+        mut held: Held,
+        arrival: Arrival,
+    ) -> (Addr<Session>, Arc<SessionHandle>) {
+        let Launch { context, screens, recorder, metrics, scrollback } = self;
+        let session = &record.row.session;
+        let (name, what) = (session.name.clone(), session.recording);
+        // Its address is needed for its screen, and its screen for what makes it.
+        let actor = Context::<Session>::new();
+        let heard = actor.address();
+        let screen = screens.track(Origin {
+            id: held.id,
+            ring: held.ring.clone(),
+            size: (held.cols, held.rows),
+            checkpoint: held.checkpoint.take(),
+            restored: arrival == Arrival::Restored,
+            options: Options { scrollback },
+            events: Box::new(move |told| heard.do_send(Seen(told))),
+        });
+        let (holder, store) = (context.holder.clone(), context.store.clone());
+        let recorded = (what != Recording::Off).then(|| {
+            recorder.record(Subject {
+                id: held.id,
+                name,
+                recording: what,
+                ring: held.ring.clone(),
+                holder: holder.clone(),
+                size: (held.cols, held.rows),
+                reader: screen.reader(),
+            })
+        });
+        // Who asks before the session's actor has run sees what it will say, not the last row.
+        let shown = record.shown(now());
+        let link = SessionHandle::new(shown, held.ring, held.wake, holder, store, screen, metrics);
+        let link = Arc::new(link.recorded(recorded));
+        let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
+        let record = record.with_causes(causes);
+        (Session::launch(actor, context, link.clone(), record, arrival), link)
+    }
+}
