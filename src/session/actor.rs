@@ -3,81 +3,33 @@
 //! the only file that implements it.
 
 use super::attachment::{Attach, Attached, Attachment, ConnectionEvent, Detach, TakeControl};
-use super::audit::log_transition;
-use super::blob::Blob;
 use super::clients::Clients;
+use super::context::SessionContext;
 use super::countdown::{DestroyTimer, Use, Uses, now};
-use super::flow::{Flow, Tail};
+use super::flow::{Arrival, Tail};
 use super::handle::SessionHandle;
-use super::notifications::{News, Notifications, changes, status, tell_end};
-use super::processes::{self, end_tree, end_whole_tree};
+use super::notifications::{News, Notifications, changes, tell_end};
+use super::processes::{self, end_tree};
 use super::record::{Applied, Observed, Record};
-use super::remains::Remains;
+use super::remains::{AwaitedEnd, Remains};
 use super::requests::{
-    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Resize, Seen, SessionEnded, Shutdown,
-    Signal, SignalError, StopForRestart,
+    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Resize, Seen, Shutdown, Signal,
+    SignalError, StopForRestart,
 };
 use super::size::{Sizing, wanted};
-use crate::events::{Bus, Kind};
-use crate::holder::Holder;
+use super::timers::{Look, Timers};
 use crate::lifecycle::{Effect, EndReason, Event, Exit, Refused};
-use crate::protocol::{self, Cause, CloseCode, Mode, rfc3339};
-use crate::store::{Change, StoreHandle};
-use crate::tree::{self, Tree};
+use crate::protocol::{self, Cause, CloseCode, rfc3339};
+use crate::store::Change;
+use crate::tree;
 use actix::prelude::*;
 use chrono::Utc;
-use serde_json::Value;
-use slog::{Logger, debug, info, warn};
-use std::collections::HashMap;
+use slog::{debug, info};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
 
 /// How long a killed session waits for its leader's exit status after its tree is empty.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
-
-/// What every session needs of the server.
-#[derive(Clone)]
-pub struct SessionContext {
-    /// Who writes state down.
-    pub store: StoreHandle,
-    /// Who holds the PTY.
-    pub holder: Holder,
-    /// Whom to tell of the end.
-    pub registry: Recipient<SessionEnded>,
-    /// Where what happens is told.
-    pub events: Bus,
-    /// After how long without output that is told; `None`: never.
-    pub quiet_after: Option<Duration>,
-    /// Where transitions are logged.
-    pub log: Logger,
-}
-
-/// Where a session stands when its actor starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
-    /// The holder has just spawned it.
-    Spawned,
-    /// The same, and whoever asked for it is about to attach: output beyond the ring waits for
-    /// that client as for those of a restored session.
-    Awaited,
-    /// The holder held it while there was no server, also past its end: then what is left of it
-    /// is completed.
-    Restored,
-}
-
-/// What a session looks at later. There is at most one timer for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Look {
-    Tail,
-    Countdown,
-    Use,
-    Size,
-    Title,
-    Quiet,
-    ClientsRest,
-    ExitGrace,
-}
 
 /// One PTY session.
 pub struct Session {
@@ -90,10 +42,8 @@ pub struct Session {
     destroy: DestroyTimer,
     uses: Uses,
     notifications: Notifications,
-    looks: HashMap<Look, SpawnHandle>,
-    waiting_for_end: Vec<oneshot::Sender<Killed>>,
-    /// Whoever is attached has been told of the end.
-    end_told: bool,
+    timers: Timers,
+    end: AwaitedEnd,
     stopping: bool,
 }
 
@@ -107,79 +57,25 @@ impl Session {
         arrival: Arrival,
     ) -> Addr<Self> {
         let over = record.has_ended();
-        if arrival != Arrival::Spawned && !over {
-            link.hold();
-        }
         if arrival == Arrival::Restored && !over {
             // Its server may have died between the spawn and the row that knows the process.
             context.store.save(record.unchanged());
         }
-        let flow = match arrival {
-            Arrival::Spawned => Flow::new(link.ring().base()),
-            Arrival::Awaited => Flow::awaited(link.ring().base(), Instant::now()),
-            Arrival::Restored => Flow::awaited(link.ring().head(), Instant::now()),
-        };
+        let tail = Tail::of(&link, arrival, over);
         actor.run(Session {
             notifications: Notifications::new(&record.row.session, context.quiet_after),
             context,
             link,
             record,
             clients: Clients::default(),
-            tail: Tail::new(flow),
+            tail,
             sizing: Sizing::default(),
             destroy: DestroyTimer::default(),
             uses: Uses::default(),
-            looks: HashMap::new(),
-            waiting_for_end: Vec::new(),
-            end_told: over,
+            timers: Timers::default(),
+            end: AwaitedEnd::new(over),
             stopping: false,
         })
-    }
-
-    /// Looks at something after this time, and at no other; `None`: not at all.
-    fn look_after(&mut self, look: Look, after: Option<Duration>, ctx: &mut Context<Self>) {
-        if let Some(before) = self.looks.remove(&look) {
-            ctx.cancel_future(before);
-        }
-        if let Some(after) = after {
-            let timer = ctx.run_later(after, move |session, ctx| {
-                session.looks.remove(&look);
-                session.look(look, ctx);
-            });
-            self.looks.insert(look, timer);
-        }
-    }
-
-    fn look(&mut self, look: Look, ctx: &mut Context<Self>) {
-        match look {
-            Look::Tail => self.tend(ctx),
-            Look::Countdown => self.count_down(ctx),
-            Look::Use => {
-                self.step_or_log(Event::Used, ctx);
-                self.look_after(Look::Use, self.uses.push_after(), ctx);
-            }
-            Look::Size if self.sizing.quiet() => self.adapt(ctx),
-            Look::Title => {
-                let news = self.notifications.spaced(&self.record.row.session);
-                self.tell_news(news, Look::Title, ctx);
-            }
-            Look::Quiet => {
-                // Whatever came since the last look counts.
-                self.tend(ctx);
-                // What is being ended needs no looking after.
-                if !self.record.is_ending() {
-                    let session = &mut self.record.row.session;
-                    let news = self.notifications.quiet(session, Instant::now(), Utc::now());
-                    self.tell_news(news, Look::Quiet, ctx);
-                }
-            }
-            // Of its end they are told otherwise.
-            Look::ClientsRest if self.clients.rested() && !self.record.has_ended() => {
-                self.tell_state(ctx);
-            }
-            Look::ExitGrace => self.step_or_log(Event::TreeEmpty, ctx),
-            Look::Size | Look::ClientsRest => {}
-        }
     }
 
     /// Feeds one event to the record and does what that says.
@@ -223,15 +119,12 @@ impl Session {
                 _ => continue,
             }
             let after = self.destroy.look_after(tree::boottime_ms());
-            self.look_after(Look::Countdown, after, ctx);
+            self.timers.set(Look::Countdown, after, ctx);
         }
         let Some(change) = change else { return };
         self.link.publish(&change.row.session);
-        log_transition(&self.context.log, &change);
-        if let Some(transition) = change.transition.as_ref().filter(|_| !ended) {
-            self.tell([status(transition)]);
-        }
-        self.leave_with_holder();
+        self.context.note(&change);
+        self.context.leave_with_holder(&self.record);
         if ended {
             self.finish(change, ctx);
         } else if ends {
@@ -247,8 +140,7 @@ impl Session {
     /// Writes the row behind, with no change of status.
     fn save(&mut self) {
         self.refresh();
-        self.leave_with_holder();
-        self.context.store.save(self.record.unchanged());
+        self.context.save(&self.record);
     }
 
     /// Brings the row up to date, and publishes it.
@@ -257,34 +149,19 @@ impl Session {
         self.link.publish(&self.record.row.session);
     }
 
-    /// Leaves with the holder what a server needs that finds no row, and the deadline on
-    /// the clock that nobody can set.
-    fn leave_with_holder(&self) {
-        if !self.record.has_ended() {
-            let blob = Blob::of(&self.record);
-            blob.leave(self.link.id(), &self.context.holder, &self.context.log);
-        }
-    }
-
-    fn tell(&self, events: impl IntoIterator<Item = (Kind, Value)>) {
-        for (kind, more) in events {
-            self.context.events.tell(kind, &self.record.row.session, Utc::now(), more);
-        }
-    }
-
     fn tell_news(&mut self, news: News, look: Look, ctx: &mut Context<Self>) {
         if news.publish {
             self.link.publish(&self.record.row.session);
         }
-        self.tell(news.events);
+        self.context.tell(&self.record.row.session, news.events);
         if news.look_after.is_some() {
-            self.look_after(look, news.look_after, ctx);
+            self.timers.set(look, news.look_after, ctx);
         }
     }
 
     fn tell_state(&mut self, ctx: &mut Context<Self>) {
         if let Some(rest) = self.clients.tell_state(&self.record.row.session) {
-            self.look_after(Look::ClientsRest, Some(rest), ctx);
+            self.timers.set(Look::State, Some(rest), ctx);
         }
     }
 
@@ -294,7 +171,7 @@ impl Session {
         let Some(generation) = self.destroy.fire(tree::boottime_ms()) else {
             self.step_or_log(Event::ClockJumped, ctx);
             let after = self.destroy.look_after(tree::boottime_ms());
-            return self.look_after(Look::Countdown, after, ctx);
+            return self.timers.set(Look::Countdown, after, ctx);
         };
         if self.uses.push_after().is_some() {
             self.step_or_log(Event::Used, ctx);
@@ -311,7 +188,7 @@ impl Session {
             let news = self.notifications.heard_output(session, Instant::now());
             self.tell_news(news, Look::Quiet, ctx);
         }
-        self.look_after(Look::Tail, tended.again, ctx);
+        self.timers.set(Look::Tail, tended.again, ctx);
         if tended.noticed {
             ctx.notify(Noticed::Output);
         }
@@ -320,7 +197,7 @@ impl Session {
     /// Clients, or what they want, have changed.
     fn resized_by_clients(&mut self, ctx: &mut Context<Self>) {
         let after = self.sizing.changed(Instant::now());
-        self.look_after(Look::Size, after, ctx);
+        self.timers.set(Look::Size, after, ctx);
         if after.is_none() {
             self.adapt(ctx);
         }
@@ -339,34 +216,25 @@ impl Session {
         }
         if size.is_some_and(|size| self.set_size(size)) {
             let quiet = self.sizing.resized();
-            self.look_after(Look::Size, Some(quiet), ctx);
+            self.timers.set(Look::Size, Some(quiet), ctx);
         }
     }
 
     /// True if the terminal had another size.
     fn set_size(&mut self, (cols, rows): (u16, u16)) -> bool {
-        let session = &mut self.record.row.session;
-        // The record says what was asked for last, the ring what the terminal has. Both are
-        // asked: a request must not be dropped because the record alone says it is done.
-        let is_so = (session.cols, session.rows) == (cols, rows)
-            && self.link.ring().size() == Some((cols, rows));
-        if is_so || self.record.has_ended() {
-            return false;
+        let changes = self.record.resize((cols, rows), self.link.ring().size());
+        if changes {
+            self.link.resize(cols, rows);
+            self.save();
         }
-        let session = &mut self.record.row.session;
-        (session.cols, session.rows) = (cols, rows);
-        self.link.resize(cols, rows);
-        self.save();
-        true
+        changes
     }
 
     /// Serves a client that comes too late to be counted: what there is, and the end.
     fn attach_late(&mut self, attach: Attach, ctx: &mut Context<Self>) -> Attached {
-        let (connection, view) = (self.clients.number(), self.link.view());
-        match ConnectionEvent::farewell(&view).filter(|_| self.end_told) {
-            Some(farewell) => attach.recipient.do_send(farewell),
-            None => self.clients.insert_late(connection, attach.recipient),
-        }
+        let view = self.link.view();
+        let farewell = ConnectionEvent::farewell(&view).filter(|_| self.end.is_told());
+        let connection = self.clients.attach_late(attach.recipient, farewell);
         Attached { attachment: Attachment::new(&ctx.address(), connection), view }
     }
 
@@ -374,56 +242,36 @@ impl Session {
         if self.stopping {
             return;
         }
-        let Some(cause) = self.clients.remove(connection) else { return };
-        if self.link.controller() == connection {
-            self.link.set_controller(0);
-        }
+        let Some(cause) = self.clients.detach(connection, &self.link) else { return };
         let detached = self.step(Event::Detached, cause, ctx);
         detached.unwrap_or_else(|refused| self.log_refused(refused));
         self.resized_by_clients(ctx);
         self.tend(ctx);
     }
 
-    fn tree(&self) -> Tree {
-        Tree {
-            id: self.link.id(),
-            leader: self.record.row.process.clone(),
-            holder: Some(self.context.holder.pid()),
-        }
-    }
-
-    /// Ends the tree, once the intent to do so is written (or known to be unwritable).
     fn end_tree(&mut self, intent: Change, ctx: &mut Context<Self>) {
         self.tend(ctx);
-        let (tree, log) = (self.tree(), self.context.log.clone());
-        let intent = self.context.store.commit_or_queue(intent);
-        let end = async move {
-            if !matches!(intent.await, Ok(true)) {
-                warn!(log, "killing before the intent could be stored"; "session" => %tree.id);
-            }
-            // The end is written once the tree was seen empty.
-            end_whole_tree(&tree, &log).await;
-        };
+        let end = self.context.end_tree(intent, self.context.tree(&self.record));
+        // The end is written once the tree was seen empty.
         ctx.spawn(end.into_actor(self).map(|(), session, ctx| {
             if session.link.ring().ended().is_some() {
                 ctx.notify(Noticed::Exited);
             }
-            session.look_after(Look::ExitGrace, Some(EXIT_GRACE), ctx);
+            session.timers.set(Look::Exit, Some(EXIT_GRACE), ctx);
         }));
     }
 
     fn leader_ended(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.tend(ctx);
         self.step_or_log(Event::LeaderExited(exit), ctx);
-        if self.looks.contains_key(&Look::ExitGrace) {
-            self.look_after(Look::ExitGrace, None, ctx);
+        if self.timers.cancel(Look::Exit, ctx) {
             self.step_or_log(Event::TreeEmpty, ctx);
         }
     }
 
     /// What is left of a session that the holder does not hold is swept.
     fn lost(&mut self, ctx: &mut Context<Self>) {
-        let (tree, log) = (self.tree(), self.context.log.clone());
+        let (tree, log) = (self.context.tree(&self.record), self.context.log.clone());
         let swept = async move { end_tree(&tree, &log).await };
         ctx.spawn(swept.into_actor(self).map(|_, session, ctx| {
             session.step_or_log(Event::Orphaned, ctx);
@@ -436,7 +284,7 @@ impl Session {
         info!(self.context.log, "ended"; "session" => %session.id,
             "at" => session.ended_at.map(rfc3339), "exit_code" => session.exit_code,
             "exit_signal" => session.exit_signal);
-        let written = self.remains().write(last);
+        let written = self.context.remains(&self.link).write(last);
         ctx.spawn(written.into_actor(self).map(move |(persisted, remains), actor, ctx| {
             if session.restart_at != actor.record.row.session.restart_at {
                 // Somebody wanted it gone meanwhile.
@@ -446,35 +294,24 @@ impl Session {
             }
             if persisted {
                 // Before anybody is told, so that whoever hears of it finds its name free.
-                actor.leave_registry(false);
+                actor.context.leave_registry(&actor.record, false);
             }
             tell_end(&actor.context.events, &session);
             if let Some(farewell) = ConnectionEvent::farewell(&session) {
                 actor.clients.tell_all(&farewell);
             }
-            actor.end_told = true;
-            for waiting in actor.waiting_for_end.drain(..) {
-                // Whoever asked may have gone.
-                let _ = waiting.send(Killed { session: session.clone(), persisted });
-            }
+            actor.end.tell(&Killed { session, persisted });
             actor.complete(persisted, remains, ctx);
         }));
-    }
-
-    fn remains(&self) -> Remains {
-        Remains::of(&self.link, self.context.store.clone(), self.context.log.clone())
     }
 
     /// Has everything of an ended session written, however long that takes: until then the
     /// holder keeps it for a server after this one.
     fn complete(&mut self, persisted: bool, remains: Remains, ctx: &mut Context<Self>) {
         let completed = remains.complete(persisted);
-        ctx.spawn(completed.into_actor(self).map(|(), actor, _| actor.leave_registry(true)));
-    }
-
-    fn leave_registry(&self, complete: bool) {
-        let (id, revival) = (self.link.id(), self.record.revival().map(Box::new));
-        self.context.registry.do_send(SessionEnded { id, revival, complete });
+        ctx.spawn(completed.into_actor(self).map(|(), actor, _| {
+            actor.context.leave_registry(&actor.record, true);
+        }));
     }
 
     fn kill(
@@ -482,17 +319,13 @@ impl Session {
         cause: Option<Cause>,
         ctx: &mut Context<Self>,
     ) -> ResponseFuture<Result<Killed, NotDone>> {
-        if self.end_told {
-            return refuse(Refused::Ended);
-        }
-        let (tell, told) = oneshot::channel();
-        self.waiting_for_end.push(tell);
+        let Some(end) = self.end.wait() else { return refuse(Refused::Ended) };
         if !self.record.is_ending()
             && let Err(refused) = self.step(Event::KillRequested, cause, ctx)
         {
             return refuse(refused);
         }
-        Box::pin(async move { told.await.map_err(|_| Refused::Ended.into()) })
+        Box::pin(end)
     }
 
     /// Refuses what is asked for if the session is not as it was expected: as everybody else
@@ -517,7 +350,8 @@ impl Session {
         }
         // Whoever hears of it and looks must find it.
         self.refresh();
-        self.tell(changes(&old, &self.record.row.session));
+        let session = &self.record.row.session;
+        self.context.tell(session, changes(&old, session));
         Ok(())
     }
 }
@@ -531,7 +365,7 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if self.record.has_ended() {
-            return self.complete(true, self.remains(), ctx);
+            return self.complete(true, self.context.remains(&self.link), ctx);
         }
         let applied = self.record.start(self.observed(), now());
         self.execute(applied, ctx);
@@ -541,6 +375,43 @@ impl Actor for Session {
         // It may have ended before anybody could be told.
         if self.link.ring().ended().is_some() {
             ctx.notify(Noticed::Exited);
+        }
+    }
+}
+
+impl Handler<Look> for Session {
+    type Result = ();
+
+    fn handle(&mut self, look: Look, ctx: &mut Self::Context) {
+        self.timers.fired(look);
+        match look {
+            Look::Tail => self.tend(ctx),
+            Look::Countdown => self.count_down(ctx),
+            Look::Use => {
+                self.step_or_log(Event::Used, ctx);
+                self.timers.set(Look::Use, self.uses.push_after(), ctx);
+            }
+            Look::Size if self.sizing.quiet() => self.adapt(ctx),
+            Look::Title => {
+                let news = self.notifications.spaced(&self.record.row.session);
+                self.tell_news(news, Look::Title, ctx);
+            }
+            Look::Quiet => {
+                // Whatever came since the last look counts.
+                self.tend(ctx);
+                // What is being ended needs no looking after.
+                if !self.record.is_ending() {
+                    let session = &mut self.record.row.session;
+                    let news = self.notifications.quiet(session, Instant::now(), Utc::now());
+                    self.tell_news(news, Look::Quiet, ctx);
+                }
+            }
+            // Of its end they are told otherwise.
+            Look::State if self.clients.rested() && !self.record.has_ended() => {
+                self.tell_state(ctx);
+            }
+            Look::Exit => self.step_or_log(Event::TreeEmpty, ctx),
+            Look::Size | Look::State => {}
         }
     }
 }
@@ -561,17 +432,11 @@ impl Handler<Attach> for Session {
                 Err(refused)
             };
         }
-        let (connection, mode, cause) = (self.clients.number(), attach.mode, attach.cause.clone());
-        let older = self.clients.of(attach.key);
-        self.clients.insert(connection, attach);
-        let controller = self.link.controller();
-        if mode == Mode::Rw {
-            self.link.set_controller(connection);
-        }
+        let (cause, older) = (attach.cause.clone(), self.clients.of(attach.key));
+        let connection = self.clients.attach(attach, &self.link);
         // Counted before the one it replaces goes, so that the session does not idle between.
         if let Err(refused) = self.step(Event::Attached, cause, ctx) {
-            self.clients.remove(connection);
-            self.link.set_controller(controller);
+            self.clients.detach(connection, &self.link);
             return Err(refused);
         }
         if let Some((older, recipient)) = older {
@@ -598,8 +463,7 @@ impl Handler<TakeControl> for Session {
     type Result = ();
 
     fn handle(&mut self, take: TakeControl, ctx: &mut Self::Context) {
-        if self.clients.may_type(take.connection) {
-            self.link.set_controller(take.connection);
+        if self.clients.take_control(take.connection, &self.link) {
             self.resized_by_clients(ctx);
         }
     }
@@ -618,14 +482,10 @@ impl Handler<Resize> for Session {
             None => {
                 self.step_or_log(Event::Used, ctx);
                 self.sizing.forget();
-                self.look_after(Look::Size, None, ctx);
+                self.timers.set(Look::Size, None, ctx);
                 self.set_size(size);
             }
-            Some(connection) if self.clients.resize(connection, size) => {
-                // A client that tells its size takes control unless the controller has told one.
-                if !self.clients.has_size(self.link.controller()) {
-                    self.link.set_controller(connection);
-                }
+            Some(connection) if self.clients.resize(connection, size, &self.link) => {
                 self.resized_by_clients(ctx);
             }
             Some(_) => {}
@@ -640,7 +500,7 @@ impl Handler<Use> for Session {
     fn handle(&mut self, used: Use, ctx: &mut Self::Context) {
         self.step_or_log(Event::Used, ctx);
         self.uses.count(used);
-        self.look_after(Look::Use, self.uses.push_after(), ctx);
+        self.timers.set(Look::Use, self.uses.push_after(), ctx);
     }
 }
 
@@ -657,9 +517,8 @@ impl Handler<Noticed> for Session {
             }
             Noticed::Rewrite => {
                 // Where the record says something else, the terminal is right.
-                if let Some(size) = self.link.ring().size() {
-                    let session = &mut self.record.row.session;
-                    (session.cols, session.rows) = size;
+                if let Some((cols, rows)) = self.link.ring().size() {
+                    (self.record.row.session.cols, self.record.row.session.rows) = (cols, rows);
                 }
                 self.save();
             }
@@ -716,7 +575,7 @@ impl Handler<Signal> for Session {
             return refuse(refused);
         }
         let (holder, log) = (self.context.holder.clone(), self.context.log.clone());
-        Box::pin(processes::send(signal, self.tree(), holder, log))
+        Box::pin(processes::send(signal, self.context.tree(&self.record), holder, log))
     }
 }
 
@@ -727,7 +586,7 @@ impl Handler<Patch> for Session {
         if let Err(refused) = self.change(patch, ctx) {
             return refuse(refused);
         }
-        self.leave_with_holder();
+        self.context.leave_with_holder(&self.record);
         // The holder may have no room for all of it, so the answer waits for the row.
         let written = self.context.store.commit_or_queue(self.record.unchanged());
         let view = self.link.view();

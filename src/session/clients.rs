@@ -2,6 +2,7 @@
 
 use super::attachment::{Attach, ConnectionEvent};
 use super::dialect::json_text;
+use super::handle::SessionHandle;
 use crate::id::ClientKey;
 use crate::protocol::{Cause, Mode, ServerMessage, Session, Viewer};
 use actix::prelude::*;
@@ -39,14 +40,12 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// The number of the next connection.
-    pub(super) fn number(&mut self) -> u64 {
+    /// Counts a client in. One that may type controls the terminal's size. Answers its number.
+    pub(super) fn attach(&mut self, attach: Attach, link: &SessionHandle) -> u64 {
         self.last += 1;
-        self.last
-    }
-
-    /// A client is attached.
-    pub(super) fn insert(&mut self, connection: u64, attach: Attach) {
+        if attach.mode == Mode::Rw {
+            link.set_controller(self.last);
+        }
         let client = Client {
             recipient: attach.recipient,
             key: attach.key,
@@ -56,18 +55,36 @@ impl Clients {
             size: attach.size,
             cause: attach.cause,
         };
-        self.attached.insert(connection, client);
+        self.attached.insert(self.last, client);
+        self.last
     }
 
-    /// A client waits for the end without being counted.
-    pub(super) fn insert_late(&mut self, connection: u64, recipient: Recipient<ConnectionEvent>) {
-        self.late.insert(connection, recipient);
+    /// A client is not counted. Without a farewell it waits for the end. Answers its number.
+    pub(super) fn attach_late(
+        &mut self,
+        recipient: Recipient<ConnectionEvent>,
+        farewell: Option<ConnectionEvent>,
+    ) -> u64 {
+        self.last += 1;
+        match farewell {
+            Some(farewell) => recipient.do_send(farewell),
+            None => drop(self.late.insert(self.last, recipient)),
+        }
+        self.last
     }
 
     /// A client has gone. `None`: it was not counted; else whose client it was.
-    pub(super) fn remove(&mut self, connection: u64) -> Option<Option<Cause>> {
+    pub(super) fn detach(
+        &mut self,
+        connection: u64,
+        link: &SessionHandle,
+    ) -> Option<Option<Cause>> {
         self.late.remove(&connection);
-        self.attached.remove(&connection).map(|client| client.cause)
+        let client = self.attached.remove(&connection)?;
+        if link.controller() == connection {
+            link.set_controller(0);
+        }
+        Some(client.cause)
     }
 
     /// Another connection of the client with this key.
@@ -99,20 +116,32 @@ impl Clients {
         self.attached.values().filter(|client| client.follows).count()
     }
 
-    pub(super) fn may_type(&self, connection: u64) -> bool {
-        self.attached.get(&connection).is_some_and(|client| client.mode == Mode::Rw)
+    /// A client types. False: it may not.
+    pub(super) fn take_control(&mut self, connection: u64, link: &SessionHandle) -> bool {
+        let client = self.attached.get(&connection);
+        let may = client.is_some_and(|client| client.mode == Mode::Rw);
+        if may {
+            link.set_controller(connection);
+        }
+        may
     }
 
     /// A client tells the size of its terminal. False: that of one who looks on does not count.
-    pub(super) fn resize(&mut self, connection: u64, size: (u16, u16)) -> bool {
+    pub(super) fn resize(
+        &mut self,
+        connection: u64,
+        size: (u16, u16),
+        link: &SessionHandle,
+    ) -> bool {
         let client = self.attached.get_mut(&connection);
         let Some(client) = client.filter(|client| client.mode == Mode::Rw) else { return false };
         client.size = Some(size);
+        // A client that tells its size takes control unless the controller has told one.
+        let controller = self.attached.get(&link.controller());
+        if controller.is_none_or(|client| client.size.is_none()) {
+            link.set_controller(connection);
+        }
         true
-    }
-
-    pub(super) fn has_size(&self, connection: u64) -> bool {
-        self.attached.get(&connection).is_some_and(|client| client.size.is_some())
     }
 
     pub(super) fn tell_all(&self, event: &ConnectionEvent) {

@@ -131,6 +131,19 @@ impl Flow {
     }
 }
 
+/// Where a session stands when its actor starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// The holder has just spawned it.
+    Spawned,
+    /// The same, and whoever asked for it is about to attach: output beyond the ring waits for
+    /// that client as for those of a restored session.
+    Awaited,
+    /// The holder held it while there was no server, also past its end: then what is left of it
+    /// is completed.
+    Restored,
+}
+
 /// The tail of a session's ring, looked after.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -151,7 +164,18 @@ pub(super) struct Tended {
 }
 
 impl Tail {
-    pub(super) fn new(flow: Flow) -> Self {
+    /// Of a session that has just arrived. Where clients are about to come, the tail is held
+    /// for them, unless it is over.
+    pub(super) fn of(link: &SessionHandle, arrival: Arrival, over: bool) -> Self {
+        if arrival != Arrival::Spawned && !over {
+            link.hold();
+        }
+        let ring = link.ring();
+        let flow = match arrival {
+            Arrival::Spawned => Flow::new(ring.base()),
+            Arrival::Awaited => Flow::awaited(ring.base(), Instant::now()),
+            Arrival::Restored => Flow::awaited(ring.head(), Instant::now()),
+        };
         Tail { flow, stalled: false }
     }
 

@@ -1,8 +1,10 @@
 //! Making a session of what the holder holds: its screen, its recording, its handle, its actor.
 
-use super::actor::{Arrival, Session, SessionContext};
+use super::actor::Session;
 use super::blob::Blob;
+use super::context::SessionContext;
 use super::countdown::now;
+use super::flow::Arrival;
 use super::handle::SessionHandle;
 use super::record::Record;
 use super::requests::Seen;

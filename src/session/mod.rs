@@ -9,6 +9,7 @@
 //!
 //! - [`Session`]: the actor, in one file. It owns a [`Record`], which decides, and parts that
 //!   know no actor: `clients`, `countdown`, `flow`, `notifications`, `size`.
+//! - [`SessionContext`]: what it has of the server.
 //! - [`Record`]: row, life and causes of a session, with or without an actor. The only place
 //!   where a transition is made.
 //! - [`Launch`]: makes a session of what the holder holds.
@@ -27,6 +28,7 @@ mod audit;
 mod blob;
 mod clients;
 mod connection;
+mod context;
 mod countdown;
 mod dialect;
 mod flow;
@@ -47,17 +49,20 @@ mod requests;
 mod screen_wait;
 mod shots;
 mod size;
+mod timers;
 mod writers;
 
-pub use actor::{Arrival, Session, SessionContext};
+pub use actor::Session;
 pub use attachment::{Attach, Attached, Attachment, ConnectionEvent};
 pub use audit::Causes;
 pub(crate) use audit::log_transition;
 pub use blob::Blob;
 pub use connection::{Connection, ConnectionSetup, Revoked};
+pub use context::SessionContext;
 pub use countdown::InUse;
 pub(crate) use countdown::now;
 pub use dialect::Dialect;
+pub use flow::Arrival;
 pub use frames::Frames;
 pub use handle::SessionHandle;
 pub use input::{TypeOutcome, type_all};

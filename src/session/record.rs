@@ -248,6 +248,18 @@ impl Record {
         ended.ok().and_then(|ended| ended.change).unwrap_or_else(|| self.unchanged())
     }
 
+    /// Its terminal is to have another size. False: it has ended, or has this size: the row says
+    /// what was asked for last, `has` what the terminal has. Both are asked, since a request must
+    /// not be dropped because the row alone says that it is done.
+    pub(crate) fn resize(&mut self, size: (u16, u16), has: Option<(u16, u16)>) -> bool {
+        let is_so = (self.row.session.cols, self.row.session.rows) == size && has == Some(size);
+        let changes = !is_so && !self.has_ended();
+        if changes {
+            (self.row.session.cols, self.row.session.rows) = size;
+        }
+        changes
+    }
+
     /// Where it is in its life.
     pub(crate) fn life(&self) -> &Lifecycle {
         &self.life

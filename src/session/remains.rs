@@ -3,7 +3,9 @@
 //! the session until both are written, and the next server goes on with it.
 
 use super::handle::SessionHandle;
+use super::requests::{Killed, NotDone};
 use crate::id::SessionId;
+use crate::lifecycle::Refused;
 use crate::recorder::Recorded;
 use crate::screens::LastScreen;
 use crate::store::{Change, StoreError, StoreHandle};
@@ -12,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared};
 use slog::{Logger, warn};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// How long whoever waits for the end waits for the recording, too: a disk may be full.
 const RECORDING_PATIENCE: Duration = Duration::from_secs(1);
@@ -86,5 +89,42 @@ impl Remains {
         }
         self.screen = None;
         true
+    }
+}
+
+/// Who waits for a session's end.
+#[derive(Debug)]
+pub(super) struct AwaitedEnd {
+    told: bool,
+    waiting: Vec<oneshot::Sender<Killed>>,
+}
+
+impl AwaitedEnd {
+    /// `told`: whoever was attached has been told, before this server.
+    pub(super) fn new(told: bool) -> Self {
+        AwaitedEnd { told, waiting: Vec::new() }
+    }
+
+    /// Whoever is attached has been told of the end.
+    pub(super) fn is_told(&self) -> bool {
+        self.told
+    }
+
+    /// Waits for the end; `None`: it has been told already.
+    pub(super) fn wait(&mut self) -> Option<impl Future<Output = Result<Killed, NotDone>> + use<>> {
+        if self.told {
+            return None;
+        }
+        let (tell, end) = oneshot::channel();
+        self.waiting.push(tell);
+        Some(async move { end.await.map_err(|_| Refused::Ended.into()) })
+    }
+
+    pub(super) fn tell(&mut self, end: &Killed) {
+        self.told = true;
+        for waiting in self.waiting.drain(..) {
+            // Whoever asked may have gone.
+            let _ = waiting.send(end.clone());
+        }
     }
 }
