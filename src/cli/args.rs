@@ -1,4 +1,4 @@
-//! What the command line looks like.
+//! The definition of the command line.
 
 use super::{
     attach, backup, completions, config, doctor, history, info, kill, logs, ls, profiles,
@@ -104,16 +104,15 @@ pub(super) enum Verb {
     Completions(completions::Flags),
 }
 
-/// Parses a command line. A flag of the server's before another verb is refused rather
-/// than ignored.
+/// Parses a command line. A server flag before another verb is an error: it would be ignored.
 pub(super) fn parse<I, T>(args: I) -> Result<Cli, clap::Error>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString>,
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    // With a verb, variables are read for that verb: a broken STAYD_LISTEN is no concern
-    // of `ls`, and none of `serve --listen`.
+    // With a verb, environment variables are read for that verb only: a broken STAYD_LISTEN must
+    // not break `ls`, or `serve --listen`.
     let without_variables =
         |arg: Arg| if arg.is_global_set() { arg } else { arg.env(Resettable::Reset) };
     let mut command = Cli::command().mut_args(without_variables);
@@ -123,7 +122,7 @@ where
             let typed = |arg: &&Arg| {
                 matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
             };
-            // Flags that are global may stand before the verb.
+            // Global flags may stand before the verb.
             let local = command.get_arguments().filter(|arg| !arg.is_global_set()).find(typed);
             if let Some(flag) = local.and_then(Arg::get_long).map(str::to_owned) {
                 let message = format!("--{flag} is no flag of `{verb}`; it belongs after `serve`");

@@ -12,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How often is said how far it is.
+/// The interval of progress reports.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
@@ -41,7 +41,7 @@ pub(super) fn backup(place: &Place, flags: Flags) -> Result<u8, Failure> {
     if force {
         std::fs::rename(&beside.0, &file).map_err(failed(&file))?;
     } else {
-        // Unlike a renaming it replaces nothing that has come meanwhile.
+        // A hard link, unlike a rename, does not replace a file that was created meanwhile.
         std::fs::hard_link(&beside.0, &file).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => there(&file),
             _ => failed(&file)(error),
@@ -75,7 +75,7 @@ fn there(file: &Path) -> Failure {
     Failure::Other(format!("{} is there already; --force replaces it", file.display()))
 }
 
-/// The copy has its name only once it is whole.
+/// Writes the copy under a temporary name: it gets its own once it is complete.
 fn beside(file: &Path) -> Result<PathBuf, Failure> {
     let name = file.file_name();
     let name = name.ok_or_else(|| Failure::Usage(format!("{} is no file", file.display())))?;
@@ -85,7 +85,7 @@ fn beside(file: &Path) -> Result<PathBuf, Failure> {
     Ok(file.with_file_name(hidden))
 }
 
-/// A file that goes away, whatever happens.
+/// Removes a file when dropped.
 struct Beside(PathBuf);
 
 impl Drop for Beside {

@@ -1,4 +1,4 @@
-//! An answer that comes piece by piece.
+//! The body of an answer, received piece by piece.
 
 use super::failure::Failure;
 use awc::ClientResponse;
@@ -9,11 +9,11 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The server says every 15 s that it lives; three missed ones are the end.
+/// The server sends something every 15 s; after three missed times it counts as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 pub(super) struct Pieces {
-    /// Bytes in all, if the server has said so.
+    /// The length in bytes, if the server has sent it.
     pub(super) length: Option<u64>,
     body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
 }
@@ -28,7 +28,7 @@ impl Pieces {
         Pieces { length, body: Box::pin(body) }
     }
 
-    /// The next piece; `None`: that was all. May be dropped and called again.
+    /// The next piece; `None` at the end. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
         let away = |_| Failure::Unreachable("the server does not go on".into());

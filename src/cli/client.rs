@@ -1,4 +1,4 @@
-//! The HTTP API, as the verbs use it.
+//! A client of the HTTP API, for the verbs.
 
 use super::body_stream::Pieces;
 use super::endpoint::{Endpoint, ServerFlags};
@@ -17,13 +17,14 @@ use std::io;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A kill waits up to 5 s for the tree's end; nothing else takes that long …
+/// The timeout of most requests: a kill waits up to 5 s for the tree's end, and nothing else takes
+/// that long …
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// … but a restart, which ends a tree and then starts a command on a disk that may be slow …
+/// … except a restart, which ends a tree and then starts a command on a disk that may be slow …
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 /// … and a copy of a large database before its first byte comes.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
-/// More than a full list of sessions takes.
+/// The largest answer: more than a full list of sessions takes.
 const BODY_MAX: usize = 64 << 20;
 
 /// A client of one server.
@@ -32,13 +33,13 @@ pub(super) struct Client {
     http: awc::Client,
 }
 
-/// What is waited for on a session's screen.
+/// A condition on a session's screen.
 pub(super) enum Condition {
-    /// It shows this.
+    /// It shows this text.
     Text(String),
-    /// It matches this expression.
+    /// It matches this regular expression.
     Regex(String),
-    /// No output for so long.
+    /// There is no output for so many milliseconds.
     Quiet(Duration),
 }
 
@@ -56,7 +57,7 @@ impl Condition {
 pub(super) struct Answer {
     /// HTTP status: 200, 201, 202 …
     pub(super) status: u16,
-    /// `X-Stayd-Offset`, where it is told.
+    /// The header `X-Stayd-Offset`, if the answer has it.
     pub(super) offset: Option<u64>,
     /// The body, empty for none.
     pub(super) body: Vec<u8>,
@@ -69,7 +70,7 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(Failure::doing(unexpected))
     }
 
-    /// Itself if it is a success; `path` is what was asked for.
+    /// The answer if it is a success, else the failure; `path` is the path of the request.
     fn or_refusal(self, path: &str) -> Result<Answer, Failure> {
         if (200..300).contains(&self.status) {
             return Ok(self);
@@ -79,7 +80,7 @@ impl Answer {
 }
 
 impl Client {
-    /// Of the server that the flags name, else of the state directory's.
+    /// A client of the server that the flags name, else of the state directory's.
     pub(super) fn find(place: &Place, flags: &ServerFlags) -> Result<Client, Failure> {
         Client::new(Endpoint::find(place, flags)?)
     }
@@ -94,7 +95,7 @@ impl Client {
         self.list_labelled(ended, &[]).await
     }
 
-    /// The same, of those that have all these labels.
+    /// The same, only sessions with all these labels.
     pub(super) async fn list_labelled(
         &self,
         ended: bool,
@@ -156,7 +157,7 @@ impl Client {
         let sent = self.http.get(url).bearer_auth(&self.endpoint.token).send().await;
         match self.answer(sent).await?.or_refusal("/profiles") {
             Ok(answer) => Ok(answer.json::<Profiles>()?.profiles),
-            // No session is meant.
+            // The failure is not about a session.
             Err(Failure::NoSuchSession(_)) => {
                 Err(Failure::Other("the server is older and does not tell its profiles".into()))
             }
@@ -207,7 +208,7 @@ impl Client {
         self.call(Method::GET, &format!("/{id}/output{from}"), None).await
     }
 
-    /// What a session shows, in a format.
+    /// A session's screen, in this format.
     pub(super) async fn screen(
         &self,
         id: &str,
@@ -218,7 +219,7 @@ impl Client {
         Ok(self.call(Method::GET, &path, None).await?.body)
     }
 
-    /// Whether the program has asked for application cursor keys.
+    /// Whether the program has enabled application cursor keys.
     pub(super) async fn application_cursor(&self, id: &str) -> Result<bool, Failure> {
         #[derive(Deserialize)]
         struct Screen {
@@ -232,7 +233,8 @@ impl Client {
         Ok(answer.json::<Screen>()?.modes.application_cursor)
     }
 
-    /// Waits, at most for `limit`; the screen as it is then, as JSON, and whether it has come.
+    /// Waits for a condition, at most for `limit`. Returns the screen at the end, as JSON, and
+    /// whether the condition holds.
     pub(super) async fn wait(
         &self,
         id: &str,
@@ -256,8 +258,8 @@ impl Client {
         }
     }
 
-    /// Types: `bytes` begin at `offset` of what this `client` has typed. How far it was
-    /// accepted, which is less if the program does not read.
+    /// Types `bytes`, which begin at `offset` of this client's input. Returns the offset up to
+    /// which input was accepted: less than all if the program does not read.
     pub(super) async fn input(
         &self,
         id: &str,
@@ -286,22 +288,22 @@ impl Client {
         self.long(&format!("/api/v1/sessions{path}"), &path, ANSWER_TIMEOUT).await
     }
 
-    /// Listens for a session's end; done once the server has said from when on.
+    /// Subscribes to a session's end. Resolves once the subscription is in force.
     pub(super) async fn events(&self, id: &str) -> Result<Pieces, Failure> {
         let path = format!("/api/v1/events?session={id}&type=ended");
         let mut events = self.long(&path, &format!("/{id}"), ANSWER_TIMEOUT).await?;
-        // The greeting, which says from where events are told.
+        // The first piece is the greeting with the position from which events follow.
         events.next().await?;
         Ok(events)
     }
 
-    /// A copy of the database, whose making may take a while; done once it begins to come.
+    /// A copy of the database. Resolves once it begins to arrive, which may take a while.
     pub(super) async fn backup(&self) -> Result<Pieces, Failure> {
         self.long("/api/v1/backup", "/api/v1/backup", BACKUP_TIMEOUT).await
     }
 
-    /// An answer that may be long, or have no end; `within` that time it must begin. `asked`
-    /// is what a refusal is about.
+    /// A streamed answer, which may be endless; its head must arrive within `within`. `asked` names
+    /// the subject of a refusal.
     async fn long(&self, path: &str, asked: &str, within: Duration) -> Result<Pieces, Failure> {
         let http = transport::client(&self.endpoint, None)?;
         let url = format!("{}{path}", self.endpoint.url);
@@ -341,7 +343,7 @@ impl Client {
         self.http.request(method, url).bearer_auth(&self.endpoint.token)
     }
 
-    /// The whole answer, whatever it says.
+    /// The whole answer, whatever its status.
     async fn answer<S>(
         &self,
         sent: Result<awc::ClientResponse<S>, SendRequestError>,
@@ -359,7 +361,7 @@ impl Client {
     }
 }
 
-/// Nobody there, or something that is not a server, or not to be trusted.
+/// The failure of a connection: there is no server, or something else, or it is not trusted.
 pub(super) fn unreachable(url: &str, e: &SendRequestError) -> Failure {
     if let SendRequestError::Connect(ConnectError::Io(e)) = e {
         use io::ErrorKind::{AddrNotAvailable, ConnectionRefused};
@@ -373,7 +375,7 @@ pub(super) fn unreachable(url: &str, e: &SendRequestError) -> Failure {
     Failure::Unreachable(format!("the server at {url} cannot be asked: {e}"))
 }
 
-/// A refusal in the server's own words (RFC 9457), or the bare status.
+/// The failure of a refusal: in the server's own words (RFC 9457), or the bare status.
 fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -388,7 +390,7 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
         return Failure::NoSuchSession(id.into());
     }
     if problem.code == "unauthorized" {
-        // What the server says is for those who write requests.
+        // The server's message is meant for authors of requests.
         let detail = "the server does not accept this token; see --token, STAYD_TOKEN, --state-dir";
         return Failure::Refused { code: problem.code, detail: detail.into() };
     }
@@ -403,7 +405,7 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
     Failure::Refused { code: problem.code, detail }
 }
 
-/// A proxy that sends whoever comes without TLS away.
+/// A proxy that redirects requests without TLS.
 fn is_for_https(status: u16, body: &[u8]) -> bool {
     (300..400).contains(&status) || status == 400 && memchr::memmem::find(body, b"HTTPS").is_some()
 }
@@ -421,7 +423,7 @@ mod tests {
         assert!(matches!(refused, Failure::Refused { code, .. } if code == "name_taken"));
         assert_eq!(refusal(404, br#"{"code":"not_found"}"#, "/abc").exit_code(), 3);
         assert_eq!(refusal(502, b"<html>", "").to_string(), "the server answered 502");
-        // As nginx and Go's servers have it.
+        // The messages of nginx and of Go's servers.
         let at_tls = [
             &b"<title>400 The plain HTTP request was sent to HTTPS port</title>"[..],
             b"Client sent an HTTP request to an HTTPS server.\n",

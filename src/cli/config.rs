@@ -1,4 +1,4 @@
-//! `stayd config`: what may be in `stayd.toml`, and whether what is there can be used.
+//! `stayd config`: prints a complete `stayd.toml`, or checks the one that is there.
 
 use super::failure::Failure;
 use super::out;

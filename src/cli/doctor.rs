@@ -1,4 +1,4 @@
-//! `stayd doctor`: what may keep stayd from its work, looked at without changing anything.
+//! `stayd doctor`: checks for what may keep stayd from its work, without changing anything.
 
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
@@ -22,11 +22,11 @@ use std::time::Duration;
 
 /// Less than this much room on the disk is told.
 const ROOM_MIN: u64 = 100 << 20;
-/// Fewer terminals than this left in the kernel are told.
+/// Fewer free terminals than this in the kernel are a warning.
 const TERMINALS_MIN: u64 = 64;
 /// Descriptors that a session and a client of it take, in the server.
 const FILES_EACH: u64 = 8;
-/// Room for fewer sessions than this is told.
+/// Room for fewer sessions than this is a warning.
 const SESSIONS_MIN: u64 = 500;
 
 #[derive(Args, Debug)]
@@ -55,7 +55,7 @@ impl Verdict {
     }
 }
 
-/// What was looked at, how it is, and what to know of it.
+/// A check: its subject, its result, and advice.
 struct Finding {
     what: &'static str,
     verdict: Verdict,
@@ -224,8 +224,8 @@ fn holder(pid_file: &Path) -> Finding {
     }
 }
 
-/// Whether `localhost` is the server's: it is not where somebody else listens on the other
-/// loopback address of the port.
+/// Whether `localhost` is the server's: not if somebody else listens on the other loopback address
+/// of the port.
 fn names(listen: &Path) -> Option<Finding> {
     let text = fs::read_to_string(listen).ok()?;
     let addresses: Vec<SocketAddr> = text.split_whitespace().flat_map(str::parse).collect();

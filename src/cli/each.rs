@@ -4,8 +4,8 @@ use super::failure::Failure;
 use super::out;
 use serde_json::{Value, json};
 
-/// Does it with all that it can; the exit code is that of the first that it could not. The
-/// sessions as the API gives them are printed where `json` asks for it.
+/// Applies the verb to all sessions; failures do not stop it. The exit code is that of the first
+/// failure. With `json` the sessions are printed as the API gives them.
 pub(super) async fn each(
     words: &[String],
     json: bool,
@@ -17,7 +17,7 @@ pub(super) async fn each(
             Ok(session) => sessions.push(session),
             Err(failure) => {
                 out::message(&match failure {
-                    // They name it themselves.
+                    // These failures name the session themselves.
                     Failure::NoSuchSession(_) | Failure::Ended { .. } => {
                         format!("stayd: {failure}")
                     }

@@ -23,19 +23,19 @@ pub(super) struct ServerFlags {
     pub(super) token: Option<String>,
 }
 
-/// A server's address and token.
+/// A server's address and its token.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     /// `http://host:port` or `https://…`, without a slash at the end.
     pub(super) url: String,
     pub(super) token: String,
-    /// The server that was found there; `None` where the user has named the address.
+    /// The process found by its lock; `None` where the user has given the address.
     pub(super) server: Option<LocalServer>,
 }
 
 impl Endpoint {
-    /// Looks where the flags say, else in the state directory, where a running server writes
-    /// its address and its token.
+    /// Uses the flags, else the files of the state directory, where a running server writes its
+    /// address and token.
     pub(super) fn find(place: &Place, flags: &ServerFlags) -> Result<Endpoint, Failure> {
         let (url, fragment, server) = match &flags.url {
             Some(url) => {
@@ -56,15 +56,14 @@ impl Endpoint {
         Ok(Endpoint { url, token, server })
     }
 
-    /// The address that a browser opens. The token is in the fragment, which browsers
-    /// keep to themselves.
+    /// The address for a browser. The token is in the fragment, which browsers do not send.
     pub(super) fn page(&self) -> String {
         format!("{}/#token={}", self.url, self.token)
     }
 }
 
-/// The state directory, once nobody else can have put anything there: the token is sent to
-/// whom its files name.
+/// The state directory, once it is checked that nobody else can write to it: the token is sent to
+/// the address in its files.
 fn state_dir(place: &Place) -> Result<PathBuf, Failure> {
     let dir = config::state_dir(place)?;
     private::check(&dir)?;
@@ -76,7 +75,7 @@ fn read(path: &Path) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-/// Takes `http://host:port/#token=…` apart, so that what `stayd url` prints can be given.
+/// Parses `http://host:port/#token=…`, so that the output of `stayd url` can be given.
 fn parse(url: &str) -> Result<(String, Option<String>), Failure> {
     let (base, fragment) = url.split_once('#').unwrap_or((url, ""));
     let base = base.trim_end_matches('/');

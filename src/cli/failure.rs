@@ -1,45 +1,45 @@
-//! What went wrong, and the exit code that says so.
+//! Failures of verbs, and their exit codes.
 
 use std::io;
 
-/// Why a verb did not do what it was asked for.
+/// Why a verb has failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The command line makes no sense: exit code 2.
     #[error("{0}")]
     Usage(String),
-    /// Nothing goes by this id or name: exit code 3.
+    /// No session has this id or name: exit code 3.
     #[error("no such session: {0}")]
     NoSuchSession(String),
-    /// It is alive no more: exit code 3.
+    /// The session has ended: exit code 3.
     #[error(
         "{word} has ended ({how}); `stayd screen {word}` prints what it showed last, \
          `stayd restart {word}` runs it again"
     )]
     Ended {
-        /// What somebody called it.
+        /// The argument that named it.
         word: String,
         /// The reason, code or signal of its end, and how long ago that was.
         how: String,
     },
-    /// Nothing listens there.
+    /// No server runs there.
     #[error("no server answers at {at}; start one with `stayd serve`")]
     NoServer {
-        /// Where one was looked for.
+        /// The address or directory that was tried.
         at: String,
     },
-    /// It cannot be asked, or broke off.
+    /// The server cannot be reached, or the connection broke.
     #[error("{0}")]
     Unreachable(String),
-    /// What was waited for has not come: exit code 124, as of timeout(1).
+    /// The wait has timed out: exit code 124, as of timeout(1).
     #[error("not within the time that was given")]
     TimedOut,
     /// The server refused, in its own words.
     #[error("{detail}")]
     Refused {
-        /// The stable word for it, such as `name_taken`.
+        /// The stable code, such as `name_taken`.
         code: String,
-        /// For people.
+        /// An explanation for people.
         detail: String,
     },
     /// Anything else.
@@ -61,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// Whether it may work in a moment, as when the server is being started again.
+    /// Whether a retry may succeed, as while the server is being restarted.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Failure::NoServer { .. } | Failure::Unreachable(_) => true,
@@ -70,7 +70,7 @@ impl Failure {
         }
     }
 
-    /// For `map_err`: something of the system's, with what was being done.
+    /// For `map_err`: an error of the system, with what was being done.
     pub(super) fn doing<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         let what = what.into();
         move |e| Failure::Other(format!("{what}: {e}"))

@@ -2,10 +2,10 @@
 
 use crate::screen::width;
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
 
-/// Lines of cells, the heading among them; all with as many cells as the first.
+/// Rows of cells, the heading among them; all have as many cells as the first.
 pub(super) fn render(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let widest = |column: usize| lines.iter().map(|line| columns_of(&line[column])).max();
@@ -24,12 +24,12 @@ pub(super) fn render(lines: &[Vec<String>]) -> String {
     out
 }
 
-/// Columns that a text takes on a terminal.
+/// The width of a text on a terminal, in columns.
 pub(super) fn columns_of(text: &str) -> usize {
     text.chars().map(|c| usize::from(width(c))).sum()
 }
 
-/// As much of a text as fits, with a sign that there is more.
+/// Cuts a text to a width, with a sign that there is more.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     if columns_of(text) <= columns {
         return text.to_owned();
@@ -45,8 +45,8 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     out
 }
 
-/// Keeps what others chose from writing escape sequences to this terminal, or from turning
-/// what is around it.
+/// Removes characters with which text of others could write escape sequences to this terminal, or
+/// reverse the text around it.
 pub(super) fn printable(text: &str) -> String {
     let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if c.is_control() || turns(c) { '?' } else { c }).collect()

@@ -40,7 +40,7 @@ pub(super) fn info(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// What is known, in lines of a word and what it is.
+/// The session as lines of a label and a value.
 fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
     let time = |at: DateTime<Utc>| {
         let local = at.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S");

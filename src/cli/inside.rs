@@ -1,5 +1,5 @@
-//! The session that a command itself runs in. What it prints is output of that session: if it
-//! follows that output, it prints for ever what it has printed.
+//! Detects the session in which a command itself runs. Its output is that session's output: if it
+//! followed that, it would print forever what it has printed.
 
 use super::failure::Failure;
 use crate::id::SessionId;
@@ -7,9 +7,9 @@ use crate::tree;
 use nix::sys::stat::{SFlag, fstat};
 use std::io::{self, IsTerminal};
 
-/// The session whose terminal shows what this process prints, as far as it can tell: the one
-/// that the environment names, unless standard output is a file. It may be one of another
-/// server than the one that is asked; ids are unique everywhere.
+/// The session whose terminal shows this process's output, as far as it can tell: the one that the
+/// environment names, unless standard output is a file. It may belong to another server than the
+/// one asked; ids are unique everywhere.
 pub(super) fn shown_in() -> Option<SessionId> {
     let id = std::env::var(tree::MARK).ok()?.parse().ok()?;
     (!prints_elsewhere()).then_some(id)
@@ -24,8 +24,8 @@ fn prints_elsewhere() -> bool {
     kind == SFlag::S_IFREG || kind == SFlag::S_IFCHR && !stdout.is_terminal()
 }
 
-/// Refuses to follow the output of the session that shows it. One that goes round through
-/// other sessions is the server's to refuse.
+/// Refuses to follow the output of the session that shows it. The server refuses circles through
+/// other sessions.
 pub(super) fn refuse_circle(id: SessionId) -> Result<(), Failure> {
     // The environment may have been cleared (`env -i`, `su -`); the limit has not.
     let is_inside = tree::is_marked_by_limit(id) && !prints_elsewhere();

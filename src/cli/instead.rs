@@ -1,9 +1,9 @@
-//! What there is of an ended session whose output is not kept any more.
+//! The message for an ended session whose output is not kept any more.
 
 use super::client::Client;
 use crate::protocol::{Recording, Session};
 
-/// That its output is gone, and which verbs show what is left.
+/// Says that the output is gone, and which verbs show what is left.
 pub(super) async fn instead(client: &Client, session: &Session) -> String {
     let id = session.id.to_string();
     let mut text = format!("session {id} has ended and its output is not kept any more");

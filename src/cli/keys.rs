@@ -1,18 +1,18 @@
-//! From the names of keys to what a terminal sends for them, as xterm does by default.
+//! Translates names of keys to the bytes that a terminal sends, as xterm does by default.
 
 /// The bits that xterm adds to 1 in a sequence's second parameter.
 const SHIFT: u8 = 1;
 const ALT: u8 = 2;
 const CTRL: u8 = 4;
 
-/// What [`encode`] understands, for people.
+/// The names that [`encode`] accepts, for messages.
 pub(super) const UNDERSTOOD: &str = "\
     keys are a character, Enter, Tab, Escape, Space, Backspace, Insert, Delete, Up, Down, Left, \
     Right, Home, End, PageUp, PageDown, F1 to F12; before one may stand C- (Ctrl), M- (Alt), S- \
     (Shift) or several, where terminals send something for it: C-c, C-/, C-M-x, C-Left, S-Up, \
     M-Enter, S-Tab, C-S-F5";
 
-/// Keys that a terminal tells with a sequence of their own.
+/// Keys for which a terminal sends a sequence of their own.
 enum Function {
     /// `CSI A`; `SS3 A` if the program has asked for application cursor keys (DECCKM).
     Cursor(u8),
@@ -22,10 +22,10 @@ enum Function {
     Tilde(u8),
 }
 
-/// What is sent for a key. Names are those of tmux and of people: `Enter`, `C-c` or
-/// `Ctrl-C`, `M-x` or `Alt-x`, `S-Up`, `C-M-Left`, `F5` … `application`: the program has
-/// asked for application cursor keys, which matters for those without a modifier. `None`:
-/// there is no such key, or terminals send nothing of their own for it.
+/// The bytes for a key. Names are those of tmux and common ones: `Enter`, `C-c` or `Ctrl-C`, `M-x`
+/// or `Alt-x`, `S-Up`, `C-M-Left`, `F5` … `application`: the program has enabled application cursor
+/// keys, which matters for keys without a modifier. `None`: there is no such key, or terminals send
+/// nothing of their own for it.
 pub(super) fn encode(name: &str, application: bool) -> Option<Vec<u8>> {
     let (modifiers, key) = modifiers(name)?;
     if let Some(key) = function(key) {
@@ -37,7 +37,7 @@ pub(super) fn encode(name: &str, application: bool) -> Option<Vec<u8>> {
     Some(alt.into_iter().chain(sent).collect())
 }
 
-/// Whether what is sent depends on the program's mode.
+/// Whether the bytes depend on the program's mode.
 pub(super) fn depends_on_mode(name: &str) -> bool {
     encode(name, true) != encode(name, false)
 }
@@ -103,7 +103,7 @@ fn sequence(key: &Function, modifiers: u8, application: bool) -> Vec<u8> {
     }
 }
 
-/// What is sent for a key that is a character, or has one, with Shift and Ctrl alone.
+/// The bytes of a key that is a character, or has one, with Shift and Ctrl only.
 fn plain(key: &str, modifiers: u8) -> Option<Vec<u8>> {
     let bytes: &[u8] = match (key.to_ascii_lowercase().as_str(), modifiers) {
         ("enter" | "return", 0) => b"\r",
@@ -127,7 +127,7 @@ fn character(key: &str, modifiers: u8) -> Option<Vec<u8>> {
     let mut chars = key.chars();
     let (Some(mut one), None) = (chars.next(), chars.next()) else { return None };
     if modifiers & SHIFT != 0 {
-        // Elsewhere it is for the keyboard's layout to say what Shift makes of a key.
+        // For other keys the keyboard's layout decides what Shift does.
         one = one.is_ascii_alphabetic().then(|| one.to_ascii_uppercase())?;
     }
     if modifiers & CTRL != 0 {
@@ -136,7 +136,7 @@ fn character(key: &str, modifiers: u8) -> Option<Vec<u8>> {
     Some(one.to_string().into_bytes())
 }
 
-/// The control character of a key, as XLookupString(3) has it; `?` is common besides.
+/// The control character of a key, as XLookupString(3) has it, and that of `?`, which is common.
 fn control(key: char) -> Option<u8> {
     let byte = u8::try_from(key).ok()?;
     Some(match byte {

@@ -1,4 +1,4 @@
-//! The server of a state directory: whether it runs, and who listens at its address.
+//! Finds the server of a state directory: whether it runs, and who listens at its address.
 //!
 //! The file `listen` outlives a server that was killed, and its port may be somebody else's
 //! by then. So the token goes only to the server that holds the directory's lock, at an
@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 pub(super) struct LocalServer {
     /// The file that it keeps locked.
     lock: PathBuf,
-    /// As it has written it there.
+    /// The address that it has written into the state directory.
     pid: String,
 }
 
 impl LocalServer {
-    /// The server of a state directory, and where it listens.
+    /// Finds the server of a state directory, and its address.
     pub(super) fn find(dir: &Path) -> Result<(LocalServer, SocketAddr), Failure> {
         let nobody = || Failure::NoServer { at: dir.display().to_string() };
         let lock = dir.join("lock");
@@ -35,12 +35,12 @@ impl LocalServer {
         let path = dir.join("listen");
         let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => nobody(),
-            // There may well be one.
+            // A lock that cannot be read may well be held.
             _ => Failure::Other(format!("{}: {e}", path.display())),
         })?;
         let address = text.split_whitespace().next().and_then(|word| word.parse().ok());
         let mut address: SocketAddr = address.ok_or_else(nobody)?;
-        // Every address of this machine: take the nearest.
+        // The server listens on every address of this machine: use the nearest.
         match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
             IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -61,8 +61,8 @@ impl LocalServer {
         Ok((LocalServer { lock, pid }, address))
     }
 
-    /// Whether it still holds the lock. Asked once a connection stands: then the server
-    /// that was found lived when the connection was made, and it is the one that has it.
+    /// Whether it still holds the lock. To be called once a connection is open: then the server
+    /// that was found was alive when the connection was made, and is its peer.
     pub(super) fn still_runs(&self) -> bool {
         let holder = holder_of(&self.lock).ok().flatten();
         holder.is_some_and(|(pid, _)| pid == self.pid)
@@ -82,8 +82,8 @@ fn holder_of(path: &Path) -> Result<Option<(String, u32)>, Failure> {
     Ok(Some((pid, file.metadata().map_err(failed)?.uid())))
 }
 
-/// Whether somebody holds the lock of a file. To find out it is taken for a moment, shared:
-/// a server that starts in that moment tries again.
+/// Whether a process holds the lock of a file. The check takes the lock shared for a moment; a
+/// server that starts in that moment tries again.
 pub(super) fn is_locked(path: &Path) -> Result<bool, Failure> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -97,7 +97,7 @@ pub(super) fn is_locked(path: &Path) -> Result<bool, Failure> {
     }
 }
 
-/// The users whose sockets take connections to an address.
+/// The users whose sockets accept connections to an address.
 fn listeners(address: SocketAddr) -> Result<Vec<u32>, Failure> {
     let read = |name: &str| {
         let path = format!("/proc/net/{name}");
@@ -107,13 +107,13 @@ fn listeners(address: SocketAddr) -> Result<Vec<u32>, Failure> {
         })
     };
     let mut tables = read("tcp")?;
-    // Missing where the kernel has no IPv6.
+    // The file is missing where the kernel has no IPv6.
     tables += &read("tcp6").unwrap_or_default();
     Ok(listening(&tables, address))
 }
 
-/// The same from the text of the tables (proc_net_tcp(5)): of those that listen at the port,
-/// the ones whose address fits best.
+/// The same from the text of the tables (proc_net_tcp(5)): of the sockets that listen at the port,
+/// those with the most specific matching address.
 fn listening(tables: &str, address: SocketAddr) -> Vec<u32> {
     const LISTEN: &str = "0A";
     let mut best = (0, Vec::new());
@@ -129,7 +129,7 @@ fn listening(tables: &str, address: SocketAddr) -> Vec<u32> {
             (found, wanted) if found == wanted => 3,
             (found, _) if !found.is_unspecified() => 0,
             (found, wanted) if found.is_ipv4() == wanted.is_ipv4() => 2,
-            // That of all IPv6 addresses usually takes IPv4 too.
+            // A socket on all IPv6 addresses usually accepts IPv4 too.
             (IpAddr::V6(_), _) => 1,
             (IpAddr::V4(_), _) => 0,
         };
@@ -143,7 +143,8 @@ fn listening(tables: &str, address: SocketAddr) -> Vec<u32> {
     best.1
 }
 
-/// `0100007F:1E95`: the address in words of this machine's byte order, the port not.
+/// Parses `0100007F:1E95`: the address in words of this machine's byte order, the port in plain
+/// hex.
 fn socket(text: &str) -> Option<(IpAddr, u16)> {
     let (address, port) = text.split_once(':')?;
     let word =

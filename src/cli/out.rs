@@ -10,7 +10,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     bytes(text.as_bytes())
 }
 
-/// The same with what need not be text.
+/// The same for bytes.
 pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -21,8 +21,8 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Prints JSON as machines and people can read it: what cannot be seen is escaped, also where
-/// JSON itself would allow it.
+/// Prints JSON for programs and people: invisible characters are escaped, also where JSON allows
+/// them unescaped.
 pub(super) fn json(value: &serde_json::Value) -> Result<(), Failure> {
     let mut text = String::new();
     for c in format!("{value:#}\n").chars() {
@@ -39,8 +39,8 @@ pub(super) fn json(value: &serde_json::Value) -> Result<(), Failure> {
     print(&text)
 }
 
-/// A message for people on standard error, in lines: what others chose of it (names, a server's
-/// words) writes no escape sequences. There is nowhere to say that it failed.
+/// Prints a message to standard error, line by line. Text of others in it (names, a server's
+/// messages) cannot write escape sequences. Errors are ignored: there is nowhere to report them.
 pub(super) fn message(text: &str) {
     let line = |line: &str| match line.strip_suffix('\r') {
         Some(line) => printable(line) + "\r",

@@ -19,13 +19,13 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-/// As far as the table needs it.
+/// The fields that the table shows.
 #[derive(Deserialize)]
 struct Profile {
     name: String,
     command: Vec<String>,
     cwd: Option<String>,
-    /// Missing: the server's; null: never.
+    /// Missing: the server's default; null: never.
     #[serde(default, deserialize_with = "present")]
     idle_timeout_s: Option<Option<u64>>,
     restart: Option<String>,

@@ -1,15 +1,15 @@
-//! A line on standard error while something takes long, for people alone.
+//! A progress line on standard error while a request takes long, for people only.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// What takes less is not worth a word; and the line is written anew as often.
+/// Shorter waits are not reported; the line is redrawn at this interval.
 const AFTER: Duration = Duration::from_secs(1);
 
-/// Says what is waited for, and how long already, until it is dropped. Says nothing where
-/// standard error is no terminal.
+/// Shows what is waited for, and for how long already, until it is dropped. Silent where standard
+/// error is no terminal.
 pub(super) struct Progress(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Progress {
@@ -23,13 +23,13 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if let Some((done, thread)) = self.0.take() {
             drop(done);
-            // It has nothing to fail with.
+            // The thread cannot fail.
             let _ = thread.join();
         }
     }
 }
 
-/// A thread, since those who wait may block theirs.
+/// A thread, since the waiting code may block its own.
 fn tell(what: String) -> (Sender<()>, JoinHandle<()>) {
     let (done, is_done) = mpsc::channel::<()>();
     let start = Instant::now();
@@ -40,7 +40,7 @@ fn tell(what: String) -> (Sender<()>, JoinHandle<()>) {
             let _ = write!(io::stderr(), "\r{what} ({} s)", start.elapsed().as_secs());
         }
         if told {
-            // Erases the line: what comes next may be what was waited for.
+            // Erases the line: the result may be printed next.
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     });

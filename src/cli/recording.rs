@@ -27,12 +27,12 @@ pub(super) fn recording(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?.to_string();
         let mut pieces = client.recording(&id).await?;
-        // Only now: where there is no recording, an older file stays.
+        // The file is created only now: if there is no recording, an older file stays.
         let (mut out, name) = destination(flags)?;
         while let Some(piece) = pieces.next().await? {
             match out.write_all(&piece).and_then(|()| out.flush()) {
                 Ok(()) => {}
-                // Whoever read it has had enough.
+                // The reader has closed the pipe.
                 Err(e) if e.kind() == ErrorKind::BrokenPipe && flags.output.is_none() => break,
                 Err(e) => return Err(Failure::doing(name)(e)),
             }
@@ -46,7 +46,7 @@ fn destination(flags: &Flags) -> Result<(Box<dyn Write>, String), Failure> {
         return Ok((Box::new(io::stdout()), "standard output".to_owned()));
     };
     let name = path.display().to_string();
-    // What was on a screen may be nobody else's business.
+    // Only the user may read the file: a screen may have shown secrets.
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     Ok((Box::new(file.map_err(Failure::doing(name.clone()))?), name))
 }

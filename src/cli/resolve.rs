@@ -1,4 +1,4 @@
-//! From what somebody typed to a session: a name, an id, or the beginning of one.
+//! Resolves an argument to a session: a name, an id, or the beginning of one.
 
 use super::client::Client;
 use super::failure::Failure;
@@ -8,10 +8,10 @@ use crate::protocol::Session;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-/// The session that a word means. A full id need not be alive; anything else must.
+/// The session that an argument names. A full id need not be alive; anything else must.
 ///
 /// # Errors
-/// Of a session that has ended, says so, and how.
+/// Says how a session that has ended did so.
 pub(super) async fn resolve(client: &Client, word: &str) -> Result<SessionId, Failure> {
     match find(client, word).await? {
         (_, Some(how)) => Err(Failure::Ended { word: word.into(), how }),
@@ -19,13 +19,13 @@ pub(super) async fn resolve(client: &Client, word: &str) -> Result<SessionId, Fa
     }
 }
 
-/// The same where an ended one will do: the live ones go first, then the newest.
+/// The same where an ended session will do: live ones go before, then the newest.
 pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<SessionId, Failure> {
     find(client, word).await.map(|(id, _)| id)
 }
 
-/// The session, and how it ended if it is alive no more. Live sessions go first; ended ones are
-/// asked for only where no live one fits.
+/// The session, and how it ended if it has. Ended sessions are requested only if no live one
+/// matches.
 async fn find(client: &Client, word: &str) -> Result<(SessionId, Option<String>), Failure> {
     if let Ok(id) = word.parse() {
         return Ok((id, None));
@@ -34,7 +34,7 @@ async fn find(client: &Client, word: &str) -> Result<(SessionId, Option<String>)
         Err(Failure::NoSuchSession(_)) => {
             let all = client.sessions(true).await?;
             let id = pick(&all, word)?;
-            // The session may have been started since the first look.
+            // The session may have been started since the first request.
             let ended = all.iter().find(|session| session.id == id && !session.status.is_live());
             Ok((id, ended.map(|session| how(session, Utc::now()))))
         }

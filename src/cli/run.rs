@@ -107,11 +107,11 @@ fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
     })
 }
 
-/// Where the command starts: here, as on any terminal, unless the profile may know better
-/// or the server may be on another machine.
+/// The directory of the command: the current one, as on any terminal, unless the profile may have
+/// one or the server may be on another machine.
 fn directory(flags: &Flags) -> Result<Option<String>, Failure> {
     let dir = match &flags.cwd {
-        // The shell leaves the ~ of `--cwd=~/x` as it is; the server knows what it means.
+        // The shell does not expand the ~ of `--cwd=~/x`; the server does.
         Some(dir) if dir.as_os_str().as_encoded_bytes().starts_with(b"~") => {
             return text(dir.clone().into_os_string()).map(Some);
         }
@@ -119,7 +119,7 @@ fn directory(flags: &Flags) -> Result<Option<String>, Failure> {
         None if flags.profile.is_some() || flags.server.url.is_some() => return Ok(None),
         None => Path::new("."),
     };
-    // Without the dot and the slash that a join would leave.
+    // Avoids the `.` or trailing slash that a join would leave.
     let dir = std::path::absolute(dir).map_err(Failure::doing("the current directory"))?;
     text(dir.into_os_string()).map(Some)
 }
@@ -132,7 +132,7 @@ fn policy(text: &str) -> Result<RestartPolicy, String> {
     text.parse().map_err(|_| "expected never, on-failure or always".into())
 }
 
-/// Takes `NAME=VALUE` apart.
+/// Parses `NAME=VALUE`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),

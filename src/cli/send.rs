@@ -14,7 +14,7 @@ use std::io::{self, Read};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// Typed at once: the holder's queue holds as much.
+/// Bytes of one request: the holder's queue holds as much.
 const PIECE: usize = 64 << 10;
 
 #[derive(Args, Debug)]
@@ -72,17 +72,17 @@ pub(super) fn send(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     })
 }
 
-/// Of this process alone.
+/// The name is unique to this process.
 fn name() -> String {
     format!("send-{}", Uuid::now_v7().simple())
 }
 
-/// Types into one session, every byte once.
+/// Types into one session; every byte arrives once.
 struct Typist<'a> {
     client: &'a Client,
     id: &'a str,
     name: String,
-    /// Bytes that were accepted.
+    /// Bytes that were accepted so far.
     offset: u64,
 }
 
@@ -106,7 +106,7 @@ impl Typist<'_> {
         Ok(())
     }
 
-    /// A failure after something was typed, which must not be typed again, says how much that was.
+    /// Adds to a failure how many bytes were typed before it, since those must not be typed again.
     fn partly(&self, failure: Failure) -> Failure {
         if self.offset == 0 {
             return failure;
@@ -114,13 +114,13 @@ impl Typist<'_> {
         Failure::Other(format!("{failure}; only the first {} bytes were typed", self.offset))
     }
 
-    /// Sends input that begins where the last ended; how far all of it was accepted. Sent
-    /// again to a server that was away: what had arrived is not typed twice.
+    /// Sends the next input and returns the accepted offset. It is sent again to a server that was
+    /// away: what had arrived is not typed twice.
     async fn received(&self, bytes: &[u8]) -> Result<u64, Failure> {
         let (mut patience, mut asked) = (Patience::default(), false);
         loop {
             match self.client.input(self.id, &self.name, self.offset, bytes).await {
-                // One that was never there need not come back.
+                // A server that was never there is not waited for.
                 Err(Failure::NoServer { at }) if self.offset == 0 && !asked => {
                     return Err(Failure::NoServer { at });
                 }
@@ -133,7 +133,8 @@ impl Typist<'_> {
         }
     }
 
-    /// Types as it comes. Nothing else is to be done meanwhile, so reading may block.
+    /// Types standard input as it arrives. The process does nothing else meanwhile, so reading may
+    /// block.
     async fn type_all(&mut self, mut source: impl Read) -> Result<(), Failure> {
         let mut buffer = vec![0; PIECE];
         loop {
@@ -151,7 +152,7 @@ impl Typist<'_> {
             && self.client.application_cursor(self.id).await?;
         let enter = enter.then_some("Enter");
         let names = names.iter().map(String::as_str).chain(enter);
-        // Each was looked at when the command line was.
+        // Each key was checked when the command line was parsed.
         Ok(names.filter_map(|name| keys::encode(name, application)).flatten().collect())
     }
 }

@@ -12,9 +12,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// A server may end its sessions, flushes its store and says good-bye to its clients.
+/// How long a server may take: it may end its sessions, flushes its store and closes its
+/// connections.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(45);
-/// A holder ends every session's tree first: 3 s of grace, then SIGKILL.
+/// How long a holder may take: it ends every session's tree, with 3 s of grace before SIGKILL.
 const HOLDER_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Args, Debug)]
@@ -27,12 +28,12 @@ pub(super) struct Flags {
 pub(super) fn stop(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     let dir = config::state_dir(place)?;
     private::check(&dir)?;
-    // The server ends the sessions itself, so that their rows say how they ended.
+    // The server ends the sessions itself, so that it records how they ended.
     let how = if flags.all { libc::SIGUSR2 } else { libc::SIGTERM };
     let mut found = end("server", &dir, ("lock", "lock"), how, SERVER_TIMEOUT)?;
     if flags.all {
-        // After the server, which would otherwise start another holder. It ends what it
-        // still holds: everything, if there was no server.
+        // The holder is stopped after the server, which would otherwise start another. It ends all
+        // that it still holds: everything, if there was no server.
         let files = ("holder.pid", "holder.lock");
         found |= end("holder", &dir, files, libc::SIGTERM, HOLDER_TIMEOUT)?;
     }
@@ -43,8 +44,8 @@ pub(super) fn stop(place: &Place, flags: &Flags) -> Result<u8, Failure> {
     Ok(1)
 }
 
-/// Asks the process that holds a lock file to stop, and waits until it has; whether there
-/// was one. `files` are the one with its id and the one that it keeps locked.
+/// Stops the process that holds a lock file and waits for its end. Returns whether there was one.
+/// `files` are the file with its id and the one that it keeps locked.
 fn end(
     what: &str,
     dir: &Path,
@@ -56,14 +57,14 @@ fn end(
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        // It may well run.
+        // A process that cannot be checked may well run.
         Err(e) => return Err(Failure::Other(format!("{}: {e}", path.display()))),
     };
     let Some(pid) = text.split_whitespace().next().and_then(|word| word.parse().ok()) else {
         return Ok(false);
     };
-    // The lock is looked at while the process is already held by descriptor: one that has
-    // taken over the id of a dead one cannot be hit.
+    // Checks the lock while a pidfd already holds the process, so that another process with a
+    // reused id is never signalled.
     let Some(process) = Process::open(pid)? else { return Ok(false) };
     if !is_locked(&dir.join(lock_file))? {
         return Ok(false);
@@ -92,7 +93,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(!end_lock(dir.path()), "no file");
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
-        // Reaps it, as whoever started a real server does.
+        // Reaps it, as the parent of a real server does.
         let id = child.id();
         let waiter = std::thread::spawn(move || child.wait().unwrap());
         let path = dir.path().join("lock");

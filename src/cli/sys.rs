@@ -1,4 +1,4 @@
-//! What the verbs ask of the kernel: a process held by descriptor, a window's size.
+//! System calls of the verbs: a process held by descriptor, a window's size.
 
 use crate::pty;
 use crate::tree::pidfd;
@@ -8,12 +8,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A process that cannot be mistaken for a later one with the same id (pidfd_open(2)).
+/// A process held by a pidfd (pidfd_open(2)), so that it cannot be confused with a later one of the
+/// same id.
 #[derive(Debug)]
 pub(super) struct Process(OwnedFd);
 
 impl Process {
-    /// Takes hold of a process; `None` if there is none.
+    /// Opens a process; `None` if there is none.
     pub(super) fn open(pid: i32) -> io::Result<Option<Process>> {
         match pidfd::open(pid) {
             Ok(fd) => Ok(Some(Process(fd))),
@@ -22,7 +23,7 @@ impl Process {
         }
     }
 
-    /// Sends it a signal. That it is gone already is fine.
+    /// Sends it a signal. It is no error if it is gone already.
     pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
         match pidfd::send(self.0.as_fd(), signal) {
             Err(error) if !gone(&error) => Err(error),
@@ -30,13 +31,13 @@ impl Process {
         }
     }
 
-    /// Waits for its end; whether it came in time.
+    /// Waits for its end. Returns whether it came in time.
     pub(super) fn wait(&self, limit: Duration) -> io::Result<bool> {
         readable(self.0.as_fd(), PollFlags::POLLIN, limit)
     }
 }
 
-/// Waits until a descriptor is ready; whether it was in time.
+/// Waits until a descriptor is ready. Returns whether it was in time.
 pub(super) fn readable(fd: BorrowedFd<'_>, what: PollFlags, limit: Duration) -> io::Result<bool> {
     let end = Instant::now() + limit;
     loop {
@@ -50,7 +51,7 @@ pub(super) fn readable(fd: BorrowedFd<'_>, what: PollFlags, limit: Duration) -> 
     }
 }
 
-/// Columns and rows of the terminal behind a descriptor, if it is one that knows them.
+/// Columns and rows of the terminal of a descriptor, if it is a terminal that knows them.
 pub(super) fn window(fd: BorrowedFd<'_>) -> Option<(u16, u16)> {
     pty::size(fd).ok().filter(|&(cols, rows)| cols > 0 && rows > 0)
 }

@@ -5,15 +5,15 @@ use crate::lifecycle::Status;
 use crate::protocol::Session;
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Ids are cut to this many characters, or to as many more as keep them apart: the first
-/// eight of a UUID v7 are the same for everything created within a minute.
+/// Ids are cut to this many characters, or to as many as distinguish them: the first eight of a
+/// UUID v7 are the same for everything created within a minute.
 const ID_LEAST: usize = 8;
 /// Longer commands are cut, in columns …
 const COMMAND_MAX: usize = 40;
 /// … on a narrow terminal to no less than this.
 const COMMAND_LEAST: usize = 10;
 
-/// One line a session, under a heading. `columns`: those of the terminal it is for.
+/// One line a session, under a heading. `columns`: the width of the terminal.
 pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<usize>) -> String {
     let heading = ["ID", "NAME", "STATUS", "CLIENTS", "COMMAND", "ACTIVITY", "DESTROY"];
     let length = id_length(sessions);
@@ -26,7 +26,7 @@ pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<u
     let widest = table.lines().map(grid::columns_of).max().unwrap_or_default();
     match columns.and_then(|columns| widest.checked_sub(columns)) {
         None | Some(0) => table,
-        // What is too much is taken from the commands.
+        // If the table is too wide, the commands are cut.
         Some(excess) => {
             let command = |session: &Session| grid::columns_of(&command(session, COMMAND_MAX));
             let now = sessions.iter().map(command).max().unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<u
     }
 }
 
-/// What a session can be called by, on a line of its own: its name, else its id.
+/// The argument that names a session, for lists: its name, else its id.
 pub(super) fn word_for(session: &Session) -> String {
     match &session.name {
         Some(name) => format!("{}\n", printable(name)),
@@ -76,7 +76,7 @@ fn command(session: &Session, most: usize) -> String {
     grid::cut(&printable(&session.command.join(" ")), most)
 }
 
-/// A time in its largest unit: `5s`, `12m`, `3h`, `2d`.
+/// A duration in its largest unit: `5s`, `12m`, `3h`, `2d`.
 pub(super) fn span(time: TimeDelta) -> String {
     let seconds = time.num_seconds().max(0);
     match seconds {

@@ -1,5 +1,5 @@
-//! How the server is reached: a TCP connection without Nagle's delay, with TLS around it
-//! where the address says `https`.
+//! The transport to the server: a TCP connection without Nagle's delay, with TLS around it where
+//! the address says `https`.
 
 use super::endpoint::Endpoint;
 use super::failure::Failure;
@@ -17,8 +17,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A client for a server, with connections of its own. `limit` is for a whole answer, `None`
-/// for those that may have no end.
+/// An HTTP client with connections of its own. `limit` is for a whole answer; `None` for endless
+/// ones.
 pub(super) fn client(endpoint: &Endpoint, limit: Option<Duration>) -> Result<awc::Client, Failure> {
     let connect = Connect { tcp: Connector::default().service(), server: endpoint.server.clone() };
     let mut connector = awc::Connector::new().connector(connect);
@@ -32,9 +32,9 @@ pub(super) fn client(endpoint: &Endpoint, limit: Option<Duration>) -> Result<awc
     })
 }
 
-/// Trusts whom this machine trusts, or the file in `SSL_CERT_FILE`. HTTP/1.1 alone, for
-/// WebSockets' sake. One for all connections: the certificates are read once, and whoever
-/// connects again takes up the session of TLS.
+/// Trusts the machine's certificates, or the file in `SSL_CERT_FILE`. HTTP/1.1 only, as WebSockets
+/// need it. Shared by all connections: the certificates are read once, and reconnections resume the
+/// TLS session.
 fn tls() -> Result<Arc<ClientConfig>, Failure> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -57,19 +57,19 @@ fn tls() -> Result<Arc<ClientConfig>, Failure> {
     Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
 }
 
-/// What makes a connection unacceptable, whenever it is asked for again: `None` if the
-/// error may be over in a moment.
+/// The reason why a connection cannot be trusted, which a retry will not change; `None` if the
+/// error may be transient.
 pub(super) fn distrust(url: &str, e: &io::Error) -> Option<Failure> {
     let why = match e.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidMessage(_) => "does not speak TLS; perhaps http:// is meant".into(),
         rustls::Error::InvalidCertificate(e) => format!("is not trusted: {}", blame(e)),
-        // An alert, say, of a proxy that is being started again.
+        // Such as an alert of a proxy that is being restarted.
         _ => return None,
     };
     Some(Failure::Other(format!("the server at {url} {why}")))
 }
 
-/// What is wrong with a certificate, and what helps where that is not plain.
+/// The problem of a certificate, and advice where that is not obvious.
 fn blame(e: &CertificateError) -> String {
     match e {
         // By that name, or by that key.
@@ -78,7 +78,7 @@ fn blame(e: &CertificateError) -> String {
              with the issuer's"
                 .into()
         }
-        // What `openssl req -x509` makes by default.
+        // `openssl req -x509` makes such certificates by default.
         CertificateError::Other(e) if e.to_string().contains("CaUsedAsEndEntity") => {
             "its certificate is an authority's; one for a server has CA:FALSE in its \
              basicConstraints"
@@ -88,8 +88,8 @@ fn blame(e: &CertificateError) -> String {
     }
 }
 
-/// Connects, lets small frames leave at once, and makes sure that the server that was found
-/// is the one at the other end: before anything is sent.
+/// Connects, disables Nagle's delay, and verifies that the peer is the server that was found,
+/// before anything is sent.
 #[derive(Clone)]
 struct Connect {
     tcp: ConnectorService,
@@ -111,7 +111,7 @@ impl Service<ConnectInfo<Uri>> for Connect {
         Box::pin(async move {
             let connection = connecting.await?;
             if server.is_some_and(|server| !server.still_runs()) {
-                // It died meanwhile, and may be started again; whoever this is was not asked for.
+                // The server died meanwhile; whoever listens there now was not meant.
                 return Err(ConnectError::Io(io::ErrorKind::ConnectionReset.into()));
             }
             connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;

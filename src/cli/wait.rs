@@ -16,12 +16,12 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How long one request waits: well below what proxies allow.
+/// How long one request waits: well below the timeouts of proxies.
 const SLICE: Duration = Duration::from_secs(30);
-/// One request for quiet waits as long as the server lets it, since the next one would
-/// begin to count anew.
+/// A request for quiet waits as long as the server allows, since the next one would start counting
+/// anew.
 const SLICE_MAX: Duration = Duration::from_secs(600);
-/// A server that is not there is found out sooner.
+/// How long a connection attempt may take: a missing server is noticed sooner.
 const THERE: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
@@ -57,7 +57,7 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-/// The server would refuse it as well, in words of its own interface.
+/// Checked here, too: the server's message would use the names of its own interface.
 fn regex(text: &str) -> Result<String, String> {
     regex::Regex::new(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
@@ -71,11 +71,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     seconds.filter(|s| *s <= YEAR).ok_or_else(|| "expected a number of seconds".into())
 }
 
-/// Clocks can be added to up to here, and beyond it nobody waits.
+/// The longest limit: an `Instant` cannot be advanced much further, and nobody waits longer.
 const YEAR: Duration = Duration::from_secs(366 * 86400);
 
 impl Flags {
-    /// `None`: its end.
+    /// `None`: the end of the session.
     fn condition(&self) -> Option<Condition> {
         let text = self.text.clone().map(Condition::Text);
         let regex = || self.regex.clone().map(Condition::Regex);
@@ -110,7 +110,7 @@ pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
                 Err(failure) => return Err(failure),
             };
             let was_there = asked.elapsed() > THERE;
-            // One that was never there need not come back.
+            // A server that was never there is not waited for.
             let nobody = matches!(failure, Failure::NoServer { .. }) && !was_there;
             if std::mem::take(&mut first) && nobody {
                 return Err(failure);
@@ -123,7 +123,7 @@ pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
                 return Err(Failure::TimedOut);
             }
             sleep(pause).await;
-            // It may have another address now.
+            // A restarted server may have another address.
             if let Ok(client) = find() {
                 waiter.client = client;
             }
@@ -144,7 +144,7 @@ impl Waiter {
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
             let slice = match condition {
-                // It cannot be quiet for so long any more.
+                // Not enough time is left for a quiet period of this length.
                 Condition::Quiet(span) if *span > left => return Err(Failure::TimedOut),
                 Condition::Quiet(_) => SLICE_MAX,
                 Condition::Text(_) | Condition::Regex(_) => SLICE,
@@ -158,16 +158,16 @@ impl Waiter {
         }
     }
 
-    /// What it is in the end, if that is wanted.
+    /// Prints the final screen or session, if that was requested.
     fn print(&mut self, answer: &Value) -> Result<(), Failure> {
         self.progress = None;
         if self.json { out::json(answer) } else { Ok(()) }
     }
 
-    /// Waits for the session's end: looks whenever something is told, which may also be that
-    /// the server lives or that events were missed.
+    /// Waits for the session's end: requests the session whenever the stream of events sends
+    /// anything, which may also be a sign of life or a notice of missed events.
     async fn exit(&mut self) -> Result<u8, Failure> {
-        // Before the look, so that nothing falls between.
+        // Subscribes before the first request, so that no event is missed between them.
         let mut events = self.client.events(&self.id).await?;
         loop {
             let answer: Value = self.client.get(&self.id).await?;

@@ -1,4 +1,4 @@
-//! One request as the log has it, with an id that its answer carries too.
+//! The access log: one record a request, with an id that the answer carries too.
 
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -7,12 +7,13 @@ use slog::{Logger, debug, o, warn};
 use std::time::Instant;
 use uuid::Uuid;
 
-/// Taken from the request if it has a usable one, so that a proxy's log and ours agree.
+/// The request id's header. A usable id of the request is kept, so that a proxy's log and ours
+/// agree.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest id that is taken over.
+/// The longest id that is accepted from a request.
 const ID_MAX: usize = 64;
 
-/// From a request's arrival to its answer.
+/// A request between its arrival and its answer.
 pub(super) struct Asked {
     id: HeaderValue,
     log: Logger,
@@ -20,7 +21,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Notes a request. The query is left out: what it says is the client's business.
+    /// Notes a request. The query is left out: it may hold what is private to the client.
     pub(super) fn of(request: &ServiceRequest, log: &Logger) -> Self {
         let id = given(request.headers()).unwrap_or_else(fresh);
         let log = log.new(o!(
@@ -31,13 +32,13 @@ impl Asked {
         Asked { id, log, start: Instant::now() }
     }
 
-    /// Logs the answer's beginning, and gives it the id.
+    /// Logs the answer's status and adds the id to its headers.
     pub(super) fn answered<B>(self, mut response: ServiceResponse<B>) -> ServiceResponse<B> {
         self.note(response.status(), response.headers_mut());
         response
     }
 
-    /// The same of an answer that no service gives.
+    /// The same for an answer that is built without a service response.
     pub(super) fn note(self, status: StatusCode, headers: &mut HeaderMap) {
         let ms = self.start.elapsed().as_secs_f64() * 1e3;
         if status.is_server_error() {
@@ -56,6 +57,6 @@ fn given(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 fn fresh() -> HeaderValue {
-    // Hexadecimal digits and hyphens are always a header's value.
+    // Hexadecimal digits and hyphens are always valid in a header.
     HeaderValue::try_from(Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"))
 }

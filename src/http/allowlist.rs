@@ -1,11 +1,11 @@
-//! Under which names the server may be asked, and by which pages: what keeps other sites'
-//! scripts away (DNS rebinding, cross-site WebSockets), checked before any token.
+//! The allowed `Host` and `Origin` headers: they keep other sites' scripts away (DNS rebinding,
+//! cross-site WebSockets) and are checked before any token.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
 
-/// An entry of the settings that cannot be understood.
+/// An entry of the settings that cannot be parsed.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum HostsError {
     /// In `allowed_hosts`.
@@ -20,14 +20,15 @@ pub enum HostsError {
 #[derive(Debug)]
 pub struct Hosts {
     named: Vec<Authority>,
-    /// Loopback names: on any port, since a tunnel may begin on another than it leads to.
+    /// Loopback names, allowed on any port: the near end of a tunnel may have another than the far
+    /// end.
     loopback: Vec<Host>,
     /// Ports that listen on all of the machine's addresses.
     wildcard_ports: HashSet<u16>,
     origins: HashSet<String>,
 }
 
-/// A host and, unless it is the scheme's own, its port.
+/// A host, and a port unless it is the scheme's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Authority {
     host: Host,
@@ -87,7 +88,7 @@ impl Hosts {
         }
         let mut origins = HashSet::new();
         for entry in allowed_origins {
-            // Exact comparison would never find anything else than what browsers send.
+            // Browsers send no other form, and the comparison is exact.
             let origin = entry.to_ascii_lowercase();
             let authority = origin.split_once("://").and_then(|(_, rest)| Authority::parse(rest));
             authority.ok_or_else(|| HostsError::Origin(entry.clone()))?;
@@ -99,7 +100,7 @@ impl Hosts {
     /// The host that a `Host` header names, if it is one of ours.
     pub(super) fn host(&self, header: &str) -> Option<Authority> {
         let asked = Authority::parse(header)?;
-        // Without a port it is 80, or 443 before a proxy that speaks TLS for us.
+        // A missing port means 80, or 443 behind a proxy that speaks TLS for us.
         let is = |port: u16| asked.port.map_or(matches!(port, 80 | 443), |asked| asked == port);
         let named =
             self.named.iter().any(|ours| ours.host == asked.host && ours.port.is_none_or(is));
@@ -110,7 +111,7 @@ impl Hosts {
         (named || is_loopback || by_address()).then_some(asked)
     }
 
-    /// Whether a page from this origin may ask `host` (which was allowed before).
+    /// Whether a page from this origin may send requests to `host`, which was allowed before.
     pub(super) fn allows_origin(&self, origin: &str, host: &Authority) -> bool {
         if self.origins.contains(&origin.to_ascii_lowercase()) {
             return true;
@@ -122,18 +123,19 @@ impl Hosts {
         };
         let Some(page) = Authority::parse(rest) else { return false };
         let port = page.port.unwrap_or(scheme_port);
-        // Nearly always: the page came from the very server that it asks.
+        // The common case: the page came from the server that it now asks.
         if page.host == host.host && port == host.port.unwrap_or(scheme_port) {
             return true;
         }
-        // An entry without a port does not make pages of other servers on that host ours.
+        // An `allowed_hosts` entry without a port does not allow pages of other servers on that
+        // host.
         let own = |ours: &Authority| ours.port.map_or(port == scheme_port, |ours| ours == port);
         self.named.iter().any(|ours| ours.host == page.host && own(ours))
     }
 }
 
-/// Whether what listens on an address is found at a loopback address. What listens on all
-/// IPv6 addresses is found at IPv4 ones too.
+/// Whether a listener on this address answers at a loopback address. One on all IPv6 addresses
+/// answers at the IPv4 ones too.
 fn covers(listens: IpAddr, loopback: IpAddr) -> bool {
     match listens {
         IpAddr::V4(ip) if ip.is_unspecified() => loopback.is_ipv4(),

@@ -1,4 +1,4 @@
-//! What every route needs: whom to ask.
+//! What the routes share: the actors and handles that they ask.
 
 use super::problem::{Problem, code};
 use super::query::culprit;
@@ -23,51 +23,50 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Where in a session's output the body begins, or the screen stands. What carries it is no
-/// error, whatever its status.
+/// The offset in the session's output at which the body begins, or that the screen shows. An answer
+/// with this header is not an error, whatever its status.
 pub(super) const OFFSET: HeaderName = HeaderName::from_static("x-stayd-offset");
 
-/// Shared by all routes.
+/// The handles that all routes share.
 #[derive(Clone)]
 pub struct Api {
-    /// Who knows the live sessions.
+    /// The live sessions.
     pub registry: Addr<Registry>,
-    /// Who knows the ended ones.
+    /// The database, with the ended sessions.
     pub store: StoreHandle,
-    /// Who holds their processes.
+    /// The holder of the sessions' processes.
     pub holder: Holder,
-    /// Who shows the screens of ended sessions.
+    /// The threads that restore the screens of ended sessions.
     pub screens: Screens,
-    /// Who has the recordings.
+    /// The recordings.
     pub recorder: Recorder,
-    /// What is counted.
+    /// The server's counters.
     pub metrics: Arc<Metrics>,
-    /// Where what happens to sessions is told.
+    /// The events of all sessions.
     pub events: Bus,
-    /// Who may make a copy of the database: as many at a time as there are permits, since
-    /// each takes as much room as the database.
+    /// Limits the copies of the database at a time, since each takes as much room as the database.
     pub copies: Arc<Semaphore>,
-    /// Takes pictures of screens for answers, within a bound on memory.
+    /// Inspects screens for answers, within a bound on memory.
     pub shots: Shots,
-    /// What the settings say of new sessions.
+    /// The settings for new sessions.
     pub defaults: Arc<Defaults>,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
-    /// Which sessions are shown inside which.
+    /// Records which sessions are shown inside which.
     pub nesting: Arc<Nesting>,
 }
 
 /// A session by id or name.
 pub(super) enum Lookup {
     Live(SessionRef),
-    /// It may be about to be started again, see its `restart_at`.
+    /// An ended session; `restart_at` is set if a restart is pending.
     Ended(Box<Session>),
     Unknown,
 }
 
 impl Api {
-    /// Looks for the session that has this id, whether it lives or has ended, then for a live
-    /// one that is named so: clients make up names that look like ids.
+    /// Finds the session with this id, alive or ended, then a live one with this name: clients
+    /// choose names that look like ids.
     pub(super) async fn look_up(&self, key: &str) -> Result<Lookup, Problem> {
         let Key::Id(id) = Key::from(key) else {
             return self.find(Key::Name(key.to_owned())).await;
@@ -79,7 +78,7 @@ impl Api {
         match self.store.get(id).await {
             Ok(Some(row)) => Ok(Lookup::Ended(Box::new(row.session))),
             Ok(None) => self.find(Key::Name(key.to_owned())).await,
-            // Live sessions are reached even while the database is not.
+            // Live sessions are found even while the database is unavailable.
             Err(error) => match self.find(Key::Name(key.to_owned())).await? {
                 Lookup::Unknown => Err(store_problem(&error)),
                 live => Ok(live),
@@ -95,8 +94,8 @@ impl Api {
         })
     }
 
-    /// A session whose output can be read, from this offset where one is given: a live one,
-    /// or one that ended a while ago.
+    /// A session whose output is readable, from this offset if one is given: a live one, or one
+    /// that ended a short while ago.
     pub(super) async fn readable(
         &self,
         key: &str,
@@ -117,8 +116,8 @@ impl Api {
         self.registry.send(FindEnded(id)).await.map_err(stopping)
     }
 
-    /// A live session; or, where its command was started again, the life before, if that has
-    /// printed what is wanted.
+    /// A live session; or, if it was restarted, its previous run if that has printed the wanted
+    /// output.
     pub(super) async fn with_offset(
         &self,
         session: SessionRef,
@@ -131,7 +130,7 @@ impl Api {
         Ok(before.filter(|before| before.link.ring().oldest() <= from).unwrap_or(session))
     }
 
-    /// Why the output of an ended session cannot be read, and what there is instead.
+    /// The problem that says why the output of an ended session is gone, and what there is instead.
     async fn unreadable(&self, session: &Session) -> Problem {
         let mut instead = Vec::new();
         if matches!(self.store.last_screen(session.id).await, Ok(Some(_))) {
@@ -147,13 +146,12 @@ impl Api {
         Problem::new(StatusCode::GONE, code::ENDED, detail).with("session", json(session))
     }
 
-    /// Keeps the countdown of a live session from ending it for as long as somebody waits for
-    /// something of it.
+    /// Suspends the countdown of a live session while a request waits for it.
     pub(super) async fn in_use(&self, key: &str) -> Option<InUse> {
         self.live(key).await.ok().map(|session| InUse::of(session.addr))
     }
 
-    /// A session as it is, or was when it ended.
+    /// The record of a session, as of now or of its end.
     pub(super) async fn session(&self, key: &str) -> Result<Session, Problem> {
         match self.look_up(key).await? {
             Lookup::Live(session) => Ok(session.link.view()),
@@ -162,7 +160,7 @@ impl Api {
         }
     }
 
-    /// A live session, or why there is none.
+    /// A live session, or the problem that says why there is none.
     pub(super) async fn live(&self, key: &str) -> Result<SessionRef, Problem> {
         match self.look_up(key).await? {
             Lookup::Live(session) => Ok(session),
@@ -230,14 +228,14 @@ impl From<CreateError> for Problem {
     }
 }
 
-/// A request extension: what is asked for is only what an answer to `GET` would begin with.
-/// The guard sends no body; handlers need not make one, and should not wait for one.
+/// A request extension of `HEAD`: the guard sends no body, so handlers need not make one, and
+/// should not wait for one.
 pub(super) struct HeadOnly;
 
-/// The body of a request that is JSON.
+/// A JSON body.
 pub(super) type Object = serde_json::Map<String, serde_json::Value>;
 
-/// Takes a body apart by its names alone: serde would take a list for a struct as well.
+/// Accepts only JSON objects: serde would take a list for a struct as well.
 pub(super) fn object<T: DeserializeOwned>(body: Json<Object>) -> Result<T, Problem> {
     let body = body.into_inner();
     let read = |body: Object| serde_json::from_value(serde_json::Value::Object(body));
@@ -254,9 +252,9 @@ pub(super) fn object<T: DeserializeOwned>(body: Json<Object>) -> Result<T, Probl
     })
 }
 
-/// Answers for methods that a path does not have.
+/// Answers requests with a method that the path does not have.
 pub(super) async fn method_not_allowed(request: HttpRequest) -> Problem {
-    // The guard has put GET in place of HEAD.
+    // The guard has replaced HEAD by GET.
     let method = match request.extensions().contains::<HeadOnly>() {
         true => &Method::HEAD,
         false => request.method(),

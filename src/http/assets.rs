@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use uuid::Uuid;
 
-/// Path, content type, content, and the same compressed (gzip) where that is less.
+/// Path, content type, content, and the content compressed (gzip) where that is smaller.
 type Embedded = (&'static str, &'static str, &'static [u8], Option<&'static [u8]>);
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
@@ -22,7 +22,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
 /// Files below here carry a hash of their content in their names.
 const HASHED: &str = "/assets/";
 
-/// Browsers ask for it whether or not there is one.
+/// Browsers request this path whether or not there is an icon.
 const FAVICON: &str = "/favicon.ico";
 
 static BY_PATH: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
@@ -31,7 +31,7 @@ static BY_PATH: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
     ASSETS.iter().map(asset).collect()
 });
 
-/// Whether the page itself is at this path: the one thing that needs no token.
+/// Whether this path is the page itself, which needs no token.
 pub(super) fn is_public(path: &str) -> bool {
     path == FAVICON || BY_PATH.contains_key(path)
 }
@@ -45,7 +45,7 @@ pub fn configure(app: &mut ServiceConfig) {
 }
 
 async fn serve(request: HttpRequest) -> HttpResponse {
-    // A condition that cannot be read is none.
+    // A condition that cannot be parsed is ignored.
     let seen = request.get_header().unwrap_or(IfNoneMatch::Items(Vec::new()));
     match BY_PATH.get(request.path()) {
         Some(asset) => asset.respond(&seen, takes_gzip(&request)),
@@ -55,7 +55,7 @@ async fn serve(request: HttpRequest) -> HttpResponse {
 
 fn takes_gzip(request: &HttpRequest) -> bool {
     let both = [Encoding::gzip(), Encoding::identity()];
-    // Without the header anything goes; who does not say so may not know gzip.
+    // Without the header any encoding is allowed, but such a client may not know gzip.
     let accepted = request.get_header::<AcceptEncoding>();
     accepted.and_then(|accepted| accepted.negotiate(both.iter())) == Some(Encoding::gzip())
 }
@@ -63,7 +63,7 @@ fn takes_gzip(request: &HttpRequest) -> bool {
 struct Asset {
     content_type: &'static str,
     body: &'static [u8],
-    /// The same, compressed (gzip).
+    /// The content compressed (gzip).
     packed: Option<&'static [u8]>,
     tag: EntityTag,
     is_hashed: bool,
@@ -76,7 +76,7 @@ impl Asset {
         body: &'static [u8],
         packed: Option<&'static [u8]>,
     ) -> Asset {
-        // Weak: compressed or not, it is the same.
+        // A weak tag: the compressed and the plain content share it.
         let tag = EntityTag::new_weak(Uuid::new_v5(&Uuid::NAMESPACE_URL, body).to_string());
         Asset { content_type, body, packed, tag, is_hashed: path.starts_with(HASHED) }
     }

@@ -48,7 +48,7 @@ async fn attach(
     open(&api, by, &request, payload, id.into_inner(), &query, Dialect::Raw).await
 }
 
-/// The original specification's paths: the first word names the profile.
+/// The paths of the original specification, whose first segment names the profile.
 async fn original(
     api: Data<Api>,
     (principal, cause, lease): (ReqData<Principal>, ReqData<Cause>, ReqData<Lease>),
@@ -64,20 +64,20 @@ async fn original(
     open(&api, by, &request, payload, id, &query, Dialect::Json).await
 }
 
-/// What the query says.
+/// The query parameters.
 struct Wish {
     client: Option<String>,
-    /// The session whose output the client has, and how much of it.
+    /// The session whose output the client has, and how many bytes of it.
     has: Option<(SessionId, u64)>,
     mode: Mode,
     size: Option<(u16, u16)>,
     lag: Lag,
-    /// Lines of scrollback wanted in a picture of the terminal.
+    /// Lines of scrollback wanted in a snapshot.
     scrollback: Option<usize>,
     create: Option<String>,
-    /// The session that the client runs in.
+    /// The session in which the client runs.
     from: Option<SessionId>,
-    /// A terminal stands behind the client, which answers what programs ask.
+    /// Whether the client has a terminal, which answers the program's queries.
     has_terminal: bool,
 }
 
@@ -130,13 +130,13 @@ impl Wish {
 }
 
 impl Wish {
-    /// How much of this session's output the client has, if it says so.
+    /// The offset up to which the client has this session's output, if the query says so.
     fn has_of(&self, id: SessionId) -> Option<u64> {
         self.has.filter(|(session, _)| *session == id).map(|(_, offset)| offset)
     }
 }
 
-/// Who attaches.
+/// The client that attaches.
 struct By<'a> {
     principal: &'a Principal,
     cause: &'a Cause,
@@ -176,7 +176,7 @@ async fn open(
     }
 }
 
-/// The first of the subprotocols that the client offers and we speak.
+/// The first subprotocol of the client's list that the server supports.
 fn offered(request: &HttpRequest) -> Option<Dialect> {
     let offer = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     offer.split(',').find_map(|name| Dialect::named(name.trim()))
@@ -192,12 +192,13 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOr
         }
         Lookup::Ended(session) => {
             let kept = api.ended(session.id).await.map_err(away)?;
-            // A session that is about to start again serves only clients that lack output.
+            // While a session waits for its restart, only clients that lack output are attached to
+            // the ended program.
             let lacks = |kept: &SessionRef| {
                 let has = wish.has_of(session.id);
                 session.restart_at.is_none() || has.is_some_and(|has| has < kept.link.ring().head())
             };
-            return kept.filter(lacks).map(there).ok_or_else(|| over(&session));
+            return kept.filter(lacks).map(there).ok_or_else(|| ended(&session));
         }
         Lookup::Unknown => {}
     }
@@ -241,8 +242,8 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOr
     )
 }
 
-/// An ended session; one that comes back is worth another try.
-fn over(session: &protocol::Session) -> Refusal {
+/// The rejection of a client whose session has ended; it is told to retry if a restart is pending.
+fn ended(session: &protocol::Session) -> Refusal {
     match session.restart_at {
         Some(at) => Refusal::new(
             CloseCode::GoingAway,
@@ -255,8 +256,8 @@ fn over(session: &protocol::Session) -> Refusal {
     }
 }
 
-/// Notes that the session is shown inside the one that the client runs in, which must not be
-/// shown inside it: each would print what the other prints, for ever.
+/// Records that the session is shown inside the one in which the client runs. The reverse must not
+/// be attached as well: each would print the other's output forever.
 fn nest(api: &Api, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, Refusal> {
     let Some(from) = wish.from else { return Ok(None) };
     let nested = api.nesting.show(session.link.id(), from);
@@ -266,7 +267,7 @@ fn nest(api: &Api, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, 
     })
 }
 
-/// A connection that is counted and about to run.
+/// A connection that is counted already and about to run.
 struct Joined {
     context: Context<Connection>,
     setup: ConnectionSetup,
@@ -282,7 +283,7 @@ async fn join(
 ) -> Result<Joined, Refusal> {
     let context = Context::<Connection>::new();
     let address = context.address();
-    // The client that starts a session gets its output from the first byte on.
+    // The client that has started the session gets its output from the first byte on.
     let has = wish.has_of(session.link.id()).or(is_new.then_some(0));
     let start = has.map_or(Start::Fresh, Start::At);
     let (key, client) = match wish.client {
@@ -304,9 +305,9 @@ async fn join(
         cause: Some(cause.clone()),
     };
     let link = session.link;
-    let attached = session.addr.send(attach).await.map_err(|_| over(&link.view()))?;
+    let attached = session.addr.send(attach).await.map_err(|_| ended(&link.view()))?;
     let attached = attached.map_err(|refused| match link.view() {
-        view if view.restart_at.is_some() => over(&view),
+        view if view.restart_at.is_some() => ended(&view),
         view if view.status.is_live() && !view.ending => {
             Refusal::new(CloseCode::GoingAway, "the server is stopping")
         }
@@ -330,7 +331,7 @@ async fn join(
         session: Box::new(view),
     };
     let picture = Picture {
-        // As much as there is: a screen keeps no more than the settings say.
+        // Without a limit of its own: a screen keeps no more than the settings say.
         scrollback: wish.scrollback.unwrap_or(usize::MAX),
         limit: match wish.lag {
             Lag::Follow | Lag::Trail => protocol::SNAPSHOT_MAX,

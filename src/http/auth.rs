@@ -1,4 +1,4 @@
-//! Who may come in: the token, what is accepted in its place, and where.
+//! Authentication: the token, the login cookie, and where each is accepted.
 
 use super::allowlist::{Hosts, HostsError};
 use super::guesses::Guesses;
@@ -13,12 +13,12 @@ use slog::{Logger, info, warn};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How often is logged what has gone wrong.
+/// How often failed attempts are logged.
 const REPORT: Duration = Duration::from_secs(1);
-/// What a WebSocket's subprotocol starts with when the token follows.
+/// The prefix of the WebSocket subprotocol that carries the token.
 const BEARER_PROTOCOL: &str = "bearer.";
 
-/// Everything that decides who comes in; one for the whole server.
+/// All rules of authentication; one instance for the whole server.
 pub struct Access {
     pub(super) tokens: Tokens,
     pub(super) logins: Logins,
@@ -28,21 +28,22 @@ pub struct Access {
     cookie: String,
 }
 
-/// Why somebody is not let in.
+/// Why a request is not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unknown {
-    /// They have shown nothing.
+    /// It has neither a token nor a cookie.
     Missing,
-    /// What they have shown is not, or no longer, a token or a login.
+    /// Its token or login is not, or no longer, valid.
     Wrong,
 }
 
-/// The proof that a request was allowed by.
+/// What authenticated a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     /// The token itself, which no page of another site can have.
     Token,
-    /// A cookie, which a browser adds by itself, whoever made it ask: the id of this login.
+    /// A cookie, which a browser adds by itself whichever page makes the request: the id of this
+    /// login.
     Cookie(String),
 }
 
@@ -82,11 +83,11 @@ impl Access {
         &self.cookie
     }
 
-    /// Who asks, and what they came in with. A token that is given counts alone: a wrong one
-    /// is not made good by a cookie, nor by another token.
+    /// The principal of a request, and its proof. A token goes before a cookie: a wrong token is
+    /// not made good by a cookie, nor by another token.
     ///
     /// # Errors
-    /// Whether there was nothing, or something wrong.
+    /// Tells a missing token from a wrong one.
     pub(super) fn credential(
         &self,
         headers: &HeaderMap,
@@ -108,7 +109,7 @@ impl Access {
         Err(unknown)
     }
 
-    /// Logs wrong tokens, and why the file of tokens cannot be read, once a second.
+    /// Logs wrong tokens, and failures to read the file of tokens, once a second.
     pub async fn report(access: web::Data<Access>, log: Logger) {
         let mut told = None;
         let mut every = interval(REPORT);
@@ -127,12 +128,12 @@ impl Access {
         }
     }
 
-    /// Whose login this is. It ends with the token that it was got with.
+    /// The principal of a login. The login ends with the token that it was made with.
     fn logged_in(&self, id: &str) -> Option<Principal> {
         self.tokens.by_fingerprint(&self.logins.token_of(id)?)
     }
 
-    /// The right of who has come in to stay. `None`: it has ended since.
+    /// The lease of an authenticated request. `None`: the token or login has ended since.
     pub(super) fn lease(&self, principal: &Principal, credential: Credential) -> Option<Lease> {
         let token = self.tokens.fingerprint(principal)?;
         let login = match credential {
@@ -142,7 +143,7 @@ impl Access {
         Some(self.leases.open(Pass { token, login }))
     }
 
-    /// Ends the leases of tokens that are removed, and of logins that are over, now.
+    /// Ends the leases of removed tokens and expired logins now.
     pub(super) fn check_leases(&self) {
         self.leases.check(|pass| match &pass.login {
             _ if self.tokens.by_fingerprint(&pass.token).is_none() => {
@@ -153,8 +154,8 @@ impl Access {
         });
     }
 
-    /// Ends them for as long as the server runs: a token may be removed by another process,
-    /// and a login's time runs out.
+    /// Does so repeatedly while the server runs: another process may remove a token, and logins
+    /// expire.
     pub async fn keep_checking_leases(&self) {
         loop {
             sleep(CHECK_EVERY).await;
@@ -162,7 +163,7 @@ impl Access {
         }
     }
 
-    /// The login ids that the browser has sent.
+    /// The login ids in the request's cookies.
     pub(super) fn cookies<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
         texts(headers, header::COOKIE).flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
             let (name, value) = cookie.split_once('=')?;
@@ -175,7 +176,7 @@ fn texts(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = 
     headers.get_all(name).filter_map(|value| value.to_str().ok())
 }
 
-/// Other schemes (a proxy's Basic) are none of ours.
+/// The token of a `Bearer` header. Other schemes, such as a proxy's Basic, are ignored.
 fn bearer_headers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     texts(headers, header::AUTHORIZATION).filter_map(|value| {
         let (scheme, token) = value.trim().split_once(' ')?;

@@ -17,13 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Copies that may be made or fetched at once: each takes as much room as the database.
+/// How many copies may be made or downloaded at once: each takes as much room as the database.
 pub const COPIES: usize = 4;
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
-/// How long a copy waits for one of those before it.
+/// How long a request waits for one of those before it is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long whoever fetches a copy may take nothing of it, before it is given up.
+/// How long a client may read nothing of its copy before the download is given up.
 const STALL: Duration = Duration::from_secs(30);
 
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -41,11 +41,11 @@ async fn backup(api: Data<Api>, request: HttpRequest) -> Result<HttpResponse, Pr
         .content_type("application/vnd.sqlite3")
         .insert_header((header::CONTENT_DISPOSITION, name));
     if request.extensions().contains::<HeadOnly>() {
-        // Its length is known once it is made; nobody asks for it so much.
+        // The length of a copy is known only once it is made, which a `HEAD` is not worth.
         return Ok(response.streaming(stream::empty::<io::Result<Bytes>>()));
     }
     let turn = timeout(PATIENCE, api.copies.clone().acquire_owned()).await;
-    // Never closed.
+    // The semaphore is never closed.
     let Ok(Ok(turn)) = turn else {
         let detail = format!(
             "{COPIES} other copies are being made or fetched; one that nobody reads is given up \
@@ -74,11 +74,12 @@ async fn backup(api: Data<Api>, request: HttpRequest) -> Result<HttpResponse, Pr
     Ok(response.body(SizedStream::new(length, Box::pin(pieces))))
 }
 
-/// A copy on its way to whoever asked for it.
+/// A copy on its way to the client.
 struct Fetched {
-    /// The file takes its room, and the turn is taken, until all is sent; `None`: given up.
+    /// The file takes room on the disk, and the permit is held, until all is sent. `None`: given
+    /// up.
     copy: Option<(Arc<File>, OwnedSemaphorePermit)>,
-    /// When something of it was last asked for.
+    /// When a piece of it was last polled.
     last: Instant,
 }
 
@@ -90,8 +91,8 @@ impl Fetched {
     }
 }
 
-/// A body is only asked for more once the socket takes more, so it cannot tell by itself that
-/// nobody reads it.
+/// Ends a download that nobody reads. A body is polled only when the socket takes more, so it
+/// cannot notice this by itself.
 async fn give_up_when_stalled(fetched: Weak<Mutex<Fetched>>) {
     while let Some(fetched) = fetched.upgrade() {
         let left = {

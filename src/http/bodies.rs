@@ -1,5 +1,5 @@
-//! Bodies, bounded in time and memory whatever the peer does: what a request sends must come
-//! in time, and of an answer no more than a slice lies in a connection's buffer.
+//! Bounds bodies in time and memory whatever the peer does: a request's body must come in time, and
+//! no more than a slice of an answer lies in a connection's buffer.
 
 use super::lease::Lease;
 use actix_http::error::PayloadError;
@@ -20,13 +20,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Sleep;
 
-/// Bytes of an answer that are handed on at once. The dispatcher takes no more while as many
-/// wait to be written, but a single piece whole, however long it is.
+/// Bytes of an answer that are handed on at once. The dispatcher stops polling once so many wait to
+/// be written, but takes a single piece whole, however long it is.
 const SLICE: usize = 32 << 10;
 
-/// The body of a request, shared by its handler and its answer. While the answer has it, a
-/// body that has not come whole makes the dispatcher close the connection after the answer;
-/// of one that is dropped it would wait for the end, for ever.
+/// The body of a request, shared by its handler and its answer. As long as the answer holds it, the
+/// dispatcher closes the connection after the answer if the body has not come whole; if it were
+/// dropped, the dispatcher would wait for its end forever.
 #[derive(Clone)]
 pub(super) struct RequestBody(Rc<RefCell<Incoming>>);
 
@@ -37,8 +37,8 @@ struct Incoming {
 }
 
 impl RequestBody {
-    /// Puts a deadline on a request's body. `None`: it has none, or is a WebSocket, which
-    /// may say nothing for long.
+    /// Puts a deadline on a request's body. `None`: there is no body, or it is a WebSocket, which
+    /// may be silent for long.
     pub(super) fn bounded(request: &mut ServiceRequest, within: Duration) -> Option<RequestBody> {
         let headers = request.headers();
         let is_socket = request.method() == Method::GET
@@ -58,7 +58,7 @@ impl RequestBody {
         Some(body)
     }
 
-    /// Whether somebody waited for it in vain.
+    /// Whether a read of it has timed out.
     pub(super) fn is_late(&self) -> bool {
         self.0.borrow().is_late
     }
@@ -83,12 +83,12 @@ impl Stream for RequestBody {
 /// The body of an answer.
 pub struct AnswerBody {
     body: BoxBody,
-    /// What is left of the piece that `body` gave last.
+    /// The rest of the piece that `body` returned last.
     rest: Bytes,
-    /// `HEAD`: the size is told, and nothing is sent.
+    /// Set for `HEAD`: the size is sent, and no content.
     is_head: bool,
-    /// Breaks the body off, since half a download must not look like a whole one. `None`: it
-    /// is too short to outlive the right to it.
+    /// Resolves when the lease ends, which breaks the body off with an error, since half a download
+    /// must not look like a whole one. `None`: the body is too short to outlive a lease.
     ended: Option<LocalBoxFuture<'static, &'static str>>,
     _request: Option<RequestBody>,
 }

@@ -6,18 +6,18 @@ use crate::session::Expected;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
-/// As a header's value.
+/// The tag as a header's value.
 pub(super) fn etag(session: &Session) -> (HeaderName, String) {
     (header::ETAG, format!("\"{}\"", session.tag()))
 }
 
-/// What the session must be for the request to be done, if it says so.
+/// Checks `If-Match`: the state that the session must have for the request to be done.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
-    // Compared strongly: a weak tag is nobody's.
+    // The comparison is strong: a weak tag matches nothing.
     tags(headers, header::IF_MATCH, |weak| !weak)
 }
 
-/// Whether the client has this state of the session already.
+/// Whether the client has this state of the session already (`If-None-Match`).
 pub(super) fn is_known(headers: &HeaderMap, session: &Session) -> Result<bool, Problem> {
     let known = tags(headers, header::IF_NONE_MATCH, |_| true)?;
     Ok(known.is_some_and(|known| known.holds(session)))
@@ -36,7 +36,7 @@ fn tags(
             return Ok(Some(Expected::Any));
         }
         let tags: &mut Vec<String> = found.get_or_insert_default();
-        // Ours have no commas; what others have matches nothing however it is cut.
+        // Our tags have no commas; foreign ones match nothing however they are split.
         for tag in value.split(',').map(str::trim) {
             let (weak, tag) = tag.strip_prefix("W/").map_or((false, tag), |tag| (true, tag));
             let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
@@ -49,7 +49,7 @@ fn tags(
     Ok(found.map(Expected::OneOf))
 }
 
-/// 412: somebody has changed it; how it is now.
+/// 412: the session was changed meanwhile. The body has its present state.
 pub(super) fn changed(session: &Session) -> Problem {
     let detail = "the session has changed; look at it again, then decide";
     let problem = Problem::new(StatusCode::PRECONDITION_FAILED, code::CHANGED, detail);

@@ -15,11 +15,11 @@ use std::convert::Infallible;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// How often a stream says that it lives.
+/// How often an idle stream sends a comment, so that the client knows it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Events that are written at once.
+/// The most events in one write.
 const BATCH: usize = 64;
-/// How soon a browser comes back, in milliseconds.
+/// How soon a browser connects again, in milliseconds.
 const RETRY_MS: u32 = 1000;
 
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -38,7 +38,7 @@ struct EventsQuery {
     /// Only these, separated by commas.
     #[serde(rename = "type")]
     kinds: Option<String>,
-    /// As the header `Last-Event-ID`, which goes first.
+    /// Replaces the header `Last-Event-ID`, which has precedence.
     last_event_id: Option<String>,
 }
 
@@ -53,18 +53,18 @@ async fn events(
     };
     let kinds = query.kinds.as_deref().map(kinds).transpose()?;
     let header = request.headers().get("Last-Event-ID");
-    // What is no text is no id of ours either.
+    // A header that is no text is no id of ours either.
     let header = header.map(|id| id.to_str().unwrap_or_default().to_owned());
     let last = header.or_else(|| query.last_event_id.clone()).filter(|id| !id.is_empty());
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/event-stream")
-        // Proxies that collect answers would keep the events to themselves.
+        // A proxy that buffers answers would hold the events back.
         .insert_header(("X-Accel-Buffering", "no"));
     if request.extensions().contains::<HeadOnly>() {
         return Ok(response.streaming(stream::empty::<Result<Bytes, Infallible>>()));
     }
-    // Whoever listens to one session waits for something of it.
+    // A client that listens to one session waits for it, which suspends its countdown.
     let in_use = match &query.session {
         Some(key) => api.in_use(key).await,
         None => None,
@@ -101,12 +101,12 @@ impl Filter {
     }
 }
 
-/// One client's stream. Pulled by its connection: a client that does not read makes nothing
-/// grow, and finds a `reset` when it reads on too late.
+/// One client's stream, pulled by its connection: a client that does not read uses no memory, and
+/// gets a `reset` when it reads on too late.
 struct Feed {
     listener: Listener,
     filter: Filter,
-    /// What comes before the first event.
+    /// Text that is sent before the first event.
     greeting: Option<String>,
     _in_use: Option<InUse>,
 }
@@ -123,7 +123,7 @@ impl Feed {
             greeting += &reset(&listener);
             listener
         });
-        // Whoever has heard nothing yet can still say from where to go on.
+        // Lets a client that has received no event yet resume from here.
         greeting += &place(&listener);
         Feed { listener, filter, greeting: Some(greeting), _in_use: in_use }
     }
@@ -137,7 +137,8 @@ impl Feed {
             match timeout(HEARTBEAT, self.listener.wait()).await {
                 Ok(true) => {}
                 Ok(false) => return None,
-                // With the place, since what the filter holds back is passed as well.
+                // Sends the position too, so that a client also resumes behind events that its
+                // filter has left out.
                 Err(_) => return Some(format!(": alive\n{}", place(&self.listener)).into()),
             }
             let text = match self.listener.take(BATCH) {

@@ -1,5 +1,5 @@
-//! The one layer before routing and upgrades: whatever is not allowed here by name needs
-//! the token, unknown paths included.
+//! The one layer before routing and upgrades: every request needs the token, unknown paths
+//! included, except for a few exact paths.
 
 use super::access_log::Asked;
 use super::api::{HeadOnly, OFFSET};
@@ -22,7 +22,7 @@ use slog::Logger;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// On every response, unless it says otherwise itself.
+/// Headers of every response that does not set them itself.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
@@ -30,7 +30,7 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
         HeaderName::from_static("cross-origin-resource-policy"),
         HeaderValue::from_static("same-origin"),
     ),
-    // Terminals' contents have no business in a cache.
+    // A cache must not keep what terminals show.
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
@@ -43,7 +43,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard by these rights, which logs what was asked and waits so long for bodies.
+    /// A guard with these rules, which writes the access log and waits so long for bodies.
     #[must_use]
     pub fn new(access: web::Data<Access>, body_timeout: Duration, log: Logger) -> Guard {
         Guard { access, body_timeout, log }
@@ -90,7 +90,7 @@ where
         let asked = Asked::of(&request, log);
         let is_head = *request.method() == Method::HEAD;
         if is_head {
-            // Routes know `GET`; what they answer is cut off where the body begins.
+            // Routes handle only `GET`; the body of the answer is cut off below.
             request.head_mut().method = Method::GET;
             request.headers_mut().remove(header::UPGRADE);
             request.extensions_mut().insert(HeadOnly);
@@ -104,7 +104,7 @@ where
         let lease = match admit(access, &mut request) {
             Ok(lease) => lease,
             Err(Refused { problem, after }) => {
-                // The body is not waited for: who has no rights costs no handler anything.
+                // The body is not read: a request without rights costs no handler.
                 let refused = refusal_page::respond(&request, &problem);
                 let response = request.into_response(refused);
                 return Box::pin(async move {
@@ -117,7 +117,7 @@ where
         Box::pin(async move {
             let answered = match &lease {
                 None => answered.await?,
-                // A request whose right ends is still answered if the answer is ready.
+                // An answer that is ready is still sent although the lease ends now.
                 Some(lease) => tokio::select! {
                     biased;
                     answered = answered => answered?,
@@ -129,22 +129,22 @@ where
                 let late = late(within).error_response();
                 return Ok(answer(asked, response.into_response(late), None));
             }
-            // A WebSocket closes itself, with a code that says so.
+            // A WebSocket holds its lease itself, and closes with a code that says so.
             let lease = lease.filter(|_| response.status() != StatusCode::SWITCHING_PROTOCOLS);
             Ok(answer(asked, response, lease))
         })
     }
 }
 
-/// The body did not come. How far the handler got with it does not matter: none acts on half
-/// a body.
+/// The problem for a body that did not come in time. The handler's own answer is discarded: no
+/// handler acts on half a body.
 fn late(within: Duration) -> Problem {
     let detail = format!("the request's body did not come within {} s", within.as_secs());
     Problem::new(StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT, detail)
 }
 
-/// The answer to a request whose right has ended while it was served. The request is with
-/// its service still, so this is an answer without one.
+/// The answer to a request whose lease has ended while it was served. The service still has the
+/// request, so this is built without one.
 fn shut_out(why: &'static str, asked: Asked) -> Error {
     let problem = Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, why);
     let mut response = problem.error_response();
@@ -153,8 +153,8 @@ fn shut_out(why: &'static str, asked: Asked) -> Error {
     InternalError::from_response(why, response).into()
 }
 
-/// Lets a request in, its token taken out and its principal put in, or says why not. Who
-/// needs no right has no lease; nor has who gives it up, who is still to be answered.
+/// Authenticates a request, removes its token and adds its principal, or says why not. Public paths
+/// have no lease; nor has a logout, which ends its own lease and must still be answered.
 fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>, Refused> {
     let host = asked_host(access, request)?;
     let has_origin = check_origin(access, request.headers(), &host)?;
@@ -180,7 +180,8 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         Unknown::Wrong => access.guesses.refuse(address(request), detail),
         Unknown::Missing => nobody(),
     })?;
-    // A browser adds the cookie whoever makes it ask, but then it also says which page did.
+    // A browser adds the cookie whichever page makes the request, but then it also sends that
+    // page's Origin.
     if matches!(credential, Credential::Cookie(_)) && !has_origin && has_effect(request) {
         let detail = "a request by cookie that changes something needs an Origin";
         return Err(forbidden_origin(detail).into());
@@ -197,14 +198,13 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
     Ok((request.path() != login::LOGOUT).then_some(lease))
 }
 
-/// Who is at the other end of the connection. What a proxy says of whom it asks for is not
-/// believed: anybody can say it.
+/// The peer's address. Headers such as `Forwarded` are ignored, because any client can send them.
 fn address(request: &ServiceRequest) -> Option<IpAddr> {
     request.peer_addr().map(|address| address.ip().to_canonical())
 }
 
-/// The host that was asked for: one `Host` header, one of our names. A target in absolute
-/// form must agree (RFC 9112, section 3.2.2).
+/// The request's host: exactly one `Host` header with an allowed name. A target in absolute form
+/// must agree (RFC 9112, section 3.2.2).
 fn asked_host(access: &Access, request: &ServiceRequest) -> Result<allowlist::Authority, Problem> {
     let host = only(request.headers(), header::HOST).and_then(|host| access.hosts.host(host?));
     let host = match request.uri().authority() {
@@ -219,7 +219,7 @@ fn asked_host(access: &Access, request: &ServiceRequest) -> Result<allowlist::Au
     })
 }
 
-/// Whether there is an Origin; one that is there must be allowed.
+/// Whether there is an Origin. If there is, it must be allowed.
 fn check_origin(
     access: &Access,
     headers: &HeaderMap,
@@ -245,7 +245,7 @@ fn only(headers: &HeaderMap, name: HeaderName) -> Option<Option<&str>> {
     values.next().is_none().then(|| value.to_str().ok())
 }
 
-/// By exact path, so that nothing is let in by resembling it.
+/// Compares exact paths, so that a similar path does not become public.
 fn is_public(request: &ServiceRequest) -> bool {
     let path = request.path();
     match *request.method() {
@@ -266,7 +266,7 @@ fn as_problem<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>
     let headers = response.headers();
     let typed = headers.get(header::CONTENT_TYPE);
     let is_error = status.is_client_error() || status.is_server_error();
-    // What a handler has said in JSON stays as it is, and so does a screen.
+    // A handler's own JSON stays as it is, and so does a screen.
     let ours = typed.is_some_and(|typed| !typed.as_bytes().starts_with(b"text/plain"))
         || headers.contains_key(OFFSET);
     if !is_error || ours {

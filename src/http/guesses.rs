@@ -1,5 +1,5 @@
-//! Wrong tokens and cookies: counted by the address that they come from, slowed down and
-//! logged. The right one is never refused: it is looked at first, whatever came before it.
+//! Wrong tokens and cookies are counted by address, slowed down and logged. The right token is
+//! checked first and never refused, whatever came from the address before.
 
 use super::problem::{Problem, code};
 use actix_web::http::StatusCode;
@@ -11,25 +11,25 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Wrong ones in a row from an address before the next are slowed down …
+/// Wrong attempts in a row from an address before the next are slowed down …
 const FAILURES_MAX: f64 = 10.0;
-/// … and those that are forgiven a second.
+/// … and how many of them are forgiven each second.
 const FAILURES_PER_S: f64 = 1.0;
-/// How long the answer to one too many waits: a connection guesses no faster.
+/// How long the answer to a slowed-down attempt waits: a connection guesses no faster.
 const SLOWED: Duration = Duration::from_secs(1);
-/// Addresses that are remembered, in two halves: the half that was not seen for longer goes
-/// when the other is full. Some 100 bytes each.
+/// How many addresses are remembered, in two halves: when one is full, the half that was not used
+/// for longer is dropped. Some 100 bytes each.
 const HALF: usize = 2048;
-/// Between two log lines about one address.
+/// The least time between two log lines about one address.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
-/// Lines that are logged at once, of the addresses that tried most.
+/// How many addresses are logged at once, those with most attempts first.
 const LOG_MAX: usize = 5;
 
-/// All failed attempts of everybody.
+/// All failed attempts from all addresses.
 #[derive(Default)]
 pub(super) struct Guesses {
     table: Mutex<Table>,
-    /// How many there were.
+    /// Failed attempts since the server started.
     pub(super) failed: Counter,
 }
 
@@ -37,23 +37,23 @@ pub(super) struct Guesses {
 struct Table {
     recent: HashMap<Source, Guesser>,
     older: HashMap<Source, Guesser>,
-    /// Attempts from addresses that were not logged before they were forgotten.
+    /// Attempts from addresses that were forgotten before they were logged.
     forgotten: u64,
 }
 
-/// Where attempts come from: an IPv4 address, or an IPv6 network of 64 bits, all of which one
+/// The source of attempts: an IPv4 address, or an IPv6 network of 64 bits, all of which one
 /// subscriber has. `None`: no address is known.
 type Source = Option<IpAddr>;
 
 struct Guesser {
     failures: f64,
     since: Instant,
-    /// Attempts that no log line tells of yet.
+    /// Attempts that were not logged yet.
     unlogged: u64,
     logged: Option<Instant>,
 }
 
-/// What is answered in place of what was asked for, and after how long.
+/// The answer to a refused attempt, and how long it is delayed.
 pub(super) struct Refused {
     pub(super) problem: Problem,
     pub(super) after: Duration,
@@ -66,7 +66,7 @@ impl From<Problem> for Refused {
 }
 
 impl Guesses {
-    /// Counts a wrong token or cookie. `detail` says what would be right.
+    /// Counts a wrong token or cookie. `detail` tells the client what would be right.
     pub(super) fn refuse(&self, from: Option<IpAddr>, detail: &str) -> Refused {
         self.failed.inc();
         if self.table.lock().unwrap_or_else(PoisonError::into_inner).failed(from, Instant::now()) {
@@ -79,12 +79,12 @@ impl Guesses {
         Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail).into()
     }
 
-    /// Logs what has happened since the last time. To be called every second; however many
-    /// attempts there are, the log gets a few lines of it.
+    /// Logs the attempts since the last call, a few lines however many there were. To be called
+    /// every second.
     pub(super) fn log(&self, log: &Logger) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let (due, forgotten) = (table.due(Instant::now()), std::mem::take(&mut table.forgotten));
-        // The log may be slow.
+        // The lock is released first: the log may be slow.
         drop(table);
         for (source, attempts) in due {
             warn!(log, "wrong tokens"; "address" => name(source), "attempts" => attempts);
@@ -96,7 +96,7 @@ impl Guesses {
 }
 
 impl Table {
-    /// One more; true: they are too many.
+    /// Counts one more attempt; true: the address has made too many.
     fn failed(&mut self, from: Option<IpAddr>, now: Instant) -> bool {
         let source = from.map(network);
         if self.recent.len() >= HALF && !self.recent.contains_key(&source) {
@@ -109,14 +109,14 @@ impl Table {
         });
         let passed = now.saturating_duration_since(guesser.since).as_secs_f64();
         let failures = (guesser.failures - passed * FAILURES_PER_S).max(0.0) + 1.0;
-        // No more than that is held against an address, however long it has tried.
+        // The count is capped, so that a long series is forgiven as fast as a short one.
         guesser.failures = failures.min(FAILURES_MAX);
         guesser.since = now;
         guesser.unlogged += 1;
         failures > FAILURES_MAX
     }
 
-    /// Whom to log, with how many attempts: who has tried most of those whose turn it is.
+    /// The addresses to log with their attempts, of those whose turn it is the ones with most.
     fn due(&mut self, now: Instant) -> Vec<(Source, u64)> {
         let waits = |guesser: &Guesser| {
             guesser.unlogged == 0 || guesser.logged.is_some_and(|last| now < last + LOG_AGAIN)

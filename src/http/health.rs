@@ -1,5 +1,5 @@
-//! `/healthz`: the process serves. `/readyz`: it can do its work. `/api/v1/reconcile`: what
-//! it knows of its sessions is compared with what is so.
+//! `/healthz`: the process serves. `/readyz`: it can do its work. `/api/v1/reconcile`: compares
+//! what the server knows of its sessions with what is so.
 
 use super::api::{Api, method_not_allowed, stopping};
 use super::problem::{Problem, code};
@@ -59,7 +59,7 @@ fn not_ready(detail: String) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NOT_READY, detail)
 }
 
-/// Compares sessions with what is written of them at once, not when its time comes.
+/// Reconciles the sessions with the holder and the database now, not at the next interval.
 async fn reconcile(api: Data<Api>) -> Result<HttpResponse, Problem> {
     let mended = api.registry.send(Reconcile).await.map_err(stopping)?;
     Ok(HttpResponse::Ok().json(json!({ "mended": mended })))

@@ -48,8 +48,8 @@ struct InputQuery {
     offset: Option<u64>,
 }
 
-/// The requests of a session are typed one after the other, each whole. With `client` and
-/// `offset` a request may be repeated: every byte is typed once.
+/// Input requests of one session are typed one after the other, each whole. A request with `client`
+/// and `offset` may be repeated: every byte is typed once.
 async fn input(
     api: Data<Api>,
     principal: ReqData<Principal>,
@@ -113,7 +113,7 @@ async fn resize(
     let session = api.live(&id).await?;
     let resized = session.addr.send(Resize { connection: None, cols, rows }).await;
     resized.map_err(stopping)?.map_err(|error| refused(&error))?;
-    // Whoever looks at the screen next finds it of this size.
+    // The next request for the screen must find it of this size.
     session.link.settled().await.map_err(|error| holder_problem(&error))?;
     Ok(HttpResponse::Ok().json(session.link.view()))
 }

@@ -15,22 +15,22 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// How long a client may take for a large answer, which takes others their room.
+/// How long a client may take to read a large answer, while others wait for its room.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A request waits this long for room, then it is refused.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// When to ask again after that, in seconds.
+/// The `Retry-After` of that refusal, in seconds.
 const RETRY_S: u32 = 5;
 
-/// Others have all the room.
+/// Other answers have all the room.
 pub(super) fn no_room(detail: impl fmt::Display) -> Problem {
     let detail = format!("{detail}; ask again in a moment");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail).retry_after(RETRY_S)
 }
 
-/// Answers at once where one piece is all, as most are; else piece by piece, each made when
-/// the socket has taken the one before.
+/// Answers at once if one piece is all, as it mostly is; else piece by piece, each made once the
+/// socket has taken the one before.
 pub(super) fn answer(
     mut response: HttpResponseBuilder,
     mut pieces: impl Iterator<Item = Bytes> + 'static,
@@ -39,7 +39,7 @@ pub(super) fn answer(
     let Some(second) = pieces.next() else { return response.body(first) };
     let rest: Rest = Rc::new(RefCell::new(Some(Box::new(pieces))));
     let left = rest.clone();
-    // A socket that takes nothing asks for nothing, either: the room is taken back from here.
+    // A client that reads nothing never polls the body, so a timer takes its room back.
     let limit = spawn(async move {
         sleep(LIMIT).await;
         left.borrow_mut().take();
@@ -47,11 +47,11 @@ pub(super) fn answer(
     response.body(Body { begun: [second, first].into(), rest, limit, yielded: false })
 }
 
-/// The pieces that are still to be made. `None`: its time is over.
+/// The pieces that are still to be made. `None`: the time limit has passed.
 type Rest = Rc<RefCell<Option<Box<dyn Iterator<Item = Bytes>>>>>;
 
 struct Body {
-    /// The pieces that are made already, the first of them last.
+    /// The pieces that are already made, the first of them last.
     begun: Vec<Bytes>,
     rest: Rest,
     limit: JoinHandle<()>,
@@ -71,7 +71,8 @@ impl MessageBody for Body {
         if let Some(piece) = this.begun.pop() {
             return Poll::Ready(Some(Ok(piece)));
         }
-        // A socket that takes everything would keep this thread from its other requests.
+        // Without this, a socket that takes everything would keep the thread from its other
+        // requests.
         this.yielded = !this.yielded;
         if this.yielded {
             cx.waker().wake_by_ref();
@@ -79,7 +80,7 @@ impl MessageBody for Body {
         }
         let mut rest = this.rest.borrow_mut();
         let Some(pieces) = rest.as_mut() else {
-            // The connection is closed, so that nobody takes the beginning for all.
+            // Closes the connection, so that no client takes a part for the whole.
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         };
         Poll::Ready(pieces.next().map(Ok))

@@ -1,6 +1,5 @@
-//! How long somebody may stay. What a request opens (a WebSocket, a stream of events, a
-//! wait, a download) outlives the check of its token at the door, so it holds a lease, which
-//! ends with the token or the login that it came in with.
+//! Leases end what a request has opened. A WebSocket, a stream of events, a wait or a download
+//! outlives the check of its token, so it holds a lease, which ends with the token or the login.
 
 use futures_util::future::LocalBoxFuture;
 use std::collections::HashMap;
@@ -8,22 +7,22 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often leases are checked: whoever is shut out is gone within two seconds.
+/// How often leases are checked: a revoked client is disconnected within two seconds.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// The token, and the login if there was one, that a request was allowed by.
+/// The token, and the login if there was one, that authenticated a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pass {
     /// Fingerprint of the token.
     pub(super) token: String,
-    /// The login that was got with it, if a cookie was shown.
+    /// The id of the login that was made with it, if a cookie was sent.
     pub(super) login: Option<String>,
 }
 
 /// Why a lease has ended; `None`: it has not.
 type Ended = Option<&'static str>;
 
-/// The right to stay, shared by all that came in with one pass.
+/// A lease, shared by all requests with the same pass.
 #[derive(Clone, Debug)]
 pub(super) struct Lease(Arc<watch::Sender<Ended>>);
 
@@ -31,7 +30,7 @@ impl Lease {
     /// Resolves, with the reason, when the lease ends.
     pub(super) fn ended(&self) -> LocalBoxFuture<'static, &'static str> {
         let mut ended = self.0.subscribe();
-        // The sender lives as long as somebody waits, so there always is an answer.
+        // The sender lives as long as a lease waits, so there always is an answer.
         let lease = self.clone();
         Box::pin(async move {
             let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| *why);
@@ -46,7 +45,7 @@ impl Lease {
 pub(super) struct Leases(Mutex<HashMap<Pass, Weak<watch::Sender<Ended>>>>);
 
 impl Leases {
-    /// A lease for as long as this pass is good, as [`Leases::check`] finds out.
+    /// Opens a lease that ends when [`Leases::check`] finds the pass invalid.
     pub(super) fn open(&self, pass: Pass) -> Lease {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = open.entry(pass).or_default();
@@ -57,7 +56,7 @@ impl Leases {
         }))
     }
 
-    /// Ends the leases whose pass is good no more, for the reason that `why_not` gives.
+    /// Ends the leases whose pass is invalid, with the reason that `why_not` gives.
     pub(super) fn check(&self, why_not: impl Fn(&Pass) -> Ended) {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|pass, lease| {

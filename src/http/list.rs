@@ -19,15 +19,16 @@ use std::collections::BTreeMap;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Sessions on a page unless the request says otherwise, and at most.
+/// The default and the largest number of sessions on a page.
 const PAGE: u32 = 100;
 const PAGE_MAX: u32 = 1000;
 
-/// A longer list, in bytes, shares the room of large answers, and is told in pieces of this.
+/// A list longer than this, in bytes, takes room of the large answers and is sent in pieces of this
+/// size.
 const PIECE: usize = 64 << 10;
 
-/// One list is made at a time: until it is told its sessions are in memory, too. Nobody who
-/// makes one waits for a client.
+/// Serializes the making of lists, since the sessions of one are in memory until its text is made.
+/// No list is held up by a client that reads slowly.
 static MAKING: Semaphore = Semaphore::const_new(1);
 
 #[derive(Clone, Deserialize)]
@@ -43,8 +44,8 @@ pub(super) struct ListQuery {
     cursor: Option<SessionId>,
 }
 
-/// A long list that finds no room is thrown away and made again once there is some: who waits
-/// takes no memory.
+/// A long list that finds no room is dropped and made again once there is some, so that a request
+/// which waits takes no memory.
 pub(super) async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<HttpResponse, Problem> {
     let query = query.into_inner();
     let deadline = Instant::now() + PATIENCE;
@@ -68,7 +69,7 @@ pub(super) async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<Http
     }
 }
 
-/// A long list, piece by piece. Each is a copy: it may be kept longer than the room for all.
+/// A long list in pieces. Each piece is a copy, since it may live longer than the room of the list.
 struct ListText {
     text: Large,
     at: usize,

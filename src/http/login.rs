@@ -1,4 +1,4 @@
-//! Logging in with a browser: the token once, a cookie from then on.
+//! Login of browsers: the token once, a cookie from then on.
 
 use super::api::{Object, object};
 use super::auth::Access;
@@ -13,9 +13,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use actix_web::{ResponseError, rt};
 use serde::Deserialize;
 
-/// Where to log in; the guard lets anybody try.
+/// The path to log in, which the guard makes public.
 pub(super) const LOGIN: &str = "/api/v1/login";
-/// Where to log out, which ends all that was opened with this login.
+/// The path to log out, which ends everything that was opened with this login.
 pub(super) const LOGOUT: &str = "/api/v1/logout";
 
 /// The longest body, in bytes.
@@ -51,7 +51,7 @@ async fn login(
         let detail = "the system has no randomness to give";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
     })?;
-    // Where it cannot be saved, the login holds until the server stops.
+    // If saving fails, the login is valid until the server stops.
     let _ = access.logins.save().await;
     Ok(HttpResponse::NoContent().cookie(cookie(&access, &request, &id, LOGIN_S)).finish())
 }
@@ -71,13 +71,13 @@ async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse
     );
     let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail);
     let mut response = problem.error_response();
-    // Its text is ours.
+    // We have made the cookie's text ourselves.
     let _ = response.add_cookie(&removed);
     response
 }
 
 fn cookie(access: &Access, request: &HttpRequest, id: &str, age_s: i64) -> Cookie<'static> {
-    // Through a proxy that speaks TLS for us, the cookie must not travel without it.
+    // Behind a proxy that speaks TLS for us, the cookie must not be sent without TLS.
     let origin = request.headers().get(header::ORIGIN);
     let secure = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https:"));
     Cookie::build(access.cookie_name().to_owned(), id.to_owned())

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a request that may be sent twice and is done once.
+//! `Idempotency-Key`: lets a client repeat a request that is to be done once.
 
 use super::problem::Problem;
 use crate::protocol::CreateSession;
@@ -7,13 +7,13 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use uuid::Uuid;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// On an answer that an earlier request had got.
+/// Marks an answer that an earlier request with this key has got, too.
 pub(super) const REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
 /// The longest key, in characters.
 const KEY_MAX: usize = 255;
 
-/// The request's key, if it has one. Who asked and for what is told by a fingerprint, in
-/// which the order of a body's members and its spaces do not count.
+/// The request's key, if it has one, with a fingerprint of the principal and the body. The order of
+/// the body's members and its white space do not count.
 pub(super) fn once(
     headers: &HeaderMap,
     principal: &str,
@@ -30,7 +30,7 @@ pub(super) fn once(
     };
     // Numbers, strings and sorted maps of them: nothing that could fail to be written.
     let request = serde_json::to_string(request).unwrap_or_default();
-    // The length keeps who asked and for what apart.
+    // The length separates the principal from the body.
     let words = format!("{}:{principal}{request}", principal.len());
     let request = Uuid::new_v5(&Uuid::NAMESPACE_OID, words.as_bytes()).to_string();
     Ok(Some(Once { key: key.to_owned(), of: OnceOf { request, failed: None } }))

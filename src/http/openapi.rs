@@ -1,4 +1,4 @@
-//! `GET /openapi.json`: the API described, and what that says of each path's methods.
+//! `GET /openapi.json`: the description of the API, and the methods of each path, derived from it.
 
 use super::api::method_not_allowed;
 use actix_web::HttpResponse;
@@ -8,13 +8,13 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// OpenAPI 3.1, written by hand; tests compare it with what the server does. `HEAD` is left
-/// out: it is the same for every path.
+/// OpenAPI 3.1, written by hand; tests compare it with the server. `HEAD` is left out: it is the
+/// same for every path.
 const WRITTEN: &str = include_str!("openapi.json");
 
-/// The same with a `HEAD` for every `GET`.
+/// The description with a `HEAD` added to every `GET`.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-    // The tests know that it can be read.
+    // Tests make sure that it can be parsed.
     let mut document: Value = serde_json::from_str(WRITTEN).unwrap_or_default();
     for (_, methods) in document["paths"].as_object_mut().into_iter().flatten() {
         let head = methods.get("get").map(head);
@@ -25,10 +25,10 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     document
 });
 
-/// As it is sent.
+/// The description as JSON text.
 static TEXT: LazyLock<Bytes> = LazyLock::new(|| DOCUMENT.to_string().into());
 
-/// What `HEAD` answers: the statuses and headers of `GET`, without a body.
+/// The answers to `HEAD`: the statuses and headers of `GET`, without bodies.
 fn head(get: &Value) -> Value {
     let mut head = get.clone();
     if let Some(id) = get["operationId"].as_str() {
@@ -43,7 +43,7 @@ fn head(get: &Value) -> Value {
     head
 }
 
-/// Methods by path, as `Allow` has them.
+/// The value of `Allow` for each path.
 static METHODS: LazyLock<HashMap<String, HeaderValue>> = LazyLock::new(|| {
     let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
     let methods = paths.filter_map(|(path, methods)| {
@@ -65,9 +65,9 @@ async fn openapi() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(TEXT.clone())
 }
 
-/// The methods that a path is for. What the document does not have is part of the page.
+/// The methods of a path. A path that is not in the description belongs to the page.
 pub(super) fn allowed(pattern: &str) -> HeaderValue {
-    // A pattern may say what stands in a place: `{kind:terminal|claude}`.
+    // A pattern may restrict a parameter: `{kind:terminal|claude}`.
     let path = pattern.split('/').map(|part| match part.split_once(':') {
         Some((name, _)) if name.starts_with('{') => format!("{name}}}"),
         _ => part.to_owned(),

@@ -29,7 +29,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OutputQuery {
-    /// Of the first byte wanted; missing: all there is.
+    /// Offset of the first byte wanted. Missing: the first that the ring still holds.
     offset: Option<u64>,
 }
 
@@ -55,14 +55,15 @@ async fn output(
                 .insert_header((OFFSET, from.to_string()))
                 .body(SizedStream::new(head - from, Box::pin(pieces(ring, from, head, first)))));
         }
-        // Overtaken meanwhile: what is left begins later, or the offset is gone by now.
+        // The program has overwritten the beginning meanwhile: the rest begins later, or the wanted
+        // offset is gone by now.
         yield_now().await;
     }
 }
 
-/// The output between two offsets, of which the first piece has been copied. Each of the
-/// others is copied when the socket has taken the one before, so that an answer which nobody
-/// reads takes the memory of one piece and not of a ring.
+/// The output between two offsets, whose first piece has been copied. Each further piece is copied
+/// once the socket has taken the one before, so that an answer which nobody reads takes the memory
+/// of one piece and not of a ring.
 fn pieces(
     ring: Arc<Reader>,
     from: u64,
@@ -73,7 +74,8 @@ fn pieces(
         let piece = match first {
             Some(first) => first,
             None => {
-                // A socket that takes everything would keep this thread from its other requests.
+                // Without this, a socket that takes everything would keep the thread from its other
+                // requests.
                 yield_now().await;
                 piece(&ring, at, end)?
             }
@@ -83,8 +85,8 @@ fn pieces(
     })
 }
 
-/// An error where the ring has overtaken the reader. It closes the connection before all of
-/// the length that was promised has come, so that nobody takes the beginning for all.
+/// An error if the ring has overtaken the reader. It closes the connection before the promised
+/// length has come, so that no client takes a part for the whole.
 fn piece(ring: &Reader, at: u64, end: u64) -> io::Result<Bytes> {
     let length = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
     let mut bytes = BytesMut::with_capacity(length);

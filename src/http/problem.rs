@@ -15,13 +15,13 @@ pub const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/prob
 /// The longest JSON body, in bytes: a session's command, environment and labels fit well.
 const JSON_MAX: usize = 256 << 10;
 
-/// What went wrong, for programs. Stable: clients match on these.
+/// Error codes for programs. Stable: clients match on these.
 pub mod code {
-    /// 401: no token, or not ours.
+    /// 401: no token, or a wrong one.
     pub const UNAUTHORIZED: &str = "unauthorized";
-    /// 403: the page that asks is not one of ours.
+    /// 403: the page that sends the request is not allowed.
     pub const FORBIDDEN_ORIGIN: &str = "forbidden_origin";
-    /// 403: asked for under a name that is not ours.
+    /// 403: the request's `Host` is not allowed.
     pub const FORBIDDEN_HOST: &str = "forbidden_host";
     /// 404: no such session, or no such path.
     pub const NOT_FOUND: &str = "not_found";
@@ -29,7 +29,7 @@ pub mod code {
     pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
     /// 410: the session is ending or has ended.
     pub const ENDED: &str = "ended";
-    /// 400: the request does not say what it must.
+    /// 400: the request is malformed, or a parameter is wrong.
     pub const INVALID_REQUEST: &str = "invalid_request";
     /// 413: the body is longer than is accepted.
     pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
@@ -37,13 +37,14 @@ pub mod code {
     pub const BODY_TIMEOUT: &str = "body_timeout";
     /// 415: not in this media type.
     pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported_media_type";
-    /// 409: a live session has this name.
+    /// 409: another live session has this name.
     pub const NAME_TAKEN: &str = "name_taken";
-    /// 412: the session is not what `If-Match` says; `session` and `etag` say what it is.
+    /// 412: the session's tag is not that of `If-Match`; `session` and `etag` have the present
+    /// state.
     pub const CHANGED: &str = "changed";
-    /// 422: another request had this `Idempotency-Key`.
+    /// 422: a different request has used this `Idempotency-Key`.
     pub const IDEMPOTENCY_KEY_REUSED: &str = "idempotency_key_reused";
-    /// 416: these output bytes are no longer (or not yet) there.
+    /// 416: the ring does not hold these bytes of output any more, or not yet.
     pub const OFFSET_GONE: &str = "offset_gone";
     /// 422: the command could not be started; `step` and `errno` say why.
     pub const SPAWN_FAILED: &str = "spawn_failed";
@@ -55,13 +56,13 @@ pub mod code {
     pub const STORE_UNAVAILABLE: &str = "store_unavailable";
     /// 503: the holder does not answer.
     pub const HOLDER_UNAVAILABLE: &str = "holder_unavailable";
-    /// 503: not now.
+    /// 503: the server cannot do it at the moment.
     pub const UNAVAILABLE: &str = "unavailable";
     /// Sessions are still being restored, or the database cannot be written.
     pub const NOT_READY: &str = "not_ready";
-    /// The path is for WebSockets.
+    /// 426: the path is for WebSockets.
     pub const UPGRADE_REQUIRED: &str = "upgrade_required";
-    /// Input before this was never received.
+    /// 409: earlier input of this client was never received.
     pub const INPUT_GAP: &str = "input_gap";
     /// 409: a WebSocket of this client is attached, which counts the client's input itself.
     pub const CLIENT_ATTACHED: &str = "client_attached";
@@ -69,7 +70,7 @@ pub mod code {
     pub const NO_SCREEN: &str = "no_screen";
     /// 404: the session is not recorded, or no such file of its recording is there.
     pub const NO_RECORDING: &str = "no_recording";
-    /// The program does not read its input.
+    /// 503: the program does not read its input.
     pub const INPUT_FULL: &str = "input_full";
     /// 500: the server's own fault.
     pub const INTERNAL: &str = "internal";
@@ -82,7 +83,7 @@ pub struct Problem {
     pub status: StatusCode,
     /// One of [`code`].
     pub code: &'static str,
-    /// For people; nothing secret.
+    /// An explanation for people, without secrets.
     pub detail: String,
     /// Further members of the body.
     pub extra: Map<String, Value>,
@@ -90,7 +91,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with nothing further to say.
+    /// A problem without further members.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Problem { status, code, detail: detail.into(), extra: Map::new(), retry_after_s: None }
@@ -108,7 +109,7 @@ impl Problem {
         Problem::new(StatusCode::NOT_FOUND, code::NOT_FOUND, detail)
     }
 
-    /// The problem that an error without one of its own amounts to.
+    /// The generic problem of a status, for errors of the framework.
     #[must_use]
     pub fn of_status(status: StatusCode, detail: impl Into<String>) -> Self {
         let code = match status {
@@ -188,7 +189,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .default_service(web::to(unknown_path));
 }
 
-/// Answers for paths that nothing else answers for.
+/// Answers requests for unknown paths.
 pub async fn unknown_path(request: HttpRequest) -> Problem {
     Problem::not_found(format!("there is nothing at {}", request.path()))
 }
@@ -219,7 +220,7 @@ pub fn json_error(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error 
     Problem::of_status(status, detail).into()
 }
 
-/// For [`web::PathConfig::error_handler`]: a path that cannot be read names nothing.
+/// For [`web::PathConfig::error_handler`]: a path that cannot be parsed names nothing.
 #[must_use]
 pub fn path_error(error: PathError, _: &HttpRequest) -> actix_web::Error {
     Problem::not_found(error.to_string()).into()

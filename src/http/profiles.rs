@@ -16,8 +16,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
     );
 }
 
-/// What a session of a profile gets where its creator says nothing else. The environment
-/// is left out: it may hold secrets.
+/// What a profile gives to its sessions. The environment is left out: it may hold secrets.
 #[derive(Serialize)]
 struct Shown<'a> {
     name: &'a str,
@@ -31,13 +30,13 @@ struct Shown<'a> {
 }
 
 async fn profiles(api: Data<Api>) -> HttpResponse {
-    // A map of names: sorted.
+    // The map is sorted by name.
     let shown = api.defaults.profiles.iter().map(|(name, profile)| Shown {
         name,
         command: &profile.command,
         login: profile.login,
         cwd: match &profile.cwd {
-            // One that cannot be used is shown as it is written; starting it says why.
+            // A command that cannot be used is shown as written; starting it says why.
             Some(cwd) => directory(cwd, home()).unwrap_or_else(|_| cwd.clone()),
             None => home(),
         },

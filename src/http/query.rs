@@ -1,4 +1,4 @@
-//! What a request says, read so that whoever said something wrong is told which part of it.
+//! Parses queries and bodies so that an error names the parameter that is wrong.
 
 use super::problem::Problem;
 use actix_web::dev::Payload;
@@ -7,7 +7,7 @@ use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 use std::future::{Ready, ready};
 
-/// A query, taken apart. A wrong parameter is named in the refusal.
+/// A parsed query. Its errors name the wrong parameter.
 pub(super) struct Query<T>(T);
 
 impl<T> Query<T> {
@@ -52,9 +52,9 @@ fn parse<T: DeserializeOwned>(query: &str) -> Result<T, String> {
     })
 }
 
-/// Which of some parts an error comes from: the last without which it is another or none.
-/// `without` reads what is left from a part on. Errors that tell the name themselves need
-/// none.
+/// Finds the part that an error comes from: the last one without which there is no error, or
+/// another. `without` parses the parts behind an index. Errors that name the part themselves do not
+/// need this.
 pub(super) fn culprit(
     error: &str,
     parts: usize,
@@ -67,7 +67,7 @@ pub(super) fn culprit(
     (1..=parts).find(|&from| without(from).as_deref() != Some(error)).map(|from| from - 1)
 }
 
-/// What the parsers of numbers and words say, in words that say what is allowed.
+/// Rewords the errors of serde's parsers so that they say what is allowed.
 fn plain(error: &str) -> String {
     match error {
         "invalid digit found in string" | "cannot parse integer from empty string" => {

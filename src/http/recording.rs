@@ -27,7 +27,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordingQuery {
-    /// One file of it, from 1; missing: all that are kept, as one.
+    /// The number of one file, from 1; missing: all files as one.
     file: Option<u32>,
 }
 
@@ -37,7 +37,8 @@ async fn recording(
     query: Query<RecordingQuery>,
 ) -> Result<HttpResponse, Problem> {
     let session = api.session(&id).await?;
-    // With all that was printed until now, also if the end was a moment ago.
+    // Flushes first, so that the answer has all output of now, also of a session that has just
+    // ended.
     api.recorder.flush(session.id).await;
     let (recorder, id, file) = (api.recorder.clone(), session.id, query.file);
     let opened = web::block(move || recorder.open(id, file)).await.map_err(io::Error::other);
@@ -49,8 +50,8 @@ async fn recording(
         .streaming(chunks(playback)))
 }
 
-/// Pulled by whoever reads: no more than a chunk is in memory, and no thread waits for a slow
-/// network.
+/// A body that the connection pulls: no more than a chunk is in memory, and no thread waits for a
+/// slow network.
 fn chunks(playback: Playback) -> impl Stream<Item = io::Result<Bytes>> {
     try_unfold(playback, |mut playback| async {
         let read = web::block(move || playback.next_chunk().map(|chunk| (chunk, playback))).await;

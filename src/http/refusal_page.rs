@@ -1,16 +1,16 @@
-//! A refused request of a browser's address bar: a page that says what to do, where a program
-//! gets JSON.
+//! The page that a browser shows when a request from its address bar is refused; programs get JSON.
 
 use super::problem::{Problem, code};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header;
 use actix_web::{HttpResponse, ResponseError};
 
-/// The page loads and runs nothing.
+/// The page loads no resource and runs no script.
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The problem as JSON, or as a page for whoever asks for one and came under a wrong name.
+/// The problem as JSON, or as a page if the client asks for HTML and used a name that is not
+/// allowed.
 pub(super) fn respond(request: &ServiceRequest, problem: &Problem) -> HttpResponse {
     let headers = request.headers();
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -44,7 +44,7 @@ fn page(setting: &str, name: &str, problem: &Problem) -> String {
     )
 }
 
-/// Text for HTML: the name is whatever somebody has sent.
+/// Escapes text for HTML: the name comes from the request.
 fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for c in text.chars().take(200) {

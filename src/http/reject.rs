@@ -14,9 +14,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Why a client was not attached.
 #[derive(Debug)]
 pub(super) struct Refusal {
-    /// Tells whether to retry.
+    /// The close code, which says whether to retry.
     pub(super) close: CloseCode,
-    /// Goes before the close frame, where there is more to say.
+    /// A message before the close frame, if there is more to say.
     pub(super) error: Option<ServerMessage>,
     pub(super) reason: String,
 }
@@ -26,16 +26,15 @@ impl Refusal {
         Refusal { close, error: None, reason: reason.into() }
     }
 
-    /// With an error message of a stable code before the close frame.
+    /// Adds an error message with a stable code before the close frame.
     pub(super) fn because(mut self, code: &str) -> Self {
         let message = self.reason.clone();
         self.error = Some(ServerMessage::Error { code: code.to_owned(), message });
         self
     }
 
-    /// The upgraded response that says so, then waits for the client's own close frame, or
-    /// for it to hang up: closing with unread bytes would make the kernel throw away the
-    /// reason.
+    /// The upgraded response that sends them, then waits until the client closes or hangs up:
+    /// closing with unread bytes would make the kernel discard the reason.
     pub(super) fn respond(
         self,
         mut response: HttpResponseBuilder,

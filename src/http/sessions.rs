@@ -1,4 +1,4 @@
-//! `/api/v1/sessions`: create, list, look at, change and end sessions.
+//! `/api/v1/sessions`: create, list, read, change and end sessions.
 
 use super::api::{
     Api, Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown,
@@ -115,7 +115,8 @@ async fn patch(
     let renamed = api.registry.send(Rename { session: session.link.id(), patch }).await;
     match renamed.map_err(stopping)? {
         Ok(changed) => {
-            // Another policy may give the terminal another size, which the screen is to have.
+            // Another policy may give the terminal another size; the answer is sent once the screen
+            // has it.
             if sizes {
                 session.link.settled().await.map_err(|error| holder_problem(&error))?;
             }
@@ -142,7 +143,7 @@ async fn delete(
     query: Query<DeleteQuery>,
 ) -> Result<HttpResponse, Problem> {
     let expected = if_match(http.headers())?;
-    // What has ended does not change any more.
+    // An ended session does not change any more.
     let over = |session: Box<Session>| match &expected {
         Some(expected) if !expected.holds(&session) => Err(changed(&session)),
         _ => Ok((*session, true)),
@@ -155,7 +156,7 @@ async fn delete(
             match rt::time::timeout(KILL_PATIENCE, session.addr.send(kill)).await {
                 Ok(Ok(Ok(killed))) => (killed.session, killed.persisted),
                 Ok(Ok(Err(NotDone::Changed(session)))) => return Err(changed(&session)),
-                // It ended by itself just before.
+                // The session ended by itself just before.
                 Ok(_) => match api.look_up(&session.link.id().to_string()).await? {
                     Lookup::Ended(session) => over(session)?,
                     _ => return Ok(HttpResponse::Accepted().json(session.link.view())),
@@ -165,7 +166,7 @@ async fn delete(
         }
     };
     if record.restart_at.is_some() || query.purge {
-        // It is not to come back either.
+        // A restart that is pending for the session is cancelled, too.
         let stay = CancelRestart { session: record.id, purged: query.purge };
         let stays = api.registry.send(stay).await.map_err(stopping)?;
         record = stays.unwrap_or(record);
@@ -180,10 +181,10 @@ async fn delete(
     Ok(HttpResponse::Ok().json(body))
 }
 
-/// Removes what is kept of a session. Its files go first: on a full disk that makes the room
-/// which SQLite needs to remove anything. Then whoever still completes the session stops, and
-/// the holder forgets it: a server after this one would find it there and adopt it. The row goes
-/// last: as long as it is there, it can be asked for again.
+/// Removes everything that is kept of an ended session. Its files go first: on a full disk that
+/// makes the room which SQLite needs to remove a row. Then the task that still completes the
+/// session stops, and the holder forgets the session: the next server would adopt it otherwise. The
+/// row goes last, so that the request can be repeated until all is removed.
 async fn purge(api: &Api, id: SessionId) -> Result<(), Problem> {
     api.recorder.remove(id).await.map_err(|error| {
         let detail = format!(
@@ -200,7 +201,7 @@ async fn purge(api: &Api, id: SessionId) -> Result<(), Problem> {
         problem
     };
     let unwritten = |error| left(store_problem(&error));
-    // Without this session's actor nobody would write its end.
+    // Without the session's actor its end would not be written.
     api.store.flush().await.map_err(unwritten)?;
     api.registry.send(Abandon(id)).await.map_err(stopping)?;
     match api.holder.forget(id).await {
@@ -216,7 +217,7 @@ async fn transitions(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, P
     Ok(HttpResponse::Ok().json(json!({ "transitions": transitions })))
 }
 
-/// What a session's refusal means over HTTP.
+/// The HTTP error for a refusal of the session actor.
 pub(super) fn refused(refused: &crate::lifecycle::Refused) -> Problem {
     Problem::new(StatusCode::GONE, code::ENDED, refused.to_string())
 }

@@ -1,10 +1,10 @@
-//! Signals as clients call them: `INT`, `SIGINT`, `RTMIN+1`, or the number.
+//! The names of signals in requests: `INT`, `SIGINT`, `RTMIN+1`, or the number.
 
 use super::problem::Problem;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
-/// Linux counts its signals from 1 to this (signal(7)).
+/// Linux numbers its signals from 1 to this (signal(7)).
 const LAST: i32 = 64;
 
 /// A signal as a request names it.
@@ -16,7 +16,7 @@ pub(super) enum Named {
 }
 
 impl Named {
-    /// Its number, or what is wrong with it.
+    /// The number, or what is wrong with the name.
     pub(super) fn number(&self) -> Result<i32, Problem> {
         let (number, asked) = match self {
             Named::Number(number) => (i32::try_from(*number).ok(), number.to_string()),
@@ -38,7 +38,7 @@ fn parse(name: &str) -> Option<i32> {
         let Some(rest) = name.strip_prefix(word) else { continue };
         let distance = match rest {
             "" => 0,
-            // A number alone would be taken with any sign, or none.
+            // The parser of integers would accept a sign, too.
             _ if !rest.starts_with(['+', '-']) => return None,
             _ => rest.parse().ok()?,
         };
@@ -59,7 +59,7 @@ pub(super) fn name_of(number: i32) -> String {
     match number - libc::SIGRTMIN() {
         0 => "RTMIN".to_owned(),
         above @ 1.. => format!("RTMIN+{above}"),
-        // The C library's own.
+        // The C library uses these itself.
         _ => number.to_string(),
     }
 }

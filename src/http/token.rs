@@ -1,4 +1,4 @@
-//! A secret that opens everything, whose it is, and how secrets are made and kept.
+//! The main token, principals, and how secrets are made and stored.
 
 use std::fmt;
 use std::fs::{File, OpenOptions, Permissions};
@@ -13,9 +13,8 @@ use uuid::Uuid;
 /// The shortest token that is accepted from the file, in characters.
 const TOKEN_MIN: usize = 16;
 
-/// Who asks, once the guard has let them in: a request extension, by the name of their
-/// token. Everybody who has one token is the same one, so a client keeps its place however
-/// it logged in.
+/// The principal of an authenticated request, as a request extension: the name of its token. All
+/// who use one token are the same principal, so a client keeps its identity however it logged in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Principal(pub String);
 
@@ -28,11 +27,11 @@ impl Principal {
     }
 }
 
-/// The secret that opens everything. Says itself only when asked by name.
+/// The secret that grants all rights. It is shown only by `expose`.
 pub struct Token(String);
 
 impl Token {
-    /// The token in the state directory; made at the first start (mode 0600).
+    /// Loads the token of the state directory, which is made at the first start (mode 0600).
     ///
     /// # Errors
     /// When the file cannot be read or made, or holds no token (`InvalidData`).
@@ -50,7 +49,8 @@ impl Token {
 
     fn load(path: &Path) -> io::Result<Token> {
         let text = std::fs::read_to_string(path)?;
-        // Somebody may have written it with an editor; it is a secret all the same.
+        // The file may have been written with an editor, with other permissions; it is a secret all
+        // the same.
         std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
         Token::new(text.trim()).ok_or_else(|| {
             let rule = format!("must hold {TOKEN_MIN} or more letters, digits, '-', '.', '_', '~'");
@@ -59,8 +59,8 @@ impl Token {
         })
     }
 
-    /// A secret that is long enough and passes as a subprotocol and in a URL's fragment
-    /// (RFC 3986's unreserved).
+    /// A secret that is long enough and valid as a subprotocol and in a URL's fragment (RFC 3986's
+    /// unreserved characters).
     pub(super) fn new(token: &str) -> Option<Token> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         let good = token.len() >= TOKEN_MIN && token.bytes().all(plain);
@@ -73,13 +73,13 @@ impl Token {
         &self.0
     }
 
-    /// Whether this is the token; takes as long whatever is wrong with it.
+    /// Whether this is the token. Constant time: a wrong length takes as long as a wrong byte.
     #[must_use]
     pub fn matches(&self, presented: &str) -> bool {
         self.0.as_bytes().ct_eq(presented.as_bytes()).into()
     }
 
-    /// Tells tokens apart and does not give them away: a hash of many random bits.
+    /// Identifies a token without revealing it: a hash of many random bits.
     pub(super) fn fingerprint(&self) -> String {
         Uuid::new_v5(&Uuid::NAMESPACE_OID, self.0.as_bytes()).to_string()
     }
@@ -91,12 +91,12 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Overwrites a revoked secret in its file. No secret holds this byte, so one that was
-/// overwritten in part, by a write that a crash has torn, opens nothing either.
+/// The byte that overwrites a revoked secret. No secret holds this byte, so one that a crash has
+/// left half overwritten is not accepted either.
 pub(super) const STRUCK: u8 = b'#';
 
-/// Replaces a file with one that only we can read, so that no reader sees half of it; the new
-/// file, open for reading and writing.
+/// Replaces a file with one that only its owner can read, so that no reader sees half of it.
+/// Returns the new file, open for reading and writing.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", random_hex().map_err(io::Error::other)?));
@@ -112,11 +112,11 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
     write(file).inspect_err(|_| drop(std::fs::remove_file(&beside)))
 }
 
-/// Revokes secrets by overwriting them where they stand. Replacing the file needs free space;
-/// this needs none, so that a full disk keeps nobody's rights.
+/// Revokes secrets by overwriting them in place. Replacing the file would need free space: on a
+/// full disk a revoked secret would stay valid.
 ///
 /// # Errors
-/// What the file system says. Whatever was overwritten until then is revoked.
+/// What the file system says. Secrets overwritten until then are revoked.
 pub(super) fn strike_out(
     file: &File,
     secrets: impl IntoIterator<Item = Range<usize>>,
@@ -124,8 +124,9 @@ pub(super) fn strike_out(
     for secret in secrets {
         file.write_all_at(&vec![STRUCK; secret.len()], secret.start as u64)?;
     }
-    // The length stays, and the kernel's clock for files ticks too seldom to tell two changes
-    // apart: whoever looks for changes by the time must see this one.
+    // Sets the time explicitly: the length stays the same, and the kernel's clock for files ticks
+    // too seldom to tell two changes apart, so that a server which compares times would miss this
+    // one.
     file.set_modified(SystemTime::now())?;
     file.sync_all()
 }

@@ -1,10 +1,10 @@
-//! Everybody's tokens: the main one, and further ones that have names, so that several
-//! people and programs can be told apart and shut out one by one. All have the same rights.
+//! All tokens: the main one, and further ones with names, so that several people and programs can
+//! be told apart and revoked one by one. All have the same rights.
 //!
-//! The further ones are lines `NAME TOKEN` of a file, which `stayd token` writes beside a
-//! running server and the server reads again once it has changed. A line with a `#` counts for
-//! nothing: `stayd token rm` overwrites a token with that, in place, since a full disk must not
-//! keep a token alive; `stayd token add` clears such lines away.
+//! The further ones are lines `NAME TOKEN` of a file, which `stayd token` writes beside a running
+//! server, and which the server reads again when it has changed. A line with a `#` is ignored:
+//! `stayd token rm` overwrites a token with that, in place, because a full disk must not keep a
+//! token alive; `stayd token add` removes such lines.
 
 use super::token::{Principal, STRUCK, Token, random_hex, strike_out, write_private};
 use nix::fcntl::{Flock, FlockArg};
@@ -19,28 +19,28 @@ const FILE: &str = "tokens";
 /// The longest name, in characters.
 const NAME_MAX: usize = 64;
 
-/// Why the tokens' file was not changed or read.
+/// Why the file of tokens was not changed or read.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// Names stand in logs, rows and on command lines.
+    /// The name has a character that logs, rows or command lines could not carry.
     #[error(
         "a token's name has 1 to {NAME_MAX} letters, digits, '-', '_', '.', and begins with none of these signs"
     )]
     Name,
-    /// The main token is a file of its own.
+    /// The name `owner` is the main token's, which has a file of its own.
     #[error(
         "{:?} is the main token, which the file {:?} of the state directory holds",
         Principal::OWNER,
         "token"
     )]
     Main,
-    /// There is one of this name.
+    /// The name is taken.
     #[error("there is a token {0:?} already; `stayd token rm {0}` removes it")]
     Taken(String),
     /// There is none of this name.
     #[error("there is no token {0:?}")]
     Unknown(String),
-    /// Somebody has written it by hand, and wrongly.
+    /// A line is malformed, as after an edit by hand.
     #[error("{}, line {line}: expected a name, a space and a token", path.display())]
     Line {
         /// The file.
@@ -65,15 +65,15 @@ struct Named {
     fingerprint: String,
 }
 
-/// Which state of the file was read: another one has another inode or time.
+/// Identifies the state of the file that was read: inode, times and size.
 type Stamp = (u64, i64, i64, u64);
 
 /// The further tokens, as the file had them when it was last read.
 #[derive(Default)]
 struct Known {
     stamp: Option<Stamp>,
-    /// Stays open: a token is removed in place, which can then be seen while no descriptor is
-    /// free to open the file with.
+    /// Stays open, so that a removal in place is seen even while no descriptor is free to open the
+    /// file with.
     file: Option<Arc<File>>,
     named: Vec<Named>,
 }
@@ -84,17 +84,17 @@ pub struct Tokens {
     fingerprint: String,
     file: Option<PathBuf>,
     known: Mutex<Arc<Known>>,
-    /// Why the file could not be read the last time.
+    /// Why the last read of the file failed; `None` if it succeeded.
     failure: Mutex<Option<String>>,
 }
 
 impl Tokens {
-    /// The main token of the state directory, which is made at the first start, and the
+    /// Loads the main token of the state directory, which is made at the first start, and the
     /// further ones.
     ///
     /// # Errors
-    /// As [`Token::load_or_create`]. A file of further ones that cannot be read means that
-    /// none of them is accepted until it can; see [`Tokens::failure`].
+    /// As [`Token::load_or_create`]. While the file of further tokens cannot be read, none of them
+    /// is accepted; see [`Tokens::failure`].
     pub fn load(state_dir: &Path) -> io::Result<Tokens> {
         let mut tokens = Tokens::only(Token::load_or_create(state_dir)?);
         tokens.file = Some(state_dir.join(FILE));
@@ -113,7 +113,7 @@ impl Tokens {
         &self.main
     }
 
-    /// Whose token this is; takes as long whatever is wrong with it.
+    /// The principal of a token. Constant time: a wrong length takes as long as a wrong byte.
     pub(super) fn principal(&self, presented: &str) -> Option<Principal> {
         let mut found = self.main.matches(presented).then(Principal::owner);
         for named in &self.current().named {
@@ -124,7 +124,7 @@ impl Tokens {
         found
     }
 
-    /// Whose token has this fingerprint.
+    /// The principal whose token has this fingerprint.
     pub(super) fn by_fingerprint(&self, fingerprint: &str) -> Option<Principal> {
         if fingerprint == self.fingerprint {
             return Some(Principal::owner());
@@ -144,30 +144,31 @@ impl Tokens {
         Some(named.fingerprint.clone())
     }
 
-    /// Why the file of further tokens could not be read when they were last asked for, if it
-    /// could not: the tokens that it held before are accepted meanwhile.
+    /// Why the last read of the file of further tokens failed, if it did: the tokens that it held
+    /// before are accepted meanwhile.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The further tokens as the file has them now. Looking costs a microsecond, so a token
-    /// that was removed opens nothing from then on. No lock is held over the disk: a slow one
-    /// delays nobody but who asks.
+    /// The further tokens as the file has them now. The check costs a microsecond, so a removed
+    /// token is refused at once. No lock is held during disk access: a slow disk delays only the
+    /// request at hand.
     fn current(&self) -> Arc<Known> {
         let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let last = lock().clone();
         let Some(path) = &self.file else { return last };
-        let (current, failure) = match last.looked_at_again(path) {
+        let (current, failure) = match last.reread(path) {
             Ok(None) => (last, None),
             Ok(Some(changed)) => {
                 let changed = Arc::new(changed);
-                // Another thread may store an older state after this one; its next look finds
-                // that the stamp differs.
+                // Another thread may store an older state after this one; its next check finds that
+                // the stamp differs.
                 *lock() = changed.clone();
                 (changed, None)
             }
-            // An error says nothing of the tokens. What was known stays, and is asked again.
+            // An error says nothing about the tokens: those known before stay, and the next request
+            // reads again.
             Err(error) => (last, Some(format!("{}: {error}", path.display()))),
         };
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
@@ -176,8 +177,8 @@ impl Tokens {
 }
 
 impl Known {
-    /// What the file says now; `None`: the same.
-    fn looked_at_again(&self, path: &Path) -> io::Result<Option<Known>> {
+    /// Reads the file again if it has changed; `None`: it has not.
+    fn reread(&self, path: &Path) -> io::Result<Option<Known>> {
         let now = match std::fs::symlink_metadata(path) {
             Ok(metadata) => stamp(&metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -193,19 +194,19 @@ impl Known {
             Some(file) if self.stamp.as_ref().is_some_and(same) => file.clone(),
             _ => Arc::new(open(path, OpenOptions::new().read(true))?),
         };
-        // The stamp is read first, so that a change during the read is found at the next look.
+        // The stamp is taken first, so that a change during the read is found at the next check.
         let stamp = stamp(&file.metadata()?);
         let mut bytes = vec![0; usize::try_from(stamp.3).unwrap_or(0)];
         let length = read_at_most(&file, &mut bytes)?;
         let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
-        // A line that is wrong opens nothing; the others still do.
+        // A malformed line is ignored; the others still count.
         let named = parse(&text).filter_map(|line| Named::new(line.ok()?)).collect();
         Ok(Some(Known { stamp: Some(stamp), file: Some(file), named }))
     }
 }
 
-/// Opens the tokens' file without ever waiting. Something else may have been put in its place
-/// since the directory was checked, and to open a pipe would wait for a writer.
+/// Opens the file without ever blocking: since the directory was checked, something else may have
+/// been put in its place, and opening a pipe would wait for a writer.
 fn open(path: &Path, how: &mut OpenOptions) -> io::Result<File> {
     let file = how.custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)?;
     if file.metadata()?.is_file() {
@@ -272,10 +273,10 @@ pub fn names(state_dir: &Path) -> Result<Vec<String>, TokensError> {
     Ok(lines(&path, &text)?.into_iter().map(|(name, _)| name.to_owned()).collect())
 }
 
-/// Makes a further token of this name; the token.
+/// Makes a further token of this name and returns it.
 ///
 /// # Errors
-/// The name is none or taken, or the file cannot be used.
+/// The name is not allowed or taken, or the file cannot be used.
 pub fn add(state_dir: &Path, name: &str) -> Result<String, TokensError> {
     check_name(name)?;
     let path = state_dir.join(FILE);
@@ -294,7 +295,7 @@ pub fn add(state_dir: &Path, name: &str) -> Result<String, TokensError> {
     Ok(token)
 }
 
-/// Removes a further token, and with it all logins that were got with it. Needs no free space.
+/// Removes a further token, and with it all logins that were made with it. Needs no free space.
 ///
 /// # Errors
 /// There is none of this name, or the file cannot be used.
@@ -320,14 +321,14 @@ pub fn remove(state_dir: &Path, name: &str) -> Result<(), TokensError> {
     strike_out(&file, places).map_err(|error| TokensError::Io { path, error })
 }
 
-/// Two that change the file at once would lose one change; the directory is the lock.
+/// Locks the directory: of two processes that change the file at once, one change would be lost.
 fn lock(state_dir: &Path) -> Result<Flock<File>, TokensError> {
     let failed = |error: io::Error| TokensError::Io { path: state_dir.to_owned(), error };
     let dir = File::open(state_dir).map_err(failed)?;
     Flock::lock(dir, FlockArg::LockExclusive).map_err(|(_, error)| failed(error.into()))
 }
 
-/// The file and what it holds; `None`: there is none yet.
+/// The file and its content; `None`: there is none yet.
 fn read(state_dir: &Path, how: &mut OpenOptions) -> Result<Option<(File, String)>, TokensError> {
     let path = state_dir.join(FILE);
     let mut text = String::new();

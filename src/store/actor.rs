@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Transitions that may wait while the database cannot be written: some 20 MiB. Creating
-/// is refused meanwhile, so only clients that come and go by the thousand get there.
+/// The most transitions that wait while the database cannot be written: some 20 MiB. New sessions
+/// are refused meanwhile, so only thousands of attaches and detaches reach it.
 pub(super) const TRANSITIONS_MAX: usize = 100_000;
 
-/// Sessions that are removed in one transaction: a few milliseconds.
+/// Sessions that are removed in one transaction, which takes a few milliseconds.
 const EXPIRED_AT_ONCE: u32 = 500;
 
 /// The persistence actor: every write goes through it, one after the other.
@@ -30,18 +30,18 @@ pub struct Store {
     log: Logger,
 }
 
-/// Saved and not written yet: because its turn has not come, or because writing fails.
+/// Saved changes that are not written yet, because they are new or because writing fails.
 #[derive(Default)]
 struct Backlog {
-    /// The latest of each session.
+    /// The latest row of each session.
     rows: HashMap<SessionId, Row>,
-    /// All of them, in order.
+    /// All transitions, in order.
     transitions: VecDeque<(SessionId, NewTransition)>,
 }
 
 impl Backlog {
-    /// False: another transition had to go. The oldest does, so that each row still says
-    /// what the last of its transitions does.
+    /// Adds a change; false: the oldest transition was dropped to make room. The oldest, so that
+    /// each row still agrees with its last transition.
     fn add(&mut self, change: Change) -> bool {
         let id = change.row.session.id;
         self.transitions.extend(change.transition.map(|transition| (id, transition)));
@@ -53,8 +53,8 @@ impl Backlog {
         self.rows.is_empty()
     }
 
-    /// Writes all of it. What the database will never take is returned and left out, so
-    /// that it does not hold up everything else for ever.
+    /// Writes all of it. Changes that the database will never take are returned and left out, so
+    /// that they do not hold up the others forever.
     fn write(&self, tx: &Tx<'_>, touched: &Touched) -> Result<Vec<Rejected>, StoreError> {
         let now = Utc::now();
         let mut rejected = Vec::new();
@@ -66,7 +66,7 @@ impl Backlog {
             }
             Err(error) => Err(error),
         };
-        // Who has ended first: that gives names free.
+        // Ended sessions first, because that frees names.
         let (live, ended): (Vec<_>, Vec<_>) =
             self.rows.iter().partition(|(_, row)| row.session.status.is_live());
         for (id, row) in ended.into_iter().chain(live) {
@@ -93,10 +93,10 @@ impl Store {
         Store { db, queue, backlog: Backlog::default(), log }
     }
 
-    /// Writes what waits, in order; with `all`, noted activity too.
+    /// Writes waiting operations in order; with `all`, activity too.
     fn drain(&mut self, all: bool) -> Result<(), StoreError> {
         let taken = self.queue.take();
-        // One that failed is enough to know: each would wait for the same lock.
+        // After one failure the rest is not tried: each would wait for the same lock.
         let mut down = None;
         for op in taken.ops {
             match op {
@@ -120,7 +120,7 @@ impl Store {
                         }
                         Err(error) => Err(error),
                     };
-                    // Whoever asked may have gone away; what was written stays.
+                    // The caller may have gone; the write stands.
                     let _ = reply.send(committed);
                 }
             }
@@ -134,7 +134,7 @@ impl Store {
         written
     }
 
-    /// Until it can be written.
+    /// It is kept until it can be written.
     fn keep(&mut self, change: Change) {
         if !self.backlog.add(change) && Queue::count(&self.queue.dropped) == 0 {
             error!(self.log, "the database has been unavailable for so long that history is lost";
@@ -142,17 +142,17 @@ impl Store {
         }
     }
 
-    /// All or nothing, after everything that was saved before.
+    /// Writes all or nothing, after everything that was saved before.
     fn commit(&mut self, change: &Change) -> Result<(), StoreError> {
         self.write(false)?;
         self.transaction(|tx| Self::put(tx, change))
     }
 
-    /// The backlog, and noted activity if asked.
+    /// Writes the backlog, and activity if asked.
     fn write(&mut self, activity: bool) -> Result<(), StoreError> {
         let touched = if activity { self.queue.take_touched() } else { Touched::new() };
         if self.backlog.is_empty() && touched.is_empty() {
-            // The last write may have failed and left nothing to try again with.
+            // The last write may have failed and left nothing to retry.
             return if self.queue.healthy() { Ok(()) } else { self.probe() };
         }
         let backlog = std::mem::take(&mut self.backlog);
@@ -193,7 +193,7 @@ impl Store {
         written
     }
 
-    /// Keeps the health that others see, and logs when it changes.
+    /// Updates the health that others see, and logs when it changes.
     fn report<T>(&self, written: &Result<T, StoreError>) {
         match written {
             Err(StoreError::Unavailable(now)) => {
@@ -202,7 +202,7 @@ impl Store {
                         "error" => now);
                 }
             }
-            // That it was refused says that it could be asked.
+            // A refusal shows that the database works.
             _ => {
                 if let Some(before) = self.queue.set_error(None) {
                     info!(self.log, "the database is available again"; "error" => before);
@@ -216,7 +216,7 @@ impl Actor for Store {
     type Context = SyncContext<Self>;
 
     fn stopped(&mut self, _: &mut SyncContext<Self>) {
-        // Normally everything was flushed before; this is for who did not.
+        // Normally everything was flushed before; this is for servers that stop without a flush.
         if let Err(error) = self.drain(true) {
             error!(self.log, "changes are lost: the database is unavailable to the end";
                 "rows" => self.backlog.rows.len(),
@@ -232,7 +232,7 @@ impl Drop for Store {
     }
 }
 
-/// Something waits in the queue.
+/// Wakes the writer: the queue has an operation.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Wake;
@@ -241,12 +241,12 @@ impl Handler<Wake> for Store {
     type Result = ();
 
     fn handle(&mut self, _: Wake, _: &mut SyncContext<Self>) {
-        // What failed stays in the backlog, and the failure in the health.
+        // A failed change stays in the backlog, and its error in the health.
         let _ = self.drain(false);
     }
 }
 
-/// Write everything now.
+/// Writes everything now.
 #[derive(Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub(super) struct Flush;
@@ -259,7 +259,7 @@ impl Handler<Flush> for Store {
     }
 }
 
-/// A question to the database, asked after everything that was saved before it.
+/// A read of the database, after everything that was saved before it.
 #[derive(Message)]
 #[rtype(result = "Result<T, StoreError>")]
 pub(super) struct Ask<T: Send + 'static>(pub(super) Question<T>);
@@ -270,7 +270,7 @@ impl<T: Send + 'static> Handler<Ask<T>> for Store {
     type Result = Result<T, StoreError>;
 
     fn handle(&mut self, Ask(question): Ask<T>, _: &mut SyncContext<Self>) -> Self::Result {
-        // While writing fails, reading what is there must not wait for it.
+        // While writing fails, reads must not wait for it.
         if self.queue.healthy() {
             let _ = self.drain(false);
         }
@@ -283,7 +283,7 @@ impl Store {
         &self.db
     }
 
-    /// The rows that could be read; logs the others.
+    /// Returns the readable rows and logs the others.
     pub(super) fn readable(&self, rows: Rows) -> Vec<Row> {
         self.log_unreadable(&rows.unreadable);
         rows.read
@@ -311,13 +311,13 @@ impl Store {
         })
     }
 
-    /// Keeps what a session showed last.
+    /// Stores the last screen of a session.
     pub(super) fn put_screen(
         &mut self,
         id: SessionId,
         screen: &LastScreen,
     ) -> Result<(), StoreError> {
-        // The session's row has to be there before.
+        // The screen refers to the session's row, which has to be there before.
         self.write(false)?;
         self.transaction(|tx| tx.put_screen(id, screen))
     }
@@ -335,13 +335,13 @@ impl Store {
         }
     }
 
-    /// Removes some of those that ended before; whether there may be more.
+    /// Removes some of the sessions that ended before that time. Returns whether there may be more.
     pub(super) fn expire(&mut self, before: DateTime<Utc>) -> Result<(usize, bool), StoreError> {
         let removed = self.transaction(|tx| tx.expire(before, EXPIRED_AT_ONCE))?;
         Ok((removed, removed == EXPIRED_AT_ONCE as usize))
     }
 
-    /// Frees a session's key, after everything that was saved before.
+    /// Clears a session's key, after everything that was saved before it.
     pub(super) fn release_key(&mut self, id: SessionId) -> Result<(), StoreError> {
         self.drain(true)?;
         self.transaction(|tx| tx.release_key(id))

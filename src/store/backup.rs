@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// How the files are called in which copies are made, beside the database.
+/// The prefix of the files in which copies are made, beside the database.
 const PREFIX: &str = "backup-";
 const SUFFIX: &str = ".tmp";
 
@@ -21,7 +21,7 @@ pub(super) fn copy(database: &Path) -> Result<File, StoreError> {
     let unavailable = |error: io::Error| StoreError::Unavailable(error.to_string());
     let name = format!("{PREFIX}{}{SUFFIX}", Uuid::now_v7());
     let beside = Beside(database.with_file_name(name));
-    // SQLite writes into an empty file and leaves its rights alone.
+    // SQLite writes into an empty file and keeps its permissions.
     let mut open = OpenOptions::new();
     let file = open.read(true).write(true).create_new(true).mode(0o600).open(&beside.0);
     let file = file.map_err(unavailable)?;
@@ -30,12 +30,12 @@ pub(super) fn copy(database: &Path) -> Result<File, StoreError> {
     let into = beside.0.to_str().ok_or_else(|| {
         unavailable(io::Error::other("the state directory's path is no UTF-8 text"))
     })?;
-    // One read transaction: as of one moment, and in the way of no writer.
+    // One read transaction: the copy is of one moment, and no writer waits for it.
     conn.execute("VACUUM INTO ?1", [into])?;
     Ok(file)
 }
 
-/// A file that goes away, whatever happens.
+/// Removes a file when dropped.
 struct Beside(PathBuf);
 
 impl Drop for Beside {
@@ -44,7 +44,7 @@ impl Drop for Beside {
     }
 }
 
-/// Removes what a server has left that died while it made a copy.
+/// Removes copies that a server left when it died while it made them.
 pub fn remove_leftovers(state_dir: &Path) {
     let Ok(entries) = std::fs::read_dir(state_dir) else { return };
     for entry in entries.flatten() {

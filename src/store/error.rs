@@ -1,4 +1,4 @@
-//! What can go wrong with the database, by what the caller can do about it.
+//! Errors of the database, by what the caller can do about them.
 
 use rusqlite::ErrorCode;
 use std::io;
@@ -23,7 +23,7 @@ pub enum OpenError {
         /// What SQLite said.
         problem: String,
     },
-    /// A sound database of some other program.
+    /// A sound database of another program.
     #[error("{path} is a database, but not stayd's; move it away to start with a new one")]
     Foreign {
         /// The database file.
@@ -58,10 +58,10 @@ pub enum StoreError {
     /// The database cannot be used now (locked, disk full, damaged …); it is tried again.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// The database will not take this, however often it is tried.
+    /// The database will never take this, however often it is tried.
     #[error("the database refused: {0}")]
     Refused(String),
-    /// The writer is gone.
+    /// The writer has stopped.
     #[error("the store has stopped")]
     Stopped,
 }
@@ -69,7 +69,7 @@ pub enum StoreError {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
         match error.sqlite_error_code() {
-            // What is wrong with the data itself stays wrong.
+            // An error of the data itself will not go away.
             Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
             | None => StoreError::Refused(error.to_string()),
             Some(_) => StoreError::Unavailable(error.to_string()),

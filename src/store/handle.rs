@@ -1,4 +1,4 @@
-//! What everybody else holds of the store.
+//! The handle of all other code on the store.
 
 use super::actor::{Ask, Flush, Store, Wake};
 use super::backup;
@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-/// How often noted activity is written, and what failed is tried again. A crash loses at
-/// most so much of `last_activity_at`, which nothing is decided by.
+/// How often activity is written, and failed writes are tried again. A crash loses at most so much
+/// of `last_activity_at`, on which no decision depends.
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
 
 /// A handle on the database's one writer. When the last one goes, the writer stops.
@@ -95,9 +95,9 @@ impl StoreHandle {
         self.write(change, OnFailure::Forget).await.map(|_| ())
     }
 
-    /// As [`StoreHandle::commit`], but what cannot be written now is kept and tried again:
-    /// `Ok(false)`. Its place behind what was saved before is taken at the call, so that what
-    /// is saved before the future is polled cannot be written over by it.
+    /// As [`StoreHandle::commit`], but a change that cannot be written now is kept and tried again:
+    /// `Ok(false)`. It is queued at the call, behind everything saved before, so that a later save
+    /// cannot be overwritten by it even if that happens before the future is polled.
     ///
     /// # Errors
     /// The database will never take it, or the store has stopped.
@@ -113,11 +113,11 @@ impl StoreHandle {
         self.0.queue.touch(id, at);
     }
 
-    /// Writes everything that waits. To be awaited before the [`System`] stops: that
-    /// drops the messages under way, and the process may end before the writer does.
+    /// Writes everything that waits. To be awaited before the [`System`] stops, which drops the
+    /// messages in flight, and the process may end before the writer does.
     ///
     /// # Errors
-    /// Not everything could be written; what was not is kept.
+    /// Not everything could be written; the rest is kept.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.0.store.send(Flush).await.map_err(|_| StoreError::Stopped)?
     }
@@ -162,7 +162,7 @@ impl StoreHandle {
         self.ask(move |store| store.db().by_key(&key)).await
     }
 
-    /// Lets another session have this one's `Idempotency-Key`.
+    /// Clears this session's `Idempotency-Key`, so that another may have it.
     ///
     /// # Errors
     /// Nothing was written.
@@ -187,15 +187,15 @@ impl StoreHandle {
         self.ask(|store| Ok(store.readable(store.db().load_restarting()?))).await
     }
 
-    /// Keeps what a session showed last, in place of what it showed at an earlier end.
+    /// Stores the last screen of a session, in place of that of an earlier end.
     ///
     /// # Errors
-    /// It was not written, nor will be.
+    /// It was not written and will not be.
     pub async fn keep_screen(&self, id: SessionId, screen: LastScreen) -> Result<(), StoreError> {
         self.ask(move |store| store.put_screen(id, &screen)).await
     }
 
-    /// What an ended session showed last; none where its screen was not known.
+    /// The last screen of an ended session; none if it was not kept.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -219,7 +219,7 @@ impl StoreHandle {
         self.ask(move |store| store.purge(id)).await
     }
 
-    /// Recorded sessions that ended before.
+    /// Recorded sessions that ended before that time.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -230,8 +230,8 @@ impl StoreHandle {
         self.ask(move |store| store.db().expired_recordings(before)).await
     }
 
-    /// Removes all sessions that ended before, with their history; how many. Others write
-    /// in between.
+    /// Removes all sessions that ended before that time, with their history. Returns how many.
+    /// Others can write in between.
     ///
     /// # Errors
     /// Not all of them were removed.
@@ -252,7 +252,7 @@ impl StoreHandle {
         self.0.queue.healthy() && !self.0.queue.closed()
     }
 
-    /// What is wrong, while the store is not healthy.
+    /// The last error, while the store is not healthy.
     #[must_use]
     pub fn last_error(&self) -> Option<String> {
         let stopped = || self.0.queue.closed().then(|| StoreError::Stopped.to_string());
@@ -269,7 +269,7 @@ impl StoreHandle {
         &self.0.path
     }
 
-    /// For metrics.
+    /// The counters, for metrics.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
@@ -293,7 +293,7 @@ impl StoreHandle {
     ) -> impl Future<Output = Committed> + use<> {
         let (reply, committed) = oneshot::channel();
         self.push(Op::Commit { change: Box::new(change), on_failure, reply });
-        // One that was not taken drops its reply.
+        // An operation that was not taken drops its reply channel.
         async { committed.await.unwrap_or(Err(StoreError::Stopped)) }
     }
 

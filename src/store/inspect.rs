@@ -1,21 +1,21 @@
-//! A look at a database that a server may be using.
+//! Reads a database that a server may be using.
 
 use super::db::check;
 use rusqlite::{Connection, OpenFlags, Result};
 use std::path::Path;
 
-/// What a look at the database has found.
+/// The state of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// The first damage that a look at every page finds; `None`: it is whole.
+    /// The first damage that a check of every page finds; `None`: there is none.
     pub damage: Option<String>,
     /// Sessions that have not ended.
     pub live: i64,
-    /// Sessions that have.
+    /// Sessions that have ended.
     pub ended: i64,
 }
 
-/// Looks at a database without writing to it.
+/// Inspects a database without writing to it.
 ///
 /// # Errors
 /// It cannot be read, or is none of ours.

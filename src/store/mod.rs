@@ -1,4 +1,4 @@
-//! What outlives the server: sessions and their transitions in SQLite.
+//! Sessions and their transitions in SQLite, which outlive the server.
 //!
 //! ```text
 //!  sessions, registry ── StoreHandle ──► queue ──► Store (one thread) ──► stayd.db
@@ -11,13 +11,13 @@
 //! the latest of each session, transitions never do. What was `save`d while the database
 //! was locked or the disk full is written, in order, once that is over.
 //!
-//! - `handle`: [`StoreHandle`], what everybody else holds
+//! - `handle`: [`StoreHandle`], the handle of all other code
 //! - `actor`: [`Store`], the writer
-//! - `queue`: what waits to be written
-//! - `row`: the shapes; `once`: what makes a request that comes twice happen once
-//! - `db`: open, migrate, read; `tx`: write; `decode`: from columns back to the shapes
+//! - `queue`: the writes that wait
+//! - `row`: the types of rows; `once`: idempotency keys
+//! - `db`: open, read; `tx`: write; `decode`: from columns to types
 //! - `backup`: a copy of the database while it is being written
-//! - `inspect`: a look at a database that a server may be using
+//! - `inspect`: for `stayd doctor`: reads a database that a server may be using
 //! - `error`: what can go wrong
 
 mod actor;

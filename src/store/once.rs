@@ -1,4 +1,4 @@
-//! What makes a request that comes twice happen once.
+//! Idempotency keys: a request that is sent twice is done once.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -7,22 +7,22 @@ use std::str::FromStr;
 /// The `Idempotency-Key` that made a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Once {
-    /// As the client chose it. One row has it.
+    /// The key as the client chose it. At most one row has it.
     pub key: String,
-    /// What was asked for under it.
+    /// The request that used it.
     pub of: OnceOf,
 }
 
-/// A request, as far as it must be known again.
+/// What is stored of a request, to recognize it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnceOf {
-    /// Fingerprint of who asked and for what: the same for the same.
+    /// Fingerprint of the principal and the body.
     pub request: String,
-    /// Which step of the start has failed, with its errno, so that the same is answered again.
+    /// The step of the start that failed, and its errno, so that a repetition gets the same answer.
     pub failed: Option<(String, i32)>,
 }
 
-/// `FINGERPRINT`, or `FINGERPRINT STEP ERRNO`.
+/// The text form: `FINGERPRINT`, or `FINGERPRINT STEP ERRNO`.
 impl fmt::Display for OnceOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failed {

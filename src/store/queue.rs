@@ -1,7 +1,7 @@
-//! What waits to be written, and how writing goes: shared by the handles and the writer.
+//! The queue of writes and the health of the store, shared by the handles and the writer.
 //!
-//! It lies outside the writer's mailbox, so that a slow disk grows no mailbox (one wake-up
-//! is under way at most) and nothing in it is lost with a message.
+//! The queue is not the writer's mailbox, so that a slow disk grows no mailbox (at most one wake-up
+//! is in flight) and nothing is lost with a dropped message.
 
 use super::error::StoreError;
 use super::row::Change;
@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// Activity seen and not written yet: the latest of each session.
+/// Activity that is not written yet: the latest of each session.
 pub(super) type Touched = HashMap<SessionId, DateTime<Utc>>;
 
-/// One thing to write.
+/// One operation to write.
 pub(super) enum Op {
     Save(Box<Change>),
     Commit { change: Box<Change>, on_failure: OnFailure, reply: oneshot::Sender<Committed> },
@@ -30,24 +30,24 @@ pub(super) enum OnFailure {
     Queue,
 }
 
-/// Whether it is in the database (else it is queued).
+/// The answer to the caller: whether it is in the database (else it is queued).
 pub(super) type Committed = Result<bool, StoreError>;
 
-/// What [`Queue::push`] found.
+/// The result of [`Queue::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
     /// The caller must wake the writer.
     Wake,
-    /// It is awake.
+    /// The writer is awake.
     Awake,
-    /// There is none any more; the operation is dropped.
+    /// The writer has stopped; the operation is dropped.
     Closed,
 }
 
-/// What the writer takes at once.
+/// What the writer takes in one go.
 pub(super) struct Taken {
     pub(super) ops: Vec<Op>,
-    /// The flush tick came: activity is due, and what failed is tried again.
+    /// Set by the flush tick: activity is due, and failed writes are tried again.
     pub(super) tick: bool,
 }
 
@@ -73,7 +73,7 @@ struct Waiting {
 }
 
 impl Queue {
-    /// Adds to the end.
+    /// Appends an operation.
     pub(super) fn push(&self, op: Op) -> Pushed {
         let mut waiting = lock(&self.waiting);
         if waiting.closed {
@@ -96,14 +96,14 @@ impl Queue {
         waiting.wake()
     }
 
-    /// Everything, in order; from now on the writer has to be woken.
+    /// Takes everything, in order; from now on the writer has to be woken.
     pub(super) fn take(&self) -> Taken {
         let mut waiting = lock(&self.waiting);
         waiting.awake = false;
         Taken { ops: mem::take(&mut waiting.ops), tick: mem::take(&mut waiting.tick) }
     }
 
-    /// No more is taken; whoever waits for a commit hears that.
+    /// Closes the queue; callers that wait for a commit get an error.
     pub(super) fn close(&self) {
         let mut waiting = lock(&self.waiting);
         waiting.closed = true;
@@ -118,7 +118,7 @@ impl Queue {
         lock(&self.touched).insert(id, at);
     }
 
-    /// Operations that wait.
+    /// The number of waiting operations.
     pub(super) fn len(&self) -> usize {
         lock(&self.waiting).ops.len()
     }
@@ -127,7 +127,7 @@ impl Queue {
         mem::take(&mut lock(&self.touched))
     }
 
-    /// After a failure: what was touched again meanwhile is newer.
+    /// Puts activity back after a failed write; newer activity wins.
     pub(super) fn put_back(&self, unwritten: Touched) {
         let mut touched = lock(&self.touched);
         for (id, at) in unwritten {
@@ -135,7 +135,7 @@ impl Queue {
         }
     }
 
-    /// What the last write met, `None` if it went well. Returns what it was before.
+    /// Records the error of the last write, `None` if it succeeded. Returns the one before.
     pub(super) fn set_error(&self, error: Option<String>) -> Option<String> {
         mem::replace(&mut lock(&self.error), error)
     }
@@ -148,7 +148,7 @@ impl Queue {
         lock(&self.error).is_none()
     }
 
-    /// Counts one more; how many there were.
+    /// Counts one more, and returns the count before.
     pub(super) fn count(counter: &AtomicU64) -> u64 {
         counter.fetch_add(1, Ordering::Relaxed)
     }
@@ -160,7 +160,7 @@ impl Waiting {
     }
 }
 
-/// No code that holds one of these locks can leave what it guards half changed.
+/// Poisoning is ignored: no code that holds one of these locks leaves its data half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! The shapes that go in and come out.
+//! The types that are written and read.
 
 use super::once::Once;
 use crate::id::SessionId;
@@ -11,24 +11,24 @@ use std::collections::BTreeMap;
 /// A session as the database keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// What clients see. `updated_at` is set when the row is written; all times are kept
-    /// in milliseconds.
+    /// The session as clients see it. `updated_at` is set when the row is written; all times are
+    /// stored in milliseconds.
     pub session: Session,
-    /// An end that was decided and is not completed.
+    /// The reason of an end that was decided and is not completed.
     pub ending: Option<Ending>,
-    /// The leader, once it was started. Its pid is the session's.
+    /// The leader, once it was started. Its pid is in `session`.
     pub process: Option<ProcessId>,
-    /// What the creator added to the environment.
+    /// The variables that the creator added to the environment.
     pub env: BTreeMap<String, String>,
     /// The place of its last restart in a series of those that did not last, see
     /// [`crate::lifecycle::again`].
     pub restart_streak: u32,
-    /// The key of the request that made it, if that had one.
+    /// The `Idempotency-Key` of the request that made it, if that had one.
     pub once: Option<Once>,
 }
 
 impl Row {
-    /// A session of which nothing else is known.
+    /// A row with nothing but the session.
     #[must_use]
     pub fn of(session: Session) -> Self {
         Row {
@@ -42,8 +42,8 @@ impl Row {
     }
 }
 
-/// A row as it is now, and the transition that made it so, if one did: written in one
-/// transaction (NFR-004-002).
+/// A row as it is now, and the transition that led to it, if one did: written in one transaction
+/// (NFR-004-002).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// Replaces the session's row.
@@ -65,7 +65,7 @@ pub struct NewTransition {
     pub reason: String,
     /// Clients attached after it.
     pub active_connections: u32,
-    /// Who asked for it; `None` where nobody did.
+    /// The principal who asked for it; `None` where nobody did.
     pub cause: Option<Cause>,
 }
 
@@ -91,7 +91,7 @@ pub struct Filter {
 pub struct Live {
     /// As the database has them.
     pub rows: Vec<Row>,
-    /// Rows whose words are none of ours. They harm no other.
+    /// Rows that could not be read; the others are returned all the same.
     pub unreadable: Vec<Unreadable>,
 }
 
@@ -100,6 +100,6 @@ pub struct Live {
 pub struct Unreadable {
     /// As it is written.
     pub id: String,
-    /// What is wrong with it.
+    /// The error.
     pub error: String,
 }

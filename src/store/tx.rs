@@ -1,4 +1,4 @@
-//! What is written in one transaction: one function a statement.
+//! The writes of a transaction: one function a statement.
 
 use super::columns::{integer, upsert, values};
 use super::error::StoreError;
@@ -10,11 +10,11 @@ use crate::screens::LastScreen;
 use chrono::{DateTime, Utc};
 use rusqlite::{ffi, params};
 
-/// A transaction that is being written.
+/// An open write transaction.
 pub(super) struct Tx<'a>(pub(super) rusqlite::Transaction<'a>);
 
 impl Tx<'_> {
-    /// Adds or replaces a session's row. Activity seen later than the row's is kept.
+    /// Adds or replaces a session's row. A later `last_activity_at` of the old row is kept.
     pub(super) fn put(&self, row: &Row, now: DateTime<Utc>) -> Result<(), StoreError> {
         let mut statement = self.0.prepare_cached(upsert())?;
         let written = statement.execute(values(row, now)?);
@@ -33,7 +33,7 @@ impl Tx<'_> {
         }
     }
 
-    /// Adds or replaces what a session showed last.
+    /// Adds or replaces the last screen of a session.
     pub(super) fn put_screen(&self, id: SessionId, screen: &LastScreen) -> Result<(), StoreError> {
         let mut statement = self.0.prepare_cached(
             "INSERT OR REPLACE INTO screens (session_id, at_offset, cols, rows, snapshot)
@@ -68,7 +68,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Makes readable, before [`Tx::put`], what that leaves as it is.
+    /// Overwrites the columns that [`Tx::put`] leaves alone, so that the row becomes readable.
     pub(super) fn clear(&self, row: &Row) -> Result<(), StoreError> {
         let mut statement = self.0.prepare_cached(
             "UPDATE sessions SET created_at = ?2, last_activity_at = ?3 WHERE id = ?1",
@@ -82,7 +82,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Ends a session whose row cannot be read; what cannot be read stays as it is.
+    /// Ends a session whose row cannot be read; its unreadable columns stay as they are.
     pub(super) fn end_unreadable(&self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
         let (now, reason) = (rfc3339(now), EndReason::RestoreFailed.as_str());
         let status = Status::Error.as_str();
@@ -113,8 +113,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Removes, with their history, at most so many of the sessions that ended before;
-    /// how many.
+    /// Removes at most so many of the sessions that ended before that time, with their history.
+    /// Returns how many.
     pub(super) fn expire(&self, before: DateTime<Utc>, most: u32) -> Result<usize, StoreError> {
         let mut statement = self.0.prepare_cached(
             "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
@@ -124,7 +124,7 @@ impl Tx<'_> {
         Ok(statement.execute((rfc3339(before), most))?)
     }
 
-    /// Lets another session have this one's `Idempotency-Key`.
+    /// Clears a session's `Idempotency-Key`, so that another may have it.
     pub(super) fn release_key(&self, id: SessionId) -> Result<(), StoreError> {
         let mut statement = self.0.prepare_cached(
             "UPDATE sessions SET idempotency_key = NULL, idempotency_of = NULL WHERE id = ?1",

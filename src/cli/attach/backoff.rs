@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// A server that is started again answers within some hundred milliseconds …
+/// The first wait: a restarted server answers within some hundred milliseconds …
 const FIRST: Duration = Duration::from_millis(50);
-/// … and one that stays away is asked about once a second.
+/// … and the longest: a server that stays away is tried once a second.
 const LONGEST: Duration = Duration::from_millis(800);
 
 /// Doubling waits, with jitter so that many clients do not come back in step.
@@ -14,7 +14,7 @@ pub(in crate::cli) struct Backoff {
 }
 
 impl Backoff {
-    /// A connection stood: begin anew.
+    /// A connection was open: start over.
     pub(in crate::cli) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -28,7 +28,7 @@ impl Backoff {
     }
 }
 
-/// Without randomness every client waits the same: a pity, no failure.
+/// Without randomness all clients wait the same, which is no failure.
 fn random() -> u16 {
     getrandom::u32().unwrap_or_default() as u16
 }

@@ -20,20 +20,20 @@ use nix::sys::signal::{Signal, raise};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-/// Rendered output is acknowledged this long after it was, if not sooner.
+/// The longest that rendered output waits for its acknowledgement.
 const ACK_AFTER: Duration = Duration::from_millis(100);
 /// How often the program is made to wait for a pipe that takes nothing: the server waits 5 s.
 const HOLD_EVERY: Duration = Duration::from_secs(1);
-/// A connection that is back sooner was never away, as far as the user is concerned.
+/// A connection that is back sooner is not reported as lost.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
-/// How an attachment went.
+/// How an attachment ended.
 pub(super) enum Outcome {
-    /// The server's word.
+    /// The server has ended it.
     End(End),
-    /// The user pressed the keys.
+    /// The user has pressed the keys that detach.
     Detached,
-    /// A signal told us to go.
+    /// This process was told to end by a signal.
     Signal(i32),
 }
 
@@ -43,7 +43,7 @@ enum Line {
     Open(Link),
 }
 
-/// What happens on the line.
+/// An event of the connection.
 enum Event {
     Opened(Result<Link, Trouble>),
     Incoming(Incoming),
@@ -67,11 +67,11 @@ pub(super) struct Driver<'a> {
     keys: Keys,
     backoff: Backoff,
     line: Line,
-    /// Whether a connection has ever stood: until then a failure is the user's to know.
+    /// Whether a connection was ever open. Until then a failed attempt ends the verb.
     was_open: bool,
     ack_at: Option<Instant>,
     tell_at: Option<Instant>,
-    /// How it ended, while the last output is still being written.
+    /// Set when the attachment has ended and the last output is still being written.
     end: Option<End>,
 }
 
@@ -224,8 +224,8 @@ impl<'a> Driver<'a> {
         self.line = Line::Opening(open(self.backoff.next(), endpoint, self.machine.target()));
     }
 
-    /// Gives the terminal back and stops, until somebody sends SIGCONT. What is not on it
-    /// yet is left to the next picture; a pipe loses nothing.
+    /// Restores the terminal and stops until SIGCONT. Output that is not on the terminal yet is
+    /// left to the next snapshot; a pipe loses nothing.
     async fn suspend(&mut self) -> Result<(), Failure> {
         if self.terminal.output {
             let output = std::mem::replace(&mut self.output, Output::start()?);
@@ -233,12 +233,12 @@ impl<'a> Driver<'a> {
             self.machine.output_lost();
         }
         self.terminal.release();
-        // Not SIGTSTP: its default action is gone, and does nothing to a process that no
-        // shell waits for.
+        // Not SIGTSTP: we handle it, and it does nothing to a process without a shell that waits
+        // for it.
         raise(Signal::SIGSTOP).map_err(Failure::doing("stopping"))
     }
 
-    /// Takes the terminal again, whose screen may be anything by now, and draws it anew.
+    /// Takes over the terminal again and redraws it, since other programs may have written to it.
     fn resume(&mut self) -> Result<(), Failure> {
         self.terminal.retake().map_err(Failure::doing("the terminal"))?;
         if self.terminal.output && self.end.is_none() {
@@ -285,7 +285,7 @@ impl<'a> Driver<'a> {
         };
         match self.machine.typed(&input, self.terminal.input) {
             Ok(actions) => self.perform(actions),
-            // As terminals do that cannot take more.
+            // As terminals do when their input queue is full.
             Err(_) if self.terminal.output => self.output.draw(&b"\x07"[..]),
             Err(_) => {}
         }
@@ -296,8 +296,8 @@ impl<'a> Driver<'a> {
         self.tell("connection lost; trying again (Ctrl-\\ d detaches)");
     }
 
-    /// Says something without disturbing the session: on the terminal's last line, which
-    /// the next connection redraws, or on standard error.
+    /// Shows a message without disturbing the session: on the terminal's last line, which the next
+    /// connection redraws, or on standard error.
     fn tell(&mut self, message: &str) {
         let message: String = message.chars().filter(|c| !c.is_control()).collect();
         match self.terminal.size().filter(|_| self.terminal.output) {
@@ -335,7 +335,7 @@ fn size(terminal: &Terminal) -> Option<(u16, u16)> {
     terminal.size().map(|(cols, rows)| (cols.min(SIZE_MAX), rows.min(SIZE_MAX)))
 }
 
-/// At a time, or never.
+/// Resolves at that time, or never.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
@@ -343,7 +343,7 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// The signals that end a program which does not know them: the terminal is given back first.
+/// The signals whose default action ends a process: the terminal is restored first.
 struct Endings(Vec<(unix::Signal, i32)>);
 
 impl Endings {

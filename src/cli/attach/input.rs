@@ -1,4 +1,4 @@
-//! What was typed and is not accepted yet: sent again after a reconnect, so that every
+//! Input that the server has not accepted yet. It is sent again after a reconnect, so that every
 //! byte arrives exactly once.
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -11,18 +11,18 @@ const MESSAGE_MAX: usize = 16 << 10;
 pub(super) struct Input {
     /// How many the server has accepted.
     accepted: u64,
-    /// Those after `accepted`.
+    /// The bytes after `accepted`.
     kept: BytesMut,
-    /// How many of `kept` went out on this connection.
+    /// How many of `kept` were sent on this connection.
     sent: usize,
-    /// How many went out on the last connection.
+    /// How many were sent on the last connection.
     went_out: usize,
-    /// How many may be out unaccepted; 0 while there is no connection.
+    /// How many may be sent and unaccepted; 0 while there is no connection.
     window: usize,
 }
 
 impl Input {
-    /// Adds what was typed.
+    /// Adds typed bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.kept.extend_from_slice(bytes);
     }
@@ -32,9 +32,9 @@ impl Input {
         self.kept.len()
     }
 
-    /// The session's command was started again since: what went out was for the one that is
-    /// gone, and what was typed after that is for this one, which has accepted so much. Returns
-    /// how many bytes of the former are dropped, which nobody has accepted.
+    /// The session was restarted: bytes that were sent were for the old program, and those typed
+    /// after them are for the new one, which has accepted so many. Returns how many bytes for the
+    /// old one are dropped unaccepted.
     pub(super) fn start_again(&mut self, accepted: u64) -> usize {
         let dropped = self.went_out.min(self.kept.len());
         self.kept.advance(dropped);
@@ -42,11 +42,11 @@ impl Input {
         dropped
     }
 
-    /// A connection is there, and this much was accepted before it.
+    /// A connection is open; the server has accepted this much before it.
     pub(super) fn open(&mut self, accepted: u64, window: u64) {
         if accepted < self.accepted {
-            // The server has forgotten this client and counts anew; what it had accepted
-            // before stays accepted.
+            // The server has forgotten this client and counts from 0; what it had accepted stays
+            // accepted.
             self.accepted = accepted;
         }
         (self.sent, self.went_out) = (0, 0);
@@ -57,7 +57,7 @@ impl Input {
     /// The connection is gone.
     pub(super) fn close(&mut self) {
         self.window = 0;
-        // Connections that are refused in between send nothing.
+        // A connection that is refused sends nothing.
         self.went_out = self.went_out.max(self.sent);
         self.sent = 0;
     }
@@ -71,7 +71,7 @@ impl Input {
         self.accepted += more;
     }
 
-    /// The next message to send, if one may be sent.
+    /// The next message to send, if the window allows one.
     pub(super) fn next(&mut self) -> Option<Bytes> {
         let end = self.kept.len().min(self.window).min(self.sent + MESSAGE_MAX);
         if end <= self.sent {

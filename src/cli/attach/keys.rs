@@ -1,30 +1,30 @@
 //! The keys that detach: Ctrl-\ and then d.
 
-/// Ctrl-\, as terminals send it: plainly, in the kitty protocol, as xterm's
-/// modifyOtherKeys. Programs choose; the key must work under all of them.
+/// Ctrl-\ as terminals send it: plainly, in the kitty protocol, as xterm's modifyOtherKeys. The
+/// program chooses; the key must work under all of them.
 const ESCAPES: [&[u8]; 3] = [b"\x1c", b"\x1b[92;5u", b"\x1b[27;5;92~"];
 /// d likewise.
 const DETACHES: [&[u8]; 3] = [b"d", b"\x1b[100u", b"\x1b[27;1;100~"];
 
-/// Looks for the keys in what is typed.
+/// Finds the keys in typed bytes.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     /// A Ctrl-\ that waits for what follows it.
     held: Option<&'static [u8]>,
 }
 
-/// What to do with what was typed.
+/// What to do with typed bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Typed {
-    /// Pass it on.
+    /// Pass them on.
     Input(Vec<u8>),
     /// Pass this on and detach.
     Detach(Vec<u8>),
 }
 
 impl Keys {
-    /// Takes what one read gave. Terminals write a key in one piece, so one that is longer
-    /// than a byte is not looked for across reads.
+    /// Takes the bytes of one read. Terminals write a key in one piece, so a key of several bytes
+    /// is not searched across reads.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Typed {
         let mut input = Vec::with_capacity(bytes.len());
         while !bytes.is_empty() {
@@ -46,7 +46,7 @@ impl Keys {
                 (Some(_), None) if starting(&DETACHES, bytes).is_some() => {
                     return Typed::Detach(input);
                 }
-                // Something else: neither key was meant for us.
+                // Another key: both are for the program.
                 (Some(held), None) => input.extend_from_slice(held),
             }
         }

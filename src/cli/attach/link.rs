@@ -21,10 +21,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// More than the longest message: a snapshot of 512 KiB.
 const FRAME_MAX: usize = 2 << 20;
-/// How long a good-bye may take.
+/// How long the close frame may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What came in.
+/// A message from the server, or the end of the connection.
 #[derive(Debug)]
 pub(in crate::cli) enum Incoming {
     /// A text message.
@@ -37,7 +37,7 @@ pub(in crate::cli) enum Incoming {
 
 type Frames = Pin<Box<dyn WebSocket>>;
 
-/// What awc hands out, without its name.
+/// The stream that awc returns, as a trait object.
 trait WebSocket:
     Stream<Item = Result<Frame, ProtocolError>> + Sink<Message, Error = ProtocolError>
 {
@@ -53,9 +53,9 @@ pub(in crate::cli) struct Link {
     frames: SplitStream<Frames>,
     outgoing: UnboundedSender<Message>,
     writer: JoinHandle<()>,
-    /// When something was last heard.
+    /// When the last frame arrived.
     heard: Instant,
-    /// A message that comes in pieces: whether it is text, and what is there.
+    /// The beginning of a fragmented message, and whether it is text.
     partial: Option<(bool, BytesMut)>,
 }
 
@@ -80,13 +80,13 @@ impl Link {
         Ok(Link { frames, outgoing, writer, heard: Instant::now(), partial: None })
     }
 
-    /// Sends a message; if the connection is broken, [`Link::next`] will say so. What waits
-    /// is bounded by the input window.
+    /// Sends a message; if the connection is broken, [`Link::next`] reports it. The input window
+    /// bounds what waits.
     pub(in crate::cli) fn send(&self, message: Message) {
         let _ = self.outgoing.send(message);
     }
 
-    /// The next message. May be dropped and called again without losing anything.
+    /// The next message. Cancel-safe.
     pub(in crate::cli) async fn next(&mut self) -> Incoming {
         loop {
             let frame = match timeout_at(self.heard + SILENCE_MAX, self.frames.next()).await {
@@ -120,7 +120,7 @@ impl Link {
         }
     }
 
-    /// A proxy may cut messages into pieces.
+    /// Joins fragments: a proxy may fragment messages.
     fn piece(&mut self, item: Item) -> Option<Incoming> {
         match item {
             Item::FirstText(bytes) => self.partial = Some((true, BytesMut::from(&bytes[..]))),
@@ -141,7 +141,7 @@ impl Link {
         None
     }
 
-    /// Says good-bye, so that the server need not find out by itself.
+    /// Closes the connection with a close frame, so that the server notices at once.
     pub(in crate::cli) async fn close(self) {
         let Link { outgoing, writer, .. } = self;
         let reason = CloseReason { code: actix_http::ws::CloseCode::Normal, description: None };
@@ -156,7 +156,7 @@ where
     S: Sink<Message, Error = ProtocolError> + Unpin,
 {
     while let Some(message) = messages.recv().await {
-        // The reading half sees a broken connection too, and says so.
+        // The reading half reports a broken connection, too.
         if sink.send(message).await.is_err() {
             return;
         }
@@ -170,9 +170,9 @@ fn text(bytes: &[u8]) -> Incoming {
 /// Why there is no connection.
 #[derive(Debug)]
 pub(in crate::cli) enum Trouble {
-    /// It may work later.
+    /// A retry may succeed.
     Passing(Failure),
-    /// It will not work by asking again.
+    /// A retry will fail as well.
     Lasting(Failure),
 }
 

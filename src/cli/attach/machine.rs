@@ -11,12 +11,12 @@ use bytes::{Buf, Bytes};
 /// Output is acknowledged whenever this much of it was rendered: often enough that the
 /// server's window (1 MiB) never runs dry.
 const ACK_EVERY: u64 = 128 << 10;
-/// What is typed into a connection that is busy may pile up to here …
+/// The most input that waits on a busy connection …
 const BUSY_INPUT_MAX: usize = 1 << 20;
-/// … and what is typed on a terminal without a connection to here.
+/// … and on a terminal without a connection.
 const OFFLINE_INPUT_MAX: usize = INPUT_WINDOW as usize;
 
-/// What the driver is to do, in this order.
+/// An instruction to the driver, in the order of the list.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::cli) enum Action {
     /// Send a text frame.
@@ -27,13 +27,13 @@ pub(in crate::cli) enum Action {
     Clear,
     /// Write to the terminal, and say when that is done ([`Machine::rendered`]).
     Write(Bytes),
-    /// Something that the user should know; the connection stays.
+    /// Show a message; the connection stays.
     Tell(String),
-    /// It is over.
+    /// End the attachment.
     Finish(End),
 }
 
-/// Why an attachment is over.
+/// Why an attachment has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum End {
     /// The session ended, and this is how.
@@ -82,10 +82,10 @@ pub(in crate::cli) struct Machine {
     client: String,
     /// The session that shows what is attached here.
     from: Option<SessionId>,
-    /// The last that the server has told of the session.
+    /// The session as the server last described it.
     session: Option<Box<Session>>,
     mode: Mode,
-    /// Input comes from a terminal, which answers what programs ask.
+    /// Whether input comes from a terminal, which answers the program's queries.
     has_terminal: bool,
     size: Option<(u16, u16)>,
     /// Offset of the next output byte, if the next connection is to continue there.
@@ -98,12 +98,13 @@ pub(in crate::cli) struct Machine {
     acknowledged: u64,
     /// Bytes that were given to the terminal and are not rendered yet.
     pending: usize,
-    /// Output goes to a pipe or a file, in which a picture of the screen has no place.
+    /// Set if output goes to a pipe or a file, where a snapshot would be out of place.
     is_pipe: bool,
-    /// What comes continues output that is there: bytes in between are missed.
+    /// Whether output was written already, so that bytes between it and the next output are
+    /// missing.
     continues: bool,
     open: bool,
-    /// The offset of a snapshot that the next binary frame is.
+    /// Set by `snapshot`: the next binary frame is the snapshot of this offset.
     snapshot: Option<u64>,
     input: Input,
 }
@@ -133,23 +134,23 @@ impl Machine {
         }
     }
 
-    /// One that only looks: what is typed goes nowhere, and its size is nobody's concern.
+    /// A read-only client: it sends neither input nor its size.
     pub(super) fn looking(self) -> Machine {
         Machine { mode: Mode::Ro, ..self }
     }
 
-    /// One whose terminal is that of another session, which the server is told: it knows
-    /// whether that goes round in a circle.
+    /// A client whose terminal belongs to another session. The server needs to know, to refuse
+    /// circles.
     pub(in crate::cli) fn shown_in(self, from: Option<SessionId>) -> Machine {
         Machine { from, ..self }
     }
 
-    /// One whose output goes to a pipe or a file.
+    /// A client whose output goes to a pipe or a file.
     pub(in crate::cli) fn piped(&mut self) {
         self.is_pipe = true;
     }
 
-    /// One whose input comes from no terminal: all of it is for the program, also what looks
+    /// A client whose input comes from no terminal: all of it is for the program, also what looks
     /// like a terminal's answer.
     pub(super) fn fed(&mut self) {
         self.has_terminal = false;
@@ -187,33 +188,33 @@ impl Machine {
         self.offset
     }
 
-    /// Whether the server has let us in and still does.
+    /// Whether the client is attached.
     pub(super) fn is_open(&self) -> bool {
         self.open
     }
 
-    /// Whether everything that came was rendered.
+    /// Whether all received output was rendered.
     pub(super) fn is_rendered(&self) -> bool {
         self.pending == 0
     }
 
-    /// Whether there is rendered output that the server does not know of.
+    /// Whether there is rendered output that is not acknowledged.
     pub(super) fn owes_ack(&self) -> bool {
         self.open && self.rendered_to() > self.acknowledged
     }
 
-    /// Whether more of standard input may be read now. On a terminal without a connection
-    /// keys are read, and dropped beyond a limit; a pipe is left to wait.
+    /// Whether standard input may be read. On a terminal without a connection keys are read, and
+    /// dropped beyond a limit, so that the detach keys work; a pipe is left to wait.
     pub(super) fn wants_input(&self, terminal: bool) -> bool {
         self.input.len() < BUSY_INPUT_MAX || (terminal && !self.open)
     }
 
-    /// What the terminal shows was disturbed: the next connection redraws it.
+    /// The terminal's screen was disturbed: the next connection redraws it.
     pub(super) fn spoiled(&mut self) {
         self.resume = None;
     }
 
-    /// What was to be rendered will not be.
+    /// Output that was to be rendered is discarded.
     pub(super) fn output_lost(&mut self) {
         self.pending = 0;
         self.resume = None;
@@ -261,7 +262,7 @@ impl Machine {
             actions.extend(self.go_on_at(offset));
             self.resume = None;
         }
-        // What changed while the connection was being made.
+        // The size may have changed while the connection was being made.
         let may_say = self.mode == Mode::Rw;
         if let Some((cols, rows)) = self.size.filter(|ours| may_say && *ours != size) {
             actions.push(resize(cols, rows));
@@ -329,7 +330,7 @@ impl Machine {
         actions
     }
 
-    /// This much of what was to be written is written.
+    /// So many bytes of output were written.
     pub(in crate::cli) fn rendered(&mut self, bytes: usize) -> Vec<Action> {
         self.pending = self.pending.saturating_sub(bytes);
         if self.owes_ack() && self.rendered_to() - self.acknowledged >= ACK_EVERY {
@@ -338,7 +339,7 @@ impl Machine {
         Vec::new()
     }
 
-    /// Acknowledges what is rendered, if the server does not know yet.
+    /// Acknowledges rendered output that is not acknowledged yet.
     pub(in crate::cli) fn ack(&mut self) -> Vec<Action> {
         if !self.owes_ack() {
             return Vec::new();
@@ -347,9 +348,10 @@ impl Machine {
         vec![Action::Control(ClientMessage::Ack { offset: self.acknowledged })]
     }
 
-    /// Acknowledges one byte more than is written, while a pipe takes nothing. The program waits
-    /// for a pipe's reader, as it would without us; who acknowledges nothing is not waited for.
-    /// What is acknowledged is here, and is written when the reader goes on.
+    /// Acknowledges one byte that is not written yet, while a pipe takes nothing. The program is to
+    /// wait for a pipe's reader, as it would without us, but the server does not wait for a client
+    /// that acknowledges nothing. The acknowledged byte is in our memory, and is written when the
+    /// reader goes on.
     pub(super) fn hold(&mut self) -> Vec<Action> {
         if !self.is_pipe || !self.open || self.pending == 0 || self.acknowledged >= self.offset {
             return Vec::new();
@@ -358,13 +360,14 @@ impl Machine {
         vec![Action::Control(ClientMessage::Ack { offset: self.acknowledged })]
     }
 
-    /// What is pending may begin with a snapshot or with output of an earlier connection;
-    /// then this is too low, never too high.
+    /// Pending bytes may begin with a snapshot or with output of an earlier connection; then this
+    /// is too low, never too high.
     fn rendered_to(&self) -> u64 {
         self.offset.saturating_sub(self.pending as u64)
     }
 
-    /// Keys or bytes from standard input. `Err` is how many were dropped for want of room.
+    /// Keys or bytes from standard input. `Err`: so many bytes were dropped because the buffer is
+    /// full.
     pub(super) fn typed(&mut self, bytes: &[u8], terminal: bool) -> Result<Vec<Action>, usize> {
         if self.mode == Mode::Ro {
             return Ok(Vec::new());
@@ -380,7 +383,7 @@ impl Machine {
         std::iter::from_fn(|| self.input.next()).map(Action::Input).collect()
     }
 
-    /// The terminal has this size (now).
+    /// The terminal has this size.
     pub(super) fn resized(&mut self, cols: u16, rows: u16) -> Vec<Action> {
         let changed = self.size.replace((cols, rows)) != Some((cols, rows));
         if changed && self.open && self.mode == Mode::Rw {
@@ -390,14 +393,14 @@ impl Machine {
         }
     }
 
-    /// The connection is gone, with a close code or (`None`) without one. What ends the
-    /// attachment, or nothing: connect again.
+    /// The connection is gone, with or without (`None`) a close code. Returns the end of the
+    /// attachment, or `None`: connect again.
     pub(in crate::cli) fn closed(&mut self, code: Option<u16>, reason: &str) -> Option<End> {
         self.open = false;
         self.snapshot = None;
         self.input.close();
         match code {
-            // Ended: but an `exit` message would have said how.
+            // The session has ended; an `exit` message, which would say how, has not come.
             Some(1000 | 4410) => Some(End::Ended),
             Some(4404) => Some(End::Failed(Failed::NoSuchSession)),
             Some(4409) => Some(End::Failed(Failed::TakenOver)),

@@ -48,12 +48,12 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-/// Which session, and how much of it this terminal already shows.
+/// The session, and whether the terminal already shows its output.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Start {
-    /// We have just created it: nothing is lost that it has written so far.
+    /// It was just created: all output is wanted.
     Created(SessionId),
-    /// Its screen is wanted.
+    /// It exists already: its screen is wanted.
     Existing(SessionId),
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn session(
         Start::Existing(id) => (id, None),
     };
     inside::refuse_circle(id)?;
-    // Of this process alone: the same after every reconnect.
+    // Unique to this process, and the same after every reconnect.
     let client = format!("cli-{}", Uuid::now_v7().simple());
     let mut machine = Machine::new(id, client, offset).shown_in(inside::shown_in());
     if mode == Mode::Ro {
@@ -107,8 +107,8 @@ pub(super) async fn session(
     }
 }
 
-/// The session ended while we were not attached, and longer ago than its output is kept;
-/// `shown`: how much of it was printed here.
+/// Reports a session that ended while we were not attached, and whose output is not kept any more.
+/// `shown`: how many bytes of output were printed here.
 async fn ended(client: &Client, id: SessionId, shown: u64) -> Result<u8, Failure> {
     let id = id.to_string();
     let session: Session = client.get(&id).await?;
@@ -122,7 +122,7 @@ async fn ended(client: &Client, id: SessionId, shown: u64) -> Result<u8, Failure
     Ok(exit_code(session.exit_code, session.exit_signal))
 }
 
-/// A program that ended by itself has said what it had to say.
+/// Tells how the session ended, unless the program ended by itself.
 fn tell(name: &str, reason: EndReason) {
     let how = match reason {
         EndReason::Exited | EndReason::Signaled => return,
@@ -134,7 +134,7 @@ fn tell(name: &str, reason: EndReason) {
     out::message(&format!("\r\n[session {name} {how}]"));
 }
 
-/// As shells tell it: the exit code, or 128 + n for a signal; 1 if neither is known.
+/// The exit code as shells have it: the program's, or 128 + n for a signal; 1 if neither is known.
 pub(super) fn exit_code(code: Option<i32>, signal: Option<i32>) -> u8 {
     match (code, signal) {
         (Some(code), _) => (code & 0xff) as u8,

@@ -1,5 +1,5 @@
-//! Standard input and output, each on a thread of its own: they may block, and may be
-//! files or pipes that readiness says nothing about.
+//! Standard input and output, each on a thread of its own: they may block, and readiness says
+//! nothing about files.
 
 use super::modes::{ABORT, CLEAR, Changes};
 use super::terminal::{self, note_changes};
@@ -19,18 +19,18 @@ use tokio::time::timeout;
 
 /// One read of standard input; a paste comes in a few of these.
 const READ_MAX: usize = 16 << 10;
-/// How much is written between two looks at whether to stop, and reported at once.
+/// Bytes that are written between two checks of whether to stop, and then reported.
 const WRITE_MAX: usize = 16 << 10;
-/// How long a thread may take to notice that it is over.
+/// How long a thread may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Standard input. It is read only while somebody waits for it: whatever is typed after that is
-/// left to the program that reads this terminal next.
+/// Standard input. It is read only on request: bytes that are typed later are left to the program
+/// that reads the terminal next.
 pub(super) struct Input {
-    /// One for each piece that is wanted.
+    /// Receives one request for each wanted piece.
     wanted: std::sync::mpsc::Sender<()>,
     pieces: mpsc::UnboundedReceiver<Vec<u8>>,
-    /// A piece is wanted and has not come.
+    /// Whether a request is unanswered.
     is_waiting: bool,
     /// Closed to end a wait for input.
     stop: io::PipeWriter,
@@ -57,7 +57,7 @@ impl Input {
     /// The next piece; `None` at the end. It can be cancelled: nothing is lost.
     pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
         if !self.is_waiting {
-            // If the thread is gone, input has ended.
+            // The thread is gone once input has ended.
             let _ = self.wanted.send(());
             self.is_waiting = true;
         }
@@ -66,8 +66,8 @@ impl Input {
         piece
     }
 
-    /// Reads no more, and waits until nothing is read any more. A read that never ends (of a
-    /// terminal that another process has emptied) is not waited for.
+    /// Stops reading and waits for the thread. It does not wait for a read that never returns (of a
+    /// terminal that another process has emptied).
     pub(super) async fn stop(self) {
         let Input { wanted, mut pieces, stop, .. } = self;
         drop((wanted, stop));
@@ -76,7 +76,7 @@ impl Input {
     }
 }
 
-/// Reads what is there or comes next; `None` at the end, and once the reader is stopped.
+/// Reads the next piece; `None` at the end, and once the reader is stopped.
 fn read_piece(stopped: &io::PipeReader, buffer: &mut [u8]) -> Option<usize> {
     let stdin = io::stdin();
     loop {
@@ -96,39 +96,39 @@ fn read_piece(stopped: &io::PipeReader, buffer: &mut [u8]) -> Option<usize> {
     }
 }
 
-/// How standard output gets on.
+/// Reports of the thread that writes standard output.
 #[derive(Debug)]
 pub(super) enum Written {
     /// This many bytes were written.
     Bytes(usize),
-    /// It takes no more.
+    /// Standard output has failed.
     Failed(Errno),
 }
 
-/// Standard output: what is sent is written, and reported once it is. What waits there is
-/// bounded by what the server sends unacknowledged.
+/// Standard output: bytes are written by a thread and then reported. The server's window for
+/// unacknowledged output bounds what waits here.
 pub(super) struct Output {
     pieces: std::sync::mpsc::Sender<Piece>,
-    /// How it gets on; closed once the thread has ended.
+    /// Reports of the thread; closed once it has ended.
     pub(super) written: mpsc::UnboundedReceiver<Written>,
     stop: Arc<AtomicBool>,
 }
 
-/// Bytes to write, and who wants to know.
+/// A request to the thread.
 enum Piece {
-    /// Of the session: reported.
+    /// Output of the session, whose length is reported.
     Session(Bytes),
-    /// Our own.
+    /// Text of our own.
     Own(Bytes),
-    /// What was output so far is to be undone, and the screen cleared.
+    /// Undo the changes of the output so far, and clear the screen.
     Clear,
 }
 
-/// Follows what the terminal is sent.
+/// Tracks the changes that output makes to the terminal.
 struct Follower {
     parser: Parser,
     changes: Changes,
-    /// As they were last noted for whoever gives the terminal back.
+    /// As last noted for the code that restores the terminal.
     noted: Changes,
 }
 
@@ -145,7 +145,7 @@ impl Follower {
         }
     }
 
-    /// Undoes all of it on a terminal whose screen is to be drawn anew.
+    /// Undoes the changes on a terminal that is about to be redrawn.
     fn clear(&mut self) -> Result<(), Errno> {
         write_chunk(&[ABORT, &self.changes.undo(terminal::columns()), CLEAR].concat())?;
         *self = Follower::new();
@@ -178,7 +178,8 @@ impl Output {
                     if stopped.load(Ordering::Relaxed) {
                         return;
                     }
-                    // Before the bytes: whoever restores the terminal must not be late.
+                    // Noted before the bytes are written, so that a restoration never misses a
+                    // change.
                     follower.feed(chunk);
                     let report = match (write_chunk(chunk), &piece) {
                         (Err(e), _) => Written::Failed(e),
@@ -198,22 +199,22 @@ impl Output {
 
     /// Output of the session. Its length will be reported.
     pub(super) fn write(&self, bytes: Bytes) {
-        // If the thread is gone, it has said why.
+        // The thread has reported why if it is gone.
         let _ = self.pieces.send(Piece::Session(bytes));
     }
 
-    /// Something of our own.
+    /// Writes text of our own, which is not reported.
     pub(super) fn draw(&self, bytes: impl Into<Bytes>) {
         let _ = self.pieces.send(Piece::Own(bytes.into()));
     }
 
-    /// Undoes what was output, and clears the screen for what comes next.
+    /// Undoes the changes of the output, and clears the screen for the next.
     pub(super) fn clear(&self) {
         let _ = self.pieces.send(Piece::Clear);
     }
 
-    /// Leaves unwritten what is not written yet, and waits until nothing is: what follows
-    /// on the terminal is somebody else's. One that is stalled is not waited for.
+    /// Discards what is not written yet and waits for the thread, since other programs write to the
+    /// terminal next. It does not wait for a stalled terminal.
     pub(super) async fn stop(self) {
         let Output { pieces, mut written, stop } = self;
         stop.store(true, Ordering::Relaxed);
@@ -236,7 +237,7 @@ fn write_chunk(mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Somebody else made the descriptor non-blocking: it may be shared with other processes.
+/// Waits for a descriptor that another process, which shares it, has made non-blocking.
 fn wait(fd: &impl AsFd, what: PollFlags) {
     // A failure shows at the next read or write.
     let _ = poll(&mut [PollFd::new(fd.as_fd(), what)], PollTimeout::NONE);

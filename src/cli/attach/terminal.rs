@@ -13,22 +13,22 @@ use std::time::Duration;
 /// A terminal that takes nothing for this long (Ctrl-S, a dead line) is left as it is.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// What [`restore`] has to do; in a static so that a panic finds it.
+/// The state that [`restore`] needs, in a static so that a panic hook can use it.
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
-/// What the output has changed.
+/// The changes of the output so far.
 static CHANGES: Mutex<Option<Changes>> = Mutex::new(None);
-/// The width that is assumed where the terminal does not tell its own.
+/// The width of a terminal that does not report its own.
 const COLUMNS: u16 = 80;
 
 #[derive(Debug)]
 struct Taken {
-    /// How standard input was, if it is a terminal.
+    /// The settings of standard input before, if it is a terminal.
     input: Option<Termios>,
     /// Whether standard output is a terminal whose modes are to be undone.
     output: bool,
 }
 
-/// The terminal, taken over. Dropped, it is as it was.
+/// The terminal, taken over. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(super) struct Terminal {
     /// Whether keys come from a terminal.
@@ -54,8 +54,8 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// Takes it once more: after [`Terminal::release`], or after somebody else (a shell,
-    /// while we were stopped) may have changed its settings.
+    /// Takes over the terminal again: after [`Terminal::release`], or after another process (a
+    /// shell, while we were stopped) may have changed its settings.
     pub(super) fn retake(&self) -> io::Result<()> {
         let before = match taken().as_ref() {
             Some(taken) => taken.input.clone(),
@@ -74,12 +74,12 @@ impl Terminal {
         Ok(())
     }
 
-    /// Gives it back for a while.
+    /// Restores the terminal for a while.
     pub(super) fn release(&self) {
         restore();
     }
 
-    /// Columns and rows, if output goes to a terminal that knows.
+    /// Columns and rows, if output goes to a terminal that reports them.
     pub(super) fn size(&self) -> Option<(u16, u16)> {
         sys::window(io::stdout().as_fd())
     }
@@ -96,12 +96,12 @@ pub(super) fn columns() -> u16 {
     sys::window(io::stdout().as_fd()).map_or(COLUMNS, |(cols, _)| cols)
 }
 
-/// Notes what the output has changed, to be undone.
+/// Notes the changes of the output, to be undone.
 pub(super) fn note_changes(changes: Changes) {
     *CHANGES.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes);
 }
 
-/// Gives the terminal back, once.
+/// Restores the terminal, once.
 fn restore() {
     let Some(taken) = taken().take() else { return };
     if let Some(before) = &taken.input {
@@ -112,7 +112,7 @@ fn restore() {
         let changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner).take();
         let undo = changes.unwrap_or_default().undo(columns());
         let bytes = [ABORT, &undo, &modes::leave()].concat();
-        // Not through the lock of standard output: a thread may hold it in a write.
+        // Bypasses the lock of standard output: a thread may hold it in a blocked write.
         write_all(io::stdout().as_fd(), &bytes);
     }
 }

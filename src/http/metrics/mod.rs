@@ -31,7 +31,7 @@ async fn metrics(api: Data<Api>, access: Data<Access>) -> Result<HttpResponse, P
     let counted = api.registry.send(CountSessions).await.map_err(stopping)?;
     let holder_pid = api.holder.pid();
     let processes = web::block(move || {
-        // One of them may be on its way out; it is left out then.
+        // A process that is ending may be gone already; it is left out then.
         [("server", Process::current()), ("holder", Process::of(holder_pid))]
     });
     let processes = processes.await.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a process takes, as `/proc` has it.
+//! The resources that a process uses, from `/proc`.
 
 use nix::unistd::{SysconfVar, sysconf};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -6,7 +6,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::fs;
 
-/// One process, now.
+/// A process's resources at one moment.
 pub(super) struct Process {
     cpu_s: f64,
     resident: i64,
@@ -15,18 +15,18 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// This one.
+    /// The server's own process.
     pub(super) fn current() -> Option<Self> {
         Process::of(i32::try_from(std::process::id()).ok()?)
     }
 
-    /// `None` if it is gone or not ours to look at.
+    /// `None` if it is gone, or may not be read.
     pub(super) fn of(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name, in parentheses, may contain anything.
         let (_, rest) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        // Counted from the state, the third field of proc(5).
+        // The index counts from the state, the third field of proc(5).
         let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse().ok());
         let (user, system): (i64, i64) = (field(14)?, field(15)?);
         let known = |variable| sysconf(variable).ok().flatten();
@@ -50,7 +50,7 @@ impl Process {
 }
 
 fn open_files(directory: &str) -> Option<i64> {
-    // The directory's size is their number; before Linux 6.2 it is 0.
+    // Since Linux 6.2 the directory's size is the number of descriptors; before, it is 0.
     let count = match fs::metadata(directory).ok()?.len() {
         0 => fs::read_dir(directory).ok()?.count() as u64,
         count => count,

@@ -1,4 +1,4 @@
-//! A session's screen, now or once something is on it.
+//! A session's screen, at once or after a wait for its content.
 //!
 //! `wanted`: what a query asks for. `picture`: the answer, piece by piece.
 
@@ -33,56 +33,58 @@ async fn screen(
     query: Query<ScreenQuery>,
 ) -> Result<HttpResponse, Problem> {
     let Wanted { format, scrollback, wait } = query.into_inner().try_into()?;
-    // Nobody is to be waited for when nothing is to be shown.
+    // `HEAD` does not wait.
     let wait = wait.filter(|_| !request.extensions().contains::<HeadOnly>());
-    let answer = |status: StatusCode, look: Inspection<Shot>| {
+    let answer = |status: StatusCode, inspection: Inspection<Shot>| {
         let mut response = HttpResponseBuilder::new(status);
         response.content_type(content_type(format));
-        response.insert_header((OFFSET, look.offset.to_string()));
-        large::answer(response, Pieces::of(format, look))
+        response.insert_header((OFFSET, inspection.offset.to_string()));
+        large::answer(response, Pieces::of(format, inspection))
     };
     let session = match api.readable(&id, None).await {
         Ok(session) => session,
         Err(problem) => {
-            let look = last(&api, &id, scrollback).await?.ok_or(problem)?;
+            let inspection = last(&api, &id, scrollback).await?.ok_or(problem)?;
             return Ok(match wait {
-                Some((condition, _)) if !condition.holds_at_the_end(&look) => over(format, look),
-                _ => answer(StatusCode::OK, look),
+                Some((condition, _)) if !condition.holds_at_the_end(&inspection) => {
+                    of_ended(format, inspection)
+                }
+                _ => answer(StatusCode::OK, inspection),
             });
         }
     };
     let Some((condition, limit)) = wait else {
-        let look = api.shots.take(&session.link, scrollback, Instant::now() + PATIENCE).await;
-        return Ok(answer(StatusCode::OK, look.map_err(no_shot)?));
+        let inspection = api.shots.take(&session.link, scrollback, Instant::now() + PATIENCE).await;
+        return Ok(answer(StatusCode::OK, inspection.map_err(no_shot)?));
     };
     let _in_use = InUse::of(session.addr.clone());
     let waited =
         wait_for(&api.shots, &session.link, &api.events, &condition, scrollback, limit).await;
     match waited.map_err(|error| unavailable(error.to_string()))? {
-        Waited::Held(look) => Ok(answer(StatusCode::OK, look)),
-        Waited::TimedOut(look) => Ok(answer(StatusCode::REQUEST_TIMEOUT, look)),
-        Waited::Ended(look) => Ok(over(format, look)),
+        Waited::Held(inspection) => Ok(answer(StatusCode::OK, inspection)),
+        Waited::TimedOut(inspection) => Ok(answer(StatusCode::REQUEST_TIMEOUT, inspection)),
+        Waited::Ended(inspection) => Ok(of_ended(format, inspection)),
         Waited::NoShot(error) => Err(no_shot(error)),
         Waited::Stopping => Err(unavailable("the server is stopping; ask again in a moment")),
     }
 }
 
-/// What an ended session showed last, if that is known.
+/// The last screen of an ended session, if it was kept.
 async fn last(api: &Api, id: &str, scrollback: usize) -> Result<Option<Inspection<Shot>>, Problem> {
     let Lookup::Ended(session) = api.look_up(id).await? else { return Ok(None) };
     let screen = api.store.last_screen(session.id).await.map_err(|error| store_problem(&error))?;
     let Some(screen) = screen else { return Ok(None) };
     let deadline = Instant::now() + PATIENCE;
-    let look = api.shots.take_last(&api.screens, screen, scrollback, deadline).await;
-    look.map(Some).map_err(no_shot)
+    let inspection = api.shots.take_last(&api.screens, screen, scrollback, deadline).await;
+    inspection.map(Some).map_err(no_shot)
 }
 
-/// The session has ended, and this will not change any more.
-fn over(format: Format, look: Inspection<Shot>) -> HttpResponse {
-    let problem = ended().with("offset", look.offset);
+/// The answer of a session that has ended: the screen will not change any more.
+fn of_ended(format: Format, inspection: Inspection<Shot>) -> HttpResponse {
+    let problem = ended().with("offset", inspection.offset);
     let mut response = HttpResponseBuilder::new(problem.status_code());
     response.content_type(problem::CONTENT_TYPE);
-    large::answer(response, Pieces::member_of(&problem, format, look))
+    large::answer(response, Pieces::member_of(&problem, format, inspection))
 }
 
 fn unavailable(detail: impl Into<String>) -> Problem {

@@ -1,4 +1,4 @@
-//! A screen as text, as text with colours, or as JSON.
+//! Renders a screen as text, as text with colours, or as JSON.
 
 use super::wanted::Format;
 use crate::http::problem::Problem;
@@ -15,36 +15,40 @@ pub(super) fn content_type(format: Format) -> &'static str {
     }
 }
 
-/// Lines are told until a piece is so long, in bytes: a large screen takes no more memory
-/// than its cells and one piece.
+/// The length at which a piece ends, in bytes, so that a large screen takes no more memory than its
+/// cells and one piece.
 const PIECE: usize = 64 << 10;
 
-/// An answer, piece by piece.
+/// An answer in pieces.
 pub(super) struct Pieces {
     format: Format,
-    /// The text is a string in JSON, without its quotation marks.
+    /// Whether the text goes into a JSON string, without its quotation marks.
     quoted: bool,
-    look: Inspection<Shot>,
-    /// The line to go on with.
+    inspection: Inspection<Shot>,
+    /// The next line to render.
     next: usize,
-    /// Stand before the lines, until they are told, and behind them.
+    /// Text before the lines, empty once it is sent, and text behind them.
     before: Option<String>,
     after: &'static str,
 }
 
 impl Pieces {
-    pub(super) fn of(format: Format, look: Inspection<Shot>) -> Self {
+    pub(super) fn of(format: Format, inspection: Inspection<Shot>) -> Self {
         let (before, after) = match format {
             Format::Text | Format::Ansi => (String::new(), ""),
-            Format::Json => (beginning(&look), "]}"),
+            Format::Json => (beginning(&inspection), "]}"),
         };
-        Pieces { format, quoted: false, look, next: 0, before: Some(before), after }
+        Pieces { format, quoted: false, inspection, next: 0, before: Some(before), after }
     }
 
-    /// A problem with the same as its member `screen`.
-    pub(super) fn member_of(problem: &Problem, format: Format, look: Inspection<Shot>) -> Self {
+    /// The screen as the member `screen` of a problem.
+    pub(super) fn member_of(
+        problem: &Problem,
+        format: Format,
+        inspection: Inspection<Shot>,
+    ) -> Self {
         let mut before = problem.body();
-        // The object goes on.
+        // Removes the closing brace: the object goes on.
         before.pop();
         before.push_str(",\"screen\":");
         let after = match format {
@@ -53,16 +57,16 @@ impl Pieces {
                 "\"}"
             }
             Format::Json => {
-                before.push_str(&beginning(&look));
+                before.push_str(&beginning(&inspection));
                 "]}}"
             }
         };
-        Pieces { format, quoted: true, look, next: 0, before: Some(before), after }
+        Pieces { format, quoted: true, inspection, next: 0, before: Some(before), after }
     }
 
-    /// Appends what is told of the next line.
+    /// Appends the next line.
     fn tell(&mut self, out: &mut String) {
-        let (view, number) = (&self.look.seen.view, self.next);
+        let (view, number) = (&self.inspection.seen.view, self.next);
         self.next += 1;
         let text = match self.format {
             Format::Text => view.text_of(number),
@@ -85,7 +89,7 @@ impl Iterator for Pieces {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let count = self.look.seen.view.len();
+        let count = self.inspection.seen.view.len();
         if self.next > count {
             return None;
         }
@@ -103,10 +107,10 @@ impl Iterator for Pieces {
 }
 
 /// The screen as an object, up to its lines.
-fn beginning(look: &Inspection<Shot>) -> String {
+fn beginning(inspection: &Inspection<Shot>) -> String {
     let Inspection {
         offset, seen: Shot { size, cursor, title, alternate, modes, view, .. }, ..
-    } = look;
+    } = inspection;
     let object = json!({
         "offset": offset,
         "cols": size.0,

@@ -1,4 +1,4 @@
-//! What a query for a screen asks for.
+//! The query parameters of a screen.
 
 use crate::http::problem::Problem;
 use crate::session::Condition;
@@ -6,12 +6,12 @@ use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use std::time::Duration;
 
-/// How long a wait lasts unless the query says otherwise, and at most, in milliseconds.
+/// The default and the longest duration of a wait, in milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
 const TIMEOUT_MAX_MS: u64 = 600_000;
 /// The longest text or expression, in bytes.
 const PATTERN_MAX: usize = 1024;
-/// Bytes that an expression may grow to: `(\w{100}){100}` is short to write.
+/// The largest compiled expression, in bytes: `(\w{100}){100}` is short to write.
 const COMPILED_MAX: usize = 1 << 20;
 
 #[derive(Deserialize)]
@@ -19,14 +19,14 @@ const COMPILED_MAX: usize = 1 << 20;
 pub(super) struct ScreenQuery {
     #[serde(default)]
     format: Format,
-    /// Lines wanted that have scrolled off.
+    /// Lines of scrollback wanted.
     #[serde(default)]
     scrollback: usize,
     wait: Option<String>,
     timeout_ms: Option<u64>,
 }
 
-/// What the body is.
+/// The format of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
@@ -36,12 +36,12 @@ pub(super) enum Format {
     Json,
 }
 
-/// The same, understood.
+/// The parsed query.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) format: Format,
     pub(super) scrollback: usize,
-    /// What is waited for, and how long.
+    /// The condition to wait for, and the limit.
     pub(super) wait: Option<(Condition, Duration)>,
 }
 
