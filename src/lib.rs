@@ -25,20 +25,20 @@
 //! - [`cli`]: one file a verb; the terminal's side of `attach`.
 //! - [`server`]: everything started in order, signals, an ordered stop.
 //! - [`http`]: routes, rights, the WebSocket upgrade, errors.
-//! - [`connections`]: TCP below HTTP: how many there may be, and who has to go.
+//! - [`connections`]: TCP below HTTP: the limits, and which connections are closed for others.
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
-//! - [`events`]: what happens to the sessions, kept for a while and told to whoever listens.
+//! - [`events`]: the last events of the sessions, and their listeners.
 //! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
-//! - [`recorder`]: what is written down of sessions that are recorded, and read back.
-//! - [`screens`]: what every session's terminal shows: threads, checkpoints, answers to queries.
+//! - [`recorder`]: recordings of sessions: written, rotated, read back.
+//! - [`screens`]: the threads that track every session's screen: checkpoints, answers to queries.
 //! - [`pending`]: one client's input on its way to the holder.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
 //! - [`tree`]: the processes of a session, found and ended.
-//! - [`private`]: the state directory and its files are ours alone, or are not used.
-//! - [`metrics`]: what is counted where it happens.
+//! - [`private`]: checks that the state directory is closed to other users.
+//! - [`metrics`]: the counters.
 //! - [`log`], [`config`], [`protocol`], [`lifecycle`], [`id`], [`text`]: words and rules.
 
 pub mod cli;

@@ -9,14 +9,14 @@ use slog_async::{Async, AsyncGuard, OverflowStrategy};
 use slog_term::{FullFormat, PlainDecorator, TermDecorator};
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-/// Records that wait for standard error. Beyond that they are dropped and their number
-/// is logged: a reader of the log that hangs must not hang the server.
+/// Records that may wait for standard error. Further ones are dropped and counted in the log: a
+/// hanging reader of the log must not hang the server.
 const QUEUE: usize = 16 << 10;
 
-/// Writes what is still queued when it is dropped; keep it until the very end.
+/// Writes the queued records when it is dropped; keep it until the very end.
 #[must_use = "records that are still queued are lost without it"]
 pub struct Guard {
-    // Only its drop matters.
+    // Kept only for its drop.
     _queue: AsyncGuard,
 }
 
@@ -34,8 +34,7 @@ pub fn logger(format: LogFormat, level: LogLevel) -> (Logger, Guard) {
     }
 }
 
-/// The same without a queue, for the last words of a process that aborts: what is still
-/// queued then is lost.
+/// The same without a queue, for the last record of a process that aborts: queued records are lost.
 pub fn unqueued(format: LogFormat) -> Logger {
     match format {
         LogFormat::Json => Logger::root(json(io::stderr()).fuse(), o!()),
@@ -60,7 +59,7 @@ where
     (Logger::root(drain, o!()), Guard { _queue: guard })
 }
 
-/// Lines for people. A line that cannot be written is lost: there is nowhere to say so.
+/// Writes lines for people. A line that cannot be written is lost: there is nowhere to report it.
 fn text<D>(decorator: D) -> impl Drain<Err = slog::Never, Ok = ()> + Send
 where
     D: slog_term::Decorator + Send + 'static,
@@ -72,7 +71,7 @@ where
         .ignore_res()
 }
 
-/// One JSON object a line; every line leaves in one write.
+/// Writes one JSON object a line, each in one write.
 fn json<W: Write + Send + 'static>(out: W) -> impl Drain<Err = slog::Never, Ok = ()> + Send {
     let drain = slog_json::Json::new(BufWriter::new(out))
         .set_flush(true)

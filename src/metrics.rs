@@ -1,4 +1,4 @@
-//! What is counted while the server runs, for `/metrics`.
+//! The counters of the server, for `/metrics`.
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -8,15 +8,14 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use std::time::Duration;
 
-/// A metric's one label.
+/// The label of a metric that has one.
 pub type Label = [(&'static str, &'static str); 1];
 
-/// The first of the buckets, each of which reaches twice as far as the one before: from
-/// 50 µs to 1.6 s.
+/// The first bucket; each reaches twice as far as the one before: from 50 µs to 1.6 s.
 const FIRST_BUCKET_S: f64 = 50e-6;
 const BUCKETS: u16 = 16;
 
-/// Counted where it happens, from any thread.
+/// Counters that any thread increments.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Bytes that programs have printed.
@@ -29,29 +28,28 @@ pub struct Metrics {
     pub restarts: Counter,
     /// Times that a program had to wait because no client took its output.
     pub stalls: Counter,
-    /// Times that a client was brought up by a screen because it was too far behind.
+    /// Times that a client got a snapshot because it was too far behind.
     pub resyncs: Counter,
     /// Bytes of output that are in recordings.
     pub recorded: Counter,
-    /// Bytes of output and input that recordings lack.
+    /// Bytes of output and input that are missing from recordings.
     pub recording_gaps: Counter,
-    /// WebSocket clients, by what they speak.
+    /// WebSocket clients, by subprotocol.
     pub connections: Family<Label, Gauge>,
-    /// Open HTTP connections, by whether a request with rights has come over them.
+    /// Open HTTP connections, by whether an authenticated request has come over them.
     pub http_connections: Family<Label, Gauge>,
-    /// HTTP connections that were not accepted, or closed for others or for being stuck, by
-    /// why.
+    /// HTTP connections that were refused or closed by the server, by reason.
     pub connections_closed: Family<Label, Counter>,
-    /// From a client's input to the next output that is handed to its socket.
+    /// The time from a client's input to the next output that is handed to its socket.
     pub echo: Latency,
 }
 
-/// How long something took, in buckets.
+/// A histogram of durations.
 #[derive(Clone, Debug)]
 pub struct Latency(Histogram);
 
 impl Latency {
-    /// Once more.
+    /// Counts one more duration.
     pub fn observe(&self, taken: Duration) {
         self.0.observe(taken.as_secs_f64());
     }

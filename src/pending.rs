@@ -1,6 +1,5 @@
-//! One client's input on its way to the holder: what has come from it, what was
-//! sent on, what the holder has accepted. Pure; the offsets count this client's input bytes
-//! from its beginning.
+//! One client's input on its way to the holder: what was received, sent and accepted. Pure; the
+//! offsets count this client's input bytes from its beginning.
 
 use crate::protocol::INPUT_WINDOW;
 use crate::ring::Input;
@@ -10,7 +9,7 @@ use std::ops::Range;
 /// The longest piece sent to the holder in one message, in bytes.
 const PIECE: u64 = 16 << 10;
 
-/// Bytes not yet accepted, and where they stand.
+/// Bytes that the holder has not accepted yet, and their offsets.
 #[derive(Debug)]
 pub struct Pending {
     bytes: VecDeque<u8>,
@@ -18,23 +17,24 @@ pub struct Pending {
     accepted: u64,
     /// All before it was sent to the holder.
     sent: u64,
-    /// What of it only counts, in order.
+    /// The ranges that only count, in order; see [`Piece::counted`].
     counted: VecDeque<Range<u64>>,
 }
 
-/// Some bytes to send.
+/// Bytes to send in one message.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Piece<'a> {
-    /// Where they begin.
+    /// The offset of the first byte.
     pub offset: u64,
     /// At least one.
     pub bytes: &'a [u8],
-    /// They count and are not for the program: see [`crate::holder::Holder::count_input`].
+    /// Whether they only count and are not for the program: see
+    /// [`crate::holder::Holder::count_input`].
     pub counted: bool,
 }
 
 impl Pending {
-    /// Starts where the holder's ledger is.
+    /// Starts at the offset in the holder's ledger.
     #[must_use]
     pub fn starting_at(accepted: u64) -> Self {
         Pending { bytes: VecDeque::new(), accepted, sent: accepted, counted: VecDeque::new() }
@@ -76,7 +76,7 @@ impl Pending {
         self.counted.push_back(from..self.end());
     }
 
-    /// Learns what the holder has done; what it refused is to be sent again.
+    /// Applies the holder's report; bytes that it refused are sent again.
     pub fn settle(&mut self, ledger: Input, room: bool) {
         let accepted = ledger.accepted.clamp(self.accepted, self.sent);
         // Bounded by what is in `bytes`, so it fits.
@@ -90,9 +90,8 @@ impl Pending {
         }
     }
 
-    /// The next piece to send, if anything was not sent yet. No more is on its way than the
-    /// holder's queue has room for: it would be refused, and sent again each time there is a
-    /// little room.
+    /// The next piece to send, if any is unsent. No more is in flight than fits into the holder's
+    /// queue: it would be refused, and sent again each time there is a little room.
     pub fn next_piece(&mut self) -> Option<Piece<'_>> {
         let offset = self.sent;
         let mut end = self.end().min(offset + PIECE).min(self.accepted + INPUT_WINDOW);

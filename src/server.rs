@@ -36,18 +36,18 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
-/// How long requests under way, and clients of sessions that have ended, may take once the
-/// server stops, in seconds.
+/// How long requests in flight, and clients of ended sessions, may take once the server stops, in
+/// seconds.
 const STOP_GRACE_S: u64 = 5;
 /// How long ending all sessions may take: three seconds of grace each, all at once.
 const END_ALL: Duration = Duration::from_secs(20);
-/// A command that looks whether a server runs holds the lock for some microseconds: then it
-/// is there again after this …
+/// A command that checks whether a server runs holds the lock for some microseconds: the lock is
+/// tried again after this …
 const LOCK_RETRY: Duration = Duration::from_millis(10);
-/// … and one that is held for longer is another server's.
+/// … and a lock that is held for longer is another server's.
 const LOCK_PATIENCE: Duration = Duration::from_millis(250);
-/// With less on the disk a start that fails is taken to fail for want of it: a new state
-/// directory takes 110 KiB.
+/// With less free space than this a failed start is blamed on the full disk: a new state directory
+/// takes 110 KiB.
 const ROOM_KIB: u64 = 512;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -60,7 +60,7 @@ pub enum ServeError {
     Locked {
         /// The state directory.
         dir: PathBuf,
-        /// Its process id, as it wrote it down.
+        /// Its process id, from the lock file.
         pid: String,
     },
     /// An address cannot be listened on.
@@ -89,11 +89,11 @@ pub enum ServeError {
     NoRoom {
         /// The state directory.
         dir: PathBuf,
-        /// What we may still write there, in KiB.
+        /// Free space there for us, in KiB.
         free_kib: u64,
-        /// Files that may still be made there.
+        /// Files that can still be created there.
         free_files: u64,
-        /// What has failed for that.
+        /// The error that this has caused.
         error: Box<ServeError>,
     },
     /// The state directory, or something in it, is not ours alone.
@@ -105,10 +105,10 @@ pub enum ServeError {
     /// The holder can neither be found nor started.
     #[error("the holder: {0}")]
     Holder(#[from] HolderError),
-    /// A host or an origin of the settings is none.
+    /// A host or an origin in the settings is malformed.
     #[error(transparent)]
     Hosts(#[from] HostsError),
-    /// It started, and could not go on.
+    /// It started, and had to give up.
     #[error("{0}")]
     Failed(String),
     /// The runtime failed.
@@ -116,11 +116,11 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT, and the sessions run on; or until SIGUSR2, which ends
+/// Serves until SIGTERM or SIGINT, after which the sessions run on, or until SIGUSR2, which ends
 /// them first.
 ///
 /// # Errors
-/// What kept the server from starting.
+/// The reason why the server did not start.
 pub fn run(settings: Settings) -> Result<(), ServeError> {
     let (log, _guard) = crate::log::logger(settings.log_format, settings.log_level);
     end_loudly_on_panic(crate::log::unqueued(settings.log_format));
@@ -133,7 +133,8 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
 fn start(settings: &Settings, log: Logger) -> Result<(), ServeError> {
     private::claim(&settings.state_dir)?;
     let _lock = lock(&settings.state_dir)?;
-    // That of a server that was killed. Whoever finds the lock held would go there.
+    // Removes the address of a killed server: a command that finds the lock held would connect
+    // there.
     let _ = fs::remove_file(settings.state_dir.join("listen"));
     let listening = listen(&settings.listen)?;
     let system = System::new();
@@ -142,7 +143,7 @@ fn start(settings: &Settings, log: Logger) -> Result<(), ServeError> {
     served.inspect_err(|_| drop(fs::remove_file(settings.state_dir.join("listen"))))
 }
 
-/// On a full disk SQLite and the holder say less than what a person needs to know.
+/// Turns an error on a full disk into one that says so: those of SQLite and the holder do not.
 fn or_no_room(error: ServeError, dir: &Path) -> ServeError {
     let of_disk = matches!(
         error,
@@ -151,7 +152,7 @@ fn or_no_room(error: ServeError, dir: &Path) -> ServeError {
     let Some(room) = statvfs(dir).ok().filter(|_| of_disk) else { return error };
     let free_kib = room.blocks_available().saturating_mul(room.fragment_size()) >> 10;
     let free_files = room.files_available();
-    // Some file systems have no number of files that they can hold.
+    // Some file systems have no limit of files.
     let is_full = free_kib < ROOM_KIB || (free_files == 0 && room.files() > 0);
     if !is_full {
         return error;
@@ -164,8 +165,8 @@ async fn serve(
     Listening { listeners, absent, foreign }: Listening,
     log: Logger,
 ) -> Result<(), ServeError> {
-    // Before anybody can find us to send one. A script that starts us in the background has
-    // SIGINT ignored, so that Ctrl-C ends the script alone.
+    // Installed before other processes can find us to send one. A script that starts us in the
+    // background has SIGINT ignored, so that Ctrl-C ends only the script.
     let (mut terminate, mut interrupt, mut end_all) = (
         signal(SignalKind::terminate())?,
         if pty::is_ignored(libc::SIGINT) { None } else { Some(signal(SignalKind::interrupt())?) },
@@ -178,7 +179,7 @@ async fn serve(
         }
     };
     let dir = &settings.state_dir;
-    // Read once and kept: with another boot's id, or none, sessions would be taken for dead.
+    // Read once and kept: with another id, or none, sessions would be taken for dead.
     tree::boot_id()?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
@@ -187,7 +188,7 @@ async fn serve(
     let logins = Logins::load(dir, &tokens)
         .map_err(|error| ServeError::State { path: dir.join("logins"), error })?;
     let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
-    // A loopback address that this machine does not have cannot be another server's.
+    // A loopback address that this machine lacks cannot be another server's.
     let ours = [&addresses[..], &absent[..]].concat();
     let access = web::Data::new(Access::new(tokens, logins, &ours, hosts, origins)?);
     for other in foreign {
@@ -197,17 +198,17 @@ async fn serve(
     }
     store::remove_leftovers(dir);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
-    // Before the holder, which would be left behind, and before the actors: one that is dropped
-    // before it has started arms its timers without a runtime, and panics. Who connects this
-    // early waits in the backlog.
+    // Listens before the holder starts, which would be left behind, and before the actors: one that
+    // is dropped before it has started arms its timers without a runtime, and panics. Early clients
+    // wait in the backlog.
     let text: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     write_private(&dir.join("listen"), &text.join("\n"))?;
     let (holder, notices) =
         Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;
-    // A descriptor a session, and more for its clients. The holder was started with the
-    // limit that its sessions are to have.
+    // Raises the limit: each session needs a descriptor, and its clients need more. The holder was
+    // started with the limit that its sessions are to have.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // What cannot be raised stays as it is.
+        // If that fails, the limit stays as it is.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
     let defaults = Defaults {
@@ -292,7 +293,8 @@ async fn serve(
         _ = interrupted => None,
         _ = end_all.recv() => {
             info!(log, "ending all sessions");
-            // What cannot be ended stays "ending" in its row, which whoever starts next reads.
+            // A session that cannot be ended stays "ending" in its row, which the next server
+            // reads.
             let ended = tokio::time::timeout(END_ALL, registry.send(KillAll)).await;
             sessions = if matches!(ended, Ok(Ok(()))) {
                 "ended"
@@ -331,7 +333,7 @@ async fn serve(
     Ok(())
 }
 
-/// Shows a person at a terminal where to go. The token goes nowhere else.
+/// Shows the address to a person at a terminal. The token is shown nowhere else.
 #[allow(clippy::print_stdout)]
 fn greet(address: SocketAddr, access: &Access) {
     if io::stdout().is_terminal() {
@@ -339,7 +341,7 @@ fn greet(address: SocketAddr, access: &Access) {
     }
 }
 
-/// The page's address for a person. What follows `#` never leaves the browser.
+/// The page's address for a person. Browsers do not send what follows `#`.
 fn url(address: SocketAddr, token: &Token) -> String {
     let host = if address.ip().is_unspecified() {
         format!("127.0.0.1:{}", address.port())
@@ -349,9 +351,9 @@ fn url(address: SocketAddr, token: &Token) -> String {
     format!("http://{host}/#token={}", token.expose())
 }
 
-/// A panic would take one thread and every session on it along, silently. Ending the
-/// server is loud and cheap: the holder keeps the sessions. The log has no queue, since
-/// nobody is left to write what is in it.
+/// Ends the server on a panic, which would otherwise silently take one thread and every session on
+/// it along. That is loud and cheap: the holder keeps the sessions. The log has no queue here,
+/// since nobody would be left to write it.
 fn end_loudly_on_panic(log: Logger) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -364,7 +366,7 @@ fn end_loudly_on_panic(log: Logger) {
     }));
 }
 
-/// One server a state directory. The lock goes with the process, however it ends.
+/// Locks the state directory: one server each. The lock ends with the process, however that ends.
 fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
     let path = dir.join("lock");
     let state = |error: io::Error| ServeError::State { path: path.clone(), error };
@@ -393,27 +395,27 @@ fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
         }
         Err((mut file, _)) => {
             let mut pid = String::new();
-            // Only for the message.
+            // Used only for the message.
             let _ = file.read_to_string(&mut pid);
             Err(ServeError::Locked { dir: dir.to_owned(), pid: pid.trim().to_owned() })
         }
     }
 }
 
-/// What is listened on, and which names of this machine are somebody else's.
+/// The listeners, and the loopback addresses that are not ours.
 struct Listening {
     listeners: Vec<TcpListener>,
-    /// Loopback addresses that nobody can listen on: this machine does not have them.
+    /// Loopback addresses that this machine does not have.
     absent: Vec<SocketAddr>,
-    /// Loopback addresses on which somebody else listens.
+    /// Loopback addresses on which another process listens.
     foreign: Vec<SocketAddr>,
 }
 
 /// Attempts to find a port that is free on both loopback addresses.
 const PORTS: usize = 16;
 
-/// Listens on the addresses, and on the other loopback address of each that is one:
-/// `localhost` is both, and whoever listened on the other would be sent our cookie.
+/// Listens on the addresses, and on the other loopback address of each that is one: `localhost` is
+/// both, and another process on the other would be sent our cookie.
 fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
     let mut all = Listening { listeners: Vec::new(), absent: Vec::new(), foreign: Vec::new() };
     let mut others = Vec::new();
@@ -428,7 +430,7 @@ fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
                 Some(other) => match bind(other) {
                     Ok(listener) => others.push(listener),
                     Err(error) if is_absent(&error) => all.absent.push(other),
-                    // Any other port is as good.
+                    // Another port will do.
                     Err(_) if address.port() == 0 && attempt < PORTS => continue,
                     Err(_) => all.foreign.push(other),
                 },
@@ -437,21 +439,21 @@ fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
             break;
         }
     }
-    // The first is the one that people are told.
+    // The first address is the one that is shown.
     all.listeners.append(&mut others);
     Ok(all)
 }
 
-/// A listener with our own backlog. The standard library listens with 128; listening again
-/// changes nothing but that number.
+/// Creates a listener with our backlog. The standard library listens with 128; listening again
+/// changes only that number.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     socket::listen(&listener, Backlog::new(BACKLOG)?)?;
     Ok(listener)
 }
 
-/// The loopback address that an address does not cover. What listens on all IPv6 addresses
-/// listens on the IPv4 ones too.
+/// The loopback address that an address does not cover. A listener on all IPv6 addresses covers the
+/// IPv4 ones too.
 fn other_loopback(ip: IpAddr) -> Option<IpAddr> {
     match ip {
         IpAddr::V4(ip) if ip == Ipv4Addr::LOCALHOST || ip.is_unspecified() => {
@@ -474,7 +476,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), ServeError> {
     written.map_err(|error| ServeError::State { path: path.to_owned(), error })
 }
 
-/// In place, so that what an earlier server has left can be written over on a full disk: its
+/// Writes in place, so that the file of an earlier server can be overwritten on a full disk: its
 /// sessions run on and must be reachable again.
 fn overwrite(file: &mut File, text: &str) -> io::Result<()> {
     file.rewind()?;

@@ -1,7 +1,7 @@
-//! Text out of bytes.
+//! Decodes text.
 
-/// Makes text of bytes that come in arbitrary pieces: a character that is cut is held
-/// back until it is whole, what is no UTF-8 becomes U+FFFD.
+/// Decodes UTF-8 that arrives in pieces: a character that is cut is held back until it is complete,
+/// and invalid bytes become U+FFFD.
 #[derive(Debug, Default)]
 pub struct TextCarry {
     /// The beginning of a character: at most three bytes.
@@ -34,7 +34,7 @@ impl TextCarry {
         self.cut.len()
     }
 
-    /// Nothing more comes: what stands for the beginning of a character, if one is held back.
+    /// No more bytes come: returns the replacement of an incomplete character, if one is held back.
     pub fn finish(&mut self) -> Option<char> {
         (!std::mem::take(&mut self.cut).is_empty()).then_some(char::REPLACEMENT_CHARACTER)
     }

@@ -1,5 +1,5 @@
-//! The user's shell and home directory, also where the environment does not say or says
-//! what cannot be used: then every session that asks for nothing else would fail.
+//! The user's shell and home directory, also where the environment lacks them or has unusable ones:
+//! every session without settings of its own would fail then.
 
 use super::paths::Env;
 use nix::unistd::{AccessFlags, Uid, User, access};
@@ -7,12 +7,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Programs that stand where a shell should and let nobody in.
+/// Programs in the place of a shell that refuse logins.
 const NO_SHELLS: [&str; 6] = ["nologin", "false", "true", "sync", "halt", "shutdown"];
-/// Shells that nobody has to choose.
+/// The shells of last resort.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 
-/// The shell and the home directory of sessions for which nobody says anything else.
+/// The default shell and home directory of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The absolute path of a program: `$SHELL`, else that of the user's entry in the
@@ -20,18 +20,18 @@ pub struct Account {
     pub shell: String,
     /// An absolute path: `$HOME`, else that of the entry, else `/`.
     pub home: String,
-    /// How the first choices were unfit, for people; empty if they were not.
+    /// Why the first choices were unusable, for people; empty if they were not.
     pub warnings: Vec<String>,
 }
 
-/// This process's own. Looked up once, at the start: a file system that hangs later must
-/// not hold up whoever starts a session elsewhere.
+/// The account of this process. Looked up once, at the start: a file system that hangs later must
+/// not delay sessions elsewhere.
 pub fn account() -> &'static Account {
     static ACCOUNT: OnceLock<Account> = OnceLock::new();
     ACCOUNT.get_or_init(|| Account::of(&|name| std::env::var_os(name), &entry))
 }
 
-/// Shell and home directory in the password database; nothing may be there.
+/// Shell and home directory in the password database; either may be missing.
 #[derive(Default)]
 struct Entry {
     shell: Option<PathBuf>,

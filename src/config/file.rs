@@ -1,8 +1,7 @@
 //! `stayd.toml`.
 
 use super::profiles::ProfileTable;
-use super::{IdleTimeout, LogFormat, LogLevel};
-
+use super::words::{IdleTimeout, LogFormat, LogLevel};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use std::collections::BTreeMap;
@@ -15,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file is there, or was asked for, and cannot be read.
+    /// The file exists, or was named, and cannot be read.
     #[error("settings file {}: {source}", path.display())]
     Read {
         /// The file.
@@ -31,17 +30,17 @@ pub enum ConfigError {
         /// Line, column, and what was expected.
         source: Box<toml::de::Error>,
     },
-    /// A value that is of the right kind and still makes no sense.
+    /// A value of the right type that makes no sense.
     #[error("{origin}: {key}: {problem}")]
     Value {
         /// The file and the line, or "flags or environment".
         origin: String,
-        /// As the file calls it.
+        /// The key, as the file spells it.
         key: String,
         /// What was expected, and what was found.
         problem: String,
     },
-    /// No `--state-dir` and no home.
+    /// There is neither `--state-dir` nor a home directory.
     #[error(
         "no state directory: neither XDG_STATE_HOME nor HOME is set; say which with --state-dir"
     )]
@@ -80,7 +79,7 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Reads a file. One that nobody asked for by name (`required` false) may be missing.
+    /// Reads a file. One that was not named (`required` false) may be missing.
     pub(super) fn read(path: &Path, required: bool) -> Result<File, ConfigError> {
         match std::fs::read_to_string(path) {
             Ok(text) => File::parse(&text).map_err(|source| ConfigError::Parse {
@@ -102,7 +101,7 @@ impl File {
     }
 }
 
-/// A file, and the line on which a key of it (`profile.x.cwd`) stands, or what of it is there.
+/// Formats a file and the line of a key (`profile.x.cwd`) in it, or as much of that as is known.
 pub(super) fn place_of(path: &Path, key: &str) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     match line_of(&text, key) {

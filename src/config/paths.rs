@@ -1,4 +1,4 @@
-//! Where things are when nobody says: the XDG base directories.
+//! The default paths: the XDG base directories.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

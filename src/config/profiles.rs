@@ -18,24 +18,24 @@ pub struct Profile {
     pub cwd: Option<String>,
     /// Added to the environment.
     pub env: BTreeMap<String, String>,
-    /// `None`: as the server's; `Some(None)`: never.
+    /// `None`: the server's default; `Some(None)`: never.
     pub idle_timeout_s: Option<Option<u64>>,
-    /// `None`: the size of who typed last.
+    /// `None`: the size of the client that typed last.
     pub size_policy: Option<SizePolicy>,
     /// `None`: never started again.
     pub restart: Option<RestartPolicy>,
     /// `None`: not recorded.
     pub recording: Option<Recording>,
-    /// How it takes up again, when its session is started again, what it has told the name of.
+    /// How the program resumes its work when its session is restarted, if it can.
     pub resume: Option<Resume>,
 }
 
-/// How a program takes up again what it has told the name of.
+/// How a program resumes what it has printed the name of.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
-    /// A regular expression for its last screen with the scrollback, line by line. Of the
-    /// last match the first group is the name.
+    /// A regular expression, matched against each line of its last screen and scrollback. The first
+    /// group of the last match is the name.
     pub pattern: String,
     /// Added to the command, with that name in place of `{id}`.
     pub args: Vec<String>,
@@ -58,12 +58,12 @@ pub(super) struct ProfileTable {
 }
 
 impl Profile {
-    /// A program by its name, without arguments.
+    /// A profile that runs a program by its name, without arguments.
     fn of(program: String) -> Self {
         Profile { command: vec![program], ..Profile::default() }
     }
 
-    /// The built-in one of that name, which not every machine has a program for.
+    /// The built-in profile of that name. Not every machine has a program for it.
     #[must_use]
     pub fn claude() -> Self {
         Profile { resume: Some(Resume::claude()), ..Profile::of("claude".into()) }
@@ -71,7 +71,7 @@ impl Profile {
 }
 
 impl Resume {
-    /// As Claude Code tells it when it ends.
+    /// The message with which Claude Code ends.
     fn claude() -> Self {
         let id = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
         Resume {
@@ -80,7 +80,7 @@ impl Resume {
         }
     }
 
-    /// The name that stands last in a text.
+    /// The last name in a text.
     #[must_use]
     pub fn find<'a>(&self, text: &'a str) -> Option<&'a str> {
         let found = self.regex().ok()?.captures_iter(text).last()?;

@@ -1,8 +1,7 @@
-//! `stayd.toml` with everything that may be in it, made from the definitions of the flags,
-//! so that it cannot tell what the server does not know. Tests hold it against the parser,
-//! the defaults and `docs/settings.md`.
+//! A complete `stayd.toml`, made from the definitions of the flags, so that it cannot describe what
+//! the server does not know. Tests compare it with the parser, the defaults and `docs/settings.md`.
 
-use super::{Place, ServeFlags};
+use super::flags::{Place, ServeFlags};
 use clap::{Arg, ArgAction, Args, Command};
 
 /// Comments are wrapped at this many columns.
@@ -114,7 +113,7 @@ pub fn reference() -> String {
     out
 }
 
-/// What the help of a flag says, without its notes in brackets.
+/// The help of a flag without its notes in brackets.
 struct Help {
     text: String,
     default: Option<String>,
@@ -149,7 +148,7 @@ struct Setting {
     key: String,
     help: String,
     spelled: String,
-    /// In TOML.
+    /// The default, in TOML.
     value: String,
 }
 
@@ -165,7 +164,7 @@ impl Setting {
         }
         let is_list = matches!(arg.get_action(), ArgAction::Append);
         let value = match default {
-            // A place depends on who asks, and cannot be told in TOML.
+            // A path depends on the user, so it cannot be written as a default in TOML.
             Some(default) if default.starts_with('$') => {
                 text += &format!(
                     ". Default: {default}; a relative path begins at this file (below is an example)"

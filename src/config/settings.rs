@@ -1,17 +1,17 @@
-//! What comes out of flags, environment, file and defaults.
+//! The settings, from flags, environment, file and defaults.
 
 use super::file::{self, ConfigError, File};
 use super::flags::{Place, ServeFlags};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
-use super::{IdleTimeout, LogFormat, LogLevel};
+use super::words::{IdleTimeout, LogFormat, LogLevel};
 use crate::protocol::check_name;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-/// Where a server listens unless told otherwise: this machine only.
+/// The default address: this machine only.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7829));
 /// Half an hour.
 const DEFAULT_IDLE_TIMEOUT_S: u64 = 1800;
@@ -24,32 +24,32 @@ const DEFAULT_QUIET_S: u64 = 5;
 const DEFAULT_RETENTION_S: u64 = 604_800;
 const DEFAULT_RECORDING_FILE_BYTES: u64 = 64 << 20;
 const DEFAULT_RECORDING_TOTAL_BYTES: u64 = 512 << 20;
-/// More than sessions: each may have several clients.
+/// More than the sessions, since each may have several clients.
 const DEFAULT_MAX_CONNECTIONS: usize = 10_000;
-/// A proxy for many people may be one address.
+/// A proxy of many users may be one address.
 const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: usize = 1000;
-/// A browser opens six to load the page.
+/// A browser opens six connections to load the page.
 const DEFAULT_MAX_CONNECTIONS_WITHOUT_TOKEN: usize = 128;
 const DEFAULT_BODY_TIMEOUT_S: u64 = 30;
 const DEFAULT_UNREAD_TIMEOUT_S: u64 = 60;
-/// An hour: longer is no deadline.
+/// An hour; anything longer would be no deadline.
 const STUCK_S: std::ops::RangeInclusive<u64> = 1..=3600;
-/// Less would be a picture of the screen and hardly anything else.
+/// A smaller file would hold little more than a snapshot.
 const RECORDING_FILE_BYTES_MIN: u64 = 64 << 10;
-/// A day: longer is a mistake.
+/// A day; anything longer is a mistake.
 const QUIET_S_MAX: u64 = 86_400;
-/// A screen of 100,000 lines takes some hundred MiB while it is looked at.
+/// A screen of 100,000 lines takes some hundred MiB while it is open.
 const SCROLLBACK_LINES_MAX: usize = 100_000;
-/// The holder may be writing 64 KiB beyond what readers see; less than four times that
-/// would leave clients hardly anything to continue from.
+/// The holder may write 64 KiB beyond what readers see; a ring of less than four times that would
+/// leave clients hardly any output to resume from.
 const RING_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 30;
 
-/// Everything that a server can be told.
+/// The settings of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Addresses to listen on; at least one.
     pub listen: Vec<SocketAddr>,
-    /// Absolute.
+    /// The state directory, an absolute path.
     pub state_dir: PathBuf,
     /// How the log is written.
     pub log_format: LogFormat,
@@ -92,7 +92,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Puts the settings together for a server.
+    /// Builds the settings of a server.
     ///
     /// # Errors
     /// The file cannot be read or used, or a value makes no sense.
@@ -107,14 +107,14 @@ pub fn settings_file(place: &Place) -> Option<PathBuf> {
     place.config.clone().or_else(|| paths::config_file(&|name| std::env::var_os(name)))
 }
 
-/// The state directory alone, for verbs that talk with a server.
+/// The state directory only, for verbs that talk to a server.
 ///
 /// # Errors
 /// As [`Settings::load`].
 pub fn state_dir(place: &Place) -> Result<PathBuf, ConfigError> {
     let env: Env<'_> = &|name| std::env::var_os(name);
     if place.state_dir.is_some() {
-        // A broken file is no reason to leave a server alone whose place is known.
+        // A broken settings file does not matter where the state directory was given.
         return resolve_state_dir(place, None, &None, env);
     }
     let (path, file) = read_file(place, env)?;
@@ -252,7 +252,7 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
     })
 }
 
-/// Where the file is, if there is one: what is refused is looked for there.
+/// The path of the file, if there is one: errors name the line in it.
 struct Origin<'a>(Option<&'a Path>);
 
 impl Origin<'_> {
@@ -265,7 +265,7 @@ impl Origin<'_> {
         })
     }
 
-    /// The first that is there of a flag's, the file's and the default, if it makes sense.
+    /// The first value of flag, file and default, if it makes sense.
     fn number<T: Copy + Display>(
         &self,
         key: &str,

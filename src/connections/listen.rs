@@ -1,6 +1,6 @@
-//! HTTP on the connections that are let in. As `actix_web::HttpServer` puts it together, with
-//! the table of connections between the listener and HTTP: a connection's task can be ended
-//! from outside, whatever it waits for, which `HttpServer` has no way to do.
+//! Serves HTTP on admitted connections. As `actix_web::HttpServer`, but with the table of
+//! connections between the listener and HTTP: a connection's task can be ended from outside,
+//! whatever it waits for, which `HttpServer` has no way to do.
 
 use super::socket::Socket;
 use super::table::{Admitted, Connections};
@@ -28,20 +28,20 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
-/// How long a connection without a request is kept, and the head of its first one may take.
+/// How long an idle connection is kept, and how long the head of its first request may take.
 const IDLE: Duration = Duration::from_secs(5);
-/// How long a peer may take to close its side, after an answer that leaves a body unread.
+/// How long a peer may take to close its side after an answer that left a body unread.
 const DISCONNECT: Duration = Duration::from_secs(1);
-/// Bytes that the kernel takes for a peer beyond what the peer has room for. The kernel's own
-/// bound is megabytes for each connection, which many that read nothing would add up. What is
-/// on its way to a peer that reads is not counted, so fast remote peers are as fast as before.
+/// Bytes that the kernel buffers for a peer beyond what fits into the peer's window. The kernel's
+/// default limit is megabytes for each connection, which add up if many peers read nothing. Bytes
+/// in flight to a peer that reads do not count, so fast remote peers stay as fast.
 const UNSENT: u32 = 128 << 10;
-/// What a connection is told for which there is no place. Whether it arrives is not certain:
-/// the kernel may discard it because the request stays unread.
+/// The answer to a connection for which there is no place. It may not arrive: the kernel may
+/// discard it because the request stays unread.
 const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
     retry-after: 1\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves an app on listeners. `server` says what else holds (signals, workers, backlog).
+/// Serves an app on listeners. `server` holds the other settings (signals, workers, backlog).
 ///
 /// # Errors
 /// A listener cannot be used.
@@ -90,13 +90,13 @@ where
     Ok(server.run())
 }
 
-/// Makes the service of each worker.
+/// Creates the service of each worker.
 struct Doors<H> {
     http: H,
     connections: Arc<Connections>,
 }
 
-/// What HTTP takes: the stream, which version it speaks, and who is at its other end.
+/// The input of the HTTP service: the stream, the protocol version and the peer's address.
 type Opened = (Socket, Protocol, Option<SocketAddr>);
 
 impl<H> ServiceFactory<TcpStream> for Doors<H>
@@ -118,7 +118,7 @@ where
     }
 }
 
-/// Serves one connection after the other.
+/// The service of one worker.
 struct Door<H> {
     http: Rc<H>,
     connections: Arc<Connections>,
@@ -140,14 +140,14 @@ where
     fn call(&self, stream: TcpStream) -> Self::Future {
         let (http, connections) = (self.http.clone(), self.connections.clone());
         Box::pin(async move {
-            // The runtime learns what is in the socket in between. A request that is there is
-            // then read in the same poll in which the connection is admitted, so its token is
-            // known before any newcomer could take the connection's place.
+            // Yields, so that the runtime learns of bytes in the socket. A request that has arrived
+            // is then read in the poll that admits the connection, so that its token is known
+            // before a newcomer could take the connection's place.
             yield_now().await;
             let peer = stream.peer_addr().ok();
             let ip = peer.map_or(IpAddr::from(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
             let Ok(Admitted { id, closing }) = connections.admit(ip, stream.as_raw_fd()) else {
-                // Straight to the kernel: the runtime does not know yet that it has room.
+                // Writes directly to the socket: the runtime does not know yet that it is writable.
                 let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
                 let _ = send(stream.as_raw_fd(), NO_PLACE, flags);
                 return Ok(());
@@ -155,9 +155,9 @@ where
             prepare(&stream, connections.limits().unread);
             let socket = Socket::new(stream, id, connections.clone(), closing.clone());
             let http = http.call((socket, Protocol::Http1, peer));
-            // Closing comes first: whoever has lost the place is served no further.
+            // Closing is polled first: a connection that has lost its place is not served further.
             let served = match select(pin!(closing.asked()), pin!(http)).await {
-                // Everything that belongs to the connection is dropped with its future.
+                // Dropping the future frees everything that belongs to the connection.
                 Either::Left(((), _)) => return Ok(()),
                 Either::Right((served, _)) => served,
             };
@@ -171,13 +171,13 @@ where
     }
 }
 
-/// Sends keystrokes' echoes at once, bounds what the kernel takes ahead of a slow peer, and has
-/// the kernel give a connection up whose peer takes nothing for too long: it alone sees that a
-/// slow peer has taken something, however little (tcp(7), `TCP_USER_TIMEOUT`). A connection on
-/// which nothing is sent is left alone.
+/// Disables Nagle's delay for the echoes of keys, limits what the kernel buffers for a slow peer,
+/// and lets the kernel close a connection whose peer reads nothing for too long: only the kernel
+/// sees that a slow peer has read a little (tcp(7), `TCP_USER_TIMEOUT`). An idle connection is left
+/// alone.
 fn prepare(stream: &TcpStream, unread: Duration) {
     let ms = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
-    // What cannot be set stays as it is; the peer is served all the same.
+    // Errors are ignored: the peer is served all the same.
     let _ = stream.set_nodelay(true);
     let _ = setsockopt(stream, TcpUserTimeout, &ms);
     let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);

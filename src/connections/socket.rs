@@ -1,5 +1,5 @@
-//! A connection's stream, which keeps its place while it is open, and what a request knows
-//! of the connection that it came over.
+//! A connection's stream, which holds its place in the table while it is open, and what a request
+//! can learn of its connection.
 
 use super::table::{Closing, Connections};
 use std::cell::Cell;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What HTTP reads and writes.
+/// The stream that HTTP reads and writes.
 pub(super) struct Socket {
     stream: TcpStream,
     id: u64,
@@ -36,8 +36,8 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // The kernel would keep what the peer has not read for up to a minute after an ordinary
-        // close. Whoever lost the place to a newcomer is reset instead, which frees it at once.
+        // After an ordinary close the kernel would keep unread bytes for up to a minute. A
+        // connection that lost its place to a newcomer is reset instead, which frees them at once.
         if self.closing.is_asked() {
             let _ = self.stream.set_zero_linger();
         }
@@ -45,7 +45,7 @@ impl Drop for Socket {
     }
 }
 
-/// The connection that a request came over (`HttpRequest::conn_data`).
+/// The connection of a request (`HttpRequest::conn_data`).
 pub struct Visitor {
     id: u64,
     connections: Arc<Connections>,
@@ -53,13 +53,13 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Whether a request with rights has come over this connection.
+    /// Whether an authenticated request has come over this connection.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.known.get()
     }
 
-    /// Notes that a request with rights has come: the connection is no stranger's any more.
+    /// Notes an authenticated request: the connection is no stranger's any more.
     pub fn has_rights(&self) {
         if !self.known.replace(true) {
             self.connections.has_rights(self.id);

@@ -1,9 +1,9 @@
-//! The open connections, and who has to go when there are too many.
+//! The open connections, and the choice of those to close when there are too many.
 //!
-//! A connection is a stranger until a request with rights has come over it. Strangers have
-//! few places and the newest of them always gets one: the oldest stranger of the address that
-//! has most of them goes instead. So whoever occupies places without a token shuts out
-//! nobody who has one, and those who have shown one are never closed for a newcomer.
+//! A connection is a stranger until an authenticated request has come over it. Strangers have few
+//! places, and a new one always gets one: the oldest stranger of the address with most strangers is
+//! closed instead. So a client without a token cannot shut out one that has a token, and
+//! authenticated connections are never closed for a newcomer.
 
 use crate::metrics::Metrics;
 use futures_util::task::AtomicWaker;
@@ -17,34 +17,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// How often the log says at most that connections were refused or closed.
+/// The shortest interval between log lines on refused or closed connections.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// How many connections there may be, and how long they may be stuck.
+/// The limits of connections, and of how long they may be stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// All together.
+    /// All connections.
     pub connections: usize,
-    /// Of one address that is not this machine's own; IPv6 addresses count by their /64.
+    /// Connections of one address that is not this machine's own; IPv6 addresses count by their
+    /// /64.
     pub per_address: usize,
-    /// Those over which no request with rights has come.
+    /// Connections without an authenticated request.
     pub strangers: usize,
-    /// How long the peer may take nothing of what it is sent.
+    /// How long the peer may leave unread what it is sent.
     pub unread: Duration,
 }
 
-/// Why a connection was closed or not accepted: the label of a counter.
+/// Why a connection was closed or refused: the label of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reason {
-    /// All places are taken by connections with rights.
+    /// All places are taken by authenticated connections.
     Full,
     /// The process may not open many more files.
     Descriptors,
-    /// Its address has too many.
+    /// Its address has too many connections.
     Address,
-    /// There are too many without rights.
+    /// There are too many strangers.
     Strangers,
-    /// The peer did not read what it was sent.
+    /// The peer did not read.
     Unread,
 }
 
@@ -60,13 +61,13 @@ impl Reason {
     }
 }
 
-/// One for the whole server.
+/// The table of connections; one for the whole server.
 pub struct Connections {
     limits: Limits,
-    /// A descriptor from here on means that there are hardly any left: the kernel always
-    /// gives the lowest one that is free.
+    /// A descriptor number from which on few are left: the kernel always assigns the lowest free
+    /// one.
     last_descriptor: i32,
-    /// All descriptors that the process may have.
+    /// The limit of the process's descriptors.
     files: i32,
     table: Mutex<Table>,
     metrics: Arc<Metrics>,
@@ -77,7 +78,7 @@ pub struct Connections {
 struct Table {
     next: u64,
     open: HashMap<u64, Open>,
-    /// By arrival.
+    /// The open connections, by order of arrival.
     strangers: BTreeMap<u64, IpAddr>,
     by_address: HashMap<IpAddr, usize>,
     logged: Option<Instant>,
@@ -109,7 +110,7 @@ impl Closing {
     /// Resolves once the connection has to be closed.
     pub(super) async fn asked(&self) {
         poll_fn(|context| {
-            // Registered before the look, so that no wake-up is missed between the two.
+            // Registered before the check, so that no wake-up is missed between the two.
             self.waker.register(context.waker());
             if self.is_asked() { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -117,21 +118,21 @@ impl Closing {
     }
 }
 
-/// A connection that was let in.
+/// An admitted connection.
 pub(super) struct Admitted {
     pub(super) id: u64,
     pub(super) closing: Arc<Closing>,
 }
 
 impl Connections {
-    /// `limits` as the settings have them; strangers get at most a quarter of the files that
-    /// the process may open now.
+    /// `limits` come from the settings; strangers get at most a quarter of the files that the
+    /// process may open now.
     #[must_use]
     pub fn new(limits: Limits, metrics: Arc<Metrics>, log: Logger) -> Arc<Connections> {
         let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         let files = i32::try_from(files).unwrap_or(i32::MAX);
         let strangers = limits.strangers.min(usize::try_from(files / 4).unwrap_or(1)).max(1);
-        // What stays free is for sessions, the database and the holder.
+        // The other descriptors are for sessions, the database and the holder.
         let last_descriptor = files - (files / 8).clamp(8, 64);
         let limits = Limits { strangers, ..limits };
         let table = Mutex::default();
@@ -142,24 +143,24 @@ impl Connections {
         &self.limits
     }
 
-    /// How many connections each of so many workers may hold at once, closed ones that it has
-    /// not dropped yet included. Without a bound a burst takes every descriptor, and a listener
-    /// that gets none accepts nobody for half a second. The bound lies halfway between
-    /// `last_descriptor` and all, so that who is too many is still told so.
+    /// How many connections each of so many workers may hold at once, closed ones that it has not
+    /// dropped yet included. Without a limit a burst takes every descriptor, and a listener that
+    /// gets none pauses for half a second. The limit lies halfway between `last_descriptor` and
+    /// all, so that a refused connection still gets an answer.
     pub(super) fn at_once(&self, workers: usize) -> Option<usize> {
         let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
         let bound = usize::try_from(i32::midpoint(self.last_descriptor, self.files)).ok()?;
-        // The workers' runtimes are still to come, with some descriptors each.
+        // The workers' runtimes are created later and need some descriptors each.
         Some((bound.saturating_sub(open) / workers).saturating_sub(4).max(1))
     }
 
-    /// Lets a connection in, if need be in place of another, or says why not. `descriptor` is
-    /// its own.
+    /// Admits a connection, if need be in place of another, or says why not. `descriptor` is the
+    /// connection's own.
     pub(super) fn admit(&self, peer: IpAddr, descriptor: i32) -> Result<Admitted, Reason> {
         let address = counted_as(peer);
         let mut table = self.lock();
         let of_address = table.by_address.get(&address).copied().unwrap_or(0);
-        // Tunnels, proxies and the command line come from this machine's own address.
+        // Tunnels, proxies and the command line connect from this machine's own address.
         if !peer.to_canonical().is_loopback() && of_address >= self.limits.per_address {
             let oldest = table.oldest_stranger(address);
             self.make_room(&mut table, oldest, Reason::Address, peer)?;
@@ -185,7 +186,7 @@ impl Connections {
         Ok(Admitted { id, closing })
     }
 
-    /// A request with rights has come over the connection.
+    /// An authenticated request has come over the connection.
     pub(super) fn has_rights(&self, id: u64) {
         let mut table = self.lock();
         table.strangers.remove(&id);
@@ -199,7 +200,7 @@ impl Connections {
         self.show(&table);
     }
 
-    /// Counts a connection that ended since its peer read nothing.
+    /// Counts a connection that ended because its peer read nothing.
     pub(super) fn was_unread(&self, peer: IpAddr) {
         self.tell(&mut self.lock(), Reason::Unread, peer);
     }
@@ -223,8 +224,8 @@ impl Connections {
         }
     }
 
-    /// Counts, and logs now and then: whoever makes us close connections should not be able
-    /// to fill the log too.
+    /// Counts, and logs at most once in an interval: clients that make us close connections must
+    /// not be able to fill the log.
     fn tell(&self, table: &mut Table, reason: Reason, address: IpAddr) {
         self.metrics.connections_closed.get_or_create(&[("reason", reason.as_str())]).inc();
         table.unlogged += 1;
@@ -269,7 +270,7 @@ impl Table {
         self.strangers.iter().find(|&(_, &of)| of == address).map(|(&id, _)| id)
     }
 
-    /// The oldest stranger of the address that has most of them. Strangers are few.
+    /// The oldest stranger of the address that has most of them. A scan is fine: strangers are few.
     fn crowding_stranger(&self) -> Option<u64> {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for &address in self.strangers.values() {

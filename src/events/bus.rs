@@ -1,6 +1,7 @@
-//! The memory of the last events, and the places in it.
+//! The last events, and listeners with their positions.
 
-use super::{Event, EventId, Kind};
+use super::event::{Event, Kind};
+use super::id::EventId;
 use crate::protocol::{Session, rfc3339};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -10,10 +11,10 @@ use tokio::sync::watch;
 
 /// Events that are kept.
 const EVENTS_MAX: usize = 4096;
-/// Bytes of their data that are kept: a thousand of the longest notifications.
+/// Bytes of their data that are kept: enough for a thousand of the longest notifications.
 const BYTES_MAX: usize = 8 << 20;
 
-/// Where events are told. Clones tell the same listeners.
+/// The bus on which events are published. Clones share it.
 #[derive(Clone)]
 pub struct Bus {
     shared: Arc<Shared>,
@@ -44,14 +45,14 @@ impl Bus {
     /// A bus of a server that starts now.
     #[must_use]
     pub fn new(start: DateTime<Utc>) -> Self {
-        // Clocks before 1970 make ids that are still unique while this server lives.
+        // With a clock before 1970 ids are still unique while this server runs.
         let epoch = u64::try_from(start.timestamp_millis()).unwrap_or_default();
         let news = watch::Sender::new(Some(0));
         Bus { shared: Arc::new(Shared { epoch, kept: Mutex::default(), news }) }
     }
 
-    /// Tells what has happened to a session. `more` is an object with what belongs to the
-    /// kind. Never waits for a listener.
+    /// Publishes an event of a session. `more` is an object with the members of its kind. Never
+    /// waits for a listener.
     pub fn tell(&self, kind: Kind, session: &Session, at: DateTime<Utc>, more: Value) {
         let mut data = json!({ "session": session.id, "name": session.name, "at": rfc3339(at) });
         if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
@@ -79,7 +80,7 @@ impl Bus {
         });
     }
 
-    /// Ends every listener: the server stops.
+    /// Ends all listeners, because the server stops.
     pub fn end(&self) {
         self.shared.news.send_replace(None);
     }
@@ -91,10 +92,10 @@ impl Bus {
         Listener { bus: self.clone(), next: self.kept().last + 1, news }
     }
 
-    /// Listens to all after an event.
+    /// Listens from the event after this one on.
     ///
     /// # Errors
-    /// Not all of that is kept any more, or it was another server that told the event.
+    /// Some of these events are not kept any more, or the id is another server's.
     pub fn listen_after(&self, id: EventId) -> Result<Listener, Gone> {
         let next = id.number.saturating_add(1);
         let there = {
@@ -104,7 +105,7 @@ impl Bus {
         if id.epoch != self.shared.epoch || !there {
             return Err(Gone);
         }
-        // What is overtaken from here on is found when it is taken.
+        // If events are dropped from here on, `take` reports it.
         Ok(Listener { next, ..self.listen() })
     }
 
@@ -113,14 +114,14 @@ impl Bus {
     }
 }
 
-/// A place among the events.
+/// A position among the events.
 pub struct Listener {
     bus: Bus,
     next: u64,
     news: watch::Receiver<Option<u64>>,
 }
 
-/// Events were missed: whoever follows the sessions by them must look at all again.
+/// Events were missed: a client that follows the sessions must list them again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 
@@ -134,7 +135,7 @@ impl Listener {
     /// The next events, at most `most` of them, without waiting.
     ///
     /// # Errors
-    /// Some are not kept any more; the place is now behind the last.
+    /// Some are not kept any more; the position is now behind the last.
     pub fn take(&mut self, most: usize) -> Result<Vec<Arc<Event>>, Gone> {
         let kept = self.bus.kept();
         let oldest = kept.oldest();
@@ -142,7 +143,7 @@ impl Listener {
             self.next = kept.last + 1;
             return Err(Gone);
         }
-        // At most as many as are kept.
+        // There are at most as many as are kept.
         let passed = (self.next - oldest) as usize;
         let events: Vec<_> = kept.events.iter().skip(passed).take(most).cloned().collect();
         self.next += events.len() as u64;

@@ -1,6 +1,6 @@
-//! One event, as it is told.
+//! One event, as it is published.
 
-use super::EventId;
+use super::id::EventId;
 use crate::id::SessionId;
 
 /// What has happened.
@@ -8,25 +8,25 @@ use crate::id::SessionId;
 pub enum Kind {
     /// A session was started.
     Created,
-    /// Its status changed, and it goes on.
+    /// Its status changed, and it has not ended.
     Status,
-    /// It is over, and its final record written (or queued).
+    /// It has ended, and its final record is written or queued.
     Ended,
-    /// It has another name, or none.
+    /// Its name changed or was removed.
     Renamed,
     /// An administrator has changed its labels, its timeout or a policy.
     Changed,
     /// Its window title changed (OSC 0, 2).
     Title,
-    /// It rang (BEL).
+    /// The program rang the bell (BEL).
     Bell,
-    /// It has something to say (OSC 9, 99, 777).
+    /// The program sent a notification (OSC 9, 99, 777).
     Notification,
     /// A command began or ended, or a prompt is shown (OSC 133).
     Command,
-    /// Its shell is in another directory (OSC 7).
+    /// Its shell changed the directory (OSC 7).
     Cwd,
-    /// There was output, and then none for some time.
+    /// There was output, and then none for the time of the settings.
     Quiet,
 }
 
@@ -64,7 +64,7 @@ impl Kind {
         }
     }
 
-    /// The one of this name, with `session.` before it or without.
+    /// The kind of this name, with or without `session.` before it.
     #[must_use]
     pub fn named(name: &str) -> Option<Kind> {
         let is = |kind: &Kind| {
@@ -78,11 +78,11 @@ impl Kind {
 /// Something that has happened to a session.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its place among all events.
+    /// Its position among all events.
     pub id: EventId,
     /// What has happened.
     pub kind: Kind,
-    /// To which session.
+    /// The session.
     pub session: SessionId,
     /// JSON, one line: `session`, `name`, `at`, and what belongs to the kind.
     pub data: String,

@@ -1,13 +1,13 @@
-//! The place of an event among all that a server has told.
+//! The position of an event among all events of a server.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// `<the server's start, in milliseconds since 1970>-<n>`: never given twice, also not by
-/// the servers before and after.
+/// `<the server's start, in milliseconds since 1970>-<n>`: unique, also among the servers before
+/// and after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventId {
-    /// When the server was started that told it.
+    /// When the server of the event was started.
     pub epoch: u64,
     /// Counts up from 1; 0 is before the first.
     pub number: u64,

@@ -1,6 +1,6 @@
-//! What happens to the sessions, told to whoever listens: a bounded memory of the last
-//! events, from which each listener pulls at its own place. Telling never waits, and a
-//! listener that is too slow finds that its place is gone.
+//! The events of the sessions: a bounded memory of the last events, from which each listener pulls
+//! at its own position. Publishing never waits; a listener that is too slow finds that its position
+//! is gone.
 
 mod bus;
 mod event;

@@ -35,8 +35,8 @@ pub enum ServerMessage {
         offset: u64,
         /// Its length in bytes.
         length: usize,
-        /// It shows all that the screen shows. Else the screen was larger than a snapshot may
-        /// be, and lines far from the cursor lack colours or text; or the screen has failed,
+        /// Whether it has all that the screen shows. If not, the screen was larger than a snapshot
+        /// may be, and lines far from the cursor lack colours or text; or the screen has failed,
         /// and these are the last bytes of output. (Absent where an older server says it.)
         #[serde(default = "yes")]
         complete: bool,
@@ -76,9 +76,9 @@ pub enum ServerMessage {
         /// Why the session ended.
         reason: EndReason,
     },
-    /// Something that the client asked for was refused.
+    /// A request of the client was refused.
     Error {
-        /// Stable, snake_case.
+        /// A stable code in snake_case.
         code: String,
         /// For people.
         message: String,
@@ -124,7 +124,7 @@ pub enum JsonServerMessage {
         /// Signal that ended the leader.
         signal: Option<i32>,
     },
-    /// Something was refused.
+    /// A request was refused.
     Error {
         /// For people.
         message: String,

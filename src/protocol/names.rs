@@ -6,24 +6,25 @@ use std::sync::LazyLock;
 /// The longest name, in characters.
 pub const NAME_MAX: usize = 64;
 
-/// Characters that show nothing, or turn what stands around them: controls, formats (among
-/// them all that join, separate or turn), line and paragraph separators, what fonts are told to
-/// ignore, and a blank that is no space.
+/// Characters that are invisible, or change the direction of those around them: controls, formats
+/// (among them all that join, separate or turn), line and paragraph separators, characters that
+/// fonts ignore, and a blank that is no space.
 static UNSEEN: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\x{2800}]")
         .expect("the expression is a constant")
 });
-/// All spaces but the usual one.
+/// All spaces except U+0020.
 static OTHER_SPACE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[\p{Zs}&&[^ ]]").expect("the expression is a constant"));
 
-/// Whether a character shows nothing by itself, or turns what stands around it.
+/// Whether a character is invisible, or changes the direction of those around it.
 #[must_use]
 pub fn is_unseen(c: char) -> bool {
     UNSEEN.is_match(c.encode_utf8(&mut [0; 4]))
 }
 
-/// A name stands in URLs, on command lines and in lists, and two that look alike are alike.
+/// Checks a name. Names stand in URLs, on command lines and in lists, where two that look alike
+/// would be confused.
 ///
 /// # Errors
 /// Says what is wrong with it.

@@ -1,36 +1,36 @@
-//! What a session's creator decides about it, spelled alike in settings, rows and JSON.
+//! The policies that a session's creator sets, spelled alike in settings, rows and JSON.
 
 use crate::lifecycle::UnknownWord;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// Whose size the terminal has, of those who may type.
+/// Which client's size the terminal has, of those that may type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SizePolicy {
-    /// That of who typed, came or changed its size last.
+    /// The size of the client that last typed, attached or was resized.
     #[default]
     Latest,
-    /// The fewest columns and the fewest rows of all: everybody sees everything.
+    /// The fewest columns and the fewest rows of all clients: every client sees everything.
     Smallest,
     /// Nobody's: administrators change it.
     Fixed,
 }
 
-/// What of a session is recorded.
+/// How much of a session is recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recording {
     /// Nothing.
     #[default]
     Off,
-    /// What the program prints, and the terminal's sizes.
+    /// The output and the sizes.
     Output,
-    /// That, and what is typed, passwords included.
+    /// Input as well, passwords included.
     All,
 }
 
-/// Gives an enum without data its words for rows.
+/// Implements the spelling of an enum without data, for rows.
 macro_rules! words {
     ($name:ident, $what:literal, $($word:literal => $variant:ident),+) => {
         impl $name {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Why a WebSocket was closed; the reason text says whether to retry.
+/// Close codes of WebSockets; the reason text says whether to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseCode {
     /// 1000: the session ended.
@@ -60,14 +60,14 @@ pub struct Session {
     pub command: Vec<String>,
     /// Directory in which the command was started.
     pub cwd: String,
-    /// Where the session is in its life.
+    /// The session's status.
     pub status: Status,
     /// Attached clients.
     pub active_connections: u32,
-    /// When the session was asked for.
+    /// When the session was requested.
     #[serde(serialize_with = "millis")]
     pub created_at: DateTime<Utc>,
-    /// When its program was started: at its creation, or last again.
+    /// When its program was started, at its creation or by its last restart.
     #[serde(default, serialize_with = "millis_or_null")]
     pub started_at: Option<DateTime<Utc>>,
     /// When its row was last written.
@@ -104,37 +104,37 @@ pub struct Session {
     pub title: Option<String>,
     /// Bytes of output so far.
     pub offset: u64,
-    /// What its program has let the terminal know.
+    /// What its program reports to the terminal.
     #[serde(flatten)]
     pub signs: Signs,
-    /// Whose size the terminal has.
+    /// Which client's size the terminal has.
     #[serde(default)]
     pub size_policy: SizePolicy,
     /// Whether its command is started again when it ends by itself.
     #[serde(default)]
     pub restart: RestartPolicy,
-    /// How often that happened, asked for or by policy.
+    /// How often it was restarted, by request or by policy.
     #[serde(default)]
     pub restarts: u32,
-    /// When it will be started again, if it has ended and will be.
+    /// When it will be restarted, if it has ended and will be.
     #[serde(default, serialize_with = "millis_or_null")]
     pub restart_at: Option<DateTime<Utc>>,
-    /// What of it is recorded.
+    /// How much of it is recorded.
     #[serde(default)]
     pub recording: Recording,
     /// Who is attached.
     #[serde(default)]
     pub clients: Vec<Viewer>,
-    /// Its end was decided and is under way.
+    /// Set once its end is decided, until it is completed.
     #[serde(skip)]
     pub ending: bool,
 }
 
 impl Session {
-    /// Another one once anything has changed that an administrator decides by: what the
-    /// session is called and meant to do, its status and its end. Output, input, sizes, who
-    /// is attached, `destroy_at` (which whoever uses the session pushes ahead) and what the
-    /// program says of itself change all the time and do not count. The same after a restart of the server.
+    /// The entity tag (RFC 9110). It changes with everything that an administrator decides by:
+    /// the session's name, labels and policies, its status and its end. Output, input, sizes,
+    /// clients, `destroy_at` and what the program says of itself change all the time and do not
+    /// count. It is the same after a restart of the server.
     #[must_use]
     pub fn tag(&self) -> String {
         let words = (
@@ -149,7 +149,7 @@ impl Session {
         Uuid::new_v5(&Uuid::NAMESPACE_OID, words.as_bytes()).to_string()
     }
 
-    /// A session that begins now: nothing is known of it, and nobody has attached.
+    /// A new session without attached clients.
     #[must_use]
     pub fn begun(id: SessionId, now: DateTime<Utc>) -> Self {
         Session {
@@ -194,7 +194,7 @@ impl Session {
 pub struct Transition {
     /// Counts up over all sessions.
     pub seq: i64,
-    /// Whose status changed.
+    /// The session.
     pub session_id: SessionId,
     /// When.
     #[serde(serialize_with = "millis")]
@@ -207,22 +207,22 @@ pub struct Transition {
     pub reason: String,
     /// Clients attached after it.
     pub active_connections: u32,
-    /// Who asked for it, by the name of the token; null where nobody did.
+    /// The principal who asked for it, by the name of the token; null if nobody did.
     pub caused_by: Option<String>,
-    /// The address of who asked.
+    /// The address of that client.
     pub address: Option<String>,
 }
 
-/// Who asked for something.
+/// The client behind a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cause {
-    /// The name of the token that they came in with.
+    /// The name of its token.
     pub token: String,
-    /// The address that they came from, if it is known.
+    /// Its address, if it is known.
     pub address: Option<String>,
 }
 
-/// Body of `POST /api/v1/sessions`. Everything may be missing.
+/// Body of `POST /api/v1/sessions`. Every member may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSession {
@@ -265,8 +265,8 @@ pub struct CreateSession {
     /// Missing: the profile's, or `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<Recording>,
-    /// Whoever asks is about to attach, with this session's id and offset 0: output beyond the
-    /// ring waits for that client, up to 3 s.
+    /// The client is about to attach, with this session's id and offset 0: output beyond the ring
+    /// waits for it, up to 3 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_client: Option<bool>,
 }
@@ -278,13 +278,14 @@ pub struct Viewer {
     pub client: String,
     /// What it may do.
     pub mode: Mode,
-    /// Columns of its own terminal, if it said so.
+    /// Columns of its own terminal, if it has reported them.
     #[serde(default)]
     pub cols: Option<u16>,
     /// Rows of it.
     #[serde(default)]
     pub rows: Option<u16>,
-    /// It typed, or came, last: with the policy `latest` the terminal has its size.
+    /// Whether it was the last to type or attach: with the policy `latest` the terminal has its
+    /// size.
     #[serde(default)]
     pub controller: bool,
 }

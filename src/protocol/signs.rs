@@ -1,33 +1,33 @@
-//! What a session's program has let its terminal know of itself, besides what it draws.
+//! What a session's program reports to its terminal besides its output.
 
 use super::time::millis_or_null;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Part of a session's JSON. Kept in the server's memory only: after its restart each is
-/// null until the program says it again.
+/// Part of a session's JSON. Kept only in the server's memory: after a restart each is null until
+/// the program reports it again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Signs {
-    /// When it rang last (BEL).
+    /// When the program last rang the bell (BEL).
     #[serde(serialize_with = "millis_or_null")]
     pub bell_at: Option<DateTime<Utc>>,
-    /// What it wanted people to know last (OSC 9, 99, 777).
+    /// The last notification (OSC 9, 99, 777).
     pub notification: Option<Notification>,
-    /// What its shell does, if that marks its prompts and commands (OSC 133).
+    /// The state of its shell, if that marks its prompts and commands (OSC 133).
     pub shell: Option<Shell>,
-    /// Its shell's directory, as that has told it (OSC 7).
+    /// The directory that its shell reports (OSC 7).
     pub cwd_now: Option<String>,
-    /// Since when there was no output; null while there is, and until it was missing for
-    /// as long as the settings say.
+    /// Since when there has been no output; null while there is some, and until the pause is as
+    /// long as the settings say.
     #[serde(serialize_with = "millis_or_null")]
     pub quiet_since: Option<DateTime<Utc>>,
 }
 
-/// A message for people.
+/// A notification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
-    /// Where the program gave it one.
+    /// The title, if the program gave one.
     pub title: Option<String>,
     /// The message.
     pub body: String,
@@ -36,12 +36,12 @@ pub struct Notification {
     pub at: DateTime<Utc>,
 }
 
-/// A shell between its marks.
+/// The state of a shell, from its marks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shell {
-    /// What it does.
+    /// What the shell does.
     pub state: ShellState,
-    /// Exit code of the last command, if the shell told it.
+    /// Exit code of the last command, if the shell reported it.
     pub last_exit: Option<i32>,
     /// When the last command began.
     #[serde(serialize_with = "millis_or_null")]

@@ -1,7 +1,7 @@
-//! The state directory is ours alone: its owner, mode and kind, and those of all that we read
-//! or write in it, are checked before anything of it is used. Whoever can put files there
-//! could plant a token, or have us write through a symbolic link; since the directory is
-//! closed to others, nothing that was checked can be exchanged afterwards.
+//! Checks that the state directory is private: its owner, mode and kind, and those of all files
+//! that we use in it, before anything of it is used. Another user who could put files there could
+//! plant a token, or have us write through a symbolic link; since the directory is closed to
+//! others, nothing that was checked can be exchanged afterwards.
 
 use nix::unistd::{Uid, User, geteuid};
 use std::fs::{DirBuilder, Metadata, Permissions, read_dir, set_permissions, symlink_metadata};
@@ -9,20 +9,20 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What is in the state directory and must be a file, by the beginning of its name: the
-/// database has further files beside it, and what is replaced is written beside it first.
+/// The files of the state directory, by the beginning of their names: the database has further
+/// files beside it, and a file that is replaced is written beside it first.
 const FILES: [&str; 7] =
     ["token", "logins", "lock", "listen", "holder.pid", "holder.lock", "stayd.db"];
 const SOCKETS: [&str; 1] = ["holder.sock"];
 const DIRECTORIES: [&str; 1] = ["recordings"];
 
-/// Something of the state directory that must not be used.
+/// A file or directory that must not be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", path.display())]
 pub struct NotPrivate {
     /// The directory or the file.
     pub path: PathBuf,
-    /// What is wrong with it, and what to do.
+    /// The problem, and what to do.
     pub problem: String,
 }
 
@@ -33,8 +33,7 @@ enum Kind {
     Directory,
 }
 
-/// Makes the directory if it is not there, closes it and what is in it to others, and checks
-/// all of it.
+/// Creates the directory if it is missing, closes it and its files to others, and checks all of it.
 ///
 /// # Errors
 /// Names the first thing that is not ours alone.
@@ -42,7 +41,7 @@ pub fn claim(dir: &Path) -> Result<(), NotPrivate> {
     let failed = |error: io::Error| wrong(dir, error.to_string());
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     own(dir, &look(dir)?)?;
-    // It may be older than we are.
+    // The directory may exist already, with another mode.
     set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)?;
     check_entries(dir, close)?;
     for name in DIRECTORIES {
@@ -54,9 +53,8 @@ pub fn claim(dir: &Path) -> Result<(), NotPrivate> {
     Ok(())
 }
 
-/// The same for whoever only asks the server: nothing is changed, and what is in its
-/// directories, which may be much, is the server's business. A directory that is not there
-/// is in order.
+/// The same for commands that only talk to the server: nothing is changed, and the content of its
+/// directories, which may be much, is the server's business. A missing directory is fine.
 ///
 /// # Errors
 /// Names the first thing that is not ours alone.
@@ -72,7 +70,7 @@ pub fn check(dir: &Path) -> Result<(), NotPrivate> {
     check_entries(dir, not_writable)
 }
 
-/// What is done about the mode of something that is ours.
+/// What to do about the mode of a file of ours.
 type Mode = fn(&Path, &Metadata) -> Result<(), NotPrivate>;
 
 fn check_entries(dir: &Path, mode: Mode) -> Result<(), NotPrivate> {
@@ -85,7 +83,7 @@ fn check_entries(dir: &Path, mode: Mode) -> Result<(), NotPrivate> {
         } else if begins(&DIRECTORIES) {
             Kind::Directory
         } else {
-            // Not ours to read.
+            // We may not read it.
             continue;
         };
         check_entry(&path, kind, mode)?;
@@ -140,7 +138,7 @@ fn own(path: &Path, found: &Metadata) -> Result<(), NotPrivate> {
     Err(wrong(path, format!("it belongs to {owner}, not to {us}; {advice}")))
 }
 
-/// What others may write may hold what they have written.
+/// A file that others can write may hold what they have written: it is refused.
 fn not_writable(path: &Path, found: &Metadata) -> Result<(), NotPrivate> {
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o022 == 0 || found.file_type().is_socket() {
@@ -150,7 +148,7 @@ fn not_writable(path: &Path, found: &Metadata) -> Result<(), NotPrivate> {
     Err(wrong(path, format!("others may write it (mode {mode:o}); {advice}")))
 }
 
-/// What others may only read is closed to them: it may have been written with an editor.
+/// A file that others can only read is closed to them: it may have been written with an editor.
 fn close(path: &Path, found: &Metadata) -> Result<(), NotPrivate> {
     not_writable(path, found)?;
     let mode = found.permissions().mode();
@@ -172,7 +170,7 @@ fn look(path: &Path) -> Result<Metadata, NotPrivate> {
     std::fs::metadata(path).map_err(|error| wrong(path, error.to_string()))
 }
 
-/// A running server replaces and removes files.
+/// The file may be gone: a running server replaces and removes files.
 fn still_there(path: &Path) -> Result<Option<Metadata>, NotPrivate> {
     match symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
