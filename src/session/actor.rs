@@ -108,6 +108,8 @@ impl Session {
         }
     }
 
+    /// Does what the record says: arms or cancels the destroy timer, writes the change, tells of
+    /// it, and begins or completes the end.
     fn execute(&mut self, Applied { change, effects }: Applied, ctx: &mut Context<Self>) {
         let has = |wanted| effects.contains(&wanted);
         let (ended, ends) = (has(Effect::Ended), has(Effect::EndTree));
@@ -149,6 +151,7 @@ impl Session {
         self.link.publish(&self.record.row.session);
     }
 
+    /// Publishes and tells what the notifications have decided on, and looks again when they say.
     fn tell_news(&mut self, news: News, look: Look, ctx: &mut Context<Self>) {
         if news.publish {
             self.link.publish(&self.record.row.session);
@@ -159,6 +162,7 @@ impl Session {
         }
     }
 
+    /// Tells clients the state, now or after they have been left alone for a moment.
     fn tell_state(&mut self, ctx: &mut Context<Self>) {
         if let Some(rest) = self.clients.tell_state(&self.record.row.session) {
             self.timers.set(Look::State, Some(rest), ctx);
@@ -249,10 +253,11 @@ impl Session {
         self.tend(ctx);
     }
 
+    /// Ends the process tree, now that the end is decided. The leader's exit status may come a
+    /// moment after the tree was seen empty, so the end waits for it.
     fn end_tree(&mut self, intent: Change, ctx: &mut Context<Self>) {
         self.tend(ctx);
         let end = self.context.end_tree(intent, self.context.tree(&self.record));
-        // The end is written once the tree was seen empty.
         ctx.spawn(end.into_actor(self).map(|(), session, ctx| {
             if session.link.ring().ended().is_some() {
                 ctx.notify(Noticed::Exited);
@@ -261,6 +266,8 @@ impl Session {
         }));
     }
 
+    /// The leader has ended and its output is drained. Where its session is being ended and only
+    /// waits for this, the end is complete.
     fn leader_ended(&mut self, exit: Exit, ctx: &mut Context<Self>) {
         self.tend(ctx);
         self.step_or_log(Event::LeaderExited(exit), ctx);
@@ -314,6 +321,7 @@ impl Session {
         }));
     }
 
+    /// Decides the end, unless it is decided already, and answers once it is written and told.
     fn kill(
         &mut self,
         cause: Option<Cause>,
@@ -334,6 +342,7 @@ impl Session {
         expected.map_or(Ok(()), |expected| expected.check(self.link.view()))
     }
 
+    /// Changes what an administrator may change, and tells of it.
     fn change(&mut self, patch: Patch, ctx: &mut Context<Self>) -> Result<(), NotDone> {
         if self.record.has_ended() {
             return Err(Refused::Ended.into());

@@ -159,7 +159,7 @@ pub(super) struct Tended {
     pub(super) active: bool,
     /// Look again after this time, notice or not.
     pub(super) again: Option<Duration>,
-    /// A notice was asked for that is due already.
+    /// The notice that was asked for is due already: there is that much output.
     pub(super) noticed: bool,
 }
 

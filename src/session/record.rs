@@ -27,7 +27,7 @@ pub struct Record {
     before_end: Option<LifecycleSnapshot>,
 }
 
-/// What only the actor of a session knows, and its row tells.
+/// What a row says of a session that only its actor knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
     /// Who is attached.

@@ -100,7 +100,7 @@ pub(super) struct AwaitedEnd {
 }
 
 impl AwaitedEnd {
-    /// `told`: whoever was attached has been told, before this server.
+    /// `told`: a server before this one has told whoever was attached.
     pub(super) fn new(told: bool) -> Self {
         AwaitedEnd { told, waiting: Vec::new() }
     }

@@ -1,4 +1,5 @@
-//! What a session looks at later: one timer for each, which the last wish sets.
+//! The timers of a session: at most one for each thing that it looks at later. Setting a timer
+//! replaces the one that runs for the same thing.
 
 use actix::prelude::*;
 use std::collections::HashMap;
