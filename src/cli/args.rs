@@ -4,7 +4,7 @@ use super::{
     attach, backup, completions, config, doctor, history, info, kill, logs, ls, profiles,
     recording, rename, restart, run, screen, send, stop, token, url, wait,
 };
-use crate::config::{Place, ServeFlags};
+use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -18,7 +18,7 @@ use std::ffi::OsString;
                         (STAYD_*), that before stayd.toml, that before defaults.")]
 pub(super) struct Cli {
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(super) paths: PathFlags,
     /// For `stayd` without a verb.
     #[command(flatten)]
     pub(super) serve: ServeFlags,
@@ -154,17 +154,17 @@ mod tests {
         let bare = cli("stayd --listen 127.0.0.1:1 --state-dir /x").unwrap();
         assert!(bare.verb.is_none());
         assert_eq!(bare.serve.listen, ["127.0.0.1:1".parse().unwrap()]);
-        assert_eq!(bare.place.state_dir.as_deref(), Some(Path::new("/x")));
+        assert_eq!(bare.paths.state_dir.as_deref(), Some(Path::new("/x")));
         let spelled = cli("stayd serve --listen 127.0.0.1:1 --state-dir /x").unwrap();
         let Some(Verb::Serve(flags)) = spelled.verb else { panic!("{spelled:?}") };
         assert_eq!(flags.listen, bare.serve.listen);
-        assert_eq!(spelled.place.state_dir, bare.place.state_dir);
+        assert_eq!(spelled.paths.state_dir, bare.paths.state_dir);
     }
 
     #[test]
     fn where_things_are_may_be_said_before_or_after_the_verb() {
         for line in ["stayd --state-dir /x ls", "stayd ls --state-dir /x"] {
-            assert_eq!(cli(line).unwrap().place.state_dir.as_deref(), Some(Path::new("/x")));
+            assert_eq!(cli(line).unwrap().paths.state_dir.as_deref(), Some(Path::new("/x")));
         }
     }
 

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
-use crate::config::Place;
+use crate::config::PathFlags;
 use clap::Args;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -26,12 +26,12 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn backup(place: &Place, flags: Flags) -> Result<u8, Failure> {
+pub(super) fn backup(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let Flags { file, force, server } = flags;
     if !force && file.symlink_metadata().is_ok() {
         return Err(there(&file));
     }
-    let client = Client::find(place, &server)?;
+    let client = Client::find(paths, &server)?;
     let beside = Beside(beside(&file)?);
     let failed = |path: &Path| Failure::doing::<io::Error>(path.display().to_string());
     let mut open = OpenOptions::new();

@@ -5,7 +5,7 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::progress::Progress;
 use super::transport;
-use crate::config::Place;
+use crate::config::PathFlags;
 use crate::protocol::{CreateSession, Session};
 use actix_http::Method;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
@@ -81,8 +81,8 @@ impl Answer {
 
 impl Client {
     /// A client of the server that the flags name, else of the state directory's.
-    pub(super) fn find(place: &Place, flags: &ServerFlags) -> Result<Client, Failure> {
-        Client::new(Endpoint::find(place, flags)?)
+    pub(super) fn find(paths: &PathFlags, flags: &ServerFlags) -> Result<Client, Failure> {
+        Client::new(Endpoint::find(paths, flags)?)
     }
 
     pub(super) fn new(endpoint: Endpoint) -> Result<Client, Failure> {

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::out;
-use crate::config::{self, Place, ServeFlags, Settings};
+use crate::config::{self, PathFlags, ServeFlags, Settings};
 use clap::Args;
 
 #[derive(Args, Debug)]
@@ -16,13 +16,13 @@ pub(super) struct Flags {
     check: bool,
 }
 
-pub(super) fn config(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+pub(super) fn config(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     if flags.reference {
         out::print(&config::reference())?;
         return Ok(0);
     }
-    Settings::load(place, &ServeFlags::default())?;
-    let line = match config::settings_file(place) {
+    Settings::load(paths, &ServeFlags::default())?;
+    let line = match config::settings_file(paths) {
         Some(file) if file.exists() => format!("{} can be used\n", file.display()),
         Some(file) => format!("there is no {}; every setting has its default\n", file.display()),
         None => "no settings file; every setting has its default\n".to_owned(),

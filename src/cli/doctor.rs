@@ -5,7 +5,7 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
 use super::progress::Progress;
-use crate::config::{self, Place, Profile, ServeFlags, Settings};
+use crate::config::{self, PathFlags, Profile, ServeFlags, Settings};
 use crate::private;
 use crate::registry;
 use crate::store::{Inspection, inspect};
@@ -63,9 +63,9 @@ struct Finding {
 }
 
 /// Exits with 1 if anything has failed; warnings are no failure.
-pub(super) fn doctor(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let mut findings = vec![ok("version", format!("stayd {}", env!("CARGO_PKG_VERSION")))];
-    let settings = Settings::load(place, &ServeFlags::default());
+    let settings = Settings::load(paths, &ServeFlags::default());
     match &settings {
         Ok(settings) => {
             findings.push(ok("settings", "can be used".into()));
@@ -74,7 +74,7 @@ pub(super) fn doctor(place: &Place, flags: &Flags) -> Result<u8, Failure> {
         Err(error) => findings.push(failed("settings", error.to_string())),
     }
     findings.extend(account());
-    match config::state_dir(place) {
+    match config::state_dir(paths) {
         Ok(dir) => {
             findings.push(directory(&dir));
             if dir.is_dir() {
@@ -86,7 +86,7 @@ pub(super) fn doctor(place: &Place, flags: &Flags) -> Result<u8, Failure> {
         }
         Err(error) => findings.push(failed("state directory", error.to_string())),
     }
-    findings.push(server(place, flags));
+    findings.push(server(paths, flags));
     findings.extend(terminals());
     findings.push(open_files());
     report(&findings, flags.json)?;
@@ -244,9 +244,9 @@ fn names(listen: &Path) -> Option<Finding> {
     })
 }
 
-fn server(place: &Place, flags: &Flags) -> Finding {
+fn server(paths: &PathFlags, flags: &Flags) -> Finding {
     let what = "server";
-    let endpoint = match Endpoint::find(place, &flags.server) {
+    let endpoint = match Endpoint::find(paths, &flags.server) {
         Ok(endpoint) => endpoint,
         Err(failure) if failure.is_passing() => return warning(what, failure.to_string()),
         Err(failure) => return failed(what, failure.to_string()),
@@ -295,8 +295,8 @@ mod tests {
                         [profile.there]\ncommand = [\"sh\"]\n\
                         [profile.beside]\ncommand = [\"bin/sh\"]\ncwd = \"/\"\n";
         fs::write(&config, programs).unwrap();
-        let place = Place { config: Some(config), state_dir: Some(dir.path().into()) };
-        let settings = Settings::load(&place, &ServeFlags::default()).unwrap();
+        let paths = PathFlags { config: Some(config), state_dir: Some(dir.path().into()) };
+        let settings = Settings::load(&paths, &ServeFlags::default()).unwrap();
         let found = profiles(&settings);
         let warned = found.iter().filter(|finding| finding.verdict == Verdict::Warning);
         let warned: Vec<&str> = warned.map(|finding| finding.detail.as_str()).collect();

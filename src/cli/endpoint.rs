@@ -4,7 +4,7 @@
 
 use super::failure::Failure;
 use super::local::LocalServer;
-use crate::config::{self, Place};
+use crate::config::{self, PathFlags};
 use crate::private;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -36,20 +36,20 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// Uses the flags, else the files of the state directory, where a running server writes its
     /// address and token.
-    pub(super) fn find(place: &Place, flags: &ServerFlags) -> Result<Endpoint, Failure> {
+    pub(super) fn find(paths: &PathFlags, flags: &ServerFlags) -> Result<Endpoint, Failure> {
         let (url, fragment, server) = match &flags.url {
             Some(url) => {
                 let (url, fragment) = parse(url)?;
                 (url, fragment, None)
             }
             None => {
-                let (server, address) = LocalServer::find(&state_dir(place)?)?;
+                let (server, address) = LocalServer::find(&state_dir(paths)?)?;
                 (format!("http://{address}"), None, Some(server))
             }
         };
         let token = match flags.token.clone().or(fragment) {
             Some(token) => token,
-            None => read(&state_dir(place)?.join("token")).map_err(|e| {
+            None => read(&state_dir(paths)?.join("token")).map_err(|e| {
                 Failure::Other(format!("no token ({e}); give one in STAYD_TOKEN or --state-dir"))
             })?,
         };
@@ -64,8 +64,8 @@ impl Endpoint {
 
 /// The state directory, once it is checked that nobody else can write to it: the token is sent to
 /// the address in its files.
-fn state_dir(place: &Place) -> Result<PathBuf, Failure> {
-    let dir = config::state_dir(place)?;
+fn state_dir(paths: &PathFlags) -> Result<PathBuf, Failure> {
+    let dir = config::state_dir(paths)?;
     private::check(&dir)?;
     Ok(dir)
 }
@@ -93,14 +93,14 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    fn place(dir: &Path) -> Place {
-        Place { config: None, state_dir: Some(dir.into()) }
+    fn paths(dir: &Path) -> PathFlags {
+        PathFlags { config: None, state_dir: Some(dir.into()) }
     }
 
     #[test]
     fn the_state_directory_says_where_and_how() {
         let dir = tempfile::tempdir().unwrap();
-        let find = |flags: &ServerFlags| Endpoint::find(&place(dir.path()), flags);
+        let find = |flags: &ServerFlags| Endpoint::find(&paths(dir.path()), flags);
         let nobody = find(&ServerFlags::default()).err().unwrap();
         assert!(nobody.to_string().contains("stayd serve"), "{nobody}");
 

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::grid::{self, printable};
 use super::out;
 use super::resolve::resolve_any;
-use crate::config::Place;
+use crate::config::PathFlags;
 use crate::protocol::Transition;
 use clap::Args;
 use serde_json::{Value, json};
@@ -22,8 +22,8 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn history(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn history(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     let transitions = actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?;
         client.transitions(&id.to_string()).await

@@ -7,7 +7,7 @@ use super::grid::{self, printable};
 use super::out;
 use super::resolve::resolve_any;
 use super::table::span;
-use crate::config::Place;
+use crate::config::PathFlags;
 use crate::protocol::Session;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -24,8 +24,8 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn info(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn info(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     let session: Value = actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?;
         client.get(&id.to_string()).await

@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::out;
 use super::progress::Progress;
 use super::resolve::resolve;
-use crate::config::Place;
+use crate::config::PathFlags;
 use clap::Args;
 use serde_json::Value;
 
@@ -23,8 +23,8 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn kill(place: &Place, flags: Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn kill(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     actix::System::new()
         .block_on(each(&flags.sessions, flags.json, async |word| one(&client, word).await))
 }

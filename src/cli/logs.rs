@@ -8,8 +8,8 @@ use super::inside;
 use super::instead::instead;
 use super::out;
 use super::resolve::resolve_any;
-use super::retry::Patience;
-use crate::config::Place;
+use super::retry::Retries;
+use crate::config::PathFlags;
 use crate::id::SessionId;
 use actix_http::ws::Message;
 use clap::Args;
@@ -34,9 +34,9 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn logs(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+pub(super) fn logs(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     actix::System::new().block_on(async {
-        let endpoint = Endpoint::find(place, &flags.server)?;
+        let endpoint = Endpoint::find(paths, &flags.server)?;
         let client = Client::new(endpoint.clone())?;
         let id = resolve_any(&client, &flags.session).await?;
         if flags.follow {
@@ -58,7 +58,7 @@ pub(super) fn logs(place: &Place, flags: &Flags) -> Result<u8, Failure> {
             // so that output would be missing.
             let mut machine = Machine::new(id, client, Some(printed)).shown_in(inside::shown_in());
             machine.piped();
-            let find = || Endpoint::find(place, &flags.server);
+            let find = || Endpoint::find(paths, &flags.server);
             follow(machine, id, endpoint, find).await?;
         }
         Ok(0)
@@ -72,11 +72,11 @@ async fn follow(
     mut endpoint: Endpoint,
     find: impl Fn() -> Result<Endpoint, Failure>,
 ) -> Result<(), Failure> {
-    let mut patience = Patience::default();
+    let mut retries = Retries::default();
     loop {
         let failure = match Link::open(&endpoint, &machine.target()).await {
             Ok(mut link) => {
-                patience.renew();
+                retries.reset();
                 match read(&mut machine, &mut link).await? {
                     Read::Broken => Failure::Unreachable("the server is gone".into()),
                     Read::End(End::Failed(failed)) => {
@@ -91,7 +91,7 @@ async fn follow(
             Err(Trouble::Lasting(failure)) => return Err(failure),
             Err(Trouble::Passing(failure)) => failure,
         };
-        sleep(patience.pause().ok_or(failure)?).await;
+        sleep(retries.next_wait().ok_or(failure)?).await;
         // It may have another address now.
         if let Ok(found) = find() {
             endpoint = found;

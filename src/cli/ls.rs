@@ -5,7 +5,7 @@ use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::run::pair;
 use super::{out, sys, table};
-use crate::config::Place;
+use crate::config::PathFlags;
 use crate::protocol::Session;
 use clap::Args;
 use serde_json::{Value, json};
@@ -29,8 +29,8 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn ls(place: &Place, flags: Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn ls(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     let listing = client.list_labelled(flags.all, &flags.label);
     let sessions = actix::System::new().block_on(listing)?;
     if flags.json {

@@ -5,7 +5,7 @@ use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{self, printable};
 use super::out;
-use crate::config::Place;
+use crate::config::PathFlags;
 use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -36,8 +36,8 @@ fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<u
     Option::deserialize(value).map(Some)
 }
 
-pub(super) fn profiles(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn profiles(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     let profiles = actix::System::new().block_on(client.profiles())?;
     if flags.json {
         out::json(&json!({ "profiles": profiles }))?;

@@ -4,7 +4,7 @@ use super::client::Client;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::resolve::resolve_any;
-use crate::config::Place;
+use crate::config::PathFlags;
 use clap::Args;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
@@ -22,8 +22,8 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn recording(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn recording(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?.to_string();
         let mut pieces = client.recording(&id).await?;

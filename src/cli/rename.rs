@@ -5,7 +5,7 @@ use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
 use super::resolve::resolve;
-use crate::config::Place;
+use crate::config::PathFlags;
 use clap::Args;
 use serde_json::Value;
 
@@ -22,8 +22,8 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn rename(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn rename(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve(&client, &flags.session).await?;
         let answer = client.rename(&id.to_string(), flags.name.as_deref()).await?;

@@ -6,7 +6,7 @@ use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::resolve::resolve_any;
-use crate::config::Place;
+use crate::config::PathFlags;
 use clap::Args;
 use serde_json::Value;
 
@@ -22,8 +22,8 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn restart(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn restart(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     actix::System::new()
         .block_on(each(&flags.sessions, flags.json, async |word| one(&client, word).await))
 }

@@ -8,20 +8,20 @@ use tokio::time::Instant;
 const LONGEST: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
-pub(super) struct Patience {
+pub(super) struct Retries {
     backoff: Backoff,
     away_since: Option<Instant>,
 }
 
-impl Patience {
+impl Retries {
     /// The server has answered.
-    pub(super) fn renew(&mut self) {
-        *self = Patience::default();
+    pub(super) fn reset(&mut self) {
+        *self = Retries::default();
     }
 
     /// The server is away. Returns the wait before the next attempt, unless it has been away for
     /// too long.
-    pub(super) fn pause(&mut self) -> Option<Duration> {
+    pub(super) fn next_wait(&mut self) -> Option<Duration> {
         let since = *self.away_since.get_or_insert_with(Instant::now);
         (since.elapsed() < LONGEST).then(|| self.backoff.next())
     }

@@ -6,7 +6,7 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::resolve::resolve;
 use super::{out, sys};
-use crate::config::{IdleTimeout, Place};
+use crate::config::{IdleTimeout, PathFlags};
 use crate::protocol::{CreateSession, Mode, Recording, RestartPolicy, Session};
 use clap::Args;
 use serde::Deserialize;
@@ -59,8 +59,8 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn run(place: &Place, flags: Flags) -> Result<u8, Failure> {
-    let endpoint = Endpoint::find(place, &flags.server)?;
+pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
+    let endpoint = Endpoint::find(paths, &flags.server)?;
     let wanted = wanted(&flags)?;
     actix::System::new().block_on(async {
         let client = Client::new(endpoint.clone())?;
@@ -77,7 +77,7 @@ pub(super) fn run(place: &Place, flags: Flags) -> Result<u8, Failure> {
         if !flags.detach {
             let id = session.id;
             let start = if is_new { Start::Created(id) } else { Start::Existing(id) };
-            return attach::session(place, &flags.server, endpoint, start, Mode::Rw).await;
+            return attach::session(paths, &flags.server, endpoint, start, Mode::Rw).await;
         }
         if flags.json {
             out::json(&value)?;

@@ -5,7 +5,7 @@ use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
 use super::resolve::resolve_any;
-use crate::config::Place;
+use crate::config::PathFlags;
 use clap::{Args, ValueEnum};
 
 #[derive(Args, Debug)]
@@ -43,8 +43,8 @@ impl Format {
     }
 }
 
-pub(super) fn screen(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn screen(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     let format = if flags.json { Format::Json } else { flags.format };
     let screen = actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?;

@@ -6,8 +6,8 @@ use super::failure::Failure;
 use super::keys;
 use super::out;
 use super::resolve::resolve;
-use super::retry::Patience;
-use crate::config::Place;
+use super::retry::Retries;
+use crate::config::PathFlags;
 use clap::Args;
 use serde_json::json;
 use std::io::{self, Read};
@@ -53,8 +53,8 @@ fn known_key(name: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn send(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let client = Client::find(place, &flags.server)?;
+pub(super) fn send(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve(&client, &flags.session).await?.to_string();
         let mut typist = Typist { client: &client, id: &id, name: name(), offset: 0 };
@@ -117,7 +117,7 @@ impl Typist<'_> {
     /// Sends the next input and returns the accepted offset. It is sent again to a server that was
     /// away: what had arrived is not typed twice.
     async fn received(&self, bytes: &[u8]) -> Result<u64, Failure> {
-        let (mut patience, mut asked) = (Patience::default(), false);
+        let (mut retries, mut asked) = (Retries::default(), false);
         loop {
             match self.client.input(self.id, &self.name, self.offset, bytes).await {
                 // A server that was never there is not waited for.
@@ -126,7 +126,7 @@ impl Typist<'_> {
                 }
                 Err(failure) if failure.is_passing() => {
                     asked = true;
-                    sleep(patience.pause().ok_or(failure)?).await;
+                    sleep(retries.next_wait().ok_or(failure)?).await;
                 }
                 answer => return answer,
             }

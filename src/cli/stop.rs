@@ -5,7 +5,7 @@ use super::local::is_locked;
 use super::out;
 use super::progress::Progress;
 use super::sys::Process;
-use crate::config::{self, Place};
+use crate::config::{self, PathFlags};
 use crate::private;
 use clap::Args;
 use std::io;
@@ -25,8 +25,8 @@ pub(super) struct Flags {
     all: bool,
 }
 
-pub(super) fn stop(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let dir = config::state_dir(place)?;
+pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let dir = config::state_dir(paths)?;
     private::check(&dir)?;
     // The server ends the sessions itself, so that it records how they ended.
     let how = if flags.all { libc::SIGUSR2 } else { libc::SIGTERM };

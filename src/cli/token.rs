@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::out;
-use crate::config::{self, Place};
+use crate::config::{self, PathFlags};
 use crate::http::tokens::{self, TokensError};
 use crate::private;
 use clap::{Args, Subcommand};
@@ -38,8 +38,8 @@ pub(super) struct Rm {
     name: String,
 }
 
-pub(super) fn token(place: &Place, what: What) -> Result<u8, Failure> {
-    let dir = config::state_dir(place)?;
+pub(super) fn token(paths: &PathFlags, what: What) -> Result<u8, Failure> {
+    let dir = config::state_dir(paths)?;
     if !dir.exists() {
         let dir = dir.display();
         return Err(Failure::Other(format!("{dir} is not there; `stayd serve` makes it")));

@@ -3,7 +3,7 @@
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::out;
-use crate::config::Place;
+use crate::config::PathFlags;
 use clap::Args;
 
 #[derive(Args, Debug)]
@@ -12,8 +12,8 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-pub(super) fn url(place: &Place, flags: &Flags) -> Result<u8, Failure> {
-    let endpoint = Endpoint::find(place, &flags.server)?;
+pub(super) fn url(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let endpoint = Endpoint::find(paths, &flags.server)?;
     out::print(&format!("{}\n", endpoint.page()))?;
     Ok(0)
 }

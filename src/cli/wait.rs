@@ -7,8 +7,8 @@ use super::failure::Failure;
 use super::out;
 use super::progress::Progress;
 use super::resolve::resolve_any;
-use super::retry::Patience;
-use crate::config::Place;
+use super::retry::Retries;
+use crate::config::PathFlags;
 use crate::protocol::Session;
 use clap::Args;
 use serde::Deserialize;
@@ -84,19 +84,19 @@ impl Flags {
     }
 }
 
-pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
+pub(super) fn wait(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let limit = flags.timeout.unwrap_or(YEAR);
     if flags.quiet.is_some_and(|ms| Duration::from_millis(ms) >= limit) {
         return Err(Failure::Usage("--quiet must be shorter than --timeout".into()));
     }
     let deadline = Instant::now() + limit;
     actix::System::new().block_on(async {
-        let find = || Client::find(place, &flags.server);
+        let find = || Client::find(paths, &flags.server);
         let client = find()?;
         let id = resolve_any(&client, &flags.session).await?.to_string();
         let progress = Some(Progress::on("waiting; Ctrl-C gives up"));
         let mut waiter = Waiter { client, id, deadline, json: flags.json, progress };
-        let mut patience = Patience::default();
+        let mut retries = Retries::default();
         let mut first = true;
         loop {
             let asked = Instant::now();
@@ -116,9 +116,9 @@ pub(super) fn wait(place: &Place, flags: &Flags) -> Result<u8, Failure> {
                 return Err(failure);
             }
             if was_there {
-                patience.renew();
+                retries.reset();
             }
-            let pause = patience.pause().ok_or(failure)?;
+            let pause = retries.next_wait().ok_or(failure)?;
             if Instant::now() + pause >= deadline {
                 return Err(Failure::TimedOut);
             }

@@ -2,14 +2,14 @@
 // The comments are the help that is printed, where <> would be read as a placeholder.
 #![allow(rustdoc::bare_urls)]
 
-use super::{IdleTimeout, LogFormat, LogLevel};
+use super::words::{IdleTimeout, LogFormat, LogLevel};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where a server's things are; every verb takes these.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Place {
+pub struct PathFlags {
     /// Settings file [default: $XDG_CONFIG_HOME/stayd/stayd.toml or
     /// ~/.config/stayd/stayd.toml, if there is one]
     #[arg(long, env = "STAYD_CONFIG", value_name = "FILE", global = true)]

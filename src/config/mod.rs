@@ -8,6 +8,7 @@
 //! | `reference` | a complete `stayd.toml`, made from the flags |
 //! | `paths` | where the state directory and the file are by default |
 //! | `profiles` | commands that clients may start by name: [`Profile`] |
+//! | `resume` | how the program of one resumes its work: [`Resume`] |
 //! | `settings` | what comes out: [`Settings`] |
 //! | `words` | the values: levels, formats, timeouts |
 
@@ -17,13 +18,15 @@ pub mod flags;
 mod paths;
 mod profiles;
 mod reference;
+mod resume;
 mod settings;
 mod words;
 
 pub use account::{Account, account};
 pub use file::ConfigError;
-pub use flags::{Place, ServeFlags};
-pub use profiles::{Profile, Resume};
+pub use flags::{PathFlags, ServeFlags};
+pub use profiles::Profile;
 pub use reference::reference;
+pub use resume::Resume;
 pub use settings::{DEFAULT_LISTEN, Settings, settings_file, state_dir};
 pub use words::{IdleTimeout, LogFormat, LogLevel};

@@ -1,9 +1,9 @@
 //! Profiles: commands that clients may start by name.
 
-use super::IdleTimeout;
 use super::account::account;
+use super::resume::Resume;
+use super::words::IdleTimeout;
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
-use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -28,17 +28,6 @@ pub struct Profile {
     pub recording: Option<Recording>,
     /// How the program resumes its work when its session is restarted, if it can.
     pub resume: Option<Resume>,
-}
-
-/// How a program resumes what it has printed the name of.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Resume {
-    /// A regular expression, matched against each line of its last screen and scrollback. The first
-    /// group of the last match is the name.
-    pub pattern: String,
-    /// Added to the command, with that name in place of `{id}`.
-    pub args: Vec<String>,
 }
 
 /// A `[profile.NAME]`. One that overrides a built-in profile may leave the command out.
@@ -67,39 +56,6 @@ impl Profile {
     #[must_use]
     pub fn claude() -> Self {
         Profile { resume: Some(Resume::claude()), ..Profile::of("claude".into()) }
-    }
-}
-
-impl Resume {
-    /// The message with which Claude Code ends.
-    fn claude() -> Self {
-        let id = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
-        Resume {
-            pattern: format!("claude --resume ({id})"),
-            args: vec!["--resume".into(), "{id}".into()],
-        }
-    }
-
-    /// The last name in a text.
-    #[must_use]
-    pub fn find<'a>(&self, text: &'a str) -> Option<&'a str> {
-        let found = self.regex().ok()?.captures_iter(text).last()?;
-        found.get(1).map(|id| id.as_str())
-    }
-
-    fn regex(&self) -> Result<Regex, String> {
-        let pattern = RegexBuilder::new(&self.pattern).multi_line(true).size_limit(1 << 20).build();
-        pattern.map_err(|error| error.to_string())
-    }
-
-    fn check(&self) -> Result<(), String> {
-        if self.regex()?.captures_len() < 2 {
-            return Err("pattern: expected a group, such as \"resume ([0-9]+)\"".into());
-        }
-        if self.args.iter().any(|arg| arg.contains('\0')) {
-            return Err("args: an argument cannot contain NUL".into());
-        }
-        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A complete `stayd.toml`, made from the definitions of the flags, so that it cannot describe what
 //! the server does not know. Tests compare it with the parser, the defaults and `docs/settings.md`.
 
-use super::flags::{Place, ServeFlags};
+use super::flags::{PathFlags, ServeFlags};
 use clap::{Arg, ArgAction, Args, Command};
 
 /// Comments are wrapped at this many columns.
@@ -86,14 +86,14 @@ pub fn reference() -> String {
          default; a flag goes before its variable, that before this file. A key that is not \
          known is an error. `stayd config --check` looks at a file.",
     );
-    let place = ServeFlags::augment_args(Place::augment_args(Command::new("stayd")));
-    for arg in place.get_arguments() {
+    let command = ServeFlags::augment_args(PathFlags::augment_args(Command::new("stayd")));
+    for arg in command.get_arguments() {
         match Setting::of(arg) {
             Some(setting) => setting.write(&mut out),
             None => {
                 out.push('\n');
-                let place = taken_apart(arg).default.unwrap_or_default();
-                prose(&mut out, &format!("Where this file is: {place}."));
+                let path = taken_apart(arg).default.unwrap_or_default();
+                prose(&mut out, &format!("Where this file is: {path}."));
                 prose(&mut out, &spelled(arg));
             }
         }
@@ -237,8 +237,8 @@ mod tests {
         let config = dir.path().join("stayd.toml");
         std::fs::write(&config, text).unwrap();
         let state_dir = Some("/var/lib/stayd".into());
-        let place = Place { config: Some(config), state_dir };
-        Settings::load(&place, &ServeFlags::default()).unwrap()
+        let paths = PathFlags { config: Some(config), state_dir };
+        Settings::load(&paths, &ServeFlags::default()).unwrap()
     }
 
     /// The keys that the parser knows, in its own words.

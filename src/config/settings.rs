@@ -1,7 +1,7 @@
 //! The settings, from flags, environment, file and defaults.
 
 use super::file::{self, ConfigError, File};
-use super::flags::{Place, ServeFlags};
+use super::flags::{PathFlags, ServeFlags};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
 use super::words::{IdleTimeout, LogFormat, LogLevel};
@@ -96,33 +96,33 @@ impl Settings {
     ///
     /// # Errors
     /// The file cannot be read or used, or a value makes no sense.
-    pub fn load(place: &Place, flags: &ServeFlags) -> Result<Settings, ConfigError> {
-        load(place, flags, &|name| std::env::var_os(name))
+    pub fn load(paths: &PathFlags, flags: &ServeFlags) -> Result<Settings, ConfigError> {
+        load(paths, flags, &|name| std::env::var_os(name))
     }
 }
 
 /// The file that is read, whether or not it is there; `None` without a home.
 #[must_use]
-pub fn settings_file(place: &Place) -> Option<PathBuf> {
-    place.config.clone().or_else(|| paths::config_file(&|name| std::env::var_os(name)))
+pub fn settings_file(paths: &PathFlags) -> Option<PathBuf> {
+    paths.config.clone().or_else(|| paths::config_file(&|name| std::env::var_os(name)))
 }
 
 /// The state directory only, for verbs that talk to a server.
 ///
 /// # Errors
 /// As [`Settings::load`].
-pub fn state_dir(place: &Place) -> Result<PathBuf, ConfigError> {
+pub fn state_dir(paths: &PathFlags) -> Result<PathBuf, ConfigError> {
     let env: Env<'_> = &|name| std::env::var_os(name);
-    if place.state_dir.is_some() {
+    if paths.state_dir.is_some() {
         // A broken settings file does not matter where the state directory was given.
-        return resolve_state_dir(place, None, &None, env);
+        return resolve_state_dir(paths, None, &None, env);
     }
-    let (path, file) = read_file(place, env)?;
-    resolve_state_dir(place, file.state_dir, &path, env)
+    let (path, file) = read_file(paths, env)?;
+    resolve_state_dir(paths, file.state_dir, &path, env)
 }
 
-fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, ConfigError> {
-    let (path, file) = read_file(place, env)?;
+fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, ConfigError> {
+    let (path, file) = read_file(paths, env)?;
     let origin = Origin(path.as_deref());
     let ring_bytes = origin.number(
         "ring_bytes",
@@ -229,7 +229,7 @@ fn load(place: &Place, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, Con
     let idle_timeout = flags.idle_timeout_s.or(file.idle_timeout_s);
     Ok(Settings {
         listen,
-        state_dir: resolve_state_dir(place, file.state_dir, &path, env)?,
+        state_dir: resolve_state_dir(paths, file.state_dir, &path, env)?,
         log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
         log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
         allowed_origins,
@@ -282,10 +282,10 @@ impl Origin<'_> {
 }
 
 /// The file and where it is, if there is one.
-fn read_file(place: &Place, env: Env<'_>) -> Result<(Option<PathBuf>, File), ConfigError> {
-    let path = place.config.clone().or_else(|| paths::config_file(env));
+fn read_file(paths: &PathFlags, env: Env<'_>) -> Result<(Option<PathBuf>, File), ConfigError> {
+    let path = paths.config.clone().or_else(|| paths::config_file(env));
     let file = match &path {
-        Some(path) => File::read(path, place.config.is_some())?,
+        Some(path) => File::read(path, paths.config.is_some())?,
         None => File::default(),
     };
     Ok((path, file))
@@ -293,7 +293,7 @@ fn read_file(place: &Place, env: Env<'_>) -> Result<(Option<PathBuf>, File), Con
 
 /// A path of the file is relative to the file, one of a flag to the current directory.
 fn resolve_state_dir(
-    place: &Place,
+    paths: &PathFlags,
     in_file: Option<PathBuf>,
     file: &Option<PathBuf>,
     env: Env<'_>,
@@ -302,7 +302,7 @@ fn resolve_state_dir(
         Some(parent) => parent.join(dir),
         None => dir,
     };
-    let dir = place.state_dir.clone().or_else(|| in_file.map(beside));
+    let dir = paths.state_dir.clone().or_else(|| in_file.map(beside));
     let dir = dir.or_else(|| paths::state_dir(env)).ok_or(ConfigError::NoStateDir)?;
     std::path::absolute(&dir).map_err(|e| ConfigError::Value {
         origin: "settings".into(),

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 #[derive(Parser)]
 struct Cli {
     #[command(flatten)]
-    place: Place,
+    paths: PathFlags,
     #[command(flatten)]
     flags: ServeFlags,
 }
@@ -20,15 +20,15 @@ fn settings(flags: &[&str], text: &str) -> Result<Settings, String> {
     let file = dir.path().join("stayd.toml");
     std::fs::write(&file, text).unwrap();
     let mut cli = Cli::parse_from([&["stayd"], flags].concat());
-    cli.place.config = Some(file);
-    cli.place.state_dir.get_or_insert("/state".into());
-    load(&cli.place, &cli.flags, &no_env).map_err(|e| e.to_string())
+    cli.paths.config = Some(file);
+    cli.paths.state_dir.get_or_insert("/state".into());
+    load(&cli.paths, &cli.flags, &no_env).map_err(|e| e.to_string())
 }
 
 #[test]
 fn defaults_need_no_file() {
     let home = |name: &str| (name == "HOME").then(|| "/nowhere/at/all".into());
-    let settings = load(&Place::default(), &ServeFlags::default(), &home).unwrap();
+    let settings = load(&PathFlags::default(), &ServeFlags::default(), &home).unwrap();
     assert_eq!(settings.listen, [DEFAULT_LISTEN]);
     assert_eq!(settings.state_dir, Path::new("/nowhere/at/all/.local/state/stayd"));
     assert_eq!(settings.idle_timeout_s, Some(1800));
@@ -38,7 +38,7 @@ fn defaults_need_no_file() {
     assert_eq!(settings.recording_total_bytes, 512 << 20);
     assert_eq!(settings.profiles["claude"].command, ["claude"]);
     assert_eq!(settings.profiles["shell"].command.len(), 1);
-    let homeless = load(&Place::default(), &ServeFlags::default(), &no_env);
+    let homeless = load(&PathFlags::default(), &ServeFlags::default(), &no_env);
     assert!(matches!(homeless, Err(ConfigError::NoStateDir)));
 }
 
@@ -145,8 +145,8 @@ fn a_flag_that_makes_no_sense_does_not_blame_the_file() {
 
 #[test]
 fn a_file_that_was_asked_for_must_be_there() {
-    let place = Place { config: Some("/nowhere/stayd.toml".into()), state_dir: None };
-    let error = load(&place, &ServeFlags::default(), &no_env).unwrap_err().to_string();
+    let paths = PathFlags { config: Some("/nowhere/stayd.toml".into()), state_dir: None };
+    let error = load(&paths, &ServeFlags::default(), &no_env).unwrap_err().to_string();
     assert!(error.contains("/nowhere/stayd.toml"), "{error}");
 }
 
@@ -155,9 +155,9 @@ fn a_state_directory_in_the_file_is_relative_to_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("stayd.toml");
     std::fs::write(&file, "state_dir = 'state'").unwrap();
-    let mut place = Place { config: Some(file), state_dir: None };
-    assert_eq!(state_dir(&place).unwrap(), dir.path().join("state"));
-    place.state_dir = Some("here".into());
+    let mut paths = PathFlags { config: Some(file), state_dir: None };
+    assert_eq!(state_dir(&paths).unwrap(), dir.path().join("state"));
+    paths.state_dir = Some("here".into());
     let here = std::env::current_dir().unwrap().join("here");
-    assert_eq!(state_dir(&place).unwrap(), here, "a flag's is relative to where one is");
+    assert_eq!(state_dir(&paths).unwrap(), here, "a flag's is relative to where one is");
 }

@@ -124,7 +124,7 @@ impl Feed {
             listener
         });
         // Lets a client that has received no event yet resume from here.
-        greeting += &place(&listener);
+        greeting += &position(&listener);
         Feed { listener, filter, greeting: Some(greeting), _in_use: in_use }
     }
 
@@ -139,7 +139,7 @@ impl Feed {
                 Ok(false) => return None,
                 // Sends the position too, so that a client also resumes behind events that its
                 // filter has left out.
-                Err(_) => return Some(format!(": alive\n{}", place(&self.listener)).into()),
+                Err(_) => return Some(format!(": alive\n{}", position(&self.listener)).into()),
             }
             let text = match self.listener.take(BATCH) {
                 Ok(events) => events.iter().filter(|event| self.filter.passes(event)).fold(
@@ -162,7 +162,7 @@ impl Feed {
 }
 
 /// Sets a client's `Last-Event-ID` without an event.
-fn place(listener: &Listener) -> String {
+fn position(listener: &Listener) -> String {
     format!("id: {}\n\n", listener.place())
 }
 

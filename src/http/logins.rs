@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_secs(2);
 /// The logins in force.
 pub struct Logins {
     state: Arc<Mutex<State>>,
-    /// Asks the thread to write the file; `None`: these logins are in memory only.
+    /// Asks the thread to write the file; `None` in tests, which keep them in memory.
     saver: Option<Sender<Tell>>,
 }
 
@@ -83,9 +83,9 @@ impl Logins {
         Ok(Logins { state, saver: Some(saver) })
     }
 
-    /// No logins; those to come do not outlive the server.
-    #[must_use]
-    pub fn in_memory() -> Logins {
+    /// No logins; those to come are not saved.
+    #[cfg(test)]
+    pub(super) fn in_memory() -> Logins {
         Logins { state: Arc::default(), saver: None }
     }
 

@@ -10,7 +10,7 @@ use super::terminal::Terminal;
 use crate::cli::endpoint::{Endpoint, ServerFlags};
 use crate::cli::failure::Failure;
 use crate::cli::out;
-use crate::config::Place;
+use crate::config::PathFlags;
 use crate::protocol::SIZE_MAX;
 use crate::pty;
 use actix_http::ws::Message;
@@ -60,7 +60,7 @@ impl Line {
 
 pub(super) struct Driver<'a> {
     machine: &'a mut Machine,
-    place: &'a Place,
+    paths: &'a PathFlags,
     flags: &'a ServerFlags,
     terminal: Terminal,
     output: Output,
@@ -78,7 +78,7 @@ pub(super) struct Driver<'a> {
 impl<'a> Driver<'a> {
     pub(super) fn new(
         machine: &'a mut Machine,
-        place: &'a Place,
+        paths: &'a PathFlags,
         flags: &'a ServerFlags,
         endpoint: Endpoint,
     ) -> Result<Driver<'a>, Failure> {
@@ -95,7 +95,7 @@ impl<'a> Driver<'a> {
         let line = Line::Opening(open(Duration::ZERO, Ok(endpoint), machine.target()));
         Ok(Driver {
             machine,
-            place,
+            paths,
             flags,
             terminal,
             output: Output::start()?,
@@ -188,7 +188,7 @@ impl<'a> Driver<'a> {
     fn event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Opened(Ok(link)) => self.line = Line::Open(link),
-            Event::Opened(Err(Trouble::Passing(_))) if self.was_open => self.again(),
+            Event::Opened(Err(Trouble::Passing(_))) if self.was_open => self.reconnect(),
             Event::Opened(Err(Trouble::Passing(failure) | Trouble::Lasting(failure))) => {
                 return Err(failure);
             }
@@ -208,7 +208,7 @@ impl<'a> Driver<'a> {
             Event::Incoming(Incoming::Closed(code, reason)) => {
                 match self.machine.closed(code, &reason) {
                     Some(end) => self.end = Some(end),
-                    None => self.again(),
+                    None => self.reconnect(),
                 }
             }
         }
@@ -216,11 +216,11 @@ impl<'a> Driver<'a> {
     }
 
     /// Connects again after a wait. A server that was started anew may have another address.
-    fn again(&mut self) {
+    fn reconnect(&mut self) {
         if self.was_open && self.tell_at.is_none() {
             self.tell_at = Some(Instant::now() + TELL_AFTER);
         }
-        let endpoint = Endpoint::find(self.place, self.flags);
+        let endpoint = Endpoint::find(self.paths, self.flags);
         self.line = Line::Opening(open(self.backoff.next(), endpoint, self.machine.target()));
     }
 
@@ -245,7 +245,7 @@ impl<'a> Driver<'a> {
             self.machine.spoiled();
             let over = self.machine.closed(None, "");
             debug_assert!(over.is_none(), "a connection that we gave up ends nothing");
-            self.again();
+            self.reconnect();
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::instead::instead;
 use super::{inside, out, resolve};
-use crate::config::Place;
+use crate::config::PathFlags;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
 use crate::protocol::{Mode, Session};
@@ -57,19 +57,19 @@ pub(super) enum Start {
     Existing(SessionId),
 }
 
-pub(super) fn attach(place: &Place, flags: Flags) -> Result<u8, Failure> {
-    let endpoint = Endpoint::find(place, &flags.server)?;
+pub(super) fn attach(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
+    let endpoint = Endpoint::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve::resolve(&Client::new(endpoint.clone())?, &flags.session).await?;
         let mode = if flags.read_only { Mode::Ro } else { Mode::Rw };
-        session(place, &flags.server, endpoint, Start::Existing(id), mode).await
+        session(paths, &flags.server, endpoint, Start::Existing(id), mode).await
     })
 }
 
 /// Attaches until the session ends (its exit code), the user detaches (0) or a signal
 /// comes (128 + its number).
 pub(super) async fn session(
-    place: &Place,
+    paths: &PathFlags,
     flags: &ServerFlags,
     endpoint: Endpoint,
     start: Start,
@@ -86,7 +86,7 @@ pub(super) async fn session(
     if mode == Mode::Ro {
         machine = machine.looking();
     }
-    let driver = Driver::new(&mut machine, place, flags, endpoint.clone())?;
+    let driver = Driver::new(&mut machine, paths, flags, endpoint.clone())?;
     let outcome = driver.run().await?;
     let name = || match machine.session().and_then(|session| session.name.clone()) {
         Some(name) => name,
