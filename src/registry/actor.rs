@@ -18,7 +18,6 @@ use super::requests::{
 };
 use super::restarts::Restarted;
 use super::table::{Registry, ready};
-use crate::holder::Notice;
 use crate::protocol::Session as View;
 use crate::session::{Noticed, SessionEnded, Shutdown, now};
 use actix::prelude::*;
@@ -34,8 +33,14 @@ impl Actor for Registry {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if let Some(mut notices) = self.notices.take() {
-            ctx.add_stream(futures_util::stream::poll_fn(move |cx| notices.poll_recv(cx)));
+        if let Some(notices) = self.notices.take() {
+            let (passed_on, fatal) = (self.listeners.clone().pass_on(notices), self.fatal.clone());
+            // A task of its own: the registry's work delays no notice.
+            actix_web::rt::spawn(async move {
+                passed_on.await;
+                // Its sessions are gone with it; starting again finds and says so.
+                let _ = fatal.send("the holder is gone, and its sessions with it".to_owned());
+            });
         }
         let mut clock = Clock::new(now());
         ctx.run_interval(clock::EVERY, move |registry, _| {
@@ -210,20 +215,6 @@ impl Handler<ShutdownAll> for Registry {
             // A session that has just ended needs no telling.
             futures_util::future::join_all(all).await;
         })
-    }
-}
-
-impl StreamHandler<Notice> for Registry {
-    fn handle(&mut self, notice: Notice, _: &mut Self::Context) {
-        let (id, noticed) = match notice {
-            Notice::Output(id) => (id, Noticed::Output),
-            Notice::Exited(id) => (id, Noticed::Exited),
-            Notice::Gone => {
-                // Its sessions are gone with it; starting again finds and says so.
-                return self.give_up("the holder is gone, and its sessions with it".to_owned());
-            }
-        };
-        self.notice(id, noticed);
     }
 }
 

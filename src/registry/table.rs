@@ -15,7 +15,7 @@ use crate::id::SessionId;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
 use crate::screens::Screens;
-use crate::session::{Arrival, Launch, Noticed, Record, SessionContext};
+use crate::session::{Arrival, Launch, Noticed, Notices, Record, SessionContext};
 use crate::store::StoreHandle;
 use actix::prelude::*;
 use chrono::Utc;
@@ -52,6 +52,8 @@ pub struct Registry {
     pub(super) events: Bus,
     /// Taken when the actor starts.
     pub(super) notices: Option<UnboundedReceiver<Notice>>,
+    /// The sessions that the notices go to.
+    pub(super) listeners: Notices,
     /// Live sessions.
     pub(super) sessions: BTreeMap<SessionId, SessionRef>,
     pub(super) names: Names,
@@ -109,6 +111,7 @@ impl Registry {
             metrics,
             events,
             notices: Some(notices),
+            listeners: Notices::default(),
             sessions: BTreeMap::new(),
             names: Names::default(),
             ended,
@@ -132,6 +135,7 @@ impl Registry {
         SessionContext {
             store: self.store.clone(),
             holder: self.holder.clone(),
+            notices: self.listeners.clone(),
             registry: ctx.address().recipient(),
             log: self.log.clone(),
             events: self.events.clone(),

@@ -386,6 +386,10 @@ impl Actor for Session {
             ctx.notify(Noticed::Exited);
         }
     }
+
+    fn stopped(&mut self, ctx: &mut Self::Context) {
+        self.context.notices.leave(self.link.id(), &ctx.address().recipient());
+    }
 }
 
 impl Handler<Look> for Session {

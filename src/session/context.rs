@@ -3,6 +3,7 @@
 use super::audit::log_transition;
 use super::blob::Blob;
 use super::handle::SessionHandle;
+use super::notices::Notices;
 use super::notifications::status;
 use super::processes::end_whole_tree;
 use super::record::Record;
@@ -26,6 +27,8 @@ pub struct SessionContext {
     pub store: StoreHandle,
     /// Who holds the PTY.
     pub holder: Holder,
+    /// Where its actor hears of what the holder notices.
+    pub notices: Notices,
     /// Whom to tell of the end.
     pub registry: Recipient<SessionEnded>,
     /// Where what happens is told.

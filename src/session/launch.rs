@@ -46,6 +46,7 @@ impl Launch {
         // Its address is needed for its screen, and its screen for what makes it.
         let actor = Context::<Session>::new();
         let heard = actor.address();
+        context.notices.listen(held.id, heard.clone().recipient());
         let screen = screens.track(Origin {
             id: held.id,
             ring: held.ring.clone(),
