@@ -123,11 +123,11 @@ impl Api {
         session: SessionRef,
         from: Option<u64>,
     ) -> Result<SessionRef, Problem> {
-        let Some(from) = from.filter(|from| *from < session.link.ring().base()) else {
+        let Some(from) = from.filter(|from| *from < session.handle.ring().base()) else {
             return Ok(session);
         };
-        let before = self.ended(session.link.id()).await?;
-        Ok(before.filter(|before| before.link.ring().oldest() <= from).unwrap_or(session))
+        let before = self.ended(session.handle.id()).await?;
+        Ok(before.filter(|before| before.handle.ring().oldest() <= from).unwrap_or(session))
     }
 
     /// The problem that says why the output of an ended session is gone, and what there is instead.
@@ -154,7 +154,7 @@ impl Api {
     /// The record of a session, as of now or of its end.
     pub(super) async fn session(&self, key: &str) -> Result<Session, Problem> {
         match self.look_up(key).await? {
-            Lookup::Live(session) => Ok(session.link.view()),
+            Lookup::Live(session) => Ok(session.handle.view()),
             Lookup::Ended(session) => Ok(*session),
             Lookup::Unknown => Err(unknown(key)),
         }

@@ -187,7 +187,7 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOr
     let away = |problem: Problem| Refusal::new(CloseCode::GoingAway, problem.detail);
     match api.look_up(id).await.map_err(away)? {
         Lookup::Live(session) => {
-            let has = wish.has_of(session.link.id());
+            let has = wish.has_of(session.handle.id());
             return api.with_offset(session, has).await.map(there).map_err(away);
         }
         Lookup::Ended(session) => {
@@ -196,7 +196,8 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOr
             // the ended program.
             let lacks = |kept: &SessionRef| {
                 let has = wish.has_of(session.id);
-                session.restart_at.is_none() || has.is_some_and(|has| has < kept.link.ring().head())
+                session.restart_at.is_none()
+                    || has.is_some_and(|has| has < kept.handle.ring().head())
             };
             return kept.filter(lacks).map(there).ok_or_else(|| ended(&session));
         }
@@ -260,7 +261,7 @@ fn ended(session: &protocol::Session) -> Refusal {
 /// be attached as well: each would print the other's output forever.
 fn nest(api: &Api, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, Refusal> {
     let Some(from) = wish.from else { return Ok(None) };
-    let nested = api.nesting.show(session.link.id(), from);
+    let nested = api.nesting.show(session.handle.id(), from);
     nested.map(Some).ok_or_else(|| {
         let reason = "this client runs inside the session itself, directly or through another";
         Refusal::new(CloseCode::NotAllowed, reason).because("attached_to_itself")
@@ -284,7 +285,7 @@ async fn join(
     let context = Context::<Connection>::new();
     let address = context.address();
     // The client that has started the session gets its output from the first byte on.
-    let has = wish.has_of(session.link.id()).or(is_new.then_some(0));
+    let has = wish.has_of(session.handle.id()).or(is_new.then_some(0));
     let start = has.map_or(Start::Fresh, Start::At);
     let (key, client) = match wish.client {
         Some(client) => (ClientKey::named(&principal.0, &client), client),
@@ -304,9 +305,9 @@ async fn join(
         size: wish.size,
         cause: Some(cause.clone()),
     };
-    let link = session.link;
-    let attached = session.addr.send(attach).await.map_err(|_| ended(&link.view()))?;
-    let attached = attached.map_err(|refused| match link.view() {
+    let handle = session.handle;
+    let attached = session.addr.send(attach).await.map_err(|_| ended(&handle.view()))?;
+    let attached = attached.map_err(|refused| match handle.view() {
         view if view.restart_at.is_some() => ended(&view),
         view if view.status.is_live() && !view.ending => {
             Refusal::new(CloseCode::GoingAway, "the server is stopping")
@@ -316,10 +317,10 @@ async fn join(
     let outbox = Rc::new(Outbox::default());
     let (view, mode) = (attached.view, wish.mode);
     let writer = match mode {
-        Mode::Rw => link.connection_writer(key, attached.attachment.connection).await,
-        Mode::Ro => link.no_writer(key),
+        Mode::Rw => handle.connection_writer(key, attached.attachment.connection).await,
+        Mode::Ro => handle.no_writer(key),
     };
-    let accepted = link.accepted_input(key).await;
+    let accepted = handle.accepted_input(key).await;
     let greet = move |offset, (cols, rows)| ServerMessage::Attached {
         client,
         offset,
@@ -340,7 +341,7 @@ async fn join(
     };
     let outlet = OutputBody::new(
         address,
-        link.clone(),
+        handle.clone(),
         outbox.clone(),
         dialect,
         wish.lag,
@@ -352,7 +353,7 @@ async fn join(
     let attachment = attached.attachment;
     let setup = ConnectionSetup {
         attachment,
-        link,
+        handle,
         outbox,
         dialect,
         mode,

@@ -70,7 +70,7 @@ async fn input(
         None => ClientKey::anonymous(),
     };
     let _in_use = InUse::of(session.addr.clone());
-    match type_all(&session.link, key, query.offset, &body, PATIENCE).await {
+    match type_all(&session.handle, key, query.offset, &body, PATIENCE).await {
         TypeOutcome::Accepted(received) => {
             Ok(HttpResponse::Ok().json(json!({ "received": received })))
         }
@@ -114,8 +114,8 @@ async fn resize(
     let resized = session.addr.send(Resize { connection: None, cols, rows }).await;
     resized.map_err(stopping)?.map_err(|error| refused(&error))?;
     // The next request for the screen must find it of this size.
-    session.link.settled().await.map_err(|error| holder_problem(&error))?;
-    Ok(HttpResponse::Ok().json(session.link.view()))
+    session.handle.settled().await.map_err(|error| holder_problem(&error))?;
+    Ok(HttpResponse::Ok().json(session.handle.view()))
 }
 
 #[derive(Deserialize)]

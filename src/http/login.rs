@@ -41,7 +41,7 @@ async fn login(
     let credentials: Credentials = object(body)?;
     let principal = access.tokens.principal(&credentials.token);
     let Some(token) = principal.and_then(|principal| access.tokens.fingerprint(&principal)) else {
-        let detail = "this is not the token; `stayd url` prints a link that has it";
+        let detail = "this is not the token; `stayd url` prints a handle that has it";
         let from = request.peer_addr().map(|address| address.ip());
         let Refused { problem, after } = access.guesses.refuse(from, detail);
         rt::time::sleep(after).await;

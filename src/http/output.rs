@@ -39,7 +39,7 @@ async fn output(
     query: Query<OutputQuery>,
 ) -> Result<HttpResponse, Problem> {
     let session = api.readable(&id, query.offset).await?;
-    let ring = session.link.shared_ring();
+    let ring = session.handle.shared_ring();
     loop {
         let (oldest, head) = (ring.oldest(), ring.head());
         let from = query.offset.unwrap_or(oldest);

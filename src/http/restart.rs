@@ -40,7 +40,7 @@ async fn restart(
     };
     match restarted.map_err(stopping)? {
         Ok(session) => {
-            let view = session.link.view();
+            let view = session.handle.view();
             Ok(HttpResponse::Ok().insert_header(etag(&view)).json(view))
         }
         Err(RestartError::Changed(session)) => Err(changed(&session)),

@@ -112,13 +112,13 @@ async fn patch(
     let session = api.live(&id).await?;
     let patch = Patch { name, labels, idle_timeout_s, size_policy, restart, expected };
     let sizes = patch.size_policy.is_some();
-    let renamed = api.registry.send(Rename { session: session.link.id(), patch }).await;
+    let renamed = api.registry.send(Rename { session: session.handle.id(), patch }).await;
     match renamed.map_err(stopping)? {
         Ok(changed) => {
             // Another policy may give the terminal another size; the answer is sent once the screen
             // has it.
             if sizes {
-                session.link.settled().await.map_err(|error| holder_problem(&error))?;
+                session.handle.settled().await.map_err(|error| holder_problem(&error))?;
             }
             Ok(HttpResponse::Ok().insert_header(etag(&changed)).json(changed))
         }
@@ -157,11 +157,11 @@ async fn delete(
                 Ok(Ok(Ok(killed))) => (killed.session, killed.persisted),
                 Ok(Ok(Err(NotDone::Changed(session)))) => return Err(changed(&session)),
                 // The session ended by itself just before.
-                Ok(_) => match api.look_up(&session.link.id().to_string()).await? {
+                Ok(_) => match api.look_up(&session.handle.id().to_string()).await? {
                     Lookup::Ended(session) => over(session)?,
-                    _ => return Ok(HttpResponse::Accepted().json(session.link.view())),
+                    _ => return Ok(HttpResponse::Accepted().json(session.handle.view())),
                 },
-                Err(_) => return Ok(HttpResponse::Accepted().json(session.link.view())),
+                Err(_) => return Ok(HttpResponse::Accepted().json(session.handle.view())),
             }
         }
     };

@@ -106,7 +106,7 @@ impl Handler<List> for Registry {
         Box::pin(self.when_restored().into_actor(self).map(move |(), registry, _| {
             let before = list.before.map_or(Bound::Unbounded, Bound::Excluded);
             let sessions = registry.sessions.range((Bound::Unbounded, before)).rev();
-            let views = sessions.map(|(_, session)| session.link.view());
+            let views = sessions.map(|(_, session)| session.handle.view());
             let live = views.filter(|view| (list.matches)(view)).take(list.most);
             let before = |view: &&View| list.before.is_none_or(|before| view.id < before);
             let wanted = |view: &&View| (list.matches)(view);
@@ -135,7 +135,7 @@ impl Handler<CountSessions> for Registry {
         let mut counted =
             Counted { repairs: self.reconciliation.repairs().clone(), ..Counted::default() };
         for session in self.sessions.values() {
-            *counted.sessions.entry(session.link.status()).or_default() += 1;
+            *counted.sessions.entry(session.handle.status()).or_default() += 1;
         }
         MessageResult(counted)
     }
@@ -169,7 +169,7 @@ impl Handler<Abandon> for Registry {
     type Result = ();
 
     fn handle(&mut self, Abandon(id): Abandon, ctx: &mut Self::Context) {
-        let over = |session: &SessionRef| !session.link.status().is_live();
+        let over = |session: &SessionRef| !session.handle.status().is_live();
         if self.sessions.get(&id).is_some_and(over) {
             // It stayed because its end could not be written at first.
             if let Some(session) = self.sessions.remove(&id) {

@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// Keeps the output of a session that has ended.
 pub(super) fn keep_ended(registry: &mut Registry, session: SessionRef) {
-    let (ring, view) = (session.link.ring(), session.link.view());
+    let (ring, view) = (session.handle.ring(), session.handle.view());
     let bytes = (ring.head() - ring.base()).min(ring.capacity());
     let age = Utc::now() - view.ended_at.unwrap_or_else(Utc::now);
     let now = Instant::now();
@@ -45,7 +45,7 @@ pub(super) fn keep_ended(registry: &mut Registry, session: SessionRef) {
 /// Shows clients that come for the output of an ended session whether it will be started again.
 pub(super) fn publish_ended(registry: &Registry, session: &View) {
     if let Some(ended) = registry.ended.get(session.id) {
-        ended.link.publish(session);
+        ended.handle.publish(session);
     }
 }
 
@@ -254,7 +254,7 @@ pub(super) fn restart(
     match registry.place(&request.key) {
         Place::Live(session) => {
             let Restart { cause, expected, .. } = request;
-            let restarted = request_restart(registry, session.link.id(), cause.clone());
+            let restarted = request_restart(registry, session.handle.id(), cause.clone());
             let ended = session.addr.send(StopForRestart { cause, expected });
             Box::pin(ended.into_actor(registry).then(move |ended, registry, _| match ended {
                 Ok(Err(NotDone::Changed(session))) => ready(Err(RestartError::Changed(session))),

@@ -53,7 +53,7 @@ pub(super) fn replay_or_create(
         }
         Ok(Some(row)) => {
             let live = registry.find(&Key::Id(row.session.id)).ok();
-            let live = live.map(|session| session.link.view());
+            let live = live.map(|session| session.handle.view());
             ready(idempotency::replay(row, live, &once.of.request))
         }
         Err(error) => ready(Answered::new(Err(CreateError::Store(error)))),
@@ -67,7 +67,7 @@ pub(super) fn create_and_answer(
     let created = create(registry, request);
     Box::pin(
         created.map(|created, _, _| {
-            Answered::new(created.map(|session| Box::new(session.link.view())))
+            Answered::new(created.map(|session| Box::new(session.handle.view())))
         }),
     )
 }

@@ -26,7 +26,7 @@ pub(super) fn rename(
     Box::pin(changed.into_actor(registry).map(move |changed, registry, _| {
         registry.names.end_rename(wanted.as_deref(), id);
         // It may have ended meanwhile; one that is to be started again keeps its name.
-        let live = registry.sessions.get(&id).map(|session| session.link.view().name);
+        let live = registry.sessions.get(&id).map(|session| session.handle.view().name);
         let pending = || registry.restarts.view(id).map(|view| view.name.clone());
         if let Some(name) = live.or_else(pending) {
             registry.names.set(id, name.as_deref());

@@ -16,7 +16,7 @@ pub struct SessionRef {
     /// Its actor.
     pub addr: Addr<Session>,
     /// Its ring, input and view.
-    pub link: Arc<SessionHandle>,
+    pub handle: Arc<SessionHandle>,
 }
 
 /// The id or the name by which a request addresses a session.

@@ -162,7 +162,7 @@ impl Registry {
             Some(Owner::Renaming(id)) => self
                 .sessions
                 .get(id)
-                .filter(|session| session.link.view().name.as_deref() == Some(name)),
+                .filter(|session| session.handle.view().name.as_deref() == Some(name)),
             _ => None,
         };
         let session = match key {
@@ -278,8 +278,8 @@ impl Registry {
             metrics: self.metrics.clone(),
             scrollback: self.defaults.scrollback_lines,
         };
-        let (addr, link) = launch.session(record, held, arrival);
-        SessionRef { addr, link }
+        let (addr, handle) = launch.session(record, held, arrival);
+        SessionRef { addr, handle }
     }
 
     pub(super) fn notice(&self, id: SessionId, noticed: Noticed) {

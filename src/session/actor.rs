@@ -34,7 +34,7 @@ const EXIT_GRACE: Duration = Duration::from_secs(1);
 /// One PTY session.
 pub struct Session {
     context: SessionContext,
-    link: Arc<SessionHandle>,
+    handle: Arc<SessionHandle>,
     record: Record,
     clients: Clients,
     tail: Tail,
@@ -52,7 +52,7 @@ impl Session {
     pub(super) fn launch(
         actor: Context<Self>,
         context: SessionContext,
-        link: Arc<SessionHandle>,
+        handle: Arc<SessionHandle>,
         record: Record,
         arrival: Arrival,
     ) -> Addr<Self> {
@@ -61,11 +61,11 @@ impl Session {
             // Its server may have died between the spawn and the row that knows the process.
             context.store.save(record.unchanged());
         }
-        let tail = Tail::of(&link, arrival, over);
+        let tail = Tail::of(&handle, arrival, over);
         actor.run(Session {
             notifications: Notifications::new(&record.row.session, context.quiet_after),
             context,
-            link,
+            handle,
             record,
             clients: Clients::default(),
             tail,
@@ -97,14 +97,14 @@ impl Session {
     }
 
     fn log_refused(&self, refused: Refused) {
-        debug!(self.context.log, "event refused"; "session" => %self.link.id(), "why" => %refused);
+        debug!(self.context.log, "event refused"; "session" => %self.handle.id(), "why" => %refused);
     }
 
     fn observed(&self) -> Observed {
         Observed {
-            clients: self.clients.viewers(self.link.controller()),
-            last_activity_at: self.link.last_activity_at(),
-            offset: self.link.ring().head(),
+            clients: self.clients.viewers(self.handle.controller()),
+            last_activity_at: self.handle.last_activity_at(),
+            offset: self.handle.ring().head(),
         }
     }
 
@@ -124,7 +124,7 @@ impl Session {
             self.timers.set(Look::Countdown, after, ctx);
         }
         let Some(change) = change else { return };
-        self.link.publish(&change.row.session);
+        self.handle.publish(&change.row.session);
         self.context.note(&change);
         self.context.leave_with_holder(&self.record);
         if ended {
@@ -148,13 +148,13 @@ impl Session {
     /// Brings the row up to date, and publishes it.
     fn refresh(&mut self) {
         self.record.refresh(Some(self.observed()), now());
-        self.link.publish(&self.record.row.session);
+        self.handle.publish(&self.record.row.session);
     }
 
     /// Publishes and tells what the notifications have decided on, and looks again when they say.
     fn tell_news(&mut self, news: News, look: Look, ctx: &mut Context<Self>) {
         if news.publish {
-            self.link.publish(&self.record.row.session);
+            self.handle.publish(&self.record.row.session);
         }
         self.context.tell(&self.record.row.session, news.events);
         if news.look_after.is_some() {
@@ -186,7 +186,7 @@ impl Session {
     /// Looks after the ring's tail and `last_activity_at`.
     fn tend(&mut self, ctx: &mut Context<Self>) {
         let ends = self.record.life().ending().is_some();
-        let tended = self.tail.tend(&self.link, self.clients.followers(), ends);
+        let tended = self.tail.tend(&self.handle, self.clients.followers(), ends);
         if tended.active {
             let session = &mut self.record.row.session;
             let news = self.notifications.heard_output(session, Instant::now());
@@ -211,11 +211,11 @@ impl Session {
     /// everybody if who is attached looks different now.
     fn adapt(&mut self, ctx: &mut Context<Self>) {
         self.sizing.looked();
-        let viewers = self.clients.viewers(self.link.controller());
+        let viewers = self.clients.viewers(self.handle.controller());
         let size = wanted(self.record.row.session.size_policy, &viewers);
         if viewers != self.record.row.session.clients {
             self.record.row.session.clients = viewers;
-            self.link.publish(&self.record.row.session);
+            self.handle.publish(&self.record.row.session);
             self.tell_state(ctx);
         }
         if size.is_some_and(|size| self.set_size(size)) {
@@ -226,9 +226,9 @@ impl Session {
 
     /// True if the terminal had another size.
     fn set_size(&mut self, (cols, rows): (u16, u16)) -> bool {
-        let changes = self.record.resize((cols, rows), self.link.ring().size());
+        let changes = self.record.resize((cols, rows), self.handle.ring().size());
         if changes {
-            self.link.resize(cols, rows);
+            self.handle.resize(cols, rows);
             self.save();
         }
         changes
@@ -236,7 +236,7 @@ impl Session {
 
     /// Serves a client that comes too late to be counted: what there is, and the end.
     fn attach_late(&mut self, attach: Attach, ctx: &mut Context<Self>) -> Attached {
-        let view = self.link.view();
+        let view = self.handle.view();
         let farewell = ConnectionEvent::farewell(&view).filter(|_| self.end.is_told());
         let connection = self.clients.attach_late(attach.recipient, farewell);
         Attached { attachment: Attachment::new(&ctx.address(), connection), view }
@@ -246,7 +246,7 @@ impl Session {
         if self.stopping {
             return;
         }
-        let Some(cause) = self.clients.detach(connection, &self.link) else { return };
+        let Some(cause) = self.clients.detach(connection, &self.handle) else { return };
         let detached = self.step(Event::Detached, cause, ctx);
         detached.unwrap_or_else(|refused| self.log_refused(refused));
         self.resized_by_clients(ctx);
@@ -259,7 +259,7 @@ impl Session {
         self.tend(ctx);
         let end = self.context.end_tree(intent, self.context.tree(&self.record));
         ctx.spawn(end.into_actor(self).map(|(), session, ctx| {
-            if session.link.ring().ended().is_some() {
+            if session.handle.ring().ended().is_some() {
                 ctx.notify(Noticed::Exited);
             }
             session.timers.set(Look::Exit, Some(EXIT_GRACE), ctx);
@@ -291,13 +291,13 @@ impl Session {
         info!(self.context.log, "ended"; "session" => %session.id,
             "at" => session.ended_at.map(rfc3339), "exit_code" => session.exit_code,
             "exit_signal" => session.exit_signal);
-        let written = self.context.remains(&self.link).write(last);
+        let written = self.context.remains(&self.handle).write(last);
         ctx.spawn(written.into_actor(self).map(move |(persisted, remains), actor, ctx| {
             if session.restart_at != actor.record.row.session.restart_at {
                 // Somebody wanted it gone meanwhile.
                 session.restart_at = actor.record.row.session.restart_at;
                 actor.context.store.save(actor.record.unchanged());
-                actor.link.publish(&session);
+                actor.handle.publish(&session);
             }
             if persisted {
                 // Before anybody is told, so that whoever hears of it finds its name free.
@@ -339,7 +339,7 @@ impl Session {
     /// Refuses what is asked for if the session is not as it was expected: as everybody else
     /// sees it, which only this actor changes.
     fn check(&self, expected: Option<&Expected>) -> Result<(), NotDone> {
-        expected.map_or(Ok(()), |expected| expected.check(self.link.view()))
+        expected.map_or(Ok(()), |expected| expected.check(self.handle.view()))
     }
 
     /// Changes what an administrator may change, and tells of it.
@@ -374,21 +374,21 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if self.record.has_ended() {
-            return self.complete(true, self.context.remains(&self.link), ctx);
+            return self.complete(true, self.context.remains(&self.handle), ctx);
         }
         let applied = self.record.start(self.observed(), now());
         self.execute(applied, ctx);
         // A server that died may not have told the holder that there is room again.
-        self.link.release(self.link.ring().tail());
+        self.handle.release(self.handle.ring().tail());
         self.tend(ctx);
         // It may have ended before anybody could be told.
-        if self.link.ring().ended().is_some() {
+        if self.handle.ring().ended().is_some() {
             ctx.notify(Noticed::Exited);
         }
     }
 
     fn stopped(&mut self, ctx: &mut Self::Context) {
-        self.context.notices.leave(self.link.id(), &ctx.address().recipient());
+        self.context.notices.leave(self.handle.id(), &ctx.address().recipient());
     }
 }
 
@@ -446,10 +446,10 @@ impl Handler<Attach> for Session {
             };
         }
         let (cause, older) = (attach.cause.clone(), self.clients.of(attach.key));
-        let connection = self.clients.attach(attach, &self.link);
+        let connection = self.clients.attach(attach, &self.handle);
         // Counted before the one it replaces goes, so that the session does not idle between.
         if let Err(refused) = self.step(Event::Attached, cause, ctx) {
-            self.clients.detach(connection, &self.link);
+            self.clients.detach(connection, &self.handle);
             return Err(refused);
         }
         if let Some((older, recipient)) = older {
@@ -460,7 +460,7 @@ impl Handler<Attach> for Session {
         self.resized_by_clients(ctx);
         self.tend(ctx);
         let attachment = Attachment::new(&ctx.address(), connection);
-        Ok(Attached { attachment, view: self.link.view() })
+        Ok(Attached { attachment, view: self.handle.view() })
     }
 }
 
@@ -476,7 +476,7 @@ impl Handler<TakeControl> for Session {
     type Result = ();
 
     fn handle(&mut self, take: TakeControl, ctx: &mut Self::Context) {
-        if self.clients.take_control(take.connection, &self.link) {
+        if self.clients.take_control(take.connection, &self.handle) {
             self.resized_by_clients(ctx);
         }
     }
@@ -498,7 +498,7 @@ impl Handler<Resize> for Session {
                 self.timers.set(Look::Size, None, ctx);
                 self.set_size(size);
             }
-            Some(connection) if self.clients.resize(connection, size, &self.link) => {
+            Some(connection) if self.clients.resize(connection, size, &self.handle) => {
                 self.resized_by_clients(ctx);
             }
             Some(_) => {}
@@ -524,13 +524,13 @@ impl Handler<Noticed> for Session {
         match noticed {
             Noticed::Output => self.tend(ctx),
             Noticed::Exited => {
-                if let Some(exit) = self.link.ring().ended() {
+                if let Some(exit) = self.handle.ring().ended() {
                     self.leader_ended(exit, ctx);
                 }
             }
             Noticed::Rewrite => {
                 // Where the record says something else, the terminal is right.
-                if let Some((cols, rows)) = self.link.ring().size() {
+                if let Some((cols, rows)) = self.handle.ring().size() {
                     (self.record.row.session.cols, self.record.row.session.rows) = (cols, rows);
                 }
                 self.save();
@@ -602,7 +602,7 @@ impl Handler<Patch> for Session {
         self.context.leave_with_holder(&self.record);
         // The holder may have no room for all of it, so the answer waits for the row.
         let written = self.context.store.commit_or_queue(self.record.unchanged());
-        let view = self.link.view();
+        let view = self.handle.view();
         Box::pin(async move {
             // What cannot be written now will be, and whoever looks meanwhile sees it.
             let _ = written.await;
@@ -624,7 +624,7 @@ impl Handler<Shutdown> for Session {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         // The leader may have ended without having been noticed yet.
-        if let Some(exit) = self.link.ring().ended().filter(|_| !self.record.has_ended()) {
+        if let Some(exit) = self.handle.ring().ended().filter(|_| !self.record.has_ended()) {
             self.leader_ended(exit, ctx);
         }
         // Clients of what has ended have nothing to come back for: they get the rest of the

@@ -41,10 +41,10 @@ pub(super) struct Clients {
 
 impl Clients {
     /// Counts a client in. One that may type controls the terminal's size. Answers its number.
-    pub(super) fn attach(&mut self, attach: Attach, link: &SessionHandle) -> u64 {
+    pub(super) fn attach(&mut self, attach: Attach, handle: &SessionHandle) -> u64 {
         self.last += 1;
         if attach.mode == Mode::Rw {
-            link.set_controller(self.last);
+            handle.set_controller(self.last);
         }
         let client = Client {
             recipient: attach.recipient,
@@ -77,12 +77,12 @@ impl Clients {
     pub(super) fn detach(
         &mut self,
         connection: u64,
-        link: &SessionHandle,
+        handle: &SessionHandle,
     ) -> Option<Option<Cause>> {
         self.late.remove(&connection);
         let client = self.attached.remove(&connection)?;
-        if link.controller() == connection {
-            link.set_controller(0);
+        if handle.controller() == connection {
+            handle.set_controller(0);
         }
         Some(client.cause)
     }
@@ -117,11 +117,11 @@ impl Clients {
     }
 
     /// A client types. False: it may not.
-    pub(super) fn take_control(&mut self, connection: u64, link: &SessionHandle) -> bool {
+    pub(super) fn take_control(&mut self, connection: u64, handle: &SessionHandle) -> bool {
         let client = self.attached.get(&connection);
         let may = client.is_some_and(|client| client.mode == Mode::Rw);
         if may {
-            link.set_controller(connection);
+            handle.set_controller(connection);
         }
         may
     }
@@ -131,15 +131,15 @@ impl Clients {
         &mut self,
         connection: u64,
         size: (u16, u16),
-        link: &SessionHandle,
+        handle: &SessionHandle,
     ) -> bool {
         let client = self.attached.get_mut(&connection);
         let Some(client) = client.filter(|client| client.mode == Mode::Rw) else { return false };
         client.size = Some(size);
         // A client that tells its size takes control unless the controller has told one.
-        let controller = self.attached.get(&link.controller());
+        let controller = self.attached.get(&handle.controller());
         if controller.is_none_or(|client| client.size.is_none()) {
-            link.set_controller(connection);
+            handle.set_controller(connection);
         }
         true
     }

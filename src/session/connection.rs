@@ -50,7 +50,7 @@ pub struct ConnectionSetup {
     /// Its place in the session.
     pub attachment: Attachment,
     /// The session's ring, input and view.
-    pub link: Arc<SessionHandle>,
+    pub handle: Arc<SessionHandle>,
     /// Shared with its outlet.
     pub outbox: Rc<Outbox>,
     /// What the client speaks.
@@ -80,7 +80,7 @@ pub(crate) struct BodyDropped;
 /// One WebSocket.
 pub struct Connection {
     attachment: Attachment,
-    link: Arc<SessionHandle>,
+    handle: Arc<SessionHandle>,
     outbox: Rc<Outbox>,
     dialect: Dialect,
     mode: Mode,
@@ -117,7 +117,7 @@ impl Connection {
         ctx.spawn(actix::fut::wrap_future(setup.revoked).map(Self::revoked));
         ctx.run(Connection {
             attachment: setup.attachment,
-            link: setup.link,
+            handle: setup.handle,
             outbox: setup.outbox,
             dialect: setup.dialect,
             mode: setup.mode,
@@ -139,7 +139,7 @@ impl Connection {
 
     fn count(&self) -> Gauge {
         let protocol = [("protocol", self.dialect.name())];
-        self.link.metrics().connections.get_or_create_owned(&protocol)
+        self.handle.metrics().connections.get_or_create_owned(&protocol)
     }
 
     fn say(&self, message: &ServerMessage) {
@@ -176,14 +176,14 @@ impl Connection {
     }
 
     fn ack(&mut self, offset: u64) {
-        let head = self.link.ring().head();
+        let head = self.handle.ring().head();
         if offset > head {
             let message = format!("acknowledged {offset}, but only {head} bytes were printed");
             return self.complain("invalid_message", message);
         }
         self.outbox.ack(offset);
         if self.follows {
-            self.link.taken(offset);
+            self.handle.taken(offset);
         }
     }
 
@@ -222,7 +222,7 @@ impl Connection {
             let message = "the program does not read its input: what you send waits, unread";
             self.complain("input_full", message);
         }
-        if self.link.controller() != self.attachment.connection {
+        if self.handle.controller() != self.attachment.connection {
             let connection = self.attachment.connection;
             self.attachment.take_control.do_send(TakeControl { connection });
         }
@@ -231,9 +231,9 @@ impl Connection {
 
     /// Queues what was typed, and counts what the client's terminal says by itself.
     fn take(&mut self, bytes: &[u8], ctx: &mut Context<Self>) {
-        let (pending, link) = (&mut self.pending, &self.link);
+        let (pending, handle) = (&mut self.pending, &self.handle);
         let Some(reports) = &mut self.reports else { return pending.push(bytes) };
-        reports.feed(bytes, Instant::now(), |part| queue(pending, link, part));
+        reports.feed(bytes, Instant::now(), |part| queue(pending, handle, part));
         if let Some(expiry) = self.expiry.take() {
             ctx.cancel_future(expiry);
         }
@@ -248,9 +248,9 @@ impl Connection {
 
     /// Queues what waited for more that did not come.
     fn expire(&mut self) {
-        let (pending, link) = (&mut self.pending, &self.link);
+        let (pending, handle) = (&mut self.pending, &self.handle);
         if let Some(reports) = &mut self.reports {
-            reports.expire(|part| queue(pending, link, part));
+            reports.expire(|part| queue(pending, handle, part));
         }
     }
 
@@ -263,14 +263,14 @@ impl Connection {
     fn send_pending(&mut self) {
         while let Some(piece) = self.pending.next_piece() {
             // Where another connection has taken over, this one is about to be told.
-            self.link.type_in(&self.writer, &piece);
+            self.handle.type_in(&self.writer, &piece);
         }
     }
 
     /// Learns from shared memory what the holder has accepted: no message a keystroke.
     fn settle(&mut self) {
-        if let Some(input) = self.link.ring().input(self.writer.key()) {
-            self.pending.settle(input, self.link.ring().input_free() > 0);
+        if let Some(input) = self.handle.ring().input(self.writer.key()) {
+            self.pending.settle(input, self.handle.ring().input_free() > 0);
         }
     }
 
@@ -394,10 +394,12 @@ impl Connection {
 }
 
 /// Queues a part of a client's input.
-fn queue(pending: &mut Pending, link: &SessionHandle, part: Part<'_>) {
+fn queue(pending: &mut Pending, handle: &SessionHandle, part: Part<'_>) {
     match part {
         Part::Typed(bytes) => pending.push(bytes),
-        Part::ReportOrKey(bytes) if !link.screen().reported_cursor_lately() => pending.push(bytes),
+        Part::ReportOrKey(bytes) if !handle.screen().reported_cursor_lately() => {
+            pending.push(bytes)
+        }
         Part::Report(bytes) | Part::ReportOrKey(bytes) => pending.push_counted(bytes),
     }
 }

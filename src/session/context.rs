@@ -83,8 +83,8 @@ impl SessionContext {
         }
     }
 
-    pub(super) fn remains(&self, link: &SessionHandle) -> Remains {
-        Remains::of(link, self.store.clone(), self.log.clone())
+    pub(super) fn remains(&self, handle: &SessionHandle) -> Remains {
+        Remains::of(handle, self.store.clone(), self.log.clone())
     }
 
     /// Tells the registry that a session is over, and whether all that is kept of it is written.

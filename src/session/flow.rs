@@ -166,11 +166,11 @@ pub(super) struct Tended {
 impl Tail {
     /// Of a session that has just arrived. Where clients are about to come, the tail is held
     /// for them, unless it is over.
-    pub(super) fn of(link: &SessionHandle, arrival: Arrival, over: bool) -> Self {
+    pub(super) fn of(handle: &SessionHandle, arrival: Arrival, over: bool) -> Self {
         if arrival != Arrival::Spawned && !over {
-            link.hold();
+            handle.hold();
         }
-        let ring = link.ring();
+        let ring = handle.ring();
         let flow = match arrival {
             Arrival::Spawned => Flow::new(ring.base()),
             Arrival::Awaited => Flow::awaited(ring.base(), Instant::now()),
@@ -181,39 +181,39 @@ impl Tail {
 
     /// Looks after the ring's tail and `last_activity_at`, for so many clients that follow.
     /// Nothing may hold up the drain of a session that `ends`.
-    pub(super) fn tend(&mut self, link: &SessionHandle, followers: usize, ends: bool) -> Tended {
-        let ring = link.ring();
+    pub(super) fn tend(&mut self, handle: &SessionHandle, followers: usize, ends: bool) -> Tended {
+        let ring = handle.ring();
         let sight = FlowInput {
             head: ring.head(),
-            tail: link.released(),
+            tail: handle.released(),
             capacity: ring.capacity(),
             blocked: ring.blocked(),
-            progress: link.progress(),
+            progress: handle.progress(),
             followers: if ends { 0 } else { followers },
-            recorded: link.recording().is_some(),
-            held: link.is_held(),
+            recorded: handle.recording().is_some(),
+            held: handle.is_held(),
         };
         if sight.blocked && !self.stalled {
-            link.metrics().stalls.inc();
+            handle.metrics().stalls.inc();
         }
         self.stalled = sight.blocked;
         let seen = self.flow.seen();
         let tending = self.flow.tend(Instant::now(), &sight);
         if !self.flow.is_holding() {
-            link.let_go();
+            handle.let_go();
         }
         if tending.active {
-            link.touch(chrono::Utc::now());
-            link.nudge();
-            link.metrics().output.inc_by(sight.head.saturating_sub(seen));
+            handle.touch(chrono::Utc::now());
+            handle.nudge();
+            handle.metrics().output.inc_by(sight.head.saturating_sub(seen));
         }
-        if let Some(recorded) = link.recording() {
+        if let Some(recorded) = handle.recording() {
             recorded.set_free(tending.free);
         }
         if let Some(offset) = tending.release {
-            link.release(offset);
+            handle.release(offset);
         }
-        if let Some(recorded) = link.recording().filter(|_| sight.blocked) {
+        if let Some(recorded) = handle.recording().filter(|_| sight.blocked) {
             recorded.check_stall(if ends { END_STALL_LIMIT } else { STALL_LIMIT });
         }
         // Register, then look again.

@@ -43,34 +43,34 @@ pub enum TypeOutcome {
 /// all requests before this one are typed. May be dropped at any moment: what was sent to the
 /// holder until then is typed, and whoever types next goes on behind it.
 pub async fn type_all(
-    link: &SessionHandle,
+    handle: &SessionHandle,
     key: ClientKey,
     offset: Option<u64>,
     bytes: &[u8],
     patience: Duration,
 ) -> TypeOutcome {
     let deadline = Instant::now() + patience;
-    let writer = match timeout_at(deadline, link.request_writer(key)).await {
+    let writer = match timeout_at(deadline, handle.request_writer(key)).await {
         Ok(Ok(writer)) => writer,
         Ok(Err(ClientAttached)) => {
-            let received = link.accepted_input(key).await;
+            let received = handle.accepted_input(key).await;
             return TypeOutcome::Attached { received, typed: 0 };
         }
         Err(_) => {
-            let received = link.accepted_input(key).await;
+            let received = handle.accepted_input(key).await;
             return TypeOutcome::Full { received, typed: 0 };
         }
     };
-    let accepted = link.accepted_input(key).await;
+    let accepted = handle.accepted_input(key).await;
     let offset = offset.unwrap_or(accepted);
     let Some(known) = accepted.checked_sub(offset) else { return TypeOutcome::Gap(accepted) };
     let rest = bytes.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
-    let stopped = write(link, &writer, accepted, rest, deadline).await;
+    let stopped = write(handle, &writer, accepted, rest, deadline).await;
     let received = match stopped {
         None => return TypeOutcome::Accepted(accepted.max(offset + bytes.len() as u64)),
         Some(Stopped::Ended) => return TypeOutcome::Ended,
         // A connection that has taken over waits for us, so nobody has typed since.
-        Some(Stopped::Displaced | Stopped::TimedOut) => link.accepted_input(key).await,
+        Some(Stopped::Displaced | Stopped::TimedOut) => handle.accepted_input(key).await,
     };
     let typed = received.saturating_sub(offset).min(bytes.len() as u64);
     match stopped {
@@ -91,7 +91,7 @@ enum Stopped {
 
 /// Writes the rest of a request, which begins where `accepted` is. `None`: all was accepted.
 async fn write(
-    link: &SessionHandle,
+    handle: &SessionHandle,
     writer: &InputWriter,
     accepted: u64,
     mut rest: &[u8],
@@ -105,15 +105,15 @@ async fn write(
         pending.push(now);
         rest = later;
         while let Some(piece) = pending.next_piece() {
-            if !link.type_in(writer, &piece) {
+            if !handle.type_in(writer, &piece) {
                 return Some(Stopped::Displaced);
             }
         }
         // In this order: what was accepted may be what the program has ended upon.
-        let ended = link.ring().ended().is_some();
+        let ended = handle.ring().ended().is_some();
         let before = pending.accepted();
-        if let Some(input) = link.ring().input(writer.key()) {
-            pending.settle(input, link.ring().input_free() > 0);
+        if let Some(input) = handle.ring().input(writer.key()) {
+            pending.settle(input, handle.ring().input_free() > 0);
         }
         if pending.is_empty() && rest.is_empty() {
             return None;

@@ -70,10 +70,11 @@ impl Launch {
         });
         // Who asks before the session's actor has run sees what it will say, not the last row.
         let shown = record.shown(now());
-        let link = SessionHandle::new(shown, held.ring, held.wake, holder, store, screen, metrics);
-        let link = Arc::new(link.recorded(recorded));
+        let handle =
+            SessionHandle::new(shown, held.ring, held.wake, holder, store, screen, metrics);
+        let handle = Arc::new(handle.recorded(recorded));
         let causes = Blob::from_bytes(&held.blob).map(|blob| blob.causes).unwrap_or_default();
         let record = record.with_causes(causes);
-        (Session::launch(actor, context, link.clone(), record, arrival), link)
+        (Session::launch(actor, context, handle.clone(), record, arrival), handle)
     }
 }

@@ -72,7 +72,7 @@ enum State {
 /// One client's output.
 pub struct OutputBody {
     connection: Addr<Connection>,
-    link: Arc<SessionHandle>,
+    handle: Arc<SessionHandle>,
     outbox: Rc<Outbox>,
     wake: AsyncFd<OwnedFd>,
     dialect: Dialect,
@@ -106,7 +106,7 @@ impl OutputBody {
     #[allow(clippy::too_many_arguments)]
     pub fn new(
         connection: Addr<Connection>,
-        link: Arc<SessionHandle>,
+        handle: Arc<SessionHandle>,
         outbox: Rc<Outbox>,
         dialect: Dialect,
         lag: Lag,
@@ -114,10 +114,10 @@ impl OutputBody {
         start: Start,
         greet: impl FnOnce(u64, (u16, u16)) -> ServerMessage + 'static,
     ) -> io::Result<Self> {
-        let wake = link.wake()?;
+        let wake = handle.wake()?;
         let mut outlet = OutputBody {
             connection,
-            link,
+            handle,
             outbox,
             wake,
             dialect,
@@ -135,20 +135,20 @@ impl OutputBody {
             resizes: VecDeque::new(),
             state: State::Open,
         };
-        let ring = outlet.link.ring();
+        let ring = outlet.handle.ring();
         let (oldest, head) = (ring.oldest(), ring.head());
         if let Start::At(offset) = start
             && offset <= head
         {
             if lag == Lag::Follow {
-                outlet.link.resumed(offset);
+                outlet.handle.resumed(offset);
             }
             if dialect == Dialect::Stayd {
                 // To say what one has is to acknowledge it. Until its next acknowledgement,
                 // what the socket takes may still be lost with this server.
                 outlet.outbox.ack(offset);
                 if lag == Lag::Follow {
-                    outlet.link.taken(offset);
+                    outlet.handle.taken(offset);
                 }
             }
         }
@@ -165,14 +165,14 @@ impl OutputBody {
     /// Goes on from an offset whose bytes the ring still has, if it also knows which size
     /// the terminal had there.
     fn continue_at(&mut self, offset: u64) {
-        let known = self.link.ring().resizes_since(0);
+        let known = self.handle.ring().resizes_since(0);
         let behind = known.partition_point(|resize| resize.offset <= offset);
         let Some(then) = behind.checked_sub(1).and_then(|last| known.get(last)) else {
             return self.ask_for_picture();
         };
         self.size = (then.cols, then.rows);
         // The last of them are known, whatever was forgotten; those told here were counted.
-        self.resizes_seen = self.link.ring().resize_count();
+        self.resizes_seen = self.handle.ring().resize_count();
         self.resizes = known.into_iter().skip(behind).collect();
         self.start_at(offset, Vec::new());
     }
@@ -188,7 +188,7 @@ impl OutputBody {
     }
 
     fn ask_for_picture(&mut self) {
-        self.redrawing = Some(Box::pin(draw(self.link.clone(), self.picture)));
+        self.redrawing = Some(Box::pin(draw(self.handle.clone(), self.picture)));
     }
 
     /// Starts the client again from a picture of the terminal.
@@ -208,9 +208,9 @@ impl OutputBody {
             .then(|| self.dialect.control(&ServerMessage::Resized { offset, cols, rows }))
             .flatten();
         let length = bytes.len();
-        self.link.metrics().sent.inc_by(length as u64);
+        self.handle.metrics().sent.inc_by(length as u64);
         if self.greet.is_none() {
-            self.link.metrics().resyncs.inc();
+            self.handle.metrics().resyncs.inc();
         }
         let picture = match self.dialect {
             Dialect::Stayd => {
@@ -272,10 +272,10 @@ impl OutputBody {
                 Poll::Ready(Ok(mut guard)) => guard.clear_ready(),
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Pending => {
-                    let head = self.link.ring().head();
+                    let head = self.handle.ring().head();
                     // Held back by its acknowledgements, the client's next one wakes us.
                     if self.cursor >= self.limit().min(head) && self.limit() >= head {
-                        self.link.ring().request_wake(head + 1);
+                        self.handle.ring().request_wake(head + 1);
                     }
                     if !self.has_work() {
                         return Poll::Pending;
@@ -290,13 +290,13 @@ impl OutputBody {
             || self.redrawing.is_none()
                 && (self.cursor < self.limit()
                     || self.wants_picture()
-                    || self.link.ring().resize_count() != self.resizes_seen)
+                    || self.handle.ring().resize_count() != self.resizes_seen)
             || self.ending_is_due()
     }
 
     /// How far this client may be sent output.
     fn limit(&self) -> u64 {
-        let head = self.link.ring().head();
+        let head = self.handle.ring().head();
         let limit = match self.outbox.acked() {
             Some(acked) => head.min(acked + ACK_WINDOW),
             None => head,
@@ -321,7 +321,7 @@ impl OutputBody {
     /// body is asked for more only when little of the last batch is left.
     fn report_progress(&self) {
         if self.lag == Lag::Follow && self.outbox.acked().is_none() {
-            self.link.taken(self.cursor);
+            self.handle.taken(self.cursor);
         }
     }
 
@@ -362,9 +362,9 @@ impl OutputBody {
         if sent == 0 {
             return;
         }
-        self.link.metrics().sent.inc_by(sent);
+        self.handle.metrics().sent.inc_by(sent);
         if let Some(after) = self.outbox.echoed() {
-            self.link.metrics().echo.observe(after);
+            self.handle.metrics().echo.observe(after);
         }
         if self.lag == Lag::Skip {
             let length = usize::try_from(sent).unwrap_or(usize::MAX);
@@ -373,16 +373,16 @@ impl OutputBody {
     }
 
     fn collect_resizes(&mut self) {
-        let count = self.link.ring().resize_count();
+        let count = self.handle.ring().resize_count();
         if count != self.resizes_seen {
-            self.resizes.extend(self.link.ring().resizes_since(self.resizes_seen));
+            self.resizes.extend(self.handle.ring().resizes_since(self.resizes_seen));
             self.resizes_seen = count;
         }
     }
 
     /// Cannot, or is not to, be sent what it lacks.
     fn is_behind(&self) -> bool {
-        let ring = self.link.ring();
+        let ring = self.handle.ring();
         self.cursor < ring.oldest()
             || (self.lag == Lag::Skip && ring.head().saturating_sub(self.cursor) > SKIP_LAG)
     }
@@ -396,7 +396,7 @@ impl OutputBody {
 
     /// Appends one frame of `length` bytes of output, all of them published.
     fn take_frame(&mut self, length: usize, batch: &mut BytesMut) {
-        let ring = self.link.ring();
+        let ring = self.handle.ring();
         let before = batch.len();
         if self.dialect == Dialect::Json {
             let mut bytes = BytesMut::with_capacity(length);
@@ -419,7 +419,7 @@ impl OutputBody {
 
     fn ending_is_due(&self) -> bool {
         match self.outbox.ending_after_output() {
-            Some(true) => self.cursor >= self.link.ring().head(),
+            Some(true) => self.cursor >= self.handle.ring().head(),
             Some(false) => true,
             None => false,
         }

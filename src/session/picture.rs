@@ -37,19 +37,19 @@ pub(super) struct Drawn {
 
 /// Draws the terminal as it is after all output of this moment; where it has no screen any
 /// more, its output is the picture.
-pub(super) async fn draw(link: Arc<SessionHandle>, picture: Picture) -> Drawn {
-    let look = link
+pub(super) async fn draw(handle: Arc<SessionHandle>, picture: Picture) -> Drawn {
+    let look = handle
         .screen()
         .inspect(move |screen| (screen.snapshot(picture.scrollback, picture.limit), screen.size()));
     if let Some(Inspection { offset, resizes, seen: (snapshot, size) }) = look.await {
         let Inspection { offset, seen, .. } =
-            Inspection { offset, resizes, seen: snapshot }.whole(link.ring());
+            Inspection { offset, resizes, seen: snapshot }.whole(handle.ring());
         let complete = seen.complete;
         return Drawn { offset, bytes: seen.bytes.into(), resizes, size, complete };
     }
-    let resizes = link.ring().resize_count();
-    let view = link.view();
-    let (offset, bytes) = end(link.ring());
+    let resizes = handle.ring().resize_count();
+    let view = handle.view();
+    let (offset, bytes) = end(handle.ring());
     let size = (view.cols, view.rows);
     Drawn { offset, bytes, resizes, size, complete: false }
 }

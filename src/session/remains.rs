@@ -36,16 +36,16 @@ pub(super) struct Remains {
 
 impl Remains {
     /// Of a session all of whose output is there.
-    pub(super) fn of(link: &SessionHandle, store: StoreHandle, log: Logger) -> Self {
-        let finished = link.recording().map(Recorded::finish);
+    pub(super) fn of(handle: &SessionHandle, store: StoreHandle, log: Logger) -> Self {
+        let finished = handle.recording().map(Recorded::finish);
         let recorded = async move {
             if let Some(finished) = finished {
                 finished.await;
             }
         };
-        let looked = Some(link.screen().last().boxed_local());
+        let looked = Some(handle.screen().last().boxed_local());
         let recorded = recorded.boxed_local().shared();
-        Remains { id: link.id(), store, log, recorded, looked, screen: None }
+        Remains { id: handle.id(), store, log, recorded, looked, screen: None }
     }
 
     /// Writes the final row, and what else can be kept soon: whoever hears of the end finds all

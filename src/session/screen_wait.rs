@@ -65,13 +65,13 @@ pub enum Waited {
 /// When the process has no descriptor left.
 pub async fn wait_for(
     shots: &Shots,
-    link: &SessionHandle,
+    handle: &SessionHandle,
     events: &Bus,
     condition: &Condition,
     scrollback: usize,
     limit: Duration,
 ) -> io::Result<Waited> {
-    let mut news = News::of(link, events)?;
+    let mut news = News::of(handle, events)?;
     let mut quiet_since = Instant::now();
     let deadline = quiet_since + limit;
     loop {
@@ -86,7 +86,7 @@ pub async fn wait_for(
         };
         let in_time = now < deadline;
         if may_hold || over || !in_time {
-            let look = match shots.take(link, scrollback, deadline.max(now + ROOM)).await {
+            let look = match shots.take(handle, scrollback, deadline.max(now + ROOM)).await {
                 Ok(look) => look,
                 Err(error) => return Ok(Waited::NoShot(error)),
             };
@@ -95,7 +95,7 @@ pub async fn wait_for(
                 return Ok(Waited::Held(look));
             }
             // A screen that is still behind its last output goes on.
-            if over && look.offset >= link.ring().head() {
+            if over && look.offset >= handle.ring().head() {
                 return Ok(Waited::Ended(look));
             }
             if !in_time {
@@ -117,7 +117,7 @@ pub async fn wait_for(
 
 /// What may change a session's screen.
 struct News<'a> {
-    link: &'a SessionHandle,
+    handle: &'a SessionHandle,
     wake: AsyncFd<OwnedFd>,
     /// Tells of an end that the ring does not know of, and of the server's own.
     listener: crate::events::Listener,
@@ -126,14 +126,14 @@ struct News<'a> {
 }
 
 impl<'a> News<'a> {
-    fn of(link: &'a SessionHandle, events: &Bus) -> io::Result<Self> {
-        let (wake, listener) = (link.wake()?, events.listen());
-        let (resizes, head) = (link.ring().resize_count(), link.ring().head());
-        Ok(News { link, wake, listener, head, resizes })
+    fn of(handle: &'a SessionHandle, events: &Bus) -> io::Result<Self> {
+        let (wake, listener) = (handle.wake()?, events.listen());
+        let (resizes, head) = (handle.ring().resize_count(), handle.ring().head());
+        Ok(News { handle, wake, listener, head, resizes })
     }
 
     fn is_over(&self) -> bool {
-        self.link.ring().ended().is_some() || !self.link.view().status.is_live()
+        self.handle.ring().ended().is_some() || !self.handle.view().status.is_live()
     }
 
     /// The screen was seen after so many bytes and resizes.
@@ -143,13 +143,13 @@ impl<'a> News<'a> {
 
     /// Whether there was output since it was asked last; what came is no news any more.
     fn came(&mut self) -> bool {
-        let head = self.link.ring().head();
-        self.resizes = self.link.ring().resize_count();
+        let head = self.handle.ring().head();
+        self.resizes = self.handle.ring().resize_count();
         std::mem::replace(&mut self.head, head) != head
     }
 
     fn is_there(&self) -> bool {
-        let ring = self.link.ring();
+        let ring = self.handle.ring();
         ring.head() > self.head || ring.resize_count() != self.resizes || self.is_over()
     }
 
@@ -157,7 +157,7 @@ impl<'a> News<'a> {
     async fn next(&mut self) -> bool {
         loop {
             // Register, then look: what is published in between must wake us.
-            self.link.ring().request_wake(self.head + 1);
+            self.handle.ring().request_wake(self.head + 1);
             if self.is_there() {
                 return true;
             }

@@ -107,7 +107,7 @@ impl Shots {
     /// There is no screen, or no room.
     pub async fn take(
         &self,
-        link: &SessionHandle,
+        handle: &SessionHandle,
         scrollback: usize,
         deadline: Instant,
     ) -> Result<Inspection<Shot>, NoShot> {
@@ -115,7 +115,7 @@ impl Shots {
         loop {
             let (shots, held) = (self.clone(), room.take());
             let take = move |screen: &Screen| shots.shot(screen, scrollback, held);
-            let look = link.screen().inspect(take).await.ok_or(NoShot::Broken)?;
+            let look = handle.screen().inspect(take).await.ok_or(NoShot::Broken)?;
             let Inspection { offset, resizes, seen } = look;
             match seen {
                 Ok(seen) => return Ok(Inspection { offset, resizes, seen }),

@@ -54,12 +54,13 @@ async fn screen(
         }
     };
     let Some((condition, limit)) = wait else {
-        let inspection = api.shots.take(&session.link, scrollback, Instant::now() + PATIENCE).await;
+        let inspection =
+            api.shots.take(&session.handle, scrollback, Instant::now() + PATIENCE).await;
         return Ok(answer(StatusCode::OK, inspection.map_err(no_shot)?));
     };
     let _in_use = InUse::of(session.addr.clone());
     let waited =
-        wait_for(&api.shots, &session.link, &api.events, &condition, scrollback, limit).await;
+        wait_for(&api.shots, &session.handle, &api.events, &condition, scrollback, limit).await;
     match waited.map_err(|error| unavailable(error.to_string()))? {
         Waited::Held(inspection) => Ok(answer(StatusCode::OK, inspection)),
         Waited::TimedOut(inspection) => Ok(answer(StatusCode::REQUEST_TIMEOUT, inspection)),

@@ -129,7 +129,7 @@ pub(in crate::registry) fn reconcile(
 
 pub(in crate::registry) fn known(registry: &Registry) -> HashMap<SessionId, Known> {
     let known = |(id, session): (&SessionId, &SessionRef)| {
-        let (ring, mut state) = (session.link.ring(), State::of(&session.link.view()));
+        let (ring, mut state) = (session.handle.ring(), State::of(&session.handle.view()));
         // The holder knows best which size the terminal has.
         state.size = ring.size().unwrap_or(state.size);
         (*id, Known { state, exited: ring.ended().is_some() })
