@@ -22,11 +22,11 @@ pub(crate) async fn end_tree(tree: &Tree, log: &Logger) -> bool {
             Ok(Ok(report)) if report.left.is_empty() => return true,
             Ok(Ok(report)) => {
                 let pids: Vec<_> = report.left.iter().map(|member| member.pid).collect();
-                warn!(log, "processes do not end"; "session" => %tree.id, "pids" => ?pids);
+                warn!(log, "processes of a session do not end"; "session" => %tree.id, "pids" => ?pids);
                 return false;
             }
             Ok(Err(error)) => {
-                warn!(log, "cannot see a tree"; "session" => %tree.id, "error" => %error);
+                warn!(log, "cannot see what is left of a session"; "session" => %tree.id, "error" => %error);
                 sleep(BLIND_RETRY).await;
             }
             Err(error) => {
