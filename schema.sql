@@ -1,5 +1,9 @@
 -- What stayd keeps in stayd.db. Times are RFC 3339, UTC, with milliseconds, so that they
--- sort as text. This is the schema as of user_version 2 (see src/store/db.rs).
+-- sort as text.
+--
+-- The version of this schema: raise it with every change. A server opens no database of another
+-- version. Version 1 was never released.
+PRAGMA user_version = 2;
 
 CREATE TABLE sessions (
     id                     TEXT NOT NULL PRIMARY KEY, -- UUID v7: sorts by time of creation

@@ -272,9 +272,10 @@ mod tests {
         outbox.close(CloseCode::GoingAway, "b");
         let ending = outbox.take_ending().unwrap();
         assert_eq!(u16::from(ending.close.code), 1009);
-        outbox.ack(9);
-        outbox.ack(4);
-        assert_eq!(outbox.acked(), Some(9));
+        for (acked, is) in [(4, 4), (9, 9), (7, 9)] {
+            outbox.ack(acked);
+            assert_eq!(outbox.acked(), Some(is));
+        }
     }
 
     #[test]

@@ -421,6 +421,7 @@ fn write_life(row: &mut Row, life: &Lifecycle, now: Now) {
             None => (None, None),
         };
     }
+    // An end that is decided, before and after it has come.
     row.ending = life.ending().copied();
     row.session.ending = row.ending.is_some() && row.session.status.is_live();
 }

@@ -16,12 +16,16 @@ use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Makes the tables of a new database.
 const SCHEMA: &str = include_str!("../../schema.sql");
-/// The `user_version` of [`SCHEMA`]. Version 1 was never released.
-pub(super) const VERSION: i64 = 2;
+/// The version of [`SCHEMA`], as that sets it.
+static VERSION: LazyLock<i64> = LazyLock::new(|| {
+    let (_, rest) = SCHEMA.split_once("PRAGMA user_version = ").unwrap_or_default();
+    rest.split(';').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+});
 
 /// How long to wait for another program's lock. No longer than a flush tick: the queue tries
 /// its writes again then, and reads must not wait behind a write that waits.
@@ -69,8 +73,9 @@ impl Db {
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
         conn.busy_timeout(OPEN_TIMEOUT).map_err(failed)?;
         let found = user_version(&conn).map_err(failed)?;
-        if ![0, VERSION].contains(&found) {
-            return Err(OpenError::OtherVersion { path: path.to_owned(), found, known: VERSION });
+        if ![0, version()].contains(&found) {
+            let (path, known) = (path.to_owned(), version());
+            return Err(OpenError::OtherVersion { path, found, known });
         }
         if !is_ours(&conn, found).map_err(failed)? {
             return Err(OpenError::Foreign { path: path.to_owned() });
@@ -98,7 +103,7 @@ impl Db {
 
     /// Writes the version that is there, to see whether writing is possible.
     pub(super) fn probe(&mut self) -> Result<(), StoreError> {
-        self.transaction(|tx| Ok(tx.0.pragma_update(None, "user_version", VERSION)?))
+        self.transaction(|tx| Ok(tx.0.pragma_update(None, "user_version", version())?))
     }
 
     /// Sessions that have not ended, newest first.
@@ -298,7 +303,7 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 fn create_tables(conn: &mut Connection) -> rusqlite::Result<()> {
-    if user_version(conn)? == VERSION {
+    if user_version(conn)? == version() {
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -306,6 +311,10 @@ fn create_tables(conn: &mut Connection) -> rusqlite::Result<()> {
     if user_version(&tx)? == 0 {
         tx.execute_batch(SCHEMA)?;
     }
-    tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()
+}
+
+/// The version of the schema that this server knows.
+pub(super) fn version() -> i64 {
+    *VERSION
 }

@@ -544,7 +544,7 @@ async fn the_schema_is_made_once_and_kept() {
             .map(|value| format!("{value:?}"))
             .unwrap()
     };
-    assert_eq!(pragma("user_version"), format!("Integer({})", db::VERSION));
+    assert_eq!(pragma("user_version"), format!("Integer({})", db::version()));
     assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
     place.store.commit(untold(&row(None))).await.unwrap();
     let again = open(&place.dir).unwrap();
@@ -568,7 +568,7 @@ async fn a_database_of_another_version_is_refused_and_left_alone() {
 
 #[actix::test]
 async fn another_programs_database_is_refused_and_left_alone() {
-    for version in [0, db::VERSION] {
+    for version in [0, db::version()] {
         let dir = tempfile::tempdir().unwrap();
         let conn = Connection::open(path(&dir)).unwrap();
         let theirs = format!("CREATE TABLE theirs (x); PRAGMA user_version = {version}");
