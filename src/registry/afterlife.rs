@@ -141,6 +141,7 @@ pub(super) fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Cont
         return restart_later(registry, revival, ctx);
     }
     let reserved = registry.begin_start(id, name.as_deref());
+    registry.restarts.begin(id, reserved.subscribe());
     let (sources, screens) = (registry.sources(), registry.screens.clone());
     let (profiles, ring_bytes) = (registry.defaults.profiles.clone(), registry.defaults.ring_bytes);
     let (ended, from) = (revival.clone(), revival.row.session.status);

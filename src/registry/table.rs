@@ -227,13 +227,12 @@ impl Registry {
         CreateError::TooMany(format!("there are {most} live sessions already"))
     }
 
-    /// Requests for the session or its name wait until the sender is dropped.
+    /// Requests for the name wait until the sender is dropped.
     pub(super) fn begin_start(&mut self, id: SessionId, name: Option<&str>) -> watch::Sender<()> {
         let (reserved, started) = watch::channel(());
         if let Some(name) = name {
-            self.names.reserve(name, started.clone());
+            self.names.reserve(name, started);
         }
-        self.restarts.begin(id, started);
         self.transit.begin_start(id);
         reserved
     }

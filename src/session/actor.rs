@@ -302,6 +302,7 @@ impl Session {
             if persisted {
                 // Before anybody is told, so that whoever hears of it finds its name free.
                 actor.context.leave_registry(&actor.record, false);
+                actor.context.notices.leave(session.id, &ctx.address().recipient());
             }
             tell_end(&actor.context.events, &session);
             if let Some(farewell) = ConnectionEvent::farewell(&session) {

@@ -46,7 +46,9 @@ impl Launch {
         // Its address is needed for its screen, and its screen for what makes it.
         let actor = Context::<Session>::new();
         let heard = actor.address();
-        context.notices.listen(held.id, heard.clone().recipient());
+        if !record.has_ended() {
+            context.notices.listen(held.id, heard.clone().recipient());
+        }
         let screen = screens.track(Origin {
             id: held.id,
             ring: held.ring.clone(),

@@ -260,7 +260,8 @@ impl Machine {
         if self.resume != Some(offset) {
             actions.push(Action::Clear);
             actions.extend(self.go_on_at(offset));
-            self.resume = None;
+            // A pipe goes on here, also where this connection breaks before any output.
+            self.resume = self.is_continued_pipe().then_some(offset);
         }
         // The size may have changed while the connection was being made.
         let may_say = self.mode == Mode::Rw;

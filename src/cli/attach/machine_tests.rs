@@ -233,6 +233,9 @@ fn a_pipe_goes_on_without_a_picture_and_says_what_is_missing() {
     assert!(
         matches!(&told[..], [Action::Clear, Action::Tell(text)] if text.starts_with("3 bytes "))
     );
+    // And where it breaks again before any output.
+    machine.closed(None, "");
+    assert!(machine.target().ends_with("offset=110"), "{}", machine.target());
 }
 
 #[test]
