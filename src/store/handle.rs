@@ -309,7 +309,7 @@ impl StoreHandle {
         self.0.wake(self.0.queue.push(op))
     }
 
-    /// A copy of the database as of now, as [`backup::copy`] makes it.
+    /// A whole and consistent copy of the database as of now, as a file without a name.
     ///
     /// # Errors
     /// There is no room for it, or the database cannot be read.
