@@ -1,8 +1,8 @@
-//! How a process ended.
+//! The exit of a process.
 
 use serde::{Deserialize, Serialize};
 
-/// How the leader ended.
+/// The exit of a session's leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {

@@ -54,13 +54,13 @@ impl FromStr for SessionId {
     }
 }
 
-/// Who types: one principal's client, as the holder's input ledger knows it. The same
+/// A source of input: one principal's client, as the holder's input ledger knows it. The same
 /// client has the same key after every reconnect and every restart of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKey([u8; 16]);
 
 impl ClientKey {
-    /// Who types the answers to the program's queries. No client gets it: theirs are UUIDs
+    /// The source of the answers to the program's queries. No client gets it: theirs are UUIDs
     /// of version 5 and 7, and this is the Max UUID (RFC 9562, 5.10).
     pub const REPLIES: ClientKey = ClientKey([0xff; 16]);
 

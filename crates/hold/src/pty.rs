@@ -32,7 +32,7 @@ pub struct Pty {
     pub master: OwnedFd,
     /// The program's side. While somebody holds it open the master never reads EIO.
     pub slave: OwnedFd,
-    /// How the program opens its side.
+    /// The path by which the program opens its side.
     pub path: PathBuf,
 }
 
@@ -94,7 +94,7 @@ pub fn foreground_group(master: BorrowedFd<'_>, leader: Pid) -> Option<Pid> {
 /// executed: Rust's runtime ignores SIGPIPE, and glibc's posix_spawn(3) leaves the two
 /// real-time signals ignored that it keeps for itself. No handler may be in use any more.
 pub fn default_signals() {
-    /// Of the kernel's set (`sigsetsize` of rt_sigaction(2)), in bytes.
+    /// The size of the kernel's signal set (`sigsetsize` of rt_sigaction(2)), in bytes.
     const SET: usize = 8;
     // Handler, flags, restorer and mask: nothing of any, which is the default action.
     let default = [0_u64; 8];

@@ -17,7 +17,7 @@ use std::sync::atomic::fence;
 #[error("overtaken by the ring")]
 pub struct Overtaken;
 
-/// How far one client's input has come, in bytes since its beginning.
+/// The progress of one client's input, in bytes since its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Queued for the program, for good. The client continues from here.
@@ -174,7 +174,7 @@ impl Reader {
         fence(SeqCst);
     }
 
-    /// How the leader ended, once all its output is in the ring.
+    /// The leader's exit, once all its output is in the ring.
     #[must_use]
     pub fn ended(&self) -> Option<Exit> {
         decode_exit(self.words().ended.load(Acquire))
@@ -247,7 +247,7 @@ impl Reader {
         (resizes.len() as u64 == now.saturating_sub(count)).then_some(resizes)
     }
 
-    /// What is left of the resizes from number `count` to `now`.
+    /// The resizes from number `count` to `now` that are still kept.
     fn logged(&self, count: u64, now: u64) -> Vec<Resize> {
         let words = self.words();
         let first = count.max(now.saturating_sub(RESIZES as u64));

@@ -24,7 +24,7 @@ const CHASES: usize = 100;
 /// Between two looks at processes for which no descriptor is free.
 const BLIND_LOOK: Duration = Duration::from_millis(20);
 
-/// How long each step of an ending may take.
+/// The time that each step of an ending may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grace {
     /// From SIGHUP to SIGTERM.
@@ -46,7 +46,7 @@ impl Default for Grace {
     }
 }
 
-/// What became of a tree.
+/// The result of ending a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndReport {
     /// Processes that were seen in it and are gone.
@@ -95,7 +95,7 @@ struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// Who is left. Tried again until the deadline while /proc cannot be read.
+    /// The members that are left. Tried again until the deadline while /proc cannot be read.
     fn walk(&mut self, deadline: Instant) -> io::Result<Vec<Member>> {
         let mut empty = 0_usize;
         loop {

@@ -1,4 +1,4 @@
-//! What a process of a session inherits and a stranger does not have: two marks.
+//! The two marks that a process of a session inherits and a stranger does not have.
 //!
 //! The environment's `STAYD_SESSION=<id>` is for everyone to read, and gone with `env -i`.
 //! The other one survives fork, exec, setsid(2) and a cleared environment: the soft limit
@@ -128,7 +128,7 @@ fn environment(pid: i32) -> io::Result<Vec<u8>> {
     // A process in the middle of execve(2) shows an empty environment for some microseconds.
     for _ in 0..EMPTY_LOOKS {
         match File::open(format!("/proc/{pid}/environ")) {
-            // What was read before an error counts: the process may be ending.
+            // The part that was read before an error counts: the process may be ending.
             Ok(file) => drop(file.take(ENVIRONMENT_MAX).read_to_end(&mut environment)),
             Err(error) if is_gone(&error) || is_refused(&error) => break,
             Err(error) => return Err(error),

@@ -49,7 +49,7 @@ use std::io;
 use walk::Snapshot;
 
 impl Tree {
-    /// Who belongs to the tree now: one pass over /proc. Zombies do not count; the calling
+    /// The members of the tree now: one pass over /proc. Zombies do not count; the calling
     /// process and the holder never belong; the leader comes last.
     ///
     /// # Errors

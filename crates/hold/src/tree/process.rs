@@ -33,7 +33,7 @@ impl ProcessId {
         self.stat().is_some()
     }
 
-    /// What /proc says of it now; `None` once it is gone, or if its pid is another's.
+    /// The process as /proc shows it now; `None` once it is gone, or if its pid is another's.
     pub(super) fn stat(&self) -> Option<Stat> {
         if boot_id().ok()? != self.boot_id {
             return None;

@@ -220,7 +220,7 @@ pub(super) struct Newcomers {
 }
 
 impl Newcomers {
-    /// Those that carry the tree's mark and were not there at the last call; each is told
+    /// Calls back for the processes that carry the tree's mark and were not there at the last call; each is told
     /// as soon as it is seen. Returns how many have come, whoever they are.
     ///
     /// # Errors
