@@ -43,7 +43,7 @@ pub(super) fn keep_ended(registry: &mut Registry, session: SessionRef) {
 }
 
 /// Shows clients that come for the output of an ended session whether it will be started again.
-pub(super) fn publish_ended(registry: &Registry, session: &View) {
+fn publish_ended(registry: &Registry, session: &View) {
     if let Some(ended) = registry.ended.get(session.id) {
         ended.handle.publish(session);
     }
@@ -107,11 +107,7 @@ pub(super) fn await_restart(
 }
 
 /// The holder has nothing of a session any more: starts it when it is due.
-pub(super) fn restart_when_due(
-    registry: &mut Registry,
-    id: SessionId,
-    ctx: &mut Context<Registry>,
-) {
+fn restart_when_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registry>) {
     match registry.restarts.forgotten(id, Utc::now()) {
         Some(left) => {
             ctx.run_later(left, move |registry, ctx| restart_due(registry, id, ctx));
@@ -121,7 +117,7 @@ pub(super) fn restart_when_due(
     }
 }
 
-pub(super) fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registry>) {
+fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registry>) {
     let Some((revival, cause)) = registry.restarts.take_due(id) else { return };
     if registry.stopping {
         // Its row says so to the next server.
@@ -183,11 +179,7 @@ pub(super) fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Cont
 }
 
 /// Tries again what the policy asked for. A client's request has had its answer already.
-pub(super) fn restart_later(
-    registry: &mut Registry,
-    mut revival: Revival,
-    ctx: &mut Context<Registry>,
-) {
+fn restart_later(registry: &mut Registry, mut revival: Revival, ctx: &mut Context<Registry>) {
     if revival.postpone(RETRY, now()) {
         await_restart(registry, revival, true, ctx);
     } else {
@@ -207,11 +199,7 @@ pub(super) fn stay_ended(registry: &mut Registry, mut row: Row) -> View {
 }
 
 /// It ended by itself when its restart was requested.
-pub(super) fn restart_after_end(
-    registry: &mut Registry,
-    id: SessionId,
-    ctx: &mut Context<Registry>,
-) {
+fn restart_after_end(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registry>) {
     let store = registry.store.clone();
     let row = async move { store.get(id).await };
     ctx.spawn(row.into_actor(registry).map(move |row, registry, ctx| match row {
@@ -225,7 +213,7 @@ pub(super) fn restart_after_end(
 }
 
 /// Has an ended session started at once.
-pub(super) fn restart_now(registry: &mut Registry, row: Row, ctx: &mut Context<Registry>) {
+fn restart_now(registry: &mut Registry, row: Row, ctx: &mut Context<Registry>) {
     let id = row.session.id;
     let revival = Revival::asked(row, now());
     publish_ended(registry, &revival.row.session);
@@ -234,7 +222,7 @@ pub(super) fn restart_now(registry: &mut Registry, row: Row, ctx: &mut Context<R
     release_ended(registry, id, ctx);
 }
 
-pub(super) fn request_restart(
+fn request_restart(
     registry: &mut Registry,
     id: SessionId,
     cause: Option<Cause>,
@@ -299,7 +287,7 @@ pub(super) fn restart(
     }
 }
 
-pub(super) fn restart_ended(
+fn restart_ended(
     registry: &mut Registry,
     row: Row,
     request: Restart,

@@ -37,7 +37,7 @@ pub(super) fn create_once(
 }
 
 /// Answers with the session that this key has made; else makes it.
-pub(super) fn replay_or_create(
+fn replay_or_create(
     registry: &mut Registry,
     create: Create,
     once: Once,
@@ -60,7 +60,7 @@ pub(super) fn replay_or_create(
     }))
 }
 
-pub(super) fn create_and_answer(
+fn create_and_answer(
     registry: &mut Registry,
     request: Create,
 ) -> ResponseActFuture<Registry, Answered> {

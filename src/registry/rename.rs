@@ -35,7 +35,7 @@ pub(super) fn rename(
     }))
 }
 
-pub(super) fn check_patch(
+fn check_patch(
     registry: &Registry,
     id: SessionId,
     patch: &Patch,

@@ -131,7 +131,7 @@ impl Registry {
         self.events.clone()
     }
 
-    pub(super) fn context(&self, ctx: &Context<Self>) -> SessionContext {
+    fn context(&self, ctx: &Context<Self>) -> SessionContext {
         SessionContext {
             store: self.store.clone(),
             holder: self.holder.clone(),

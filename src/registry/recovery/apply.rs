@@ -94,7 +94,7 @@ pub(in crate::registry) fn apply(
 
 /// A session whose end is written: its recording and its last screen may not be, and its
 /// output may be unread.
-pub(in crate::registry) fn complete_ended(
+fn complete_ended(
     registry: &mut Registry,
     row: Row,
     held: Option<Held>,
@@ -143,7 +143,7 @@ pub(in crate::registry) fn busy(registry: &Registry) -> HashSet<SessionId> {
     registry.transit.ids().chain(registry.ended.held()).collect()
 }
 
-pub(in crate::registry) fn mend(
+fn mend(
     registry: &mut Registry,
     lasting: Vec<(SessionId, Difference)>,
     mut facts: Facts,
