@@ -1,31 +1,31 @@
-//! Who holds the program back. The ring's tail follows the furthest-ahead client; where
+//! Decides whether clients hold the program back. The ring's tail follows the furthest-ahead client; where
 //! nobody follows, the session itself lets the program run. [`Flow`] decides, and is pure: time
 //! and offsets in, what to do out. [`Tail`] looks at a session's output and does it.
 
 use super::handle::SessionHandle;
 use std::time::{Duration, Instant};
 
-/// How long clients that make no progress may hold a program back.
+/// The time for which clients that make no progress may hold a program back.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
-/// How long a recorder that makes no progress may hold a session back that is being ended.
+/// The same for a recorder of a session that is being ended.
 const END_STALL_LIMIT: Duration = Duration::from_millis(500);
-/// How long a session whose clients are about to come keeps its output for them.
+/// The time for which a session keeps its output for clients that are about to come.
 const FIRST_CLIENT_HOLD: Duration = Duration::from_secs(3);
-/// How often a busy session is looked at: the grain of `last_activity_at`.
+/// The interval at which a busy session is looked at: the grain of `last_activity_at`.
 const BUSY_LOOK: Duration = Duration::from_millis(250);
 
-/// What is to be seen of a session's output.
+/// The state of a session's output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlowInput {
     /// Bytes ever written.
     pub(crate) head: u64,
     /// All before it has been let go by the clients, or by the session in their stead.
     pub(crate) tail: u64,
-    /// Of the ring, in bytes.
+    /// The ring's size in bytes.
     pub(crate) capacity: u64,
     /// Whether the holder has stopped reading the PTY for want of room.
     pub(crate) blocked: bool,
-    /// How far the furthest-ahead following client has come.
+    /// The offset of the furthest-ahead following client.
     pub(crate) progress: u64,
     /// Attached clients that follow.
     pub(crate) followers: usize,
@@ -35,7 +35,7 @@ pub(crate) struct FlowInput {
     pub(crate) held: bool,
 }
 
-/// What to do now, and when to look again.
+/// The decision: what to do now, and when to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FlowDecision {
     /// There was output since the last look.
@@ -63,12 +63,12 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Of a session that has just been started.
+    /// The flow of a session that has just been started.
     pub(crate) fn new(head: u64) -> Self {
         Flow { seen: head, blocked: None, freed: None, hold_until: None }
     }
 
-    /// Of a session whose clients are about to come: it was found running, or has been started
+    /// The flow of a session whose clients are about to come: it was found running, or has been started
     /// for one who will attach.
     pub(crate) fn awaited(head: u64, now: Instant) -> Self {
         Flow { hold_until: Some(now + FIRST_CLIENT_HOLD), ..Flow::new(head) }
@@ -152,7 +152,7 @@ pub(super) struct Tail {
     stalled: bool,
 }
 
-/// What was found at the tail.
+/// The state at the ring's tail.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tended {
     /// There was output since the last look.
@@ -164,7 +164,7 @@ pub(super) struct Tended {
 }
 
 impl Tail {
-    /// Of a session that has just arrived. Where clients are about to come, the tail is held
+    /// The tail of a session that has just arrived. Where clients are about to come, the tail is held
     /// for them, unless it is over.
     pub(super) fn of(handle: &SessionHandle, arrival: Arrival, over: bool) -> Self {
         if arrival != Arrival::Spawned && !over {

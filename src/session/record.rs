@@ -1,4 +1,4 @@
-//! What is known of one session: its row, its life, and who asked for what happens to it.
+//! The record of one session: its row, its life, and the causes of what happens to it.
 //! Every transition is made here, and so is the decision whether a command is started again.
 //! Pure: an event and the time go in, what is to be written and done comes out. A session's
 //! actor holds the record of what runs; the registry makes one for what has no actor.
@@ -21,16 +21,16 @@ pub struct Record {
     pub(crate) row: Row,
     life: Lifecycle,
     causes: Causes,
-    /// What its life asks for as soon as its actor runs.
+    /// The effects of its life that wait for its actor to run.
     first: Vec<Effect>,
     /// Its life just before its end.
     before_end: Option<LifecycleSnapshot>,
 }
 
-/// What a row says of a session that only its actor knows.
+/// The parts of a row that only the session's actor knows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
-    /// Who is attached.
+    /// The attached clients.
     pub(crate) clients: Vec<Viewer>,
     /// When there was input or output last.
     pub(crate) last_activity_at: DateTime<Utc>,
@@ -38,12 +38,12 @@ pub(crate) struct Observed {
     pub(crate) offset: u64,
 }
 
-/// What an event has led to.
+/// The result of an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Applied {
-    /// What is to be written, if anything is.
+    /// The change to write, if there is one.
     pub(crate) change: Option<Change>,
-    /// What else is to be done, in this order; what the change says is not among it.
+    /// The other effects, in the order in which they are to be executed.
     pub(crate) effects: Vec<Effect>,
 }
 
@@ -144,7 +144,7 @@ impl Record {
         self.row.process = Some(process);
     }
 
-    /// What its life asks for now that its actor runs.
+    /// Returns the effects of its life, now that its actor runs.
     pub(crate) fn start(&mut self, observed: Observed, now: Now) -> Applied {
         let effects = std::mem::take(&mut self.first);
         self.conclude(effects, None, Some(observed), now)
@@ -153,7 +153,7 @@ impl Record {
     /// Takes an event of a session that has no actor.
     ///
     /// # Errors
-    /// What the state does not allow is refused, and nothing changes.
+    /// An event that the state does not allow is refused, and nothing changes.
     pub(crate) fn apply(&mut self, event: Event, now: Now) -> Result<Applied, Refused> {
         self.apply_by(event, None, None, now)
     }
@@ -161,7 +161,7 @@ impl Record {
     /// Takes an event that somebody may have asked for.
     ///
     /// # Errors
-    /// What the state does not allow is refused, and nothing changes.
+    /// An event that the state does not allow is refused, and nothing changes.
     pub(crate) fn apply_by(
         &mut self,
         event: Event,
@@ -265,7 +265,7 @@ impl Record {
         &self.life
     }
 
-    /// Who asked for its end.
+    /// The causes of its end and of its signals.
     pub(crate) fn causes(&self) -> &Causes {
         &self.causes
     }
@@ -303,7 +303,7 @@ impl Record {
         self.row.session.restart_at.take().is_some()
     }
 
-    /// What the registry needs to start an ended session's command again, if that is wanted.
+    /// Returns what the registry needs to start an ended session's command again, if that is wanted.
     pub(crate) fn revival(&self) -> Option<Revival> {
         Revival::of(&self.row, self.before_end)
     }
@@ -333,7 +333,7 @@ impl Revival {
         Some(Revival { row: row.clone(), saved })
     }
 
-    /// Of a session that ended before this server was started, in this status.
+    /// The revival of a session that ended before this server was started, in this status.
     pub(crate) fn found(row: Row, ended_in: Option<Status>) -> Self {
         let saved = ended_in.filter(|_| row.restart_streak > 0);
         let saved = saved.map(|status| fresh_snapshot(&row, status));
@@ -365,7 +365,7 @@ impl Revival {
     }
 }
 
-/// How long a session waits for clients, as its row has it.
+/// The times for which a session waits for clients, as its row has them.
 pub(crate) fn timeouts(session: &protocol::Session) -> Timeouts {
     Timeouts { idle_s: session.idle_timeout_s, first_attach_s: session.first_attach_timeout_s }
 }
@@ -498,7 +498,7 @@ mod tests {
         assert_eq!(change.row.session.clients.len(), 1);
         assert_eq!(change.row, record.row);
         assert!(came.effects.contains(&Effect::Announce));
-        // What changes nothing is not written.
+        // An event that changes nothing is not written.
         assert_eq!(record.apply(Event::ClockJumped, at(2)).unwrap(), Applied::default());
     }
 

@@ -20,7 +20,7 @@ pub(super) const SPEC_FD: RawFd = 3;
 pub(super) const ERROR_FD: RawFd = 4;
 /// Sessions are to be killed for memory before the holder is.
 const OOM_MORE: i32 = 200;
-/// What execvp(3) searches when there is no PATH.
+/// The directories that execvp(3) searches when there is no PATH.
 const PATH_DEFAULT: &str = "/usr/local/bin:/bin:/usr/bin";
 
 /// A step that failed.

@@ -18,7 +18,7 @@ const POSIX_SPAWN_SETSID: libc::c_int = 0x80;
 /// numbers that they get in the child.
 const PARKED: RawFd = 10;
 
-/// What to start.
+/// The program to start.
 pub(super) struct Start<'a> {
     pub(super) program: &'a Path,
     pub(super) args: &'a [CString],

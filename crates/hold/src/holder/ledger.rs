@@ -28,14 +28,14 @@ struct Entry {
     used: u64,
 }
 
-/// What the ledger says of a message.
+/// The ledger's verdict on a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Offer {
     /// The client's entry.
     pub(super) slot: usize,
     /// The entry was given to this client just now.
     pub(super) assigned: bool,
-    /// How many of the message's bytes are known already; none: there is a gap before it.
+    /// The number of the message's bytes that are known already; none: there is a gap before it.
     pub(super) known: Option<usize>,
 }
 

@@ -41,7 +41,7 @@ pub const HEADER: usize = 8;
 /// Bytes before the keystrokes in an input message's tail.
 const INPUT_HEADER: usize = 40;
 
-/// What a message is.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -179,7 +179,7 @@ pub fn encode<T: Serialize>(
 pub struct InputTail<'a> {
     /// The session.
     pub id: SessionId,
-    /// Who types.
+    /// The client that types.
     pub key: ClientKey,
     /// Bytes of this client before these.
     pub offset: u64,

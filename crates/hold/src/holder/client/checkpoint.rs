@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 /// A session's last checkpoint, as the holder keeps it.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// What it stands for.
+    /// The state that it stands for.
     pub meta: CheckpointMeta,
     bytes: Bytes,
 }

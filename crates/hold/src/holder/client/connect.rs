@@ -117,7 +117,7 @@ async fn launch(paths: &Paths) -> Result<bool, HolderError> {
     }
 }
 
-/// What comes out of a pipe until its last writer is gone.
+/// Reads a pipe until its last writer is gone.
 async fn read_to_end(pipe: OwnedFd) -> String {
     let mut said = Vec::new();
     let Ok(pipe) = socket::register(pipe, Interest::READABLE) else {

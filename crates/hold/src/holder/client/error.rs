@@ -1,4 +1,4 @@
-//! What can go wrong between server and holder.
+//! Errors between server and holder.
 
 use crate::holder::wire::{self, Failure, FailureCode};
 use crate::ring::RingError;

@@ -102,7 +102,7 @@ impl Holder {
         self.entries(held).await
     }
 
-    /// What is held, in the holder's words alone: cheaper than to adopt it.
+    /// The holder's entries of all sessions: cheaper than to adopt them.
     ///
     /// # Errors
     /// The holder cannot be asked.
@@ -199,7 +199,7 @@ impl Holder {
         self.done(Kind::Forget, &wire::Target { id }, &[]).await
     }
 
-    /// What the holder counts.
+    /// The holder's counters.
     ///
     /// # Errors
     /// The holder cannot be asked.

@@ -255,7 +255,7 @@ fn dispatch(shared: &Shared, notices: &UnboundedSender<Notice>, bytes: &[u8], fd
     }
     let reply = Reply { kind, json: message.json.to_vec(), tail: message.tail.to_vec(), fds };
     if let Some(sender) = lock(&shared.waiting).as_ref().and_then(|all| all.get(&message.request)) {
-        // Who asked may have stopped waiting.
+        // The caller may have stopped waiting.
         let _ = sender.send(reply);
     }
 }

@@ -9,7 +9,7 @@ use crate::ring::Reader;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// What is to run in a session.
+/// The program that is to run in a session, and its terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpawnSpec {
     /// Program and arguments; the program is looked up in the `PATH` of `env`.
@@ -49,14 +49,14 @@ pub struct Held {
     pub pid: i32,
     /// When the leader started: clock ticks after boot (proc_pid_stat(5), field 22).
     pub start_time: u64,
-    /// How the leader ended, once reaped. Its output may still be under way, see
+    /// The leader's exit, once it is reaped. Its output may still be under way, see
     /// [`Reader::ended`].
     pub exit: Option<Exit>,
     /// Columns.
     pub cols: u16,
     /// Rows.
     pub rows: u16,
-    /// What the server left with it, at most [`wire::BLOB_MAX`] bytes.
+    /// The blob that the server left with it, at most [`wire::BLOB_MAX`] bytes.
     pub blob: Vec<u8>,
     /// The last checkpoint, if there is one.
     pub checkpoint: Option<Checkpoint>,
@@ -69,15 +69,15 @@ pub struct Held {
 /// A held session that cannot be used, and why.
 #[derive(Debug)]
 pub struct Unusable {
-    /// What the holder says of it.
+    /// The holder's entry.
     pub entry: Box<wire::Entry>,
-    /// What the server left with it.
+    /// The blob that the server left with it.
     pub blob: Vec<u8>,
-    /// What is wrong.
+    /// The error.
     pub error: HolderError,
 }
 
-/// What the holder says unasked. A hint each: the state is in the ring.
+/// A message that the holder sends unasked. Each is a hint: the state is in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A watched session has output.

@@ -16,7 +16,7 @@ pub(super) struct Checkpoint {
     pub(super) bytes: Option<Bytes>,
 }
 
-/// What nobody can change any more.
+/// A sealed file: its bytes cannot change any more.
 #[derive(Debug)]
 pub(super) struct Bytes {
     pub(super) fd: OwnedFd,

@@ -20,7 +20,7 @@ const KILL_ROUND: Duration = Duration::from_millis(100);
 /// Rounds of SIGKILL. What then still lives cannot be killed (state D).
 const KILL_ROUNDS: u32 = 50;
 
-/// How far the end has come.
+/// The progress of the end.
 #[derive(Debug)]
 pub(super) struct Ending {
     next: Next,
@@ -41,7 +41,7 @@ impl Ending {
         Ending { next: Next::Terminate, at: after(GRACE_HANGUP) }
     }
 
-    /// How long epoll may wait, rounded up so that it does not come early.
+    /// The time that epoll may wait, rounded up so that it does not come early.
     pub(super) fn timeout(&self) -> EpollTimeout {
         let left = self.at.saturating_duration_since(Instant::now());
         let left = left.as_millis().saturating_add(1);

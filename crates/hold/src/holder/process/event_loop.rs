@@ -193,7 +193,7 @@ impl EventLoop {
                     // Without a descriptor the kernel says so even if nobody waits.
                     let listener = self.listener.as_fd();
                     self.crowded = errno != Errno::EAGAIN && socket::readable(listener);
-                    // Those who say nothing make room for one who may.
+                    // Connections that say nothing make room for one that may.
                     if self.crowded && !self.greeting.is_empty() {
                         self.greeting.remove(0);
                         continue;

@@ -1,4 +1,4 @@
-//! What the server asks for. Here everything may be touched, and nothing is kept.
+//! The server's requests. This file may change everything and keeps nothing.
 
 use super::checkpoint::Checkpoint;
 use super::session::Purpose;
@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::Epoll;
 use std::os::fd::OwnedFd;
 
-/// What becomes of a request.
+/// The answer to a request.
 pub(super) enum Answer {
     Done,
     /// It is answered later, or never.
@@ -23,12 +23,12 @@ pub(super) enum Answer {
     Page(Option<SessionId>),
 }
 
-/// What requests are done with.
+/// Everything that a request may change.
 pub(super) struct Reach<'a> {
     pub(super) sessions: &'a mut Sessions,
     pub(super) stats: &'a mut Stats,
     pub(super) epoll: &'a Epoll,
-    /// What came with the message; what is not taken is closed afterwards.
+    /// The descriptors that came with the message; those that are not taken are closed afterwards.
     pub(super) fds: &'a mut Vec<OwnedFd>,
     /// The limit of open files that sessions get.
     pub(super) open_files: u64,

@@ -37,7 +37,7 @@ pub(super) struct Session {
     pub(super) leader: Pid,
     pub(super) start_time: u64,
     pub(super) stage: Stage,
-    /// How the leader ended, once reaped.
+    /// The leader's exit, once it is reaped.
     pub(super) exit: Option<Exit>,
     pub(super) cols: u16,
     pub(super) rows: u16,
@@ -61,13 +61,13 @@ pub(super) struct Session {
     pub(super) unreported: u64,
     /// Bytes read since the leader was reaped.
     pub(super) drained: u64,
-    /// What epoll watches the master for.
+    /// The events that epoll watches the master for.
     pub(super) watched: EpollFlags,
     /// Notices that the server has not been sent yet.
     pub(super) notices: Notices,
 }
 
-/// How reading a terminal went.
+/// The result of reading a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     /// Probably there is more: see `quiet`.
@@ -78,7 +78,7 @@ enum Found {
     End,
 }
 
-/// What becomes of a client's bytes, beside being counted.
+/// The use of a client's bytes, beside being counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// The program gets them.
@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    /// What goes with the entry.
+    /// The descriptors that go with the entry.
     pub(super) fn fds(&self) -> Fds {
         let (ring, wake) = (self.ring_fd.as_raw_fd(), self.wake.as_raw_fd());
         match self.checkpoint_bytes() {

@@ -1,4 +1,4 @@
-//! How a session comes to be: terminal, ring, shim.
+//! Starts a session: terminal, ring, shim.
 
 use super::session::{Notices, Session};
 use super::stage::Stage;

@@ -1,4 +1,4 @@
-//! What the server is told, as far as its socket takes it.
+//! Notices to the server, as far as its socket takes them.
 
 use super::peer::{Listing, Peer};
 use super::sessions::Sessions;

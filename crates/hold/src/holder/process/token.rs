@@ -1,4 +1,4 @@
-//! What an epoll event is about, in the 64 bits that epoll carries.
+//! The subject of an epoll event, in the 64 bits that epoll carries.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token {

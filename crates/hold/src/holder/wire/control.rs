@@ -9,7 +9,7 @@ pub const MAJOR: u16 = 1;
 /// Grows with each addition that the other side may not know.
 pub const MINOR: u16 = 0;
 
-/// Who speaks.
+/// The speaker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// See [`MAJOR`].
@@ -66,7 +66,7 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// What the shim becomes.
+/// The program that the shim becomes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecSpec {
     /// Program and arguments.
@@ -91,7 +91,7 @@ pub struct Entry {
     /// Clock ticks after boot (proc_pid_stat(5), field 22).
     #[serde(default)]
     pub start_time: u64,
-    /// How the leader ended, once reaped.
+    /// The leader's exit, once it is reaped.
     #[serde(default)]
     pub exit: Option<Exit>,
     /// Columns.
@@ -103,7 +103,7 @@ pub struct Entry {
     /// The last checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointMeta>,
-    /// How many bytes it has; 0: no descriptor comes with it.
+    /// Its length in bytes; 0: no descriptor comes with it.
     #[serde(default)]
     pub checkpoint_bytes: u64,
 }
@@ -117,7 +117,7 @@ pub struct Checkpoint {
     pub checkpoint: CheckpointMeta,
 }
 
-/// What a checkpoint stands for.
+/// The state that a checkpoint stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointMeta {
     /// Bytes of output that it has seen. Not before the last checkpoint's and not beyond
@@ -181,7 +181,7 @@ pub struct Signal {
     pub signal: i32,
 }
 
-/// What the holder counts.
+/// The holder's counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Sessions held, ended ones included.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Why something was not done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What kind of failure; machines match on it.
+    /// The kind of failure; machines match on it.
     #[serde(default)]
     pub code: FailureCode,
     /// For people.
