@@ -347,6 +347,8 @@ pub(super) fn end_all(
     };
     Box::pin(over.into_actor(registry).then(move |(), registry, _| end_all(registry, told)))
 }
+
+/// Removes what has been kept for long enough; `None`: everything is kept for ever.
 pub(super) fn retention(registry: &Registry) -> Option<Retention> {
     let (store, recorder) = (registry.store.clone(), registry.recorder.clone());
     let kept = registry.defaults.retention?;

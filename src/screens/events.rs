@@ -1,4 +1,4 @@
-//! What a screen tells its session.
+//! The events that a screen reports to its session.
 
 use crate::screen::Event;
 

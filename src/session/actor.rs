@@ -276,7 +276,7 @@ impl Session {
         }
     }
 
-    /// What is left of a session that the holder does not hold is swept.
+    /// Ends what is left of a session that the holder does not hold.
     fn lost(&mut self, ctx: &mut Context<Self>) {
         let (tree, log) = (self.context.tree(&self.record), self.context.log.clone());
         let swept = async move { end_tree(&tree, &log).await };
@@ -358,7 +358,7 @@ impl Session {
         if policy.is_some() {
             self.adapt(ctx);
         }
-        // Whoever hears of it and looks must find it.
+        // A client that hears of it and looks must find it.
         self.refresh();
         let session = &self.record.row.session;
         self.context.tell(session, changes(&old, session));
@@ -413,14 +413,14 @@ impl Handler<Look> for Session {
             Look::Quiet => {
                 // Whatever came since the last look counts.
                 self.tend(ctx);
-                // What is being ended needs no looking after.
+                // Quiet is not reported of a session that is being ended.
                 if !self.record.is_ending() {
                     let session = &mut self.record.row.session;
                     let news = self.notifications.quiet(session, Instant::now(), Utc::now());
                     self.tell_news(news, Look::Quiet, ctx);
                 }
             }
-            // Of its end they are told otherwise.
+            // They hear of the end by its own message.
             Look::State if self.clients.rested() && !self.record.has_ended() => {
                 self.tell_state(ctx);
             }
@@ -605,7 +605,7 @@ impl Handler<Patch> for Session {
         let written = self.context.store.commit_or_queue(self.record.unchanged());
         let view = self.handle.view();
         Box::pin(async move {
-            // What cannot be written now will be, and whoever looks meanwhile sees it.
+            // A row that cannot be written now is written later, and the view shows it meanwhile.
             let _ = written.await;
             Ok(view)
         })

@@ -88,7 +88,7 @@ pub(crate) struct TakeControl {
     pub(crate) connection: u64,
 }
 
-/// What a session tells its connections.
+/// An event that a session sends to its connections.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub enum ConnectionEvent {
@@ -103,7 +103,7 @@ pub enum ConnectionEvent {
 }
 
 impl ConnectionEvent {
-    /// What ends a client's connection to a session that has ended.
+    /// The event that ends a client's connection to a session that has ended.
     pub(super) fn farewell(session: &protocol::Session) -> Option<Self> {
         if session.restart_at.is_some() {
             return Some(ConnectionEvent::Again);

@@ -1,4 +1,4 @@
-//! Who is attached to a session, and what all of them are told of its state.
+//! The attached clients, and the state that all of them are told.
 
 use super::attachment::{Attach, ConnectionEvent};
 use super::dialect::json_text;
@@ -111,7 +111,7 @@ impl Clients {
         self.attached.iter().map(viewer).collect()
     }
 
-    /// How many of them hold the program back.
+    /// The number of clients that hold the program back.
     pub(super) fn followers(&self) -> usize {
         self.attached.values().filter(|client| client.follows).count()
     }

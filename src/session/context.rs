@@ -1,4 +1,4 @@
-//! What every session needs of the server: who writes it down, who holds it, whom it tells.
+//! The parts of the server that every session uses.
 
 use super::audit::log_transition;
 use super::blob::Blob;
@@ -23,13 +23,13 @@ use std::time::Duration;
 /// The server, as its sessions know it.
 #[derive(Clone)]
 pub struct SessionContext {
-    /// Who writes state down.
+    /// Writes state to SQLite.
     pub store: StoreHandle,
-    /// Who holds the PTY.
+    /// Holds the PTY.
     pub holder: Holder,
     /// Where its actor hears of what the holder notices.
     pub notices: Notices,
-    /// Whom to tell of the end.
+    /// The registry, which is told of the end.
     pub registry: Recipient<SessionEnded>,
     /// Where what happens is told.
     pub events: Bus,

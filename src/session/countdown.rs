@@ -78,7 +78,7 @@ impl Drop for InUse {
     }
 }
 
-/// How many use a session now.
+/// The number of requests that use a session now.
 #[derive(Debug, Default)]
 pub(super) struct Uses(u32);
 

@@ -17,14 +17,14 @@ use crate::screens::{Origin, Screens};
 use actix::prelude::*;
 use std::sync::Arc;
 
-/// What sessions are made with.
+/// The parts of the server with which sessions are made.
 #[derive(Clone)]
 pub struct Launch {
-    /// What every session needs of the server.
+    /// The parts of the server that every session uses.
     pub context: SessionContext,
-    /// Who tracks the screens.
+    /// Tracks the screens.
     pub screens: Screens,
-    /// Who writes recordings.
+    /// Writes recordings.
     pub recorder: Recorder,
     /// Where is counted.
     pub metrics: Arc<Metrics>,
@@ -70,7 +70,7 @@ impl Launch {
                 reader: screen.reader(),
             })
         });
-        // Who asks before the session's actor has run sees what it will say, not the last row.
+        // A client that asks before the actor has run sees the actor's state, not the last row.
         let shown = record.shown(now());
         let handle =
             SessionHandle::new(shown, held.ring, held.wake, holder, store, screen, metrics);

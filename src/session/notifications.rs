@@ -22,13 +22,13 @@ pub(super) struct News {
     /// The session's view changes, before anything is told: whoever hears of it and looks must
     /// find it.
     pub(super) publish: bool,
-    /// What is told, in this order.
+    /// The events, in the order in which they are told.
     pub(super) events: Vec<(Kind, Value)>,
     /// `None`: not because of this.
     pub(super) look_after: Option<Duration>,
 }
 
-/// What was told lately.
+/// The notifications that were sent lately.
 #[derive(Debug, Default)]
 pub(super) struct Notifications {
     bell: Option<Instant>,
@@ -47,7 +47,7 @@ pub(super) struct Notifications {
 }
 
 impl Notifications {
-    /// Of a session that may have been told of before.
+    /// The notifications of a session that may have had some before.
     pub(super) fn new(session: &Session, quiet_after: Option<Duration>) -> Self {
         Notifications { title: session.title.clone(), quiet_after, ..Notifications::default() }
     }
@@ -105,7 +105,7 @@ impl Notifications {
                 signs.cwd_now = Some(cwd);
                 return None;
             }
-            // Whoever tracks the screen types them.
+            // The thread that tracks the screen types the replies.
             Event::Reply(_) => return None,
             Event::Bell => {
                 signs.bell_at = Some(at);
@@ -180,7 +180,7 @@ impl Notifications {
     }
 }
 
-/// What is told of a change that somebody has made.
+/// The events of a change that a client has made.
 pub(super) fn changes(old: &Session, new: &Session) -> Vec<(Kind, Value)> {
     let decided = |session: &Session| {
         json!({
@@ -201,7 +201,7 @@ pub(super) fn changes(old: &Session, new: &Session) -> Vec<(Kind, Value)> {
     events
 }
 
-/// What is told of a transition.
+/// The event of a transition.
 pub(super) fn status(transition: &NewTransition) -> (Kind, Value) {
     let NewTransition { from, to, reason, active_connections, .. } = transition;
     let more = json!({ "from": from, "status": to, "reason": reason,

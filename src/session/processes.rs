@@ -1,4 +1,4 @@
-//! What is done to a session's processes: they are sent signals, and ended.
+//! Signals a session's processes, and ends them.
 
 use super::requests::{Signal, SignalError, SignalTarget};
 use crate::holder::Holder;

@@ -223,7 +223,7 @@ impl Record {
             session.last_activity_at = last_activity_at;
             session.offset = offset;
         }
-        // Whoever hears of the end is still there, and yet nobody is attached.
+        // Clients that hear of the end are still connected, but no longer count as attached.
         if self.life.end().is_some() {
             session.clients.clear();
         }
@@ -288,7 +288,7 @@ impl Record {
         self.life.ending().map(|_| Refused::Ending)
     }
 
-    /// Whoever asks last decides whether the session stays ended: its command is to be started
+    /// The last request decides whether the session stays ended: its command is to be started
     /// again. False if its end has come already, which the registry decides about.
     pub(crate) fn ask_restart(&mut self, now: Now) -> bool {
         let in_time = !self.has_ended();
@@ -298,7 +298,7 @@ impl Record {
         in_time
     }
 
-    /// Whoever wants a session gone does not want it back. False if it would have stayed ended.
+    /// Cancels a restart: a session that somebody ends stays ended. False if none was to come.
     pub(crate) fn cancel_restart(&mut self) -> bool {
         self.row.session.restart_at.take().is_some()
     }

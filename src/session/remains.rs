@@ -92,7 +92,7 @@ impl Remains {
     }
 }
 
-/// Who waits for a session's end.
+/// The requests that wait for a session's end.
 #[derive(Debug)]
 pub(super) struct AwaitedEnd {
     told: bool,
@@ -105,7 +105,7 @@ impl AwaitedEnd {
         AwaitedEnd { told, waiting: Vec::new() }
     }
 
-    /// Whoever is attached has been told of the end.
+    /// True once the attached clients have been told of the end.
     pub(super) fn is_told(&self) -> bool {
         self.told
     }
@@ -123,7 +123,7 @@ impl AwaitedEnd {
     pub(super) fn tell(&mut self, end: &Killed) {
         self.told = true;
         for waiting in self.waiting.drain(..) {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = waiting.send(end.clone());
         }
     }

@@ -33,7 +33,7 @@ impl Sizing {
         Some(DEBOUNCE)
     }
 
-    /// What clients want now is looked at.
+    /// Looks at the sizes that clients want now.
     pub(super) fn looked(&mut self) {
         self.waiting = None;
     }

@@ -5,7 +5,7 @@ use actix::prelude::*;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// What is to be looked at, once its time has come.
+/// A subject that a session looks at again later.
 #[derive(Clone, Copy, Debug, Hash, Message, PartialEq, Eq)]
 #[rtype(result = "()")]
 pub(super) enum Look {
@@ -21,7 +21,7 @@ pub(super) enum Look {
     Title,
     /// Whether there was no output.
     Quiet,
-    /// What clients were not told while they were left alone.
+    /// The state that clients were not told during the rest.
     State,
     /// Whether the leader's exit status has come, after its tree was seen empty.
     Exit,

@@ -166,7 +166,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         restart_at: next.word_or_null()?,
         recording: next.word()?,
         started_at: next.word_or_null()?,
-        // What no column keeps.
+        // No column keeps these.
         signs: Signs::default(),
         clients: Vec::new(),
         ending: false,

@@ -314,7 +314,7 @@ impl StoreHandle {
     /// # Errors
     /// There is no room for it, or the database cannot be read.
     pub async fn backup(&self) -> Result<File, StoreError> {
-        // What is known and cannot be written is not in it; that is said elsewhere.
+        // Changes that cannot be written now are missing from the copy; the health says so.
         let _ = self.flush().await;
         let database = self.path().to_owned();
         let copied = spawn_blocking(move || backup::copy(&database)).await;

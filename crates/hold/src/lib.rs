@@ -59,7 +59,7 @@
 //! # }
 //! ```
 //!
-//! What panics is denied in all of the crate, since the holder must not: see [`holder`].
+//! Code that may panic is denied in the whole crate, since the holder must not: see [`holder`].
 
 #![cfg_attr(
     not(test),

@@ -1,4 +1,4 @@
-//! What sets and resets modes (SM, RM, DECSET, DECRST), and their reports.
+//! Sets and resets modes (SM, RM, DECSET, DECRST), and reports them (DECRQM).
 
 use crate::modes::{Mouse, MouseEncoding};
 use crate::params::Params;

@@ -21,7 +21,7 @@ fn words_of_other_versions_are_understood() {
     assert_eq!(parse(r#"{"code":"not_found"}"#).code, FailureCode::NotFound);
     let hello: Hello = serde_json::from_str(r#"{"major":2}"#).unwrap();
     assert_eq!((hello.major, hello.minor), (2, 0));
-    // What is not said has a default.
+    // A field that is missing has its default.
     let id = SessionId::generate();
     let spawn = format!(r#"{{"id":"{id}","cols":80,"rows":24,"ring_capacity":262144}}"#);
     assert!(!serde_json::from_str::<Spawn>(&spawn).unwrap().checkpoints);

@@ -1,4 +1,4 @@
-//! What can be wrong with a ring.
+//! The errors of a ring.
 
 use super::layout::{CAPACITY_MAX, CAPACITY_MIN};
 

@@ -70,7 +70,7 @@ impl Holder {
                 .map_or_else(String::new, |resumed| resumed.preface.clone()),
         };
         let fd = exec_spec(spec).map_err(|errno| HolderError::Request(errno.to_string()))?;
-        let mut replies = self.ask(Kind::Spawn, Some(&spawn), checked(blob)?, Some(fd))?;
+        let mut replies = self.link.ask(Kind::Spawn, Some(&spawn), checked(blob)?, Some(fd))?;
         let reply = replies.next().await?;
         match reply.kind {
             Kind::Entry => Ok(held(reply.control()?, reply).map_err(|unusable| unusable.error)?),
@@ -117,7 +117,7 @@ impl Holder {
         let mut all = Vec::new();
         let mut list = wire::List::default();
         loop {
-            let mut replies = self.ask(Kind::List, Some(&list), &[], None)?;
+            let mut replies = self.link.ask(Kind::List, Some(&list), &[], None)?;
             let more = loop {
                 let reply = within(replies.next()).await?;
                 match reply.kind {
@@ -186,7 +186,8 @@ impl Holder {
         blob: &[u8],
     ) -> impl Future<Output = Result<(), HolderError>> + use<> {
         let target = wire::Target { id };
-        let asked = checked(blob).and_then(|blob| self.ask(Kind::Blob, Some(&target), blob, None));
+        let asked =
+            checked(blob).and_then(|blob| self.link.ask(Kind::Blob, Some(&target), blob, None));
         async { done(asked?).await }
     }
 
@@ -204,7 +205,7 @@ impl Holder {
     /// # Errors
     /// The holder cannot be asked.
     pub async fn stats(&self) -> Result<Stats, HolderError> {
-        let mut replies = self.ask(Kind::Stats, None::<&()>, &[], None)?;
+        let mut replies = self.link.ask(Kind::Stats, None::<&()>, &[], None)?;
         let reply = within(replies.next()).await?;
         if reply.kind == Kind::Stats { reply.control() } else { Err(reply.failure().into()) }
     }
@@ -233,19 +234,9 @@ impl Holder {
         };
         let fd = fd.transpose().map_err(|errno| HolderError::Request(errno.to_string()))?;
         let control = wire::Checkpoint { id, checkpoint: *meta };
-        let mut replies = self.ask(Kind::Checkpoint, Some(&control), &[], fd)?;
+        let mut replies = self.link.ask(Kind::Checkpoint, Some(&control), &[], fd)?;
         let reply = within(replies.next()).await?;
         if reply.kind == Kind::Done { Ok(()) } else { Err(reply.failure().into()) }
-    }
-
-    fn ask<T: Serialize>(
-        &self,
-        kind: Kind,
-        control: Option<&T>,
-        tail: &[u8],
-        fd: Option<OwnedFd>,
-    ) -> Result<Replies, HolderError> {
-        self.link.ask(kind, control, tail, fd)
     }
 
     fn tell<T: Serialize>(&self, kind: Kind, control: &T) {
@@ -262,7 +253,7 @@ impl Holder {
         control: &T,
         tail: &[u8],
     ) -> Result<(), HolderError> {
-        done(self.ask(kind, Some(control), tail, None)?).await
+        done(self.link.ask(kind, Some(control), tail, None)?).await
     }
 }
 

@@ -351,7 +351,7 @@ impl EventLoop {
     /// Tells the server what is due, as far as its socket takes it.
     fn tell(&mut self) {
         let Some(server) = &mut self.server else {
-            // Whoever comes next asks for the state.
+            // The next client asks for the state itself.
             self.sessions.due = false;
             return;
         };
