@@ -3,6 +3,7 @@
 use crate::config::{Settings, account};
 use crate::connections::{self, Connections};
 use crate::holder::{Holder, HolderError, Paths};
+use crate::http::Shots;
 use crate::http::auth::Access;
 use crate::http::guard::Guard;
 use crate::http::token::Token;
@@ -14,7 +15,6 @@ use crate::pty;
 use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, KillAll, Parts, Registry, ShutdownAll};
 use crate::screens::{self, Screens};
-use crate::session::Shots;
 use crate::store::{self, OpenError, StoreHandle};
 use crate::tree;
 use actix::prelude::*;

@@ -2,6 +2,7 @@
 
 use super::problem::{Problem, code};
 use super::query::culprit;
+use super::shots::Shots;
 use crate::events::Bus;
 use crate::holder::{Holder, HolderError};
 use crate::id::SessionId;
@@ -12,7 +13,7 @@ use crate::registry::{
     CreateError, Defaults, Find, FindEnded, FindError, Key, Registry, SessionRef,
 };
 use crate::screens::Screens;
-use crate::session::{InUse, Nesting, Shots};
+use crate::session::{InUse, Nesting};
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
 use actix_web::http::header::HeaderName;

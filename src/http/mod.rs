@@ -33,6 +33,7 @@ mod reject;
 mod restart;
 mod screen;
 mod sessions;
+mod shots;
 mod signals;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub use allowlist::{Hosts, HostsError};
 pub use api::Api;
 pub use backup::COPIES;
 pub use logins::Logins;
+pub use shots::Shots;
 
 use actix_web::web::{self, ServiceConfig};
 

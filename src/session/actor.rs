@@ -5,7 +5,6 @@
 use super::attachment::{Attach, Attached, Attachment, ConnectionEvent, Detach, TakeControl};
 use super::clients::Clients;
 use super::context::SessionContext;
-use super::countdown::{DestroyTimer, Use, Uses, now};
 use super::flow::{Arrival, Tail};
 use super::handle::SessionHandle;
 use super::notifications::{News, Notifications, changes, tell_end};
@@ -17,7 +16,7 @@ use super::requests::{
     SignalError, StopForRestart,
 };
 use super::size::{Sizing, wanted};
-use super::timers::{Look, Timers};
+use super::timers::{DestroyTimer, Timer, Timers, Use, Uses, now};
 use crate::lifecycle::{Effect, EndReason, Event, Exit, Refused};
 use crate::protocol::{self, Cause, CloseCode, rfc3339};
 use crate::store::Change;
@@ -28,7 +27,7 @@ use slog::{debug, info};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long a killed session waits for its leader's exit status after its tree is empty.
+/// A killed session waits this long for its leader's exit status after its tree is empty.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// One PTY session.
@@ -58,7 +57,7 @@ impl Session {
     ) -> Addr<Self> {
         let over = record.has_ended();
         if arrival == Arrival::Restored && !over {
-            // Its server may have died between the spawn and the row that knows the process.
+            // A server may have died between the spawn and the row that knows the process.
             context.store.save(record.unchanged());
         }
         let tail = Tail::of(&handle, arrival, over);
@@ -79,7 +78,7 @@ impl Session {
     }
 
     /// Feeds one event to the record and does what that says.
-    fn step(
+    fn apply(
         &mut self,
         event: Event,
         cause: Option<Cause>,
@@ -92,8 +91,8 @@ impl Session {
     }
 
     /// The same where a refusal only means that the event came too late.
-    fn step_or_log(&mut self, event: Event, ctx: &mut Context<Self>) {
-        self.step(event, None, ctx).unwrap_or_else(|refused| self.log_refused(refused));
+    fn apply_or_log(&mut self, event: Event, ctx: &mut Context<Self>) {
+        self.apply(event, None, ctx).unwrap_or_else(|refused| self.log_refused(refused));
     }
 
     fn log_refused(&self, refused: Refused) {
@@ -120,8 +119,8 @@ impl Session {
                 Effect::CancelTimer => self.destroy.disarm(),
                 _ => continue,
             }
-            let after = self.destroy.look_after(tree::boottime_ms());
-            self.timers.set(Look::Countdown, after, ctx);
+            let after = self.destroy.check_after(tree::boottime_ms());
+            self.timers.set(Timer::Countdown, after, ctx);
         }
         let Some(change) = change else { return };
         self.handle.publish(&change.row.session);
@@ -152,48 +151,48 @@ impl Session {
     }
 
     /// Publishes and tells what the notifications have decided on, and looks again when they say.
-    fn tell_news(&mut self, news: News, look: Look, ctx: &mut Context<Self>) {
+    fn tell_news(&mut self, news: News, timer: Timer, ctx: &mut Context<Self>) {
         if news.publish {
             self.handle.publish(&self.record.row.session);
         }
         self.context.tell(&self.record.row.session, news.events);
-        if news.look_after.is_some() {
-            self.timers.set(look, news.look_after, ctx);
+        if news.check_after.is_some() {
+            self.timers.set(timer, news.check_after, ctx);
         }
     }
 
     /// Tells clients the state, now or after they have been left alone for a moment.
     fn tell_state(&mut self, ctx: &mut Context<Self>) {
         if let Some(rest) = self.clients.tell_state(&self.record.row.session) {
-            self.timers.set(Look::State, Some(rest), ctx);
+            self.timers.set(Timer::State, Some(rest), ctx);
         }
     }
 
-    /// The destroy timer is looked at. Where somebody uses the session, the deadline is pushed
+    /// Checks the destroy timer. Where a request uses the session, the deadline is pushed
     /// ahead once more, even if that is behind time: the timer is stale then.
     fn count_down(&mut self, ctx: &mut Context<Self>) {
         let Some(generation) = self.destroy.fire(tree::boottime_ms()) else {
-            self.step_or_log(Event::ClockJumped, ctx);
-            let after = self.destroy.look_after(tree::boottime_ms());
-            return self.timers.set(Look::Countdown, after, ctx);
+            self.apply_or_log(Event::ClockJumped, ctx);
+            let after = self.destroy.check_after(tree::boottime_ms());
+            return self.timers.set(Timer::Countdown, after, ctx);
         };
         if self.uses.push_after().is_some() {
-            self.step_or_log(Event::Used, ctx);
+            self.apply_or_log(Event::Used, ctx);
         }
-        self.step_or_log(Event::TimerFired { generation }, ctx);
+        self.apply_or_log(Event::TimerFired { generation }, ctx);
     }
 
     /// Looks after the ring's tail and `last_activity_at`.
-    fn tend(&mut self, ctx: &mut Context<Self>) {
+    fn check_flow(&mut self, ctx: &mut Context<Self>) {
         let ends = self.record.life().ending().is_some();
-        let tended = self.tail.tend(&self.handle, self.clients.followers(), ends);
-        if tended.active {
+        let checked = self.tail.check(&self.handle, self.clients.followers(), ends);
+        if checked.active {
             let session = &mut self.record.row.session;
             let news = self.notifications.heard_output(session, Instant::now());
-            self.tell_news(news, Look::Quiet, ctx);
+            self.tell_news(news, Timer::Quiet, ctx);
         }
-        self.timers.set(Look::Tail, tended.again, ctx);
-        if tended.noticed {
+        self.timers.set(Timer::Tail, checked.again, ctx);
+        if checked.noticed {
             ctx.notify(Noticed::Output);
         }
     }
@@ -201,7 +200,7 @@ impl Session {
     /// Clients, or what they want, have changed.
     fn resized_by_clients(&mut self, ctx: &mut Context<Self>) {
         let after = self.sizing.changed(Instant::now());
-        self.timers.set(Look::Size, after, ctx);
+        self.timers.set(Timer::Size, after, ctx);
         if after.is_none() {
             self.adapt(ctx);
         }
@@ -210,7 +209,7 @@ impl Session {
     /// Gives the terminal the size that its clients and the policy ask for, and tells
     /// everybody if who is attached looks different now.
     fn adapt(&mut self, ctx: &mut Context<Self>) {
-        self.sizing.looked();
+        self.sizing.adapted();
         let viewers = self.clients.viewers(self.handle.controller());
         let size = wanted(self.record.row.session.size_policy, &viewers);
         if viewers != self.record.row.session.clients {
@@ -220,7 +219,7 @@ impl Session {
         }
         if size.is_some_and(|size| self.set_size(size)) {
             let quiet = self.sizing.resized();
-            self.timers.set(Look::Size, Some(quiet), ctx);
+            self.timers.set(Timer::Size, Some(quiet), ctx);
         }
     }
 
@@ -247,32 +246,32 @@ impl Session {
             return;
         }
         let Some(cause) = self.clients.detach(connection, &self.handle) else { return };
-        let detached = self.step(Event::Detached, cause, ctx);
+        let detached = self.apply(Event::Detached, cause, ctx);
         detached.unwrap_or_else(|refused| self.log_refused(refused));
         self.resized_by_clients(ctx);
-        self.tend(ctx);
+        self.check_flow(ctx);
     }
 
     /// Ends the process tree, now that the end is decided. The leader's exit status may come a
     /// moment after the tree was seen empty, so the end waits for it.
     fn end_tree(&mut self, intent: Change, ctx: &mut Context<Self>) {
-        self.tend(ctx);
+        self.check_flow(ctx);
         let end = self.context.end_tree(intent, self.context.tree(&self.record));
         ctx.spawn(end.into_actor(self).map(|(), session, ctx| {
             if session.handle.ring().ended().is_some() {
                 ctx.notify(Noticed::Exited);
             }
-            session.timers.set(Look::Exit, Some(EXIT_GRACE), ctx);
+            session.timers.set(Timer::Exit, Some(EXIT_GRACE), ctx);
         }));
     }
 
     /// The leader has ended and its output is drained. Where its session is being ended and only
     /// waits for this, the end is complete.
     fn leader_ended(&mut self, exit: Exit, ctx: &mut Context<Self>) {
-        self.tend(ctx);
-        self.step_or_log(Event::LeaderExited(exit), ctx);
-        if self.timers.cancel(Look::Exit, ctx) {
-            self.step_or_log(Event::TreeEmpty, ctx);
+        self.check_flow(ctx);
+        self.apply_or_log(Event::LeaderExited(exit), ctx);
+        if self.timers.cancel(Timer::Exit, ctx) {
+            self.apply_or_log(Event::TreeEmpty, ctx);
         }
     }
 
@@ -281,7 +280,7 @@ impl Session {
         let (tree, log) = (self.context.tree(&self.record), self.context.log.clone());
         let swept = async move { end_tree(&tree, &log).await };
         ctx.spawn(swept.into_actor(self).map(|_, session, ctx| {
-            session.step_or_log(Event::Orphaned, ctx);
+            session.apply_or_log(Event::Orphaned, ctx);
         }));
     }
 
@@ -330,7 +329,7 @@ impl Session {
     ) -> ResponseFuture<Result<Killed, NotDone>> {
         let Some(end) = self.end.wait() else { return refuse(Refused::Ended) };
         if !self.record.is_ending()
-            && let Err(refused) = self.step(Event::KillRequested, cause, ctx)
+            && let Err(refused) = self.apply(Event::KillRequested, cause, ctx)
         {
             return refuse(refused);
         }
@@ -353,7 +352,7 @@ impl Session {
         let old = self.record.row.session.clone();
         patch.write_to(&mut self.record.row.session);
         if let Some(idle_timeout_s) = idle_timeout_s {
-            self.step(Event::IdleTimeoutChanged(idle_timeout_s), None, ctx)?;
+            self.apply(Event::IdleTimeoutChanged(idle_timeout_s), None, ctx)?;
         }
         if policy.is_some() {
             self.adapt(ctx);
@@ -381,8 +380,8 @@ impl Actor for Session {
         self.execute(applied, ctx);
         // A server that died may not have told the holder that there is room again.
         self.handle.release(self.handle.ring().tail());
-        self.tend(ctx);
-        // It may have ended before anybody could be told.
+        self.check_flow(ctx);
+        // The leader may have ended before this actor listened.
         if self.handle.ring().ended().is_some() {
             ctx.notify(Noticed::Exited);
         }
@@ -393,39 +392,39 @@ impl Actor for Session {
     }
 }
 
-impl Handler<Look> for Session {
+impl Handler<Timer> for Session {
     type Result = ();
 
-    fn handle(&mut self, look: Look, ctx: &mut Self::Context) {
-        self.timers.fired(look);
-        match look {
-            Look::Tail => self.tend(ctx),
-            Look::Countdown => self.count_down(ctx),
-            Look::Use => {
-                self.step_or_log(Event::Used, ctx);
-                self.timers.set(Look::Use, self.uses.push_after(), ctx);
+    fn handle(&mut self, timer: Timer, ctx: &mut Self::Context) {
+        self.timers.fired(timer);
+        match timer {
+            Timer::Tail => self.check_flow(ctx),
+            Timer::Countdown => self.count_down(ctx),
+            Timer::Use => {
+                self.apply_or_log(Event::Used, ctx);
+                self.timers.set(Timer::Use, self.uses.push_after(), ctx);
             }
-            Look::Size if self.sizing.quiet() => self.adapt(ctx),
-            Look::Title => {
+            Timer::Size if self.sizing.quiet() => self.adapt(ctx),
+            Timer::Title => {
                 let news = self.notifications.spaced(&self.record.row.session);
-                self.tell_news(news, Look::Title, ctx);
+                self.tell_news(news, Timer::Title, ctx);
             }
-            Look::Quiet => {
-                // Whatever came since the last look counts.
-                self.tend(ctx);
+            Timer::Quiet => {
+                // Output since the last check counts.
+                self.check_flow(ctx);
                 // Quiet is not reported of a session that is being ended.
                 if !self.record.is_ending() {
                     let session = &mut self.record.row.session;
                     let news = self.notifications.quiet(session, Instant::now(), Utc::now());
-                    self.tell_news(news, Look::Quiet, ctx);
+                    self.tell_news(news, Timer::Quiet, ctx);
                 }
             }
             // They hear of the end by its own message.
-            Look::State if self.clients.rested() && !self.record.has_ended() => {
+            Timer::State if self.clients.rested() && !self.record.has_ended() => {
                 self.tell_state(ctx);
             }
-            Look::Exit => self.step_or_log(Event::TreeEmpty, ctx),
-            Look::Size | Look::State => {}
+            Timer::Exit => self.apply_or_log(Event::TreeEmpty, ctx),
+            Timer::Size | Timer::State => {}
         }
     }
 }
@@ -449,7 +448,7 @@ impl Handler<Attach> for Session {
         let (cause, older) = (attach.cause.clone(), self.clients.of(attach.key));
         let connection = self.clients.attach(attach, &self.handle);
         // Counted before the one it replaces goes, so that the session does not idle between.
-        if let Err(refused) = self.step(Event::Attached, cause, ctx) {
+        if let Err(refused) = self.apply(Event::Attached, cause, ctx) {
             self.clients.detach(connection, &self.handle);
             return Err(refused);
         }
@@ -459,7 +458,7 @@ impl Handler<Attach> for Session {
             self.detach(older, ctx);
         }
         self.resized_by_clients(ctx);
-        self.tend(ctx);
+        self.check_flow(ctx);
         let attachment = Attachment::new(&ctx.address(), connection);
         Ok(Attached { attachment, view: self.handle.view() })
     }
@@ -494,9 +493,9 @@ impl Handler<Resize> for Session {
         match resize.connection {
             // An administrator's size counts at once, until a client's next change.
             None => {
-                self.step_or_log(Event::Used, ctx);
+                self.apply_or_log(Event::Used, ctx);
                 self.sizing.forget();
-                self.timers.set(Look::Size, None, ctx);
+                self.timers.set(Timer::Size, None, ctx);
                 self.set_size(size);
             }
             Some(connection) if self.clients.resize(connection, size, &self.handle) => {
@@ -512,9 +511,9 @@ impl Handler<Use> for Session {
     type Result = ();
 
     fn handle(&mut self, used: Use, ctx: &mut Self::Context) {
-        self.step_or_log(Event::Used, ctx);
+        self.apply_or_log(Event::Used, ctx);
         self.uses.count(used);
-        self.timers.set(Look::Use, self.uses.push_after(), ctx);
+        self.timers.set(Timer::Use, self.uses.push_after(), ctx);
     }
 }
 
@@ -523,7 +522,7 @@ impl Handler<Noticed> for Session {
 
     fn handle(&mut self, noticed: Noticed, ctx: &mut Self::Context) {
         match noticed {
-            Noticed::Output => self.tend(ctx),
+            Noticed::Output => self.check_flow(ctx),
             Noticed::Exited => {
                 if let Some(exit) = self.handle.ring().ended() {
                     self.leader_ended(exit, ctx);
@@ -537,7 +536,7 @@ impl Handler<Noticed> for Session {
                 self.save();
             }
             Noticed::Lost => self.lost(ctx),
-            Noticed::ClockJumped => self.step_or_log(Event::ClockJumped, ctx),
+            Noticed::ClockJumped => self.apply_or_log(Event::ClockJumped, ctx),
         }
     }
 }
@@ -547,7 +546,7 @@ impl Handler<Seen> for Session {
 
     fn handle(&mut self, Seen(told): Seen, ctx: &mut Self::Context) {
         let news = self.notifications.seen(&mut self.record.row.session, told);
-        self.tell_news(news, Look::Title, ctx);
+        self.tell_news(news, Timer::Title, ctx);
     }
 }
 
@@ -583,9 +582,9 @@ impl Handler<Signal> for Session {
     type Result = ResponseFuture<Result<(), SignalError>>;
 
     fn handle(&mut self, signal: Signal, ctx: &mut Self::Context) -> Self::Result {
-        self.step_or_log(Event::Used, ctx);
+        self.apply_or_log(Event::Used, ctx);
         let (event, cause) = (Event::SignalRequested(signal.signal), signal.cause.clone());
-        if let Err(refused) = self.step(event, cause, ctx) {
+        if let Err(refused) = self.apply(event, cause, ctx) {
             return refuse(refused);
         }
         let (holder, log) = (self.context.holder.clone(), self.context.log.clone());

@@ -21,15 +21,15 @@ pub struct Attach {
     pub key: ClientKey,
     /// Its name, as others see it.
     pub client: String,
-    /// What it may do.
+    /// Whether the client may type.
     pub mode: Mode,
     /// Whether it follows the output, which holds the program back.
     pub follows: bool,
-    /// It goes on with output of this session that it has.
+    /// The client continues output of this session that it has.
     pub resumes: bool,
     /// Columns and rows of its terminal, if it said so.
     pub size: Option<(u16, u16)>,
-    /// Whose client it is.
+    /// The client's principal.
     pub cause: Option<Cause>,
 }
 

@@ -1,7 +1,7 @@
-//! What the holder keeps of a session, opaque to it: enough to adopt the session without
+//! The blob that the holder keeps of a session, opaque to it: enough to adopt the session without
 //! a database row, and the deadline on a clock that nobody can set.
 
-use super::audit::Causes;
+use super::causes::Causes;
 use super::record::Record;
 use crate::holder::{BLOB_MAX, Holder};
 use crate::id::SessionId;
@@ -34,8 +34,8 @@ pub struct Blob {
     pub first_attach_timeout_s: Option<u64>,
     /// Free words.
     pub labels: BTreeMap<String, String>,
-    /// Those are all. False where there was no room for them, and where an earlier version,
-    /// which did not say so, wrote the blob.
+    /// True if `labels` has all labels. False where the blob had no room for them, and in blobs of
+    /// versions without this field.
     pub all_labels: bool,
     /// CLOCK_BOOTTIME, in milliseconds, at which it is to be destroyed.
     pub deadline_boot_ms: Option<u64>,
@@ -45,22 +45,22 @@ pub struct Blob {
     pub ending_reason: Option<EndReason>,
     /// When it was begun.
     pub ending_since: Option<DateTime<Utc>>,
-    /// It is killed to be started again.
+    /// When the command is to be started again; null: the session ends for good.
     pub restart_at: Option<DateTime<Utc>>,
-    /// Whose size the terminal has.
+    /// The policy for the terminal's size.
     pub size_policy: SizePolicy,
     /// Whether its command is started again.
     pub restart: RestartPolicy,
-    /// What of it is recorded.
+    /// The recording mode.
     pub recording: Recording,
     /// Signals that were asked for.
     pub signals: Signals,
-    /// Who asked for its end.
+    /// The principals that asked for its end and its last signal.
     pub causes: Causes,
 }
 
 impl Blob {
-    /// What is to be kept of a session.
+    /// The blob of a session.
     #[must_use]
     pub(crate) fn of(record: &Record) -> Self {
         let (row, life) = (&record.row, record.life());
@@ -136,7 +136,7 @@ impl Blob {
         }
     }
 
-    /// What an earlier server left; `None` if it cannot be read.
+    /// Reads the blob of an earlier server; `None` if it cannot be read.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()

@@ -1,7 +1,7 @@
 //! The attached clients, and the state that all of them are told.
 
 use super::attachment::{Attach, ConnectionEvent};
-use super::dialect::json_text;
+use super::connection::json_text;
 use super::handle::SessionHandle;
 use crate::id::ClientKey;
 use crate::protocol::{Cause, Mode, ServerMessage, Session, Viewer};
@@ -35,7 +35,7 @@ pub(super) struct Clients {
     last: u64,
     /// They were told of the state a moment ago.
     resting: bool,
-    /// It has changed since.
+    /// The state has changed since.
     stale: bool,
 }
 
@@ -93,7 +93,7 @@ impl Clients {
         older.map(|(connection, client)| (*connection, client.recipient.clone()))
     }
 
-    /// It is the server that leaves them; answers whom.
+    /// The server leaves its clients, so no client is the cause. Answers their connections.
     pub(super) fn left_by_server(&mut self) -> Vec<u64> {
         self.attached.values_mut().for_each(|client| client.cause = None);
         self.attached.keys().copied().collect()

@@ -1,7 +1,7 @@
 //! The parts of the server that every session uses.
 
-use super::audit::log_transition;
 use super::blob::Blob;
+use super::causes::log_transition;
 use super::handle::SessionHandle;
 use super::notices::Notices;
 use super::notifications::status;

@@ -12,14 +12,14 @@ const END_STALL_LIMIT: Duration = Duration::from_millis(500);
 /// The time for which a session keeps its output for clients that are about to come.
 const FIRST_CLIENT_HOLD: Duration = Duration::from_secs(3);
 /// The interval at which a busy session is looked at: the grain of `last_activity_at`.
-const BUSY_LOOK: Duration = Duration::from_millis(250);
+const BUSY_CHECK: Duration = Duration::from_millis(250);
 
 /// The state of a session's output.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlowInput {
     /// Bytes ever written.
     pub(crate) head: u64,
-    /// All before it has been let go by the clients, or by the session in their stead.
+    /// The clients, or the session in their stead, need nothing before this offset.
     pub(crate) tail: u64,
     /// The ring's size in bytes.
     pub(crate) capacity: u64,
@@ -84,48 +84,48 @@ impl Flow {
         self.hold_until.is_some()
     }
 
-    pub(crate) fn tend(&mut self, now: Instant, sight: &FlowInput) -> FlowDecision {
-        let active = sight.head != self.seen;
-        self.seen = sight.head;
-        if !sight.held {
+    pub(crate) fn check(&mut self, now: Instant, input: &FlowInput) -> FlowDecision {
+        let active = input.head != self.seen;
+        self.seen = input.head;
+        if !input.held {
             self.hold_until = None;
         }
         if let Some(left) = self.hold_until.and_then(|until| until.checked_duration_since(now)) {
-            let again = Some(left.min(BUSY_LOOK).max(Duration::from_millis(1)));
+            let again = Some(left.min(BUSY_CHECK).max(Duration::from_millis(1)));
             return FlowDecision { active, free: false, release: None, watch_at: None, again };
         }
         self.hold_until = None;
 
-        let free = sight.followers == 0 || self.is_stalled(now, sight);
-        let release = (free && sight.tail < sight.head).then_some(sight.head);
+        let free = input.followers == 0 || self.is_stalled(now, input);
+        let release = (free && input.tail < input.head).then_some(input.head);
         if active {
             // A free program must not wait for the next look.
-            let watch_at = free.then_some(sight.head + sight.capacity / 4);
-            return FlowDecision { active, free, release, watch_at, again: Some(BUSY_LOOK) };
+            let watch_at = free.then_some(input.head + input.capacity / 4);
+            return FlowDecision { active, free, release, watch_at, again: Some(BUSY_CHECK) };
         }
-        let again = ((!free || sight.recorded) && sight.blocked).then_some(BUSY_LOOK);
-        FlowDecision { active, free, release, watch_at: Some(sight.head + 1), again }
+        let again = ((!free || input.recorded) && input.blocked).then_some(BUSY_CHECK);
+        FlowDecision { active, free, release, watch_at: Some(input.head + 1), again }
     }
 
-    fn is_stalled(&mut self, now: Instant, sight: &FlowInput) -> bool {
-        if self.freed.is_some_and(|then| sight.progress <= then) {
+    fn is_stalled(&mut self, now: Instant, input: &FlowInput) -> bool {
+        if self.freed.is_some_and(|then| input.progress <= then) {
             return true;
         }
         self.freed = None;
-        // Whoever has let go of everything holds nobody back.
-        if !sight.blocked || sight.tail >= sight.head {
+        // Where everything was let go, nobody is held back.
+        if !input.blocked || input.tail >= input.head {
             self.blocked = None;
             return false;
         }
         match self.blocked {
             // The tail alone does not tell: it is ahead of a client that came after a free run.
-            Some((since, stand)) if stand == (sight.tail, sight.progress) => {
+            Some((since, stand)) if stand == (input.tail, input.progress) => {
                 if now.duration_since(since) >= STALL_LIMIT {
                     self.blocked = None;
-                    self.freed = Some(sight.progress);
+                    self.freed = Some(input.progress);
                 }
             }
-            _ => self.blocked = Some((now, (sight.tail, sight.progress))),
+            _ => self.blocked = Some((now, (input.tail, input.progress))),
         }
         self.freed.is_some()
     }
@@ -181,9 +181,9 @@ impl Tail {
 
     /// Looks after the ring's tail and `last_activity_at`, for so many clients that follow.
     /// Nothing may hold up the drain of a session that `ends`.
-    pub(super) fn tend(&mut self, handle: &SessionHandle, followers: usize, ends: bool) -> Tended {
+    pub(super) fn check(&mut self, handle: &SessionHandle, followers: usize, ends: bool) -> Tended {
         let ring = handle.ring();
-        let sight = FlowInput {
+        let input = FlowInput {
             head: ring.head(),
             tail: handle.released(),
             capacity: ring.capacity(),
@@ -193,19 +193,19 @@ impl Tail {
             recorded: handle.recording().is_some(),
             held: handle.is_held(),
         };
-        if sight.blocked && !self.stalled {
+        if input.blocked && !self.stalled {
             handle.metrics().stalls.inc();
         }
-        self.stalled = sight.blocked;
+        self.stalled = input.blocked;
         let seen = self.flow.seen();
-        let tending = self.flow.tend(Instant::now(), &sight);
+        let tending = self.flow.check(Instant::now(), &input);
         if !self.flow.is_holding() {
             handle.let_go();
         }
         if tending.active {
             handle.touch(chrono::Utc::now());
             handle.nudge();
-            handle.metrics().output.inc_by(sight.head.saturating_sub(seen));
+            handle.metrics().output.inc_by(input.head.saturating_sub(seen));
         }
         if let Some(recorded) = handle.recording() {
             recorded.set_free(tending.free);
@@ -213,7 +213,7 @@ impl Tail {
         if let Some(offset) = tending.release {
             handle.release(offset);
         }
-        if let Some(recorded) = handle.recording().filter(|_| sight.blocked) {
+        if let Some(recorded) = handle.recording().filter(|_| input.blocked) {
             recorded.check_stall(if ends { END_STALL_LIMIT } else { STALL_LIMIT });
         }
         // Register, then look again.
@@ -231,7 +231,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn sight(head: u64, tail: u64, followers: usize) -> FlowInput {
+    fn input(head: u64, tail: u64, followers: usize) -> FlowInput {
         let blocked = head - tail >= 2 * MIB - (64 << 10);
         let (progress, recorded, held) = (tail, false, false);
         FlowInput { head, tail, capacity: 2 * MIB, blocked, progress, followers, recorded, held }
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_quiet_session_waits_for_its_next_byte_without_a_timer() {
-        let tending = Flow::new(7).tend(Instant::now(), &sight(7, 7, 0));
+        let tending = Flow::new(7).check(Instant::now(), &input(7, 7, 0));
         assert_eq!(
             tending,
             FlowDecision {
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn nobody_attached_holds_nothing_back() {
-        let tending = Flow::new(0).tend(Instant::now(), &sight(MIB, 0, 0));
+        let tending = Flow::new(0).check(Instant::now(), &input(MIB, 0, 0));
         assert_eq!(tending.release, Some(MIB));
         assert_eq!(tending.watch_at, Some(MIB + MIB / 2));
     }
@@ -262,31 +262,31 @@ mod tests {
     #[test]
     fn a_follower_holds_back_for_five_seconds_without_progress() {
         let (start, mut flow) = (Instant::now(), Flow::new(0));
-        let full = sight(2 * MIB, 0, 1);
-        assert_eq!(flow.tend(start, &full).release, None);
-        let almost = flow.tend(start + Duration::from_millis(4900), &full);
-        assert_eq!((almost.release, almost.again), (None, Some(BUSY_LOOK)));
-        let after = flow.tend(start + Duration::from_secs(5), &full);
+        let full = input(2 * MIB, 0, 1);
+        assert_eq!(flow.check(start, &full).release, None);
+        let almost = flow.check(start + Duration::from_millis(4900), &full);
+        assert_eq!((almost.release, almost.again), (None, Some(BUSY_CHECK)));
+        let after = flow.check(start + Duration::from_secs(5), &full);
         assert_eq!(after.release, Some(2 * MIB));
         // Still stalled: the program runs on …
-        let later = sight(4 * MIB, 2 * MIB, 1);
+        let later = input(4 * MIB, 2 * MIB, 1);
         let later = FlowInput { progress: 0, ..later };
-        assert_eq!(flow.tend(start + Duration::from_secs(6), &later).release, Some(4 * MIB));
+        assert_eq!(flow.check(start + Duration::from_secs(6), &later).release, Some(4 * MIB));
         // … until the client makes progress again.
-        let back = FlowInput { progress: 4 * MIB, ..sight(6 * MIB, 4 * MIB, 1) };
-        assert_eq!(flow.tend(start + Duration::from_secs(7), &back).release, None);
+        let back = FlowInput { progress: 4 * MIB, ..input(6 * MIB, 4 * MIB, 1) };
+        assert_eq!(flow.check(start + Duration::from_secs(7), &back).release, None);
     }
 
     #[test]
     fn a_recorder_that_holds_back_is_looked_after_and_no_clients_fault() {
         let (start, mut flow) = (Instant::now(), Flow::new(2 * MIB));
-        let waits = FlowInput { tail: 2 * MIB, recorded: true, ..sight(2 * MIB, 0, 1) };
+        let waits = FlowInput { tail: 2 * MIB, recorded: true, ..input(2 * MIB, 0, 1) };
         for seconds in [0, 6] {
-            let tending = flow.tend(start + Duration::from_secs(seconds), &waits);
-            assert_eq!((tending.release, tending.again), (None, Some(BUSY_LOOK)));
+            let tending = flow.check(start + Duration::from_secs(seconds), &waits);
+            assert_eq!((tending.release, tending.again), (None, Some(BUSY_CHECK)));
         }
         let alone = FlowInput { followers: 0, ..waits };
-        assert_eq!(flow.tend(start, &alone).again, Some(BUSY_LOOK));
+        assert_eq!(flow.check(start, &alone).again, Some(BUSY_CHECK));
     }
 
     /// The program was free until the client came, so that the tail is ahead of it.
@@ -295,19 +295,19 @@ mod tests {
         let start = Instant::now();
         let mut flow = Flow::new(0);
         for second in 0..12 {
-            let behind = FlowInput { progress: second, ..sight(3 * MIB, MIB, 1) };
-            assert!(!flow.tend(start + Duration::from_secs(second), &behind).free, "{second}");
+            let behind = FlowInput { progress: second, ..input(3 * MIB, MIB, 1) };
+            assert!(!flow.check(start + Duration::from_secs(second), &behind).free, "{second}");
         }
-        let silent = FlowInput { progress: 11, ..sight(3 * MIB, MIB, 1) };
-        assert!(flow.tend(start + Duration::from_secs(17), &silent).free);
+        let silent = FlowInput { progress: 11, ..input(3 * MIB, MIB, 1) };
+        assert!(flow.check(start + Duration::from_secs(17), &silent).free);
     }
 
     #[test]
     fn progress_starts_the_five_seconds_anew() {
         let (start, mut flow) = (Instant::now(), Flow::new(0));
-        flow.tend(start, &sight(2 * MIB, 0, 1));
-        flow.tend(start + Duration::from_secs(4), &sight(2 * MIB + 1000, 1000, 1));
-        let tending = flow.tend(start + Duration::from_secs(8), &sight(2 * MIB + 1000, 1000, 1));
+        flow.check(start, &input(2 * MIB, 0, 1));
+        flow.check(start + Duration::from_secs(4), &input(2 * MIB + 1000, 1000, 1));
+        let tending = flow.check(start + Duration::from_secs(8), &input(2 * MIB + 1000, 1000, 1));
         assert_eq!(tending.release, None);
     }
 
@@ -316,16 +316,16 @@ mod tests {
         let start = Instant::now();
         for followers in [0, 1] {
             let mut flow = Flow::awaited(0, start);
-            let full = FlowInput { held: true, ..sight(2 * MIB, 0, followers) };
-            let held = flow.tend(start + Duration::from_secs(2), &full);
+            let full = FlowInput { held: true, ..input(2 * MIB, 0, followers) };
+            let held = flow.check(start + Duration::from_secs(2), &full);
             assert_eq!((held.release, held.again.is_some()), (None, true));
             assert!(flow.is_holding());
-            let late = flow.tend(start + Duration::from_millis(3100), &full);
+            let late = flow.check(start + Duration::from_millis(3100), &full);
             assert_eq!(late.release, (followers == 0).then_some(2 * MIB));
             assert!(!flow.is_holding());
         }
         let mut flow = Flow::awaited(0, start);
-        flow.tend(start, &sight(MIB, 0, 1));
+        flow.check(start, &input(MIB, 0, 1));
         assert!(!flow.is_holding(), "it is back");
     }
 }

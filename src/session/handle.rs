@@ -31,7 +31,7 @@ pub struct SessionHandle {
     metrics: Arc<Metrics>,
     /// Its recording, if there is one.
     recorded: Option<Recorded>,
-    /// How far the furthest-ahead following client has come, in bytes of output.
+    /// The offset that the furthest-ahead following client has reached.
     progress: AtomicU64,
     /// The tail stays where a dead server has left it, whatever clients take.
     held: AtomicBool,
@@ -97,7 +97,7 @@ impl SessionHandle {
         self.ring.clone()
     }
 
-    /// What the session's terminal shows.
+    /// The session's screen.
     pub fn screen(&self) -> &ScreenHandle {
         &self.screen
     }
@@ -155,7 +155,7 @@ impl SessionHandle {
         })
     }
 
-    /// How much of a client's input was accepted, once the holder has looked at all that was
+    /// The number of a client's input bytes that were accepted, once the holder has seen all that was
     /// sent before: an older connection or request of this client may have left some on the
     /// way.
     pub async fn accepted_input(&self, key: ClientKey) -> u64 {
@@ -209,12 +209,12 @@ impl SessionHandle {
         }
     }
 
-    /// How far the furthest-ahead following client has come.
+    /// The offset that the furthest-ahead following client has reached.
     pub fn progress(&self) -> u64 {
         self.progress.load(Ordering::Relaxed)
     }
 
-    /// How far the clients, or who stands in for them, have let the output go.
+    /// The offset up to which clients, or the session in their stead, have let the output go.
     pub(super) fn released(&self) -> u64 {
         self.recorded.as_ref().map_or_else(|| self.ring.tail(), Recorded::released)
     }

@@ -9,17 +9,17 @@ use actix_web::rt::time::sleep;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// How soon the holder's ledger is looked at, and how the looks become rarer.
-const FIRST_LOOK: Duration = Duration::from_micros(500);
-const LAST_LOOK: Duration = Duration::from_millis(50);
+/// The holder's ledger is read this soon after input was sent, and then at doubled intervals.
+const FIRST_CHECK: Duration = Duration::from_micros(500);
+const LAST_CHECK: Duration = Duration::from_millis(50);
 
-/// What became of the input. `received` counts all that was accepted of this client, `typed`
+/// The outcome of typing. `received` counts all that was accepted of this client, `typed`
 /// the bytes of this request among it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypeOutcome {
     /// All of it was accepted, up to this offset.
     Accepted(u64),
-    /// It begins beyond what was accepted of this client.
+    /// The input begins beyond what was accepted of this client.
     Gap(u64),
     /// The program does not read, or others were typing: only so much was accepted.
     Full {
@@ -75,7 +75,7 @@ pub async fn type_all(
     let typed = received.saturating_sub(offset).min(bytes.len() as u64);
     match stopped {
         Some(Stopped::Displaced) => TypeOutcome::Attached { received, typed },
-        // All of it, when one looks again.
+        // The holder has accepted the rest meanwhile.
         _ if typed == bytes.len() as u64 => TypeOutcome::Accepted(received),
         _ => TypeOutcome::Full { received, typed },
     }
@@ -98,7 +98,7 @@ async fn write(
     deadline: Instant,
 ) -> Option<Stopped> {
     let mut pending = Pending::starting_at(accepted);
-    let mut look = FIRST_LOOK;
+    let mut pause = FIRST_CHECK;
     loop {
         let room = (INPUT_WINDOW as usize).saturating_sub(pending.len()).min(rest.len());
         let (now, later) = rest.split_at(room);
@@ -128,10 +128,10 @@ async fn write(
             return Some(Stopped::TimedOut);
         }
         if pending.accepted() > before {
-            look = FIRST_LOOK;
+            pause = FIRST_CHECK;
             continue;
         }
-        sleep(look).await;
-        look = (look * 2).min(LAST_LOOK);
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_CHECK);
     }
 }

@@ -3,11 +3,11 @@
 use super::actor::Session;
 use super::blob::Blob;
 use super::context::SessionContext;
-use super::countdown::now;
 use super::flow::Arrival;
 use super::handle::SessionHandle;
 use super::record::Record;
 use super::requests::Seen;
+use super::timers::now;
 use crate::holder::Held;
 use crate::metrics::Metrics;
 use crate::protocol::Recording;
@@ -43,7 +43,7 @@ impl Launch {
         let Launch { context, screens, recorder, metrics, scrollback } = self;
         let session = &record.row.session;
         let (name, what) = (session.name.clone(), session.recording);
-        // Its address is needed for its screen, and its screen for what makes it.
+        // The screen needs the actor's address, and the actor is made of the screen.
         let actor = Context::<Session>::new();
         let heard = actor.address();
         if !record.has_ended() {

@@ -1,5 +1,5 @@
-//! What a session tells of itself on the bus, and how often: no program can make it tell
-//! so much that others are not heard.
+//! A session's events on the bus, limited in number, so that no program can drown the events of
+//! other sessions.
 
 use crate::events::{Bus, Kind};
 use crate::protocol::{Notification, Session, Shell, ShellState, rfc3339};
@@ -16,7 +16,7 @@ const SPACING: Duration = Duration::from_secs(1);
 /// session's JSON knows. A person cannot type more.
 const BURST: u32 = 20;
 
-/// What is to be told of a session, and when it is to be looked at again.
+/// The events to tell of a session now, and when to check it again.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct News {
     /// The session's view changes, before anything is told: whoever hears of it and looks must
@@ -25,7 +25,7 @@ pub(super) struct News {
     /// The events, in the order in which they are told.
     pub(super) events: Vec<(Kind, Value)>,
     /// `None`: not because of this.
-    pub(super) look_after: Option<Duration>,
+    pub(super) check_after: Option<Duration>,
 }
 
 /// The notifications that were sent lately.
@@ -42,7 +42,7 @@ pub(super) struct Notifications {
     quiet_after: Option<Duration>,
     /// When output was seen last.
     output: Option<Instant>,
-    /// It will be looked whether there was more.
+    /// A check for more output is under way.
     listening: bool,
 }
 
@@ -52,8 +52,8 @@ impl Notifications {
         Notifications { title: session.title.clone(), quiet_after, ..Notifications::default() }
     }
 
-    /// Keeps what was seen on the screen, and answers what is new. It is to be looked after
-    /// [`Notifications::spaced`] later.
+    /// Keeps what the screen reported, and answers what is new. [`Notifications::spaced`] is to be
+    /// called later.
     pub(super) fn seen(&mut self, session: &mut Session, told: ScreenEvents) -> News {
         let ScreenEvents { events, again } = told;
         let events = events.into_iter().filter_map(|event| self.see(session, event)).collect();
@@ -61,7 +61,7 @@ impl Notifications {
             self.title.clone_from(&session.title);
             self.cwd.clone_from(&session.signs.cwd_now);
         }
-        let mut news = News { publish: true, events, look_after: None };
+        let mut news = News { publish: true, events, check_after: None };
         if !self.spacing {
             self.add_lasting(session, &mut news);
         }
@@ -87,7 +87,7 @@ impl Notifications {
         }
         (self.title, self.cwd) = (title.clone(), cwd.clone());
         self.spacing = new_title || new_cwd;
-        news.look_after = self.spacing.then_some(SPACING);
+        news.check_after = self.spacing.then_some(SPACING);
     }
 
     /// Keeps it in the session; what is to be told of it at once.
@@ -133,15 +133,15 @@ impl Notifications {
         may.then_some((kind, more))
     }
 
-    /// There was output: the session is not quiet, and may become it, for which
-    /// [`Notifications::quiet`] is to look.
+    /// There was output: the session is not quiet, and may become so, which
+    /// [`Notifications::quiet`] is to check.
     pub(super) fn heard_output(&mut self, session: &mut Session, now: Instant) -> News {
         let Some(after) = self.quiet_after else { return News::default() };
         self.output = Some(now);
         let publish = session.signs.quiet_since.take().is_some();
-        // One look at a time, and none once the session is quiet.
-        let look_after = (!std::mem::replace(&mut self.listening, true)).then_some(after);
-        News { publish, events: Vec::new(), look_after }
+        // One check at a time, and none once the session is quiet.
+        let check_after = (!std::mem::replace(&mut self.listening, true)).then_some(after);
+        News { publish, events: Vec::new(), check_after }
     }
 
     /// Tells that there was no output for long enough, if so.
@@ -153,13 +153,13 @@ impl Notifications {
         let silence = now.duration_since(output);
         if silence < after {
             self.listening = true;
-            return News { look_after: Some(after - silence), ..News::default() };
+            return News { check_after: Some(after - silence), ..News::default() };
         }
         self.output = None;
         let since = at - chrono::Duration::from_std(silence).unwrap_or_default();
         session.signs.quiet_since = Some(since);
         let quiet = json!({ "quiet_since": rfc3339(since) });
-        News { publish: true, events: vec![(Kind::Quiet, quiet)], look_after: None }
+        News { publish: true, events: vec![(Kind::Quiet, quiet)], check_after: None }
     }
 
     fn may_ring(&mut self, now: Instant) -> bool {
@@ -287,10 +287,10 @@ mod tests {
         };
         let first = show(&mut told, "a");
         assert_eq!(first.events, [(Kind::Title, json!({ "title": "a" }))]);
-        assert_eq!(first.look_after, Some(SPACING));
+        assert_eq!(first.check_after, Some(SPACING));
         for title in ["b", "c"] {
             let later = show(&mut told, title);
-            assert!(later.publish && later.events.is_empty() && later.look_after.is_none());
+            assert!(later.publish && later.events.is_empty() && later.check_after.is_none());
         }
         let last = told.spaced(&session);
         assert_eq!(last.events, [(Kind::Title, json!({ "title": "c" }))]);
@@ -302,16 +302,16 @@ mod tests {
         let (mut session, start) = (session(), Instant::now());
         let after = Duration::from_secs(10);
         let mut told = Notifications::new(&session, Some(after));
-        assert_eq!(told.heard_output(&mut session, start).look_after, Some(after));
+        assert_eq!(told.heard_output(&mut session, start).check_after, Some(after));
         let later = start + Duration::from_secs(4);
-        assert_eq!(told.heard_output(&mut session, later), News::default(), "it is looked already");
-        let look = told.quiet(&mut session, start + after, Utc::now());
-        assert_eq!(look.look_after, Some(Duration::from_secs(4)));
+        assert_eq!(told.heard_output(&mut session, later), News::default(), "a check is under way");
+        let check = told.quiet(&mut session, start + after, Utc::now());
+        assert_eq!(check.check_after, Some(Duration::from_secs(4)));
         let quiet = told.quiet(&mut session, later + after, Utc::now());
-        assert_eq!((quiet.events.len(), quiet.look_after), (1, None));
+        assert_eq!((quiet.events.len(), quiet.check_after), (1, None));
         assert!(session.signs.quiet_since.is_some());
         let loud = told.heard_output(&mut session, later + after);
         assert!(loud.publish && session.signs.quiet_since.is_none());
-        assert_eq!(loud.look_after, Some(after));
+        assert_eq!(loud.check_after, Some(after));
     }
 }

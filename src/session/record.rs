@@ -3,7 +3,7 @@
 //! Pure: an event and the time go in, what is to be written and done comes out. A session's
 //! actor holds the record of what runs; the registry makes one for what has no actor.
 
-use super::audit::Causes;
+use super::causes::Causes;
 use crate::lifecycle::{
     self, Effect, Event, Exit, Lifecycle, LifecycleSnapshot, Now, Reason, Refused, Signals, Status,
     Timeouts,
@@ -23,7 +23,7 @@ pub struct Record {
     causes: Causes,
     /// The effects of its life that wait for its actor to run.
     first: Vec<Effect>,
-    /// Its life just before its end.
+    /// The lifecycle just before the end.
     before_end: Option<LifecycleSnapshot>,
 }
 
@@ -248,7 +248,7 @@ impl Record {
         ended.ok().and_then(|ended| ended.change).unwrap_or_else(|| self.unchanged())
     }
 
-    /// Its terminal is to have another size. False: it has ended, or has this size: the row says
+    /// Notes another size of the terminal. False: the session has ended, or has this size: the row says
     /// what was asked for last, `has` what the terminal has. Both are asked, since a request must
     /// not be dropped because the row alone says that it is done.
     pub(crate) fn resize(&mut self, size: (u16, u16), has: Option<(u16, u16)>) -> bool {
@@ -270,12 +270,12 @@ impl Record {
         &self.causes
     }
 
-    /// Its end was decided or has come.
+    /// True once the end was decided.
     pub(crate) fn is_ending(&self) -> bool {
         self.life.ending().is_some() || self.has_ended()
     }
 
-    /// Its end has come, be it before this server.
+    /// True once the end has come, be it before this server's start.
     pub(crate) fn has_ended(&self) -> bool {
         !self.life.status().is_live()
     }
@@ -309,13 +309,13 @@ impl Record {
     }
 }
 
-/// What the registry needs to start a session's command again, under the same id.
+/// The registry needs this to start a session's command again, under the same id.
 #[derive(Clone, Debug)]
 pub struct Revival {
     /// The final row of what has ended; its `restart_at` says when.
     pub row: Row,
-    /// Its life just before the end, which is gone on with: who crashes while nobody looks is
-    /// still destroyed in time. `None` begins a new one.
+    /// The lifecycle just before the end, which goes on: a session that crashes while nobody is
+    /// attached is still destroyed in time. `None` begins a new one.
     pub saved: Option<LifecycleSnapshot>,
 }
 
@@ -357,7 +357,7 @@ impl Revival {
         by_policy
     }
 
-    /// It was to be destroyed meanwhile, since nobody looks at it.
+    /// True if the session's countdown ended while its command was down.
     pub(crate) fn is_overdue(&self, now: Now) -> bool {
         let idle = |saved: &LifecycleSnapshot| saved.status != Status::Active;
         let deadline = self.saved.filter(idle).and_then(|saved| saved.deadline);

@@ -1,5 +1,4 @@
-//! What is kept of an ended session beside its row: the end of its recording, and what it
-//! showed last. The row is written first, so a server may die in between; the holder keeps
+//! Beside its row, an ended session keeps the end of its recording and its last screen. The row is written first, so a server may die in between; the holder keeps
 //! the session until both are written, and the next server goes on with it.
 
 use super::handle::SessionHandle;
@@ -16,11 +15,11 @@ use slog::{Logger, warn};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// How long whoever waits for the end waits for the recording, too: a disk may be full.
+/// The end is told without the end of the recording after this time: a disk may be full.
 const RECORDING_PATIENCE: Duration = Duration::from_secs(1);
-/// How often a final record that could not be written is tried again.
+/// The interval at which a final record that could not be written is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
-/// How often a screen that could not be written is tried again, and how many times.
+/// The interval at which a screen that could not be written is tried again, and the number of tries.
 const SCREEN_RETRY: Duration = Duration::from_secs(1);
 const SCREEN_TRIES: u32 = 10;
 
@@ -29,13 +28,13 @@ pub(super) struct Remains {
     store: StoreHandle,
     log: Logger,
     recorded: Shared<LocalBoxFuture<'static, ()>>,
-    looked: Option<LocalBoxFuture<'static, Option<LastScreen>>>,
+    last_screen: Option<LocalBoxFuture<'static, Option<LastScreen>>>,
     /// Not written yet.
     screen: Option<LastScreen>,
 }
 
 impl Remains {
-    /// Of a session all of whose output is there.
+    /// The remains of a session whose output is complete.
     pub(super) fn of(handle: &SessionHandle, store: StoreHandle, log: Logger) -> Self {
         let finished = handle.recording().map(Recorded::finish);
         let recorded = async move {
@@ -43,9 +42,9 @@ impl Remains {
                 finished.await;
             }
         };
-        let looked = Some(handle.screen().last().boxed_local());
+        let last_screen = Some(handle.screen().last().boxed_local());
         let recorded = recorded.boxed_local().shared();
-        Remains { id: handle.id(), store, log, recorded, looked, screen: None }
+        Remains { id: handle.id(), store, log, recorded, last_screen, screen: None }
     }
 
     /// Writes the final row, and what else can be kept soon: whoever hears of the end finds all
@@ -75,8 +74,8 @@ impl Remains {
 
     /// False: it could not be written.
     async fn keep_screen(&mut self) -> bool {
-        if let Some(looked) = self.looked.take() {
-            self.screen = looked.await;
+        if let Some(last_screen) = self.last_screen.take() {
+            self.screen = last_screen.await;
         }
         let Some(screen) = &self.screen else { return true };
         if let Err(error) = self.store.keep_screen(self.id, screen.clone()).await {

@@ -1,4 +1,4 @@
-//! What a session's actor is asked and told.
+//! The messages of a session's actor: what others ask of it and tell it.
 
 use super::record::Revival;
 use crate::holder::HolderError;
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Message)]
 #[rtype(result = "Result<(), Refused>")]
 pub struct Resize {
-    /// Whose terminal changed; `None`: an administrator wants it.
+    /// The connection whose terminal changed; `None`: an administrator asks.
     pub connection: Option<u64>,
     /// Columns.
     pub cols: u16,
@@ -24,13 +24,13 @@ pub struct Resize {
 #[derive(Message)]
 #[rtype(result = "Result<Killed, NotDone>")]
 pub struct Kill {
-    /// Who asks; `None`: nobody over HTTP.
+    /// The principal that asks; `None`: the server itself.
     pub cause: Option<Cause>,
-    /// What it must still be.
+    /// The condition under which it is done.
     pub expected: Option<Expected>,
 }
 
-/// What a session must still be for a change to be made: two who administer the same session
+/// A condition on a session for a change to be made, so that two who administer the same session
 /// do not undo each other's work unseen. Entity tags (RFC 9110, `If-Match`), without their
 /// quotation marks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +60,10 @@ impl Expected {
 /// Why a session was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum NotDone {
-    /// Its state does not allow it.
+    /// The session's state does not allow it.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// It is not what was expected, but this.
+    /// The session is not what was expected, but this.
     #[error("the session has changed")]
     Changed(Box<protocol::Session>),
 }
@@ -72,9 +72,9 @@ pub enum NotDone {
 #[derive(Message)]
 #[rtype(result = "Result<Killed, NotDone>")]
 pub struct StopForRestart {
-    /// Who asks.
+    /// The principal that asks.
     pub cause: Option<Cause>,
-    /// What the session must still be.
+    /// The condition under which it is done.
     pub expected: Option<Expected>,
 }
 
@@ -87,7 +87,7 @@ pub struct Killed {
     pub persisted: bool,
 }
 
-/// Whom a signal is for.
+/// The receivers of a signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignalTarget {
@@ -104,9 +104,9 @@ pub enum SignalTarget {
 pub struct Signal {
     /// Its number.
     pub signal: i32,
-    /// Whom it is for.
+    /// The receivers.
     pub to: SignalTarget,
-    /// Who asks.
+    /// The principal that asks.
     pub cause: Option<Cause>,
 }
 
@@ -131,11 +131,11 @@ pub struct Patch {
     pub labels: Option<BTreeMap<String, String>>,
     /// Seconds; `Some(None)`: never destroyed.
     pub idle_timeout_s: Option<Option<u64>>,
-    /// Whose size the terminal has.
+    /// The policy for the terminal's size.
     pub size_policy: Option<SizePolicy>,
     /// Whether its command is started again.
     pub restart: Option<RestartPolicy>,
-    /// What it must still be.
+    /// The condition under which it is done.
     pub expected: Option<Expected>,
 }
 
@@ -194,9 +194,9 @@ pub struct Shutdown;
 pub struct SessionEnded {
     /// Which.
     pub id: SessionId,
-    /// Its command is to be started again.
+    /// Set where the command is to be started again.
     pub revival: Option<Box<Revival>>,
-    /// Its record, its recording and its last screen are written: the holder may forget it.
+    /// Record, recording and last screen are written: the holder may forget the session.
     pub complete: bool,
 }
 

@@ -34,7 +34,7 @@ impl Sizing {
     }
 
     /// Looks at the sizes that clients want now.
-    pub(super) fn looked(&mut self) {
+    pub(super) fn adapted(&mut self) {
         self.waiting = None;
     }
 
@@ -44,7 +44,7 @@ impl Sizing {
         DEBOUNCE
     }
 
-    /// Clients have been quiet. True: what they want now is to be looked at.
+    /// Clients have been quiet. True: the size that they want now is to be applied.
     pub(super) fn quiet(&mut self) -> bool {
         self.resting = false;
         self.waiting.is_some()
@@ -100,13 +100,13 @@ mod tests {
         let (mut sizing, start) = (Sizing::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
         assert_eq!(sizing.changed(at(0)), None, "the first counts at once");
-        sizing.looked();
+        sizing.adapted();
         assert_eq!(sizing.resized(), DEBOUNCE);
         for ms in [10, 40, 80, 200] {
             assert_eq!(sizing.changed(at(ms)), Some(DEBOUNCE));
         }
         assert_eq!(sizing.changed(at(260)), None, "it has waited for long enough");
-        sizing.looked();
+        sizing.adapted();
         sizing.resized();
         assert!(!sizing.quiet(), "nothing has changed since");
         sizing.resized();

@@ -20,12 +20,12 @@ pub(super) struct Writers {
     requests: AtomicU64,
 }
 
-/// Who it is. Connections are numbered by their session, requests by [`Writers`].
+/// The owner of a writer. Connections are numbered by their session, requests by [`Writers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     Connection(u64),
     Request(u64),
-    /// One who may only look.
+    /// A client that may only watch.
     Nobody,
 }
 
@@ -117,7 +117,7 @@ impl Writers {
 }
 
 impl InputWriter {
-    /// Whose input it is.
+    /// The client whose input it writes.
     pub fn key(&self) -> ClientKey {
         self.key
     }

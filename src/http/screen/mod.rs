@@ -3,19 +3,22 @@
 //! `wanted`: what a query asks for. `picture`: the answer, piece by piece.
 
 mod picture;
+mod wait;
 mod wanted;
 
 use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, method_not_allowed, store_problem};
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{self, Problem, code};
 use super::query::Query;
+use super::shots::{NoShot, Shot};
 use crate::screens::Inspection;
-use crate::session::{InUse, NoShot, Shot, Waited, wait_for};
+use crate::session::InUse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use picture::{Pieces, content_type};
 use tokio::time::Instant;
+use wait::{Waited, wait_for};
 use wanted::{Format, ScreenQuery, Wanted};
 
 pub(super) fn configure(config: &mut ServiceConfig) {

@@ -2,9 +2,9 @@
 
 use super::wanted::Format;
 use crate::http::problem::Problem;
+use crate::http::shots::Shot;
 use crate::screen::{CursorShape, Modes, Mouse, MouseEncoding};
 use crate::screens::Inspection;
-use crate::session::Shot;
 use actix_web::web::Bytes;
 use serde_json::{Value, json};
 

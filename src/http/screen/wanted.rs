@@ -1,7 +1,7 @@
 //! The query parameters of a screen.
 
+use super::wait::Condition;
 use crate::http::problem::Problem;
-use crate::session::Condition;
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use std::time::Duration;

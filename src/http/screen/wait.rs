@@ -1,10 +1,10 @@
 //! Waiting for something on a session's screen, without a connection and without polling.
 
-use super::handle::SessionHandle;
-use super::shots::{NoShot, Shot, Shots};
 use crate::events::Bus;
+use crate::http::shots::{NoShot, Shot, Shots};
 use crate::screen::View;
 use crate::screens::Inspection;
+use crate::session::SessionHandle;
 use regex::Regex;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,17 +12,17 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Between two looks. A flood would otherwise be looked at as often as there is time for,
+/// The pause between two shots. A flood would otherwise be shot as often as there is time for,
 /// on the cores that it needs itself.
 const REST: Duration = Duration::from_millis(30);
-/// How long the last look of a wait may wait for room.
+/// The last shot of a wait may wait this long for room.
 const ROOM: Duration = Duration::from_secs(5);
 /// Events that are passed over at once.
 const BATCH: usize = 64;
 
-/// What is waited for.
+/// The condition of a wait.
 #[derive(Clone, Debug)]
-pub enum Condition {
+pub(super) enum Condition {
     /// The text of the screen, with the scrollback that is asked for, matches. Lines that
     /// the terminal wrapped are one; spaces at the end of a line may be there or not.
     Shows(Regex),
@@ -32,7 +32,7 @@ pub enum Condition {
 
 impl Condition {
     /// Whether it holds for a session that has ended, which is quiet.
-    pub fn holds_at_the_end(&self, look: &Inspection<Shot>) -> bool {
+    pub(super) fn holds_at_the_end(&self, look: &Inspection<Shot>) -> bool {
         matches!(self, Condition::Quiet(_)) || self.holds_on(&look.seen.view)
     }
 
@@ -43,14 +43,14 @@ impl Condition {
     }
 }
 
-/// How a wait went, with the screen as it is now.
+/// The outcome of a wait, with the screen as it is now.
 #[derive(Debug)]
-pub enum Waited {
-    /// It holds.
+pub(super) enum Waited {
+    /// The condition holds.
     Held(Inspection<Shot>),
-    /// It did not in time.
+    /// The condition did not hold in time.
     TimedOut(Inspection<Shot>),
-    /// It did not, and the session has ended: nothing will change any more.
+    /// The condition did not hold, and the session has ended: nothing will change any more.
     Ended(Inspection<Shot>),
     /// The screen is broken, or there was no room for it.
     NoShot(NoShot),
@@ -63,7 +63,7 @@ pub enum Waited {
 ///
 /// # Errors
 /// When the process has no descriptor left.
-pub async fn wait_for(
+pub(super) async fn wait_for(
     shots: &Shots,
     handle: &SessionHandle,
     events: &Bus,
@@ -115,7 +115,7 @@ pub async fn wait_for(
     }
 }
 
-/// What may change a session's screen.
+/// The sources of changes of a session's screen.
 struct News<'a> {
     handle: &'a SessionHandle,
     wake: AsyncFd<OwnedFd>,

@@ -89,7 +89,7 @@ const KEYS: [&str; 34] = [
     "\x1b]0;title\x07",
 ];
 
-/// What comes out of pieces, typed and counted; those bytes of it that came out late.
+/// Feeds pieces. Answers the bytes that were typed, those that were counted, and how many came late.
 fn fed(pieces: &[&[u8]]) -> (Vec<u8>, Vec<u8>, usize) {
     let (mut reports, mut typed, mut counted) = (Reports::default(), Vec::new(), Vec::new());
     let mut part = |part: Part<'_>| match part {
@@ -118,7 +118,7 @@ fn every_answer_is_counted_wherever_it_is_cut() {
             for second in cut..bytes.len() {
                 let pieces = [&bytes[..cut], &bytes[cut..second], &bytes[second..]];
                 let (typed, counted, late) = fed(&pieces);
-                // What can be a key has been passed on at once.
+                // Bytes that can be a key have been passed on at once.
                 let key = [second, cut].into_iter().find(|&at| at <= KEY).unwrap_or(0);
                 let expected = (&bytes[..key], &bytes[key..], 0);
                 assert_eq!((&typed[..], &counted[..], late), expected, "{pieces:?}");

@@ -51,7 +51,7 @@ pub struct Frames {
     payload: Payload,
     codec: Codec,
     buffer: BytesMut,
-    valve: Rc<ReadPause>,
+    read_pause: Rc<ReadPause>,
     over: bool,
 }
 
@@ -63,13 +63,13 @@ impl Frames {
             payload,
             codec: Codec::new().max_size(FRAME_MAX),
             buffer: BytesMut::new(),
-            valve: Rc::default(),
+            read_pause: Rc::default(),
             over: false,
         }
     }
 
-    pub(crate) fn valve(&self) -> Rc<ReadPause> {
-        self.valve.clone()
+    pub(crate) fn read_pause(&self) -> Rc<ReadPause> {
+        self.read_pause.clone()
     }
 
     /// The next frame of what has come. A frame that is too long is refused by its header:
@@ -94,7 +94,7 @@ impl Frames {
     }
 }
 
-/// How many bytes the frame at the beginning of `buffer` says that it carries (RFC 6455,
+/// The payload length that the frame at the beginning of `buffer` declares (RFC 6455,
 /// section 5.2), once that much of its header is there.
 fn declared_length(buffer: &[u8]) -> Option<u64> {
     let long = buffer.get(LENGTH_AT..).unwrap_or_default();
@@ -114,8 +114,8 @@ impl Stream for Frames {
             if this.over {
                 return Poll::Ready(None);
             }
-            if this.valve.shut.get() {
-                *this.valve.waker.borrow_mut() = Some(cx.waker().clone());
+            if this.read_pause.shut.get() {
+                *this.read_pause.waker.borrow_mut() = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             match this.decode() {

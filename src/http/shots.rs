@@ -1,8 +1,8 @@
 //! Large answers that are being told, screens above all: how many at once.
 
-use super::handle::SessionHandle;
 use crate::screen::{Cursor, Modes, Screen, View};
 use crate::screens::{Inspection, LastScreen, Screens, trim};
+use crate::session::SessionHandle;
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -15,7 +15,7 @@ const TOTAL_KIB: u32 = 64 << 10;
 /// Smaller ones are not counted, in KiB: connections are limited, and one takes more.
 const SMALL_KIB: u32 = 512;
 
-/// What a terminal shows and how it stands, taken at one moment.
+/// A terminal's screen and state, taken at one moment.
 #[derive(Debug)]
 pub struct Shot {
     /// Columns and lines.
@@ -127,7 +127,7 @@ impl Shots {
     /// The same of a session that has ended.
     ///
     /// # Errors
-    /// It cannot be read, or there is no room.
+    /// The last screen cannot be read, or there is no room.
     pub async fn take_last(
         &self,
         screens: &Screens,
@@ -193,7 +193,7 @@ impl Shots {
         if let Some(room) = room.filter(|room| room.num_permits() >= kib as usize) {
             return Ok(room);
         }
-        // It has grown meanwhile, or has none yet.
+        // The answer has grown meanwhile, or has no room yet.
         self.0.clone().try_acquire_many_owned(kib).map_err(|_| kib)
     }
 

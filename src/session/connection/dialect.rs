@@ -5,7 +5,7 @@ use actix_http::ws::Message;
 use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
 
-/// What a client speaks.
+/// A client's way of speaking over its WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// `stayd.v1`: binary frames are bytes, text frames are JSON control.
@@ -20,7 +20,7 @@ impl Dialect {
     /// The subprotocols, best first.
     pub const NAMES: [&'static str; 3] = ["stayd.v1", "raw.v1", "json.v1"];
 
-    /// What the subprotocol is called.
+    /// The subprotocol's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         let [stayd, raw, json] = Self::NAMES;
@@ -63,7 +63,7 @@ pub(crate) fn json<T: serde::Serialize>(message: &T) -> Message {
 }
 
 /// A message's JSON.
-pub(super) fn json_text<T: serde::Serialize>(message: &T) -> ByteString {
+pub(in crate::session) fn json_text<T: serde::Serialize>(message: &T) -> ByteString {
     // Plain structs of strings and numbers: nothing in them can fail to be written.
     serde_json::to_string(message).unwrap_or_default().into()
 }

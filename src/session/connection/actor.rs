@@ -1,15 +1,15 @@
 //! The actor of one WebSocket: input, control and heartbeat. It never sees a PTY, and
 //! output does not pass through it.
 
-use super::attachment::{Attachment, ConnectionEvent, TakeControl};
+use super::super::attachment::{Attachment, ConnectionEvent, TakeControl};
+use super::super::handle::SessionHandle;
+use super::super::requests::Resize;
+use super::super::writers::InputWriter;
 use super::dialect::Dialect;
 use super::frames::{Frames, FramesError, ReadPause};
-use super::handle::SessionHandle;
 use super::nesting::Nested;
-use super::outbox::{Ending, Outbox, arrived, close_reason};
+use super::outbox::{Closing, Outbox, arrived, close_reason};
 use super::reports::{HOLD, Part, Reports};
-use super::requests::Resize;
-use super::writers::InputWriter;
 use crate::pending::Pending;
 use crate::protocol::{
     self, ClientMessage, CloseCode, INPUT_WINDOW, JsonClientMessage, Mode, ServerMessage,
@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often a client is pinged.
+/// The interval between two pings of a client.
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// A client from which no frame has come for so long is dead.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
@@ -33,19 +33,19 @@ const CONTROL_MAX: usize = 64 << 10;
 /// nothing of what was accepted. Its socket is read so far, so that pings behind a paste are
 /// answered; then it is read no more until the program reads.
 const READ_AHEAD: usize = 1 << 20;
-/// How long a client that has said goodbye waits for the program to take the rest of its input.
+/// A client that has said goodbye waits this long for the program to take the rest of its input.
 const LEAVE_MAX: Duration = Duration::from_secs(5);
-/// How long a client that is being closed may take to read so.
+/// A client that is being closed has this long to read the close frame.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
-/// How soon the holder's ledger is looked at after input was sent, and how the looks
-/// become rarer while a program does not read its input.
-const FIRST_LOOK: Duration = Duration::from_millis(3);
-const LAST_LOOK: Duration = Duration::from_millis(100);
+/// The holder's ledger is read this soon after input was sent, and at doubled intervals while the
+/// program does not read its input.
+const FIRST_CHECK: Duration = Duration::from_millis(3);
+const LAST_CHECK: Duration = Duration::from_millis(100);
 
 /// Resolves, with the reason, when a client's right to be there ends.
 pub type Revoked = LocalBoxFuture<'static, &'static str>;
 
-/// What a connection begins with.
+/// The parts of a connection that is to start.
 pub struct ConnectionSetup {
     /// Its place in the session.
     pub attachment: Attachment,
@@ -53,9 +53,9 @@ pub struct ConnectionSetup {
     pub handle: Arc<SessionHandle>,
     /// Shared with its outlet.
     pub outbox: Rc<Outbox>,
-    /// What the client speaks.
+    /// The client's dialect.
     pub dialect: Dialect,
-    /// What it may do.
+    /// Whether the client may type.
     pub mode: Mode,
     /// Whether its acknowledgements let the program run on.
     pub follows: bool,
@@ -88,9 +88,9 @@ pub struct Connection {
     writer: InputWriter,
     pending: Pending,
     reported: u64,
-    look: Option<SpawnHandle>,
-    look_after: Duration,
-    valve: Rc<ReadPause>,
+    ledger_check: Option<SpawnHandle>,
+    next_check: Duration,
+    read_pause: Rc<ReadPause>,
     fragments: Fragments,
     /// Tells answers from what is typed; `None`: all is typed.
     reports: Option<Reports>,
@@ -112,7 +112,7 @@ enum Fragments {
 impl Connection {
     /// Starts the connection in a context whose address the session knows already.
     pub fn start_in(mut ctx: Context<Self>, setup: ConnectionSetup, frames: Frames) {
-        let valve = frames.valve();
+        let read_pause = frames.read_pause();
         ctx.add_stream(frames);
         ctx.spawn(actix::fut::wrap_future(setup.revoked).map(Self::revoked));
         ctx.run(Connection {
@@ -125,9 +125,9 @@ impl Connection {
             writer: setup.writer,
             pending: Pending::starting_at(setup.accepted),
             reported: setup.accepted,
-            look: None,
-            look_after: FIRST_LOOK,
-            valve,
+            ledger_check: None,
+            next_check: FIRST_CHECK,
+            read_pause,
             fragments: Fragments::None,
             reports: setup.has_terminal.then(Reports::default),
             expiry: None,
@@ -187,7 +187,7 @@ impl Connection {
         }
     }
 
-    /// What is typed after it comes to the program after it.
+    /// Asks for another size. Input that follows waits for it, so that the program gets both in order.
     fn resize(&mut self, cols: u32, rows: u32, ctx: &mut Context<Self>) {
         if self.mode == Mode::Ro {
             return self.complain("read_only", "this client may only look");
@@ -204,7 +204,7 @@ impl Connection {
     }
 
     fn type_in(&mut self, bytes: &[u8], ctx: &mut Context<Self>) {
-        if bytes.is_empty() || self.outbox.is_ending() {
+        if bytes.is_empty() || self.outbox.is_closing() {
             return;
         }
         if self.mode == Mode::Ro {
@@ -217,8 +217,8 @@ impl Connection {
             if self.pending.len() as u64 > INPUT_WINDOW {
                 return self.close(CloseCode::TooMuch, "more input than the window allows", ctx);
             }
-        } else if self.pending.len() > READ_AHEAD && !self.valve.is_shut() {
-            self.valve.set(true);
+        } else if self.pending.len() > READ_AHEAD && !self.read_pause.is_shut() {
+            self.read_pause.set(true);
             let message = "the program does not read its input: what you send waits, unread";
             self.complain("input_full", message);
         }
@@ -256,8 +256,8 @@ impl Connection {
 
     fn type_pending(&mut self, ctx: &mut Context<Self>) {
         self.send_pending();
-        self.look_after = FIRST_LOOK;
-        self.look_soon(ctx);
+        self.next_check = FIRST_CHECK;
+        self.check_ledger_soon(ctx);
     }
 
     fn send_pending(&mut self) {
@@ -274,14 +274,14 @@ impl Connection {
         }
     }
 
-    fn look_soon(&mut self, ctx: &mut Context<Self>) {
-        if self.look.is_none() {
-            self.look = Some(ctx.run_later(self.look_after, Self::look));
+    fn check_ledger_soon(&mut self, ctx: &mut Context<Self>) {
+        if self.ledger_check.is_none() {
+            self.ledger_check = Some(ctx.run_later(self.next_check, Self::check_ledger));
         }
     }
 
-    fn look(&mut self, ctx: &mut Context<Self>) {
-        self.look = None;
+    fn check_ledger(&mut self, ctx: &mut Context<Self>) {
+        self.ledger_check = None;
         let before = self.pending.accepted();
         self.settle();
         self.send_pending();
@@ -290,7 +290,7 @@ impl Connection {
             self.say(&ServerMessage::Input { received: self.reported });
         }
         if self.pending.len() < READ_AHEAD / 2 {
-            self.valve.set(false);
+            self.read_pause.set(false);
         }
         if self.pending.is_empty() {
             if let Some(answer) = self.leaving.take() {
@@ -298,8 +298,9 @@ impl Connection {
             }
         } else {
             let moved = self.pending.accepted() > before;
-            self.look_after = if moved { FIRST_LOOK } else { (self.look_after * 2).min(LAST_LOOK) };
-            self.look_soon(ctx);
+            self.next_check =
+                if moved { FIRST_CHECK } else { (self.next_check * 2).min(LAST_CHECK) };
+            self.check_ledger_soon(ctx);
         }
     }
 
@@ -338,12 +339,12 @@ impl Connection {
     }
 
     fn heartbeat(&mut self, ctx: &mut Context<Self>) {
-        if self.valve.is_shut() {
+        if self.read_pause.is_shut() {
             // It may have answered; it is the server that does not read.
             self.last_heard = Instant::now();
         }
         // One that is to be closed and does not even take that is as good as gone.
-        let deaf = self.outbox.ending_after_output() == Some(false);
+        let deaf = self.outbox.closing_after_output() == Some(false);
         if deaf || self.last_heard.elapsed() >= SILENCE_MAX {
             self.outbox.peer_closed();
             ctx.stop();
@@ -358,8 +359,8 @@ impl Connection {
         self.pending = Pending::starting_at(self.pending.accepted());
         self.reports = self.reports.take().map(|_| Reports::default());
         self.outbox.close(code, why);
-        // What is on its way is thrown away: unread, it would make the kernel drop the reason.
-        self.valve.set(false);
+        // Input on its way is read and thrown away: unread, it would make the kernel drop the close frame.
+        self.read_pause.set(false);
         // A client that does not read does not keep its place.
         ctx.run_later(CLOSE_MAX, |_, ctx| ctx.stop());
     }
@@ -375,7 +376,7 @@ impl Connection {
         self.settle();
         self.type_pending(ctx);
         let owes = !self.pending.is_empty() && self.dialect != Dialect::Stayd;
-        if !owes || self.outbox.is_ending() {
+        if !owes || self.outbox.is_closing() {
             return self.leave(answer, ctx);
         }
         self.leaving = Some(answer);
@@ -387,7 +388,7 @@ impl Connection {
     }
 
     fn leave(&mut self, close: CloseReason, ctx: &mut Context<Self>) {
-        self.outbox.end(Ending { farewell: None, close, after_output: false });
+        self.outbox.close_with(Closing { farewell: None, close, after_output: false });
         self.outbox.peer_closed();
         ctx.stop();
     }
@@ -452,7 +453,7 @@ impl StreamHandler<Result<Frame, FramesError>> for Connection {
 
     fn finished(&mut self, ctx: &mut Self::Context) {
         // The close frame may still be on its way out, or input on its way in.
-        if !self.outbox.is_ending() && self.leaving.is_none() {
+        if !self.outbox.is_closing() && self.leaving.is_none() {
             ctx.stop();
         }
     }
@@ -464,7 +465,7 @@ impl Handler<ConnectionEvent> for Connection {
     fn handle(&mut self, event: ConnectionEvent, ctx: &mut Self::Context) {
         if !matches!(event, ConnectionEvent::State(_)) {
             // Input counts no more; goodbyes and acknowledgements behind it do.
-            self.valve.set(false);
+            self.read_pause.set(false);
         }
         match event {
             ConnectionEvent::State(state) => {
@@ -472,17 +473,17 @@ impl Handler<ConnectionEvent> for Connection {
                     self.outbox.set_state(state);
                 }
             }
-            ConnectionEvent::End(message) => self.outbox.end(Ending {
+            ConnectionEvent::End(message) => self.outbox.close_with(Closing {
                 farewell: self.dialect.control(&message),
                 close: close_reason(CloseCode::Ended, "the session ended"),
                 after_output: true,
             }),
-            ConnectionEvent::Again => self.outbox.end(Ending {
+            ConnectionEvent::Again => self.outbox.close_with(Closing {
                 farewell: None,
                 close: close_reason(CloseCode::GoingAway, "the session is being started again"),
                 after_output: true,
             }),
-            // Whoever took over resends what was not accepted; nothing more goes from here.
+            // The connection that took over resends what was not accepted; this one sends nothing more.
             ConnectionEvent::Close(code, why) => self.close(code, why, ctx),
         }
     }

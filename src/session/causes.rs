@@ -1,5 +1,5 @@
-//! Who asked for what happens to a session. The state machine does not know of them; what
-//! it records gets its cause from here.
+//! The causes of a session's transitions: the principals that asked for them. The state machine
+//! does not know of principals; its records get their cause from here.
 
 use crate::lifecycle::{EndReason, Reason, Status};
 use crate::protocol::Cause;
@@ -7,13 +7,13 @@ use crate::store::Change;
 use serde::{Deserialize, Serialize};
 use slog::{Logger, info};
 
-/// Who asked last.
+/// The principals that asked last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Causes {
-    /// Who asked for the end that was decided.
+    /// The principal that asked for the end.
     kill: Option<Cause>,
-    /// Who sent the last signal, and which.
+    /// The last signal, and the principal that sent it.
     signal: Option<(i32, Cause)>,
 }
 
@@ -26,8 +26,8 @@ impl Causes {
         self.kill = cause;
     }
 
-    /// Who asked for a transition; `signal` is the one that has ended the leader, `now` who asks
-    /// for what is being done.
+    /// The cause of a transition. `signal` is the one that has ended the leader, `now` the principal
+    /// whose request is being served.
     pub(super) fn of<'a>(
         &'a self,
         reason: Reason,

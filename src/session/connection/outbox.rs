@@ -1,5 +1,5 @@
-//! What a connection's actor and its outlet share, on one thread: control messages on
-//! their way out, and what the client has told about its reading.
+//! A connection's actor and its response body share an [`Outbox`], on one thread: control messages
+//! on their way out, and the client's progress as it reports it.
 
 use super::dialect::Dialect;
 use crate::protocol::{CloseCode, ServerMessage};
@@ -22,9 +22,9 @@ pub(super) const SKIP_LAG: u64 = 256 << 10;
 /// The longest picture for such a client, in bytes.
 pub(crate) const SKIP_PICTURE: usize = 64 << 10;
 
-/// How a connection is to end.
+/// The last frames of a connection.
 #[derive(Debug)]
-pub(crate) struct Ending {
+pub(crate) struct Closing {
     /// Sent before the close frame.
     pub(crate) farewell: Option<Message>,
     pub(crate) close: CloseReason,
@@ -40,9 +40,9 @@ pub struct Outbox {
     /// The session's state, where the client has not been told of it: an older one is of no
     /// use to it.
     state: RefCell<Option<ByteString>>,
-    ending: RefCell<Option<Ending>>,
-    /// An ending was decided, whether it was taken meanwhile or not.
-    ends: Cell<bool>,
+    closing: RefCell<Option<Closing>>,
+    /// A closing was decided, whether it was taken meanwhile or not.
+    closes: Cell<bool>,
     acked: Cell<Option<u64>>,
     heard: Cell<u64>,
     /// When the client typed what it has seen no output after.
@@ -100,7 +100,7 @@ impl Outbox {
         self.acked.get()
     }
 
-    /// So many bytes have arrived at the client, as its pong says.
+    /// A pong says how many bytes have arrived at the client.
     pub(super) fn hear(&self, arrived: u64) {
         self.heard.set(self.heard.get().max(arrived));
         self.wake();
@@ -118,38 +118,42 @@ impl Outbox {
         }
     }
 
-    /// How long ago it typed, the first time that output is sent after that.
+    /// The time since the client typed, once: for the first output that is sent after that.
     pub(super) fn echoed(&self) -> Option<Duration> {
         self.typed.take().map(|at| at.elapsed())
     }
 
     /// Ends the connection. The first reason counts, but one that waits for all output to be
     /// sent gives way to one that does not.
-    pub(crate) fn end(&self, ending: Ending) {
-        let waits = self.ending_after_output() == Some(true);
-        if !self.ends.replace(true) || (waits && !ending.after_output) {
-            self.ending.replace(Some(ending));
+    pub(crate) fn close_with(&self, closing: Closing) {
+        let waits = self.closing_after_output() == Some(true);
+        if !self.closes.replace(true) || (waits && !closing.after_output) {
+            self.closing.replace(Some(closing));
         }
         self.wake();
     }
 
     /// Whether the connection is to end: what its client still sends has no effect.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ends.get()
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closes.get()
     }
 
     /// Ends the connection at once, for this reason.
     pub(crate) fn close(&self, code: CloseCode, why: &str) {
-        self.end(Ending { farewell: None, close: close_reason(code, why), after_output: false });
+        self.close_with(Closing {
+            farewell: None,
+            close: close_reason(code, why),
+            after_output: false,
+        });
     }
 
     /// Whether the connection ends, and after what.
-    pub(crate) fn ending_after_output(&self) -> Option<bool> {
-        self.ending.borrow().as_ref().map(|ending| ending.after_output)
+    pub(crate) fn closing_after_output(&self) -> Option<bool> {
+        self.closing.borrow().as_ref().map(|closing| closing.after_output)
     }
 
-    pub(crate) fn take_ending(&self) -> Option<Ending> {
-        self.ending.borrow_mut().take()
+    pub(crate) fn take_closing(&self) -> Option<Closing> {
+        self.closing.borrow_mut().take()
     }
 
     /// The peer is gone or has said goodbye: nothing more is owed to it.
@@ -162,7 +166,7 @@ impl Outbox {
         self.peer_closed.get()
     }
 
-    /// Whom to wake when there is something to send. Registered before looking.
+    /// Registers the task to wake when there is something to send. Called before checking for it.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut slot = self.waker.borrow_mut();
         match slot.as_mut() {
@@ -210,7 +214,7 @@ pub(crate) fn close_frames(
     frames.freeze()
 }
 
-/// What is on its way to a client that may skip, pictures included. Sockets take megabytes that
+/// Counts the bytes on their way to a client that may skip, pictures included. Sockets take megabytes that
 /// a slow network delivers seconds later; so that such a client sees what is now, it is sent
 /// little at once, and its pongs say what has arrived.
 #[derive(Debug, Default)]
@@ -225,7 +229,7 @@ impl InFlight {
         Message::Ping(self.sent.to_be_bytes().to_vec().into())
     }
 
-    /// How much more may be sent if so much has arrived.
+    /// The bytes that may still be sent when `heard` bytes have arrived.
     pub(super) fn room(&self, heard: u64) -> u64 {
         WINDOW.saturating_sub(self.sent.saturating_sub(heard))
     }
@@ -236,7 +240,7 @@ impl InFlight {
     }
 }
 
-/// What a pong says has arrived; `None`: it answers another ping.
+/// The number of bytes that have arrived, by this pong; `None`: it answers another ping.
 pub(super) fn arrived(pong: &[u8]) -> Option<u64> {
     pong.try_into().ok().map(u64::from_be_bytes)
 }
@@ -266,12 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_ending_counts_and_acks_only_grow() {
+    fn the_first_closing_counts_and_acks_only_grow() {
         let outbox = Outbox::default();
         outbox.close(CloseCode::TooMuch, "a");
         outbox.close(CloseCode::GoingAway, "b");
-        let ending = outbox.take_ending().unwrap();
-        assert_eq!(u16::from(ending.close.code), 1009);
+        let closing = outbox.take_closing().unwrap();
+        assert_eq!(u16::from(closing.close.code), 1009);
         for (acked, is) in [(4, 4), (9, 9), (7, 9)] {
             outbox.ack(acked);
             assert_eq!(outbox.acked(), Some(is));

@@ -1,7 +1,6 @@
-//! What a client gets that cannot be continued exactly: a picture of the terminal, at a known
-//! offset.
+//! A client that cannot be continued exactly gets a picture of the terminal, at a known offset.
 
-use super::handle::SessionHandle;
+use super::super::handle::SessionHandle;
 use crate::protocol::SNAPSHOT_MAX;
 use crate::ring::Reader;
 use crate::screens::Inspection;
@@ -11,7 +10,7 @@ use std::sync::Arc;
 /// CAN, ST, RIS: ends whatever sequence the client's terminal was in, and resets it.
 pub(crate) const RESET: &[u8] = b"\x18\x1b\\\x1bc";
 
-/// How much of the past a client gets with a picture of the terminal.
+/// Bounds a picture of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// Lines of scrollback.

@@ -2,9 +2,9 @@
 //! the socket does not take stays in the ring, and a client that the ring overtakes is
 //! started again from a known offset.
 
-use super::connection::{BodyDropped, Connection};
+use super::super::handle::SessionHandle;
+use super::actor::{BodyDropped, Connection};
 use super::dialect::{Dialect, json, put_binary_header};
-use super::handle::SessionHandle;
 use super::outbox::{InFlight, Outbox, SKIP_LAG};
 use super::picture::{Drawn, Picture, RESET, draw};
 use crate::protocol::{ACK_WINDOW, JsonServerMessage, ServerMessage};
@@ -32,7 +32,7 @@ const FRAME: usize = 16 << 10;
 const BATCH: usize = 32 << 10;
 /// Between two pictures for a client that skips: more would cost the programs' cores.
 const REST: Duration = Duration::from_millis(100);
-/// How long a client may take to answer a close frame before its socket is dropped.
+/// A client has this long to answer a close frame before its socket is dropped.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Whether a client holds the program back.
@@ -55,9 +55,9 @@ type Greet = Box<dyn FnOnce(u64, (u16, u16)) -> ServerMessage>;
 /// Where a client's output begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// It has everything before this offset.
+    /// The client has everything before this offset.
     At(u64),
-    /// It has nothing.
+    /// The client has nothing.
     Fresh,
 }
 
@@ -196,7 +196,7 @@ impl OutputBody {
         let Drawn { offset, bytes, resizes, size, complete } = drawn;
         self.carry = TextCarry::default();
         if self.outbox.acked().is_some() {
-            // What it had acknowledged lies behind the picture; its window goes on from there.
+            // The last acknowledgement lies behind the picture; the client's window goes on from the picture.
             self.outbox.ack(offset);
         }
         // A picture is drawn for a size, and holds all changes of it so far.
@@ -258,7 +258,7 @@ impl OutputBody {
                     continue;
                 }
             }
-            if batch.is_empty() && self.take_ending(&mut batch) {
+            if batch.is_empty() && self.take_closing(&mut batch) {
                 self.state = State::Closing(Box::pin(sleep(LINGER)));
             }
             if !batch.is_empty() {
@@ -291,10 +291,10 @@ impl OutputBody {
                 && (self.cursor < self.limit()
                     || self.wants_picture()
                     || self.handle.ring().resize_count() != self.resizes_seen)
-            || self.ending_is_due()
+            || self.closing_is_due()
     }
 
-    /// How far this client may be sent output.
+    /// The offset up to which this client may be sent output.
     fn limit(&self) -> u64 {
         let head = self.handle.ring().head();
         let limit = match self.outbox.acked() {
@@ -303,8 +303,8 @@ impl OutputBody {
         };
         match self.lag {
             Lag::Follow | Lag::Trail => limit,
-            // What a slow network has taken cannot be skipped any more. Behind the ring, or
-            // by too much, only a picture will do.
+            // Bytes that a slow network has taken cannot be skipped any more. A client behind the ring, or
+            // too far behind, gets a picture.
             Lag::Skip if self.is_behind() => self.cursor,
             Lag::Skip => limit.min(self.cursor + self.in_flight.room(self.outbox.heard())),
         }
@@ -326,7 +326,7 @@ impl OutputBody {
     }
 
     fn take_output(&mut self, batch: &mut BytesMut) {
-        if self.outbox.ending_after_output() == Some(false) {
+        if self.outbox.closing_after_output() == Some(false) {
             return;
         }
         // In this order: a change of size that comes later has its place at or behind this.
@@ -417,23 +417,23 @@ impl OutputBody {
         }
     }
 
-    fn ending_is_due(&self) -> bool {
-        match self.outbox.ending_after_output() {
+    fn closing_is_due(&self) -> bool {
+        match self.outbox.closing_after_output() {
             Some(true) => self.cursor >= self.handle.ring().head(),
             Some(false) => true,
             None => false,
         }
     }
 
-    fn take_ending(&mut self, batch: &mut BytesMut) -> bool {
-        if !self.ending_is_due() {
+    fn take_closing(&mut self, batch: &mut BytesMut) -> bool {
+        if !self.closing_is_due() {
             return false;
         }
-        let Some(ending) = self.outbox.take_ending() else { return false };
-        if let Some(farewell) = ending.farewell {
+        let Some(closing) = self.outbox.take_closing() else { return false };
+        if let Some(farewell) = closing.farewell {
             let _ = self.codec.encode(farewell, batch);
         }
-        let _ = self.codec.encode(Message::Close(Some(ending.close)), batch);
+        let _ = self.codec.encode(Message::Close(Some(closing.close)), batch);
         true
     }
 }

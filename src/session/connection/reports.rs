@@ -1,4 +1,4 @@
-//! What a client's terminal says by itself. Programs' queries have one answerer, the
+//! Reports: what a client's terminal sends by itself. Programs' queries have one answerer, the
 //! session's screen, so what the terminals of clients answer to the same queries is counted
 //! as input and not typed.
 //!
@@ -8,10 +8,10 @@
 
 use std::time::{Duration, Instant};
 
-/// How long the beginning of an answer waits for its rest before it counts as typed, and how
-/// long what was passed on at once may still turn out to have been such a beginning.
+/// The beginning of an answer waits this long for its rest before it counts as typed; and bytes that
+/// were passed on at once may turn out to have been such a beginning for this long.
 pub(super) const HOLD: Duration = Duration::from_millis(100);
-/// How long a long answer (a clipboard) may pause.
+/// A long answer (a clipboard) may pause for this long.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The longest control sequence that may be an answer, in bytes.
 const SEQUENCE_MAX: usize = 256;
@@ -207,7 +207,7 @@ impl Input {
     }
 
     fn report_to(&mut self, to: usize, may_be_key: bool, part: &mut impl FnMut(Part<'_>)) {
-        // What has begun to be typed is no whole key any more.
+        // A key of which a part was passed on is no whole key any more.
         let whole = self.from <= self.at;
         let report = self.take_to(to);
         if !report.is_empty() {
@@ -219,7 +219,7 @@ impl Input {
         }
     }
 
-    /// What is before `to` and was not given on.
+    /// The bytes before `to` that were not passed on.
     fn take_to(&mut self, to: usize) -> &[u8] {
         self.at = to;
         let from = self.from;
