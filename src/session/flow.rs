@@ -1,6 +1,6 @@
-//! Decides whether clients hold the program back. The ring's tail follows the furthest-ahead client; where
-//! nobody follows, the session itself lets the program run. [`Flow`] decides, and is pure: time
-//! and offsets in, what to do out. [`Tail`] looks at a session's output and does it.
+//! Decides whether clients hold the program back. The ring's tail follows the furthest-ahead
+//! client; where nobody follows, the session itself lets the program run. [`Flow`] decides, and is
+//! pure: time and offsets in, what to do out. [`Tail`] looks at a session's output and does it.
 
 use super::handle::SessionHandle;
 use std::time::{Duration, Instant};
@@ -68,8 +68,8 @@ impl Flow {
         Flow { seen: head, blocked: None, freed: None, hold_until: None }
     }
 
-    /// The flow of a session whose clients are about to come: it was found running, or has been started
-    /// for one who will attach.
+    /// The flow of a session whose clients are about to come: it was found running, or has been
+    /// started for one who will attach.
     pub(crate) fn awaited(head: u64, now: Instant) -> Self {
         Flow { hold_until: Some(now + FIRST_CLIENT_HOLD), ..Flow::new(head) }
     }
@@ -164,8 +164,8 @@ pub(super) struct Tended {
 }
 
 impl Tail {
-    /// The tail of a session that has just arrived. Where clients are about to come, the tail is held
-    /// for them, unless it is over.
+    /// The tail of a session that has just arrived. Where clients are about to come, the tail is
+    /// held for them, unless it is over.
     pub(super) fn of(handle: &SessionHandle, arrival: Arrival, over: bool) -> Self {
         if arrival != Arrival::Spawned && !over {
             handle.hold();

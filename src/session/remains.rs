@@ -1,5 +1,6 @@
-//! Beside its row, an ended session keeps the end of its recording and its last screen. The row is written first, so a server may die in between; the holder keeps
-//! the session until both are written, and the next server goes on with it.
+//! Beside its row, an ended session keeps the end of its recording and its last screen. The row is
+//! written first, so a server may die in between; the holder keeps the session until both are
+//! written, and the next server goes on with it.
 
 use super::handle::SessionHandle;
 use super::requests::{Killed, NotDone};
@@ -19,7 +20,8 @@ use tokio::sync::oneshot;
 const RECORDING_PATIENCE: Duration = Duration::from_secs(1);
 /// The interval at which a final record that could not be written is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
-/// The interval at which a screen that could not be written is tried again, and the number of tries.
+/// The interval at which a screen that could not be written is tried again, and the number of
+/// tries.
 const SCREEN_RETRY: Duration = Duration::from_secs(1);
 const SCREEN_TRIES: u32 = 10;
 

@@ -1,6 +1,6 @@
 //! The timers of a session: at most one for each thing that it checks later; the destroy timer, and
-//! the requests that push it ahead: as long as somebody types over HTTP, or waits for something, without
-//! being attached, the countdown does not end the session.
+//! the requests that push it ahead: as long as somebody types over HTTP, or waits for something,
+//! without being attached, the countdown does not end the session.
 
 use crate::lifecycle::Now;
 use crate::tree;
@@ -9,11 +9,11 @@ use chrono::Utc;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The destroy timer is checked at least this often, because tokio's clock stands still while the machine
-/// sleeps and a deadline (on CLOCK_BOOTTIME) does not.
+/// The destroy timer is checked at least this often, because tokio's clock stands still while the
+/// machine sleeps and a deadline (on CLOCK_BOOTTIME) does not.
 const TIMER_CHECK: Duration = Duration::from_secs(60);
-/// The deadline is pushed ahead at this interval while a request waits, so that the deadline that is
-/// shown is true to a second.
+/// The deadline is pushed ahead at this interval while a request waits, so that the deadline that
+/// is shown is true to a second.
 const PUSH_EVERY: Duration = Duration::from_millis(500);
 
 /// A thing that a session checks later.

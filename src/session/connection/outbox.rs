@@ -198,7 +198,8 @@ pub(crate) fn close_reason(code: CloseCode, why: &str) -> CloseReason {
     CloseReason { code: code.code().into(), description: Some(format!("{}{retry}", &why[..end])) }
 }
 
-/// The frames that end a WebSocket to which no session belongs: an error message (where the dialect has one) and a close frame.
+/// The frames that end a WebSocket to which no session belongs: an error message (where the dialect
+/// has one) and a close frame.
 pub(crate) fn close_frames(
     dialect: Dialect,
     error: Option<&ServerMessage>,
@@ -214,9 +215,9 @@ pub(crate) fn close_frames(
     frames.freeze()
 }
 
-/// Counts the bytes on their way to a client that may skip, pictures included. Sockets take megabytes that
-/// a slow network delivers seconds later; so that such a client sees what is now, it is sent
-/// little at once, and its pongs say what has arrived.
+/// Counts the bytes on their way to a client that may skip, pictures included. Sockets take
+/// megabytes that a slow network delivers seconds later; so that such a client sees what is now, it
+/// is sent little at once, and its pongs say what has arrived.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     sent: u64,

@@ -8,8 +8,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The beginning of an answer waits this long for its rest before it counts as typed; and bytes that
-/// were passed on at once may turn out to have been such a beginning for this long.
+/// The beginning of an answer waits this long for its rest before it counts as typed; and bytes
+/// that were passed on at once may turn out to have been such a beginning for this long.
 pub(super) const HOLD: Duration = Duration::from_millis(100);
 /// A long answer (a clipboard) may pause for this long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -347,9 +347,9 @@ fn string(bytes: &[u8]) -> Sequence {
     }
 }
 
-/// Whether an operating system command is an answer: colours, the pointer's shape, fonts,
-/// the clipboard, what is allowed, notifications, the application's id, the cell's size, titles. `None`: its
-/// beginning does not tell.
+/// Whether an operating system command is an answer: colours, the pointer's shape, fonts, the
+/// clipboard, what is allowed, notifications, the application's id, the cell's size, titles.
+/// `None`: its beginning does not tell.
 fn command_report(content: &[u8]) -> Option<bool> {
     const NUMBERS: [&str; 21] = [
         "4", "5", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "21", "22", "50",

@@ -89,7 +89,8 @@ const KEYS: [&str; 34] = [
     "\x1b]0;title\x07",
 ];
 
-/// Feeds pieces. Answers the bytes that were typed, those that were counted, and how many came late.
+/// Feeds pieces. Answers the bytes that were typed, those that were counted, and how many came
+/// late.
 fn fed(pieces: &[&[u8]]) -> (Vec<u8>, Vec<u8>, usize) {
     let (mut reports, mut typed, mut counted) = (Reports::default(), Vec::new(), Vec::new());
     let mut part = |part: Part<'_>| match part {
