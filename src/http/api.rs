@@ -16,10 +16,9 @@ use crate::screens::Screens;
 use crate::session::{InUse, Nesting};
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
+use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
-use actix_web::http::{Method, StatusCode};
 use actix_web::web::Json;
-use actix_web::{HttpMessage, HttpRequest};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -251,15 +250,4 @@ pub(super) fn object<T: DeserializeOwned>(body: Json<Object>) -> Result<T, Probl
         let name = wrong.map(|at| format!("{}: ", names[at])).unwrap_or_default();
         Problem::invalid(format!("the body is not what it must be: {name}{error}"))
     })
-}
-
-/// Answers requests with a method that the path does not have.
-pub(super) async fn method_not_allowed(request: HttpRequest) -> Problem {
-    // The guard has replaced HEAD by GET.
-    let method = match request.extensions().contains::<HeadOnly>() {
-        true => &Method::HEAD,
-        false => request.method(),
-    };
-    let detail = format!("{method} is not for {}", request.path());
-    Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, detail)
 }

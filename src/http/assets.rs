@@ -39,8 +39,7 @@ pub(super) fn is_public(path: &str) -> bool {
 /// Serves every embedded file at its path.
 pub fn configure(app: &mut ServiceConfig) {
     for &path in BY_PATH.keys() {
-        let resource = web::resource(path);
-        app.service(resource.route(web::get().to(serve)));
+        app.service(web::resource(path).get(serve));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `GET …/attach`: a WebSocket to a session.
 
-use super::api::{Api, Lookup, method_not_allowed};
+use super::api::{Api, Lookup};
 use super::lease::Lease;
 use super::problem::{Problem, code};
 use super::reject::Refusal;
@@ -14,29 +14,15 @@ use crate::session::{
 };
 use actix::{AsyncContext, Context};
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{self, Data, Path, Payload, Query, ReqData, ServiceConfig};
+use actix_web::web::{Data, Path, Payload, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/api/v1/sessions/{id}/attach")
-                .route(web::get().to(attach))
-                .default_service(web::to(method_not_allowed)),
-        )
-        .service(
-            web::resource("/ws/{kind:terminal|claude}/{id}")
-                .route(web::get().to(original))
-                .default_service(web::to(method_not_allowed)),
-        );
-}
-
 type Parameters = Query<HashMap<String, String>>;
 
-async fn attach(
+pub(super) async fn attach(
     api: Data<Api>,
     (principal, cause, lease): (ReqData<Principal>, ReqData<Cause>, ReqData<Lease>),
     request: HttpRequest,
@@ -49,7 +35,7 @@ async fn attach(
 }
 
 /// The paths of the original specification, whose first segment names the profile.
-async fn original(
+pub(super) async fn original(
     api: Data<Api>,
     (principal, cause, lease): (ReqData<Principal>, ReqData<Cause>, ReqData<Lease>),
     request: HttpRequest,

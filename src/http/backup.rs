@@ -1,12 +1,12 @@
 //! `GET /api/v1/backup`: a copy of the database while it is being written.
 
-use super::api::{Api, HeadOnly, method_not_allowed, store_problem};
+use super::api::{Api, HeadOnly, store_problem};
 use super::problem::{Problem, code};
 use actix_web::body::SizedStream;
 use actix_web::http::header;
 use actix_web::rt::task::spawn_blocking;
 use actix_web::rt::time::{sleep, timeout};
-use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, http::StatusCode};
 use chrono::Utc;
 use futures_util::stream;
@@ -26,15 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may read nothing of its copy before the download is given up.
 const STALL: Duration = Duration::from_secs(30);
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/api/v1/backup")
-            .route(web::get().to(backup))
-            .default_service(web::to(method_not_allowed)),
-    );
-}
-
-async fn backup(api: Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn backup(api: Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let mut response = HttpResponse::Ok();
     let name = format!("attachment; filename=\"stayd-{}.db\"", Utc::now().format("%Y%m%dT%H%M%SZ"));
     response

@@ -1,13 +1,13 @@
 //! `GET /api/v1/events`: what happens to the sessions, as server-sent events.
 
-use super::api::{Api, HeadOnly, method_not_allowed};
+use super::api::{Api, HeadOnly};
 use super::problem::Problem;
 use super::query::Query;
 use crate::events::{Event, Gone, Kind, Listener};
 use crate::id::SessionId;
 use crate::session::InUse;
 use actix_web::rt::time::timeout;
-use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use futures_util::stream;
 use serde::Deserialize;
@@ -22,17 +22,9 @@ const BATCH: usize = 64;
 /// How soon a browser connects again, in milliseconds.
 const RETRY_MS: u32 = 1000;
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/api/v1/events")
-            .route(web::get().to(events))
-            .default_service(web::to(method_not_allowed)),
-    );
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EventsQuery {
+pub(super) struct EventsQuery {
     /// Only this session's, by id or name.
     session: Option<String>,
     /// Only these, separated by commas.
@@ -42,7 +34,7 @@ struct EventsQuery {
     last_event_id: Option<String>,
 }
 
-async fn events(
+pub(super) async fn events(
     api: Data<Api>,
     request: HttpRequest,
     query: Query<EventsQuery>,

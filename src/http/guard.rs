@@ -260,7 +260,8 @@ fn has_effect(request: &ServiceRequest) -> bool {
     !request.method().is_safe() || request.headers().contains_key(header::UPGRADE)
 }
 
-/// Gives the framework's own errors (a missing method, a body too long) our form.
+/// Gives the framework's own errors (a method that the path does not have, a body too
+/// long) our form.
 fn as_problem<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
     let status = response.status();
     let headers = response.headers();
@@ -273,6 +274,13 @@ fn as_problem<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>
         return response.map_into_left_body();
     }
     let detail = match response.response().error() {
+        _ if status == StatusCode::METHOD_NOT_ALLOWED => {
+            let request = response.request();
+            // The guard has replaced HEAD by GET.
+            let is_head = request.extensions().contains::<HeadOnly>();
+            let method = if is_head { &Method::HEAD } else { request.method() };
+            format!("{method} is not for {}", request.path())
+        }
         _ if status.is_server_error() => "the server could not do it".to_owned(),
         Some(error) => error.to_string(),
         None => status.canonical_reason().unwrap_or("refused").to_lowercase(),
@@ -285,10 +293,12 @@ fn as_problem<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>
 }
 
 fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
-    let is_refused = response.status() == StatusCode::METHOD_NOT_ALLOWED;
-    if is_refused && !response.headers().contains_key(header::ALLOW) {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let pattern = response.request().match_pattern().unwrap_or_default();
-        response.headers_mut().insert(header::ALLOW, openapi::allowed(&pattern));
+        // The framework's own list lacks `HEAD`.
+        if let Some(allowed) = openapi::allowed(&pattern) {
+            response.headers_mut().insert(header::ALLOW, allowed.clone());
+        }
     }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         put_headers(response.headers_mut());

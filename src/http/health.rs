@@ -1,11 +1,11 @@
 //! `/healthz`: the process serves. `/readyz`: it can do its work. `/api/v1/reconcile`: compares
 //! what the server knows of its sessions with what is so.
 
-use super::api::{Api, method_not_allowed, stopping};
+use super::api::{Api, stopping};
 use super::problem::{Problem, code};
 use crate::registry::{Ready, Reconcile};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::Data;
 use actix_web::{HttpResponse, rt};
 use serde_json::json;
 use std::time::Duration;
@@ -13,30 +13,11 @@ use std::time::Duration;
 /// How long `/readyz` waits for the restore before it says that it is not done.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/healthz")
-                .route(web::get().to(healthz))
-                .default_service(web::to(method_not_allowed)),
-        )
-        .service(
-            web::resource("/readyz")
-                .route(web::get().to(readyz))
-                .default_service(web::to(method_not_allowed)),
-        )
-        .service(
-            web::resource("/api/v1/reconcile")
-                .route(web::post().to(reconcile))
-                .default_service(web::to(method_not_allowed)),
-        );
-}
-
-async fn healthz() -> HttpResponse {
+pub(super) async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-async fn readyz(api: Data<Api>) -> Result<HttpResponse, Problem> {
+pub(super) async fn readyz(api: Data<Api>) -> Result<HttpResponse, Problem> {
     let repairs = match rt::time::timeout(PATIENCE, api.registry.send(Ready)).await {
         Ok(answer) => answer.map_err(stopping)?,
         Err(_) => return Err(not_ready("sessions are still being restored".to_owned())),
@@ -60,7 +41,7 @@ fn not_ready(detail: String) -> Problem {
 }
 
 /// Reconciles the sessions with the holder and the database now, not at the next interval.
-async fn reconcile(api: Data<Api>) -> Result<HttpResponse, Problem> {
+pub(super) async fn reconcile(api: Data<Api>) -> Result<HttpResponse, Problem> {
     let mended = api.registry.send(Reconcile).await.map_err(stopping)?;
     Ok(HttpResponse::Ok().json(json!({ "mended": mended })))
 }

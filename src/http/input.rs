@@ -1,6 +1,5 @@
 //! Typing into a session, resizing it and signalling it, without a WebSocket.
 
-use super::api::method_not_allowed;
 use super::api::{Api, Object, holder_problem, object, stopping};
 use super::problem::{Problem, code};
 use super::query::Query;
@@ -12,7 +11,7 @@ use crate::protocol::{self, Cause};
 use crate::session::{InUse, Resize, Signal, SignalError, SignalTarget, TypeOutcome, type_all};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Bytes, Data, Json, Path, ReqData, ServiceConfig};
+use actix_web::web::{Bytes, Data, Json, Path, ReqData};
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
@@ -22,35 +21,16 @@ pub(super) const BODY_MAX: usize = 1 << 20;
 /// How long a program may take to make room for the input.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/api/v1/sessions/{id}/input")
-                .route(web::post().to(input))
-                .default_service(web::to(method_not_allowed)),
-        )
-        .service(
-            web::resource("/api/v1/sessions/{id}/resize")
-                .route(web::post().to(resize))
-                .default_service(web::to(method_not_allowed)),
-        )
-        .service(
-            web::resource("/api/v1/sessions/{id}/signal")
-                .route(web::post().to(signal))
-                .default_service(web::to(method_not_allowed)),
-        );
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct InputQuery {
+pub(super) struct InputQuery {
     client: Option<String>,
     offset: Option<u64>,
 }
 
 /// Input requests of one session are typed one after the other, each whole. A request with `client`
 /// and `offset` may be repeated: every byte is typed once.
-async fn input(
+pub(super) async fn input(
     api: Data<Api>,
     principal: ReqData<Principal>,
     id: Path<String>,
@@ -103,7 +83,7 @@ struct SizeBody {
     rows: u32,
 }
 
-async fn resize(
+pub(super) async fn resize(
     api: Data<Api>,
     id: Path<String>,
     body: Json<Object>,
@@ -126,7 +106,7 @@ struct SignalBody {
     to: SignalTarget,
 }
 
-async fn signal(
+pub(super) async fn signal(
     api: Data<Api>,
     cause: ReqData<Cause>,
     id: Path<String>,

@@ -24,8 +24,8 @@ const BODY_MAX: usize = 4 << 10;
 /// Serves `POST /api/v1/login` and `POST /api/v1/logout`; needs `web::Data<Access>`.
 pub fn configure(app: &mut ServiceConfig) {
     let json = web::JsonConfig::default().limit(BODY_MAX).error_handler(problem::json_error);
-    app.service(web::resource(LOGIN).app_data(json).route(web::post().to(login)))
-        .service(web::resource(LOGOUT).route(web::post().to(logout)));
+    app.service(web::resource(LOGIN).app_data(json).post(login))
+        .service(web::resource(LOGOUT).post(logout));
 }
 
 #[derive(Deserialize)]

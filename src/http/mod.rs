@@ -46,26 +46,38 @@ pub use backup::COPIES;
 pub use logins::Logins;
 pub use shots::Shots;
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{PayloadConfig, ServiceConfig, resource};
 
 /// All routes. Rights are checked before any of them, by [`guard::Guard`].
 pub fn configure(config: &mut ServiceConfig) {
     config
-        .app_data(web::PayloadConfig::new(input::BODY_MAX))
-        .configure(health::configure)
-        .configure(metrics::configure)
+        .app_data(PayloadConfig::new(input::BODY_MAX))
+        .service(resource("/healthz").get(health::healthz))
+        .service(resource("/readyz").get(health::readyz))
+        .service(resource("/metrics").get(metrics::metrics))
+        .service(resource("/openapi.json").get(openapi::openapi))
+        .service(resource("/api/v1/sessions").get(list::list).post(sessions::create))
+        .service(
+            resource("/api/v1/sessions/{id}")
+                .get(sessions::get)
+                .patch(sessions::patch)
+                .delete(sessions::delete),
+        )
+        .service(resource("/api/v1/sessions/{id}/transitions").get(sessions::transitions))
+        .service(resource("/api/v1/sessions/{id}/restart").post(restart::restart))
+        .service(resource("/api/v1/sessions/{id}/input").post(input::input))
+        .service(resource("/api/v1/sessions/{id}/resize").post(input::resize))
+        .service(resource("/api/v1/sessions/{id}/signal").post(input::signal))
+        .service(resource("/api/v1/sessions/{id}/output").get(output::output))
+        .service(resource("/api/v1/sessions/{id}/screen").get(screen::screen))
+        .service(resource("/api/v1/sessions/{id}/recording").get(recording::recording))
+        .service(resource("/api/v1/sessions/{id}/attach").get(attach::attach))
+        .service(resource("/ws/{kind:terminal|claude}/{id}").get(attach::original))
+        .service(resource("/api/v1/profiles").get(profiles::profiles))
+        .service(resource("/api/v1/events").get(events::events))
+        .service(resource("/api/v1/backup").get(backup::backup))
+        .service(resource("/api/v1/reconcile").post(health::reconcile))
         .configure(login::configure)
-        .configure(sessions::configure)
-        .configure(profiles::configure)
-        .configure(input::configure)
-        .configure(output::configure)
-        .configure(restart::configure)
-        .configure(screen::configure)
-        .configure(recording::configure)
-        .configure(attach::configure)
-        .configure(events::configure)
-        .configure(backup::configure)
-        .configure(openapi::configure)
         .configure(assets::configure)
         .configure(problem::configure);
 }

@@ -1,9 +1,8 @@
 //! `GET /openapi.json`: the description of the API, and the methods of each path, derived from it.
 
-use super::api::method_not_allowed;
 use actix_web::HttpResponse;
 use actix_web::http::header::HeaderValue;
-use actix_web::web::{self, Bytes, ServiceConfig};
+use actix_web::web::Bytes;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -53,27 +52,20 @@ static METHODS: LazyLock<HashMap<String, HeaderValue>> = LazyLock::new(|| {
     methods.collect()
 });
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/openapi.json")
-            .route(web::get().to(openapi))
-            .default_service(web::to(method_not_allowed)),
-    );
-}
-
-async fn openapi() -> HttpResponse {
+pub(super) async fn openapi() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(TEXT.clone())
 }
 
-/// The methods of a path. A path that is not in the description belongs to the page.
-pub(super) fn allowed(pattern: &str) -> HeaderValue {
+/// The methods of a path, `HEAD` among them. A path that is not in the description belongs to the
+/// page.
+pub(super) fn allowed(pattern: &str) -> Option<&'static HeaderValue> {
     // A pattern may restrict a parameter: `{kind:terminal|claude}`.
     let path = pattern.split('/').map(|part| match part.split_once(':') {
         Some((name, _)) if name.starts_with('{') => format!("{name}}}"),
         _ => part.to_owned(),
     });
     let path = path.collect::<Vec<_>>().join("/");
-    METHODS.get(&path).cloned().unwrap_or(HeaderValue::from_static("GET, HEAD"))
+    METHODS.get(&path)
 }
 
 #[cfg(test)]
@@ -82,8 +74,8 @@ mod tests {
 
     #[test]
     fn methods_are_those_of_the_document() {
-        assert_eq!(allowed("/api/v1/sessions"), "GET, HEAD, POST");
-        assert_eq!(allowed("/ws/{kind:terminal|claude}/{id}"), "GET, HEAD");
-        assert_eq!(allowed("/"), "GET, HEAD");
+        assert_eq!(allowed("/api/v1/sessions").unwrap(), "GET, HEAD, POST");
+        assert_eq!(allowed("/ws/{kind:terminal|claude}/{id}").unwrap(), "GET, HEAD");
+        assert_eq!(allowed("/"), None);
     }
 }

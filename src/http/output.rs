@@ -1,6 +1,6 @@
 //! A session's output as bytes, from what the ring still holds.
 
-use super::api::{Api, OFFSET, method_not_allowed};
+use super::api::{Api, OFFSET};
 use super::problem::{Problem, code};
 use super::query::Query;
 use crate::ring::Reader;
@@ -8,7 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::rt::task::yield_now;
-use actix_web::web::{self, Bytes, BytesMut, Data, Path, ServiceConfig};
+use actix_web::web::{Bytes, BytesMut, Data, Path};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use serde::Deserialize;
@@ -18,22 +18,14 @@ use std::sync::Arc;
 /// Bytes of an answer that are copied from the ring at once.
 const PIECE: usize = 64 << 10;
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/api/v1/sessions/{id}/output")
-            .route(web::get().to(output))
-            .default_service(web::to(method_not_allowed)),
-    );
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OutputQuery {
+pub(super) struct OutputQuery {
     /// Offset of the first byte wanted. Missing: the first that the ring still holds.
     offset: Option<u64>,
 }
 
-async fn output(
+pub(super) async fn output(
     api: Data<Api>,
     id: Path<String>,
     query: Query<OutputQuery>,

@@ -1,20 +1,12 @@
 //! `GET /api/v1/profiles`: the commands that clients may start by name.
 
-use super::api::{Api, method_not_allowed};
+use super::api::Api;
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use crate::registry::{directory, home};
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::Data;
 use serde::Serialize;
 use serde_json::json;
-
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/api/v1/profiles")
-            .route(web::get().to(profiles))
-            .default_service(web::to(method_not_allowed)),
-    );
-}
 
 /// What a profile gives to its sessions. The environment is left out: it may hold secrets.
 #[derive(Serialize)]
@@ -29,7 +21,7 @@ struct Shown<'a> {
     recording: Recording,
 }
 
-async fn profiles(api: Data<Api>) -> HttpResponse {
+pub(super) async fn profiles(api: Data<Api>) -> HttpResponse {
     // The map is sorted by name.
     let shown = api.defaults.profiles.iter().map(|(name, profile)| Shown {
         name,

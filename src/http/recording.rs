@@ -1,6 +1,6 @@
 //! A session's recording, for players.
 
-use super::api::{Api, method_not_allowed};
+use super::api::Api;
 use super::problem::{Problem, code};
 use super::query::Query;
 use crate::protocol::Session;
@@ -10,28 +10,20 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{
     Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue,
 };
-use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, Path};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use serde::Deserialize;
 use std::io;
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/api/v1/sessions/{id}/recording")
-            .route(web::get().to(recording))
-            .default_service(web::to(method_not_allowed)),
-    );
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RecordingQuery {
+pub(super) struct RecordingQuery {
     /// The number of one file, from 1; missing: all files as one.
     file: Option<u32>,
 }
 
-async fn recording(
+pub(super) async fn recording(
     api: Data<Api>,
     id: Path<String>,
     query: Query<RecordingQuery>,

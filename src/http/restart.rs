@@ -1,12 +1,12 @@
 //! `POST …/restart`: a session's command again, under the same id.
 
-use super::api::{Api, ended, method_not_allowed, stopping, unknown};
+use super::api::{Api, ended, stopping, unknown};
 use super::etag::{changed, etag, if_match};
 use super::problem::{Problem, code};
 use crate::protocol::Cause;
 use crate::registry::{Key, Restart, RestartError};
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Path, ReqData, ServiceConfig};
+use actix_web::web::{Data, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse, rt};
 use std::time::Duration;
 
@@ -14,15 +14,7 @@ use std::time::Duration;
 /// some seconds, and then a slow file system some more.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/api/v1/sessions/{id}/restart")
-            .route(web::post().to(restart))
-            .default_service(web::to(method_not_allowed)),
-    );
-}
-
-async fn restart(
+pub(super) async fn restart(
     api: Data<Api>,
     cause: ReqData<Cause>,
     id: Path<String>,

@@ -4,7 +4,6 @@ use super::api::{
     Api, Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown,
 };
 use super::etag::{changed, etag, if_match, is_known};
-use super::list;
 use super::once;
 use super::problem::{Problem, code};
 use super::query::Query;
@@ -16,7 +15,7 @@ use crate::registry::{Abandon, CancelRestart, Create, Rename, RenameError};
 use crate::session::{Kill, NotDone, Patch};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{self, Data, Json, Path, ReqData, ServiceConfig};
+use actix_web::web::{Data, Json, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -26,29 +25,7 @@ use std::time::Duration;
 /// How long `DELETE` waits for the final record.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config
-        .service(
-            web::resource("/api/v1/sessions")
-                .route(web::get().to(list::list))
-                .route(web::post().to(create))
-                .default_service(web::to(super::api::method_not_allowed)),
-        )
-        .service(
-            web::resource("/api/v1/sessions/{id}")
-                .route(web::get().to(get))
-                .route(web::patch().to(patch))
-                .route(web::delete().to(delete))
-                .default_service(web::to(super::api::method_not_allowed)),
-        )
-        .service(
-            web::resource("/api/v1/sessions/{id}/transitions")
-                .route(web::get().to(transitions))
-                .default_service(web::to(super::api::method_not_allowed)),
-        );
-}
-
-async fn create(
+pub(super) async fn create(
     api: Data<Api>,
     cause: ReqData<Cause>,
     http: HttpRequest,
@@ -71,7 +48,11 @@ async fn create(
     Ok(response)
 }
 
-async fn get(api: Data<Api>, id: Path<String>, http: HttpRequest) -> Result<HttpResponse, Problem> {
+pub(super) async fn get(
+    api: Data<Api>,
+    id: Path<String>,
+    http: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let session = api.session(&id).await?;
     if is_known(http.headers(), &session)? {
         return Ok(HttpResponse::NotModified().insert_header(etag(&session)).finish());
@@ -101,7 +82,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-async fn patch(
+pub(super) async fn patch(
     api: Data<Api>,
     id: Path<String>,
     http: HttpRequest,
@@ -130,12 +111,12 @@ async fn patch(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct DeleteQuery {
+pub(super) struct DeleteQuery {
     #[serde(default)]
     purge: bool,
 }
 
-async fn delete(
+pub(super) async fn delete(
     api: Data<Api>,
     cause: ReqData<Cause>,
     id: Path<String>,
@@ -211,7 +192,7 @@ async fn purge(api: &Api, id: SessionId) -> Result<(), Problem> {
     api.store.purge(id).await.map(drop).map_err(unwritten)
 }
 
-async fn transitions(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn transitions(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {
     let id = api.session(&id).await?.id;
     let transitions = api.store.transitions(id).await.map_err(|error| store_problem(&error))?;
     Ok(HttpResponse::Ok().json(json!({ "transitions": transitions })))

@@ -2,14 +2,14 @@
 
 mod process;
 
-use super::api::{Api, method_not_allowed, stopping};
+use super::api::{Api, stopping};
 use super::auth::Access;
 use super::problem::Problem;
 use crate::lifecycle::Status;
 use crate::metrics::Label;
 use crate::registry::{CountSessions, Counted};
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Data};
 use process::Process;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
@@ -19,15 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/metrics")
-            .route(web::get().to(metrics))
-            .default_service(web::to(method_not_allowed)),
-    );
-}
-
-async fn metrics(api: Data<Api>, access: Data<Access>) -> Result<HttpResponse, Problem> {
+pub(super) async fn metrics(api: Data<Api>, access: Data<Access>) -> Result<HttpResponse, Problem> {
     let counted = api.registry.send(CountSessions).await.map_err(stopping)?;
     let holder_pid = api.holder.pid();
     let processes = web::block(move || {

@@ -6,7 +6,7 @@ mod picture;
 mod wait;
 mod wanted;
 
-use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, method_not_allowed, store_problem};
+use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, store_problem};
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{self, Problem, code};
 use super::query::Query;
@@ -14,22 +14,14 @@ use super::shots::{NoShot, Shot};
 use crate::screens::Inspection;
 use crate::session::InUse;
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Path, ServiceConfig};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use picture::{Pieces, content_type};
 use tokio::time::Instant;
 use wait::{Waited, wait_for};
 use wanted::{Format, ScreenQuery, Wanted};
 
-pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(
-        web::resource("/api/v1/sessions/{id}/screen")
-            .route(web::get().to(screen))
-            .default_service(web::to(method_not_allowed)),
-    );
-}
-
-async fn screen(
+pub(super) async fn screen(
     api: Data<Api>,
     id: Path<String>,
     request: HttpRequest,

@@ -16,7 +16,7 @@ const COMPILED_MAX: usize = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ScreenQuery {
+pub(in crate::http) struct ScreenQuery {
     #[serde(default)]
     format: Format,
     /// Lines of scrollback wanted.
