@@ -1,8 +1,8 @@
 //! The definition of the command line.
 
 use super::{
-    attach, backup, completions, config, doctor, history, info, kill, logs, ls, profiles,
-    recording, rename, restart, run, screen, send, stop, token, url, wait,
+    attach, backup, completions, config, doctor, info, kill, logs, ls, profiles, recording, rename,
+    restart, run, screen, send, stop, token, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -49,7 +49,7 @@ pub(super) enum Verb {
     #[command(visible_alias = "show")]
     Info(info::Flags),
     /// List every change of a session's status
-    History(history::Flags),
+    History(info::Flags),
     /// List the commands that may be started by name
     Profiles(profiles::Flags),
     /// End sessions, with everything that runs in them

@@ -1,6 +1,6 @@
 //! `stayd backup`.
 
-use super::client::Client;
+use super::client::{Client, UNEXPECTED};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
@@ -53,8 +53,7 @@ pub(super) fn backup(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
 async fn receive(client: &Client, mut file: File, path: &Path) -> Result<(), Failure> {
     let failed = || Failure::doing::<io::Error>(path.display().to_string());
     let mut copy = client.backup().await?;
-    let unexpected = || Failure::Other("the server answered something unexpected".into());
-    let length = copy.length.ok_or_else(unexpected)?;
+    let length = copy.length.ok_or_else(|| Failure::Other(UNEXPECTED.into()))?;
     let tells = io::stderr().is_terminal();
     let (mut written, mut told) = (0, Instant::now());
     while let Some(piece) = copy.next().await? {

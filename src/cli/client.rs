@@ -27,6 +27,9 @@ const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// The largest answer: more than a full list of sessions takes.
 const BODY_MAX: usize = 64 << 20;
 
+/// The failure of an answer that is not of the shape that is known.
+pub(super) const UNEXPECTED: &str = "the server answered something unexpected";
+
 /// A client of one server.
 pub(super) struct Client {
     endpoint: Endpoint,
@@ -66,8 +69,7 @@ pub(super) struct Answer {
 impl Answer {
     /// The body as JSON of a known shape.
     pub(super) fn json<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Failure> {
-        let unexpected = "the server answered something unexpected";
-        serde_json::from_slice(&self.body).map_err(Failure::doing(unexpected))
+        serde_json::from_slice(&self.body).map_err(Failure::doing(UNEXPECTED))
     }
 
     /// The answer if it is a success, else the failure; `path` is the path of the request.
@@ -90,13 +92,9 @@ impl Client {
         Ok(Client { endpoint, http })
     }
 
-    /// Every session, as the API gives them, newest first: the live ones, or all.
-    pub(super) async fn list(&self, ended: bool) -> Result<Vec<Value>, Failure> {
-        self.list_labelled(ended, &[]).await
-    }
-
-    /// The same, only sessions with all these labels.
-    pub(super) async fn list_labelled(
+    /// Every session with all these labels, as the API gives them, newest first: the live ones, or
+    /// all.
+    pub(super) async fn list(
         &self,
         ended: bool,
         labels: &[(String, String)],
@@ -123,12 +121,7 @@ impl Client {
 
     /// The live sessions, or all.
     pub(super) async fn sessions(&self, ended: bool) -> Result<Vec<Session>, Failure> {
-        let unexpected = "the server answered something unexpected";
-        let sessions = self.list(ended).await?;
-        sessions
-            .into_iter()
-            .map(|session| serde_json::from_value(session).map_err(Failure::doing(unexpected)))
-            .collect()
+        self.list(ended, &[]).await?.iter().map(read).collect()
     }
 
     /// One session, live or ended.
@@ -136,27 +129,18 @@ impl Client {
         self.call(Method::GET, &format!("/{id}"), None).await?.json()
     }
 
-    /// Every change of a session's status, oldest first.
-    pub(super) async fn transitions(&self, id: &str) -> Result<Vec<Value>, Failure> {
-        #[derive(Deserialize)]
-        struct Transitions {
-            transitions: Vec<Value>,
-        }
-        let answer = self.call(Method::GET, &format!("/{id}/transitions"), None).await?;
-        Ok(answer.json::<Transitions>()?.transitions)
+    /// Every change of a session's status, oldest first: the list `transitions`.
+    pub(super) async fn transitions(&self, id: &str) -> Result<Value, Failure> {
+        self.call(Method::GET, &format!("/{id}/transitions"), None).await?.json()
     }
 
-    /// The commands that may be started by name.
-    pub(super) async fn profiles(&self) -> Result<Vec<Value>, Failure> {
-        #[derive(Deserialize)]
-        struct Profiles {
-            profiles: Vec<Value>,
-        }
+    /// The commands that may be started by name: the list `profiles`.
+    pub(super) async fn profiles(&self) -> Result<Value, Failure> {
         let url = format!("{}/api/v1/profiles", self.endpoint.url);
         let _progress = self.waiting_for_server();
         let sent = self.http.get(url).bearer_auth(&self.endpoint.token).send().await;
         match self.answer(sent).await?.or_refusal("/profiles") {
-            Ok(answer) => Ok(answer.json::<Profiles>()?.profiles),
+            Ok(answer) => answer.json(),
             // The failure is not about a session.
             Err(Failure::NoSuchSession(_)) => {
                 Err(Failure::Other("the server is older and does not tell its profiles".into()))
@@ -359,6 +343,11 @@ impl Client {
         let body = body.map_err(broke_off)?.to_vec();
         Ok(Answer { status: response.status().as_u16(), offset, body })
     }
+}
+
+/// An answer, or a part of it, in a known shape.
+pub(super) fn read<T: for<'de> Deserialize<'de>>(answer: &Value) -> Result<T, Failure> {
+    T::deserialize(answer).map_err(Failure::doing(UNEXPECTED))
 }
 
 /// The failure of a connection: there is no server, or something else, or it is not trusted.

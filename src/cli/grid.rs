@@ -5,8 +5,14 @@ use crate::screen::width;
 /// The gap between two columns.
 const GAP: &str = "  ";
 
-/// Rows of cells, the heading among them; all have as many cells as the first.
-pub(super) fn render(lines: &[Vec<String>]) -> String {
+/// A table under a heading; every row has as many cells as that.
+pub(super) fn render(heading: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let heading = heading.iter().map(|word| (*word).to_owned()).collect();
+    aligned(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
+}
+
+/// Lines of cells, in columns; all lines have as many cells as the first.
+pub(super) fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let widest = |column: usize| lines.iter().map(|line| columns_of(&line[column])).max();
     let widths: Vec<usize> = (0..columns).map(|column| widest(column).unwrap_or(0)).collect();
@@ -64,10 +70,10 @@ mod tests {
     fn wide_and_combining_characters_are_measured_as_a_terminal_does() {
         let lines =
             [line(["NAME", "X", "Y"]), line(["日本", "1", "2"]), line(["e\u{301}", "3", ""])];
-        assert_eq!(render(&lines), "NAME  X  Y\n日本  1  2\ne\u{301}     3\n");
+        assert_eq!(aligned(&lines), "NAME  X  Y\n日本  1  2\ne\u{301}     3\n");
         assert_eq!(cut("日本語", 5), "日本…");
         assert_eq!(cut("日本語", 6), "日本語");
         assert_eq!(cut("日本語", 4), "日…");
-        assert_eq!(render(&[]), "");
+        assert_eq!(aligned(&[]), "");
     }
 }

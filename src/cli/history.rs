@@ -1,45 +1,29 @@
 //! `stayd history`: every change of a session's status.
 
-use super::client::Client;
-use super::endpoint::ServerFlags;
+use super::client::{Client, read};
 use super::failure::Failure;
 use super::grid::{self, printable};
+use super::info::Flags;
 use super::out;
 use super::resolve::resolve_any;
 use crate::config::PathFlags;
 use crate::protocol::Transition;
-use clap::Args;
-use serde_json::{Value, json};
-
-#[derive(Args, Debug)]
-pub(super) struct Flags {
-    /// Id, unique beginning of an id, or name; ended sessions too
-    session: String,
-    /// Print what the API answers
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    server: ServerFlags,
-}
 
 pub(super) fn history(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
-    let transitions = actix::System::new().block_on(async {
+    let answer = actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?;
         client.transitions(&id.to_string()).await
     })?;
     if flags.json {
-        out::json(&json!({ "transitions": transitions }))?;
+        out::json(&answer)?;
         return Ok(0);
     }
-    let unexpected = "the server answered something unexpected";
-    let transitions: Vec<Transition> =
-        serde_json::from_value(Value::Array(transitions)).map_err(Failure::doing(unexpected))?;
-    out::print(&grid::render(&lines(&transitions)))?;
+    out::print(&table(&read::<Vec<Transition>>(&answer["transitions"])?))?;
     Ok(0)
 }
 
-fn lines(transitions: &[Transition]) -> Vec<Vec<String>> {
+fn table(transitions: &[Transition]) -> String {
     let heading = ["AT", "FROM", "TO", "REASON", "CLIENTS", "BY", "ADDRESS"];
     let rows = transitions.iter().map(|transition| {
         let word = |text: &Option<String>| printable(text.as_deref().unwrap_or("-"));
@@ -54,5 +38,5 @@ fn lines(transitions: &[Transition]) -> Vec<Vec<String>> {
             word(&transition.address),
         ]
     });
-    std::iter::once(heading.map(str::to_owned).to_vec()).chain(rows).collect()
+    grid::render(&heading, rows)
 }

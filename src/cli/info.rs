@@ -1,6 +1,6 @@
 //! `stayd info`: everything that is known of one session.
 
-use super::client::Client;
+use super::client::{Client, read};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{self, printable};
@@ -13,15 +13,16 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
 
+// The flags of `info`, and of `history`. No doc comment: it would be the help.
 #[derive(Args, Debug)]
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name; ended sessions too
-    session: String,
+    pub(super) session: String,
     /// Print what the API answers
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
-    server: ServerFlags,
+    pub(super) server: ServerFlags,
 }
 
 pub(super) fn info(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
@@ -34,9 +35,7 @@ pub(super) fn info(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         out::json(&session)?;
         return Ok(0);
     }
-    let unexpected = "the server answered something unexpected";
-    let session = serde_json::from_value(session).map_err(Failure::doing(unexpected))?;
-    out::print(&grid::render(&describe(&session, Utc::now())))?;
+    out::print(&grid::aligned(&describe(&read(&session)?, Utc::now())))?;
     Ok(0)
 }
 
@@ -104,7 +103,7 @@ mod tests {
         let mut session = session("0190d3c0-a1b2-7000-8000-000000000001", Some("web"));
         session.title = Some("\x1b]0;x".into());
         session.labels.insert("team".into(), "a".into());
-        let text = grid::render(&describe(&session, Utc::now()));
+        let text = grid::aligned(&describe(&session, Utc::now()));
         assert!(text.contains("name           web\n"), "{text}");
         assert!(text.contains("title          ?]0;x\n"), "{text}");
         assert!(text.contains("labels         team=a\n"), "{text}");

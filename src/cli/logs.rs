@@ -1,19 +1,18 @@
 //! `stayd logs`.
 
-use super::attach::{Action, End, Incoming, Link, Machine, Trouble};
+use super::attach::{self, Action, End, Incoming, Link, Machine};
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::inside;
-use super::instead::instead;
 use super::out;
 use super::resolve::resolve_any;
 use super::retry::Retries;
 use crate::config::PathFlags;
 use crate::id::SessionId;
+use crate::protocol::Mode;
 use actix_http::ws::Message;
 use clap::Args;
-use std::io::{self, ErrorKind, Write};
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -44,19 +43,19 @@ pub(super) fn logs(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         }
         let kept = match client.output(&id.to_string(), flags.offset).await {
             Err(Failure::Refused { code, .. }) if code == "ended" => {
-                return Err(Failure::Other(
-                    instead(&client, &client.get(&id.to_string()).await?).await,
-                ));
+                let session = client.get(&id.to_string()).await?;
+                return Err(Failure::Other(attach::gone(&client, &session).await));
             }
             kept => kept?,
         };
         let start = kept.offset.or(flags.offset).unwrap_or(0);
-        if print(&kept.body)? && flags.follow {
+        if out::bytes(&kept.body)? && flags.follow {
             let client = format!("logs-{}", Uuid::now_v7().simple());
             let printed = start + kept.body.len() as u64;
             // Not as a viewer that only looks (mode=ro): the program does not wait for those,
             // so that output would be missing.
-            let mut machine = Machine::new(id, client, Some(printed)).shown_in(inside::shown_in());
+            let from = inside::shown_in();
+            let mut machine = Machine::new(id, client, Some(printed), from, Mode::Rw);
             machine.piped();
             let find = || Endpoint::find(paths, &flags.server);
             follow(machine, id, endpoint, find).await?;
@@ -88,8 +87,8 @@ async fn follow(
                     }
                 }
             }
-            Err(Trouble::Lasting(failure)) => return Err(failure),
-            Err(Trouble::Passing(failure)) => failure,
+            Err(failure) if failure.is_passing() => failure,
+            Err(failure) => return Err(failure),
         };
         sleep(retries.next_wait().ok_or(failure)?).await;
         // It may have another address now.
@@ -121,7 +120,7 @@ async fn read(machine: &mut Machine, link: &mut Link) -> Result<Read, Failure> {
         };
         for action in actions {
             match action {
-                Action::Write(bytes) if !print(&bytes)? => return Ok(Read::NoReader),
+                Action::Write(bytes) if !out::bytes(&bytes)? => return Ok(Read::NoReader),
                 Action::Write(bytes) => {
                     let acks = machine.rendered(bytes.len()).into_iter().chain(machine.ack());
                     acks.for_each(|ack| send(link, ack));
@@ -141,15 +140,5 @@ fn send(link: &Link, action: Action) {
         // Strings and numbers: nothing in it can fail to be written.
         let text = serde_json::to_string(&message).unwrap_or_default();
         link.send(Message::Text(text.into()));
-    }
-}
-
-/// False: nobody reads our standard output any more (`stayd logs -f | head`).
-fn print(bytes: &[u8]) -> Result<bool, Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(e) => Err(Failure::doing("standard output")(e)),
     }
 }

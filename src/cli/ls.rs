@@ -1,6 +1,6 @@
 //! `stayd ls`.
 
-use super::client::Client;
+use super::client::{Client, read};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::run::pair;
@@ -8,7 +8,7 @@ use super::{out, sys, table};
 use crate::config::PathFlags;
 use crate::protocol::Session;
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::os::fd::AsFd;
 
 #[derive(Args, Debug)]
@@ -31,15 +31,12 @@ pub(super) struct Flags {
 
 pub(super) fn ls(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
-    let listing = client.list_labelled(flags.all, &flags.label);
-    let sessions = actix::System::new().block_on(listing)?;
+    let sessions = actix::System::new().block_on(client.list(flags.all, &flags.label))?;
     if flags.json {
         out::json(&json!({ "sessions": sessions, "next": null }))?;
         return Ok(0);
     }
-    let unexpected = "the server answered something unexpected";
-    let sessions: Vec<Session> =
-        serde_json::from_value(Value::Array(sessions)).map_err(Failure::doing(unexpected))?;
+    let sessions: Vec<Session> = sessions.iter().map(read).collect::<Result<_, _>>()?;
     if flags.quiet {
         out::print(&sessions.iter().map(table::word_for).collect::<String>())?;
         return Ok(0);

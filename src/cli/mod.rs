@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `backup` `config` `doctor` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
-//! | `instead` | what is left of a session whose output is gone |
 //! | `each` | for verbs that take several sessions |
 //! | `retry` | for a server that is being started again |
 //! | `inside` | the session that a command itself runs in |
@@ -33,7 +32,6 @@ mod grid;
 mod history;
 mod info;
 mod inside;
-mod instead;
 mod keys;
 mod kill;
 mod local;

@@ -7,17 +7,16 @@ use std::io::{self, ErrorKind, Write};
 
 /// Prints to standard output. A reader that has gone away (`stayd ls | head -1`) is fine.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    bytes(text.as_bytes())
+    bytes(text.as_bytes()).map(drop)
 }
 
-/// The same for bytes.
-pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+/// The same for bytes. Returns false where nobody reads standard output any more.
+pub(super) fn bytes(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::Other(format!("standard output: {e}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Failure::doing("standard output")(e)),
     }
 }
 

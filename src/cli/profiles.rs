@@ -1,6 +1,6 @@
 //! `stayd profiles`: the commands that may be started by name.
 
-use super::client::Client;
+use super::client::{Client, read};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{self, printable};
@@ -8,7 +8,6 @@ use super::out;
 use crate::config::PathFlags;
 use clap::Args;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
@@ -38,19 +37,16 @@ fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<u
 
 pub(super) fn profiles(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
-    let profiles = actix::System::new().block_on(client.profiles())?;
+    let answer = actix::System::new().block_on(client.profiles())?;
     if flags.json {
-        out::json(&json!({ "profiles": profiles }))?;
+        out::json(&answer)?;
         return Ok(0);
     }
-    let unexpected = "the server answered something unexpected";
-    let profiles: Vec<Profile> =
-        serde_json::from_value(Value::Array(profiles)).map_err(Failure::doing(unexpected))?;
-    out::print(&grid::render(&lines(&profiles)))?;
+    out::print(&table(&read::<Vec<Profile>>(&answer["profiles"])?))?;
     Ok(0)
 }
 
-fn lines(profiles: &[Profile]) -> Vec<Vec<String>> {
+fn table(profiles: &[Profile]) -> String {
     let heading = ["NAME", "IDLE", "RESTART", "RECORDING", "DIRECTORY", "COMMAND"];
     let rows = profiles.iter().map(|profile| {
         let word = |text: &Option<String>| printable(text.as_deref().unwrap_or("-"));
@@ -68,12 +64,13 @@ fn lines(profiles: &[Profile]) -> Vec<Vec<String>> {
             printable(&profile.command.join(" ")),
         ]
     });
-    std::iter::once(heading.map(str::to_owned).to_vec()).chain(rows).collect()
+    grid::render(&heading, rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_the_server_decides_is_a_dash_and_never_is_never() {
@@ -84,7 +81,7 @@ mod tests {
         ]);
         let profiles: Vec<Profile> = serde_json::from_value(answer).unwrap();
         assert_eq!(
-            grid::render(&lines(&profiles)),
+            table(&profiles),
             "NAME   IDLE   RESTART  RECORDING  DIRECTORY  COMMAND\n\
              shell  -      never    off        -          /bin/bash\n\
              top    never  always   all        /tmp       top -d 5\n"

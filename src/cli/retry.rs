@@ -1,12 +1,42 @@
-//! Retries of a verb while the server is away: one that is being restarted is back in a moment.
+//! Retries while the server is away: one that is being restarted is back in a moment.
 
-use super::attach::Backoff;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// The first wait: a restarted server answers within some hundred milliseconds …
+const FIRST: Duration = Duration::from_millis(50);
+/// … and the longest: a server that stays away is tried once a second.
+const LONGEST_WAIT: Duration = Duration::from_millis(800);
 /// How long the server may be away.
-const LONGEST: Duration = Duration::from_secs(30);
+const AWAY_MAX: Duration = Duration::from_secs(30);
 
+/// Doubling waits, with jitter so that many clients do not come back in step.
+#[derive(Debug, Default)]
+pub(super) struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    /// A connection was open: start over.
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// The wait after one more failure: between half and all of the doubled one.
+    pub(super) fn next(&mut self) -> Duration {
+        let whole = (FIRST * 2_u32.pow(self.failures.min(8))).min(LONGEST_WAIT);
+        self.failures += 1;
+        let half = whole / 2;
+        half + half.mul_f64(f64::from(random()) / f64::from(u16::MAX))
+    }
+}
+
+/// Without randomness all clients wait the same, which is no failure.
+fn random() -> u16 {
+    getrandom::u32().unwrap_or_default() as u16
+}
+
+/// Retries of a verb while the server is away.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
     backoff: Backoff,
@@ -23,6 +53,24 @@ impl Retries {
     /// too long.
     pub(super) fn next_wait(&mut self) -> Option<Duration> {
         let since = *self.away_since.get_or_insert_with(Instant::now);
-        (since.elapsed() < LONGEST).then(|| self.backoff.next())
+        (since.elapsed() < AWAY_MAX).then(|| self.backoff.next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_begin_anew() {
+        let mut backoff = Backoff::default();
+        for whole in [50, 100, 200, 400, 800, 800, 800].map(Duration::from_millis) {
+            let wait = backoff.next();
+            assert!(wait >= whole / 2 && wait <= whole, "{wait:?} {whole:?}");
+        }
+        backoff.failures = u32::MAX - 1;
+        assert!(backoff.next() <= LONGEST_WAIT);
+        backoff.reset();
+        assert!(backoff.next() <= FIRST);
     }
 }

@@ -1,7 +1,7 @@
 //! `stayd run`.
 
-use super::attach::{self, Start};
-use super::client::Client;
+use super::attach;
+use super::client::{Client, read};
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::resolve::resolve;
@@ -9,7 +9,6 @@ use super::{out, sys};
 use crate::config::{IdleTimeout, PathFlags};
 use crate::protocol::{CreateSession, Mode, Recording, RestartPolicy, Session};
 use clap::Args;
-use serde::Deserialize;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -72,12 +71,11 @@ pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
             }
             Err(failure) => return Err(failure),
         };
-        let unexpected = "the server answered something unexpected";
-        let session = Session::deserialize(&value).map_err(Failure::doing(unexpected))?;
+        let session: Session = read(&value)?;
         if !flags.detach {
-            let id = session.id;
-            let start = if is_new { Start::Created(id) } else { Start::Existing(id) };
-            return attach::session(paths, &flags.server, endpoint, start, Mode::Rw).await;
+            // All output of a new session is wanted, and the screen of one that was there.
+            let (id, offset) = (session.id, is_new.then_some(0));
+            return attach::session(paths, &flags.server, endpoint, id, offset, Mode::Rw).await;
         }
         if flags.json {
             out::json(&value)?;

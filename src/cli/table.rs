@@ -19,8 +19,7 @@ pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<u
     let length = id_length(sessions);
     let lines = |most: usize| {
         let rows = sessions.iter().map(|session| row(session, length, most, now).to_vec());
-        let heading = heading.map(String::from).to_vec();
-        grid::render(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
+        grid::render(&heading, rows)
     };
     let table = lines(COMMAND_MAX);
     let widest = table.lines().map(grid::columns_of).max().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! `stayd wait`.
 
 use super::attach::exit_code;
-use super::client::{Client, Condition};
+use super::client::{Client, Condition, read};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
@@ -11,7 +11,6 @@ use super::retry::Retries;
 use crate::config::PathFlags;
 use crate::protocol::Session;
 use clap::Args;
-use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -171,8 +170,7 @@ impl Waiter {
         let mut events = self.client.events(&self.id).await?;
         loop {
             let answer: Value = self.client.get(&self.id).await?;
-            let unexpected = "the server answered something unexpected";
-            let session = Session::deserialize(&answer).map_err(Failure::doing(unexpected))?;
+            let session: Session = read(&answer)?;
             if !session.status.is_live() {
                 self.print(&answer)?;
                 return Ok(exit_code(session.exit_code, session.exit_signal));

@@ -1,8 +1,7 @@
 //! Runs the machine: feeds it what happens, executes what it asks for.
 
-use super::backoff::Backoff;
 use super::keys::{Keys, Typed};
-use super::link::{Incoming, Link, Trouble};
+use super::link::{Incoming, Link};
 use super::machine::{Action, End, Machine};
 use super::modes;
 use super::stdio::{Input, Output, Written};
@@ -10,6 +9,7 @@ use super::terminal::Terminal;
 use crate::cli::endpoint::{Endpoint, ServerFlags};
 use crate::cli::failure::Failure;
 use crate::cli::out;
+use crate::cli::retry::Backoff;
 use crate::config::PathFlags;
 use crate::protocol::SIZE_MAX;
 use crate::pty;
@@ -39,13 +39,13 @@ pub(super) enum Outcome {
 
 /// A connection, or the attempt at one.
 enum Line {
-    Opening(LocalBoxFuture<'static, Result<Link, Trouble>>),
+    Opening(LocalBoxFuture<'static, Result<Link, Failure>>),
     Open(Link),
 }
 
 /// An event of the connection.
 enum Event {
-    Opened(Result<Link, Trouble>),
+    Opened(Result<Link, Failure>),
     Incoming(Incoming),
 }
 
@@ -188,10 +188,8 @@ impl<'a> Driver<'a> {
     fn event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Opened(Ok(link)) => self.line = Line::Open(link),
-            Event::Opened(Err(Trouble::Passing(_))) if self.was_open => self.reconnect(),
-            Event::Opened(Err(Trouble::Passing(failure) | Trouble::Lasting(failure))) => {
-                return Err(failure);
-            }
+            Event::Opened(Err(e)) if self.was_open && e.is_passing() => self.reconnect(),
+            Event::Opened(Err(failure)) => return Err(failure),
             Event::Incoming(Incoming::Text(text)) => {
                 let actions = self.machine.text(&text);
                 if self.machine.is_open() {
@@ -323,11 +321,12 @@ fn open(
     wait: Duration,
     endpoint: Result<Endpoint, Failure>,
     target: String,
-) -> LocalBoxFuture<'static, Result<Link, Trouble>> {
+) -> LocalBoxFuture<'static, Result<Link, Failure>> {
     Box::pin(async move {
         sleep(wait).await;
         // The files of a server that is just starting may not be there yet.
-        Link::open(&endpoint.map_err(Trouble::Passing)?, &target).await
+        let endpoint = endpoint.map_err(|e| Failure::Unreachable(e.to_string()))?;
+        Link::open(&endpoint, &target).await
     })
 }
 

@@ -4,13 +4,14 @@ use super::super::client::unreachable;
 use super::super::endpoint::Endpoint;
 use super::super::failure::Failure;
 use super::super::transport;
-use actix_http::ws::{CloseReason, Frame, Item, Message, ProtocolError};
+use actix_codec::Framed;
+use actix_http::ws::{CloseReason, Codec, Frame, Item, Message};
 use actix_web::rt::{self, task::JoinHandle};
+use awc::BoxedSocket;
 use awc::error::WsClientError;
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::SplitStream;
-use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use std::pin::Pin;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
 use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -35,17 +36,7 @@ pub(in crate::cli) enum Incoming {
     Closed(Option<u16>, String),
 }
 
-type Frames = Pin<Box<dyn WebSocket>>;
-
-/// The stream that awc returns, as a trait object.
-trait WebSocket:
-    Stream<Item = Result<Frame, ProtocolError>> + Sink<Message, Error = ProtocolError>
-{
-}
-impl<T> WebSocket for T where
-    T: Stream<Item = Result<Frame, ProtocolError>> + Sink<Message, Error = ProtocolError>
-{
-}
+type Frames = Framed<BoxedSocket, Codec>;
 
 /// An open connection. Frames are written by a task of their own, so that reading never
 /// waits for writing.
@@ -60,20 +51,17 @@ pub(in crate::cli) struct Link {
 }
 
 impl Link {
-    /// Connects to a path and query of a server.
-    pub(in crate::cli) async fn open(endpoint: &Endpoint, target: &str) -> Result<Link, Trouble> {
-        let client =
-            transport::client(endpoint, Some(CONNECT_TIMEOUT)).map_err(Trouble::Lasting)?;
+    /// Connects to a path and query of a server. A failure says whether a retry may succeed
+    /// ([`Failure::is_passing`]).
+    pub(in crate::cli) async fn open(endpoint: &Endpoint, target: &str) -> Result<Link, Failure> {
+        let client = transport::client(endpoint, Some(CONNECT_TIMEOUT))?;
         let request = client
             .ws(format!("{}{target}", endpoint.url))
             .protocols(["stayd.v1"])
             .max_frame_size(FRAME_MAX)
             .set_header("Authorization", format!("Bearer {}", endpoint.token));
-        let framed = match request.connect().await {
-            Ok((_, framed)) => framed,
-            Err(e) => return Err(trouble(&endpoint.url, &e)),
-        };
-        let frames: Frames = Box::pin(framed);
+        let connected = request.connect().await;
+        let (_, frames) = connected.map_err(|e| trouble(&endpoint.url, &e))?;
         let (sink, frames) = frames.split();
         let (outgoing, messages) = mpsc::unbounded_channel();
         let writer = rt::spawn(write(sink, messages));
@@ -151,10 +139,7 @@ impl Link {
     }
 }
 
-async fn write<S>(mut sink: S, mut messages: UnboundedReceiver<Message>)
-where
-    S: Sink<Message, Error = ProtocolError> + Unpin,
-{
+async fn write(mut sink: SplitSink<Frames, Message>, mut messages: UnboundedReceiver<Message>) {
     while let Some(message) = messages.recv().await {
         // The reading half reports a broken connection, too.
         if sink.send(message).await.is_err() {
@@ -168,27 +153,15 @@ fn text(bytes: &[u8]) -> Incoming {
 }
 
 /// Why there is no connection.
-#[derive(Debug)]
-pub(in crate::cli) enum Trouble {
-    /// A retry may succeed.
-    Passing(Failure),
-    /// A retry will fail as well.
-    Lasting(Failure),
-}
-
-fn trouble(url: &str, e: &WsClientError) -> Trouble {
+fn trouble(url: &str, e: &WsClientError) -> Failure {
     match e {
-        WsClientError::SendRequest(e) => match unreachable(url, e) {
-            failure if failure.is_passing() => Trouble::Passing(failure),
-            failure => Trouble::Lasting(failure),
-        },
+        WsClientError::SendRequest(e) => unreachable(url, e),
         WsClientError::InvalidResponseStatus(status) if status.as_u16() == 401 => {
-            Trouble::Lasting(Failure::Other("the server does not accept the token".into()))
+            Failure::Other("the server does not accept the token".into())
         }
         WsClientError::InvalidResponseStatus(status) if status.is_client_error() => {
-            let why = format!("the server at {url} refused to attach: {status}");
-            Trouble::Lasting(Failure::Other(why))
+            Failure::Other(format!("the server at {url} refused to attach: {status}"))
         }
-        e => Trouble::Passing(Failure::Other(format!("the server at {url} did not attach: {e}"))),
+        e => Failure::Unreachable(format!("the server at {url} did not attach: {e}")),
     }
 }

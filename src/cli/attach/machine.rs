@@ -111,14 +111,21 @@ pub(in crate::cli) struct Machine {
 
 impl Machine {
     /// `offset`: how many output bytes of the session this terminal already shows; `None`
-    /// asks for its screen.
-    pub(in crate::cli) fn new(id: SessionId, client: String, offset: Option<u64>) -> Machine {
+    /// asks for its screen. `from`: the session that shows what is attached here, which the server
+    /// needs to know to refuse circles. A read-only client sends neither input nor its size.
+    pub(in crate::cli) fn new(
+        id: SessionId,
+        client: String,
+        offset: Option<u64>,
+        from: Option<SessionId>,
+        mode: Mode,
+    ) -> Machine {
         Machine {
             id,
             client,
-            from: None,
+            from,
             session: None,
-            mode: Mode::Rw,
+            mode,
             has_terminal: true,
             size: None,
             resume: offset,
@@ -132,17 +139,6 @@ impl Machine {
             snapshot: None,
             input: Input::default(),
         }
-    }
-
-    /// A read-only client: it sends neither input nor its size.
-    pub(super) fn looking(self) -> Machine {
-        Machine { mode: Mode::Ro, ..self }
-    }
-
-    /// A client whose terminal belongs to another session. The server needs to know, to refuse
-    /// circles.
-    pub(in crate::cli) fn shown_in(self, from: Option<SessionId>) -> Machine {
-        Machine { from, ..self }
     }
 
     /// A client whose output goes to a pipe or a file.

@@ -3,7 +3,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `machine` | the protocol, pure: messages and keys in, actions out |
-//! | `input`, `keys`, `modes`, `backoff` | its parts, pure as well |
+//! | `input`, `keys`, `modes` | its parts, pure as well |
 //! | `driver` | executes the actions; waits for what happens |
 //! | `link`, `stdio`, `terminal` | the WebSocket, standard input and output, raw mode |
 //!
@@ -11,7 +11,6 @@
 //! a program that is to see an end of file must be sent Ctrl-D. Output is written as it
 //! comes, until the session ends.
 
-mod backoff;
 mod driver;
 mod input;
 mod keys;
@@ -24,16 +23,14 @@ mod terminal;
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
-use super::instead::instead;
 use super::{inside, out, resolve};
 use crate::config::PathFlags;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
-use crate::protocol::{Mode, Session};
-pub(super) use backoff::Backoff;
+use crate::protocol::{Mode, Recording, Session};
 use clap::Args;
 use driver::{Driver, Outcome};
-pub(super) use link::{Incoming, Link, Trouble};
+pub(super) use link::{Incoming, Link};
 pub(super) use machine::{Action, End, Machine};
 use uuid::Uuid;
 
@@ -48,44 +45,30 @@ pub(super) struct Flags {
     server: ServerFlags,
 }
 
-/// The session, and whether the terminal already shows its output.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Start {
-    /// It was just created: all output is wanted.
-    Created(SessionId),
-    /// It exists already: its screen is wanted.
-    Existing(SessionId),
-}
-
 pub(super) fn attach(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve::resolve(&Client::new(endpoint.clone())?, &flags.session).await?;
         let mode = if flags.read_only { Mode::Ro } else { Mode::Rw };
-        session(paths, &flags.server, endpoint, Start::Existing(id), mode).await
+        session(paths, &flags.server, endpoint, id, None, mode).await
     })
 }
 
 /// Attaches until the session ends (its exit code), the user detaches (0) or a signal
-/// comes (128 + its number).
+/// comes (128 + its number). `offset`: how many bytes of output this terminal already shows; `None`
+/// asks for the session's screen.
 pub(super) async fn session(
     paths: &PathFlags,
     flags: &ServerFlags,
     endpoint: Endpoint,
-    start: Start,
+    id: SessionId,
+    offset: Option<u64>,
     mode: Mode,
 ) -> Result<u8, Failure> {
-    let (id, offset) = match start {
-        Start::Created(id) => (id, Some(0)),
-        Start::Existing(id) => (id, None),
-    };
     inside::refuse_circle(id)?;
     // Unique to this process, and the same after every reconnect.
     let client = format!("cli-{}", Uuid::now_v7().simple());
-    let mut machine = Machine::new(id, client, offset).shown_in(inside::shown_in());
-    if mode == Mode::Ro {
-        machine = machine.looking();
-    }
+    let mut machine = Machine::new(id, client, offset, inside::shown_in(), mode);
     let driver = Driver::new(&mut machine, paths, flags, endpoint.clone())?;
     let outcome = driver.run().await?;
     let name = || match machine.session().and_then(|session| session.name.clone()) {
@@ -113,13 +96,26 @@ async fn ended(client: &Client, id: SessionId, shown: u64) -> Result<u8, Failure
     let id = id.to_string();
     let session: Session = client.get(&id).await?;
     if session.offset > shown {
-        out::message(&format!("stayd: {}", instead(client, &session).await));
+        out::message(&format!("stayd: {}", gone(client, &session).await));
     }
     match session.end_reason {
         Some(reason) => tell(&id, reason),
         None => out::message(&format!("stayd: session {id} is ending")),
     }
     Ok(exit_code(session.exit_code, session.exit_signal))
+}
+
+/// Says that the output of an ended session is gone, and which verbs show what is left.
+pub(super) async fn gone(client: &Client, session: &Session) -> String {
+    let id = session.id.to_string();
+    let mut text = format!("session {id} has ended and its output is not kept any more");
+    if client.screen(&id, "text", 0).await.is_ok() {
+        text += &format!("; `stayd screen {id}` prints what it showed last");
+    }
+    if session.recording != Recording::Off {
+        text += &format!("; `stayd recording {id}` prints what was recorded of it");
+    }
+    text
 }
 
 /// Tells how the session ended, unless the program ended by itself.

@@ -230,15 +230,14 @@ fn write_chunk(mut bytes: &[u8]) -> Result<(), Errno> {
         match write(stdout.as_fd(), bytes) {
             Ok(written) => bytes = &bytes[written..],
             Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => wait(&stdout, PollFlags::POLLOUT),
+            Err(Errno::EAGAIN) => {
+                // Another process, which shares the descriptor, has made it non-blocking. A failure
+                // shows at the next write.
+                let _ =
+                    poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
+            }
             Err(e) => return Err(e),
         }
     }
     Ok(())
-}
-
-/// Waits for a descriptor that another process, which shares it, has made non-blocking.
-fn wait(fd: &impl AsFd, what: PollFlags) {
-    // A failure shows at the next read or write.
-    let _ = poll(&mut [PollFd::new(fd.as_fd(), what)], PollTimeout::NONE);
 }
