@@ -1,15 +1,13 @@
 //! The registry's actor: what it does when it starts, and how it answers each message.
 
 use super::afterlife::{
-    await_restart, end_all, expire, expire_ended, keep_ended, release_ended, restart, retention,
-    stay_ended,
+    await_restart, end_all, expire_ended, keep_ended, release_ended, restart, stay_ended,
 };
 use super::clock::{self, Clock};
 use super::create::CreateError;
 use super::creation::{create_once, find_or_create};
 use super::launch::check_no_id;
-use super::recovery::{self, RestoreError};
-use super::recovery::{reconcile, restore};
+use super::recovery::{self, RestoreError, reconcile, restore};
 use super::rename::rename as begin_rename;
 use super::requests::{
     Abandon, Answered, CancelRestart, CountSessions, Counted, Create, Find, FindEnded, FindError,
@@ -17,6 +15,7 @@ use super::requests::{
     Repairs, Restart, RestartError, SessionRef, ShutdownAll,
 };
 use super::restarts::Restarted;
+use super::retention;
 use super::table::{Registry, ready};
 use crate::protocol::Session as View;
 use crate::session::{Noticed, SessionEnded, Shutdown, now};
@@ -54,12 +53,7 @@ impl Actor for Registry {
         });
         ctx.run_interval(recovery::EVERY, |_, ctx| ctx.notify(Reconcile));
         ctx.run_interval(EXPIRE_EVERY, expire_ended);
-        if let Some(retention) = retention(self) {
-            expire(self, retention.clone(), ctx);
-            ctx.run_interval(retention.every(), move |registry, ctx| {
-                expire(registry, retention.clone(), ctx);
-            });
-        }
+        retention::start(self, ctx);
         let (sources, at) = (self.sources(), now());
         let found = async move {
             let found = recovery::find(&sources, at).await?;
@@ -79,11 +73,7 @@ impl Handler<Create> for Registry {
     type Result = ResponseActFuture<Self, Answered>;
 
     fn handle(&mut self, create: Create, _: &mut Self::Context) -> Self::Result {
-        Box::pin(
-            self.when_restored()
-                .into_actor(self)
-                .then(move |(), registry, _| create_once(registry, create)),
-        )
+        Box::pin(self.when_restored().then(move |(), registry, _| create_once(registry, create)))
     }
 }
 
@@ -92,7 +82,7 @@ impl Handler<FindOrCreate> for Registry {
 
     fn handle(&mut self, request: FindOrCreate, _: &mut Self::Context) -> Self::Result {
         Box::pin(
-            self.when_restored().into_actor(self).then(move |(), registry, _| {
+            self.when_restored().then(move |(), registry, _| {
                 find_or_create(registry, request.request, request.cause)
             }),
         )
@@ -103,7 +93,7 @@ impl Handler<List> for Registry {
     type Result = ResponseActFuture<Self, Vec<View>>;
 
     fn handle(&mut self, list: List, _: &mut Self::Context) -> Self::Result {
-        Box::pin(self.when_restored().into_actor(self).map(move |(), registry, _| {
+        Box::pin(self.when_restored().map(move |(), registry, _| {
             let before = list.before.map_or(Bound::Unbounded, Bound::Excluded);
             let sessions = registry.sessions.range((Bound::Unbounded, before)).rev();
             let views = sessions.map(|(_, session)| session.handle.view());
@@ -123,8 +113,9 @@ impl Handler<Ready> for Registry {
     type Result = ResponseActFuture<Self, Repairs>;
 
     fn handle(&mut self, _: Ready, _: &mut Self::Context) -> Self::Result {
-        let restored = self.when_restored().into_actor(self);
-        Box::pin(restored.map(|(), registry, _| registry.reconciliation.repairs().clone()))
+        Box::pin(
+            self.when_restored().map(|(), registry, _| registry.reconciliation.repairs().clone()),
+        )
     }
 }
 
@@ -188,8 +179,7 @@ impl Handler<FindEnded> for Registry {
     type Result = ResponseActFuture<Self, Option<SessionRef>>;
 
     fn handle(&mut self, FindEnded(id): FindEnded, _: &mut Self::Context) -> Self::Result {
-        let restored = self.when_restored().into_actor(self);
-        Box::pin(restored.map(move |(), registry, _| registry.ended.get(id).cloned()))
+        Box::pin(self.when_restored().map(move |(), registry, _| registry.ended.get(id).cloned()))
     }
 }
 
@@ -198,8 +188,7 @@ impl Handler<KillAll> for Registry {
 
     fn handle(&mut self, _: KillAll, _: &mut Self::Context) -> Self::Result {
         self.stopping = true;
-        let restored = self.when_restored().into_actor(self);
-        Box::pin(restored.then(|(), registry, _| end_all(registry, HashSet::new())))
+        Box::pin(self.when_restored().then(|(), registry, _| end_all(registry, HashSet::new())))
     }
 }
 
@@ -222,8 +211,7 @@ impl Handler<Find> for Registry {
     type Result = ResponseActFuture<Self, Result<SessionRef, FindError>>;
 
     fn handle(&mut self, find: Find, _: &mut Self::Context) -> Self::Result {
-        let restored = self.when_restored().into_actor(self);
-        Box::pin(restored.then(move |(), registry, _| registry.when_found(find.0)))
+        Box::pin(self.when_restored().then(move |(), registry, _| registry.when_found(find.0)))
     }
 }
 
@@ -249,8 +237,9 @@ impl Handler<Restart> for Registry {
     type Result = ResponseActFuture<Self, Restarted>;
 
     fn handle(&mut self, request: Restart, _: &mut Self::Context) -> Self::Result {
-        let restored = self.when_restored().into_actor(self);
-        Box::pin(restored.then(move |(), registry, ctx| restart(registry, request, ctx)))
+        Box::pin(
+            self.when_restored().then(move |(), registry, ctx| restart(registry, request, ctx)),
+        )
     }
 }
 
@@ -276,7 +265,6 @@ impl Handler<Reconcile> for Registry {
         if self.stopping {
             return ready(Vec::new());
         }
-        let restored = self.when_restored().into_actor(self);
-        Box::pin(restored.then(|(), registry, _| reconcile(registry)))
+        Box::pin(self.when_restored().then(|(), registry, _| reconcile(registry)))
     }
 }

@@ -3,13 +3,12 @@
 
 use super::create::CreateError;
 use super::ended::Gone;
-use super::launch::{Spawned, Unstarted, spawn};
+use super::launch::{Unstarted, spawn};
 use super::names::closed;
 use super::recovery::Sources;
 use super::requests::{Key, Restart, RestartError, SessionRef};
 use super::restart_plan::plan_again;
 use super::restarts::Restarted;
-use super::retention::Retention;
 use super::table::{Place, Registry, ready};
 use crate::events::Kind;
 use crate::holder::HolderError;
@@ -149,7 +148,7 @@ fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registr
     ctx.spawn(spawned.into_actor(registry).map(move |spawned, registry, ctx| {
         registry.end_start(id, name.as_deref());
         match spawned {
-            Ok(Spawned { record, held }) => {
+            Ok((record, held)) => {
                 let session = &record.row.session;
                 let restarted = json!({ "from": from, "status": session.status,
                     "reason": Reason::Restarted.as_str(), "active_connections": 0 });
@@ -346,29 +345,4 @@ pub(super) fn end_all(
         }
     };
     Box::pin(over.into_actor(registry).then(move |(), registry, _| end_all(registry, told)))
-}
-
-/// Removes what has been kept for long enough; `None`: everything is kept for ever.
-pub(super) fn retention(registry: &Registry) -> Option<Retention> {
-    let (store, recorder) = (registry.store.clone(), registry.recorder.clone());
-    let kept = registry.defaults.retention?;
-    Some(Retention { kept, store, recorder, log: registry.log.clone() })
-}
-
-pub(super) fn expire(registry: &mut Registry, retention: Retention, ctx: &mut Context<Registry>) {
-    // Before their rows: what is held without one would get one again.
-    expire_ended(registry, ctx);
-    let expired = async move { retention.expire().await };
-    ctx.spawn(expired.into_actor(registry).map(|(), registry, ctx| {
-        forget_recordings(registry, ctx);
-    }));
-}
-
-pub(super) fn forget_recordings(registry: &Registry, ctx: &mut Context<Registry>) {
-    let Some(retention) = retention(registry).filter(|_| *registry.restored.borrow()) else {
-        return;
-    };
-    let live = registry.sessions.keys().copied().collect();
-    let forget = async move { retention.forget_recordings(&live).await };
-    ctx.spawn(forget.into_actor(registry));
 }

@@ -2,7 +2,7 @@
 
 use super::environment::{environment, server_environment};
 use crate::config::{Profile, account};
-use crate::holder::{SpawnError, SpawnSpec};
+use crate::holder::SpawnSpec;
 use crate::id::SessionId;
 use crate::lifecycle::Timeouts;
 use crate::protocol::{self, CreateSession, Session};
@@ -199,23 +199,6 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
         },
         timeouts,
     })
-}
-
-/// Translates the holder's refusal for the client that asked.
-pub(super) fn refused(error: SpawnError, session: Session) -> CreateError {
-    match error {
-        SpawnError::Step { step, errno } => {
-            CreateError::spawn_failed(Box::new(session), step, errno)
-        }
-        SpawnError::Limit(why) => CreateError::TooMany(why),
-        SpawnError::Holder(error) => CreateError::Holder(error.to_string()),
-    }
-}
-
-/// The program was not executed in time.
-pub(super) fn timed_out(session: Session) -> CreateError {
-    let errno = Errno::ETIMEDOUT as i32;
-    CreateError::spawn_failed(Box::new(session), START.to_owned(), errno)
 }
 
 /// Bounds everything that a session's row keeps.

@@ -2,7 +2,7 @@
 
 use super::create::{CreateError, plan};
 use super::idempotency::{self, Turn};
-use super::launch::{Spawned, Start, Unstarted, check_no_id, spawn};
+use super::launch::{Start, Unstarted, check_no_id, spawn};
 use super::names::{Owner, closed};
 use super::recovery::Sources;
 use super::requests::{Answered, Create, FoundOrCreated, Key, SessionRef};
@@ -135,7 +135,7 @@ pub(super) fn create(
     Box::pin(spawned.into_actor(registry).map(move |spawned, registry, ctx| {
         registry.end_start(id, name.as_deref());
         let spawned = spawned.map_err(|Unstarted { error, .. }| error);
-        let session = spawned.map(|Spawned { record, held }| {
+        let session = spawned.map(|(record, held)| {
             // Before whatever its actor tells.
             let session = &record.row.session;
             let created = json!({ "status": session.status });

@@ -1,9 +1,9 @@
 //! A session's beginning: its row written, its process spawned, the row completed.
 
-use super::create::{CreateError, Plan, START_DEADLINE, refused, timed_out};
+use super::create::{CreateError, Plan, START, START_DEADLINE};
 use super::idempotency::note_failure;
 use crate::holder::wire::FailureCode;
-use crate::holder::{Checkpoint, CheckpointMeta, Held, Holder, HolderError, SpawnSpec};
+use crate::holder::{Checkpoint, CheckpointMeta, Held, Holder, HolderError, SpawnError, SpawnSpec};
 use crate::id::SessionId;
 use crate::lifecycle::Event;
 use crate::protocol::Cause;
@@ -11,6 +11,7 @@ use crate::screens::LastScreen;
 use crate::session::{Blob, Record, log_transition, now};
 use crate::store::{Change, Row, StoreError, StoreHandle};
 use crate::tree::{self, ProcessId};
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use slog::{Logger, warn};
 use std::time::Duration;
@@ -50,11 +51,6 @@ impl Start {
     }
 }
 
-pub(super) struct Spawned {
-    pub(super) record: Record,
-    pub(super) held: Held,
-}
-
 /// A start that failed.
 pub(super) struct Unstarted {
     pub(super) error: CreateError,
@@ -75,7 +71,7 @@ pub(super) async fn spawn(
     store: &StoreHandle,
     holder: &Holder,
     log: &Logger,
-) -> Result<Spawned, Unstarted> {
+) -> Result<(Record, Held), Unstarted> {
     log_transition(log, &begun);
     match store.commit(begun).await {
         Ok(()) => {}
@@ -98,7 +94,7 @@ pub(super) async fn spawn(
             let change = record.unchanged();
             // Should it fail, the row is completed by whoever restores it.
             let _ = store.commit_or_queue(change).await;
-            Ok(Spawned { record, held })
+            Ok((record, held))
         }
         unstarted => {
             note_failure(&mut record.row, &unstarted);
@@ -108,11 +104,16 @@ pub(super) async fn spawn(
             let session = row.session.clone();
             let _ = store.commit_or_queue(failed).await;
             let error = match unstarted {
-                Ok(Err(error)) => refused(error, session),
+                Ok(Err(SpawnError::Step { step, errno })) => {
+                    CreateError::spawn_failed(Box::new(session), step, errno)
+                }
+                Ok(Err(SpawnError::Limit(why))) => CreateError::TooMany(why),
+                Ok(Err(SpawnError::Holder(error))) => CreateError::Holder(error.to_string()),
                 Ok(Ok(_)) => CreateError::Holder("it still has what has ended".to_owned()),
                 Err(_) => {
                     actix_web::rt::spawn(give_up(holder.clone(), id, log.clone()));
-                    timed_out(session)
+                    let errno = Errno::ETIMEDOUT as i32;
+                    CreateError::spawn_failed(Box::new(session), START.to_owned(), errno)
                 }
             };
             Err(Unstarted { error, row: Some(row) })

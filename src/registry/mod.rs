@@ -12,8 +12,8 @@
 //!   (whose output is still kept).
 //! - `launch`: the row written, the process spawned. `restart_plan`: with what an ended session
 //!   is started again. `create`: a request checked; `environment`.
-//! - `retention`: what has been kept for long enough is removed. `clock`: notices when the wall
-//!   clock is set.
+//! - `retention`: removes what has been kept for long enough. `clock`: notices when the wall clock
+//!   is set.
 
 mod actor;
 mod afterlife;

@@ -210,12 +210,11 @@ impl Registry {
     }
 
     /// Resolves once everything that was running before is known here.
-    pub(super) fn when_restored(&self) -> impl Future<Output = ()> + 'static {
+    pub(super) fn when_restored(&self) -> impl ActorFuture<Self, Output = ()> + use<> {
         let mut restored = self.restored.subscribe();
-        async move {
-            // The sender lives as long as the registry.
-            let _ = restored.wait_for(|restored| *restored).await;
-        }
+        // The sender lives as long as the registry.
+        let is_restored = async move { drop(restored.wait_for(|restored| *restored).await) };
+        actix::fut::wrap_future(is_restored)
     }
 
     pub(super) fn is_full(&self) -> bool {

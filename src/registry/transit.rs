@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use tokio::sync::watch;
 
 /// Sessions in transit.
+#[derive(Default)]
 pub(super) struct InTransit {
     /// Being started.
     starting: HashSet<SessionId>,
@@ -15,17 +16,6 @@ pub(super) struct InTransit {
     leaving: HashSet<SessionId>,
     /// Sent to whenever one of them has arrived.
     settled: watch::Sender<()>,
-}
-
-impl Default for InTransit {
-    fn default() -> Self {
-        InTransit {
-            starting: HashSet::new(),
-            sweeping: HashSet::new(),
-            leaving: HashSet::new(),
-            settled: watch::Sender::new(()),
-        }
-    }
 }
 
 impl InTransit {

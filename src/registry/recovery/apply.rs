@@ -8,8 +8,9 @@ use super::sweep::Swept;
 use crate::holder::Held;
 use crate::id::SessionId;
 use crate::lifecycle::{Event, Now};
-use crate::registry::afterlife::{await_restart, forget, forget_recordings, keep_ended};
+use crate::registry::afterlife::{await_restart, forget, keep_ended};
 use crate::registry::requests::{Mended, SessionRef};
+use crate::registry::retention::forget_recordings;
 use crate::registry::table::Registry;
 use crate::session::{Arrival, Noticed, Record, Revival, log_transition, now};
 use crate::store::Row;
@@ -44,12 +45,7 @@ pub(in crate::registry) fn restore(
 }
 
 /// Does with one session what its state asks for.
-pub(in crate::registry) fn apply(
-    registry: &mut Registry,
-    found: Found,
-    at: Now,
-    ctx: &mut Context<Registry>,
-) {
+fn apply(registry: &mut Registry, found: Found, at: Now, ctx: &mut Context<Registry>) {
     match found {
         Found::Held { row, saved, held, news } => {
             if let Some(news) = news {
@@ -115,7 +111,7 @@ pub(in crate::registry) fn reconcile(
     let survey = async move { survey(&sources).await };
     Box::pin(survey.into_actor(registry).then(|survey, registry, _| {
         let facts = match survey {
-            Ok(survey) => survey.with(known(registry), busy(registry)),
+            Ok(facts) => Facts { registry: known(registry), busy: busy(registry), ..facts },
             Err(error) => {
                 warn!(registry.log, "sessions cannot be compared with what is written of them";
                     "error" => %error);
@@ -127,7 +123,7 @@ pub(in crate::registry) fn reconcile(
     }))
 }
 
-pub(in crate::registry) fn known(registry: &Registry) -> HashMap<SessionId, Known> {
+fn known(registry: &Registry) -> HashMap<SessionId, Known> {
     let known = |(id, session): (&SessionId, &SessionRef)| {
         let (ring, mut state) = (session.handle.ring(), State::of(&session.handle.view()));
         // The holder knows best which size the terminal has.
@@ -139,7 +135,7 @@ pub(in crate::registry) fn known(registry: &Registry) -> HashMap<SessionId, Know
 
 /// Sessions in transit, and those that have ended and are held until they have been kept for
 /// long enough.
-pub(in crate::registry) fn busy(registry: &Registry) -> HashSet<SessionId> {
+fn busy(registry: &Registry) -> HashSet<SessionId> {
     registry.transit.ids().chain(registry.ended.held()).collect()
 }
 

@@ -1,61 +1,37 @@
 //! Now and then, what the registry, the holder and the database say of each session is
 //! compared. What differs in the same way twice in a row is logged, counted and mended.
 
-use super::compare::{Difference, Facts, Known, compare};
+use super::compare::{Difference, Facts, compare};
 use super::discover::{self, Found, RestoreError, Sources};
-use crate::holder::wire::Entry;
 use crate::id::SessionId;
 use crate::lifecycle::Now;
 use crate::registry::requests::Repairs;
-use crate::store::{Live, Row, StoreError};
+use crate::store::StoreError;
 use crate::tree;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-/// Between two passes. One costs about as much as a listing of all sessions.
+/// The interval between two passes. A pass costs about as much as a listing of all sessions.
 pub(in crate::registry) const EVERY: Duration = Duration::from_secs(30);
 
-/// The holder's and the database's view, to be compared with the registry.
-pub(in crate::registry) struct Survey {
-    held: Vec<Entry>,
-    live: Live,
-    /// The rows of sessions that are held and have no live one.
-    others: HashMap<SessionId, Row>,
-}
-
-/// Asks the holder and the database.
-pub(in crate::registry) async fn survey(sources: &Sources) -> Result<Survey, RestoreError> {
-    let held = sources.holder.list().await?;
+/// Asks the holder and the database, for a comparison with what the registry knows.
+pub(in crate::registry) async fn survey(sources: &Sources) -> Result<Facts, RestoreError> {
+    let held: HashSet<_> = sources.holder.list().await?.iter().map(|entry| entry.id).collect();
     // Asked last: what was saved until now is in it.
-    let live = sources.store.load_live().await?;
-    let ids: HashSet<_> = live.rows.iter().map(|row| row.session.id).collect();
-    let mut others = HashMap::new();
-    for entry in held.iter().filter(|entry| !ids.contains(&entry.id)) {
-        match sources.store.get(entry.id).await {
-            Ok(row) => others.extend(row.map(|row| (entry.id, row))),
+    let live = sources.store.load_live().await?.rows.into_iter();
+    let mut rows: HashMap<_, _> = live.map(|row| (row.session.id, row)).collect();
+    for &id in &held {
+        if rows.contains_key(&id) {
+            continue;
+        }
+        match sources.store.get(id).await {
+            Ok(row) => rows.extend(row.map(|row| (id, row))),
             // A row that cannot be read counts as missing and is written anew.
             Err(StoreError::Refused(_)) => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Survey { held, live, others })
-}
-
-impl Survey {
-    /// Together with what the registry knows; `busy` sessions are left alone.
-    pub(in crate::registry) fn with(
-        self,
-        registry: HashMap<SessionId, Known>,
-        busy: HashSet<SessionId>,
-    ) -> Facts {
-        let live = self.live.rows.into_iter().map(|row| (row.session.id, row));
-        Facts {
-            registry,
-            held: self.held.iter().map(|entry| entry.id).collect(),
-            rows: live.chain(self.others).collect(),
-            busy,
-        }
-    }
+    Ok(Facts { held, rows, ..Facts::default() })
 }
 
 /// The differences of the last pass, and the repairs of all passes.
