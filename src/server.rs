@@ -55,22 +55,6 @@ const BACKLOG: i32 = 1024;
 /// Why the server did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Another server uses the state directory.
-    #[error("another server (process {pid}) uses {}; stop it with `stayd stop`", dir.display())]
-    Locked {
-        /// The state directory.
-        dir: PathBuf,
-        /// Its process id, from the lock file.
-        pid: String,
-    },
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
-    Listen {
-        /// As the settings have it.
-        address: SocketAddr,
-        /// What the system says.
-        error: io::Error,
-    },
     /// A file of the state directory cannot be used.
     #[error("{}: {error}", path.display())]
     State {
@@ -78,23 +62,6 @@ pub enum ServeError {
         path: PathBuf,
         /// What the system says.
         error: io::Error,
-    },
-    /// A file of the state directory cannot be used because there is no room left.
-    #[error(
-        "no room is left on the file system of {} ({free_kib} KiB, {free_files} files): make some \
-         there and start again; {}/recordings is a place to begin. What failed: {error}",
-        dir.display(),
-        dir.display()
-    )]
-    NoRoom {
-        /// The state directory.
-        dir: PathBuf,
-        /// Free space there for us, in KiB.
-        free_kib: u64,
-        /// Files that can still be created there.
-        free_files: u64,
-        /// The error that this has caused.
-        error: Box<ServeError>,
     },
     /// The state directory, or something in it, is not ours alone.
     #[error(transparent)]
@@ -108,7 +75,8 @@ pub enum ServeError {
     /// A host or an origin in the settings is malformed.
     #[error(transparent)]
     Hosts(#[from] HostsError),
-    /// It started, and had to give up.
+    /// Another server uses the state directory, an address cannot be listened on, no room is left,
+    /// or the server started and had to give up.
     #[error("{0}")]
     Failed(String),
     /// The runtime failed.
@@ -157,7 +125,11 @@ fn or_no_room(error: ServeError, dir: &Path) -> ServeError {
     if !is_full {
         return error;
     }
-    ServeError::NoRoom { dir: dir.to_owned(), free_kib, free_files, error: Box::new(error) }
+    let dir = dir.display();
+    ServeError::Failed(format!(
+        "no room is left on the file system of {dir} ({free_kib} KiB, {free_files} files): make some \
+         there and start again; {dir}/recordings is a place to begin. What failed: {error}"
+    ))
 }
 
 async fn serve(
@@ -397,7 +369,10 @@ fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
             let mut pid = String::new();
             // Used only for the message.
             let _ = file.read_to_string(&mut pid);
-            Err(ServeError::Locked { dir: dir.to_owned(), pid: pid.trim().to_owned() })
+            let (pid, dir) = (pid.trim(), dir.display());
+            let used =
+                format!("another server (process {pid}) uses {dir}; stop it with `stayd stop`");
+            Err(ServeError::Failed(used))
         }
     }
 }
@@ -421,7 +396,9 @@ fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
     let mut others = Vec::new();
     for &address in addresses {
         for attempt in 1..=PORTS {
-            let failed = |error| ServeError::Listen { address, error };
+            let failed = |error: io::Error| {
+                ServeError::Failed(format!("cannot listen on {address}: {error}"))
+            };
             let listener = bind(address).map_err(failed)?;
             let port = listener.local_addr().map_err(failed)?.port();
             let other = other_loopback(address.ip()).map(|ip| SocketAddr::new(ip, port));

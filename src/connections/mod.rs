@@ -10,4 +10,4 @@ mod table;
 
 pub use listen::serve;
 pub use socket::Visitor;
-pub use table::{Connections, Limits};
+pub use table::{Connections, Limits, subscriber};

@@ -157,7 +157,7 @@ impl Connections {
     /// Admits a connection, if need be in place of another, or says why not. `descriptor` is the
     /// connection's own.
     pub(super) fn admit(&self, peer: IpAddr, descriptor: i32) -> Result<Admitted, Reason> {
-        let address = counted_as(peer);
+        let address = subscriber(peer);
         let mut table = self.lock();
         let of_address = table.by_address.get(&address).copied().unwrap_or(0);
         // Tunnels, proxies and the command line connect from this machine's own address.
@@ -281,8 +281,9 @@ impl Table {
     }
 }
 
-/// IPv6 users have a /64 at least.
-fn counted_as(peer: IpAddr) -> IpAddr {
+/// An address as it counts: an IPv6 subscriber has a whole network of 64 bits, so that counts as one.
+#[must_use]
+pub fn subscriber(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(ip) if !ip.is_loopback() => {
             let [a, b, c, d, ..] = ip.segments();

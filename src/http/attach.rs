@@ -19,6 +19,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::str::FromStr;
 
 type Parameters = Query<HashMap<String, String>>;
 
@@ -69,22 +70,12 @@ struct Wish {
 
 impl Wish {
     fn parse(query: &HashMap<String, String>) -> Result<Self, String> {
-        let number = |name: &str| {
-            query
-                .get(name)
-                .map(|text| text.parse::<u64>().map_err(|_| format!("{name} must be a number")))
-                .transpose()
-        };
+        let number = |name: &str| parsed::<u64>(query, name, "a number");
         let client = query.get("client").cloned();
         if client.as_ref().is_some_and(|client| client.chars().count() > protocol::CLIENT_MAX) {
             return Err(format!("client must have at most {} characters", protocol::CLIENT_MAX));
         }
-        let id = |name: &str| {
-            query
-                .get(name)
-                .map(|text| text.parse::<SessionId>().map_err(|_| format!("{name} must be a uuid")))
-                .transpose()
-        };
+        let id = |name: &str| parsed::<SessionId>(query, name, "a uuid");
         let (session, from) = (id("session")?, id("from")?);
         let bounded = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let size = match (number("cols")?, number("rows")?) {
@@ -113,13 +104,21 @@ impl Wish {
         let create = query.get("create").cloned();
         Ok(Wish { client, has, mode, size, lag, scrollback, create, from, has_terminal })
     }
-}
 
-impl Wish {
     /// The offset up to which the client has this session's output, if the query says so.
     fn has_of(&self, id: SessionId) -> Option<u64> {
         self.has.filter(|(session, _)| *session == id).map(|(_, offset)| offset)
     }
+}
+
+/// A query parameter, if it is there.
+fn parsed<T: FromStr>(
+    query: &HashMap<String, String>,
+    name: &str,
+    what: &str,
+) -> Result<Option<T>, String> {
+    let wrong = |_| format!("{name} must be {what}");
+    query.get(name).map(|text| text.parse().map_err(wrong)).transpose()
 }
 
 /// The client that attaches.
@@ -142,19 +141,16 @@ async fn open(
         Problem::new(StatusCode::UPGRADE_REQUIRED, code::UPGRADE_REQUIRED, error.to_string())
     })?;
     let dialect = offered(request).unwrap_or(default);
-    let attached = match Wish::parse(query) {
-        Ok(wish) => match find(api, &id, &wish, by.cause).await {
-            Ok(found) => match nest(api, &found.session, &wish) {
-                Ok(nested) => join(found, by, wish, nested, dialect).await,
-                Err(refusal) => Err(refusal),
-            },
-            Err(refusal) => Err(refusal),
-        },
-        Err(reason) => Err(Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")),
+    let attached = async {
+        let wish = Wish::parse(query).map_err(|reason| {
+            Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")
+        })?;
+        let found = find(api, &id, &wish, by.cause).await?;
+        let nested = nest(api, &found.session, &wish)?;
+        join(found, by, wish, nested, dialect).await
     };
-    match attached {
-        Ok(joined) => {
-            let Joined { context, setup, outlet } = joined;
+    match attached.await {
+        Ok((context, setup, outlet)) => {
             Connection::start_in(context, setup, Frames::new(payload));
             Ok(response.body(outlet))
         }
@@ -254,20 +250,14 @@ fn nest(api: &Api, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, 
     })
 }
 
-/// A connection that is counted already and about to run.
-struct Joined {
-    context: Context<Connection>,
-    setup: ConnectionSetup,
-    outlet: OutputBody,
-}
-
+/// Attaches a connection, which is counted from now on and about to run in its context.
 async fn join(
     FoundOrCreated { session, is_new }: FoundOrCreated,
     By { principal, cause, lease }: By<'_>,
     wish: Wish,
     nested: Option<Nested>,
     dialect: Dialect,
-) -> Result<Joined, Refusal> {
+) -> Result<(Context<Connection>, ConnectionSetup, OutputBody), Refusal> {
     let context = Context::<Connection>::new();
     let address = context.address();
     // The client that has started the session gets its output from the first byte on.
@@ -350,5 +340,5 @@ async fn join(
         revoked: lease.ended(),
         nested,
     };
-    Ok(Joined { context, setup, outlet })
+    Ok((context, setup, outlet))
 }

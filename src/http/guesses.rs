@@ -2,12 +2,13 @@
 //! checked first and never refused, whatever came from the address before.
 
 use super::problem::{Problem, code};
+use crate::connections::subscriber;
 use actix_web::http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use slog::{Logger, warn};
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -98,7 +99,7 @@ impl Guesses {
 impl Table {
     /// Counts one more attempt; true: the address has made too many.
     fn failed(&mut self, from: Option<IpAddr>, now: Instant) -> bool {
-        let source = from.map(network);
+        let source = from.map(subscriber);
         if self.recent.len() >= HALF && !self.recent.contains_key(&source) {
             let gone = std::mem::replace(&mut self.older, std::mem::take(&mut self.recent));
             self.forgotten += gone.values().map(|guesser| guesser.unlogged).sum::<u64>();
@@ -129,16 +130,6 @@ impl Table {
             (*source, std::mem::take(&mut guesser.unlogged))
         });
         told.collect()
-    }
-}
-
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -174,12 +165,13 @@ mod tests {
 
     #[test]
     fn one_subscriber_is_one_address() {
-        let same = |a: &str, b: &str| network(a.parse().unwrap()) == network(b.parse().unwrap());
+        let same =
+            |a: &str, b: &str| subscriber(a.parse().unwrap()) == subscriber(b.parse().unwrap());
         assert!(same("2001:db8::1", "2001:db8::ffff:1"));
         assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
         assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
         assert!(!same("192.0.2.1", "192.0.2.2"));
-        assert_eq!(name(Some(network("2001:db8::7".parse().unwrap()))), "2001:db8::/64");
+        assert_eq!(name(Some(subscriber("2001:db8::7".parse().unwrap()))), "2001:db8::/64");
     }
 
     #[test]

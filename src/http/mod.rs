@@ -30,7 +30,6 @@ mod query;
 mod recording;
 mod refusal_page;
 mod reject;
-mod restart;
 mod screen;
 mod sessions;
 mod shots;
@@ -64,7 +63,7 @@ pub fn configure(config: &mut ServiceConfig) {
                 .delete(sessions::delete),
         )
         .service(resource("/api/v1/sessions/{id}/transitions").get(sessions::transitions))
-        .service(resource("/api/v1/sessions/{id}/restart").post(restart::restart))
+        .service(resource("/api/v1/sessions/{id}/restart").post(sessions::restart))
         .service(resource("/api/v1/sessions/{id}/input").post(input::input))
         .service(resource("/api/v1/sessions/{id}/resize").post(input::resize))
         .service(resource("/api/v1/sessions/{id}/signal").post(input::signal))

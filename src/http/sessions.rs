@@ -1,4 +1,4 @@
-//! `/api/v1/sessions`: create, list, read, change and end sessions.
+//! `/api/v1/sessions`: create, read, change, restart and end sessions.
 
 use super::api::{
     Api, Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown,
@@ -11,7 +11,9 @@ use crate::holder::HolderError;
 use crate::holder::wire::FailureCode;
 use crate::id::SessionId;
 use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy};
-use crate::registry::{Abandon, CancelRestart, Create, Rename, RenameError};
+use crate::registry::{
+    Abandon, CancelRestart, Create, Key, Rename, RenameError, Restart, RestartError,
+};
 use crate::session::{Kill, NotDone, Patch};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -24,6 +26,9 @@ use std::time::Duration;
 
 /// How long `DELETE` waits for the final record.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a restart waits until the command runs: what has to be ended first may need some
+/// seconds, and then a slow file system some more.
+const RESTART_PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn create(
     api: Data<Api>,
@@ -196,6 +201,35 @@ pub(super) async fn transitions(api: Data<Api>, id: Path<String>) -> Result<Http
     let id = api.session(&id).await?.id;
     let transitions = api.store.transitions(id).await.map_err(|error| store_problem(&error))?;
     Ok(HttpResponse::Ok().json(json!({ "transitions": transitions })))
+}
+
+/// Runs a session's command again, under the same id.
+pub(super) async fn restart(
+    api: Data<Api>,
+    cause: ReqData<Cause>,
+    id: Path<String>,
+    http: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let session = api.session(&id).await?.id;
+    let asked = api.registry.send(Restart {
+        key: Key::Id(session),
+        cause: Some(cause.into_inner()),
+        expected: if_match(http.headers())?,
+    });
+    let Ok(restarted) = rt::time::timeout(RESTART_PATIENCE, asked).await else {
+        let detail = "it takes long to end what runs; it will be started again after that";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail));
+    };
+    match restarted.map_err(stopping)? {
+        Ok(session) => {
+            let view = session.handle.view();
+            Ok(HttpResponse::Ok().insert_header(etag(&view)).json(view))
+        }
+        Err(RestartError::Changed(session)) => Err(changed(&session)),
+        Err(RestartError::Unknown) => Err(unknown(&id)),
+        Err(RestartError::Ending) => Err(ended()),
+        Err(RestartError::Create(error)) => Err(error.into()),
+    }
 }
 
 /// The HTTP error for a refusal of the session actor.

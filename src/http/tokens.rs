@@ -244,13 +244,10 @@ fn parse(text: &str) -> impl Iterator<Item = Result<(&str, &str), usize>> {
     let counts = |line: &str| !line.trim().is_empty() && !line.contains(char::from(STRUCK));
     text.lines().enumerate().filter(move |(_, line)| counts(line)).map(|(at, line)| {
         let parts = line.trim().split_once(' ').map(|(name, token)| (name, token.trim()));
-        let good = |(name, token): &(&str, &str)| check_name(name).is_ok() && is_token(token);
+        let good =
+            |(name, token): &(&str, &str)| check_name(name).is_ok() && Token::new(token).is_some();
         parts.filter(good).ok_or(at + 1)
     })
-}
-
-fn is_token(token: &str) -> bool {
-    Token::new(token).is_some()
 }
 
 fn check_name(name: &str) -> Result<(), TokensError> {

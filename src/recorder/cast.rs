@@ -4,7 +4,6 @@
 use crate::id::SessionId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -55,12 +54,9 @@ impl Header {
     #[must_use]
     pub fn line(&self) -> Vec<u8> {
         // Strings and numbers: nothing in it can fail to be written.
-        let line = serde_json::to_string(self).unwrap_or_default();
-        let escape = |line: String, (found, escape)| line.replace(found, escape);
-        let breaks = [('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
-        let mut line = breaks.into_iter().fold(line, escape).into_bytes();
-        line.push(b'\n');
-        line
+        let mut line = one_line(serde_json::to_string(self).unwrap_or_default());
+        line.push('\n');
+        line.into_bytes()
     }
 
     /// From a line; `None`: it is none of ours.
@@ -74,6 +70,16 @@ impl Header {
         let mut file = BufReader::new(File::open(path).ok()?.take(HEADER_MAX));
         Header::parse(&next_line(&mut file).ok()??)
     }
+}
+
+/// JSON on one line whatever the reader: JSON allows U+0085, U+2028 and U+2029 as they are, and yet
+/// some readers take them for the end of a line.
+fn one_line(json: String) -> String {
+    let breaks = [('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
+    breaks.into_iter().fold(json, |json, (found, escape)| match json.contains(found) {
+        true => json.replace(found, escape),
+        false => json,
+    })
 }
 
 /// The next line, if it is whole.
@@ -109,18 +115,10 @@ impl Code {
 
 /// Appends an event, `time_us` microseconds after the file's beginning.
 pub fn push_event(lines: &mut Vec<u8>, time_us: u64, code: Code, data: &str) {
-    let mut begin = String::new();
-    push_time(&mut begin, time_us);
-    // Writing to a string cannot fail.
-    let _ = write!(begin, ", \"{}\", \"", code.as_str());
-    lines.extend_from_slice(begin.as_bytes());
-    push_escaped(lines, data.as_bytes());
-    lines.extend_from_slice(b"\"]\n");
-}
-
-fn push_time(line: &mut String, time_us: u64) {
-    let (seconds, micros) = (time_us / 1_000_000, time_us % 1_000_000);
-    let _ = write!(line, "[{seconds}.{micros:06}");
+    // A string can always be written.
+    let data = one_line(serde_json::to_string(data).unwrap_or_default());
+    let event = format!(", \"{}\", {data}]\n", code.as_str());
+    lines.extend(at_time(time_us, event.as_bytes()));
 }
 
 /// The time of an event's line, and what follows it.
@@ -141,59 +139,8 @@ pub fn split_time(line: &[u8]) -> Option<(u64, &[u8])> {
 /// An event's line at another time.
 #[must_use]
 pub fn at_time(time_us: u64, rest: &[u8]) -> Vec<u8> {
-    let mut line = String::new();
-    push_time(&mut line, time_us);
-    [line.as_bytes(), rest].concat()
-}
-
-/// Bytes that are as they are in a string of JSON, whatever follows them.
-const PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut byte = 0;
-    while byte < 0x20 {
-        plain[byte] = false;
-        byte += 1;
-    }
-    // The quote and the backslash, and what the characters below begin with.
-    plain[0x22] = false;
-    plain[0x5c] = false;
-    plain[0xc2] = false;
-    plain[0xe2] = false;
-    plain
-};
-
-/// Appends UTF-8 as it stands between the quotes of a string of JSON. JSON allows U+0085,
-/// U+2028 and U+2029 as they are, and yet some readers take them for the end of a line.
-fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|&byte| !PLAIN[usize::from(byte)]) {
-        let (plain, special) = rest.split_at(at);
-        out.extend_from_slice(plain);
-        let (length, escape) = match special {
-            [b'"', ..] => (1, "\\\""),
-            [b'\\', ..] => (1, "\\\\"),
-            [b'\n', ..] => (1, "\\n"),
-            [b'\r', ..] => (1, "\\r"),
-            [b'\t', ..] => (1, "\\t"),
-            [0xc2, 0x85, ..] => (2, "\\u0085"),
-            [0xe2, 0x80, 0xa8, ..] => (3, "\\u2028"),
-            [0xe2, 0x80, 0xa9, ..] => (3, "\\u2029"),
-            [control @ 0..0x20, ..] => {
-                const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                out.extend_from_slice(b"\\u00");
-                out.push(DIGITS[usize::from(control >> 4)]);
-                out.push(DIGITS[usize::from(control & 0xf)]);
-                (1, "")
-            }
-            _ => {
-                out.push(special[0]);
-                (1, "")
-            }
-        };
-        out.extend_from_slice(escape.as_bytes());
-        rest = &special[length..];
-    }
-    out.extend_from_slice(rest);
+    let (seconds, micros) = (time_us / 1_000_000, time_us % 1_000_000);
+    [format!("[{seconds}.{micros:06}").as_bytes(), rest].concat()
 }
 
 #[cfg(test)]

@@ -132,7 +132,8 @@ impl Recorder {
         // Where nothing was recorded there is no directory.
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let ids = names.filter_map(|name| name.parse().ok().filter(|id| is_name(*id, &name)));
+        let ids = names
+            .filter_map(|name| name.parse().ok().filter(|id: &SessionId| id.to_string() == name));
         ids.filter(|id| segments::is_old(&self.dir_of(*id), *id, before)).collect()
     }
 
@@ -147,10 +148,6 @@ impl Recorder {
     fn dir_of(&self, id: SessionId) -> PathBuf {
         self.dir.join(id.to_string())
     }
-}
-
-fn is_name(id: SessionId, name: &str) -> bool {
-    id.to_string() == name
 }
 
 /// One recorded session.

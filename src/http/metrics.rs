@@ -1,7 +1,5 @@
 //! `/metrics`: what Prometheus reads, in the OpenMetrics text format.
 
-mod process;
-
 use super::api::{Api, stopping};
 use super::auth::Access;
 use super::problem::Problem;
@@ -10,12 +8,13 @@ use crate::metrics::Label;
 use crate::registry::{CountSessions, Counted};
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
-use process::Process;
+use nix::unistd::{SysconfVar, sysconf};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
+use std::fs;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -72,34 +71,30 @@ fn sessions(registry: &mut Registry, api: &Api, counted: Counted) {
         "HTTP connections not accepted, or closed for others or for being stuck",
         metrics.connections_closed.clone(),
     );
-    let bytes = |registry: &mut Registry, name, help, counter| {
-        registry.register_with_unit(name, help, Unit::Bytes, counter);
-    };
-    bytes(registry, "output", "Output of programs", metrics.output.clone());
-    bytes(registry, "sent", "Output and screens sent to clients", metrics.sent.clone());
-    bytes(registry, "input", "Input of clients", metrics.input.clone());
-    bytes(registry, "recorded", "Output in recordings", metrics.recorded.clone());
-    bytes(
-        registry,
-        "recording_gaps",
-        "Output and input that recordings lack",
-        metrics.recording_gaps.clone(),
-    );
-    registry.register(
-        "restarts",
-        "Times that a session's command was started again",
-        metrics.restarts.clone(),
-    );
-    registry.register(
-        "ring_stalls",
-        "Times that a program waited because no client took its output",
-        metrics.stalls.clone(),
-    );
-    registry.register(
-        "resyncs",
-        "Times that a client was too far behind and was sent a screen",
-        metrics.resyncs.clone(),
-    );
+    for (name, help, counter) in [
+        ("output", "Output of programs", &metrics.output),
+        ("sent", "Output and screens sent to clients", &metrics.sent),
+        ("input", "Input of clients", &metrics.input),
+        ("recorded", "Output in recordings", &metrics.recorded),
+        ("recording_gaps", "Output and input that recordings lack", &metrics.recording_gaps),
+    ] {
+        registry.register_with_unit(name, help, Unit::Bytes, counter.clone());
+    }
+    for (name, help, counter) in [
+        ("restarts", "Times that a session's command was started again", &metrics.restarts),
+        (
+            "ring_stalls",
+            "Times that a program waited because no client took its output",
+            &metrics.stalls,
+        ),
+        (
+            "resyncs",
+            "Times that a client was too far behind and was sent a screen",
+            &metrics.resyncs,
+        ),
+    ] {
+        registry.register(name, help, counter.clone());
+    }
     registry.register_with_unit(
         "echo",
         "From input to the next output handed to the client that typed it",
@@ -111,26 +106,16 @@ fn sessions(registry: &mut Registry, api: &Api, counted: Counted) {
 fn store(registry: &mut Registry, api: &Api) {
     let stats = api.store.stats();
     let registry = registry.sub_registry_with_prefix("store");
-    registry.register(
-        "healthy",
-        "Whether the last write to the database went well",
-        ConstGauge::new(i64::from(api.store.healthy())),
-    );
-    registry.register(
-        "waiting",
-        "Changes that wait to be written",
-        ConstGauge::new(i64::try_from(stats.waiting).unwrap_or(i64::MAX)),
-    );
-    registry.register(
-        "rejected",
-        "Changes that the database will never take",
-        ConstCounter::new(stats.rejected),
-    );
-    registry.register(
-        "dropped",
-        "Transitions given up because too many waited",
-        ConstCounter::new(stats.dropped),
-    );
+    let healthy = ConstGauge::new(i64::from(api.store.healthy()));
+    registry.register("healthy", "Whether the last write to the database went well", healthy);
+    let waiting = ConstGauge::new(i64::try_from(stats.waiting).unwrap_or(i64::MAX));
+    registry.register("waiting", "Changes that wait to be written", waiting);
+    for (name, help, count) in [
+        ("rejected", "Changes that the database will never take", stats.rejected),
+        ("dropped", "Transitions given up because too many waited", stats.dropped),
+    ] {
+        registry.register(name, help, ConstCounter::new(count));
+    }
     registry.register_with_unit(
         "transaction",
         "Transactions of the database",
@@ -158,4 +143,56 @@ async fn holder(registry: &mut Registry, api: &Api) {
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }
+}
+
+/// A process's resources at one moment.
+struct Process {
+    cpu_s: f64,
+    resident: i64,
+    threads: i64,
+    open_files: i64,
+}
+
+impl Process {
+    /// The server's own process.
+    fn current() -> Option<Self> {
+        Process::of(i32::try_from(std::process::id()).ok()?)
+    }
+
+    /// `None` if it is gone, or may not be read.
+    fn of(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name, in parentheses, may contain anything.
+        let (_, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        // The index counts from the state, the third field of proc(5).
+        let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse().ok());
+        let (user, system): (i64, i64) = (field(14)?, field(15)?);
+        let known = |variable| sysconf(variable).ok().flatten();
+        Some(Process {
+            cpu_s: (user + system) as f64 / known(SysconfVar::CLK_TCK)? as f64,
+            resident: field(24)? * known(SysconfVar::PAGE_SIZE)?,
+            threads: field(20)?,
+            open_files: open_files(&format!("/proc/{pid}/fd"))?,
+        })
+    }
+
+    fn register(self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("process");
+        let cpu = ConstCounter::new(self.cpu_s);
+        registry.register_with_unit("cpu", "User and system time", Unit::Seconds, cpu);
+        let resident = ConstGauge::new(self.resident);
+        registry.register_with_unit("resident_memory", "Memory", Unit::Bytes, resident);
+        registry.register("threads", "Threads", ConstGauge::new(self.threads));
+        registry.register("open_fds", "Open descriptors", ConstGauge::new(self.open_files));
+    }
+}
+
+fn open_files(directory: &str) -> Option<i64> {
+    // Since Linux 6.2 the directory's size is the number of descriptors; before, it is 0.
+    let count = match fs::metadata(directory).ok()?.len() {
+        0 => fs::read_dir(directory).ok()?.count() as u64,
+        count => count,
+    };
+    i64::try_from(count).ok()
 }
