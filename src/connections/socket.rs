@@ -54,7 +54,6 @@ pub struct Visitor {
 
 impl Visitor {
     /// Whether an authenticated request has come over this connection.
-    #[must_use]
     pub fn is_known(&self) -> bool {
         self.known.get()
     }

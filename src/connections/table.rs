@@ -127,7 +127,6 @@ pub(super) struct Admitted {
 impl Connections {
     /// `limits` come from the settings; strangers get at most a quarter of the files that the
     /// process may open now.
-    #[must_use]
     pub fn new(limits: Limits, metrics: Arc<Metrics>, log: Logger) -> Arc<Connections> {
         let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         let files = i32::try_from(files).unwrap_or(i32::MAX);
@@ -282,7 +281,6 @@ impl Table {
 }
 
 /// An address as it counts: an IPv6 subscriber has a whole network of 64 bits, so that counts as one.
-#[must_use]
 pub fn subscriber(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(ip) if !ip.is_loopback() => {

@@ -16,7 +16,7 @@ pub enum HostsError {
     Origin(String),
 }
 
-/// What is allowed as `Host` and as `Origin`.
+/// The allowed values of `Host` and `Origin`.
 #[derive(Debug)]
 pub struct Hosts {
     named: Vec<Authority>,
@@ -47,10 +47,10 @@ impl Hosts {
     /// without a port is allowed on any. A server that listens on all addresses may be asked
     /// for by any address: rebinding needs a name.
     ///
-    /// What listens on a loopback address may be asked for by it, and by `localhost` if it
-    /// listens on both: else a browser could find somebody else's server under that name and
-    /// send it our cookie. Such a name is good on any port: it means this machine wherever
-    /// it is said, and no other site can take it.
+    /// A server on a loopback address may be asked for by that address, and by `localhost` if it
+    /// listens on both of them: otherwise a browser could find another server under that name and
+    /// send it our cookie. These names are allowed on any port: no other site can take them, since
+    /// they always mean the machine of the one who asks.
     ///
     /// # Errors
     /// Names the entry that is not a host or an origin.

@@ -1,4 +1,4 @@
-//! What the routes share: the actors and handles that they ask.
+//! The actors and handles that the routes share.
 
 use super::problem::{Problem, code};
 use super::query::culprit;

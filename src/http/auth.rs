@@ -13,7 +13,7 @@ use slog::{Logger, info, warn};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How often failed attempts are logged.
+/// The interval at which failed attempts are logged.
 const REPORT: Duration = Duration::from_secs(1);
 /// The prefix of the WebSocket subprotocol that carries the token.
 const BEARER_PROTOCOL: &str = "bearer.";
@@ -31,13 +31,13 @@ pub struct Access {
 /// Why a request is not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unknown {
-    /// It has neither a token nor a cookie.
+    /// The request has neither a token nor a cookie.
     Missing,
-    /// Its token or login is not, or no longer, valid.
+    /// The token or login is not, or no longer, valid.
     Wrong,
 }
 
-/// What authenticated a request.
+/// The proof that authenticated a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Credential {
     /// The token itself, which no page of another site can have.
@@ -72,13 +72,11 @@ impl Access {
     }
 
     /// The main token.
-    #[must_use]
     pub fn token(&self) -> &Token {
         self.tokens.main()
     }
 
     /// The login cookie's name.
-    #[must_use]
     pub fn cookie_name(&self) -> &str {
         &self.cookie
     }

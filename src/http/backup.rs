@@ -17,13 +17,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How many copies may be made or downloaded at once: each takes as much room as the database.
+/// The most copies that may be made or downloaded at once: each takes as much room as the database.
 pub const COPIES: usize = 4;
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
-/// How long a request waits for one of those before it is refused.
+/// The longest that a request waits for its turn before it is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a client may read nothing of its copy before the download is given up.
+/// The longest that a client may read nothing of its copy before the download is given up.
 const STALL: Duration = Duration::from_secs(30);
 
 pub(super) async fn backup(api: Data<Api>, request: HttpRequest) -> Result<HttpResponse, Problem> {

@@ -15,11 +15,11 @@ use std::convert::Infallible;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// How often an idle stream sends a comment, so that the client knows it lives.
+/// The interval at which an idle stream sends a comment, so that the client knows it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The most events in one write.
 const BATCH: usize = 64;
-/// How soon a browser connects again, in milliseconds.
+/// The time after which a browser connects again, in milliseconds.
 const RETRY_MS: u32 = 1000;
 
 #[derive(Deserialize)]
@@ -80,7 +80,7 @@ fn kinds(text: &str) -> Result<Vec<Kind>, Problem> {
         .collect()
 }
 
-/// Which events a client wants.
+/// The events that a client wants.
 struct Filter {
     session: Option<SessionId>,
     kinds: Option<Vec<Kind>>,

@@ -44,7 +44,6 @@ pub struct Guard {
 
 impl Guard {
     /// A guard with these rules, which writes the access log and waits so long for bodies.
-    #[must_use]
     pub fn new(access: web::Data<Access>, body_timeout: Duration, log: Logger) -> Guard {
         Guard { access, body_timeout, log }
     }

@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 const FAILURES_MAX: f64 = 10.0;
 /// … and how many of them are forgiven each second.
 const FAILURES_PER_S: f64 = 1.0;
-/// How long the answer to a slowed-down attempt waits: a connection guesses no faster.
+/// The delay of the answer to a slowed-down attempt: a connection guesses no faster.
 const SLOWED: Duration = Duration::from_secs(1);
-/// How many addresses are remembered, in two halves: when one is full, the half that was not used
+/// The number of addresses that are remembered, in two halves: when one is full, the half that was not used
 /// for longer is dropped. Some 100 bytes each.
 const HALF: usize = 2048;
 /// The least time between two log lines about one address.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
-/// How many addresses are logged at once, those with most attempts first.
+/// The most addresses that are logged at once, those with most attempts first.
 const LOG_MAX: usize = 5;
 
 /// All failed attempts from all addresses.

@@ -10,7 +10,7 @@ use actix_web::{HttpResponse, rt};
 use serde_json::json;
 use std::time::Duration;
 
-/// How long `/readyz` waits for the restore before it says that it is not done.
+/// The time after which `/readyz` says that the restore is not done.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) async fn healthz() -> HttpResponse {

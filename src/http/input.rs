@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// The longest body of one request, in bytes.
 pub(super) const BODY_MAX: usize = 1 << 20;
-/// How long a program may take to make room for the input.
+/// The longest that a program may take to make room for the input.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Deserialize)]

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// How long a client may take to read a large answer, while others wait for its room.
+/// The longest that a client may take to read a large answer, while others wait for its room.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A request waits this long for room, then it is refused.
@@ -23,7 +23,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The `Retry-After` of that refusal, in seconds.
 const RETRY_S: u32 = 5;
 
-/// Other answers have all the room.
+/// The refusal of a request while other answers have all the room.
 pub(super) fn no_room(detail: impl fmt::Display) -> Problem {
     let detail = format!("{detail}; ask again in a moment");
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail).retry_after(RETRY_S)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often leases are checked: a revoked client is disconnected within two seconds.
+/// The interval at which leases are checked: a revoked client is disconnected within two seconds.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// The token, and the login if there was one, that authenticated a request.

@@ -20,15 +20,15 @@ use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// How long a login lasts, in seconds: 30 days.
+/// The duration of a login, in seconds: 30 days.
 pub(super) const LOGIN_S: i64 = 30 * 24 * 3600;
 /// The most logins; a new one replaces the oldest. More than one person's browsers.
 const LOGINS_MAX: usize = 64;
 /// The file in the state directory.
 const FILE: &str = "logins";
-/// How long a request waits for the disk.
+/// The longest that a request waits for the disk.
 const SAVE_LIMIT: Duration = Duration::from_secs(3);
-/// How long after a failed write the next is tried.
+/// The time after which a failed write is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// The logins in force.
@@ -198,7 +198,7 @@ impl Saver {
     }
 }
 
-/// Where an id stands in the file. Ids are random: nothing else in it is like one.
+/// The position of an id in the file. Ids are random, so nothing else in the file is like one.
 fn position_of(bytes: &[u8], id: &str) -> Option<Range<usize>> {
     let start = bytes.windows(id.len().max(1)).position(|part| part == id.as_bytes())?;
     Some(start..start + id.len())

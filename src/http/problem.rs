@@ -92,25 +92,21 @@ pub struct Problem {
 
 impl Problem {
     /// A problem without further members.
-    #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         Problem { status, code, detail: detail.into(), extra: Map::new(), retry_after_s: None }
     }
 
     /// 400 `invalid_request`.
-    #[must_use]
     pub fn invalid(detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, detail)
     }
 
     /// 404 `not_found`.
-    #[must_use]
     pub fn not_found(detail: impl Into<String>) -> Self {
         Problem::new(StatusCode::NOT_FOUND, code::NOT_FOUND, detail)
     }
 
     /// The generic problem of a status, for errors of the framework.
-    #[must_use]
     pub fn of_status(status: StatusCode, detail: impl Into<String>) -> Self {
         let code = match status {
             StatusCode::UNAUTHORIZED => code::UNAUTHORIZED,
@@ -142,7 +138,6 @@ impl Problem {
     }
 
     /// The body. What [`Problem::with`] added cannot replace the standard members.
-    #[must_use]
     pub fn body(&self) -> String {
         let mut body = self.extra.clone();
         // about:blank: the title is the status's own phrase (RFC 9457, section 4.2.1).
@@ -203,7 +198,6 @@ impl actix_web::Responder for Problem {
 }
 
 /// For [`web::JsonConfig::error_handler`].
-#[must_use]
 pub fn json_error(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error {
     let status = match &error {
         JsonPayloadError::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -221,13 +215,11 @@ pub fn json_error(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error 
 }
 
 /// For [`web::PathConfig::error_handler`]: a path that cannot be parsed names nothing.
-#[must_use]
 pub fn path_error(error: PathError, _: &HttpRequest) -> actix_web::Error {
     Problem::not_found(error.to_string()).into()
 }
 
 /// For [`web::QueryConfig::error_handler`].
-#[must_use]
 pub fn query_error(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Error {
     Problem::invalid(error.to_string()).into()
 }

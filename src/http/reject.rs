@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// How long the client may take to answer the close frame.
+/// The longest that the client may take to answer the close frame.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Why a client was not attached.

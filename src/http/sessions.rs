@@ -24,9 +24,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long `DELETE` waits for the final record.
+/// The longest that `DELETE` waits for the final record.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a restart waits until the command runs: what has to be ended first may need some
+/// The longest that a restart waits until the command runs: what has to be ended first may need some
 /// seconds, and then a slow file system some more.
 const RESTART_PATIENCE: Duration = Duration::from_secs(20);
 

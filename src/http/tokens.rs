@@ -108,7 +108,6 @@ impl Tokens {
     }
 
     /// The main token.
-    #[must_use]
     pub fn main(&self) -> &Token {
         &self.main
     }
@@ -146,7 +145,6 @@ impl Tokens {
 
     /// Why the last read of the file of further tokens failed, if it did: the tokens that it held
     /// before are accepted meanwhile.
-    #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

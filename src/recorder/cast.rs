@@ -51,7 +51,6 @@ pub struct Origin {
 
 impl Header {
     /// As a line.
-    #[must_use]
     pub fn line(&self) -> Vec<u8> {
         // Strings and numbers: nothing in it can fail to be written.
         let mut line = one_line(serde_json::to_string(self).unwrap_or_default());
@@ -60,7 +59,6 @@ impl Header {
     }
 
     /// From a line; `None`: it is none of ours.
-    #[must_use]
     pub fn parse(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok().filter(|header: &Header| header.version == 2)
     }
@@ -122,7 +120,6 @@ pub fn push_event(lines: &mut Vec<u8>, time_us: u64, code: Code, data: &str) {
 }
 
 /// The time of an event's line, and what follows it.
-#[must_use]
 pub fn split_time(line: &[u8]) -> Option<(u64, &[u8])> {
     let comma = memchr::memchr(b',', line)?;
     let (time, rest) = line.split_at(comma);
@@ -137,7 +134,6 @@ pub fn split_time(line: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 /// An event's line at another time.
-#[must_use]
 pub fn at_time(time_us: u64, rest: &[u8]) -> Vec<u8> {
     let (seconds, micros) = (time_us / 1_000_000, time_us % 1_000_000);
     [format!("[{seconds}.{micros:06}").as_bytes(), rest].concat()

@@ -127,7 +127,6 @@ impl Recorder {
 
     /// Sessions whose recording was last written before that time, and is certainly one of
     /// ours. Recordings that cannot be read are left out. Waits for the disk.
-    #[must_use]
     pub fn older_than(&self, before: SystemTime) -> Vec<SessionId> {
         // Where nothing was recorded there is no directory.
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
@@ -193,7 +192,6 @@ impl Recorded {
     }
 
     /// The session has released all output before this offset, written or not.
-    #[must_use]
     pub fn released(&self) -> u64 {
         self.gate.released()
     }

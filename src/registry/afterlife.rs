@@ -86,8 +86,8 @@ pub(super) fn forget(registry: &mut Registry, id: SessionId, ctx: &mut Context<R
     }));
 }
 
-/// After a session's end, or at the start of the server: waits until it is due. Its name
-/// stays its own. `forgotten`: the holder has nothing of what has ended.
+/// Lets an ended session wait, under its name, until its restart is due. `forgotten`: the holder
+/// has nothing of what has ended.
 pub(super) fn await_restart(
     registry: &mut Registry,
     revival: Revival,
@@ -186,7 +186,7 @@ fn restart_later(registry: &mut Registry, mut revival: Revival, ctx: &mut Contex
     }
 }
 
-/// It will not be started again.
+/// Gives up the restart of an ended session: its name is free, and its row says so.
 pub(super) fn stay_ended(registry: &mut Registry, mut row: Row) -> View {
     registry.names.release(row.session.id);
     let restarts = row.session.restart_at.take().is_some();
@@ -197,7 +197,7 @@ pub(super) fn stay_ended(registry: &mut Registry, mut row: Row) -> View {
     row.session
 }
 
-/// It ended by itself when its restart was requested.
+/// Starts a session that had ended by itself before its requested restart ended it.
 fn restart_after_end(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registry>) {
     let store = registry.store.clone();
     let row = async move { store.get(id).await };

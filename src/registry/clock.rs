@@ -4,9 +4,9 @@
 use crate::lifecycle::Now;
 use std::time::Duration;
 
-/// Between two looks.
+/// The interval at which the clocks are compared.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
-/// Less is the clock being slewed, and not worth a word.
+/// A smaller difference comes from the clock being slewed (adjtime(3)), and is not logged.
 const JUMP_MS: i64 = 500;
 
 /// The difference between the wall clock and CLOCK_BOOTTIME when it was last looked at.
@@ -20,7 +20,7 @@ impl Clock {
         Clock { ahead_ms: ahead_ms(now) }
     }
 
-    /// By how many milliseconds the wall clock was set since it was last seen to be.
+    /// Returns by how many milliseconds the wall clock was set since this was last called, if it was.
     pub(super) fn jump(&mut self, now: Now) -> Option<i64> {
         let by = ahead_ms(now).saturating_sub(self.ahead_ms);
         if by.abs() < JUMP_MS {

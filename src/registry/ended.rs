@@ -9,13 +9,13 @@ use crate::id::SessionId;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long the output of an ended session is kept: whoever starts a session and looks at its
-/// output by hand needs a minute or two.
+/// The time for which the output of an ended session is kept: a person who starts a session and looks
+/// at its output by hand needs a minute or two.
 const KEPT_FOR: Duration = Duration::from_secs(300);
-/// Of how many sessions at most. Each costs some ten KiB in the server and a ring in the
+/// The most sessions whose output is kept. Each costs some ten KiB in the server and a ring in the
 /// holder, of which only the pages count that were written.
 const SESSIONS_MAX: usize = 512;
-/// Bytes of all rings that count.
+/// The most bytes that their rings hold together.
 const BYTES_MAX: u64 = 64 << 20;
 
 /// Ended sessions; `T` is what reads one.
@@ -30,11 +30,11 @@ struct Entry<T> {
     session: T,
     since: Instant,
     bytes: u64,
-    /// It can be read.
+    /// Whether its output can be read.
     kept: bool,
-    /// Nothing is left to be completed.
+    /// Whether nothing is left to be completed.
     complete: bool,
-    /// The holder has it, too.
+    /// Whether the holder still has it.
     held: bool,
 }
 
@@ -82,21 +82,22 @@ impl<T> Ended<T> {
         self.entries.get(&id).is_some_and(|entry| entry.held)
     }
 
-    /// Nothing is left to be completed.
+    /// Notes that nothing of a session is left to be completed.
     pub(super) fn complete(&mut self, id: SessionId) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.complete = true;
         }
     }
 
-    /// The holder is to forget a session, which can be read here all the same. True: now;
-    /// false: it has, or there is something to be completed before.
+    /// Releases a session from the holder; its output can still be read here. Returns true if the
+    /// holder is to forget it now, false if that was said before or something must be completed
+    /// first.
     pub(super) fn release(&mut self, id: SessionId) -> bool {
         let entry = self.entries.get_mut(&id).filter(|entry| entry.complete);
         entry.is_some_and(|entry| std::mem::take(&mut entry.held))
     }
 
-    /// A session is not to be read any more.
+    /// Makes the output of a session unreadable.
     pub(super) fn drop_output(&mut self, id: SessionId) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.kept = false;
@@ -114,7 +115,7 @@ impl<T> Ended<T> {
         let (mut count, mut bytes) =
             (kept.len(), kept.iter().map(|(.., bytes)| bytes).sum::<u64>());
         for (_, id, of_it) in kept {
-            // However large, the last one is kept.
+            // The newest session is kept, however large its output is.
             if count <= 1 || count <= SESSIONS_MAX && bytes <= BYTES_MAX {
                 break;
             }

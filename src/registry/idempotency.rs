@@ -23,9 +23,9 @@ struct InUse {
 
 /// The place of a request among those with the same key.
 pub(super) enum Turn {
-    /// It is the first: the key is free again when this is dropped and the key released.
+    /// The request is the first: the key is free again when this is dropped and the key released.
     First(watch::Sender<()>),
-    /// Another request with the same key is at it: ask again when this channel closes.
+    /// Another request with the same key is under way: ask again when this channel closes.
     Wait(watch::Receiver<()>),
     /// Something else was asked for under this key.
     Reused,

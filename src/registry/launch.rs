@@ -17,7 +17,8 @@ use slog::{Logger, warn};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Between attempts to forget what was killed, and how many: an end has no event here.
+/// The interval and the number of attempts to have the holder forget a killed process, whose end
+/// causes no event here.
 const FORGET_RETRY: Duration = Duration::from_millis(100);
 const FORGET_TRIES: u32 = 100;
 
@@ -92,7 +93,7 @@ pub(super) async fn spawn(
             }
             record.started(process_id(&held));
             let change = record.unchanged();
-            // Should it fail, the row is completed by whoever restores it.
+            // If that fails, the next restore completes the row.
             let _ = store.commit_or_queue(change).await;
             Ok((record, held))
         }
@@ -126,7 +127,7 @@ fn process_id(held: &Held) -> ProcessId {
     ProcessId { pid: held.pid, start_time: held.start_time, boot_id }
 }
 
-/// Whether the holder has started this, and not answered with what it had of that id.
+/// Whether the holder has started this process, and not answered with an earlier one of this id.
 fn is_of(held: &Held, spec: &SpawnSpec) -> bool {
     spec.resumed.as_ref().is_none_or(|resumed| held.ring.base() == resumed.base)
 }
@@ -146,7 +147,7 @@ pub(super) async fn hand_on(
     Checkpoint::ours(meta, bytes)
 }
 
-/// Kills what does not start. What cannot even be killed is left to whoever restores.
+/// Kills a process that has not started in time. If that fails, it is left to the next restore.
 async fn give_up(holder: Holder, id: SessionId, log: Logger) {
     // Refused only if it has ended by itself meanwhile.
     let _ = holder.signal(id, Signal::SIGKILL as i32).await;

@@ -1,4 +1,4 @@
-//! Which session has which name. A name is unique among the sessions that live, are being
+//! The names of sessions. A name is unique among the sessions that live, are being
 //! started, or will be started again. Pure: the only place where the table changes.
 
 use crate::id::SessionId;

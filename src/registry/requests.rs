@@ -69,10 +69,10 @@ pub struct Find(pub Key);
 /// Why no live session was found.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FindError {
-    /// None is called that.
+    /// No live session has this id or name.
     #[error("no live session is called that")]
     Unknown,
-    /// It has ended and will be started again.
+    /// The session has ended and will be started again.
     #[error("the session will be started again")]
     Restarting(Box<View>),
 }
@@ -93,7 +93,7 @@ pub struct Restart {
 /// Why a session was not started again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RestartError {
-    /// It is not what was expected.
+    /// The session is not in the expected state; this is its present one.
     #[error("the session has changed")]
     Changed(Box<View>),
     /// There is no such session.
@@ -102,7 +102,7 @@ pub enum RestartError {
     /// Another request has ended the session meanwhile.
     #[error("the session is being ended")]
     Ending,
-    /// It could not be started, for the reasons that a creation has.
+    /// The session could not be started, for one of the reasons that a creation has.
     #[error(transparent)]
     Create(#[from] CreateError),
 }
@@ -112,18 +112,18 @@ pub enum RestartError {
 #[derive(Message)]
 #[rtype(result = "Option<View>")]
 pub struct CancelRestart {
-    /// Which.
+    /// The ended session.
     pub session: SessionId,
     /// Drops its retained output as well, since its record is to be removed.
     pub purged: bool,
 }
 
-/// Everything of an ended session is removed: nobody here completes its recording or its last
-/// screen any more, and the holder is told to forget it. Its end must be in the database.
+/// Announces that everything of an ended session is removed: its recording and its last screen are
+/// not completed any more. The session's end must be in the database.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Abandon(
-    /// Which.
+    /// The ended session.
     pub SessionId,
 );
 
@@ -131,7 +131,7 @@ pub struct Abandon(
 pub struct FoundOrCreated {
     /// The session of that name.
     pub session: SessionRef,
-    /// It was started for this request, so nobody has had any of its output yet.
+    /// The session was started for this request, so no client has had any of its output yet.
     pub is_new: bool,
 }
 
@@ -162,7 +162,7 @@ pub struct List {
 #[derive(Message)]
 #[rtype(result = "Result<View, RenameError>")]
 pub struct Rename {
-    /// Which.
+    /// The session to change.
     pub session: SessionId,
     /// The changes.
     pub patch: Patch,
@@ -174,10 +174,10 @@ pub enum RenameError {
     /// The name or a label is not allowed, or the name is taken.
     #[error(transparent)]
     Refused(#[from] CreateError),
-    /// It is not what was expected, but this.
+    /// The session is not in the expected state; this is its present one.
     #[error("the session has changed")]
     Changed(Box<View>),
-    /// It has ended.
+    /// The session has ended.
     #[error("the session has ended")]
     Ended,
 }
@@ -214,8 +214,8 @@ pub struct Counted {
     pub repairs: Repairs,
 }
 
-/// Compares registry, holder and rows now; what differs as it did the last time is mended.
-/// Answers what that was.
+/// Compares registry, holder and rows now, and mends the differences that the last comparison found
+/// as well. Returns them.
 #[derive(Message)]
 #[rtype(result = "Vec<Mended>")]
 pub struct Reconcile;

@@ -12,14 +12,12 @@ use crate::store::StoreHandle;
 use slog::{Logger, warn};
 use std::collections::BTreeMap;
 
-/// Where the end of the output is unknown, the next offset is the next multiple of this: more
-/// than a program can print before the row says so, even while the database is unavailable
+/// The next offset is the next multiple of this if the end of the output is unknown: more than a program can print before the row says so, even while the database is unavailable
 /// for hours. A client that has seen more than the row knows is not misled.
 const UNSEEN: u64 = 1 << 40;
 
-/// Lets go of what the last program has left of its terminal's state: modes and attributes
-/// (DECSTR), the mouse, focus reports, bracketed paste. It cannot be known whether the next
-/// one wants them.
+/// Resets the modes that the last program has left in its terminal, since the next one may not want
+/// them: modes and attributes (DECSTR), the mouse, focus reports, bracketed paste.
 const CLEAN: &str = "\x1b[!p\x1b[?1000;1002;1003;1004;1006;2004l\x1b[?25h\x1b[0m";
 /// Leaves the alternate screen, for where the cursor was before.
 const LEAVE: &str = "\x1b[?1049l";
@@ -108,7 +106,7 @@ impl Left {
     }
 }
 
-/// The arguments with which a program takes up again what it has told the name of.
+/// The arguments with which a program resumes what it has printed the id of.
 fn arguments(resume: &Resume, text: &str) -> Option<Vec<String>> {
     let id = resume.find(text)?;
     Some(resume.args.iter().map(|arg| arg.replace("{id}", id)).collect())

@@ -1,5 +1,5 @@
-//! Which sessions are started again, and when. Pure: the registry arms the timers and starts
-//! what is due.
+//! The sessions that are to be started again, and their times. Pure: the registry arms the timers
+//! and starts what is due.
 
 use super::requests::{RestartError, SessionRef};
 use crate::id::SessionId;
@@ -87,12 +87,12 @@ impl Restarts {
         Some((revival, cause))
     }
 
-    /// The session is not to be started again.
+    /// Cancels the restart of a session, and returns the session if it was waiting.
     pub(super) fn cancel(&mut self, id: SessionId) -> Option<Revival> {
         self.pending.remove(&id).map(|pending| pending.revival)
     }
 
-    /// None is to be started again.
+    /// Cancels all restarts that are waited for, and returns their sessions.
     pub(super) fn cancel_all(&mut self) -> Vec<Revival> {
         self.pending.drain().map(|(_, pending)| pending.revival).collect()
     }

@@ -74,9 +74,9 @@ pub struct Registry {
 /// The whereabouts of a session.
 pub(super) enum Place {
     Live(SessionRef),
-    /// It has ended and will be started again.
+    /// The session has ended and will be started again.
     Pending(SessionId),
-    /// It is being started; the channel closes when that is over.
+    /// The session is being started; the channel closes when that is over.
     Starting(watch::Receiver<()>),
     Nowhere,
 }
@@ -89,7 +89,6 @@ pub(super) fn ready<T: 'static>(answer: T) -> ResponseActFuture<Registry, T> {
 impl Registry {
     /// A registry that restores what the store and the holder know as soon as it starts.
     /// It sends to `fatal` the reason why the server must end.
-    #[must_use]
     pub fn new(
         Parts { store, holder, screens, recorder, metrics }: Parts,
         notices: UnboundedReceiver<Notice>,
@@ -126,7 +125,6 @@ impl Registry {
     }
 
     /// The bus on which the sessions' events are published.
-    #[must_use]
     pub fn events(&self) -> Bus {
         self.events.clone()
     }

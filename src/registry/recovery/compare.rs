@@ -55,19 +55,19 @@ pub(in crate::registry) struct Facts {
 /// A difference between the registry, the holder and the row of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::registry) enum Difference {
-    /// The holder holds it, its row lives or is missing, the registry does not know it.
+    /// The holder has the session, whose row is live or missing; the registry does not know it.
     Unadopted,
-    /// Its row has ended and the holder holds it all the same.
+    /// The session's row has ended, but the holder still has the session.
     Unforgotten,
-    /// The registry has it, the holder does not.
+    /// The registry has the session, the holder does not.
     Lost,
-    /// It lives, and has no row.
+    /// The session lives and has no row.
     RowMissing,
-    /// Its row says something else.
+    /// The session's row says something else.
     RowDiffers { row: State, session: State },
-    /// Its row lives, nobody else knows it.
+    /// The session's row is live, but neither the registry nor the holder knows it.
     RowAlone,
-    /// Its leader has ended and the session has not noticed.
+    /// The leader has ended, and the session has not noticed.
     ExitUnnoticed,
 }
 
@@ -129,7 +129,7 @@ fn one(known: Option<&Known>, held: bool, row: Option<&Row>) -> Option<Differenc
         };
     };
     if !known.state.status.is_live() {
-        // It is on its way out, and sees to its row and the holder itself.
+        // The session is ending, and updates its row and the holder itself.
         return None;
     }
     if !held {

@@ -25,11 +25,11 @@ pub(in crate::registry) enum RestoreError {
 
 /// A session that was found.
 pub(in crate::registry) enum Found {
-    /// It goes on. `news` is what its row does not say yet.
+    /// The session goes on. `news` is a change that its row lacks.
     Held { row: Row, saved: LifecycleSnapshot, held: Held, news: Option<Box<Change>> },
-    /// Its row has ended: the server died before the holder could forget it.
+    /// The row has ended: the server died before the holder could forget it.
     Ended { row: Row, exited: bool, held: Option<Held> },
-    /// It cannot go on: what is left of it is swept, and this is why.
+    /// The session cannot go on, because of `event`: what is left of it is swept.
     Over { row: Row, saved: LifecycleSnapshot, event: Event },
 }
 
@@ -80,8 +80,8 @@ pub(in crate::registry) async fn find(
     Ok(found)
 }
 
-/// What the holder holds. A session that was started again, and whose server died before it
-/// could hand the screen on, gets it now.
+/// Adopts the sessions that the holder holds. A session that was started again, and whose server died
+/// before it could hand the screen on, gets the screen now.
 pub(in crate::registry) async fn adopt(
     sources: &Sources,
 ) -> Result<Vec<Result<Held, Unusable>>, HolderError> {
@@ -199,7 +199,7 @@ fn pair(
     }
 }
 
-/// Whether it is for want of descriptors or memory, which is ours and passes.
+/// Whether the error comes from a lack of descriptors or memory in this process, which passes.
 fn is_temporary(error: &HolderError) -> bool {
     !matches!(error, HolderError::Ring(RingError::Foreign(_) | RingError::Capacity(_)))
 }
