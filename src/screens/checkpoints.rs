@@ -3,8 +3,8 @@
 use crate::holder::CheckpointMeta;
 use std::time::{Duration, Instant};
 
-/// How long after a failed checkpoint the next is made: a shortage of memory or descriptors
-/// is not helped by haste.
+/// The pause between a failed checkpoint and the next: an immediate retry would meet the same
+/// shortage of memory or descriptors.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// A checkpoint on its way to the holder.
@@ -15,21 +15,21 @@ pub(super) type Checkpoint = (CheckpointMeta, Vec<u8>);
 pub(super) struct Checkpoints {
     offset: u64,
     resizes: u64,
-    /// The last one is on its way to the holder.
+    /// Whether the last checkpoint is on its way to the holder.
     in_flight: bool,
-    /// When the last one failed, if it did: it is made again.
+    /// When the last checkpoint failed, if it did: it is made again after [`RETRY`].
     failed: Option<Instant>,
 }
 
 impl Checkpoints {
-    /// The holder has the screen as of this point of the output.
+    /// Starts where the holder already has the screen, as of this point of the output.
     pub(super) fn starting_at(offset: u64, resizes: u64) -> Self {
         Checkpoints { offset, resizes, in_flight: false, failed: None }
     }
 
-    /// Whether it is time for one. `capacity` is the ring's, whose tail does not pass the last
-    /// checkpoint: one is due early enough that a flood need not wait for it. An open screen
-    /// that is idle leaves one, too.
+    /// Whether a checkpoint is due. `capacity` is the ring's, in bytes. The ring's tail does not
+    /// pass the last checkpoint, so one is due early enough that a flood need not wait for it. An
+    /// open screen that is idle is due one, too.
     pub(super) fn is_time(
         &self,
         now: Instant,
@@ -48,23 +48,24 @@ impl Checkpoints {
         (self.offset, self.resizes) == (offset, resizes) && !self.has_failed()
     }
 
-    /// Whether the last one failed, so that it has to be made again.
+    /// Whether the last checkpoint failed, so that it has to be made again.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
 
-    /// One is sent to the holder.
+    /// Notes that a checkpoint was sent to the holder.
     pub(super) fn sent(&mut self, offset: u64, resizes: u64) {
         *self = Checkpoints { offset, resizes, in_flight: true, failed: None };
     }
 
-    /// It could not even be made.
+    /// Notes that a checkpoint could not be made.
     pub(super) fn failed_at(&mut self, now: Instant) {
         self.failed = Some(now);
     }
 
-    /// The holder has taken the one in flight, or will never take it. The program may wait for
-    /// the latter and print nothing more that would make another due, so it is made again.
+    /// Notes that the holder has taken the checkpoint in flight, or never will. In the latter case
+    /// it is made again: the program may wait for it and print nothing that would make another one
+    /// due.
     pub(super) fn finished(&mut self, taken: bool, now: Instant) {
         self.in_flight = false;
         self.failed = (!taken).then_some(now);

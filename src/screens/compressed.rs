@@ -1,15 +1,15 @@
-//! A screen as it is kept by a holder, or while nobody looks: a compressed snapshot.
+//! A compressed snapshot of a screen, as a holder keeps it or while nobody reads the screen.
 
 use crate::holder::CHECKPOINT_MAX;
 use crate::screen::{Options, Screen, Snapshot};
 
-/// The longest snapshot with scrollback that is kept, in bytes before compression: more than
-/// 10,000 lines that change their colours often. What is beyond it is the oldest scrollback.
+/// The longest snapshot with scrollback, in bytes before compression: it has room for more than
+/// 10,000 lines that change their colours often. The oldest scrollback is left out beyond it.
 const KEPT_MAX: usize = 4 << 20;
-/// The longest without scrollback: a screen of the largest size whose every cell has colours
-/// of its own takes 45 MB.
+/// The longest snapshot without scrollback, in bytes before compression: a screen of the largest
+/// size whose every cell has colours of its own takes 45 MB.
 const SCREEN_MAX: usize = 64 << 20;
-/// Compressed it is no longer than the holder takes.
+/// The longest compressed snapshot, in bytes: what a holder accepts.
 const COMPRESSED_MAX: usize = CHECKPOINT_MAX as usize;
 
 /// Compressed escape sequences that rebuild a screen.
@@ -22,14 +22,14 @@ pub(super) struct CompressedScreen {
     complete: bool,
 }
 
-/// It cannot be restored.
+/// The bytes are no compressed snapshot.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("a kept screen cannot be read")]
 pub(super) struct Unreadable;
 
 impl CompressedScreen {
-    /// Compresses a screen. Only one that is too large for the holder loses anything of what
-    /// it shows, see [`CompressedScreen::is_complete`].
+    /// Compresses a screen. It is complete unless the screen is too large for the holder, see
+    /// [`CompressedScreen::is_complete`].
     pub(super) fn of(screen: &Screen) -> Self {
         let (cols, rows) = screen.size();
         let compress = |snapshot: Snapshot| {
@@ -38,7 +38,7 @@ impl CompressedScreen {
         };
         let snapshot = screen.snapshot(usize::MAX, KEPT_MAX);
         if snapshot.complete {
-            // Half of what the holder takes, before it is compressed.
+            // Half of what the holder accepts, before compression.
             return compress(snapshot);
         }
         let mut limit = SCREEN_MAX;
@@ -56,13 +56,13 @@ impl CompressedScreen {
         CompressedScreen { bytes: lz4_flex::compress_prepend_size(b""), cols, rows, complete: true }
     }
 
-    /// From the bytes that a holder or the database has kept.
+    /// Wraps the bytes that a holder or the database has kept.
     pub(super) fn kept(bytes: Vec<u8>, (cols, rows): (u16, u16)) -> Self {
         CompressedScreen { bytes, cols, rows, complete: true }
     }
 
-    /// Whether it is all that the screen shows. One that a holder or the database has kept
-    /// counts as complete: there is no more of it.
+    /// Whether it has everything that the screen shows. A snapshot that a holder or the database
+    /// has kept counts as complete, because nothing more of that screen exists.
     pub(super) fn is_complete(&self) -> bool {
         self.complete
     }
@@ -76,7 +76,7 @@ impl CompressedScreen {
     }
 
     pub(super) fn restore(&self, options: Options) -> Result<Screen, Unreadable> {
-        // The length comes first, and a broken one must not make us reserve it.
+        // The length comes first. A corrupt one must not make us reserve that much memory.
         let (length, _) =
             lz4_flex::block::uncompressed_size(&self.bytes).map_err(|_| Unreadable)?;
         if length > SCREEN_MAX {

@@ -1,4 +1,4 @@
-//! An emulator that may break on what a program has written, and breaks nothing else.
+//! Contains an emulator's failures: a panic on what a program has printed costs that screen alone.
 
 use super::compressed::CompressedScreen;
 use super::faults::{Fault, strike};
@@ -8,20 +8,20 @@ use crate::screen::{Options, Screen};
 use slog::{Logger, error};
 use std::time::{Duration, Instant};
 
-/// How long one batch of output may take: a screen that needs longer is broken.
+/// The longest time for one batch of output: an emulator that needs longer counts as failed.
 const BATCH_LIMIT: Duration = Duration::from_secs(10);
-/// A screen that has failed so often is given up.
+/// A screen is given up after this many failures.
 const FAILURES_MAX: u8 = 2;
 
 enum State {
     Open(Box<Screen>),
     Compressed(CompressedScreen),
-    /// It failed too often: the session goes on with bytes alone.
+    /// The emulator has failed too often: the session goes on without a screen.
     GivenUp,
 }
 
-/// A session's screen, whose every use is guarded: the first failure empties it, the second
-/// gives it up. `offset` is where in the output it is used, for the log.
+/// A session's screen, whose every use is guarded: the first failure empties it, the second gives
+/// it up. `offset` parameters say where in the output it is used, for the log.
 pub(super) struct ContainedScreen {
     id: SessionId,
     options: Options,
@@ -44,12 +44,12 @@ impl ContainedScreen {
         ContainedScreen { id, options, state, failures: 0, too_large: false, log }
     }
 
-    /// Whether it is open, and can be compressed.
+    /// Whether the screen is open, so that it can be compressed.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open(_)) && !self.too_large
     }
 
-    /// Lets `work` change the screen. `what` says what it does, should it fail.
+    /// Lets `work` change the screen. `what` names the change in the log if it fails.
     pub(super) fn change(&mut self, what: &str, offset: u64, work: impl FnOnce(&mut Screen)) {
         let started = Instant::now();
         let Some(screen) = self.open(offset) else { return };
@@ -62,7 +62,7 @@ impl ContainedScreen {
         }
     }
 
-    /// Lets `work` read the screen, if there is one to be read.
+    /// Lets `work` read the screen, unless it was given up.
     pub(super) fn read(&mut self, offset: u64, work: impl FnOnce(&Screen)) {
         let Some(screen) = self.open(offset) else { return };
         let worked = guarded(|| {
@@ -127,7 +127,7 @@ impl ContainedScreen {
                 }
                 None => {
                     self.failed("it was restored", offset);
-                    // The first time it begins anew, empty.
+                    // After the first failure the screen begins anew, empty.
                     return if matches!(self.state, State::GivenUp) {
                         None
                     } else {
@@ -160,5 +160,5 @@ impl ContainedScreen {
     }
 }
 
-/// The emulator has failed; the screen is empty now, or given up.
+/// The emulator has failed; the screen is now empty or given up.
 pub(super) struct Failed;

@@ -3,13 +3,13 @@
 /// Updates that may come before their tick. Each costs a notice from the holder; output
 /// without long pauses uses them up.
 const EARLY_MAX: u8 = 8;
-/// So many updates in a row that find nothing new give one early update back.
+/// This many updates in a row without new output give one early update back.
 const QUIET_UPDATES: u8 = 6;
 /// The most output that is searched for a question, in bytes: programs ask when they start,
 /// or when they redraw.
 const QUESTION_MAX: u64 = 4 << 10;
 
-/// How many early updates a session has left.
+/// The number of early updates that a session has left.
 #[derive(Debug)]
 pub(super) struct EarlyUpdates {
     left: u8,
@@ -26,8 +26,8 @@ impl EarlyUpdates {
         self.left > 0
     }
 
-    /// Uses one up for `new` bytes of output. Returns how many of them may contain a question,
-    /// or `None` if the update has to wait for its tick.
+    /// Uses up one early update for `new` bytes of output. Returns how many of them may contain a
+    /// question, or `None` if the update has to wait for its tick.
     pub(super) fn spend(&mut self, new: u64) -> Option<usize> {
         if new == 0 || self.left == 0 {
             return None;
@@ -36,18 +36,18 @@ impl EarlyUpdates {
         (new <= QUESTION_MAX).then_some(new as usize)
     }
 
-    /// All of them are available again: after a pause, and after an answer, because a program
-    /// that asks once usually asks again.
+    /// Makes all early updates available again: after a pause, and after an answer, because a
+    /// program that asks once usually asks again.
     pub(super) fn refill(&mut self) {
         self.left = EARLY_MAX;
     }
 
-    /// An update has found output or a new size.
+    /// Notes that an update has found output or a new size.
     pub(super) fn found_output(&mut self) {
         self.quiet = 0;
     }
 
-    /// An update has found nothing new.
+    /// Notes that an update has found nothing new.
     pub(super) fn found_nothing(&mut self) {
         self.quiet += 1;
         if self.quiet == QUIET_UPDATES {
@@ -57,8 +57,8 @@ impl EarlyUpdates {
     }
 }
 
-/// Whether output may contain a question: each begins with an escape, or with a C1 control,
-/// which is 0xc2 and 0x80 to 0x9f in UTF-8.
+/// Whether output may contain a question: each begins with ESC or with a C1 control, which is 0xc2
+/// and 0x80 to 0x9f in UTF-8.
 pub(super) fn may_ask(output: &[u8]) -> bool {
     output.iter().any(|byte| matches!(byte, 0x1b | 0xc2))
 }

@@ -5,18 +5,18 @@ use crate::screen::Event;
 /// The session's end of its screen's events.
 pub type EventSink = Box<dyn Fn(ScreenEvents) + Send>;
 
-/// What happened on a screen.
+/// The events of one update of a screen.
 #[derive(Debug)]
 pub struct ScreenEvents {
-    /// In the order of the stream. One update reports at most one bell, one title and one
-    /// directory, the last of each: a flood of them says no more.
+    /// In the order of the stream, with at most one bell, one title and one directory: the last of
+    /// each, since a flood of them says no more.
     pub events: Vec<Event>,
-    /// An earlier server reported these already. They are titles and directories only, which
-    /// this server needs to know because they last.
+    /// Whether an earlier server has reported these already. They are titles and directories only,
+    /// which last, so that this server needs to know them.
     pub again: bool,
 }
 
-/// Leaves one bell, and the last title and directory.
+/// Keeps one bell, and the last title and directory.
 pub(super) fn thin(events: &mut Vec<Event>) {
     let last = |wanted: fn(&Event) -> bool| events.iter().rposition(wanted);
     let kept = [

@@ -1,6 +1,6 @@
-//! Faults on demand, for tests with real programs: in an unoptimized build the use of a
-//! screen panics if a program has asked for that with the screen's title. No panic of the
-//! emulator is known that a test could bring about.
+//! Faults on demand, for tests with real programs: in an unoptimized build the use of a screen
+//! panics if a program has asked for that in the window title. A test needs this because no output
+//! is known that makes the emulator panic.
 
 use crate::screen::Screen;
 
@@ -9,19 +9,19 @@ use crate::screen::Screen;
 pub(super) enum Fault {
     /// More output.
     Feed,
-    /// Another size.
+    /// A new size.
     Resize,
     /// An inspection: a snapshot, a view, the last screen of a session.
     Read,
-    /// Its compression for the holder, or for a time without output.
+    /// Compressing the screen, for the holder or because it is idle.
     Compress,
-    /// Its restoration from there.
+    /// Restoring the screen from a compressed snapshot.
     Restore,
     /// The thread itself, with no screen in use.
     Thread,
 }
 
-/// Panics if the title of the screen asks for it: `stayd-fault:feed`, then whatever words.
+/// Panics if the window title asks for this fault: `stayd-fault:feed`, then any words.
 pub(super) fn strike(fault: Fault, screen: &Screen) {
     if cfg!(debug_assertions)
         && let Some(wanted) = screen.title().strip_prefix("stayd-fault:")

@@ -1,5 +1,5 @@
-//! Keeps a panic where it happens: what a program has written may be made to break the
-//! emulator, and must break nothing else.
+//! Contains a panic: a program can print what breaks the emulator, and that must break nothing
+//! else.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,8 +8,8 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does something with a screen; `None` if that panics. Whatever it has touched is broken
-/// then and has to be thrown away.
+/// Runs `work` on a screen; `None` if it panics. Whatever it has touched is broken then and has to
+/// be dropped.
 pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     let before = GUARDED.replace(true);
     let worked = catch_unwind(AssertUnwindSafe(work));
@@ -17,9 +17,9 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     worked.ok()
 }
 
-/// Whether a panic on this thread goes no further than the use of a screen in which it
-/// happens. Any other panic of a thread that tracks screens has to end the server: the thread
-/// would be gone, and its sessions would block without a word.
+/// Whether a panic on this thread affects only the screen in use. Any other panic of a thread that
+/// tracks screens has to end the server: the thread would be gone, and its sessions would block
+/// without a word in the log.
 #[must_use]
 pub fn contains_panics() -> bool {
     GUARDED.get()

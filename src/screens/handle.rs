@@ -15,18 +15,18 @@ use std::sync::mpsc::{Sender, channel};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// The most threads. Two serve hundreds of busy sessions; more would take cores
-/// from the programs whose output they emulate.
+/// The most threads. Two serve hundreds of busy sessions; more would take cores from the programs
+/// whose output they emulate.
 const THREADS_MAX: usize = 2;
 
-/// Names the threads, so that tools show their cost.
+/// The prefix of the threads' names, under which tools show their cost.
 const THREAD_NAME: &str = "screen-";
 
 /// The threads that track the screens of all sessions.
 #[derive(Clone)]
 pub struct Screens {
     threads: Arc<[Sender<Job>]>,
-    /// How many screens have been tracked: the next one's key.
+    /// The number of screens tracked so far, which is the next one's key.
     tracked: Arc<AtomicU64>,
     log: Logger,
 }
@@ -65,8 +65,8 @@ impl Screens {
         handle
     }
 
-    /// Inspects the last screen of an ended session. Resolves to `None` where that cannot be
-    /// read, or breaks the emulator.
+    /// Inspects the last screen of an ended session. Resolves to `None` if the screen cannot be
+    /// restored, or makes the emulator fail.
     pub fn inspect_last<T: Send + 'static>(
         &self,
         last: LastScreen,
@@ -79,7 +79,8 @@ impl Screens {
                 let _ = tell.send(take(&screen));
             }
         };
-        // Any thread can do it. They end with the server, when nobody inspects screens any more.
+        // Any thread can do this. The threads end with the server, when nobody inspects screens any
+        // more.
         let thread = self.tracked.load(Ordering::Relaxed) as usize % self.threads.len();
         let _ = self.threads[thread].send(Job::InspectLast(Box::new(inspect)));
         async move { told.await.ok() }
@@ -100,14 +101,13 @@ pub struct ScreenReader {
 }
 
 impl ScreenHandle {
-    /// There is output, or a new size.
+    /// Says that there is output, or a new size.
     pub fn nudge(&self) {
         self.reader.ask(Job::Nudge(self.reader.key));
     }
 
-    /// Whether the screen has just told the program where the cursor is. The terminals of
-    /// clients have been shown the same question and answer it, too: their answers are to be
-    /// dropped then.
+    /// Whether the screen has recently answered a cursor position query. The terminals of clients
+    /// have been shown the same query and answer it, too: their answers have to be dropped then.
     pub fn reported_cursor_lately(&self) -> bool {
         self.cursor_reports.was_lately()
     }
@@ -120,7 +120,8 @@ impl ScreenHandle {
         self.reader.inspect(take)
     }
 
-    /// The screen as it is kept after the session's end: as [`ScreenHandle::inspect`].
+    /// The last screen, for the time after the session's end. It resolves as
+    /// [`ScreenHandle::inspect`] does.
     pub fn last(&self) -> impl Future<Output = Option<LastScreen>> + 'static {
         let last = self.inspect(CompressedScreen::of);
         async { last.await.map(|last| LastScreen::of(last.offset, last.seen)) }
@@ -134,9 +135,9 @@ impl ScreenHandle {
 }
 
 impl ScreenReader {
-    /// Reads something from the screen as it is after all output of this moment; if emulating
-    /// that takes seconds, as far as it has come by then. Resolves to `None` where there is no
-    /// screen: it broke, or the session is gone.
+    /// Reads from the screen once it has applied all output up to now, or after two seconds as much
+    /// of it as it could. Resolves to `None` if there is no screen, because it was given up or the
+    /// session is gone.
     pub fn inspect<T: Send + 'static>(
         &self,
         take: impl FnOnce(&Screen) -> T + Send + 'static,

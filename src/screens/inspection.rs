@@ -1,23 +1,24 @@
-//! What an inspection of a screen returns.
+//! The result of an inspection of a screen.
 
 use crate::ring::Reader;
 use crate::screen::Snapshot;
 
-/// What was read from a screen, and at which point of the output.
+/// The value read from a screen, and the point of the output at which it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection<T> {
     /// Bytes of output that the screen had applied.
     pub offset: u64,
     /// Resizes that the screen had applied.
     pub resizes: u64,
-    /// What the caller's closure read from the screen.
+    /// The value that the caller's closure returned.
     pub seen: T,
 }
 
 impl Inspection<Snapshot> {
-    /// The snapshot up to the last whole character, with the offset there. A client writes it
-    /// at once, and a terminal may lose a character whose rest arrives later. Only where the
-    /// terminal was resized inside that character does the snapshot keep its first bytes.
+    /// Cuts the snapshot behind its last whole character, and sets the offset there. A client
+    /// writes a snapshot at once, and its terminal may lose a character whose rest arrives later.
+    /// Only if the terminal was resized inside that character does the snapshot keep its first
+    /// bytes.
     #[must_use]
     pub fn whole(mut self, ring: &Reader) -> Self {
         let start = self.offset.saturating_sub(self.seen.partial as u64);

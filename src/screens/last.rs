@@ -1,21 +1,21 @@
-//! What a session showed last, kept after its end.
+//! The last screen of a session, kept after its end.
 
 use super::compressed::{CompressedScreen, Unreadable};
 use crate::screen::{Options, Screen};
 
-/// The most lines of scrollback that any settings can have kept.
+/// The most lines of scrollback that any settings allow.
 const LINES: usize = 100_000;
 
 /// A terminal's screen and scrollback at the end of its session's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastScreen {
-    /// Bytes of output that it shows.
+    /// Bytes of output that the screen has applied.
     pub offset: u64,
     /// Columns.
     pub cols: u16,
     /// Rows.
     pub rows: u16,
-    /// Compressed escape sequences that rebuild it.
+    /// Compressed escape sequences that rebuild the screen.
     pub bytes: Vec<u8>,
 }
 

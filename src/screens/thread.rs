@@ -13,68 +13,69 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// How often a busy session's screen is updated: the longest that a query waits for its
-/// answer amid a flood. Shorter would leave less to skip and cost more wake-ups.
+/// The interval between updates of a busy session's screen, and so the longest that a query waits
+/// for its answer during a flood. A shorter one would leave less output to skip and cost more
+/// wake-ups.
 const TICK: Duration = Duration::from_millis(8);
-/// How often the thread looks for idle open screens to compress.
+/// The interval between searches for idle open screens to compress.
 const COMPRESS_TICK: Duration = Duration::from_millis(250);
-/// After how long without output a screen is compressed: restoring it takes longer than
-/// emulating a line.
+/// The time without output after which a screen is compressed. Restoring it takes longer than
+/// emulating a line, so a short pause must not compress it.
 const COMPRESS_AFTER: Duration = Duration::from_secs(2);
-/// The same where many are open, to save memory.
+/// The same time while more than [`MANY`] screens are open, to save memory.
 const COMPRESS_MANY_AFTER: Duration = Duration::from_millis(300);
-/// More open screens than this on a thread are many.
+/// More open screens than this on one thread are compressed sooner.
 const MANY: usize = 16;
 
-/// How long an inspection may wait for a screen that has too much to catch up with: output
-/// made to be slow must not keep clients from attaching.
+/// The longest that an inspection waits for a screen that is far behind its output: output made to
+/// be slow must not keep clients from attaching.
 const SHOW_LIMIT: Duration = Duration::from_secs(2);
-/// How long after screens were compressed their memory is given back, once for all of them.
+/// The delay after compressing screens before their memory is given back, once for all of them.
 const TRIM_AFTER: Duration = Duration::from_millis(300);
 
-/// A request to a thread.
+/// A request to a thread. The key says which screen it is about.
 pub(super) enum Job {
-    /// Track this screen.
+    /// Tracks this screen from now on.
     Track(Box<TrackedScreen>),
-    /// Its session has output, or a new size.
+    /// The screen's session has output, or a new size.
     Nudge(ScreenKey),
-    /// Inspect it as it is after all output of now.
+    /// Inspects the screen once it has applied all output up to now.
     Inspect(ScreenKey, Inspect),
-    /// The same, for a screen that had too much to catch up with.
+    /// Goes on with an inspection for which the screen was too far behind its output.
     InspectLater(ScreenKey, Inspect, Goal),
-    /// A checkpoint has reached the holder (true), or never will.
+    /// A checkpoint has reached the holder (true), or never will (false).
     CheckpointFinished(ScreenKey, bool),
-    /// Inspect the last screen of a session that has ended.
+    /// Inspects the last screen of a session that has ended.
     InspectLast(Box<dyn FnOnce() + Send>),
     /// The session is gone.
     Drop(ScreenKey),
 }
 
-/// What a screen has to have applied before it is shown.
+/// The point that a screen has to reach before an inspection sees it.
 #[derive(Clone, Copy)]
 pub(super) struct Goal {
-    /// All output before an offset, and so many resizes.
+    /// The offset up to which it has to apply the output, and the number of resizes.
     latest: (u64, u64),
-    /// After this it is shown as far as it has come.
+    /// From this moment on the inspection sees the screen as far as it has come.
     until: Instant,
 }
 
 pub(super) struct Thread {
     jobs: Receiver<Job>,
-    /// Sends this thread what it has to do later, and the ends of checkpoints.
+    /// Sends this thread its own deferred work, and the results of checkpoints.
     post: Sender<Job>,
     holder: Holder,
-    /// Where requests to the holder are awaited.
+    /// The runtime on which requests to the holder are awaited.
     runtime: Handle,
     log: Logger,
     screens: HashMap<ScreenKey, TrackedScreen>,
     /// Screens that are updated at every tick.
     busy: Vec<ScreenKey>,
-    /// When to look for idle open screens next.
+    /// When to search for idle open screens next.
     compress_at: Instant,
-    /// Whether more than [`MANY`] screens were open then.
+    /// Whether more than [`MANY`] screens were open at the last search.
     many: bool,
-    /// When to give the memory of compressed screens back, if there is any.
+    /// When to give the memory of compressed screens back; `None` if no memory was freed.
     trim_at: Option<Instant>,
     scratch: BytesMut,
 }
@@ -101,7 +102,7 @@ impl Thread {
         }
     }
 
-    /// Runs as long as the process.
+    /// Serves requests until the process ends.
     pub(super) fn run(mut self) {
         let mut next_tick = Instant::now();
         loop {
@@ -119,7 +120,7 @@ impl Thread {
             match job {
                 Ok(job) => {
                     if self.busy.is_empty() {
-                        // More output may follow in a moment, and more of it can then be skipped.
+                        // More output may follow shortly, and waiting for it lets more be skipped.
                         next_tick = Instant::now() + TICK;
                     }
                     self.perform(job);
@@ -161,7 +162,7 @@ impl Thread {
                 }
             }
             Job::InspectLast(inspect) => {
-                // It may have been given up because of what it shows.
+                // The inspection may panic because of what the screen shows.
                 let _ = guarded(inspect);
             }
             Job::Drop(key) => {
@@ -174,7 +175,7 @@ impl Thread {
         self.update(key);
         let Some(screen) = self.screens.get_mut(&key) else { return };
         if screen.can_reach(goal.latest) && Instant::now() < goal.until {
-            // After whatever the other screens of this thread have to do.
+            // Queue it behind the work that waits for the other screens of this thread.
             let _ = self.post.send(Job::InspectLater(key, inspect, goal));
         } else {
             screen.show(inspect);

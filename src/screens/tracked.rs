@@ -19,19 +19,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The most that is emulated or skipped between two readings of the clock, in bytes.
+/// The most output that is emulated or skipped between two readings of the clock, in bytes.
 const BATCH: usize = 1 << 20;
-/// How long one update may take, while the other screens of the thread wait.
+/// The longest time for one update, while the other screens of the thread wait.
 const UPDATE_LIMIT: Duration = Duration::from_millis(100);
-/// How long after its last output a session's screen is updated at every tick.
+/// A session's screen is updated at every tick for this long after its last output.
 const BUSY: Duration = Duration::from_millis(300);
-/// Reply bytes that may wait for a program that does not read them, before its output has
-/// to wait as well, as on a real terminal.
+/// Reply bytes that may wait for a program that does not read them. Beyond this its output has to
+/// wait as well, as on a real terminal.
 const REPLIES_MAX: usize = 64 << 10;
-/// How long a client's terminal may take to answer a question that it was shown.
+/// The time, in milliseconds, that a client's terminal may take to answer a query it was shown.
 const LATELY_MS: u64 = 5000;
 
-/// When the program was last told where the cursor is, on CLOCK_BOOTTIME in milliseconds; 0
+/// When the program's cursor position query was last answered, on CLOCK_BOOTTIME in milliseconds; 0
 /// if it never was. The screen's thread writes it, and the session reads it.
 #[derive(Clone, Default)]
 pub(super) struct CursorReports(Arc<AtomicU64>);
@@ -47,31 +47,31 @@ impl CursorReports {
     }
 }
 
-/// Identifies a screen. A session whose command is started again has another one, which the
-/// readers of the first must not meet.
+/// Identifies a screen. A session whose command is started again gets another screen, and readers
+/// of the first one must not read the second.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ScreenKey(pub(super) u64);
 
-/// What a screen starts from.
+/// The state from which a screen starts.
 pub struct Origin {
-    /// The session.
+    /// The session's id.
     pub id: SessionId,
-    /// Its output.
+    /// The session's output.
     pub ring: Arc<Reader>,
-    /// Columns and rows now.
+    /// The present size, columns and rows.
     pub size: (u16, u16),
     /// The checkpoint that an earlier server left with the holder.
     pub checkpoint: Option<holder::Checkpoint>,
     /// Whether an earlier server has reported the events of the output so far.
     pub restored: bool,
-    /// How much the screen keeps.
+    /// The emulator's options, such as the length of the scrollback.
     pub options: Options,
     /// Receives the screen's events.
     pub events: EventSink,
 }
 
-/// Reads the screen. It owns the sender of the answer: when it is dropped unused, the caller
-/// learns that there is no screen.
+/// Reads the screen. The closure owns the sender of the answer: when it is dropped unused, the
+/// caller learns that there is no screen.
 pub(super) type Inspect = Box<dyn FnOnce(Inspection<&Screen>) + Send>;
 
 pub(super) struct TrackedScreen {
@@ -79,13 +79,13 @@ pub(super) struct TrackedScreen {
     pub(super) id: SessionId,
     ring: Arc<Reader>,
     screen: ContainedScreen,
-    /// All output before it has been emulated.
+    /// The offset up to which the output has been emulated.
     cursor: u64,
-    /// Resizes that have been applied.
+    /// The number of resizes applied.
     resizes: u64,
     replies: Pending,
     checkpoints: Checkpoints,
-    /// An earlier server has reported the events of all output before it.
+    /// The offset up to which an earlier server has reported the events.
     reported: u64,
     /// The ring's head at the last update.
     head: u64,
@@ -132,7 +132,7 @@ impl TrackedScreen {
         }
     }
 
-    /// There is output or a new size, or will be in a moment.
+    /// Notes that there is output or a new size, or will be in a moment.
     pub(super) fn nudge(&mut self, now: Instant) {
         if now.duration_since(self.changed) >= BUSY {
             self.early.refill();
@@ -140,8 +140,8 @@ impl TrackedScreen {
         self.changed = now;
     }
 
-    /// Whether the output since the last update may ask something, so that it should not wait
-    /// for the next one.
+    /// Whether the output since the last update may contain a query, so that it should not wait for
+    /// the next update.
     pub(super) fn may_ask(&mut self, scratch: &mut BytesMut) -> bool {
         let new = self.ring.head().saturating_sub(self.cursor);
         let Some(length) = self.early.spend(new) else { return false };
@@ -149,8 +149,8 @@ impl TrackedScreen {
         self.ring.read(self.cursor, length, scratch).is_ok() && may_ask(scratch)
     }
 
-    /// Emulates new output, and does what follows from it; compresses the screen after so
-    /// long without output. Returns a checkpoint for the holder if it is time for one.
+    /// Emulates new output, sends replies and events, and compresses the screen once it was without
+    /// output for `compress_after`. Returns a checkpoint for the holder if one is due.
     pub(super) fn update(
         &mut self,
         now: Instant,
@@ -186,14 +186,14 @@ impl TrackedScreen {
             self.screen.close(self.cursor);
         }
         if ended {
-            // All that will ever be printed is in the ring, and the holder may know another
-            // program by this session's name already.
+            // The program has ended and all its output is in the ring. The holder may already know
+            // another program under this session's id.
             return None;
         }
         self.checkpoint(now)
     }
 
-    /// Whether there was output a moment ago, or something waits.
+    /// Whether there was output a moment ago, or replies or a checkpoint still wait.
     pub(super) fn is_busy(&self, now: Instant) -> bool {
         now.duration_since(self.changed) < BUSY
             || self.can_reach(self.latest())
@@ -201,35 +201,35 @@ impl TrackedScreen {
             || self.checkpoints.has_failed()
     }
 
-    /// Whether it is to be compressed once it is idle.
+    /// Whether the screen is open, and has to be compressed once it is idle.
     pub(super) fn is_open(&self) -> bool {
         self.screen.is_open()
     }
 
-    /// All that has happened so far: bytes of output, and resizes.
+    /// The session's present point: bytes of output, and resizes.
     pub(super) fn latest(&self) -> (u64, u64) {
-        // In this order: no resize that is counted stands behind that output.
+        // The order matters: every resize counted here stands at or before the head read next.
         let resizes = self.ring.resize_count();
         (self.ring.head(), resizes)
     }
 
-    /// Whether it has applied less than that, and another update would go on.
+    /// Whether the screen has not reached this point yet, and another update would bring it closer.
     pub(super) fn can_reach(&self, (head, resizes): (u64, u64)) -> bool {
         (self.cursor < head || self.resizes < resizes) && !self.has_too_many_replies()
     }
 
-    /// Shows the screen as of the last update, if there is one to be shown.
+    /// Lets `inspect` read the screen as of the last update, unless the screen was given up.
     pub(super) fn show(&mut self, inspect: Inspect) {
         let (offset, resizes) = (self.cursor, self.resizes);
         self.screen.read(offset, |seen| inspect(Inspection { offset, resizes, seen }));
     }
 
-    /// The holder has taken the checkpoint in flight, or never will.
+    /// Notes that the holder has taken the checkpoint in flight, or never will.
     pub(super) fn checkpoint_finished(&mut self, taken: bool) {
         self.checkpoints.finished(taken, Instant::now());
     }
 
-    /// For a fault that tests ask for.
+    /// Panics outside any guard if a test has asked for that.
     pub(super) fn strike_thread(&self) {
         self.screen.strike_thread();
     }
@@ -241,7 +241,7 @@ impl TrackedScreen {
     fn catch_up(&mut self, scratch: &mut BytesMut) {
         let started = Instant::now();
         while !self.has_too_many_replies() && started.elapsed() < UPDATE_LIMIT {
-            // In this order: a resize that comes later stands at or behind this head.
+            // The order matters: a resize that comes later stands at or behind this head.
             let head = self.ring.head();
             let resize = self.ring.resizes_since(self.resizes).first().copied();
             if let Some(resize) = resize.filter(|resize| resize.offset <= self.cursor) {
@@ -254,7 +254,7 @@ impl TrackedScreen {
             }
             let mut end = resize.map_or(head, |resize| resize.offset.min(head));
             if self.cursor < self.reported {
-                // No batch may mix events that were reported with events that were not.
+                // A batch must not mix events that were reported with events that were not.
                 end = end.min(self.reported);
             }
             let length = usize::try_from(end - self.cursor).unwrap_or(BATCH).min(BATCH);
@@ -264,8 +264,8 @@ impl TrackedScreen {
             scratch.clear();
             if self.ring.read(self.cursor, length, scratch).is_ok() {
                 let enough = || {
-                    // A whole slice of the scheduler's is longer than an echo may wait for a
-                    // core, and nobody waits for this one.
+                    // Yield: an echo on another thread cannot wait a whole time slice for a core,
+                    // and nobody waits for this screen.
                     std::thread::yield_now();
                     started.elapsed() >= UPDATE_LIMIT
                 };
@@ -284,7 +284,7 @@ impl TrackedScreen {
         }
     }
 
-    /// Lets the emulator apply something, and reports the events.
+    /// Lets the emulator apply output or a size, and reports the events.
     fn change(&mut self, what: &str, work: impl FnOnce(&mut Screen, &mut Vec<Event>)) {
         let again = self.cursor < self.reported;
         let mut found = Vec::new();
@@ -322,7 +322,7 @@ impl TrackedScreen {
         }
     }
 
-    /// A checkpoint of the screen as it is, unless the holder has that already.
+    /// A checkpoint of the present screen, unless the holder has that one already.
     fn checkpoint(&mut self, now: Instant) -> Option<Checkpoint> {
         if self.checkpoints.has(self.cursor, self.resizes) {
             return None;
@@ -330,7 +330,8 @@ impl TrackedScreen {
         let compressed = match self.screen.compressed(self.cursor) {
             Ok(compressed) => compressed,
             Err(Failed) => {
-                // The empty screen that is left gets its checkpoint a moment later.
+                // The emulator failed. The empty screen that is left gets its checkpoint a moment
+                // later.
                 self.checkpoints.failed_at(now);
                 return None;
             }
@@ -353,7 +354,8 @@ impl TrackedScreen {
     }
 }
 
-/// The screen of a checkpoint; empty, of `size`, where it cannot be read or has no screen.
+/// The screen of a checkpoint, or an empty one of `size` if the checkpoint is unreadable or has no
+/// screen.
 fn restore(
     checkpoint: &holder::Checkpoint,
     size: (u16, u16),

@@ -1,8 +1,9 @@
 //! Gives memory of screens back to the system.
 #![allow(unsafe_code)]
 
-/// Open screens are megabytes of lines, and what outlives them lies in between, so that the
-/// C library keeps all of it: after a thousand screens that were open once, a gigabyte.
+/// Gives freed memory back to the system. An open screen takes megabytes of lines, and longer-lived
+/// data lies between them, so that the C library keeps it all: a gigabyte after a thousand screens
+/// were open once.
 pub(crate) fn trim() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) has no preconditions, and may be called beside any other use of
