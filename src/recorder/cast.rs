@@ -8,16 +8,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-/// The media type that the format suggests.
+/// The media type that the format's documentation suggests.
 pub const CONTENT_TYPE: &str = "application/x-asciicast";
 
 /// The longest header: a name has at most 64 characters.
 const HEADER_MAX: u64 = 16 << 10;
 
-/// The first line. Players ignore members that they do not know.
+/// The first line of a file. Players ignore the members that they do not know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
-    /// 2.
+    /// The format's version, 2.
     pub version: u8,
     /// Columns at the beginning.
     pub width: u16,
@@ -30,27 +30,27 @@ pub struct Header {
     pub title: Option<String>,
     /// `TERM`, and `SHELL` if it is known.
     pub env: BTreeMap<String, String>,
-    /// Ours.
+    /// The members that only stayd writes and reads.
     pub stayd: Origin,
 }
 
-/// Where a file stands in its recording.
+/// The place of a file in its recording.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Whose output it is.
+    /// The session whose output it is.
     pub session: SessionId,
-    /// Its number, from 1.
+    /// The file's number, from 1.
     pub file: u32,
-    /// Bytes that the session had printed before it.
+    /// Bytes that the session had printed before this file.
     pub offset: u64,
     /// Microseconds from the recording's beginning to this file's.
     pub elapsed_us: u64,
-    /// The first event is a picture of the screen and no output.
+    /// Whether the first event is a snapshot of the screen, and not output.
     pub picture: bool,
 }
 
 impl Header {
-    /// As a line.
+    /// The header as a line of JSON.
     pub fn line(&self) -> Vec<u8> {
         // Strings and numbers: nothing in it can fail to be written.
         let mut line = one_line(serde_json::to_string(self).unwrap_or_default());
@@ -58,12 +58,12 @@ impl Header {
         line.into_bytes()
     }
 
-    /// From a line; `None`: it is none of ours.
+    /// Parses a line; `None` if stayd did not write it.
     pub fn parse(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok().filter(|header: &Header| header.version == 2)
     }
 
-    /// What a file says of itself; `None`: it is none of ours.
+    /// Reads the header of a file; `None` if stayd did not write it.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let mut file = BufReader::new(File::open(path).ok()?.take(HEADER_MAX));
         Header::parse(&next_line(&mut file).ok()??)
@@ -87,16 +87,16 @@ pub(super) fn next_line(file: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> 
     Ok(line.ends_with(b"\n").then_some(line))
 }
 
-/// What has happened.
+/// The code of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// The program has printed it.
+    /// The program has printed the data.
     Output,
-    /// Somebody has typed it.
+    /// A client has typed the data.
     Input,
-    /// The terminal has this size now: `COLSxROWS`.
+    /// The terminal has a new size, `COLSxROWS`.
     Resize,
-    /// A word on the recording itself.
+    /// A remark about the recording itself, such as a gap.
     Marker,
 }
 
@@ -119,7 +119,7 @@ pub fn push_event(lines: &mut Vec<u8>, time_us: u64, code: Code, data: &str) {
     lines.extend(at_time(time_us, event.as_bytes()));
 }
 
-/// The time of an event's line, and what follows it.
+/// Splits an event's line into its time, in microseconds, and the rest.
 pub fn split_time(line: &[u8]) -> Option<(u64, &[u8])> {
     let comma = memchr::memchr(b',', line)?;
     let (time, rest) = line.split_at(comma);

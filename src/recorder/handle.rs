@@ -22,40 +22,40 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Names the thread, so that tools show its cost.
+/// The thread's name, under which tools show its cost.
 const THREAD_NAME: &str = "recorder";
 /// Input that may wait for the thread, in bytes per session.
 const TYPED_MAX: usize = 1 << 20;
-/// How long a caller waits for the thread, which may wait for a disk.
+/// The longest that a caller waits for the thread, which may be waiting for a disk.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 
-/// Writes all recordings, below one directory.
+/// Writes all recordings, in one directory.
 #[derive(Clone)]
 pub struct Recorder {
     jobs: Sender<Job>,
     dir: Arc<Path>,
     limits: Limits,
-    /// How many recorders there have been: the next one's generation.
+    /// The number of recorders started so far, which is the next one's generation.
     generations: Arc<AtomicU64>,
     metrics: Arc<Metrics>,
     log: Logger,
 }
 
-/// A session that is to be recorded.
+/// A session to record.
 pub struct Subject {
-    /// Its id.
+    /// The session's id.
     pub id: SessionId,
-    /// Its name.
+    /// The session's name.
     pub name: Option<String>,
-    /// Whether input is recorded, too. Not [`Recording::Off`].
+    /// What is recorded: output, or input as well. Not [`Recording::Off`].
     pub recording: Recording,
-    /// Its output.
+    /// The session's output.
     pub ring: Arc<Reader>,
-    /// Lets the program run on once the ring has room.
+    /// Releases output, so that the program can go on once the ring has room.
     pub holder: Holder,
-    /// Columns and rows.
+    /// The present size, columns and rows.
     pub size: (u16, u16),
-    /// Its screen, for the snapshot with which a file begins.
+    /// Reads the session's screen, for the snapshot at the beginning of a file.
     pub reader: ScreenReader,
 }
 
@@ -77,7 +77,7 @@ impl Recorder {
         Ok(Recorder { jobs, dir: dir.into(), limits, generations: Arc::default(), metrics, log })
     }
 
-    /// Records a session from where its recording has come to, until the handle is dropped.
+    /// Records a session until the handle is dropped, and continues an earlier recording of it.
     #[must_use]
     pub fn record(&self, subject: Subject) -> Recorded {
         let Subject { id, name, recording, ring, holder, size, reader } = subject;
@@ -102,8 +102,8 @@ impl Recorder {
         recorded
     }
 
-    /// Writes all output of a session so far, if it is recorded. Does not wait long for a slow
-    /// disk.
+    /// Writes all output of a session up to now, if it is recorded. Waits a second at most, even
+    /// for a slow disk.
     pub async fn flush(&self, id: SessionId) {
         let _ = self.ask(|tell| Job::Flush(id, tell)).await;
     }
@@ -111,24 +111,24 @@ impl Recorder {
     /// Removes a session's recording, if there is one.
     ///
     /// # Errors
-    /// Something of it is left; `TimedOut`: the disk has not answered yet.
+    /// Some of it could not be removed; `TimedOut`: the disk has not answered in time.
     pub async fn remove(&self, id: SessionId) -> io::Result<()> {
         let removed = self.ask(|tell| Job::Remove(id, self.dir_of(id), tell)).await;
         removed.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// A session's recording, or one file of it; `None`: there is none. Waits for the disk.
+    /// Opens a session's recording, or one file of it; `None` if there is none. Blocks on the disk.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A file cannot be read.
     pub fn open(&self, id: SessionId, file: Option<u32>) -> io::Result<Option<Playback>> {
         Playback::open(&self.dir_of(id), file)
     }
 
-    /// Sessions whose recording was last written before that time, and is certainly one of
-    /// ours. Recordings that cannot be read are left out. Waits for the disk.
+    /// Sessions whose recording was last written before that time. Recordings that cannot be read,
+    /// or have files that stayd did not write, are left out. Blocks on the disk.
     pub fn older_than(&self, before: SystemTime) -> Vec<SessionId> {
-        // Where nothing was recorded there is no directory.
+        // There is no directory before the first recording.
         let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let ids = names
@@ -136,7 +136,7 @@ impl Recorder {
         ids.filter(|id| segments::is_old(&self.dir_of(*id), *id, before)).collect()
     }
 
-    /// `None`: the thread has not answered in time, or the session is not recorded.
+    /// `None` if the thread has not answered in time, or the session is not recorded.
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Option<T> {
         let (tell, told) = oneshot::channel();
         // The thread ends with the server.
@@ -161,12 +161,13 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// There is output, or a new size.
+    /// Says that there is output, or a new size.
     pub fn nudge(&self) {
         self.ask(Job::Nudge(self.id));
     }
 
-    /// A client types: `bytes` begin at `offset` of its input. They are recorded once.
+    /// Records that a client types `bytes`, which begin at `offset` of its input. Bytes sent again
+    /// are recorded once.
     pub fn typed(&self, key: ClientKey, offset: u64, bytes: &[u8]) {
         if self.recording != Recording::All {
             return;
@@ -179,36 +180,36 @@ impl Recorded {
         self.ask(Job::Typed(self.id, key, offset, typed));
     }
 
-    /// The session releases all output before `offset`: the holder may overwrite it as far as
-    /// it is written.
+    /// Releases all output before `offset` for the session: the holder may overwrite as much of it
+    /// as is recorded.
     pub fn release(&self, offset: u64) {
         self.gate.release(offset);
     }
 
-    /// Whether no client holds the program back: then all that is written counts as released,
-    /// without [`Recorded::release`].
+    /// Sets whether all recorded output counts as released without [`Recorded::release`], which
+    /// holds while no client makes the program wait.
     pub fn set_free(&self, free: bool) {
         self.gate.set_free(free);
     }
 
-    /// The session has released all output before this offset, written or not.
+    /// The offset up to which the session has released its output, recorded or not.
     pub fn released(&self) -> u64 {
         self.gate.released()
     }
 
-    /// Lets the program run on if it has waited for the recorder for longer than `limit`. To
-    /// be called now and then while the ring is blocked.
+    /// Lets the program go on if it has waited for the recorder for longer than `limit`. The
+    /// session calls this regularly while the ring is full.
     pub fn check_stall(&self, limit: Duration) {
         self.gate.check_stall(Instant::now(), limit);
     }
 
-    /// The session has ended. Resolves once all of its output is written, or given up because
-    /// the disk has failed for seconds.
+    /// Ends the recording because the session has ended. Resolves once all output is written, or
+    /// was given up because the disk has failed for seconds.
     pub fn finish(&self) -> impl Future<Output = ()> + 'static {
         let (tell, told) = oneshot::channel();
         self.ask(Job::Finish(self.id, self.generation, tell));
         async move {
-            // The sender is dropped where the rest is given up.
+            // The sender is dropped if the rest was given up.
             let _ = told.await;
         }
     }

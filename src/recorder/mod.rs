@@ -8,7 +8,7 @@
 //!  HTTP ◄── Playback ◄── the files
 //! ```
 //!
-//! - [`Recorder`]: the thread that writes all recordings, so that no other waits for a disk.
+//! - [`Recorder`]: the thread that writes all recordings, so that no other thread waits for a disk.
 //! - [`Recorded`]: one recorded session, from any thread.
 //! - [`Playback`]: a recording's files, read as one.
 //! - [`cast`]: the format, line by line.

@@ -1,5 +1,5 @@
-//! A recording read back: all its files as one, or one of them. Lines are whole, also while
-//! more are being written.
+//! Reads a recording back: all its files as one, or one of them. Only whole lines are returned,
+//! even while more are being written.
 
 use super::cast::{self, Header, next_line};
 use super::segments;
@@ -9,13 +9,13 @@ use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Take};
 use std::path::{Path, PathBuf};
 
-/// What is read at once, in bytes: less than a line or two more.
+/// Bytes that are read at once; a line or two more may follow.
 const CHUNK: usize = 64 << 10;
 
-/// A recording as it was when it was opened.
+/// A recording as of the moment it was opened.
 #[derive(Debug)]
 pub struct Playback {
-    /// Not read yet, with how much of it was there.
+    /// The files that are not read yet, with their lengths at that moment.
     files: VecDeque<(PathBuf, u64)>,
     current: Option<BufReader<Take<File>>>,
     mode: Mode,
@@ -23,18 +23,18 @@ pub struct Playback {
 
 #[derive(Debug)]
 enum Mode {
-    /// Byte by byte.
+    /// One file, byte by byte.
     Single,
-    /// As one. `first`: when the first file began, in microseconds of the recording.
+    /// All files as one. `first` is when the first file began, in microseconds of the recording.
     Joined { first: Option<u64>, shift_us: u64, last_us: u64 },
 }
 
 impl Playback {
-    /// Opens the recording in `dir`, or one file of it. `None`: there is no such thing. Waits
-    /// for the disk, as does [`Playback::next_chunk`].
+    /// Opens the recording in `dir`, or one file of it; `None` if there is none. Blocks on the
+    /// disk, as [`Playback::next_chunk`] does.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A file cannot be read.
     pub(super) fn open(dir: &Path, file: Option<u32>) -> io::Result<Option<Self>> {
         let mut files = match segments::files(dir) {
             Ok(files) => files,
@@ -53,10 +53,10 @@ impl Playback {
         Ok(Some(Playback { files: files.into_iter().map(path).collect(), current: None, mode }))
     }
 
-    /// Some more lines; `None`: that was all.
+    /// The next lines; `None` at the end.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A file cannot be read.
     pub fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         let mut chunk = BytesMut::new();
         while chunk.len() < CHUNK {
@@ -72,12 +72,12 @@ impl Playback {
         Ok((!chunk.is_empty()).then(|| chunk.freeze()))
     }
 
-    /// Opens the next file that is still there; false: there is none.
+    /// Opens the next file that still exists; false if there is none.
     fn next_file(&mut self, chunk: &mut BytesMut) -> io::Result<bool> {
         while let Some((path, length)) = self.files.pop_front() {
             let file = match File::open(path) {
                 Ok(file) => file,
-                // The oldest ones go when there are too many.
+                // The oldest files are removed when there are too many.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
@@ -88,7 +88,7 @@ impl Playback {
                 if self.mode.begin(&header) {
                     chunk.extend_from_slice(&line);
                 } else if header.stayd.picture {
-                    // What is shown by then says the same.
+                    // Skip the snapshot: the output shown so far has led to the same screen.
                     next_line(&mut file)?;
                 }
             }
@@ -100,7 +100,7 @@ impl Playback {
 }
 
 impl Mode {
-    /// A file of this header begins; true: it is the first.
+    /// Begins a file with this header; true if it is the first.
     fn begin(&mut self, header: &Header) -> bool {
         let Mode::Joined { first, shift_us, .. } = self else { return false };
         let elapsed = header.stayd.elapsed_us;
@@ -112,7 +112,7 @@ impl Mode {
     fn put(&mut self, line: &[u8], chunk: &mut BytesMut) {
         match self {
             Mode::Joined { shift_us, last_us, .. } => {
-                // What is no event was not written by us.
+                // A line that is no event was not written by stayd.
                 let Some((time_us, rest)) = cast::split_time(line) else { return };
                 *last_us = (*last_us).max(time_us.saturating_add(*shift_us));
                 chunk.extend_from_slice(&cast::at_time(*last_us, rest));

@@ -9,29 +9,29 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::time::{Duration, Instant};
 
-/// How long a full file waits for the snapshot with which the next one begins. Nothing is read
-/// from the ring meanwhile.
+/// The longest that a full file waits for the snapshot with which the next one begins. Nothing is
+/// read from the ring meanwhile.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(2);
 
 type Inspected = Inspection<(Snapshot, (u16, u16))>;
 
-/// Where the next file begins, and with what.
+/// The beginning of the next file.
 pub(super) struct NextFile {
-    /// Bytes of output before it.
+    /// Bytes of output before the file.
     pub(super) offset: u64,
     /// Columns and rows.
     pub(super) size: (u16, u16),
-    /// The screen as of `offset`, as output; `None` if there was none to be had.
+    /// The screen as of `offset`, as output; `None` if there is no screen.
     pub(super) snapshot: Option<Vec<u8>>,
 }
 
-/// How far the change to the next file has come.
+/// The progress of the change to the next file.
 pub(super) enum Rotation {
     /// The file is not full.
     No,
-    /// A snapshot was requested then.
+    /// A snapshot was requested at this moment.
     AwaitsSnapshot(Instant, BoxFuture<'static, Option<Inspected>>),
-    /// The file goes on up to the next one's offset.
+    /// The file continues up to the next one's offset.
     Until(NextFile),
 }
 
@@ -46,9 +46,9 @@ impl Rotation {
         !matches!(self, Rotation::No)
     }
 
-    /// Takes the snapshot if it has come; true: it has not. `written` and `size` are how far
-    /// the recording has come. One that `ends` changes files no more: what is left, a ring at
-    /// most, still goes into this one.
+    /// Takes the snapshot if it has come; true if it has not. `written` and `size` are the
+    /// recording's present offset and size. With `ends`, because the session has ended, the file no
+    /// longer changes: the rest, a ring at most, still goes into this one.
     pub(super) fn awaits_snapshot(
         &mut self,
         ends: bool,
@@ -71,7 +71,7 @@ impl Rotation {
         false
     }
 
-    /// Where the file ends, if that is known.
+    /// The offset at which the file ends, once it is known.
     pub(super) fn stop(&self) -> Option<u64> {
         match self {
             Rotation::Until(next) => Some(next.offset),
@@ -80,7 +80,7 @@ impl Rotation {
     }
 }
 
-/// Where the next file begins so that the snapshot fits; `None`: it fits nowhere.
+/// Finds an offset for the next file at which the snapshot fits; `None` if there is none.
 fn next_file(inspected: Inspected, ring: &Reader, written: u64) -> Option<NextFile> {
     let Inspection { offset, resizes, seen: (snapshot, size) } = inspected;
     let Inspection { offset, seen, .. } =
@@ -92,8 +92,8 @@ fn next_file(inspected: Inspected, ring: &Reader, written: u64) -> Option<NextFi
     let Some(behind) = written.checked_sub(offset).filter(|&behind| behind > 0) else {
         return Some(NextFile { offset, size, snapshot: Some(snapshot) });
     };
-    // The screen is behind the recording, because the emulator is very slow: the output that
-    // it has not applied yet is still in the ring.
+    // A slow emulator has left the screen behind the recording. The output that the screen has not
+    // applied yet is still in the ring.
     let mut since = BytesMut::new();
     let resized = ring.resizes_since(resizes);
     let length = usize::try_from(behind).unwrap_or(usize::MAX);

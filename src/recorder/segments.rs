@@ -1,9 +1,9 @@
-//! The files of one recording: `0001.cast`, `0002.cast` … and `position`, which says how far
-//! the last of them counts and where in the output that is.
+//! The files of one recording: `0001.cast`, `0002.cast` … and `position`, which says how much of
+//! the last file is valid and up to which offset of the output the recording goes.
 //!
-//! `position` is written after the bytes that it counts. A server that opens a recording whose
-//! writer was killed cuts off what stands behind it, and goes on at its offset: nothing is
-//! twice in the files, and nothing is missing that is still in the ring.
+//! `position` is written after the bytes that it counts. A server that opens the recording of a
+//! killed one cuts off everything behind the position and continues at its offset, so that nothing
+//! is recorded twice, and nothing is missing that is still in the ring.
 
 use super::cast::Header;
 use crate::id::SessionId;
@@ -16,33 +16,33 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 const POSITION: &str = "position";
-/// Its fixed length, so small that no reader sees half of a write.
+/// The fixed length of the position file, in bytes: so short that no reader sees half of a write.
 const POSITION_BYTES: usize = 256;
 
-/// How much of a recording is kept, in bytes.
+/// The limits on a recording's size, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// A file that has grown to this is followed by the next, which begins where the screen is
-    /// then: at most a ring of output later.
+    /// A file of this size is followed by the next, which begins where the screen then is: at most
+    /// a ring of output later.
     pub file_bytes: u64,
-    /// The oldest files go so that all together stay below this.
+    /// The oldest files are removed so that all together stay below this.
     pub total_bytes: u64,
 }
 
-/// How far a recording has come.
+/// The point that a recording has reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Position {
-    /// The last file's number; 0: there is none yet.
+    /// The last file's number; 0 if there is none yet.
     pub(super) file: u32,
-    /// How much of it counts.
+    /// The valid length of the last file; bytes behind it are cut off.
     pub(super) bytes: u64,
-    /// Bytes of output that are written, since the session's beginning.
+    /// Bytes of output recorded since the session's beginning.
     pub(super) offset: u64,
-    /// The last event's time.
+    /// The last event's time, in microseconds since the file's beginning.
     pub(super) time_us: u64,
-    /// From the recording's beginning to the file's.
+    /// Microseconds from the recording's beginning to the file's.
     pub(super) elapsed_us: u64,
-    /// Unix time of the file's beginning.
+    /// Unix time of the file's beginning, in microseconds.
     pub(super) begun_us: i64,
     /// Columns.
     pub(super) cols: u16,
@@ -50,14 +50,14 @@ pub(super) struct Position {
     pub(super) rows: u16,
 }
 
-/// What was found of a recording.
+/// The state in which a recording was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing.
+    /// There was none.
     New,
-    /// It goes on at its position.
+    /// It is whole and continues at its position.
     Whole,
-    /// Something of it is missing, which this program does not cause; what is left stays.
+    /// Some of it is missing, although stayd never causes that; what is left is kept.
     Damaged,
 }
 
@@ -66,21 +66,21 @@ pub(super) enum Found {
 pub(super) struct Segments {
     dir: PathBuf,
     limits: Limits,
-    /// The last file, if anything can be appended to it.
+    /// The last file, if it can be appended to.
     cast: Option<File>,
     position_file: File,
-    /// As it stands in the position file.
+    /// The position file's content.
     position: Position,
-    /// The files before the last, with their lengths.
+    /// The numbers of the files before the last, with their lengths.
     older: BTreeMap<u32, u64>,
 }
 
 impl Segments {
-    /// Opens a recording, or makes its directory. Unless it is whole, the next file has to
-    /// begin before anything is appended.
+    /// Opens a recording, or creates its directory. Unless it is found whole, the caller has to
+    /// begin the next file before it appends anything.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A file cannot be read or written.
     pub(super) fn open(dir: &Path, limits: Limits) -> io::Result<(Self, Found)> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let position_file = options().create(true).truncate(false).open(dir.join(POSITION))?;
@@ -128,21 +128,21 @@ impl Segments {
         Ok((segments, found))
     }
 
-    /// How far it has come.
+    /// The point that the recording has reached.
     pub(super) fn position(&self) -> &Position {
         &self.position
     }
 
-    /// Whether the last file is full with `more` bytes.
+    /// Whether the last file is full once it has `more` bytes.
     pub(super) fn is_full(&self, more: usize) -> bool {
         self.position.bytes.saturating_add(more as u64) >= self.limits.file_bytes
     }
 
-    /// Appends whole lines; all output before `offset` is then written. What was not written
-    /// whole does not count, and may be appended again.
+    /// Appends whole lines, with which all output before `offset` is recorded. After an error the
+    /// lines do not count, and may be appended again.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The file cannot be written.
     pub(super) fn append(
         &mut self,
         lines: &[u8],
@@ -157,7 +157,7 @@ impl Segments {
             .write_all_at(lines, self.position.bytes)
             .and_then(|()| write_position(&self.position_file, &then));
         if written.is_err() {
-            // Readers are spared the torn line; it is written over anyway.
+            // Spare readers the torn line. Even if this fails, the line is overwritten later.
             let _ = cast.set_len(self.position.bytes);
             return written;
         }
@@ -168,11 +168,11 @@ impl Segments {
         Ok(())
     }
 
-    /// Begins the next file with these lines, of which the first is `header`, and removes
-    /// files that are too many.
+    /// Begins the next file with these lines, of which the first is `header`, and removes the
+    /// oldest files if there are too many.
     ///
     /// # Errors
-    /// What the file system says; the last file is still the last then.
+    /// The file cannot be written; the last file is still the last then.
     pub(super) fn begin_file(
         &mut self,
         header: &Header,
@@ -208,13 +208,13 @@ impl Segments {
         Ok(())
     }
 
-    /// Makes room for the last file.
+    /// Removes the oldest files, to make room for the last one.
     fn prune(&mut self) {
         let last = self.position.bytes.max(self.limits.file_bytes);
         let room = self.limits.total_bytes.saturating_sub(last);
         while self.older.values().sum::<u64>() > room {
             let Some((number, _)) = self.older.pop_first() else { return };
-            // What cannot be removed is counted again by the next server.
+            // The next server counts again what cannot be removed.
             let _ = fs::remove_file(self.path(number));
         }
     }
@@ -230,7 +230,8 @@ fn options() -> OpenOptions {
     options
 }
 
-/// `None`: there is none, or it is damaged. A failed read is an error, since it says neither.
+/// Reads the position; `None` if there is none or it is damaged. A failed read is an error, because
+/// it means neither.
 fn read_position(file: &File) -> io::Result<Option<Position>> {
     let mut bytes = [0; POSITION_BYTES];
     match file.read_exact_at(&mut bytes, 0) {
@@ -247,7 +248,7 @@ fn write_position(file: &File, position: &Position) -> io::Result<()> {
     file.write_all_at(&bytes, 0)
 }
 
-/// What a file is called.
+/// The name of a file.
 pub(super) fn name(number: u32) -> String {
     format!("{number:04}.cast")
 }
@@ -260,7 +261,7 @@ fn number(name: &str) -> Option<u32> {
 /// The files of a recording by number, with their lengths.
 ///
 /// # Errors
-/// What the file system says.
+/// The directory cannot be read.
 pub(super) fn files(dir: &Path) -> io::Result<BTreeMap<u32, u64>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(dir)? {
@@ -268,7 +269,7 @@ pub(super) fn files(dir: &Path) -> io::Result<BTreeMap<u32, u64>> {
         if let Some(number) = entry.file_name().to_str().and_then(number) {
             match entry.metadata() {
                 Ok(metadata) => drop(files.insert(number, metadata.len())),
-                // It may be gone by now.
+                // The file may have been removed meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -277,10 +278,10 @@ pub(super) fn files(dir: &Path) -> io::Result<BTreeMap<u32, u64>> {
     Ok(files)
 }
 
-/// Removes a recording, and nothing else that is in its directory.
+/// Removes a recording, and leaves anything else in its directory.
 ///
 /// # Errors
-/// What the file system says; none where there is no such directory.
+/// A file cannot be removed. A missing directory is no error.
 pub(super) fn remove(dir: &Path) -> io::Result<()> {
     let gone = |result: io::Result<()>| match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -299,8 +300,8 @@ pub(super) fn remove(dir: &Path) -> io::Result<()> {
     gone(fs::remove_dir(dir))
 }
 
-/// Whether a directory is certainly the recording of this session, and nothing in it is
-/// younger: our own, with nothing else in it, and its files say so themselves.
+/// Whether a directory certainly is the recording of this session, and was last written before
+/// `before`: it is the user's own, has nothing else in it, and its files name the session.
 pub(super) fn is_old(dir: &Path, id: SessionId, before: SystemTime) -> bool {
     let ours = |path: &Path| {
         let metadata = fs::symlink_metadata(path).ok();

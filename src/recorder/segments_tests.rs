@@ -36,7 +36,7 @@ fn turn(segments: &mut Segments, session: SessionId) {
     segments.begin_file(&header, &picture, 1).unwrap();
 }
 
-/// What a recording says was printed, with its times in order.
+/// The output in a recording. Checks that its times are in order.
 fn printed(dir: &Path) -> String {
     let (mut text, mut last) = (String::new(), 0.0);
     for line in played(dir, None).lines().skip(1) {
@@ -59,7 +59,7 @@ fn played(dir: &Path, file: Option<u32>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Writes from where the recording has come to up to `to`, in pieces of `step`.
+/// Writes from the recording's position up to `to`, in pieces of `step`.
 fn record(segments: &mut Segments, session: SessionId, output: &str, to: usize, step: usize) {
     loop {
         let from = segments.position().offset as usize;
@@ -94,7 +94,7 @@ fn files_follow_one_another_and_the_oldest_go() {
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(dir.clone()), mode(dir.join("position"))), (0o700, 0o600));
     assert_eq!(mode(segments.path(segments.position.file)), 0o600);
-    // The first that is left begins with its picture, those behind it do not.
+    // The first file that is left begins with its snapshot; those behind it do not.
     let text = printed(&dir);
     assert_eq!(text.matches("a picture").count(), 1);
     let after = text.strip_prefix("a picture").unwrap();
@@ -145,7 +145,7 @@ fn only_what_is_ours_is_removed() {
 }
 
 proptest! {
-    /// A writer that is killed leaves what it was about to write, or a part of it.
+    /// A killed writer leaves all or a part of what it was about to write.
     #[test]
     fn whoever_goes_on_loses_and_doubles_nothing(
         stops in prop::collection::vec((1usize..400, 1usize..120, 0usize..200, 0u8..3), 1..8),
@@ -167,14 +167,14 @@ proptest! {
             push_event(&mut lines, 1 << 40, Code::Output, &"x".repeat(150));
             lines.truncate(torn);
             match kind {
-                // Lines without a position that counts them.
+                // The writer died between the lines and the position that counts them.
                 0 => segments.cast.as_ref().unwrap().write_all_at(&lines, segments.position.bytes).unwrap(),
-                // The next file likewise.
+                // The writer died while it began the next file.
                 1 => {
                     let next = [header(&segments, session).line(), lines].concat();
                     fs::write(segments.path(segments.position.file + 1), next).unwrap();
                 }
-                // It had come to an end.
+                // The writer had finished.
                 _ => {}
             }
         }

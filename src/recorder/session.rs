@@ -21,36 +21,36 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// Output in one event, in bytes.
+/// The most output in one event, in bytes.
 const EVENT: usize = 64 << 10;
-/// Lines that are written at once, in bytes, and how long the first of them waits for more.
+/// Lines are written once they take this many bytes, or once the first has waited for a while.
 const BATCH: usize = 256 << 10;
 const FLUSH_AFTER: Duration = Duration::from_millis(250);
 /// Lines that may wait for a disk, in bytes; input beyond it is lost.
 const LINES_MAX: usize = 4 << 20;
-/// How long after a failed write the next is tried.
+/// The pause between a failed write and the next attempt.
 const RETRY: Duration = Duration::from_millis(250);
-/// How long one update may take, while the other recordings wait.
+/// The longest time for one update, while the other recordings wait.
 const UPDATE_LIMIT: Duration = Duration::from_millis(50);
-/// How long after its last output a recording is updated at every tick. Its session nudges it
-/// each quarter of a second while there is more.
+/// A recording is updated at every tick for this long after its last output. Its session nudges it
+/// every quarter of a second while there is more output.
 const BUSY: Duration = Duration::from_millis(600);
 /// An event, a batch and a snapshot are each at most this part of a small file.
 const PART: u64 = 8;
-/// How long the recorder tries to complete the recording of an ended session.
+/// The longest that the recorder tries to complete the recording of an ended session.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a recording needs to begin.
+/// What a session's recorder is started with.
 pub(super) struct RecorderConfig {
     pub(super) id: SessionId,
-    /// Tells the recorders of one session apart that follow each other: the later is higher.
+    /// The recorder's generation: of two recorders for one session, the later has the higher one.
     pub(super) generation: u64,
     pub(super) dir: PathBuf,
     pub(super) limits: Limits,
     pub(super) ring: Arc<Reader>,
     pub(super) gate: Arc<TailGate>,
     pub(super) reader: ScreenReader,
-    /// Columns and rows, where the ring does not say.
+    /// Columns and rows, used if the ring has no resize.
     pub(super) size: (u16, u16),
     pub(super) title: Option<String>,
     pub(super) metrics: Arc<Metrics>,
@@ -59,21 +59,21 @@ pub(super) struct RecorderConfig {
 
 pub(super) struct SessionRecorder {
     pub(super) config: RecorderConfig,
-    /// `None` until they could be opened.
+    /// The recording's files; `None` until they could be opened.
     segments: Option<Segments>,
     clock: Clock,
-    /// All output before it is in `lines`, or held back in `carry`.
+    /// The offset up to which output is in `lines`, or held back in `carry`.
     read: u64,
     carry: TextCarry,
-    /// Columns and rows by the events so far.
+    /// Columns and rows after the events so far.
     size: (u16, u16),
-    /// Resizes of the ring that are not recorded yet.
+    /// Resizes from the ring that are not recorded yet.
     resizes: VecDeque<Resize>,
-    /// How many resizes were taken from the ring.
+    /// The number of resizes taken from the ring.
     resizes_taken: u64,
     /// Events that are not written yet.
     lines: Vec<u8>,
-    /// When the first of `lines` was made.
+    /// When the first of `lines` was added.
     lines_since: Option<Instant>,
     /// When the disk last failed; `None` once a write succeeds.
     failed: Option<Instant>,
@@ -81,7 +81,7 @@ pub(super) struct SessionRecorder {
     /// When a nudge or an update last found output.
     changed: Instant,
     /// Set once the session has ended.
-    ending: Option<Ending>,
+    finishing: Option<Finishing>,
     /// Callers of a flush, who wait until all output before an offset is written.
     flushes: Vec<(u64, oneshot::Sender<()>)>,
     input: RecordedInput,
@@ -92,7 +92,7 @@ pub(super) struct SessionRecorder {
 
 /// Time since the file's beginning; it never goes back.
 struct Clock {
-    /// The time at `since`.
+    /// The time at `since`, in microseconds since the file's beginning.
     at_us: u64,
     since: Instant,
 }
@@ -104,8 +104,8 @@ impl Clock {
     }
 }
 
-struct Ending {
-    /// Then the rest of the output is given up.
+struct Finishing {
+    /// The moment at which the rest of the output is given up.
     until: Instant,
     tell: Vec<oneshot::Sender<()>>,
 }
@@ -127,7 +127,7 @@ impl SessionRecorder {
             failed: None,
             rotation: Rotation::No,
             changed: now,
-            ending: None,
+            finishing: None,
             flushes: Vec::new(),
             input: RecordedInput::default(),
             input_lost: 0,
@@ -135,25 +135,25 @@ impl SessionRecorder {
         }
     }
 
-    /// There is output or a new size, or will be in a moment.
+    /// Notes that there is output or a new size, or will be in a moment.
     pub(super) fn nudge(&mut self) {
         self.changed = Instant::now();
     }
 
-    /// Whether there was output a moment ago, or something waits.
+    /// Whether there was output a moment ago, or something still has to be written.
     pub(super) fn is_busy(&self) -> bool {
         self.changed.elapsed() < BUSY
             || !self.lines.is_empty()
             || self.segments.is_none()
             || self.failed.is_some()
-            || self.ending.is_some()
+            || self.finishing.is_some()
             || !self.flushes.is_empty()
             || self.rotation.is_under_way()
             || self.config.ring.head() > self.read
     }
 
-    /// Records new output; with `all` it is written, too, however little it is. True: there
-    /// was so much that there will be more by now.
+    /// Records new output. With `all` it is written at once, however little it is. Returns true if
+    /// there was so much that more has probably come meanwhile.
     pub(super) fn update(&mut self, all: bool) -> bool {
         let more = self.record(all || !self.flushes.is_empty());
         if self.lines.is_empty() {
@@ -166,7 +166,7 @@ impl SessionRecorder {
         more
     }
 
-    /// `tell` hears once all output of now is written.
+    /// Sends to `tell` once all output up to now is written.
     pub(super) fn flush_for(&mut self, tell: oneshot::Sender<()>) {
         self.flushes.push((self.config.ring.head(), tell));
     }
@@ -197,10 +197,10 @@ impl SessionRecorder {
         self.read.saturating_sub(from) >= self.config.ring.capacity() / 8
     }
 
-    /// A client types: `bytes` begin at `offset` of its input.
+    /// Records that a client types `bytes`, which begin at `offset` of its input.
     pub(super) fn typed(&mut self, key: ClientKey, offset: u64, bytes: &[u8]) {
-        // Record earlier output first. On a busy machine the program's answer may come along:
-        // the order is as good as the times are, a tick of the thread.
+        // Record earlier output first. On a busy machine this may already include the program's
+        // answer: the order is only as exact as the times, which is one tick.
         self.update(false);
         let Some(new) = self.input.new_bytes(key, offset, bytes) else { return };
         if self.segments.is_none() || self.lines.len() >= LINES_MAX {
@@ -213,38 +213,38 @@ impl SessionRecorder {
         }
     }
 
-    /// So many bytes of input did not reach the recorder.
+    /// Notes that this many bytes of input did not reach the recorder.
     pub(super) fn missed_input(&mut self, bytes: u64) {
         self.input_lost += bytes;
     }
 
-    /// The session has ended; `tell` hears once all of its output is written.
+    /// Notes that the session has ended, and sends to `tell` once all of its output is written.
     pub(super) fn finish(&mut self, tell: oneshot::Sender<()>) {
         let until = Instant::now() + END_LIMIT;
-        let ending = self.ending.get_or_insert_with(|| Ending { until, tell: Vec::new() });
-        ending.tell.push(tell);
+        let finishing = self.finishing.get_or_insert_with(|| Finishing { until, tell: Vec::new() });
+        finishing.tell.push(tell);
     }
 
     /// Whether the session has ended.
-    pub(super) fn is_ending(&self) -> bool {
-        self.ending.is_some()
+    pub(super) fn has_ended(&self) -> bool {
+        self.finishing.is_some()
     }
 
-    /// Whether it has ended, and all is written that can be.
+    /// Whether the session has ended, and everything is written or given up.
     pub(super) fn is_over(&mut self) -> bool {
-        let Some(ending) = &mut self.ending else { return false };
+        let Some(finishing) = &mut self.finishing else { return false };
         let is_written = self.segments.is_some()
             && self.lines.is_empty()
             && self.carry.held() == 0
             && self.read == self.config.ring.head();
         if is_written {
-            for tell in ending.tell.drain(..) {
+            for tell in finishing.tell.drain(..) {
                 // The caller may have gone.
                 let _ = tell.send(());
             }
             return true;
         }
-        if Instant::now() < ending.until {
+        if Instant::now() < finishing.until {
             return false;
         }
         let lost = self.config.ring.head().saturating_sub(self.written());
@@ -254,12 +254,12 @@ impl SessionRecorder {
         true
     }
 
-    /// All output before it is in `lines`, or written.
+    /// The offset up to which output is in `lines`, or written.
     fn written(&self) -> u64 {
         self.read - self.carry.held() as u64
     }
 
-    /// Opens the recording if it is not open; false: the disk fails.
+    /// Opens the recording if it is not open; false if the disk fails.
     fn ensure_open(&mut self) -> bool {
         if self.segments.is_some() {
             return true;
@@ -280,11 +280,11 @@ impl SessionRecorder {
         let from = match found {
             Found::New => base,
             _ if known => position.offset.min(ring.head()),
-            // The offset is unknown. All output behind the tail is still in the ring, because the
-            // tail does not pass what is not written.
+            // The offset is unknown. The ring's tail does not pass what is not recorded, so
+            // everything unrecorded is still in the ring.
             _ => ring.tail(),
         };
-        // The earlier program's ring is gone; perhaps its last output was never recorded.
+        // The earlier program's ring is gone, and its last output may not have been recorded.
         let ended_short = from < base;
         self.read = from.max(base);
         self.resizes_taken = ring.resize_count();
@@ -316,9 +316,9 @@ impl SessionRecorder {
         Ok(())
     }
 
-    /// Requests a snapshot once the file is full; true: it has not come yet.
+    /// Requests a snapshot once the file is full; true if it has not come yet.
     fn awaits_snapshot(&mut self) -> bool {
-        let (ends, written) = (self.ending.is_some(), self.written());
+        let (ends, written) = (self.finishing.is_some(), self.written());
         if !self.rotation.is_under_way()
             && !ends
             && self.segments.as_ref().is_some_and(|segments| segments.is_full(self.lines.len()))
@@ -328,7 +328,7 @@ impl SessionRecorder {
         self.rotation.awaits_snapshot(ends, &self.config.ring, written, self.size)
     }
 
-    /// Begins the next file where the last one ends; false: the disk fails.
+    /// Begins the next file where the last one ends; false if the disk fails.
     fn rotate(&mut self) -> bool {
         let rotation = std::mem::replace(&mut self.rotation, Rotation::No);
         let Rotation::Until(next) = rotation else { return true };
@@ -348,7 +348,7 @@ impl SessionRecorder {
         }
     }
 
-    /// Begins a file at what is written.
+    /// Begins a file at the offset up to which output is written.
     fn begin_file(
         &mut self,
         segments: &mut Segments,
@@ -379,7 +379,7 @@ impl SessionRecorder {
             push_event(&mut lines, 0, Code::Output, &String::from_utf8_lossy(snapshot));
         }
         segments.begin_file(&header, &lines, now.timestamp_micros())?;
-        // The next file repeats a character that the end of the last one has cut.
+        // The end of the last file has cut a character, which the next file repeats.
         self.read = self.written();
         self.carry = TextCarry::default();
         self.clock = Clock { at_us: 0, since: Instant::now() };
@@ -389,12 +389,12 @@ impl SessionRecorder {
         Ok(())
     }
 
-    /// Reads new output, up to a batch or the next file; true: there is more.
+    /// Reads new output, up to a batch or the beginning of the next file; true if there is more.
     fn read_output(&mut self) -> bool {
         let ring = self.config.ring.clone();
         let (batch, event) = (BATCH.min(self.part()), EVENT.min(self.part()));
         while self.lines.len() < batch {
-            // In this order: a resize that comes later stands at or behind this head.
+            // The order matters: a resize that comes later stands at or behind this head.
             let head = ring.head();
             let count = ring.resize_count();
             if count != self.resizes_taken {
@@ -411,7 +411,7 @@ impl SessionRecorder {
             let available = head.min(next).min(stop).saturating_sub(self.read);
             let length = usize::try_from(available).unwrap_or(event).min(event);
             if length == 0 {
-                if self.ending.is_some() && self.carry.held() > 0 {
+                if self.finishing.is_some() && self.carry.held() > 0 {
                     // No more output can complete the character.
                     let text = self.carry.finish().map(String::from);
                     self.push(Code::Output, &text.unwrap_or_default());
@@ -433,12 +433,12 @@ impl SessionRecorder {
         true
     }
 
-    /// The most that an event, a batch and a snapshot may each take of a file, in bytes.
+    /// The most bytes that an event, a batch and a snapshot may each take of a file.
     fn part(&self) -> usize {
         usize::try_from(self.config.limits.file_bytes / PART).unwrap_or(usize::MAX)
     }
 
-    /// All output before `to` that is not recorded is lost.
+    /// Notes that all output before `to` that is not recorded is lost.
     fn gap(&mut self, to: u64) {
         let lost = to.saturating_sub(self.written());
         self.carry = TextCarry::default();
@@ -463,7 +463,7 @@ impl SessionRecorder {
         push_event(&mut self.lines, self.clock.now_us(), code, data);
     }
 
-    /// Writes the lines; false: the disk fails.
+    /// Writes the lines; false if the disk fails.
     fn flush(&mut self) -> bool {
         if self.input_lost > 0 {
             let lost = std::mem::take(&mut self.input_lost);

@@ -1,5 +1,5 @@
-//! Holds the program back while its output is not recorded: the ring's tail passes only what is
-//! written, for as long as writing makes progress.
+//! Makes the program wait while its output is not recorded: the ring's tail passes only what is
+//! written, as long as the recorder makes progress.
 
 use crate::holder::Holder;
 use crate::id::SessionId;
@@ -8,26 +8,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One session's tail, which moves on once both the session releases it and the recorder has
-/// written the output.
+/// One session's tail. It passes output once the session has released it and the recorder has
+/// written it.
 pub(super) struct TailGate {
     id: SessionId,
     ring: Arc<Reader>,
     holder: Holder,
-    /// All output before it is written.
+    /// The offset up to which the output is written.
     written: AtomicU64,
-    /// All output before it is released by the session.
+    /// The offset up to which the session has released the output.
     released: AtomicU64,
-    /// Whether all that is written counts as released, because no client follows the output.
+    /// Whether everything written counts as released, because no client follows the output.
     free: AtomicBool,
-    /// Set when the recorder makes no progress for too long: the tail no longer waits for it.
+    /// Set when the recorder has made no progress for too long: the tail no longer waits for it.
     given_up: AtomicBool,
-    /// Since when the program waits for the recorder, and how much was written then.
+    /// The moment since which the program waits for the recorder, and the offset written then.
     stalled: Mutex<Option<(Instant, u64)>>,
 }
 
 impl TailGate {
-    /// Nothing is written yet.
+    /// Starts with nothing written.
     pub(super) fn new(id: SessionId, ring: Arc<Reader>, holder: Holder) -> Self {
         TailGate {
             id,
@@ -41,23 +41,23 @@ impl TailGate {
         }
     }
 
-    /// The session has released everything before this offset.
+    /// The offset up to which the session has released the output.
     pub(super) fn released(&self) -> u64 {
         self.released.load(SeqCst)
     }
 
-    /// Everything before `offset` may be overwritten, once it is written.
+    /// Releases everything before `offset`: the holder may overwrite it once it is written.
     pub(super) fn release(&self, offset: u64) {
         self.released.fetch_max(offset, SeqCst);
         self.advance();
     }
 
-    /// Whether all that is written counts as released.
+    /// Sets whether everything written counts as released.
     pub(super) fn set_free(&self, free: bool) {
         self.free.store(free, SeqCst);
     }
 
-    /// Everything before `offset` is written.
+    /// Notes that everything before `offset` is written.
     pub(super) fn wrote(&self, offset: u64) {
         self.written.store(offset, SeqCst);
         self.given_up.store(false, SeqCst);
@@ -67,8 +67,8 @@ impl TailGate {
         self.advance();
     }
 
-    /// Lets the program run on if it has waited for the recorder for longer than `limit`. To
-    /// be called now and then while the ring is blocked.
+    /// Lets the program go on if it has waited for the recorder for longer than `limit`. The
+    /// session calls this regularly while the ring is full.
     pub(super) fn check_stall(&self, now: Instant, limit: Duration) {
         let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
         let written = self.written.load(SeqCst);
@@ -88,8 +88,9 @@ impl TailGate {
         }
     }
 
-    /// Each change of `released`, `written` or `given_up` is followed by this, so that the
-    /// last of two concurrent changes moves the tail as far as both allow.
+    /// Moves the tail as far as the session and the recorder allow. It follows each change of
+    /// `released`, `written` or `given_up`, so that of two concurrent changes the last one sees
+    /// both.
     fn advance(&self) {
         let released = self.released();
         let given_up = self.given_up.load(SeqCst);

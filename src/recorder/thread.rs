@@ -13,26 +13,26 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// How often a busy recording is updated: the grain of the times in it.
+/// The interval between updates of a busy recording, and so the resolution of its times.
 const TICK: Duration = Duration::from_millis(10);
 
 /// A request to the thread.
 pub(super) enum Job {
-    /// Record this session.
+    /// Records this session.
     Record(Box<SessionRecorder>),
-    /// It has output.
+    /// The session has output.
     Nudge(SessionId),
-    /// A client has typed this at this offset of its input.
+    /// A client has typed this, at this offset of its input.
     Typed(SessionId, ClientKey, u64, Typed),
-    /// So many bytes of input found no room on their way here.
+    /// This many bytes of input were dropped because too much was waiting for the thread.
     InputLost(SessionId, u64),
-    /// Write all output of now, and say when that is done.
+    /// Writes all output up to now, then answers.
     Flush(SessionId, oneshot::Sender<()>),
-    /// It has ended: write the rest.
+    /// The session of this generation has ended: writes the rest, then answers.
     Finish(SessionId, u64, oneshot::Sender<()>),
-    /// This server no longer knows the session.
+    /// This server no longer knows the session of this generation.
     Drop(SessionId, u64),
-    /// Remove its recording.
+    /// Removes the session's recording.
     Remove(SessionId, PathBuf, oneshot::Sender<io::Result<()>>),
 }
 
@@ -58,7 +58,7 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    /// Runs as long as the process.
+    /// Serves requests until the process ends.
     pub(super) fn run(mut self) {
         let mut next_tick = Instant::now();
         loop {
@@ -88,7 +88,7 @@ impl Thread {
         match job {
             Job::Record(recorder) => {
                 let id = recorder.config.id;
-                // After a restart, what is left of the previous program's output is written first.
+                // After a restart, write the rest of the previous program's output first.
                 if let Some(mut previous) = self.recorders.remove(&id) {
                     previous.update(true);
                 }
@@ -98,7 +98,8 @@ impl Thread {
             Job::Nudge(id) => {
                 if let Some(recorder) = self.recorders.get_mut(&id) {
                     recorder.nudge();
-                    // A busy one is looked at soon; the first output has its time now.
+                    // Busy recordings are updated at the next tick. The first output gets its time
+                    // now.
                     if !self.busy.contains(&id) {
                         self.update(id, false);
                     }
@@ -117,7 +118,7 @@ impl Thread {
                 }
             }
             Job::Flush(id, tell) => {
-                // Where nothing is recorded, `tell` is dropped and the caller does not wait.
+                // If the session is not recorded, `tell` is dropped and the caller does not wait.
                 if let Some(recorder) = self.recorders.get_mut(&id) {
                     recorder.flush_for(tell);
                     self.update(id, true);
@@ -136,7 +137,7 @@ impl Thread {
                 let recorder = self.recorders.get_mut(&id);
                 if let Some(recorder) =
                     recorder.filter(|recorder| recorder.config.generation == generation)
-                    && !recorder.is_ending()
+                    && !recorder.has_ended()
                 {
                     recorder.update(true);
                     self.recorders.remove(&id);
@@ -171,7 +172,7 @@ impl Thread {
         }
     }
 
-    /// Updates the busy recordings. True: there will be more at once.
+    /// Updates the busy recordings. Returns true if one has more to record at once.
     fn tick(&mut self) -> bool {
         let mut more = false;
         let recorders = &mut self.recorders;

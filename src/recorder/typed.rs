@@ -1,10 +1,10 @@
-//! How far each client's input is recorded.
+//! Keeps track of how much of each client's input is recorded.
 
 use crate::id::ClientKey;
 use crate::text::TextCarry;
 use std::collections::HashMap;
 
-/// Clients whose input is told apart.
+/// Clients whose input is tracked separately.
 const CLIENTS_MAX: usize = 64;
 
 /// The recorded input of all clients of a session.
@@ -15,15 +15,15 @@ pub(super) struct RecordedInput {
 
 #[derive(Default)]
 struct ClientInput {
-    /// All input before it is recorded.
+    /// The offset up to which the client's input is recorded.
     end: u64,
     /// The beginning of a character whose rest has not come yet.
     carry: TextCarry,
 }
 
 impl RecordedInput {
-    /// What is new of `bytes`, which begin at `offset` of a client's input: a piece that the
-    /// holder had no room for is sent again.
+    /// The new part of `bytes`, which begin at `offset` of a client's input. Clients send again
+    /// what the holder had no room for, and that must not be recorded twice.
     pub(super) fn new_bytes<'a>(
         &mut self,
         key: ClientKey,
