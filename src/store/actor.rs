@@ -1,4 +1,4 @@
-//! The writer.
+//! The one writer of the database.
 
 use super::db::{Db, Rows};
 use super::error::StoreError;
@@ -22,7 +22,7 @@ pub(super) const TRANSITIONS_MAX: usize = 100_000;
 /// Sessions that are removed in one transaction, which takes a few milliseconds.
 const EXPIRED_AT_ONCE: u32 = 500;
 
-/// The persistence actor: every write goes through it, one after the other.
+/// The persistence actor: every write goes through it, one after another.
 pub struct Store {
     db: Db,
     queue: Arc<Queue>,
@@ -30,18 +30,18 @@ pub struct Store {
     log: Logger,
 }
 
-/// Saved changes that are not written yet, because they are new or because writing fails.
+/// Saved changes that are not written yet, because they are new or because the last write failed.
 #[derive(Default)]
 struct Backlog {
     /// The latest row of each session.
     rows: HashMap<SessionId, Row>,
-    /// All transitions, in order.
+    /// All transitions that wait, in order.
     transitions: VecDeque<(SessionId, NewTransition)>,
 }
 
 impl Backlog {
-    /// Adds a change; false: the oldest transition was dropped to make room. The oldest, so that
-    /// each row still agrees with its last transition.
+    /// Adds a change; false if the oldest transition was dropped to make room. It is the oldest so
+    /// that each row still agrees with its last transition.
     fn add(&mut self, change: Change) -> bool {
         let id = change.row.session.id;
         self.transitions.extend(change.transition.map(|transition| (id, transition)));
@@ -53,7 +53,7 @@ impl Backlog {
         self.rows.is_empty()
     }
 
-    /// Writes all of it. Changes that the database will never take are returned and left out, so
+    /// Writes everything. Changes that the database will never accept are removed and returned, so
     /// that they do not hold up the others forever.
     fn write(&self, tx: &Tx<'_>, touched: &Touched) -> Result<Vec<Rejected>, StoreError> {
         let now = Utc::now();
@@ -93,10 +93,10 @@ impl Store {
         Store { db, queue, backlog: Backlog::default(), log }
     }
 
-    /// Writes waiting operations in order; with `all`, activity too.
+    /// Writes the waiting operations in order; with `all`, the activity too.
     fn drain(&mut self, all: bool) -> Result<(), StoreError> {
         let taken = self.queue.take();
-        // After one failure the rest is not tried: each would wait for the same lock.
+        // After one failure the rest is not tried, because each write would wait for the same lock.
         let mut down = None;
         for op in taken.ops {
             match op {
@@ -120,7 +120,7 @@ impl Store {
                         }
                         Err(error) => Err(error),
                     };
-                    // The caller may have gone; the write stands.
+                    // The caller may have gone. The write is done all the same.
                     let _ = reply.send(committed);
                 }
             }
@@ -134,7 +134,7 @@ impl Store {
         written
     }
 
-    /// It is kept until it can be written.
+    /// Keeps a change in the backlog until it can be written.
     fn keep(&mut self, change: Change) {
         if !self.backlog.add(change) && Queue::count(&self.queue.dropped) == 0 {
             error!(self.log, "the database has been unavailable for so long that history is lost";
@@ -142,17 +142,18 @@ impl Store {
         }
     }
 
-    /// Writes all or nothing, after everything that was saved before.
+    /// Writes a change whole or not at all, after everything that was saved before it.
     fn commit(&mut self, change: &Change) -> Result<(), StoreError> {
         self.write(false)?;
         self.transaction(|tx| Self::put(tx, change))
     }
 
-    /// Writes the backlog, and activity if asked.
+    /// Writes the backlog, and with `activity` the activity too.
     fn write(&mut self, activity: bool) -> Result<(), StoreError> {
         let touched = if activity { self.queue.take_touched() } else { Touched::new() };
         if self.backlog.is_empty() && touched.is_empty() {
-            // The last write may have failed and left nothing to retry.
+            // The last write may have failed and left nothing to retry, so test whether writing
+            // works again.
             return if self.queue.healthy() { Ok(()) } else { self.probe() };
         }
         let backlog = std::mem::take(&mut self.backlog);
@@ -202,7 +203,7 @@ impl Store {
                         "error" => now);
                 }
             }
-            // A refusal shows that the database works.
+            // Only a working database refuses a change.
             _ => {
                 if let Some(before) = self.queue.set_error(None) {
                     info!(self.log, "the database is available again"; "error" => before);
@@ -216,7 +217,7 @@ impl Actor for Store {
     type Context = SyncContext<Self>;
 
     fn stopped(&mut self, _: &mut SyncContext<Self>) {
-        // Normally everything was flushed before; this is for servers that stop without a flush.
+        // A server that stops in order has flushed everything before; this is for one that did not.
         if let Err(error) = self.drain(true) {
             error!(self.log, "changes are lost: the database is unavailable to the end";
                 "rows" => self.backlog.rows.len(),
@@ -241,7 +242,7 @@ impl Handler<Wake> for Store {
     type Result = ();
 
     fn handle(&mut self, _: Wake, _: &mut SyncContext<Self>) {
-        // A failed change stays in the backlog, and its error in the health.
+        // A failed change stays in the backlog, and its error shows in the health.
         let _ = self.drain(false);
     }
 }
@@ -259,7 +260,7 @@ impl Handler<Flush> for Store {
     }
 }
 
-/// A read of the database, after everything that was saved before it.
+/// A read of the database, which sees everything that was saved before it.
 #[derive(Message)]
 #[rtype(result = "Result<T, StoreError>")]
 pub(super) struct Ask<T: Send + 'static>(pub(super) Question<T>);
@@ -289,7 +290,7 @@ impl Store {
         rows.read
     }
 
-    /// Sessions that have not ended.
+    /// The sessions that have not ended.
     pub(super) fn live(&self) -> Result<Live, StoreError> {
         let Rows { read: rows, unreadable } = self.db.load_live()?;
         Ok(Live { rows, unreadable })
@@ -322,7 +323,7 @@ impl Store {
         self.transaction(|tx| tx.put_screen(id, screen))
     }
 
-    /// Ends a session whose row cannot be read.
+    /// Records the end of a session whose row cannot be read.
     pub(super) fn end_unreadable(&mut self, id: &str) -> Result<(), StoreError> {
         self.transaction(|tx| tx.end_unreadable(id, Utc::now()))
     }
@@ -335,7 +336,8 @@ impl Store {
         }
     }
 
-    /// Removes some of the sessions that ended before that time. Returns whether there may be more.
+    /// Removes some of the sessions that ended before that time. Returns how many, and whether more
+    /// may be left.
     pub(super) fn expire(&mut self, before: DateTime<Utc>) -> Result<(usize, bool), StoreError> {
         let removed = self.transaction(|tx| tx.expire(before, EXPIRED_AT_ONCE))?;
         Ok((removed, removed == EXPIRED_AT_ONCE as usize))

@@ -1,4 +1,4 @@
-//! A copy of the database while it is being written.
+//! Copies of the database while it is in use.
 
 use super::error::StoreError;
 use rusqlite::{Connection, OpenFlags};
@@ -8,12 +8,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// The prefix of the files in which copies are made, beside the database.
+/// The prefix of the files, beside the database, in which copies are made.
 const PREFIX: &str = "backup-";
 const SUFFIX: &str = ".tmp";
 
-/// A whole and consistent copy of the database as of now, as a file without a name: it is gone
-/// once it is closed. It is made with a connection of its own, while others write; blocks.
+/// A whole and consistent copy of the present database, as a file without a name, which disappears
+/// once it is closed. The copy is made over a connection of its own while others write. Blocks.
 ///
 /// # Errors
 /// There is no room for it, or the database cannot be read.

@@ -1,5 +1,5 @@
-//! The columns of `sessions`, each once: a row and the shapes that it is made of. A text that is
-//! none of our words makes its own row unreadable, and no other.
+//! The columns of `sessions`, each once, and how a row is read from and written to them. A text
+//! that is none of the expected words makes its own row unreadable, and no other row.
 
 use super::error::StoreError;
 use super::once::Once;
@@ -61,8 +61,8 @@ pub(super) fn all() -> &'static str {
     &ALL
 }
 
-/// Adds or replaces a row. It stays created when it was, and activity seen later than the row's
-/// is kept.
+/// Adds or replaces a row. `created_at` of the old row is kept, and so is later activity than the
+/// new row's.
 pub(super) fn upsert() -> &'static str {
     static UPSERT: LazyLock<String> = LazyLock::new(|| {
         let replaced = COLUMNS.iter().filter(|column| !["id", "created_at"].contains(column));
@@ -85,7 +85,7 @@ pub(super) fn upsert() -> &'static str {
     &UPSERT
 }
 
-/// Reads one column after the other.
+/// Reads one column after another.
 struct Cursor<'a> {
     row: &'a rusqlite::Row<'a>,
     next: usize,
@@ -125,7 +125,7 @@ impl Cursor<'_> {
     }
 }
 
-/// A row that was selected by [`all`].
+/// Reads a row that was selected with [`all`].
 pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let mut next = Cursor { row, next: 0 };
     let id = next.word()?;
@@ -166,7 +166,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         restart_at: next.word_or_null()?,
         recording: next.word()?,
         started_at: next.word_or_null()?,
-        // No column keeps these.
+        // No column stores these.
         signs: Signs::default(),
         clients: Vec::new(),
         ending: false,
@@ -278,7 +278,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> 
     serde_json::to_string(value).map_err(|error| StoreError::Refused(error.to_string()))
 }
 
-/// SQLite's integers end at 2^63 − 1; so do all sensible ones of ours.
+/// SQLite's integers end at 2^63 − 1, and no plausible number of ours is larger.
 pub(super) fn integer(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -21,14 +21,14 @@ use std::time::Duration;
 
 /// Makes the tables of a new database.
 const SCHEMA: &str = include_str!("../../schema.sql");
-/// The version of [`SCHEMA`], as that sets it.
+/// The version of [`SCHEMA`], which the schema itself sets.
 static VERSION: LazyLock<i64> = LazyLock::new(|| {
     let (_, rest) = SCHEMA.split_once("PRAGMA user_version = ").unwrap_or_default();
     rest.split(';').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 });
 
-/// How long to wait for another program's lock. No longer than a flush tick: the queue tries
-/// its writes again then, and reads must not wait behind a write that waits.
+/// The longest wait for another program's lock. It is no longer than a flush tick: the queue tries
+/// its writes again then, and reads must not wait behind a waiting write.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The same while the server starts, which it cannot do without the database.
@@ -37,7 +37,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 /// The one connection to the database.
 pub(super) struct Db(Connection);
 
-/// Rows, and those that could not be read.
+/// The readable rows of a query, and errors for the others.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) read: Vec<Row>,
@@ -45,8 +45,8 @@ pub(super) struct Rows {
 }
 
 impl Db {
-    /// Opens the database, readable by its owner alone, and makes it if there is none. A
-    /// damaged one is moved aside, to the path that is returned, and a new one is made.
+    /// Opens the database, or creates it, readable by its owner alone. A damaged one is moved aside
+    /// to the path that is returned, and a new one is created.
     pub(super) fn open(path: &Path) -> Result<(Db, Option<PathBuf>), OpenError> {
         match Db::open_sound(path) {
             Err(OpenError::Damaged { .. }) => {
@@ -101,7 +101,7 @@ impl Db {
         Ok(done)
     }
 
-    /// Writes the version that is there, to see whether writing is possible.
+    /// Writes the present version again, to test whether writing is possible.
     pub(super) fn probe(&mut self) -> Result<(), StoreError> {
         self.transaction(|tx| Ok(tx.0.pragma_update(None, "user_version", version())?))
     }
@@ -123,7 +123,7 @@ impl Db {
         Ok(statement.query_row([id.to_string()], read_row).optional()?)
     }
 
-    /// The session that a request with this `Idempotency-Key` has made.
+    /// The session that a request with this `Idempotency-Key` created.
     pub(super) fn by_key(&self, key: &str) -> Result<Option<Row>, StoreError> {
         let columns = columns::all();
         let sql = format!("SELECT {columns} FROM sessions WHERE idempotency_key = ?1");
@@ -178,7 +178,7 @@ impl Db {
         Ok(ids.collect::<Result<_, _>>()?)
     }
 
-    /// The last screen of an ended session.
+    /// The last screen of a session.
     pub(super) fn screen(&self, id: SessionId) -> Result<Option<LastScreen>, StoreError> {
         let mut statement = self.0.prepare_cached(
             "SELECT at_offset, cols, rows, snapshot FROM screens WHERE session_id = ?1",
@@ -224,8 +224,8 @@ impl Db {
         while let Some(row) = found.next()? {
             match read_row(row) {
                 Ok(row) => rows.read.push(row),
-                // Not SQLite's error: this row has a value that we cannot read, the others may be
-                // fine.
+                // This is not an error of SQLite's: the row has a value that we cannot read. The
+                // others may be fine.
                 Err(error) if error.sqlite_error_code().is_none() => {
                     let (id, error) = (row.get(0)?, error.to_string());
                     rows.unreadable.push(Unreadable { id, error });
@@ -242,8 +242,8 @@ impl Db {
     }
 }
 
-/// SQLite gives its write-ahead log the permissions of the database, so these must be right
-/// before SQLite opens it.
+/// Makes the database private. SQLite gives its write-ahead log the permissions of the database, so
+/// these have to be right before SQLite opens it.
 fn make_private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new()
         .read(true)
@@ -266,7 +266,7 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
         PathBuf::from(name)
     };
     let aside = with(path, &format!(".corrupt-{}", Utc::now().format("%Y%m%dT%H%M%S%.3fZ")));
-    // The database last: a server that dies in between finds it damaged again.
+    // The database goes last: a server that finds a half-moved one still finds it damaged.
     for suffix in ["-wal", "-shm", ""] {
         match std::fs::rename(with(path, suffix), with(&aside, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -276,7 +276,7 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Whether a sound database is empty or has the tables that we know.
+/// Whether a sound database is empty or has the tables of stayd.
 fn is_ours(conn: &Connection, version: i64) -> rusqlite::Result<bool> {
     let count = "SELECT count(*), count(*) FILTER (WHERE name IN ('sessions', 'transitions'))
                  FROM sqlite_schema WHERE type = 'table'";
@@ -307,7 +307,7 @@ fn create_tables(conn: &mut Connection) -> rusqlite::Result<()> {
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another server may have made them while this one waited for the lock.
+    // Another server may have created them while this one waited for the lock.
     if user_version(&tx)? == 0 {
         tx.execute_batch(SCHEMA)?;
     }

@@ -7,23 +7,23 @@ use std::path::PathBuf;
 /// Why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The file could not be made, or its permissions not be set.
+    /// The file could not be created, or its permissions could not be set.
     #[error("cannot open the database {path}: {source}")]
     Io {
         /// The database file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file is damaged, and so is the new one that was made in its place.
+    /// The file is damaged, and so is the new one that was created in its place.
     #[error("the database {path} is damaged: {problem}")]
     Damaged {
         /// The database file.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's description of the damage.
         problem: String,
     },
-    /// A sound database of another program.
+    /// The file is a sound database of another program.
     #[error("{path} is a database, but not stayd's; move it away to start with a new one")]
     Foreign {
         /// The database file.
@@ -36,29 +36,31 @@ pub enum OpenError {
         path: PathBuf,
         /// Its `user_version`.
         found: i64,
-        /// The one that this program knows.
+        /// The version that this program knows.
         known: i64,
     },
-    /// SQLite could not do it: locked, full, no shared memory for the write-ahead log …
+    /// SQLite could not open it: it is locked, the disk is full, there is no shared memory for the
+    /// write-ahead log …
     #[error("cannot open the database {path}: {source}")]
     Sqlite {
         /// The database file.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
 }
 
-/// Why something was not written or read.
+/// Why a write or a read failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Another live session has this name.
     #[error("another live session is named {0:?}")]
     NameTaken(String),
-    /// The database cannot be used now (locked, disk full, damaged …); it is tried again.
+    /// The database cannot be used at the moment (it is locked, damaged, or its disk is full …); a
+    /// retry may succeed.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// The database will never take this, however often it is tried.
+    /// The database will never accept this, however often it is tried.
     #[error("the database refused: {0}")]
     Refused(String),
     /// The writer has stopped.

@@ -1,4 +1,4 @@
-//! The handle of all other code on the store.
+//! The store's handle, through which all other code uses the database.
 
 use super::actor::{Ask, Flush, Store, Wake};
 use super::backup;
@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-/// How often activity is written, and failed writes are tried again. A crash loses at most so much
-/// of `last_activity_at`, on which no decision depends.
+/// The interval at which activity is written and failed writes are tried again. A crash loses at
+/// most this much of `last_activity_at`, on which no decision depends.
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
 
 /// A handle on the database's one writer. When the last one goes, the writer stops.
@@ -44,9 +44,9 @@ struct Inner {
 pub struct Stats {
     /// Transactions that wrote something.
     pub transactions: u64,
-    /// Queued changes that the database will never take, and that were dropped.
+    /// Queued changes that were dropped because the database will never accept them.
     pub rejected: u64,
-    /// Transitions that were given up because too many waited for the database.
+    /// Transitions that were dropped because too many waited for the database.
     pub dropped: u64,
     /// Changes that wait to be written.
     pub waiting: u64,
@@ -57,7 +57,7 @@ impl StoreHandle {
     /// actix [`System`]; blocks while it opens. A damaged one is moved aside.
     ///
     /// # Errors
-    /// The file cannot be opened, is another program's or another version's.
+    /// The file cannot be opened, or it belongs to another program or another version.
     pub fn open(path: &Path, log: Logger) -> Result<StoreHandle, OpenError> {
         let (db, aside) = Db::open(path)?;
         if let Some(aside) = &aside {
@@ -77,8 +77,8 @@ impl StoreHandle {
         Ok(StoreHandle(inner))
     }
 
-    /// Writes it soon, after everything saved or committed before it; never fails for the
-    /// caller. While the database is unavailable it is kept and tried again.
+    /// Writes a change soon, after everything saved or committed before it. The caller never sees
+    /// an error: while the database is unavailable, the change is kept and tried again.
     pub fn save(&self, change: Change) {
         let id = change.row.session.id;
         if !self.push(Op::Save(Box::new(change))) {
@@ -86,21 +86,21 @@ impl StoreHandle {
         }
     }
 
-    /// Writes it, after everything saved or committed before it. When `Ok`, it survives
-    /// the death of the server.
+    /// Writes a change, after everything saved or committed before it. After `Ok` it survives the
+    /// death of the server.
     ///
     /// # Errors
-    /// Nothing was written, nor will be.
+    /// The change was not written, and will not be.
     pub async fn commit(&self, change: Change) -> Result<(), StoreError> {
         self.write(change, OnFailure::Forget).await.map(|_| ())
     }
 
-    /// As [`StoreHandle::commit`], but a change that cannot be written now is kept and tried again:
-    /// `Ok(false)`. It is queued at the call, behind everything saved before, so that a later save
-    /// cannot be overwritten by it even if that happens before the future is polled.
+    /// As [`StoreHandle::commit`], except that a change which cannot be written now is kept and
+    /// tried again: `Ok(false)`. The change is queued at the call, behind everything saved before,
+    /// so that it cannot overwrite a later save even if that happens before the future is polled.
     ///
     /// # Errors
-    /// The database will never take it, or the store has stopped.
+    /// The database will never accept the change, or the store has stopped.
     pub fn commit_or_queue(
         &self,
         change: Change,
@@ -108,13 +108,14 @@ impl StoreHandle {
         self.write(change, OnFailure::Queue)
     }
 
-    /// Notes activity; cheap, from any thread. Written with the next tick.
+    /// Notes activity, to be written with the next tick. It is cheap and may be called from any
+    /// thread.
     pub fn touch(&self, id: SessionId, at: DateTime<Utc>) {
         self.0.queue.touch(id, at);
     }
 
-    /// Writes everything that waits. To be awaited before the [`System`] stops, which drops the
-    /// messages in flight, and the process may end before the writer does.
+    /// Writes everything that waits. Await it before the [`System`] stops: that drops the messages
+    /// in flight, and the process may end before the writer does.
     ///
     /// # Errors
     /// Not everything could be written; the rest is kept.
@@ -130,15 +131,15 @@ impl StoreHandle {
         self.ask(|store| store.live()).await
     }
 
-    /// As [`StoreHandle::commit`], over a row that cannot be read.
+    /// As [`StoreHandle::commit`], but replaces a row that cannot be read.
     ///
     /// # Errors
-    /// Nothing was written, nor will be.
+    /// The change was not written, and will not be.
     pub async fn overwrite(&self, change: Change) -> Result<(), StoreError> {
         self.ask(move |store| store.overwrite(&change)).await
     }
 
-    /// Ends a session whose row cannot be read: `ERROR`, `restore_failed`.
+    /// Records the end of a session whose row cannot be read: `ERROR`, `restore_failed`.
     ///
     /// # Errors
     /// Nothing was written.
@@ -154,7 +155,7 @@ impl StoreHandle {
         self.ask(move |store| store.db().get(id)).await
     }
 
-    /// The session that a request with this `Idempotency-Key` has made.
+    /// The session that a request with this `Idempotency-Key` created.
     ///
     /// # Errors
     /// As [`StoreHandle::get`].
@@ -162,7 +163,7 @@ impl StoreHandle {
         self.ask(move |store| store.db().by_key(&key)).await
     }
 
-    /// Clears this session's `Idempotency-Key`, so that another may have it.
+    /// Clears this session's `Idempotency-Key`, so that another session may have it.
     ///
     /// # Errors
     /// Nothing was written.
@@ -170,8 +171,7 @@ impl StoreHandle {
         self.ask(move |store| store.release_key(id)).await
     }
 
-    /// A page of sessions, newest first. Rows that cannot be read are logged and passed
-    /// over.
+    /// A page of sessions, newest first. Rows that cannot be read are logged and left out.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -187,15 +187,15 @@ impl StoreHandle {
         self.ask(|store| Ok(store.readable(store.db().load_restarting()?))).await
     }
 
-    /// Stores the last screen of a session, in place of that of an earlier end.
+    /// Stores the last screen of a session, in place of the one from an earlier end.
     ///
     /// # Errors
-    /// It was not written and will not be.
+    /// The screen was not written, and will not be.
     pub async fn keep_screen(&self, id: SessionId, screen: LastScreen) -> Result<(), StoreError> {
         self.ask(move |store| store.put_screen(id, &screen)).await
     }
 
-    /// The last screen of an ended session; none if it was not kept.
+    /// The last screen of an ended session; `None` if it was not kept.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -231,7 +231,7 @@ impl StoreHandle {
     }
 
     /// Removes all sessions that ended before that time, with their history. Returns how many.
-    /// Others can write in between.
+    /// Other writes may come in between.
     ///
     /// # Errors
     /// Not all of them were removed.
@@ -246,7 +246,7 @@ impl StoreHandle {
         }
     }
 
-    /// Whether the last write went well and the writer is there for the next.
+    /// Whether the last write succeeded and the writer still runs.
     #[must_use]
     pub fn healthy(&self) -> bool {
         self.0.queue.healthy() && !self.0.queue.closed()
@@ -259,7 +259,7 @@ impl StoreHandle {
         self.0.queue.error().or_else(stopped)
     }
 
-    /// Where a damaged database was moved to when the server started.
+    /// The path to which a damaged database was moved when the server started.
     #[must_use]
     pub fn set_aside(&self) -> Option<&Path> {
         self.0.aside.as_deref()
@@ -280,7 +280,7 @@ impl StoreHandle {
         }
     }
 
-    /// How long transactions have taken, failed ones included.
+    /// The durations of transactions, failed ones included.
     #[must_use]
     pub fn latency(&self) -> Latency {
         self.0.queue.latency.clone()
@@ -293,7 +293,7 @@ impl StoreHandle {
     ) -> impl Future<Output = Committed> + use<> {
         let (reply, committed) = oneshot::channel();
         self.push(Op::Commit { change: Box::new(change), on_failure, reply });
-        // An operation that was not taken drops its reply channel.
+        // If the writer has stopped, the reply channel is dropped.
         async { committed.await.unwrap_or(Err(StoreError::Stopped)) }
     }
 
@@ -309,12 +309,12 @@ impl StoreHandle {
         self.0.wake(self.0.queue.push(op))
     }
 
-    /// A whole and consistent copy of the database as of now, as a file without a name.
+    /// A whole and consistent copy of the present database, as a file without a name.
     ///
     /// # Errors
     /// There is no room for it, or the database cannot be read.
     pub async fn backup(&self) -> Result<File, StoreError> {
-        // Changes that cannot be written now are missing from the copy; the health says so.
+        // Changes that cannot be written now are missing from the copy. The health shows the error.
         let _ = self.flush().await;
         let database = self.path().to_owned();
         let copied = spawn_blocking(move || backup::copy(&database)).await;

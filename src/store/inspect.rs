@@ -1,4 +1,4 @@
-//! Reads a database that a server may be using.
+//! Inspects a database that a server may be using.
 
 use super::db::check;
 use rusqlite::{Connection, OpenFlags, Result};
@@ -7,7 +7,7 @@ use std::path::Path;
 /// The state of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// The first damage that a check of every page finds; `None`: there is none.
+    /// The first damage that a check of every page finds; `None` if there is none.
     pub damage: Option<String>,
     /// Sessions that have not ended.
     pub live: i64,
@@ -18,7 +18,7 @@ pub struct Inspection {
 /// Inspects a database without writing to it.
 ///
 /// # Errors
-/// It cannot be read, or is none of ours.
+/// It cannot be read, or it belongs to another program.
 pub fn inspect(path: &Path) -> Result<Inspection> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let damage = Some(check(&conn)?).filter(|found| found != "ok");

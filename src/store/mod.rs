@@ -6,10 +6,10 @@
 //!                                          └─ 250 ms ───┘  and is tried again
 //! ```
 //!
-//! One writer: the [`Store`] actor, alone on its `SyncArbiter` thread. A row and the
-//! transition that changed it are written in one transaction; rows that wait coalesce to
-//! the latest of each session, transitions never do. What was `save`d while the database
-//! was locked or the disk full is written, in order, once that is over.
+//! There is one writer: the [`Store`] actor, alone on its `SyncArbiter` thread. A row and the
+//! transition that changed it are written in one transaction. Of the rows that wait, only the
+//! latest of each session is written; transitions are all written. What was `save`d while the
+//! database was locked or the disk full is written, in order, once that is over.
 //!
 //! - `handle`: [`StoreHandle`], the handle of all other code
 //! - `actor`: [`Store`], the writer

@@ -1,19 +1,19 @@
-//! Idempotency keys: a request that is sent twice is done once.
+//! Idempotency keys: a request that is sent twice takes effect once.
 
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// The `Idempotency-Key` that made a session.
+/// The `Idempotency-Key` of the request that created a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Once {
     /// The key as the client chose it. At most one row has it.
     pub key: String,
-    /// The request that used it.
+    /// The request that it came with.
     pub of: OnceOf,
 }
 
-/// What is stored of a request, to recognize it.
+/// The stored part of a request, by which a repetition is recognized.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnceOf {
     /// Fingerprint of the principal and the body.

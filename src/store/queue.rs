@@ -1,7 +1,7 @@
 //! The queue of writes and the health of the store, shared by the handles and the writer.
 //!
-//! The queue is not the writer's mailbox, so that a slow disk grows no mailbox (at most one wake-up
-//! is in flight) and nothing is lost with a dropped message.
+//! The queue is not the writer's mailbox: a slow disk grows no mailbox (at most one wake-up is in
+//! flight), and a dropped message loses nothing.
 
 use super::error::StoreError;
 use super::row::Change;
@@ -23,14 +23,14 @@ pub(super) enum Op {
     Commit { change: Box<Change>, on_failure: OnFailure, reply: oneshot::Sender<Committed> },
 }
 
-/// What becomes of a commit while the database is unavailable.
+/// Says whether a commit is queued or dropped while the database is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OnFailure {
     Forget,
     Queue,
 }
 
-/// The answer to the caller: whether it is in the database (else it is queued).
+/// The answer to a commit: whether it is written (true) or queued (false).
 pub(super) type Committed = Result<bool, StoreError>;
 
 /// The result of [`Queue::push`].
@@ -44,7 +44,7 @@ pub(super) enum Pushed {
     Closed,
 }
 
-/// What the writer takes in one go.
+/// Everything that the writer takes from the queue at once.
 pub(super) struct Taken {
     pub(super) ops: Vec<Op>,
     /// Set by the flush tick: activity is due, and failed writes are tried again.
@@ -59,7 +59,7 @@ pub(super) struct Queue {
     pub(super) transactions: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) dropped: AtomicU64,
-    /// Changes that the writer has taken and could not write yet.
+    /// The number of changes that the writer has taken and could not write yet.
     pub(super) unwritten: AtomicU64,
     pub(super) latency: Latency,
 }
@@ -83,7 +83,7 @@ impl Queue {
         waiting.wake()
     }
 
-    /// The flush tick: wakes the writer if it has anything to do.
+    /// Wakes the writer at a flush tick, if it has anything to write.
     pub(super) fn tick(&self) -> Pushed {
         if self.healthy() && lock(&self.touched).is_empty() {
             return Pushed::Awake;
@@ -96,14 +96,14 @@ impl Queue {
         waiting.wake()
     }
 
-    /// Takes everything, in order; from now on the writer has to be woken.
+    /// Takes everything, in order. From now on the next operation has to wake the writer.
     pub(super) fn take(&self) -> Taken {
         let mut waiting = lock(&self.waiting);
         waiting.awake = false;
         Taken { ops: mem::take(&mut waiting.ops), tick: mem::take(&mut waiting.tick) }
     }
 
-    /// Closes the queue; callers that wait for a commit get an error.
+    /// Closes the queue. Callers that wait for a commit get an error.
     pub(super) fn close(&self) {
         let mut waiting = lock(&self.waiting);
         waiting.closed = true;
@@ -135,7 +135,7 @@ impl Queue {
         }
     }
 
-    /// Records the error of the last write, `None` if it succeeded. Returns the one before.
+    /// Records the error of the last write, or `None` after a success. Returns the error before it.
     pub(super) fn set_error(&self, error: Option<String>) -> Option<String> {
         mem::replace(&mut lock(&self.error), error)
     }
@@ -148,7 +148,7 @@ impl Queue {
         lock(&self.error).is_none()
     }
 
-    /// Counts one more, and returns the count before.
+    /// Increments a counter, and returns its old value.
     pub(super) fn count(counter: &AtomicU64) -> u64 {
         counter.fetch_add(1, Ordering::Relaxed)
     }
@@ -160,7 +160,8 @@ impl Waiting {
     }
 }
 
-/// Poisoning is ignored: no code that holds one of these locks leaves its data half changed.
+/// Locks, and ignores poisoning: no code that holds one of these locks leaves its data half
+/// changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

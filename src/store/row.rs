@@ -1,4 +1,4 @@
-//! The types that are written and read.
+//! The types that the store writes and reads.
 
 use super::once::Once;
 use crate::id::SessionId;
@@ -11,24 +11,24 @@ use std::collections::BTreeMap;
 /// A session as the database keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// The session as clients see it. `updated_at` is set when the row is written; all times are
-    /// stored in milliseconds.
+    /// The session as clients see it. The writer sets `updated_at`. All times are stored in
+    /// milliseconds.
     pub session: Session,
-    /// The reason of an end that was decided and is not completed.
+    /// The reason and time of an end that was begun and is not completed.
     pub ending: Option<Ending>,
-    /// The leader, once it was started. Its pid is in `session`.
+    /// The leader, once it was started. Its pid is also in `session`.
     pub process: Option<ProcessId>,
     /// The variables that the creator added to the environment.
     pub env: BTreeMap<String, String>,
-    /// The place of its last restart in a series of those that did not last, see
+    /// The number of restarts in the present series, in which no run lasted. See
     /// [`crate::lifecycle::again`].
     pub restart_streak: u32,
-    /// The `Idempotency-Key` of the request that made it, if that had one.
+    /// The `Idempotency-Key` of the request that created it, if there was one.
     pub once: Option<Once>,
 }
 
 impl Row {
-    /// A row with nothing but the session.
+    /// A row with the session alone.
     #[must_use]
     pub fn of(session: Session) -> Self {
         Row {
@@ -42,63 +42,63 @@ impl Row {
     }
 }
 
-/// A row as it is now, and the transition that led to it, if one did: written in one transaction
+/// A row, and the transition that led to it, if one did. Both are written in one transaction
 /// (NFR-004-002).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// Replaces the session's row.
+    /// The session's new row.
     pub row: Row,
-    /// Added to the session's history (REQ-004-008).
+    /// The new entry of the session's history (REQ-004-008).
     pub transition: Option<NewTransition>,
 }
 
 /// A transition that has no number yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTransition {
-    /// When.
+    /// The time of the transition.
     pub at: DateTime<Utc>,
-    /// `None` for the creation.
+    /// The status before; `None` for the creation.
     pub from: Option<Status>,
     /// The new status.
     pub to: Status,
-    /// A [`crate::lifecycle::Reason`], as it is spelled.
+    /// The spelling of a [`crate::lifecycle::Reason`].
     pub reason: String,
-    /// Clients attached after it.
+    /// The number of clients attached after it.
     pub active_connections: u32,
-    /// The principal who asked for it; `None` where nobody did.
+    /// The principal who requested it; `None` if nobody did.
     pub cause: Option<Cause>,
 }
 
-/// Which sessions to list, newest first.
+/// Selects the sessions to list, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Exactly these statuses, whatever `ended` says.
+    /// These statuses only, whatever `ended` says.
     pub status: Option<Vec<Status>>,
-    /// Exactly this name.
+    /// This name only.
     pub name: Option<String>,
-    /// A label with exactly this value.
+    /// Sessions whose label has this value only.
     pub label: Option<(String, String)>,
-    /// Ended sessions too, not only live ones.
+    /// Whether ended sessions are included.
     pub ended: bool,
-    /// The cursor: only sessions older than this one, the last of the page before.
+    /// The cursor: only sessions older than this one, which is the last of the page before.
     pub after: Option<SessionId>,
-    /// At most so many.
+    /// The most sessions to return.
     pub limit: u32,
 }
 
 /// Sessions that have not ended, newest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Live {
-    /// As the database has them.
+    /// The rows that could be read.
     pub rows: Vec<Row>,
-    /// Rows that could not be read; the others are returned all the same.
+    /// The rows that could not be read. They do not keep the others from being returned.
     pub unreadable: Vec<Unreadable>,
 }
 
 /// A row that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// As it is written.
+    /// The id as the database has it.
     pub id: String,
     /// The error.
     pub error: String,

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A directory of its own, and the store in it.
+/// A store in a directory of its own.
 struct Place {
     dir: TempDir,
     store: StoreHandle,
@@ -26,7 +26,7 @@ impl Place {
         Place { dir, store }
     }
 
-    /// Another program that has the database open.
+    /// A connection as of another program that has the database open.
     fn other(&self) -> Connection {
         let conn = Connection::open(path(&self.dir)).unwrap();
         conn.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -45,7 +45,7 @@ impl Place {
         self.store.ask(set).await.unwrap();
     }
 
-    /// What another program sees.
+    /// Counts rows as another program sees them.
     fn count(&self, sql: &str) -> i64 {
         self.other().query_row(sql, [], |row| row.get(0)).unwrap()
     }
@@ -72,7 +72,7 @@ fn row(name: Option<&str>) -> Row {
     Row::of(session)
 }
 
-/// Every column filled.
+/// A row with every column filled.
 fn full_row() -> Row {
     let mut row = row(Some("build \"1\" – ü"));
     row.session = Session {
@@ -108,7 +108,7 @@ fn full_row() -> Row {
     row
 }
 
-/// `row`, brought to a status by a transition with this reason.
+/// `row` after a transition to a status, with this reason.
 fn change(row: &Row, to: Status, reason: &str) -> Change {
     let mut row = row.clone();
     let from = Some(row.session.status);
@@ -128,7 +128,7 @@ async fn reasons(store: &StoreHandle, id: SessionId) -> Vec<String> {
     transitions.into_iter().map(|transition| transition.reason).collect()
 }
 
-/// Waits for what the store does by itself.
+/// Waits for something that the store does by itself.
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
@@ -152,7 +152,7 @@ async fn a_full_row_survives_the_store() {
     assert_eq!(store.get(SessionId::generate()).await.unwrap(), None);
 }
 
-/// Times sort as text, for whoever reads the file with other tools.
+/// Times sort as text, for other tools that read the file.
 #[actix::test]
 async fn times_are_text_in_utc_with_milliseconds() {
     let place = Place::new();
@@ -181,7 +181,7 @@ async fn a_row_and_its_transition_are_one_transaction() {
     assert_eq!(transition.to_status, Status::Active);
     assert_eq!((transition.at, transition.reason.as_str()), (time(5), "attached"));
 
-    // If the one cannot be written, neither is the other.
+    // If one of them cannot be written, neither is the other.
     let failing = "CREATE TRIGGER full BEFORE INSERT ON transitions
                    BEGIN SELECT raise(ABORT, 'no transitions today'); END";
     place.other().execute_batch(failing).unwrap();
@@ -210,7 +210,7 @@ async fn saves_and_commits_keep_their_order() {
             }
         }
     }
-    // One that nobody waits for any more is not overtaken either.
+    // A commit that nobody waits for any more is not overtaken either.
     let mut last = change(&row, Status::Active, "abandoned");
     last.row.session.offset = 100;
     let mut commit = Box::pin(place.store.commit(last));
@@ -299,7 +299,7 @@ async fn a_live_name_is_unique_and_free_after_the_end() {
 
     place.store.save(change(&first, Status::Terminated, "exited"));
     place.store.commit(untold(&second)).await.unwrap();
-    // Ended ones may share a name, and so may the nameless.
+    // Ended sessions may share a name, and sessions without a name are never in conflict.
     place.store.commit(change(&second, Status::Error, "exited")).await.unwrap();
     for _ in 0..2 {
         place.store.commit(untold(&row(None))).await.unwrap();
@@ -327,10 +327,10 @@ async fn what_is_saved_while_locked_is_written_after() {
     eventually("unhealthy", || !place.store.healthy()).await;
     assert!(place.store.last_error().unwrap().contains("locked"));
     assert!(matches!(place.store.flush().await, Err(StoreError::Unavailable(_))));
-    // Queued behind all of it, over several ticks that fail.
+    // Queue it behind everything else, over several ticks that fail.
     let queued = place.store.commit_or_queue(change(&one, Status::Terminated, "killed")).await;
     assert_eq!(queued, Ok(false));
-    // A reader is served meanwhile.
+    // Reads are served meanwhile.
     assert_eq!(reasons(&place.store, one.session.id).await, ["created"]);
 
     drop(lock);
@@ -369,7 +369,7 @@ async fn a_full_disk_loses_nothing() {
     let place = Place::new();
     let row = row(None);
     place.store.commit(change(&row, Status::Running, "created")).await.unwrap();
-    // No page more than there are now.
+    // The database may not grow by a page.
     place.pragma("PRAGMA max_page_count = 1").await;
     let long = "x".repeat(20_000);
     place.store.save(change(&row, Status::Active, &long));
@@ -481,7 +481,7 @@ async fn lists_are_filtered_and_paged() {
 async fn what_ended_long_ago_expires_with_its_history() {
     let place = Place::new();
     let mut rows = Vec::new();
-    // More than go at once.
+    // More sessions than are removed at once.
     for n in 0..1203 {
         let mut ended = row(None);
         ended.session.status = Status::Terminated;
@@ -626,8 +626,8 @@ async fn a_locked_database_is_a_clear_error_at_the_start() {
     assert!(error.to_string().contains("locked"), "{error}");
 }
 
-/// What happens to saves in flight when the system stops without a flush: the messages
-/// are dropped, the queue is not.
+/// The system stops without a flush while saves are in flight: the messages are dropped, the queue
+/// is not.
 #[test]
 fn stopping_without_a_flush_writes_what_is_queued() {
     let dir = tempfile::tempdir().unwrap();

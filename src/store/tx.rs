@@ -1,4 +1,4 @@
-//! The writes of a transaction: one function a statement.
+//! The writes in a transaction: one function a statement.
 
 use super::columns::{integer, upsert, values};
 use super::error::StoreError;
@@ -21,7 +21,7 @@ impl Tx<'_> {
         match written {
             Ok(_) => Ok(()),
             Err(error) => Err(match (error.sqlite_error(), &row.session.name) {
-                // Keys are unique too, but nobody writes one that is there.
+                // Idempotency keys are unique too, but a key that exists is never written again.
                 (Some(sqlite), Some(name))
                     if sqlite.extended_code == ffi::SQLITE_CONSTRAINT_UNIQUE
                         && error.to_string().contains("sessions.name") =>
@@ -68,7 +68,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Overwrites the columns that [`Tx::put`] leaves alone, so that the row becomes readable.
+    /// Overwrites the columns that [`Tx::put`] keeps from the old row, so that an unreadable row
+    /// becomes readable.
     pub(super) fn clear(&self, row: &Row) -> Result<(), StoreError> {
         let mut statement = self.0.prepare_cached(
             "UPDATE sessions SET created_at = ?2, last_activity_at = ?3 WHERE id = ?1",
@@ -82,7 +83,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Ends a session whose row cannot be read; its unreadable columns stay as they are.
+    /// Records the end of a session whose row cannot be read. Its unreadable columns stay as they
+    /// are.
     pub(super) fn end_unreadable(&self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
         let (now, reason) = (rfc3339(now), EndReason::RestoreFailed.as_str());
         let status = Status::Error.as_str();
@@ -113,7 +115,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Removes at most so many of the sessions that ended before that time, with their history.
+    /// Removes at most `most` of the sessions that ended before that time, with their history.
     /// Returns how many.
     pub(super) fn expire(&self, before: DateTime<Utc>, most: u32) -> Result<usize, StoreError> {
         let mut statement = self.0.prepare_cached(
@@ -124,7 +126,7 @@ impl Tx<'_> {
         Ok(statement.execute((rfc3339(before), most))?)
     }
 
-    /// Clears a session's `Idempotency-Key`, so that another may have it.
+    /// Clears a session's `Idempotency-Key`, so that another session may have it.
     pub(super) fn release_key(&self, id: SessionId) -> Result<(), StoreError> {
         let mut statement = self.0.prepare_cached(
             "UPDATE sessions SET idempotency_key = NULL, idempotency_of = NULL WHERE id = ?1",
