@@ -1,4 +1,4 @@
-//! The last events, and listeners with their positions.
+//! The bus: the last events, and listeners with their positions.
 
 use super::event::{Event, Kind};
 use super::id::EventId;
@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Events that are kept.
+/// The most events that are kept.
 const EVENTS_MAX: usize = 4096;
-/// Bytes of their data that are kept: enough for a thousand of the longest notifications.
+/// The most bytes of event data that are kept: enough for a thousand of the longest notifications.
 const BYTES_MAX: usize = 8 << 20;
 
 /// The bus on which events are published. Clones share it.
@@ -23,7 +23,7 @@ pub struct Bus {
 struct Shared {
     epoch: u64,
     kept: Mutex<Kept>,
-    /// The number of the last event; `None`: there will be no more.
+    /// The number of the last event; `None` once the server stops.
     news: watch::Sender<Option<u64>>,
 }
 
@@ -35,14 +35,14 @@ struct Kept {
 }
 
 impl Kept {
-    /// The number of the first event that is kept, or of the next if none is.
+    /// The number of the oldest event that is kept, or of the next if none is.
     fn oldest(&self) -> u64 {
         self.last + 1 - self.events.len() as u64
     }
 }
 
 impl Bus {
-    /// A bus of a server that starts now.
+    /// The bus of a server that starts at this time.
     #[must_use]
     pub fn new(start: DateTime<Utc>) -> Self {
         // With a clock before 1970 ids are still unique while this server runs.
@@ -92,10 +92,10 @@ impl Bus {
         Listener { bus: self.clone(), next: self.kept().last + 1, news }
     }
 
-    /// Listens from the event after this one on.
+    /// Listens from the event after this one.
     ///
     /// # Errors
-    /// Some of these events are not kept any more, or the id is another server's.
+    /// Some of these events are no longer kept, or the id is another server's.
     pub fn listen_after(&self, id: EventId) -> Result<Listener, Gone> {
         let next = id.number.saturating_add(1);
         let there = {
@@ -105,7 +105,7 @@ impl Bus {
         if id.epoch != self.shared.epoch || !there {
             return Err(Gone);
         }
-        // If events are dropped from here on, `take` reports it.
+        // If events are dropped meanwhile, `take` reports it.
         Ok(Listener { next, ..self.listen() })
     }
 
@@ -121,21 +121,21 @@ pub struct Listener {
     news: watch::Receiver<Option<u64>>,
 }
 
-/// Events were missed: a client that follows the sessions must list them again.
+/// Events were missed. A client that follows the sessions has to list them again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gone;
 
 impl Listener {
-    /// The event before the next.
+    /// The id of the event before the next one, from which a listener can continue.
     #[must_use]
     pub fn place(&self) -> EventId {
         EventId { epoch: self.bus.shared.epoch, number: self.next - 1 }
     }
 
-    /// The next events, at most `most` of them, without waiting.
+    /// The next events, at most `most` of them. Does not wait.
     ///
     /// # Errors
-    /// Some are not kept any more; the position is now behind the last.
+    /// Some are no longer kept. The position is now behind the last event.
     pub fn take(&mut self, most: usize) -> Result<Vec<Arc<Event>>, Gone> {
         let kept = self.bus.kept();
         let oldest = kept.oldest();
@@ -143,14 +143,14 @@ impl Listener {
             self.next = kept.last + 1;
             return Err(Gone);
         }
-        // There are at most as many as are kept.
+        // There are at most as many as are kept, so the cast is safe.
         let passed = (self.next - oldest) as usize;
         let events: Vec<_> = kept.events.iter().skip(passed).take(most).cloned().collect();
         self.next += events.len() as u64;
         Ok(events)
     }
 
-    /// Waits until there is an event to take; false: there will be no more.
+    /// Waits until there is an event to take; false once the server stops.
     pub async fn wait(&mut self) -> bool {
         let next = self.next;
         let there = self.news.wait_for(|last| last.is_none_or(|last| last >= next)).await;

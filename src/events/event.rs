@@ -3,10 +3,10 @@
 use super::id::EventId;
 use crate::id::SessionId;
 
-/// What has happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A session was started.
+    /// The session was started.
     Created,
     /// Its status changed, and it has not ended.
     Status,
@@ -14,7 +14,7 @@ pub enum Kind {
     Ended,
     /// Its name changed or was removed.
     Renamed,
-    /// An administrator has changed its labels, its timeout or a policy.
+    /// An administrator changed its labels, its timeout or a policy.
     Changed,
     /// Its window title changed (OSC 0, 2).
     Title,
@@ -26,12 +26,12 @@ pub enum Kind {
     Command,
     /// Its shell changed the directory (OSC 7).
     Cwd,
-    /// There was output, and then none for the time of the settings.
+    /// There was output, and then none for the time that the settings say.
     Quiet,
 }
 
 impl Kind {
-    /// All of them.
+    /// Every kind.
     pub const ALL: [Kind; 11] = [
         Kind::Created,
         Kind::Status,
@@ -64,7 +64,7 @@ impl Kind {
         }
     }
 
-    /// The kind of this name, with or without `session.` before it.
+    /// The kind with this name, with or without `session.` before it.
     #[must_use]
     pub fn named(name: &str) -> Option<Kind> {
         let is = |kind: &Kind| {
@@ -75,16 +75,16 @@ impl Kind {
     }
 }
 
-/// Something that has happened to a session.
+/// An event of a session.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event {
     /// Its position among all events.
     pub id: EventId,
-    /// What has happened.
+    /// Its kind.
     pub kind: Kind,
     /// The session.
     pub session: SessionId,
-    /// JSON, one line: `session`, `name`, `at`, and what belongs to the kind.
+    /// One line of JSON: `session`, `name`, `at`, and the members of the kind.
     pub data: String,
 }
 

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// `<the server's start, in milliseconds since 1970>-<n>`: unique, also among the servers before
-/// and after.
+/// `<the server's start, in milliseconds since 1970>-<n>`: unique among all servers of the state
+/// directory, one after another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventId {
-    /// When the server of the event was started.
+    /// When the event's server was started, in milliseconds since 1970.
     pub epoch: u64,
-    /// Counts up from 1; 0 is before the first.
+    /// The event's number, from 1; 0 stands before the first event.
     pub number: u64,
 }
 

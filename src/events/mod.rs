@@ -1,6 +1,6 @@
-//! The events of the sessions: a bounded memory of the last events, from which each listener pulls
-//! at its own position. Publishing never waits; a listener that is too slow finds that its position
-//! is gone.
+//! The events of the sessions. The last events are kept in memory, up to a limit, and each listener
+//! pulls them from its own position. Publishing never waits; a listener that is too slow finds that
+//! its position is gone.
 
 mod bus;
 mod event;

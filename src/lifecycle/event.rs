@@ -1,40 +1,40 @@
-//! The machine's input, events, and its output, effects.
+//! The machine's input (events) and output (effects).
 
 use super::types::{Deadline, Ending, Exit, Reason, Signals, Status, Timeouts};
 
 /// An event in a session's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A client came.
+    /// A client has attached.
     Attached,
-    /// A client left.
+    /// A client has detached.
     Detached,
-    /// A client uses the session without being attached: it types over HTTP, or waits for
-    /// something on its screen.
+    /// A client has used the session without being attached: it has typed over HTTP, or waits for
+    /// something on the screen.
     Used,
-    /// The timer that was armed with this generation fired.
+    /// The timer with this generation has fired.
     TimerFired {
         /// The generation of [`Effect::ArmTimer`].
         generation: u64,
     },
-    /// A client asked for the session's end.
+    /// A client has requested the session's end.
     KillRequested,
-    /// A client asked for this signal through our endpoint: if it ends the leader, that was
-    /// asked for.
+    /// A client has requested this signal over the API. If the signal ends the leader, that was
+    /// intended.
     SignalRequested(i32),
-    /// The leader was reaped and its output is drained.
+    /// The leader was reaped and all its output is read.
     LeaderExited(Exit),
-    /// The process tree that [`Effect::EndTree`] ended is seen empty.
+    /// The process tree that [`Effect::EndTree`] ends is empty.
     TreeEmpty,
-    /// The idle timeout was set, in seconds; `None`: never.
+    /// The idle timeout was set, in seconds; `None` means never.
     IdleTimeoutChanged(Option<u64>),
     /// The wall clock was set.
     ClockJumped,
     /// The process could not be started.
     SpawnFailed,
-    /// The session is held, but could not be made to work again.
+    /// The holder has the session, but this server could not restore it.
     RestoreFailed,
-    /// The holder does not hold the session; what was left of its tree has been swept.
+    /// The holder does not have the session. The rest of its process tree was ended.
     Orphaned,
 }
 
@@ -58,50 +58,51 @@ impl Event {
     }
 }
 
-/// An action that the executor takes, in the order given.
+/// An action for the executor. Effects have to be executed in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The status changed: one row of `transitions` and one log line (REQ-004-008). A
-    /// `Save` always follows; both belong in one transaction.
+    /// Writes the status change: one row of `transitions` and one log line (REQ-004-008). A `Save`
+    /// always follows; both belong in one transaction.
     Record {
-        /// `None` for the creation.
+        /// The status before; `None` for the creation.
         from: Option<Status>,
         /// The new status.
         to: Status,
-        /// The cause.
+        /// The cause of the change.
         reason: Reason,
     },
-    /// The row of `sessions` changed.
+    /// Writes the row of `sessions`, which has changed.
     Save,
-    /// Send [`Event::TimerFired`] with this generation once `CLOCK_BOOTTIME` has reached
-    /// `boot_ms`. It replaces the timer armed before.
+    /// Arms a timer that sends [`Event::TimerFired`] with this generation once `CLOCK_BOOTTIME` has
+    /// reached `boot_ms`. It replaces the timer armed before.
     ArmTimer {
-        /// Never used before in this life.
+        /// The timer's generation, never used before for this session.
         generation: u64,
-        /// `CLOCK_BOOTTIME`, milliseconds.
+        /// The deadline on `CLOCK_BOOTTIME`, in milliseconds.
         boot_ms: u64,
     },
-    /// No timer is wanted any more.
+    /// Cancels the timer.
     CancelTimer,
-    /// Commit the row (it says `ending`), then end the process tree, then send
+    /// Commits the row (in which `ending` is set), then ends the process tree, then sends
     /// [`Event::TreeEmpty`].
     EndTree,
-    /// Tell clients the new state.
+    /// Sends clients the new state.
     Announce,
-    /// Final: tell clients how it ended, close them, have the holder forget the session.
+    /// The last effect: sends clients how the session ended, closes them, and has the holder forget
+    /// the session.
     Ended,
 }
 
-/// An event that the state does not allow. Nothing changed.
+/// Why an event was refused. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Its end was decided; nobody can attach any more.
+    /// The session's end has begun; nobody can attach any more.
     #[error("the session is ending")]
     Ending,
-    /// It has ended.
+    /// The session has ended.
     #[error("the session has ended")]
     Ended,
-    /// It cannot happen in this status: the caller is mistaken.
+    /// The event cannot happen in this status, so that the caller has made a mistake.
     #[error("{event} cannot happen to a session that is {status}")]
     Illegal {
         /// The status, unchanged.
@@ -111,17 +112,18 @@ pub enum Refused {
     },
 }
 
-/// The part of a session's life that its row, or its blob in the holder, keeps.
+/// The part of the machine's state that is stored in the session's row, or in its blob in the
+/// holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LifecycleSnapshot {
     /// The status.
     pub status: Status,
-    /// The deadline; after a reboot the caller has computed `boot_ms` anew from `at`.
+    /// The deadline. After a reboot the caller has recomputed `boot_ms` from `at`.
     pub deadline: Option<Deadline>,
     /// The timeouts.
     pub timeouts: Timeouts,
-    /// An end that was decided and not completed.
+    /// The reason and time of an end that was begun and is not completed.
     pub ending: Option<Ending>,
-    /// Signals that were asked for.
+    /// The signals that clients have requested.
     pub signals: Signals,
 }

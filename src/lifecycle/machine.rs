@@ -1,4 +1,4 @@
-//! The machine itself: which event does what in which state.
+//! The machine itself: the effects of each event in each state.
 
 use super::event::{Effect, Event, LifecycleSnapshot, Refused};
 use super::types::{
@@ -6,20 +6,20 @@ use super::types::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// A session that is used without a client is pushed ahead by so much more than its timeout, in
-/// milliseconds: it is written twice a second at most, however often it is used, and what is
-/// written and shown is the deadline that counts. It is never destroyed too early, and at most
-/// this much late.
+/// The time by which using a session without a client extends its deadline beyond the timeout, in
+/// milliseconds. The deadline is then written twice a second at most, however often the session is
+/// used, and the deadline that is written and shown is the one that counts. A session is never
+/// destroyed too early, and at most this much late.
 const PUSH_MS: u64 = 500;
 
-/// A session's life.
+/// The state of a session's life.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     status: Status,
     connections: u32,
     timeouts: Timeouts,
     deadline: Option<Deadline>,
-    /// The generation of the timer armed last; a timer of any other generation is stale.
+    /// The generation of the last timer armed. A timer of any other generation is stale.
     generation: u64,
     ending: Option<Ending>,
     signals: Signals,
@@ -28,7 +28,7 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A session that is being started.
+    /// Begins the life of a session that is being started.
     #[must_use]
     pub fn new(timeouts: Timeouts, now: Now) -> (Lifecycle, Vec<Effect>) {
         let mut life = Lifecycle::in_status(Status::Running, timeouts);
@@ -38,11 +38,11 @@ impl Lifecycle {
         (life, effects)
     }
 
-    /// A session that a server before this one left behind (REQ-004-004). Its clients
-    /// are gone; its timer is armed again (REQ-004-005), or its end is gone on with.
+    /// Continues the life of a session that an earlier server left behind (REQ-004-004). Its
+    /// clients are gone. Its timer is armed again (REQ-004-005), or its begun end is continued.
     ///
-    /// A row that had ended gives a life that refuses every event; its [`Lifecycle::end`] is
-    /// `None`, since the row knows it.
+    /// With an ended status every event is refused, and [`Lifecycle::end`] is `None`, because the
+    /// end is in the row.
     #[must_use]
     pub fn restore(saved: LifecycleSnapshot, now: Now) -> (Lifecycle, Vec<Effect>) {
         let mut life = Lifecycle::in_status(saved.status, saved.timeouts);
@@ -52,7 +52,7 @@ impl Lifecycle {
             return (life, effects);
         }
         if saved.status == Status::Active {
-            // The clients will be back; they get the whole timeout for it.
+            // The clients will reconnect, and get the whole timeout for it.
             life.record(Status::Idle, Reason::Detached, &mut effects);
             effects.push(Effect::Save);
         }
@@ -62,7 +62,7 @@ impl Lifecycle {
         }
         let kept = saved.deadline.filter(|_| saved.status != Status::Active);
         match (kept, life.timeout()) {
-            // "Never" was set after the deadline was, if both are there.
+            // If there is both a deadline and "never", "never" was set later.
             (_, None) => {
                 if kept.is_some() {
                     effects.push(Effect::Save);
@@ -123,7 +123,7 @@ impl Lifecycle {
                 }
             }
             Event::ClockJumped => self.refresh_display(now, &mut effects),
-            // A session that has a client has been started.
+            // A session with a client has been started.
             Event::SpawnFailed if self.status == Status::Active => {
                 return Err(self.illegal(event));
             }
@@ -134,7 +134,7 @@ impl Lifecycle {
                 self.finish(Status::Error, EndReason::RestoreFailed, now, &mut effects);
             }
             Event::Orphaned => {
-                // A kill that a server before this one began is what ended it.
+                // If an earlier server began a kill, that kill has ended the session.
                 let reason = self.ending.map_or(EndReason::Orphaned, |ending| ending.reason);
                 self.finish(Status::Terminated, reason, now, &mut effects);
             }
@@ -142,7 +142,7 @@ impl Lifecycle {
         Ok(effects)
     }
 
-    /// The status.
+    /// The present status.
     #[must_use]
     pub fn status(&self) -> Status {
         self.status
@@ -154,37 +154,38 @@ impl Lifecycle {
         self.connections
     }
 
-    /// When it will be destroyed unless somebody attaches or uses it (REQ-004-003).
+    /// The moment at which the session is destroyed unless somebody attaches or uses it
+    /// (REQ-004-003).
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
         self.deadline
     }
 
-    /// Set from the moment its end was decided.
+    /// The reason and time of an end that was begun; set until the session has ended.
     #[must_use]
     pub fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
     }
 
-    /// The end, once it has come.
+    /// The end of the session, once it has ended.
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
-    /// How long the session waits for clients.
+    /// The times for which the session waits for clients.
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
 
-    /// The generation of the timer armed last.
+    /// The generation of the last timer armed.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The snapshot from which [`Lifecycle::restore`] goes on.
+    /// The snapshot from which [`Lifecycle::restore`] continues.
     #[must_use]
     pub fn saved(&self) -> LifecycleSnapshot {
         LifecycleSnapshot {
@@ -240,7 +241,7 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Pushes the deadline ahead, if there is one.
+    /// Extends the deadline, if there is one.
     fn used(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let (Some(deadline), Some(seconds)) = (self.deadline, self.timeout()) else { return };
         let due = now.boot_ms.saturating_add(seconds.saturating_mul(1000));
@@ -257,7 +258,7 @@ impl Lifecycle {
             return;
         };
         if now.boot_ms < deadline.boot_ms {
-            // Rounded down somewhere, or on a clock that is ahead: it must fire again.
+            // The timer fired early, because of rounding or a clock that is ahead: arm it again.
             self.arm(deadline, effects);
         } else {
             self.destroy(now, effects);
@@ -271,7 +272,7 @@ impl Lifecycle {
     }
 
     fn leader_exited(&mut self, exit: Exit, now: Now, effects: &mut Vec<Effect>) {
-        // The first report counts: after a restart the same exit is heard of twice.
+        // The first report counts: after a restart the same exit is reported twice.
         let exit = *self.exit.get_or_insert(exit);
         if self.ending.is_some() {
             return;
@@ -287,7 +288,7 @@ impl Lifecycle {
         self.finish(status, reason, now, effects);
     }
 
-    /// The timer's verdict.
+    /// Destroys the session because its timer has fired.
     fn destroy(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let reason = match self.status {
             Status::Running => EndReason::FirstAttachTimeout,
@@ -342,7 +343,7 @@ impl Lifecycle {
 
     fn stop_timer(&mut self, effects: &mut Vec<Effect>) {
         if self.deadline.take().is_some() {
-            // A timer that fires all the same is stale.
+            // A timer that still fires has an older generation, and is ignored.
             self.generation += 1;
             effects.push(Effect::CancelTimer);
         }
@@ -351,7 +352,7 @@ impl Lifecycle {
     fn refresh_display(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(deadline) = &mut self.deadline else { return };
         let at = wall_at(deadline.boot_ms, now);
-        // Less is the two clocks' rounding and drift, not worth a write.
+        // A smaller difference is rounding and drift of the two clocks, and not worth a write.
         if (at - deadline.at).abs() >= TimeDelta::seconds(1) {
             deadline.at = at;
             effects.push(Effect::Save);
@@ -363,9 +364,9 @@ impl Lifecycle {
     }
 }
 
-/// The wall clock's time at a moment of `CLOCK_BOOTTIME`, as seen from now.
+/// The wall clock's time at a moment of `CLOCK_BOOTTIME`, as computed from now.
 fn wall_at(boot_ms: u64, now: Now) -> DateTime<Utc> {
-    // RFC 3339 has four digits for the year; nobody waits longer.
+    // RFC 3339 has four digits for the year, and nobody waits longer.
     const LAST: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
         Some(last) => last,
         None => DateTime::<Utc>::MAX_UTC,

@@ -11,13 +11,13 @@
 //!                 TERMINATED or ERROR
 //! ```
 //!
-//! A kill or a timer does not end a session at once: it is *ending* (see [`Ending`],
-//! recorded before the first signal) until its whole process tree is seen empty.
+//! A kill or a timer does not end a session at once: from then on it is *ending*, until its whole
+//! process tree is empty. [`Ending`] is recorded before the first signal.
 //!
 //! - `types`: statuses, reasons and exits, as rows, logs and JSON spell them
 //! - `restart`: whether an ended session's command is started again
 //! - `event`: events, effects and refusals
-//! - `machine`: [`Lifecycle`], which turns the one into the others
+//! - `machine`: [`Lifecycle`], which turns events into effects
 
 mod event;
 mod machine;

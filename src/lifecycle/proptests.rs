@@ -1,22 +1,22 @@
-//! Random walks through the machine: what must hold whatever happens, in whatever order.
+//! Random walks through the machine, which check the rules that hold in every order of events.
 
 use super::*;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
-/// One step of the world.
+/// One step of a random walk.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Event(Event),
-    /// The timer fires, so many generations late.
+    /// The timer fires. Its generation is this many behind the present one.
     Timer {
         late: u64,
     },
     /// Milliseconds pass on both clocks.
     Pass(u64),
-    /// The wall clock is set by so many seconds; now and then the machine hears of it.
+    /// The wall clock is set by this many seconds. The machine is not always notified.
     SetClock(i64),
-    /// The server dies and the next one restores the session.
+    /// The server dies, and the next one restores the session.
     Restart,
 }
 
@@ -51,11 +51,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The view of an executor of the effects and of a reader of `transitions`.
+/// The state of the world around the machine: what an executor and a reader of `transitions` know.
 #[derive(Default)]
 struct World {
     recorded: Option<Status>,
-    /// The one timer that runs.
+    /// The generation of the timer that runs.
     armed: Option<u64>,
     generations: Vec<u64>,
     ended: bool,
@@ -145,7 +145,7 @@ proptest! {
                 Step::Restart if before.status().is_live() => {
                     let (restored, effects) = Lifecycle::restore(before.saved(), now);
                     life = restored;
-                    // The timers of the dead server died with it.
+                    // The timers of the dead server are gone.
                     world.armed = None;
                     world.generations.clear();
                     world.execute(&life, &effects);

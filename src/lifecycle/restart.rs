@@ -1,28 +1,28 @@
-//! Whether an ended session's command is started again, and when. Pure.
+//! Decides whether an ended session's command is started again, and when. Pure.
 
 use super::types::{EndReason, Status, UnknownWord};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Before the first restart of a series.
+/// The delay before the first restart of a series.
 const DELAY_MIN: Duration = Duration::from_secs(1);
-/// Each further one waits twice as long as the one before, but no longer than this.
+/// The longest delay. Each restart of a series waits twice as long as the one before.
 const DELAY_MAX: Duration = Duration::from_secs(60);
-/// A command that ran so long has worked: its next failure begins a new series.
+/// A command that ran this long has worked: its next failure begins a new series.
 const WORKED: Duration = Duration::from_secs(60);
 
-/// Whether a session's command is started again, under the same id, when it ends by itself.
+/// Says when a session's command is started again, under the same id, after it ends by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
-    /// No.
+    /// The command is never started again.
     #[default]
     Never,
-    /// When it exits with another code than 0, a signal nobody asked for ends it, or its
-    /// holder is lost.
+    /// It is started again if it exits with another code than 0, a signal that nobody requested
+    /// ends it, or its holder is lost.
     OnFailure,
-    /// However it ends by itself.
+    /// It is started again however it ends by itself.
     Always,
 }
 
@@ -54,17 +54,17 @@ impl FromStr for RestartPolicy {
 /// A restart that the policy decided on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Again {
-    /// After so long.
+    /// The delay before the restart.
     pub after: Duration,
-    /// This restart's place in its series, counted from 1.
+    /// The restart's place in its series, counted from 1.
     pub streak: u32,
 }
 
-/// Decides about a restart after an end. `ran`: for how long the command did; `streak`: the
-/// place in its series of the restart that began it, 0 for none.
+/// Decides about a restart after an end. `ran` is the time for which the command ran; `streak` is
+/// the place of its last restart in the series, 0 without one.
 ///
-/// A session that was ended on purpose (a kill, a timeout) stays ended under every policy, and so does a
-/// command that could not be started the first time.
+/// A session that was ended on purpose (a kill, a timeout) stays ended under every policy, and so
+/// does a command that could not be started the first time.
 #[must_use]
 pub fn again(
     policy: RestartPolicy,

@@ -1,4 +1,4 @@
-//! The status table and the rules under it, one test each.
+//! The status table and its rules, one test each.
 
 use super::*;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,7 +22,7 @@ fn record(from: Status, to: Status, reason: Reason) -> Effect {
     Effect::Record { from: Some(from), to, reason }
 }
 
-/// A life at the moment 0, brought there by these events.
+/// A life that began at the moment 0, after these events.
 fn life(timeouts: Timeouts, events: &[Event]) -> Lifecycle {
     let (mut life, _) = Lifecycle::new(timeouts, at(0));
     for event in events {
@@ -175,14 +175,14 @@ fn a_timer_that_fires_early_is_armed_again() {
     assert_eq!(life.ending(), None);
 }
 
-/// A client that attaches while the timer fires wins.
+/// A client that attaches while the timer fires keeps the session.
 #[test]
 fn a_stale_timer_does_nothing() {
     let mut life = idle(HALF_AN_HOUR);
     let stale = Event::TimerFired { generation: life.generation() };
     life.apply(Event::Attached, at(1_800_000)).unwrap();
     assert_eq!(life.apply(stale, at(1_800_001)), Ok(vec![]));
-    // Nor once it is idle again, with a timer of its own.
+    // The timer is also stale once the session is idle again, with a timer of its own.
     life.apply(Event::Detached, at(1_800_002)).unwrap();
     assert_eq!(life.apply(stale, at(9_000_000)), Ok(vec![]));
     assert_eq!((life.status(), life.ending()), (Status::Idle, None));
@@ -201,7 +201,7 @@ fn a_jump_of_the_wall_clock_destroys_nothing_and_corrects_the_display() {
     let expected = Deadline { boot_ms: at(1_800_000).boot_ms, at: shown };
     assert_eq!(life.deadline(), Some(expected));
 
-    // Less than a second is not worth a write, and none is made.
+    // Less than a second is not worth a write.
     let nudged = Now { wall: jumped.wall + TimeDelta::milliseconds(999), ..jumped };
     assert_eq!(life.apply(Event::ClockJumped, nudged), Ok(vec![]));
     assert_eq!(life.deadline(), Some(expected));
@@ -260,7 +260,7 @@ fn a_kill_ends_the_tree_and_then_the_session() {
     assert_eq!(life.apply(Event::KillRequested, at(3)), Ok(vec![]), "twice is fine");
     assert_eq!(life.ending(), Some(&ending));
     assert_eq!(life.apply(Event::LeaderExited(Exit::Signal(1)), at(4)), Ok(vec![]));
-    // Heard of twice, as after a restart: the first counts.
+    // The exit is reported twice, as after a restart. The first report counts.
     assert_eq!(life.apply(Event::LeaderExited(Exit::Signal(9)), at(4)), Ok(vec![]));
     life.apply(Event::TreeEmpty, at(5)).unwrap();
     assert_eq!(ended(&life), (Status::Terminated, EndReason::Killed, Some(Exit::Signal(1))));
@@ -340,7 +340,7 @@ fn who_uses_it_without_being_attached_pushes_the_deadline_ahead() {
     let mut life = idle(HALF_AN_HOUR);
     let stale = life.generation();
     let effects = life.apply(Event::Used, at(1_000_000)).unwrap();
-    // Half a second more, so that what follows at once writes nothing.
+    // The deadline is half a second later, so that the next uses write nothing.
     let (generation, boot_ms) = (life.generation(), at(2_800_500).boot_ms);
     assert_eq!(effects, [Effect::ArmTimer { generation, boot_ms }, Effect::Save]);
     assert_eq!(life.deadline(), Some(deadline(2_800_500)));
@@ -509,7 +509,7 @@ fn a_wall_clock_that_was_set_meanwhile_is_seen_at_the_restart() {
 
 #[test]
 fn a_row_at_odds_with_its_timeout_is_mended() {
-    // Never destroyed is what was asked for last.
+    // "Never" was set last.
     let row = |deadline, timeouts| LifecycleSnapshot {
         status: Status::Idle,
         deadline,
@@ -519,7 +519,7 @@ fn a_row_at_odds_with_its_timeout_is_mended() {
     };
     let (life, effects) = Lifecycle::restore(row(Some(deadline(5)), NEVER), at(9));
     assert_eq!((life.deadline(), life.ending(), effects), (None, None, vec![Effect::Save]));
-    // An idle session must not be kept for ever for want of a deadline.
+    // An idle session without a deadline must not be kept for ever.
     let (life, effects) = Lifecycle::restore(row(None, HALF_AN_HOUR), at(0));
     assert_eq!(life.deadline(), Some(deadline(1_800_000)));
     assert!(effects.contains(&Effect::Save));

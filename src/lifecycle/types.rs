@@ -1,4 +1,4 @@
-//! The words of a session's life, spelled alike in rows, logs and JSON.
+//! The words for a session's life, spelled alike in rows, logs and JSON.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -17,9 +17,10 @@ pub enum Status {
     Active,
     /// The last client has left.
     Idle,
-    /// Ended as asked, or by itself with exit code 0.
+    /// Ended on request, or by itself with exit code 0.
     Terminated,
-    /// Could not start, exited non-zero, killed by a signal nobody asked for, or could not be restored.
+    /// Could not be started or restored, exited with another code, or was ended by a signal that
+    /// nobody requested.
     Error,
 }
 
@@ -63,7 +64,7 @@ pub enum EndReason {
     FirstAttachTimeout,
     /// It could not be started.
     SpawnFailed,
-    /// The holder did not hold it when the server started.
+    /// The holder did not have it when the server started.
     Orphaned,
     /// It could not be restored.
     RestoreFailed,
@@ -82,7 +83,7 @@ impl EndReason {
         EndReason::RestoreFailed,
     ];
 
-    /// Whether the program ended, and not somebody the session.
+    /// Whether the program ended by itself, and was not ended on purpose.
     #[must_use]
     pub fn is_by_itself(self) -> bool {
         matches!(self, EndReason::Exited | EndReason::Signaled)
@@ -107,11 +108,11 @@ impl EndReason {
 /// The cause of a change of status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The session was made.
+    /// The session was created.
     Created,
-    /// The first client came.
+    /// A client has attached.
     Attached,
-    /// The last client left.
+    /// The last client has detached.
     Detached,
     /// Its command was started again.
     Restarted,
@@ -133,7 +134,7 @@ impl Reason {
     }
 }
 
-/// A text that is none of the words it should be one of.
+/// A text that is not one of the expected words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what} {text:?}")]
 pub struct UnknownWord {
@@ -142,7 +143,7 @@ pub struct UnknownWord {
 }
 
 impl UnknownWord {
-    /// `what` it should have been, and what it is.
+    /// `what` names the kind of word that was expected; `text` was found.
     #[must_use]
     pub fn new(what: &'static str, text: &str) -> Self {
         UnknownWord { what, text: text.to_owned() }
@@ -185,51 +186,51 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The moment of an event, on both clocks.
+/// A moment on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// The wall clock, for people; it may jump.
     pub wall: DateTime<Utc>,
-    /// `CLOCK_BOOTTIME` in milliseconds: what timers go by. It only runs forward, also
-    /// while the machine sleeps, and starts anew at every boot.
+    /// `CLOCK_BOOTTIME` in milliseconds, by which timers run. It only goes forward, also while the
+    /// machine sleeps, and starts at 0 at every boot.
     pub boot_ms: u64,
 }
 
-/// When a session is destroyed unless somebody attaches.
+/// The moment at which a session is destroyed unless somebody attaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadline {
-    /// `CLOCK_BOOTTIME` in milliseconds: this decides.
+    /// `CLOCK_BOOTTIME` in milliseconds. This decides.
     pub boot_ms: u64,
-    /// The same moment on the wall clock: clients see it as `destroy_at`.
+    /// The same moment on the wall clock, which clients see as `destroy_at`.
     pub at: DateTime<Utc>,
 }
 
-/// How long a session waits for clients.
+/// The times for which a session waits for clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
-    /// Seconds from the last client's leaving to destruction; `None`: never.
+    /// Seconds from the last client's detaching to destruction; `None` means never.
     pub idle_s: Option<u64>,
-    /// Seconds in which the first client must attach; `None`: no limit.
+    /// Seconds in which the first client must attach; `None` means no limit.
     pub first_attach_s: Option<u64>,
 }
 
-/// A session whose end was decided, while its process tree is being ended.
+/// The reason and time of an end that was begun; the process tree is still being ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
-    /// The end reason that it will have.
+    /// The end reason that the session will have.
     pub reason: EndReason,
-    /// When it was decided.
+    /// When the end was begun.
     pub since: DateTime<Utc>,
 }
 
 /// The end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// Why.
+    /// The reason.
     pub reason: EndReason,
-    /// The exit of its leader, if it ran and the exit was seen.
+    /// The leader's exit, if it ran and its exit is known.
     pub exit: Option<Exit>,
-    /// When.
+    /// The time.
     pub at: DateTime<Utc>,
 }
 
@@ -239,12 +240,12 @@ pub struct End {
 pub struct Signals(u64);
 
 impl Signals {
-    /// Adds one. Linux has 64, counted from 1; other numbers are no signals.
+    /// Adds a signal. Linux has 64, counted from 1; other numbers are ignored.
     pub fn add(&mut self, signal: i32) {
         self.0 |= Self::bit(signal);
     }
 
-    /// Whether it is in the set.
+    /// Whether the set has this signal.
     #[must_use]
     pub fn contains(self, signal: i32) -> bool {
         self.0 & Self::bit(signal) != 0
