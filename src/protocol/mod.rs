@@ -1,4 +1,4 @@
-//! The words spoken with clients: the session's JSON, the control messages of
+//! The types that are exchanged with clients: the session's JSON, the control messages of
 //! `stayd.v1` and the messages of `json.v1`. One enum a direction; no I/O.
 
 mod messages;
@@ -16,12 +16,12 @@ pub use session::{Cause, CloseCode, CreateSession, Mode, Session, Transition, Vi
 pub use signs::{Notification, Shell, ShellState, Signs};
 pub use time::rfc3339;
 
-/// Input bytes that a `stayd.v1` client may send beyond what was accepted.
+/// Input bytes that a `stayd.v1` client may send beyond the last accepted one.
 pub const INPUT_WINDOW: u64 = 64 << 10;
-/// Output bytes that a client which acknowledges is sent beyond its last acknowledgement.
+/// Output bytes that are sent to an acknowledging client beyond its last acknowledgement.
 pub const ACK_WINDOW: u64 = 1 << 20;
-/// The longest snapshot, in bytes: the oldest scrollback is left out first, then colours and text
-/// of the lines that are farthest from the cursor.
+/// The longest snapshot, in bytes. The oldest scrollback is left out first, then colours and text
+/// of the lines farthest from the cursor.
 pub const SNAPSHOT_MAX: usize = 512 << 10;
 /// The largest terminal, in columns or rows.
 pub const SIZE_MAX: u16 = 1000;

@@ -1,4 +1,4 @@
-//! The one rule for names: of sessions, wherever they come from, and of profiles.
+//! The one rule for names, both of sessions and of profiles.
 
 use regex::Regex;
 use std::sync::LazyLock;
@@ -23,11 +23,11 @@ pub fn is_unseen(c: char) -> bool {
     UNSEEN.is_match(c.encode_utf8(&mut [0; 4]))
 }
 
-/// Checks a name. Names stand in URLs, on command lines and in lists, where two that look alike
+/// Checks a name. Names appear in URLs, on command lines and in lists, where two that look alike
 /// would be confused.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// The problem of the name.
 pub fn check_name(name: &str) -> Result<(), String> {
     let length = name.chars().count();
     if length == 0 || length > NAME_MAX {

@@ -4,7 +4,7 @@ use crate::lifecycle::UnknownWord;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// Which client's size the terminal has, of those that may type.
+/// Decides which client's size the terminal has, among the clients that may type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SizePolicy {
@@ -13,28 +13,28 @@ pub enum SizePolicy {
     Latest,
     /// The fewest columns and the fewest rows of all clients: every client sees everything.
     Smallest,
-    /// Nobody's: administrators change it.
+    /// No client's size: administrators set it.
     Fixed,
 }
 
-/// How much of a session is recorded.
+/// The extent of a session's recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recording {
-    /// Nothing.
+    /// Nothing is recorded.
     #[default]
     Off,
-    /// The output and the sizes.
+    /// The output and the sizes are recorded.
     Output,
-    /// Input as well, passwords included.
+    /// Input is recorded as well, passwords included.
     All,
 }
 
-/// Implements the spelling of an enum without data, for rows.
+/// Implements the spelling in rows for an enum without data.
 macro_rules! words {
     ($name:ident, $what:literal, $($word:literal => $variant:ident),+) => {
         impl $name {
-            /// As rows, settings and JSON spell it.
+            /// The word in rows, settings and JSON.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {

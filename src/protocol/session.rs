@@ -1,4 +1,4 @@
-//! A session's JSON, and what is asked for when one is created.
+//! A session's JSON, and the request that creates one.
 
 use super::time::{millis, millis_or_null, rfc3339};
 use super::{Recording, RestartPolicy, SIZE_MAX, Signs, SizePolicy};
@@ -12,19 +12,19 @@ use uuid::Uuid;
 /// Close codes of WebSockets; the reason text says whether to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseCode {
-    /// 1000: the session ended.
+    /// 1000: the session has ended.
     Ended,
-    /// 1001: the server is going away; reconnect.
+    /// 1001: the server is stopping; reconnect.
     GoingAway,
-    /// 1002: not a WebSocket frame.
+    /// 1002: the client violated the WebSocket protocol.
     ProtocolError,
-    /// 1008: not allowed.
+    /// 1008: the request is not allowed.
     NotAllowed,
-    /// 1009: a frame or the input window was exceeded.
+    /// 1009: a frame was too long, or the input window was exceeded.
     TooMuch,
     /// 4404: no such session; do not retry.
     NoSuchSession,
-    /// 4409: another connection of this client took over; do not retry.
+    /// 4409: another connection of this client has taken over; do not retry.
     TakenOver,
     /// 4410: the session is ending or has ended; do not retry.
     Gone,
@@ -67,7 +67,7 @@ pub struct Session {
     /// When the session was requested.
     #[serde(serialize_with = "millis")]
     pub created_at: DateTime<Utc>,
-    /// When its program was started, at its creation or by its last restart.
+    /// When its program was started, at its creation or at its last restart.
     #[serde(default, serialize_with = "millis_or_null")]
     pub started_at: Option<DateTime<Utc>>,
     /// When its row was last written.
@@ -94,47 +94,47 @@ pub struct Session {
     pub cols: u16,
     /// Rows.
     pub rows: u16,
-    /// Seconds from the last client's leaving to destruction; null: never.
+    /// Seconds from the last client's detaching to destruction; null means never.
     pub idle_timeout_s: Option<u64>,
-    /// Seconds in which the first client must attach; null: no limit.
+    /// Seconds in which the first client must attach; null means no limit.
     pub first_attach_timeout_s: Option<u64>,
-    /// Free words for administrators.
+    /// Labels, which administrators choose freely.
     pub labels: BTreeMap<String, String>,
     /// Window title, once a program has set one.
     pub title: Option<String>,
-    /// Bytes of output so far.
+    /// Bytes of output printed so far.
     pub offset: u64,
-    /// What its program reports to the terminal.
+    /// The state that its program has reported to the terminal.
     #[serde(flatten)]
     pub signs: Signs,
-    /// Which client's size the terminal has.
+    /// The policy for the terminal's size.
     #[serde(default)]
     pub size_policy: SizePolicy,
-    /// Whether its command is started again when it ends by itself.
+    /// The policy for starting its command again when it ends by itself.
     #[serde(default)]
     pub restart: RestartPolicy,
-    /// How often it was restarted, by request or by policy.
+    /// The number of restarts, by request or by policy.
     #[serde(default)]
     pub restarts: u32,
-    /// When it will be restarted, if it has ended and will be.
+    /// When its command will be started again, if it has ended and a restart is pending.
     #[serde(default, serialize_with = "millis_or_null")]
     pub restart_at: Option<DateTime<Utc>>,
-    /// How much of it is recorded.
+    /// The extent of its recording.
     #[serde(default)]
     pub recording: Recording,
-    /// Who is attached.
+    /// The attached clients.
     #[serde(default)]
     pub clients: Vec<Viewer>,
-    /// Set once its end is decided, until it is completed.
+    /// Set from the moment its end begins until it has ended.
     #[serde(skip)]
     pub ending: bool,
 }
 
 impl Session {
-    /// The entity tag (RFC 9110). It changes with everything that an administrator decides by:
-    /// the session's name, labels and policies, its status and its end. Output, input, sizes,
-    /// clients, `destroy_at` and what the program says of itself change all the time and do not
-    /// count. It is the same after a restart of the server.
+    /// The entity tag (RFC 9110). It changes with everything that an administrator decides by: the
+    /// session's name, labels and policies, its status and its end. Output, input, sizes, clients,
+    /// `destroy_at` and what the program reports change all the time and do not count. The tag is
+    /// the same after a restart of the server.
     #[must_use]
     pub fn tag(&self) -> String {
         let words = (
@@ -144,7 +144,7 @@ impl Session {
             (self.restart, self.restarts, self.restart_at.map(rfc3339)),
             (self.ended_at.map(rfc3339), self.end_reason, self.exit_code, self.exit_signal),
         );
-        // Strings, numbers and sorted maps of them: nothing that could fail to be written.
+        // Strings, numbers and sorted maps of them cannot fail to be written.
         let words = serde_json::to_string(&words).unwrap_or_default();
         Uuid::new_v5(&Uuid::NAMESPACE_OID, words.as_bytes()).to_string()
     }
@@ -192,33 +192,33 @@ impl Session {
 /// One row of a session's history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
-    /// Counts up over all sessions.
+    /// The entry's number, which counts up over all sessions.
     pub seq: i64,
     /// The session.
     pub session_id: SessionId,
-    /// When.
+    /// The time of the transition.
     #[serde(serialize_with = "millis")]
     pub at: DateTime<Utc>,
-    /// Null for the creation.
+    /// The status before; null for the creation.
     pub from_status: Option<Status>,
     /// The new status.
     pub to_status: Status,
-    /// What caused it (`created`, `attached`, `detached`, or an end reason).
+    /// The cause: `created`, `attached`, `detached`, `restarted`, or an end reason.
     pub reason: String,
-    /// Clients attached after it.
+    /// The number of clients attached after it.
     pub active_connections: u32,
-    /// The principal who asked for it, by the name of the token; null if nobody did.
+    /// The principal who requested it, by the name of the token; null if nobody did.
     pub caused_by: Option<String>,
-    /// The address of that client.
+    /// The address of that principal's client.
     pub address: Option<String>,
 }
 
 /// The client behind a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cause {
-    /// The name of its token.
+    /// The name of the client's token.
     pub token: String,
-    /// Its address, if it is known.
+    /// The client's address, if it is known.
     pub address: Option<String>,
 }
 
@@ -229,7 +229,7 @@ pub struct CreateSession {
     /// Unique among live sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A profile of the settings; `shell` when neither this nor a command is given.
+    /// A profile of the settings; default: `shell`, unless a command is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
     /// Program and arguments.
@@ -238,7 +238,7 @@ pub struct CreateSession {
     /// Directory to start in; default: the home directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// Added to the environment.
+    /// Variables added to the environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Columns, 1–1000; default 80.
@@ -247,64 +247,65 @@ pub struct CreateSession {
     /// Rows, 1–1000; default 24.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u16>,
-    /// Missing: the server's default; null: never destroyed.
+    /// Seconds from the last client's detaching to destruction. Missing: the server's default;
+    /// null: never destroyed.
     #[serde(default, with = "present", skip_serializing_if = "Option::is_none")]
     pub idle_timeout_s: Option<Option<u64>>,
-    /// Missing or null: no limit.
+    /// Seconds in which the first client must attach. Missing or null: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_attach_timeout_s: Option<u64>,
-    /// Free words for administrators.
+    /// Labels, which administrators choose freely.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Missing: the profile's, or `latest`.
+    /// The policy for the terminal's size. Missing: the profile's, or `latest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_policy: Option<SizePolicy>,
-    /// Missing: the profile's, or `never`.
+    /// The policy for restarts. Missing: the profile's, or `never`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartPolicy>,
-    /// Missing: the profile's, or `off`.
+    /// The extent of the recording. Missing: the profile's, or `off`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<Recording>,
-    /// The client is about to attach, with this session's id and offset 0: output beyond the ring
-    /// waits for it, up to 3 s.
+    /// Whether the client is about to attach to this session at offset 0. Output beyond the ring
+    /// then waits for it, up to 3 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub awaits_client: Option<bool>,
 }
 
-/// One attached client, as the others see it.
+/// An attached client, as the others see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Viewer {
-    /// Its name.
+    /// The client's name.
     pub client: String,
-    /// What it may do.
+    /// Its mode.
     pub mode: Mode,
     /// Columns of its own terminal, if it has reported them.
     #[serde(default)]
     pub cols: Option<u16>,
-    /// Rows of it.
+    /// Rows of its own terminal, if it has reported them.
     #[serde(default)]
     pub rows: Option<u16>,
-    /// Whether it was the last to type or attach: with the policy `latest` the terminal has its
+    /// Whether it was the last to type or attach. With the policy `latest` the terminal has its
     /// size.
     #[serde(default)]
     pub controller: bool,
 }
 
-/// What a client may do.
+/// The rights of a client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Read and write.
+    /// The client may read and write.
     #[default]
     Rw,
-    /// Look only.
+    /// The client may only read.
     Ro,
 }
 
-/// A terminal's size that both sides accept.
+/// Checks that both sides accept a terminal of this size.
 ///
 /// # Errors
-/// Says which number is out of 1–1000.
+/// The number that is out of 1–1000.
 pub fn check_size(cols: u32, rows: u32) -> Result<(u16, u16), String> {
     let check = |what: &str, n: u32| match u16::try_from(n) {
         Ok(n) if (1..=SIZE_MAX).contains(&n) => Ok(n),
@@ -313,7 +314,7 @@ pub fn check_size(cols: u32, rows: u32) -> Result<(u16, u16), String> {
     Ok((check("cols", cols)?, check("rows", rows)?))
 }
 
-/// Keeps a missing field apart from one that is null.
+/// Distinguishes a missing field from one that is null.
 mod present {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,11 +1,11 @@
-//! What a session's program reports to its terminal besides its output.
+//! The state that a session's program reports to its terminal besides its output.
 
 use super::time::millis_or_null;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Part of a session's JSON. Kept only in the server's memory: after a restart each is null until
-/// the program reports it again.
+/// A part of a session's JSON that is kept in the server's memory alone. After a restart of the
+/// server each member is null until the program reports it again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Signs {
@@ -14,12 +14,12 @@ pub struct Signs {
     pub bell_at: Option<DateTime<Utc>>,
     /// The last notification (OSC 9, 99, 777).
     pub notification: Option<Notification>,
-    /// The state of its shell, if that marks its prompts and commands (OSC 133).
+    /// The state of its shell, if the shell marks its prompts and commands (OSC 133).
     pub shell: Option<Shell>,
     /// The directory that its shell reports (OSC 7).
     pub cwd_now: Option<String>,
-    /// Since when there has been no output; null while there is some, and until the pause is as
-    /// long as the settings say.
+    /// The time since which there has been no output. Null while there is output, and until the
+    /// pause is as long as the settings say.
     #[serde(serialize_with = "millis_or_null")]
     pub quiet_since: Option<DateTime<Utc>>,
 }
@@ -31,15 +31,15 @@ pub struct Notification {
     pub title: Option<String>,
     /// The message.
     pub body: String,
-    /// When it came.
+    /// When it was received.
     #[serde(serialize_with = "super::time::millis")]
     pub at: DateTime<Utc>,
 }
 
-/// The state of a shell, from its marks.
+/// The state of a shell, as its marks report it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shell {
-    /// What the shell does.
+    /// The shell's present activity.
     pub state: ShellState,
     /// Exit code of the last command, if the shell reported it.
     pub last_exit: Option<i32>,
@@ -51,13 +51,13 @@ pub struct Shell {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// What a shell does.
+/// A shell's activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShellState {
-    /// It waits for a command.
+    /// The shell waits for a command.
     #[default]
     Prompt,
-    /// A command runs.
+    /// A command is running.
     Running,
 }

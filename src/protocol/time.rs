@@ -1,9 +1,9 @@
-//! Times as they stand in rows, logs and JSON.
+//! Times as rows, logs and JSON spell them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serializer;
 
-/// A time as it stands in rows, logs and JSON: RFC 3339, UTC, milliseconds.
+/// Formats a time for rows, logs and JSON: RFC 3339, UTC, milliseconds.
 #[must_use]
 pub fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
