@@ -1,5 +1,5 @@
-//! The user's shell and home directory, also where the environment lacks them or has unusable ones:
-//! every session without settings of its own would fail then.
+//! The user's shell and home directory. Where the environment lacks them or has unusable ones,
+//! others are found, because every session without settings of its own would fail otherwise.
 
 use super::paths::Env;
 use nix::unistd::{AccessFlags, Uid, User, access};
@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Programs in the place of a shell that refuse logins.
+/// Programs that stand in the place of a shell and refuse logins.
 const NO_SHELLS: [&str; 6] = ["nologin", "false", "true", "sync", "halt", "shutdown"];
 /// The shells of last resort.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
@@ -15,23 +15,23 @@ const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 /// The default shell and home directory of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The absolute path of a program: `$SHELL`, else that of the user's entry in the
-    /// password database, else `/bin/bash` or `/bin/sh`.
+    /// The absolute path of a program: `$SHELL`, otherwise the shell of the user's entry in the
+    /// password database, otherwise `/bin/bash` or `/bin/sh`.
     pub shell: String,
-    /// An absolute path: `$HOME`, else that of the entry, else `/`.
+    /// An absolute path: `$HOME`, otherwise that of the entry, otherwise `/`.
     pub home: String,
-    /// Why the first choices were unusable, for people; empty if they were not.
+    /// Why `$SHELL` or `$HOME` is not used, for people; empty if both are.
     pub warnings: Vec<String>,
 }
 
-/// The account of this process. Looked up once, at the start: a file system that hangs later must
-/// not delay sessions elsewhere.
+/// The account of this process. It is looked up once, at the start: a file system that hangs later
+/// must not delay sessions elsewhere.
 pub fn account() -> &'static Account {
     static ACCOUNT: OnceLock<Account> = OnceLock::new();
     ACCOUNT.get_or_init(|| Account::of(&|name| std::env::var_os(name), &entry))
 }
 
-/// Shell and home directory in the password database; either may be missing.
+/// The shell and home directory in the password database; either may be missing.
 #[derive(Default)]
 struct Entry {
     shell: Option<PathBuf>,

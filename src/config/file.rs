@@ -1,4 +1,4 @@
-//! `stayd.toml`.
+//! Reads `stayd.toml`.
 
 use super::profiles::ProfileTable;
 use super::words::{IdleTimeout, LogFormat, LogLevel};
@@ -11,26 +11,27 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
-/// Settings that cannot be used.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file exists, or was named, and cannot be read.
+    /// The file exists or was named, but cannot be read.
     #[error("settings file {}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Not TOML, an unknown key, or a value of the wrong kind; the message shows the line.
+    /// The file is not TOML, has an unknown key, or has a value of the wrong type. The message
+    /// shows the line.
     #[error("settings file {}: {source}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Line, column, and what was expected.
+        /// The line and column, and what was expected.
         source: Box<toml::de::Error>,
     },
-    /// A value of the right type that makes no sense.
+    /// A value has the right type but is not allowed.
     #[error("{origin}: {key}: {problem}")]
     Value {
         /// The file and the line, or "flags or environment".
@@ -47,7 +48,7 @@ pub enum ConfigError {
     NoStateDir,
 }
 
-/// The file, as it is written. Everything may be missing.
+/// The file's content. Every key may be missing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
@@ -79,7 +80,7 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Reads a file. One that was not named (`required` false) may be missing.
+    /// Reads a file. With `required` false, because nobody named the file, it may be missing.
     pub(super) fn read(path: &Path, required: bool) -> Result<File, ConfigError> {
         match std::fs::read_to_string(path) {
             Ok(text) => File::parse(&text).map_err(|source| ConfigError::Parse {
@@ -101,7 +102,7 @@ impl File {
     }
 }
 
-/// Formats a file and the line of a key (`profile.x.cwd`) in it, or as much of that as is known.
+/// Names a file and the line of a key (`profile.x.cwd`) in it, or as much of that as is known.
 pub(super) fn place_of(path: &Path, key: &str) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     match line_of(&text, key) {
@@ -124,7 +125,7 @@ fn line_of(text: &str, key: &str) -> Option<usize> {
     Some(text[..start?].matches('\n').count() + 1)
 }
 
-/// One address, or several in an array.
+/// Reads one address, or several in an array.
 fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
     struct Addresses;
 

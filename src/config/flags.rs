@@ -1,4 +1,4 @@
-//! Flags and environment variables, with the help that documents every setting.
+//! Flags and environment variables. Their help documents every setting.
 // The comments are the help that is printed, where <> would be read as a placeholder.
 #![allow(rustdoc::bare_urls)]
 
@@ -7,7 +7,7 @@ use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Where a server's things are; every verb takes these.
+/// The paths that every verb takes.
 #[derive(Args, Clone, Debug, Default)]
 pub struct PathFlags {
     /// Settings file [default: $XDG_CONFIG_HOME/stayd/stayd.toml or
@@ -29,7 +29,7 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     pub listen: Vec<SocketAddr>,
 
-    /// How the log is written to standard error [default: text] [file: log_format]
+    /// Format of the log on standard error [default: text] [file: log_format]
     #[arg(long, env = "STAYD_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 
@@ -37,24 +37,24 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
 
-    /// Origin of pages that may connect beside the server's own, such as
+    /// Origin of other pages that may connect, besides the server's own, such as
     /// https://example.org; may be repeated [file: allowed_origins]
     #[arg(long = "allowed-origin", env = "STAYD_ALLOWED_ORIGINS", value_name = "ORIGIN")]
     #[arg(value_delimiter = ',', alias = "allowed-origins")]
     pub allowed_origins: Vec<String>,
 
-    /// Host name under which the server may be reached beside its addresses and
-    /// localhost, such as a proxy's; may be repeated [file: allowed_hosts]
+    /// Host name under which the server may be reached, besides its addresses and localhost, such
+    /// as a proxy's; may be repeated [file: allowed_hosts]
     #[arg(long = "allowed-host", env = "STAYD_ALLOWED_HOSTS", value_name = "HOST")]
     #[arg(value_delimiter = ',', alias = "allowed-hosts")]
     pub allowed_hosts: Vec<String>,
 
-    /// Seconds from the last client's leaving to a session's destruction, or "never"
-    /// [default: 1800] [file: idle_timeout_s]
+    /// Seconds from the last client's detaching to a session's destruction, or "never" [default:
+    /// 1800] [file: idle_timeout_s]
     #[arg(long, env = "STAYD_IDLE_TIMEOUT_S", value_name = "SECONDS", alias = "idle-timeout")]
     pub idle_timeout_s: Option<IdleTimeout>,
 
-    /// Live sessions that may exist at once [default: 4000] [file: max_sessions]
+    /// Most live sessions at a time [default: 4000] [file: max_sessions]
     #[arg(long, env = "STAYD_MAX_SESSIONS", value_name = "NUMBER")]
     pub max_sessions: Option<usize>,
 
@@ -68,49 +68,48 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_SCROLLBACK_LINES", value_name = "LINES")]
     pub scrollback_lines: Option<usize>,
 
-    /// Seconds without output after which a session that had some is told to be quiet,
-    /// at most 86400; 0: never [default: 5] [file: quiet_s]
+    /// Seconds without output after which a session that had some is reported as quiet, at most
+    /// 86400; 0: never [default: 5] [file: quiet_s]
     #[arg(long, env = "STAYD_QUIET_S", value_name = "SECONDS")]
     pub quiet_s: Option<u64>,
 
-    /// Seconds for which ended sessions are kept, or "never": none is removed
-    /// [default: 604800, a week] [file: retention_s]
+    /// Seconds for which ended sessions are kept, or "never" to keep all of them [default: 604800,
+    /// a week] [file: retention_s]
     #[arg(long, env = "STAYD_RETENTION_S", value_name = "SECONDS", alias = "retention")]
     pub retention_s: Option<IdleTimeout>,
 
-    /// Bytes after which a recording goes on in another file, at least 65536
-    /// [default: 67108864, 64 MiB] [file: recording_file_bytes]
+    /// Bytes after which a recording continues in another file, at least 65536 [default: 67108864,
+    /// 64 MiB] [file: recording_file_bytes]
     #[arg(long, env = "STAYD_RECORDING_FILE_BYTES", value_name = "BYTES")]
     pub recording_file_bytes: Option<u64>,
 
-    /// Bytes of a session's recording that are kept, at least as many as of one file: the
-    /// oldest files go first [default: 536870912, 512 MiB] [file: recording_total_bytes]
+    /// Bytes of a session's recording that are kept, at least those of one file: the oldest files
+    /// are removed first [default: 536870912, 512 MiB] [file: recording_total_bytes]
     #[arg(long, env = "STAYD_RECORDING_TOTAL_BYTES", value_name = "BYTES")]
     pub recording_total_bytes: Option<u64>,
 
-    /// Connections that may be open at once, WebSockets among them
-    /// [default: 10000] [file: max_connections]
+    /// Most open connections, WebSockets included [default: 10000] [file: max_connections]
     #[arg(long, env = "STAYD_MAX_CONNECTIONS", value_name = "NUMBER")]
     pub max_connections: Option<usize>,
 
-    /// Connections that one address may have open, this machine's own ones excepted; IPv6
-    /// addresses count by their /64 [default: 1000] [file: max_connections_per_address]
+    /// Most open connections from one address, except this machine's own; IPv6 addresses count by
+    /// their /64 [default: 1000] [file: max_connections_per_address]
     #[arg(long, env = "STAYD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
     pub max_connections_per_address: Option<usize>,
 
-    /// Connections without a token or login that may be open; a newer one takes the place
-    /// of an older one. Never more than a quarter of the files that the server may open
-    /// [default: 128] [file: max_connections_without_token]
+    /// Most open connections without a token or login; a newer one replaces an older one. Never
+    /// more than a quarter of the files that the server may open [default: 128] [file:
+    /// max_connections_without_token]
     #[arg(long, env = "STAYD_MAX_CONNECTIONS_WITHOUT_TOKEN", value_name = "NUMBER")]
     pub max_connections_without_token: Option<usize>,
 
-    /// Seconds within which the body of a request must have come, 1 to 3600
-    /// [default: 30] [file: body_timeout_s]
+    /// Seconds within which the body of a request must arrive, 1 to 3600 [default: 30] [file:
+    /// body_timeout_s]
     #[arg(long, env = "STAYD_BODY_TIMEOUT_S", value_name = "SECONDS")]
     pub body_timeout_s: Option<u64>,
 
-    /// Seconds after which a connection is closed whose peer takes nothing of what it is
-    /// sent, 1 to 3600 [default: 60] [file: unread_timeout_s]
+    /// Seconds after which a connection is closed whose peer reads nothing, 1 to 3600 [default: 60]
+    /// [file: unread_timeout_s]
     #[arg(long, env = "STAYD_UNREAD_TIMEOUT_S", value_name = "SECONDS")]
     pub unread_timeout_s: Option<u64>,
 

@@ -6,10 +6,10 @@
 //! | [`flags`] | flags and environment, with their help |
 //! | `file` | `stayd.toml` |
 //! | `reference` | a complete `stayd.toml`, made from the flags |
-//! | `paths` | where the state directory and the file are by default |
+//! | `paths` | the default paths of the state directory and the file |
 //! | `profiles` | commands that clients may start by name: [`Profile`] |
-//! | `resume` | how the program of one resumes its work: [`Resume`] |
-//! | `settings` | what comes out: [`Settings`] |
+//! | `resume` | how a profile's program resumes its work: [`Resume`] |
+//! | `settings` | the result: [`Settings`] |
 //! | `words` | the values: levels, formats, timeouts |
 
 mod account;

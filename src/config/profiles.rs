@@ -12,25 +12,27 @@ use std::collections::BTreeMap;
 pub struct Profile {
     /// Program and arguments; never empty.
     pub command: Vec<String>,
-    /// Whether it is started as a login shell: as `-bash`, which makes it read the profile.
+    /// Whether the program is started as a login shell: as `-bash`, which makes it read the user's
+    /// profile.
     pub login: bool,
-    /// Directory to start in; `None`: the home directory.
+    /// Directory to start in; `None` is the home directory.
     pub cwd: Option<String>,
-    /// Added to the environment.
+    /// Variables added to the environment.
     pub env: BTreeMap<String, String>,
-    /// `None`: the server's default; `Some(None)`: never.
+    /// Seconds from the last client's detaching to destruction. `None` is the server's default,
+    /// `Some(None)` is never.
     pub idle_timeout_s: Option<Option<u64>>,
-    /// `None`: the size of the client that typed last.
+    /// The policy for the terminal's size; `None` is the size of the client that typed last.
     pub size_policy: Option<SizePolicy>,
-    /// `None`: never started again.
+    /// The policy for restarts; `None` is never.
     pub restart: Option<RestartPolicy>,
-    /// `None`: not recorded.
+    /// The extent of the recording; `None` is no recording.
     pub recording: Option<Recording>,
-    /// How the program resumes its work when its session is restarted, if it can.
+    /// How the program resumes its work when its session is restarted; `None` if it cannot.
     pub resume: Option<Resume>,
 }
 
-/// A `[profile.NAME]`. One that overrides a built-in profile may leave the command out.
+/// A `[profile.NAME]`. A table that overrides a built-in profile may leave the command out.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfileTable {
@@ -52,7 +54,7 @@ impl Profile {
         Profile { command: vec![program], ..Profile::default() }
     }
 
-    /// The built-in profile of that name. Not every machine has a program for it.
+    /// The built-in profile of that name. A machine may not have the program.
     #[must_use]
     pub fn claude() -> Self {
         Profile { resume: Some(Resume::claude()), ..Profile::of("claude".into()) }
@@ -64,7 +66,8 @@ pub(super) fn built_in() -> BTreeMap<String, Profile> {
     BTreeMap::from([("shell".into(), shell), ("claude".into(), Profile::claude())])
 }
 
-/// A profile of the file, over the built-in one of that name. A refusal is (key, problem).
+/// The profile of a table, based on the built-in one of that name. An error is a key and its
+/// problem.
 pub(super) fn profile(
     name: &str,
     base: Option<Profile>,

@@ -1,16 +1,17 @@
-//! A complete `stayd.toml`, made from the definitions of the flags, so that it cannot describe what
-//! the server does not know. Tests compare it with the parser, the defaults and `docs/settings.md`.
+//! A complete `stayd.toml`, made from the definitions of the flags, so that it cannot describe
+//! settings that do not exist. Tests compare it with the parser, the defaults and
+//! `docs/settings.md`.
 
 use super::flags::{PathFlags, ServeFlags};
 use clap::{Arg, ArgAction, Args, Command};
 
-/// Comments are wrapped at this many columns.
+/// The width at which comments are wrapped, in columns.
 const WIDTH: usize = 90;
 
 /// A key of `[profile.NAME]`, as the file spells it.
 struct ProfileKey {
     name: &'static str,
-    /// A value, in TOML.
+    /// An example of a value, in TOML.
     example: &'static str,
     help: &'static str,
 }
@@ -19,7 +20,7 @@ const PROFILE_KEYS: [ProfileKey; 9] = [
     ProfileKey {
         name: "command",
         example: r#"["top", "-d", "5"]"#,
-        help: "Program and arguments. Needed, unless the profile is a built-in one.",
+        help: "Program and arguments. Required, unless the profile is a built-in one.",
     },
     ProfileKey {
         name: "login",
@@ -31,60 +32,62 @@ const PROFILE_KEYS: [ProfileKey; 9] = [
     ProfileKey {
         name: "cwd",
         example: r#""/tmp""#,
-        help: "Directory to start in; \"~\" is the home directory of the server's user, at which \
-               a relative one begins. Default: the home directory.",
+        help: "Directory to start in; \"~\" is the home directory of the server's user, and relative \
+               paths are relative to it. Default: the home directory.",
     },
     ProfileKey {
         name: "env",
         example: r#"{ LANG = "C.UTF-8" }"#,
-        help: "Added to the environment. Default: nothing.",
+        help: "Variables added to the environment. Default: none.",
     },
     ProfileKey {
         name: "idle_timeout_s",
         example: r#""never""#,
-        help: "Seconds from the last client's leaving to destruction, or \"never\". Default: \
+        help: "Seconds from the last client's detaching to destruction, or \"never\". Default: \
                the server's.",
     },
     ProfileKey {
         name: "size_policy",
         example: r#""smallest""#,
-        help: "Whose size the terminal has: \"latest\" (of who typed or came last; the default), \
-               \"smallest\" (the least columns and rows of all), or \"fixed\" (nobody's).",
+        help: "The client whose size the terminal has: \"latest\" (the one that typed or attached \
+               last; the default), \"smallest\" (the fewest columns and rows of all clients), or \
+               \"fixed\" (none).",
     },
     ProfileKey {
         name: "restart",
         example: r#""on-failure""#,
-        help: "Whether the command is started again when it ends by itself: \"never\" (the \
+        help: "When the command is started again after it has ended by itself: \"never\" (the \
                default), \"on-failure\" or \"always\".",
     },
     ProfileKey {
         name: "recording",
         example: r#""output""#,
-        help: "What is recorded: \"off\" (the default), \"output\", or \"all\" (what is typed \
+        help: "What is recorded: \"off\" (the default: nothing), \"output\", or \"all\" (input \
                too, passwords included).",
     },
     ProfileKey {
         name: "resume",
         example: r#"{ pattern = "resume with: tool --resume ([0-9a-f]+)", args = ["--resume", "{id}"] }"#,
-        help: "How the command takes up again, when its session is started again, what it has \
-               told the name of: pattern, a regular expression for its last screen with the \
-               scrollback, whose last match's first group is the name; args, added to the \
-               command with that name for {id}. Default: nothing; for the built-in \"claude\" \
-               what Claude Code tells at its end.",
+        help: "How the command resumes its work when its session is started again. \"pattern\" is a \
+               regular expression for the name of that work, which the command has printed: it is \
+               matched against each line of the last screen and scrollback, and the first group of \
+               the last match is the name. \"args\" are added to the command, with the name in \
+               place of {id}. Default: none; for the built-in \"claude\", what Claude Code prints \
+               at its end.",
     },
 ];
 
-/// A complete `stayd.toml`, every line of it commented out: prose begins with `# `, settings
-/// with `#` alone. With the latter uncommented it says what holds without it, but for its one
-/// profile.
+/// A complete `stayd.toml`, every line of it commented out: prose begins with `# `, settings with
+/// `#` alone. Uncommenting the settings changes nothing, because they are the defaults, except that
+/// it adds the one profile.
 #[must_use]
 pub fn reference() -> String {
     let mut out = String::new();
     prose(
         &mut out,
-        "stayd.toml: every setting with its default. A setting that is not here has its \
-         default; a flag goes before its variable, that before this file. A key that is not \
-         known is an error. `stayd config --check` looks at a file.",
+        "stayd.toml: every setting with its default. A flag overrides its environment variable, \
+         which overrides this file. An unknown key is an error. `stayd config --check` checks a \
+         file.",
     );
     let command = ServeFlags::augment_args(PathFlags::augment_args(Command::new("stayd")));
     for arg in command.get_arguments() {
@@ -93,7 +96,7 @@ pub fn reference() -> String {
             None => {
                 out.push('\n');
                 let path = taken_apart(arg).default.unwrap_or_default();
-                prose(&mut out, &format!("Where this file is: {path}."));
+                prose(&mut out, &format!("The path of this file: {path}."));
                 prose(&mut out, &spelled(arg));
             }
         }
@@ -102,7 +105,8 @@ pub fn reference() -> String {
     prose(
         &mut out,
         "Profiles are commands that clients start by name. \"shell\" ($SHELL, or the \
-         user's shell where that cannot be one) and \"claude\" are built in; a table of that name overrides what it mentions.",
+         user's shell if $SHELL is unusable) and \"claude\" are built in; a table with one of these \
+         names overrides the keys that it has.",
     );
     out.push_str("#[profile.monitor]\n");
     for ProfileKey { name, example, help } in PROFILE_KEYS {
@@ -117,7 +121,7 @@ pub fn reference() -> String {
 struct Help {
     text: String,
     default: Option<String>,
-    /// The key in the file.
+    /// The setting's key in the file.
     key: Option<String>,
 }
 
@@ -136,7 +140,7 @@ fn taken_apart(arg: &Arg) -> Help {
     Help { text: words.join(" "), default, key }
 }
 
-/// `--listen`, `STAYD_LISTEN`.
+/// The names of a flag and its variable: `--listen`, `STAYD_LISTEN`.
 fn spelled(arg: &Arg) -> String {
     let flag = arg.get_long().map(|flag| format!("--{flag}"));
     let variable = arg.get_env().and_then(|name| name.to_str()).map(str::to_owned);
@@ -153,7 +157,7 @@ struct Setting {
 }
 
 impl Setting {
-    /// `None`: the file has no key for it.
+    /// The setting of a flag; `None` if the file has no key for it.
     fn of(arg: &Arg) -> Option<Setting> {
         let Help { mut text, default, key } = taken_apart(arg);
         let values = arg.get_possible_values();
@@ -167,7 +171,7 @@ impl Setting {
             // A path depends on the user, so it cannot be written as a default in TOML.
             Some(default) if default.starts_with('$') => {
                 text += &format!(
-                    ". Default: {default}; a relative path begins at this file (below is an example)"
+                    ". Default: {default}; a relative path is relative to this file (the one below is an example)"
                 );
                 "\"/var/lib/stayd\"".to_owned()
             }
@@ -192,7 +196,7 @@ impl Setting {
     }
 }
 
-/// Numbers and booleans as they are, words in quotes.
+/// A value in TOML: numbers and booleans as they are, words in quotes.
 fn value_of(text: &str) -> String {
     match text.parse::<i64>().is_ok() || text.parse::<bool>().is_ok() {
         true => text.to_owned(),
@@ -223,7 +227,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    /// What a reader gets who takes the `#` away from every setting.
+    /// The file that results if the `#` is removed from every setting.
     fn uncommented() -> String {
         let line = |line: &str| match line.strip_prefix('#') {
             Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => format!("{rest}\n"),
@@ -241,7 +245,7 @@ mod tests {
         Settings::load(&paths, &ServeFlags::default()).unwrap()
     }
 
-    /// The keys that the parser knows, in its own words.
+    /// The keys that the parser knows, taken from its error message.
     fn known(text: &str) -> Vec<String> {
         let refused = File::parse(text).unwrap_err().to_string();
         let (_, expected) = refused.split_once("expected one of ").expect(&refused);
@@ -282,13 +286,13 @@ mod tests {
         }
     }
 
-    /// `STAYD_WRITE_DOCS=1 cargo test --lib config::reference` writes it again.
+    /// `STAYD_WRITE_DOCS=1 cargo test --lib config::reference` writes the page again.
     #[test]
     fn the_page_of_the_documentation_is_this() {
         const HEAD: &str = "# Settings\n\nThis page is `stayd config --reference`: a complete \
-            `stayd.toml`, every setting commented out\nand with its default. Flags go before the \
-            environment, that before the file, that before the\ndefault. `stayd config --check` \
-            looks at a file without starting anything.\n\nProfiles, with examples for other hosts \
+            `stayd.toml`, every setting commented out\nand with its default. Flags override the \
+            environment, which overrides the file, which overrides\nthe defaults. `stayd config --check` \
+            checks a file without starting anything.\n\nProfiles, with examples for other hosts \
             and containers, are in [profiles.md](profiles.md).\n\n";
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/settings.md");
         let page = format!("{HEAD}```toml\n{}```\n", reference());

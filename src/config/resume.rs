@@ -3,19 +3,19 @@
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-/// How a program resumes what it has printed the name of.
+/// How a program resumes work whose name it has printed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
-    /// A regular expression, matched against each line of its last screen and scrollback. The first
-    /// group of the last match is the name.
+    /// A regular expression, matched against each line of the program's last screen and scrollback.
+    /// The first group of the last match is the name.
     pub pattern: String,
-    /// Added to the command, with that name in place of `{id}`.
+    /// Arguments added to the command, with that name in place of `{id}`.
     pub args: Vec<String>,
 }
 
 impl Resume {
-    /// The message with which Claude Code ends.
+    /// The message that Claude Code prints at its end.
     pub(super) fn claude() -> Self {
         let id = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}";
         Resume {
@@ -36,7 +36,7 @@ impl Resume {
         pattern.map_err(|error| error.to_string())
     }
 
-    /// Checks the expression and the arguments; an error says what is wrong.
+    /// Checks the expression and the arguments. An error describes the problem.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.regex()?.captures_len() < 2 {
             return Err("pattern: expected a group, such as \"resume ([0-9]+)\"".into());

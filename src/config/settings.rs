@@ -11,11 +11,12 @@ use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
-/// The default address: this machine only.
+/// The default address, which only this machine can reach.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7829));
 /// Half an hour.
 const DEFAULT_IDLE_TIMEOUT_S: u64 = 1800;
-/// Just below the kernel's default `kernel.pty.max` (4096), so that the refusal is ours.
+/// Just below the kernel's default `kernel.pty.max` (4096), so that the server refuses before the
+/// kernel does.
 const DEFAULT_MAX_SESSIONS: usize = 4000;
 const DEFAULT_RING_BYTES: u64 = 2 << 20;
 const DEFAULT_SCROLLBACK_LINES: usize = 1000;
@@ -26,7 +27,7 @@ const DEFAULT_RECORDING_FILE_BYTES: u64 = 64 << 20;
 const DEFAULT_RECORDING_TOTAL_BYTES: u64 = 512 << 20;
 /// More than the sessions, since each may have several clients.
 const DEFAULT_MAX_CONNECTIONS: usize = 10_000;
-/// A proxy of many users may be one address.
+/// High, because a proxy of many users may be one address.
 const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: usize = 1000;
 /// A browser opens six connections to load the page.
 const DEFAULT_MAX_CONNECTIONS_WITHOUT_TOKEN: usize = 128;
@@ -36,7 +37,7 @@ const DEFAULT_UNREAD_TIMEOUT_S: u64 = 60;
 const STUCK_S: std::ops::RangeInclusive<u64> = 1..=3600;
 /// A smaller file would hold little more than a snapshot.
 const RECORDING_FILE_BYTES_MIN: u64 = 64 << 10;
-/// A day; anything longer is a mistake.
+/// A day; anything longer is most likely a mistake.
 const QUIET_S_MAX: u64 = 86_400;
 /// A screen of 100,000 lines takes some hundred MiB while it is open.
 const SCROLLBACK_LINES_MAX: usize = 100_000;
@@ -51,17 +52,17 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// The state directory, an absolute path.
     pub state_dir: PathBuf,
-    /// How the log is written.
+    /// The format of the log.
     pub log_format: LogFormat,
     /// The least severe records that are logged.
     pub log_level: LogLevel,
-    /// Origins allowed beside the server's own, such as `https://example.org`.
+    /// Origins allowed besides the server's own, such as `https://example.org`.
     pub allowed_origins: Vec<String>,
-    /// Hosts (with or without a port) allowed beside the addresses and localhost.
+    /// Hosts (with or without a port) allowed besides the addresses and localhost.
     pub allowed_hosts: Vec<String>,
-    /// Seconds from the last client's leaving to destruction; `None`: never.
+    /// Seconds from the last client's detaching to destruction; `None` means never.
     pub idle_timeout_s: Option<u64>,
-    /// Live sessions that may exist at once.
+    /// The most live sessions at a time.
     pub max_sessions: usize,
     /// Bytes of a session's ring, a power of two.
     pub ring_bytes: u64,
@@ -69,25 +70,25 @@ pub struct Settings {
     pub scrollback_lines: usize,
     /// Seconds without output after which a session that had some is quiet; 0: never.
     pub quiet_s: u64,
-    /// Seconds for which ended sessions are kept; `None`: for ever.
+    /// Seconds for which ended sessions are kept; `None` means for ever.
     pub retention_s: Option<u64>,
-    /// Bytes after which a recording goes on in another file.
+    /// Bytes after which a recording continues in another file.
     pub recording_file_bytes: u64,
-    /// Bytes of a session's recording that are kept; at least as many as of one file.
+    /// Bytes of a session's recording that are kept; at least those of one file.
     pub recording_total_bytes: u64,
-    /// Connections that may be open at once.
+    /// The most open connections.
     pub max_connections: usize,
-    /// Connections of one address, loopback excepted.
+    /// The most open connections from one address, loopback excepted.
     pub max_connections_per_address: usize,
-    /// Connections that have shown no token or login.
+    /// The most open connections without a token or login.
     pub max_connections_without_token: usize,
-    /// Seconds within which a request's body must have come.
+    /// Seconds within which a request's body must arrive.
     pub body_timeout_s: u64,
-    /// Seconds for which a peer may take nothing of what it is sent.
+    /// Seconds after which a connection is closed whose peer reads nothing.
     pub unread_timeout_s: u64,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
-    /// Commands that clients may start by name; `shell` and `claude` are always there.
+    /// Commands that clients may start by name; `shell` and `claude` are always among them.
     pub profiles: BTreeMap<String, Profile>,
 }
 
@@ -95,26 +96,26 @@ impl Settings {
     /// Builds the settings of a server.
     ///
     /// # Errors
-    /// The file cannot be read or used, or a value makes no sense.
+    /// The file cannot be read or used, or a value is not allowed.
     pub fn load(paths: &PathFlags, flags: &ServeFlags) -> Result<Settings, ConfigError> {
         load(paths, flags, &|name| std::env::var_os(name))
     }
 }
 
-/// The file that is read, whether or not it is there; `None` without a home.
+/// The path of the settings file, whether or not it exists; `None` without a home directory.
 #[must_use]
 pub fn settings_file(paths: &PathFlags) -> Option<PathBuf> {
     paths.config.clone().or_else(|| paths::config_file(&|name| std::env::var_os(name)))
 }
 
-/// The state directory only, for verbs that talk to a server.
+/// The state directory alone, for verbs that talk to a server.
 ///
 /// # Errors
 /// As [`Settings::load`].
 pub fn state_dir(paths: &PathFlags) -> Result<PathBuf, ConfigError> {
     let env: Env<'_> = &|name| std::env::var_os(name);
     if paths.state_dir.is_some() {
-        // A broken settings file does not matter where the state directory was given.
+        // A broken settings file does not matter if the state directory was given.
         return resolve_state_dir(paths, None, &None, env);
     }
     let (path, file) = read_file(paths, env)?;
@@ -252,7 +253,7 @@ fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings,
     })
 }
 
-/// The path of the file, if there is one: errors name the line in it.
+/// The path of the file, if there is one, so that errors can name the line in it.
 struct Origin<'a>(Option<&'a Path>);
 
 impl Origin<'_> {
@@ -265,7 +266,7 @@ impl Origin<'_> {
         })
     }
 
-    /// The first value of flag, file and default, if it makes sense.
+    /// The first value among flag, file and default, if it is allowed.
     fn number<T: Copy + Display>(
         &self,
         key: &str,
@@ -281,7 +282,7 @@ impl Origin<'_> {
     }
 }
 
-/// The file and where it is, if there is one.
+/// The settings and the path of the file, if there is one.
 fn read_file(paths: &PathFlags, env: Env<'_>) -> Result<(Option<PathBuf>, File), ConfigError> {
     let path = paths.config.clone().or_else(|| paths::config_file(env));
     let file = match &path {
@@ -291,7 +292,8 @@ fn read_file(paths: &PathFlags, env: Env<'_>) -> Result<(Option<PathBuf>, File),
     Ok((path, file))
 }
 
-/// A path of the file is relative to the file, one of a flag to the current directory.
+/// A path in the file is relative to the file; a path in a flag is relative to the current
+/// directory.
 fn resolve_state_dir(
     paths: &PathFlags,
     in_file: Option<PathBuf>,

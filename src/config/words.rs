@@ -1,4 +1,5 @@
-//! The values that settings take, readable from a flag, a variable and the file alike.
+//! The values of settings that are words or numbers with a special word, read alike from a flag, a
+//! variable and the file.
 
 use clap::ValueEnum;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
@@ -6,11 +7,11 @@ use slog::Level;
 use std::fmt;
 use std::str::FromStr;
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     #[default]
     Text,
     /// One JSON object a line.
@@ -21,18 +22,18 @@ pub enum LogFormat {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// The server cannot go on.
+    /// The server cannot continue.
     Critical,
     /// Something failed.
     Error,
-    /// Something is wrong and was dealt with.
+    /// Something is wrong, and the server could deal with it.
     Warning,
-    /// Sessions come, change and go.
+    /// A session was started, changed or ended.
     #[default]
     Info,
-    /// What the server does.
+    /// Details of the server's work.
     Debug,
-    /// Everything (only in debug builds).
+    /// Everything (in debug builds only).
     Trace,
 }
 
@@ -49,12 +50,12 @@ impl From<LogLevel> for Level {
     }
 }
 
-/// Seconds from the last client's leaving to a session's destruction; `None`: never.
-/// Written as a number or as `never`; 0 destroys at once.
+/// Seconds from the last client's detaching to a session's destruction; `None` means never. Written
+/// as a number or as `never`; 0 destroys at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleTimeout(pub Option<u64>);
 
-/// Times in SQLite and on timers are signed.
+/// The longest time, in seconds: times in SQLite and on timers are signed milliseconds.
 const LONGEST_S: u64 = i64::MAX as u64 / 1000;
 
 impl FromStr for IdleTimeout {
