@@ -19,7 +19,7 @@ use std::ffi::OsString;
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) paths: PathFlags,
-    /// For `stayd` without a verb.
+    /// The flags of `stayd` without a verb.
     #[command(flatten)]
     pub(super) serve: ServeFlags,
     #[command(subcommand)]
@@ -32,20 +32,20 @@ pub(super) enum Verb {
     Serve(ServeFlags),
     /// Start a session and attach to it
     ///
-    /// Exits with the session's exit code, 128 + n if signal n ended it, 0 on detaching
-    /// (Ctrl-\ and then d).
+    /// Exits with the session's exit code, 128 + n if signal n ended it, 0 after detaching (Ctrl-\,
+    /// then d).
     Run(run::Flags),
     /// Attach this terminal to a session
     ///
-    /// Ctrl-\ and then d detaches; Ctrl-\ twice sends one. Exits with the session's exit
-    /// code, 128 + n if signal n ended it, 0 on detaching. Without a terminal it is a pipe:
-    /// the end of standard input ends nothing, output is written until the session ends.
+    /// Ctrl-\, then d detaches; Ctrl-\ twice sends one to the program. Exits with the session's
+    /// exit code, 128 + n if signal n ended it, 0 after detaching. Without a terminal it works as a
+    /// pipe: the end of standard input ends nothing, and output is written until the session ends.
     #[command(visible_alias = "a")]
     Attach(attach::Flags),
     /// List sessions
     #[command(visible_alias = "list")]
     Ls(ls::Flags),
-    /// Tell everything that is known of one session
+    /// Print all details of one session
     #[command(visible_alias = "show")]
     Info(info::Flags),
     /// List every change of a session's status
@@ -56,63 +56,64 @@ pub(super) enum Verb {
     Kill(kill::Flags),
     /// Run sessions' commands again, under the same ids
     ///
-    /// A session that still runs is ended first. What was on its screen stays above.
+    /// A session that still runs is ended first. The text on its screen stays above the new output.
     Restart(restart::Flags),
     /// Give a session another name, or none
     Rename(rename::Flags),
     /// Type into a session: a text, keys, or standard input
     ///
-    /// Every byte is typed once, also when the server is started again meanwhile.
+    /// Every byte is typed once, even if the server is restarted meanwhile.
     Send(send::Flags),
-    /// Print what a session's screen shows
+    /// Print the screen of a session
     Screen(screen::Flags),
     /// Wait until a session's screen shows something, is quiet, or the session ends
     ///
-    /// Exits with 0 once it holds, 124 when the time is over, 1 if the session has ended
+    /// Exits with 0 once the condition holds, 124 after the timeout, 1 if the session has ended
     /// before; with --exit, with the session's own exit code.
     Wait(wait::Flags),
-    /// Print the output of a session that is still kept, as it came
+    /// Print the retained output of a session, unchanged
     Logs(logs::Flags),
     /// Print a session's recording, for asciinema and other players
     ///
-    /// Of a session that was started with `run --record`, or by a profile that is recorded.
-    /// Also of one that is still running: with all that it has printed until now.
+    /// The session has to be started with `run --record`, or by a profile with `recording`. The
+    /// recording of a session that still runs is printed up to now.
     Recording(recording::Flags),
-    /// Print the address that opens the page, with its token
+    /// Print the address of the web page, with its token
     Url(url::Flags),
     /// Stop the server; sessions run on, unless --all
     Stop(stop::Flags),
-    /// Further tokens, one for each person or program that is to come in
+    /// Manage further tokens, one for each person or program
     ///
-    /// They have names, which the history of a session shows, and all have the same rights.
-    /// A change takes effect at once, beside a running server too.
+    /// A token has a name, which the history of a session shows. All tokens have the same rights. A
+    /// change takes effect at once, even while a server runs.
     #[command(subcommand)]
     Token(token::What),
     /// Copy the database of a running server into a file
     ///
-    /// The copy is whole and as of one moment; sessions and writes go on meanwhile. It holds
-    /// what the sessions were and are, not their output.
+    /// The copy is complete and consistent, while sessions and writes go on. It has the records of
+    /// the sessions, not their output.
     Backup(backup::Flags),
-    /// Print every setting with its default, or look whether the settings file can be used
+    /// Print every setting with its default, or check the settings file
     Config(config::Flags),
-    /// Look at what may keep stayd from its work, without changing anything
+    /// Check for problems that may keep stayd from working, without changing anything
     ///
-    /// Settings, state directory, database, holder, server and the system's limits. Exits
-    /// with 1 if something has failed.
+    /// Checks the settings, state directory, database, holder, server and the system's limits.
+    /// Exits with 1 if a check has failed.
     Doctor(doctor::Flags),
     /// Print a completion script for a shell
     Completions(completions::Flags),
 }
 
-/// Parses a command line. A server flag before another verb is an error: it would be ignored.
+/// Parses a command line. A server flag before another verb is an error, because it would be
+/// ignored.
 pub(super) fn parse<I, T>(args: I) -> Result<Cli, clap::Error>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString>,
 {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    // With a verb, environment variables are read for that verb only: a broken STAYD_LISTEN must
-    // not break `ls`, or `serve --listen`.
+    // With a verb, read environment variables for that verb only: a broken STAYD_LISTEN must not
+    // break `ls`, or `serve --listen`.
     let without_variables =
         |arg: Arg| if arg.is_global_set() { arg } else { arg.env(Resettable::Reset) };
     let mut command = Cli::command().mut_args(without_variables);

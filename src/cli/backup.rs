@@ -17,9 +17,9 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
-    /// Where the copy goes
+    /// File for the copy
     file: PathBuf,
-    /// Replace a file that is there
+    /// Replace an existing file
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -71,10 +71,10 @@ async fn receive(client: &Client, mut file: File, path: &Path) -> Result<(), Fai
 }
 
 fn there(file: &Path) -> Failure {
-    Failure::Other(format!("{} is there already; --force replaces it", file.display()))
+    Failure::Other(format!("{} exists already; --force replaces it", file.display()))
 }
 
-/// Writes the copy under a temporary name: it gets its own once it is complete.
+/// Writes the copy under a temporary name, so that the file has its name only once it is complete.
 fn beside(file: &Path) -> Result<PathBuf, Failure> {
     let name = file.file_name();
     let name = name.ok_or_else(|| Failure::Usage(format!("{} is no file", file.display())))?;

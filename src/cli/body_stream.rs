@@ -1,4 +1,4 @@
-//! The body of an answer, received piece by piece.
+//! The body of an HTTP response, received piece by piece.
 
 use super::failure::Failure;
 use awc::ClientResponse;
@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The server sends something every 15 s; after three missed times it counts as gone.
+/// The server sends something every 15 s. After this silence it counts as gone.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 pub(super) struct Pieces {
@@ -31,7 +31,7 @@ impl Pieces {
     /// The next piece; `None` at the end. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
-        let away = |_| Failure::Unreachable("the server does not go on".into());
+        let away = |_| Failure::Unreachable("the server has stopped sending its answer".into());
         let piece = timeout(SILENCE_MAX, self.body.next()).await.map_err(away)?;
         piece.transpose().map_err(broke_off)
     }

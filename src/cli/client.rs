@@ -17,14 +17,14 @@ use std::io;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The timeout of most requests: a kill waits up to 5 s for the tree's end, and nothing else takes
-/// that long …
+/// The timeout of most requests. The longest is a kill, which waits up to 5 s for the tree's end.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// … except a restart, which ends a tree and then starts a command on a disk that may be slow …
+/// The timeout of a restart, which ends a tree and then starts a command from a disk that may be
+/// slow.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
-/// … and a copy of a large database before its first byte comes.
+/// The longest wait for the first byte of a copy of a large database.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
-/// The largest answer: more than a full list of sessions takes.
+/// The largest response, in bytes: larger than a full list of sessions.
 const BODY_MAX: usize = 64 << 20;
 
 /// The failure of an answer that is not of the shape that is known.
@@ -38,11 +38,11 @@ pub(super) struct Client {
 
 /// A condition on a session's screen.
 pub(super) enum Condition {
-    /// It shows this text.
+    /// The screen shows this text.
     Text(String),
-    /// It matches this regular expression.
+    /// The screen matches this regular expression.
     Regex(String),
-    /// There is no output for so many milliseconds.
+    /// There is no output for this time.
     Quiet(Duration),
 }
 
@@ -56,23 +56,23 @@ impl Condition {
     }
 }
 
-/// An answer.
+/// A response.
 pub(super) struct Answer {
     /// HTTP status: 200, 201, 202 …
     pub(super) status: u16,
-    /// The header `X-Stayd-Offset`, if the answer has it.
+    /// The header `X-Stayd-Offset`, if the response has it.
     pub(super) offset: Option<u64>,
     /// The body, empty for none.
     pub(super) body: Vec<u8>,
 }
 
 impl Answer {
-    /// The body as JSON of a known shape.
+    /// Parses the body as JSON.
     pub(super) fn json<T: for<'de> Deserialize<'de>>(&self) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(Failure::doing(UNEXPECTED))
     }
 
-    /// The answer if it is a success, else the failure; `path` is the path of the request.
+    /// The response if it is a success, otherwise the failure. `path` is the path of the request.
     fn or_refusal(self, path: &str) -> Result<Answer, Failure> {
         if (200..300).contains(&self.status) {
             return Ok(self);
@@ -82,7 +82,7 @@ impl Answer {
 }
 
 impl Client {
-    /// A client of the server that the flags name, else of the state directory's.
+    /// A client of the server that the flags name, or of the state directory's server.
     pub(super) fn find(paths: &PathFlags, flags: &ServerFlags) -> Result<Client, Failure> {
         Client::new(Endpoint::find(paths, flags)?)
     }
@@ -119,7 +119,7 @@ impl Client {
         }
     }
 
-    /// The live sessions, or all.
+    /// The live sessions, or all of them.
     pub(super) async fn sessions(&self, ended: bool) -> Result<Vec<Session>, Failure> {
         self.list(ended, &[]).await?.iter().map(read).collect()
     }
@@ -165,7 +165,7 @@ impl Client {
         self.answer(request.send_body(body).await).await?.or_refusal("")
     }
 
-    /// Whether the server can do its work, or why not.
+    /// Checks that the server can do its work; the error says why not.
     pub(super) async fn ready(&self) -> Result<(), Failure> {
         let url = format!("{}/readyz", self.endpoint.url);
         let _progress = self.waiting_for_server();
@@ -185,8 +185,8 @@ impl Client {
         self.answer(self.request(Method::DELETE, &path).send().await).await?.or_refusal(&path)
     }
 
-    /// The output that is still kept, from an offset if that is given: then all of it must
-    /// be there.
+    /// The retained output. With an offset it begins there, and is refused if any output since then
+    /// is gone.
     pub(super) async fn output(&self, id: &str, offset: Option<u64>) -> Result<Answer, Failure> {
         let from = offset.map_or_else(String::new, |offset| format!("?offset={offset}"));
         self.call(Method::GET, &format!("/{id}/output{from}"), None).await
@@ -243,7 +243,7 @@ impl Client {
     }
 
     /// Types `bytes`, which begin at `offset` of this client's input. Returns the offset up to
-    /// which input was accepted: less than all if the program does not read.
+    /// which input was accepted, which is less than all if the program does not read.
     pub(super) async fn input(
         &self,
         id: &str,
@@ -286,8 +286,8 @@ impl Client {
         self.long("/api/v1/backup", "/api/v1/backup", BACKUP_TIMEOUT).await
     }
 
-    /// A streamed answer, which may be endless; its head must arrive within `within`. `asked` names
-    /// the subject of a refusal.
+    /// A streamed response, which may be endless. Its head must arrive within `within`. `asked`
+    /// names the subject of a refusal.
     async fn long(&self, path: &str, asked: &str, within: Duration) -> Result<Pieces, Failure> {
         let http = transport::client(&self.endpoint, None)?;
         let url = format!("{}{path}", self.endpoint.url);
@@ -327,7 +327,7 @@ impl Client {
         self.http.request(method, url).bearer_auth(&self.endpoint.token)
     }
 
-    /// The whole answer, whatever its status.
+    /// The whole response, whatever its status.
     async fn answer<S>(
         &self,
         sent: Result<awc::ClientResponse<S>, SendRequestError>,
@@ -361,10 +361,10 @@ pub(super) fn unreachable(url: &str, e: &SendRequestError) -> Failure {
             return failure;
         }
     }
-    Failure::Unreachable(format!("the server at {url} cannot be asked: {e}"))
+    Failure::Unreachable(format!("the server at {url} cannot be reached: {e}"))
 }
 
-/// The failure of a refusal: in the server's own words (RFC 9457), or the bare status.
+/// The failure that a refusal means, in the server's own words (RFC 9457) or as the bare status.
 fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -379,7 +379,7 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
         return Failure::NoSuchSession(id.into());
     }
     if problem.code == "unauthorized" {
-        // The server's message is meant for authors of requests.
+        // The server's own message is meant for authors of requests.
         let detail = "the server does not accept this token; see --token, STAYD_TOKEN, --state-dir";
         return Failure::Refused { code: problem.code, detail: detail.into() };
     }
@@ -394,7 +394,7 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
     Failure::Refused { code: problem.code, detail }
 }
 
-/// A proxy that redirects requests without TLS.
+/// Whether a proxy refused or redirected the request because it came without TLS.
 fn is_for_https(status: u16, body: &[u8]) -> bool {
     (300..400).contains(&status) || status == 400 && memchr::memmem::find(body, b"HTTPS").is_some()
 }

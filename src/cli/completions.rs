@@ -16,7 +16,7 @@ pub(super) struct Flags {
     shell: Shell,
 }
 
-/// Verbs whose words are sessions.
+/// The verbs whose arguments are sessions.
 pub(super) const VERBS: &str =
     "attach a info show history kill restart rename send screen wait logs recording";
 
@@ -61,7 +61,7 @@ complete -F _stayd_sessions -o bashdefault -o default stayd
     )
 }
 
-/// The generated script describes each word; those that are sessions get a function.
+/// The generated script describes each argument. Arguments that are sessions get a function.
 fn zsh(script: &str) -> String {
     let named = script
         .replace(
@@ -76,7 +76,7 @@ fn zsh(script: &str) -> String {
     let function = "\n_stayd_sessions() {\n    \
         local -a sessions=(${(f)\"$(stayd ls --quiet 2>/dev/null)\"})\n    \
         compadd -a sessions\n}\n";
-    // The first line is #compdef, by which zsh knows the file.
+    // The first line has to stay `#compdef`, by which zsh recognizes the file.
     named.replacen('\n', function, 1)
 }
 

@@ -1,4 +1,4 @@
-//! `stayd config`: prints a complete `stayd.toml`, or checks the one that is there.
+//! `stayd config`: prints a complete `stayd.toml`, or checks the user's file.
 
 use super::failure::Failure;
 use super::out;
@@ -11,7 +11,7 @@ pub(super) struct Flags {
     /// Print a complete stayd.toml: every setting, commented out, with its default
     #[arg(long)]
     reference: bool,
-    /// Look whether the settings file can be used; says line and key if not, and exits with 2
+    /// Check the settings file; print the line and key of an error, and exit with 2
     #[arg(long)]
     check: bool,
 }
@@ -24,7 +24,7 @@ pub(super) fn config(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     Settings::load(paths, &ServeFlags::default())?;
     let line = match config::settings_file(paths) {
         Some(file) if file.exists() => format!("{} can be used\n", file.display()),
-        Some(file) => format!("there is no {}; every setting has its default\n", file.display()),
+        Some(file) => format!("{} does not exist; every setting has its default\n", file.display()),
         None => "no settings file; every setting has its default\n".to_owned(),
     };
     out::print(&line)?;

@@ -1,4 +1,4 @@
-//! `stayd doctor`: checks for what may keep stayd from its work, without changing anything.
+//! `stayd doctor`: checks for problems that may keep stayd from working, without changing anything.
 
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
@@ -20,18 +20,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Less than this much room on the disk is told.
+/// Less free space than this is a warning, in bytes.
 const ROOM_MIN: u64 = 100 << 20;
 /// Fewer free terminals than this in the kernel are a warning.
 const TERMINALS_MIN: u64 = 64;
-/// Descriptors that a session and a client of it take, in the server.
+/// Descriptors that a session with one client takes in the server.
 const FILES_EACH: u64 = 8;
 /// Room for fewer sessions than this is a warning.
 const SESSIONS_MIN: u64 = 500;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
-    /// Print what was found as JSON
+    /// Print the findings as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -118,7 +118,7 @@ fn failed(what: &'static str, detail: String) -> Finding {
     Finding { what, verdict: Verdict::Failed, detail }
 }
 
-/// Programs that are not where the server would look for them.
+/// Profiles whose program the server would not find.
 fn profiles(settings: &Settings) -> Vec<Finding> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = |program: &str, cwd: Option<&str>| {
@@ -135,7 +135,7 @@ fn profiles(settings: &Settings) -> Vec<Finding> {
         if is_there(program, profile.cwd.as_deref()) {
             return None;
         }
-        // Nobody has asked for it.
+        // It is built in, and the user may not want it.
         if *profile == Profile::claude() {
             return Some(ok("profile", format!("{name}, built in: {program} is not installed")));
         }
@@ -144,7 +144,8 @@ fn profiles(settings: &Settings) -> Vec<Finding> {
     missing.collect()
 }
 
-/// What sessions get that ask for nothing else, of a server that is started from here.
+/// The shell and home directory of sessions without settings of their own, for a server that is
+/// started from here.
 fn account() -> Vec<Finding> {
     let what = "shell and home";
     let account = config::account();
@@ -158,7 +159,7 @@ fn directory(dir: &Path) -> Finding {
     let what = "state directory";
     match fs::metadata(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            warning(what, format!("{} is made when a server starts", dir.display()))
+            warning(what, format!("{} is created when a server starts", dir.display()))
         }
         Err(error) => failed(what, format!("{}: {error}", dir.display())),
         Ok(found) if !found.is_dir() => failed(what, format!("{} is none", dir.display())),
@@ -224,8 +225,8 @@ fn holder(pid_file: &Path) -> Finding {
     }
 }
 
-/// Whether `localhost` is the server's: not if somebody else listens on the other loopback address
-/// of the port.
+/// A warning if `localhost` may not lead to the server, because another process listens on the
+/// other loopback address of the port.
 fn names(listen: &Path) -> Option<Finding> {
     let text = fs::read_to_string(listen).ok()?;
     let addresses: Vec<SocketAddr> = text.split_whitespace().flat_map(str::parse).collect();
@@ -260,7 +261,7 @@ fn server(paths: &PathFlags, flags: &Flags) -> Finding {
     }
 }
 
-/// Nothing where the kernel does not tell.
+/// The terminals in use; `None` if the kernel does not say.
 fn terminals() -> Option<Finding> {
     let number = |name: &str| -> Option<u64> {
         fs::read_to_string(format!("/proc/sys/kernel/pty/{name}")).ok()?.trim().parse().ok()

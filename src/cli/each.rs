@@ -4,8 +4,8 @@ use super::failure::Failure;
 use super::out;
 use serde_json::{Value, json};
 
-/// Applies the verb to all sessions; failures do not stop it. The exit code is that of the first
-/// failure. With `json` the sessions are printed as the API gives them.
+/// Applies the verb to each session. A failure does not stop it, and the exit code is that of the
+/// first failure. With `json` the sessions are printed as the API returns them.
 pub(super) async fn each(
     words: &[String],
     json: bool,

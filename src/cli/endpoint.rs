@@ -1,4 +1,4 @@
-//! Where the server is, and the token that opens it.
+//! The server's address, and the token for it.
 // The comments are the help that is printed, where <> would be read as a placeholder.
 #![allow(rustdoc::bare_urls)]
 
@@ -9,16 +9,16 @@ use crate::private;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// How a verb finds its server.
+/// The flags by which a verb finds its server.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct ServerFlags {
-    /// Address of the server, such as http://127.0.0.1:7829 or https://term.example.org [default: that of the server
-    /// of the state directory]
+    /// Address of the server, such as http://127.0.0.1:7829 or https://term.example.org [default:
+    /// that of the state directory's server]
     #[arg(long, env = "STAYD_URL", value_name = "URL")]
     pub(super) url: Option<String>,
 
-    /// Token of the server; better in the environment than on a command line that others
-    /// can see [default: the one in the state directory]
+    /// Token of the server; safer in the environment than on a command line, which others can see
+    /// [default: the one in the state directory]
     #[arg(long, env = "STAYD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(super) token: Option<String>,
 }
@@ -29,13 +29,13 @@ pub(super) struct Endpoint {
     /// `http://host:port` or `https://…`, without a slash at the end.
     pub(super) url: String,
     pub(super) token: String,
-    /// The process found by its lock; `None` where the user has given the address.
+    /// The server process, found by its lock; `None` if the user has given the address.
     pub(super) server: Option<LocalServer>,
 }
 
 impl Endpoint {
-    /// Uses the flags, else the files of the state directory, where a running server writes its
-    /// address and token.
+    /// Uses the flags, otherwise the files of the state directory, in which a running server writes
+    /// its address and token.
     pub(super) fn find(paths: &PathFlags, flags: &ServerFlags) -> Result<Endpoint, Failure> {
         let (url, fragment, server) = match &flags.url {
             Some(url) => {
@@ -62,8 +62,8 @@ impl Endpoint {
     }
 }
 
-/// The state directory, once it is checked that nobody else can write to it: the token is sent to
-/// the address in its files.
+/// The state directory, after a check that nobody else can write to it: the token is sent to the
+/// address in its files.
 fn state_dir(paths: &PathFlags) -> Result<PathBuf, Failure> {
     let dir = config::state_dir(paths)?;
     private::check(&dir)?;
@@ -75,7 +75,7 @@ fn read(path: &Path) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-/// Parses `http://host:port/#token=…`, so that the output of `stayd url` can be given.
+/// Parses `http://host:port/#token=…`, so that the output of `stayd url` is accepted.
 fn parse(url: &str) -> Result<(String, Option<String>), Failure> {
     let (base, fragment) = url.split_once('#').unwrap_or((url, ""));
     let base = base.trim_end_matches('/');

@@ -5,7 +5,7 @@ use std::io;
 /// Why a verb has failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The command line makes no sense: exit code 2.
+    /// The command line is wrong: exit code 2.
     #[error("{0}")]
     Usage(String),
     /// No session has this id or name: exit code 3.
@@ -31,8 +31,8 @@ pub(super) enum Failure {
     /// The server cannot be reached, or the connection broke.
     #[error("{0}")]
     Unreachable(String),
-    /// The wait has timed out: exit code 124, as of timeout(1).
-    #[error("not within the time that was given")]
+    /// The wait has timed out: exit code 124, as timeout(1) has it.
+    #[error("the wait has timed out")]
     TimedOut,
     /// The server refused, in its own words.
     #[error("{detail}")]
@@ -42,7 +42,7 @@ pub(super) enum Failure {
         /// An explanation for people.
         detail: String,
     },
-    /// Anything else.
+    /// Any other failure.
     #[error("{0}")]
     Other(String),
 }
@@ -61,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// Whether a retry may succeed, as while the server is being restarted.
+    /// Whether a retry may succeed, such as while the server is being restarted.
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Failure::NoServer { .. } | Failure::Unreachable(_) => true,
@@ -70,7 +70,7 @@ impl Failure {
         }
     }
 
-    /// For `map_err`: an error of the system, with what was being done.
+    /// For `map_err`: an error of the system, prefixed with what was being done.
     pub(super) fn doing<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
         let what = what.into();
         move |e| Failure::Other(format!("{what}: {e}"))

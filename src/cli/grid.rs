@@ -1,4 +1,4 @@
-//! Tables for people: columns as wide as they need to be, measured as a terminal does.
+//! Tables for people, with columns as wide as needed, measured as a terminal does.
 
 use crate::screen::width;
 
@@ -35,7 +35,7 @@ pub(super) fn columns_of(text: &str) -> usize {
     text.chars().map(|c| usize::from(width(c))).sum()
 }
 
-/// Cuts a text to a width, with a sign that there is more.
+/// Cuts a text to a width, and marks the cut.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     if columns_of(text) <= columns {
         return text.to_owned();
@@ -51,7 +51,7 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     out
 }
 
-/// Removes characters with which text of others could write escape sequences to this terminal, or
+/// Removes characters by which foreign text could write escape sequences to this terminal, or
 /// reverse the text around it.
 pub(super) fn printable(text: &str) -> String {
     let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

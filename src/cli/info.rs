@@ -1,4 +1,4 @@
-//! `stayd info`: everything that is known of one session.
+//! `stayd info`: all details of one session.
 
 use super::client::{Client, read};
 use super::endpoint::ServerFlags;
@@ -54,7 +54,7 @@ fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
     let clients = session.clients.iter().map(|viewer| {
         let size = viewer.cols.zip(viewer.rows);
         let size = size.map_or(String::new(), |(cols, rows)| format!(" {cols}×{rows}"));
-        let mode = if viewer.mode == crate::protocol::Mode::Ro { ", looks only" } else { "" };
+        let mode = if viewer.mode == crate::protocol::Mode::Ro { ", read only" } else { "" };
         format!("{}{size}{mode}", viewer.client)
     });
     let clients = clients.collect::<Vec<_>>().join("; ");

@@ -1,5 +1,5 @@
-//! Detects the session in which a command itself runs. Its output is that session's output: if it
-//! followed that, it would print forever what it has printed.
+//! Detects the session in which a command itself runs. The command's output is that session's
+//! output, so following it would repeat it forever.
 
 use super::failure::Failure;
 use crate::id::SessionId;
@@ -7,15 +7,15 @@ use crate::tree;
 use nix::sys::stat::{SFlag, fstat};
 use std::io::{self, IsTerminal};
 
-/// The session whose terminal shows this process's output, as far as it can tell: the one that the
-/// environment names, unless standard output is a file. It may belong to another server than the
-/// one asked; ids are unique everywhere.
+/// The session whose terminal shows this process's output, as far as that can be known: the one
+/// that the environment names, unless standard output is a file. It may belong to another server
+/// than the one that the verb talks to; ids are unique everywhere.
 pub(super) fn shown_in() -> Option<SessionId> {
     let id = std::env::var(tree::MARK).ok()?.parse().ok()?;
     (!prints_elsewhere()).then_some(id)
 }
 
-/// Whether standard output is a file or a device that is no terminal. A pipe may lead to the
+/// Whether standard output is a file, or a device that is no terminal. A pipe may lead to the
 /// terminal.
 fn prints_elsewhere() -> bool {
     let stdout = io::stdout();

@@ -1,6 +1,6 @@
 //! Translates names of keys to the bytes that a terminal sends, as xterm does by default.
 
-/// The bits that xterm adds to 1 in a sequence's second parameter.
+/// The bits of the modifiers. xterm sends 1 plus their sum as a sequence's second parameter.
 const SHIFT: u8 = 1;
 const ALT: u8 = 2;
 const CTRL: u8 = 4;
@@ -12,7 +12,7 @@ pub(super) const UNDERSTOOD: &str = "\
     (Shift) or several, where terminals send something for it: C-c, C-/, C-M-x, C-Left, S-Up, \
     M-Enter, S-Tab, C-S-F5";
 
-/// Keys for which a terminal sends a sequence of their own.
+/// Keys for which a terminal sends a sequence.
 enum Function {
     /// `CSI A`; `SS3 A` if the program has asked for application cursor keys (DECCKM).
     Cursor(u8),
@@ -23,9 +23,9 @@ enum Function {
 }
 
 /// The bytes for a key. Names are those of tmux and common ones: `Enter`, `C-c` or `Ctrl-C`, `M-x`
-/// or `Alt-x`, `S-Up`, `C-M-Left`, `F5` … `application`: the program has enabled application cursor
-/// keys, which matters for keys without a modifier. `None`: there is no such key, or terminals send
-/// nothing of their own for it.
+/// or `Alt-x`, `S-Up`, `C-M-Left`, `F5` … `application` says whether the program has enabled
+/// application cursor keys, which matters for keys without a modifier. `None` if there is no such
+/// key, or terminals send no distinct bytes for it.
 pub(super) fn encode(name: &str, application: bool) -> Option<Vec<u8>> {
     let (modifiers, key) = modifiers(name)?;
     if let Some(key) = function(key) {
@@ -37,12 +37,12 @@ pub(super) fn encode(name: &str, application: bool) -> Option<Vec<u8>> {
     Some(alt.into_iter().chain(sent).collect())
 }
 
-/// Whether the bytes depend on the program's mode.
+/// Whether the bytes depend on the program's cursor key mode.
 pub(super) fn depends_on_mode(name: &str) -> bool {
     encode(name, true) != encode(name, false)
 }
 
-/// The modifiers before a key, each at most once, and the key.
+/// Splits a name into the modifiers, each at most once, and the key.
 fn modifiers(mut name: &str) -> Option<(u8, &str)> {
     let mut all = 0;
     loop {
@@ -103,7 +103,7 @@ fn sequence(key: &Function, modifiers: u8, application: bool) -> Vec<u8> {
     }
 }
 
-/// The bytes of a key that is a character, or has one, with Shift and Ctrl only.
+/// The bytes of a key that is a character or sends one, with Shift and Ctrl only.
 fn plain(key: &str, modifiers: u8) -> Option<Vec<u8>> {
     let bytes: &[u8] = match (key.to_ascii_lowercase().as_str(), modifiers) {
         ("enter" | "return", 0) => b"\r",
@@ -127,7 +127,7 @@ fn character(key: &str, modifiers: u8) -> Option<Vec<u8>> {
     let mut chars = key.chars();
     let (Some(mut one), None) = (chars.next(), chars.next()) else { return None };
     if modifiers & SHIFT != 0 {
-        // For other keys the keyboard's layout decides what Shift does.
+        // For other keys the keyboard layout decides what Shift does.
         one = one.is_ascii_alphabetic().then(|| one.to_ascii_uppercase())?;
     }
     if modifiers & CTRL != 0 {
@@ -136,7 +136,7 @@ fn character(key: &str, modifiers: u8) -> Option<Vec<u8>> {
     Some(one.to_string().into_bytes())
 }
 
-/// The control character of a key, as XLookupString(3) has it, and that of `?`, which is common.
+/// The control character of a key, as XLookupString(3) has it, and the usual one of `?`.
 fn control(key: char) -> Option<u8> {
     let byte = u8::try_from(key).ok()?;
     Some(match byte {

@@ -16,7 +16,7 @@ pub(super) struct Flags {
     /// Ids, unique beginnings of ids, or names
     #[arg(required = true, value_name = "SESSION")]
     sessions: Vec<String>,
-    /// Print the final records, as the API gives them
+    /// Print the final records as the API returns them
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -1,9 +1,8 @@
 //! Finds the server of a state directory: whether it runs, and who listens at its address.
 //!
-//! The file `listen` outlives a server that was killed, and its port may be somebody else's
-//! by then. So the token goes only to the server that holds the directory's lock, at an
-//! address where nobody but the directory's owner (or root, who can read the token anyway)
-//! listens.
+//! The file `listen` outlives a killed server, and another process may have its port by then. So
+//! the token is sent only to the server that holds the directory's lock, at an address where nobody
+//! but the directory's owner (or root, who can read the token anyway) listens.
 
 use super::failure::Failure;
 use nix::errno::Errno;
@@ -14,12 +13,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// A running server: it held the lock of its state directory when it was found.
+/// A server that held the lock of its state directory when it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LocalServer {
-    /// The file that it keeps locked.
+    /// The lock file.
     lock: PathBuf,
-    /// The address that it has written into the state directory.
+    /// The server's process id, from the lock file.
     pid: String,
 }
 
@@ -40,7 +39,7 @@ impl LocalServer {
         })?;
         let address = text.split_whitespace().next().and_then(|word| word.parse().ok());
         let mut address: SocketAddr = address.ok_or_else(nobody)?;
-        // The server listens on every address of this machine: use the nearest.
+        // The server listens on every address of this machine, so use the loopback address.
         match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
             IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -61,16 +60,16 @@ impl LocalServer {
         Ok((LocalServer { lock, pid }, address))
     }
 
-    /// Whether it still holds the lock. To be called once a connection is open: then the server
-    /// that was found was alive when the connection was made, and is its peer.
+    /// Whether the server still holds the lock. Call it once a connection is open: if it does, the
+    /// server was alive when the connection was made, and is its peer.
     pub(super) fn still_runs(&self) -> bool {
         let holder = holder_of(&self.lock).ok().flatten();
         holder.is_some_and(|(pid, _)| pid == self.pid)
     }
 }
 
-/// The process id that the holder of a lock (flock(2)) has written into the file, and the
-/// file's owner; `None` if nobody holds it.
+/// The process id that the holder of a lock (flock(2)) has written into the file, and the file's
+/// owner; `None` if nobody holds the lock.
 fn holder_of(path: &Path) -> Result<Option<(String, u32)>, Failure> {
     if !is_locked(path)? {
         return Ok(None);
@@ -82,8 +81,8 @@ fn holder_of(path: &Path) -> Result<Option<(String, u32)>, Failure> {
     Ok(Some((pid, file.metadata().map_err(failed)?.uid())))
 }
 
-/// Whether a process holds the lock of a file. The check takes the lock shared for a moment; a
-/// server that starts in that moment tries again.
+/// Whether a process holds the lock of a file. The check takes a shared lock for a moment; a server
+/// that starts in that moment tries again.
 pub(super) fn is_locked(path: &Path) -> Result<bool, Failure> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -102,7 +101,7 @@ fn listeners(address: SocketAddr) -> Result<Vec<u32>, Failure> {
     let read = |name: &str| {
         let path = format!("/proc/net/{name}");
         std::fs::read_to_string(&path).map_err(|e| {
-            let instead = "it cannot be seen who listens; name the address with --url";
+            let instead = "cannot check which process listens; name the address with --url";
             Failure::Other(format!("{path}: {e}: {instead}"))
         })
     };
@@ -112,8 +111,8 @@ fn listeners(address: SocketAddr) -> Result<Vec<u32>, Failure> {
     Ok(listening(&tables, address))
 }
 
-/// The same from the text of the tables (proc_net_tcp(5)): of the sockets that listen at the port,
-/// those with the most specific matching address.
+/// Finds them in the text of the tables (proc_net_tcp(5)): among the sockets that listen at the
+/// port, those with the most specific matching address.
 fn listening(tables: &str, address: SocketAddr) -> Vec<u32> {
     const LISTEN: &str = "0A";
     let mut best = (0, Vec::new());
@@ -143,7 +142,7 @@ fn listening(tables: &str, address: SocketAddr) -> Vec<u32> {
     best.1
 }
 
-/// Parses `0100007F:1E95`: the address in words of this machine's byte order, the port in plain
+/// Parses `0100007F:1E95`: an address in words of this machine's byte order, and a port in plain
 /// hex.
 fn socket(text: &str) -> Option<(IpAddr, u16)> {
     let (address, port) = text.split_once(':')?;
@@ -197,7 +196,7 @@ mod tests {
     #[test]
     fn those_who_listen_are_found() {
         for any in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
-            // A machine may have no IPv6.
+            // A machine may not have IPv6.
             let Ok(listener) = TcpListener::bind(any) else { continue };
             let mut address = listener.local_addr().unwrap();
             if address.ip().is_unspecified() {
@@ -229,7 +228,7 @@ mod tests {
         std::fs::write(&path, "8\n").unwrap();
         assert!(!server.still_runs(), "another one");
         std::fs::write(&path, "7\n").unwrap();
-        // That the file cannot be read does not say that nobody is there.
+        // If the file cannot be read, a server may still be there.
         std::fs::remove_file(dir.path().join("listen")).unwrap();
         std::fs::create_dir(dir.path().join("listen")).unwrap();
         assert!(matches!(find(), Err(Failure::Other(_))));

@@ -20,13 +20,13 @@ use uuid::Uuid;
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name; ended sessions too
     session: String,
-    /// Go on until the session ends
+    /// Follow the output until the session ends
     ///
-    /// This is a client that types nothing: while it is there the session is ACTIVE, and the
-    /// program runs no faster than its fastest client reads.
+    /// This is a client that types nothing: while it runs the session is ACTIVE, and the program
+    /// runs no faster than its fastest client reads.
     #[arg(long, short)]
     follow: bool,
-    /// Begin at this byte of the output [default: the first that is still kept]
+    /// Begin at this byte of the output [default: the first that is retained]
     #[arg(long, value_name = "N")]
     offset: Option<u64>,
     #[command(flatten)]
@@ -91,7 +91,7 @@ async fn follow(
             Err(failure) => return Err(failure),
         };
         sleep(retries.next_wait().ok_or(failure)?).await;
-        // It may have another address now.
+        // The server may have another address now.
         if let Ok(found) = find() {
             endpoint = found;
         }
@@ -100,7 +100,7 @@ async fn follow(
 
 /// How a connection ended.
 enum Read {
-    /// It broke, but may be had again.
+    /// It broke, and may be opened again.
     Broken,
     /// There is no more output.
     End(End),
@@ -127,7 +127,7 @@ async fn read(machine: &mut Machine, link: &mut Link) -> Result<Read, Failure> {
                 }
                 Action::Tell(message) => out::message(&format!("stayd: {message}")),
                 Action::Finish(end) => return Ok(Read::End(end)),
-                // No terminal to clear, and no input to send.
+                // There is no terminal to clear, and no input to send.
                 Action::Clear | Action::Input(_) => {}
                 action @ Action::Control(_) => send(link, action),
             }
@@ -137,7 +137,7 @@ async fn read(machine: &mut Machine, link: &mut Link) -> Result<Read, Failure> {
 
 fn send(link: &Link, action: Action) {
     if let Action::Control(message) = action {
-        // Strings and numbers: nothing in it can fail to be written.
+        // Strings and numbers cannot fail to be written.
         let text = serde_json::to_string(&message).unwrap_or_default();
         link.send(Message::Text(text.into()));
     }

@@ -13,16 +13,16 @@ use std::os::fd::AsFd;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
-    /// Ended sessions too
+    /// Include ended sessions
     #[arg(long, short)]
     all: bool,
-    /// Only those with this label; may be repeated
+    /// Only sessions with this label; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
-    /// Print names alone, or ids where there is none
+    /// Print only names, or ids of sessions without one
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
-    /// Print what the API answers
+    /// Print the API's response
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -3,19 +3,22 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `backup` `config` `doctor` `completions` | the verbs |
-//! | `keys` | what `send` types for a key |
+//! | `keys` | the bytes that `send` types for a key |
+//! | `instead` | the message for a session whose output is gone |
 //! | `each` | for verbs that take several sessions |
-//! | `retry` | for a server that is being started again |
+//! | `retry` | retries while a server is being restarted |
 //! | `inside` | the session that a command itself runs in |
 //! | `local` | the server of a state directory, and who listens at its address |
-//! | `endpoint`, `transport`, `client`, `body_stream` | where the server is, how it is reached, and its HTTP API |
+//! | `endpoint`, `transport`, `client`, `body_stream` | the server's address, the connection to it,
+//! and its HTTP API |
 //! | `resolve`, `table`, `grid` | from words to sessions, and from sessions to a table |
-//! | `failure` | what goes wrong, with its exit code |
+//! | `failure` | failures and their exit codes |
 //! | `out`, `progress` | standard output; a line on standard error while something takes long |
 //! | `sys` | system calls that nix lacks |
 //!
-//! Exit codes: 0 done, 1 an error, 2 a command line that makes no sense, 3 no such
-//! session, 124 a wait that took too long. `run`, `attach` and `wait --exit` exit with the session's own code, 128 + n for a signal.
+//! Exit codes: 0 success, 1 an error, 2 a wrong command line, 3 no such session, 124 a wait that
+//! timed out. `run`, `attach` and `wait --exit` exit with the session's own code, 128 + n for a
+//! signal.
 
 mod args;
 mod attach;
@@ -64,7 +67,7 @@ use clap::CommandFactory;
 use failure::Failure;
 use std::process::ExitCode;
 
-/// Does what the process's arguments ask for.
+/// Runs the verb that the process's arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match args::parse(std::env::args_os()) {
@@ -80,7 +83,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Every verb answers with the process's exit code.
+/// Runs a verb and returns the process's exit code.
 fn dispatch(cli: Cli) -> Result<u8, Failure> {
     let paths = &cli.paths;
     match cli.verb {

@@ -5,7 +5,7 @@ use super::grid::printable;
 use crate::protocol::is_unseen;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints to standard output. A reader that has gone away (`stayd ls | head -1`) is fine.
+/// Prints to standard output. It is no error if the reader has gone away (`stayd ls | head -1`).
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     bytes(text.as_bytes()).map(drop)
 }
@@ -20,8 +20,8 @@ pub(super) fn bytes(bytes: &[u8]) -> Result<bool, Failure> {
     }
 }
 
-/// Prints JSON for programs and people: invisible characters are escaped, also where JSON allows
-/// them unescaped.
+/// Prints JSON for programs and people: invisible characters are escaped, even where JSON does not
+/// require it.
 pub(super) fn json(value: &serde_json::Value) -> Result<(), Failure> {
     let mut text = String::new();
     for c in format!("{value:#}\n").chars() {
@@ -38,8 +38,9 @@ pub(super) fn json(value: &serde_json::Value) -> Result<(), Failure> {
     print(&text)
 }
 
-/// Prints a message to standard error, line by line. Text of others in it (names, a server's
-/// messages) cannot write escape sequences. Errors are ignored: there is nowhere to report them.
+/// Prints a message to standard error, line by line. Foreign text in it (names, a server's
+/// messages) cannot write escape sequences. Errors are ignored, because there is nowhere to report
+/// them.
 pub(super) fn message(text: &str) {
     let line = |line: &str| match line.strip_suffix('\r') {
         Some(line) => printable(line) + "\r",

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
-    /// Print what the API answers
+    /// Print the API's response
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -24,7 +24,7 @@ struct Profile {
     name: String,
     command: Vec<String>,
     cwd: Option<String>,
-    /// Missing: the server's default; null: never.
+    /// Missing means the server's default, null means never.
     #[serde(default, deserialize_with = "present")]
     idle_timeout_s: Option<Option<u64>>,
     restart: Option<String>,

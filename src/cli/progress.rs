@@ -5,11 +5,11 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Shorter waits are not reported; the line is redrawn at this interval.
+/// The wait before the first report, and the interval at which the line is redrawn.
 const AFTER: Duration = Duration::from_secs(1);
 
-/// Shows what is waited for, and for how long already, until it is dropped. Silent where standard
-/// error is no terminal.
+/// Shows what is being waited for, and for how long, until it is dropped. It shows nothing if
+/// standard error is no terminal.
 pub(super) struct Progress(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Progress {
@@ -29,7 +29,7 @@ impl Drop for Progress {
     }
 }
 
-/// A thread, since the waiting code may block its own.
+/// Starts a thread, since the waiting code may block its own.
 fn tell(what: String) -> (Sender<()>, JoinHandle<()>) {
     let (done, is_done) = mpsc::channel::<()>();
     let start = Instant::now();
@@ -40,7 +40,7 @@ fn tell(what: String) -> (Sender<()>, JoinHandle<()>) {
             let _ = write!(io::stderr(), "\r{what} ({} s)", start.elapsed().as_secs());
         }
         if told {
-            // Erases the line: the result may be printed next.
+            // Erase the line, since the result may be printed next.
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     });

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name; ended sessions too
     session: String,
-    /// Write it to this file, and replace what is there [default: standard output]
+    /// Write to this file, replacing it [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub(super) fn recording(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure>
     actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?.to_string();
         let mut pieces = client.recording(&id).await?;
-        // The file is created only now: if there is no recording, an older file stays.
+        // Create the file only now: if there is no recording, an older file stays.
         let (mut out, name) = destination(flags)?;
         while let Some(piece) = pieces.next().await? {
             match out.write_all(&piece).and_then(|()| out.flush()) {
@@ -46,7 +46,7 @@ fn destination(flags: &Flags) -> Result<(Box<dyn Write>, String), Failure> {
         return Ok((Box::new(io::stdout()), "standard output".to_owned()));
     };
     let name = path.display().to_string();
-    // Only the user may read the file: a screen may have shown secrets.
+    // Only the user may read the file, because a screen may have shown secrets.
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
     Ok((Box::new(file.map_err(Failure::doing(name.clone()))?), name))
 }

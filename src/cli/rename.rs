@@ -13,9 +13,9 @@ use serde_json::Value;
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name
     session: String,
-    /// The new name; none: the session has no name any more
+    /// The new name; without it, the session's name is removed
     name: Option<String>,
-    /// Print the session as the API gives it
+    /// Print the session as the API returns it
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -8,10 +8,11 @@ use crate::protocol::Session;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-/// The session that an argument names. A full id need not be alive; anything else must.
+/// The session that an argument names. A full id may be of an ended session; a name or a beginning
+/// must be of a live one.
 ///
 /// # Errors
-/// Says how a session that has ended did so.
+/// An ended session's failure says how it ended.
 pub(super) async fn resolve(client: &Client, word: &str) -> Result<SessionId, Failure> {
     match find(client, word).await? {
         (_, Some(how)) => Err(Failure::Ended { word: word.into(), how }),
@@ -19,7 +20,7 @@ pub(super) async fn resolve(client: &Client, word: &str) -> Result<SessionId, Fa
     }
 }
 
-/// The same where an ended session will do: live ones go before, then the newest.
+/// The session that an argument names, live or ended: live ones take precedence, then the newest.
 pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<SessionId, Failure> {
     find(client, word).await.map(|(id, _)| id)
 }
@@ -51,7 +52,7 @@ fn how(session: &Session, now: DateTime<Utc>) -> String {
     [reason, code, signal, since].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Chooses among sessions: a name goes before the beginning of an id.
+/// Chooses among sessions: a name takes precedence over the beginning of an id.
 fn pick(live: &[Session], word: &str) -> Result<SessionId, Failure> {
     if let Some(named) = live.iter().find(|session| session.name.as_deref() == Some(word)) {
         return Ok(named.id);

@@ -15,7 +15,7 @@ pub(super) struct Flags {
     /// Ids, unique beginnings of ids, or names; ended sessions too
     #[arg(required = true, value_name = "SESSION")]
     sessions: Vec<String>,
-    /// Print the sessions as the API gives them
+    /// Print the sessions as the API returns them
     #[arg(long)]
     json: bool,
     #[command(flatten)]

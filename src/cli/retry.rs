@@ -1,4 +1,4 @@
-//! Retries while the server is away: one that is being restarted is back in a moment.
+//! Retries a verb while the server is away, because a server that is being restarted is back soon.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -44,13 +44,13 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// The server has answered.
+    /// Notes that the server has answered.
     pub(super) fn reset(&mut self) {
         *self = Retries::default();
     }
 
-    /// The server is away. Returns the wait before the next attempt, unless it has been away for
-    /// too long.
+    /// Notes that the server is away. Returns the wait before the next attempt, unless it has been
+    /// away for too long.
     pub(super) fn next_wait(&mut self) -> Option<Duration> {
         let since = *self.away_since.get_or_insert_with(Instant::now);
         (since.elapsed() < AWAY_MAX).then(|| self.backoff.next())

@@ -19,36 +19,35 @@ pub(super) struct Flags {
     /// Do not attach; print the session's id
     #[arg(long, short)]
     pub(super) detach: bool,
-    /// A name, unique among live sessions
+    /// Name of the session, unique among live sessions
     #[arg(long, short)]
     name: Option<String>,
-    /// If a live session has this name, take that one
+    /// If a live session has this name, attach to that one
     #[arg(long, short = 'A', requires = "name")]
     attach: bool,
-    /// A profile of the server's settings
+    /// Profile from the server's settings
     #[arg(long, short)]
     profile: Option<String>,
     /// Directory to start in [default: the current one]
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
-    /// Added to the environment; may be repeated
+    /// Variable added to the environment; may be repeated
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
     pub(super) env: Vec<(String, String)>,
-    /// Seconds from the last client's leaving to destruction, or "never"
-    /// [default: the server's]
+    /// Seconds from the last client's detaching to destruction, or "never" [default: the server's]
     #[arg(long, value_name = "SECONDS", alias = "idle-timeout-s")]
     idle_timeout: Option<IdleTimeout>,
-    /// Record it: "output", or "all", which is what is typed as well, passwords included
+    /// Record the session: "output", or "all" for input too, passwords included
     #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "output")]
     record: Option<Recording>,
-    /// Whether the command is started again when it ends by itself: never, on-failure or
-    /// always [default: the profile's, or never]
+    /// When to start the command again after it has ended by itself: never, on-failure or always
+    /// [default: the profile's, or never]
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     restart: Option<RestartPolicy>,
-    /// A word for administrators; may be repeated
+    /// Label for administrators; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
-    /// With --detach: print the session as the API gives it
+    /// With --detach: print the session as the API returns it
     #[arg(long, requires = "detach")]
     json: bool,
     /// Program and arguments [default: the profile's command, or a shell]

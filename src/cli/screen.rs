@@ -18,7 +18,7 @@ pub(super) struct Flags {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     json: bool,
-    /// Lines above the screen that have scrolled off
+    /// Number of scrollback lines to print above the screen
     #[arg(long, value_name = "LINES", default_value_t = 0)]
     scrollback: usize,
     #[command(flatten)]

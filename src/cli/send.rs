@@ -14,7 +14,7 @@ use std::io::{self, Read};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// Bytes of one request: the holder's queue holds as much.
+/// Bytes of one request, which is as much as the holder's queue holds.
 const PIECE: usize = 64 << 10;
 
 #[derive(Args, Debug)]
@@ -26,20 +26,20 @@ const PIECE: usize = 64 << 10;
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name
     session: String,
-    /// Typed as it is
+    /// Text to type, unchanged
     #[arg(conflicts_with = "stdin")]
     text: Option<String>,
-    /// Type what comes on standard input
+    /// Type the bytes of standard input
     #[arg(long)]
     stdin: bool,
-    /// Then press a key: Enter, Tab, Escape, Up, PageDown, F5, C-c, M-x, C-Left, S-Tab …; may be
+    /// Then press this key: Enter, Tab, Escape, Up, PageDown, F5, C-c, M-x, C-Left, S-Tab …; may be
     /// repeated
     #[arg(long, short, value_name = "NAME", value_parser = known_key)]
     key: Vec<String>,
     /// Then press Enter
     #[arg(long, short)]
     enter: bool,
-    /// Print how many bytes were typed, as JSON
+    /// Print the number of typed bytes as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -72,12 +72,12 @@ pub(super) fn send(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     })
 }
 
-/// The name is unique to this process.
+/// A client name that is unique to this process.
 fn name() -> String {
     format!("send-{}", Uuid::now_v7().simple())
 }
 
-/// Types into one session; every byte arrives once.
+/// Types into one session, each byte once.
 struct Typist<'a> {
     client: &'a Client,
     id: &'a str,
@@ -106,7 +106,7 @@ impl Typist<'_> {
         Ok(())
     }
 
-    /// Adds to a failure how many bytes were typed before it, since those must not be typed again.
+    /// Adds to a failure how many bytes were typed before it, because they must not be typed again.
     fn partly(&self, failure: Failure) -> Failure {
         if self.offset == 0 {
             return failure;
@@ -114,13 +114,13 @@ impl Typist<'_> {
         Failure::Other(format!("{failure}; only the first {} bytes were typed", self.offset))
     }
 
-    /// Sends the next input and returns the accepted offset. It is sent again to a server that was
-    /// away: what had arrived is not typed twice.
+    /// Sends the next input and returns the accepted offset. A request that fails because the
+    /// server is away is sent again; the offset keeps bytes from being typed twice.
     async fn received(&self, bytes: &[u8]) -> Result<u64, Failure> {
         let (mut retries, mut asked) = (Retries::default(), false);
         loop {
             match self.client.input(self.id, &self.name, self.offset, bytes).await {
-                // A server that was never there is not waited for.
+                // Do not wait for a server that was never there.
                 Err(Failure::NoServer { at }) if self.offset == 0 && !asked => {
                     return Err(Failure::NoServer { at });
                 }
@@ -133,8 +133,8 @@ impl Typist<'_> {
         }
     }
 
-    /// Types standard input as it arrives. The process does nothing else meanwhile, so reading may
-    /// block.
+    /// Types standard input as it arrives. Reading may block, because the process does nothing else
+    /// meanwhile.
     async fn type_all(&mut self, mut source: impl Read) -> Result<(), Failure> {
         let mut buffer = vec![0; PIECE];
         loop {

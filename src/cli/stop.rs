@@ -12,10 +12,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a server may take: it may end its sessions, flushes its store and closes its
-/// connections.
+/// The longest that a server may take to stop: it may end its sessions, flushes its store and
+/// closes its connections.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(45);
-/// How long a holder may take: it ends every session's tree, with 3 s of grace before SIGKILL.
+/// The longest that a holder may take: it ends every session's tree, with 3 s of grace before
+/// SIGKILL.
 const HOLDER_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Args, Debug)]
@@ -32,8 +33,8 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let how = if flags.all { libc::SIGUSR2 } else { libc::SIGTERM };
     let mut found = end("server", &dir, ("lock", "lock"), how, SERVER_TIMEOUT)?;
     if flags.all {
-        // The holder is stopped after the server, which would otherwise start another. It ends all
-        // that it still holds: everything, if there was no server.
+        // Stop the holder after the server, which would otherwise start another one. It ends
+        // everything that it still holds, which is everything if there was no server.
         let files = ("holder.pid", "holder.lock");
         found |= end("holder", &dir, files, libc::SIGTERM, HOLDER_TIMEOUT)?;
     }
@@ -45,7 +46,7 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
 }
 
 /// Stops the process that holds a lock file and waits for its end. Returns whether there was one.
-/// `files` are the file with its id and the one that it keeps locked.
+/// `files` are the file with its process id and its lock file.
 fn end(
     what: &str,
     dir: &Path,
@@ -57,20 +58,20 @@ fn end(
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        // A process that cannot be checked may well run.
+        // A process that cannot be checked may well be running.
         Err(e) => return Err(Failure::Other(format!("{}: {e}", path.display()))),
     };
     let Some(pid) = text.split_whitespace().next().and_then(|word| word.parse().ok()) else {
         return Ok(false);
     };
-    // Checks the lock while a pidfd already holds the process, so that another process with a
+    // Check the lock while a pidfd already refers to the process, so that another process with a
     // reused id is never signalled.
     let Some(process) = Process::open(pid)? else { return Ok(false) };
     if !is_locked(&dir.join(lock_file))? {
         return Ok(false);
     }
     process.signal(signal)?;
-    let _progress = Progress::on(format!("waiting for the {what} to end what it has"));
+    let _progress = Progress::on(format!("waiting for the {what} to stop"));
     if process.wait(limit)? {
         return Ok(true);
     }
@@ -93,7 +94,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(!end_lock(dir.path()), "no file");
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
-        // Reaps it, as the parent of a real server does.
+        // Reap the process, as the parent of a real server does.
         let id = child.id();
         let waiter = std::thread::spawn(move || child.wait().unwrap());
         let path = dir.path().join("lock");

@@ -8,8 +8,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// A process held by a pidfd (pidfd_open(2)), so that it cannot be confused with a later one of the
-/// same id.
+/// A process referred to by a pidfd (pidfd_open(2)), so that it cannot be confused with a later one
+/// of the same id.
 #[derive(Debug)]
 pub(super) struct Process(OwnedFd);
 
@@ -23,7 +23,7 @@ impl Process {
         }
     }
 
-    /// Sends it a signal. It is no error if it is gone already.
+    /// Sends the process a signal. It is no error if the process is already gone.
     pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
         match pidfd::send(self.0.as_fd(), signal) {
             Err(error) if !gone(&error) => Err(error),
@@ -31,7 +31,7 @@ impl Process {
         }
     }
 
-    /// Waits for its end. Returns whether it came in time.
+    /// Waits for the process's end. Returns whether it came in time.
     pub(super) fn wait(&self, limit: Duration) -> io::Result<bool> {
         readable(self.0.as_fd(), PollFlags::POLLIN, limit)
     }
@@ -51,7 +51,7 @@ pub(super) fn readable(fd: BorrowedFd<'_>, what: PollFlags, limit: Duration) -> 
     }
 }
 
-/// Columns and rows of the terminal of a descriptor, if it is a terminal that knows them.
+/// Columns and rows of a terminal; `None` if the descriptor is no terminal, or its size is unknown.
 pub(super) fn window(fd: BorrowedFd<'_>) -> Option<(u16, u16)> {
     pty::size(fd).ok().filter(|&(cols, rows)| cols > 0 && rows > 0)
 }

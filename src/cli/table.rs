@@ -8,12 +8,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// Ids are cut to this many characters, or to as many as distinguish them: the first eight of a
 /// UUID v7 are the same for everything created within a minute.
 const ID_LEAST: usize = 8;
-/// Longer commands are cut, in columns …
+/// The width to which longer commands are cut, in columns.
 const COMMAND_MAX: usize = 40;
-/// … on a narrow terminal to no less than this.
+/// The least width of commands on a narrow terminal.
 const COMMAND_LEAST: usize = 10;
 
-/// One line a session, under a heading. `columns`: the width of the terminal.
+/// One line a session, below a heading. `columns` is the width of the terminal.
 pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<usize>) -> String {
     let heading = ["ID", "NAME", "STATUS", "CLIENTS", "COMMAND", "ACTIVITY", "DESTROY"];
     let length = id_length(sessions);
@@ -25,7 +25,7 @@ pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<u
     let widest = table.lines().map(grid::columns_of).max().unwrap_or_default();
     match columns.and_then(|columns| widest.checked_sub(columns)) {
         None | Some(0) => table,
-        // If the table is too wide, the commands are cut.
+        // If the table is too wide, cut the commands.
         Some(excess) => {
             let command = |session: &Session| grid::columns_of(&command(session, COMMAND_MAX));
             let now = sessions.iter().map(command).max().unwrap_or_default();
@@ -34,7 +34,7 @@ pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<u
     }
 }
 
-/// The argument that names a session, for lists: its name, else its id.
+/// The argument that names a session in lists: its name, or its id.
 pub(super) fn word_for(session: &Session) -> String {
     match &session.name {
         Some(name) => format!("{}\n", printable(name)),
@@ -67,7 +67,7 @@ fn id_length(sessions: &[Session]) -> usize {
     let common =
         |pair: &[&str]| pair[0].bytes().zip(pair[1].bytes()).take_while(|(a, b)| a == b).count();
     let needed = sorted.windows(2).map(|pair| common(pair) + 1).max().unwrap_or_default();
-    // At least as long as all are, at most as long as the shortest (36).
+    // At least as long as every id needs, at most as long as the shortest (36).
     needed.clamp(ID_LEAST, 36)
 }
 

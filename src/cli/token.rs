@@ -10,31 +10,31 @@ use serde_json::json;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum What {
-    /// Make a token and print it, this once
+    /// Create a token and print it, this once
     Add(Add),
-    /// List the names of the tokens; owner is the main one, in the file `token`
+    /// List the names of the tokens; "owner" is the main one, in the file `token`
     #[command(visible_alias = "list")]
     Ls(Ls),
-    /// Remove a token: it opens nothing any more, nor does a login that was got with it
+    /// Remove a token: neither it nor the logins made with it are accepted any more
     Rm(Rm),
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Add {
-    /// Whose it will be: letters, digits, '-', '_', '.'
+    /// Name of the token's owner: letters, digits, '-', '_', '.'
     name: String,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Ls {
-    /// JSON instead of lines
+    /// Print JSON instead of lines
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Rm {
-    /// Whose
+    /// Name of the token's owner
     name: String,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn token(paths: &PathFlags, what: What) -> Result<u8, Failure> {
     let dir = config::state_dir(paths)?;
     if !dir.exists() {
         let dir = dir.display();
-        return Err(Failure::Other(format!("{dir} is not there; `stayd serve` makes it")));
+        return Err(Failure::Other(format!("{dir} does not exist; `stayd serve` creates it")));
     }
     private::check(&dir)?;
     match what {

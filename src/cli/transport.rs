@@ -1,5 +1,5 @@
-//! The transport to the server: a TCP connection without Nagle's delay, with TLS around it where
-//! the address says `https`.
+//! The transport to the server: a TCP connection without Nagle's delay, with TLS around it for an
+//! `https` address.
 
 use super::endpoint::Endpoint;
 use super::failure::Failure;
@@ -17,8 +17,8 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// An HTTP client with connections of its own. `limit` is for a whole answer; `None` for endless
-/// ones.
+/// An HTTP client with connections of its own. `limit` is the timeout of a whole response; `None`
+/// for endless ones.
 pub(super) fn client(endpoint: &Endpoint, limit: Option<Duration>) -> Result<awc::Client, Failure> {
     let connect = Connect { tcp: Connector::default().service(), server: endpoint.server.clone() };
     let mut connector = awc::Connector::new().connector(connect);
@@ -32,8 +32,9 @@ pub(super) fn client(endpoint: &Endpoint, limit: Option<Duration>) -> Result<awc
     })
 }
 
-/// Trusts the machine's certificates, or the file in `SSL_CERT_FILE`. HTTP/1.1 only, as WebSockets
-/// need it. Shared by all connections: the certificates are read once, and reconnections resume the
+/// The TLS settings, which trust the machine's certificates or those in `SSL_CERT_FILE`, and allow
+/// HTTP/1.1 only, as WebSockets need it. All connections share them: the certificates are read
+/// once, and reconnections resume the TLS session.
 /// TLS session.
 fn tls() -> Result<Arc<ClientConfig>, Failure> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
@@ -72,7 +73,7 @@ pub(super) fn distrust(url: &str, e: &io::Error) -> Option<Failure> {
 /// The problem of a certificate, and advice where that is not obvious.
 fn blame(e: &CertificateError) -> String {
     match e {
-        // By that name, or by that key.
+        // No trusted certificate has that name, or that key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "nobody who is trusted here has issued its certificate; SSL_CERT_FILE can name a file \
              with the issuer's"
@@ -88,8 +89,8 @@ fn blame(e: &CertificateError) -> String {
     }
 }
 
-/// Connects, disables Nagle's delay, and verifies that the peer is the server that was found,
-/// before anything is sent.
+/// Connects, disables Nagle's delay, and checks that the peer is the server that was found, before
+/// anything is sent.
 #[derive(Clone)]
 struct Connect {
     tcp: ConnectorService,
@@ -111,7 +112,7 @@ impl Service<ConnectInfo<Uri>> for Connect {
         Box::pin(async move {
             let connection = connecting.await?;
             if server.is_some_and(|server| !server.still_runs()) {
-                // The server died meanwhile; whoever listens there now was not meant.
+                // The server died meanwhile, and another process may listen there.
                 return Err(ConnectError::Io(io::ErrorKind::ConnectionReset.into()));
             }
             connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;

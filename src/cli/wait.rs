@@ -15,12 +15,12 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How long one request waits: well below the timeouts of proxies.
+/// The longest time of one request: well below the timeouts of proxies.
 const SLICE: Duration = Duration::from_secs(30);
-/// A request for quiet waits as long as the server allows, since the next one would start counting
-/// anew.
+/// The same while waiting for quiet, which is the longest that the server allows, because each
+/// request starts counting anew.
 const SLICE_MAX: Duration = Duration::from_secs(600);
-/// How long a connection attempt may take: a missing server is noticed sooner.
+/// The timeout of an attempt to connect. It is short so that a missing server is noticed soon.
 const THERE: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
@@ -31,32 +31,33 @@ const THERE: Duration = Duration::from_secs(1);
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name; ended sessions too
     session: String,
-    /// Until the screen shows this, which may be what was just typed
+    /// Wait until the screen shows this text, which may be what was just typed
     #[arg(long, value_name = "STR")]
     text: Option<String>,
-    /// Until the screen matches this expression (^ and $: a line's ends)
+    /// Wait until the screen matches this expression (^ and $: a line's ends)
     #[arg(long, value_name = "RE", value_parser = regex)]
     regex: Option<String>,
-    /// Until there was no output for so many milliseconds
+    /// Wait until there was no output for this many milliseconds
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     quiet: Option<u64>,
-    /// Until the session ends; exits with its exit code, 128 + n if signal n ended it
+    /// Wait until the session ends; exit with its exit code, 128 + n if signal n ended it
     #[arg(long)]
     exit: bool,
-    /// Lines above the screen that --text and --regex look at too
+    /// Number of scrollback lines that --text and --regex search too
     #[arg(long, value_name = "LINES", default_value_t = 0)]
     scrollback: usize,
-    /// Give up after so long, with exit code 124 [default: never]
+    /// Give up after this time, with exit code 124 [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
-    /// Print the screen (with --exit: the session) as it is in the end, as the API gives it
+    /// Print the final screen (with --exit: the session) as the API returns it
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     server: ServerFlags,
 }
 
-/// Checked here, too: the server's message would use the names of its own interface.
+/// Checks the expression here, too, because the server's message would use the names of its own
+/// interface.
 fn regex(text: &str) -> Result<String, String> {
     regex::Regex::new(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
@@ -74,7 +75,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 const YEAR: Duration = Duration::from_secs(366 * 86400);
 
 impl Flags {
-    /// `None`: the end of the session.
+    /// The condition on the screen; `None` for the end of the session.
     fn condition(&self) -> Option<Condition> {
         let text = self.text.clone().map(Condition::Text);
         let regex = || self.regex.clone().map(Condition::Regex);
@@ -109,7 +110,7 @@ pub(super) fn wait(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
                 Err(failure) => return Err(failure),
             };
             let was_there = asked.elapsed() > THERE;
-            // A server that was never there is not waited for.
+            // Do not wait for a server that was never there.
             let nobody = matches!(failure, Failure::NoServer { .. }) && !was_there;
             if std::mem::take(&mut first) && nobody {
                 return Err(failure);
@@ -157,16 +158,16 @@ impl Waiter {
         }
     }
 
-    /// Prints the final screen or session, if that was requested.
+    /// Prints the final screen or session, if it was requested.
     fn print(&mut self, answer: &Value) -> Result<(), Failure> {
         self.progress = None;
         if self.json { out::json(answer) } else { Ok(()) }
     }
 
     /// Waits for the session's end: requests the session whenever the stream of events sends
-    /// anything, which may also be a sign of life or a notice of missed events.
+    /// anything, including keep-alives and notices of missed events.
     async fn exit(&mut self) -> Result<u8, Failure> {
-        // Subscribes before the first request, so that no event is missed between them.
+        // Subscribe before the first request, so that no event is missed between them.
         let mut events = self.client.events(&self.id).await?;
         loop {
             let answer: Value = self.client.get(&self.id).await?;
@@ -177,7 +178,7 @@ impl Waiter {
             }
             match timeout_at(self.deadline, events.next()).await {
                 Ok(told) => told?.map(drop).ok_or_else(|| {
-                    Failure::Unreachable("the server tells nothing any more".into())
+                    Failure::Unreachable("the server no longer sends events".into())
                 })?,
                 Err(_) => return Err(Failure::TimedOut),
             }

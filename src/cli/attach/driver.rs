@@ -1,4 +1,4 @@
-//! Runs the machine: feeds it what happens, executes what it asks for.
+//! Runs the machine: feeds events into it, and executes the actions that it returns.
 
 use super::keys::{Keys, Typed};
 use super::link::{Incoming, Link};
@@ -20,24 +20,25 @@ use nix::sys::signal::{Signal, raise};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-/// The longest that rendered output waits for its acknowledgement.
+/// The longest that rendered output stays unacknowledged.
 const ACK_AFTER: Duration = Duration::from_millis(100);
-/// How often the program is made to wait for a pipe that takes nothing: the server waits 5 s.
+/// The interval of acknowledgements for a pipe that takes nothing, by which the program is kept
+/// waiting. The server gives up on a silent client after 5 s.
 const HOLD_EVERY: Duration = Duration::from_secs(1);
-/// A connection that is back sooner is not reported as lost.
+/// A connection that is back within this time is not reported as lost.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
 /// How an attachment ended.
 pub(super) enum Outcome {
-    /// The server has ended it.
+    /// The server has ended the attachment.
     End(End),
     /// The user has pressed the keys that detach.
     Detached,
-    /// This process was told to end by a signal.
+    /// A signal to this process has ended it.
     Signal(i32),
 }
 
-/// A connection, or the attempt at one.
+/// An open connection, or an attempt to open one.
 enum Line {
     Opening(LocalBoxFuture<'static, Result<Link, Failure>>),
     Open(Link),
@@ -67,7 +68,7 @@ pub(super) struct Driver<'a> {
     keys: Keys,
     backoff: Backoff,
     line: Line,
-    /// Whether a connection was ever open. Until then a failed attempt ends the verb.
+    /// Whether a connection was ever open. Before that, a failed attempt ends the verb.
     was_open: bool,
     ack_at: Option<Instant>,
     tell_at: Option<Instant>,
@@ -109,8 +110,8 @@ impl<'a> Driver<'a> {
         })
     }
 
-    /// Until the session ends, the user detaches or a signal comes. The terminal is as it
-    /// was when this returns.
+    /// Runs until the session ends, the user detaches or a signal arrives. When it returns, the
+    /// terminal is restored.
     pub(super) async fn run(mut self) -> Result<Outcome, Failure> {
         let mut input = Input::start()?;
         let result = self.events(&mut input).await;
@@ -213,7 +214,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Connects again after a wait. A server that was started anew may have another address.
+    /// Connects again after a wait. A restarted server may have another address.
     fn reconnect(&mut self) {
         if self.was_open && self.tell_at.is_none() {
             self.tell_at = Some(Instant::now() + TELL_AFTER);
@@ -223,7 +224,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Restores the terminal and stops until SIGCONT. Output that is not on the terminal yet is
-    /// left to the next snapshot; a pipe loses nothing.
+    /// dropped, and the next snapshot replaces it; a pipe loses nothing.
     async fn suspend(&mut self) -> Result<(), Failure> {
         if self.terminal.output {
             let output = std::mem::replace(&mut self.output, Output::start()?);
@@ -231,8 +232,8 @@ impl<'a> Driver<'a> {
             self.machine.output_lost();
         }
         self.terminal.release();
-        // Not SIGTSTP: we handle it, and it does nothing to a process without a shell that waits
-        // for it.
+        // Raise SIGSTOP instead of SIGTSTP: we handle that one, and it does nothing to a process
+        // without a shell that waits for it.
         raise(Signal::SIGSTOP).map_err(Failure::doing("stopping"))
     }
 
@@ -271,7 +272,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Whether the user wants to detach.
+    /// Handles typed bytes. Returns whether the user wants to detach.
     fn typed(&mut self, bytes: &[u8]) -> bool {
         let (input, detach) = if self.terminal.input {
             match self.keys.feed(bytes) {
@@ -283,7 +284,7 @@ impl<'a> Driver<'a> {
         };
         match self.machine.typed(&input, self.terminal.input) {
             Ok(actions) => self.perform(actions),
-            // As terminals do when their input queue is full.
+            // Ring the bell, as terminals do when their input queue is full.
             Err(_) if self.terminal.output => self.output.draw(&b"\x07"[..]),
             Err(_) => {}
         }
@@ -334,7 +335,7 @@ fn size(terminal: &Terminal) -> Option<(u16, u16)> {
     terminal.size().map(|(cols, rows)| (cols.min(SIZE_MAX), rows.min(SIZE_MAX)))
 }
 
-/// Resolves at that time, or never.
+/// Resolves at that time, or never for `None`.
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
@@ -342,11 +343,11 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// The signals whose default action ends a process: the terminal is restored first.
+/// The signals whose default action ends a process. The terminal has to be restored first.
 struct Endings(Vec<(unix::Signal, i32)>);
 
 impl Endings {
-    /// All but those that are ignored, as SIGHUP is after `nohup`.
+    /// Listens for all of them, except those that are ignored, as SIGHUP is after `nohup`.
     fn listen() -> std::io::Result<Endings> {
         const NUMBERS: [i32; 10] = [
             libc::SIGTERM,
@@ -365,7 +366,7 @@ impl Endings {
         heard.map(listen).collect::<std::io::Result<_>>().map(Endings)
     }
 
-    /// The number of the next one.
+    /// The number of the next signal.
     async fn next(&mut self) -> i32 {
         if self.0.is_empty() {
             return std::future::pending().await;

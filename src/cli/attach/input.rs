@@ -9,15 +9,15 @@ const MESSAGE_MAX: usize = 16 << 10;
 /// Input bytes, counted from 0 since this client began.
 #[derive(Debug, Default)]
 pub(super) struct Input {
-    /// How many the server has accepted.
+    /// The number of bytes that the server has accepted.
     accepted: u64,
     /// The bytes after `accepted`.
     kept: BytesMut,
-    /// How many of `kept` were sent on this connection.
+    /// The number of bytes of `kept` that were sent on this connection.
     sent: usize,
-    /// How many were sent on the last connection.
+    /// The number of bytes of `kept` that were sent on the last connection.
     went_out: usize,
-    /// How many may be sent and unaccepted; 0 while there is no connection.
+    /// The number of bytes that may be sent and unaccepted; 0 while there is no connection.
     window: usize,
 }
 
@@ -27,14 +27,14 @@ impl Input {
         self.kept.extend_from_slice(bytes);
     }
 
-    /// Bytes that are not accepted yet.
+    /// The number of bytes that are not accepted yet.
     pub(super) fn len(&self) -> usize {
         self.kept.len()
     }
 
-    /// The session was restarted: bytes that were sent were for the old program, and those typed
-    /// after them are for the new one, which has accepted so many. Returns how many bytes for the
-    /// old one are dropped unaccepted.
+    /// Continues after the session was restarted. Bytes that were sent were for the old program;
+    /// those typed after them are for the new one, which has accepted `accepted` bytes. Returns the
+    /// number of bytes for the old program that are dropped unaccepted.
     pub(super) fn start_again(&mut self, accepted: u64) -> usize {
         let dropped = self.went_out.min(self.kept.len());
         self.kept.advance(dropped);
@@ -42,11 +42,11 @@ impl Input {
         dropped
     }
 
-    /// A connection is open; the server has accepted this much before it.
+    /// Notes that a connection is open, before which the server had accepted this much.
     pub(super) fn open(&mut self, accepted: u64, window: u64) {
         if accepted < self.accepted {
-            // The server has forgotten this client and counts from 0; what it had accepted stays
-            // accepted.
+            // The server has forgotten this client and counts from 0. Input that it had accepted
+            // stays accepted.
             self.accepted = accepted;
         }
         (self.sent, self.went_out) = (0, 0);
@@ -54,15 +54,15 @@ impl Input {
         self.window = usize::try_from(window).unwrap_or(usize::MAX);
     }
 
-    /// The connection is gone.
+    /// Notes that the connection is gone.
     pub(super) fn close(&mut self) {
         self.window = 0;
-        // A connection that is refused sends nothing.
+        // A refused connection sends nothing, so keep the larger number.
         self.went_out = self.went_out.max(self.sent);
         self.sent = 0;
     }
 
-    /// The server has accepted this many in all.
+    /// Notes that the server has accepted this many bytes in all.
     pub(super) fn accept(&mut self, accepted: u64) {
         let more = accepted.saturating_sub(self.accepted);
         let done = self.kept.len().min(usize::try_from(more).unwrap_or(usize::MAX));
@@ -91,11 +91,11 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Type(usize),
-        /// Everything in flight arrives, the answer too.
+        /// Everything in flight arrives, and so does the answer.
         Deliver,
-        /// Everything in flight arrives, the answer is lost with the connection.
+        /// Everything in flight arrives, but the answer is lost with the connection.
         BreakAfter,
-        /// This much of what is in flight arrives before the connection breaks.
+        /// This many bytes in flight arrive before the connection breaks.
         BreakAt(usize),
     }
 

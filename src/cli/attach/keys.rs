@@ -1,30 +1,30 @@
-//! The keys that detach: Ctrl-\ and then d.
+//! The keys that detach: Ctrl-\, then d.
 
-/// Ctrl-\ as terminals send it: plainly, in the kitty protocol, as xterm's modifyOtherKeys. The
-/// program chooses; the key must work under all of them.
+/// Ctrl-\ as terminals send it: plainly, in the kitty protocol, and with xterm's modifyOtherKeys.
+/// The program chooses one of them, and the key must work under each.
 const ESCAPES: [&[u8]; 3] = [b"\x1c", b"\x1b[92;5u", b"\x1b[27;5;92~"];
-/// d likewise.
+/// d in the same three encodings.
 const DETACHES: [&[u8]; 3] = [b"d", b"\x1b[100u", b"\x1b[27;1;100~"];
 
 /// Finds the keys in typed bytes.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// A Ctrl-\ that waits for what follows it.
+    /// A Ctrl-\ that is held back until the next key.
     held: Option<&'static [u8]>,
 }
 
-/// What to do with typed bytes.
+/// The result of typed bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Typed {
-    /// Pass them on.
+    /// Sends the bytes to the session.
     Input(Vec<u8>),
-    /// Pass this on and detach.
+    /// Sends the bytes to the session, then detaches.
     Detach(Vec<u8>),
 }
 
 impl Keys {
     /// Takes the bytes of one read. Terminals write a key in one piece, so a key of several bytes
-    /// is not searched across reads.
+    /// is not searched for across reads.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Typed {
         let mut input = Vec::with_capacity(bytes.len());
         while !bytes.is_empty() {
@@ -38,7 +38,7 @@ impl Keys {
                     input.push(bytes[0]);
                     bytes = &bytes[1..];
                 }
-                // Twice: send one.
+                // Ctrl-\ twice sends one.
                 (Some(_), Some(escape)) => {
                     input.extend_from_slice(escape);
                     bytes = &bytes[escape.len()..];
@@ -46,7 +46,7 @@ impl Keys {
                 (Some(_), None) if starting(&DETACHES, bytes).is_some() => {
                     return Typed::Detach(input);
                 }
-                // Another key: both are for the program.
+                // Ctrl-\ and another key are both for the program.
                 (Some(held), None) => input.extend_from_slice(held),
             }
         }
@@ -62,7 +62,7 @@ fn starting(keys: &[&'static [u8]], bytes: &[u8]) -> Option<&'static [u8]> {
 mod tests {
     use super::*;
 
-    /// What comes of several reads.
+    /// The result of several reads.
     fn feed(reads: &[&[u8]]) -> Typed {
         let mut keys = Keys::default();
         let mut all = Vec::new();

@@ -16,13 +16,14 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Name lookup, connection and handshake together.
+/// The timeout of name lookup, connection and handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The server pings every 15 s; three missed ones are the end.
+/// The longest silence of the server, which pings every 15 s: after three missed pings the
+/// connection counts as broken.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
-/// More than the longest message: a snapshot of 512 KiB.
+/// The longest frame, which has room for a snapshot of 512 KiB.
 const FRAME_MAX: usize = 2 << 20;
-/// How long the close frame may take.
+/// The timeout for writing the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A message from the server, or the end of the connection.
@@ -32,21 +33,21 @@ pub(in crate::cli) enum Incoming {
     Text(String),
     /// A binary message.
     Binary(Bytes),
-    /// The connection is gone, with the code and reason of a close frame if one came.
+    /// The connection is gone; the code and reason are those of a close frame, if one was received.
     Closed(Option<u16>, String),
 }
 
 type Frames = Framed<BoxedSocket, Codec>;
 
-/// An open connection. Frames are written by a task of their own, so that reading never
-/// waits for writing.
+/// An open connection. A task of its own writes the frames, so that reading never waits for
+/// writing.
 pub(in crate::cli) struct Link {
     frames: SplitStream<Frames>,
     outgoing: UnboundedSender<Message>,
     writer: JoinHandle<()>,
     /// When the last frame arrived.
     heard: Instant,
-    /// The beginning of a fragmented message, and whether it is text.
+    /// The beginning of a fragmented message, and whether the message is text.
     partial: Option<(bool, BytesMut)>,
 }
 
@@ -68,8 +69,8 @@ impl Link {
         Ok(Link { frames, outgoing, writer, heard: Instant::now(), partial: None })
     }
 
-    /// Sends a message; if the connection is broken, [`Link::next`] reports it. The input window
-    /// bounds what waits.
+    /// Sends a message. If the connection is broken, [`Link::next`] reports it. The input window
+    /// bounds the queue.
     pub(in crate::cli) fn send(&self, message: Message) {
         let _ = self.outgoing.send(message);
     }
@@ -108,7 +109,7 @@ impl Link {
         }
     }
 
-    /// Joins fragments: a proxy may fragment messages.
+    /// Joins the fragments of a message, since a proxy may fragment it.
     fn piece(&mut self, item: Item) -> Option<Incoming> {
         match item {
             Item::FirstText(bytes) => self.partial = Some((true, BytesMut::from(&bytes[..]))),

@@ -1,5 +1,5 @@
-//! `stayd.v1` from the client's side, as a pure machine: messages and keys in, actions
-//! out. The driver executes them.
+//! The client's side of `stayd.v1` as a pure machine: messages and keys in, actions out. The driver
+//! executes the actions.
 
 use super::input::Input;
 use crate::cli::failure::Failure;
@@ -8,24 +8,24 @@ use crate::lifecycle::EndReason;
 use crate::protocol::{ClientMessage, INPUT_WINDOW, Mode, ServerMessage, Session};
 use bytes::{Buf, Bytes};
 
-/// Output is acknowledged whenever this much of it was rendered: often enough that the
-/// server's window (1 MiB) never runs dry.
+/// Output is acknowledged whenever this many bytes were rendered: often enough that the server's
+/// window (1 MiB) never runs out.
 const ACK_EVERY: u64 = 128 << 10;
-/// The most input that waits on a busy connection …
+/// The most input that waits on a busy connection, in bytes.
 const BUSY_INPUT_MAX: usize = 1 << 20;
-/// … and on a terminal without a connection.
+/// The most input that waits on a terminal without a connection, in bytes.
 const OFFLINE_INPUT_MAX: usize = INPUT_WINDOW as usize;
 
-/// An instruction to the driver, in the order of the list.
+/// An instruction to the driver. Actions are executed in the order of their list.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::cli) enum Action {
     /// Send a text frame.
     Control(ClientMessage),
     /// Send a binary frame.
     Input(Bytes),
-    /// Clear the terminal: what comes next does not continue what it shows.
+    /// Clear the terminal, because the next output does not continue what it shows.
     Clear,
-    /// Write to the terminal, and say when that is done ([`Machine::rendered`]).
+    /// Write to the terminal, and report the written bytes to [`Machine::rendered`].
     Write(Bytes),
     /// Show a message; the connection stays.
     Tell(String),
@@ -36,7 +36,7 @@ pub(in crate::cli) enum Action {
 /// Why an attachment has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum End {
-    /// The session ended, and this is how.
+    /// The session has ended in this way.
     Exit {
         /// Exit code of the leader.
         code: Option<i32>,
@@ -45,25 +45,25 @@ pub(in crate::cli) enum End {
         /// Why the session ended.
         reason: EndReason,
     },
-    /// The session has ended; the API knows how.
+    /// The session has ended; the API knows in which way.
     Ended,
-    /// The session may run on, and we are not attached to it.
+    /// The session may still run, but we are not attached to it.
     Failed(Failed),
 }
 
-/// Why the server does not let us in, or no longer.
+/// Why the server refuses or ends the attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Failed {
-    /// There is no such session (any more).
+    /// There is no such session, or no longer.
     NoSuchSession,
     /// Another connection of this client took over.
     TakenOver,
-    /// The server refused, with its reason.
+    /// The server refused for this reason.
     Refused(String),
 }
 
 impl Failed {
-    /// As the user is told; `name`: the session's.
+    /// The failure to report to the user; `name` is the session's.
     pub(in crate::cli) fn into_failure(self, name: String) -> Failure {
         match self {
             Failed::NoSuchSession => Failure::NoSuchSession(name),
@@ -80,7 +80,7 @@ impl Failed {
 pub(in crate::cli) struct Machine {
     id: SessionId,
     client: String,
-    /// The session that shows what is attached here.
+    /// The session in whose terminal this client runs, if any.
     from: Option<SessionId>,
     /// The session as the server last described it.
     session: Option<Box<Session>>,
@@ -88,23 +88,23 @@ pub(in crate::cli) struct Machine {
     /// Whether input comes from a terminal, which answers the program's queries.
     has_terminal: bool,
     size: Option<(u16, u16)>,
-    /// Offset of the next output byte, if the next connection is to continue there.
+    /// Offset of the next output byte, if the next connection should continue there.
     resume: Option<u64>,
     /// Offset of the next output byte on this connection.
     offset: u64,
-    /// Bytes from `offset` on that a pipe has already: they come again and are skipped.
+    /// Bytes from `offset` on that the pipe already has: they are sent again and have to be
+    /// skipped.
     repeated: u64,
     /// The offset of the last acknowledgement.
     acknowledged: u64,
     /// Bytes that were given to the terminal and are not rendered yet.
     pending: usize,
-    /// Set if output goes to a pipe or a file, where a snapshot would be out of place.
+    /// Whether output goes to a pipe or a file, where a snapshot would be out of place.
     is_pipe: bool,
-    /// Whether output was written already, so that bytes between it and the next output are
-    /// missing.
+    /// Whether output was already written, so that a gap before the next output has to be reported.
     continues: bool,
     open: bool,
-    /// Set by `snapshot`: the next binary frame is the snapshot of this offset.
+    /// The offset of the snapshot that the next binary frame holds. A `snapshot` message sets it.
     snapshot: Option<u64>,
     input: Input,
 }
@@ -146,8 +146,8 @@ impl Machine {
         self.is_pipe = true;
     }
 
-    /// A client whose input comes from no terminal: all of it is for the program, also what looks
-    /// like a terminal's answer.
+    /// Notes that input does not come from a terminal: all of it is for the program, including what
+    /// looks like a terminal's answer.
     pub(super) fn fed(&mut self) {
         self.has_terminal = false;
     }
@@ -179,7 +179,7 @@ impl Machine {
         self.session.as_deref()
     }
 
-    /// Bytes of output that came, counted from the session's beginning.
+    /// Bytes of output received, counted from the session's beginning.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
@@ -199,24 +199,24 @@ impl Machine {
         self.open && self.rendered_to() > self.acknowledged
     }
 
-    /// Whether standard input may be read. On a terminal without a connection keys are read, and
-    /// dropped beyond a limit, so that the detach keys work; a pipe is left to wait.
+    /// Whether standard input should be read. On a terminal without a connection keys are read, and
+    /// dropped beyond a limit, so that the detach keys work; a pipe has to wait.
     pub(super) fn wants_input(&self, terminal: bool) -> bool {
         self.input.len() < BUSY_INPUT_MAX || (terminal && !self.open)
     }
 
-    /// The terminal's screen was disturbed: the next connection redraws it.
+    /// Notes that something else has written to the terminal: the next connection redraws it.
     pub(super) fn spoiled(&mut self) {
         self.resume = None;
     }
 
-    /// Output that was to be rendered is discarded.
+    /// Notes that output which was given to the terminal is discarded.
     pub(super) fn output_lost(&mut self) {
         self.pending = 0;
         self.resume = None;
     }
 
-    /// A text frame. Messages of a later version are ignored.
+    /// Handles a text frame. Messages of a later version are ignored.
     pub(in crate::cli) fn text(&mut self, text: &str) -> Vec<Action> {
         let Ok(message) = serde_json::from_str(text) else { return Vec::new() };
         match message {
@@ -226,7 +226,7 @@ impl Machine {
             ServerMessage::Snapshot { offset, .. } => {
                 self.snapshot = Some(offset);
                 if !self.is_continued_pipe() {
-                    // Should the connection break before it is here, there is nothing to
+                    // If the connection breaks before the snapshot arrives, there is nothing to
                     // continue.
                     self.resume = None;
                 }
@@ -256,10 +256,10 @@ impl Machine {
         if self.resume != Some(offset) {
             actions.push(Action::Clear);
             actions.extend(self.go_on_at(offset));
-            // A pipe goes on here, also where this connection breaks before any output.
+            // A pipe continues at this offset even if the connection breaks before any output.
             self.resume = self.is_continued_pipe().then_some(offset);
         }
-        // The size may have changed while the connection was being made.
+        // The size may have changed while the connection was being opened.
         let may_say = self.mode == Mode::Rw;
         if let Some((cols, rows)) = self.size.filter(|ours| may_say && *ours != size) {
             actions.push(resize(cols, rows));
@@ -282,8 +282,8 @@ impl Machine {
         actions
     }
 
-    /// The output goes on at `offset`. A pipe hears how much is missing, and skips what it has
-    /// already; a terminal is drawn anew.
+    /// Continues the output at `offset`. On a pipe, missing bytes are reported and bytes that it
+    /// already has are skipped; a terminal is cleared.
     fn go_on_at(&mut self, offset: u64) -> Option<Action> {
         let written = self.offset + std::mem::take(&mut self.repeated);
         self.offset = offset;
@@ -301,7 +301,7 @@ impl Machine {
         self.is_pipe && self.continues
     }
 
-    /// A binary frame: output, or the snapshot that was announced.
+    /// Handles a binary frame: output, or the snapshot that was announced.
     pub(in crate::cli) fn binary(&mut self, mut bytes: Bytes) -> Vec<Action> {
         let mut actions = Vec::new();
         if let Some(offset) = self.snapshot.take() {
@@ -327,7 +327,7 @@ impl Machine {
         actions
     }
 
-    /// So many bytes of output were written.
+    /// Notes that this many bytes of output were written.
     pub(in crate::cli) fn rendered(&mut self, bytes: usize) -> Vec<Action> {
         self.pending = self.pending.saturating_sub(bytes);
         if self.owes_ack() && self.rendered_to() - self.acknowledged >= ACK_EVERY {
@@ -345,10 +345,10 @@ impl Machine {
         vec![Action::Control(ClientMessage::Ack { offset: self.acknowledged })]
     }
 
-    /// Acknowledges one byte that is not written yet, while a pipe takes nothing. The program is to
-    /// wait for a pipe's reader, as it would without us, but the server does not wait for a client
-    /// that acknowledges nothing. The acknowledged byte is in our memory, and is written when the
-    /// reader goes on.
+    /// Acknowledges one byte that is not written yet, while a pipe takes nothing. The program has
+    /// to wait for a pipe's reader, as it would without us, but the server does not wait for a
+    /// client that acknowledges nothing. The acknowledged byte is in our memory, and is written
+    /// when the reader continues.
     pub(super) fn hold(&mut self) -> Vec<Action> {
         if !self.is_pipe || !self.open || self.pending == 0 || self.acknowledged >= self.offset {
             return Vec::new();
@@ -357,14 +357,14 @@ impl Machine {
         vec![Action::Control(ClientMessage::Ack { offset: self.acknowledged })]
     }
 
-    /// Pending bytes may begin with a snapshot or with output of an earlier connection; then this
-    /// is too low, never too high.
+    /// The offset up to which output is rendered. If the pending bytes begin with a snapshot or
+    /// with output of an earlier connection, the result is too low, never too high.
     fn rendered_to(&self) -> u64 {
         self.offset.saturating_sub(self.pending as u64)
     }
 
-    /// Keys or bytes from standard input. `Err`: so many bytes were dropped because the buffer is
-    /// full.
+    /// Takes keys or bytes from standard input. An error is the number of bytes that were dropped
+    /// because the buffer is full.
     pub(super) fn typed(&mut self, bytes: &[u8], terminal: bool) -> Result<Vec<Action>, usize> {
         if self.mode == Mode::Ro {
             return Ok(Vec::new());
@@ -380,7 +380,7 @@ impl Machine {
         std::iter::from_fn(|| self.input.next()).map(Action::Input).collect()
     }
 
-    /// The terminal has this size.
+    /// Notes the terminal's size.
     pub(super) fn resized(&mut self, cols: u16, rows: u16) -> Vec<Action> {
         let changed = self.size.replace((cols, rows)) != Some((cols, rows));
         if changed && self.open && self.mode == Mode::Rw {
@@ -390,14 +390,14 @@ impl Machine {
         }
     }
 
-    /// The connection is gone, with or without (`None`) a close code. Returns the end of the
-    /// attachment, or `None`: connect again.
+    /// Notes that the connection is gone, with a close code or without one (`None`). Returns the
+    /// end of the attachment, or `None` to connect again.
     pub(in crate::cli) fn closed(&mut self, code: Option<u16>, reason: &str) -> Option<End> {
         self.open = false;
         self.snapshot = None;
         self.input.close();
         match code {
-            // The session has ended; an `exit` message, which would say how, has not come.
+            // The session has ended, but no `exit` message has said in which way.
             Some(1000 | 4410) => Some(End::Ended),
             Some(4404) => Some(End::Failed(Failed::NoSuchSession)),
             Some(4409) => Some(End::Failed(Failed::TakenOver)),

@@ -160,8 +160,9 @@ fn an_exit_ends_it_and_strange_messages_do_not() {
 }
 
 proptest! {
-    /// Whatever is lost on the way: a server that continues where it is asked to gives the
-    /// terminal every byte once, and is never told of bytes that were not rendered.
+    /// Whatever is lost on the way: a server that continues at the requested offset gives the
+    /// terminal every byte once, and never receives an acknowledgement for bytes that were not
+    /// rendered.
     #[test]
     fn output_is_shown_once(steps in prop::collection::vec((0..4_u8, 0..60_000_usize), 1..60)) {
         static STREAM: LazyLock<Vec<u8>> =
@@ -185,7 +186,7 @@ proptest! {
                     machine.rendered(n)
                 }
                 _ => {
-                    // What was on its way is lost; the client says where it was.
+                    // Frames in flight are lost; the client says where to continue.
                     prop_assert_eq!(machine.closed(None, ""), None);
                     let target = machine.target();
                     at = target.rsplit_once("offset=").unwrap().1.parse().unwrap();
@@ -227,13 +228,13 @@ fn a_pipe_goes_on_without_a_picture_and_says_what_is_missing() {
     );
     assert_eq!(machine.binary(output(2)), [Action::Write(output(2))]);
     assert!(machine.target().ends_with("offset=107"));
-    // Also where the connection broke meanwhile.
+    // The same holds after the connection broke.
     machine.closed(None, "");
     let told = attached(&mut machine, 110, 0);
     assert!(
         matches!(&told[..], [Action::Clear, Action::Tell(text)] if text.starts_with("3 bytes "))
     );
-    // And where it breaks again before any output.
+    // The same holds if it breaks again before any output.
     machine.closed(None, "");
     assert!(machine.target().ends_with("offset=110"), "{}", machine.target());
 }
@@ -251,7 +252,7 @@ fn a_pipe_skips_what_it_has_already() {
     assert!(machine.target().ends_with("offset=9"));
     assert_eq!(attached(&mut machine, 9, 0), []);
     assert_eq!(machine.binary(output(3)), [Action::Write(output(2))], "one more again");
-    // Its beginning may be gone.
+    // The beginning may no longer be in the ring.
     let mut machine = pipe(Some(7));
     let told = attached(&mut machine, 17, 0);
     assert!(

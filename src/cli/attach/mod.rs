@@ -1,15 +1,15 @@
-//! `stayd attach`: this terminal, attached to a session.
+//! `stayd attach`: attaches this terminal to a session.
 //!
 //! | room | what is in it |
 //! |---|---|
 //! | `machine` | the protocol, pure: messages and keys in, actions out |
-//! | `input`, `keys`, `modes` | its parts, pure as well |
-//! | `driver` | executes the actions; waits for what happens |
+//! | `input`, `keys`, `modes`, `backoff` | its parts, pure as well |
+//! | `driver` | executes the actions; waits for events |
 //! | `link`, `stdio`, `terminal` | the WebSocket, standard input and output, raw mode |
 //!
-//! Without a terminal it works as a pipe: input is passed on, and its end ends nothing;
-//! a program that is to see an end of file must be sent Ctrl-D. Output is written as it
-//! comes, until the session ends.
+//! Without a terminal it works as a pipe: input is passed on, and its end ends nothing (send Ctrl-D
+//! to a program that needs an end of file). Output is written as it arrives, until the session
+//! ends.
 
 mod driver;
 mod input;
@@ -38,7 +38,7 @@ use uuid::Uuid;
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name
     session: String,
-    /// Look only: nothing is typed, and the terminal's size stays that of the others
+    /// Read only: type nothing, and leave the terminal's size to the other clients
     #[arg(long, short)]
     read_only: bool,
     #[command(flatten)]
@@ -54,9 +54,8 @@ pub(super) fn attach(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     })
 }
 
-/// Attaches until the session ends (its exit code), the user detaches (0) or a signal
-/// comes (128 + its number). `offset`: how many bytes of output this terminal already shows; `None`
-/// asks for the session's screen.
+/// Attaches until the session ends (the result is its exit code), the user detaches (0) or a signal
+/// arrives (128 + its number).
 pub(super) async fn session(
     paths: &PathFlags,
     flags: &ServerFlags,
@@ -66,7 +65,7 @@ pub(super) async fn session(
     mode: Mode,
 ) -> Result<u8, Failure> {
     inside::refuse_circle(id)?;
-    // Unique to this process, and the same after every reconnect.
+    // The name is unique to this process, and the same after every reconnect.
     let client = format!("cli-{}", Uuid::now_v7().simple());
     let mut machine = Machine::new(id, client, offset, inside::shown_in(), mode);
     let driver = Driver::new(&mut machine, paths, flags, endpoint.clone())?;
@@ -90,8 +89,8 @@ pub(super) async fn session(
     }
 }
 
-/// Reports a session that ended while we were not attached, and whose output is not kept any more.
-/// `shown`: how many bytes of output were printed here.
+/// Reports a session that ended while we were not attached, and whose output is no longer kept.
+/// `shown` is the number of bytes of output that were printed here.
 async fn ended(client: &Client, id: SessionId, shown: u64) -> Result<u8, Failure> {
     let id = id.to_string();
     let session: Session = client.get(&id).await?;
@@ -130,7 +129,8 @@ fn tell(name: &str, reason: EndReason) {
     out::message(&format!("\r\n[session {name} {how}]"));
 }
 
-/// The exit code as shells have it: the program's, or 128 + n for a signal; 1 if neither is known.
+/// The exit code by the shells' convention: the program's, or 128 + n for a signal; 1 if neither is
+/// known.
 pub(super) fn exit_code(code: Option<i32>, signal: Option<i32>) -> u8 {
     match (code, signal) {
         (Some(code), _) => (code & 0xff) as u8,

@@ -1,9 +1,9 @@
-//! What a remote program does to this terminal, and how to undo it.
+//! Tracks what a remote program changes in this terminal, and undoes it.
 //!
-//! Nothing is asked of the terminal, since its answer could not be told from keys. What it
-//! can save by itself it is told to save ([`enter`]) and to bring back ([`leave`]); the rest
-//! is set to what terminals begin with. What a person may have chosen otherwise is touched
-//! only if the output has changed it.
+//! The terminal is asked nothing, since its answer could not be distinguished from keys. It is told
+//! to save what it can ([`enter`]) and to restore that ([`leave`]); the rest is set to the usual
+//! defaults. What a user may have configured otherwise is changed only if the output has changed
+//! it.
 
 use crate::screen::{Actions, Params, sequence};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,17 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Ends an escape sequence or string that was cut off.
 pub(super) const ABORT: &[u8] = b"\x18\x1b\\";
 
-/// Clears what is there before a screen is drawn anew. Not ESC c, which would take the
-/// user's own scrollback along on some terminals.
+/// Clears the terminal before a screen is drawn. ESC c would also clear the user's own scrollback
+/// on some terminals.
 pub(super) const CLEAR: &[u8] = b"\x1b[H\x1b[2J";
 
-/// Private modes (DECSET) that are off by default and that only programs switch on: cursor
-/// keys, mouse, focus, paste, synchronized updates, reports of colour scheme and size,
-/// win32 input.
+/// Private modes (DECSET) that are off by default and that only programs set: cursor keys, mouse,
+/// focus, paste, synchronized updates, reports of colour scheme and size, win32 input.
 const PROGRAMS: [u16; 17] = [
     1, 9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2004, 2026, 2031, 2048, 5522, 9001,
 ];
-/// Private modes with their default: that is set if the output has left them otherwise.
+/// Private modes with their default, which is set if the output has left them otherwise.
 const DEFAULTS: [(u16, bool); 17] = [
     (2, true),
     (3, false),
@@ -41,71 +40,73 @@ const DEFAULTS: [(u16, bool); 17] = [
     (1046, true),
     (1070, true),
 ];
-/// Modes that people choose in their terminal's settings, so that their default is not
-/// known: reverse video, blinking, wrapping backwards, Backspace, scrolling, Meta and Alt,
-/// bells, grapheme clusters. XTSAVE and XTRESTORE keep them where a terminal has those.
+/// Modes that users choose in their terminal's settings, so that the default is unknown: reverse
+/// video, blinking, wrapping backwards, Backspace, scrolling, Meta and Alt, bells, grapheme
+/// clusters. XTSAVE and XTRESTORE keep them on terminals that have those sequences.
 const CHOSEN: &str = "5;12;45;67;1007;1010;1011;1034;1035;1036;1039;1042;1043;2027";
-/// No more of one stack's entries are taken off: terminals keep about ten.
+/// The most entries that are popped off one stack: terminals keep about ten.
 const STACK_MAX: i32 = 32;
-/// Modified keys are told by few numbers (XTMODKEYS); so many are remembered.
+/// The most XTMODKEYS numbers that are remembered. Few numbers exist.
 const RESOURCES_MAX: usize = 16;
 
-/// Has the terminal save what it can: titles, colours, the keyboard's flags (a new entry
-/// with none set) and what people choose.
+/// Makes the terminal save what it can: titles, colours, the keyboard's flags (as a new entry
+/// without flags) and the modes that users choose.
 pub(super) fn enter() -> Vec<u8> {
     let save = format!("\x1b[22;0t\x1b[#P\x1b[>0u\x1b[?{CHOSEN}s");
     if understands() { save.into_bytes() } else { Vec::new() }
 }
 
-/// Has it bring that back; after [`Changes::undo`].
+/// Makes the terminal restore that, after [`Changes::undo`].
 pub(super) fn leave() -> Vec<u8> {
     let restore = "\x1b[<u\x1b[#Q\x1b[23;0t";
     if understands() { restore.into() } else { Vec::new() }
 }
 
-/// The console of older kernels prints the rest of a sequence that has a sign in it.
+/// Whether the terminal parses such sequences. The console of older kernels prints the rest of a
+/// sequence that has a private sign in it.
 fn understands() -> bool {
     !matches!(std::env::var("TERM").as_deref(), Ok("linux" | "dumb" | "") | Err(_))
 }
 
-/// Which screen is shown, as an index.
+/// The index of the main screen, as opposed to the alternate one.
 const MAIN: usize = 0;
 const ALTERNATE: usize = 1;
 
-/// What has changed of a screen's keyboard: of kitty's protocol, which has a stack for each
-/// screen, and of xterm's, which some terminals have once a screen.
+/// The changes to a screen's keyboard: to kitty's protocol, which has a stack for each screen, and
+/// to xterm's, which some terminals have for each screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Keyboard {
-    /// Entries that were pushed and not popped; below zero, ours were popped.
+    /// Entries pushed and not popped; below zero if the entry of [`enter`] was popped.
     depth: i32,
-    /// Whether an entry's flags were set without pushing one.
+    /// Whether flags were set without pushing an entry.
     set: bool,
-    /// Numbers of XTMODKEYS and XTFMTKEYS.
+    /// The numbers that XTMODKEYS and XTFMTKEYS changed.
     modified: BTreeSet<u16>,
     formatted: BTreeSet<u16>,
 }
 
-/// What output has changed of a terminal.
+/// The changes that output has made to a terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// The mode (47, 1047 or 1049) that switched to the alternate screen, while it is shown.
     alternate: Option<u16>,
     keyboards: [Keyboard; 2],
-    /// Entries of the stacks of titles and colours that were pushed and not popped.
+    /// Entries pushed and not popped, of the stacks of titles and of colours.
     titles: i32,
     palettes: i32,
-    /// Those of [`DEFAULTS`] that were set or reset, and of the modes of SM and RM.
+    /// The private modes among [`DEFAULTS`] that were set or reset, and the same of SM and RM.
     private: BTreeMap<u16, bool>,
     ansi: BTreeMap<u16, bool>,
-    /// DECOM, and what DECRC would make of it.
+    /// Origin mode (DECOM), and the value that DECRC would restore.
     origin: bool,
     saved_origin: bool,
     tabs: bool,
-    /// Palette colours (OSC 4), special ones (OSC 5) and those of OSC 10 to 19.
+    /// Palette colours (OSC 4), special colours (OSC 5) and the colours of OSC 10 to 19 that were
+    /// changed.
     indexed: BTreeSet<u8>,
     special: bool,
     dynamic: BTreeSet<u8>,
-    /// ESC % @, ESC SP G, DECLL, OSC 7, OSC 9;4, OSC 22.
+    /// Whether these were used: ESC % @, ESC SP G, DECLL, OSC 7, OSC 9;4, OSC 22.
     latin: bool,
     eight_bits: bool,
     lamps: bool,
@@ -115,12 +116,12 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Brings a terminal of `cols` columns back to where it was after [`enter`], but for
-    /// what is on its screen; the cursor stays where it is if it can.
+    /// Restores a terminal of `cols` columns to its state after [`enter`], except for the text on
+    /// its screen. The cursor stays where it is, if possible.
     pub(super) fn undo(&self, cols: u16) -> Vec<u8> {
         let mut out = String::new();
         if self.private.get(&2) == Some(&false) {
-            // From VT52 mode.
+            // Leave VT52 mode.
             out += "\x1b<";
         }
         out += "\x1b[?2026l";
@@ -146,28 +147,29 @@ impl Changes {
                 out += undo;
             }
         }
-        // The margins' reset moves the cursor. To bring it back brings back more, which is
-        // undone after it: origin mode, character sets, attributes.
+        // Resetting the margins moves the cursor, so it is saved and restored. Restoring it also
+        // restores origin mode, character sets and attributes, which are reset after it.
         out += "\x1b7\x1b[r";
         if self.tabs {
             restore_tabs(cols, &mut out);
         }
         out += "\x1b8";
         if self.origin || self.saved_origin {
-            // That homes the cursor; below everything is where it disturbs least.
+            // Resetting origin mode moves the cursor to the top left. Below everything it disturbs
+            // least.
             out += "\x1b[?6l\x1b[9999;1H";
         }
         out += "\x1b]8;;\x1b\\\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[0\"q\x1b[0 q\x1b[m";
         out.into_bytes()
     }
 
-    /// To leave it unasked would move the cursor. What it has left is undone while it is
-    /// shown, as the main screen's is.
+    /// Leaves the alternate screen if it is shown, since leaving it otherwise would move the
+    /// cursor. Its changes are undone while it is shown, as the main screen's are.
     fn leave_alternate(&self, out: &mut String) {
         let dirty = self.keyboards[ALTERNATE] != Keyboard::default();
         match self.alternate {
             Some(_) => self.undo_keyboard(ALTERNATE, out),
-            // It clears nothing and leaves the cursor where it is.
+            // This mode clears nothing and leaves the cursor where it is.
             None if dirty => {
                 *out += "\x1b[?47h";
                 self.undo_keyboard(ALTERNATE, out);
@@ -191,7 +193,7 @@ impl Changes {
         if *depth < 0 && screen == MAIN && understands() {
             *out += "\x1b[>0u";
         }
-        // Without a value: the initial one.
+        // Without a value, the initial one is set.
         for number in modified {
             *out += &format!("\x1b[>{number}m");
         }
@@ -225,8 +227,8 @@ impl Changes {
 
     fn undo_colours(&self, out: &mut String) {
         if self.palettes < 0 && understands() {
-            // Ours was popped, so that the colours are the person's. What changed since is
-            // taken along and lost.
+            // The entry of [`enter`] was popped, so that the terminal shows the user's own colours:
+            // save them again. Changes since then are saved along, and what they replaced is lost.
             *out += "\x1b[#P";
         }
         for index in &self.indexed {
@@ -274,7 +276,7 @@ impl Changes {
         match id {
             PUSH_KEYS => keyboard.depth = keyboard.depth.saturating_add(1),
             POP_KEYS => {
-                // On the alternate screen there is nothing of ours to be popped.
+                // On the alternate screen there is no entry of ours to pop.
                 let least = if screen == MAIN { -1 } else { 0 };
                 keyboard.depth = keyboard.depth.saturating_sub(params.get(0).max(1)).max(least);
             }
@@ -282,10 +284,10 @@ impl Changes {
         }
     }
 
-    /// RIS: what it resets is as after [`enter`], where that did not save it as well.
+    /// RIS: everything that it resets is as after [`enter`], except for what [`enter`] had saved.
     fn reset(&mut self) {
         let (titles, palettes) = (self.titles, self.palettes);
-        // The stacks of keys are gone, ours among them.
+        // The keyboard's stacks are empty, and the entry of [`enter`] is gone.
         let keyboards = [Keyboard { depth: -1, ..Keyboard::default() }, Keyboard::default()];
         *self = Changes { titles, palettes, keyboards, ..Changes::default() };
     }
@@ -296,7 +298,7 @@ fn restore_tabs(cols: u16, out: &mut String) {
     for _ in 0..cols.saturating_sub(1) / 8 {
         *out += "\x1b[8C\x1bH";
     }
-    // DECST8C: those beyond the edge too, where a terminal knows it.
+    // DECST8C also resets the stops beyond the edge, on terminals that know it.
     *out += "\x1b[?5W";
 }
 
@@ -327,7 +329,7 @@ impl Actions for Changes {
     fn print(&mut self, _: char) {}
 
     fn execute(&mut self, control: u8) {
-        // HTS as one byte.
+        // HTS as a single byte.
         self.tabs |= control == 0x88;
     }
 
@@ -341,7 +343,7 @@ impl Actions for Changes {
             }
             SM | RM => {
                 for mode in params.iter().filter_map(|mode| u16::try_from(mode).ok()) {
-                    // Those that terminals have; the rest is always reset.
+                    // The modes that terminals have; the others are always reset.
                     if matches!(mode, 2 | 12) {
                         self.ansi.insert(mode, id == SM);
                     }
@@ -388,7 +390,7 @@ impl Actions for Changes {
             4 => {
                 let mut words = data.split(';');
                 while let (Some(index), Some(colour)) = (words.next(), words.next()) {
-                    // A question changes nothing.
+                    // A query changes nothing.
                     self.indexed.extend(index.parse::<u8>().ok().filter(|_| colour != "?"));
                 }
             }
@@ -396,7 +398,7 @@ impl Actions for Changes {
             7 => self.directory = true,
             9 => self.progress |= data.starts_with("4;"),
             10..=19 => {
-                // Several colours: of the numbers that follow.
+                // Several colours in one sequence belong to the numbers that follow.
                 let changed = (number..20).zip(data.split(';')).filter(|(_, to)| *to != "?");
                 self.dynamic.extend(changed.filter_map(|(number, _)| u8::try_from(number).ok()));
             }
@@ -423,7 +425,7 @@ mod tests {
         String::from_utf8(changes.undo(80)).unwrap()
     }
 
-    /// That nothing is left is for the tests with a terminal to see.
+    /// The tests with a real terminal check that nothing is left.
     #[test]
     fn what_has_changed_is_seen_wherever_the_output_is_cut() {
         let output = b"text\x1b[31m\x1b[?1;1049;5hmore\x1b]4;7;#fff\x1b\\\x1b[>3u\x1b[?5l\x1b[?8l";

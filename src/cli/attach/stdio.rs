@@ -17,11 +17,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// One read of standard input; a paste comes in a few of these.
+/// The most bytes in one read of standard input; a paste takes several reads.
 const READ_MAX: usize = 16 << 10;
 /// Bytes that are written between two checks of whether to stop, and then reported.
 const WRITE_MAX: usize = 16 << 10;
-/// How long a thread may take to stop.
+/// The longest that a thread may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Standard input. It is read only on request: bytes that are typed later are left to the program
@@ -54,7 +54,7 @@ impl Input {
         Ok(Input { wanted, pieces, is_waiting: false, stop })
     }
 
-    /// The next piece; `None` at the end. It can be cancelled: nothing is lost.
+    /// The next piece; `None` at the end. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Vec<u8>> {
         if !self.is_waiting {
             // The thread is gone once input has ended.
@@ -66,7 +66,7 @@ impl Input {
         piece
     }
 
-    /// Stops reading and waits for the thread. It does not wait for a read that never returns (of a
+    /// Stops reading and waits for the thread, unless it is in a read that never returns (of a
     /// terminal that another process has emptied).
     pub(super) async fn stop(self) {
         let Input { wanted, mut pieces, stop, .. } = self;
@@ -82,14 +82,14 @@ fn read_piece(stopped: &io::PipeReader, buffer: &mut [u8]) -> Option<usize> {
     loop {
         let either = [stdin.as_fd(), stopped.as_fd()];
         let mut fds = either.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        // A failure shows at the read.
+        // The read below reports a failure.
         let _ = poll(&mut fds, PollTimeout::NONE);
         if fds[1].any() == Some(true) {
             return None;
         }
         match read(stdin.as_fd(), buffer) {
             Err(Errno::EINTR | Errno::EAGAIN) => {}
-            // A terminal that is gone (EIO) is an end as well.
+            // A terminal that is gone (EIO) counts as an end.
             Ok(0) | Err(_) => return None,
             Ok(n) => return Some(n),
         }
@@ -116,11 +116,11 @@ pub(super) struct Output {
 
 /// A request to the thread.
 enum Piece {
-    /// Output of the session, whose length is reported.
+    /// Output of the session. Its length is reported once it is written.
     Session(Bytes),
-    /// Text of our own.
+    /// Text of stayd's own.
     Own(Bytes),
-    /// Undo the changes of the output so far, and clear the screen.
+    /// Undo the changes that the output has made, and clear the screen.
     Clear,
 }
 
@@ -128,7 +128,7 @@ enum Piece {
 struct Follower {
     parser: Parser,
     changes: Changes,
-    /// As last noted for the code that restores the terminal.
+    /// The changes as they were last noted for the code that restores the terminal.
     noted: Changes,
 }
 
@@ -178,8 +178,8 @@ impl Output {
                     if stopped.load(Ordering::Relaxed) {
                         return;
                     }
-                    // Noted before the bytes are written, so that a restoration never misses a
-                    // change.
+                    // Note the changes before the bytes are written, so that a restoration never
+                    // misses one.
                     follower.feed(chunk);
                     let report = match (write_chunk(chunk), &piece) {
                         (Err(e), _) => Written::Failed(e),
@@ -197,24 +197,24 @@ impl Output {
         Ok(Output { pieces, written, stop })
     }
 
-    /// Output of the session. Its length will be reported.
+    /// Writes output of the session, and reports its length.
     pub(super) fn write(&self, bytes: Bytes) {
-        // The thread has reported why if it is gone.
+        // If the thread is gone, it has reported why.
         let _ = self.pieces.send(Piece::Session(bytes));
     }
 
-    /// Writes text of our own, which is not reported.
+    /// Writes text of stayd's own, which is not reported.
     pub(super) fn draw(&self, bytes: impl Into<Bytes>) {
         let _ = self.pieces.send(Piece::Own(bytes.into()));
     }
 
-    /// Undoes the changes of the output, and clears the screen for the next.
+    /// Undoes the changes that the output has made, and clears the screen for the next output.
     pub(super) fn clear(&self) {
         let _ = self.pieces.send(Piece::Clear);
     }
 
-    /// Discards what is not written yet and waits for the thread, since other programs write to the
-    /// terminal next. It does not wait for a stalled terminal.
+    /// Discards what is not written yet and waits for the thread, because other programs write to
+    /// the terminal next. It does not wait for a stalled terminal.
     pub(super) async fn stop(self) {
         let Output { pieces, mut written, stop } = self;
         stop.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The user's terminal: raw while attached, and given back as it was, whatever happens.
+//! The user's terminal: raw while attached, and restored in every case.
 
 use super::modes::{self, ABORT, Changes};
 use crate::cli::sys;
@@ -10,25 +10,25 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-/// A terminal that takes nothing for this long (Ctrl-S, a dead line) is left as it is.
+/// A terminal that takes nothing for this long (Ctrl-S, a dead line) is not restored.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// The state that [`restore`] needs, in a static so that a panic hook can use it.
+/// The state that [`restore`] needs. It is a static so that a panic hook can use it.
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
-/// The changes of the output so far.
+/// The changes that the output has made so far.
 static CHANGES: Mutex<Option<Changes>> = Mutex::new(None);
-/// The width of a terminal that does not report its own.
+/// The width that is assumed for a terminal that does not report its own, in columns.
 const COLUMNS: u16 = 80;
 
 #[derive(Debug)]
 struct Taken {
-    /// The settings of standard input before, if it is a terminal.
+    /// The earlier settings of standard input, if it is a terminal.
     input: Option<Termios>,
-    /// Whether standard output is a terminal whose modes are to be undone.
+    /// Whether standard output is a terminal whose modes have to be undone.
     output: bool,
 }
 
-/// The terminal, taken over. Dropping it restores the terminal.
+/// The terminal while it is taken over. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(super) struct Terminal {
     /// Whether keys come from a terminal.
@@ -38,7 +38,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Makes standard input raw if it is a terminal; a pipe or file is taken as it is.
+    /// Makes standard input raw if it is a terminal; a pipe or file needs nothing.
     pub(super) fn take() -> io::Result<Terminal> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
@@ -74,7 +74,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// Restores the terminal for a while.
+    /// Restores the terminal until it is taken over again.
     pub(super) fn release(&self) {
         restore();
     }
@@ -96,23 +96,23 @@ pub(super) fn columns() -> u16 {
     sys::window(io::stdout().as_fd()).map_or(COLUMNS, |(cols, _)| cols)
 }
 
-/// Notes the changes of the output, to be undone.
+/// Notes the changes of the output, so that they can be undone.
 pub(super) fn note_changes(changes: Changes) {
     *CHANGES.lock().unwrap_or_else(PoisonError::into_inner) = Some(changes);
 }
 
-/// Restores the terminal, once.
+/// Restores the terminal. Later calls do nothing.
 fn restore() {
     let Some(taken) = taken().take() else { return };
     if let Some(before) = &taken.input {
-        // There is nobody to tell of a failure but the user of that terminal.
+        // Nobody but the user of that terminal could be told of a failure.
         let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, before);
     }
     if taken.output {
         let changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner).take();
         let undo = changes.unwrap_or_default().undo(columns());
         let bytes = [ABORT, &undo, &modes::leave()].concat();
-        // Bypasses the lock of standard output: a thread may hold it in a blocked write.
+        // Write past the lock of standard output: a thread may hold it in a blocked write.
         write_all(io::stdout().as_fd(), &bytes);
     }
 }
