@@ -20,16 +20,16 @@
 //! [`screen`], and `stayd-hold` is [`holder`], [`ring`], [`pty`], [`tree`], [`private`] and
 //! [`id`]. They are re-exported under these names.
 //!
-//! The house; arrows point down only:
+//! The modules; arrows point down only:
 //!
 //! - [`cli`]: one file a verb; the terminal's side of `attach`.
-//! - [`server`]: everything started in order, signals, an ordered stop.
+//! - [`server`]: starts everything in order, handles signals, stops in order.
 //! - [`http`]: routes, rights, the WebSocket upgrade, errors.
-//! - [`connections`]: TCP below HTTP: the limits, and which connections are closed for others.
+//! - [`connections`]: TCP below HTTP: limits, and which connections are closed to make room.
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
 //! - [`events`]: the last events of the sessions, and their listeners.
-//! - [`store`]: THE persistence actor: every write to SQLite, one after the other.
+//! - [`store`]: the persistence actor, through which every write to SQLite goes, one after another.
 //! - [`recorder`]: recordings of sessions: written, rotated, read back.
 //! - [`screens`]: the threads that track every session's screen: checkpoints, answers to queries.
 //! - [`pending`]: one client's input on its way to the holder.
@@ -39,7 +39,7 @@
 //! - [`tree`]: the processes of a session, found and ended.
 //! - [`private`]: checks that the state directory is closed to other users.
 //! - [`metrics`]: the counters.
-//! - [`log`], [`config`], [`protocol`], [`lifecycle`], [`id`], [`text`]: words and rules.
+//! - [`log`], [`config`], [`protocol`], [`lifecycle`], [`id`], [`text`]: shared types and rules.
 
 pub mod cli;
 pub mod config;

@@ -9,14 +9,14 @@ use slog_async::{Async, AsyncGuard, OverflowStrategy};
 use slog_term::{FullFormat, PlainDecorator, TermDecorator};
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-/// Records that may wait for standard error. Further ones are dropped and counted in the log: a
-/// hanging reader of the log must not hang the server.
+/// Records that may wait for standard error. Further ones are dropped and counted in the log,
+/// because a reader of the log that hangs must not block the server.
 const QUEUE: usize = 16 << 10;
 
-/// Writes the queued records when it is dropped; keep it until the very end.
+/// Writes the queued records when it is dropped. Keep it until the process ends.
 #[must_use = "records that are still queued are lost without it"]
 pub struct Guard {
-    // Kept only for its drop.
+    // Nobody reads it; its drop writes the queue.
     _queue: AsyncGuard,
 }
 
@@ -34,7 +34,8 @@ pub fn logger(format: LogFormat, level: LogLevel) -> (Logger, Guard) {
     }
 }
 
-/// The same without a queue, for the last record of a process that aborts: queued records are lost.
+/// A logger without a queue, for the last record of a process that aborts: queued records would be
+/// lost.
 pub fn unqueued(format: LogFormat) -> Logger {
     match format {
         LogFormat::Json => Logger::root(json(io::stderr()).fuse(), o!()),
@@ -59,7 +60,8 @@ where
     (Logger::root(drain, o!()), Guard { _queue: guard })
 }
 
-/// Writes lines for people. A line that cannot be written is lost: there is nowhere to report it.
+/// Writes lines for people. A line that cannot be written is lost, because there is nowhere to
+/// report it.
 fn text<D>(decorator: D) -> impl Drain<Err = slog::Never, Ok = ()> + Send
 where
     D: slog_term::Decorator + Send + 'static,

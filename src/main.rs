@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     stayd::pty::reset_signals();
-    // The holder and the shim that becomes a session's program go first: they must start
-    // fast, stay small, and depend on nothing else.
+    // The holder, and the shim that becomes a session's program, come first: they must start fast,
+    // stay small, and depend on nothing else.
     let mut args = std::env::args_os().skip(1);
     match args.next().as_deref().and_then(OsStr::to_str) {
         Some("__exec") => code(stayd::holder::exec::main()),
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Exit codes are one byte (wait(2)).
+/// The process's exit code, which is one byte (wait(2)).
 fn code(code: i32) -> ExitCode {
     ExitCode::from((code & 0xff) as u8)
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 /// The label of a metric that has one.
 pub type Label = [(&'static str, &'static str); 1];
 
-/// The first bucket; each reaches twice as far as the one before: from 50 µs to 1.6 s.
+/// The upper bound of the first bucket. Each bucket reaches twice as far as the one before: from 50
+/// µs to 1.6 s.
 const FIRST_BUCKET_S: f64 = 50e-6;
 const BUCKETS: u16 = 16;
 
@@ -20,19 +21,19 @@ const BUCKETS: u16 = 16;
 pub struct Metrics {
     /// Bytes that programs have printed.
     pub output: Counter,
-    /// Bytes of output and screens that clients have been sent.
+    /// Bytes of output and snapshots sent to clients.
     pub sent: Counter,
-    /// Bytes that clients have typed.
+    /// Bytes of input from clients.
     pub input: Counter,
-    /// Times that a session's command was started again.
+    /// Starts of a session's command after its end.
     pub restarts: Counter,
-    /// Times that a program had to wait because no client took its output.
+    /// Waits of a program because no client took its output.
     pub stalls: Counter,
-    /// Times that a client got a snapshot because it was too far behind.
+    /// Snapshots sent to a client that was too far behind.
     pub resyncs: Counter,
-    /// Bytes of output that are in recordings.
+    /// Bytes of output written to recordings.
     pub recorded: Counter,
-    /// Bytes of output and input that are missing from recordings.
+    /// Bytes of output and input missing from recordings.
     pub recording_gaps: Counter,
     /// WebSocket clients, by subprotocol.
     pub connections: Family<Label, Gauge>,
@@ -40,7 +41,7 @@ pub struct Metrics {
     pub http_connections: Family<Label, Gauge>,
     /// HTTP connections that were refused or closed by the server, by reason.
     pub connections_closed: Family<Label, Counter>,
-    /// The time from a client's input to the next output that is handed to its socket.
+    /// The time from a client's input to the next output that is written to its socket.
     pub echo: Latency,
 }
 
@@ -49,7 +50,7 @@ pub struct Metrics {
 pub struct Latency(Histogram);
 
 impl Latency {
-    /// Counts one more duration.
+    /// Counts a duration.
     pub fn observe(&self, taken: Duration) {
         self.0.observe(taken.as_secs_f64());
     }

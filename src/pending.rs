@@ -1,5 +1,5 @@
-//! One client's input on its way to the holder: what was received, sent and accepted. Pure; the
-//! offsets count this client's input bytes from its beginning.
+//! One client's input on its way to the holder: received, sent, accepted. Pure. Offsets count this
+//! client's input bytes from its beginning.
 
 use crate::protocol::INPUT_WINDOW;
 use crate::ring::Input;
@@ -9,15 +9,15 @@ use std::ops::Range;
 /// The longest piece sent to the holder in one message, in bytes.
 const PIECE: u64 = 16 << 10;
 
-/// Bytes that the holder has not accepted yet, and their offsets.
+/// Bytes that the holder has not accepted yet, with their offsets.
 #[derive(Debug)]
 pub struct Pending {
     bytes: VecDeque<u8>,
-    /// Offset of the first byte in `bytes`: all before it was accepted.
+    /// The offset of the first byte in `bytes`; everything before it was accepted.
     accepted: u64,
-    /// All before it was sent to the holder.
+    /// The offset up to which the input was sent to the holder.
     sent: u64,
-    /// The ranges that only count, in order; see [`Piece::counted`].
+    /// The ranges that only count, in order. See [`Piece::counted`].
     counted: VecDeque<Range<u64>>,
 }
 
@@ -26,9 +26,9 @@ pub struct Pending {
 pub struct Piece<'a> {
     /// The offset of the first byte.
     pub offset: u64,
-    /// At least one.
+    /// The bytes, at least one.
     pub bytes: &'a [u8],
-    /// Whether they only count and are not for the program: see
+    /// Whether the bytes only count as received and are not for the program. See
     /// [`crate::holder::Holder::count_input`].
     pub counted: bool,
 }
@@ -40,19 +40,19 @@ impl Pending {
         Pending { bytes: VecDeque::new(), accepted, sent: accepted, counted: VecDeque::new() }
     }
 
-    /// Bytes received and not yet accepted.
+    /// The number of bytes received and not yet accepted.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Everything received was accepted.
+    /// Whether everything received was accepted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// All bytes before this offset were accepted.
+    /// The offset up to which the input was accepted.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.accepted
@@ -69,17 +69,17 @@ impl Pending {
         self.bytes.extend(bytes);
     }
 
-    /// Takes bytes from the client that only count.
+    /// Takes bytes from the client that only count as received.
     pub fn push_counted(&mut self, bytes: &[u8]) {
         let from = self.end();
         self.push(bytes);
         self.counted.push_back(from..self.end());
     }
 
-    /// Applies the holder's report; bytes that it refused are sent again.
+    /// Applies the holder's report. Bytes that the holder refused are sent again.
     pub fn settle(&mut self, ledger: Input, room: bool) {
         let accepted = ledger.accepted.clamp(self.accepted, self.sent);
-        // Bounded by what is in `bytes`, so it fits.
+        // The result is bounded by the length of `bytes`, so it fits.
         self.bytes.drain(..(accepted - self.accepted) as usize);
         self.accepted = accepted;
         while self.counted.front().is_some_and(|counted| counted.end <= accepted) {
@@ -90,8 +90,8 @@ impl Pending {
         }
     }
 
-    /// The next piece to send, if any is unsent. No more is in flight than fits into the holder's
-    /// queue: it would be refused, and sent again each time there is a little room.
+    /// The next piece to send, if there is unsent input. No more is in flight than fits into the
+    /// holder's queue: it would be refused, and sent again each time there is a little room.
     pub fn next_piece(&mut self) -> Option<Piece<'_>> {
         let offset = self.sent;
         let mut end = self.end().min(offset + PIECE).min(self.accepted + INPUT_WINDOW);
@@ -104,7 +104,7 @@ impl Pending {
             end = end.min(if counted { next.end } else { next.start });
         }
         self.sent = end;
-        // Bounded by what is in `bytes`, so they fit.
+        // Both are bounded by the length of `bytes`, so they fit.
         let (from, to) = ((offset - self.accepted) as usize, (end - self.accepted) as usize);
         Some(Piece { offset, bytes: &self.bytes.make_contiguous()[from..to], counted })
     }
@@ -164,14 +164,15 @@ mod tests {
     }
 
     proptest! {
-        /// A holder with little room, looking at random moments, gets every byte once, in order.
+        /// A holder with little room that answers at random moments gets every byte once, in order.
         #[test]
         fn every_byte_arrives_once(pushes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..20),
                                    rooms in prop::collection::vec(0usize..30, 0..200)) {
             let mut pending = Pending::starting_at(0);
             let (mut typed, mut arrived): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
             let mut seen = 0;
-            // Every round takes a push or a moment; after the last there is room for all.
+            // Every round takes a push or a report. After the last one there is room for
+            // everything.
             let rounds = pushes.len() + rooms.len() + 1;
             let (mut pushes, mut rooms) = (pushes.into_iter(), rooms.into_iter());
             for _ in 0..rounds {

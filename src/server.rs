@@ -1,4 +1,4 @@
-//! The server: everything started in order, signals, an ordered stop.
+//! The server: starts everything in order, handles signals, and stops in order.
 
 use crate::config::{Settings, account};
 use crate::connections::{self, Connections};
@@ -36,31 +36,31 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
-/// How long requests in flight, and clients of ended sessions, may take once the server stops, in
+/// The time that requests in flight and clients of ended sessions have once the server stops, in
 /// seconds.
 const STOP_GRACE_S: u64 = 5;
-/// How long ending all sessions may take: three seconds of grace each, all at once.
+/// The longest time for ending all sessions: each has three seconds of grace, all at once.
 const END_ALL: Duration = Duration::from_secs(20);
-/// A command that checks whether a server runs holds the lock for some microseconds: the lock is
-/// tried again after this …
+/// The pause between two attempts to lock. A command that checks whether a server runs holds the
+/// lock for some microseconds, so that one failed attempt means nothing.
 const LOCK_RETRY: Duration = Duration::from_millis(10);
-/// … and a lock that is held for longer is another server's.
+/// A lock that is held for longer than this is another server's.
 const LOCK_PATIENCE: Duration = Duration::from_millis(250);
-/// With less free space than this a failed start is blamed on the full disk: a new state directory
+/// With less free space than this a failed start is blamed on the full disk. A new state directory
 /// takes 110 KiB.
 const ROOM_KIB: u64 = 512;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// Why the server did not start, or did not stop as it should.
+/// Why the server did not start, or did not stop in order.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// A file of the state directory cannot be used.
     #[error("{}: {error}", path.display())]
     State {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The state directory, or something in it, is not ours alone.
@@ -69,14 +69,13 @@ pub enum ServeError {
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The holder can neither be found nor started.
+    /// The holder can be neither found nor started.
     #[error("the holder: {0}")]
     Holder(#[from] HolderError),
     /// A host or an origin in the settings is malformed.
     #[error(transparent)]
     Hosts(#[from] HostsError),
-    /// Another server uses the state directory, an address cannot be listened on, no room is left,
-    /// or the server started and had to give up.
+    /// The server started and then could not continue.
     #[error("{0}")]
     Failed(String),
     /// The runtime failed.
@@ -84,7 +83,7 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Serves until SIGTERM or SIGINT, after which the sessions run on, or until SIGUSR2, which ends
+/// Serves until SIGTERM or SIGINT, which leave the sessions running, or until SIGUSR2, which ends
 /// them first.
 ///
 /// # Errors
@@ -101,17 +100,17 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
 fn start(settings: &Settings, log: Logger) -> Result<(), ServeError> {
     private::claim(&settings.state_dir)?;
     let _lock = lock(&settings.state_dir)?;
-    // Removes the address of a killed server: a command that finds the lock held would connect
-    // there.
+    // Remove the address of a killed server: a command that finds the lock held would connect to
+    // that address.
     let _ = fs::remove_file(settings.state_dir.join("listen"));
     let listening = listen(&settings.listen)?;
     let system = System::new();
     let served = system.block_on(serve(settings, listening, log));
-    // Who looks for the server finds that there is none.
+    // A command that looks for the server then finds that there is none.
     served.inspect_err(|_| drop(fs::remove_file(settings.state_dir.join("listen"))))
 }
 
-/// Turns an error on a full disk into one that says so: those of SQLite and the holder do not.
+/// Turns an error on a full disk into one that says so. The errors of SQLite and the holder do not.
 fn or_no_room(error: ServeError, dir: &Path) -> ServeError {
     let of_disk = matches!(
         error,
@@ -120,7 +119,7 @@ fn or_no_room(error: ServeError, dir: &Path) -> ServeError {
     let Some(room) = statvfs(dir).ok().filter(|_| of_disk) else { return error };
     let free_kib = room.blocks_available().saturating_mul(room.fragment_size()) >> 10;
     let free_files = room.files_available();
-    // Some file systems have no limit of files.
+    // Some file systems have no limit on files.
     let is_full = free_kib < ROOM_KIB || (free_files == 0 && room.files() > 0);
     if !is_full {
         return error;
@@ -137,8 +136,8 @@ async fn serve(
     Listening { listeners, absent, foreign }: Listening,
     log: Logger,
 ) -> Result<(), ServeError> {
-    // Installed before other processes can find us to send one. A script that starts us in the
-    // background has SIGINT ignored, so that Ctrl-C ends only the script.
+    // Install the handlers before other processes can find us to send a signal. A script that
+    // starts us in the background has SIGINT ignored, so that Ctrl-C ends only the script.
     let (mut terminate, mut interrupt, mut end_all) = (
         signal(SignalKind::terminate())?,
         if pty::is_ignored(libc::SIGINT) { None } else { Some(signal(SignalKind::interrupt())?) },
@@ -151,7 +150,8 @@ async fn serve(
         }
     };
     let dir = &settings.state_dir;
-    // Read once and kept: with another id, or none, sessions would be taken for dead.
+    // Read the boot id once and keep it: with another id, or none, sessions would be taken for
+    // dead.
     tree::boot_id()?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
@@ -160,7 +160,7 @@ async fn serve(
     let logins = Logins::load(dir, &tokens)
         .map_err(|error| ServeError::State { path: dir.join("logins"), error })?;
     let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
-    // A loopback address that this machine lacks cannot be another server's.
+    // Another server cannot listen on a loopback address that this machine does not have.
     let ours = [&addresses[..], &absent[..]].concat();
     let access = web::Data::new(Access::new(tokens, logins, &ours, hosts, origins)?);
     for other in foreign {
@@ -170,14 +170,14 @@ async fn serve(
     }
     store::remove_leftovers(dir);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
-    // Listens before the holder starts, which would be left behind, and before the actors: one that
-    // is dropped before it has started arms its timers without a runtime, and panics. Early clients
-    // wait in the backlog.
+    // Listen before the holder starts, because a holder would be left behind if this fails. Listen
+    // before the actors are created, because an actor that is dropped before it has started arms
+    // its timers without a runtime, and panics. Early clients wait in the backlog.
     let text: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     write_private(&dir.join("listen"), &text.join("\n"))?;
     let (holder, notices) =
         Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;
-    // Raises the limit: each session needs a descriptor, and its clients need more. The holder was
+    // Raise the limit: each session needs a descriptor, and its clients need more. The holder was
     // started with the limit that its sessions are to have.
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         // If that fails, the limit stays as it is.
@@ -265,8 +265,8 @@ async fn serve(
         _ = interrupted => None,
         _ = end_all.recv() => {
             info!(log, "ending all sessions");
-            // A session that cannot be ended stays "ending" in its row, which the next server
-            // reads.
+            // A session that cannot be ended is still marked as ending in its row, which the next
+            // server reads.
             let ended = tokio::time::timeout(END_ALL, registry.send(KillAll)).await;
             sessions = if matches!(ended, Ok(Ok(()))) {
                 "ended"
@@ -278,10 +278,10 @@ async fn serve(
         },
         why = failed.recv() => why,
     };
-    info!(log, "stopping"; "because" => failure.as_deref().unwrap_or("it was told to"));
-    // Stop accepting; close the clients (1001), which lets the workers finish. Clients of
-    // sessions that have ended may take the rest of the output and the exit until the workers
-    // stop waiting for them. What the sessions have to say is then in the store's queue.
+    info!(log, "stopping"; "because" => failure.as_deref().unwrap_or("a signal was received"));
+    // Stop accepting, and close the clients (1001), which lets the workers finish. Clients of ended
+    // sessions may take the rest of the output and the exit until the workers stop waiting for
+    // them. By then the sessions' last changes are in the store's queue.
     let stopping = handle.stop(true);
     let closing = async {
         let closed = registry.send(ShutdownAll).await;
@@ -299,7 +299,7 @@ async fn serve(
     if let Some(why) = failure {
         return Err(ServeError::Failed(why));
     }
-    // Who looks for the server finds that there is none.
+    // A command that looks for the server then finds that there is none.
     let _ = fs::remove_file(dir.join("listen"));
     info!(log, "stopped"; "sessions" => sessions);
     Ok(())
@@ -324,8 +324,8 @@ fn url(address: SocketAddr, token: &Token) -> String {
 }
 
 /// Ends the server on a panic, which would otherwise silently take one thread and every session on
-/// it along. That is loud and cheap: the holder keeps the sessions. The log has no queue here,
-/// since nobody would be left to write it.
+/// it along. Ending is loud, and cheap because the holder keeps the sessions. The log has no queue
+/// here, because nobody would be left to write it.
 fn end_loudly_on_panic(log: Logger) {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -338,7 +338,8 @@ fn end_loudly_on_panic(log: Logger) {
     }));
 }
 
-/// Locks the state directory: one server each. The lock ends with the process, however that ends.
+/// Locks the state directory, which one server may use at a time. The lock ends with the process,
+/// however that ends.
 fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
     let path = dir.join("lock");
     let state = |error: io::Error| ServeError::State { path: path.clone(), error };
@@ -367,7 +368,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
         }
         Err((mut file, _)) => {
             let mut pid = String::new();
-            // Used only for the message.
+            // The process id is only for the message.
             let _ = file.read_to_string(&mut pid);
             let (pid, dir) = (pid.trim(), dir.display());
             let used =
@@ -377,7 +378,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
     }
 }
 
-/// The listeners, and the loopback addresses that are not ours.
+/// The listeners, and the loopback addresses that this server does not listen on.
 struct Listening {
     listeners: Vec<TcpListener>,
     /// Loopback addresses that this machine does not have.
@@ -389,8 +390,8 @@ struct Listening {
 /// Attempts to find a port that is free on both loopback addresses.
 const PORTS: usize = 16;
 
-/// Listens on the addresses, and on the other loopback address of each that is one: `localhost` is
-/// both, and another process on the other would be sent our cookie.
+/// Listens on the addresses. For a loopback address it also listens on the other one: `localhost`
+/// means both, and another process on the other one would be sent our cookie.
 fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
     let mut all = Listening { listeners: Vec::new(), absent: Vec::new(), foreign: Vec::new() };
     let mut others = Vec::new();
@@ -407,7 +408,7 @@ fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
                 Some(other) => match bind(other) {
                     Ok(listener) => others.push(listener),
                     Err(error) if is_absent(&error) => all.absent.push(other),
-                    // Another port will do.
+                    // Try another port.
                     Err(_) if address.port() == 0 && attempt < PORTS => continue,
                     Err(_) => all.foreign.push(other),
                 },
@@ -416,21 +417,21 @@ fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
             break;
         }
     }
-    // The first address is the one that is shown.
+    // The first address is the one that is shown to people.
     all.listeners.append(&mut others);
     Ok(all)
 }
 
-/// Creates a listener with our backlog. The standard library listens with 128; listening again
-/// changes only that number.
+/// Creates a listener with our backlog. The standard library listens with a backlog of 128;
+/// listening again changes only that number.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     socket::listen(&listener, Backlog::new(BACKLOG)?)?;
     Ok(listener)
 }
 
-/// The loopback address that an address does not cover. A listener on all IPv6 addresses covers the
-/// IPv4 ones too.
+/// The other loopback address, unless this address covers it. A listener on all IPv6 addresses also
+/// covers the IPv4 ones.
 fn other_loopback(ip: IpAddr) -> Option<IpAddr> {
     match ip {
         IpAddr::V4(ip) if ip == Ipv4Addr::LOCALHOST || ip.is_unspecified() => {
@@ -453,8 +454,8 @@ fn write_private(path: &Path, text: &str) -> Result<(), ServeError> {
     written.map_err(|error| ServeError::State { path: path.to_owned(), error })
 }
 
-/// Writes in place, so that the file of an earlier server can be overwritten on a full disk: its
-/// sessions run on and must be reachable again.
+/// Writes in place, so that the file of an earlier server can be overwritten on a full disk: the
+/// sessions of that server run on and must be reachable again.
 fn overwrite(file: &mut File, text: &str) -> io::Result<()> {
     file.rewind()?;
     file.write_all(text.as_bytes())?;

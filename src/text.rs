@@ -1,10 +1,10 @@
-//! Decodes text.
+//! Decodes text that arrives in pieces.
 
-/// Decodes UTF-8 that arrives in pieces: a character that is cut is held back until it is complete,
+/// Decodes UTF-8 that arrives in pieces. A character that is cut is held back until it is complete,
 /// and invalid bytes become U+FFFD.
 #[derive(Debug, Default)]
 pub struct TextCarry {
-    /// The beginning of a character: at most three bytes.
+    /// The beginning of a cut character, at most three bytes.
     cut: Vec<u8>,
 }
 
@@ -28,13 +28,13 @@ impl TextCarry {
         text.push_str(&String::from_utf8_lossy(rest));
         text
     }
-    /// Bytes that are held back, at most three.
+    /// The number of bytes held back, at most three.
     #[must_use]
     pub fn held(&self) -> usize {
         self.cut.len()
     }
 
-    /// No more bytes come: returns the replacement of an incomplete character, if one is held back.
+    /// Ends the text: returns the replacement of an incomplete character, if one is held back.
     pub fn finish(&mut self) -> Option<char> {
         (!std::mem::take(&mut self.cut).is_empty()).then_some(char::REPLACEMENT_CHARACTER)
     }
