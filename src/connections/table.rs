@@ -280,7 +280,8 @@ impl Table {
     }
 }
 
-/// An address as it counts: an IPv6 subscriber has a whole network of 64 bits, so that counts as one.
+/// An address as it counts: an IPv6 subscriber has a whole network of 64 bits, so that counts as
+/// one.
 pub fn subscriber(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(ip) if !ip.is_loopback() => {

@@ -12,7 +12,8 @@ type Embedded = (&'static str, &'static str, &'static [u8], Option<&'static [u8]
 
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
-/// Pages load only what comes from this server, and text never becomes script or markup. xterm.js sets inline styles; the icon with a dot is a `data:` address.
+/// Pages load only what comes from this server, and text never becomes script or markup. xterm.js
+/// sets inline styles; the icon with a dot is a `data:` address.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \

@@ -18,8 +18,8 @@ const FAILURES_MAX: f64 = 10.0;
 const FAILURES_PER_S: f64 = 1.0;
 /// The delay of the answer to a slowed-down attempt: a connection guesses no faster.
 const SLOWED: Duration = Duration::from_secs(1);
-/// The number of addresses that are remembered, in two halves: when one is full, the half that was not used
-/// for longer is dropped. Some 100 bytes each.
+/// The number of addresses that are remembered, in two halves: when one is full, the half that was
+/// not used for longer is dropped. Some 100 bytes each.
 const HALF: usize = 2048;
 /// The least time between two log lines about one address.
 const LOG_AGAIN: Duration = Duration::from_secs(60);

@@ -8,7 +8,8 @@ use actix_web::web::Data;
 use serde::Serialize;
 use serde_json::json;
 
-/// The values that a profile gives to its sessions. The environment is left out: it may hold secrets.
+/// The values that a profile gives to its sessions. The environment is left out: it may hold
+/// secrets.
 #[derive(Serialize)]
 struct Shown<'a> {
     name: &'a str,

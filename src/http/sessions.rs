@@ -26,8 +26,8 @@ use std::time::Duration;
 
 /// The longest that `DELETE` waits for the final record.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-/// The longest that a restart waits until the command runs: what has to be ended first may need some
-/// seconds, and then a slow file system some more.
+/// The longest that a restart waits until the command runs: what has to be ended first may need
+/// some seconds, and then a slow file system some more.
 const RESTART_PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn create(

@@ -20,7 +20,8 @@ impl Clock {
         Clock { ahead_ms: ahead_ms(now) }
     }
 
-    /// Returns by how many milliseconds the wall clock was set since this was last called, if it was.
+    /// Returns by how many milliseconds the wall clock was set since this was last called, if it
+    /// was.
     pub(super) fn jump(&mut self, now: Now) -> Option<i64> {
         let by = ahead_ms(now).saturating_sub(self.ahead_ms);
         if by.abs() < JUMP_MS {

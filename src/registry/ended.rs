@@ -9,8 +9,8 @@ use crate::id::SessionId;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The time for which the output of an ended session is kept: a person who starts a session and looks
-/// at its output by hand needs a minute or two.
+/// The time for which the output of an ended session is kept: a person who starts a session and
+/// looks at its output by hand needs a minute or two.
 const KEPT_FOR: Duration = Duration::from_secs(300);
 /// The most sessions whose output is kept. Each costs some ten KiB in the server and a ring in the
 /// holder, of which only the pages count that were written.

@@ -12,8 +12,9 @@ use crate::store::StoreHandle;
 use slog::{Logger, warn};
 use std::collections::BTreeMap;
 
-/// The next offset is the next multiple of this if the end of the output is unknown: more than a program can print before the row says so, even while the database is unavailable
-/// for hours. A client that has seen more than the row knows is not misled.
+/// The next offset is the next multiple of this if the end of the output is unknown: more than a
+/// program can print before the row says so, even while the database is unavailable for hours. A
+/// client that has seen more than the row knows is not misled.
 const UNSEEN: u64 = 1 << 40;
 
 /// Resets the modes that the last program has left in its terminal, since the next one may not want

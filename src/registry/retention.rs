@@ -16,8 +16,8 @@ use std::time::{Duration, SystemTime};
 const OFTEN: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(3600);
 
-/// Removes what has been kept for long enough, now and at an interval. Does nothing where everything
-/// is kept for ever.
+/// Removes what has been kept for long enough, now and at an interval. Does nothing where
+/// everything is kept for ever.
 pub(super) fn start(registry: &mut Registry, ctx: &mut Context<Registry>) {
     let Some(retention) = Retention::of(registry) else { return };
     let every = (retention.kept / 10).clamp(OFTEN, SELDOM);

@@ -80,8 +80,8 @@ pub(in crate::registry) async fn find(
     Ok(found)
 }
 
-/// Adopts the sessions that the holder holds. A session that was started again, and whose server died
-/// before it could hand the screen on, gets the screen now.
+/// Adopts the sessions that the holder holds. A session that was started again, and whose server
+/// died before it could hand the screen on, gets the screen now.
 pub(in crate::registry) async fn adopt(
     sources: &Sources,
 ) -> Result<Vec<Result<Held, Unusable>>, HolderError> {
