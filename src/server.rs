@@ -257,7 +257,7 @@ async fn serve(
 
     info!(log, "listening"; "addresses" => text.join(" "), "state_dir" => %dir.display(),
         "holder" => holder.pid());
-    greet(addresses[0], &access);
+    greet(addresses[0], access.token());
 
     let mut sessions = "running on";
     let failure = tokio::select! {
@@ -305,22 +305,16 @@ async fn serve(
     Ok(())
 }
 
-/// Shows the address to a person at a terminal. The token is shown nowhere else.
+/// Shows the page's address to a person at a terminal. The token is shown nowhere else; browsers do
+/// not send what follows `#`.
 #[allow(clippy::print_stdout)]
-fn greet(address: SocketAddr, access: &Access) {
-    if io::stdout().is_terminal() {
-        println!("\n  stayd is at  {}\n", url(address, access.token()));
+fn greet(address: SocketAddr, token: &Token) {
+    if !io::stdout().is_terminal() {
+        return;
     }
-}
-
-/// The page's address for a person. Browsers do not send what follows `#`.
-fn url(address: SocketAddr, token: &Token) -> String {
-    let host = if address.ip().is_unspecified() {
-        format!("127.0.0.1:{}", address.port())
-    } else {
-        address.to_string()
-    };
-    format!("http://{host}/#token={}", token.expose())
+    let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+    let address = SocketAddr::new(ip, address.port());
+    println!("\n  stayd is at  http://{address}/#token={}\n", token.expose());
 }
 
 /// Ends the server on a panic, which would otherwise silently take one thread and every session on

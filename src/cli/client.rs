@@ -136,10 +136,7 @@ impl Client {
 
     /// The commands that may be started by name: the list `profiles`.
     pub(super) async fn profiles(&self) -> Result<Value, Failure> {
-        let url = format!("{}/api/v1/profiles", self.endpoint.url);
-        let _progress = self.waiting_for_server();
-        let sent = self.http.get(url).bearer_auth(&self.endpoint.token).send().await;
-        match self.answer(sent).await?.or_refusal("/profiles") {
+        match self.get_at("/api/v1/profiles").await {
             Ok(answer) => answer.json(),
             // The failure is not about a session.
             Err(Failure::NoSuchSession(_)) => {
@@ -167,10 +164,7 @@ impl Client {
 
     /// Checks that the server can do its work; the error says why not.
     pub(super) async fn ready(&self) -> Result<(), Failure> {
-        let url = format!("{}/readyz", self.endpoint.url);
-        let _progress = self.waiting_for_server();
-        let sent = self.http.get(url).bearer_auth(&self.endpoint.token).send().await;
-        self.answer(sent).await?.or_refusal("/readyz").map(|_| ())
+        self.get_at("/readyz").await.map(drop)
     }
 
     /// Gives a live session another name, or none.
@@ -315,6 +309,14 @@ impl Client {
             Some(body) => request.content_type("application/json").send_body(body).await,
             None => request.send().await,
         };
+        self.answer(sent).await?.or_refusal(path)
+    }
+
+    /// Requests something that is not about one session.
+    async fn get_at(&self, path: &str) -> Result<Answer, Failure> {
+        let url = format!("{}{path}", self.endpoint.url);
+        let _progress = self.waiting_for_server();
+        let sent = self.http.get(url).bearer_auth(&self.endpoint.token).send().await;
         self.answer(sent).await?.or_refusal(path)
     }
 

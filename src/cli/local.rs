@@ -27,10 +27,7 @@ impl LocalServer {
     pub(super) fn find(dir: &Path) -> Result<(LocalServer, SocketAddr), Failure> {
         let nobody = || Failure::NoServer { at: dir.display().to_string() };
         let lock = dir.join("lock");
-        let (pid, owner) = match holder_of(&lock)? {
-            Some((pid, owner)) => (pid, owner),
-            None => return Err(nobody()),
-        };
+        let (pid, owner) = holder_of(&lock)?.ok_or_else(nobody)?;
         let path = dir.join("listen");
         let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => nobody(),

@@ -16,7 +16,6 @@ use crate::screens::Screens;
 use crate::session::{InUse, Nesting};
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
-use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderName;
 use actix_web::web::Json;
 use serde::de::DeserializeOwned;
@@ -143,7 +142,7 @@ impl Api {
         if !instead.is_empty() {
             detail = format!("{detail}; {}", instead.join(", "));
         }
-        Problem::new(StatusCode::GONE, code::ENDED, detail).with("session", json(session))
+        Problem::new(code::ENDED, detail).with("session", json(session))
     }
 
     /// Suspends the countdown of a live session while a request waits for it.
@@ -172,7 +171,7 @@ impl Api {
 
 pub(super) fn stopping(_: MailboxError) -> Problem {
     let detail = "the server is stopping; try again in a moment";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
+    Problem::new(code::UNAVAILABLE, detail)
 }
 
 pub(super) fn unknown(key: &str) -> Problem {
@@ -180,15 +179,15 @@ pub(super) fn unknown(key: &str) -> Problem {
 }
 
 pub(super) fn ended() -> Problem {
-    Problem::new(StatusCode::GONE, code::ENDED, "the session has ended")
+    Problem::new(code::ENDED, "the session has ended")
 }
 
 pub(super) fn store_problem(error: &StoreError) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::STORE_UNAVAILABLE, error.to_string())
+    Problem::new(code::STORE_UNAVAILABLE, error.to_string())
 }
 
 pub(super) fn holder_problem(error: &HolderError) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::HOLDER_UNAVAILABLE, error.to_string())
+    Problem::new(code::HOLDER_UNAVAILABLE, error.to_string())
 }
 
 /// A session as a member of a problem.
@@ -203,27 +202,19 @@ impl From<CreateError> for Problem {
         match error {
             CreateError::Invalid(_) => Problem::invalid(detail),
             CreateError::NameTaken(_) | CreateError::NameIsId(_) => {
-                Problem::new(StatusCode::CONFLICT, code::NAME_TAKEN, detail)
+                Problem::new(code::NAME_TAKEN, detail)
             }
-            CreateError::KeyReused => {
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code::IDEMPOTENCY_KEY_REUSED, detail)
-            }
-            CreateError::TooMany(_) => {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::TOO_MANY_SESSIONS, detail)
-            }
+            CreateError::KeyReused => Problem::new(code::IDEMPOTENCY_KEY_REUSED, detail),
+            CreateError::TooMany(_) => Problem::new(code::TOO_MANY_SESSIONS, detail),
             CreateError::SpawnFailed { session, step, errno, .. } => {
-                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code::SPAWN_FAILED, detail)
+                Problem::new(code::SPAWN_FAILED, detail)
                     .with("step", step)
                     .with("errno", errno)
                     .with("session", json(&session))
             }
             CreateError::Store(error) => store_problem(&error),
-            CreateError::Holder(_) => {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::HOLDER_UNAVAILABLE, detail)
-            }
-            CreateError::Stopping => {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
-            }
+            CreateError::Holder(_) => Problem::new(code::HOLDER_UNAVAILABLE, detail),
+            CreateError::Stopping => Problem::new(code::UNAVAILABLE, detail),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::session::{
     SKIP_PICTURE, Start,
 };
 use actix::{AsyncContext, Context};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::header;
 use actix_web::web::{Data, Path, Payload, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws;
@@ -137,9 +137,8 @@ async fn open(
     query: &HashMap<String, String>,
     default: Dialect,
 ) -> Result<HttpResponse, Problem> {
-    let mut response = ws::handshake_with_protocols(request, &Dialect::NAMES).map_err(|error| {
-        Problem::new(StatusCode::UPGRADE_REQUIRED, code::UPGRADE_REQUIRED, error.to_string())
-    })?;
+    let mut response = ws::handshake_with_protocols(request, &Dialect::NAMES)
+        .map_err(|error| Problem::new(code::UPGRADE_REQUIRED, error.to_string()))?;
     let dialect = offered(request).unwrap_or(default);
     let attached = async {
         let wish = Wish::parse(query).map_err(|reason| {

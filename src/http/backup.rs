@@ -7,7 +7,7 @@ use actix_web::http::header;
 use actix_web::rt::task::spawn_blocking;
 use actix_web::rt::time::{sleep, timeout};
 use actix_web::web::{Bytes, Data};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, http::StatusCode};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use chrono::Utc;
 use futures_util::stream;
 use std::fs::File;
@@ -44,15 +44,14 @@ pub(super) async fn backup(api: Data<Api>, request: HttpRequest) -> Result<HttpR
              after {} s: try again then",
             STALL.as_secs()
         );
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail);
+        let problem = Problem::new(code::UNAVAILABLE, detail);
         return Err(problem.retry_after(30));
     };
     let file = api.store.backup().await.map_err(|error| store_problem(&error))?;
     let prepared = spawn_blocking(move || file.metadata().map(|metadata| (metadata.len(), file)));
     let prepared = prepared.await.map_err(io::Error::other).and_then(|prepared| prepared);
-    let (length, file) = prepared.map_err(|error| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL, error.to_string())
-    })?;
+    let (length, file) =
+        prepared.map_err(|error| Problem::new(code::INTERNAL, error.to_string()))?;
     let fetched = Fetched { copy: Some((Arc::new(file), turn)), last: Instant::now() };
     let fetched = Arc::new(Mutex::new(fetched));
     actix_web::rt::spawn(give_up_when_stalled(Arc::downgrade(&fetched)));

@@ -3,7 +3,6 @@
 use super::problem::{Problem, code};
 use crate::protocol::Session;
 use crate::session::Expected;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 /// The tag as a header's value.
@@ -52,7 +51,7 @@ fn tags(
 /// 412: the session was changed meanwhile. The body has its present state.
 pub(super) fn changed(session: &Session) -> Problem {
     let detail = "the session has changed; look at it again, then decide";
-    let problem = Problem::new(StatusCode::PRECONDITION_FAILED, code::CHANGED, detail);
+    let problem = Problem::new(code::CHANGED, detail);
     let (_, tag) = etag(session);
     // Strings and numbers: nothing in it can fail to be written.
     problem.with("session", serde_json::to_value(session).unwrap_or_default()).with("etag", tag)

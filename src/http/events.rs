@@ -37,7 +37,7 @@ pub(super) struct EventsQuery {
 pub(super) async fn events(
     api: Data<Api>,
     request: HttpRequest,
-    query: Query<EventsQuery>,
+    Query(query): Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
     let session = match &query.session {
         None => None,

@@ -139,13 +139,13 @@ where
 /// handler acts on half a body.
 fn late(within: Duration) -> Problem {
     let detail = format!("the request's body did not come within {} s", within.as_secs());
-    Problem::new(StatusCode::REQUEST_TIMEOUT, code::BODY_TIMEOUT, detail)
+    Problem::new(code::BODY_TIMEOUT, detail)
 }
 
 /// The answer to a request whose lease has ended while it was served. The service still has the
 /// request, so this is built without one.
 fn shut_out(why: &'static str, asked: Asked) -> Error {
-    let problem = Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, why);
+    let problem = Problem::new(code::UNAUTHORIZED, why);
     let mut response = problem.error_response();
     put_headers(response.headers_mut());
     asked.note(response.status(), response.headers_mut());
@@ -172,8 +172,7 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
     }
     let detail = "this needs the token: Authorization: Bearer, the login cookie, or \
                   the WebSocket subprotocol bearer.<token>";
-    let nobody =
-        || Refused::from(Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail));
+    let nobody = || Refused::from(Problem::new(code::UNAUTHORIZED, detail));
     let credential = credential.unwrap_or(Err(Unknown::Missing));
     let (principal, credential) = credential.map_err(|unknown| match unknown {
         Unknown::Wrong => access.guesses.refuse(address(request), detail),
@@ -214,7 +213,7 @@ fn asked_host(access: &Access, request: &ServiceRequest) -> Result<allowlist::Au
     };
     host.ok_or_else(|| {
         let detail = "the Host header is not one of this server's names (see allowed_hosts)";
-        Problem::new(StatusCode::FORBIDDEN, code::FORBIDDEN_HOST, detail)
+        Problem::new(code::FORBIDDEN_HOST, detail)
     })
 }
 
@@ -234,7 +233,7 @@ fn check_origin(
 }
 
 fn forbidden_origin(detail: &str) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, code::FORBIDDEN_ORIGIN, detail)
+    Problem::new(code::FORBIDDEN_ORIGIN, detail)
 }
 
 /// A header's value if it is there exactly once; inner `None` if it is not text.

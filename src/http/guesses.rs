@@ -3,7 +3,6 @@
 
 use super::problem::{Problem, code};
 use crate::connections::subscriber;
-use actix_web::http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use slog::{Logger, warn};
 use std::cmp::Reverse;
@@ -73,11 +72,10 @@ impl Guesses {
         if self.table.lock().unwrap_or_else(PoisonError::into_inner).failed(from, Instant::now()) {
             let detail = "this token is wrong, as were many before from this address; the right \
                           one is accepted at any time";
-            let status = StatusCode::TOO_MANY_REQUESTS;
-            let problem = Problem::new(status, code::TOO_MANY_REQUESTS, detail).retry_after(1);
+            let problem = Problem::new(code::TOO_MANY_REQUESTS, detail).retry_after(1);
             return Refused { problem, after: SLOWED };
         }
-        Problem::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, detail).into()
+        Problem::new(code::UNAUTHORIZED, detail).into()
     }
 
     /// Logs the attempts since the last call, a few lines however many there were. To be called

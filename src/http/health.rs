@@ -4,7 +4,6 @@
 use super::api::{Api, stopping};
 use super::problem::{Problem, code};
 use crate::registry::{Ready, Reconcile};
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpResponse, rt};
 use serde_json::json;
@@ -37,7 +36,7 @@ pub(super) async fn readyz(api: Data<Api>) -> Result<HttpResponse, Problem> {
 }
 
 fn not_ready(detail: String) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NOT_READY, detail)
+    Problem::new(code::NOT_READY, detail)
 }
 
 /// Reconciles the sessions with the holder and the database now, not at the next interval.

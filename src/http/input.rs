@@ -10,7 +10,6 @@ use crate::id::ClientKey;
 use crate::protocol::{self, Cause};
 use crate::session::{InUse, Resize, Signal, SignalError, SignalTarget, TypeOutcome, type_all};
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Data, Json, Path, ReqData};
 use serde::Deserialize;
 use serde_json::json;
@@ -34,7 +33,7 @@ pub(super) async fn input(
     api: Data<Api>,
     principal: ReqData<Principal>,
     id: Path<String>,
-    query: Query<InputQuery>,
+    Query(query): Query<InputQuery>,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
     let session = api.live(&id).await?;
@@ -56,19 +55,18 @@ pub(super) async fn input(
         }
         TypeOutcome::Gap(received) => {
             let detail = format!("input of this client was received up to {received} only");
-            Err(Problem::new(StatusCode::CONFLICT, code::INPUT_GAP, detail)
-                .with("received", received))
+            Err(Problem::new(code::INPUT_GAP, detail).with("received", received))
         }
         TypeOutcome::Full { received, typed } => {
             let detail = "the program does not read its input; send the rest later";
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::INPUT_FULL, detail)
+            Err(Problem::new(code::INPUT_FULL, detail)
                 .with("received", received)
                 .with("typed", typed))
         }
         TypeOutcome::Attached { received, typed } => {
             let detail = "a WebSocket of this client is attached and counts its input; type \
                 through it, or use another client name";
-            Err(Problem::new(StatusCode::CONFLICT, code::CLIENT_ATTACHED, detail)
+            Err(Problem::new(code::CLIENT_ATTACHED, detail)
                 .with("received", received)
                 .with("typed", typed))
         }

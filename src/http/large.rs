@@ -2,7 +2,6 @@
 
 use super::problem::{Problem, code};
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::StatusCode;
 use actix_web::rt::{spawn, time::sleep};
 use actix_web::web::Bytes;
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -26,7 +25,7 @@ const RETRY_S: u32 = 5;
 /// The refusal of a request while other answers have all the room.
 pub(super) fn no_room(detail: impl fmt::Display) -> Problem {
     let detail = format!("{detail}; ask again in a moment");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail).retry_after(RETRY_S)
+    Problem::new(code::UNAVAILABLE, detail).retry_after(RETRY_S)
 }
 
 /// Answers at once if one piece is all, as it mostly is; else piece by piece, each made once the

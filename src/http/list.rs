@@ -11,7 +11,6 @@ use crate::protocol::Session;
 use crate::registry::List;
 use crate::store::Filter;
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header::ContentType;
 use actix_web::web::{Bytes, Data};
 use serde::{Deserialize, Serialize};
@@ -46,8 +45,10 @@ pub(super) struct ListQuery {
 
 /// A long list that finds no room is dropped and made again once there is some, so that a request
 /// which waits takes no memory.
-pub(super) async fn list(api: Data<Api>, query: Query<ListQuery>) -> Result<HttpResponse, Problem> {
-    let query = query.into_inner();
+pub(super) async fn list(
+    api: Data<Api>,
+    Query(query): Query<ListQuery>,
+) -> Result<HttpResponse, Problem> {
     let deadline = Instant::now() + PATIENCE;
     let mut room = None;
     loop {
@@ -137,9 +138,8 @@ async fn page(api: &Api, query: ListQuery) -> Result<Vec<u8>, Problem> {
     let more = sessions.len() > limit as usize;
     sessions.truncate(limit as usize);
     let next = sessions.last().filter(|_| more).map(|session| session.id);
-    serde_json::to_vec(&Page { sessions, next }).map_err(|error| {
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL, error.to_string())
-    })
+    serde_json::to_vec(&Page { sessions, next })
+        .map_err(|error| Problem::new(code::INTERNAL, error.to_string()))
 }
 
 fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {

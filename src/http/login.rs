@@ -7,7 +7,7 @@ use super::logins::LOGIN_S;
 use super::problem::{self, Problem, code};
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web::{ResponseError, rt};
@@ -49,7 +49,7 @@ async fn login(
     };
     let id = access.logins.issue(&token).map_err(|_| {
         let detail = "the system has no randomness to give";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
+        Problem::new(code::UNAVAILABLE, detail)
     })?;
     // If saving fails, the login is valid until the server stops.
     let _ = access.logins.save().await;
@@ -69,7 +69,7 @@ async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse
         "this login opens nothing any more, but that cannot be written down ({why}): until it can, \
          which is tried again, a server that is started anew would accept it"
     );
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail);
+    let problem = Problem::new(code::UNAVAILABLE, detail);
     let mut response = problem.error_response();
     // We have made the cookie's text ourselves.
     let _ = response.add_cookie(&removed);

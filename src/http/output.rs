@@ -6,7 +6,6 @@ use super::query::Query;
 use crate::ring::Reader;
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
-use actix_web::http::StatusCode;
 use actix_web::rt::task::yield_now;
 use actix_web::web::{Bytes, BytesMut, Data, Path};
 use futures_util::Stream;
@@ -28,7 +27,7 @@ pub(super) struct OutputQuery {
 pub(super) async fn output(
     api: Data<Api>,
     id: Path<String>,
-    query: Query<OutputQuery>,
+    Query(query): Query<OutputQuery>,
 ) -> Result<HttpResponse, Problem> {
     let session = api.readable(&id, query.offset).await?;
     let ring = session.handle.shared_ring();
@@ -37,7 +36,7 @@ pub(super) async fn output(
         let from = query.offset.unwrap_or(oldest);
         if !(oldest..=head).contains(&from) {
             let detail = format!("the bytes from {oldest} to {head} are there, not {from}");
-            return Err(Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, code::OFFSET_GONE, detail)
+            return Err(Problem::new(code::OFFSET_GONE, detail)
                 .with("oldest", oldest)
                 .with("head", head));
         }

@@ -1,11 +1,12 @@
 //! Errors as clients see them: RFC 9457 `application/problem+json` with a stable `code`.
 
 use actix_web::body::BoxBody;
-use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError, ResponseError};
+use actix_web::error::{JsonPayloadError, ResponseError};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use code::Code;
 use serde_json::{Map, Value, json};
 use std::fmt;
 
@@ -17,63 +18,72 @@ const JSON_MAX: usize = 256 << 10;
 
 /// Error codes for programs. Stable: clients match on these.
 pub mod code {
-    /// 401: no token, or a wrong one.
-    pub const UNAUTHORIZED: &str = "unauthorized";
-    /// 403: the page that sends the request is not allowed.
-    pub const FORBIDDEN_ORIGIN: &str = "forbidden_origin";
-    /// 403: the request's `Host` is not allowed.
-    pub const FORBIDDEN_HOST: &str = "forbidden_host";
-    /// 404: no such session, or no such path.
-    pub const NOT_FOUND: &str = "not_found";
-    /// 405: not with this method; `Allow` says which.
-    pub const METHOD_NOT_ALLOWED: &str = "method_not_allowed";
-    /// 410: the session is ending or has ended.
-    pub const ENDED: &str = "ended";
-    /// 400: the request is malformed, or a parameter is wrong.
-    pub const INVALID_REQUEST: &str = "invalid_request";
-    /// 413: the body is longer than is accepted.
-    pub const PAYLOAD_TOO_LARGE: &str = "payload_too_large";
-    /// 408: the body did not come in time.
-    pub const BODY_TIMEOUT: &str = "body_timeout";
-    /// 415: not in this media type.
-    pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported_media_type";
-    /// 409: another live session has this name.
-    pub const NAME_TAKEN: &str = "name_taken";
-    /// 412: the session's tag is not that of `If-Match`; `session` and `etag` have the present
+    use actix_web::http::StatusCode;
+
+    /// The word for programs, and the status that comes with it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Code(pub &'static str, pub StatusCode);
+
+    /// No token, or a wrong one.
+    pub const UNAUTHORIZED: Code = Code("unauthorized", StatusCode::UNAUTHORIZED);
+    /// The page that sends the request is not allowed.
+    pub const FORBIDDEN_ORIGIN: Code = Code("forbidden_origin", StatusCode::FORBIDDEN);
+    /// The request's `Host` is not allowed.
+    pub const FORBIDDEN_HOST: Code = Code("forbidden_host", StatusCode::FORBIDDEN);
+    /// No such session, or no such path.
+    pub const NOT_FOUND: Code = Code("not_found", StatusCode::NOT_FOUND);
+    /// Not with this method; `Allow` says which.
+    pub const METHOD_NOT_ALLOWED: Code = Code("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED);
+    /// The session is ending or has ended.
+    pub const ENDED: Code = Code("ended", StatusCode::GONE);
+    /// The request is malformed, or a parameter is wrong.
+    pub const INVALID_REQUEST: Code = Code("invalid_request", StatusCode::BAD_REQUEST);
+    /// The body is longer than is accepted.
+    pub const PAYLOAD_TOO_LARGE: Code = Code("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE);
+    /// The body did not come in time.
+    pub const BODY_TIMEOUT: Code = Code("body_timeout", StatusCode::REQUEST_TIMEOUT);
+    /// Not in this media type.
+    pub const UNSUPPORTED_MEDIA_TYPE: Code =
+        Code("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    /// Another live session has this name.
+    pub const NAME_TAKEN: Code = Code("name_taken", StatusCode::CONFLICT);
+    /// The session's tag is not that of `If-Match`; `session` and `etag` have the present
     /// state.
-    pub const CHANGED: &str = "changed";
-    /// 422: a different request has used this `Idempotency-Key`.
-    pub const IDEMPOTENCY_KEY_REUSED: &str = "idempotency_key_reused";
-    /// 416: the ring does not hold these bytes of output any more, or not yet.
-    pub const OFFSET_GONE: &str = "offset_gone";
-    /// 422: the command could not be started; `step` and `errno` say why.
-    pub const SPAWN_FAILED: &str = "spawn_failed";
-    /// 503: as many sessions as the settings, or the system, allow.
-    pub const TOO_MANY_SESSIONS: &str = "too_many_sessions";
-    /// 429: too many wrong tokens from this address; `Retry-After` says how long.
-    pub const TOO_MANY_REQUESTS: &str = "too_many_requests";
-    /// 503: the database cannot be written.
-    pub const STORE_UNAVAILABLE: &str = "store_unavailable";
-    /// 503: the holder does not answer.
-    pub const HOLDER_UNAVAILABLE: &str = "holder_unavailable";
-    /// 503: the server cannot do it at the moment.
-    pub const UNAVAILABLE: &str = "unavailable";
+    pub const CHANGED: Code = Code("changed", StatusCode::PRECONDITION_FAILED);
+    /// A different request has used this `Idempotency-Key`.
+    pub const IDEMPOTENCY_KEY_REUSED: Code =
+        Code("idempotency_key_reused", StatusCode::UNPROCESSABLE_ENTITY);
+    /// The ring does not hold these bytes of output any more, or not yet.
+    pub const OFFSET_GONE: Code = Code("offset_gone", StatusCode::RANGE_NOT_SATISFIABLE);
+    /// The command could not be started; `step` and `errno` say why.
+    pub const SPAWN_FAILED: Code = Code("spawn_failed", StatusCode::UNPROCESSABLE_ENTITY);
+    /// As many sessions as the settings, or the system, allow.
+    pub const TOO_MANY_SESSIONS: Code = Code("too_many_sessions", StatusCode::SERVICE_UNAVAILABLE);
+    /// Too many wrong tokens from this address; `Retry-After` says how long.
+    pub const TOO_MANY_REQUESTS: Code = Code("too_many_requests", StatusCode::TOO_MANY_REQUESTS);
+    /// The database cannot be written.
+    pub const STORE_UNAVAILABLE: Code = Code("store_unavailable", StatusCode::SERVICE_UNAVAILABLE);
+    /// The holder does not answer.
+    pub const HOLDER_UNAVAILABLE: Code =
+        Code("holder_unavailable", StatusCode::SERVICE_UNAVAILABLE);
+    /// The server cannot do it at the moment.
+    pub const UNAVAILABLE: Code = Code("unavailable", StatusCode::SERVICE_UNAVAILABLE);
     /// Sessions are still being restored, or the database cannot be written.
-    pub const NOT_READY: &str = "not_ready";
-    /// 426: the path is for WebSockets.
-    pub const UPGRADE_REQUIRED: &str = "upgrade_required";
-    /// 409: earlier input of this client was never received.
-    pub const INPUT_GAP: &str = "input_gap";
-    /// 409: a WebSocket of this client is attached, which counts the client's input itself.
-    pub const CLIENT_ATTACHED: &str = "client_attached";
-    /// 503: the session's screen has failed; its output goes on.
-    pub const NO_SCREEN: &str = "no_screen";
-    /// 404: the session is not recorded, or no such file of its recording is there.
-    pub const NO_RECORDING: &str = "no_recording";
-    /// 503: the program does not read its input.
-    pub const INPUT_FULL: &str = "input_full";
-    /// 500: the server's own fault.
-    pub const INTERNAL: &str = "internal";
+    pub const NOT_READY: Code = Code("not_ready", StatusCode::SERVICE_UNAVAILABLE);
+    /// The path is for WebSockets.
+    pub const UPGRADE_REQUIRED: Code = Code("upgrade_required", StatusCode::UPGRADE_REQUIRED);
+    /// Earlier input of this client was never received.
+    pub const INPUT_GAP: Code = Code("input_gap", StatusCode::CONFLICT);
+    /// A WebSocket of this client is attached, which counts the client's input itself.
+    pub const CLIENT_ATTACHED: Code = Code("client_attached", StatusCode::CONFLICT);
+    /// The session's screen has failed; its output goes on.
+    pub const NO_SCREEN: Code = Code("no_screen", StatusCode::SERVICE_UNAVAILABLE);
+    /// The session is not recorded, or no such file of its recording is there.
+    pub const NO_RECORDING: Code = Code("no_recording", StatusCode::NOT_FOUND);
+    /// The program does not read its input.
+    pub const INPUT_FULL: Code = Code("input_full", StatusCode::SERVICE_UNAVAILABLE);
+    /// The server's own fault.
+    pub const INTERNAL: Code = Code("internal", StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 /// An error response.
@@ -82,7 +92,7 @@ pub struct Problem {
     /// The HTTP status.
     pub status: StatusCode,
     /// One of [`code`].
-    pub code: &'static str,
+    pub code: Code,
     /// An explanation for people, without secrets.
     pub detail: String,
     /// Further members of the body.
@@ -92,18 +102,19 @@ pub struct Problem {
 
 impl Problem {
     /// A problem without further members.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Problem { status, code, detail: detail.into(), extra: Map::new(), retry_after_s: None }
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        let (status, detail) = (code.1, detail.into());
+        Problem { status, code, detail, extra: Map::new(), retry_after_s: None }
     }
 
     /// 400 `invalid_request`.
     pub fn invalid(detail: impl Into<String>) -> Self {
-        Problem::new(StatusCode::BAD_REQUEST, code::INVALID_REQUEST, detail)
+        Problem::new(code::INVALID_REQUEST, detail)
     }
 
     /// 404 `not_found`.
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Problem::new(StatusCode::NOT_FOUND, code::NOT_FOUND, detail)
+        Problem::new(code::NOT_FOUND, detail)
     }
 
     /// The generic problem of a status, for errors of the framework.
@@ -120,7 +131,7 @@ impl Problem {
             status if status.is_server_error() => code::INTERNAL,
             _ => code::INVALID_REQUEST,
         };
-        Problem::new(status, code, detail)
+        Problem { status, ..Problem::new(code, detail) }
     }
 
     /// Adds a member to the body, such as `session` or `errno`.
@@ -145,14 +156,14 @@ impl Problem {
         body.insert("title".into(), json!(self.status.canonical_reason().unwrap_or("Error")));
         body.insert("status".into(), json!(self.status.as_u16()));
         body.insert("detail".into(), json!(self.detail));
-        body.insert("code".into(), json!(self.code));
+        body.insert("code".into(), json!(self.code.0));
         Value::Object(body).to_string()
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.detail)
+        write!(f, "{}: {}", self.code.0, self.detail)
     }
 }
 
@@ -179,8 +190,15 @@ impl ResponseError for Problem {
 /// Makes extractors and unknown paths answer with problems.
 pub fn configure(app: &mut ServiceConfig) {
     app.app_data(web::JsonConfig::default().limit(JSON_MAX).error_handler(json_error))
-        .app_data(web::PathConfig::default().error_handler(path_error))
-        .app_data(web::QueryConfig::default().error_handler(query_error))
+        // A path that cannot be parsed names nothing.
+        .app_data(
+            web::PathConfig::default()
+                .error_handler(|error, _| Problem::not_found(error.to_string()).into()),
+        )
+        .app_data(
+            web::QueryConfig::default()
+                .error_handler(|error, _| Problem::invalid(error.to_string()).into()),
+        )
         .default_service(web::to(unknown_path));
 }
 
@@ -212,14 +230,4 @@ pub fn json_error(error: JsonPayloadError, _: &HttpRequest) -> actix_web::Error 
         error => error.to_string(),
     };
     Problem::of_status(status, detail).into()
-}
-
-/// For [`web::PathConfig::error_handler`]: a path that cannot be parsed names nothing.
-pub fn path_error(error: PathError, _: &HttpRequest) -> actix_web::Error {
-    Problem::not_found(error.to_string()).into()
-}
-
-/// For [`web::QueryConfig::error_handler`].
-pub fn query_error(error: QueryPayloadError, _: &HttpRequest) -> actix_web::Error {
-    Problem::invalid(error.to_string()).into()
 }

@@ -8,21 +8,7 @@ use serde::de::DeserializeOwned;
 use std::future::{Ready, ready};
 
 /// A parsed query. Its errors name the wrong parameter.
-pub(super) struct Query<T>(T);
-
-impl<T> Query<T> {
-    pub(super) fn into_inner(self) -> T {
-        self.0
-    }
-}
-
-impl<T> std::ops::Deref for Query<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
+pub(super) struct Query<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Error = Problem;

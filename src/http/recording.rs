@@ -6,7 +6,6 @@ use super::query::Query;
 use crate::protocol::Session;
 use crate::recorder::{Playback, cast};
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{
     Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue,
 };
@@ -26,7 +25,7 @@ pub(super) struct RecordingQuery {
 pub(super) async fn recording(
     api: Data<Api>,
     id: Path<String>,
-    query: Query<RecordingQuery>,
+    Query(query): Query<RecordingQuery>,
 ) -> Result<HttpResponse, Problem> {
     let session = api.session(&id).await?;
     // Flushes first, so that the answer has all output of now, also of a session that has just
@@ -77,10 +76,10 @@ fn missing(session: &Session, file: Option<u32>) -> Problem {
             format!("the session is not recorded; its setting is {}", session.recording.as_str())
         }
     };
-    Problem::new(StatusCode::NOT_FOUND, code::NO_RECORDING, detail)
+    Problem::new(code::NO_RECORDING, detail)
 }
 
 fn unreadable(error: &io::Error) -> Problem {
     let detail = format!("the recording cannot be read: {error}");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL, detail)
+    Problem::new(code::INTERNAL, detail)
 }

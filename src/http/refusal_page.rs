@@ -30,7 +30,7 @@ pub(super) fn respond(request: &ServiceRequest, problem: &Problem) -> HttpRespon
 }
 
 fn page(setting: &str, name: &str, problem: &Problem) -> String {
-    let (name, detail, code) = (escaped(name), escaped(&problem.detail), problem.code);
+    let (name, detail, code) = (escaped(name), escaped(&problem.detail), problem.code.0);
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>stayd: refused</title>\
          <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;\

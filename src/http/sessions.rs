@@ -15,7 +15,6 @@ use crate::registry::{
     Abandon, CancelRestart, Create, Key, Rename, RenameError, Restart, RestartError,
 };
 use crate::session::{Kill, NotDone, Patch};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Json, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
@@ -126,7 +125,7 @@ pub(super) async fn delete(
     cause: ReqData<Cause>,
     id: Path<String>,
     http: HttpRequest,
-    query: Query<DeleteQuery>,
+    Query(query): Query<DeleteQuery>,
 ) -> Result<HttpResponse, Problem> {
     let expected = if_match(http.headers())?;
     // An ended session does not change any more.
@@ -176,7 +175,7 @@ async fn purge(api: &Api, id: SessionId) -> Result<(), Problem> {
         let detail = format!(
             "nothing is removed but perhaps some files of its recording: {error}; ask again later"
         );
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
+        Problem::new(code::UNAVAILABLE, detail)
     })?;
     let left = |mut problem: Problem| {
         problem.detail = format!(
@@ -218,7 +217,7 @@ pub(super) async fn restart(
     });
     let Ok(restarted) = rt::time::timeout(RESTART_PATIENCE, asked).await else {
         let detail = "it takes long to end what runs; it will be started again after that";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail));
+        return Err(Problem::new(code::UNAVAILABLE, detail));
     };
     match restarted.map_err(stopping)? {
         Ok(session) => {
@@ -234,5 +233,5 @@ pub(super) async fn restart(
 
 /// The HTTP error for a refusal of the session actor.
 pub(super) fn refused(refused: &crate::lifecycle::Refused) -> Problem {
-    Problem::new(StatusCode::GONE, code::ENDED, refused.to_string())
+    Problem::new(code::ENDED, refused.to_string())
 }

@@ -9,7 +9,7 @@ use super::tokens::Tokens;
 use super::{Logins, assets, login};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceResponse};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::Method;
 use actix_web::test::{TestRequest, init_service, read_body};
 use actix_web::{App, Error, HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
@@ -64,7 +64,7 @@ async fn body(body: web::Json<Body>, query: web::Query<Vec<(String, u32)>>) -> S
 }
 
 async fn refused() -> Result<HttpResponse, Problem> {
-    Err(Problem::new(StatusCode::CONFLICT, problem::code::ENDED, "over")
+    Err(Problem::new(problem::code::ENDED, "over")
         .with("session", json!({"id": 1}))
         .with("code", "mine"))
 }
@@ -447,7 +447,7 @@ async fn every_error_is_a_problem() {
 
     let refused = get(&access, "/api/v1/refused", &[HOST, auth]).await;
     let expected = json!({
-        "type": "about:blank", "title": "Conflict", "status": 409, "detail": "over",
+        "type": "about:blank", "title": "Gone", "status": 410, "detail": "over",
         "code": "ended", "session": {"id": 1},
     });
     assert_eq!(refused.json(), expected);

@@ -263,8 +263,8 @@ fn check_name(name: &str) -> Result<(), TokensError> {
 /// The file cannot be read, or a line of it is wrong.
 pub fn names(state_dir: &Path) -> Result<Vec<String>, TokensError> {
     let path = state_dir.join(FILE);
-    let text = read(state_dir, OpenOptions::new().read(true))?;
-    let text = text.map(|(_, text)| text).unwrap_or_default();
+    let (_, text) = read(state_dir, OpenOptions::new().read(true))?.unzip();
+    let text = text.unwrap_or_default();
     Ok(lines(&path, &text)?.into_iter().map(|(name, _)| name.to_owned()).collect())
 }
 
@@ -277,8 +277,8 @@ pub fn add(state_dir: &Path, name: &str) -> Result<String, TokensError> {
     let path = state_dir.join(FILE);
     let failed = |error: io::Error| TokensError::Io { path: path.clone(), error };
     let _lock = lock(state_dir)?;
-    let text = read(state_dir, OpenOptions::new().read(true))?;
-    let text = text.map(|(_, text)| text).unwrap_or_default();
+    let (_, text) = read(state_dir, OpenOptions::new().read(true))?.unzip();
+    let text = text.unwrap_or_default();
     let named = lines(&path, &text)?;
     if named.iter().any(|(known, _)| *known == name) {
         return Err(TokensError::Taken(name.to_owned()));

@@ -264,13 +264,8 @@ impl SessionRecorder {
         if self.segments.is_some() {
             return true;
         }
-        match self.open() {
-            Ok(()) => {
-                self.disk_works();
-                true
-            }
-            Err(error) => self.disk_failed(&error),
-        }
+        let opened = self.open();
+        self.note_disk(opened)
     }
 
     fn open(&mut self) -> io::Result<()> {
@@ -336,16 +331,10 @@ impl SessionRecorder {
         let Some(mut segments) = self.segments.take() else { return false };
         let begun = self.begin_file(&mut segments, *size, snapshot.as_deref());
         self.segments = Some(segments);
-        match begun {
-            Ok(()) => {
-                self.disk_works();
-                true
-            }
-            Err(error) => {
-                self.rotation = Rotation::Until(next);
-                self.disk_failed(&error)
-            }
+        if begun.is_err() {
+            self.rotation = Rotation::Until(next);
         }
+        self.note_disk(begun)
     }
 
     /// Begins a file at the offset up to which output is written.
@@ -476,28 +465,29 @@ impl SessionRecorder {
             return true;
         }
         let before = segments.position().offset;
-        if let Err(error) = segments.append(&self.lines, offset, time_us, self.size) {
-            return self.disk_failed(&error);
+        let appended = segments.append(&self.lines, offset, time_us, self.size);
+        if appended.is_ok() {
+            self.config.metrics.recorded.inc_by(offset.saturating_sub(before));
+            self.lines.clear();
+            self.lines_since = None;
+            self.config.gate.wrote(offset);
         }
-        self.config.metrics.recorded.inc_by(offset.saturating_sub(before));
-        self.lines.clear();
-        self.lines_since = None;
-        self.config.gate.wrote(offset);
-        self.disk_works();
-        true
+        self.note_disk(appended)
     }
 
-    fn disk_failed(&mut self, error: &io::Error) -> bool {
-        if self.failed.replace(Instant::now()).is_none() {
-            warn!(self.config.log, "a recording cannot be written; the terminal goes on";
-                "session" => %self.config.id, "dir" => %self.config.dir.display(), "error" => %error);
+    /// Notes, and logs once, whether the disk works; false: it fails.
+    fn note_disk(&mut self, written: io::Result<()>) -> bool {
+        let config = &self.config;
+        match &written {
+            Ok(()) if self.failed.take().is_some() => {
+                info!(config.log, "a recording is written again"; "session" => %config.id);
+            }
+            Err(error) if self.failed.replace(Instant::now()).is_none() => {
+                warn!(config.log, "a recording cannot be written; the terminal goes on";
+                    "session" => %config.id, "dir" => %config.dir.display(), "error" => %error);
+            }
+            _ => {}
         }
-        false
-    }
-
-    fn disk_works(&mut self) {
-        if self.failed.take().is_some() {
-            info!(self.config.log, "a recording is written again"; "session" => %self.config.id);
-        }
+        written.is_ok()
     }
 }

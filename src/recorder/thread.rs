@@ -125,10 +125,7 @@ impl Thread {
                 }
             }
             Job::Finish(id, generation, tell) => {
-                let recorder = self.recorders.get_mut(&id);
-                if let Some(recorder) =
-                    recorder.filter(|recorder| recorder.config.generation == generation)
-                {
+                if let Some(recorder) = self.of_generation(id, generation) {
                     recorder.finish(tell);
                     self.update(id, true);
                 }
@@ -154,6 +151,12 @@ impl Thread {
                 let _ = tell.send(removed);
             }
         }
+    }
+
+    /// The recorder of a session, unless a later one has followed it.
+    fn of_generation(&mut self, id: SessionId, generation: u64) -> Option<&mut SessionRecorder> {
+        let recorder = self.recorders.get_mut(&id);
+        recorder.filter(|recorder| recorder.config.generation == generation)
     }
 
     fn update(&mut self, id: SessionId, all: bool) {

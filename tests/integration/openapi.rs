@@ -106,7 +106,7 @@ async fn every_code_is_described() {
     let source = include_str!("../../src/http/problem.rs");
     let codes: BTreeSet<&str> = source
         .lines()
-        .filter(|line| line.trim_start().starts_with("pub const") && line.contains(": &str"))
+        .filter(|line| line.trim_start().starts_with("pub const") && line.contains(": Code"))
         .map(|line| line.split('"').nth(1).unwrap())
         .collect();
     assert_eq!(words, codes);

@@ -4,7 +4,7 @@ use super::keys::{Keys, Typed};
 use super::link::{Incoming, Link};
 use super::machine::{Action, End, Machine};
 use super::modes;
-use super::stdio::{Input, Output, Written};
+use super::stdio::{Input, Output};
 use super::terminal::Terminal;
 use crate::cli::endpoint::{Endpoint, ServerFlags};
 use crate::cli::failure::Failure;
@@ -152,11 +152,11 @@ impl<'a> Driver<'a> {
                     None => input_ended = true,
                 },
                 Some(written) = self.output.written.recv() => match written {
-                    Written::Bytes(n) => {
+                    Ok(n) => {
                         let actions = self.machine.rendered(n);
                         self.perform(actions);
                     }
-                    Written::Failed(e) => {
+                    Err(e) => {
                         return Err(Failure::Other(format!("standard output: {}", e.desc())));
                     }
                 },

@@ -96,21 +96,13 @@ fn read_piece(stopped: &io::PipeReader, buffer: &mut [u8]) -> Option<usize> {
     }
 }
 
-/// Reports of the thread that writes standard output.
-#[derive(Debug)]
-pub(super) enum Written {
-    /// This many bytes were written.
-    Bytes(usize),
-    /// Standard output has failed.
-    Failed(Errno),
-}
-
 /// Standard output: bytes are written by a thread and then reported. The server's window for
 /// unacknowledged output bounds what waits here.
 pub(super) struct Output {
     pieces: std::sync::mpsc::Sender<Piece>,
-    /// Reports of the thread; closed once it has ended.
-    pub(super) written: mpsc::UnboundedReceiver<Written>,
+    /// Reports of the thread: how many bytes were written, or that standard output has failed.
+    /// Closed once the thread has ended.
+    pub(super) written: mpsc::UnboundedReceiver<Result<usize, Errno>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -168,7 +160,7 @@ impl Output {
                     Piece::Clear if stopped.load(Ordering::Relaxed) => return,
                     Piece::Clear => {
                         if let Err(e) = follower.clear() {
-                            let _ = reports.send(Written::Failed(e));
+                            let _ = reports.send(Err(e));
                             return;
                         }
                         continue;
@@ -181,13 +173,11 @@ impl Output {
                     // Note the changes before the bytes are written, so that a restoration never
                     // misses one.
                     follower.feed(chunk);
-                    let report = match (write_chunk(chunk), &piece) {
-                        (Err(e), _) => Written::Failed(e),
-                        (Ok(()), Piece::Session(_)) => Written::Bytes(chunk.len()),
-                        (Ok(()), Piece::Own(_) | Piece::Clear) => continue,
-                    };
-                    let failed = matches!(report, Written::Failed(_));
-                    if reports.send(report).is_err() || failed {
+                    let report = write_chunk(chunk).map(|()| chunk.len());
+                    if report.is_ok() && !matches!(piece, Piece::Session(_)) {
+                        continue;
+                    }
+                    if reports.send(report).is_err() || report.is_err() {
                         return;
                     }
                 }

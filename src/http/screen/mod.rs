@@ -25,9 +25,9 @@ pub(super) async fn screen(
     api: Data<Api>,
     id: Path<String>,
     request: HttpRequest,
-    query: Query<ScreenQuery>,
+    Query(query): Query<ScreenQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let Wanted { format, scrollback, wait } = query.into_inner().try_into()?;
+    let Wanted { format, scrollback, wait } = query.try_into()?;
     // `HEAD` does not wait.
     let wait = wait.filter(|_| !request.extensions().contains::<HeadOnly>());
     let answer = |status: StatusCode, inspection: Inspection<Shot>| {
@@ -84,7 +84,7 @@ fn of_ended(format: Format, inspection: Inspection<Shot>) -> HttpResponse {
 }
 
 fn unavailable(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::UNAVAILABLE, detail)
+    Problem::new(code::UNAVAILABLE, detail)
 }
 
 fn no_shot(error: NoShot) -> Problem {
@@ -92,7 +92,7 @@ fn no_shot(error: NoShot) -> Problem {
         NoShot::Broken => {
             let detail =
                 "this session's screen has failed and cannot be shown; its output can be read";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, code::NO_SCREEN, detail)
+            Problem::new(code::NO_SCREEN, detail)
         }
         NoShot::Busy => no_room(error),
     }

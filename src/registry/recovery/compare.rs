@@ -5,7 +5,6 @@ use crate::lifecycle::Status;
 use crate::protocol::Session;
 use crate::store::Row;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt;
 
 /// The state of a session, as the registry or its row has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,21 +52,28 @@ pub(in crate::registry) struct Facts {
 }
 
 /// A difference between the registry, the holder and the row of one session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::registry) enum Difference {
     /// The holder has the session, whose row is live or missing; the registry does not know it.
+    #[error("held, but not known: adopted")]
     Unadopted,
     /// The session's row has ended, but the holder still has the session.
+    #[error("ended, but still held: forgotten")]
     Unforgotten,
     /// The registry has the session, the holder does not.
+    #[error("known, but not held: ended")]
     Lost,
     /// The session lives and has no row.
+    #[error("no row: written again")]
     RowMissing,
     /// The session's row says something else.
+    #[error("the row says {row:?}, it is {session:?}: written again")]
     RowDiffers { row: State, session: State },
     /// The session's row is live, but neither the registry nor the holder knows it.
+    #[error("a live row without a session: ended")]
     RowAlone,
     /// The leader has ended, and the session has not noticed.
+    #[error("its leader has ended: noticed")]
     ExitUnnoticed,
 }
 
@@ -82,22 +88,6 @@ impl Difference {
             Difference::RowDiffers { .. } => "row_differs",
             Difference::RowAlone => "row_alone",
             Difference::ExitUnnoticed => "exit_unnoticed",
-        }
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Difference::Unadopted => f.write_str("held, but not known: adopted"),
-            Difference::Unforgotten => f.write_str("ended, but still held: forgotten"),
-            Difference::Lost => f.write_str("known, but not held: ended"),
-            Difference::RowMissing => f.write_str("no row: written again"),
-            Difference::RowDiffers { row, session } => {
-                write!(f, "the row says {row:?}, it is {session:?}: written again")
-            }
-            Difference::RowAlone => f.write_str("a live row without a session: ended"),
-            Difference::ExitUnnoticed => f.write_str("its leader has ended: noticed"),
         }
     }
 }
