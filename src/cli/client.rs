@@ -216,13 +216,13 @@ impl Client {
     pub(super) async fn wait(
         &self,
         id: &str,
-        condition: &Condition,
+        condition: &str,
         scrollback: usize,
         limit: Duration,
     ) -> Result<(bool, Answer), Failure> {
         let query = [
             ("format", "json".to_owned()),
-            ("wait", condition.to_query()),
+            ("wait", condition.to_owned()),
             ("scrollback", scrollback.to_string()),
             ("timeout_ms", limit.as_millis().to_string()),
         ];

@@ -57,7 +57,9 @@ pub(super) fn send(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
         let id = resolve(&client, &flags.session).await?.to_string();
-        let mut typist = Typist { client: &client, id: &id, name: name(), offset: 0 };
+        // The name is unique to this process.
+        let name = format!("send-{}", Uuid::now_v7().simple());
+        let mut typist = Typist { client: &client, id: &id, name, offset: 0 };
         if let Some(text) = &flags.text {
             typist.type_in(text.as_bytes()).await?;
         }

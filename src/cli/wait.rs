@@ -1,7 +1,7 @@
 //! `stayd wait`.
 
 use super::attach::exit_code;
-use super::client::{Client, Condition, read};
+use super::client::{Client, read};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::out;
@@ -101,7 +101,7 @@ pub(super) fn wait(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         loop {
             let asked = Instant::now();
             let turn = match flags.condition() {
-                Some(condition) => waiter.screen(&condition, flags.scrollback).await,
+                Some(condition) => waiter.screen(&condition, flags).await,
                 None => waiter.exit().await,
             };
             let failure = match turn {
@@ -140,17 +140,16 @@ struct Waiter {
 }
 
 impl Waiter {
-    async fn screen(&mut self, condition: &Condition, scrollback: usize) -> Result<u8, Failure> {
+    async fn screen(&mut self, condition: &str, flags: &Flags) -> Result<u8, Failure> {
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let slice = match condition {
-                // Not enough time is left for a quiet period of this length.
-                Condition::Quiet(span) if *span > left => return Err(Failure::TimedOut),
-                Condition::Quiet(_) => SLICE_MAX,
-                Condition::Text(_) | Condition::Regex(_) => SLICE,
-            };
-            let limit = left.min(slice);
-            let (held, screen) = self.client.wait(&self.id, condition, scrollback, limit).await?;
+            // Not enough time is left for a quiet period of this length.
+            if flags.quiet.is_some_and(|ms| Duration::from_millis(ms) > left) {
+                return Err(Failure::TimedOut);
+            }
+            let limit = left.min(if flags.quiet.is_some() { SLICE_MAX } else { SLICE });
+            let waited = self.client.wait(&self.id, condition, flags.scrollback, limit);
+            let (held, screen) = waited.await?;
             if held || limit == left {
                 self.print(&screen.json()?)?;
                 return if held { Ok(0) } else { Err(Failure::TimedOut) };

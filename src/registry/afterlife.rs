@@ -10,6 +10,7 @@ use super::requests::{Key, Restart, RestartError, SessionRef};
 use super::restart_plan::plan_again;
 use super::restarts::Restarted;
 use super::table::{Place, Registry, ready};
+use super::transit::Way;
 use crate::events::Kind;
 use crate::holder::HolderError;
 use crate::holder::wire::FailureCode;
@@ -70,9 +71,9 @@ pub(super) fn expire_ended(registry: &mut Registry, ctx: &mut Context<Registry>)
 pub(super) fn forget(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registry>) {
     let holder = registry.holder.clone();
     let forget = async move { holder.forget(id).await };
-    registry.transit.begin_leaving(id);
+    registry.transit.begin(Way::Leaving, id);
     ctx.spawn(forget.into_actor(registry).map(move |forgotten, registry, ctx| {
-        registry.transit.end_leaving(id);
+        registry.transit.end(Way::Leaving, id);
         match forgotten {
             Ok(()) | Err(HolderError::Refused { code: FailureCode::NotFound, .. }) => {
                 restart_when_due(registry, id, ctx);

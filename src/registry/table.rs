@@ -8,7 +8,7 @@ use super::names::{Names, Owner, closed};
 use super::recovery::{Reconciliation, Sources, Sweeper};
 use super::requests::{FindError, Key, SessionRef};
 use super::restarts::Restarts;
-use super::transit::InTransit;
+use super::transit::{InTransit, Way};
 use crate::events::Bus;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
@@ -230,12 +230,12 @@ impl Registry {
         if let Some(name) = name {
             self.names.reserve(name, started);
         }
-        self.transit.begin_start(id);
+        self.transit.begin(Way::Starting, id);
         reserved
     }
 
     pub(super) fn end_start(&mut self, id: SessionId, name: Option<&str>) {
-        self.transit.end_start(id);
+        self.transit.end(Way::Starting, id);
         self.restarts.end(id);
         if let Some(name) = name {
             self.names.end_reservation(name);

@@ -12,6 +12,7 @@ use crate::registry::afterlife::{await_restart, forget, keep_ended};
 use crate::registry::requests::{Mended, SessionRef};
 use crate::registry::retention::forget_recordings;
 use crate::registry::table::Registry;
+use crate::registry::transit::Way;
 use crate::session::{Arrival, Noticed, Record, Revival, log_transition, now};
 use crate::store::Row;
 use actix::prelude::*;
@@ -56,7 +57,7 @@ fn apply(registry: &mut Registry, found: Found, at: Now, ctx: &mut Context<Regis
         Found::Ended { row, exited: true, held } => complete_ended(registry, row, held, ctx),
         Found::Ended { row, exited: false, held } => {
             let sweeper = registry.sweeper.clone();
-            registry.transit.begin_leaving(row.session.id);
+            registry.transit.begin(Way::Leaving, row.session.id);
             let end = async move {
                 sweeper.end_tree(&row).await;
                 row
@@ -75,11 +76,11 @@ fn apply(registry: &mut Registry, found: Found, at: Now, ctx: &mut Context<Regis
         }
         Found::Over { row, saved, event } => {
             let id = row.session.id;
-            registry.transit.begin_sweep(id);
+            registry.transit.begin(Way::Sweeping, id);
             let swept = registry.sweeper.clone().sweep(Record::restore(row, saved, at), event);
             ctx.spawn(swept.into_actor(registry).map(move |swept, registry, ctx| {
                 let Swept { revival, forgotten } = swept;
-                registry.transit.end_sweep(id);
+                registry.transit.end(Way::Sweeping, id);
                 if let Some(revival) = revival {
                     await_restart(registry, revival, forgotten, ctx);
                 }
@@ -100,7 +101,7 @@ fn complete_ended(
     let Some(held) = held else { return forget(registry, id, ctx) };
     let session = registry.launch(Record::ended(row, now()), held, Arrival::Restored, ctx);
     keep_ended(registry, session);
-    registry.transit.end_leaving(id);
+    registry.transit.end(Way::Leaving, id);
 }
 
 /// Runs one pass of reconciliation. Returns what it mended.
