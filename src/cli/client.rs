@@ -1,6 +1,5 @@
 //! A client of the HTTP API, for the verbs.
 
-use super::body_stream::Pieces;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::progress::Progress;
@@ -10,10 +9,11 @@ use crate::protocol::{CreateSession, Session};
 use actix_http::Method;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::Value;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -344,6 +344,32 @@ impl Client {
         let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
         let body = body.map_err(broke_off)?.to_vec();
         Ok(Answer { status: response.status().as_u16(), offset, body })
+    }
+}
+
+/// The body of an answer, received piece by piece.
+pub(super) struct Pieces {
+    /// The length in bytes, if the server has sent it.
+    pub(super) length: Option<u64>,
+    body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
+}
+
+impl Pieces {
+    pub(super) fn of<S>(body: awc::ClientResponse<S>) -> Self
+    where
+        S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
+    {
+        let length = body.headers().get("Content-Length");
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        Pieces { length, body: Box::pin(body) }
+    }
+
+    /// The next piece; `None` at the end. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
+        let away = |_| Failure::Unreachable("the server does not go on".into());
+        let piece = timeout(SILENCE_MAX, self.body.next()).await.map_err(away)?;
+        piece.transpose().map_err(broke_off)
     }
 }
 

@@ -3,14 +3,11 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `backup` `config` `doctor` `completions` | the verbs |
-//! | `keys` | the bytes that `send` types for a key |
-//! | `instead` | the message for a session whose output is gone |
-//! | `each` | for verbs that take several sessions |
-//! | `retry` | retries while a server is being restarted |
+//! | `keys` | what `send` types for a key |
+//! | `retry` | for a server that is being started again |
 //! | `inside` | the session that a command itself runs in |
 //! | `local` | the server of a state directory, and who listens at its address |
-//! | `endpoint`, `transport`, `client`, `body_stream` | the server's address, the connection to it,
-//! and its HTTP API |
+//! | `endpoint`, `transport`, `client` | where the server is, how it is reached, and its HTTP API |
 //! | `resolve`, `table`, `grid` | from words to sessions, and from sessions to a table |
 //! | `failure` | failures and their exit codes |
 //! | `out`, `progress` | standard output; a line on standard error while something takes long |
@@ -23,12 +20,10 @@
 mod args;
 mod attach;
 mod backup;
-mod body_stream;
 mod client;
 mod completions;
 mod config;
 mod doctor;
-mod each;
 mod endpoint;
 mod failure;
 mod grid;

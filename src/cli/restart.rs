@@ -1,14 +1,13 @@
 //! `stayd restart`.
 
 use super::client::Client;
-use super::each::each;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
+use super::kill::each;
 use super::progress::Progress;
 use super::resolve::resolve_any;
 use crate::config::PathFlags;
 use clap::Args;
-use serde_json::Value;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
@@ -24,12 +23,9 @@ pub(super) struct Flags {
 
 pub(super) fn restart(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
-    actix::System::new()
-        .block_on(each(&flags.sessions, flags.json, async |word| one(&client, word).await))
-}
-
-async fn one(client: &Client, word: &str) -> Result<Value, Failure> {
-    let id = resolve_any(client, word).await?;
-    let _progress = Progress::on(format!("ending what runs in {word}, and starting it again"));
-    client.restart(&id.to_string()).await?.json()
+    actix::System::new().block_on(each(&flags.sessions, flags.json, async |word| {
+        let id = resolve_any(&client, word).await?;
+        let _progress = Progress::on(format!("ending what runs in {word}, and starting it again"));
+        client.restart(&id.to_string()).await?.json()
+    }))
 }

@@ -127,8 +127,8 @@ fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registr
         stay_ended(registry, revival.row);
         return registry.restarts.answer(id, &Err(RestartError::Ending));
     }
-    if registry.is_full() {
-        registry.restarts.answer(id, &Err(registry.too_many().into()));
+    if let Err(full) = registry.check_room() {
+        registry.restarts.answer(id, &Err(full.into()));
         return restart_later(registry, revival, ctx);
     }
     let name = revival.row.session.name.clone();

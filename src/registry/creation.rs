@@ -117,8 +117,8 @@ pub(super) fn create(
     };
     plan.row.once = once;
     let (id, name) = (plan.row.session.id, plan.row.session.name.clone());
-    if registry.is_full() {
-        return ready(Err(registry.too_many()));
+    if let Err(full) = registry.check_room() {
+        return ready(Err(full));
     }
     if let Some(taken) = name.as_ref().filter(|name| registry.names.owner(name).is_some()) {
         return ready(Err(CreateError::NameTaken(taken.clone())));

@@ -215,13 +215,12 @@ impl Registry {
         actix::fut::wrap_future(is_restored)
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.sessions.len() + self.transit.starts() >= self.defaults.max_sessions
-    }
-
-    pub(super) fn too_many(&self) -> CreateError {
+    pub(super) fn check_room(&self) -> Result<(), CreateError> {
         let most = self.defaults.max_sessions;
-        CreateError::TooMany(format!("there are {most} live sessions already"))
+        if self.sessions.len() + self.transit.starts() < most {
+            return Ok(());
+        }
+        Err(CreateError::TooMany(format!("there are {most} live sessions already")))
     }
 
     /// Requests for the name wait until the sender is dropped.
