@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
-    /// Its exit code.
+    /// The leader exited with this code.
     Code(i32),
-    /// The signal that ended it.
+    /// This signal ended the leader.
     Signal(i32),
 }

@@ -1,7 +1,7 @@
-//! `stayd __exec`: the first thing that runs in a session. It is the session's leader from
-//! its first instruction and becomes the program, so a directory on a hung file system
-//! stalls it alone. The holder passes the terminal as descriptor 0, the specification as 3
-//! and, as 4, a pipe that closes when the program has been executed.
+//! `stayd __exec`: the shim, which runs first in a session. It is the session's leader from its
+//! first instruction and becomes the program, so that a directory on a hung file system stalls this
+//! session alone. The holder passes the terminal as descriptor 0, the specification as 3 and, as 4,
+//! a pipe that closes when the program has been executed.
 
 use super::wire::ExecSpec;
 use crate::id::SessionId;
@@ -14,16 +14,16 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::RawFd;
 
-/// Where the shim finds its specification.
+/// The descriptor of the specification.
 pub(super) const SPEC_FD: RawFd = 3;
-/// Where the shim says which step failed.
+/// The descriptor of the pipe on which the shim reports a failed step.
 pub(super) const ERROR_FD: RawFd = 4;
-/// Sessions are to be killed for memory before the holder is.
+/// Added to the OOM score, so that sessions are killed before the holder is.
 const OOM_MORE: i32 = 200;
 /// The directories that execvp(3) searches when there is no PATH.
 const PATH_DEFAULT: &str = "/usr/local/bin:/bin:/usr/bin";
 
-/// A step that failed.
+/// A failed step.
 struct Step(&'static str, Errno);
 
 /// Becomes the program; returns only if that fails.
@@ -33,7 +33,7 @@ pub fn main() -> i32 {
     let Step(step, errno) = become_program();
     let mut report = Vec::from((errno as i32).to_le_bytes());
     report.extend_from_slice(step.as_bytes());
-    // Nobody else could be told.
+    // Nobody else could be told of a failure.
     let _ = File::from(pipe).write_all(&report);
     127
 }
@@ -58,7 +58,7 @@ fn become_program() -> Step {
     pty::default_signals();
     match execute(&spec, id.as_deref()) {
         Ok(errno) => Step("exec", errno),
-        // A NUL cannot stand in an argument.
+        // An argument contains a NUL.
         Err(_) => Step("spec", Errno::EINVAL),
     }
 }
@@ -66,21 +66,22 @@ fn become_program() -> Step {
 fn read_spec() -> Result<ExecSpec, Errno> {
     let mut file = File::from(pty::inherited(SPEC_FD).ok_or(Errno::EBADF)?);
     let os = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-    // The position is shared with whoever wrote it.
+    // The writer of the file shares its position.
     file.rewind().map_err(os)?;
     let json = std::io::read_to_string(file).map_err(os)?;
     let spec: ExecSpec = serde_json::from_str(&json).map_err(|_| Errno::EINVAL)?;
     if spec.argv.is_empty() { Err(Errno::EINVAL) } else { Ok(spec) }
 }
 
-/// The holder needs many descriptors; programs that use select(2) must not have them.
+/// Restores the limit of open files: the holder needs many descriptors, but programs that use
+/// select(2) must not have them.
 fn restore_open_files(soft: Option<&str>) -> Result<(), Errno> {
     let Some(soft) = soft.and_then(|soft| soft.parse::<u64>().ok()) else { return Ok(()) };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)
 }
 
-/// A session with the score of its holder is still a session, so failures do not matter.
+/// Raises the OOM score. Failures are ignored, because the session works without it.
 fn raise_oom_score() {
     const FILE: &str = "/proc/self/oom_score_adj";
     if let Ok(Ok(score)) = std::fs::read_to_string(FILE).map(|score| score.trim().parse::<i32>()) {
@@ -96,7 +97,7 @@ fn execute(spec: &ExecSpec, id: Option<&str>) -> Result<Errno, NulError> {
         args.push(CString::new(arg.as_str())?);
     }
     if let (true, Some(name)) = (spec.login, args.first_mut()) {
-        // Without its directory, as login(1) has it.
+        // A login shell's name is without its directory, as login(1) has it.
         *name = CString::new(format!("-{}", program.rsplit('/').next().unwrap_or(program)))?;
     }
     let mut env = Vec::with_capacity(spec.env.len());
@@ -134,7 +135,7 @@ fn attempt(program: CString, args: &[CString], env: &[CString]) -> Errno {
     if errno != Errno::ENOEXEC {
         return errno;
     }
-    // A script without its first line is for the shell, says execvp(3).
+    // A script without a `#!` line is for the shell, as execvp(3) says.
     let mut script = vec![c"/bin/sh".into(), program];
     script.extend(args.iter().skip(1).cloned());
     match execve(c"/bin/sh", &script, env) {

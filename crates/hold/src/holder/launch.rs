@@ -1,5 +1,5 @@
-//! Starting processes at the head of a session of their own, without `fork`: the holder is
-//! small and the server is not, but posix_spawn costs the same in both.
+//! Starts processes as leaders of sessions of their own, without `fork`: copying the page tables of
+//! a large server would take time, but posix_spawn costs the same in every process.
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -11,11 +11,11 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
-/// nix does not name it. A new session, before the file actions: so the terminal that is
-/// opened as descriptor 0 becomes the controlling one.
+/// Creates a new session before the file actions, so that the terminal opened as descriptor 0
+/// becomes the controlling one. nix has no name for it.
 const POSIX_SPAWN_SETSID: libc::c_int = 0x80;
-/// Descriptors that are passed are first moved here and beyond, out of the way of the
-/// numbers that they get in the child.
+/// Passed descriptors are first moved to this number and beyond, out of the way of the numbers that
+/// they get in the child.
 const PARKED: RawFd = 10;
 
 /// The program to start.
@@ -25,13 +25,13 @@ pub(super) struct Start<'a> {
     pub(super) env: &'a [CString],
     /// Opened for reading and writing as descriptors 0, 1 and 2.
     pub(super) stdio: &'a Path,
-    /// Ours, and the numbers below [`PARKED`] under which the child gets them.
+    /// Our descriptors, and the numbers below [`PARKED`] under which the child gets them.
     pub(super) pass: &'a [(BorrowedFd<'a>, RawFd)],
 }
 
 impl Start<'_> {
-    /// Starts it as leader of a new session, with default signal handling and nothing
-    /// blocked.
+    /// Starts the program as leader of a new session, with default signal handling and no blocked
+    /// signals.
     pub(super) fn spawn(&self) -> Result<Pid, Errno> {
         let mut attributes = PosixSpawnAttr::init()?;
         attributes.set_sigdefault(&SigSet::all())?;
@@ -58,6 +58,6 @@ impl Start<'_> {
 #[allow(unsafe_code)]
 fn park(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let fd = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(PARKED))?;
-    // SAFETY: a fresh descriptor that nobody else knows.
+    // SAFETY: a fresh descriptor that nothing else uses.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -1,16 +1,16 @@
-//! Input exactly once: how far each client's bytes have been accepted. Pure.
+//! The input ledger, which accepts each byte of a client exactly once. Pure.
 //!
-//! A client counts its bytes from 0 and, after a reconnect or a restart of the server,
-//! sends again from what was accepted. Overlap is trimmed; a gap is refused, since what
-//! is missing may still be on its way.
+//! A client counts its bytes from 0 and, after a reconnect or a restart of the server, sends again
+//! from the offset that was accepted. Overlap is trimmed; a gap is refused, since the missing bytes
+//! may still be on their way.
 
 use crate::id::ClientKey;
 
-/// Input bytes that wait in front of one program that does not read.
+/// Input bytes that may wait for one program that does not read.
 pub const QUEUE: usize = 64 << 10;
-/// Clients of one session that are counted. Beyond it the least recently used is
-/// forgotten, those without a name first: they never come back to ask. Who answers the
-/// program's queries is never forgotten: it would answer again what it has answered.
+/// The clients of one session that are counted. Beyond this the least recently used is forgotten,
+/// anonymous ones first, because those never reconnect. The source of answers to queries is never
+/// forgotten: its answers would be given twice.
 pub(super) const ENTRIES: usize = 64;
 const REPLIES: [u8; 16] = ClientKey::REPLIES.to_bytes();
 
@@ -28,20 +28,21 @@ struct Entry {
     used: u64,
 }
 
-/// The ledger's verdict on a message.
+/// The ledger's decision about a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Offer {
     /// The client's entry.
     pub(super) slot: usize,
-    /// The entry was given to this client just now.
+    /// Whether the entry was given to this client by this message.
     pub(super) assigned: bool,
-    /// The number of the message's bytes that are known already; none: there is a gap before it.
+    /// The number of the message's bytes that are already known; `None` if there is a gap before
+    /// it.
     pub(super) known: Option<usize>,
 }
 
 impl Ledger {
-    /// Looks a message of `length` bytes at `offset` up and notes that it was seen. None:
-    /// no offset can be so large.
+    /// Looks up a message of `length` bytes at `offset` and notes that it was seen. `None` if the
+    /// offset is impossibly large.
     pub(super) fn offer(&mut self, key: [u8; 16], offset: u64, length: usize) -> Option<Offer> {
         let end = offset.checked_add(u64::try_from(length).ok()?)?;
         self.clock = self.clock.saturating_add(1);
@@ -71,8 +72,8 @@ impl Ledger {
     }
 
     fn assign(&mut self, key: [u8; 16], offset: u64) -> usize {
-        // One without a name sends nothing twice, so wherever it stands is where it begins:
-        // if it had been forgotten, it would never be heard again otherwise.
+        // An anonymous client sends nothing twice, so it begins at its present offset. If it was
+        // forgotten, it would otherwise never be accepted again.
         let accepted = if anonymous(&key) { offset } else { 0 };
         let entry = Entry { key, accepted, seen: 0, used: self.clock };
         if self.entries.len() < ENTRIES {
@@ -129,7 +130,7 @@ mod tests {
             ledger.offer(ClientKey::anonymous().to_bytes(), 0, 1).unwrap();
         }
         assert_eq!(ledger.offer(first, 5, 1).unwrap().known, Some(0));
-        // Only when all have names is the least recently used of them forgotten.
+        // If all have names, the least recently used of them is forgotten.
         for n in 0..ENTRIES {
             ledger.offer(named(&n.to_string()), 0, 1).unwrap();
         }
@@ -157,8 +158,8 @@ mod tests {
     }
 
     proptest! {
-        /// However messages are cut, repeated and refused: what is accepted is a prefix of
-        /// what the client typed, each byte once.
+        /// However messages are cut, repeated and refused, the accepted bytes are a prefix of the
+        /// client's input, each once.
         #[test]
         fn accepted_bytes_are_the_typed_ones(
             sends in prop::collection::vec((0usize..400, 0usize..64, 0usize..64), 1..200),

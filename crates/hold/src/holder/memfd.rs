@@ -1,4 +1,4 @@
-//! Bytes for the holder that are longer than a message may be, in a file that stays as it is.
+//! Sealed files for bytes that are longer than a message may be.
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -14,7 +14,7 @@ pub(super) const SEALS: SealFlag = SealFlag::F_SEAL_WRITE
     .union(SealFlag::F_SEAL_GROW)
     .union(SealFlag::F_SEAL_SEAL);
 
-/// A memfd with these bytes, which nobody can change any more.
+/// A memfd with these bytes, which nobody can change.
 pub(super) fn sealed(name: &CStr, bytes: &[u8]) -> Result<OwnedFd, Errno> {
     let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let mut file = File::from(fd);

@@ -1,8 +1,7 @@
-//! The holder: the one process that must live, and the server's handle to it.
+//! The holder, the one process that must not die, and the server's handle to it.
 //!
-//! `stayd hold` owns every session's PTY master and is the parent (or subreaper) of all of
-//! its processes. A server that dies takes nothing with it; its successor connects, adopts
-//! what is held and goes on.
+//! `stayd hold` owns every session's PTY master and is the parent (or subreaper) of all its
+//! processes. If the server dies, the sessions run on; the next server connects and adopts them.
 //!
 //! ```text
 //!  server ── client ──┐ wire: messages with descriptors on a SEQPACKET socket
@@ -12,15 +11,15 @@
 //!                     └ crate::ring: output, in shared memory
 //! ```
 //!
-//! How do we know that the holder cannot panic? Not by proof. Clippy denies what panics
-//! (indexing, slicing, unchecked arithmetic, `unwrap` and its kin) in all of this crate, which
-//! is everything of ours that its process runs; the parsers and the real process are fuzzed. What a lint cannot see (a library, or a method such as
-//! `remove`) would be caught: the loop runs each event under `catch_unwind`, counts a panic
-//! and gives up the one session or connection that it was about. Not survived are the
-//! failure of a small allocation (Rust aborts; Linux refuses one only under `RLIMIT_AS` or
-//! strict overcommit, and whatever is large or grows asks first and is refused cleanly), an
-//! overflowing stack, and the OOM killer, before which sessions go first. Output needs no
-//! allocation.
+//! That the holder cannot panic is not proven. Clippy denies everything that panics (indexing,
+//! slicing, unchecked arithmetic, `unwrap` and the like) in this whole crate, which is all of our
+//! code that its process runs, and the parsers and the real process are fuzzed. A panic that a lint
+//! cannot see (in a library, or in a method such as `remove`) is caught: the loop runs each event
+//! under `catch_unwind`, counts a panic and gives up the one session or connection that it was
+//! about. The holder does not survive the failure of a small allocation (Rust aborts; Linux refuses
+//! one only under `RLIMIT_AS` or strict overcommit, and large or growing allocations are tried
+//! first and refused cleanly), a stack overflow, or the OOM killer, which kills sessions first.
+//! Output needs no allocation.
 
 mod client;
 pub mod exec;

@@ -1,4 +1,4 @@
-//! Where a holder lives, and what is there.
+//! The paths of a holder's files.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ impl Paths {
     /// A holder in `state_dir`, started from the running program itself.
     #[must_use]
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        // The link, not what it points to: an upgrade may have replaced the file.
+        // The link, and not its target: an upgrade may have replaced the file.
         Paths { state_dir: state_dir.into(), program: PathBuf::from("/proc/self/exe") }
     }
 }
@@ -24,7 +24,7 @@ impl Paths {
 pub(super) const SOCKET: &str = "holder.sock";
 /// The holder's process id, in decimal.
 pub(super) const PID_FILE: &str = "holder.pid";
-/// Held by the one holder of a state directory for as long as it lives.
+/// The file that the one holder of a state directory keeps locked for as long as it lives.
 pub(super) const LOCK_FILE: &str = "holder.lock";
-/// Names the descriptor on which a launched holder says that it listens.
+/// The variable that names the descriptor on which a launched holder reports that it listens.
 pub(super) const READY_ENV: &str = "STAYD_HOLDER_READY";

@@ -1,5 +1,5 @@
-//! SEQPACKET sockets: reached through a directory, closed to other users, with descriptors
-//! passed beside the bytes.
+//! SEQPACKET sockets, opened through a directory, closed to other users, with descriptors passed
+//! besides the bytes.
 
 #![allow(unsafe_code)]
 
@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Descriptors in one message at most (SCM_MAX_FD in the kernel).
+/// The most descriptors in one message (SCM_MAX_FD in the kernel).
 pub(super) const FDS_MAX: usize = 253;
-/// Words of control messages: a header is two of them, a descriptor takes half of one.
+/// The length of the control buffer in words: a header takes two, a descriptor half of one.
 const CONTROL: usize = 2 + FDS_MAX.div_ceil(2);
 /// Bytes of a descriptor in a control message.
 const DESCRIPTOR: usize = size_of::<RawFd>();
@@ -30,16 +30,16 @@ const DESCRIPTOR: usize = size_of::<RawFd>();
 /// A received packet's length and descriptors.
 #[derive(Debug, Default)]
 pub(super) struct Packet {
-    /// Bytes in the buffer; 0: the peer is gone.
+    /// Bytes in the buffer; 0 once the peer is gone.
     pub(super) length: usize,
-    /// The packet was longer than the buffer.
+    /// Whether the packet was longer than the buffer.
     pub(super) truncated: bool,
-    /// Descriptors were lost on the way: we may have no more.
+    /// Whether descriptors were lost on the way, because this process has no room for more.
     pub(super) lost: bool,
 }
 
-/// The state directory as a descriptor: socket addresses are at most 108 bytes long, and
-/// through it a path of any length is short.
+/// Opens the state directory. Socket addresses have at most 108 bytes, and a path through the
+/// descriptor is short, however long the directory's own is.
 pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }
@@ -54,14 +54,14 @@ fn endpoint() -> Result<OwnedFd, Errno> {
     socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)
 }
 
-/// Listens in `directory`, where nobody else may be doing so (the caller holds the lock).
+/// Listens in `directory`. The caller holds the lock, so nobody else listens there.
 pub(super) fn listen_in(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     match unlinkat(directory, SOCKET, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno),
     }
     let socket = endpoint()?;
-    // The file must never be open to others, not even between bind and chmod.
+    // The file must never be accessible to others, not even between bind and chmod.
     let mask = umask(Mode::from_bits_truncate(0o177));
     let bound = bind(socket.as_raw_fd(), &address(directory)?);
     umask(mask);
@@ -70,8 +70,8 @@ pub(super) fn listen_in(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Connects to whoever listens in `directory`. A unix connect does not wait unless the
-/// backlog is full, and then says EAGAIN.
+/// Connects to the listener in `directory`. A non-blocking unix connect fails with EAGAIN only if
+/// the backlog is full.
 pub(super) fn connect_in(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let socket = endpoint()?;
     connect(socket.as_raw_fd(), &address(directory)?)?;
@@ -82,11 +82,11 @@ pub(super) fn connect_in(directory: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = accept4(listener.as_raw_fd(), flags)?;
-    // SAFETY: a fresh descriptor that nobody else knows.
+    // SAFETY: a fresh descriptor that nothing else uses.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Whether something waits to be accepted or received.
+/// Whether a connection or a message waits.
 pub(super) fn readable(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(socket, PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
@@ -97,7 +97,7 @@ pub(super) fn peer_is_us(socket: BorrowedFd<'_>) -> bool {
     getsockopt(&socket, PeerCredentials).is_ok_and(|peer| peer.uid() == geteuid().as_raw())
 }
 
-/// Sends one packet without ever waiting.
+/// Sends one packet without waiting.
 pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> Result<(), Errno> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
     let rights = [ControlMessage::ScmRights(fds)];
@@ -105,10 +105,10 @@ pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> Resul
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None).map(|_| ())
 }
 
-/// Receives packets; keeps its control buffer between them.
+/// Receives packets. It keeps its control buffer between them.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    /// Words, so that the control messages in it are aligned.
+    /// Words and not bytes, so that the control messages in it are aligned.
     control: Box<[u64]>,
 }
 
@@ -117,8 +117,8 @@ impl Receiver {
         Receiver { control: vec![0; CONTROL].into_boxed_slice() }
     }
 
-    /// Takes one packet into `buffer` and its descriptors, all of them close-on-exec, into
-    /// `fds` (which is emptied first). EAGAIN if there is none.
+    /// Takes one packet into `buffer` and its descriptors, all of them close-on-exec, into `fds`,
+    /// which is emptied first. EAGAIN if there is none.
     ///
     /// nix's own parser gives up on MSG_CTRUNC, and then the descriptors that did arrive
     /// would stay open for ever; so the control messages are walked here.
@@ -161,7 +161,7 @@ impl Receiver {
                     fds.push(fd);
                 }
             }
-            // SAFETY: as for the first.
+            // SAFETY: the same as for the first.
             message = unsafe { libc::CMSG_NXTHDR(&raw const header, message) };
         }
         let flagged = |flag| header.msg_flags & flag != 0;
@@ -170,11 +170,11 @@ impl Receiver {
     }
 }
 
-/// Has the current runtime tell when a descriptor is ready: edge-triggered, as an eventfd
-/// that nobody reads needs it (each writing to it is one event).
+/// Registers a descriptor with the current runtime, edge-triggered: an eventfd that nobody reads
+/// needs it, so that each write to it is one event.
 ///
 /// # Errors
-/// The kernel cannot watch it.
+/// The kernel cannot watch the descriptor.
 pub fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd names the same open descriptor for as long as it lives.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
@@ -187,7 +187,7 @@ pub(super) fn pair() -> (OwnedFd, OwnedFd) {
     nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap()
 }
 
-/// A descriptor as the kernel takes it in a list.
+/// The number of a descriptor, for a list that the kernel reads.
 pub(super) fn raw(fd: &impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }

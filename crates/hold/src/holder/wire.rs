@@ -1,13 +1,13 @@
-//! Messages between server and holder: pure framing, no I/O.
+//! Messages between server and holder: framing only, without I/O.
 //!
 //! ```text
 //! [kind u8][flags u8][json_len u16][request u32][json: control][tail: raw bytes]
 //! ```
 //!
-//! Integers are little-endian. JSON carries what is rare and will grow: unknown fields are
-//! ignored and missing ones have defaults, so that a newer server can talk to an older
-//! holder of the same major version. Input has a fixed binary tail and no JSON. A reply
-//! repeats the request's number; notices have number 0.
+//! Integers are little-endian. JSON carries what is rare and will be extended: unknown fields are
+//! ignored and missing ones have defaults, so that a newer server can use an older holder of the
+//! same major version. Input has a fixed binary tail and no JSON. A reply repeats the request's
+//! number; notices have number 0.
 
 mod control;
 mod failure;
@@ -25,16 +25,16 @@ pub use failure::{Failure, FailureCode};
 pub const PREFACE_MAX: usize = 4 << 10;
 /// The longest message in bytes: well below a socket's buffer, so that many fit.
 pub const MESSAGE_MAX: usize = 32 << 10;
-/// Input bytes in one message.
+/// The most input bytes in one message.
 pub const INPUT_CHUNK: usize = 16 << 10;
-/// Sessions in one page of a listing: up to three descriptors each, and the kernel passes no
-/// more than 253 that were not received yet by a peer with a low limit.
+/// The most sessions in one page of a listing. Each has up to three descriptors, and the kernel
+/// passes a peer with a low limit no more than 253 that it has not received yet.
 pub const PAGE_MAX: usize = 84;
-/// The longest checkpoint in bytes. A screen with 10,000 lines of scrollback takes a few
-/// hundred bytes a line at worst; what is larger is a mistake that the holder would have to
-/// carry for each of its sessions.
+/// The longest checkpoint in bytes. A screen with 10,000 lines of scrollback takes a few hundred
+/// bytes a line at worst. Anything larger is a mistake, which the holder would have to store for
+/// each session.
 pub const CHECKPOINT_MAX: u64 = 8 << 20;
-/// The longest blob that is kept with a session, in bytes.
+/// The longest blob that is stored with a session, in bytes.
 pub const BLOB_MAX: usize = 4 << 10;
 /// Bytes before the JSON.
 pub const HEADER: usize = 8;
@@ -47,38 +47,38 @@ const INPUT_HEADER: usize = 40;
 pub enum Kind {
     /// First message either way: [`Hello`].
     Hello = 1,
-    /// [`Spawn`], the blob as tail, the [`ExecSpec`] in a memfd; answered by an [`Entry`].
+    /// [`Spawn`], the blob as tail, the [`ExecSpec`] in a memfd. The reply is an [`Entry`].
     Spawn = 2,
-    /// [`List`]; answered by [`Kind::Entry`] messages, then [`Listed`].
+    /// [`List`]. The replies are [`Kind::Entry`] messages, then [`Listed`].
     List = 3,
-    /// Keystrokes; not answered, see the ring's ledger.
+    /// Keystrokes. Has no reply, see the ring's ledger.
     Input = 4,
-    /// [`Resize`]; not answered, see the ring's resize log.
+    /// [`Resize`]. Has no reply, see the ring's resize log.
     Resize = 5,
-    /// [`Target`]: there is room in the ring again. Not answered.
+    /// [`Target`]: there is room in the ring again. Has no reply.
     Resume = 6,
     /// [`Signal`].
     Signal = 7,
-    /// [`Target`], the new blob as tail.
+    /// [`Target`], with the new blob as tail.
     Blob = 8,
     /// [`Target`]: free an ended session.
     Forget = 9,
-    /// [`Checkpoint`], its bytes in a sealed memfd (none: it has no bytes).
+    /// [`Checkpoint`], with its bytes in a sealed memfd (none if it has no bytes).
     Checkpoint = 10,
-    /// Nothing; answered by [`Stats`].
+    /// An empty request. The reply is [`Stats`].
     Stats = 11,
-    /// As [`Kind::Input`], but the bytes only count: they are not for the program. What a
-    /// client's terminal says by itself stands among its keystrokes.
+    /// As [`Kind::Input`], but the bytes only count as received and are not for the program,
+    /// because a client's terminal sends its own messages among the keystrokes.
     Counted = 12,
 
-    /// It was done.
+    /// The request was performed.
     Done = 0x40,
     /// One held session: [`Entry`], its blob as tail, its ring, its eventfd and its
     /// checkpoint's bytes, if there are any.
     Entry = 0x41,
     /// A page of a listing is complete: [`Listed`].
     Listed = 0x42,
-    /// It was not done: [`Failure`].
+    /// The request was refused or has failed: [`Failure`].
     Failed = 0x43,
 
     /// A watched session has output: [`Target`].
@@ -103,29 +103,29 @@ impl Kind {
     }
 }
 
-/// A message taken apart, borrowed from the received bytes.
+/// A parsed message, borrowed from the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// See [`Kind`]; a byte that this side does not know is answered with a [`Failure`].
+    /// See [`Kind`]. A byte that this side does not know is answered with a [`Failure`].
     pub kind: u8,
-    /// Number of the request, 0 in notices.
+    /// Number of the request; 0 in notices.
     pub request: u32,
-    /// Control words.
+    /// The control words.
     pub json: &'a [u8],
     /// Raw bytes.
     pub tail: &'a [u8],
 }
 
-/// The bytes are no message.
+/// The bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed message")]
 pub struct Malformed;
 
 impl<'a> Message<'a> {
-    /// Takes a received packet apart.
+    /// Parses a received packet.
     ///
     /// # Errors
-    /// It is shorter than it says.
+    /// The packet is shorter than its header says.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let (header, rest) = bytes.split_first_chunk::<HEADER>().ok_or(Malformed)?;
         let [kind, _flags, l0, l1, r0, r1, r2, r3] = *header;
@@ -137,7 +137,7 @@ impl<'a> Message<'a> {
     /// The control words.
     ///
     /// # Errors
-    /// They are not JSON of that shape.
+    /// They are not JSON of that type.
     pub fn control<T: Deserialize<'a>>(&self) -> Result<T, Malformed> {
         serde_json::from_slice(self.json).map_err(|_| Malformed)
     }
@@ -152,7 +152,7 @@ impl From<Malformed> for Failure {
 /// Builds a message in `out`, replacing what was there.
 ///
 /// # Errors
-/// The control words do not fit.
+/// The message does not fit.
 pub fn encode<T: Serialize>(
     out: &mut Vec<u8>,
     kind: Kind,
@@ -181,17 +181,17 @@ pub struct InputTail<'a> {
     pub id: SessionId,
     /// The client that types.
     pub key: ClientKey,
-    /// Bytes of this client before these.
+    /// The number of bytes of this client before these.
     pub offset: u64,
-    /// At most [`INPUT_CHUNK`].
+    /// The bytes, at most [`INPUT_CHUNK`].
     pub bytes: &'a [u8],
 }
 
 impl<'a> InputTail<'a> {
-    /// Takes the tail of an input message apart.
+    /// Parses the tail of an input message.
     ///
     /// # Errors
-    /// It is too short.
+    /// The tail is too short.
     pub fn parse(tail: &'a [u8]) -> Result<Self, Malformed> {
         let (header, bytes) = tail.split_at_checked(INPUT_HEADER).ok_or(Malformed)?;
         let (id, rest) = header.split_first_chunk::<16>().ok_or(Malformed)?;

@@ -1,4 +1,4 @@
-//! Framing, against anything that may arrive.
+//! Tests of the framing against any bytes.
 
 use super::*;
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ fn words_of_other_versions_are_understood() {
     assert_eq!(parse(r#"{"code":"not_found"}"#).code, FailureCode::NotFound);
     let hello: Hello = serde_json::from_str(r#"{"major":2}"#).unwrap();
     assert_eq!((hello.major, hello.minor), (2, 0));
-    // A field that is missing has its default.
+    // A missing field has its default.
     let id = SessionId::generate();
     let spawn = format!(r#"{{"id":"{id}","cols":80,"rows":24,"ring_capacity":262144}}"#);
     assert!(!serde_json::from_str::<Spawn>(&spawn).unwrap().checkpoints);
@@ -29,7 +29,7 @@ fn words_of_other_versions_are_understood() {
     assert_eq!((entry.checkpoint, entry.checkpoint_bytes), (None, 0));
 }
 
-/// The kernel's bound (SCM_MAX_FD) holds for what a peer has not received yet.
+/// The kernel's bound (SCM_MAX_FD) is on the descriptors that a peer has not received yet.
 #[test]
 fn a_page_has_no_more_descriptors_than_the_kernel_passes() {
     const { assert!(3 * PAGE_MAX <= crate::holder::socket::FDS_MAX) }

@@ -1,4 +1,4 @@
-//! Checkpoints as they are found with a session.
+//! Checkpoints as the server reads them.
 
 use super::error::HolderError;
 use crate::holder::wire::{self, CHECKPOINT_MAX, CheckpointMeta};
@@ -10,20 +10,21 @@ use std::os::unix::fs::FileExt;
 /// A session's last checkpoint, as the holder keeps it.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// The state that it stands for.
+    /// The state that the checkpoint represents.
     pub meta: CheckpointMeta,
     bytes: Bytes,
 }
 
 #[derive(Debug)]
 enum Bytes {
-    /// So many, at the beginning of the holder's memory.
+    /// The holder's memory, of which this many bytes at the beginning are the checkpoint.
     Holders(File, usize),
     Ours(Vec<u8>),
 }
 
 impl Checkpoint {
-    /// None: the holder has said so, or the descriptor was lost on the way.
+    /// The checkpoint of an entry. `None` if the entry has none, or its descriptor was lost on the
+    /// way.
     pub(super) fn of(
         entry: &wire::Entry,
         fd: Option<OwnedFd>,
@@ -41,13 +42,13 @@ impl Checkpoint {
         Ok(Some(Checkpoint { meta, bytes }))
     }
 
-    /// One that is about to be left with the holder.
+    /// A checkpoint that this process is about to send to the holder.
     #[must_use]
     pub fn ours(meta: CheckpointMeta, bytes: Vec<u8>) -> Self {
         Checkpoint { meta, bytes: Bytes::Ours(bytes) }
     }
 
-    /// Its bytes; none if it was left without any. May be called again.
+    /// The checkpoint's bytes; none if it was sent without any. May be called again.
     ///
     /// # Errors
     /// The system cannot read it.
@@ -55,7 +56,7 @@ impl Checkpoint {
         match &self.bytes {
             Bytes::Holders(file, length) => {
                 let mut bytes = vec![0; *length];
-                // The position is shared with whoever else has the descriptor.
+                // Read at an offset, because every owner of the descriptor shares its position.
                 file.read_exact_at(&mut bytes, 0)?;
                 Ok(bytes)
             }
@@ -93,7 +94,7 @@ mod tests {
         let fd = || Some(memfd::sealed(c"x", b"abc").unwrap());
         let full = Checkpoint::of(&entry(Some(meta), 3), fd()).unwrap().unwrap();
         assert_eq!((full.read().unwrap(), full.read().unwrap()), (b"abc".into(), b"abc".into()));
-        // Shorter than it is said to be: an error, not zeros.
+        // A file that is shorter than its entry says is an error, and not filled with zeros.
         let short = Checkpoint::of(&entry(Some(meta), 4), fd()).unwrap().unwrap();
         assert!(short.read().is_err());
         assert!(Checkpoint::of(&entry(Some(meta), CHECKPOINT_MAX + 1), fd()).is_err());

@@ -1,4 +1,4 @@
-//! Finding the holder, or starting one.
+//! Finds the holder, or starts one.
 
 use super::error::HolderError;
 use super::link::{self, Link};
@@ -19,15 +19,15 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// For all of connecting: a holder starts in milliseconds, also on a busy machine.
+/// The timeout of the whole connection: a holder starts in milliseconds, also on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Between attempts to reach a holder that somebody else is starting at this moment, or
-/// whose backlog is full: there is nothing to wait on but its socket.
+/// The pause between attempts to reach a holder that another process is starting at this moment, or
+/// whose backlog is full. Nothing but its socket could be waited on.
 const RETRY: Duration = Duration::from_millis(10);
-/// Under this number a launched holder finds the pipe on which it says that it listens.
+/// The descriptor number at which a launched holder finds the pipe for its readiness report.
 const READY_FD: i32 = 3;
 
-/// The connection, the holder's process id, and what it says unasked.
+/// The connection, the holder's process id, and its notices.
 type Connection = (Link, i32, UnboundedReceiver<Notice>);
 
 pub(super) async fn connect_or_launch(
@@ -42,7 +42,7 @@ async fn find(paths: &Paths, log: &slog::Logger) -> Result<Connection, HolderErr
     loop {
         match socket::connect_in(directory.as_fd()) {
             Ok(socket) => match greet(socket).await {
-                // It died, or closed a connection that came while it was ending.
+                // The holder died, or closed a connection that came while it was shutting down.
                 Err(HolderError::Gone) => {}
                 greeted => return greeted,
             },
@@ -76,7 +76,7 @@ async fn greet(socket: OwnedFd) -> Result<Connection, HolderError> {
     Ok((link, hello.pid, notices))
 }
 
-/// Starts a holder and waits until it listens. False: another one is starting.
+/// Starts a holder and waits until it listens. Returns false if another one is starting.
 async fn launch(paths: &Paths) -> Result<bool, HolderError> {
     let failed = |what: &str, errno: Errno| HolderError::Launch(format!("{what}: {errno}"));
     let (ready, theirs) =
@@ -84,7 +84,7 @@ async fn launch(paths: &Paths) -> Result<bool, HolderError> {
     let words = || -> Option<(Vec<CString>, Vec<CString>)> {
         let dir = CString::new(paths.state_dir.as_os_str().as_bytes()).ok()?;
         let args = vec![c"stayd".into(), c"hold".into(), c"--state-dir".into(), dir];
-        // Settings and the mark of a session around this server are not the holder's.
+        // The settings and the mark of a session around this server must not reach the holder.
         let mut env = Vec::new();
         for (name, value) in std::env::vars_os() {
             if !name.as_bytes().starts_with(b"STAYD_") {
@@ -106,8 +106,8 @@ async fn launch(paths: &Paths) -> Result<bool, HolderError> {
     let starter = start.spawn().map_err(|errno| failed("spawn", errno))?;
     drop(theirs);
     let said = read_to_end(ready).await;
-    // What we started has started the holder proper and exits at once, so that the holder
-    // is no child of ours. Somebody else may have reaped it.
+    // The process that we started has started the holder proper and exits at once, so that the
+    // holder is no child of ours. Another thread may have reaped it.
     let _ = waitpid(starter, None);
     match said.as_bytes() {
         b"ready" => Ok(true),
@@ -117,7 +117,7 @@ async fn launch(paths: &Paths) -> Result<bool, HolderError> {
     }
 }
 
-/// Reads a pipe until its last writer is gone.
+/// Reads a pipe until its last writer has closed it.
 async fn read_to_end(pipe: OwnedFd) -> String {
     let mut said = Vec::new();
     let Ok(pipe) = socket::register(pipe, Interest::READABLE) else {

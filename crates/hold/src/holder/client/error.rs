@@ -4,19 +4,19 @@ use crate::holder::wire::{self, Failure, FailureCode};
 use crate::ring::RingError;
 use nix::errno::Errno;
 
-/// The holder could not be reached or did not do it.
+/// A request to the holder has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HolderError {
-    /// Its socket cannot be reached.
+    /// The holder's socket cannot be reached.
     #[error("cannot reach the holder: {0}")]
     Unreachable(Errno),
-    /// It could not be started.
+    /// The holder could not be started.
     #[error("cannot start the holder: {0}")]
     Launch(String),
-    /// Something of another user listens on its socket.
+    /// Another user's process listens on the socket.
     #[error("the holder's socket belongs to another user")]
     ForeignUser,
-    /// It speaks another major version.
+    /// The holder speaks another major version.
     #[error(
         "the holder speaks version {theirs} and this stayd {}. Its sessions run on: start the \
          stayd that speaks version {theirs} to reach them, or end them all with its \
@@ -24,27 +24,27 @@ pub enum HolderError {
         wire::MAJOR
     )]
     Version {
-        /// Its major version.
+        /// The holder's major version.
         theirs: u16,
     },
-    /// It does not answer.
+    /// The holder does not answer.
     #[error("the holder does not answer")]
     Timeout,
     /// The connection is broken.
     #[error("the holder is gone")]
     Gone,
-    /// It said no.
+    /// The holder has refused the request.
     #[error("{message}")]
     Refused {
-        /// Why.
+        /// The kind of refusal.
         code: FailureCode,
-        /// For people.
+        /// An explanation for people.
         message: String,
     },
     /// A session's ring cannot be mapped.
     #[error(transparent)]
     Ring(#[from] RingError),
-    /// It sent something that cannot be used.
+    /// The holder sent something that cannot be used.
     #[error("the holder's answer is unusable: {0}")]
     Answer(String),
     /// The request cannot be sent.
@@ -52,22 +52,22 @@ pub enum HolderError {
     Request(String),
 }
 
-/// A session could not be started.
+/// Why a session could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// A step on the way to the program failed: `pty`, `ring`, `spawn`, `spec`, `stdio`,
     /// `limits`, `chdir` or `exec`.
     #[error("{step}: {}", Errno::from_raw(*errno).desc())]
     Step {
-        /// Which.
+        /// The step.
         step: String,
-        /// Why.
+        /// The error of the step.
         errno: i32,
     },
-    /// A limit of the system was reached; the text says which.
+    /// A limit of the system was reached; the text names it.
     #[error("{0}")]
     Limit(String),
-    /// Anything else.
+    /// Any other failure.
     #[error(transparent)]
     Holder(#[from] HolderError),
 }

@@ -1,4 +1,4 @@
-//! The handle: asks the holder, one method a message.
+//! The handle, through which the server uses the holder: one method a message.
 
 use super::checkpoint::Checkpoint;
 use super::connect;
@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-/// The server's handle to the holder. Clones are one connection; it closes with the last.
+/// The server's handle to the holder. Its clones share one connection, which closes with the last.
 #[derive(Clone, Debug)]
 pub struct Holder {
     link: Arc<Link>,
@@ -25,12 +25,12 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Connects to the holder of the state directory, starting one if none answers. Has to
-    /// be called in a tokio runtime that lives as long as the connection; the handle may be
-    /// used from any thread. Gives up after ten seconds.
+    /// Connects to the holder of the state directory, and starts one if none answers. Call it in a
+    /// tokio runtime that lives as long as the connection; the handle may be used from any thread.
+    /// Gives up after ten seconds.
     ///
     /// # Errors
-    /// It cannot be reached, started or understood.
+    /// The holder cannot be reached or started, or speaks another version.
     pub async fn connect_or_launch(
         paths: &Paths,
         log: &slog::Logger,
@@ -45,11 +45,11 @@ impl Holder {
         self.pid
     }
 
-    /// Starts a session, or returns the held one of that id. Waits as long as the program's
-    /// directory does.
+    /// Starts a session, or returns the held one of that id. It may take long, if the program's
+    /// directory is on a hung file system.
     ///
     /// # Errors
-    /// A step failed, a limit was reached, or the holder cannot be asked.
+    /// A step failed, a limit was reached, or the holder cannot be reached.
     pub async fn spawn(
         &self,
         id: SessionId,
@@ -78,11 +78,10 @@ impl Holder {
         }
     }
 
-    /// Everything that is held, ended sessions included. One that cannot be used is left
-    /// out and logged.
+    /// All held sessions, ended ones included. Unusable ones are left out and logged.
     ///
     /// # Errors
-    /// The holder cannot be asked.
+    /// The holder cannot be reached.
     pub async fn adopt(&self) -> Result<Vec<Held>, HolderError> {
         let usable = |held: Result<Held, Unusable>| {
             let log_it = |unusable: &Unusable| {
@@ -94,18 +93,18 @@ impl Holder {
         Ok(self.adopt_each().await?.into_iter().filter_map(usable).collect())
     }
 
-    /// As [`Holder::adopt`], with what cannot be used.
+    /// As [`Holder::adopt`], with the unusable sessions.
     ///
     /// # Errors
-    /// The holder cannot be asked.
+    /// The holder cannot be reached.
     pub async fn adopt_each(&self) -> Result<Vec<Result<Held, Unusable>>, HolderError> {
         self.entries(held).await
     }
 
-    /// The holder's entries of all sessions: cheaper than to adopt them.
+    /// The holder's entries of all sessions, which is cheaper than adopting them.
     ///
     /// # Errors
-    /// The holder cannot be asked.
+    /// The holder cannot be reached.
     pub async fn list(&self) -> Result<Vec<wire::Entry>, HolderError> {
         self.entries(|entry, _| entry).await
     }
@@ -136,14 +135,14 @@ impl Holder {
         }
     }
 
-    /// Sends keystrokes: `offset` is the number of bytes of this client before them. How
-    /// far they are accepted is in [`Reader::input`]; overlap is trimmed, a gap refused.
-    /// Never waits; what the socket does not take is sent later, in order.
+    /// Sends keystrokes: `offset` is the number of bytes of this client before them.
+    /// [`Reader::input`] says how far they are accepted; overlap is trimmed, a gap refused. Never
+    /// waits: bytes that the socket does not take are sent later, in order.
     pub fn input(&self, id: SessionId, key: ClientKey, offset: u64, bytes: &[u8]) {
         self.send_input(Kind::Input, id, key, offset, bytes);
     }
 
-    /// The same with bytes that only count and are not for the program.
+    /// Sends bytes that only count as received and are not for the program.
     pub fn count_input(&self, id: SessionId, key: ClientKey, offset: u64, bytes: &[u8]) {
         self.send_input(Kind::Counted, id, key, offset, bytes);
     }
@@ -156,30 +155,31 @@ impl Holder {
         }
     }
 
-    /// Gives a terminal another size. Never waits; the stamp is in the ring.
+    /// Changes a terminal's size. Never waits; the ring then has the resize.
     pub fn resize(&self, id: SessionId, cols: u16, rows: u16) {
         self.tell(Kind::Resize, &wire::Resize { id, cols, rows });
     }
 
-    /// Has a PTY read again after [`Reader::advance_tail`] said so. Never waits.
+    /// Has the holder read a PTY again, after [`Reader::advance_tail`] has returned true. Never
+    /// waits.
     pub fn resume(&self, id: SessionId) {
         self.tell(Kind::Resume, &wire::Target { id });
     }
 
-    /// Signals the foreground process group of a session's terminal; its leader, if there
-    /// is no such group.
+    /// Signals the foreground process group of a session's terminal, or the leader if there is no
+    /// such group.
     ///
     /// # Errors
-    /// No such session, it has ended, no such signal, or the holder cannot be asked.
+    /// There is no such session or signal, the session has ended, or the holder cannot be reached.
     pub async fn signal(&self, id: SessionId, signal: i32) -> Result<(), HolderError> {
         self.done(Kind::Signal, &wire::Signal { id, signal }, &[]).await
     }
 
-    /// Leaves other words with a session. They are sent at the call; to wait is to hear
-    /// that they were taken.
+    /// Replaces a session's blob. It is sent at the call; the future resolves once the holder has
+    /// it.
     ///
     /// # Errors
-    /// They are too long, no such session, or the holder cannot be asked.
+    /// The blob is too long, there is no such session, or the holder cannot be reached.
     pub fn set_blob(
         &self,
         id: SessionId,
@@ -191,11 +191,11 @@ impl Holder {
         async { done(asked?).await }
     }
 
-    /// Frees everything of a session whose leader has exited. What the program's
-    /// descendants still write goes nowhere.
+    /// Frees everything of a session whose leader has exited. Later output of the program's
+    /// descendants is dropped.
     ///
     /// # Errors
-    /// No such session, it is still running, or the holder cannot be asked.
+    /// There is no such session, it still runs, or the holder cannot be reached.
     pub async fn forget(&self, id: SessionId) -> Result<(), HolderError> {
         self.done(Kind::Forget, &wire::Target { id }, &[]).await
     }
@@ -203,22 +203,22 @@ impl Holder {
     /// The holder's counters.
     ///
     /// # Errors
-    /// The holder cannot be asked.
+    /// The holder cannot be reached.
     pub async fn stats(&self) -> Result<Stats, HolderError> {
         let mut replies = self.link.ask(Kind::Stats, None::<&()>, &[], None)?;
         let reply = within(replies.next()).await?;
         if reply.kind == Kind::Stats { reply.control() } else { Err(reply.failure().into()) }
     }
 
-    /// Leaves a picture of the screen with a session, in place of the last one. The holder
-    /// may overwrite the output before it from then on, as far as it is acknowledged too,
-    /// and reads on by itself if that had no room. Refused, it changes nothing.
+    /// Stores a checkpoint of the screen with a session, in place of the last one. From then on the
+    /// holder may overwrite the acknowledged output before it, and it resumes reading by itself if
+    /// it had no room. A refused checkpoint changes nothing.
     ///
-    /// `bytes` may be empty: the output before it goes and nothing stands for it.
+    /// `bytes` may be empty: the output before the checkpoint is then dropped without a screen.
     ///
     /// # Errors
-    /// It goes back, beyond the output, or before what is kept of it; it is longer than
-    /// 8 MiB; no such session; or the holder cannot be asked.
+    /// Its offset is before the last checkpoint, beyond the output, or before the retained output;
+    /// it is longer than 8 MiB; there is no such session; or the holder cannot be reached.
     pub async fn checkpoint(
         &self,
         id: SessionId,
@@ -269,7 +269,7 @@ fn checked(blob: &[u8]) -> Result<&[u8], HolderError> {
     Ok(blob)
 }
 
-/// Argument lists and environments are longer than a message may be, hence the memfd.
+/// Argument lists and environments may be longer than a message, so they are in a memfd.
 fn exec_spec(spec: &SpawnSpec) -> Result<OwnedFd, Errno> {
     let spec = ExecSpec {
         argv: spec.command.clone(),

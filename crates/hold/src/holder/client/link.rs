@@ -1,4 +1,4 @@
-//! The connection: requests matched with replies, an ordered backlog for what the socket
+//! The connection: requests matched with replies, an ordered backlog of messages that the socket
 //! does not take at once, and the two tasks that read and write it.
 
 use super::error::HolderError;
@@ -20,10 +20,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// The holder answers these at once; longer means that it is stopped or gone.
+/// The holder answers at once; after this time it counts as stopped or gone.
 const REPLY_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Owned by the handles: when the last one goes, the connection closes and the tasks end.
+/// A connection. The handles own it: when the last one is dropped, it closes and its tasks end.
 #[derive(Debug)]
 pub(super) struct Link(Arc<Shared>);
 
@@ -32,7 +32,7 @@ struct Shared {
     socket: AsyncFd<OwnedFd>,
     backlog: Mutex<VecDeque<Outgoing>>,
     stuck: Notify,
-    /// None once the connection is broken.
+    /// Who waits for a reply, by the request's number; `None` once the connection is broken.
     waiting: Mutex<Option<HashMap<u32, UnboundedSender<Reply>>>>,
     next: AtomicU32,
 }
@@ -43,7 +43,7 @@ struct Outgoing {
     fd: Option<OwnedFd>,
 }
 
-/// One answer of the holder.
+/// A reply of the holder.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) kind: Kind,
@@ -57,7 +57,7 @@ impl Reply {
         serde_json::from_slice(&self.json).map_err(|error| HolderError::Answer(error.to_string()))
     }
 
-    /// Why it is not what was hoped for.
+    /// The failure that a reply reports in place of a result.
     pub(super) fn failure(&self) -> Failure {
         match self.kind {
             Kind::Failed => self.control().unwrap_or_default(),
@@ -68,14 +68,14 @@ impl Reply {
     }
 }
 
-/// A reply that comes at once, if the holder is there.
+/// Waits for a reply that arrives at once unless the holder is gone.
 pub(super) async fn within(
     reply: impl Future<Output = Result<Reply, HolderError>>,
 ) -> Result<Reply, HolderError> {
     tokio::time::timeout(REPLY_DEADLINE, reply).await.map_err(|_| HolderError::Timeout)?
 }
 
-/// The answers to one request; forgets the request on drop.
+/// The replies to one request. Dropping it forgets the request.
 #[derive(Debug)]
 pub(super) struct Replies {
     shared: Arc<Shared>,
@@ -98,9 +98,9 @@ impl Drop for Replies {
 }
 
 impl Link {
-    /// Takes over a connected socket; its tasks run on the current runtime.
+    /// Takes over a connected socket. Its tasks run on the current runtime.
     pub(super) fn open(socket: OwnedFd) -> Result<(Self, UnboundedReceiver<Notice>), HolderError> {
-        // Not for writing: each message that the holder takes would wake us.
+        // Do not register for writing: each message that the holder takes would wake us.
         let socket = socket::register(socket, Interest::READABLE)
             .map_err(|error| HolderError::Request(error.to_string()))?;
         let shared = Arc::new(Shared {
@@ -118,10 +118,10 @@ impl Link {
                 () = read(&reader, &sender) => {}
                 () = write(&writer) => {}
             }
-            // Dropping the senders wakes whoever waits for a reply.
+            // Dropping the senders wakes everyone who waits for a reply.
             *lock(&reader.waiting) = None;
             lock(&reader.backlog).clear();
-            // Nobody listens any more if the server is going down.
+            // During a shutdown nobody may be listening.
             let _ = sender.send(Notice::Gone);
         });
         Ok((Link(shared), notices))
@@ -140,7 +140,7 @@ impl Link {
         tail: &[u8],
         fd: Option<OwnedFd>,
     ) -> Result<Replies, HolderError> {
-        // 0 is for what is not answered.
+        // 0 is the number of messages without a reply.
         let request = match self.0.next.fetch_add(1, Ordering::Relaxed) {
             0 => self.0.next.fetch_add(1, Ordering::Relaxed),
             request => request,
@@ -158,7 +158,8 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // The tasks own the descriptor; this ends them. An error means they have ended.
+        // The tasks own the descriptor, and this ends them. An error means that they have ended
+        // already.
         let _ = shutdown(self.0.socket.as_raw_fd(), Shutdown::Both);
     }
 }
@@ -173,14 +174,14 @@ impl Shared {
         self.stuck.notify_one();
     }
 
-    /// False: try again later. Any other failure shows itself to the reading task too.
+    /// Returns false if the socket is full. The reading task sees any other failure, too.
     fn try_send(&self, message: &Outgoing) -> bool {
         let fds = message.fd.as_ref().map(socket::raw);
         let sent = socket::send(self.socket.get_ref().as_fd(), &message.bytes, fds.as_slice());
         !matches!(sent, Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ETOOMANYREFS))
     }
 
-    /// Tells when the socket takes more.
+    /// A descriptor that becomes ready when the socket has room.
     fn room(&self) -> io::Result<AsyncFd<OwnedFd>> {
         socket::register(self.socket.get_ref().try_clone()?, Interest::WRITABLE)
     }
@@ -221,7 +222,7 @@ async fn read(shared: &Shared, notices: &UnboundedSender<Notice>) {
             let socket = shared.socket.get_ref().as_fd();
             match receiver.receive(socket, &mut buffer, &mut fds) {
                 Ok(packet) if packet.length == 0 => return,
-                // A reply without its descriptors is of no use, and says so where it is used.
+                // A reply without its descriptors is unusable; the code that uses it reports that.
                 Ok(packet) => {
                     let bytes = buffer.get(..packet.length).unwrap_or_default();
                     dispatch(shared, notices, bytes, std::mem::take(&mut fds));
@@ -230,7 +231,8 @@ async fn read(shared: &Shared, notices: &UnboundedSender<Notice>) {
                     ready.clear_ready();
                     break;
                 }
-                // A reset is said once, before what the holder had sent until then.
+                // A reset is reported once, before the messages that the holder had sent until
+                // then.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(_) => return,
             }
@@ -240,7 +242,7 @@ async fn read(shared: &Shared, notices: &UnboundedSender<Notice>) {
 
 fn dispatch(shared: &Shared, notices: &UnboundedSender<Notice>, bytes: &[u8], fds: Vec<OwnedFd>) {
     let Ok(message) = Message::parse(bytes) else { return };
-    // A newer holder may say what we do not know.
+    // A newer holder may send messages that we do not know.
     let Some(kind) = Kind::from_byte(message.kind) else { return };
     if message.request == 0 {
         let Ok(target) = message.control::<wire::Target>() else { return };
@@ -249,7 +251,7 @@ fn dispatch(shared: &Shared, notices: &UnboundedSender<Notice>, bytes: &[u8], fd
             Kind::Exited => Notice::Exited(target.id),
             _ => return,
         };
-        // Nobody listens any more if the server is going down.
+        // During a shutdown nobody may be listening.
         let _ = notices.send(notice);
         return;
     }
@@ -260,12 +262,12 @@ fn dispatch(shared: &Shared, notices: &UnboundedSender<Notice>, bytes: &[u8], fd
     }
 }
 
-/// A panic elsewhere leaves these collections whole.
+/// Locks, and ignores poisoning: a panic elsewhere leaves these collections whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// For the handshake.
+/// Whether the holder has refused our version, for the handshake.
 pub(super) fn version_refused(reply: &Reply) -> bool {
     reply.kind == Kind::Failed
         && reply

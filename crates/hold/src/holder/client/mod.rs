@@ -1,8 +1,8 @@
-//! The server's side: launch or find the holder, ask it, hear from it.
+//! The server's side: finds or launches the holder, sends requests, receives notices.
 //!
 //! - `handle`: [`Holder`], one method a message. `connect`: finding the holder, or starting one.
 //! - `link`: the connection, its requests and their replies.
-//! - `session`, `checkpoint`: what is told of a session. `error`: what can go wrong.
+//! - `session`, `checkpoint`: descriptions of a session. `error`: what can go wrong.
 
 mod checkpoint;
 mod connect;

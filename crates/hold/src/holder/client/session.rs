@@ -1,4 +1,4 @@
-//! Sessions as the holder is asked for them and as it tells of them.
+//! Sessions, as requested from the holder and as described by it.
 
 use super::checkpoint::Checkpoint;
 use super::error::HolderError;
@@ -9,12 +9,12 @@ use crate::ring::Reader;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// The program that is to run in a session, and its terminal.
+/// The program to run in a session, and its terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpawnSpec {
     /// Program and arguments; the program is looked up in the `PATH` of `env`.
     pub command: Vec<String>,
-    /// The program is told that its name begins with `-`: a login shell.
+    /// Whether the program is given a name that begins with `-`, as a login shell is.
     pub login: bool,
     /// Directory to start in.
     pub cwd: String,
@@ -24,19 +24,20 @@ pub struct SpawnSpec {
     pub cols: u16,
     /// Rows.
     pub rows: u16,
-    /// The ring is to keep all output since the last [`Holder::checkpoint`](super::Holder::checkpoint), from the
-    /// beginning until there is one, whatever is acknowledged.
+    /// Whether the ring keeps all output since the last
+    /// [`Holder::checkpoint`](super::Holder::checkpoint), or from the beginning until there is one,
+    /// whatever is acknowledged.
     pub checkpoints: bool,
-    /// Where it goes on, if it is not new.
+    /// Where an earlier program's output ended, if there was one.
     pub resumed: Option<Resumed>,
 }
 
 /// A session whose command is started again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resumed {
-    /// Bytes of output so far: its offsets count on.
+    /// Bytes of output so far. The new program's offsets continue from here.
     pub base: u64,
-    /// Output that stands before the program's own, at most [`wire::PREFACE_MAX`] bytes.
+    /// Text that stands before the program's own output, at most [`wire::PREFACE_MAX`] bytes.
     pub preface: String,
 }
 
@@ -49,42 +50,42 @@ pub struct Held {
     pub pid: i32,
     /// When the leader started: clock ticks after boot (proc_pid_stat(5), field 22).
     pub start_time: u64,
-    /// The leader's exit, once it is reaped. Its output may still be under way, see
+    /// The leader's exit, once it is reaped. Its output may still be arriving, see
     /// [`Reader::ended`].
     pub exit: Option<Exit>,
     /// Columns.
     pub cols: u16,
     /// Rows.
     pub rows: u16,
-    /// The blob that the server left with it, at most [`wire::BLOB_MAX`] bytes.
+    /// The blob that the server has stored with it, at most [`wire::BLOB_MAX`] bytes.
     pub blob: Vec<u8>,
     /// The last checkpoint, if there is one.
     pub checkpoint: Option<Checkpoint>,
     /// Its output.
     pub ring: Arc<Reader>,
-    /// Written to by the holder, never to be read: register it edge-triggered.
+    /// The eventfd that the holder writes to. Do not read it; register it edge-triggered.
     pub wake: OwnedFd,
 }
 
-/// A held session that cannot be used, and why.
+/// A held session that cannot be used.
 #[derive(Debug)]
 pub struct Unusable {
     /// The holder's entry.
     pub entry: Box<wire::Entry>,
-    /// The blob that the server left with it.
+    /// The blob that the server has stored with it.
     pub blob: Vec<u8>,
-    /// The error.
+    /// Why it cannot be used.
     pub error: HolderError,
 }
 
-/// A message that the holder sends unasked. Each is a hint: the state is in the ring.
+/// A message that the holder sends without a request. Each is a hint: the state is in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A watched session has output.
     Output(SessionId),
     /// A leader has exited and its output is complete.
     Exited(SessionId),
-    /// The connection is broken: the holder died, or another server took over. Nothing
-    /// follows.
+    /// The connection is broken: the holder died, or another server took over. This is the last
+    /// notice.
     Gone,
 }

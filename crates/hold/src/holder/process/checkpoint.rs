@@ -1,5 +1,5 @@
-//! Checkpoints: what a server leaves so that its successor need not read all output again.
-//! The holder keeps the last one of each session and does not look into it.
+//! Checkpoints, which a server leaves so that its successor need not read all output again. The
+//! holder keeps the last one of each session without interpreting it.
 
 use crate::holder::memfd::SEALS;
 use crate::holder::wire::{CHECKPOINT_MAX, CheckpointMeta, Failure};
@@ -12,11 +12,11 @@ use std::os::fd::OwnedFd;
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     pub(super) meta: CheckpointMeta,
-    /// Never empty.
+    /// The bytes; `None` instead of an empty file.
     pub(super) bytes: Option<Bytes>,
 }
 
-/// A sealed file: its bytes cannot change any more.
+/// A sealed file, whose bytes cannot change any more.
 #[derive(Debug)]
 pub(super) struct Bytes {
     pub(super) fd: OwnedFd,
@@ -24,7 +24,7 @@ pub(super) struct Bytes {
 }
 
 impl Checkpoint {
-    /// A checkpoint of these bytes, which are checked.
+    /// A checkpoint of these bytes, after checking them.
     pub(super) fn new(meta: CheckpointMeta, bytes: Option<OwnedFd>) -> Result<Self, Failure> {
         let bytes = match bytes {
             Some(fd) => checked(fd)?,
@@ -33,7 +33,7 @@ impl Checkpoint {
         Ok(Checkpoint { meta, bytes })
     }
 
-    /// Whether it may stand in place of the last one.
+    /// Whether the checkpoint may replace the last one.
     pub(super) fn follows(&self, last: Option<&Checkpoint>, ring: &Writer) -> Result<(), Failure> {
         let CheckpointMeta { offset, resizes, .. } = self.meta;
         if !ring.may_checkpoint(offset) {
@@ -49,8 +49,8 @@ impl Checkpoint {
     }
 }
 
-/// A memfd that will stay as it is: an unsealed one could change under those who read it, or
-/// grow without bound. None: there is nothing in it.
+/// A memfd that cannot change: an unsealed one could change under its readers, or grow without
+/// bound. `None` if it is empty.
 fn checked(fd: OwnedFd) -> Result<Option<Bytes>, Failure> {
     let found = fcntl(&fd, FcntlArg::F_GET_SEALS)
         .map_err(|_| Failure::invalid("a checkpoint has to be in a memfd"))?;

@@ -1,7 +1,7 @@
-//! SIGTERM: everything that runs under the holder is ended, and then the holder.
+//! The holder's shutdown: on SIGTERM it ends everything that runs under it, and then itself.
 //!
-//! The holder is the subreaper of all its sessions, so its descendants are theirs, however
-//! they may have left their session, and when it has no children it has no descendants.
+//! The holder is the subreaper of all its sessions, so that their processes are its descendants,
+//! even those that have left their session. When it has no children left, it has no descendants.
 
 use crate::tree;
 use nix::errno::Errno;
@@ -11,16 +11,16 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::getpid;
 use std::time::{Duration, Instant};
 
-/// From SIGHUP to SIGTERM.
+/// The time from SIGHUP to SIGTERM.
 const GRACE_HANGUP: Duration = Duration::from_secs(1);
-/// From SIGTERM to SIGKILL.
+/// The time from SIGTERM to SIGKILL.
 const GRACE_TERMINATE: Duration = Duration::from_secs(2);
-/// Between rounds of SIGKILL: a process may have forked while the last was under way.
+/// The pause between rounds of SIGKILL: a process may have forked during the last round.
 const KILL_ROUND: Duration = Duration::from_millis(100);
-/// Rounds of SIGKILL. What then still lives cannot be killed (state D).
+/// Rounds of SIGKILL. A process that still lives then cannot be killed (state D).
 const KILL_ROUNDS: u32 = 50;
 
-/// The progress of the end.
+/// The progress of the shutdown.
 #[derive(Debug)]
 pub(super) struct Ending {
     next: Next,
@@ -35,13 +35,13 @@ enum Next {
 }
 
 impl Ending {
-    /// Hangs up on everything.
+    /// Begins with SIGHUP to every process.
     pub(super) fn begin() -> Self {
         signal_descendants(&[Signal::SIGHUP, Signal::SIGCONT]);
         Ending { next: Next::Terminate, at: after(GRACE_HANGUP) }
     }
 
-    /// The time that epoll may wait, rounded up so that it does not come early.
+    /// The longest that epoll may wait, rounded up so that it does not return early.
     pub(super) fn timeout(&self) -> EpollTimeout {
         let left = self.at.saturating_duration_since(Instant::now());
         let left = left.as_millis().saturating_add(1);
@@ -70,14 +70,15 @@ impl Ending {
         }
     }
 
-    /// True once nothing is left to be done. What the dead have written is `read` as far as
-    /// there is room for it.
+    /// Whether nothing is left to be done. `read` says whether all output of dead processes is
+    /// read, as far as there is room.
     pub(super) fn is_over(&self, read: bool) -> bool {
         if self.next == Next::GiveUp {
             return true;
         }
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        // Whatever else it answers, there is a child: nix has no word for a real-time signal.
+        // Any answer but ECHILD means that there is a child: nix has no name for a real-time
+        // signal.
         read && waitid(Id::All, flags) == Err(Errno::ECHILD)
     }
 }
@@ -87,13 +88,13 @@ fn after(grace: Duration) -> Instant {
     now.checked_add(grace).unwrap_or(now)
 }
 
-/// Signals every process below this one, children before their parents. Each is verified
-/// first: others than our own children may be reaped at any time, and their pids reused.
+/// Signals every process below this one, children before their parents. Each is verified first:
+/// those that are not our own children may be reaped at any time, and their pids reused.
 fn signal_descendants(signals: &[Signal]) {
-    // Without a free descriptor nobody is found; there is another round.
+    // Without a free descriptor nothing is found, and the next round tries again.
     for member in tree::descendants(getpid().as_raw()).unwrap_or_default() {
         for signal in signals {
-            // It may have gone meanwhile.
+            // The process may be gone already.
             let _ = member.signal(*signal as i32);
         }
     }

@@ -1,4 +1,4 @@
-//! The loop, and the connections that it serves.
+//! The event loop, and the connections that it serves.
 
 use super::ending::Ending;
 use super::peer::{Inbox, Listing, Peer};
@@ -15,13 +15,14 @@ use nix::sys::signalfd::SignalFd;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Events taken at once. More wait in the kernel's queue, which is in turn order.
+/// Events taken at once. The others wait in the kernel's queue, which keeps them in turn.
 const EVENTS: usize = 64;
 /// Messages read from the server before the terminals have their turn.
 const BATCH: usize = 64;
-/// Connections that have not said hello. More would be somebody's mistake.
+/// The most connections that have not said hello. More would be a client's mistake.
 const GREETING_MAX: usize = 16;
-/// Milliseconds until a connection is tried again for which there was no descriptor: no
+/// Milliseconds after which a connection is tried again for which there was no descriptor, because
+/// no event reports a free one.
 /// event tells that there is one.
 const CROWDED: u8 = 100;
 
@@ -33,12 +34,12 @@ pub(super) struct EventLoop {
     server: Option<Peer>,
     greeting: Vec<Peer>,
     serial: u32,
-    /// A connection waits for which there was no descriptor.
+    /// Whether a connection waits for which there was no descriptor.
     crowded: bool,
     inbox: Inbox,
     stats: Stats,
     ending: Option<Ending>,
-    /// The limit of open files before it was raised: the sessions' own.
+    /// The limit of open files before it was raised, which is for the sessions.
     open_files: u64,
 }
 
@@ -50,8 +51,8 @@ impl EventLoop {
     ) -> Result<Self, Errno> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, Token::Signals.word()))?;
-        // Edge-triggered: a connection that cannot be accepted for want of descriptors must
-        // not keep the loop spinning.
+        // Edge-triggered: a connection that cannot be accepted for lack of descriptors must not
+        // keep the loop spinning.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(&listener, EpollEvent::new(edge, Token::Listener.word()))?;
         Ok(EventLoop {
@@ -77,7 +78,7 @@ impl EventLoop {
             let count = self.epoll.wait(&mut events, self.timeout()).unwrap_or(0);
             let events = events.get(..count).unwrap_or_default();
             let tokens = || events.iter().filter_map(|event| Token::of(event.data()));
-            // Keystrokes go before floods.
+            // Handle keystrokes before floods of output.
             for token in tokens() {
                 match token {
                     Token::Signals => self.contained(None, EventLoop::signalled),
@@ -106,16 +107,15 @@ impl EventLoop {
         }
     }
 
-    /// Does something about one session, or about the server if there is none. There is no
-    /// panic that we know of; should there be one, it costs the session (whose program waits
-    /// from then on, as in front of a full terminal) or the connection (and who connects
-    /// next is told everything), not all the others.
+    /// Runs `deed` about one session, or about the server if `about` is `None`. No panic is known.
+    /// If there is one, it costs the session (whose program waits from then on, as for a full
+    /// terminal) or the connection (and the next server asks for everything), and nothing else.
     fn contained(&mut self, about: Option<SlotKey>, deed: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| deed(self))).is_ok() {
             return;
         }
         self.stats.panics = self.stats.panics.saturating_add(1);
-        // Parts of it are taken out while a message is handled.
+        // The panic may have happened while parts of it were taken out.
         self.inbox = Inbox::new();
         if !about.is_some_and(|key| self.sessions.give_up(key, &self.epoll)) {
             self.server = None;
@@ -143,8 +143,8 @@ impl EventLoop {
         self.contained(Some(key), |all| all.sessions.turn(key, &all.epoll));
     }
 
-    /// Between the turns of two terminals: what must not wait until all that flood have had
-    /// theirs, which are requests and the echo of what was just typed.
+    /// Handles, between the turns of two terminals, what must not wait until all flooding terminals
+    /// have had theirs: requests, and the echo of recent keystrokes.
     fn hasten(&mut self) {
         self.contained(None, EventLoop::serve);
         if let Some(key) = self.sessions.echoing() {
@@ -167,13 +167,13 @@ impl EventLoop {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => {
                     self.ending.get_or_insert_with(Ending::begin);
                 }
-                // SIGCHLD is merged by the kernel, so one tells of any number.
+                // The kernel merges SIGCHLDs, so one stands for any number.
                 _ => self.reap(),
             }
         }
     }
 
-    /// Reaps every child that has exited: leaders, and what they have left to us.
+    /// Reaps every child that has exited: leaders, and processes that they have left to us.
     fn reap(&mut self) {
         while let Some((pid, exit)) = sys::reap_one() {
             self.contained(None, |all| {
@@ -190,10 +190,11 @@ impl EventLoop {
                 Ok(socket) => socket,
                 Err(Errno::EINTR | Errno::ECONNABORTED) => continue,
                 Err(errno) => {
-                    // Without a descriptor the kernel says so even if nobody waits.
+                    // Without a free descriptor the kernel reports EMFILE even if no connection
+                    // waits.
                     let listener = self.listener.as_fd();
                     self.crowded = errno != Errno::EAGAIN && socket::readable(listener);
-                    // Connections that say nothing make room for one that may.
+                    // Connections that have sent nothing make room for another.
                     if self.crowded && !self.greeting.is_empty() {
                         self.greeting.remove(0);
                         continue;
@@ -249,7 +250,7 @@ impl EventLoop {
         };
         let bytes = self.inbox.bytes.get(..packet.length).unwrap_or_default();
         let Ok(message) = Message::parse(bytes) else {
-            // Gone, or nothing that we speak.
+            // The peer is gone, or does not speak our protocol.
             self.malformed(packet.length > 0);
             return;
         };
@@ -264,7 +265,7 @@ impl EventLoop {
         if hello.major != wire::MAJOR {
             self.stats.refused = self.stats.refused.saturating_add(1);
             peer.send(Kind::Failed, request, Some(&Failure::version()), None);
-            // It may read that in its own time.
+            // The peer may read the refusal later.
             self.greeting.push(peer);
             return;
         }
@@ -273,7 +274,7 @@ impl EventLoop {
         self.server = Some(peer);
     }
 
-    /// Accepts what the previous server had sent, to its end, and closes its connection.
+    /// Accepts everything that the previous server had sent, and closes its connection.
     fn replace_server(&mut self) {
         if let Some(server) = &mut self.server {
             server.close_in();
@@ -292,7 +293,7 @@ impl EventLoop {
         self.stats.malformed = self.stats.malformed.saturating_add(u64::from(really));
     }
 
-    /// Does what the packet in the inbox asks for.
+    /// Performs the request in the inbox.
     fn handle(&mut self, packet: &Packet) {
         // Taken out so that the message can be borrowed while sessions change.
         let bytes = std::mem::take(&mut self.inbox.bytes);
@@ -324,7 +325,7 @@ impl EventLoop {
             self.malformed(true);
         }
         self.inbox.bytes = bytes;
-        // Whatever came with it and was not taken is closed here.
+        // Close the descriptors that came with it and were not taken.
         self.inbox.fds.clear();
     }
 
@@ -348,16 +349,16 @@ impl EventLoop {
         }
     }
 
-    /// Tells the server what is due, as far as its socket takes it.
+    /// Sends the server its notices, as far as its socket takes them.
     fn tell(&mut self) {
         let Some(server) = &mut self.server else {
-            // The next client asks for the state itself.
+            // The next server asks for the state itself.
             self.sessions.due = false;
             return;
         };
         tell::tell(server, &mut self.sessions);
         if server.watch(&self.epoll).is_err() {
-            // It could never be heard again.
+            // Nothing could be received from it any more.
             self.server = None;
         }
     }

@@ -1,4 +1,4 @@
-//! A mistake of the holder's own costs what it was about and nothing else.
+//! A panic of the holder costs the session or connection that it was about, and nothing else.
 
 use super::*;
 use crate::exit::Exit;
@@ -20,7 +20,7 @@ fn event_loop() -> (tempfile::TempDir, EventLoop) {
     (dir, EventLoop::new(signals, listener, 1024).unwrap())
 }
 
-/// A session without a process, and its program's side of the terminal.
+/// A session without a process, and the program's side of its terminal.
 fn session(event_loop: &mut EventLoop) -> (SlotKey, OwnedFd) {
     let pty = pty::open(80, 24).unwrap();
     let (ring_fd, ring) = Writer::create(CAPACITY_MIN, 0).unwrap();
@@ -76,14 +76,14 @@ fn a_panic_costs_the_session_that_it_was_about() {
         write(end, b"output").unwrap();
     }
     let mut events = [EpollEvent::empty(); 8];
-    // The kernel hands output over in its own time, in the order in which it was written.
+    // The kernel delivers output with a delay, in the order in which it was written.
     let count = event_loop.epoll.wait(&mut events, EpollTimeout::from(20_000u16)).unwrap();
     let told: Vec<_> = events[..count].iter().map(|event| Token::of(event.data())).collect();
-    // The loop is not kept busy by what it has given up.
+    // A session that was given up does not keep the loop busy.
     assert_eq!(told, [Some(Token::Terminal(good))]);
     event_loop.terminal(good);
     assert_eq!(event_loop.sessions.table.get(good).unwrap().ring.head(), 6);
-    // Its end is told all the same, be it by another panic.
+    // Its end is reported all the same, even if by another panic.
     event_loop.sessions.table.get(bad).unwrap().leader_exited(Exit::Code(0));
     event_loop.contained(Some(bad), |_| panic!("again"));
     let bad = event_loop.sessions.table.get(bad).unwrap();

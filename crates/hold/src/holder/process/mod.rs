@@ -1,15 +1,16 @@
 //! `stayd hold`: one thread, one epoll loop, boring on purpose.
 //!
-//! Nothing here waits for anybody: a full terminal, a full socket and a hung directory are
-//! each a state that an event ends. Output is read straight into the ring, without an
-//! allocation or a copy. What a peer sends is checked; nothing of it can end the process.
+//! Nothing here waits: a full terminal, a full socket and a hung directory are each a state that an
+//! event ends. Output is read straight into the ring, without an allocation or a copy. Every
+//! message of a peer is checked; none of them can end the process.
 //!
 //! - `event_loop`: the loop and its connections; it owns everything that follows.
-//! - `requests`: what the server asks for, done with all of it; `tell`: what it is told.
-//! - `sessions`: what is held and what is due; `table` finds it, `spawn` makes one of it.
+//! - `requests`: performs the server's requests; `tell`: sends its notices.
+//! - `sessions`: the held sessions and the work that is due; `table` finds them, `spawn` starts
+//! them.
 //! - `session`: one terminal, its ring and its input; `stage`, `checkpoint`: parts of it.
-//! - `peer`: one connection. `ending`: how everything ends. `start`: before the loop.
-//! - `token`: what events are about. `sys`: what nix has no words for.
+//! - `peer`: one connection. `ending`: the shutdown. `start`: the setup before the loop.
+//! - `token`: the subjects of events. `sys`: system calls that nix has no names for.
 
 mod checkpoint;
 mod ending;

@@ -1,7 +1,7 @@
-//! Connections. One of them is the server; the others have not said hello yet.
+//! Connections. One of them is the server's; the others have not said hello yet.
 //!
-//! Towards a server whose socket is full at most one message waits, in a buffer that is
-//! always there, and until it is sent nothing more is read from that server.
+//! If the server's socket is full, at most one message waits, in a buffer that is always allocated,
+//! and nothing more is read from that server until it is sent.
 
 use super::token::Token;
 use crate::holder::socket::{self, Packet, Receiver};
@@ -19,17 +19,17 @@ pub(super) struct Peer {
     socket: OwnedFd,
     pub(super) serial: u32,
     watched: EpollFlags,
-    /// Nothing is sent any more; what it had sent still counts.
+    /// Whether nothing more is sent, because that failed. Received messages still count.
     deaf: bool,
-    /// The last message was refused for want of more than room in the socket.
+    /// Whether the last message was refused for another reason than a full socket.
     short: bool,
     out: Vec<u8>,
-    /// `out` waits to be sent, with the descriptors of this session.
+    /// The message in `out` waits to be sent, with the descriptors of this session.
     waiting: Option<Option<SessionId>>,
     pub(super) listing: Option<Listing>,
 }
 
-/// A page that is being sent.
+/// The position in a page that is being sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Listing {
     pub(super) request: u32,
@@ -37,8 +37,8 @@ pub(super) struct Listing {
     pub(super) left: usize,
 }
 
-/// The descriptors of an [`Entry`](wire::Entry): ring, eventfd, and the checkpoint's bytes if there are
-/// any.
+/// The descriptors of an [`Entry`](wire::Entry): ring, eventfd, and the checkpoint's bytes if there
+/// are any.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fds {
     Two([RawFd; 2]),
@@ -54,7 +54,7 @@ impl Fds {
     }
 }
 
-/// Where received packets go, one after the other.
+/// The buffer of received packets, one at a time.
 #[derive(Debug)]
 pub(super) struct Inbox {
     receiver: Receiver,
@@ -88,32 +88,33 @@ impl Peer {
         })
     }
 
-    /// The next packet; None: nothing there now. Length 0: the peer is gone.
+    /// The next packet; `None` if there is none now. Its length is 0 once the peer is gone.
     pub(super) fn receive(&mut self, inbox: &mut Inbox) -> Option<Packet> {
         loop {
             let socket = self.socket.as_fd();
             match inbox.receiver.receive(socket, &mut inbox.bytes, &mut inbox.fds) {
                 Ok(packet) => return Some(packet),
                 Err(Errno::EAGAIN) => return None,
-                // Said once when the peer went without reading all of ours; what it had
-                // sent before comes after that.
+                // Reported once, if the peer has gone without reading all our messages. Messages
+                // that it had sent before follow.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(_) => return Some(Packet::default()),
             }
         }
     }
 
-    /// A message waits for what no event tells: it has to be tried again after a while.
+    /// Whether a message waits for something that no event reports, so that it has to be tried
+    /// again after a while.
     pub(super) fn is_short(&self) -> bool {
         self.short && self.waiting.is_some()
     }
 
-    /// Whether another message may be given to `send`.
+    /// Whether `send` can take another message.
     pub(super) fn ready(&self) -> bool {
         self.waiting.is_none()
     }
 
-    /// Sends a message, or keeps it until the socket takes it. Only when `ready`.
+    /// Sends a message, or keeps it until the socket takes it. Call it only when `ready`.
     pub(super) fn send<T: Serialize>(
         &mut self,
         kind: Kind,
@@ -128,7 +129,7 @@ impl Peer {
             Some((_, blob, fds)) => (*blob, fds.as_slice()),
             None => (&[][..], &[][..]),
         };
-        // All our messages are shorter than a message may be.
+        // Every message of ours is within the limit.
         if wire::encode(&mut self.out, kind, request, control, tail).is_err() {
             return;
         }
@@ -142,7 +143,7 @@ impl Peer {
         self.waiting.flatten()
     }
 
-    /// Tries the waiting message again.
+    /// Tries to send the waiting message again.
     pub(super) fn flush(&mut self, fds: &[RawFd]) {
         if self.waiting.is_some() && self.attempt(fds) != Attempt::Full {
             self.waiting = None;
@@ -154,7 +155,8 @@ impl Peer {
         match socket::send(self.socket.as_fd(), &self.out, fds) {
             Ok(()) => Attempt::Sent,
             Err(Errno::EAGAIN) => Attempt::Full,
-            // Too many descriptors in flight, or no memory: the peer has to receive some first.
+            // Too many descriptors are in flight, or memory is short: the peer has to receive some
+            // first.
             Err(Errno::ETOOMANYREFS | Errno::ENOBUFS | Errno::ENOMEM) => {
                 self.short = true;
                 Attempt::Full
@@ -167,21 +169,21 @@ impl Peer {
         }
     }
 
-    /// Lets nothing more in, so that what is still to be read has an end.
+    /// Stops receiving, so that what is still to be read has an end.
     pub(super) fn close_in(&mut self) {
         self.deaf = true;
         self.waiting = None;
         self.listing = None;
-        // It may be closed already.
+        // The socket may be closed already.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Read);
     }
 
-    /// Has epoll watch for what is to be done next.
+    /// Sets the events for which epoll watches the connection.
     pub(super) fn watch(&mut self, epoll: &Epoll) -> Result<(), Errno> {
         let wanted = if self.ready() {
             EpollFlags::EPOLLIN
         } else if self.short {
-            // The socket has room all the time, and each refusal would be an event of its own.
+            // The socket has room all the time, and each refusal would be another event.
             EpollFlags::empty()
         } else {
             EpollFlags::EPOLLOUT

@@ -1,4 +1,4 @@
-//! The server's requests. This file may change everything and keeps nothing.
+//! Performs the server's requests. This file may change everything and stores nothing.
 
 use super::checkpoint::Checkpoint;
 use super::session::Purpose;
@@ -16,10 +16,10 @@ use std::os::fd::OwnedFd;
 /// The answer to a request.
 pub(super) enum Answer {
     Done,
-    /// It is answered later, or never.
+    /// The reply comes later, or never.
     Later,
     Stats(Stats),
-    /// A page of what is held after this id.
+    /// A page of the sessions after this id.
     Page(Option<SessionId>),
 }
 
@@ -28,15 +28,15 @@ pub(super) struct Reach<'a> {
     pub(super) sessions: &'a mut Sessions,
     pub(super) stats: &'a mut Stats,
     pub(super) epoll: &'a Epoll,
-    /// The descriptors that came with the message; those that are not taken are closed afterwards.
+    /// The descriptors that came with the message. Those that are not taken are closed afterwards.
     pub(super) fds: &'a mut Vec<OwnedFd>,
-    /// The limit of open files that sessions get.
+    /// The limit of open files for sessions.
     pub(super) open_files: u64,
-    /// The holder is ending.
+    /// Whether the holder is shutting down.
     pub(super) ending: bool,
 }
 
-/// Does what a message asks for.
+/// Performs the request in a message.
 pub(super) fn perform(all: &mut Reach<'_>, message: &Message<'_>) -> Result<Answer, Failure> {
     let kind = Kind::from_byte(message.kind).ok_or_else(|| Failure::unknown_kind(message.kind))?;
     match kind {
@@ -72,8 +72,8 @@ fn key(all: &Reach<'_>, id: SessionId) -> Result<SlotKey, Failure> {
     all.sessions.table.key(id).ok_or_else(Failure::no_such_session)
 }
 
-/// Starts what was asked for, or finds it started already. It is answered when the shim has
-/// executed the program or failed.
+/// Starts a session, or finds it started already. The reply comes when the shim has executed the
+/// program or failed.
 fn spawn(
     all: &mut Reach<'_>,
     request: u32,

@@ -17,17 +17,17 @@ use nix::unistd::{Pid, read, write};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// Bytes of a flood that the server is told of at once: each wake-up costs it a turn.
+/// Bytes of a flood between two notices to the server, since each wake-up costs it a turn.
 const TOLD_AT_ONCE: u64 = IN_FLIGHT;
-/// A read shorter than this has most probably emptied the terminal: what comes after it
-/// is left to the next event, which saves each keystroke's echo a read that says EAGAIN.
+/// A read shorter than this has most probably emptied the terminal. Leaving the rest to the next
+/// event saves a read that says EAGAIN for each echoed keystroke.
 const SHORT_READ: usize = 1 << 10;
-/// Read at most from a terminal after its leader's death. The kernel keeps less than this,
-/// so what comes after it was written later, by a background process.
+/// The most bytes read from a terminal after its leader's death. The kernel buffers less than this,
+/// so anything after it was written later, by a background process.
 const DRAIN_MAX: u64 = 1 << 20;
 
-/// Bytes of an empty input queue that are kept: keystrokes need no more, and what a paste
-/// has taken is not to stay with each session.
+/// The bytes of memory that an empty input queue keeps: enough for keystrokes. The memory that a
+/// paste has needed is freed.
 const QUEUE_KEPT: usize = 1 << 10;
 
 #[derive(Debug)]
@@ -43,21 +43,21 @@ pub(super) struct Session {
     pub(super) rows: u16,
     pub(super) blob: Vec<u8>,
     pub(super) checkpoint: Option<Checkpoint>,
-    /// None once everything has been read.
+    /// The master; `None` once everything has been read.
     pub(super) master: Option<OwnedFd>,
-    /// Held open while the leader lives: it may close the terminal and open it again, and
-    /// until then the master would read EIO.
+    /// The slave, held open while the leader lives. The leader may close the terminal and open it
+    /// again, and in between the master would read EIO.
     pub(super) slave: Option<OwnedFd>,
     pub(super) ring: Writer,
     pub(super) ring_fd: OwnedFd,
     pub(super) wake: OwnedFd,
     pub(super) ledger: Ledger,
     pub(super) queue: VecDeque<u8>,
-    /// Input was refused for want of room.
+    /// Whether input was refused for lack of room.
     pub(super) starved: bool,
-    /// The ring is full and the terminal is not read.
+    /// Whether the ring is full and the terminal is not read.
     pub(super) blocked: bool,
-    /// Bytes read of which nobody was told, because more was there to be read at once.
+    /// Bytes read without a notice, because more was there to be read at once.
     pub(super) unreported: u64,
     /// Bytes read since the leader was reaped.
     pub(super) drained: u64,
@@ -70,20 +70,20 @@ pub(super) struct Session {
 /// The result of reading a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// Probably there is more: see `quiet`.
+    /// There is probably more, see `quiet`.
     More,
-    /// Nothing more for now.
+    /// There is nothing more at the moment.
     Pause,
-    /// Nothing more will come.
+    /// There will be nothing more.
     End,
 }
 
-/// The use of a client's bytes, beside being counted.
+/// The use of a client's bytes, besides being counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// The program gets them.
     Typed,
-    /// Nothing.
+    /// They are dropped.
     Counted,
 }
 
@@ -107,7 +107,7 @@ impl Session {
         }
     }
 
-    /// The descriptors that go with the entry.
+    /// The descriptors that are sent with the entry.
     pub(super) fn fds(&self) -> Fds {
         let (ring, wake) = (self.ring_fd.as_raw_fd(), self.wake.as_raw_fd());
         match self.checkpoint_bytes() {
@@ -120,8 +120,8 @@ impl Session {
         self.checkpoint.as_ref()?.bytes.as_ref()
     }
 
-    /// The terminal is readable: reads so many bytes, and tells of them unless there seems to
-    /// be more. True: the server has to be told something.
+    /// The terminal is readable: reads at most `turn` bytes, and wakes the readers unless there
+    /// seems to be more. Returns whether the server has to be sent a notice.
     pub(super) fn read_turn(&mut self, turn: u64) -> bool {
         let found = self.fill(turn);
         if found == Found::More && self.unreported < TOLD_AT_ONCE {
@@ -130,18 +130,17 @@ impl Session {
         self.tell_of(found)
     }
 
-    /// Where the last reading ended, if nobody was told of it because more is expected.
+    /// The end of the last reading, if readers were not woken because more is expected.
     pub(super) fn unreported(&self) -> Option<u64> {
         (self.unreported > 0).then(|| self.ring.head())
     }
 
-    /// No more came after this offset: tells of what was read before. True: see
-    /// `read_turn`.
+    /// Nothing has come after this offset: wakes the readers. Returns the same as `read_turn`.
     pub(super) fn quiet(&mut self, head: u64) -> bool {
         self.unreported() == Some(head) && self.tell()
     }
 
-    /// Reads what there is, at most what the kernel keeps, and tells of it. True: see
+    /// Reads everything that the kernel has buffered, and wakes the readers. Returns the same as
     /// `read_turn`.
     pub(super) fn read_output(&mut self) -> bool {
         let found = self.fill(IN_FLIGHT);
@@ -154,7 +153,7 @@ impl Session {
         ended || watch
     }
 
-    /// Wakes those who wait for what was read. True: see `read_turn`.
+    /// Wakes those who wait for the output. Returns the same as `read_turn`.
     fn tell(&mut self) -> bool {
         self.unreported = 0;
         let Due { wake, watch } = self.ring.due();
@@ -165,7 +164,7 @@ impl Session {
         watch
     }
 
-    /// Reads at most so many bytes.
+    /// Reads at most `left` bytes.
     fn fill(&mut self, mut left: u64) -> Found {
         let Some(master) = &self.master else { return Found::Pause };
         while left > 0 && !self.blocked {
@@ -190,7 +189,7 @@ impl Session {
                     }
                 }
                 Err(Errno::EINTR) => {}
-                // Before it says so, the kernel moves everything that was written to us.
+                // Before it reports EAGAIN, the kernel passes on everything that was written.
                 Err(Errno::EAGAIN) if self.exit.is_none() => return Found::Pause,
                 // EIO: nobody has the other side open any more.
                 Ok(_) | Err(_) => return Found::End,
@@ -199,31 +198,32 @@ impl Session {
         if self.blocked { Found::Pause } else { Found::More }
     }
 
-    /// The leader is gone: what it has written is still to be read.
+    /// The leader is reaped, but its output may not all be read.
     pub(super) fn leader_exited(&mut self, exit: Exit) {
         self.exit = Some(exit);
         self.slave = None;
         self.queue.clear();
         self.write_input();
-        // Also where reading had failed: now that is the end.
+        // If reading had failed before, the failure is now the end.
         self.blocked = false;
         self.ring.unblock();
     }
 
-    /// True while output is to be read although no event may tell so.
+    /// Whether output has to be read although no event may report it.
     pub(super) fn draining(&self) -> bool {
         self.exit.is_some() && self.master.is_some() && !self.blocked
     }
 
-    /// All output is in the ring. False if the leader lives.
+    /// Ends the output: all of it is in the ring. Returns false if the leader lives.
     fn finish(&mut self) -> bool {
         let Some(exit) = self.exit else {
-            // We hold the other side open, so this is a failure that reading again would
-            // only repeat.
+            // We hold the other side open, so this is a failure that another read would only
+            // repeat.
             self.blocked = true;
             return false;
         };
-        // Closing it also takes it out of epoll, and hangs up on what is left behind it.
+        // Closing the master also removes it from epoll, and hangs up on the processes left on the
+        // terminal.
         self.master = None;
         self.watched = EpollFlags::empty();
         self.ring.end(exit);
@@ -232,8 +232,7 @@ impl Session {
         true
     }
 
-    /// After a failure of our own: nothing more is done with the terminal by itself. True:
-    /// see `read_turn`.
+    /// Stops using the terminal after a panic of ours. Returns the same as `read_turn`.
     pub(super) fn give_up(&mut self, epoll: &Epoll) -> bool {
         self.blocked = true;
         self.queue.clear();
@@ -241,12 +240,12 @@ impl Session {
         if self.exit.is_some() {
             return self.finish();
         }
-        // Only memory can be short; then it is tried, and fails, again.
+        // This fails only if memory is short, and is tried again later.
         let _ = self.watch(epoll);
         watch
     }
 
-    /// The server has made room in the ring. True: see `read_turn`.
+    /// The server has made room in the ring: reads again. Returns the same as `read_turn`.
     pub(super) fn resume(&mut self) -> bool {
         if !self.blocked || !self.ring.resumable() {
             return false;
@@ -256,21 +255,21 @@ impl Session {
         self.read_output()
     }
 
-    /// Queues what is new of a client's keystrokes, as far as there is room.
+    /// Queues the new part of a client's input, as far as there is room.
     pub(super) fn take_input(&mut self, input: &InputTail<'_>, purpose: Purpose) {
         let key = input.key.to_bytes();
         let Some(offer) = self.ledger.offer(key, input.offset, input.bytes.len()) else { return };
         let new = offer.known.and_then(|known| input.bytes.get(known..)).unwrap_or_default();
         let room = QUEUE.saturating_sub(self.queue.len());
         let wanted = match (self.exit, purpose) {
-            // After the leader's death there is nobody to accept for.
+            // After the leader's death no input is accepted.
             (Some(_), _) => 0,
             (None, Purpose::Typed) => room.min(new.len()),
             (None, Purpose::Counted) => new.len(),
         };
         let taken = match purpose {
             Purpose::Counted => wanted,
-            // Without memory it is refused like anything for which there is no room.
+            // A shortage of memory refuses input in the same way as a full queue.
             Purpose::Typed if self.queue.try_reserve(wanted).is_err() => 0,
             Purpose::Typed => {
                 self.queue.extend(new.get(..wanted).unwrap_or_default());
@@ -280,8 +279,8 @@ impl Session {
         self.ledger.accept(offer.slot, taken);
         self.starved |= taken < new.len();
         let (accepted, seen) = self.ledger.get(offer.slot);
-        // Room before the ledger: who sees in it that something was refused looks for room
-        // next, and must not see what there was before.
+        // Publish the room before the ledger: a reader that sees a refusal in the ledger looks at
+        // the room next, and must not see the old value.
         self.write_input();
         if offer.assigned {
             self.ring.assign_input(offer.slot, key, accepted, seen);
@@ -291,7 +290,7 @@ impl Session {
         self.wake_refused();
     }
 
-    /// Gives the program what its terminal takes of the queue.
+    /// Writes as much of the queue to the terminal as it takes.
     pub(super) fn write_input(&mut self) {
         if let Some(master) = &self.master {
             loop {
@@ -315,7 +314,7 @@ impl Session {
         self.ring.set_input_free(free as u64);
     }
 
-    /// Tells those whose input was refused that there is room.
+    /// Wakes the clients whose input was refused, because there is room.
     pub(super) fn wake_refused(&mut self) {
         if self.starved && self.queue.len() < QUEUE {
             self.starved = false;
@@ -323,18 +322,19 @@ impl Session {
         }
     }
 
-    /// Keeps a checkpoint in place of the last one; one that is refused changes nothing.
+    /// Keeps a checkpoint in place of the last one. A refused one changes nothing.
     pub(super) fn keep(&mut self, checkpoint: Checkpoint) -> Result<(), Failure> {
         checkpoint.follows(self.checkpoint.as_ref(), &self.ring)?;
         let offset = checkpoint.meta.offset;
-        // In this order: what the ring lets go of is in the checkpoint by then.
+        // The order matters: the checkpoint is stored before the ring drops the output that it
+        // covers.
         self.checkpoint = Some(checkpoint);
         self.ring.hold_tail(offset);
         Ok(())
     }
 
-    /// Gives the terminal another size. What the program wrote for the old one is read
-    /// first, so that the stamp stands behind it. True: see `read_turn`.
+    /// Changes the terminal's size. What the program wrote for the old size is read first, so that
+    /// the resize is stamped behind it. Returns the same as `read_turn`.
     pub(super) fn resize(&mut self, cols: u16, rows: u16) -> Result<bool, Errno> {
         let tell = self.read_output();
         let Some(master) = &self.master else { return Ok(tell) };
@@ -345,7 +345,8 @@ impl Session {
         Ok(tell)
     }
 
-    /// Signals the foreground group, or else the leader. The number 0 only asks.
+    /// Signals the foreground group, or the leader if there is none. The number 0 only tests for
+    /// existence.
     pub(super) fn signal(&self, signal: i32) -> Result<(), Errno> {
         let (None, Some(master)) = (self.exit, &self.master) else { return Err(Errno::ESRCH) };
         if let Some(group) = pty::foreground_group(master.as_fd(), self.leader)
@@ -353,11 +354,11 @@ impl Session {
         {
             return Ok(());
         }
-        // Not reaped yet, so the number is still its own.
+        // The leader is not reaped, so the pid is still its own.
         sys::kill(self.leader, signal)
     }
 
-    /// Has epoll watch the master for what can be done with it now.
+    /// Sets the events for which epoll watches the master.
     pub(super) fn watch(&mut self, epoll: &Epoll) -> Result<(), Errno> {
         let Some(master) = &self.master else { return Ok(()) };
         let mut wanted = EpollFlags::empty();
@@ -367,7 +368,7 @@ impl Session {
             return Ok(());
         }
         let mut event = EpollEvent::new(wanted, Token::Terminal(self.key).word());
-        // One without flags would still be told of a hang-up, for ever.
+        // A registration without flags would still report a hang-up, again and again.
         match (self.watched.is_empty(), wanted.is_empty()) {
             (true, _) => epoll.add(master, event)?,
             (false, false) => epoll.modify(master, &mut event)?,
@@ -377,7 +378,7 @@ impl Session {
         Ok(())
     }
 
-    /// Something without an offset has changed.
+    /// Wakes the readers for a change that has no offset.
     fn changed(&mut self) {
         if self.ring.anybody() {
             self.wake();
@@ -385,7 +386,7 @@ impl Session {
     }
 
     fn wake(&self) {
-        // Full means that there were more wakes than anybody will ever miss.
+        // A full counter means that more wake-ups are pending than anybody will miss.
         let _ = write(&self.wake, &1u64.to_ne_bytes());
     }
 }

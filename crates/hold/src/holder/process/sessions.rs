@@ -1,4 +1,4 @@
-//! The held sessions, and what is to be done about them before the loop waits again.
+//! The held sessions, and the work to be done before the loop waits again.
 
 use super::stage::Stage;
 use super::table::Table;
@@ -12,41 +12,42 @@ use std::time::{Duration, Instant};
 
 /// Bytes read from one terminal before the others have their turn.
 const TURN: u64 = IN_FLIGHT;
-/// The same while somebody types: what the kernel gives at once, so that neither keystrokes
+/// The same while a client types: as much as the kernel returns at once, so that neither keystrokes
 /// nor their echo wait for floods. It costs a flood a fifth of its speed.
 const TURN_TYPING: u64 = 4 << 10;
-/// For so long after a keystroke somebody types.
+/// A client counts as typing for this long after a keystroke.
 const TYPING: Duration = Duration::from_millis(250);
-/// Within this most programs have echoed what was typed.
+/// Most programs have echoed a keystroke within this time.
 const ECHOED: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     pub(super) table: Table,
-    /// A session has something to tell the server.
+    /// Whether a session has a notice for the server.
     pub(super) due: bool,
-    /// Spawns that failed and whose requests have not been told yet.
+    /// Failed spawns whose requests have not been answered yet.
     pub(super) failures: Vec<(u32, Failure)>,
-    /// When input last came, and for which session.
+    /// The time of the last input, and its session.
     typed: Option<(Instant, SlotKey)>,
-    /// Sessions of whose last output nobody was told, and where it ended: more is expected.
+    /// Sessions whose readers were not woken for the last output, and where it ended: more is
+    /// expected.
     unreported: Vec<(SlotKey, u64)>,
-    /// Sessions whose leaders are gone and whose output may be unread.
+    /// Sessions whose leaders are dead and whose output may not all be read.
     draining: Vec<SlotKey>,
 }
 
 impl Sessions {
-    /// There is something to be done although no event may tell so.
+    /// Whether there is work although no event may report it.
     pub(super) fn are_busy(&self) -> bool {
         !self.draining.is_empty() || !self.unreported.is_empty()
     }
 
-    /// Nothing that the dead have written is unread, as far as there is room for it.
+    /// Whether all output of dead leaders is read, as far as there is room for it.
     pub(super) fn are_drained(&self) -> bool {
         self.draining.is_empty()
     }
 
-    /// Somebody types into this one.
+    /// Notes that a client types into this session.
     pub(super) fn typed(&mut self, key: SlotKey) {
         self.typed = Some((Instant::now(), key));
     }
@@ -56,7 +57,7 @@ impl Sessions {
         self.typed.filter(|(at, _)| at.elapsed() < ECHOED).map(|(_, key)| key)
     }
 
-    /// A terminal has output, or takes input.
+    /// Handles a terminal that has output, or takes input.
     pub(super) fn turn(&mut self, key: SlotKey, epoll: &Epoll) {
         let Some(session) = self.table.get(key) else { return };
         let typing = self.typed.is_some_and(|(at, _)| at.elapsed() < TYPING);
@@ -71,25 +72,25 @@ impl Sessions {
         self.rewatch(key, epoll);
     }
 
-    /// Those of whose output nobody was told yet; from now on they are the caller's.
+    /// Takes the sessions whose readers were not woken yet. The caller has to `report` them.
     pub(super) fn take_unreported(&mut self) -> Vec<(SlotKey, u64)> {
         std::mem::take(&mut self.unreported)
     }
 
-    /// Tells of their output where no more has come.
+    /// Wakes the readers of those sessions in which no more output has come.
     pub(super) fn report(&mut self, unreported: Vec<(SlotKey, u64)>) {
         for (key, head) in unreported {
             self.due |= self.table.get(key).is_some_and(|session| session.quiet(head));
         }
     }
 
-    /// The session at `index` among those that are drained.
+    /// The session at `index` among those that are being drained.
     pub(super) fn draining_at(&self, index: usize) -> Option<SlotKey> {
         self.draining.get(index).copied()
     }
 
-    /// Reads what the dead have written; epoll does not tell its end while a background
-    /// process keeps the terminal open.
+    /// Reads the output of a dead leader. epoll does not report its end while a background process
+    /// keeps the terminal open.
     pub(super) fn drain(&mut self, key: SlotKey, epoll: &Epoll) {
         if let Some(session) = self.table.get(key) {
             self.due |= session.draining() && session.read_output();
@@ -97,8 +98,8 @@ impl Sessions {
         self.rewatch(key, epoll);
     }
 
-    /// The index after this one; the same if that session is drained now, since another one
-    /// takes its place.
+    /// The index after this one, or the same index if that session is now drained, because another
+    /// one takes its place.
     pub(super) fn after_draining(&mut self, index: usize) -> usize {
         let key = self.draining_at(index);
         if key.and_then(|key| self.table.get(key)).is_some_and(|session| session.draining()) {
@@ -110,7 +111,7 @@ impl Sessions {
         index
     }
 
-    /// There may be room in a session's ring again.
+    /// There may be room in a session's ring: reads its terminal again.
     pub(super) fn resume(&mut self, key: SlotKey, epoll: &Epoll) {
         if let Some(session) = self.table.get(key) {
             self.due |= session.resume();
@@ -121,23 +122,23 @@ impl Sessions {
         self.rewatch(key, epoll);
     }
 
-    /// After anything that may have changed what a session waits for.
+    /// Sets the events of a session after a change to what it waits for.
     pub(super) fn rewatch(&mut self, key: SlotKey, epoll: &Epoll) {
         if let Some(session) = self.table.get(key) {
-            // Only memory can be short; the next event tries again.
+            // This fails only if memory is short, and the next event tries again.
             let _ = session.watch(epoll);
         }
     }
 
-    /// A session's shim has said something, or nothing more.
+    /// Reads what a session's shim has reported, or the end of its report.
     pub(super) fn hear(&mut self, key: SlotKey) {
         self.due |= self.table.get(key).is_some_and(|session| session.stage.hear());
     }
 
-    /// A child has been reaped. False: it was no leader.
+    /// Handles a reaped child. Returns false if it was no leader.
     pub(super) fn reaped(&mut self, pid: Pid, exit: Exit, epoll: &Epoll) -> bool {
         let Some(key) = self.table.take_leader(pid) else { return false };
-        // Its report may be unread: it was complete before the death.
+        // The shim's report was complete before its death, but may not have been read.
         self.hear(key);
         let Some(session) = self.table.get(key) else { return true };
         session.leader_exited(exit);
@@ -157,15 +158,14 @@ impl Sessions {
         true
     }
 
-    /// After a mistake of our own: nothing more is done about it by itself. False: there is
-    /// no such session.
+    /// Stops using a session after a panic of ours. Returns false if there is no such session.
     pub(super) fn give_up(&mut self, key: SlotKey, epoll: &Epoll) -> bool {
         let Some(session) = self.table.get(key) else { return false };
         self.due |= session.give_up(epoll);
         true
     }
 
-    /// Nobody waits for an answer any more: another server has come.
+    /// Forgets the requests that wait for a reply, because another server has connected.
     pub(super) fn forget_requests(&mut self) {
         self.failures.clear();
         for session in self.table.iter_mut() {

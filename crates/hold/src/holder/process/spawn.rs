@@ -18,13 +18,13 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// The largest offset that a session may begin at: enough is left to count on for ever.
+/// The largest offset at which a session may begin: the offsets after it never run out.
 const BASE_MAX: u64 = 1 << 62;
 
-/// Bytes that the allocator has to have before a session is made.
+/// Bytes that the allocator must have free before a session is started.
 const SPARE: usize = 64 << 10;
 
-/// The specification, if a session can be made of what was asked for.
+/// Checks a request, and returns its specification if a session can be started.
 pub(super) fn check(spawn: &Spawn, blob: &[u8], spec: Option<OwnedFd>) -> Result<OwnedFd, Failure> {
     let spec = spec.filter(sealed).ok_or_else(|| Failure::invalid("no sealed specification"))?;
     if blob.len() > BLOB_MAX || spawn.preface.len() > PREFACE_MAX {
@@ -38,7 +38,7 @@ pub(super) fn check(spawn: &Spawn, blob: &[u8], spec: Option<OwnedFd>) -> Result
     Ok(spec)
 }
 
-/// Starts what was checked, for the slot of that key.
+/// Starts a checked request, for the slot of that key.
 pub(super) fn start(
     key: SlotKey,
     spawn: &Spawn,
@@ -57,7 +57,7 @@ pub(super) fn start(
     let wake = EventFd::from_flags(flags).map_err(|errno| Failure::of_step("eventfd", errno))?;
     let (report, theirs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .map_err(|errno| Failure::of_step("pipe", errno))?;
-    // Before the shim is started: after it nothing may fail.
+    // Before the shim is started, because nothing may fail after it.
     let event = EpollEvent::new(EpollFlags::EPOLLIN, Token::Report(key).word());
     epoll.add(&report, event).map_err(|errno| Failure::of_step("epoll", errno))?;
     let args = [
@@ -75,7 +75,7 @@ pub(super) fn start(
     };
     let leader = start.spawn().map_err(|errno| Failure::of_step("spawn", errno))?;
     ring.set_input_free(QUEUE as u64);
-    // The first of its sizes, so that a replay from the beginning knows it.
+    // The first resize, so that a replay from the beginning knows the size.
     ring.stamp_resize(spawn.cols, spawn.rows);
     ring.preface(spawn.preface.as_bytes());
     if spawn.checkpoints {
@@ -85,7 +85,7 @@ pub(super) fn start(
         id: spawn.id,
         key,
         leader,
-        // It is not reaped yet, so it can be looked up; 0 is nobody's.
+        // The leader is not reaped, so it can be found; 0 is nobody's start time.
         start_time: start_time(leader).unwrap_or(0),
         stage: Stage::Starting { report, asked: Vec::new() },
         exit: None,
@@ -109,25 +109,25 @@ pub(super) fn start(
     }))
 }
 
-/// Whether it is a memfd that will stay as it is: anything else may have no end, or keep
-/// the shim waiting for ever.
+/// Whether it is a memfd that cannot change. Any other file may be endless, or keep the shim
+/// waiting for ever.
 fn sealed(spec: &OwnedFd) -> bool {
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     let found = fcntl(spec, FcntlArg::F_GET_SEALS);
     found.is_ok_and(|found| SealFlag::from_bits_retain(found).contains(seals))
 }
 
-/// What a new session needs comes in small pieces, none of which may be refused: so there
-/// has to be more than all of them together.
+/// Checks that there is more memory than a session needs: it is allocated in small pieces, none of
+/// which may fail.
 fn spare_memory() -> Result<(), Failure> {
     let mut spare = Vec::<u8>::new();
     spare.try_reserve_exact(SPARE).map_err(|_| Failure::no_memory())?;
-    // Else it is optimized away.
+    // Keeps the allocation from being optimized away.
     std::hint::black_box(&spare);
     Ok(())
 }
 
-/// Words without a NUL.
+/// A C string without the NULs of the text.
 fn words(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! From a command line to a loop.
+//! The setup of the holder, from its command line to its loop.
 
 use super::event_loop::EventLoop;
 use crate::holder::launch::Start;
@@ -23,27 +23,27 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
-/// Set for the process that is to hold; without it, one that was launched starts it.
+/// The variable that marks the process which holds. Without it, a launched process starts that one.
 const DETACHED_ENV: &str = "STAYD_HOLDER_DETACHED";
 
-/// Why there will be no holder.
+/// Why the holder cannot start.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
-    /// Another holder lives in this state directory.
+    /// Another holder uses this state directory.
     #[error("busy")]
     Busy,
-    /// The state directory, or something in it, is not ours alone.
+    /// Another user can write to the state directory, or to something in it.
     #[error(transparent)]
     NotPrivate(#[from] NotPrivate),
-    /// The system refused.
+    /// A system call has failed.
     #[error("{0}: {1}")]
     Os(&'static str, Errno),
 }
 
-/// `stayd hold --state-dir DIR`: holds until SIGTERM, in the foreground. Returns the exit
-/// code. Under a service manager it says that it listens (`READY=1`, sd_notify(3)).
+/// `stayd hold --state-dir DIR`: holds sessions until SIGTERM, in the foreground. Returns the exit
+/// code. It notifies a service manager once it listens (`READY=1`, sd_notify(3)).
 ///
-/// Launched by a server (which passes a pipe), it first starts itself once more and ends,
+/// If a server has launched it (which passes a pipe), it first starts itself once more and exits,
 /// so that the holder is nobody's child and no server has to reap it.
 #[must_use]
 pub fn main(state_dir: &Path) -> i32 {
@@ -59,7 +59,7 @@ pub fn main(state_dir: &Path) -> i32 {
     match prepare(state_dir) {
         Ok((mut event_loop, directory, lock)) => {
             if let Some(pipe) = ready {
-                // Whoever launched us may have gone; then nobody needs to know.
+                // The launching process may be gone, and nobody else needs to know.
                 let _ = File::from(pipe).write_all(b"ready");
             } else {
                 tell_service_manager();
@@ -98,15 +98,15 @@ fn detach(state_dir: &Path, pipe: BorrowedFd<'_>) -> Result<(), StartError> {
     start.spawn().map(|_| ()).map_err(|errno| StartError::Os("spawn", errno))
 }
 
-/// Everything that can fail, before anybody is told that we listen.
+/// Everything that can fail, before readiness is reported.
 fn prepare(state_dir: &Path) -> Result<(EventLoop, OwnedFd, Flock<OwnedFd>), StartError> {
     let os = |what| move |errno| StartError::Os(what, errno);
     private::check(state_dir)?;
     let directory = socket::open_directory(state_dir).map_err(os("state directory"))?;
     let lock = lock(&directory)?;
-    // Sessions start in directories of their own; ours must not keep a file system busy.
+    // Sessions start in directories of their own, and ours must not keep a file system busy.
     chdir("/").map_err(os("chdir"))?;
-    // A holder inside a session is no part of it: see `crate::tree`.
+    // A holder inside a session does not belong to it, see `crate::tree`.
     tree::unmark_by_limit();
     set_child_subreaper(true).map_err(os("subreaper"))?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(os("open files"))?;
@@ -118,7 +118,8 @@ fn prepare(state_dir: &Path) -> Result<(EventLoop, OwnedFd, Flock<OwnedFd>), Sta
     Ok((event_loop, directory, lock))
 }
 
-/// There is one holder in a state directory; the kernel lets go of the lock however it dies.
+/// Locks the state directory, which one holder may use. The kernel unlocks it however the holder
+/// dies.
 fn lock(directory: &OwnedFd) -> Result<Flock<OwnedFd>, StartError> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
@@ -130,10 +131,9 @@ fn lock(directory: &OwnedFd) -> Result<Flock<OwnedFd>, StartError> {
     })
 }
 
-/// What does not ask us to end is nothing to us: hang-ups and stop characters of a terminal
-/// that we may have been started from, broken pipes, limits of file size and time, numbers
-/// that somebody mistyped. All of it is blocked and never looked at, but for what tells of
-/// a fault of our own.
+/// Blocks all signals except those that end the holder or report a fault of its own. Hang-ups and
+/// stop characters of a terminal from which it was started, broken pipes, limits of file size and
+/// time, and mistyped signal numbers must not affect it.
 fn watch_signals() -> Result<SignalFd, Errno> {
     let mut blocked = SigSet::all();
     for fault in [
@@ -155,7 +155,7 @@ fn watch_signals() -> Result<SignalFd, Errno> {
     SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-/// Written aside and moved, so that nobody reads half a number.
+/// Writes the pid to a temporary file and renames it, so that nobody reads half a number.
 fn write_pid(directory: &OwnedFd) -> Result<(), Errno> {
     const ASIDE: &str = "holder.pid.new";
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
@@ -167,22 +167,23 @@ fn write_pid(directory: &OwnedFd) -> Result<(), Errno> {
     nix::fcntl::renameat(directory, ASIDE, directory, PID_FILE)
 }
 
-/// Still under the lock.
+/// Removes the holder's files, while it still has the lock.
 fn clean_up(directory: &OwnedFd) {
     for file in [SOCKET, PID_FILE] {
-        // A state directory that is gone needs no cleaning.
+        // A state directory that was removed needs no cleaning.
         let _ = unlinkat(directory, file, UnlinkatFlags::NoRemoveDir);
     }
 }
 
-/// `NOTIFY_SOCKET` is a path, or a name that begins with `@` (sd_notify(3)).
+/// Notifies the service manager. `NOTIFY_SOCKET` is a path, or a name that begins with `@`
+/// (sd_notify(3)).
 fn tell_service_manager() {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(&socket),
     };
-    // A manager that cannot be told gives up on us in its own time.
+    // A manager that cannot be reached gives up after its own timeout.
     let _ = address.and_then(|address| {
         let datagram = UnixDatagram::unbound()?;
         datagram.set_nonblocking(true)?;
@@ -191,7 +192,7 @@ fn tell_service_manager() {
 }
 
 fn refuse(pipe: Option<&OwnedFd>, error: &StartError) -> i32 {
-    // Whoever launched us may have gone, and stderr may be closed.
+    // The launching process may be gone, and stderr may be closed.
     if let Some(pipe) = pipe {
         let _ = nix::unistd::write(pipe, error.to_string().as_bytes());
     } else {

@@ -1,13 +1,13 @@
-//! Deaths and signals by number. nix has no word for the real-time signals: its `waitid`
-//! answers `EINVAL` for a child that one of them has ended, after the kernel has reaped it,
-//! and its `kill` cannot send them.
+//! Deaths and signals by number. nix has no names for the real-time signals: its `waitid` answers
+//! `EINVAL` for a child that one of them has ended, after the kernel has reaped it, and its `kill`
+//! cannot send them.
 #![allow(unsafe_code)]
 
 use crate::exit::Exit;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-/// Reaps one child that has exited. `None`: none has, or there is none (waitpid(2)).
+/// Reaps one child that has exited; `None` if there is none (waitpid(2)).
 pub(super) fn reap_one() -> Option<(Pid, Exit)> {
     let mut status = 0;
     let pid = loop {
@@ -15,11 +15,11 @@ pub(super) fn reap_one() -> Option<(Pid, Exit)> {
         match Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) }) {
             Err(Errno::EINTR) => {}
             Ok(pid) if pid > 0 => break Pid::from_raw(pid),
-            // 0: children, but none that has exited.
+            // 0: there are children, but none has exited.
             Ok(_) | Err(_) => return None,
         }
     };
-    // Without WUNTRACED and WCONTINUED nothing but deaths is told.
+    // Without WUNTRACED and WCONTINUED only deaths are reported.
     let exit = if libc::WIFEXITED(status) {
         Exit::Code(libc::WEXITSTATUS(status))
     } else {
@@ -28,7 +28,7 @@ pub(super) fn reap_one() -> Option<(Pid, Exit)> {
     Some((pid, exit))
 }
 
-/// Sends a signal to a process (kill(2)); the number 0 only asks whether it is there.
+/// Sends a signal to a process (kill(2)). The number 0 only tests whether it exists.
 pub(super) fn kill(process: Pid, signal: i32) -> Result<(), Errno> {
     // SAFETY: kill takes two integers and touches no memory of ours.
     Errno::result(unsafe { libc::kill(process.as_raw(), signal) }).map(drop)

@@ -22,7 +22,7 @@ struct Slot {
 }
 
 impl Table {
-    /// The key of the next session. It has to be taken by `insert` before the next call.
+    /// The key of the next session. Call `insert` with it before the next call.
     pub(super) fn next_key(&mut self) -> SlotKey {
         if self.free.is_empty() {
             let slot = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
@@ -48,7 +48,7 @@ impl Table {
         self.get(key)?;
         let slot = self.slots.get_mut(key.slot as usize)?;
         let session = slot.session.take()?;
-        // So that an event which is still on its way is not taken for a successor's.
+        // A late event of this session is then not taken for its successor's.
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.slot);
         self.ids.remove(&session.id);
@@ -72,7 +72,7 @@ impl Table {
         self.get(self.key(id)?)
     }
 
-    /// The session whose leader this is; from now on the number is anybody's.
+    /// Takes the session whose leader this is. From now on the pid may be reused.
     pub(super) fn take_leader(&mut self, pid: Pid) -> Option<SlotKey> {
         self.leaders.remove(&pid)
     }

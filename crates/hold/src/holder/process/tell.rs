@@ -5,7 +5,7 @@ use super::sessions::Sessions;
 use super::stage::Stage;
 use crate::holder::wire::{Kind, Listed, Target};
 
-/// Tells the server everything that is due.
+/// Sends the server every notice that is due.
 pub(super) fn tell(server: &mut Peer, sessions: &mut Sessions) {
     tell_waiting(server, sessions);
     tell_listing(server, sessions);

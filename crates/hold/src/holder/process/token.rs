@@ -12,11 +12,11 @@ pub(super) enum Token {
     Report(SlotKey),
 }
 
-/// A session's slot, and which of the sessions that have been in it.
+/// A session's slot, and the number of the session among those that have used it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SlotKey {
     pub(super) slot: u32,
-    /// 24 bits.
+    /// The number, of 24 bits.
     pub(super) generation: u32,
 }
 

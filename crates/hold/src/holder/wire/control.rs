@@ -4,12 +4,12 @@ use crate::exit::Exit;
 use crate::id::SessionId;
 use serde::{Deserialize, Serialize};
 
-/// Both sides must agree on it.
+/// The major version, which both sides must agree on.
 pub const MAJOR: u16 = 1;
-/// Grows with each addition that the other side may not know.
+/// The minor version, which grows with each addition that the other side may not know.
 pub const MINOR: u16 = 0;
 
-/// The speaker.
+/// The first message, about its sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// See [`MAJOR`].
@@ -18,16 +18,16 @@ pub struct Hello {
     /// See [`MINOR`].
     #[serde(default)]
     pub minor: u16,
-    /// Process id of the speaker.
+    /// Process id of the sender.
     #[serde(default)]
     pub pid: i32,
-    /// Version of the speaker's program, for people.
+    /// Version of the sender's program, for people.
     #[serde(default)]
     pub version: String,
 }
 
 impl Hello {
-    /// This process's own.
+    /// The message that this process sends.
     #[must_use]
     pub fn ours() -> Self {
         Hello {
@@ -39,7 +39,7 @@ impl Hello {
     }
 }
 
-/// Start a session, unless it is held already.
+/// Starts a session, unless it is held already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spawn {
     /// Its id.
@@ -48,16 +48,17 @@ pub struct Spawn {
     pub cols: u16,
     /// Rows.
     pub rows: u16,
-    /// Bytes, a power of two.
+    /// The ring's capacity in bytes, a power of two.
     pub ring_capacity: u64,
-    /// The ring keeps all output from the last checkpoint on, from the beginning until there
-    /// is one. Without it that holds from the first checkpoint on.
+    /// Whether the ring keeps all output since the last checkpoint, or from the beginning until
+    /// there is one. Otherwise it does so only after the first checkpoint.
     #[serde(default)]
     pub checkpoints: bool,
-    /// Bytes of output that an earlier program of the session has printed: offsets count on.
+    /// Bytes of output that an earlier program of the session has printed, from which offsets
+    /// continue.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub base: u64,
-    /// Output that stands before the program's own.
+    /// Text that stands before the program's own output.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub preface: String,
 }
@@ -76,7 +77,7 @@ pub struct ExecSpec {
     pub env: Vec<(String, String)>,
     /// Directory to start in.
     pub cwd: String,
-    /// Whether the program's own name begins with `-`, as that of login shells.
+    /// Whether the program is given a name that begins with `-`, as a login shell is.
     #[serde(default)]
     pub login: bool,
 }
@@ -103,45 +104,46 @@ pub struct Entry {
     /// The last checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointMeta>,
-    /// Its length in bytes; 0: no descriptor comes with it.
+    /// The checkpoint's length in bytes; 0 if no descriptor comes with it.
     #[serde(default)]
     pub checkpoint_bytes: u64,
 }
 
-/// Keep a picture of the screen, from which a later server goes on, in place of the last one.
+/// Stores a checkpoint of the screen, from which a later server continues, in place of the last
+/// one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The session.
     pub id: SessionId,
-    /// Where it was taken.
+    /// The state that it represents.
     pub checkpoint: CheckpointMeta,
 }
 
-/// The state that a checkpoint stands for.
+/// The state that a checkpoint represents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointMeta {
-    /// Bytes of output that it has seen. Not before the last checkpoint's and not beyond
+    /// Bytes of output that the screen has applied. Not before the last checkpoint's and not beyond
     /// head.
     pub offset: u64,
-    /// Bytes that were answered to queries in that output: how far the input of
-    /// [`REPLIES`](crate::id::ClientKey::REPLIES) had come.
+    /// Bytes of answers to queries in that output, which is the offset that the input of
+    /// [`REPLIES`](crate::id::ClientKey::REPLIES) had reached.
     #[serde(default)]
     pub replies: u64,
-    /// Resizes that it has seen: replaying it begins with the resize of this number.
+    /// Resizes that the screen has applied. A replay begins with the resize of this number.
     #[serde(default)]
     pub resizes: u64,
-    /// Columns of the screen in it.
+    /// Columns of the checkpoint's screen.
     #[serde(default)]
     pub cols: u16,
-    /// Rows of the screen in it.
+    /// Rows of the checkpoint's screen.
     #[serde(default)]
     pub rows: u16,
 }
 
-/// Ask for the next page.
+/// Requests the next page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct List {
-    /// The last id of the page before.
+    /// The last id of the previous page.
     #[serde(default)]
     pub after: Option<SessionId>,
 }
@@ -149,12 +151,12 @@ pub struct List {
 /// The end of a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// There are sessions after it.
+    /// Whether there are sessions after this page.
     #[serde(default)]
     pub more: bool,
 }
 
-/// Give a terminal another size.
+/// Changes a terminal's size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resize {
     /// The session.
@@ -172,7 +174,7 @@ pub struct Target {
     pub id: SessionId,
 }
 
-/// Signal the foreground process group.
+/// Signals the foreground process group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signal {
     /// The session.
@@ -187,16 +189,16 @@ pub struct Stats {
     /// Sessions held, ended ones included.
     #[serde(default)]
     pub sessions: u64,
-    /// Processes that had been left to the holder and were reaped by it.
+    /// Orphaned processes that the holder has adopted and reaped.
     #[serde(default)]
     pub orphans_reaped: u64,
-    /// Connections refused for a foreign user or version.
+    /// Connections refused because of another user or version.
     #[serde(default)]
     pub refused: u64,
-    /// Messages that made no sense.
+    /// Messages that could not be parsed.
     #[serde(default)]
     pub malformed: u64,
-    /// Mistakes of the holder's own that it has survived.
+    /// Panics of the holder that it has survived.
     #[serde(default)]
     pub panics: u64,
 }

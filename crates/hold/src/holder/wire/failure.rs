@@ -1,25 +1,25 @@
-//! Why something was not done, in words of the wire.
+//! Refusals and failures, as messages carry them.
 
 use super::control::MAJOR;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-/// Why something was not done.
+/// Why a request was not performed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The kind of failure; machines match on it.
+    /// The kind of failure, which programs match on.
     #[serde(default)]
     pub code: FailureCode,
-    /// For people.
+    /// An explanation for people.
     #[serde(default)]
     pub message: String,
     /// The step of a spawn that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Its errno.
+    /// The error of that step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
-    /// The holder's own major version, if that is what is wrong.
+    /// The holder's own major version, if another version was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub major: Option<u16>,
 }
@@ -28,11 +28,11 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
-    /// A message that this holder does not know, or cannot read.
+    /// A message that this holder does not know or cannot parse.
     Invalid,
-    /// Another major version.
+    /// The other side speaks another major version.
     Version,
-    /// No such session.
+    /// There is no such session.
     NotFound,
     /// The session is still running.
     Live,
@@ -42,9 +42,9 @@ pub enum FailureCode {
     Limit,
     /// A step of a spawn failed.
     Step,
-    /// The holder is ending.
+    /// The holder is shutting down.
     Closing,
-    /// Anything else, and codes of a newer holder.
+    /// Anything else, including codes of a newer holder.
     #[default]
     #[serde(other)]
     Other,
@@ -55,7 +55,7 @@ impl Failure {
         Failure { code, message: message.into(), ..Failure::default() }
     }
 
-    /// The message cannot be read, or asks for what there cannot be.
+    /// The message cannot be parsed, or requests something impossible.
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
         Failure::new(FailureCode::Invalid, message)
@@ -83,13 +83,13 @@ impl Failure {
         Failure::new(FailureCode::NotFound, "no such session")
     }
 
-    /// It could be done if the session had ended.
+    /// The request needs a session that has ended.
     #[must_use]
     pub fn still_running() -> Self {
         Failure::new(FailureCode::Live, "the session is still running")
     }
 
-    /// It could be done if the session had not ended.
+    /// The request needs a session that has not ended.
     #[must_use]
     pub fn has_ended() -> Self {
         Failure::new(FailureCode::Ended, "the session has ended")
@@ -101,7 +101,8 @@ impl Failure {
         Failure::new(FailureCode::Closing, "the holder is ending")
     }
 
-    /// Without memory Rust ends the process, so what could need much of it asks first.
+    /// There is not enough memory. Without memory Rust ends the process, so code that may need much
+    /// of it tries first.
     #[must_use]
     pub fn no_memory() -> Self {
         Failure::new(FailureCode::Limit, "out of memory")
@@ -113,13 +114,13 @@ impl Failure {
         Failure::new(FailureCode::Limit, NO_FILES)
     }
 
-    /// The system said no.
+    /// A system call has failed.
     #[must_use]
     pub fn os(errno: Errno) -> Self {
         Failure { errno: Some(errno as i32), ..Failure::new(FailureCode::Other, errno.desc()) }
     }
 
-    /// The shim told that a step failed in it.
+    /// A step has failed in the shim.
     #[must_use]
     pub fn of_shim(step: &str, errno: i32) -> Self {
         Failure {
@@ -129,8 +130,8 @@ impl Failure {
         }
     }
 
-    /// A step of the holder's own failed; limits of the system are told apart, since they
-    /// pass.
+    /// A step of the holder's own has failed. Limits of the system have a code of their own,
+    /// because they are temporary.
     #[must_use]
     pub fn of_step(step: &str, errno: Errno) -> Self {
         let limit = match (step, errno) {
