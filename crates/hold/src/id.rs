@@ -1,4 +1,4 @@
-//! Names of things: sessions and the clients that type into them.
+//! Identifiers of sessions, and of the clients that type into them.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub struct SessionId(Uuid);
 
 impl SessionId {
-    /// A fresh id, of now.
+    /// A new id, with the present time in it.
     #[must_use]
     pub fn generate() -> Self {
         SessionId(Uuid::now_v7())
@@ -23,7 +23,7 @@ impl SessionId {
         self.0.into_bytes()
     }
 
-    /// The id that [`SessionId::to_bytes`] took apart.
+    /// The id with the bytes that [`SessionId::to_bytes`] has returned.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         SessionId(Uuid::from_bytes(bytes))
@@ -46,7 +46,7 @@ impl FromStr for SessionId {
     type Err = uuid::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Only the hyphenated form: a name may look like any of the others.
+        // Only the hyphenated form is accepted: a name may look like any of the others.
         if text.len() != 36 {
             return Uuid::try_parse("").map(SessionId);
         }
@@ -54,17 +54,17 @@ impl FromStr for SessionId {
     }
 }
 
-/// A source of input: one principal's client, as the holder's input ledger knows it. The same
-/// client has the same key after every reconnect and every restart of the server.
+/// Identifies a source of input, which is one client of one principal, in the holder's input
+/// ledger. The same client has the same key after every reconnect and every restart of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKey([u8; 16]);
 
 impl ClientKey {
-    /// The source of the answers to the program's queries. No client gets it: theirs are UUIDs
+    /// The source of the answers to the program's queries. No client has this key: theirs are UUIDs
     /// of version 5 and 7, and this is the Max UUID (RFC 9562, 5.10).
     pub const REPLIES: ClientKey = ClientKey([0xff; 16]);
 
-    /// The key of a client that named itself (`?client=`), within its principal.
+    /// The key of a client with a name (`?client=`), which is unique within its principal.
     #[must_use]
     pub fn named(principal: &str, client: &str) -> Self {
         const NAMESPACE: Uuid = Uuid::from_u128(0x7f1e_2a5c_0d43_4b52_9f0e_5c1a_7d29_4e68);
@@ -79,7 +79,7 @@ impl ClientKey {
         ClientKey(Uuid::now_v7().into_bytes())
     }
 
-    /// Whether [`ClientKey::anonymous`] made it: its client never comes back.
+    /// Whether [`ClientKey::anonymous`] has made the key, so that its client never reconnects.
     #[must_use]
     pub const fn is_anonymous(self) -> bool {
         let [_, _, _, _, _, _, version, ..] = self.0;
@@ -92,7 +92,7 @@ impl ClientKey {
         self.0
     }
 
-    /// The key that [`ClientKey::to_bytes`] took apart.
+    /// The key with the bytes that [`ClientKey::to_bytes`] has returned.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         ClientKey(bytes)

@@ -1,17 +1,18 @@
-//! Processes that outlive whoever started them: the holder, which owns their terminals, and
+//! Processes that outlive the server that starts them: the holder, which owns their terminals, and
 //! the handle to it.
 //!
-//! A server asks the holder for sessions over a socket and reads their output from shared
-//! memory. When it dies, the sessions run on, and its successor adopts them. There is no HTTP
-//! here, no database and no screen: what becomes of the output is the server's business.
+//! A server requests sessions from the holder over a socket and reads their output from shared
+//! memory. When the server dies, the sessions run on, and the next server adopts them. This crate
+//! has no HTTP, no database and no screen: it does not interpret the output.
 //!
-//! The house; arrows point down only:
+//! The modules; arrows point down only:
 //!
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
-//! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
-//! - [`tree`]: the processes of a session, found and ended.
-//! - [`private`]: the state directory and its files are ours alone, or are not used.
-//! - [`id`]: names of sessions and clients; [`Exit`]: how a process ended.
+//! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and the calls that they
+//! need.
+//! - [`tree`]: finds and ends the processes of a session.
+//! - [`private`]: checks that the state directory and its files are closed to other users.
+//! - [`id`]: identifiers of sessions and clients; [`Exit`]: how a process ended.
 //!
 //! Output goes through a ring, which one process writes and another one reads:
 //!
@@ -59,7 +60,7 @@
 //! # }
 //! ```
 //!
-//! Code that may panic is denied in the whole crate, since the holder must not: see [`holder`].
+//! The whole crate denies code that may panic, since the holder must not: see [`holder`].
 
 #![cfg_attr(
     not(test),

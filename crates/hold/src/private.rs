@@ -1,7 +1,7 @@
 //! Checks that the state directory is private: its owner, mode and kind, and those of all files
-//! that we use in it, before anything of it is used. Another user who could put files there could
-//! plant a token, or have us write through a symbolic link; since the directory is closed to
-//! others, nothing that was checked can be exchanged afterwards.
+//! that are used in it, before they are used. Another user who could put files there could plant a
+//! token, or have us write through a symbolic link. Since the directory is closed to others,
+//! nothing can be exchanged after the check.
 
 use nix::unistd::{Uid, User, geteuid};
 use std::fs::{DirBuilder, Metadata, Permissions, read_dir, set_permissions, symlink_metadata};
@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::path::{Path, PathBuf};
 
 /// The files of the state directory, by the beginning of their names: the database has further
-/// files beside it, and a file that is replaced is written beside it first.
+/// files beside it, and a new version of a file is written beside the old one first.
 const FILES: [&str; 7] =
     ["token", "logins", "lock", "listen", "holder.pid", "holder.lock", "stayd.db"];
 const SOCKETS: [&str; 1] = ["holder.sock"];
@@ -22,7 +22,7 @@ const DIRECTORIES: [&str; 1] = ["recordings"];
 pub struct NotPrivate {
     /// The directory or the file.
     pub path: PathBuf,
-    /// The problem, and what to do.
+    /// The problem, and what the user should do.
     pub problem: String,
 }
 
@@ -36,7 +36,7 @@ enum Kind {
 /// Creates the directory if it is missing, closes it and its files to others, and checks all of it.
 ///
 /// # Errors
-/// Names the first thing that is not ours alone.
+/// The first path that another user owns or can access.
 pub fn claim(dir: &Path) -> Result<(), NotPrivate> {
     let failed = |error: io::Error| wrong(dir, error.to_string());
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
@@ -53,11 +53,12 @@ pub fn claim(dir: &Path) -> Result<(), NotPrivate> {
     Ok(())
 }
 
-/// The same for commands that only talk to the server: nothing is changed, and the content of its
-/// directories, which may be much, is the server's business. A missing directory is fine.
+/// Checks the directory for commands that only talk to the server. Nothing is changed, and the
+/// content of its subdirectories, which may be large, is left to the server. A missing directory is
+/// fine.
 ///
 /// # Errors
-/// Names the first thing that is not ours alone.
+/// The first path that another user owns or can access.
 pub fn check(dir: &Path) -> Result<(), NotPrivate> {
     match std::fs::metadata(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -70,7 +71,7 @@ pub fn check(dir: &Path) -> Result<(), NotPrivate> {
     check_entries(dir, not_writable)
 }
 
-/// What to do about the mode of a file of ours.
+/// Handles the mode of a file that is ours.
 type Mode = fn(&Path, &Metadata) -> Result<(), NotPrivate>;
 
 fn check_entries(dir: &Path, mode: Mode) -> Result<(), NotPrivate> {
@@ -91,7 +92,7 @@ fn check_entries(dir: &Path, mode: Mode) -> Result<(), NotPrivate> {
     Ok(())
 }
 
-/// Recordings: directories of files.
+/// Checks the recordings, which are directories of files.
 fn check_tree(dir: &Path) -> Result<(), NotPrivate> {
     for (path, _) in entries(dir)? {
         let Some(found) = still_there(&path)? else { continue };
@@ -138,7 +139,7 @@ fn own(path: &Path, found: &Metadata) -> Result<(), NotPrivate> {
     Err(wrong(path, format!("it belongs to {owner}, not to {us}; {advice}")))
 }
 
-/// A file that others can write may hold what they have written: it is refused.
+/// Refuses a file that others can write, because its content may be theirs.
 fn not_writable(path: &Path, found: &Metadata) -> Result<(), NotPrivate> {
     let mode = found.permissions().mode() & 0o777;
     if mode & 0o022 == 0 || found.file_type().is_socket() {
@@ -148,7 +149,7 @@ fn not_writable(path: &Path, found: &Metadata) -> Result<(), NotPrivate> {
     Err(wrong(path, format!("others may write it (mode {mode:o}); {advice}")))
 }
 
-/// A file that others can only read is closed to them: it may have been written with an editor.
+/// Closes a file that others can only read, which an editor may have written.
 fn close(path: &Path, found: &Metadata) -> Result<(), NotPrivate> {
     not_writable(path, found)?;
     let mode = found.permissions().mode();
@@ -170,7 +171,8 @@ fn look(path: &Path) -> Result<Metadata, NotPrivate> {
     std::fs::metadata(path).map_err(|error| wrong(path, error.to_string()))
 }
 
-/// The file may be gone: a running server replaces and removes files.
+/// The metadata of a file; `None` if it is gone, because a running server replaces and removes
+/// files.
 fn still_there(path: &Path) -> Result<Option<Metadata>, NotPrivate> {
     match symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -189,7 +191,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
-    /// Each kind of file, as a server leaves it.
+    /// A directory with each kind of file, as a server leaves it.
     fn used() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         claim(dir.path()).unwrap();
@@ -220,7 +222,7 @@ mod tests {
 
     #[track_caller]
     fn refused(dir: &Path, name: &str, word: &str) {
-        // `check` does not look into directories; only the server does.
+        // `check` does not read subdirectories; only the server does.
         let checked = if name.contains('/') { claim(dir) } else { check(dir) };
         for refused in [checked, claim(dir)] {
             let error = refused.expect_err(name);

@@ -25,21 +25,21 @@ nix::ioctl_read_bad!(
     libc::winsize
 );
 
-/// A new pseudo-terminal, of which nothing is anybody's controlling terminal yet.
+/// A new pseudo-terminal, which is nobody's controlling terminal yet.
 #[derive(Debug)]
 pub struct Pty {
-    /// Our side, non-blocking.
+    /// The holder's side, non-blocking.
     pub master: OwnedFd,
-    /// The program's side. While somebody holds it open the master never reads EIO.
+    /// The program's side. While it is open anywhere, the master never reads EIO.
     pub slave: OwnedFd,
-    /// The path by which the program opens its side.
+    /// The path through which the program opens its side.
     pub path: PathBuf,
 }
 
 /// Opens a pair of the given size, whose line editing knows UTF-8.
 ///
 /// # Errors
-/// `ENOSPC`: the kernel's `kernel.pty.max` is reached. `EMFILE`, `ENFILE`: no descriptors.
+/// `ENOSPC`: the kernel's `kernel.pty.max` is reached. `EMFILE`, `ENFILE`: no descriptor is free.
 pub fn open(cols: u16, rows: u16) -> Result<Pty, Errno> {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
     let master = posix_openpt(flags)?;
@@ -55,7 +55,7 @@ pub fn open(cols: u16, rows: u16) -> Result<Pty, Errno> {
     Ok(Pty { master: master.into(), slave, path })
 }
 
-/// Gives the terminal another size; its foreground group gets SIGWINCH if it is another.
+/// Changes the terminal's size. Its foreground group gets SIGWINCH if the size is new.
 ///
 /// # Errors
 /// The descriptor is no terminal.
@@ -76,45 +76,47 @@ pub fn size(terminal: BorrowedFd<'_>) -> Result<(u16, u16), Errno> {
     Ok((size.ws_col, size.ws_row))
 }
 
-/// The foreground process group of the terminal, if it is one of the session that `leader`
-/// leads: the kernel still tells the number of a group that has died, and numbers are
-/// used again.
+/// The foreground process group of the terminal, if it belongs to the session that `leader` leads.
+/// The check is needed because the kernel still returns the number of a group that has died, and
+/// numbers are reused.
 #[must_use]
 pub fn foreground_group(master: BorrowedFd<'_>, leader: Pid) -> Option<Pid> {
     let group = tcgetpgrp(master).ok().filter(|group| group.as_raw() > 1)?;
     match getsid(Some(group)) {
         Ok(session) if session == leader => Some(group),
-        // Its first process has exited; while others are in it the number stays theirs.
+        // The group's first process has exited, but the number stays the group's while others are
+        // in it.
         Err(Errno::ESRCH) => Some(group),
         _ => None,
     }
 }
 
-/// Makes every signal do what it does by default, for a program that is about to be
-/// executed: Rust's runtime ignores SIGPIPE, and glibc's posix_spawn(3) leaves the two
-/// real-time signals ignored that it keeps for itself. No handler may be in use any more.
+/// Sets every signal to its default action, for a program that is about to be executed: Rust's
+/// runtime ignores SIGPIPE, and glibc's posix_spawn(3) leaves its two internal real-time signals
+/// ignored. No handler may be in use any more.
 pub fn default_signals() {
     /// The size of the kernel's signal set (`sigsetsize` of rt_sigaction(2)), in bytes.
     const SET: usize = 8;
-    // Handler, flags, restorer and mask: nothing of any, which is the default action.
+    // Handler, flags, restorer and mask: all zero, which is the default action.
     let default = [0_u64; 8];
     for number in 1..=64 {
-        // SAFETY: the kernel reads at most 32 bytes of the 64. glibc's sigaction(3) would
-        // refuse its own two; SIGKILL and SIGSTOP the kernel refuses, which are as wanted.
+        // SAFETY: the kernel reads at most 32 bytes of the 64. glibc's sigaction(3) would refuse
+        // its own two signals; the kernel refuses SIGKILL and SIGSTOP, whose action is the default
+        // anyway.
         unsafe {
             let none = std::ptr::null::<u64>();
             libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), none, SET);
         }
     }
-    // Cannot fail for a valid set.
+    // This cannot fail for a valid set.
     let _ = SigSet::empty().thread_set_mask();
 }
 
-/// Undoes what a parent may have left of its signals: what it had blocked (a shell's or a
-/// service manager's oversight) would never reach us, so that nothing could stop us, and
-/// while SIGCHLD is ignored the kernel keeps no exit status. What else is ignored stays so,
-/// as `nohup` and shells that start jobs in the background mean it. To be called at the
-/// start of a process, before there are threads.
+/// Undoes a parent's signal settings that would harm us. Signals that it has blocked (an oversight
+/// of a shell or service manager) would never reach us, so that nothing could stop us, and while
+/// SIGCHLD is ignored the kernel keeps no exit status. Other ignored signals stay ignored, as
+/// `nohup` and shells that start background jobs intend. Call it at the start of a process, before
+/// there are threads.
 pub fn reset_signals() {
     // Neither can fail for a valid set and a valid signal.
     let _ = SigSet::empty().thread_set_mask();
@@ -122,8 +124,8 @@ pub fn reset_signals() {
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
 }
 
-/// Whether a signal was ignored when we were started, and still is (`nohup`, `cmd &` in a
-/// script): then it is not meant for us.
+/// Whether a signal was ignored when this process was started, and still is (`nohup`, `cmd &` in a
+/// script), so that it is not meant for us.
 #[must_use]
 pub fn is_ignored(number: i32) -> bool {
     let mut found = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
@@ -136,8 +138,8 @@ pub fn is_ignored(number: i32) -> bool {
     found.sa_sigaction == libc::SIG_IGN
 }
 
-/// The descriptor that a parent passed under this number, if it did. To be called once a
-/// number, at the start of a process.
+/// The descriptor that a parent has passed under this number, if it has. Call it once for a number,
+/// at the start of a process.
 #[must_use]
 pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -151,13 +153,13 @@ pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Closes everything above stdio but `keep`: what else a parent left open is none of ours,
-/// and would be held open for as long as we live. To be called before anything is opened.
+/// Closes all descriptors above stdio but `keep`: others that a parent left open would stay open
+/// for as long as this process lives. Call it before anything is opened.
 pub fn close_inherited(keep: Option<RawFd>) {
     let range = |first: u32, last: u32| {
         if first <= last {
-            // SAFETY: at the start of the process nobody owns a descriptor in the range.
-            // Kernels before 5.9 do not know the call; then they stay open.
+            // SAFETY: at the start of the process nothing owns a descriptor in the range. Kernels
+            // before 5.9 do not know the call, and the descriptors stay open.
             unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
         }
     };

@@ -1,29 +1,28 @@
-//! What stands where in a ring. Both sides are of one machine, so words are native.
+//! The layout of a ring. Both sides are on one machine, so words have its byte order.
 
 use crate::exit::Exit;
 use nix::unistd::{SysconfVar, sysconf};
 use std::sync::atomic::AtomicU64;
 
-/// A session's output that is kept, unless the settings say otherwise.
+/// The default capacity of a session's ring, in bytes.
 pub const CAPACITY_DEFAULT: u64 = 2 << 20;
-/// Less would be nothing once [`IN_FLIGHT`] is taken off.
+/// The least capacity, of which enough must be left after [`IN_FLIGHT`].
 pub const CAPACITY_MIN: u64 = 128 << 10;
-/// A bound that keeps arithmetic and address space sane.
+/// The largest capacity. It keeps arithmetic and address space within bounds.
 pub const CAPACITY_MAX: u64 = 1 << 30;
-/// The holder may be writing this many bytes beyond the published head.
+/// The bytes beyond the published head that the holder may be writing.
 pub const IN_FLIGHT: u64 = 64 << 10;
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"staydrng");
-/// Of what stands where here. Another one is not read: who changes the words counts on.
+/// The version of this layout, to be increased when the words change. Other versions are not read.
 pub(super) const VERSION: u64 = 1;
-/// Nobody waits.
+/// In place of an offset: nobody waits.
 pub(super) const NOBODY: u64 = u64::MAX;
-/// No checkpoint holds the tail.
+/// In place of an offset: no checkpoint holds the tail.
 pub(super) const UNHELD: u64 = u64::MAX;
-/// Resizes that are kept: somebody who drags a window's edge makes some dozens between two
-/// checkpoints.
+/// The resizes that are kept: dragging a window's edge makes some dozens between two checkpoints.
 pub(super) const RESIZES: usize = 112;
-/// Clients whose input is counted.
+/// The clients whose input is counted.
 pub(super) const LEDGER: usize = 64;
 
 /// The holder's page; the server maps it read-only.
@@ -32,24 +31,24 @@ pub(super) struct HolderPage {
     pub(super) magic: AtomicU64,
     pub(super) version: AtomicU64,
     pub(super) capacity: AtomicU64,
-    /// Total bytes ever written; stored with release after the bytes.
+    /// The number of bytes ever written; stored with release after the bytes.
     pub(super) head: AtomicU64,
     /// 1 while the holder does not read the PTY because the ring is full.
     pub(super) blocked: AtomicU64,
-    /// 0, or how the leader ended; stored after the final head.
+    /// 0, or the encoded exit of the leader; stored after the final head.
     pub(super) ended: AtomicU64,
-    /// Bytes left in the input queue.
+    /// Bytes free in the input queue.
     pub(super) input_free: AtomicU64,
-    /// Resizes ever stamped; number `n` stands at `n % RESIZES`, see `resize`.
+    /// The number of resizes ever stamped. Number `n` is in the slot `n % RESIZES`, see `resize`.
     pub(super) resize_count: AtomicU64,
     resizes: [ResizeWords; RESIZES],
-    /// Odd while an entry of the ledger changes hands.
+    /// Odd while an entry of the ledger is being given to another client.
     pub(super) ledger_version: AtomicU64,
     pub(super) ledger: [LedgerWords; LEDGER],
     /// The last checkpoint's offset, which the tail does not pass, or [`UNHELD`].
     pub(super) checkpoint: AtomicU64,
-    /// The offset of the first byte that was ever written here: output before it is that of
-    /// an earlier program of the session.
+    /// The offset of the first byte that was ever written to this ring: an earlier program of the
+    /// session has printed the output before it.
     pub(super) base: AtomicU64,
 }
 
@@ -69,24 +68,24 @@ pub(super) struct ResizeWords {
 
 #[repr(C)]
 pub(super) struct LedgerWords {
-    /// The key's bytes as two words; both 0: a free entry.
+    /// The key's bytes as two words; both are 0 in a free entry.
     pub(super) key: [AtomicU64; 2],
     pub(super) accepted: AtomicU64,
     pub(super) seen: AtomicU64,
 }
 
-/// The server's page; the holder believes nothing in it unchecked.
+/// The server's page. The holder checks every value in it.
 #[repr(C)]
 pub(super) struct ServerPage {
     /// Everything before this offset may be overwritten.
     pub(super) tail: AtomicU64,
-    /// Write to the eventfd once head has reached this.
+    /// The holder writes to the eventfd once head has reached this.
     pub(super) wake_at: AtomicU64,
-    /// Send a notice once head has reached this.
+    /// The holder sends a notice once head has reached this.
     pub(super) watch_at: AtomicU64,
 }
 
-// Both have to fit the smallest page there is.
+// Both have to fit into the smallest page size.
 const _: () = assert!(size_of::<HolderPage>() <= 4096 && size_of::<ServerPage>() <= 4096);
 
 /// The kernel's page size in bytes: mappings start on it.
@@ -97,7 +96,7 @@ pub(super) fn page_size() -> usize {
     }
 }
 
-/// `capacity` if a ring can have it.
+/// The length of a ring of this capacity; `None` if no ring may have it.
 pub(super) fn check_capacity(capacity: u64) -> Option<usize> {
     let fits = capacity.is_power_of_two() && (CAPACITY_MIN..=CAPACITY_MAX).contains(&capacity);
     if fits { usize::try_from(capacity).ok() } else { None }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-/// The pages of one ring in this process; unmapped on drop.
+/// The pages of one ring in this process. They are unmapped on drop.
 #[derive(Debug)]
 pub(super) struct Map {
     base: NonNull<c_void>,
@@ -29,14 +29,14 @@ unsafe impl Send for Map {}
 // SAFETY: as above.
 unsafe impl Sync for Map {}
 
-/// Which half of a ring a process is.
+/// The half of a ring that a process writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     Holder,
     Server,
 }
 
-/// A new ring's memory, of fixed size for ever.
+/// Creates a new ring's memory, whose size is fixed.
 pub(super) fn create(capacity: u64) -> Result<(OwnedFd, Map), RingError> {
     let capacity = check_capacity(capacity).ok_or(RingError::Capacity(capacity))?;
     let page = page_size();
@@ -52,11 +52,11 @@ pub(super) fn create(capacity: u64) -> Result<(OwnedFd, Map), RingError> {
     Ok((fd, map))
 }
 
-/// A ring that the holder made, checked before anything in it is believed.
+/// Maps a ring that the holder has made, after checking it.
 pub(super) fn open(fd: BorrowedFd<'_>) -> Result<Map, RingError> {
     let sealed = fcntl(fd, FcntlArg::F_GET_SEALS)?;
     if !SealFlag::from_bits_retain(sealed).contains(seals()) {
-        // An unsealed file can shrink under us, and then a read is a SIGBUS.
+        // An unsealed file can shrink, and then a read is a SIGBUS.
         return Err(RingError::Foreign("not sealed"));
     }
     let page = page_size();
@@ -95,7 +95,7 @@ impl Map {
         // that exists.
         let base =
             unsafe { mmap_anonymous(None, whole, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)? };
-        // From here on the drop of `map` gives the reservation back, also half filled.
+        // From here on dropping `map` frees the reservation, even if it is only half filled.
         let map = Map { base, length, page, capacity };
         let both = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let (ours, theirs, data) = match side {
@@ -143,9 +143,9 @@ impl Map {
         self.capacity as u64
     }
 
-    /// Where the byte of `offset` stands. From here at least `capacity` bytes are mapped.
+    /// The address of the byte at `offset`. At least `capacity` bytes are mapped from there.
     pub(super) fn data_ptr(&self, offset: u64) -> *mut u8 {
-        // A power of two, so the mask is the remainder.
+        // The capacity is a power of two, so the mask is the remainder.
         let within = offset as usize & self.capacity.wrapping_sub(1);
         let at = self.page.saturating_mul(2).saturating_add(within);
         // SAFETY: `within < capacity`, so `at` is inside the mapping.

@@ -9,11 +9,11 @@
 //! └────────────────┴─────────────────┴───────────────────┴───────────────────┘
 //! ```
 //!
-//! Offsets count bytes of output since the session's beginning and never wrap. A
-//! [`Reader`] copies first and validates afterwards, so that a reader which was overtaken
-//! learns it instead of seeing mixed bytes. Wake-ups are asked for by offset
-//! ([`Reader::request_wake`]) and the holder looks at the request after each publication,
-//! with a `SeqCst` fence between its store and its load on either side: none is lost.
+//! Offsets count bytes of output since the session's beginning and never wrap. A [`Reader`] copies
+//! first and validates afterwards, so that a reader which was overtaken gets an error instead of
+//! mixed bytes. Wake-ups are requested by offset ([`Reader::request_wake`]), and the holder checks
+//! for a request after each publication, with a `SeqCst` fence between its store and its load on
+//! either side, so that none is lost.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The server's half.
+//! The server's half of a ring.
 
 use super::error::RingError;
 use super::layout::{
@@ -20,19 +20,19 @@ pub struct Overtaken;
 /// The progress of one client's input, in bytes since its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Queued for the program, for good. The client continues from here.
+    /// Bytes queued for the program, which the client never sends again. It continues from here.
     pub accepted: u64,
-    /// End of the furthest message that reached the holder. What was sent, has been seen
-    /// and is not accepted was refused: the queue was full, or there was a gap. Send it
-    /// again from `accepted` whenever [`Reader::input_free`] has room; look at each wake
-    /// (also if `accepted` has not moved: another client may have been quicker).
+    /// End of the furthest message that reached the holder. Bytes that were sent and seen but are
+    /// not accepted were refused, because the queue was full or there was a gap. Send them again
+    /// from `accepted` whenever [`Reader::input_free`] has room. Check that at each wake-up, even
+    /// if `accepted` has not moved, because another client may have used the room.
     pub seen: u64,
 }
 
-/// The terminal changed its size.
+/// A change of the terminal's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resize {
-    /// Bytes of output that were read before it.
+    /// Bytes of output read before it.
     pub offset: u64,
     /// Columns.
     pub cols: u16,
@@ -40,19 +40,19 @@ pub struct Resize {
     pub rows: u16,
 }
 
-/// The server's view of one session's ring. All methods are wait-free and may be called
-/// from any thread.
+/// The server's view of one session's ring. All methods are wait-free and may be called from any
+/// thread.
 #[derive(Debug)]
 pub struct Reader {
     map: Map,
 }
 
 impl Reader {
-    /// Maps a ring that came from the holder, after checking it, and forgets what an
-    /// earlier server was waiting for.
+    /// Maps a ring that came from the holder, after checking it, and cancels the wake-ups that an
+    /// earlier server has requested.
     ///
     /// # Errors
-    /// The descriptor is no ring, or cannot be mapped.
+    /// The descriptor is not a ring, or cannot be mapped.
     pub fn open(fd: impl AsFd) -> Result<Self, RingError> {
         let map = map::open(fd.as_fd())?;
         map.server().wake_at.store(NOBODY, SeqCst);
@@ -60,7 +60,7 @@ impl Reader {
         Ok(Reader { map })
     }
 
-    /// Bytes of the ring, of which readers can use [`IN_FLIGHT`] less.
+    /// The ring's capacity in bytes, of which readers can use [`IN_FLIGHT`] less.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.map.capacity()
@@ -72,59 +72,60 @@ impl Reader {
         self.words().head.load(Acquire)
     }
 
-    /// The offset of the first byte that was ever written here.
+    /// The offset of the first byte that was ever written to this ring.
     #[must_use]
     pub fn base(&self) -> u64 {
         self.words().base.load(Relaxed)
     }
 
-    /// The first offset that is certainly intact now.
+    /// The first offset whose output is certainly intact now.
     #[must_use]
     pub fn oldest(&self) -> u64 {
         self.head().saturating_sub(self.readable()).max(self.base())
     }
 
-    /// Everything before this offset is acknowledged: nobody waits for it.
+    /// The offset before which everything is acknowledged, so that nobody waits for it.
     #[must_use]
     pub fn tail(&self) -> u64 {
         self.map.server().tail.load(Acquire)
     }
 
-    /// The last checkpoint's offset (0: none was made yet); none where checkpoints do not
-    /// hold the tail.
+    /// The last checkpoint's offset (0 before the first one); `None` if checkpoints do not hold the
+    /// tail.
     #[must_use]
     pub fn checkpoint(&self) -> Option<u64> {
         Some(self.words().checkpoint.load(SeqCst)).filter(|offset| *offset != UNHELD)
     }
 
-    /// Everything before this offset may be overwritten: the smaller of [`Reader::tail`] and
+    /// The offset before which everything may be overwritten: the smaller of [`Reader::tail`] and
     /// [`Reader::checkpoint`].
     #[must_use]
     pub fn effective_tail(&self) -> u64 {
         self.tail().min(self.checkpoint().unwrap_or(u64::MAX))
     }
 
-    /// Lets the holder overwrite everything before `to` (never beyond head; a tail does not
-    /// go back), as far as a checkpoint does not hold it. True: the holder has stopped
-    /// reading the PTY and there is room again, so the caller has to call `Holder::resume`.
+    /// Lets the holder overwrite everything before `to`, unless a checkpoint holds it. The tail
+    /// never passes head and never goes back. Returns true if the holder has stopped reading the
+    /// PTY and there is room again, so that the caller has to call `Holder::resume`.
     #[must_use]
     pub fn advance_tail(&self, to: u64) -> bool {
         let tail = to.min(self.head());
         let before = self.map.server().tail.fetch_max(tail, SeqCst);
-        // Pairs with the holder's fences between `blocked` or `checkpoint` and its look at
-        // the tail.
+        // Pairs with the holder's fences between its store of `blocked` or `checkpoint` and its
+        // load of the tail.
         fence(SeqCst);
         let tail = tail.max(before).min(self.checkpoint().unwrap_or(u64::MAX));
         self.blocked() && self.resumable(self.head(), tail)
     }
 
-    /// True while the holder does not read the PTY because the ring is full.
+    /// Whether the holder does not read the PTY because the ring is full.
     #[must_use]
     pub fn blocked(&self) -> bool {
         self.words().blocked.load(SeqCst) != 0
     }
 
-    /// Appends up to `max` bytes from `offset` to `out` and says how many; 0 at head.
+    /// Appends up to `max` bytes from `offset` to `out` and returns their number, which is 0 at
+    /// head.
     ///
     /// # Errors
     /// [`Overtaken`]: the bytes at `offset` are gone; nothing was appended.
@@ -148,7 +149,7 @@ impl Reader {
             let source = self.map.data_ptr(offset);
             std::ptr::copy_nonoverlapping(source, spare.as_mut_ptr().cast::<u8>(), count);
         }
-        // The copy comes before this look at head.
+        // The copy comes before this load of head.
         fence(Acquire);
         let head = self.words().head.load(Relaxed);
         if head.saturating_sub(offset) > self.readable() {
@@ -159,35 +160,35 @@ impl Reader {
         Ok(count)
     }
 
-    /// Asks for one write to the session's eventfd once head has reached `at` (or the input
-    /// queue, the size or the end changes). It serves all waiters at once and is then
-    /// forgotten. The caller has to look at head again afterwards: it may have come before.
+    /// Requests one write to the session's eventfd once head has reached `at`, or the input queue,
+    /// the size or the end changes. It serves all waiters at once and is then cancelled. The caller
+    /// has to check head again afterwards, because head may have moved before the request.
     pub fn request_wake(&self, at: u64) {
         self.map.server().wake_at.fetch_min(at, SeqCst);
         fence(SeqCst);
     }
 
-    /// Asks for one `Notice::Output` once head has reached `at`. The caller has to look at
-    /// head again afterwards.
+    /// Requests one `Notice::Output` once head has reached `at`. The caller has to check head again
+    /// afterwards.
     pub fn request_watch(&self, at: u64) {
         self.map.server().watch_at.fetch_min(at, SeqCst);
         fence(SeqCst);
     }
 
-    /// The leader's exit, once all its output is in the ring.
+    /// The leader's exit, once all its output is in the ring; `None` before.
     #[must_use]
     pub fn ended(&self) -> Option<Exit> {
         decode_exit(self.words().ended.load(Acquire))
     }
 
-    /// What the holder knows of this client's input; none if it has not seen any (or has
-    /// forgotten a client among more than 64).
+    /// The progress of this client's input; `None` if the holder has seen none, or has forgotten
+    /// the client because there are more than 64.
     #[must_use]
     pub fn input(&self, key: ClientKey) -> Option<Input> {
         let wanted = key_words(key.to_bytes());
         let words = self.words();
-        // The version is odd for nanoseconds only; a holder that died then will never make
-        // it even again, hence the bound.
+        // The version is odd for nanoseconds only. A holder that died in between never makes it
+        // even again, hence the bound.
         for _ in 0..LEDGER_TRIES {
             let version = words.ledger_version.load(Acquire);
             if version & 1 == 1 {
@@ -199,8 +200,8 @@ impl Reader {
                 [low.load(Relaxed), high.load(Relaxed)] == wanted
             });
             let found = found.map(|entry| Input {
-                // Seen first: it is stored last, so it never promises more than `accepted`
-                // tells.
+                // Load `seen` first: the holder stores it last, so it never promises more than
+                // `accepted` shows.
                 seen: entry.seen.load(Acquire),
                 accepted: entry.accepted.load(Acquire),
             });
@@ -212,34 +213,34 @@ impl Reader {
         None
     }
 
-    /// Bytes left of the input queue.
+    /// Bytes free in the input queue.
     #[must_use]
     pub fn input_free(&self) -> u64 {
         self.words().input_free.load(Acquire)
     }
 
-    /// Resizes so far.
+    /// The number of resizes so far.
     #[must_use]
     pub fn resize_count(&self) -> u64 {
         self.words().resize_count.load(Acquire)
     }
 
-    /// The terminal's columns and rows, as the holder has set them last.
+    /// The terminal's columns and rows, as the holder has set them last; `None` before that.
     #[must_use]
     pub fn size(&self) -> Option<(u16, u16)> {
         let last = self.resizes_since(self.resize_count().saturating_sub(1)).pop()?;
         Some((last.cols, last.rows))
     }
 
-    /// The resizes from number `count` on, oldest first, as far as the log reaches: to the
-    /// last 111 of them.
+    /// The resizes from number `count` on, oldest first, as far as the log reaches, which is the
+    /// last 111.
     #[must_use]
     pub fn resizes_since(&self, count: u64) -> Vec<Resize> {
         self.logged(count, self.resize_count())
     }
 
-    /// All resizes from number `count` on, oldest first; none if one of them is lost, since
-    /// the log reaches no further than [`Reader::resizes_since`] says.
+    /// All resizes from number `count` on, oldest first; `None` if one of them is no longer in the
+    /// log, see [`Reader::resizes_since`].
     #[must_use]
     pub fn all_resizes_since(&self, count: u64) -> Option<Vec<Resize>> {
         let now = self.resize_count();
@@ -257,8 +258,8 @@ impl Reader {
             let offset = entry.offset.load(Relaxed);
             let size = entry.size.load(Relaxed);
             fence(Acquire);
-            // The holder counts after it has written, and a slot is written again only
-            // once the log is full: one slot less than the log is certainly whole.
+            // The holder counts a resize after it has written it, and overwrites a slot only once
+            // the log is full: all slots but one are certainly whole.
             if self.words().resize_count.load(Relaxed).saturating_sub(number) >= RESIZES as u64 {
                 continue;
             }
@@ -282,7 +283,7 @@ impl Reader {
     }
 }
 
-/// More than any holder needs to finish an entry.
+/// More attempts than any holder needs to finish an entry.
 const LEDGER_TRIES: usize = 10_000;
 
 const _: () = assert!(LEDGER > 0 && RESIZES > 1);

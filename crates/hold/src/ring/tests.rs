@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// The byte that stands at an offset in these tests: no two neighbouring pages are alike.
+/// The byte at an offset in these tests. No two neighbouring pages are alike.
 fn byte_at(offset: u64) -> u8 {
     (offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
@@ -57,7 +57,7 @@ fn the_writer_stays_behind_the_tail() {
     assert_eq!(writer.room(), 0);
     assert!(writer.block());
     assert!(reader.blocked());
-    // Not worth it before a quarter is free.
+    // It is not worth it before a quarter is free.
     assert!(!reader.advance_tail(CAPACITY_MIN / 4 - 1));
     assert!(!writer.resumable());
     assert!(reader.advance_tail(CAPACITY_MIN / 4));
@@ -65,7 +65,7 @@ fn the_writer_stays_behind_the_tail() {
     writer.unblock();
     assert!(!reader.advance_tail(u64::MAX));
     assert_eq!((reader.tail(), writer.room()), (readable, readable));
-    // Room that is made while the writer gives up is not overlooked.
+    // Room that is made while the writer is blocking is not overlooked.
     assert!(!writer.block());
     assert!(!reader.blocked());
 }
@@ -99,8 +99,8 @@ fn who_falls_behind_is_told_and_gets_nothing() {
     assert_eq!(reader.read(reader.oldest(), 10, &mut out), Ok(10));
 }
 
-/// A writer at full speed and readers of every temper: each byte that is handed out is the
-/// one that stands at its offset.
+/// A writer at full speed, and readers of different speeds: each byte that is read is the one at
+/// its offset.
 #[test]
 fn no_reader_ever_sees_a_wrong_byte() {
     let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
@@ -142,8 +142,8 @@ fn no_reader_ever_sees_a_wrong_byte() {
     assert!(overtaken.into_inner() > 0, "nobody was overtaken, so nothing was tried");
 }
 
-/// One byte at a time, and the next only when the reader has it, so that each is published
-/// while the reader is about to wait: a single wake-up that gets lost ends the test.
+/// One byte at a time, and the next only when the reader has it, so that each is published while
+/// the reader is about to wait: a single lost wake-up stalls the test.
 #[test]
 fn no_wake_up_is_lost() {
     let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
@@ -161,7 +161,8 @@ fn no_wake_up_is_lost() {
                     continue;
                 }
                 reader.request_wake(at + 1);
-                // A wake of an earlier round may still be there; then it looks once more.
+                // A wake-up of an earlier round may still be pending; then the reader checks once
+                // more.
                 if reader.head() <= at {
                     woken.recv_timeout(Duration::from_secs(20)).expect("a lost wake-up");
                 }
@@ -171,7 +172,7 @@ fn no_wake_up_is_lost() {
             if reader.tail() == writer.head() {
                 write(&mut writer, 1);
                 if writer.due().wake {
-                    // Gone only if it has failed.
+                    // The receiver is gone only if it has failed.
                     let _ = wake.send(());
                 }
             }
@@ -190,7 +191,7 @@ fn a_request_is_answered_once_and_when_it_is_due() {
     write(&mut writer, 5);
     assert_eq!(writer.due(), Due { wake: true, watch: false });
     assert_eq!(writer.due(), Due::default());
-    // The earlier of two counts.
+    // The earlier of two requests counts.
     reader.request_wake(100);
     reader.request_wake(11);
     reader.request_wake(50);
@@ -232,7 +233,7 @@ fn resizes_are_kept_as_far_as_the_log_goes() {
     assert!(resizes.windows(2).all(|pair| pair[0].offset + 1 == pair[1].offset));
     assert_eq!(reader.resizes_since(298).len(), 2);
     assert!(reader.resizes_since(300).is_empty() && reader.resizes_since(u64::MAX).is_empty());
-    // Who needs all of them learns that some are lost.
+    // A caller that needs all of them learns that some are lost.
     assert_eq!(reader.all_resizes_since(188), None);
     assert_eq!(reader.all_resizes_since(189), Some(resizes));
     assert_eq!(reader.all_resizes_since(300), Some(Vec::new()));
@@ -258,13 +259,13 @@ fn a_checkpoint_holds_the_tail() {
     let readable = CAPACITY_MIN - IN_FLIGHT;
     write(&mut writer, readable);
     assert!(writer.block());
-    // Acknowledged, but no checkpoint yet: nothing may go.
+    // Acknowledged, but without a checkpoint: nothing may be overwritten.
     assert!(!reader.advance_tail(readable));
     assert_eq!((reader.tail(), reader.effective_tail(), writer.room()), (readable, 0, 0));
     writer.hold_tail(readable - 10);
     assert_eq!((reader.effective_tail(), writer.room()), (readable - 10, readable - 10));
     assert!(writer.resumable() && reader.advance_tail(0));
-    // And the other way round: a checkpoint alone makes no room for what is unread.
+    // The reverse: a checkpoint alone makes no room for unacknowledged output.
     writer.unblock();
     write(&mut writer, 100);
     writer.hold_tail(readable + 100);
@@ -284,14 +285,14 @@ fn a_checkpoint_stands_where_its_output_is() {
         assert_eq!(reader.checkpoint(), Some(600));
     }
     assert!(writer.may_checkpoint(600));
-    // A first one, where no earlier one has held the output back.
+    // A first checkpoint, with no earlier one to hold the output.
     let (mut writer, reader) = pair();
     let readable = CAPACITY_MIN - IN_FLIGHT;
     write(&mut writer, readable);
     let _ = reader.advance_tail(u64::MAX);
     write(&mut writer, 1);
     assert!(!writer.may_checkpoint(0) && writer.may_checkpoint(1));
-    // The tail goes back to it, and what follows it stays.
+    // The tail goes back to the checkpoint, and the output after it stays.
     writer.hold_tail(1);
     assert_eq!((reader.effective_tail(), writer.room()), (1, 0));
 }
@@ -312,7 +313,7 @@ fn what_is_no_ring_is_not_mapped() {
     fcntl(&unsealed, FcntlArg::F_ADD_SEALS(seals)).unwrap();
     let refused = Reader::open(&unsealed);
     assert!(matches!(refused, Err(RingError::Foreign("wrong magic"))), "{refused:?}");
-    // And nobody can make a real one shrink under us.
+    // And nobody can shrink a real one.
     let (fd, _writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
     assert!(ftruncate(&fd, 0).is_err());
 }
@@ -329,7 +330,7 @@ fn a_new_reader_forgets_what_an_older_one_waited_for() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Any mixture of writing, reading and making room is the plain stream of bytes.
+    /// Any mixture of writing, reading and making room yields the plain stream of bytes.
     #[test]
     fn any_mixture_is_the_plain_stream(steps in prop::collection::vec((0u64..70_000, 0u64..90_000), 1..30)) {
         let (mut writer, reader) = pair();
@@ -348,8 +349,8 @@ proptest! {
         }
     }
 
-    /// Whatever is written, acknowledged and asked to be a checkpoint: the output since the
-    /// last checkpoint can be read, and there is room once both have come to head.
+    /// Whatever is written, acknowledged and checkpointed: the output since the last checkpoint can
+    /// be read, and there is room once both have reached head.
     #[test]
     fn the_output_since_a_checkpoint_is_there(
         steps in prop::collection::vec((0u64..70_000, any::<u64>(), any::<u64>()), 1..40),
@@ -364,7 +365,7 @@ proptest! {
             let count = writer.room().min(size).min(IN_FLIGHT);
             write(&mut writer, count);
             let _ = reader.advance_tail(tail % (writer.head() + 1));
-            // As often beyond head as not.
+            // About half of the offsets are beyond head.
             writer.hold_tail(offset % (2 * writer.head() + 1));
             let Some(checkpoint) = reader.checkpoint() else { continue };
             prop_assert!((last..=writer.head()).contains(&checkpoint));

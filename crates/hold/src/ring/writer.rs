@@ -1,4 +1,4 @@
-//! The holder's half. It must not panic and believes no word of the server's page unchecked.
+//! The holder's half of a ring. It must not panic, and checks every value in the server's page.
 
 use super::error::RingError;
 use super::layout::{HolderPage, IN_FLIGHT, NOBODY, UNHELD, encode_exit, key_words};
@@ -8,12 +8,12 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 
-/// Who has to be told, after a publication.
+/// The requests that are due after a publication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Write to the eventfd.
+    /// Whether to write to the eventfd.
     pub wake: bool,
-    /// Send a notice.
+    /// Whether to send a notice.
     pub watch: bool,
 }
 
@@ -23,15 +23,15 @@ pub struct Writer {
     map: Map,
     base: u64,
     head: u64,
-    /// The last tail that made sense.
+    /// The last valid tail.
     tail: u64,
-    /// The last checkpoint's offset; none: checkpoints do not hold the tail.
+    /// The last checkpoint's offset; `None` if checkpoints do not hold the tail.
     checkpoint: Option<u64>,
 }
 
 impl Writer {
-    /// A new ring of `capacity` bytes and the descriptor that names it. Its first byte is
-    /// that of the offset `base`.
+    /// Creates a ring of `capacity` bytes, and returns its descriptor, too. Its first byte has the
+    /// offset `base`.
     ///
     /// # Errors
     /// The capacity is not allowed, or the kernel refuses memory or descriptors.
@@ -52,10 +52,10 @@ impl Writer {
         self.head
     }
 
-    /// Bytes that may be written now without touching anything from the tail on.
+    /// Bytes that may be written now without overwriting anything from the tail on.
     pub fn room(&mut self) -> u64 {
         let tail = self.map.server().tail.load(SeqCst);
-        // A tail never goes back and never passes head; anything else is a broken server.
+        // A tail never goes back and never passes head; any other value is a mistake of the server.
         if (self.tail..=self.head).contains(&tail) {
             self.tail = tail;
         }
@@ -64,27 +64,26 @@ impl Writer {
         self.readable().saturating_sub(used)
     }
 
-    /// Whether a checkpoint may stand at `offset`: not before the last one, nor beyond head,
-    /// nor where what follows it is no longer in the ring.
+    /// Whether a checkpoint at `offset` is valid: not before the last one, not beyond head, and
+    /// with all output after it still in the ring.
     #[must_use]
     pub fn may_checkpoint(&self, offset: u64) -> bool {
         let last = self.checkpoint.unwrap_or(self.base);
         (last..=self.head).contains(&offset) && self.head.saturating_sub(offset) <= self.readable()
     }
 
-    /// From now on the tail does not pass `offset`, until the next call. Where no checkpoint
-    /// may stand nothing changes.
+    /// Keeps the tail from passing `offset` until the next call. An invalid offset changes nothing.
     pub fn hold_tail(&mut self, offset: u64) {
         if self.may_checkpoint(offset) {
             self.checkpoint = Some(offset);
-            // The caller looks at the tail next, as the server looks here after it has moved
+            // The caller checks the tail next, as the server checks this word after it has moved
             // the tail: one of them sees that there is room again.
             self.words().checkpoint.store(offset, SeqCst);
             fence(SeqCst);
         }
     }
 
-    /// Where the next `room` bytes go, at most [`IN_FLIGHT`].
+    /// The memory for the next bytes, at most `room` and [`IN_FLIGHT`].
     pub fn buffer(&mut self, room: u64) -> &mut [u8] {
         let length = usize::try_from(room.min(IN_FLIGHT)).unwrap_or(0);
         // SAFETY: from `data_ptr` on `capacity` bytes are mapped, which is more than
@@ -93,8 +92,8 @@ impl Writer {
         unsafe { std::slice::from_raw_parts_mut(self.map.data_ptr(self.head), length) }
     }
 
-    /// Writes what no program has written, before anything that one does; what does not fit
-    /// is left out.
+    /// Writes text that no program has printed, before any output. Text that does not fit is left
+    /// out.
     pub fn preface(&mut self, bytes: &[u8]) {
         let room = self.room().min(bytes.len() as u64);
         let buffer = self.buffer(room);
@@ -109,22 +108,22 @@ impl Writer {
         self.words().head.store(self.head, Release);
     }
 
-    /// Who asked to be told of the present head. A request is answered once.
+    /// The requests for the present head. Each is answered once.
     pub fn due(&mut self) -> Due {
-        // Pairs with the fence between a request and the look at head that follows it.
+        // Pairs with the fence between a request and the load of head that follows it.
         fence(SeqCst);
         let server = self.map.server();
         Due { wake: taken(&server.wake_at, self.head), watch: taken(&server.watch_at, self.head) }
     }
 
-    /// Whether anybody waits at all: for changes that have no offset.
+    /// Whether anybody waits at all, for changes that have no offset.
     pub fn anybody(&mut self) -> bool {
         fence(SeqCst);
         self.map.server().wake_at.swap(NOBODY, SeqCst) != NOBODY
     }
 
-    /// Says that the PTY is not read any more. False: the server has made room meanwhile
-    /// and the flag is down again.
+    /// Notes that the PTY is not read any more. Returns false if the server has made room
+    /// meanwhile; the flag is then cleared again.
     pub fn block(&mut self) -> bool {
         self.words().blocked.store(1, SeqCst);
         fence(SeqCst);
@@ -135,7 +134,7 @@ impl Writer {
         false
     }
 
-    /// Says that the PTY is read again.
+    /// Notes that the PTY is read again.
     pub fn unblock(&mut self) {
         self.words().blocked.store(0, SeqCst);
     }
@@ -145,18 +144,18 @@ impl Writer {
         self.room() >= self.map.capacity() / 4
     }
 
-    /// Says that the present head is the final one.
+    /// Notes that the present head is the final one.
     pub fn end(&mut self, exit: Exit) {
         self.words().ended.store(encode_exit(exit), Release);
     }
 
-    /// Resizes so far.
+    /// The number of resizes so far.
     #[must_use]
     pub fn resize_count(&self) -> u64 {
         self.words().resize_count.load(Relaxed)
     }
 
-    /// Notes that what follows was written for another size.
+    /// Notes that the output from here on is for another size.
     pub fn stamp_resize(&mut self, cols: u16, rows: u16) {
         let words = self.words();
         let count = self.resize_count();
@@ -167,12 +166,12 @@ impl Writer {
         words.resize_count.store(count.wrapping_add(1), Release);
     }
 
-    /// Shows how much input the queue still takes.
+    /// Publishes the room in the input queue.
     pub fn set_input_free(&mut self, free: u64) {
         self.words().input_free.store(free, Release);
     }
 
-    /// Shows how far a client's input has come.
+    /// Publishes the progress of a client's input.
     pub fn set_input(&mut self, slot: usize, accepted: u64, seen: u64) {
         if let Some(entry) = self.words().ledger.get(slot) {
             entry.accepted.store(accepted, Release);
@@ -205,7 +204,7 @@ impl Writer {
     }
 }
 
-/// Takes a request down if `head` has reached it.
+/// Cancels a request if `head` has reached it. Returns whether it has.
 fn taken(request: &AtomicU64, head: u64) -> bool {
     head >= request.load(SeqCst) && request.swap(NOBODY, SeqCst) != NOBODY
 }

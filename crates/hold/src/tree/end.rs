@@ -1,4 +1,4 @@
-//! Ending a whole tree: ask, insist, then stop it so that nothing forks away, and kill.
+//! Ends a whole tree: asks it to end, then stops it so that nothing can fork away, and kills it.
 
 use super::member::{Member, Tree};
 use super::process::{self, is_gone, is_refused};
@@ -12,27 +12,27 @@ use std::time::{Duration, Instant};
 
 /// Pidfds held at once while waiting: a large tree must not use up the server's descriptors.
 const PIDFDS_MAX: usize = 64;
-/// Walks in which a tree may keep growing while it is being stopped. Each stops whatever
-/// was there, so only a tree that forks faster than we can look needs more than three.
+/// The most walks for a tree that keeps growing while it is being stopped. Each stops everything it
+/// finds, so only a tree that forks faster than a walk takes needs more than three.
 const FREEZE_WALKS: usize = 16;
-/// Looks that must find a tree empty before it is believed, the last at a still picture.
+/// The walks that must find a tree empty before it counts as empty; the last must be still.
 const EMPTY_LOOKS: usize = 2;
-/// As many, whoever keeps ending meanwhile: it may be strangers.
+/// The same if processes keep ending meanwhile, which may be strangers.
 const EMPTY_LOOKS_MAX: usize = 50;
-/// Quick looks for who has come while a tree is being stopped.
+/// The most quick searches for new processes while a tree is being stopped.
 const CHASES: usize = 100;
-/// Between two looks at processes for which no descriptor is free.
+/// The pause between two walks while processes live for which no descriptor is free.
 const BLIND_LOOK: Duration = Duration::from_millis(20);
 
-/// The time that each step of an ending may take.
+/// The time for each step of ending a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grace {
     /// From SIGHUP to SIGTERM.
     pub hup: Duration,
     /// From SIGTERM to SIGKILL.
     pub term: Duration,
-    /// From the first SIGKILL until what is left is given up: it sleeps in the kernel, or
-    /// is another user's.
+    /// From the first SIGKILL until the rest is given up: it sleeps in the kernel, or is another
+    /// user's.
     pub kill: Duration,
 }
 
@@ -49,20 +49,20 @@ impl Default for Grace {
 /// The result of ending a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EndReport {
-    /// Processes that were seen in it and are gone.
+    /// Processes that were found in the tree and are gone.
     pub ended: usize,
-    /// Processes that are still there; empty when the tree was seen empty.
+    /// Processes that still exist; empty if the tree is empty.
     pub left: Vec<Member>,
 }
 
 impl Tree {
-    /// Ends every member: SIGHUP, SIGTERM, SIGKILL, each only for what the one before has
-    /// left. Returns as soon as the tree is seen empty, else after the whole grace.
+    /// Ends every member: SIGHUP, SIGTERM, SIGKILL, each for what the previous one has left.
+    /// Returns as soon as the tree is empty, at the latest after the whole grace.
     ///
-    /// Blocks; for a thread that may.
+    /// Blocks the calling thread.
     ///
     /// # Errors
-    /// When /proc could not be read to the end of a grace: who is left is not known then.
+    /// /proc could not be read until the end of a grace, so that the remaining members are unknown.
     pub fn end(&self, grace: Grace) -> io::Result<EndReport> {
         let mut ending = Ending { tree: self, known: HashMap::new(), before: None };
         // Stopped processes act on a signal only once they continue.
@@ -77,9 +77,9 @@ impl Tree {
     }
 }
 
-/// The moment at which so much time will have passed.
+/// The moment after this time.
 fn deadline(time: Duration) -> Instant {
-    /// A year: more would not fit any clock, and nobody waits for so long.
+    /// A year: a longer time may not fit the clock, and nobody waits so long.
     const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let now = Instant::now();
     now.checked_add(time.min(LONGEST)).unwrap_or(now)
@@ -87,21 +87,21 @@ fn deadline(time: Duration) -> Instant {
 
 struct Ending<'a> {
     tree: &'a Tree,
-    /// Everything seen in the tree so far, pid → start time: children of a member that has
-    /// died since are found by it.
+    /// Everything found in the tree so far, pid → start time. It identifies the children of a
+    /// member that has died since.
     known: HashMap<i32, u64>,
-    /// The last look.
+    /// The snapshot of the last walk.
     before: Option<Arc<Snapshot>>,
 }
 
 impl Ending<'_> {
-    /// The members that are left. Tried again until the deadline while /proc cannot be read.
+    /// The remaining members. While /proc cannot be read, tries again until the deadline.
     fn walk(&mut self, deadline: Instant) -> io::Result<Vec<Member>> {
         let mut empty = 0_usize;
         loop {
             match self.look() {
-                // A chain of processes that each fork the next and exit can slip past a
-                // look, /proc not being read at one instant; but never unnoticed.
+                // /proc is not read at one instant, so a chain of processes that each fork the next
+                // and exit can slip past a walk. But the walk then is not still.
                 Ok(Look { members, still }) => {
                     empty = empty.saturating_add(1);
                     if !members.is_empty()
@@ -130,7 +130,7 @@ impl Ending<'_> {
         self.known.extend(members.iter().map(|member| (member.pid, member.start_time)));
     }
 
-    /// Sends the signals to each member once; whether the tree was seen empty in time.
+    /// Sends the signals to each member once. Returns whether the tree was empty in time.
     fn ask(&mut self, signals: &[i32], time: Duration) -> io::Result<bool> {
         let deadline = deadline(time);
         let mut asked = HashSet::new();
@@ -151,7 +151,7 @@ impl Ending<'_> {
         }
     }
 
-    /// Kills until nothing is left that can be killed; returns what is.
+    /// Kills until nothing is left that can be killed. Returns the rest.
     fn kill(&mut self, time: Duration) -> io::Result<Vec<Member>> {
         let deadline = deadline(time);
         loop {
@@ -164,8 +164,8 @@ impl Ending<'_> {
         }
     }
 
-    /// Stops every member, so that none can fork while its tree is killed. A process with
-    /// a pending SIGSTOP cannot fork either: a walk that finds nobody new is complete.
+    /// Stops every member, so that none can fork while its tree is killed. A process with a pending
+    /// SIGSTOP cannot fork either, so a walk that finds no new member is complete.
     fn freeze(&mut self, deadline: Instant) -> io::Result<Vec<Member>> {
         let mut stopped = HashSet::new();
         for _ in 1..FREEZE_WALKS {
@@ -203,12 +203,12 @@ impl Ending<'_> {
     }
 }
 
-/// Sends a signal; false if that is worth another try: no descriptor was free.
+/// Sends a signal. Returns false if no descriptor was free, so that it should be tried again.
 fn settled(member: &Member, signal: i32) -> bool {
     member.signal(signal).map_or_else(|error| is_gone(&error) || is_refused(&error), |()| true)
 }
 
-/// Waits until all of them are gone; false if the deadline came first.
+/// Waits until all of them are gone. Returns false if the deadline came first.
 fn wait_until_gone(members: &[Member], deadline: Instant) -> bool {
     for some in members.chunks(PIDFDS_MAX) {
         let mut processes = Vec::new();
@@ -217,7 +217,7 @@ fn wait_until_gone(members: &[Member], deadline: Instant) -> bool {
                 Ok(process) => processes.push(process),
                 Err(error) if is_gone(&error) => {}
                 Err(_) => {
-                    // No descriptor to wait on is free: the caller's next walk is the look.
+                    // There is no free descriptor to wait on: the caller's next walk finds out.
                     std::thread::sleep(BLIND_LOOK);
                     return Instant::now() < deadline;
                 }
@@ -237,7 +237,7 @@ fn poll_until_gone(mut processes: Vec<OwnedFd>, deadline: Instant) -> bool {
         let timeout = PollTimeout::try_from(left.as_micros().div_ceil(1_000));
         let mut fds: Vec<PollFd<'_>> =
             processes.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
-        // An interrupted poll is one without news.
+        // An interrupted poll has no result.
         let _ = poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX));
         let gone: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(false)).collect();
         let mut gone = gone.into_iter();

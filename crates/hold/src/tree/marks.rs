@@ -1,12 +1,12 @@
-//! The two marks that a process of a session inherits and a stranger does not have.
+//! The two marks that a session's processes inherit and strangers do not have.
 //!
-//! The environment's `STAYD_SESSION=<id>` is for everyone to read, and gone with `env -i`.
-//! The other one survives fork, exec, setsid(2) and a cleared environment: the soft limit
-//! `RLIMIT_RTTIME` (setrlimit(2); microseconds that a real-time task may run without a
-//! pause), which is unlimited on almost every system, is set to 2^62 and 61 bits of the
-//! session's id. That is more than 146,000 years, so it is still no limit. The hard limit
-//! is left alone, so that a stayd inside a session can mark its own. A limit that means
-//! something (someone has set it) is never replaced: such a session has one mark.
+//! The environment's `STAYD_SESSION=<id>` can be read by everyone, and is gone with `env -i`. The
+//! other mark survives fork, exec, setsid(2) and a cleared environment: the soft limit
+//! `RLIMIT_RTTIME` (setrlimit(2); microseconds that a real-time task may run without a pause),
+//! which is unlimited on almost every system, is set to 2^62 plus 61 bits of the session's id. That
+//! is more than 146,000 years, so it limits nothing. The hard limit is unchanged, so that a stayd
+//! inside a session can mark its own sessions. A limit that someone has set on purpose is never
+//! replaced: such a session has one mark.
 
 use super::pidfd;
 use super::process::{is_gone, is_refused};
@@ -19,27 +19,27 @@ use std::io::{self, Read};
 pub const MARK: &str = "STAYD_SESSION";
 /// The least limit that is a mark.
 const LIMIT_LEAST: u64 = 1 << 62;
-/// The bits of an id that are in a limit: all random in a version 7 UUID. A limit stays
-/// below 2^63, which programs with signed numbers may take for "unlimited" or worse.
+/// The bits of an id in a limit: all are random in a version 7 UUID. A limit stays below 2^63,
+/// which programs with signed numbers may take for "unlimited" or worse.
 const LIMIT_BITS: u64 = (1 << 61) - 1;
-/// More environment than a process can be started with (execve(2): a quarter of the stack
-/// limit, which at its default is 2 MiB), and a bound for hosts that allow more.
+/// The most bytes of environment that are read: more than a process can be started with (execve(2):
+/// a quarter of the stack limit, which is 2 MiB by default).
 const ENVIRONMENT_MAX: u64 = 4 << 20;
-/// Looks at an empty environment before it is believed.
+/// The reads of an empty environment before it counts as empty.
 const EMPTY_LOOKS: usize = 3;
 
-/// Marks the calling process, and all that it will start, as the session's. It stays
-/// without this mark if its limit means something.
+/// Marks the calling process, and all processes that it will start, as the session's. A limit that
+/// someone has set on purpose is kept, and then this mark is missing.
 pub fn mark_by_limit(id: SessionId) {
     set_limit(limit_of(id));
 }
 
-/// Takes the mark of a session around it from the calling process.
+/// Removes the mark of a session around it from the calling process.
 pub fn unmark_by_limit() {
     set_limit(libc::RLIM_INFINITY);
 }
 
-/// Whether the calling process carries the session's limit: it runs in that session, whatever
+/// Whether the calling process has the session's limit, so that it runs in that session, whatever
 /// its environment says.
 #[must_use]
 pub fn is_marked_by_limit(id: SessionId) -> bool {
@@ -50,7 +50,7 @@ fn set_limit(limit: u64) {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_RTTIME)
         && soft >= LIMIT_LEAST
     {
-        // Only a hard limit that is lower refuses, and without the mark all else works.
+        // This fails only for a lower hard limit. Everything else works without the mark.
         let _ = setrlimit(Resource::RLIMIT_RTTIME, limit.min(hard), hard);
     }
 }
@@ -59,12 +59,12 @@ fn limit_of(id: SessionId) -> u64 {
     LIMIT_LEAST | (u128::from_be_bytes(id.to_bytes()) as u64 & LIMIT_BITS)
 }
 
-/// Whose a process is by its marks.
+/// The session to which marks assign a process.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     Ours,
     Another,
-    /// None, or none that we may read.
+    /// There is no mark, or none that we may read.
     Missing,
 }
 
@@ -73,20 +73,20 @@ pub(super) enum Mark {
 pub(super) struct Marks {
     limit: Option<u64>,
     environment: Vec<SessionId>,
-    /// The environment names a session, which need not be one.
+    /// Whether the environment names any session.
     named: bool,
 }
 
 impl Marks {
     /// # Errors
-    /// When no descriptor is free to look: that a mark is missing is not known then.
+    /// No descriptor is free, so it is unknown whether a mark is missing.
     pub(super) fn read(pid: i32, limit: Option<u64>) -> io::Result<Marks> {
         let mut marks = Marks { limit, ..Marks::default() };
         marks.find(&environment(pid)?);
         Ok(marks)
     }
 
-    /// Whose the process is, asked for one session. One mark of it is enough.
+    /// Compares the marks with a session. One matching mark is enough.
     pub(super) fn say(&self, id: SessionId) -> Mark {
         if self.limit == Some(limit_of(id)) || self.environment.contains(&id) {
             Mark::Ours
@@ -110,15 +110,15 @@ impl Marks {
     }
 }
 
-/// A process's limit, if it is some session's mark.
+/// A process's limit, if it is a mark of any session.
 ///
 /// # Errors
-/// When no descriptor is free to look.
+/// No descriptor is free.
 pub(super) fn limit_mark(pid: i32) -> io::Result<Option<u64>> {
     Ok(limit(pid)?.filter(|limit| (LIMIT_LEAST..1 << 63).contains(limit)))
 }
 
-/// Whether a process carries the session's limit, the mark that is read fast.
+/// Whether a process has the session's limit, which is the mark that is read faster.
 pub(super) fn carries_limit(pid: i32, id: SessionId) -> bool {
     limit(pid).is_ok_and(|limit| limit == Some(limit_of(id)))
 }
@@ -128,7 +128,7 @@ fn environment(pid: i32) -> io::Result<Vec<u8>> {
     // A process in the middle of execve(2) shows an empty environment for some microseconds.
     for _ in 0..EMPTY_LOOKS {
         match File::open(format!("/proc/{pid}/environ")) {
-            // The part that was read before an error counts: the process may be ending.
+            // The part that was read before an error counts, because the process may be ending.
             Ok(file) => drop(file.take(ENVIRONMENT_MAX).read_to_end(&mut environment)),
             Err(error) if is_gone(&error) || is_refused(&error) => break,
             Err(error) => return Err(error),
@@ -141,8 +141,8 @@ fn environment(pid: i32) -> io::Result<Vec<u8>> {
     Ok(environment)
 }
 
-/// The soft limit. Another user's process (a set-user-id program in the session) shows it
-/// in /proc alone, which takes ten times as long to read.
+/// The soft limit. For another user's process (a set-user-id program in the session) only /proc
+/// shows it, which takes ten times as long to read.
 fn limit(pid: i32) -> io::Result<Option<u64>> {
     match pidfd::realtime_limit(pid) {
         Ok(limit) => Ok(Some(limit)),
@@ -157,7 +157,7 @@ fn limit(pid: i32) -> io::Result<Option<u64>> {
     }
 }
 
-/// `None` for "unlimited".
+/// The limit in /proc's text; `None` for "unlimited".
 fn parse_limit(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max realtime timeout"))?;
     line.split_ascii_whitespace().next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! A tree and a member of it, as they are named.
+//! A tree and a member of it.
 
 use super::process::{self, ProcessId};
 use crate::id::SessionId;
@@ -9,14 +9,14 @@ use std::io;
 pub struct Tree {
     /// The session.
     pub id: SessionId,
-    /// Its first process, whether it still lives or not; `None` if it is not known.
+    /// The session's first process, whether or not it still lives; `None` if it is unknown.
     pub leader: Option<ProcessId>,
-    /// The holder, which adopts the session's orphans and is never a member itself. With
-    /// it, orphans without a mark are found after the leader's end.
+    /// The holder, which adopts the session's orphans and is never a member itself. With it,
+    /// orphans without a mark are found after the leader's end.
     pub holder: Option<i32>,
 }
 
-/// A process of a tree, as it was seen.
+/// A process of a tree, when it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Process id.
@@ -29,8 +29,8 @@ impl Member {
     /// Sends a signal to this process and no other.
     ///
     /// # Errors
-    /// `ESRCH` or `NotFound` if it is gone, whoever has its pid now; `EPERM` if it is not
-    /// ours to signal; `EMFILE` or `ENFILE` if no descriptor is free.
+    /// `ESRCH` or `NotFound` if the process is gone, even if its pid was reused; `EPERM` if it is
+    /// another user's; `EMFILE` or `ENFILE` if no descriptor is free.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         process::signal(self.pid, self.start_time, signal)
     }

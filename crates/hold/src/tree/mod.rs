@@ -1,34 +1,34 @@
-//! A session's process tree: who belongs to it, and how it ends as a whole.
+//! A session's process tree: finds its members, and ends it as a whole.
 //!
-//! Programs leave their parents (`setsid`, double forks), so parentage alone does not find
-//! them all. A process belongs to a session's tree if it
+//! Programs leave their parents (`setsid`, double forks), so parentage alone does not find all of
+//! them. A process belongs to a session's tree if it
 //!
-//! - descends from the leader, or from anything else that belongs, while that lives;
+//! - descends from the leader, or from another member, while that lives;
 //! - is in the leader's terminal session, or in one that a member leads (setsid(2));
 //! - has inherited one of the session's two marks: `STAYD_SESSION=<id>` in its environment,
 //!   or a resource limit that limits nothing and that no exec, fork or setsid sheds.
 //!
-//! What has shed all of that cannot be told from a stranger, and is left alone: a program
-//! that sets `RLIMIT_RTTIME` itself, clears its environment and forks away, or that has
-//! others start it (systemd-run, at, a container's daemon). A holder inside a session takes
-//! the marks off itself: the session's end takes the server in it along, as any program,
-//! and leaves that holder with its sessions, for a server elsewhere to take over.
+//! A process that has shed all of these cannot be distinguished from a stranger, and is left alone:
+//! a program that sets `RLIMIT_RTTIME` itself, clears its environment and forks away, or that has
+//! others start it (systemd-run, at, a container's daemon). A holder inside a session removes the
+//! marks from itself: the session's end kills the server in it, like any program, and leaves that
+//! holder with its sessions for another server to take over.
 //!
 //! The limit is read with prlimit(2), and from `/proc/PID/limits` where that is refused:
 //! 1.7 against 18 µs (reading `stat` takes 15, `environ` 14; measured from Python on 1,000
 //! processes).
 //!
-//! Orphans are adopted by the holder, not by the leader, although a leader that is the
-//! subreaper would keep parentage whole: with 100 daemons of 0.2 s, each forked twice,
-//! leaders of Python, Perl and Node gathered 100 zombies, dash at a `read` 52, bash and a
-//! dash that waits for a command none. With the holder it was none under any of them.
+//! Orphans are adopted by the holder, not by the leader, although a leader that is the subreaper
+//! would keep parentage whole. With 100 daemons of 0.2 s, each forked twice, leaders of Python,
+//! Perl and Node gathered 100 zombies, dash at a `read` 52, bash and a dash that waits for a
+//! command none. With the holder there were none under any of them.
 //!
-//! A process that forks the next and ends, time and again, lives for less than a walk takes.
-//! So a tree is believed to be empty only at a look during which nobody ended, and while it
-//! is stopped, newcomers are looked for apart from the walks and stopped when they are seen.
+//! A process that forks the next and ends, again and again, lives for less than a walk takes. So a
+//! tree counts as empty only after a walk during which no process ended, and while it is stopped,
+//! new processes are also searched for between the walks, and stopped when they are found.
 //!
-//! Signals reach a process through its pidfd and only if its start time is the one that was
-//! seen: never whoever has its pid next.
+//! Signals reach a process through its pidfd, and only if its start time is the known one, so that
+//! they never reach another process that has its pid later.
 
 mod end;
 mod marks;
@@ -49,16 +49,16 @@ use std::io;
 use walk::Snapshot;
 
 impl Tree {
-    /// The members of the tree now: one pass over /proc. Zombies do not count; the calling
-    /// process and the holder never belong; the leader comes last.
+    /// The present members of the tree, from one pass over /proc. Zombies do not count; the calling
+    /// process and the holder never belong; the leader is last.
     ///
     /// # Errors
-    /// When /proc could not be read in full, for want of a descriptor for instance.
+    /// /proc could not be read in full, for example because no descriptor is free.
     pub fn members(&self) -> io::Result<Vec<Member>> {
         Snapshot::shared()?.members(self, &HashMap::new()).map(|look| look.members)
     }
 
-    /// Sends a signal to every member, the leader last; returns how many it reached.
+    /// Sends a signal to every member, the leader last. Returns how many it reached.
     ///
     /// # Errors
     /// As [`Tree::members`].
@@ -68,7 +68,7 @@ impl Tree {
     }
 }
 
-/// Every process below `root` now, children before their parents; zombies do not count.
+/// Every present process below `root`, children before their parents. Zombies do not count.
 ///
 /// # Errors
 /// As [`Tree::members`].

@@ -1,4 +1,4 @@
-//! One process, told apart from every other that ever had its pid.
+//! A process, distinguished from every other that had the same pid.
 
 use super::pidfd;
 use serde::{Deserialize, Serialize};
@@ -7,14 +7,14 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
-/// A process, by more than its pid: pids are reused, and start times begin anew at boot.
+/// Identifies a process by more than its pid: pids are reused, and start times begin anew at boot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
     /// Process id.
     pub pid: i32,
     /// When it started, in clock ticks since boot (field 22 of `/proc/PID/stat`, proc(5)).
     pub start_time: u64,
-    /// The boot that those ticks count from.
+    /// The boot from which those ticks count.
     pub boot_id: String,
 }
 
@@ -27,13 +27,13 @@ impl ProcessId {
         Ok(ProcessId { pid, start_time: start_time(pid)?, boot_id: boot_id()? })
     }
 
-    /// Whether it still runs. A zombie does not.
+    /// Whether the process still runs. A zombie does not.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.stat().is_some()
     }
 
-    /// The process as /proc shows it now; `None` once it is gone, or if its pid is another's.
+    /// The process's present state in /proc; `None` if it is gone, or its pid is another's.
     pub(super) fn stat(&self) -> Option<Stat> {
         if boot_id().ok()? != self.boot_id {
             return None;
@@ -46,7 +46,7 @@ impl ProcessId {
 /// The id of this boot, as `/proc/sys/kernel/random/boot_id` has it.
 ///
 /// # Errors
-/// When /proc is not mounted.
+/// /proc is not mounted.
 pub fn boot_id() -> io::Result<String> {
     static BOOT_ID: OnceLock<String> = OnceLock::new();
     if let Some(id) = BOOT_ID.get() {
@@ -67,32 +67,32 @@ pub fn start_time(pid: i32) -> io::Result<u64> {
 /// Milliseconds since boot, time asleep included (`CLOCK_BOOTTIME`).
 ///
 /// # Panics
-/// On a kernel without `CLOCK_BOOTTIME`: older than 2.6.39, which has no pidfds either.
+/// The kernel has no `CLOCK_BOOTTIME`: it is older than 2.6.39, which has no pidfds either.
 #[must_use]
 #[expect(clippy::expect_used, reason = "only the server asks, and it has no other clock")]
 pub fn boottime_ms() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
         .expect("CLOCK_BOOTTIME exists since Linux 2.6.39 and the pointer is nix's");
-    // Never negative: it counts from boot.
+    // The clock counts from boot, so it is never negative.
     (now.tv_sec() as u64).saturating_mul(1_000).saturating_add(now.tv_nsec() as u64 / 1_000_000)
 }
 
-/// A descriptor of the process with this pid, only if it started then.
+/// A descriptor of the process with this pid and this start time.
 ///
 /// # Errors
-/// `ESRCH` or `NotFound` if that process is gone, whoever has its pid now; else as
+/// `ESRCH` or `NotFound` if that process is gone, even if its pid was reused; otherwise as
 /// [`pidfd::open`].
 pub(super) fn open_verified(pid: i32, start_time: u64) -> io::Result<OwnedFd> {
     let process = pidfd::open(pid)?;
-    // Looked at after the descriptor was opened: if the pid changed hands in between, the
-    // descriptor is that of the dead one, and signals to it reach nobody.
+    // Read after the descriptor was opened: if the pid was reused in between, the descriptor is
+    // that of the dead process, and signals to it reach nobody.
     match Stat::read(pid)?.start_time == start_time {
         true => Ok(process),
         false => Err(io::Error::from_raw_os_error(libc::ESRCH)),
     }
 }
 
-/// Sends a signal to the process with this pid, only if it started then.
+/// Sends a signal to the process with this pid and this start time.
 ///
 /// # Errors
 /// As [`open_verified`] and [`pidfd::send`].
@@ -100,17 +100,17 @@ pub(super) fn signal(pid: i32, start_time: u64, signal: i32) -> io::Result<()> {
     pidfd::send(open_verified(pid, start_time)?.as_fd(), signal)
 }
 
-/// Whether an error says that the process is gone.
+/// Whether an error means that the process is gone.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// Whether an error says that the process is another user's.
+/// Whether an error means that the process is another user's.
 pub(super) fn is_refused(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// The fields of `/proc/PID/stat` that say whose a process is.
+/// The fields of `/proc/PID/stat` that tell to which session a process belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) pid: i32,
@@ -143,14 +143,14 @@ impl Stat {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
     }
 
-    /// The name (field 2) is the process's own choice: only its last `)` ends it.
+    /// The name (field 2) is chosen by the process, so only the last `)` ends it.
     fn parse(line: &[u8]) -> Option<Stat> {
         let name_start = line.iter().position(|&byte| byte == b'(')?;
         let name_end = line.iter().rposition(|&byte| byte == b')')?;
         let pid = std::str::from_utf8(line.get(..name_start)?).ok()?.trim().parse().ok()?;
         let fields = std::str::from_utf8(line.get(name_end.checked_add(1)?..)?).ok()?;
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        // proc(5) counts from 1, and the first of these is its field 3.
+        // proc(5) counts from 1, and the first of these fields is its number 3.
         let field = |number: usize| fields.get(number.checked_sub(3)?).copied();
         Some(Stat {
             pid,
@@ -163,13 +163,14 @@ impl Stat {
         })
     }
 
-    /// Dead, whether or not its parent has looked. A process whose first thread alone has
-    /// ended also says `Z`, and runs on.
+    /// Whether the process is dead, reaped or not. A process whose first thread alone has ended
+    /// also has the state `Z`, but still runs.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self.state, b'X' | b'x') || (self.state == b'Z' && self.threads <= 1)
     }
 
-    /// A thread of the kernel (`PF_KTHREAD`), which has no environment and is nobody's.
+    /// Whether it is a thread of the kernel (`PF_KTHREAD`), which has no environment and belongs to
+    /// no session.
     pub(super) fn is_kernel(&self) -> bool {
         self.flags & 0x0020_0000 != 0
     }

@@ -1,4 +1,4 @@
-//! Real processes: each test plants a tree, ends it, and looks at who is left.
+//! Real processes: each test starts a tree, ends it, and checks what is left.
 
 use super::*;
 use crate::id::SessionId;
@@ -13,8 +13,8 @@ const QUICK: Grace = Grace {
     kill: Duration::from_secs(20),
 };
 
-/// A session's leader, started as the holder starts one: leading its own terminal session
-/// and marked.
+/// A session's leader, started as the holder starts one: it leads its own terminal session and is
+/// marked.
 struct Planted {
     tree: Tree,
     leader: Child,
@@ -22,7 +22,7 @@ struct Planted {
 }
 
 impl Planted {
-    /// Runs a script, which must print `ready` once its tree stands.
+    /// Runs a script, which must print `ready` once its tree is complete.
     fn new(script: &str) -> Planted {
         let planted = Planted::begin(script);
         planted.ready()
@@ -99,7 +99,7 @@ impl Drop for Bystander {
     }
 }
 
-/// So long that a busy machine cannot be taken for a process that does not end.
+/// So long that a busy machine is not taken for a process that does not end.
 const PATIENT: Grace = Grace {
     hup: Duration::from_secs(60),
     term: Duration::from_secs(60),
@@ -158,8 +158,8 @@ fn a_setsid_child_is_found_by_parentage_even_without_the_mark() {
 
 #[test]
 fn a_double_fork_is_found_by_its_mark() {
-    // The middle one ends at once: its child is adopted by somebody else, in a session of
-    // its own that nobody of ours leads.
+    // The middle process ends at once: its child is adopted by another process, in a session of its
+    // own that none of ours leads.
     let mut planted = Planted::begin(
         "setsid sh -c 'trap \"\" HUP; setsid sleep 300 & echo $!' </dev/null & wait $!
          echo ready; sleep 300",
@@ -183,7 +183,8 @@ fn orphans_are_found_after_the_leaders_end() {
     let mut planted = planted.ready();
     planted.leader.wait().unwrap();
     assert_eq!(planted.members(), [orphan.pid]);
-    // Another session's orphan stays that, even in a terminal session of our leader's number.
+    // Another session's orphan stays that session's, even in a terminal session with our leader's
+    // number.
     planted.tree.id = SessionId::generate();
     assert_eq!(planted.members(), [] as [i32; 0]);
     planted.tree.holder = Some(nix::unistd::Pid::this().as_raw());
@@ -200,7 +201,7 @@ fn unmarked_orphans_of_the_holder_are_found_by_the_leaders_session() {
     let orphan = planted.pid();
     let mut planted = planted.ready();
     planted.leader.wait().unwrap();
-    // Whose it is cannot be said without the holder, once env(1) has shed the mark.
+    // Without the holder its session is unknown, once env(1) has shed the mark.
     wait_until("unmarked", || planted.members().is_empty());
     planted.tree.holder = Some(std::process::id() as i32);
     assert_eq!(planted.members(), [orphan.pid]);
@@ -216,14 +217,15 @@ fn stopped_processes_are_ended() {
     let started = Instant::now();
     planted.tree.end(PATIENT).unwrap();
     assert!(!stopped.is_alive());
-    // It was made to continue, and acted on the first signal.
+    // It was continued, and acted on the first signal.
     assert!(started.elapsed() < PATIENT.hup);
 }
 
 #[test]
 fn a_leader_that_keeps_forking_is_ended() {
     let mut bystander = Bystander::new();
-    // Each child lives a little and ignores what it can; bounded, in case we fail.
+    // Each child lives a little and ignores what it can. The number is bounded, in case the test
+    // fails.
     let planted = Planted::new(
         "trap '' HUP TERM; echo ready; i=0
          while [ $i -lt 20000 ]; do i=$((i+1)); sleep 0.2 & done; sleep 300",
@@ -235,7 +237,7 @@ fn a_leader_that_keeps_forking_is_ended() {
 
 #[test]
 fn a_process_whose_first_thread_ended_is_still_there() {
-    // Python can end the first thread alone; without it there is nothing to see.
+    // Python can end the first thread alone; without it this test does nothing.
     let program = "import ctypes, threading, time
 threading.Thread(target=time.sleep, args=(300,)).start()
 print('ready', flush=True)
@@ -286,7 +288,7 @@ fn a_signal_reaches_the_whole_tree_once() {
     assert_eq!(planted.tree.signal(-1).unwrap(), 0);
 }
 
-/// In a pid namespace of its own, where the next pid can be chosen: this test, once more.
+/// Runs this test once more in a pid namespace of its own, where the next pid can be chosen.
 #[test]
 fn whoever_has_a_dead_members_pid_next_is_never_signalled() {
     const INSIDE: &str = "STAYD_TEST_PID_NAMESPACE";

@@ -1,4 +1,4 @@
-//! Finding a tree's members: one pass over /proc.
+//! Finds a tree's members in one pass over /proc.
 
 use super::marks::{Mark, Marks, carries_limit, limit_mark};
 use super::member::{Member, Tree};
@@ -10,32 +10,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-/// Every process there is, as of about now.
+/// Every process, read at about one time.
 pub(super) struct Snapshot {
     begun: Instant,
     processes: HashMap<i32, Seen>,
     children: HashMap<i32, Vec<i32>>,
     sessions: HashMap<i32, Vec<i32>>,
-    /// Processes that were listed and gone before they could be looked at.
+    /// Processes that were listed, and gone before they could be read.
     missed: Vec<i32>,
 }
 
-/// A tree, as one snapshot shows it.
+/// A tree as one snapshot shows it.
 pub(super) struct Look {
     /// The living members, the leader last.
     pub(super) members: Vec<Member>,
-    /// Nobody but the leader is a zombie: none that might have left a child just now.
+    /// Whether no process but the leader is a zombie, which might have left a child just now.
     pub(super) still: bool,
 }
 
-/// All processes there are, the youngest first: they may be gone in a moment.
+/// All processes, the youngest first, because those may be gone soonest.
 fn pids() -> io::Result<Vec<i32>> {
     let mut pids = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
     }
-    // Pids are given in a circle. The last one given ends proc_loadavg(5); without it the
-    // order is wrong, and that is all.
+    // Pids are assigned in a circle, and the last one is at the end of proc_loadavg(5). Without it
+    // only the order is wrong.
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let last = load.split_ascii_whitespace().last().and_then(|pid| pid.parse().ok());
     pids.sort_unstable_by_key(|&pid| (last.is_some_and(|last| pid > last), Reverse(pid)));
@@ -45,7 +45,7 @@ fn pids() -> io::Result<Vec<i32>> {
 struct Seen {
     stat: Stat,
     limit: Option<u64>,
-    /// Read when first asked for: most trees need only a few.
+    /// The marks, read when first needed: most trees need only a few.
     marks: OnceLock<Marks>,
 }
 
@@ -61,8 +61,8 @@ impl Seen {
 }
 
 impl Snapshot {
-    /// A snapshot that was begun after this was called. Those who wait for one while
-    /// another is being taken share the next: hundreds of sessions can end at once.
+    /// A snapshot that was begun after this call. Callers that wait while another one is being
+    /// taken share the next one, because hundreds of sessions can end at once.
     ///
     /// # Errors
     /// As [`Snapshot::take`].
@@ -76,18 +76,18 @@ impl Snapshot {
             Some(last) if last.begun > asked => Ok(last),
             _ => Snapshot::take().map(Arc::new),
         };
-        // Kept only for those who wait: the next to come needs a newer one.
+        // Kept only for those who already wait: a later caller needs a newer one.
         if WAITING.fetch_sub(1, Ordering::Relaxed) > 1 {
             *last = snapshot.as_ref().ok().cloned();
         }
         snapshot
     }
 
-    /// Reads /proc. What vanishes meanwhile is left out.
+    /// Reads /proc. Processes that end meanwhile are left out.
     ///
     /// # Errors
-    /// When /proc could not be read in full (no descriptor is free): what was read would
-    /// make a tree look smaller than it is.
+    /// /proc could not be read in full (no descriptor is free): the part that was read would make a
+    /// tree look smaller than it is.
     pub(super) fn take() -> io::Result<Snapshot> {
         let (begun, mut missed) = (Instant::now(), Vec::new());
         let mut processes = HashMap::new();
@@ -106,26 +106,27 @@ impl Snapshot {
             };
             children.entry(stat.parent).or_default().push(pid);
             sessions.entry(stat.session).or_default().push(pid);
-            // At once: when the walk is over, the process may be.
+            // Read it at once: the process may be gone when the walk is over.
             let limit = limit_mark(pid)?;
             processes.insert(pid, Seen { stat, limit, marks: OnceLock::new() });
         }
         Ok(Snapshot { begun, processes, children, sessions, missed })
     }
 
-    /// The tree. `known` (pid → start time) are processes
-    /// that earlier walks found to belong: what they have forked since belongs too.
+    /// The tree's members. `known` (pid → start time) are processes that earlier walks found to be
+    /// members: their children are members, too.
     ///
     /// # Errors
     /// As [`Snapshot::take`], for environments.
     pub(super) fn members(&self, tree: &Tree, known: &HashMap<i32, u64>) -> io::Result<Look> {
-        // Without it a leader of this boot would be passed over, and its tree look empty.
+        // Without the boot id a leader of this boot would be ignored, and its tree would look
+        // empty.
         let boot = boot_id()?;
         // Pids and start times of another boot mean nothing in this one.
         let leader = tree.leader.as_ref().filter(|leader| leader.boot_id == boot);
         let mut found = Found {
             snapshot: self,
-            // Nothing in a tree is older than its leader.
+            // No member of a tree is older than its leader.
             since: leader.map_or(0, |leader| leader.start_time),
             spared: [Some(std::process::id() as i32), tree.holder],
             members: HashSet::new(),
@@ -148,11 +149,11 @@ impl Snapshot {
                 }
             }
         }
-        // A session outlives its leader, and keeps its number from being used anew.
+        // A terminal session outlives its leader, and keeps its number from being reused.
         if let Some(leader) = leader.filter(|leader| !self.processes.contains_key(&leader.pid)) {
             let left = self.in_session(leader.pid);
-            // One certain member makes the session ours. Without one it might belong to a
-            // process that had the leader's pid later, unless the orphans are our holder's.
+            // One certain member proves that the terminal session is ours. Without one it might
+            // belong to a later process with the leader's pid, unless the orphans are our holder's.
             let ours = left.iter().any(|pid| found.members.contains(pid));
             for &pid in left {
                 if ours || (unmarked.contains(&pid) && self.descends(pid, tree.holder)) {
@@ -173,8 +174,8 @@ impl Snapshot {
         Ok(Look { members, still })
     }
 
-    /// Whether all who were gone before they could be looked at had been looked at in the
-    /// snapshot before: whoever was a stranger then is one.
+    /// Whether all processes that were gone before they could be read are in the snapshot before:
+    /// if they were strangers then, they were strangers now.
     pub(super) fn missed_nobody_new(&self, before: &Snapshot) -> bool {
         self.missed.iter().all(|pid| before.processes.contains_key(pid))
     }
@@ -212,16 +213,16 @@ impl Snapshot {
     }
 }
 
-/// Who has come since a first look: for a tree that goes on to fork, and for which a whole
-/// walk takes too long.
+/// Finds the processes that are new since the last call, for a tree that keeps forking while a
+/// whole walk takes too long.
 #[derive(Default)]
 pub(super) struct Newcomers {
     looked_at: HashSet<i32>,
 }
 
 impl Newcomers {
-    /// Calls back for the processes that carry the tree's mark and were not there at the last call; each is told
-    /// as soon as it is seen. Returns how many have come, whoever they are.
+    /// Calls back for each new process that has the tree's mark, as soon as it is found. Returns
+    /// the number of all new processes.
     ///
     /// # Errors
     /// As [`Snapshot::take`].
@@ -248,7 +249,7 @@ impl Newcomers {
     }
 }
 
-/// The members found so far: closed under parentage and led sessions.
+/// The members found so far, together with their descendants and the sessions that they lead.
 struct Found<'a> {
     snapshot: &'a Snapshot,
     since: u64,
@@ -264,7 +265,7 @@ impl Found<'_> {
             && self.snapshot.processes.get(&pid).is_some_and(young_enough)
     }
 
-    /// Adds a process, its descendants, and whoever is in a session that one of them leads.
+    /// Adds a process, its descendants, and all processes in sessions that one of them leads.
     fn add(&mut self, pid: i32) {
         let mut waiting = vec![pid];
         while let Some(pid) = waiting.pop() {
@@ -273,7 +274,8 @@ impl Found<'_> {
             }
             self.members.insert(pid);
             waiting.extend(self.snapshot.children.get(&pid).into_iter().flatten());
-            // Only the session of a process that leads it: all in it have forked from there.
+            // Only the session of a process that leads it, because all in it were forked from
+            // there.
             waiting.extend(self.snapshot.in_session(pid));
         }
     }
@@ -286,7 +288,7 @@ mod tests {
 
     #[test]
     fn thousands_of_processes_are_walked_quickly() {
-        // Not a benchmark: a guard against a walk that is quadratic in what it finds.
+        // This is no benchmark, but a guard against a walk that is quadratic in what it finds.
         let stat = Stat::read(std::process::id() as i32).unwrap();
         let mut snapshot = Snapshot::take().unwrap();
         for pid in 1_000_000..1_050_000 {
