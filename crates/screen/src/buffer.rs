@@ -1,5 +1,4 @@
-//! One of the two screens: its lines with what has scrolled off, cursor, margins, tab stops
-//! and saved cursor.
+//! One of the two screens: its lines and scrollback, cursor, margins, tab stops and saved cursor.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -10,8 +9,8 @@ use crate::row::Row;
 /// Columns between the tab stops that a terminal starts with.
 pub(super) const TAB: usize = 8;
 
-/// What DECSC saves: xterm.js keeps neither wrap nor origin mode, and counts the line from
-/// the oldest that scrolled off.
+/// The cursor that DECSC saves. As in xterm.js it has neither wrap nor origin mode, and its line is
+/// counted from the oldest line of the scrollback.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Saved {
     pub(super) x: usize,
@@ -24,26 +23,26 @@ pub(super) struct Saved {
 #[derive(Debug)]
 pub(super) struct Buffer {
     pub(super) lines: VecDeque<Row>,
-    /// Most lines, those that scrolled off included.
+    /// The most lines, scrollback included.
     pub(super) max: usize,
     scrollback: Option<usize>,
     pub(super) cols: usize,
     pub(super) rows: usize,
     /// Index of the screen's first line in `lines`.
     pub(super) base: usize,
-    /// `cols` (or more) when the next character wraps.
+    /// The cursor's column; `cols` (or more) when the next character wraps.
     pub(super) x: usize,
     pub(super) y: usize,
-    /// First and last line that scroll.
+    /// The first line of the scrolling margins; `bottom` is the last.
     pub(super) top: usize,
     pub(super) bottom: usize,
-    /// May hold stops beyond the last column, for a wider terminal.
+    /// The tab stops, which may be beyond the last column, for a wider terminal.
     pub(super) tabs: BTreeSet<usize>,
     pub(super) saved: Saved,
 }
 
 impl Buffer {
-    /// The primary screen, with `scrollback` lines more than it shows.
+    /// The primary screen, with `scrollback` lines besides those that it shows.
     pub(super) fn primary(cols: usize, rows: usize, scrollback: usize) -> Buffer {
         let mut buffer = Buffer::new(cols, rows, Some(scrollback));
         buffer.show(Cell::NULL);
@@ -81,7 +80,7 @@ impl Buffer {
         }
     }
 
-    /// Forgets everything but the saved cursor.
+    /// Drops everything but the saved cursor.
     pub(super) fn hide(&mut self) {
         self.lines = VecDeque::new();
         (self.base, self.x, self.y) = (0, 0, 0);
@@ -89,7 +88,7 @@ impl Buffer {
         self.tabs = self.default_tabs();
     }
 
-    /// Every line has scrolled off and out; the cursor is at the start of the last one.
+    /// Drops every line, scrollback included, and moves the cursor to the start of the last one.
     pub(super) fn empty(&mut self) {
         self.lines.clear();
         self.show(Cell::NULL);
@@ -127,8 +126,8 @@ impl Buffer {
         self.row_mut(self.y)
     }
 
-    /// Moves the lines between the margins up by one; with the top margin at the top the
-    /// first goes into the scrollback.
+    /// Moves the lines between the margins up by one. If the top margin is at the top, the first
+    /// line goes into the scrollback.
     pub(super) fn scroll(&mut self, fill: Cell, wrapped: bool) {
         let cols = self.cols;
         let bottom = self.base + self.bottom;
@@ -145,7 +144,7 @@ impl Buffer {
             self.base += 1;
             Row::default()
         };
-        // The line that goes leaves its memory to the one that comes and takes what it needs.
+        // The new line takes over the memory of the dropped one, which gets what it needs.
         if self.base > 0 {
             row = self.lines[self.base - 1].pack();
         }
@@ -153,8 +152,8 @@ impl Buffer {
         self.lines.insert(self.base + self.bottom, row);
     }
 
-    /// Removes the line at `from` and puts an erased one in at `to` (lines of the screen), so
-    /// that those between move by one; `n` times.
+    /// Removes the line at `from` and inserts an erased one at `to` (lines of the screen), so that
+    /// those between move by one; repeats this `n` times.
     pub(super) fn rotate(&mut self, from: usize, to: usize, n: usize, fill: Cell) {
         let cols = self.cols;
         for _ in 0..n.min(from.abs_diff(to) + 1) {
@@ -165,7 +164,7 @@ impl Buffer {
         }
     }
 
-    /// Forgets what has scrolled off.
+    /// Drops the scrollback.
     pub(super) fn drop_scrollback(&mut self) {
         let n = self.lines.len().saturating_sub(self.rows);
         self.lines.drain(..n);
@@ -180,7 +179,7 @@ impl Buffer {
         self.tabs.range(..from).next_back().copied().unwrap_or(0).min(self.cols - 1)
     }
 
-    /// Stops for columns that a wider terminal has got.
+    /// Adds tab stops for the new columns of a wider terminal.
     pub(super) fn extend_tabs(&mut self, cols: usize) {
         let first = if self.tabs.contains(&cols) { cols } else { self.previous_tab(cols) };
         self.tabs.extend((first..self.cols).step_by(TAB));

@@ -1,5 +1,5 @@
-//! A cell of the screen and the pen that wrote it, packed as xterm.js packs them, so that
-//! what its arithmetic does to them happens here too.
+//! A cell of the screen and the pen that wrote it, packed as in xterm.js, so that its arithmetic
+//! has the same effects here.
 
 /// A width of one column.
 const WIDTH_SHIFT: u32 = 22;
@@ -13,7 +13,7 @@ pub(super) const PALETTE_16: u32 = 0x0100_0000;
 pub(super) const PALETTE_256: u32 = 0x0200_0000;
 pub(super) const RGB: u32 = 0x0300_0000;
 pub(super) const RGB_MASK: u32 = 0x00ff_ffff;
-/// All of a colour.
+/// The bits of a colour.
 pub(super) const COLOUR: u32 = COLOUR_MODE | RGB_MASK;
 
 /// Flags in `fg`.
@@ -40,10 +40,10 @@ pub(super) struct Cell {
     pub(super) ext: u32,
 }
 
-/// What a cell shows.
+/// The content of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Glyph {
-    /// Never written, erased, or the right half of a wide character.
+    /// The cell was never written or is erased, or it is the right half of a wide character.
     None,
     Char(char),
     /// Several code points: an index into the table of clusters.
@@ -51,12 +51,13 @@ pub(super) enum Glyph {
 }
 
 impl Cell {
-    /// Empty, one column wide, default colours.
+    /// An empty cell, one column wide, with default colours.
     pub(super) const NULL: Cell = Cell { content: 1 << WIDTH_SHIFT, fg: 0, bg: 0, ext: 0 };
-    /// What lies beyond a line's end.
+    /// A cell beyond the end of a line.
     pub(super) const BEYOND: Cell = Cell { content: 0, fg: 0, bg: 0, ext: 0 };
 
-    /// `code` 0 is an empty cell; width 0 the right half of a wide character.
+    /// A cell with this character. `code` 0 is an empty cell; width 0 is the right half of a wide
+    /// character.
     pub(super) fn new(code: u32, width: u8, style: Style) -> Cell {
         Cell {
             content: (code & CODE_MASK) | u32::from(width) << WIDTH_SHIFT,
@@ -66,7 +67,7 @@ impl Cell {
         }
     }
 
-    /// Erased with this background.
+    /// An erased cell with this background.
     pub(super) fn erased(bg: u32) -> Cell {
         Cell { bg: bg & COLOUR, ..Cell::NULL }
     }
@@ -102,7 +103,7 @@ impl Cell {
         Style { fg: self.fg, bg: self.bg, ext: self.ext }
     }
 
-    /// Empty as erasing leaves a cell: nothing but a background colour.
+    /// Whether the cell is as erasing leaves one: empty, with a background colour at most.
     pub(super) fn is_erased(&self) -> bool {
         self.content == Cell::NULL.content && self.fg == 0 && self.bg & !COLOUR == 0
     }
@@ -119,7 +120,7 @@ pub(super) struct Style {
 /// Attributes that few cells have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Ext {
-    /// 0 none, 1 single, 2 double, 3 curly, 4 dotted, 5 dashed.
+    /// The underline's style: 0 none, 1 single, 2 double, 3 curly, 4 dotted, 5 dashed.
     pub(super) underline: u8,
     /// The underline's colour, packed as `fg` is.
     pub(super) colour: u32,
@@ -128,8 +129,8 @@ pub(super) struct Ext {
 }
 
 impl Ext {
-    /// The colour that `CSI 59 m` leaves: every bit of a colour and one more, which tells it
-    /// from a white that was asked for.
+    /// The colour that `CSI 59 m` leaves: every bit of a colour, and one more to distinguish it
+    /// from white.
     pub(super) const NO_COLOUR: u32 = COLOUR | 0x0400_0000;
 
     pub(super) fn is_empty(&self) -> bool {
@@ -137,7 +138,7 @@ impl Ext {
     }
 }
 
-/// What the next character is written with.
+/// The attributes with which the next character is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Pen {
     pub(super) fg: u32,
@@ -146,7 +147,7 @@ pub(super) struct Pen {
 }
 
 impl Pen {
-    /// Sets the flag that says whether `ext` counts.
+    /// Sets the flag that says whether `ext` is valid.
     pub(super) fn mark_extended(&mut self) {
         if self.ext.is_empty() {
             self.bg &= !EXTENDED;
@@ -156,7 +157,7 @@ impl Pen {
     }
 
     /// Whether its flags agree with its extended attributes, as SGR and OSC 8 leave them. DECRC
-    /// brings back the flags alone.
+    /// restores only the flags.
     pub(super) fn is_regular(&self) -> bool {
         self.is_extended() != self.ext.is_empty()
             && self.is_underlined() == (self.ext.underline != 0)

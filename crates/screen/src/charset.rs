@@ -1,5 +1,4 @@
-//! National replacement sets and line drawing (ISO 2022): which character a byte below 127
-//! stands for.
+//! National replacement sets and line drawing (ISO 2022): the characters of the bytes below 127.
 
 /// A character set, by the final byte that selects it; `B` is US ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +11,8 @@ impl Default for Charset {
 }
 
 impl Charset {
-    /// The set selected by this final byte, if there is such a set. Sets with two names get
-    /// the first.
+    /// The set selected by this final byte, if there is one. Of sets with two names, the first name
+    /// is used.
     pub(super) fn by_final(byte: u8) -> Option<Charset> {
         match byte {
             b'0' | b'A' | b'B' | b'4' | b'C' | b'R' | b'Q' | b'K' | b'Y' | b'E' | b'Z' | b'H'
@@ -33,7 +32,7 @@ impl Charset {
         self.0 == b'B'
     }
 
-    /// What `byte` shows in this set.
+    /// The character of `byte` in this set.
     pub(super) fn map(self, byte: u8) -> char {
         let (from, to) = match self.0 {
             b'0' => ("`abcdefghijklmnopqrstuvwxyz{|}~", "◆▒␉␌␍␊°±␤␋┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·"),
@@ -58,7 +57,7 @@ impl Charset {
 }
 
 impl Charset {
-    /// What has to be printed so that this set shows `c`; none if nothing does.
+    /// The character that has to be printed so that this set shows `c`; `None` if there is none.
     pub(super) fn unmap(self, c: char) -> Option<char> {
         let shows = |byte: &u8| self.map(*byte) == c;
         if !c.is_ascii() || shows(&(c as u8)) {

@@ -1,11 +1,11 @@
-//! Moving the cursor, tabs, margins, and saving it.
+//! Moves the cursor, saves and restores it, and sets tabs and margins.
 
 use crate::params::Params;
 use crate::terminal::Terminal;
 
 impl Terminal {
-    /// Puts the cursor on the screen, or between the margins in origin mode; `past` says how
-    /// far right it may stand.
+    /// Puts the cursor on the screen, or between the margins in origin mode. `past` is the last
+    /// column in which it may stand, which can be beyond the edge.
     pub(super) fn restrict(&mut self, past: usize) {
         let origin = self.modes.origin;
         let buffer = self.buffer();
@@ -18,7 +18,8 @@ impl Terminal {
         self.restrict(self.cols - 1);
     }
 
-    /// Moves to column and line, counted from 0; in origin mode from the top margin.
+    /// Moves to a column and line, counted from 0; in origin mode the line is counted from the top
+    /// margin.
     pub(super) fn move_to(&mut self, x: i64, y: i64) {
         let origin = self.modes.origin;
         let (cols, rows) = (self.cols as i64, self.rows as i64);
@@ -35,7 +36,7 @@ impl Terminal {
         self.move_to(from_x + x, from_y + y);
     }
 
-    /// Up, stopping at the top margin from below it.
+    /// CUU: moves up, stopping at the top margin if the cursor was below it.
     pub(super) fn up(&mut self, n: usize) {
         let buffer = self.shown();
         let n = if buffer.y >= buffer.top { n.min(buffer.y - buffer.top) } else { n };
@@ -78,7 +79,7 @@ impl Terminal {
         }
     }
 
-    /// IND: as a line feed, but a line that was wrapped into stays so.
+    /// IND: as a line feed, except that a wrapped line stays wrapped.
     pub(super) fn index(&mut self) {
         self.restrict_to_last();
         let fill = self.erased();
@@ -119,7 +120,7 @@ impl Terminal {
             buffer.current().wrapped = false;
             buffer.y -= 1;
             buffer.x = buffer.cols - 1;
-            // Over the gap that a wide character left by not fitting.
+            // Skip the gap left by a wide character that did not fit.
             let last = buffer.row(buffer.y).get(buffer.cols - 1);
             if last.width() > 0 && !last.has_content() {
                 buffer.x -= 1;

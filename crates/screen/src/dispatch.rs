@@ -1,4 +1,4 @@
-//! From the parser's calls to what the terminal does.
+//! Dispatches the parser's calls to the terminal's functions.
 
 use crate::charset::Charset;
 use crate::edit::Erase;
@@ -146,7 +146,7 @@ impl Actions for Terminal {
             0x3d => self.modes.application_keypad = true,
             0x3e => self.modes.application_keypad = false,
             0x63 => self.reset(),
-            // LS2, LS3 and their right-hand kin, which share the one level here.
+            // LS2, LS3 and their right-hand variants, which share one level here.
             0x6e | 0x7d => self.invoke(2),
             0x6f | 0x7c => self.invoke(3),
             0x7e => self.invoke(1),
@@ -192,7 +192,7 @@ impl Actions for Terminal {
 }
 
 impl Terminal {
-    /// Prints a character of REP through the character set, as typed text is.
+    /// REP: prints a character through the character set, as typed text is.
     pub(super) fn print_mapped(&mut self, c: char) {
         match u8::try_from(c) {
             Ok(byte) if byte < 0x7f => self.print_ascii(&[byte]),
@@ -235,7 +235,7 @@ impl Terminal {
 
     /// XTWINOPS: the size in characters, and the stack of titles.
     fn window(&mut self, params: &Params) {
-        /// As many as xterm keeps.
+        /// The depth of the stack, which is xterm's.
         const TITLES: usize = 10;
         let titles = matches!(params.get(1), 0 | 2);
         match params.get(0) {

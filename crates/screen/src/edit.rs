@@ -4,11 +4,11 @@ use crate::cell::Cell;
 use crate::params::Params;
 use crate::terminal::Terminal;
 
-/// Characters that one sequence (REP) repeats: a full screen of 200 columns and 80 lines. A program
-/// that asks for two billions in a dozen bytes, again and again, takes no longer than for these.
+/// The most characters that one REP repeats: a full screen of 200 columns and 80 lines. A program
+/// that requests two billions in a dozen bytes, again and again, then takes no longer.
 const REPEAT_MAX: usize = 1 << 14;
 
-/// Whether protected cells are spared (DECSED, DECSEL) or erased too.
+/// Whether erasing spares protected cells (DECSED, DECSEL).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Erase {
     All,
@@ -33,7 +33,7 @@ impl Terminal {
                 self.erase_cells(y, 0, x + 1, erase);
                 let buffer = self.buffer();
                 buffer.row_mut(y).wrapped = false;
-                // Here xterm.js counts from the oldest line instead of the screen's first.
+                // xterm.js counts from the oldest line here, instead of the screen's first.
                 if x + 1 >= cols {
                     let at = (y + 1) % buffer.max;
                     if let Some(row) = buffer.lines.get_mut(at) {
@@ -175,14 +175,14 @@ impl Terminal {
 
     /// DECALN
     pub(super) fn alignment_pattern(&mut self) {
-        // xterm.js takes the pen's flags without its extended attributes.
+        // xterm.js uses the pen's flags without its extended attributes here.
         let style = crate::cell::Style { fg: self.pen.fg, bg: self.pen.bg, ext: 0 };
         self.move_to(0, 0);
         let rows = self.rows;
         let buffer = self.buffer();
         let first = buffer.y;
         for y in first..first + rows {
-            // Below the last line xterm.js goes on with the oldest.
+            // Below the last line xterm.js continues with the oldest.
             let at = (buffer.base + y) % buffer.max;
             let Some(row) = buffer.lines.get_mut(at) else { continue };
             row.fill(Cell::new(u32::from('E'), 1, style));
@@ -191,8 +191,8 @@ impl Terminal {
         self.move_to(0, 0);
     }
 
-    /// REP, as if the character came so often. More of them than [`REPEAT_MAX`] only move the
-    /// cursor along its line.
+    /// REP: as if the character were printed that often. Repetitions beyond [`REPEAT_MAX`] only
+    /// move the cursor along its line.
     pub(super) fn repeat(&mut self, params: &Params) {
         let width = usize::from(self.preceding);
         let buffer = self.shown();

@@ -1,4 +1,4 @@
-//! The screen: parser and terminal in one.
+//! The screen, which is a parser and a terminal in one.
 
 use crate::event::Event;
 use crate::modes::Modes;
@@ -8,18 +8,18 @@ use crate::snapshot::{self, Snapshot};
 use crate::terminal::Terminal;
 use crate::view::View;
 
-/// A terminal has at least this many columns, so that a wide character has room.
+/// The least columns of a terminal, so that a wide character has room.
 const COLS_MIN: u16 = 2;
-/// Bytes between two looks at tables that may have grown.
+/// Bytes between two sweeps of tables that may have grown.
 const SLICE: usize = 64 * 1024;
-/// Bytes between two questions whether that is enough: even if each of them is one of a
-/// sequence that fills the screen, they take milliseconds.
+/// Bytes between two questions whether to stop: even if each byte belongs to a sequence that fills
+/// the screen, they take milliseconds.
 const PIECE: usize = 4 * 1024;
 
-/// What a screen is made with.
+/// The options of a screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
-    /// Lines that are kept after they have scrolled off.
+    /// The number of scrollback lines that are kept.
     pub scrollback: usize,
 }
 
@@ -29,18 +29,18 @@ impl Default for Options {
     }
 }
 
-/// Where the cursor is, counted from 0.
+/// The position of the cursor, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// Column.
     pub x: u16,
     /// Line of the screen.
     pub y: u16,
-    /// The next character goes to the next line first; `x` is the last column.
+    /// Whether the next character goes to the next line; `x` is the last column then.
     pub wraps: bool,
 }
 
-/// What a terminal shows.
+/// The state of a terminal, with everything that it shows.
 #[derive(Debug)]
 pub struct Screen {
     parser: Parser,
@@ -54,15 +54,15 @@ impl Screen {
         Screen { parser: Parser::new(), terminal: Terminal::new(cols, rows, options.scrollback) }
     }
 
-    /// The screen that `snapshot` was taken of, at the same size.
+    /// The screen of which `snapshot` was taken, at the same size.
     pub fn restore(cols: u16, rows: u16, options: Options, snapshot: &[u8]) -> Screen {
         let mut screen = Screen::new(cols, rows, options);
         screen.feed(snapshot, &mut Vec::new());
         screen
     }
 
-    /// Takes output of the program. What it said besides drawing is appended to `out`, in
-    /// order; the same a hundred times in a row is there once, where it is a bell.
+    /// Applies output of the program. The events in it are appended to `out`, in order. Bells
+    /// in a row are one event, and so are replies in a row.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Event>) {
         for slice in bytes.chunks(SLICE) {
             self.parser.feed(slice, &mut self.terminal);
@@ -77,9 +77,9 @@ impl Screen {
         }
     }
 
-    /// The same, sooner: what was printed, but has left screen and scrollback by the end of
-    /// `bytes`, is not emulated. The outcome is the same to the last cell. Between pieces it
-    /// asks whether that is enough for now, and answers how many bytes it has taken.
+    /// As `feed`, but faster: text that has left screen and scrollback by the end of `bytes` is not
+    /// emulated. The result is the same to the last cell. Between pieces `enough` says whether to
+    /// stop. Returns the number of bytes applied.
     pub fn feed_skipping(
         &mut self,
         bytes: &[u8],
@@ -120,20 +120,20 @@ impl Screen {
         between && self.terminal.is_plain()
     }
 
-    /// Gives the screen another size; lines of the primary screen are wrapped anew.
+    /// Changes the screen's size. Lines of the primary screen are wrapped again.
     pub fn resize(&mut self, cols: u16, rows: u16) {
         let (cols, rows) = size(cols, rows);
         self.terminal.resize(cols, rows);
     }
 
-    /// Writes the screen down with at most `scrollback` lines that have scrolled off, in at
-    /// most `limit` bytes: the oldest lines are left out first. The few hundred bytes of
-    /// modes, title and changed colours are written whatever the limit.
+    /// A snapshot of the screen with at most `scrollback` lines above it, in at most `limit` bytes:
+    /// the oldest lines are left out first. The few hundred bytes of modes, title and changed
+    /// colours are written whatever the limit.
     pub fn snapshot(&self, scrollback: usize, limit: usize) -> Snapshot {
         snapshot::take(&self.terminal, &self.parser, scrollback, limit)
     }
 
-    /// What is shown, with at most `scrollback` lines above it.
+    /// The content of the screen, with at most `scrollback` lines above it.
     pub fn view(&self, scrollback: usize) -> View {
         View::new(&self.terminal, scrollback)
     }
@@ -148,7 +148,7 @@ impl Screen {
         &self.terminal.title
     }
 
-    /// Where the cursor is.
+    /// The position of the cursor.
     pub fn cursor(&self) -> Cursor {
         let buffer = self.terminal.shown();
         let x = buffer.x.min(buffer.cols - 1);
@@ -165,14 +165,14 @@ impl Screen {
         self.terminal.on_alternate
     }
 
-    /// Clusters, attributes and links that are kept.
+    /// The numbers of clusters, attributes and links that are kept.
     #[cfg(test)]
     pub(super) fn table_sizes(&self) -> [usize; 3] {
         let terminal = &self.terminal;
         [terminal.clusters.len(), terminal.exts.len(), terminal.links.len()]
     }
 
-    /// Lines that have scrolled off and are kept.
+    /// The number of scrollback lines.
     pub fn scrollback(&self) -> usize {
         self.terminal.primary.base
     }

@@ -1,17 +1,17 @@
-//! What happens in a stream besides drawing.
+//! The events in a stream, besides drawing.
 
-/// Something that the program said to the terminal, in the order of the stream.
+/// Something that the program has sent to the terminal besides text and drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The answer to a query, to be given to the program as input.
     Reply(Vec<u8>),
-    /// The title has been set (OSC 0, 2) or brought back; `None` when it is empty.
+    /// The title was set (OSC 0, 2) or restored; `None` if it is empty.
     Title(Option<String>),
     /// BEL.
     Bell,
     /// OSC 9, 99 or 777.
     Notification {
-        /// Where the sequence has one.
+        /// The title, if the sequence has one.
         title: Option<String>,
         /// The message.
         body: String,
@@ -22,7 +22,7 @@ pub enum Event {
     CommandStart,
     /// A command has ended (OSC 133 D).
     CommandEnd {
-        /// Its exit code, if the shell told it.
+        /// The command's exit code, if the shell has sent it.
         exit: Option<i32>,
     },
     /// The shell's directory (OSC 7), decoded.

@@ -1,5 +1,5 @@
-//! Values that cells refer to by number, each kept once: 0 is the default. Unused ones are
-//! swept when the table has doubled, so that it stays in proportion to the screen.
+//! Values that cells refer to by number, each stored once; 0 is the default. Unused ones are swept
+//! when the table has doubled, so that its size stays in proportion to the screen.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,7 +16,7 @@ pub(super) struct Table<T> {
 }
 
 impl<T: Clone + Eq + Hash + Default> Table<T> {
-    /// For at most `max` values.
+    /// A table of at most `max` values.
     pub(super) fn new(max: usize) -> Table<T> {
         Table {
             values: vec![T::default()],
@@ -26,7 +26,7 @@ impl<T: Clone + Eq + Hash + Default> Table<T> {
         }
     }
 
-    /// The number of `value`; none when the table is full.
+    /// The number of `value`; `None` if the table is full.
     pub(super) fn number(&mut self, value: &T) -> Option<u32> {
         if let Some(number) = self.numbers.get(value) {
             return Some(*number);
@@ -48,13 +48,13 @@ impl<T: Clone + Eq + Hash + Default> Table<T> {
         self.values.len()
     }
 
-    /// Whether it has grown enough for a sweep to be worth its while.
+    /// Whether the table has grown enough for a sweep to be worthwhile.
     pub(super) fn is_due(&self) -> bool {
         self.values.len() > self.sweep_at
     }
 
-    /// Keeps the values whose numbers are `used`, each changed by `change`; answers what each
-    /// old number becomes.
+    /// Keeps the values whose numbers are `used`, each changed by `change`. Returns the new number
+    /// of each old one.
     pub(super) fn sweep(&mut self, used: &[bool], change: impl Fn(T) -> T) -> Vec<u32> {
         let old = std::mem::replace(self, Table::new(self.max));
         let renumbered = old

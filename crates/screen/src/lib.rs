@@ -1,19 +1,19 @@
-//! What a terminal shows: bytes of output in, a screen out.
+//! A terminal emulator: bytes of output in, a screen out.
 //!
-//! Pure: no I/O, no threads, no clock. A [`Screen`] takes the output of a program byte by
-//! byte, answers what the program asks, and can at any moment be written down as a
-//! [`Snapshot`]: escape sequences that bring a freshly reset terminal to the same state.
+//! Pure: no I/O, no threads, no clock. A [`Screen`] applies the output of a program, answers its
+//! queries, and can at any moment be written as a [`Snapshot`]: escape sequences that bring a
+//! freshly reset terminal to the same state.
 //!
-//! It is not built on `alacritty_terminal`, the fastest emulator among the crates: that has no
-//! room for blinking, overlined and protected cells (all of its flags are taken), does not tell
-//! cells that were never written from spaces, and keeps the screen that is not shown to itself.
-//! A cell here takes 16 bytes, and cells at a line's end that were never written take none.
+//! It is not built on `alacritty_terminal`, the fastest emulator among the crates, which has no
+//! room for blinking, overlined and protected cells (all of its flags are taken), does not
+//! distinguish cells that were never written from spaces, and does not give access to the screen
+//! that is not shown. A cell here takes 16 bytes, and cells at a line's end that were never written
+//! take none.
 //!
-//! It follows xterm.js, which is what most people look at their sessions with, in everything
-//! that can be seen: widths, wrapping, erasing, reflow, and its quirks. A screen that differed
-//! from the page's in one cell after a resize would be wrong for as long as the program does
-//! not repaint it. `tests/fidelity`, at the
-//! top of the repository, compares the two.
+//! It follows xterm.js, in which most people see their sessions, in everything visible: widths,
+//! wrapping, erasing, reflow, and its quirks. If the screen differed from the page's in one cell
+//! after a resize, it would be wrong until the program repaints it. `tests/fidelity`, at the top of
+//! the repository, compares the two.
 //!
 //! ```
 //! use stayd_screen::{Options, Screen};
@@ -35,13 +35,13 @@
 //!
 //! - `emulator`: [`Screen`] itself, parser and terminal in one.
 //! - `parser`, `params`, `utf8`: bytes → sequences.
-//! - `dispatch`: sequences → what the terminal does; `cursor`, `edit`, `set_modes`, `sgr`,
-//!   `osc`, `reply` do it.
-//! - `terminal`: the state, and printing. `buffer`, `row`, `cell`: what is on the screen.
-//!   `reflow`: another size.
+//! - `dispatch`: sequences → functions of the terminal, which are in `cursor`, `edit`, `set_modes`,
+//! `sgr`, `osc` and `reply`.
+//! - `terminal`: the state, and printing. `buffer`, `row`, `cell`: the content of the screen.
+//! `reflow`: changes of its size.
 //! - `snapshot`: the state → escape sequences. `view`: the state for people and scripts.
-//! - `skip`: what need not be emulated, since nothing of it is left.
-//! - `modes`: which modes there are. `width`, `charset`, `palette`, `intern`: tables.
+//! - `skip`: finds output that need not be emulated, because nothing of it is left.
+//! - `modes`: the modes. `width`, `charset`, `palette`, `intern`: tables.
 
 mod buffer;
 mod cell;

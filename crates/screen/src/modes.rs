@@ -1,6 +1,6 @@
-//! The modes that programs set and reset: what they are, not what sets them.
+//! The modes that programs set and reset; `set_modes` sets them.
 
-/// Which mouse events are reported.
+/// The mouse events that are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mouse {
     /// None.
@@ -10,13 +10,13 @@ pub enum Mouse {
     X10,
     /// Presses and releases (mode 1000).
     Buttons,
-    /// Also motion while a button is down (mode 1002).
+    /// Presses, releases, and motion while a button is down (mode 1002).
     Drag,
-    /// All motion (mode 1003).
+    /// Presses, releases and all motion (mode 1003).
     Motion,
 }
 
-/// How mouse events are written.
+/// The encoding of mouse events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MouseEncoding {
     /// Three bytes.
@@ -36,9 +36,9 @@ pub enum CursorShape {
     Default,
     /// A block.
     Block,
-    /// A line below.
+    /// A line below the character.
     Underline,
-    /// A line before.
+    /// A line before the character.
     Bar,
 }
 
@@ -47,11 +47,11 @@ pub enum CursorShape {
 pub struct Modes {
     /// DECCKM: arrow keys send application sequences.
     pub application_cursor: bool,
-    /// DECNKM, `ESC =`: so does the keypad.
+    /// DECNKM, `ESC =`: the keypad sends application sequences.
     pub application_keypad: bool,
     /// DECOM: lines are counted from the top margin.
     pub origin: bool,
-    /// IRM: printing pushes to the right what is there.
+    /// IRM: printing moves the rest of the line to the right.
     pub insert: bool,
     /// DECAWM.
     pub autowrap: bool,
@@ -65,17 +65,17 @@ pub struct Modes {
     pub focus: bool,
     /// Synchronized output (mode 2026) is being gathered.
     pub synchronized: bool,
-    /// Which mouse events are reported.
+    /// The mouse events that are reported.
     pub mouse: Mouse,
-    /// And how.
+    /// The encoding of mouse events.
     pub mouse_encoding: MouseEncoding,
     /// DECTCEM.
     pub cursor_visible: bool,
     /// DECSCUSR: the shape.
     pub cursor_shape: CursorShape,
-    /// DECSCUSR: whether it blinks, if it said so.
+    /// DECSCUSR: whether the cursor blinks, if the sequence has said so.
     pub cursor_blink: Option<bool>,
-    /// Mode 12: whether the cursor blinks where DECSCUSR has not said, if it was set.
+    /// Mode 12: whether the cursor blinks if DECSCUSR has not said so; `None` if it was never set.
     pub blink: Option<bool>,
 }
 
@@ -103,7 +103,7 @@ impl Default for Modes {
 }
 
 impl Modes {
-    /// DECSTR: all but mouse, line feed mode and mode 12.
+    /// DECSTR resets all modes but mouse, line feed mode and mode 12.
     pub(super) fn reset_soft(&mut self) {
         *self = Modes {
             linefeed: self.linefeed,
@@ -114,7 +114,7 @@ impl Modes {
         };
     }
 
-    /// RIS: all but line feed mode, mode 12 and whether the cursor shows.
+    /// RIS resets all modes but line feed mode, mode 12 and the visibility of the cursor.
     pub(super) fn reset_hard(&mut self) {
         *self = Modes {
             linefeed: self.linefeed,

@@ -1,16 +1,16 @@
-//! OSC: title, links, colours, and what programs tell of themselves.
+//! OSC: titles, links, colours, and reports of programs.
 
 use crate::event::Event;
 use crate::palette::{self, Special};
 use crate::terminal::{Link, Terminal};
 
-/// Bytes of a title that are kept: it goes into every snapshot, up to eleven times.
+/// The longest title, in bytes: it is in every snapshot, up to eleven times.
 const TITLE_MAX: usize = 4096;
-/// Bytes of a link, id and all; longer ones are no links. Other terminals take some two thousand.
-/// Times the links that are kept at once this is what a program can fill, and each change between
-/// two links in a snapshot takes so much.
+/// The longest link, in bytes, id included; longer ones are ignored. Other terminals accept some
+/// two thousand. A program can fill this much memory for each link that is kept at once, and each
+/// change between two links in a snapshot takes this much.
 const LINK_MAX: usize = 4096;
-/// Bytes of a notification or a path that are passed on.
+/// The longest notification or path that is passed on, in bytes.
 const TEXT_MAX: usize = 4096;
 
 impl Terminal {
@@ -75,7 +75,7 @@ impl Terminal {
         }
     }
 
-    /// OSC 8: `params;uri`, no uri for the end of a link.
+    /// OSC 8: `params;uri`; an empty uri ends the link.
     fn link(&mut self, data: &str) {
         let Some((params, uri)) = data.split_once(';') else { return };
         let params = params.trim();
@@ -114,12 +114,12 @@ impl Terminal {
         self.notify(None, data);
     }
 
-    /// OSC 99 (kitty): `key=value:…;text`, where `p` says what the text is.
+    /// OSC 99 (kitty): `key=value:…;text`, where `p` is the meaning of the text.
     fn notification_99(&mut self, data: &str) {
         let Some((keys, text)) = data.split_once(';') else { return };
         let value =
             |key: &str| keys.split(':').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-        // Encoded texts would have to be decoded; nothing is better than noise.
+        // Encoded text would have to be decoded; no notification is better than an unreadable one.
         if value("e") == Some("1") {
             return;
         }
@@ -135,7 +135,7 @@ impl Terminal {
         self.events.push(Event::Notification { title, body: short(body, TEXT_MAX).to_owned() });
     }
 
-    /// OSC 133: marks of a shell that says where prompts and commands begin and end.
+    /// OSC 133: marks by which a shell says where prompts and commands begin and end.
     fn shell_mark(&mut self, data: &str) {
         let mut parts = data.split(';');
         match parts.next() {
@@ -181,7 +181,7 @@ fn index(text: &str) -> Option<u8> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-/// The first bytes of `text`, up to `max`, whole characters.
+/// The first whole characters of `text`, up to `max` bytes.
 fn short(text: &str, max: usize) -> &str {
     let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     &text[..end.unwrap_or(0)]

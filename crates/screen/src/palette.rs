@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// Red, green, blue.
 pub(super) type Rgb = [u8; 3];
 
-/// Which of the three colours that have no place in the palette.
+/// The three colours outside the palette.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Special {
     Foreground,
@@ -18,7 +18,7 @@ impl Special {
         [Special::Foreground, Special::Background, Special::Cursor];
 }
 
-/// What differs from the user's own colours.
+/// The colours that differ from the user's own.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Palette {
     pub(super) indexed: BTreeMap<u8, Rgb>,
@@ -34,7 +34,7 @@ impl Palette {
         self.special[which as usize] = colour;
     }
 
-    /// What a program is told: the clients' own colours are not known here, and differ, so
+    /// The answer to a program's query. The clients' own colours are unknown here, and differ, so
     /// it is xterm's palette on a dark screen.
     pub(super) fn answer(&self, index: u8) -> Rgb {
         self.indexed.get(&index).copied().unwrap_or_else(|| default_colour(index))
@@ -78,7 +78,7 @@ fn default_colour(index: u8) -> Rgb {
     }
 }
 
-/// `rgb:R/G/B` with one to four hexadecimal digits each, or `#` and 3, 6, 9 or 12 digits.
+/// Parses `rgb:R/G/B` with one to four hexadecimal digits each, or `#` and 3, 6, 9 or 12 digits.
 pub(super) fn parse(text: &str) -> Option<Rgb> {
     let text = text.to_ascii_lowercase();
     if let Some(parts) = text.strip_prefix("rgb:") {
@@ -116,7 +116,7 @@ fn hex(text: &str) -> Option<u32> {
     }
 }
 
-/// As an answer or an order: `rgb:RRRR/GGGG/BBBB`.
+/// Formats a colour, as queries are answered and colours are set: `rgb:RRRR/GGGG/BBBB`.
 pub(super) fn format([r, g, b]: Rgb) -> String {
     format!("rgb:{r:02x}{r:02x}/{g:02x}{g:02x}/{b:02x}{b:02x}")
 }

@@ -1,6 +1,6 @@
 //! The numbers of a control sequence: at most 32, each with colon-separated sub-numbers.
 
-/// As many as xterm.js keeps; what follows is ignored, digits and all.
+/// The most parameters, as in xterm.js. Further ones are ignored with their digits.
 const MAX: usize = 32;
 
 /// Parameters of one CSI or DCS sequence. An absent number is 0, an absent sub-number -1.
@@ -10,7 +10,7 @@ pub struct Params {
     len: usize,
     subs: [i32; MAX],
     subs_len: usize,
-    /// Where the sub-numbers of each parameter are: first, end.
+    /// The range of each parameter's sub-numbers: first and end.
     ranges: [(u8, u8); MAX],
     full: bool,
     subs_full: bool,
@@ -33,7 +33,7 @@ impl Params {
         params
     }
 
-    /// One parameter, 0: what a sequence starts with.
+    /// Sets one parameter, 0, with which a sequence starts.
     pub(super) fn clear(&mut self) {
         self.len = 0;
         self.subs_len = 0;

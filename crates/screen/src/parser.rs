@@ -2,22 +2,22 @@
 //! of Paul Williams' VT500 parser with xterm.js's changes, C1 controls and UTF-8 included, so
 //! that both sides of a session find the same sequences in the same bytes.
 //!
-//! It also keeps the sequence that is not finished yet, in the shortest form that brings
-//! another parser to the same state: what controls inside of it did is done already.
+//! It also keeps the unfinished sequence, in the shortest form that brings another parser to the
+//! same state: controls inside of it have taken effect already.
 
 use crate::params::Params;
 use crate::utf8::{self, Decoded, Utf8};
 
-/// Bytes of an unfinished string (OSC, DCS …) that are kept. xterm.js takes ten million; no
-/// program says so much in one that a terminal without images understands.
+/// The most bytes of an unfinished string (OSC, DCS …) that are kept. xterm.js keeps ten million,
+/// but no sequence without images is so long.
 const STRING_MAX: usize = 64 * 1024;
-/// Bytes of an unfinished CSI sequence that are kept: 32 numbers of ten digits fit.
+/// The most bytes of an unfinished CSI sequence that are kept: 32 numbers of ten digits fit.
 const SEQUENCE_MAX: usize = 512;
-/// Stands for a string that was too long: one that means nothing to anybody.
+/// Replaces a string that was too long: a string without a meaning.
 const FOREIGN_OSC: &[u8] = b"\x1b]x";
 const FOREIGN_DCS: &[u8] = b"\x1bPx";
 
-/// What a terminal does. An `id` is made of prefix, intermediate and final bytes, in this
+/// The actions of a terminal. An `id` consists of prefix, intermediate and final bytes, in this
 /// order, as one big-endian number: `CSI ? 25 h` has the id `0x3f68`.
 pub trait Actions {
     /// A run of printable ASCII.
@@ -34,7 +34,7 @@ pub trait Actions {
     fn osc(&mut self, number: u32, data: &str);
     /// A device control string; `data` is what follows its final byte.
     fn dcs(&mut self, id: u32, data: &str);
-    /// A sequence or string ended that means nothing here.
+    /// A sequence or string without a meaning here has ended.
     fn ignored(&mut self);
 }
 
@@ -65,7 +65,7 @@ pub struct Parser {
     collect: u32,
     /// The unfinished sequence; empty in the ground state.
     raw: Vec<u8>,
-    /// Where the payload of a string starts in `raw`.
+    /// The index in `raw` at which the payload of a string starts.
     payload: usize,
     too_long: bool,
     dcs: u32,
@@ -94,17 +94,17 @@ impl Parser {
         }
     }
 
-    /// The sequence that is not finished, without a character that is not finished.
+    /// The unfinished sequence, without an unfinished character.
     pub(super) fn unfinished(&self) -> &[u8] {
         &self.raw
     }
 
-    /// The first bytes of a character that is not finished.
+    /// The first bytes of an unfinished character.
     pub(super) fn partial(&self) -> &[u8] {
         self.utf8.partial()
     }
 
-    /// Takes bytes, and calls what they mean. They may be cut anywhere.
+    /// Parses bytes, and calls the actions. The bytes may be cut anywhere.
     pub fn feed(&mut self, bytes: &[u8], to: &mut impl Actions) {
         let mut rest = bytes;
         while let Some(&byte) = rest.first() {
@@ -144,10 +144,10 @@ impl Parser {
     fn step(&mut self, c: char, to: &mut impl Actions) {
         use State::*;
         let code = u32::from(c);
-        // Beyond Latin-1's controls all characters are alike to the table.
+        // The table does not distinguish characters beyond Latin-1's controls.
         let byte = if code < 0xa0 { code as u8 } else { 0xa0 };
         match (self.state, byte) {
-            // Strings end before the rules for everywhere.
+            // The end of a string takes precedence over the rules for every state.
             (Osc, 0x07 | 0x18 | 0x1a | 0x1b | 0x9c) => self.end_osc(byte, to),
             (DcsPassthrough, 0x18 | 0x1a | 0x1b | 0x9c) => self.end_dcs(byte, to),
 
@@ -216,7 +216,7 @@ impl Parser {
             (DcsIgnore, _) => {}
             (DcsPassthrough, _) => self.put(c.encode_utf8(&mut [0; 4]).as_bytes()),
 
-            // A character where none may be: the sequence is given up.
+            // A character where none is allowed: the sequence is dropped.
             (
                 Ground | Escape | EscapeIntermediate | CsiEntry | CsiParam | CsiIntermediate
                 | Ignored | DcsEntry | DcsParam | DcsIntermediate,
@@ -230,7 +230,7 @@ impl Parser {
     fn ground(&mut self) {
         self.state = State::Ground;
         self.raw.clear();
-        // A long string's memory is not kept for ever.
+        // Free the memory of a long string.
         if self.raw.capacity() > 4096 {
             self.raw = Vec::new();
         }
@@ -326,12 +326,12 @@ impl Parser {
     }
 }
 
-/// How many printable ASCII bytes come first.
+/// The number of printable ASCII bytes at the beginning.
 fn printable(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !(0x20..0x7f).contains(byte)).unwrap_or(bytes.len())
 }
 
-/// `parse` would take a sign.
+/// Whether the text is digits only: `parse` would accept a sign.
 fn number_is_plain(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
 }

@@ -1,6 +1,5 @@
-//! Another size for a screen. Lines of the primary screen are wrapped anew, with the rules of
-//! xterm.js in every detail (which lines move, where the cursor stays), since its users see
-//! both.
+//! Changes a screen's size. Lines of the primary screen are wrapped again by the rules of xterm.js
+//! in every detail (which lines move, where the cursor stays), since users see both.
 
 use std::collections::VecDeque;
 
@@ -13,7 +12,7 @@ impl Buffer {
         let max = self.max_for(rows);
         self.max = self.max.max(max);
         if self.lines.is_empty() {
-            // Here xterm.js leaves the alternate screen room for lines that scrolled off.
+            // xterm.js leaves the alternate screen room for scrollback here.
             self.max = max;
         } else {
             if self.cols < cols {
@@ -48,8 +47,8 @@ impl Buffer {
         }
     }
 
-    /// Gives lines back from the scrollback, or sends them there; answers how many lines
-    /// down the cursor is pushed.
+    /// Moves lines from the scrollback to the screen, or back. Returns how many lines the cursor
+    /// moves down.
     fn resize_rows(&mut self, cols: usize, rows: usize) -> usize {
         let mut added = 0;
         for _ in self.rows..rows {
@@ -74,8 +73,7 @@ impl Buffer {
         added
     }
 
-    /// The screen is whole whatever was done to it: as many lines as it shows, the cursor on
-    /// one of them.
+    /// Makes the screen whole again: as many lines as it shows, and the cursor on one of them.
     fn settle(&mut self) {
         while self.lines.len() > self.max {
             self.lines.pop_front();
@@ -125,8 +123,8 @@ impl Buffer {
         // (index of the line before which they go, new lines), from the bottom up
         let mut inserts: Vec<(usize, Vec<Row>)> = Vec::new();
         let mut inserted = 0;
-        // Lines that make room at the end go last: xterm.js still wraps those, and keeps the new
-        // lines that this takes.
+        // Lines that are dropped at the end go last: xterm.js still wraps them, and keeps the new
+        // lines that result.
         let mut kept = self.lines.len();
         let mut y = self.lines.len();
         while y > 0 {
@@ -180,7 +178,7 @@ impl Buffer {
         }
     }
 
-    /// Puts new lines in their places, from the bottom up; the oldest lines make room.
+    /// Inserts new lines in their places, from the bottom up. The oldest lines make room.
     fn insert(&mut self, inserts: Vec<(usize, Vec<Row>)>, inserted: usize) {
         let total = self.lines.len() + inserted;
         let mut old: Vec<Row> = std::mem::take(&mut self.lines).into();
@@ -207,12 +205,12 @@ impl Buffer {
     }
 }
 
-/// One past the last line that goes on from `first`.
+/// The index after the last line that continues `first`.
 fn group_end(lines: &VecDeque<Row>, first: usize) -> usize {
     (first + 1..lines.len()).find(|at| !lines[*at].wrapped).unwrap_or(lines.len())
 }
 
-/// Columns of line `at` that belong to the text: all but on the last line, less one where a
+/// The columns of line `at` that belong to the text: all except on the last line, less one if a
 /// wide character did not fit.
 fn text_len(group: &[Row], at: usize, cols: usize) -> usize {
     if at + 1 == group.len() {
@@ -223,8 +221,8 @@ fn text_len(group: &[Row], at: usize, cols: usize) -> usize {
     if ends_empty && group[at + 1].get(0).width() == 2 { cols - 1 } else { cols }
 }
 
-/// Moves the text of a group of lines `old` columns wide up into lines of `cols` (more)
-/// columns; answers how many lines at its end are not needed any more.
+/// Moves the text of a group of lines, `old` columns wide, up into wider lines of `cols` columns.
+/// Returns how many lines at its end are no longer needed.
 fn join(group: &mut [Row], old: usize, cols: usize) -> usize {
     let (mut to, mut to_col) = (0, text_len(group, 0, old));
     let (mut from, mut from_col) = (1, 0);
@@ -256,9 +254,9 @@ fn join(group: &mut [Row], old: usize, cols: usize) -> usize {
     (1..group.len()).rev().take_while(|at| *at > to || group[*at].trimmed_len() == 0).count()
 }
 
-/// Spreads the text of a group of lines `old` columns wide over lines of `cols` (fewer)
-/// columns; answers the lines that it needs more, or how many it needs less: an empty line that
-/// goes on from one that is gone needs none.
+/// Spreads the text of a group of lines, `old` columns wide, over narrower lines of `cols` columns.
+/// Returns the further lines that are needed, or how many fewer: an empty line that continues a
+/// removed one needs none.
 fn split(group: &mut Vec<Row>, old: usize, cols: usize) -> (Vec<Row>, usize) {
     let count = group.len();
     let last_len = group[count - 1].trimmed_len();
@@ -303,7 +301,7 @@ fn length(lengths: &[usize], at: isize) -> usize {
     usize::try_from(at).ok().and_then(|at| lengths.get(at)).copied().unwrap_or(0)
 }
 
-/// How long each of the new lines is: shorter by one where a wide character does not fit.
+/// The length of each new line, shorter by one if a wide character does not fit.
 fn split_lengths(group: &[Row], old: usize, cols: usize) -> Vec<usize> {
     let needed: usize = (0..group.len()).map(|at| text_len(group, at, old)).sum();
     let mut lengths = Vec::new();

@@ -1,5 +1,5 @@
-//! Answers to what programs ask the terminal: those of an xterm with 256 colours, as
-//! xterm.js gives them where it gives any.
+//! Answers to queries of programs: those of an xterm with 256 colours, as xterm.js gives them if it
+//! gives any.
 
 use crate::cell::PROTECTED;
 use crate::event::Event;
@@ -33,7 +33,7 @@ impl Terminal {
         }
     }
 
-    /// DSR: 5 is well, 6 where the cursor is.
+    /// DSR: 5 asks for the status, 6 for the position of the cursor.
     pub(super) fn report_status(&mut self, what: i32, private: bool) {
         let (x, y) = (self.shown().x + 1, self.shown().y + 1);
         match (what, private) {

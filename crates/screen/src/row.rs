@@ -8,7 +8,7 @@ use crate::cell::{Cell, Style};
 pub(super) struct Row {
     cells: Vec<Cell>,
     len: usize,
-    /// Goes on from the line above: no line break lies between.
+    /// Whether the line continues the one above: there is no line break between them.
     pub(super) wrapped: bool,
 }
 
@@ -20,7 +20,7 @@ impl Row {
         row
     }
 
-    /// Makes this an erased line again, keeping its memory.
+    /// Erases the whole line, keeping its memory.
     pub(super) fn reuse(&mut self, len: usize, fill: Cell, wrapped: bool) {
         self.len = len;
         self.wrapped = wrapped;
@@ -40,7 +40,7 @@ impl Row {
         &mut self.cells
     }
 
-    /// Takes no more memory than its cells need; answers a row with the memory it had.
+    /// Reduces the line's memory to what its cells need. Returns a row with the memory it had.
     pub(super) fn pack(&mut self) -> Row {
         let used = self.cells.iter().rposition(|cell| *cell != Cell::NULL).map_or(0, |at| at + 1);
         let packed = self.cells[..used].to_vec();
@@ -91,7 +91,7 @@ impl Row {
         }
     }
 
-    /// Columns up to the last that shows something.
+    /// The number of columns up to the last that shows something.
     pub(super) fn trimmed_len(&self) -> usize {
         self.cells
             .iter()
@@ -99,7 +99,7 @@ impl Row {
             .map_or(0, |at| at + usize::from(self.cells[at].width()))
     }
 
-    /// Moves what is at and after `at` to the right by `n`; what leaves the line is lost.
+    /// Moves the cells from `at` on to the right by `n`. Those that leave the line are lost.
     pub(super) fn insert(&mut self, at: usize, n: usize, fill: Cell) {
         let at = at % self.len.max(1);
         if at > 0 && self.get(at - 1).width() == 2 {
@@ -154,7 +154,7 @@ impl Row {
         }
     }
 
-    /// As `erase`, sparing what is protected.
+    /// As `erase`, sparing protected cells.
     pub(super) fn erase_unprotected(&mut self, start: usize, end: usize, fill: Cell) {
         if start > 0 && self.get(start - 1).width() == 2 && !self.get(start - 1).is_protected() {
             self.set(start - 1, Cell::new(0, 1, fill.style()));
@@ -173,20 +173,20 @@ impl Row {
         }
     }
 
-    /// Gives the line another length; what no longer fits is lost.
+    /// Changes the line's length. Cells that no longer fit are lost.
     pub(super) fn resize(&mut self, len: usize) {
         self.len = len;
         self.cells.truncate(len);
     }
 
-    /// Copies `n` cells from `source` at `from` to `to` here.
+    /// Copies the cells of `source` to column `to`.
     pub(super) fn copy(&mut self, source: &[Cell], to: usize) {
         for (i, cell) in source.iter().enumerate() {
             self.set(to + i, *cell);
         }
     }
 
-    /// `n` cells from `from` on, as they are.
+    /// `n` cells from `from` on, unchanged.
     pub(super) fn slice(&self, from: usize, n: usize) -> Vec<Cell> {
         (from..from + n).map(|at| self.get(at)).collect()
     }

@@ -74,8 +74,8 @@ fn palette_16(packed: u32, index: i32) -> u32 {
     packed & !COLOUR | PALETTE_16 | index as u32
 }
 
-/// 38, 48 and 58 with a colour in parameters (`38;5;1`), in sub-parameters (`38:5:1`) or in
-/// both; answers how many further parameters that took.
+/// 38, 48 and 58 with a colour in parameters (`38;5;1`), in sub-parameters (`38:5:1`) or in both.
+/// Returns the number of further parameters used.
 fn colour(pen: &mut Pen, params: &Params, at: usize) -> usize {
     // what, mode, colour space, three numbers
     let mut numbers = [0, 0, -1, 0, 0, 0];

@@ -1,36 +1,35 @@
-//! Exact skipping: in a flood of plain lines, most bytes are gone from screen and
-//! scrollback before anybody could look. They are read once for what they do to the pen
-//! and are not emulated.
+//! Exact skipping. In a flood of plain lines, most text has left screen and scrollback before
+//! anybody can see it. Its bytes are read once for their effect on the pen, and are not emulated.
 //!
 //! A *plain run* is a stretch of bytes that can only print, return, tabulate, feed lines,
 //! ring and select graphic renditions. On the main screen with full margins each of its
 //! line feeds moves the cursor down or scrolls, and nothing moves it up. So at a line start
-//! `B` inside such a run, behind at least a screenful of line feeds, all is known but the
-//! cells: the cursor is at the start of the bottom row, the modes are those from before the
-//! run, the pen is what the run has made of it. And if enough line feeds come after `B`,
-//! no cell of that time is left. Whatever else a stream has is emulated in full.
+//! `B` inside such a run, behind at least a screenful of line feeds, everything but the cells is
+//! known: the cursor is at the start of the bottom row, the modes are those from before the run,
+//! and the pen results from the run. And if enough line feeds come after `B`, none of the earlier
+//! cells is left. Everything else in a stream is emulated in full.
 
 use std::ops::Range;
 
-/// What is to be emulated of some bytes, in order.
+/// A step of processing some bytes. Steps are in order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// These bytes.
+    /// These bytes have to be emulated.
     Feed(Range<usize>),
-    /// If the terminal is in a plain state now, everything in the first range may be passed
-    /// over, once the pen was set by the second ranges, in order. Else it is to be fed.
+    /// If the terminal is now in a plain state, `bytes` may be skipped after the pen was set by
+    /// `pens`, in order. Otherwise `bytes` have to be emulated.
     Pass {
-        /// What may be passed over.
+        /// The bytes that may be skipped.
         bytes: Range<usize>,
-        /// The sequences in it that the pen at its end depends on.
+        /// The sequences in `bytes` on which the pen at their end depends.
         pens: Vec<Range<usize>>,
-        /// Whether the bell rang in it.
+        /// Whether `bytes` ring the bell.
         bell: bool,
     },
 }
 
-/// Divides `bytes` into what has to be emulated and what may be passed over on a terminal
-/// of `rows` rows that keeps `scrollback` lines.
+/// Divides `bytes` into parts that have to be emulated and parts that may be skipped, on a terminal
+/// of `rows` rows with `scrollback` lines.
 pub(super) fn plan(bytes: &[u8], rows: usize, scrollback: usize) -> Vec<Step> {
     let mut steps = Vec::new();
     let (mut fed, mut start) = (0, 0);
@@ -46,8 +45,8 @@ pub(super) fn plan(bytes: &[u8], rows: usize, scrollback: usize) -> Vec<Step> {
             fed = passed.end;
             steps.push(Step::Pass { bytes: passed, pens, bell });
         }
-        // Where the odd sequence ends is the emulator's business: if it is not over by the
-        // next line, the terminal is not in a plain state there.
+        // The emulator finds the end of the other sequence: if that is not before the next line,
+        // the terminal is not in a plain state there.
         start = match memchr::memchr(b'\n', &bytes[end..]) {
             Some(line) => end + line + 1,
             None => bytes.len(),
@@ -59,8 +58,8 @@ pub(super) fn plan(bytes: &[u8], rows: usize, scrollback: usize) -> Vec<Step> {
     steps
 }
 
-/// Bytes that print, or do nothing worse than to feed a line. What is 0x80 and above is
-/// part of a character, or is none and printed as such.
+/// Bytes that print, or at most feed a line. A byte from 0x80 on is part of a character, or is
+/// invalid and printed as such.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte = 0x20;
@@ -72,12 +71,12 @@ const PLAIN: [bool; 256] = {
     plain[b'\t' as usize] = true;
     plain[b'\n' as usize] = true;
     plain[b'\r' as usize] = true;
-    // The first byte of the C1 controls among others; looked at more closely.
+    // The first byte of the C1 controls, among other characters; `plain_length` checks the second.
     plain[0xc2] = false;
     plain
 };
 
-/// How many bytes from the beginning are a plain run.
+/// The length of the plain run at the beginning.
 fn plain_length(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
@@ -99,16 +98,16 @@ fn rendition_length(bytes: &[u8]) -> Option<usize> {
     (bytes.get(digits) == Some(&b'm')).then_some(digits + 1)
 }
 
-/// The last start of a line in a plain run of which nothing older is left at its end.
+/// The last line start in a plain run before which nothing is left at the run's end.
 fn line_to_start_from(run: &[u8], rows: usize, scrollback: usize) -> Option<usize> {
     if run.len() < 2 * rows + scrollback {
         return None;
     }
-    // That many lines fed after it push out the whole screen and the whole scrollback.
+    // This many lines after it push out the whole screen and scrollback.
     let feed = memchr::memrchr_iter(b'\n', run)
         .skip(rows + scrollback)
         .find(|&feed| feed > 0 && run[feed - 1] == b'\r')?;
-    // That many before it bring the cursor to the bottom, wherever it was.
+    // This many lines before it bring the cursor to the bottom, wherever it was.
     let before = memchr::memchr_iter(b'\n', &run[..feed]).take(rows).count();
     (before == rows).then_some(feed + 1)
 }
@@ -118,7 +117,7 @@ fn pens(bytes: &[u8], passed: Range<usize>) -> Vec<Range<usize>> {
     let mut pens = Vec::new();
     for escape in memchr::memrchr_iter(b'\x1b', &bytes[passed.clone()]) {
         let start = passed.start + escape;
-        // It is whole: a plain run has no other.
+        // It is whole: a plain run has no other sequences.
         let Some(length) = rendition_length(&bytes[start + 2..]) else { break };
         let pen = start..start + 2 + length;
         let parameters = &bytes[start + 2..pen.end - 1];
@@ -217,7 +216,7 @@ mod tests {
                         18 => "世界\t\x07".to_owned(),
                         _ => String::new(),
                     };
-                    // Long stretches without anything odd, or nothing could be skipped.
+                    // Long stretches of plain text, because otherwise nothing could be skipped.
                     let piece = if random(8) > 0 { String::new() } else { piece };
                     bytes.extend(piece.bytes());
                     bytes.extend("a word ".repeat(random(6) as usize).bytes());

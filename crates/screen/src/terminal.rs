@@ -1,4 +1,4 @@
-//! The terminal's state, and printing: what a parsed character does to the screen.
+//! The terminal's state, and printing.
 
 use std::sync::Arc;
 
@@ -11,17 +11,17 @@ use crate::modes::Modes;
 use crate::palette::Palette;
 use crate::width::width;
 
-/// Code points that one cell holds. The longest emoji sequences have ten or so; more would
-/// let a program fill memory without moving the cursor.
+/// The most code points in one cell. The longest emoji sequences have ten or so; more would let a
+/// program fill memory without moving the cursor.
 const CLUSTER_MAX: usize = 32;
-/// Different clusters, attributes and links that are kept at once: each bounds the memory
+/// The most different clusters, attributes and links that are kept at once. Each bounds the memory
 /// that a program can take by making every cell different.
 const CLUSTERS_MAX: usize = 1 << 16;
 const EXTS_MAX: usize = 1 << 18;
 const LINKS_MAX: usize = 1 << 13;
 
-/// A hyperlink (OSC 8): its id, and where it leads. Links without an id are told apart by a
-/// number, so that two in a row to the same place stay two.
+/// A hyperlink (OSC 8): its id and its target. Links without an id are distinguished by a number,
+/// so that two in a row to the same target stay two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Link {
     pub(super) id: Option<Arc<str>>,
@@ -38,13 +38,13 @@ pub(super) struct Terminal {
     pub(super) alternate: Buffer,
     pub(super) on_alternate: bool,
     pub(super) pen: Pen,
-    /// The number of the pen's `ext`, where it counts.
+    /// The number of the pen's `ext`, if that is valid.
     pub(super) pen_ext: u32,
-    /// Columns of the character printed just before, 0 if anything happened since.
+    /// The width of the character printed just before; 0 if anything else happened since.
     pub(super) preceding: u8,
     pub(super) charsets: [Charset; 4],
     pub(super) level: usize,
-    /// The set in use: not always `charsets[level]`, since DECRC brings it back alone.
+    /// The present set. It is not always `charsets[level]`, since DECRC restores it alone.
     pub(super) charset: Charset,
     pub(super) modes: Modes,
     pub(super) title: String,
@@ -84,8 +84,8 @@ impl Terminal {
         }
     }
 
-    /// RIS. What xterm.js leaves as it is stays: title, colours, line feed mode and whether
-    /// the cursor shows.
+    /// RIS. As in xterm.js, it keeps title, colours, line feed mode and the visibility of the
+    /// cursor.
     pub(super) fn reset(&mut self) {
         self.primary = Buffer::primary(self.cols, self.rows, self.scrollback);
         self.alternate = Buffer::alternate(self.cols, self.rows);
@@ -129,7 +129,7 @@ impl Terminal {
         if self.on_alternate { &self.alternate } else { &self.primary }
     }
 
-    /// What erasing leaves: the pen's background.
+    /// An erased cell, which has the pen's background.
     pub(super) fn erased(&self) -> Cell {
         Cell::erased(self.pen.bg & COLOUR)
     }
@@ -138,7 +138,7 @@ impl Terminal {
         Style { fg: self.pen.fg, bg: self.pen.bg, ext: self.pen_ext }
     }
 
-    /// The pen's attributes have changed.
+    /// Updates the number of the pen's attributes after a change.
     pub(super) fn pen_changed(&mut self) {
         self.pen_ext = if self.pen.bg & EXTENDED == 0 {
             0
@@ -147,7 +147,7 @@ impl Terminal {
         };
     }
 
-    /// Prints a run of ASCII, to which the character set in use has nothing to say.
+    /// Prints a run of ASCII that the character set does not change.
     pub(super) fn print_plain(&mut self, text: &[u8]) {
         let mut rest = text;
         while !rest.is_empty() {
@@ -204,8 +204,8 @@ impl Terminal {
                 buffer.x = 0;
                 if buffer.y == buffer.bottom {
                     buffer.scroll(fill, true);
-                    // xterm.js fills the line up after it has scrolled; a line that is the only
-                    // one has then been made the new one.
+                    // xterm.js fills the line up after it has scrolled. If the screen has only one
+                    // line, that is then the new one.
                     if buffer.max == 1 {
                         (x..cols).for_each(|at| buffer.current().set(at, blank));
                     }
@@ -270,7 +270,7 @@ impl Terminal {
         self.buffer().current().set(at, cell);
     }
 
-    /// The right half of a wide character whose left half was just overwritten goes too.
+    /// Erases the right half of a wide character whose left half was just overwritten.
     fn mend_right(&mut self, style: Style) {
         let buffer = self.buffer();
         let x = buffer.x;
@@ -282,7 +282,7 @@ impl Terminal {
         }
     }
 
-    /// Forgets clusters, attributes and links that no cell has any more.
+    /// Drops clusters, attributes and links that no cell has any more.
     pub(super) fn sweep(&mut self) {
         if self.clusters.is_due() {
             let mut used = vec![false; self.clusters.len()];

@@ -1,5 +1,5 @@
-//! What a screen shows, says and survives. `tests/fidelity` compares it with xterm.js; here
-//! is what that does not see.
+//! Tests of the screen, its events and its robustness, for properties that `tests/fidelity`, the
+//! comparison with xterm.js, does not cover.
 
 use std::time::{Duration, Instant};
 
@@ -85,7 +85,7 @@ fn what_lies_beyond_an_edge_that_moved_is_not_in_sight() {
     }
     let snapshot = screen.snapshot(0, usize::MAX).bytes.escape_ascii().to_string();
     assert!(!snapshot.contains("SECRET") && !snapshot.contains("9a"), "{snapshot}");
-    // Lines of the primary screen are wrapped anew, so nothing of them is out of sight.
+    // Lines of the primary screen are wrapped again, so none of their text is out of sight.
     let (mut screen, _) = super::tests::screen(b"0123456789abcdefghij\x1b[?1049hother");
     screen.resize(10, rows);
     screen.feed(b"\x1b[?1049l", &mut Vec::new());
@@ -233,7 +233,7 @@ fn titles_are_saved_and_brought_back() {
     assert_eq!(screen.title(), "");
 }
 
-/// Takes hostile bytes; they must neither take long nor much to write down.
+/// Applies hostile bytes, which must take neither long to apply nor much space in a snapshot.
 fn survives(piece: &[u8], count: usize) -> Screen {
     let started = Instant::now();
     let mut screen = Screen::new(80, 24, Options { scrollback: 1000 });
@@ -364,7 +364,7 @@ fn any_size_and_back() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(256))]
 
-    /// Nothing makes it panic, and how output is cut into pieces changes nothing.
+    /// Nothing makes the screen panic, and cutting output into pieces changes nothing.
     #[test]
     fn any_bytes_in_any_pieces(
         pieces in proptest::collection::vec(proptest::collection::vec(proptest::prop_oneof![

@@ -1,19 +1,19 @@
-//! UTF-8, a byte at a time. What is not UTF-8 is dropped, and so is U+FEFF, as xterm.js does.
+//! Decodes UTF-8 a byte at a time. Invalid bytes are dropped, and so is U+FEFF, as in xterm.js.
 
-/// The bytes of a character that is not finished.
+/// The bytes of an unfinished character.
 #[derive(Debug, Default)]
 pub(super) struct Utf8 {
     bytes: [u8; 4],
     len: usize,
 }
 
-/// What one byte led to.
+/// The result of one byte.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decoded {
     Char(char),
-    /// Nothing yet, or nothing at all.
+    /// No character, or none yet.
     More,
-    /// What came before was broken and is dropped; give this byte again.
+    /// The bytes before it were invalid and are dropped. Decode this byte again.
     Again,
 }
 
@@ -57,8 +57,8 @@ impl Utf8 {
     }
 }
 
-/// The printable character beyond ASCII that `bytes` start with, if all of it is there, and
-/// its length: the short way for nearly all text.
+/// The printable character beyond ASCII with which `bytes` start, if it is complete, and its
+/// length: the fast path for nearly all text.
 pub(super) fn whole(bytes: &[u8]) -> Option<(char, usize)> {
     let len = match bytes.first()? {
         0xc2..=0xdf => 2,

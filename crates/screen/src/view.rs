@@ -9,7 +9,7 @@ use crate::cell::*;
 use crate::row::Row;
 use crate::terminal::Terminal;
 
-/// Flags of a cell and what they are called.
+/// Flags of a cell and their names.
 const FG: [(u32, &str); 6] = [
     (BOLD, "bold"),
     (UNDERLINE, "underline"),
@@ -20,25 +20,25 @@ const FG: [(u32, &str); 6] = [
 ];
 const BG: [(u32, &str); 3] = [(DIM, "dim"), (ITALIC, "italic"), (OVERLINE, "overline")];
 
-/// Bytes that an entry of a table takes, about.
+/// The approximate size of a table's entry, in bytes.
 const ENTRY: usize = 32;
 
-/// Cells in a row with the same attributes.
+/// Adjacent cells with the same attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Run {
-    /// What they show; cells that show nothing are spaces.
+    /// The text of the cells; those that show nothing are spaces.
     pub text: String,
     /// `"#rrggbb"`, a palette index from 0 to 255, or absent for the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fg: Option<Colour>,
-    /// As `fg`.
+    /// The background, spelled as `fg`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bg: Option<Colour>,
     /// `bold`, `dim`, `italic`, `underline`, `blink`, `inverse`, `invisible`, `strikethrough`,
     /// `overline`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attrs: Vec<&'static str>,
-    /// Where a hyperlink leads.
+    /// The target of a hyperlink.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
@@ -47,39 +47,39 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Colour {
-    /// Of the palette.
+    /// An index into the palette.
     Index(u8),
     /// `#rrggbb`
     Rgb(String),
 }
 
-/// One line, without what is empty at its end.
+/// One line, without the empty cells at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Its runs, from the left.
     pub runs: Vec<Run>,
-    /// It goes on from the line above.
+    /// Whether the line continues the one above.
     pub wrapped: bool,
 }
 
-/// What a screen shows, taken at one moment. It holds cells, and makes lines of them when they
-/// are asked for: as text and attributes a large screen takes forty times as much memory.
+/// The content of a screen at one moment. It holds cells, and makes lines of them on request: as
+/// text and attributes a large screen takes forty times as much memory.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// The cells of all lines, one line after the other. A line's cells end with the last
-    /// that was written.
+    /// The cells of all lines, one line after another. A line's cells end with the last that was
+    /// written.
     cells: Vec<Cell>,
-    /// Where the cells of each line end, and whether it goes on from the line above.
+    /// The end of each line's cells, and whether the line continues the one above.
     ends: Vec<(usize, bool)>,
     clusters: HashMap<u32, Box<str>>,
     links: HashMap<u32, Arc<str>>,
-    /// The link of each number that a cell has in its `ext`.
+    /// The link of each number in the cells' `ext`.
     exts: HashMap<u32, u32>,
     scrollback: usize,
 }
 
-/// Most cells of a view: 64 MiB. A screen of the largest size has a quarter of them; beyond
-/// it the oldest scrollback is left out.
+/// The most cells of a view: 64 MiB. A screen of the largest size has a quarter of them. Beyond
+/// this the oldest scrollback is left out.
 const CELLS_MAX: usize = 4 << 20;
 
 impl View {
@@ -87,8 +87,8 @@ impl View {
         let buffer = terminal.shown();
         let first_row = buffer.base - scrollback.min(buffer.base);
         let rows = buffer.lines.range(first_row..buffer.base + buffer.rows);
-        // Lines of the alternate screen keep their cells beyond an edge that has moved left,
-        // as in xterm.js, and show them once they are in sight again.
+        // Lines of the alternate screen keep their cells beyond a right edge that has moved left,
+        // as in xterm.js, and show them once they are visible again.
         let lines: Vec<(&[Cell], bool)> =
             rows.map(|row| (written(row, buffer.cols), row.wrapped)).collect();
         let above = lines.len() - buffer.rows;
@@ -115,7 +115,7 @@ impl View {
         view
     }
 
-    /// Takes what a cell refers to.
+    /// Copies the values that a cell refers to.
     fn take_values(&mut self, terminal: &Terminal, cell: &Cell) {
         if let Glyph::Cluster(number) = cell.glyph() {
             let text = || terminal.clusters.get(number).clone();
@@ -130,22 +130,22 @@ impl View {
         }
     }
 
-    /// How many lines there are: those that have scrolled off and those of the screen.
+    /// The number of lines, scrollback included.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is no line, which no screen is.
+    /// Whether there is no line, which is never so for a screen.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// How many of the lines, at their beginning, have scrolled off.
+    /// The number of scrollback lines, which are the first.
     pub fn scrollback(&self) -> usize {
         self.scrollback
     }
 
-    /// Bytes of memory that it takes, about.
+    /// The approximate memory that it takes, in bytes.
     pub fn memory(&self) -> usize {
         let clusters = self.clusters.values().map(|text| text.len() + ENTRY);
         let links = self.links.values().map(|uri| uri.len() + ENTRY);
@@ -156,7 +156,7 @@ impl View {
             + self.exts.len() * ENTRY
     }
 
-    /// Lines that have scrolled off, oldest first, then those of the screen.
+    /// The lines of the scrollback, oldest first, then those of the screen.
     pub fn lines(&self) -> impl Iterator<Item = Line> + '_ {
         (0..self.len()).map(|number| self.line(number))
     }
@@ -171,13 +171,13 @@ impl View {
         &self.cells[start..self.ends[number].0]
     }
 
-    /// One line of text a line of the screen, spaces at the end left out; lines that the
-    /// terminal wrapped are two.
+    /// The text, one line for each line of the screen, without spaces at the end. A line that the
+    /// terminal wrapped is two lines.
     pub fn text(&self) -> String {
         (0..self.len()).map(|number| self.text_of(number)).collect()
     }
 
-    /// The same of one line.
+    /// The text of one line.
     pub fn text_of(&self, number: usize) -> String {
         let mut text = String::new();
         self.print(number, &mut text);
@@ -186,7 +186,7 @@ impl View {
         text
     }
 
-    /// Appends what the cells of a line show; those that show nothing are spaces.
+    /// Appends the text of a line's cells; those that show nothing are spaces.
     fn print(&self, number: usize, text: &mut String) {
         for cell in self.cells_of(number) {
             self.print_cell(cell, text);
@@ -203,8 +203,8 @@ impl View {
         }
     }
 
-    /// The text as a program wrote it: what the terminal wrapped is one line. `trimmed`:
-    /// without the spaces at the end of a line.
+    /// The text as a program wrote it: a line that the terminal wrapped is one line. `trimmed`
+    /// leaves out the spaces at the end of a line.
     pub fn written(&self, trimmed: bool) -> String {
         let mut text = String::new();
         for (number, (_, wrapped)) in self.ends.iter().enumerate() {
@@ -222,7 +222,7 @@ impl View {
         text
     }
 
-    /// The same as [`View::text_of`] with colours and attributes (SGR).
+    /// The text of one line with colours and attributes (SGR).
     pub fn ansi_of(&self, number: usize) -> String {
         let mut text = String::new();
         for run in self.line(number).runs {
@@ -276,7 +276,7 @@ impl View {
     }
 }
 
-/// Two are the same where they show the same, whatever numbers their cells have.
+/// Two views are equal if they show the same, whatever numbers their cells have.
 impl PartialEq for View {
     fn eq(&self, other: &View) -> bool {
         self.scrollback == other.scrollback && self.lines().eq(other.lines())
@@ -330,7 +330,7 @@ impl Run {
     }
 }
 
-/// The cells of a line that are in sight, up to the last that was written.
+/// The visible cells of a line, up to the last that was written.
 fn written(row: &Row, cols: usize) -> &[Cell] {
     let cells = row.cells();
     let cells = cells.get(..row.len().min(cols)).unwrap_or(cells);

@@ -1,9 +1,9 @@
-//! How many columns a character takes: Unicode 11, by the table of xterm.js's unicode11
-//! addon, which the page uses and which agrees with what programs get from their wcwidth.
+//! The width of characters in columns: Unicode 11, by the table of xterm.js's unicode11 addon,
+//! which the page uses and which agrees with most programs' wcwidth.
 
 use std::sync::LazyLock;
 
-/// Columns of `c`: 0 (joins the character before it), 1 or 2.
+/// The width of `c`: 0 (joins the character before it), 1 or 2 columns.
 #[must_use]
 pub fn width(c: char) -> u8 {
     let code = u32::from(c);
@@ -36,7 +36,7 @@ fn in_table(table: &[(u32, u32)], code: u32) -> bool {
     after > 0 && code <= table[after - 1].1
 }
 
-/// Combining and invisible.
+/// Combining and invisible characters.
 #[rustfmt::skip]
 const ZERO: [(u32, u32); 331] = [
     (0x300, 0x36f), (0x483, 0x489), (0x591, 0x5bd), (0x5bf, 0x5bf), (0x5c1, 0x5c2), (0x5c4, 0x5c5),
@@ -97,7 +97,7 @@ const ZERO: [(u32, u32); 331] = [
     (0xe0100, 0xe01ef),
 ];
 
-/// Two columns.
+/// Characters of two columns.
 #[rustfmt::skip]
 const WIDE: [(u32, u32); 114] = [
     (0x1100, 0x115f), (0x231a, 0x231b), (0x2329, 0x232a), (0x23e9, 0x23ec), (0x23f0, 0x23f0), (0x23f3, 0x23f3),

@@ -1,19 +1,18 @@
-//! What is left out where a snapshot would be too long: first the oldest scrollback, then the
-//! colours and other attributes of the lines that are farthest from the cursor, then their
-//! text. Lines of the primary screen behind an alternate one count as farther than any of
-//! that.
+//! Decides what to leave out if a snapshot would be too long: first the oldest scrollback, then the
+//! colours and other attributes of the lines farthest from the cursor, then their text. Lines of
+//! the primary screen behind an alternate one count as farther than all of its lines.
 
 use super::writer::{Detail, Writer};
 use crate::buffer::Buffer;
 use crate::row::Row;
 use crate::terminal::Terminal;
 
-/// What is written of each line.
+/// The details to be written of each line.
 pub(super) struct Plan {
-    /// Lines that have scrolled off, with everything.
+    /// The scrollback lines that are written, with everything.
     pub(super) scrollback: usize,
-    /// Of each line of the primary screen, from the top; then of the alternate one, if it is
-    /// shown.
+    /// The detail of each line of the primary screen, from the top; `alternate` is that of the
+    /// alternate screen, if it is shown.
     pub(super) primary: Vec<Detail>,
     pub(super) alternate: Vec<Detail>,
 }
@@ -37,7 +36,7 @@ impl Plan {
         }
     }
 
-    /// What about fits into `room` bytes.
+    /// The plan that fits into about `room` bytes.
     pub(super) fn within(terminal: &Terminal, scrollback: usize, room: usize) -> Plan {
         let mut plan = Plan::nothing(terminal);
         let mut room = room;
@@ -52,7 +51,7 @@ impl Plan {
                 } else {
                     (&terminal.primary, &mut plan.primary)
                 };
-                // At least as much as what it has already.
+                // At least as much as is written of it already.
                 let more = writer.length_of(buffer.row(y)).saturating_sub(*cost);
                 if more > room {
                     return plan;
@@ -99,7 +98,7 @@ fn nearest_first(terminal: &Terminal) -> Vec<(bool, usize)> {
 mod tests {
     use crate::{Colour, Line, Options, Screen};
 
-    /// Every cell has colours of its own.
+    /// A screen whose every cell has colours of its own.
     fn painted(cols: u16, rows: u16, tail: &str) -> Screen {
         let mut screen = Screen::new(cols, rows, Options { scrollback: 100 });
         let mut text = String::new();
@@ -183,7 +182,7 @@ mod tests {
         assert_eq!(again.view(0).lines().collect::<Vec<_>>(), whole);
     }
 
-    /// Whatever the limit, from none at all on: it is kept, and the reader is where it was.
+    /// Every limit is kept, even 0, and the reader's cursor and modes are right.
     #[test]
     fn every_limit_is_kept() {
         let mut screen = painted(40, 10, "");

@@ -1,5 +1,5 @@
-//! Lines of cells. A line is written left to right into one that is erased; lines that go on
-//! from the one above are brought about by wrapping, so that the reader knows it too.
+//! Lines of cells. A line is written from left to right over an erased one. Lines that continue the
+//! one above are produced by wrapping, so that the reader knows it too.
 
 use super::writer::{Detail, Writer};
 use crate::buffer::Buffer;
@@ -7,22 +7,22 @@ use crate::cell::{COLOUR, Cell, Glyph, Style};
 use crate::row::Row;
 use crate::width::width;
 
-/// Any character of two columns: it leaves an empty cell when its other half is overwritten.
+/// Any character of two columns. It leaves an empty cell when its other half is overwritten.
 const WIDE: &str = "\u{4e00}";
 
-/// What the reader has at the start of a line.
+/// The reader's line before it is written.
 struct Under {
     /// The background of its cells.
     bg: u32,
-    /// A cell that must be written whatever it should be.
+    /// A cell that must be written, whatever its content.
     dirty: Option<usize>,
-    /// The first cell to write; those before it are there.
+    /// The first cell to write; the reader has those before it.
     from: usize,
 }
 
 impl Writer<'_> {
-    /// Writes the screen and `scrollback` lines above it, of each line of the screen what
-    /// `details` says. `None`: that is longer than `limit`.
+    /// Writes the screen and `scrollback` lines above it, with the detail that `details` has for
+    /// each line of the screen. `None` if that is longer than `limit`.
     pub(super) fn lines(
         &mut self,
         buffer: &Buffer,
@@ -34,8 +34,8 @@ impl Writer<'_> {
         self.x = 0;
         let first = buffer.base - scrollback.min(buffer.base);
         let shown: Vec<&Row> = buffer.lines.range(first..buffer.base + rows).collect();
-        // Where it can, the saved cursor comes first: between other cells, its pen would part a
-        // link in two.
+        // If possible the saved cursor comes first: between other cells, its pen would split a link
+        // in two.
         let saved = self.saved_line(buffer, first, shown.len());
         match saved {
             Some(line) if line < rows => self.save_at(buffer.saved, line, true),
@@ -45,8 +45,8 @@ impl Writer<'_> {
         if shown[0].wrapped {
             self.wrap_oldest(rows);
         }
-        // Nothing needs to be said about lines at the end that were never written, unless they
-        // push others into the scrollback.
+        // Lines at the end that were never written are left out, unless they push others into the
+        // scrollback.
         let detail = |at: usize| match at.checked_sub(buffer.base - first) {
             Some(y) => details.get(y).copied().unwrap_or(Detail::Blank),
             None => Detail::Everything,
@@ -60,8 +60,8 @@ impl Writer<'_> {
         } else {
             shown.iter().enumerate().rfind(|(at, row)| says(*at, row)).map_or(0, |(at, _)| at + 1)
         };
-        // A line of which less is said than of the one above does not go on from it: what
-        // wrapping brings about says too much of the one or too little of the other.
+        // A line with less detail than the one above does not continue it: wrapping would write too
+        // much of the one or too little of the other.
         let joins = |at: usize| {
             shown.get(at).is_some_and(|row| row.wrapped)
                 && at > 0
@@ -97,7 +97,7 @@ impl Writer<'_> {
                 self.save_cursor(buffer.saved, rows - 1, false);
             }
             if self.detail > Detail::Blank {
-                // Of a single line the last cell is written, since nothing goes back to it.
+                // The last cell of a single line is written, since nothing returns to it.
                 let goes_on = joins(at + 1)
                     && shown[..last].get(at + 1).is_some_and(|next| {
                         rows > 1 || self.leaves_gap(next.get(0), row.get(cols - 1))
@@ -109,28 +109,28 @@ impl Writer<'_> {
             self.detail = Detail::Everything;
             self.plain();
         }
-        // It has served for other pens.
+        // The saved cursor has been used for other pens.
         if self.on_alternate && self.saved_on_alternate {
             self.save_at(buffer.saved, buffer.saved.y.min(rows - 1), false);
         }
         Some(())
     }
 
-    /// How long a line is by itself, in bytes, about.
+    /// The approximate length of a line by itself, in bytes.
     pub(super) fn length_of(&mut self, row: &Row) -> usize {
         self.out.clear();
         self.x = 0;
         self.cells(row, Under { bg: 0, dirty: None, from: 0 }, false);
         if row.wrapped {
-            // Getting onto it, and mending the end of the one above.
+            // The sequences that reach the line, and that mend the end of the one above.
             self.text("\x1b[A\x1b[B\x1b[999C");
         }
         self.text("\r\n");
         self.out.len()
     }
 
-    /// Makes the first line one that goes on from another, which is gone: reflow heeds that, and a
-    /// line may be inserted above.
+    /// Marks the first line as the continuation of one that is gone: reflow uses that, and a line
+    /// may be inserted above.
     fn wrap_oldest(&mut self, rows: usize) {
         self.plain();
         self.go(self.terminal.cols - 1, rows - 1);
@@ -140,7 +140,7 @@ impl Writer<'_> {
         self.x = 0;
     }
 
-    /// Gets onto the next line by printing beyond the end of `above`.
+    /// Reaches the next line by printing beyond the end of `above`.
     fn wrap(&mut self, above: &Row, row: &Row, scrolls: bool, can_go_up: bool) -> Under {
         let cols = self.terminal.cols;
         let first = row.get(0);
@@ -186,8 +186,8 @@ impl Writer<'_> {
         under
     }
 
-    /// Writes the cells of a line; the last one is left out if it shows nothing and the line
-    /// goes on, since getting to the next line overwrites it.
+    /// Writes the cells of a line. The last one is left out if it shows nothing and the line
+    /// continues, since reaching the next line overwrites it.
     fn cells(&mut self, row: &Row, mut under: Under, goes_on: bool) {
         let cols = self.terminal.cols;
         let end = if goes_on && !self.ends_printed(row) { cols - 1 } else { cols };
@@ -198,7 +198,7 @@ impl Writer<'_> {
                 self.column(at);
                 self.style(cell.style());
                 if cell.width() == 0 {
-                    // It must not join what was printed before.
+                    // Keep a mark from joining the character that was printed before.
                     self.text("\x1b\\");
                 }
                 self.glyph(cell);
@@ -237,9 +237,9 @@ impl Writer<'_> {
         self.x = at + 2;
     }
 
-    /// The last cell of a line that is there, if it shows nothing. Where it has attributes it
-    /// is the right half of a wide character whose left half is overwritten with them, and
-    /// the cells before it are written again: empty ones likewise.
+    /// Writes the last cell of a line if it shows nothing. If it has attributes, it is the right
+    /// half of a wide character whose left half is overwritten with them, and the cells before it
+    /// are written again, empty ones in the same way.
     fn last_cell(&mut self, row: &Row) {
         let mut at = self.terminal.cols - 1;
         while at > 0 && self.has_gap(row.get(at)) {
@@ -269,8 +269,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether `first`, a wide character at the start of a line, leaves this gap by itself at the
-    /// end of the line above, where it did not fit.
+    /// Whether `first`, a wide character at the start of a line, leaves this gap at the end of the
+    /// line above, where it did not fit.
     fn leaves_gap(&self, first: Cell, gap: Cell) -> bool {
         self.is_printable(first)
             && first.width() == 2
@@ -308,13 +308,13 @@ impl Writer<'_> {
     }
 }
 
-/// Whether what is printed for the cell takes no other's place: a resize may have cut off the right
-/// half of a wide character.
+/// Whether printing the cell overwrites no other: a resize may have cut off the right half of a
+/// wide character.
 fn has_room(row: &Row, at: usize, cols: usize) -> bool {
     row.get(at).width() < 2 || (at + 1 < cols && !row.get(at + 1).has_content())
 }
 
-/// How many cells from `at` on, before `end` and a dirty one, are erased alike.
+/// The number of cells from `at` on, before `end` and a dirty one, that are erased alike.
 fn same(row: &Row, at: usize, end: usize, dirty: Option<usize>) -> usize {
     let bg = row.get(at).bg & COLOUR;
     (at + 1..end)

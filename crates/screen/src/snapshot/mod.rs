@@ -1,12 +1,12 @@
-//! A screen as escape sequences: written to a freshly reset terminal of the same size they
-//! bring it to the same state, and ask it nothing.
+//! A screen as escape sequences: written to a freshly reset terminal of the same size, they bring
+//! it to the same state. They query nothing.
 //!
 //! Order: what a reset may have left; the primary screen's tabs, its lines with those that
 //! scrolled off and its saved cursor among them, and its margins; the alternate screen likewise,
 //! if it is shown; the pen; modes; cursor and character sets; the beginning of a sequence that the
 //! program has not finished.
 //!
-//! Where that is longer than it may be, it says less of some lines: see `detail`.
+//! If that is longer than the limit, some lines are written with less detail: see `detail`.
 
 mod detail;
 mod lines;
@@ -19,19 +19,19 @@ use crate::terminal::Terminal;
 use detail::Plan;
 use writer::{Detail, Writer};
 
-/// A screen, written down.
+/// A screen as escape sequences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// Escape sequences and text.
     pub bytes: Vec<u8>,
-    /// How many of `bytes`, at their end, are the beginning of a UTF-8 character. xterm.js 6
-    /// loses some characters that come in two writes (second byte 0x80), so a server does
-    /// better to cut them off and to send the output from that many bytes earlier.
+    /// The number of bytes at the end of `bytes` that are the beginning of a UTF-8 character.
+    /// xterm.js 6 loses some characters that come in two writes (second byte 0x80), so a server
+    /// should cut them off and send the output from that many bytes earlier.
     pub partial: usize,
-    /// Lines of scrollback that are in it.
+    /// The number of scrollback lines in it.
     pub scrollback: usize,
-    /// All lines of the screen are in it with all that they show, those of the primary screen
-    /// behind an alternate one as well. Scrollback that was left out does not count.
+    /// Whether it has all lines of the screen with everything that they show, those of the primary
+    /// screen behind an alternate one included. Scrollback that was left out does not count.
     pub complete: bool,
 }
 
@@ -61,13 +61,13 @@ pub(super) fn take(
         if let Some(bytes) = write(terminal, &plan, limit) {
             return snapshot(bytes, &plan);
         }
-        // How a line begins depends on the one above it, which the plan only guesses.
+        // How a line begins depends on the one above it, which the plan only estimates.
         room -= room / 16 + 1;
     }
     snapshot(state, &Plan::nothing(terminal))
 }
 
-/// The sequences, unless they are longer than `limit`.
+/// The sequences; `None` if they are longer than `limit`.
 fn write(terminal: &Terminal, plan: &Plan, limit: usize) -> Option<Vec<u8>> {
     let mut writer = Writer::new(terminal, Detail::Everything);
     writer.forget_leftovers();

@@ -1,4 +1,4 @@
-//! Attributes as SGR, in the fewest bytes; and by DECRC where SGR does not bring them about.
+//! Attributes as SGR, in the fewest bytes, or by DECRC if SGR cannot produce them.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::writer::{Detail, Writer};
 use crate::buffer::Saved;
 use crate::cell::*;
 
-/// Changes of the pen that are remembered while a snapshot is written.
+/// The most changes of the pen that are cached while a snapshot is written.
 const CHANGES_MAX: usize = 1024;
 
 /// Flags of `fg` and of `bg` with the numbers that set and reset them.
@@ -15,7 +15,7 @@ const FG_FLAGS: [(u32, u8, u8); 5] =
 const BG_FLAGS: [(u32, u8, u8); 3] = [(DIM, 2, 22), (ITALIC, 3, 23), (OVERLINE, 53, 55)];
 
 impl Writer<'_> {
-    /// Takes the pen that writes such cells.
+    /// Sets the pen to the attributes of such cells.
     pub(super) fn style(&mut self, style: Style) {
         self.take_pen(self.pen_of(style));
     }
@@ -29,12 +29,12 @@ impl Writer<'_> {
         Pen { fg: style.fg, bg: style.bg, ext }
     }
 
-    /// Default attributes, no link.
+    /// Sets default attributes, without a link.
     pub(super) fn plain(&mut self) {
         self.take_pen(Pen::default());
     }
 
-    /// The background alone; erasing uses nothing else.
+    /// Sets the background alone; erasing uses nothing else.
     pub(super) fn background(&mut self, bg: u32) {
         if self.pen.bg & COLOUR != bg & COLOUR {
             let pen = self.pen;
@@ -68,9 +68,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Takes a pen that only DECRC brings about: with its flags saved, then its extended
-    /// attributes, and the flags restored. This happens on the alternate screen, whose own saved
-    /// cursor is written later; the cursor stays, unless it is past the last column.
+    /// Sets a pen that only DECRC can produce: its flags are saved, its extended attributes set,
+    /// and the flags restored. This happens on the alternate screen, whose own saved cursor is
+    /// written later. The cursor stays, unless it is past the last column.
     fn restore_pen(&mut self, to: Pen) {
         let on_primary = !self.on_alternate;
         if on_primary {
@@ -80,7 +80,7 @@ impl Writer<'_> {
             (false, false) => "\x1b]8;;\x1b\\\x1b[m\x1b7",
             (true, true) => "\x1b[0;4m\x1b7",
             (false, true) => "\x1b]8;;x:\x1b\\\x1b[m\x1b7",
-            // The end of a link says that nothing is extended, and leaves the underline.
+            // The end of a link clears the flag of extended attributes, and leaves the underline.
             (true, false) => "\x1b]8;;\x1b\\\x1b[0;4m\x1b7\x1b[m\x1b8\x1b]8;;\x1b\\\x1b7",
         });
         let flags = Pen { fg: to.fg & UNDERLINE, bg: to.bg & EXTENDED, ext: to.ext };
@@ -95,7 +95,7 @@ impl Writer<'_> {
         self.write_change(flags, to, false);
     }
 
-    /// Whether the pen at the end can be had by restoring this saved cursor.
+    /// Whether restoring this saved cursor produces the final pen.
     pub(super) fn is_restorable(&self, saved: &Saved) -> bool {
         let pen = self.terminal.pen;
         let flags = Pen { fg: saved.fg, bg: saved.bg, ext: pen.ext };
@@ -105,8 +105,7 @@ impl Writer<'_> {
                     || pen.is_extended() != pen.ext.is_empty()))
     }
 
-    /// Restores the cursor that is saved on the screen that the reader shows, and takes the pen
-    /// at the end.
+    /// Restores the saved cursor of the screen that the reader shows, and sets the final pen.
     pub(super) fn restore_last_pen(&mut self, saved: &Saved) {
         let to = self.terminal.pen;
         self.take_pen(with_attributes(to.ext));
@@ -116,14 +115,14 @@ impl Writer<'_> {
         }
         self.pen = Pen { fg: saved.fg, bg: saved.bg, ext: to.ext };
         if !to.is_regular() && !is_alike(&self.pen, &to) {
-            // A link, or the end of one, says anew whether anything is extended.
+            // A link, or the end of one, sets the flag of extended attributes again.
             self.write_link(to.ext.link);
             self.pen.mark_extended();
         }
         self.take_pen(to);
     }
 
-    /// The pen at the end, or what is like it where no sequence brings it about.
+    /// Sets the final pen, or the closest one if no sequence produces it.
     pub(super) fn take_last_pen(&mut self) {
         let mut to = self.terminal.pen;
         if !to.is_regular() {
@@ -145,8 +144,8 @@ impl Writer<'_> {
         if from.ext.link != to.ext.link {
             self.write_link(to.ext.link);
         }
-        // A colour of underlines cannot be taken back but by resetting everything, nor can flags
-        // that do not agree with the attributes.
+        // An underline colour can only be removed by resetting everything, and so can flags that do
+        // not agree with the attributes.
         let resets = !from.is_regular() || from.ext.colour != to.ext.colour && to.ext.colour == 0;
         let change = difference(&from, &to);
         let blank = Pen { ext: Ext { link: from.ext.link, ..Ext::default() }, ..Pen::default() };
@@ -169,7 +168,7 @@ impl Writer<'_> {
     }
 }
 
-/// The regular pen with these attributes and nothing else.
+/// The regular pen that has only these attributes.
 fn with_attributes(ext: Ext) -> Pen {
     let mut pen = Pen { ext, ..Pen::default() };
     pen.mark_extended();
@@ -186,8 +185,8 @@ fn is_alike(one: &Pen, other: &Pen) -> bool {
         && one.is_underlined() == other.is_underlined()
 }
 
-/// The numbers, with semicolons between them, that turn one pen into the other; both are regular
-/// or alike in what is not.
+/// The numbers, with semicolons between them, that turn one pen into the other. Both are regular,
+/// or differ only in regular parts.
 fn difference(from: &Pen, to: &Pen) -> String {
     let mut sgr = String::new();
     let mut add = |number: std::fmt::Arguments<'_>| {
@@ -195,7 +194,7 @@ fn difference(from: &Pen, to: &Pen) -> String {
         // Writing to a string cannot fail.
         let _ = write!(sgr, "{separator}{number}");
     };
-    // 22 takes bold and dim away together.
+    // 22 resets both bold and dim.
     let lost = |a: u32, b: u32, flag| a & flag != 0 && b & flag == 0;
     let clears_weight = lost(from.fg, to.fg, BOLD) || lost(from.bg, to.bg, DIM);
     if clears_weight {

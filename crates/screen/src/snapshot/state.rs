@@ -1,4 +1,4 @@
-//! Everything but the cells: tabs, margins, saved cursors, character sets, modes, cursor.
+//! Everything except the cells: tabs, margins, saved cursors, character sets, modes, cursor.
 
 use super::writer::{Detail, Writer};
 use crate::buffer::{Buffer, Saved, TAB};
@@ -8,11 +8,12 @@ use crate::modes::{CursorShape, Mouse, MouseEncoding};
 use crate::palette::{self, Special};
 use crate::row::Row;
 
-/// Lines below the screen's last on which a saved cursor is brought about: each takes a byte.
+/// The most lines below the screen's last on which a saved cursor is produced: each takes a byte.
 const SAVED_BELOW_MAX: usize = 4096;
 
 impl Writer<'_> {
-    /// What a reset (RIS) leaves behind in the reader, and what does not depend on the rest.
+    /// Removes what a reset (RIS) leaves in the reader, and writes what does not depend on the
+    /// rest.
     pub(super) fn forget_leftovers(&mut self) {
         self.text("\x1b[20l\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\");
         let palette = &self.terminal.palette;
@@ -30,8 +31,8 @@ impl Writer<'_> {
         self.text(format!("\x1b]2;{}\x1b\\", self.terminal.title));
     }
 
-    /// The screen that the reader shows, with so many lines above it: tab stops, lines and saved
-    /// cursor, margins. `None`: that is longer than `limit`.
+    /// Writes the screen that the reader shows, with this many lines above it: tab stops, lines and
+    /// saved cursor, margins. `None` if that is longer than `limit`.
     pub(super) fn buffer(
         &mut self,
         buffer: &Buffer,
@@ -54,7 +55,7 @@ impl Writer<'_> {
         let tabs: Vec<usize> = buffer.tabs.range(..cols + 2).copied().collect();
         let (shown, beyond) = tabs.split_at(tabs.partition_point(|tab| *tab < cols));
         let is_default = shown.iter().eq(buffer.default_tabs().iter());
-        // A wider terminal goes on with these by itself.
+        // A wider terminal continues with these by itself.
         if is_default && beyond.iter().all(|tab| tab % TAB == 0) {
             return;
         }
@@ -84,7 +85,7 @@ impl Writer<'_> {
         self.text("\x1b\\\u{200b}");
     }
 
-    /// Shows the alternate screen. The primary keeps its cursor, which a resize heeds.
+    /// Shows the alternate screen. The primary one keeps its cursor, which a resize uses.
     pub(super) fn show_alternate(&mut self, primary: &Buffer) {
         self.plain();
         self.go(primary.x.min(primary.cols - 1), primary.y);
@@ -92,8 +93,8 @@ impl Writer<'_> {
         self.on_alternate = true;
     }
 
-    /// The line that the saved cursor is on, counted from the first that is written; none if the
-    /// reader has that saved cursor already.
+    /// The line of the saved cursor, counted from the first that is written; `None` if the reader
+    /// has that saved cursor already.
     pub(super) fn saved_line(&self, buffer: &Buffer, first: usize, count: usize) -> Option<usize> {
         let line = buffer.saved.y.saturating_sub(first);
         if (Saved { y: line, ..buffer.saved }) == Saved::default() {
@@ -111,8 +112,8 @@ impl Writer<'_> {
         self.go(0, 0);
     }
 
-    /// Saves the cursor on the line on which it is, `y` of the screen. Past the last column of the
-    /// alternate screen it can be saved where nothing is yet.
+    /// Saves the cursor on its line, `y` of the screen. Past the last column of the alternate
+    /// screen it can only be saved while nothing is written there.
     pub(super) fn save_cursor(&mut self, saved: Saved, y: usize, is_blank: bool) {
         let last = self.terminal.cols - 1;
         self.column(saved.x.min(last));
@@ -148,9 +149,9 @@ impl Writer<'_> {
         self.x = 0;
     }
 
-    /// The pen at the end, and the saved cursor of an alternate screen that is not shown. A pen
+    /// Writes the final pen, and the saved cursor of an alternate screen that is not shown. A pen
     /// that is not regular and a character set that is not designated come from DECRC, so they are
-    /// there while a saved cursor has them.
+    /// available while a saved cursor has them.
     pub(super) fn last_pen(&mut self) {
         let terminal = self.terminal;
         let foreign = terminal.charset != terminal.charsets[terminal.level];
@@ -262,7 +263,7 @@ impl Writer<'_> {
         let steady = u8::from(modes.cursor_blink != Some(true));
         match (modes.cursor_shape, modes.cursor_blink) {
             (CursorShape::Default, None) => {}
-            // Any style without a shape says just whether it blinks.
+            // A style without a shape only says whether the cursor blinks.
             (CursorShape::Default, Some(_)) => self.text(format!("\x1b[{} q", 7 + steady)),
             (CursorShape::Block, _) => self.text(format!("\x1b[{} q", 1 + steady)),
             (CursorShape::Underline, _) => self.text(format!("\x1b[{} q", 3 + steady)),
@@ -270,15 +271,15 @@ impl Writer<'_> {
         }
     }
 
-    /// The cursor, and character sets. Where the next character would join the one before the
-    /// cursor, or wrap, that one is printed once more.
+    /// Writes the cursor and the character sets. If the next character would join the one before
+    /// the cursor, or wrap, that one is printed once more.
     pub(super) fn cursor(&mut self) {
         let terminal = self.terminal;
         let buffer = terminal.shown();
         let (cols, x) = (terminal.cols, buffer.x);
         let row = buffer.row(buffer.y);
         let before = x.min(cols).checked_sub(usize::from(terminal.preceding.max(1)));
-        // Deleting would bring the cursor back between the margins.
+        // Deleting would move the cursor back between the margins.
         let is_fixed = terminal.modes.insert && !self.is_in_reach(buffer);
         let joins = before.map(|at| (at, row.get(at))).filter(|(_, cell)| {
             terminal.preceding != 0
@@ -297,7 +298,7 @@ impl Writer<'_> {
         {
             self.place(at);
             if terminal.modes.insert {
-                // Inserting pushes back to the right what this takes away on the left.
+                // Inserting moves back to the right what this removes on the left.
                 self.csi(usize::from(cell.width()), 'P');
             }
             self.text(text);
@@ -354,15 +355,15 @@ impl Writer<'_> {
         }
     }
 
-    /// Whether the cursor can be moved to where it is: in origin mode it may be outside the
+    /// Whether a sequence can move the cursor to its position: in origin mode it may be outside the
     /// margins, if it was there when the other screen was left.
     fn is_in_reach(&self, buffer: &Buffer) -> bool {
         !self.terminal.modes.origin || (buffer.top..=buffer.bottom).contains(&buffer.y)
     }
 
-    /// Puts the cursor of the primary screen into column `x` of a line and from there to `to`,
-    /// which may be past the last, without touching what is there: the cursor takes the place that
-    /// it had on the alternate screen.
+    /// Puts the cursor of the primary screen into column `x` of a line, and from there to `to`,
+    /// which may be past the last, without changing any cell: the cursor takes the place that it
+    /// had on the alternate screen.
     pub(super) fn by_alternate(&mut self, x: usize, y: usize, to: usize) {
         self.text("\x1b[?47h");
         self.go(x, y);
@@ -379,7 +380,7 @@ impl Writer<'_> {
             && (self.pen.ext == pen.ext || !pen.is_extended())
     }
 
-    /// What is to be printed for a cell in the character set in use, if anything.
+    /// The text to print for a cell in the present character set; `None` if there is none.
     fn typed(&self, cell: Cell) -> Option<String> {
         let charset = self.charset;
         match cell.glyph() {

@@ -1,4 +1,4 @@
-//! What is written, and what the terminal that reads it is thought to look like meanwhile.
+//! The text of a snapshot, and the expected state of the terminal that reads it.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use crate::cell::{Cell, Glyph, Pen};
 use crate::charset::Charset;
 use crate::terminal::Terminal;
 
-/// What is written of a line.
+/// The detail with which a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Detail {
-    /// Nothing: it is empty.
+    /// Nothing, because the line is empty.
     Blank,
     /// Text without attributes.
     Text,
@@ -30,9 +30,9 @@ pub(super) struct Writer<'a> {
     pub(super) x: usize,
     /// Whether the reader shows the alternate screen.
     pub(super) on_alternate: bool,
-    /// Whether the reader has saved a cursor there that is not the terminal's.
+    /// Whether the reader's saved cursor there is not the terminal's.
     pub(super) saved_on_alternate: bool,
-    /// How to get from one pen to another; programs use few.
+    /// The sequences that change one pen into another, cached because programs use few.
     pub(super) changes: HashMap<(Pen, Pen), Vec<u8>>,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(text.as_ref());
     }
 
-    /// `CSI n final`, where 1 goes without saying.
+    /// `CSI n final`, with 1 left out.
     pub(super) fn csi(&mut self, n: usize, last: char) {
         if n == 1 {
             self.text(format!("\x1b[{last}"));
@@ -92,7 +92,7 @@ impl<'a> Writer<'a> {
         self.x = x;
     }
 
-    /// Prints what a cell shows, with the pen as it is.
+    /// Prints the content of a cell with the present pen.
     pub(super) fn glyph(&mut self, cell: Cell) {
         match cell.glyph() {
             Glyph::None => {}
