@@ -7,7 +7,7 @@
 //! | `retry` | for a server that is being started again |
 //! | `inside` | the session that a command itself runs in |
 //! | `local` | the server of a state directory, and who listens at its address |
-//! | `endpoint`, `transport`, `client` | where the server is, how it is reached, and its HTTP API |
+//! | `endpoint`, `transport`, `client`, `body_stream` | the server's address, the connection to it, and its HTTP API |
 //! | `resolve`, `table`, `grid` | from words to sessions, and from sessions to a table |
 //! | `failure` | failures and their exit codes |
 //! | `out`, `progress` | standard output; a line on standard error while something takes long |

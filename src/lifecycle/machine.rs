@@ -44,7 +44,7 @@ impl Lifecycle {
     /// With an ended status every event is refused, and [`Lifecycle::end`] is `None`, because the
     /// end is in the row.
     #[must_use]
-    pub fn restore(saved: LifecycleSnapshot, now: Now) -> (Lifecycle, Vec<Effect>) {
+    pub fn from_snapshot(saved: LifecycleSnapshot, now: Now) -> (Lifecycle, Vec<Effect>) {
         let mut life = Lifecycle::in_status(saved.status, saved.timeouts);
         (life.ending, life.signals) = (saved.ending, saved.signals);
         let mut effects = Vec::new();
@@ -185,9 +185,9 @@ impl Lifecycle {
         self.generation
     }
 
-    /// The snapshot from which [`Lifecycle::restore`] continues.
+    /// The snapshot from which [`Lifecycle::from_snapshot`] continues.
     #[must_use]
-    pub fn saved(&self) -> LifecycleSnapshot {
+    pub fn snapshot(&self) -> LifecycleSnapshot {
         LifecycleSnapshot {
             status: self.status,
             deadline: self.deadline,

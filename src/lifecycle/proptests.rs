@@ -143,7 +143,7 @@ proptest! {
                     continue;
                 }
                 Step::Restart if before.status().is_live() => {
-                    let (restored, effects) = Lifecycle::restore(before.saved(), now);
+                    let (restored, effects) = Lifecycle::from_snapshot(before.snapshot(), now);
                     life = restored;
                     // The timers of the dead server are gone.
                     world.armed = None;
@@ -174,7 +174,7 @@ proptest! {
                         let whole = now.boot_ms.saturating_add(
                             idle_ms.unwrap_or_default().saturating_mul(1000));
                         prop_assert!(due(&life).is_none_or(|due| due >= whole));
-                        prop_assert_eq!(before.saved().ending, life.saved().ending);
+                        prop_assert_eq!(before.snapshot().ending, life.snapshot().ending);
                         prop_assert_eq!(before.status(), life.status());
                     }
                     if let Event::TimerFired { generation } = event {

@@ -405,7 +405,7 @@ fn what_is_not_held_because_it_was_being_killed_was_killed() {
         ending,
         signals: Signals::default(),
     };
-    let (mut life, _) = Lifecycle::restore(saved, at(0));
+    let (mut life, _) = Lifecycle::from_snapshot(saved, at(0));
     life.apply(Event::Orphaned, at(1)).unwrap();
     assert_eq!(ended(&life), (Status::Terminated, EndReason::Killed, None));
 }
@@ -423,11 +423,11 @@ fn idle_and_running_keep_their_deadline_over_a_restart() {
             ending: None,
             signals: Signals::default(),
         };
-        let (life, effects) = Lifecycle::restore(saved, at(1000));
+        let (life, effects) = Lifecycle::from_snapshot(saved, at(1000));
         let boot_ms = at(4000).boot_ms;
         assert_eq!(effects, [Effect::ArmTimer { generation: life.generation(), boot_ms }]);
         assert_eq!((life.status(), life.deadline()), (status, deadline));
-        assert_eq!(life.saved(), saved);
+        assert_eq!(life.snapshot(), saved);
     }
 }
 
@@ -444,7 +444,7 @@ fn a_deadline_that_passed_meanwhile_destroys_at_once() {
             ending: None,
             signals: Signals::default(),
         };
-        let (mut life, effects) = Lifecycle::restore(saved, at(1000));
+        let (mut life, effects) = Lifecycle::from_snapshot(saved, at(1000));
         assert!(effects.contains(&Effect::EndTree) && effects.contains(&Effect::Save));
         assert_eq!(life.ending(), Some(&Ending { reason, since: at(1000).wall }));
         assert_eq!(life.deadline(), None);
@@ -463,7 +463,7 @@ fn active_becomes_idle_with_a_fresh_deadline_over_a_restart() {
         ending: None,
         signals: Signals::default(),
     };
-    let (life, effects) = Lifecycle::restore(saved, at(1000));
+    let (life, effects) = Lifecycle::from_snapshot(saved, at(1000));
     let idle = record(Status::Active, Status::Idle, Reason::Detached);
     let boot_ms = at(1_801_000).boot_ms;
     let arm = Effect::ArmTimer { generation: life.generation(), boot_ms };
@@ -483,7 +483,7 @@ fn an_end_that_was_begun_is_gone_on_with() {
             ending,
             signals: Signals::default(),
         };
-        let (mut life, effects) = Lifecycle::restore(saved, at(1));
+        let (mut life, effects) = Lifecycle::from_snapshot(saved, at(1));
         assert_eq!(effects.last(), Some(&Effect::EndTree));
         assert_eq!((life.ending(), life.deadline()), (ending.as_ref(), None));
         assert_ne!(life.status(), Status::Active, "nobody is attached");
@@ -502,7 +502,7 @@ fn a_wall_clock_that_was_set_meanwhile_is_seen_at_the_restart() {
         ending: None,
         signals: Signals::default(),
     };
-    let (life, effects) = Lifecycle::restore(saved, at(1000));
+    let (life, effects) = Lifecycle::from_snapshot(saved, at(1000));
     assert_eq!(life.deadline(), Some(deadline(4000)));
     assert!(effects.contains(&Effect::Save) && !effects.contains(&Effect::EndTree));
 }
@@ -517,10 +517,10 @@ fn a_row_at_odds_with_its_timeout_is_mended() {
         ending: None,
         signals: Signals::default(),
     };
-    let (life, effects) = Lifecycle::restore(row(Some(deadline(5)), NEVER), at(9));
+    let (life, effects) = Lifecycle::from_snapshot(row(Some(deadline(5)), NEVER), at(9));
     assert_eq!((life.deadline(), life.ending(), effects), (None, None, vec![Effect::Save]));
     // An idle session without a deadline must not be kept for ever.
-    let (life, effects) = Lifecycle::restore(row(None, HALF_AN_HOUR), at(0));
+    let (life, effects) = Lifecycle::from_snapshot(row(None, HALF_AN_HOUR), at(0));
     assert_eq!(life.deadline(), Some(deadline(1_800_000)));
     assert!(effects.contains(&Effect::Save));
 }
@@ -535,7 +535,7 @@ fn a_row_that_had_ended_stays_ended() {
             ending: None,
             signals: Signals::default(),
         };
-        let (mut life, effects) = Lifecycle::restore(saved, at(0));
+        let (mut life, effects) = Lifecycle::from_snapshot(saved, at(0));
         assert_eq!(effects, []);
         assert_eq!(life.apply(Event::Attached, at(1)), Err(Refused::Ended));
         assert_eq!(life.apply(Event::KillRequested, at(1)), Err(Refused::Ended));

@@ -75,7 +75,7 @@ impl CompressedScreen {
         (self.cols, self.rows)
     }
 
-    pub(super) fn restore(&self, options: Options) -> Result<Screen, Unreadable> {
+    pub(super) fn decompress(&self, options: Options) -> Result<Screen, Unreadable> {
         // The length comes first. A corrupt one must not make us reserve that much memory.
         let (length, _) =
             lz4_flex::block::uncompressed_size(&self.bytes).map_err(|_| Unreadable)?;

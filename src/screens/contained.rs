@@ -113,7 +113,7 @@ impl ContainedScreen {
     fn open(&mut self, offset: u64) -> Option<&mut Screen> {
         if let State::Compressed(compressed) = &self.state {
             let restored = guarded(|| {
-                let screen = compressed.restore(self.options);
+                let screen = compressed.decompress(self.options);
                 screen.iter().for_each(|screen| strike(Fault::Restore, screen));
                 screen
             });

@@ -74,7 +74,7 @@ impl Screens {
     ) -> impl Future<Output = Option<T>> + 'static {
         let (tell, told) = oneshot::channel();
         let inspect = move || {
-            if let Ok(screen) = last.restore() {
+            if let Ok(screen) = last.decompress() {
                 // The caller may have gone.
                 let _ = tell.send(take(&screen));
             }

@@ -25,8 +25,8 @@ impl LastScreen {
         LastScreen { offset, cols, rows, bytes: screen.into_bytes() }
     }
 
-    pub(super) fn restore(self) -> Result<Screen, Unreadable> {
+    pub(super) fn decompress(self) -> Result<Screen, Unreadable> {
         CompressedScreen::kept(self.bytes, (self.cols, self.rows))
-            .restore(Options { scrollback: LINES })
+            .decompress(Options { scrollback: LINES })
     }
 }

@@ -111,7 +111,7 @@ impl TrackedScreen {
         let (cursor, resizes) = meta.map_or((base, 0), |meta| (meta.offset, meta.resizes));
         let compressed = origin.checkpoint.as_ref().map_or_else(
             || CompressedScreen::blank(size),
-            |checkpoint| restore(checkpoint, size, origin.id, &log),
+            |checkpoint| starting_screen(checkpoint, size, origin.id, &log),
         );
         TrackedScreen {
             key,
@@ -356,7 +356,7 @@ impl TrackedScreen {
 
 /// The screen of a checkpoint, or an empty one of `size` if the checkpoint is unreadable or has no
 /// screen.
-fn restore(
+fn starting_screen(
     checkpoint: &holder::Checkpoint,
     size: (u16, u16),
     id: SessionId,

@@ -84,7 +84,7 @@ impl Blob {
             size_policy: session.size_policy,
             restart: session.restart,
             recording: session.recording,
-            signals: life.saved().signals,
+            signals: life.snapshot().signals,
             causes: record.causes().clone(),
         }
     }

@@ -63,7 +63,7 @@ impl Record {
     /// The record of a session that a server before this one left behind. Its row stays as it
     /// is until an event is applied, or [`Record::start`].
     pub(crate) fn restore(row: Row, saved: LifecycleSnapshot, now: Now) -> Record {
-        Record::of(row, Lifecycle::restore(saved, now))
+        Record::of(row, Lifecycle::from_snapshot(saved, now))
     }
 
     /// The record of a session that has ended: it refuses every event.
@@ -81,7 +81,7 @@ impl Record {
         now: Now,
     ) -> (Record, Change) {
         let life = match saved {
-            Some(saved) => Lifecycle::restore(saved, now),
+            Some(saved) => Lifecycle::from_snapshot(saved, now),
             None => Lifecycle::new(timeouts(&row.session), now),
         };
         let session = &mut row.session;
@@ -169,7 +169,7 @@ impl Record {
         observed: Option<Observed>,
         now: Now,
     ) -> Result<Applied, Refused> {
-        let before = self.life.saved();
+        let before = self.life.snapshot();
         let effects = self.life.apply(event, now)?;
         match event {
             Event::KillRequested if before.ending.is_none() => self.causes.killed(cause.clone()),
@@ -551,7 +551,7 @@ mod tests {
         let mut record = created(RestartPolicy::Always);
         record.apply(Event::LeaderExited(Exit::Code(0)), at(1)).unwrap();
         let (record, begun) = Record::start_again(record.revival().unwrap(), 0, None, at(2));
-        let saved = record.life().saved();
+        let saved = record.life().snapshot();
         let (revival, failed) = Record::undo_start(begun.row, saved, at(3));
         assert_eq!(told(&failed).2, EndReason::SpawnFailed.as_str());
         assert_eq!(revival.row.session.restarts, 0);

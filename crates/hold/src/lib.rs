@@ -9,7 +9,7 @@
 //!
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and the calls that they
-//! need.
+//!   need.
 //! - [`tree`]: finds and ends the processes of a session.
 //! - [`private`]: checks that the state directory and its files are closed to other users.
 //! - [`id`]: identifiers of sessions and clients; [`Exit`]: how a process ended.

@@ -40,7 +40,7 @@ enum Kind {
 pub fn claim(dir: &Path) -> Result<(), NotPrivate> {
     let failed = |error: io::Error| wrong(dir, error.to_string());
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    own(dir, &look(dir)?)?;
+    own(dir, &inspect(dir)?)?;
     // The directory may exist already, with another mode.
     set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)?;
     check_entries(dir, close)?;
@@ -167,7 +167,7 @@ fn name(uid: Uid) -> String {
     }
 }
 
-fn look(path: &Path) -> Result<Metadata, NotPrivate> {
+fn inspect(path: &Path) -> Result<Metadata, NotPrivate> {
     std::fs::metadata(path).map_err(|error| wrong(path, error.to_string()))
 }
 

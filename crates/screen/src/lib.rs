@@ -36,9 +36,9 @@
 //! - `emulator`: [`Screen`] itself, parser and terminal in one.
 //! - `parser`, `params`, `utf8`: bytes → sequences.
 //! - `dispatch`: sequences → functions of the terminal, which are in `cursor`, `edit`, `set_modes`,
-//! `sgr`, `osc` and `reply`.
+//!   `sgr`, `osc` and `reply`.
 //! - `terminal`: the state, and printing. `buffer`, `row`, `cell`: the content of the screen.
-//! `reflow`: changes of its size.
+//!   `reflow`: changes of its size.
 //! - `snapshot`: the state → escape sequences. `view`: the state for people and scripts.
 //! - `skip`: finds output that need not be emulated, because nothing of it is left.
 //! - `modes`: the modes. `width`, `charset`, `palette`, `intern`: tables.

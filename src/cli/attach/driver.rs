@@ -91,7 +91,7 @@ impl<'a> Driver<'a> {
             machine.piped();
         }
         if !terminal.input {
-            machine.fed();
+            machine.input_is_no_terminal();
         }
         let line = Line::Opening(open(Duration::ZERO, Ok(endpoint), machine.target()));
         Ok(Driver {
@@ -129,7 +129,7 @@ impl<'a> Driver<'a> {
         let mut window = signal(SignalKind::window_change())?;
         let mut stop = signal(SignalKind::from_raw(libc::SIGTSTP))?;
         let mut resume = signal(SignalKind::from_raw(libc::SIGCONT))?;
-        let mut endings = Endings::listen()?;
+        let mut endings = EndSignals::listen()?;
         let mut hold = interval(HOLD_EVERY);
         hold.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -241,7 +241,7 @@ impl<'a> Driver<'a> {
     fn resume(&mut self) -> Result<(), Failure> {
         self.terminal.retake().map_err(Failure::doing("the terminal"))?;
         if self.terminal.output && self.end.is_none() {
-            self.machine.spoiled();
+            self.machine.screen_disturbed();
             let over = self.machine.closed(None, "");
             debug_assert!(over.is_none(), "a connection that we gave up ends nothing");
             self.reconnect();
@@ -310,7 +310,7 @@ impl<'a> Driver<'a> {
                     ]
                     .concat(),
                 );
-                self.machine.spoiled();
+                self.machine.screen_disturbed();
             }
             None => out::message(&format!("stayd: {message}")),
         }
@@ -344,11 +344,11 @@ async fn at(time: Option<Instant>) {
 }
 
 /// The signals whose default action ends a process. The terminal has to be restored first.
-struct Endings(Vec<(unix::Signal, i32)>);
+struct EndSignals(Vec<(unix::Signal, i32)>);
 
-impl Endings {
+impl EndSignals {
     /// Listens for all of them, except those that are ignored, as SIGHUP is after `nohup`.
-    fn listen() -> std::io::Result<Endings> {
+    fn listen() -> std::io::Result<EndSignals> {
         const NUMBERS: [i32; 10] = [
             libc::SIGTERM,
             libc::SIGHUP,
@@ -363,7 +363,7 @@ impl Endings {
         ];
         let heard = NUMBERS.into_iter().filter(|number| !pty::is_ignored(*number));
         let listen = |number| Ok((signal(SignalKind::from_raw(number))?, number));
-        heard.map(listen).collect::<std::io::Result<_>>().map(Endings)
+        heard.map(listen).collect::<std::io::Result<_>>().map(EndSignals)
     }
 
     /// The number of the next signal.

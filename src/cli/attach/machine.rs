@@ -148,7 +148,7 @@ impl Machine {
 
     /// Notes that input does not come from a terminal: all of it is for the program, including what
     /// looks like a terminal's answer.
-    pub(super) fn fed(&mut self) {
+    pub(super) fn input_is_no_terminal(&mut self) {
         self.has_terminal = false;
     }
 
@@ -206,7 +206,7 @@ impl Machine {
     }
 
     /// Notes that something else has written to the terminal: the next connection redraws it.
-    pub(super) fn spoiled(&mut self) {
+    pub(super) fn screen_disturbed(&mut self) {
         self.resume = None;
     }
 

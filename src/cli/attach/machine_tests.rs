@@ -61,7 +61,7 @@ fn what_cannot_be_continued_is_redrawn() {
     machine.binary(output(7));
     machine.closed(None, "");
     assert!(machine.target().ends_with("offset=9507"), "a snapshot counts for nothing");
-    machine.spoiled();
+    machine.screen_disturbed();
     assert!(!machine.target().contains("offset"), "a disturbed screen is asked for anew");
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A terminal that takes nothing for this long (Ctrl-S, a dead line) is not restored.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// The state that [`restore`] needs. It is a static so that a panic hook can use it.
+/// The state that [`restore_terminal`] needs. It is a static so that a panic hook can use it.
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
 /// The changes that the output has made so far.
 static CHANGES: Mutex<Option<Changes>> = Mutex::new(None);
@@ -44,7 +44,7 @@ impl Terminal {
         HOOK.call_once(|| {
             let usual = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
-                restore();
+                restore_terminal();
                 usual(info);
             }));
         });
@@ -76,7 +76,7 @@ impl Terminal {
 
     /// Restores the terminal until it is taken over again.
     pub(super) fn release(&self) {
-        restore();
+        restore_terminal();
     }
 
     /// Columns and rows, if output goes to a terminal that reports them.
@@ -87,7 +87,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        restore();
+        restore_terminal();
     }
 }
 
@@ -102,7 +102,7 @@ pub(super) fn note_changes(changes: Changes) {
 }
 
 /// Restores the terminal. Later calls do nothing.
-fn restore() {
+fn restore_terminal() {
     let Some(taken) = taken().take() else { return };
     if let Some(before) = &taken.input {
         // Nobody but the user of that terminal could be told of a failure.

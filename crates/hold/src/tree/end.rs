@@ -2,7 +2,7 @@
 
 use super::member::{Member, Tree};
 use super::process::{self, is_gone, is_refused};
-use super::walk::{Look, Newcomers, Snapshot};
+use super::walk::{Newcomers, Snapshot, Walk};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,13 +16,13 @@ const PIDFDS_MAX: usize = 64;
 /// finds, so only a tree that forks faster than a walk takes needs more than three.
 const FREEZE_WALKS: usize = 16;
 /// The walks that must find a tree empty before it counts as empty; the last must be still.
-const EMPTY_LOOKS: usize = 2;
+const EMPTY_WALKS: usize = 2;
 /// The same if processes keep ending meanwhile, which may be strangers.
-const EMPTY_LOOKS_MAX: usize = 50;
+const EMPTY_WALKS_MAX: usize = 50;
 /// The most quick searches for new processes while a tree is being stopped.
 const CHASES: usize = 100;
 /// The pause between two walks while processes live for which no descriptor is free.
-const BLIND_LOOK: Duration = Duration::from_millis(20);
+const BLIND_PAUSE: Duration = Duration::from_millis(20);
 
 /// The time for each step of ending a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,16 +64,16 @@ impl Tree {
     /// # Errors
     /// /proc could not be read until the end of a grace, so that the remaining members are unknown.
     pub fn end(&self, grace: Grace) -> io::Result<EndReport> {
-        let mut ending = Ending { tree: self, known: HashMap::new(), before: None };
+        let mut termination = Termination { tree: self, known: HashMap::new(), before: None };
         // Stopped processes act on a signal only once they continue.
-        let left = if ending.ask(&[libc::SIGHUP, libc::SIGCONT], grace.hup)?
-            || ending.ask(&[libc::SIGTERM, libc::SIGCONT], grace.term)?
+        let left = if termination.ask(&[libc::SIGHUP, libc::SIGCONT], grace.hup)?
+            || termination.ask(&[libc::SIGTERM, libc::SIGCONT], grace.term)?
         {
             Vec::new()
         } else {
-            ending.kill(grace.kill)?
+            termination.kill(grace.kill)?
         };
-        Ok(EndReport { ended: ending.known.len().saturating_sub(left.len()), left })
+        Ok(EndReport { ended: termination.known.len().saturating_sub(left.len()), left })
     }
 }
 
@@ -85,7 +85,7 @@ fn deadline(time: Duration) -> Instant {
     now.checked_add(time.min(LONGEST)).unwrap_or(now)
 }
 
-struct Ending<'a> {
+struct Termination<'a> {
     tree: &'a Tree,
     /// Everything found in the tree so far, pid → start time. It identifies the children of a
     /// member that has died since.
@@ -94,36 +94,36 @@ struct Ending<'a> {
     before: Option<Arc<Snapshot>>,
 }
 
-impl Ending<'_> {
+impl Termination<'_> {
     /// The remaining members. While /proc cannot be read, tries again until the deadline.
     fn walk(&mut self, deadline: Instant) -> io::Result<Vec<Member>> {
         let mut empty = 0_usize;
         loop {
-            match self.look() {
+            match self.walk_once() {
                 // /proc is not read at one instant, so a chain of processes that each fork the next
                 // and exit can slip past a walk. But the walk then is not still.
-                Ok(Look { members, still }) => {
+                Ok(Walk { members, still }) => {
                     empty = empty.saturating_add(1);
                     if !members.is_empty()
-                        || empty >= EMPTY_LOOKS_MAX
-                        || (empty >= EMPTY_LOOKS && still)
+                        || empty >= EMPTY_WALKS_MAX
+                        || (empty >= EMPTY_WALKS && still)
                     {
                         return Ok(members);
                     }
                 }
-                Err(_) if Instant::now() < deadline => std::thread::sleep(BLIND_LOOK),
+                Err(_) if Instant::now() < deadline => std::thread::sleep(BLIND_PAUSE),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn look(&mut self) -> io::Result<Look> {
+    fn walk_once(&mut self) -> io::Result<Walk> {
         let snapshot = Snapshot::shared()?;
-        let mut look = snapshot.members(self.tree, &self.known)?;
+        let mut walk = snapshot.members(self.tree, &self.known)?;
         let before = self.before.replace(snapshot.clone());
-        look.still &= before.is_some_and(|before| snapshot.missed_nobody_new(&before));
-        self.know(&look.members);
-        Ok(look)
+        walk.still &= before.is_some_and(|before| snapshot.missed_nobody_new(&before));
+        self.know(&walk.members);
+        Ok(walk)
     }
 
     fn know(&mut self, members: &[Member]) {
@@ -218,7 +218,7 @@ fn wait_until_gone(members: &[Member], deadline: Instant) -> bool {
                 Err(error) if is_gone(&error) => {}
                 Err(_) => {
                     // There is no free descriptor to wait on: the caller's next walk finds out.
-                    std::thread::sleep(BLIND_LOOK);
+                    std::thread::sleep(BLIND_PAUSE);
                     return Instant::now() < deadline;
                 }
             }

@@ -26,7 +26,7 @@ const LIMIT_BITS: u64 = (1 << 61) - 1;
 /// a quarter of the stack limit, which is 2 MiB by default).
 const ENVIRONMENT_MAX: u64 = 4 << 20;
 /// The reads of an empty environment before it counts as empty.
-const EMPTY_LOOKS: usize = 3;
+const EMPTY_READS: usize = 3;
 
 /// Marks the calling process, and all processes that it will start, as the session's. A limit that
 /// someone has set on purpose is kept, and then this mark is missing.
@@ -126,7 +126,7 @@ pub(super) fn carries_limit(pid: i32, id: SessionId) -> bool {
 fn environment(pid: i32) -> io::Result<Vec<u8>> {
     let mut environment = Vec::new();
     // A process in the middle of execve(2) shows an empty environment for some microseconds.
-    for _ in 0..EMPTY_LOOKS {
+    for _ in 0..EMPTY_READS {
         match File::open(format!("/proc/{pid}/environ")) {
             // The part that was read before an error counts, because the process may be ending.
             Ok(file) => drop(file.take(ENVIRONMENT_MAX).read_to_end(&mut environment)),

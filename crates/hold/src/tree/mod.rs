@@ -55,7 +55,7 @@ impl Tree {
     /// # Errors
     /// /proc could not be read in full, for example because no descriptor is free.
     pub fn members(&self) -> io::Result<Vec<Member>> {
-        Snapshot::shared()?.members(self, &HashMap::new()).map(|look| look.members)
+        Snapshot::shared()?.members(self, &HashMap::new()).map(|walk| walk.members)
     }
 
     /// Sends a signal to every member, the leader last. Returns how many it reached.

@@ -21,7 +21,7 @@ pub(super) struct Snapshot {
 }
 
 /// A tree as one snapshot shows it.
-pub(super) struct Look {
+pub(super) struct Walk {
     /// The living members, the leader last.
     pub(super) members: Vec<Member>,
     /// Whether no process but the leader is a zombie, which might have left a child just now.
@@ -118,7 +118,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::take`], for environments.
-    pub(super) fn members(&self, tree: &Tree, known: &HashMap<i32, u64>) -> io::Result<Look> {
+    pub(super) fn members(&self, tree: &Tree, known: &HashMap<i32, u64>) -> io::Result<Walk> {
         // Without the boot id a leader of this boot would be ignored, and its tree would look
         // empty.
         let boot = boot_id()?;
@@ -171,7 +171,7 @@ impl Snapshot {
         let ended = |pid: &i32| self.processes.get(pid).is_some_and(|seen| seen.stat.is_gone());
         let is_leader = |pid: &i32| leader.is_some_and(|leader| leader.pid == *pid);
         let still = !found.members.iter().any(|pid| ended(pid) && !is_leader(pid));
-        Ok(Look { members, still })
+        Ok(Walk { members, still })
     }
 
     /// Whether all processes that were gone before they could be read are in the snapshot before:

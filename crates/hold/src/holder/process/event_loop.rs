@@ -1,9 +1,9 @@
 //! The event loop, and the connections that it serves.
 
-use super::ending::Ending;
 use super::peer::{Inbox, Listing, Peer};
 use super::requests::{self, Answer, Reach};
 use super::sessions::Sessions;
+use super::shutdown::Shutdown;
 use super::token::{SlotKey, Token};
 use super::{sys, tell};
 use crate::holder::socket::{self, Packet};
@@ -38,7 +38,7 @@ pub(super) struct EventLoop {
     crowded: bool,
     inbox: Inbox,
     stats: Stats,
-    ending: Option<Ending>,
+    shutdown: Option<Shutdown>,
     /// The limit of open files before it was raised, which is for the sessions.
     open_files: u64,
 }
@@ -66,7 +66,7 @@ impl EventLoop {
             crowded: false,
             inbox: Inbox::new(),
             stats: Stats::default(),
-            ending: None,
+            shutdown: None,
             open_files,
         })
     }
@@ -103,7 +103,7 @@ impl EventLoop {
             }
             self.drain();
             self.contained(None, EventLoop::tell);
-            self.contained(None, |all| all.ending.iter_mut().for_each(Ending::advance));
+            self.contained(None, |all| all.shutdown.iter_mut().for_each(Shutdown::advance));
         }
     }
 
@@ -126,8 +126,8 @@ impl EventLoop {
         if self.sessions.are_busy() {
             return EpollTimeout::ZERO;
         }
-        match &self.ending {
-            Some(ending) => ending.timeout(),
+        match &self.shutdown {
+            Some(shutdown) => shutdown.timeout(),
             None if self.crowded || self.server.as_ref().is_some_and(Peer::is_short) => {
                 EpollTimeout::from(CROWDED)
             }
@@ -136,7 +136,7 @@ impl EventLoop {
     }
 
     fn ended(&self) -> bool {
-        self.ending.as_ref().is_some_and(|ending| ending.is_over(self.sessions.are_drained()))
+        self.shutdown.as_ref().is_some_and(|shutdown| shutdown.is_over(self.sessions.are_drained()))
     }
 
     fn terminal(&mut self, key: SlotKey) {
@@ -165,7 +165,7 @@ impl EventLoop {
             let signal = i32::try_from(info.ssi_signo).unwrap_or(0);
             match Signal::try_from(signal) {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => {
-                    self.ending.get_or_insert_with(Ending::begin);
+                    self.shutdown.get_or_insert_with(Shutdown::begin);
                 }
                 // The kernel merges SIGCHLDs, so one stands for any number.
                 _ => self.reap(),
@@ -336,7 +336,7 @@ impl EventLoop {
             epoll: &self.epoll,
             fds: &mut self.inbox.fds,
             open_files: self.open_files,
-            ending: self.ending.is_some(),
+            shutting_down: self.shutdown.is_some(),
         };
         requests::perform(&mut reach, message)
     }

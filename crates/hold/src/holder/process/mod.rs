@@ -7,18 +7,18 @@
 //! - `event_loop`: the loop and its connections; it owns everything that follows.
 //! - `requests`: performs the server's requests; `tell`: sends its notices.
 //! - `sessions`: the held sessions and the work that is due; `table` finds them, `spawn` starts
-//! them.
+//!   them.
 //! - `session`: one terminal, its ring and its input; `stage`, `checkpoint`: parts of it.
-//! - `peer`: one connection. `ending`: the shutdown. `start`: the setup before the loop.
+//! - `peer`: one connection. `shutdown`: how everything ends. `start`: the setup before the loop.
 //! - `token`: the subjects of events. `sys`: system calls that nix has no names for.
 
 mod checkpoint;
-mod ending;
 mod event_loop;
 mod peer;
 mod requests;
 mod session;
 mod sessions;
+mod shutdown;
 mod spawn;
 mod stage;
 mod start;

@@ -33,7 +33,7 @@ pub(super) struct Reach<'a> {
     /// The limit of open files for sessions.
     pub(super) open_files: u64,
     /// Whether the holder is shutting down.
-    pub(super) ending: bool,
+    pub(super) shutting_down: bool,
 }
 
 /// Performs the request in a message.
@@ -81,7 +81,7 @@ fn spawn(
     blob: &[u8],
     spec: Option<OwnedFd>,
 ) -> Result<(), Failure> {
-    if all.ending {
+    if all.shutting_down {
         return Err(Failure::closing());
     }
     if let Some(session) = all.sessions.table.by_id(spawn.id) {

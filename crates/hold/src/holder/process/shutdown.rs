@@ -22,7 +22,7 @@ const KILL_ROUNDS: u32 = 50;
 
 /// The progress of the shutdown.
 #[derive(Debug)]
-pub(super) struct Ending {
+pub(super) struct Shutdown {
     next: Next,
     at: Instant,
 }
@@ -34,11 +34,11 @@ enum Next {
     GiveUp,
 }
 
-impl Ending {
+impl Shutdown {
     /// Begins with SIGHUP to every process.
     pub(super) fn begin() -> Self {
         signal_descendants(&[Signal::SIGHUP, Signal::SIGCONT]);
-        Ending { next: Next::Terminate, at: after(GRACE_HANGUP) }
+        Shutdown { next: Next::Terminate, at: after(GRACE_HANGUP) }
     }
 
     /// The longest that epoll may wait, rounded up so that it does not return early.
@@ -56,7 +56,7 @@ impl Ending {
         match self.next {
             Next::Terminate => {
                 signal_descendants(&[Signal::SIGTERM, Signal::SIGCONT]);
-                *self = Ending { next: Next::Kill { rounds: 0 }, at: after(GRACE_TERMINATE) };
+                *self = Shutdown { next: Next::Kill { rounds: 0 }, at: after(GRACE_TERMINATE) };
             }
             Next::Kill { rounds } => {
                 signal_descendants(&[Signal::SIGKILL]);
@@ -64,7 +64,7 @@ impl Ending {
                     KILL_ROUNDS => Next::GiveUp,
                     rounds => Next::Kill { rounds },
                 };
-                *self = Ending { next, at: after(KILL_ROUND) };
+                *self = Shutdown { next, at: after(KILL_ROUND) };
             }
             Next::GiveUp => {}
         }
