@@ -32,7 +32,7 @@ struct Shared {
     socket: AsyncFd<OwnedFd>,
     backlog: Mutex<VecDeque<Outgoing>>,
     stuck: Notify,
-    /// Who waits for a reply, by the request's number; `None` once the connection is broken.
+    /// The senders of replies, by the number of the request; `None` once the connection is broken.
     waiting: Mutex<Option<HashMap<u32, UnboundedSender<Reply>>>>,
     next: AtomicU32,
 }
