@@ -24,6 +24,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait for the first byte of a copy of a large database.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
+/// A server that streams a response sends something every 15 s; after three missed times it counts as
+/// gone.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// The largest response, in bytes: larger than a full list of sessions.
 const BODY_MAX: usize = 64 << 20;
 
@@ -34,26 +37,6 @@ pub(super) const UNEXPECTED: &str = "the server answered something unexpected";
 pub(super) struct Client {
     endpoint: Endpoint,
     http: awc::Client,
-}
-
-/// A condition on a session's screen.
-pub(super) enum Condition {
-    /// The screen shows this text.
-    Text(String),
-    /// The screen matches this regular expression.
-    Regex(String),
-    /// There is no output for this time.
-    Quiet(Duration),
-}
-
-impl Condition {
-    fn to_query(&self) -> String {
-        match self {
-            Condition::Text(text) => format!("text:{text}"),
-            Condition::Regex(regex) => format!("regex:{regex}"),
-            Condition::Quiet(span) => format!("quiet:{}", span.as_millis()),
-        }
-    }
 }
 
 /// A response.

@@ -74,11 +74,6 @@ pub(super) fn send(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     })
 }
 
-/// A client name that is unique to this process.
-fn name() -> String {
-    format!("send-{}", Uuid::now_v7().simple())
-}
-
 /// Types into one session, each byte once.
 struct Typist<'a> {
     client: &'a Client,

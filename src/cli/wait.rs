@@ -75,12 +75,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
 const YEAR: Duration = Duration::from_secs(366 * 86400);
 
 impl Flags {
-    /// The condition on the screen; `None` for the end of the session.
-    fn condition(&self) -> Option<Condition> {
-        let text = self.text.clone().map(Condition::Text);
-        let regex = || self.regex.clone().map(Condition::Regex);
-        let quiet = || self.quiet.map(|ms| Condition::Quiet(Duration::from_millis(ms)));
-        text.or_else(regex).or_else(quiet)
+    /// The condition on the screen, as the API has it. `None`: the end of the session.
+    fn condition(&self) -> Option<String> {
+        let text = self.text.as_ref().map(|text| format!("text:{text}"));
+        let regex = self.regex.as_ref().map(|regex| format!("regex:{regex}"));
+        text.or(regex).or(self.quiet.map(|ms| format!("quiet:{ms}")))
     }
 }
 

@@ -131,9 +131,7 @@ impl Thread {
                 }
             }
             Job::Drop(id, generation) => {
-                let recorder = self.recorders.get_mut(&id);
-                if let Some(recorder) =
-                    recorder.filter(|recorder| recorder.config.generation == generation)
+                if let Some(recorder) = self.of_generation(id, generation)
                     && !recorder.has_ended()
                 {
                     recorder.update(true);
