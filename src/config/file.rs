@@ -54,6 +54,9 @@ pub enum ConfigError {
 pub(super) struct File {
     #[serde(default, deserialize_with = "addresses")]
     pub(super) listen: Vec<SocketAddr>,
+    pub(super) tls_cert: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
+    pub(super) allow_plain: Option<bool>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) log_level: Option<LogLevel>,

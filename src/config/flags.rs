@@ -29,6 +29,23 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     pub listen: Vec<SocketAddr>,
 
+    /// Certificate of the server with its chain, a PEM file: the listening addresses then
+    /// speak TLS alone. Read again when it changes, and on SIGHUP; empty: no TLS
+    /// [file: tls_cert]
+    #[arg(long, env = "STAYD_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of that certificate, a PEM file; both or neither [file: tls_key]
+    #[arg(long, env = "STAYD_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Whether to listen without TLS where other machines can connect: everybody on the way
+    /// can then read and change what terminals show and what is typed, tokens among it
+    /// [default: false] [file: allow_plain]
+    #[arg(long, env = "STAYD_ALLOW_PLAIN", value_name = "BOOL")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_plain: Option<bool>,
+
     /// Format of the log on standard error [default: text] [file: log_format]
     #[arg(long, env = "STAYD_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,

@@ -28,5 +28,5 @@ pub use flags::{PathFlags, ServeFlags};
 pub use profiles::Profile;
 pub use reference::reference;
 pub use resume::Resume;
-pub use settings::{DEFAULT_LISTEN, Settings, settings_file, state_dir};
-pub use words::{IdleTimeout, LogFormat, LogLevel};
+pub use settings::{DEFAULT_LISTEN, Settings, TlsFiles, settings_file, state_dir};
+pub use words::{Control, IdleTimeout, LogFormat, LogLevel};

@@ -2,7 +2,7 @@
 
 use super::account::account;
 use super::resume::Resume;
-use super::words::IdleTimeout;
+use super::words::{Control, IdleTimeout};
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ pub struct Profile {
     pub restart: Option<RestartPolicy>,
     /// The extent of the recording; `None` is no recording.
     pub recording: Option<Recording>,
+    /// What programs inside a session may do with the server; `None`: nothing.
+    pub control: Option<Control>,
     /// How the program resumes its work when its session is restarted; `None` if it cannot.
     pub resume: Option<Resume>,
 }
@@ -45,6 +47,7 @@ pub(super) struct ProfileTable {
     pub(super) size_policy: Option<SizePolicy>,
     pub(super) restart: Option<RestartPolicy>,
     pub(super) recording: Option<Recording>,
+    pub(super) control: Option<Control>,
     pub(super) resume: Option<Resume>,
 }
 
@@ -105,6 +108,7 @@ pub(super) fn profile(
         size_policy: table.size_policy,
         restart: table.restart,
         recording: table.recording,
+        control: table.control,
         resume,
     })
 }

@@ -16,7 +16,7 @@ struct ProfileKey {
     help: &'static str,
 }
 
-const PROFILE_KEYS: [ProfileKey; 9] = [
+const PROFILE_KEYS: [ProfileKey; 10] = [
     ProfileKey {
         name: "command",
         example: r#"["top", "-d", "5"]"#,
@@ -64,6 +64,13 @@ const PROFILE_KEYS: [ProfileKey; 9] = [
         example: r#""output""#,
         help: "What is recorded: \"off\" (the default: nothing), \"output\", or \"all\" (input \
                too, passwords included).",
+    },
+    ProfileKey {
+        name: "control",
+        example: r#""viewer""#,
+        help: "What programs inside a session may do with this server over its socket: \
+               \"viewer\" (look at sessions) or \"controller\" (also start, type into and end \
+               them). Default: nothing.",
     },
     ProfileKey {
         name: "resume",
@@ -182,7 +189,9 @@ impl Setting {
                 }
                 value_of(value)
             }
-            None => String::new(),
+            None if is_list => String::new(),
+            // An empty path is as good as none.
+            None => value_of(""),
         };
         let value = if is_list { format!("[{value}]") } else { value };
         Some(Setting { key: key?, help: text + ".", spelled: spelled(arg), value })

@@ -50,6 +50,10 @@ const RING_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 30;
 pub struct Settings {
     /// Addresses to listen on; at least one.
     pub listen: Vec<SocketAddr>,
+    /// Where the certificate and its key are; `None`: no TLS.
+    pub tls: Option<TlsFiles>,
+    /// Whether addresses beyond loopback may do without TLS.
+    pub allow_plain: bool,
     /// The state directory, an absolute path.
     pub state_dir: PathBuf,
     /// The format of the log.
@@ -90,6 +94,15 @@ pub struct Settings {
     pub create_on_attach: bool,
     /// Commands that clients may start by name; `shell` and `claude` are always among them.
     pub profiles: BTreeMap<String, Profile>,
+}
+
+/// The PEM files of a server that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and those of its issuers up to one that clients trust.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 impl Settings {
@@ -209,6 +222,22 @@ fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings,
         let by_flag = !flags.allowed_hosts.is_empty();
         return origin.refuse(by_flag, "allowed_hosts", format!("{expected}, not {wrong:?}"));
     }
+    let beside = |at: PathBuf| beside(&path, at);
+    let tls_cert = flags.tls_cert.clone().or_else(|| file.tls_cert.map(beside));
+    let tls_key = flags.tls_key.clone().or_else(|| file.tls_key.map(beside));
+    let given = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+    let tls = match (given(tls_cert), given(tls_key)) {
+        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+        (None, None) => None,
+        (cert, _) => {
+            let (missing, other, by_flag) = match cert {
+                Some(_) => ("tls_key", "tls_cert", flags.tls_cert.is_some()),
+                None => ("tls_cert", "tls_key", flags.tls_key.is_some()),
+            };
+            let problem = format!("missing, and there is {other}: TLS needs both");
+            return origin.refuse(by_flag, missing, problem);
+        }
+    };
     let mut profiles = built_in();
     for (name, table) in file.profile {
         if let Err(problem) = check_name(&name) {
@@ -230,6 +259,8 @@ fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings,
     let idle_timeout = flags.idle_timeout_s.or(file.idle_timeout_s);
     Ok(Settings {
         listen,
+        tls,
+        allow_plain: flags.allow_plain.or(file.allow_plain).unwrap_or(false),
         state_dir: resolve_state_dir(paths, file.state_dir, &path, env)?,
         log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
         log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
@@ -300,17 +331,21 @@ fn resolve_state_dir(
     file: &Option<PathBuf>,
     env: Env<'_>,
 ) -> Result<PathBuf, ConfigError> {
-    let beside = |dir: PathBuf| match file.as_deref().and_then(Path::parent) {
-        Some(parent) => parent.join(dir),
-        None => dir,
-    };
-    let dir = paths.state_dir.clone().or_else(|| in_file.map(beside));
+    let dir = paths.state_dir.clone().or_else(|| in_file.map(|dir| beside(file, dir)));
     let dir = dir.or_else(|| paths::state_dir(env)).ok_or(ConfigError::NoStateDir)?;
     std::path::absolute(&dir).map_err(|e| ConfigError::Value {
         origin: "settings".into(),
         key: "state_dir".into(),
         problem: format!("{}: {e}", dir.display()),
     })
+}
+
+/// A path of the file, which is relative to it; an empty one stays empty.
+fn beside(file: &Option<PathBuf>, path: PathBuf) -> PathBuf {
+    match file.as_deref().and_then(Path::parent) {
+        Some(parent) if !path.as_os_str().is_empty() => parent.join(path),
+        _ => path,
+    }
 }
 
 fn either<T: Clone>(flags: &[T], file: Vec<T>) -> Vec<T> {

@@ -50,6 +50,16 @@ impl From<LogLevel> for Level {
     }
 }
 
+/// What programs inside a session may do with the server, over its unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Control {
+    /// Look at sessions.
+    Viewer,
+    /// Start, type into and end them, too.
+    Controller,
+}
+
 /// Seconds from the last client's detaching to a session's destruction; `None` means never. Written
 /// as a number or as `never`; 0 destroys at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
