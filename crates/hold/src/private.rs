@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// files beside it, and a new version of a file is written beside the old one first.
 const FILES: [&str; 7] =
     ["token", "logins", "lock", "listen", "holder.pid", "holder.lock", "stayd.db"];
-const SOCKETS: [&str; 1] = ["holder.sock"];
+const SOCKETS: [&str; 2] = ["holder.sock", "server.sock"];
 const DIRECTORIES: [&str; 1] = ["recordings"];
 
 /// A file or directory that must not be used.

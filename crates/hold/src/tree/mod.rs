@@ -31,6 +31,7 @@
 //! they never reach another process that has its pid later.
 
 mod end;
+mod inside;
 mod marks;
 mod member;
 pub mod pidfd;
@@ -40,6 +41,7 @@ mod tests;
 mod walk;
 
 pub use end::{EndReport, Grace};
+pub use inside::{Standing, marked_by, standing};
 pub use marks::{MARK, is_marked_by_limit, mark_by_limit, unmark_by_limit};
 pub use member::{Member, Tree};
 pub use process::{ProcessId, boot_id, boottime_ms, start_time};

@@ -21,6 +21,47 @@ pub fn open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// `SO_PEERPIDFD` (Linux 6.5), which libc does not name everywhere; the same number on all of the
+/// machines that Linux 6.5 runs on but parisc and sparc.
+const SO_PEERPIDFD: libc::c_int = 77;
+
+/// A descriptor of the process that made the connection at the other end of a unix socket, whose
+/// pid `SO_PEERCRED` says. An older kernel only knows that pid: then it is the process that has it
+/// now.
+///
+/// # Errors
+/// `ESRCH`: that process is gone; else as [`open`].
+pub fn of_peer(socket: BorrowedFd<'_>, pid: i32) -> io::Result<OwnedFd> {
+    let (mut fd, mut length) = (-1 as libc::c_int, size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: the kernel writes at most `length` bytes to an integer of ours that outlives the
+    // call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut fd).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 && fd >= 0 {
+        // SAFETY: the kernel has just given us this descriptor, so nobody else owns it.
+        return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::ENOPROTOOPT) && pid > 0 => open(pid),
+        error => Err(error),
+    }
+}
+
+/// Whether every thread of the process is gone.
+#[must_use]
+pub fn is_over(process: BorrowedFd<'_>) -> bool {
+    let mut poll = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure of ours, which outlives the call.
+    unsafe { libc::poll(&raw mut poll, 1, 0) != 0 }
+}
+
 /// Sends a signal to exactly this process (pidfd_send_signal(2)).
 ///
 /// # Errors
