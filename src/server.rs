@@ -1,7 +1,8 @@
 //! The server: starts everything in order, handles signals, and stops in order.
 
 use crate::config::{Settings, account};
-use crate::connections::{self, Connections};
+use crate::connections::local;
+use crate::connections::{self, Connections, Exposed, Listeners, Tls, TlsError};
 use crate::holder::{Holder, HolderError, Paths};
 use crate::http::Shots;
 use crate::http::auth::Access;
@@ -19,6 +20,7 @@ use crate::store::{self, OpenError, StoreHandle};
 use crate::tree;
 use actix::prelude::*;
 use actix_server::Server;
+use actix_web::middleware::Condition;
 use actix_web::{App, web};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -30,10 +32,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 /// The time that requests in flight and clients of ended sessions have once the server stops, in
@@ -55,6 +58,12 @@ const BACKLOG: i32 = 1024;
 /// Why the server did not start, or did not stop in order.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// An address would be open to the network without TLS.
+    #[error("{0}")]
+    Exposed(#[from] Exposed),
+    /// The certificate or its key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// A file of the state directory cannot be used.
     #[error("{}: {error}", path.display())]
     State {
@@ -89,6 +98,10 @@ pub enum ServeError {
 /// # Errors
 /// The reason why the server did not start.
 pub fn run(settings: Settings) -> Result<(), ServeError> {
+    // Before any secret is read: no other process of this user can then look into this one's memory
+    // or take its descriptors (a session's program could, otherwise), and no core is dumped. The
+    // holder and all that it starts are as they were: execve(2) makes a process dumpable again.
+    nix::sys::prctl::set_dumpable(false).map_err(io::Error::from)?;
     let (log, _guard) = crate::log::logger(settings.log_format, settings.log_level);
     end_loudly_on_panic(crate::log::unqueued(settings.log_format));
     for warning in &account().warnings {
@@ -98,16 +111,24 @@ pub fn run(settings: Settings) -> Result<(), ServeError> {
 }
 
 fn start(settings: &Settings, log: Logger) -> Result<(), ServeError> {
+    if settings.tls.is_none() && !settings.allow_plain {
+        connections::check_plain(&settings.listen)?;
+    }
+    let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
     private::claim(&settings.state_dir)?;
     let _lock = lock(&settings.state_dir)?;
     // Remove the address of a killed server: a command that finds the lock held would connect to
     // that address.
     let _ = fs::remove_file(settings.state_dir.join("listen"));
-    let listening = listen(&settings.listen)?;
-    let system = System::new();
-    let served = system.block_on(serve(settings, listening, log));
+    let socket = settings.state_dir.join(local::SOCKET);
+    let local = local::listen_in(&settings.state_dir)
+        .map_err(|error| ServeError::State { path: socket.clone(), error })?;
+    let served = listen(&settings.listen)
+        .and_then(|listening| System::new().block_on(serve(settings, listening, tls, local, log)));
     // A command that looks for the server then finds that there is none.
-    served.inspect_err(|_| drop(fs::remove_file(settings.state_dir.join("listen"))))
+    let _ = fs::remove_file(settings.state_dir.join("listen"));
+    let _ = fs::remove_file(socket);
+    served
 }
 
 /// Turns an error on a full disk into one that says so. The errors of SQLite and the holder do not.
@@ -134,6 +155,8 @@ fn or_no_room(error: ServeError, dir: &Path) -> ServeError {
 async fn serve(
     settings: &Settings,
     Listening { listeners, absent, foreign }: Listening,
+    tls: Option<Arc<Tls>>,
+    local: UnixListener,
     log: Logger,
 ) -> Result<(), ServeError> {
     // Install the handlers before other processes can find us to send a signal. A script that
@@ -168,13 +191,22 @@ async fn serve(
             localhost is not accepted, ask for the address"; "address" => %other,
             "ask_for" => %addresses[0]);
     }
+    if tls.is_none()
+        && let Err(Exposed(address)) = connections::check_plain(&addresses)
+    {
+        warn!(log, "terminals can be reached over the network without TLS, as the settings allow: \
+            everybody on the way can read and change what is shown and typed"; "address" => %address);
+    }
     store::remove_leftovers(dir);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
     // Listen before the holder starts, because a holder would be left behind if this fails. Listen
     // before the actors are created, because an actor that is dropped before it has started arms
     // its timers without a runtime, and panics. Early clients wait in the backlog.
     let text: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    write_private(&dir.join("listen"), &text.join("\n"))?;
+    // Says the scheme where it is not plain HTTP.
+    let scheme = if tls.is_some() { "https://" } else { "" };
+    let places: Vec<String> = text.iter().map(|address| format!("{scheme}{address}")).collect();
+    write_private(&dir.join("listen"), &places.join("\n"))?;
     let (holder, notices) =
         Holder::connect_or_launch(&Paths::new(dir), &log.new(o!("part" => "holder"))).await?;
     // Raise the limit: each session needs a descriptor, and its clients need more. The holder was
@@ -214,10 +246,11 @@ async fn serve(
     };
     let shared = Arc::new(defaults.clone());
     let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
-    let events = registry.events();
+    let (events, roster) = (registry.events(), registry.roster());
     let registry = registry.start();
     let api = Api {
         registry: registry.clone(),
+        roster,
         store: store.clone(),
         holder: holder.clone(),
         screens,
@@ -243,21 +276,29 @@ async fn serve(
     actix_web::rt::spawn(async move { leases.keep_checking_leases().await });
     let connections = Connections::new(limits, metrics, http_log.clone());
     let (app_access, body_timeout) = (access.clone(), Duration::from_secs(settings.body_timeout_s));
+    if let Some(tls) = &tls {
+        let log = log.new(o!("part" => "tls"));
+        actix_web::rt::spawn(tls.clone().keep_up_to_date(log));
+        actix_web::rt::spawn(reload_on_hangup(tls.clone(), signal(SignalKind::hangup())?));
+    }
+    let is_encrypted = tls.is_some();
     let app = move || {
         App::new()
             .app_data(web::Data::new(api.clone()))
             .app_data(app_access.clone())
             .configure(http::configure)
             .wrap(Guard::new(app_access.clone(), body_timeout, http_log.clone()))
+            .wrap(Condition::new(is_encrypted, http::strict_transport()))
     };
     let server = Server::build().disable_signals().shutdown_timeout(STOP_GRACE_S);
+    let listeners = Listeners { tcp: listeners, tls, local };
     let server = connections::serve(server, listeners, &connections, app)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
 
     info!(log, "listening"; "addresses" => text.join(" "), "state_dir" => %dir.display(),
         "holder" => holder.pid());
-    greet(addresses[0], access.token());
+    greet(is_encrypted, addresses[0], access.token());
 
     let mut sessions = "running on";
     let failure = tokio::select! {
@@ -299,8 +340,6 @@ async fn serve(
     if let Some(why) = failure {
         return Err(ServeError::Failed(why));
     }
-    // A command that looks for the server then finds that there is none.
-    let _ = fs::remove_file(dir.join("listen"));
     info!(log, "stopped"; "sessions" => sessions);
     Ok(())
 }
@@ -308,13 +347,21 @@ async fn serve(
 /// Shows the page's address to a person at a terminal. The token is shown nowhere else; browsers do
 /// not send what follows `#`.
 #[allow(clippy::print_stdout)]
-fn greet(address: SocketAddr, token: &Token) {
+fn greet(is_encrypted: bool, address: SocketAddr, token: &Token) {
     if !io::stdout().is_terminal() {
         return;
     }
+    let scheme = if is_encrypted { "https" } else { "http" };
     let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
     let address = SocketAddr::new(ip, address.port());
-    println!("\n  stayd is at  http://{address}/#token={}\n", token.expose());
+    println!("\n  stayd is at  {scheme}://{address}/#token={}\n", token.expose());
+}
+
+/// SIGHUP reads the certificate again. Without TLS it ends the server, as it does by default.
+async fn reload_on_hangup(tls: Arc<Tls>, mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        tls.reload();
+    }
 }
 
 /// Ends the server on a panic, which would otherwise silently take one thread and every session on

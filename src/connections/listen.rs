@@ -2,8 +2,13 @@
 //! connections between the listener and HTTP: a connection's task can be ended from outside,
 //! whatever it waits for, which `HttpServer` has no way to do.
 
-use super::socket::Socket;
-use super::table::{Admitted, Connections};
+use super::handshake::shake_hands;
+use super::local;
+use super::socket::{Peer, Place, Socket};
+use super::stream::Stream;
+use super::table::{Closing, Connections};
+use super::tls::Tls;
+use crate::tree::pidfd;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request, Response};
 use actix_server::{Server, ServerBuilder};
@@ -13,19 +18,21 @@ use actix_web::dev::{AppConfig, Service, ServiceFactory};
 use futures_util::future::{Either, LocalBoxFuture, select};
 use nix::sys::socket::sockopt::TcpUserTimeout;
 use nix::sys::socket::{MsgFlags, send, setsockopt};
+use nix::unistd::geteuid;
 use socket2::SockRef;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZero;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::yield_now;
 
 /// How long an idle connection is kept, and how long the head of its first request may take.
@@ -41,13 +48,23 @@ const UNSENT: u32 = 128 << 10;
 const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
     retry-after: 1\r\ncontent-length: 0\r\n\r\n";
 
+/// What is listened on.
+pub struct Listeners {
+    /// TCP, with TLS or without.
+    pub tcp: Vec<TcpListener>,
+    /// What all of those show; `None`: they are plain.
+    pub tls: Option<Arc<Tls>>,
+    /// The unix socket of this machine's own processes.
+    pub local: UnixListener,
+}
+
 /// Serves an app on listeners. `server` holds the other settings (signals, workers, backlog).
 ///
 /// # Errors
 /// A listener cannot be used.
 pub fn serve<F, I, S, B>(
     mut server: ServerBuilder,
-    listeners: Vec<TcpListener>,
+    Listeners { tcp, tls, local }: Listeners,
     connections: &Arc<Connections>,
     app: F,
 ) -> io::Result<Server>
@@ -65,45 +82,47 @@ where
     if let Some(most) = connections.at_once(workers) {
         server = server.max_concurrent_connections(most);
     }
-    for listener in listeners {
-        let (app, connections) = (app.clone(), connections.clone());
-        let stopping = server.graceful_shutdown_signal();
+    let (stopping, connections) = (server.graceful_shutdown_signal(), connections.clone());
+    let doors = move || {
+        let app = app().into_factory().map_err(|error: S::Error| error.into().error_response());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(IDLE)
+            .client_request_timeout(IDLE)
+            .client_disconnect_timeout(DISCONNECT)
+            .on_connect_ext(|socket: &Socket, data| {
+                data.insert(socket.visitor());
+            })
+            .finish(map_config(app, |()| AppConfig::default()));
+        Doors { http, connections: connections.clone(), tls: tls.clone() }
+    };
+    for listener in tcp {
         let name = listener.local_addr()?.to_string();
-        server = server.listen(name, listener, move || {
-            let app = app().into_factory().map_err(|error: S::Error| error.into().error_response());
-            let stopping = stopping.clone();
-            let http = HttpService::build()
-                .graceful_shutdown_signal(move || {
-                    let stopping = stopping.clone();
-                    async move { stopping.notified().await }
-                })
-                .keep_alive(IDLE)
-                .client_request_timeout(IDLE)
-                .client_disconnect_timeout(DISCONNECT)
-                .on_connect_ext(|socket: &Socket, data| {
-                    data.insert(socket.visitor());
-                })
-                .finish(map_config(app, |()| AppConfig::default()));
-            Doors { http, connections: connections.clone() }
-        })?;
+        server = server.listen(name, listener, doors.clone())?;
     }
-    Ok(server.run())
+    Ok(server.listen_uds(local::SOCKET, local, doors)?.run())
 }
 
 /// Creates the service of each worker.
 struct Doors<H> {
     http: H,
     connections: Arc<Connections>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// The input of the HTTP service: the stream, the protocol version and the peer's address.
 type Opened = (Socket, Protocol, Option<SocketAddr>);
 
-impl<H> ServiceFactory<TcpStream> for Doors<H>
+impl<H, T> ServiceFactory<T> for Doors<H>
 where
     H: ServiceFactory<Opened, Config = (), Response = (), Error = DispatchError>,
     H::Service: 'static,
     H::Future: 'static,
+    Door<H::Service>: Service<T, Response = (), Error = DispatchError>,
 {
     type Response = ();
     type Error = DispatchError;
@@ -113,8 +132,9 @@ where
     type Future = LocalBoxFuture<'static, Result<Self::Service, Self::InitError>>;
 
     fn new_service(&self, (): ()) -> Self::Future {
-        let (http, connections) = (self.http.new_service(()), self.connections.clone());
-        Box::pin(async move { Ok(Door { http: Rc::new(http.await?), connections }) })
+        let http = self.http.new_service(());
+        let (connections, tls) = (self.connections.clone(), self.tls.clone());
+        Box::pin(async move { Ok(Door { http: Rc::new(http.await?), connections, tls }) })
     }
 }
 
@@ -122,6 +142,7 @@ where
 struct Door<H> {
     http: Rc<H>,
     connections: Arc<Connections>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl<H> Service<TcpStream> for Door<H>
@@ -138,37 +159,97 @@ where
     }
 
     fn call(&self, stream: TcpStream) -> Self::Future {
-        let (http, connections) = (self.http.clone(), self.connections.clone());
+        let (http, connections, tls) =
+            (self.http.clone(), self.connections.clone(), self.tls.clone());
         Box::pin(async move {
             // Yields, so that the runtime learns of bytes in the socket. A request that has arrived
             // is then read in the poll that admits the connection, so that its token is known
             // before a newcomer could take the connection's place.
             yield_now().await;
-            let peer = stream.peer_addr().ok();
-            let ip = peer.map_or(IpAddr::from(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-            let Ok(Admitted { id, closing }) = connections.admit(ip, stream.as_raw_fd()) else {
-                // Writes directly to the socket: the runtime does not know yet that it is writable.
-                let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-                let _ = send(stream.as_raw_fd(), NO_PLACE, flags);
+            let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            let peer = stream.peer_addr().unwrap_or(nobody);
+            let Ok(admitted) = connections.admit(peer.ip(), stream.as_raw_fd()) else {
+                // What does not speak HTTP is closed without a word.
+                if tls.is_none() {
+                    turn_away(&stream);
+                }
                 return Ok(());
             };
+            let place = Place::new(&connections, admitted);
             prepare(&stream, connections.limits().unread);
-            let socket = Socket::new(stream, id, connections.clone(), closing.clone());
-            let http = http.call((socket, Protocol::Http1, peer));
-            // Closing is polled first: a connection that has lost its place is not served further.
-            let served = match select(pin!(closing.asked()), pin!(http)).await {
-                // Dropping the future frees everything that belongs to the connection.
-                Either::Left(((), _)) => return Ok(()),
-                Either::Right((served, _)) => served,
+            let stream = match tls {
+                None => Stream::Tcp(stream),
+                Some(tls) => match shake_hands(&tls, stream, &place.closing, IDLE).await {
+                    Some(stream) => Stream::Tls(Box::new(stream)),
+                    None => return Ok(()),
+                },
             };
+            let closing = place.closing.clone();
+            let socket = Socket::new(stream, Peer::Tcp(peer), None, place);
+            let served = serve_until(&closing, &*http, (socket, Protocol::Http1, Some(peer))).await;
             if let Err(DispatchError::Io(error)) = &served
                 && error.kind() == ErrorKind::TimedOut
             {
-                connections.was_unread(ip);
+                connections.was_unread(peer.ip());
             }
             served
         })
     }
+}
+
+impl<H> Service<UnixStream> for Door<H>
+where
+    H: Service<Opened, Response = (), Error = DispatchError> + 'static,
+    H::Future: 'static,
+{
+    type Response = ();
+    type Error = DispatchError;
+    type Future = LocalBoxFuture<'static, Result<(), DispatchError>>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), DispatchError>> {
+        self.http.poll_ready(context)
+    }
+
+    fn call(&self, stream: UnixStream) -> Self::Future {
+        let (http, connections) = (self.http.clone(), self.connections.clone());
+        Box::pin(async move {
+            let Ok((pid, uid)) = local::credentials(&stream) else { return Ok(()) };
+            if uid != geteuid().as_raw() && uid != 0 {
+                connections.was_another_user(uid);
+                return Ok(());
+            }
+            let Ok(admitted) = connections.admit_local(stream.as_raw_fd()) else {
+                turn_away(&stream);
+                return Ok(());
+            };
+            let place = Place::new(&connections, admitted);
+            let process = pidfd::of_peer(stream.as_fd(), pid).ok();
+            let closing = place.closing.clone();
+            let peer = Peer::Local { pid, uid };
+            let socket = Socket::new(Stream::Unix(stream), peer, process, place);
+            serve_until(&closing, &*http, (socket, Protocol::Http1, None)).await
+        })
+    }
+}
+
+/// Serves a connection until it ends or has to be closed.
+async fn serve_until<H>(closing: &Closing, http: &H, opened: Opened) -> Result<(), DispatchError>
+where
+    H: Service<Opened, Response = (), Error = DispatchError>,
+{
+    // Closing is polled first: a connection that has lost its place is not served further.
+    match select(pin!(closing.asked()), pin!(http.call(opened))).await {
+        // Dropping the future frees everything that belongs to the connection.
+        Either::Left(((), _)) => Ok(()),
+        Either::Right((served, _)) => served,
+    }
+}
+
+/// Says that there is no place.
+fn turn_away(stream: &impl AsRawFd) {
+    // Writes directly to the socket: the runtime does not know yet that it is writable.
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let _ = send(stream.as_raw_fd(), NO_PLACE, flags);
 }
 
 /// Disables Nagle's delay for the echoes of keys, limits what the kernel buffers for a slow peer,

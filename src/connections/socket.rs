@@ -1,36 +1,75 @@
 //! A connection's stream, which holds its place in the table while it is open, and what a request
 //! can learn of its connection.
 
-use super::table::{Closing, Connections};
+use super::stream::Stream;
+use super::table::{Admitted, Closing, Connections};
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Somebody at this address.
+    Tcp(SocketAddr),
+    /// A process of this machine, on the unix socket.
+    Local {
+        /// Its process id when it connected; 0: none that can be seen from here.
+        pid: i32,
+        /// Its user, which is the server's own, or root.
+        uid: u32,
+    },
+}
+
+/// A connection's place in the table, which it has until this is dropped.
+pub(super) struct Place {
+    id: u64,
+    connections: Arc<Connections>,
+    pub(super) closing: Arc<Closing>,
+}
+
+impl Place {
+    pub(super) fn new(connections: &Arc<Connections>, Admitted { id, closing }: Admitted) -> Place {
+        Place { id, connections: connections.clone(), closing }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.gone(self.id);
+    }
+}
 
 /// The stream that HTTP reads and writes.
 pub(super) struct Socket {
-    stream: TcpStream,
-    id: u64,
-    connections: Arc<Connections>,
-    closing: Arc<Closing>,
+    stream: Stream,
+    peer: Peer,
+    process: Option<Arc<OwnedFd>>,
+    // Dropped after the stream: the place is free once the descriptor is.
+    place: Place,
 }
 
 impl Socket {
-    pub(super) fn new(
-        stream: TcpStream,
-        id: u64,
-        connections: Arc<Connections>,
-        closing: Arc<Closing>,
-    ) -> Self {
-        Socket { stream, id, connections, closing }
+    /// `process` is a descriptor of a local peer.
+    pub(super) fn new(stream: Stream, peer: Peer, process: Option<OwnedFd>, place: Place) -> Self {
+        Socket { stream, peer, process: process.map(Arc::new), place }
     }
 
     pub(super) fn visitor(&self) -> Visitor {
-        let (id, connections) = (self.id, self.connections.clone());
-        Visitor { id, connections, known: Cell::new(false) }
+        Visitor {
+            id: self.place.id,
+            connections: self.place.connections.clone(),
+            known: Cell::new(false),
+            peer: self.peer,
+            process: self.process.clone(),
+            vouched: Cell::new(false),
+            is_encrypted: matches!(self.stream, Stream::Tls(_)),
+        }
     }
 }
 
@@ -38,10 +77,9 @@ impl Drop for Socket {
     fn drop(&mut self) {
         // After an ordinary close the kernel would keep unread bytes for up to a minute. A
         // connection that lost its place to a newcomer is reset instead, which frees them at once.
-        if self.closing.is_asked() {
-            let _ = self.stream.set_zero_linger();
+        if self.place.closing.is_asked() {
+            self.stream.reset_on_close();
         }
-        self.connections.gone(self.id);
     }
 }
 
@@ -50,6 +88,10 @@ pub struct Visitor {
     id: u64,
     connections: Arc<Connections>,
     known: Cell<bool>,
+    peer: Peer,
+    process: Option<Arc<OwnedFd>>,
+    vouched: Cell<bool>,
+    is_encrypted: bool,
 }
 
 impl Visitor {
@@ -63,6 +105,36 @@ impl Visitor {
         if !self.known.replace(true) {
             self.connections.has_rights(self.id);
         }
+    }
+
+    /// The other end.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// A pidfd of the process at the other end of a unix stream, opened when it connected; `None`
+    /// on TCP, and where there was no such process any more.
+    #[must_use]
+    pub fn process(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_deref().map(OwnedFd::as_fd)
+    }
+
+    /// Whether the process at the other end was found to be the owner's before.
+    #[must_use]
+    pub fn is_vouched_for(&self) -> bool {
+        self.vouched.get()
+    }
+
+    /// Notes that it is.
+    pub fn vouch(&self) {
+        self.vouched.set(true);
+    }
+
+    /// Whether the connection has TLS that ends in this server.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.is_encrypted
     }
 }
 

@@ -10,8 +10,9 @@ use futures_util::task::AtomicWaker;
 use nix::sys::resource::{Resource, getrlimit};
 use slog::{Logger, warn};
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
 use std::future::poll_fn;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -47,6 +48,8 @@ pub(super) enum Reason {
     Strangers,
     /// The peer did not read.
     Unread,
+    /// The peer's user has no business on the unix socket.
+    User,
 }
 
 impl Reason {
@@ -57,6 +60,7 @@ impl Reason {
             Reason::Address => "address",
             Reason::Strangers => "strangers",
             Reason::Unread => "unread",
+            Reason::User => "user",
         }
     }
 }
@@ -86,7 +90,8 @@ struct Table {
 }
 
 struct Open {
-    address: IpAddr,
+    /// `None`: a local process.
+    address: Option<IpAddr>,
     closing: Arc<Closing>,
 }
 
@@ -178,11 +183,36 @@ impl Connections {
         let id = table.next;
         table.next += 1;
         let closing = Arc::new(Closing::default());
-        table.open.insert(id, Open { address, closing: closing.clone() });
+        table.open.insert(id, Open { address: Some(address), closing: closing.clone() });
         table.strangers.insert(id, address);
         *table.by_address.entry(address).or_default() += 1;
         self.show(&table);
         Ok(Admitted { id, closing })
+    }
+
+    /// Admits a local process of our own user: it is no stranger, and has no address that could
+    /// have too many connections.
+    pub(super) fn admit_local(&self, descriptor: i32) -> Result<Admitted, Reason> {
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let mut table = self.lock();
+        if descriptor >= self.last_descriptor {
+            let crowding = table.crowding_stranger();
+            self.make_room(&mut table, crowding, Reason::Descriptors, here)?;
+        } else if table.open.len() >= self.limits.connections {
+            let crowding = table.crowding_stranger();
+            self.make_room(&mut table, crowding, Reason::Full, here)?;
+        }
+        let id = table.next;
+        table.next += 1;
+        let closing = Arc::new(Closing::default());
+        table.open.insert(id, Open { address: None, closing: closing.clone() });
+        self.show(&table);
+        Ok(Admitted { id, closing })
+    }
+
+    /// Counts a connection of a user who has no business on the unix socket.
+    pub(super) fn was_another_user(&self, uid: u32) {
+        self.tell(&mut self.lock(), Reason::User, format_args!("uid {uid}"));
     }
 
     /// An authenticated request has come over the connection.
@@ -213,7 +243,8 @@ impl Connections {
         newcomer: IpAddr,
     ) -> Result<(), Reason> {
         let closed = victim.and_then(|id| table.remove(id));
-        self.tell(table, reason, closed.as_ref().map_or(newcomer, |open| open.address));
+        let whose = closed.as_ref().and_then(|open| open.address).unwrap_or(newcomer);
+        self.tell(table, reason, whose);
         match closed {
             Some(open) => {
                 open.closing.ask();
@@ -225,7 +256,7 @@ impl Connections {
 
     /// Counts, and logs at most once in an interval: clients that make us close connections must
     /// not be able to fill the log.
-    fn tell(&self, table: &mut Table, reason: Reason, address: IpAddr) {
+    fn tell(&self, table: &mut Table, reason: Reason, address: impl Display) {
         self.metrics.connections_closed.get_or_create(&[("reason", reason.as_str())]).inc();
         table.unlogged += 1;
         if table.logged.is_none_or(|logged| logged.elapsed() >= LOG_EVERY) {
@@ -256,10 +287,12 @@ impl Table {
     fn remove(&mut self, id: u64) -> Option<Open> {
         let open = self.open.remove(&id)?;
         self.strangers.remove(&id);
-        if let Some(count) = self.by_address.get_mut(&open.address) {
+        if let Some(address) = open.address
+            && let Some(count) = self.by_address.get_mut(&address)
+        {
             *count -= 1;
             if *count == 0 {
-                self.by_address.remove(&open.address);
+                self.by_address.remove(&address);
             }
         }
         Some(open)
@@ -326,6 +359,19 @@ mod tests {
         }
         let table = all.lock();
         assert_eq!((table.open.len(), table.by_address.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_local_process_takes_no_strangers_place() {
+        let all = connections(4, 1, 2);
+        let mut locals: Vec<_> = (0..3).map(|_| all.admit_local(0).unwrap()).collect();
+        let stranger = all.admit(ip("192.0.2.1"), 0).unwrap();
+        assert!(!is_asked(&stranger) && !locals.iter().any(is_asked));
+        locals.push(all.admit_local(0).unwrap());
+        assert!(is_asked(&stranger), "it makes room");
+        assert_eq!(all.admit_local(0).err(), Some(Reason::Full));
+        locals.iter().for_each(|local| all.gone(local.id));
+        assert!(all.lock().open.is_empty());
     }
 
     #[test]

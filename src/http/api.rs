@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use crate::protocol::{Recording, Session};
 use crate::recorder::Recorder;
 use crate::registry::{
-    CreateError, Defaults, Find, FindEnded, FindError, Key, Registry, SessionRef,
+    CreateError, Defaults, Find, FindEnded, FindError, Key, Registry, Roster, SessionRef,
 };
 use crate::screens::Screens;
 use crate::session::{InUse, Nesting};
@@ -31,6 +31,8 @@ pub(super) const OFFSET: HeaderName = HeaderName::from_static("x-stayd-offset");
 pub struct Api {
     /// The live sessions.
     pub registry: Addr<Registry>,
+    /// The live sessions, for those who cannot wait.
+    pub roster: Roster,
     /// The database, with the ended sessions.
     pub store: StoreHandle,
     /// The holder of the sessions' processes.

@@ -5,6 +5,7 @@ use super::auth::Access;
 use super::guesses::Refused;
 use super::logins::LOGIN_S;
 use super::problem::{self, Problem, code};
+use crate::connections::Visitor;
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header;
@@ -79,7 +80,8 @@ async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse
 fn cookie(access: &Access, request: &HttpRequest, id: &str, age_s: i64) -> Cookie<'static> {
     // Behind a proxy that speaks TLS for us, the cookie must not be sent without TLS.
     let origin = request.headers().get(header::ORIGIN);
-    let secure = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https:"));
+    let by_proxy = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https:"));
+    let secure = by_proxy || request.conn_data::<Visitor>().is_some_and(Visitor::is_encrypted);
     Cookie::build(access.cookie_name().to_owned(), id.to_owned())
         .path("/")
         .http_only(true)

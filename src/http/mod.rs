@@ -18,6 +18,7 @@ mod input;
 mod large;
 mod lease;
 mod list;
+mod local_peer;
 pub mod login;
 mod logins;
 mod metrics;
@@ -34,6 +35,7 @@ mod screen;
 mod sessions;
 mod shots;
 mod signals;
+mod strict_transport;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -44,6 +46,7 @@ pub use api::Api;
 pub use backup::COPIES;
 pub use logins::Logins;
 pub use shots::Shots;
+pub use strict_transport::strict_transport;
 
 use actix_web::web::{PayloadConfig, ServiceConfig, resource};
 

@@ -48,6 +48,8 @@ pub mod code {
     /// Another live session has this name.
     pub const NAME_TAKEN: Code = Code("name_taken", StatusCode::CONFLICT);
     /// The session's tag is not that of `If-Match`; `session` and `etag` have the present
+    /// 403: who asks may not do this.
+    pub const FORBIDDEN: &str = "forbidden";
     /// state.
     pub const CHANGED: Code = Code("changed", StatusCode::PRECONDITION_FAILED);
     /// A different request has used this `Idempotency-Key`.

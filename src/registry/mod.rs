@@ -10,6 +10,7 @@
 //! - `table`: [`Registry`], the state. Its parts are pure: `names`, `restarts`, `idempotency`
 //!   (what is asked for twice is made once), `transit` (sessions between two states), `ended`
 //!   (whose output is still kept).
+//! - `roster`: the live sessions, for those who cannot wait for an answer.
 //! - `launch`: the row written, the process spawned. `restart_plan`: with what an ended session
 //!   is started again. `create`: a request checked; `environment`.
 //! - `retention`: removes what has been kept for long enough. `clock`: notices when the wall clock
@@ -31,6 +32,7 @@ mod requests;
 mod restart_plan;
 mod restarts;
 mod retention;
+mod roster;
 mod table;
 mod transit;
 
@@ -41,4 +43,5 @@ pub use requests::{
     FindOrCreate, FoundOrCreated, Key, KillAll, List, Mended, Ready, Reconcile, Rename,
     RenameError, Repairs, Restart, RestartError, SessionRef, ShutdownAll,
 };
+pub use roster::Roster;
 pub use table::{Parts, Registry};

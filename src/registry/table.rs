@@ -8,6 +8,7 @@ use super::names::{Names, Owner, closed};
 use super::recovery::{Reconciliation, Sources, Sweeper};
 use super::requests::{FindError, Key, SessionRef};
 use super::restarts::Restarts;
+use super::roster::Roster;
 use super::transit::{InTransit, Way};
 use crate::events::Bus;
 use crate::holder::{Held, Holder, Notice};
@@ -54,6 +55,7 @@ pub struct Registry {
     pub(super) notices: Option<UnboundedReceiver<Notice>>,
     /// The sessions that the notices go to.
     pub(super) listeners: Notices,
+    roster: Roster,
     /// Live sessions.
     pub(super) sessions: BTreeMap<SessionId, SessionRef>,
     pub(super) names: Names,
@@ -111,6 +113,7 @@ impl Registry {
             events,
             notices: Some(notices),
             listeners: Notices::default(),
+            roster: Roster::default(),
             sessions: BTreeMap::new(),
             names: Names::default(),
             ended,
@@ -127,6 +130,12 @@ impl Registry {
     /// The bus on which the sessions' events are published.
     pub fn events(&self) -> Bus {
         self.events.clone()
+    }
+
+    /// The live sessions, for other threads.
+    #[must_use]
+    pub fn roster(&self) -> Roster {
+        self.roster.clone()
     }
 
     fn context(&self, ctx: &Context<Self>) -> SessionContext {
@@ -274,6 +283,7 @@ impl Registry {
             scrollback: self.defaults.scrollback_lines,
         };
         let (addr, handle) = launch.session(record, held, arrival);
+        self.roster.add(&handle);
         SessionRef { addr, handle }
     }
 
