@@ -268,10 +268,10 @@ impl Client {
     async fn long(&self, path: &str, asked: &str, within: Duration) -> Result<Pieces, Failure> {
         let http = transport::client(&self.endpoint, None)?;
         let url = format!("{}{path}", self.endpoint.url);
-        let sent = http.get(url).bearer_auth(&self.endpoint.token).send();
+        let sent = self.endpoint.authorize(http.get(url)).send();
         let away = |_| Failure::Unreachable("the server does not answer".into());
         let sent = timeout(within, sent).await.map_err(away)?;
-        let body = sent.map_err(|e| unreachable(&self.endpoint.url, &e))?;
+        let body = sent.map_err(|e| unreachable(&self.endpoint, &e))?;
         if !body.status().is_success() {
             let answer = self.answer(Ok(body)).await?;
             return Err(refusal(answer.status, &answer.body, asked));
@@ -299,17 +299,17 @@ impl Client {
     async fn get_at(&self, path: &str) -> Result<Answer, Failure> {
         let url = format!("{}{path}", self.endpoint.url);
         let _progress = self.waiting_for_server();
-        let sent = self.http.get(url).bearer_auth(&self.endpoint.token).send().await;
+        let sent = self.endpoint.authorize(self.http.get(url)).send().await;
         self.answer(sent).await?.or_refusal(path)
     }
 
     fn waiting_for_server(&self) -> Progress {
-        Progress::on(format!("waiting for {}", self.endpoint.url))
+        Progress::on(format!("waiting for {}", self.endpoint.at()))
     }
 
     fn request(&self, method: Method, path: &str) -> awc::ClientRequest {
         let url = format!("{}/api/v1/sessions{path}", self.endpoint.url);
-        self.http.request(method, url).bearer_auth(&self.endpoint.token)
+        self.endpoint.authorize(self.http.request(method, url))
     }
 
     /// The whole response, whatever its status.
@@ -320,7 +320,7 @@ impl Client {
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     {
-        let mut response = sent.map_err(|e| unreachable(&self.endpoint.url, &e))?;
+        let mut response = sent.map_err(|e| unreachable(&self.endpoint, &e))?;
         let offset = response.headers().get("X-Stayd-Offset");
         let offset = offset.and_then(|offset| offset.to_str().ok()?.parse().ok());
         let body = response.body().limit(BODY_MAX).await;
@@ -362,17 +362,24 @@ pub(super) fn read<T: for<'de> Deserialize<'de>>(answer: &Value) -> Result<T, Fa
 }
 
 /// The failure of a connection: there is no server, or something else, or it is not trusted.
-pub(super) fn unreachable(url: &str, e: &SendRequestError) -> Failure {
+pub(super) fn unreachable(endpoint: &Endpoint, e: &SendRequestError) -> Failure {
+    let at = endpoint.at();
     if let SendRequestError::Connect(ConnectError::Io(e)) = e {
-        use io::ErrorKind::{AddrNotAvailable, ConnectionRefused};
-        if matches!(e.kind(), ConnectionRefused | AddrNotAvailable) {
-            return Failure::NoServer { at: url.into() };
+        use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, NotFound, PermissionDenied};
+        match e.kind() {
+            ConnectionRefused | AddrNotAvailable => return Failure::NoServer { at },
+            // A server that is starting has no socket yet.
+            NotFound if endpoint.server.is_some() => return Failure::NoServer { at },
+            PermissionDenied if endpoint.server.is_some() => {
+                return Failure::Other(format!("{at}: {e}"));
+            }
+            _ => {}
         }
-        if let Some(failure) = transport::distrust(url, e) {
+        if let Some(failure) = transport::distrust(&at, e) {
             return failure;
         }
     }
-    Failure::Unreachable(format!("the server at {url} cannot be reached: {e}"))
+    Failure::Unreachable(format!("the server at {at} cannot be reached: {e}"))
 }
 
 /// The failure that a refusal means, in the server's own words (RFC 9457) or as the bare status.

@@ -3,9 +3,11 @@
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::local::places;
 use super::out;
 use super::progress::Progress;
 use crate::config::{self, PathFlags, Profile, ServeFlags, Settings};
+use crate::connections::{self, Tls};
 use crate::private;
 use crate::registry;
 use crate::store::{Inspection, inspect};
@@ -69,6 +71,7 @@ pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     match &settings {
         Ok(settings) => {
             findings.push(ok("settings", "can be used".into()));
+            findings.push(addresses(settings));
             findings.extend(profiles(settings));
         }
         Err(error) => findings.push(failed("settings", error.to_string())),
@@ -116,6 +119,24 @@ fn warning(what: &'static str, detail: String) -> Finding {
 
 fn failed(what: &'static str, detail: String) -> Finding {
     Finding { what, verdict: Verdict::Failed, detail }
+}
+
+/// Whether the settings say what others on the network may see.
+fn addresses(settings: &Settings) -> Finding {
+    let what = "addresses";
+    let all: Vec<String> = settings.listen.iter().map(ToString::to_string).collect();
+    match (&settings.tls, connections::check_plain(&settings.listen)) {
+        (Some(files), _) => match Tls::load(files) {
+            Ok(_) => ok(what, format!("{}, with TLS", all.join(", "))),
+            Err(error) => failed(what, error.to_string()),
+        },
+        (None, Ok(())) => ok(what, format!("{}, for this machine", all.join(", "))),
+        (None, Err(exposed)) if settings.allow_plain => {
+            let why = "can be reached over the network without TLS, as allow_plain says";
+            warning(what, format!("{} {why}", exposed.0))
+        }
+        (None, Err(exposed)) => failed(what, exposed.to_string()),
+    }
 }
 
 /// Profiles whose program the server would not find.
@@ -229,8 +250,8 @@ fn holder(pid_file: &Path) -> Finding {
 /// other loopback address of the port.
 fn names(listen: &Path) -> Option<Finding> {
     let text = fs::read_to_string(listen).ok()?;
-    let addresses: Vec<SocketAddr> = text.split_whitespace().flat_map(str::parse).collect();
-    let first = addresses.first()?;
+    let (schemes, addresses): (Vec<_>, Vec<SocketAddr>) = places(&text).unzip();
+    let (first, scheme) = (addresses.first()?, schemes.first()?);
     let other: IpAddr = match first.ip() {
         IpAddr::V4(Ipv4Addr::LOCALHOST) => Ipv6Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::LOCALHOST) => Ipv4Addr::LOCALHOST.into(),
@@ -240,7 +261,7 @@ fn names(listen: &Path) -> Option<Finding> {
     let is_taken = !addresses.contains(&other)
         && TcpStream::connect_timeout(&other, Duration::from_secs(1)).is_ok();
     is_taken.then(|| {
-        let advice = format!("localhost is not accepted, use http://{first}");
+        let advice = format!("localhost is not accepted, use {scheme}://{first}");
         warning("names", format!("somebody else listens on {other}: {advice}"))
     })
 }
@@ -252,10 +273,10 @@ fn server(paths: &PathFlags, flags: &Flags) -> Finding {
         Err(failure) if failure.is_passing() => return warning(what, failure.to_string()),
         Err(failure) => return failed(what, failure.to_string()),
     };
-    let url = endpoint.url.clone();
+    let at = endpoint.at();
     let asked = actix::System::new().block_on(async { Client::new(endpoint)?.ready().await });
     match asked {
-        Ok(()) => ok(what, format!("ready at {url}")),
+        Ok(()) => ok(what, format!("ready at {at}")),
         Err(failure @ Failure::NoServer { .. }) => warning(what, failure.to_string()),
         Err(failure) => failed(what, failure.to_string()),
     }

@@ -28,8 +28,10 @@ pub(super) struct ServerFlags {
 pub(super) struct Endpoint {
     /// `http://host:port` or `https://…`, without a slash at the end.
     pub(super) url: String,
-    pub(super) token: String,
-    /// The server process, found by its lock; `None` if the user has given the address.
+    /// `None`: the unix socket needs none.
+    pub(super) token: Option<String>,
+    /// The server of the state directory, which is asked over its unix socket; `None` where the
+    /// user has given the address.
     pub(super) server: Option<LocalServer>,
 }
 
@@ -37,28 +39,49 @@ impl Endpoint {
     /// Uses the flags, otherwise the files of the state directory, in which a running server writes
     /// its address and token.
     pub(super) fn find(paths: &PathFlags, flags: &ServerFlags) -> Result<Endpoint, Failure> {
-        let (url, fragment, server) = match &flags.url {
-            Some(url) => {
-                let (url, fragment) = parse(url)?;
-                (url, fragment, None)
-            }
-            None => {
-                let (server, address) = LocalServer::find(&state_dir(paths)?)?;
-                (format!("http://{address}"), None, Some(server))
-            }
+        let Some(url) = &flags.url else {
+            let server = LocalServer::find(&state_dir(paths)?)?;
+            // Nobody looks at the host, but a request has one.
+            let url = "http://localhost".into();
+            return Ok(Endpoint { url, token: flags.token.clone(), server: Some(server) });
         };
+        let (url, fragment) = parse(url)?;
         let token = match flags.token.clone().or(fragment) {
             Some(token) => token,
             None => read(&state_dir(paths)?.join("token")).map_err(|e| {
                 Failure::Other(format!("no token ({e}); give one in STAYD_TOKEN or --state-dir"))
             })?,
         };
-        Ok(Endpoint { url, token, server })
+        Ok(Endpoint { url, token: Some(token), server: None })
+    }
+
+    /// Where the server is, for people.
+    pub(super) fn at(&self) -> String {
+        match &self.server {
+            Some(server) => server.socket().display().to_string(),
+            None => self.url.clone(),
+        }
     }
 
     /// The address for a browser. The token is in the fragment, which browsers do not send.
-    pub(super) fn page(&self) -> String {
-        format!("{}/#token={}", self.url, self.token)
+    pub(super) fn page(&self) -> Result<String, Failure> {
+        let (url, token) = match &self.server {
+            None => (self.url.clone(), self.token.clone()),
+            Some(server) => (server.url()?, self.token.clone()),
+        };
+        let token = match (token, &self.server) {
+            (None, Some(server)) => read(&server.dir().join("token")).map_err(Failure::Other)?,
+            (token, _) => token.unwrap_or_default(),
+        };
+        Ok(format!("{url}/#token={token}"))
+    }
+
+    /// A request with the token, if there is one.
+    pub(super) fn authorize(&self, request: awc::ClientRequest) -> awc::ClientRequest {
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 }
 
@@ -112,10 +135,13 @@ mod tests {
         let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
         lock.lock().unwrap();
         let found = find(&ServerFlags::default()).unwrap();
-        assert_eq!(found.page(), format!("http://127.0.0.1:{port}/#token=secret"));
+        assert_eq!(found.page().unwrap(), format!("http://127.0.0.1:{port}/#token=secret"));
+        assert!(found.token.is_none() && found.at().ends_with("/server.sock"));
+        std::fs::write(dir.path().join("listen"), format!("https://0.0.0.0:{port}\n")).unwrap();
+        assert_eq!(found.page().unwrap(), format!("https://127.0.0.1:{port}/#token=secret"));
 
         let flags = ServerFlags { url: Some("http://a:1/".into()), token: None };
-        assert_eq!(find(&flags).unwrap().page(), "http://a:1/#token=secret");
+        assert_eq!(find(&flags).unwrap().page().unwrap(), "http://a:1/#token=secret");
     }
 
     #[test]

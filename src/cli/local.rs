@@ -1,10 +1,12 @@
 //! Finds the server of a state directory: whether it runs, and who listens at its address.
 //!
+//! A server that was killed leaves its socket and the file `listen`, and whoever runs meanwhile as
 //! The file `listen` outlives a killed server, and another process may have its port by then. So
 //! the token is sent only to the server that holds the directory's lock, at an address where nobody
 //! but the directory's owner (or root, who can read the token anyway) listens.
 
 use super::failure::Failure;
+use crate::connections::local;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
@@ -13,29 +15,54 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The file that a server keeps locked, in its state directory.
+const LOCK: &str = "lock";
+
 /// A server that held the lock of its state directory when it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LocalServer {
-    /// The lock file.
-    lock: PathBuf,
-    /// The server's process id, from the lock file.
+    /// The state directory.
+    dir: PathBuf,
+    /// The process id that it has written into the lock's file.
     pid: String,
+    /// The user whose directory it is.
+    owner: u32,
 }
 
 impl LocalServer {
-    /// Finds the server of a state directory, and its address.
-    pub(super) fn find(dir: &Path) -> Result<(LocalServer, SocketAddr), Failure> {
-        let nobody = || Failure::NoServer { at: dir.display().to_string() };
-        let lock = dir.join("lock");
-        let (pid, owner) = holder_of(&lock)?.ok_or_else(nobody)?;
-        let path = dir.join("listen");
+    /// Finds the server of a state directory.
+    pub(super) fn find(dir: &Path) -> Result<LocalServer, Failure> {
+        match holder_of(&dir.join(LOCK))? {
+            Some((pid, owner)) => Ok(LocalServer { dir: dir.to_owned(), pid, owner }),
+            None => Err(Failure::NoServer { at: dir.display().to_string() }),
+        }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its unix socket.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.dir.join(local::SOCKET)
+    }
+
+    /// Whether a process of this user may be the server: a process of another user that listens
+    /// is not. Root could be the server anyway.
+    pub(super) fn may_be(&self, uid: u32) -> bool {
+        uid == self.owner || uid == 0
+    }
+
+    /// The address for browsers, with its scheme.
+    pub(super) fn url(&self) -> Result<String, Failure> {
+        let nobody = || Failure::NoServer { at: self.dir.display().to_string() };
+        let path = self.dir.join("listen");
         let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => nobody(),
             // A lock that cannot be read may well be held.
             _ => Failure::Other(format!("{}: {e}", path.display())),
         })?;
-        let address = text.split_whitespace().next().and_then(|word| word.parse().ok());
-        let mut address: SocketAddr = address.ok_or_else(nobody)?;
+        let (scheme, mut address) = places(&text).next().ok_or_else(nobody)?;
         // The server listens on every address of this machine, so use the loopback address.
         match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -44,25 +71,36 @@ impl LocalServer {
         }
         let uids = listeners(address)?;
         if uids.is_empty() {
-            return Err(Failure::NoServer { at: format!("http://{address}") });
+            return Err(Failure::NoServer { at: format!("{scheme}://{address}") });
         }
-        if let Some(uid) = uids.into_iter().find(|uid| *uid != owner && *uid != 0) {
+        if let Some(uid) = uids.into_iter().find(|uid| !self.may_be(*uid)) {
             return Err(Failure::Other(format!(
                 "a process of another user (uid {uid}) listens at {address}, where the server of \
                  {} is said to be; nothing was sent to it. Start the server again, or name its \
                  address with --url",
-                dir.display()
+                self.dir.display()
             )));
         }
-        Ok((LocalServer { lock, pid }, address))
+        Ok(format!("{scheme}://{address}"))
     }
 
     /// Whether the server still holds the lock. Call it once a connection is open: if it does, the
     /// server was alive when the connection was made, and is its peer.
     pub(super) fn still_runs(&self) -> bool {
-        let holder = holder_of(&self.lock).ok().flatten();
+        let holder = holder_of(&self.dir.join(LOCK)).ok().flatten();
         holder.is_some_and(|(pid, _)| pid == self.pid)
     }
+}
+
+/// The addresses in the file `listen`, with their schemes.
+pub(super) fn places(text: &str) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    text.split_whitespace().filter_map(|word| {
+        let (scheme, address) = match word.strip_prefix("https://") {
+            Some(address) => ("https", address),
+            None => ("http", word),
+        };
+        Some((scheme, address.parse().ok()?))
+    })
 }
 
 /// The process id that the holder of a lock (flock(2)) has written into the file, and the file's
@@ -214,13 +252,14 @@ mod tests {
         let address = listener.local_addr().unwrap();
         std::fs::write(dir.path().join("listen"), format!("{address}\n")).unwrap();
         let find = || LocalServer::find(dir.path());
-        let is_nobody = |found| matches!(found, Err(Failure::NoServer { .. }));
+        let is_nobody =
+            |found: Result<LocalServer, Failure>| matches!(found, Err(Failure::NoServer { .. }));
         assert!(is_nobody(find()), "no lock");
         std::fs::write(&path, "7\n").unwrap();
         assert!(is_nobody(find()), "nobody holds it");
         let lock = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusive).unwrap();
-        let (server, found) = find().unwrap();
-        assert_eq!(found, address);
+        let server = find().unwrap();
+        assert_eq!(server.url().unwrap(), format!("http://{address}"));
         assert!(server.still_runs());
         std::fs::write(&path, "8\n").unwrap();
         assert!(!server.still_runs(), "another one");
@@ -228,7 +267,7 @@ mod tests {
         // If the file cannot be read, a server may still be there.
         std::fs::remove_file(dir.path().join("listen")).unwrap();
         std::fs::create_dir(dir.path().join("listen")).unwrap();
-        assert!(matches!(find(), Err(Failure::Other(_))));
+        assert!(matches!(server.url(), Err(Failure::Other(_))));
         drop(lock);
         assert!(!server.still_runs());
     }

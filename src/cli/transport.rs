@@ -4,12 +4,14 @@
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::local::LocalServer;
+use crate::connections::local;
 use actix_http::Uri;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector, ConnectorService};
 use actix_web::dev::Service;
-use actix_web::rt::net::TcpStream;
+use actix_web::rt::net::{ActixStream, TcpStream, UnixStream};
 use rustls::crypto::ring;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
+use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -20,16 +22,30 @@ use std::time::Duration;
 /// An HTTP client with connections of its own. `limit` is the timeout of a whole response; `None`
 /// for endless ones.
 pub(super) fn client(endpoint: &Endpoint, limit: Option<Duration>) -> Result<awc::Client, Failure> {
-    let connect = Connect { tcp: Connector::default().service(), server: endpoint.server.clone() };
-    let mut connector = awc::Connector::new().connector(connect);
+    if let Some(server) = &endpoint.server {
+        let connector = awc::Connector::new().connector(Local { server: server.clone() });
+        return Ok(finish(connector, limit));
+    }
+    let mut connector =
+        awc::Connector::new().connector(Remote { tcp: Connector::default().service() });
     if endpoint.url.starts_with("https://") {
         connector = connector.rustls_0_23(tls()?);
     }
+    Ok(finish(connector, limit))
+}
+
+fn finish<S, Io>(connector: awc::Connector<S>, limit: Option<Duration>) -> awc::Client
+where
+    S: Service<ConnectInfo<Uri>, Response = Connection<Uri, Io>, Error = ConnectError>
+        + Clone
+        + 'static,
+    Io: ActixStream + Debug + 'static,
+{
     let builder = awc::Client::builder().connector(connector).disable_redirects();
-    Ok(match limit {
+    match limit {
         Some(limit) => builder.timeout(limit).finish(),
         None => builder.disable_timeout().finish(),
-    })
+    }
 }
 
 /// The TLS settings, which trust the machine's certificates or those in `SSL_CERT_FILE`, and allow
@@ -92,12 +108,11 @@ fn blame(e: &CertificateError) -> String {
 /// Connects, disables Nagle's delay, and checks that the peer is the server that was found, before
 /// anything is sent.
 #[derive(Clone)]
-struct Connect {
+struct Remote {
     tcp: ConnectorService,
-    server: Option<LocalServer>,
 }
 
-impl Service<ConnectInfo<Uri>> for Connect {
+impl Service<ConnectInfo<Uri>> for Remote {
     type Response = Connection<Uri, TcpStream>;
     type Error = ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>>>>;
@@ -108,17 +123,52 @@ impl Service<ConnectInfo<Uri>> for Connect {
 
     fn call(&self, to: ConnectInfo<Uri>) -> Self::Future {
         let connecting = self.tcp.call(to);
-        let server = self.server.clone();
         Box::pin(async move {
             let connection = connecting.await?;
-            if server.is_some_and(|server| !server.still_runs()) {
-                // The server died meanwhile, and another process may listen there.
-                return Err(ConnectError::Io(io::ErrorKind::ConnectionReset.into()));
-            }
             connection.io_ref().set_nodelay(true).map_err(ConnectError::Io)?;
             Ok(connection)
         })
     }
+}
+
+/// Connects to the unix socket of a server of this machine, and verifies that the peer is the
+/// server that was found, before anything is sent.
+#[derive(Clone)]
+struct Local {
+    server: LocalServer,
+}
+
+impl Service<ConnectInfo<Uri>> for Local {
+    type Response = Connection<Uri, UnixStream>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>>>>;
+
+    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&self, to: ConnectInfo<Uri>) -> Self::Future {
+        let server = self.server.clone();
+        Box::pin(async move {
+            let stream = connect(&server).await.map_err(ConnectError::Io)?;
+            Ok(Connection::new(to.request().clone(), stream))
+        })
+    }
+}
+
+async fn connect(server: &LocalServer) -> io::Result<UnixStream> {
+    let directory = local::open_directory(server.dir())?;
+    let stream = UnixStream::connect(local::short_path(&directory)).await?;
+    let (_, uid) = local::credentials(&stream)?;
+    if !server.may_be(uid) {
+        let who = format!(
+            "a process of another user (uid {uid}) listens there; nothing was sent to it. Start the \
+             server again"
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, who));
+    }
+    // If the server has died meanwhile, whoever listens there now was not meant.
+    if server.still_runs() { Ok(stream) } else { Err(io::ErrorKind::ConnectionReset.into()) }
 }
 
 #[cfg(test)]

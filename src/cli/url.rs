@@ -14,6 +14,6 @@ pub(super) struct Flags {
 
 pub(super) fn url(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(paths, &flags.server)?;
-    out::print(&format!("{}\n", endpoint.page()))?;
+    out::print(&format!("{}\n", endpoint.page()?))?;
     Ok(0)
 }

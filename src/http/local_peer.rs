@@ -18,7 +18,6 @@ use crate::id::SessionId;
 use crate::registry::Roster;
 use crate::tree::{self, Standing, pidfd};
 use actix_web::dev::ServiceRequest;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, ORIGIN};
 use actix_web::web;
 use std::collections::BTreeMap;
@@ -60,7 +59,7 @@ pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "a request over the unix socket must have no Origin: pages are served over TCP";
-    Err(Problem::new(StatusCode::FORBIDDEN, code::FORBIDDEN_ORIGIN, detail))
+    Err(Problem::new(code::FORBIDDEN_ORIGIN, detail))
 }
 
 /// Lets the owner's processes in, without a token.
@@ -83,14 +82,14 @@ pub(super) fn admit(request: &ServiceRequest) -> Result<(), Problem> {
                  unless the session's profile says so (control); from outside, or with a token, \
                  it would have"
             );
-            Err(Problem::new(StatusCode::FORBIDDEN, code::FORBIDDEN, detail))
+            Err(Problem::new(code::FORBIDDEN, detail))
         }
     }
 }
 
 fn unknown(why: &str) -> Problem {
     let detail = format!("it cannot be told which process is asking ({why}): use a token");
-    Problem::new(StatusCode::FORBIDDEN, code::FORBIDDEN, detail)
+    Problem::new(code::FORBIDDEN, detail)
 }
 
 /// Who is asking over the unix socket.

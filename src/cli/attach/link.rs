@@ -56,13 +56,15 @@ impl Link {
     /// ([`Failure::is_passing`]).
     pub(in crate::cli) async fn open(endpoint: &Endpoint, target: &str) -> Result<Link, Failure> {
         let client = transport::client(endpoint, Some(CONNECT_TIMEOUT))?;
-        let request = client
+        let mut request = client
             .ws(format!("{}{target}", endpoint.url))
             .protocols(["stayd.v1"])
-            .max_frame_size(FRAME_MAX)
-            .set_header("Authorization", format!("Bearer {}", endpoint.token));
+            .max_frame_size(FRAME_MAX);
+        if let Some(token) = &endpoint.token {
+            request = request.set_header("Authorization", format!("Bearer {token}"));
+        }
         let connected = request.connect().await;
-        let (_, frames) = connected.map_err(|e| trouble(&endpoint.url, &e))?;
+        let (_, frames) = connected.map_err(|e| trouble(endpoint, &e))?;
         let (sink, frames) = frames.split();
         let (outgoing, messages) = mpsc::unbounded_channel();
         let writer = rt::spawn(write(sink, messages));
@@ -154,15 +156,16 @@ fn text(bytes: &[u8]) -> Incoming {
 }
 
 /// Why there is no connection.
-fn trouble(url: &str, e: &WsClientError) -> Failure {
+fn trouble(endpoint: &Endpoint, e: &WsClientError) -> Failure {
+    let at = endpoint.at();
     match e {
-        WsClientError::SendRequest(e) => unreachable(url, e),
+        WsClientError::SendRequest(e) => unreachable(endpoint, e),
         WsClientError::InvalidResponseStatus(status) if status.as_u16() == 401 => {
             Failure::Other("the server does not accept the token".into())
         }
         WsClientError::InvalidResponseStatus(status) if status.is_client_error() => {
-            Failure::Other(format!("the server at {url} refused to attach: {status}"))
+            Failure::Other(format!("the server at {at} refused to attach: {status}"))
         }
-        e => Failure::Unreachable(format!("the server at {url} did not attach: {e}")),
+        e => Failure::Unreachable(format!("the server at {at} did not attach: {e}")),
     }
 }
