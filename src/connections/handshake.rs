@@ -12,8 +12,8 @@ use tokio_rustls::server::TlsStream;
 
 /// The answer to a request without TLS. Browsers show its text.
 const NOT_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
-    content-type: text/plain; charset=utf-8\r\ncontent-length: 57\r\n\r\n\
-    This address speaks TLS: use https:// instead of http://\n";
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 59\r\n\r\n\
+    This address speaks HTTPS: use https:// instead of http://\n";
 /// Bytes of such a request that are taken, so that the answer is not lost to a reset.
 const PLAIN_MAX: usize = 64 << 10;
 /// How long its sender may take to close its side.

@@ -12,9 +12,11 @@ async fn bash(server: &Server, name: &str) -> String {
     session["id"].as_str().expect("an id").to_owned()
 }
 
-/// The program and the state directory, as a shell is told.
+/// The program with the state directory and the token, as a shell is told: without the token, it
+/// would be let in nowhere that it runs inside.
 fn command(server: &Server) -> String {
-    format!("{} --state-dir {}", env!("CARGO_BIN_EXE_stayd"), server.state().display())
+    let (program, state) = (env!("CARGO_BIN_EXE_stayd"), server.state());
+    format!("env STAYD_TOKEN={} {program} --state-dir {}", server.token(), state.display())
 }
 
 #[actix_web::test]

@@ -3,10 +3,13 @@
 
 use crate::cli::{code_and_text, stayd, verb};
 use crate::support::{DEADLINE, Server};
+use nix::sys::socket::{Backlog, listen};
 use nix::unistd::{Uid, geteuid, setfsuid};
 use serde_json::json;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -135,9 +138,44 @@ async fn another_user_at_the_address_is_sent_nothing_while_the_server_lives() {
     // As while a server starts whose predecessor was killed.
     let planted = format!("{}\n", impostor.address);
     std::fs::write(server.state().join("listen"), planted).expect("written");
+    let (socket, aside) = (server.state().join("server.sock"), server.state().join("aside"));
+    std::fs::rename(&socket, &aside).expect("renamed");
+    let got = socket_of_nobody(&socket);
     all_refuse(&server, &impostor, &server.token(), "another user (uid 65534)");
+    let got: Vec<Vec<u8>> = got.try_iter().collect();
+    assert!(got.len() > VERBS.len() / 2, "they came");
+    assert!(got.iter().all(Vec::is_empty), "and sent nothing");
+    std::fs::rename(&aside, &socket).expect("renamed");
     std::fs::write(server.state().join("listen"), real).expect("written");
     assert_eq!(verb(&server, &["ls"]).status.code(), Some(0));
+}
+
+/// Listens as another user at a socket whose file is ours, and hands out what each who comes has
+/// sent once it has hung up.
+#[allow(unsafe_code)]
+fn socket_of_nobody(path: &Path) -> mpsc::Receiver<Vec<u8>> {
+    let listener = UnixListener::bind(path).expect("a socket");
+    let (sender, got) = mpsc::channel();
+    let (ready, is_ready) = mpsc::channel();
+    std::thread::spawn(move || {
+        let nobody: libc::c_long = 65534;
+        // SAFETY: it changes the ids of this thread alone, which does nothing else.
+        let changed = unsafe { libc::syscall(libc::SYS_setresuid, nobody, nobody, nobody) };
+        assert_eq!(changed, 0, "another user");
+        // Those who connect see who has listened last.
+        listen(&listener, Backlog::new(16).expect("a backlog")).expect("it listens");
+        ready.send(()).expect("somebody waits");
+        for mut connection in listener.incoming().flatten() {
+            let mut all = Vec::new();
+            connection.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+            let _ = connection.read_to_end(&mut all);
+            if sender.send(all).is_err() {
+                return;
+            }
+        }
+    });
+    is_ready.recv_timeout(DEADLINE).expect("it listens");
+    got
 }
 
 /// Whoever looks whether a server runs takes its lock for a moment.
