@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  browser, CLI, any WebSocket client
-//!        │ HTTP + WebSocket
+//!        │ HTTP + WebSocket (TCP, TLS, unix socket)
 //!  ┌─────▼────────────── stayd serve: may die at any instruction ─────┐
 //!  │ Connection ─┐                                                    │
 //!  │ Connection ─┼─ Session ── state ──► Store ──────────────────────►│ stayd.db
@@ -25,6 +25,7 @@
 //! - [`cli`]: one file a verb; the terminal's side of `attach`.
 //! - [`server`]: starts everything in order, handles signals, stops in order.
 //! - [`http`]: routes, rights, the WebSocket upgrade, errors.
+//!   the unix socket.
 //! - [`connections`]: TCP below HTTP: limits, and which connections are closed to make room.
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.

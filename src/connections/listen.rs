@@ -213,6 +213,8 @@ where
     fn call(&self, stream: UnixStream) -> Self::Future {
         let (http, connections) = (self.http.clone(), self.connections.clone());
         Box::pin(async move {
+            // As above.
+            yield_now().await;
             let Ok((pid, uid)) = local::credentials(&stream) else { return Ok(()) };
             if uid != geteuid().as_raw() && uid != 0 {
                 connections.was_another_user(uid);

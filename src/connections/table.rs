@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use futures_util::task::AtomicWaker;
 use nix::sys::resource::{Resource, getrlimit};
 use slog::{Logger, warn};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -84,6 +84,9 @@ struct Table {
     open: HashMap<u64, Open>,
     /// The open connections, by order of arrival.
     strangers: BTreeMap<u64, IpAddr>,
+    /// Those of local processes over which no authenticated request has come: they take no
+    /// stranger's place, and are as few.
+    locals: BTreeSet<u64>,
     by_address: HashMap<IpAddr, usize>,
     logged: Option<Instant>,
     unlogged: u64,
@@ -190,21 +193,29 @@ impl Connections {
         Ok(Admitted { id, closing })
     }
 
-    /// Admits a local process of our own user: it is no stranger, and has no address that could
-    /// have too many connections.
+    /// Admits a local process of our own user, which has no address that could have too many
+    /// connections. It may run inside a session, and is then as unwelcome as a stranger: so the
+    /// oldest that has shown no rights makes room for a newer one here, too.
     pub(super) fn admit_local(&self, descriptor: i32) -> Result<Admitted, Reason> {
         let here = IpAddr::from(Ipv4Addr::LOCALHOST);
         let mut table = self.lock();
+        if table.locals.len() >= self.limits.strangers {
+            let oldest = table.locals.first().copied();
+            self.make_room(&mut table, oldest, Reason::Strangers, here)?;
+        }
+        let victim =
+            |table: &Table| table.crowding_stranger().or_else(|| table.locals.first().copied());
         if descriptor >= self.last_descriptor {
-            let crowding = table.crowding_stranger();
-            self.make_room(&mut table, crowding, Reason::Descriptors, here)?;
+            let victim = victim(&table);
+            self.make_room(&mut table, victim, Reason::Descriptors, here)?;
         } else if table.open.len() >= self.limits.connections {
-            let crowding = table.crowding_stranger();
-            self.make_room(&mut table, crowding, Reason::Full, here)?;
+            let victim = victim(&table);
+            self.make_room(&mut table, victim, Reason::Full, here)?;
         }
         let id = table.next;
         table.next += 1;
         let closing = Arc::new(Closing::default());
+        table.locals.insert(id);
         table.open.insert(id, Open { address: None, closing: closing.clone() });
         self.show(&table);
         Ok(Admitted { id, closing })
@@ -219,6 +230,7 @@ impl Connections {
     pub(super) fn has_rights(&self, id: u64) {
         let mut table = self.lock();
         table.strangers.remove(&id);
+        table.locals.remove(&id);
         self.show(&table);
     }
 
@@ -287,6 +299,7 @@ impl Table {
     fn remove(&mut self, id: u64) -> Option<Open> {
         let open = self.open.remove(&id)?;
         self.strangers.remove(&id);
+        self.locals.remove(&id);
         if let Some(address) = open.address
             && let Some(count) = self.by_address.get_mut(&address)
         {
@@ -364,14 +377,20 @@ mod tests {
     #[test]
     fn a_local_process_takes_no_strangers_place() {
         let all = connections(4, 1, 2);
-        let mut locals: Vec<_> = (0..3).map(|_| all.admit_local(0).unwrap()).collect();
         let stranger = all.admit(ip("192.0.2.1"), 0).unwrap();
-        assert!(!is_asked(&stranger) && !locals.iter().any(is_asked));
-        locals.push(all.admit_local(0).unwrap());
-        assert!(is_asked(&stranger), "it makes room");
+        let mut locals: Vec<_> = (0..3).map(|_| all.admit_local(0).unwrap()).collect();
+        assert!(!is_asked(&stranger));
+        // Those without rights are few, too, and the newest gets in.
+        assert_eq!(locals.iter().map(is_asked).collect::<Vec<_>>(), [true, false, false]);
+        for owner in locals.drain(1..) {
+            all.has_rights(owner.id);
+        }
+        let third = all.admit_local(0).unwrap();
+        all.has_rights(third.id);
+        let fourth = all.admit_local(0).unwrap();
+        assert!(is_asked(&stranger) && !is_asked(&third), "a stranger makes room");
+        all.has_rights(fourth.id);
         assert_eq!(all.admit_local(0).err(), Some(Reason::Full));
-        locals.iter().for_each(|local| all.gone(local.id));
-        assert!(all.lock().open.is_empty());
     }
 
     #[test]

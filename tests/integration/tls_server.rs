@@ -132,6 +132,12 @@ async fn everything_goes_through_tls() {
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     let hsts = "strict-transport-security: max-age=31536000";
     assert!(page.to_lowercase().contains(hsts), "{page}");
+    // A long answer, whole.
+    let script = page.split('"').find(|part| part.ends_with(".js")).expect("a script");
+    let script = format!("/{}", script.trim_start_matches("./").trim_start_matches('/'));
+    let whole = |answer: String| answer.split_once("\r\n\r\n").expect("a body").1.to_owned();
+    let long = whole(pair.ask(&server, &format!("GET {script}")));
+    assert!(long.len() > 100_000 && long == whole(ask(&server, "GET", &script, "")));
     assert!(pair.ask(&server, "GET /api/v1/sessions").to_lowercase().contains(hsts));
     let body = json!({ "token": server.token() }).to_string();
     let login = format!(

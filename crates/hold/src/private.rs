@@ -200,11 +200,13 @@ mod tests {
         }
         fs::create_dir_all(dir.path().join("recordings/a")).unwrap();
         fs::write(dir.path().join("recordings/a/1.cast"), "").unwrap();
-        drop(UnixListener::bind(dir.path().join("holder.sock")).unwrap());
+        for name in SOCKETS {
+            drop(UnixListener::bind(dir.path().join(name)).unwrap());
+        }
         dir
     }
 
-    const ALL: [&str; 13] = [
+    const ALL: [&str; 14] = [
         "token",
         "tokens",
         "logins",
@@ -213,6 +215,7 @@ mod tests {
         "holder.pid",
         "holder.lock",
         "holder.sock",
+        "server.sock",
         "stayd.db",
         "stayd.db-wal",
         "stayd.db-shm",
@@ -238,7 +241,7 @@ mod tests {
         claim(dir.path()).unwrap();
         for name in ALL {
             let mode = fs::symlink_metadata(dir.path().join(name)).unwrap().permissions().mode();
-            assert!(name == "holder.sock" || mode & 0o077 == 0, "{name}: {mode:o}");
+            assert!(name.ends_with(".sock") || mode & 0o077 == 0, "{name}: {mode:o}");
         }
         fs::write(dir.path().join("notes"), "not ours to read").unwrap();
         symlink("/nowhere", dir.path().join("link")).unwrap();
@@ -266,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_others_may_write_is_refused() {
-        for name in ALL.iter().filter(|&&name| name != "holder.sock") {
+        for name in ALL.iter().filter(|name| !name.ends_with(".sock")) {
             let dir = used();
             fs::set_permissions(dir.path().join(name), Permissions::from_mode(0o720)).unwrap();
             refused(dir.path(), name, "others may write");
