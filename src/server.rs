@@ -1,8 +1,7 @@
 //! The server: starts everything in order, handles signals, and stops in order.
 
 use crate::config::{Settings, account};
-use crate::connections::local;
-use crate::connections::{self, Connections, Exposed, Listeners, Tls, TlsError};
+use crate::connections::{self, Connections, Exposed, Listeners, Tls, TlsError, local};
 use crate::holder::{Holder, HolderError, Paths};
 use crate::http::Shots;
 use crate::http::auth::Access;
@@ -166,6 +165,7 @@ async fn serve(
         if pty::is_ignored(libc::SIGINT) { None } else { Some(signal(SignalKind::interrupt())?) },
         signal(SignalKind::user_defined2())?,
     );
+    let hangups = tls.as_ref().map(|_| signal(SignalKind::hangup())).transpose()?;
     let interrupted = async {
         match &mut interrupt {
             Some(interrupt) => interrupt.recv().await,
@@ -276,10 +276,10 @@ async fn serve(
     actix_web::rt::spawn(async move { leases.keep_checking_leases().await });
     let connections = Connections::new(limits, metrics, http_log.clone());
     let (app_access, body_timeout) = (access.clone(), Duration::from_secs(settings.body_timeout_s));
-    if let Some(tls) = &tls {
+    if let (Some(tls), Some(hangups)) = (&tls, hangups) {
         let log = log.new(o!("part" => "tls"));
         actix_web::rt::spawn(tls.clone().keep_up_to_date(log));
-        actix_web::rt::spawn(reload_on_hangup(tls.clone(), signal(SignalKind::hangup())?));
+        actix_web::rt::spawn(reload_on_hangup(tls.clone(), hangups));
     }
     let is_encrypted = tls.is_some();
     let app = move || {

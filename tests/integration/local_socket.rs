@@ -227,7 +227,10 @@ async fn nobody_looks_into_the_server_and_the_holder_is_as_it_was() {
     }
     child.wait().expect("it ends");
     assert_eq!(owners, (0, 65534), "the server's is root's, since it is not dumpable");
-    assert!(metrics.contains("process_open_fds"), "{metrics}");
+    for process in ["server", "holder"] {
+        let line = format!("process_open_fds{{process=\"{process}\"}}");
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
     assert!(doctor.contains(&format!("process {holder}")), "{doctor}");
     assert!(doctor.contains("ready at"), "{doctor}");
 }

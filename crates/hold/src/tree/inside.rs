@@ -1,7 +1,7 @@
 //! Whether a process runs inside a session, asked by the process and not by the session.
 
 use super::marks::{Mark, Marks, limit_mark};
-use super::process::Stat;
+use super::process::{Stat, is_gone, is_refused};
 use crate::id::SessionId;
 use std::io;
 
@@ -24,8 +24,11 @@ pub enum Standing {
 /// Looks for the holder among the parents of a process. The caller has a pidfd of the process, and
 /// asks afterwards whether it still runs.
 ///
+/// Where /proc hides other users' processes (hidepid, proc(5)), the chain ends at the first of them:
+/// the holder is our own user's, and what a session has had another user start is left to the marks.
+///
 /// # Errors
-/// When the process or one of its parents is gone: the chain is then not known.
+/// When the process or one of its parents goes meanwhile: the chain is then not known.
 pub fn standing(pid: i32, holder: i32) -> io::Result<Standing> {
     let mut at = Stat::read(pid)?;
     for _ in 0..PARENTS_MAX {
@@ -34,7 +37,22 @@ pub fn standing(pid: i32, holder: i32) -> io::Result<Standing> {
             // Init, or the process that is init in a container, has no parent that is seen.
             parent if parent <= 1 => return Ok(Standing::Outside),
             parent => {
-                let above = Stat::read(parent)?;
+                let above = match Stat::read(parent) {
+                    Ok(above) => above,
+                    Err(error) if is_gone(&error) || is_refused(&error) => {
+                        // A parent that is gone has left its children to another.
+                        let again = Stat::read(at.pid)?;
+                        if again.start_time != at.start_time {
+                            return Err(error);
+                        }
+                        if again.parent == parent {
+                            return Ok(Standing::Outside);
+                        }
+                        at = again;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 // Parents are older than their children: this one has a dead one's pid.
                 if above.start_time > at.start_time {
                     return Err(io::ErrorKind::NotFound.into());
