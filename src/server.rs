@@ -19,7 +19,7 @@ use crate::store::{self, OpenError, StoreHandle};
 use crate::tree;
 use actix::prelude::*;
 use actix_server::Server;
-use actix_web::middleware::Condition;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, web};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -288,7 +288,7 @@ async fn serve(
             .app_data(app_access.clone())
             .configure(http::configure)
             .wrap(Guard::new(app_access.clone(), body_timeout, http_log.clone()))
-            .wrap(Condition::new(is_encrypted, http::strict_transport()))
+            .wrap(Condition::new(is_encrypted, from_fn(http::strict_transport)))
     };
     let server = Server::build().disable_signals().shutdown_timeout(STOP_GRACE_S);
     let listeners = Listeners { tcp: listeners, tls, local };

@@ -2,7 +2,7 @@
 //! nothing.
 
 use crate::cli::{code_and_text, stayd, verb};
-use crate::support::{DEADLINE, Server, soon};
+use crate::support::{DEADLINE, Server, descriptors, soon};
 use actix_web::rt::task::yield_now;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -132,6 +132,18 @@ async fn a_mark_tells_what_was_started_outside_in_a_sessions_name() {
     assert!(code == Some(1) && text.contains(id) && text.contains("inside"), "{text}");
     // Another server's session is a place like any other.
     assert_eq!(ls("0190a0a0-0000-7000-8000-000000000000").0, Some(0));
+}
+
+#[actix_web::test]
+async fn connections_that_want_nothing_shut_nobody_out() {
+    let server = Server::start_with(&["--max-connections-without-token=16"]).await;
+    let socket = server.state().join("server.sock");
+    let idle: Vec<UnixStream> =
+        (0..200).map(|_| UnixStream::connect(&socket).expect("a connection")).collect();
+    assert_eq!(verb(&server, &["ls"]).status.code(), Some(0));
+    let places = descriptors(server.pid());
+    assert!(places < 150, "{places} descriptors");
+    drop(idle);
 }
 
 /// A connection that is made by a thread of another user.
