@@ -49,7 +49,7 @@ pub mod code {
     pub const NAME_TAKEN: Code = Code("name_taken", StatusCode::CONFLICT);
     /// The session's tag is not that of `If-Match`; `session` and `etag` have the present
     /// 403: who asks may not do this.
-    pub const FORBIDDEN: &str = "forbidden";
+    pub const FORBIDDEN: Code = Code("forbidden", StatusCode::FORBIDDEN);
     /// state.
     pub const CHANGED: Code = Code("changed", StatusCode::PRECONDITION_FAILED);
     /// A different request has used this `Idempotency-Key`.
