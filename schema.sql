@@ -2,8 +2,8 @@
 -- sort as text.
 --
 -- The version of this schema: raise it with every change. A server opens no database of another
--- version. Version 1 was never released.
-PRAGMA user_version = 2;
+-- version. Versions 1 and 2 were never released.
+PRAGMA user_version = 3;
 
 CREATE TABLE sessions (
     id                     TEXT NOT NULL PRIMARY KEY, -- UUID v7: sorts by time of creation
@@ -50,7 +50,8 @@ CREATE TABLE sessions (
         CHECK (recording IN ('off', 'output', 'all')),
     -- The Idempotency-Key of the request that made it, and what that request was.
     idempotency_key        TEXT,
-    idempotency_of         TEXT
+    idempotency_of         TEXT,
+    owner                  TEXT                       -- name of the principal that created it
 ) STRICT, WITHOUT ROWID;
 
 -- Only live sessions compete for names.
@@ -87,3 +88,49 @@ CREATE TABLE screens (
     rows       INTEGER NOT NULL,
     snapshot   BLOB NOT NULL                          -- escape sequences, compressed (LZ4)
 ) STRICT, WITHOUT ROWID;
+
+-- Rights. Of every secret only its SHA-256 is here (32 bytes): nobody learns one from this file.
+
+CREATE TABLE tokens (
+    name       TEXT NOT NULL PRIMARY KEY,
+    digest     BLOB NOT NULL UNIQUE,
+    role       TEXT NOT NULL CHECK (role IN ('viewer', 'controller', 'admin')),
+    scope      TEXT NOT NULL,                         -- JSON: "all", "own", {"sessions": [id]}, {"labels": {}}
+    created_at TEXT NOT NULL,
+    created_by TEXT NOT NULL,                         -- name of a principal
+    expires_at TEXT                                   -- NULL: never
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE shares (
+    id         TEXT NOT NULL PRIMARY KEY,             -- UUID v7
+    session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    digest     BLOB NOT NULL UNIQUE,
+    mode       TEXT NOT NULL CHECK (mode IN ('ro', 'rw')),
+    created_at TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    expires_at TEXT                                   -- NULL: with the session's row
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX shares_session ON shares (session_id);
+
+-- Browsers that are logged in. A login ends with the secret that it was made with.
+CREATE TABLE logins (
+    digest     BLOB NOT NULL PRIMARY KEY,             -- of the cookie
+    subject    TEXT NOT NULL,                         -- owner, admin:HEX, token:HEX, share:HEX
+    created_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What was done, and what was refused.
+CREATE TABLE audit (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         TEXT NOT NULL,
+    principal  TEXT,                                  -- NULL: nobody known
+    address    TEXT,                                  -- of the client; "local": the unix socket
+    action     TEXT NOT NULL,
+    session_id TEXT,                                  -- outlives the session
+    outcome    TEXT NOT NULL CHECK (outcome IN ('done', 'refused', 'failed')),
+    detail     TEXT
+) STRICT;
+
+CREATE INDEX audit_at ON audit (at);

@@ -30,6 +30,7 @@
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
 //! - [`events`]: the last events of the sessions, and their listeners.
+//! - [`rights`]: who may do what with which session; tokens, share links and logins.
 //! - [`store`]: the persistence actor, through which every write to SQLite goes, one after another.
 //! - [`recorder`]: recordings of sessions: written, rotated, read back.
 //! - [`screens`]: the threads that track every session's screen: checkpoints, answers to queries.
@@ -54,6 +55,7 @@ pub mod pending;
 pub mod protocol;
 pub mod recorder;
 pub mod registry;
+pub mod rights;
 pub mod screens;
 pub mod server;
 pub mod session;

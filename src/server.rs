@@ -6,14 +6,13 @@ use crate::holder::{Holder, HolderError, Paths};
 use crate::http::Shots;
 use crate::http::auth::Access;
 use crate::http::guard::Guard;
-use crate::http::token::Token;
-use crate::http::tokens::Tokens;
-use crate::http::{self, Api, HostsError, Logins};
+use crate::http::{self, Api, HostsError};
 use crate::metrics::Metrics;
 use crate::private::{self, NotPrivate};
 use crate::pty;
 use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, KillAll, Parts, Registry, ShutdownAll};
+use crate::rights::{Grants, GrantsError};
 use crate::screens::{self, Screens};
 use crate::store::{self, OpenError, StoreHandle};
 use crate::tree;
@@ -178,14 +177,6 @@ async fn serve(
     tree::boot_id()?;
     let addresses: Vec<SocketAddr> =
         listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
-    let tokens =
-        Tokens::load(dir).map_err(|error| ServeError::State { path: dir.join("token"), error })?;
-    let logins = Logins::load(dir, &tokens)
-        .map_err(|error| ServeError::State { path: dir.join("logins"), error })?;
-    let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
-    // Another server cannot listen on a loopback address that this machine does not have.
-    let ours = [&addresses[..], &absent[..]].concat();
-    let access = web::Data::new(Access::new(tokens, logins, &ours, hosts, origins)?);
     for other in foreign {
         warn!(log, "somebody else listens on the other loopback address of this port: the name \
             localhost is not accepted, ask for the address"; "address" => %other,
@@ -199,6 +190,16 @@ async fn serve(
     }
     store::remove_leftovers(dir);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
+    let admin_token = settings.admin_token_file.as_deref().map(read_token).transpose()?;
+    let grants = Grants::load(store.clone(), admin_token.as_deref());
+    let grants =
+        grants.await.map_err(|error| ServeError::Failed(admin_token_problem(settings, &error)))?;
+    let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
+    // Another server cannot listen on a loopback address that this machine does not have.
+    let ours = [&addresses[..], &absent[..]].concat();
+    let access = web::Data::new(
+        Access::new(grants, &ours, hosts, origins)?.over_tls(settings.tls.is_some()),
+    );
     // Listen before the holder starts, because a holder would be left behind if this fails. Listen
     // before the actors are created, because an actor that is dropped before it has started arms
     // its timers without a runtime, and panics. Early clients wait in the backlog.
@@ -298,7 +299,7 @@ async fn serve(
 
     info!(log, "listening"; "addresses" => text.join(" "), "state_dir" => %dir.display(),
         "holder" => holder.pid());
-    greet(is_encrypted, addresses[0], access.token());
+    greet(&access);
 
     let mut sessions = "running on";
     let failure = tokio::select! {
@@ -344,17 +345,30 @@ async fn serve(
     Ok(())
 }
 
-/// Shows the page's address to a person at a terminal. The token is shown nowhere else; browsers do
-/// not send what follows `#`.
+/// Reads the operator's own token.
+fn read_token(path: &Path) -> Result<String, ServeError> {
+    let state = |error| ServeError::State { path: path.to_owned(), error };
+    Ok(fs::read_to_string(path).map_err(state)?.trim().to_owned())
+}
+
+fn admin_token_problem(settings: &Settings, error: &GrantsError) -> String {
+    match (error, &settings.admin_token_file) {
+        (GrantsError::Invalid(rule), Some(path)) => format!("{} {rule}", path.display()),
+        _ => error.to_string(),
+    }
+}
+
+/// Shows a person at a terminal a link to the page, which logs in once. It is shown nowhere else;
+/// browsers do not send what follows `#`.
 #[allow(clippy::print_stdout)]
-fn greet(is_encrypted: bool, address: SocketAddr, token: &Token) {
+fn greet(access: &Access) {
     if !io::stdout().is_terminal() {
         return;
     }
-    let scheme = if is_encrypted { "https" } else { "http" };
-    let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
-    let address = SocketAddr::new(ip, address.port());
-    println!("\n  stayd is at  {scheme}://{address}/#token={}\n", token.expose());
+    // Without randomness there is no link, and `stayd url` says so.
+    if let Ok(link) = access.link() {
+        println!("\n  stayd is at  {link}\n");
+    }
 }
 
 /// SIGHUP reads the certificate again. Without TLS it ends the server, as it does by default.

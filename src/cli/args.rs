@@ -2,7 +2,7 @@
 
 use super::{
     attach, backup, completions, config, doctor, info, kill, logs, ls, profiles, recording, rename,
-    restart, run, screen, send, stop, token, url, wait,
+    restart, run, screen, send, share, stop, token, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -78,14 +78,19 @@ pub(super) enum Verb {
     /// The session has to be started with `run --record`, or by a profile with `recording`. The
     /// recording of a session that still runs is printed up to now.
     Recording(recording::Flags),
-    /// Print the address of the web page, with its token
+    /// Print a link to the web page, which logs in once, within ten minutes
     Url(url::Flags),
+    /// Print a link that opens one session and nothing else
+    ///
+    /// Whoever has the link sees the session, without its command, directory, labels and the names of
+    /// others. A link that has ended ends everything that was opened with it within two seconds.
+    Share(share::Flags),
     /// Stop the server; sessions run on, unless --all
     Stop(stop::Flags),
-    /// Manage further tokens, one for each person or program
+    /// Manage tokens, one for each person or program
     ///
-    /// A token has a name, which the history of a session shows. All tokens have the same rights. A
-    /// change takes effect at once, even while a server runs.
+    /// A token has a name, which the history of a session shows, a role, and sessions that exist for
+    /// it. A change takes effect at once.
     #[command(subcommand)]
     Token(token::What),
     /// Copy the database of a running server into a file

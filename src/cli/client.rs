@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::io;
 use std::pin::Pin;
+use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -61,6 +62,28 @@ impl Answer {
             return Ok(self);
         }
         Err(refusal(self.status, &self.body, path))
+    }
+}
+
+/// A time on a command line: `90s`, `30m`, `8h`, `7d`, or seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seconds(pub(super) u64);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected a time such as 90s, 30m, 8h or 7d, not {text:?}");
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number: u64 = text[..text.len() - unit.len()].parse().map_err(|_| expected())?;
+        let factor = match unit {
+            "" | "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            "d" => 86400,
+            _ => return Err(expected()),
+        };
+        number.checked_mul(factor).filter(|seconds| *seconds > 0).map(Seconds).ok_or_else(expected)
     }
 }
 
@@ -301,6 +324,25 @@ impl Client {
         let _progress = self.waiting_for_server();
         let sent = self.endpoint.authorize(self.http.get(url)).send().await;
         self.answer(sent).await?.or_refusal(path)
+    }
+
+    /// Calls a route that is not about one session, with a JSON body if there is one. An answer
+    /// without a body is null.
+    pub(super) async fn call_at(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.endpoint.url);
+        let request = self.endpoint.authorize(self.http.request(method, url));
+        let _progress = self.waiting_for_server();
+        let sent = match body {
+            Some(body) => request.send_json(&body).await,
+            None => request.send().await,
+        };
+        let answer = self.answer(sent).await?.or_refusal(path)?;
+        if answer.body.is_empty() { Ok(Value::Null) } else { answer.json() }
     }
 
     fn waiting_for_server(&self) -> Progress {

@@ -7,7 +7,7 @@ use super::local::LocalServer;
 use crate::config::{self, PathFlags};
 use crate::private;
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The flags by which a verb finds its server.
 #[derive(Args, Clone, Debug, Default)]
@@ -48,9 +48,11 @@ impl Endpoint {
         let (url, fragment) = parse(url)?;
         let token = match flags.token.clone().or(fragment) {
             Some(token) => token,
-            None => read(&state_dir(paths)?.join("token")).map_err(|e| {
-                Failure::Other(format!("no token ({e}); give one in STAYD_TOKEN or --state-dir"))
-            })?,
+            None => {
+                let why =
+                    "a server that is asked by its address needs a token: give one in STAYD_TOKEN";
+                return Err(Failure::Other(why.into()));
+            }
         };
         Ok(Endpoint { url, token: Some(token), server: None })
     }
@@ -61,19 +63,6 @@ impl Endpoint {
             Some(server) => server.socket().display().to_string(),
             None => self.url.clone(),
         }
-    }
-
-    /// The address for a browser. The token is in the fragment, which browsers do not send.
-    pub(super) fn page(&self) -> Result<String, Failure> {
-        let (url, token) = match &self.server {
-            None => (self.url.clone(), self.token.clone()),
-            Some(server) => (server.url()?, self.token.clone()),
-        };
-        let token = match (token, &self.server) {
-            (None, Some(server)) => read(&server.dir().join("token")).map_err(Failure::Other)?,
-            (token, _) => token.unwrap_or_default(),
-        };
-        Ok(format!("{url}/#token={token}"))
     }
 
     /// A request with the token, if there is one.
@@ -93,11 +82,6 @@ fn state_dir(paths: &PathFlags) -> Result<PathBuf, Failure> {
     Ok(dir)
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(text.trim().to_owned())
-}
-
 /// Parses `http://host:port/#token=…`, so that the output of `stayd url` is accepted.
 fn parse(url: &str) -> Result<(String, Option<String>), Failure> {
     let (base, fragment) = url.split_once('#').unwrap_or((url, ""));
@@ -107,14 +91,16 @@ fn parse(url: &str) -> Result<(String, Option<String>), Failure> {
         let expected = "expected an address such as http://127.0.0.1:7829 or https://example.org";
         return Err(Failure::Usage(format!("--url: {expected}, not {base:?}")));
     }
-    let token = fragment.split('&').find_map(|pair| pair.strip_prefix("token="));
+    let token = fragment
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("token=").or(pair.strip_prefix("share=")));
     Ok((base.into(), token.map(str::to_owned)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::path::Path;
 
     fn paths(dir: &Path) -> PathFlags {
         PathFlags { config: None, state_dir: Some(dir.into()) }
@@ -127,21 +113,16 @@ mod tests {
         let nobody = find(&ServerFlags::default()).err().unwrap();
         assert!(nobody.to_string().contains("stayd serve"), "{nobody}");
 
-        let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::fs::write(dir.path().join("listen"), format!("0.0.0.0:{port}\n")).unwrap();
-        std::fs::write(dir.path().join("token"), "secret\n").unwrap();
         assert!(find(&ServerFlags::default()).is_err(), "nobody holds the lock");
         let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
         lock.lock().unwrap();
         let found = find(&ServerFlags::default()).unwrap();
-        assert_eq!(found.page().unwrap(), format!("http://127.0.0.1:{port}/#token=secret"));
         assert!(found.token.is_none() && found.at().ends_with("/server.sock"));
-        std::fs::write(dir.path().join("listen"), format!("https://0.0.0.0:{port}\n")).unwrap();
-        assert_eq!(found.page().unwrap(), format!("https://127.0.0.1:{port}/#token=secret"));
 
-        let flags = ServerFlags { url: Some("http://a:1/".into()), token: None };
-        assert_eq!(find(&flags).unwrap().page().unwrap(), "http://a:1/#token=secret");
+        let url = |url: &str| ServerFlags { url: Some(url.into()), token: None };
+        assert!(find(&url("http://a:1/")).is_err(), "who is asked by an address asks for a token");
+        let linked = find(&url("http://a:1/#share=secret")).unwrap();
+        assert_eq!((linked.at().as_str(), linked.token.as_deref()), ("http://a:1", Some("secret")));
     }
 
     #[test]

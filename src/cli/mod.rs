@@ -49,6 +49,7 @@ pub(crate) mod samples;
 mod screen;
 mod send;
 mod serve;
+mod share;
 mod stop;
 mod sys;
 mod table;
@@ -100,6 +101,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Recording(flags)) => recording::recording(paths, &flags),
         Some(Verb::Url(flags)) => url::url(paths, &flags),
         Some(Verb::Stop(flags)) => stop::stop(paths, &flags),
+        Some(Verb::Share(flags)) => share::share(paths, &flags),
         Some(Verb::Token(flags)) => token::token(paths, flags),
         Some(Verb::Backup(flags)) => backup::backup(paths, flags),
         Some(Verb::Config(flags)) => config::config(paths, &flags),

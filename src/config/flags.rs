@@ -66,6 +66,11 @@ pub struct ServeFlags {
     #[arg(value_delimiter = ',', alias = "allowed-hosts")]
     pub allowed_hosts: Vec<String>,
 
+    /// File with a token of the operator's own, which is the owner's: 16 or more letters, digits,
+    /// '-', '.', '_', '~'. For scripts that cannot use the unix socket [file: admin_token_file]
+    #[arg(long, env = "STAYD_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
     /// Seconds from the last client's detaching to a session's destruction, or "never" [default:
     /// 1800] [file: idle_timeout_s]
     #[arg(long, env = "STAYD_IDLE_TIMEOUT_S", value_name = "SECONDS", alias = "idle-timeout")]

@@ -70,7 +70,7 @@ const PROFILE_KEYS: [ProfileKey; 10] = [
         example: r#""viewer""#,
         help: "What programs inside a session may do with this server over its socket: \
                \"viewer\" (look at sessions) or \"controller\" (also start, type into and end \
-               them). Default: nothing. It is read, and not in force yet: nothing is granted.",
+               them). Default: nothing.",
     },
     ProfileKey {
         name: "resume",

@@ -90,6 +90,8 @@ pub struct Settings {
     pub body_timeout_s: u64,
     /// Seconds after which a connection is closed whose peer reads nothing.
     pub unread_timeout_s: u64,
+    /// File with a token of the operator's own.
+    pub admin_token_file: Option<PathBuf>,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
     /// Commands that clients may start by name; `shell` and `claude` are always among them.
@@ -225,7 +227,10 @@ fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings,
     let beside = |at: PathBuf| beside(&path, at);
     let tls_cert = flags.tls_cert.clone().or_else(|| file.tls_cert.map(beside));
     let tls_key = flags.tls_key.clone().or_else(|| file.tls_key.map(beside));
+    let admin_token_file = flags.admin_token_file.clone();
+    let admin_token_file = admin_token_file.or_else(|| file.admin_token_file.map(beside));
     let given = |path: Option<PathBuf>| path.filter(|path| !path.as_os_str().is_empty());
+    let admin_token_file = given(admin_token_file);
     let tls = match (given(tls_cert), given(tls_key)) {
         (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
         (None, None) => None,
@@ -279,6 +284,7 @@ fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings,
         max_connections_without_token,
         body_timeout_s,
         unread_timeout_s,
+        admin_token_file,
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,
     })

@@ -62,12 +62,14 @@ impl Bus {
         let number = {
             let mut kept = self.kept();
             kept.last += 1;
-            kept.bytes += data.len();
             let id = EventId { epoch: self.shared.epoch, number: kept.last };
-            kept.events.push_back(Arc::new(Event { id, kind, session: session.id, data }));
+            let (owner, labels) = (session.owner.clone(), session.labels.clone());
+            let event = Event { id, kind, session: session.id, owner, labels, data };
+            kept.bytes += event.size();
+            kept.events.push_back(Arc::new(event));
             while kept.events.len() > EVENTS_MAX || kept.bytes > BYTES_MAX {
                 let Some(old) = kept.events.pop_front() else { break };
-                kept.bytes -= old.data.len();
+                kept.bytes -= old.size();
             }
             kept.last
         };

@@ -2,6 +2,7 @@
 
 use super::id::EventId;
 use crate::id::SessionId;
+use std::collections::BTreeMap;
 
 /// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +85,20 @@ pub struct Event {
     pub kind: Kind,
     /// The session.
     pub session: SessionId,
+    /// The name of the principal that created the session.
+    pub owner: Option<String>,
+    /// The session's labels at that time.
+    pub labels: BTreeMap<String, String>,
     /// One line of JSON: `session`, `name`, `at`, and the members of the kind.
     pub data: String,
+}
+
+impl Event {
+    /// The memory of its texts, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let labels = self.labels.iter().map(|(key, value)| key.len() + value.len());
+        self.data.len() + labels.sum::<usize>()
+    }
 }
 
 #[cfg(test)]

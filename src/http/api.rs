@@ -7,13 +7,13 @@ use crate::events::Bus;
 use crate::holder::{Holder, HolderError};
 use crate::id::SessionId;
 use crate::metrics::Metrics;
-use crate::protocol::{Recording, Session};
+use crate::protocol::Session;
 use crate::recorder::Recorder;
 use crate::registry::{
     CreateError, Defaults, Find, FindEnded, FindError, Key, Registry, Roster, SessionRef,
 };
 use crate::screens::Screens;
-use crate::session::{InUse, Nesting};
+use crate::session::Nesting;
 use crate::store::{StoreError, StoreHandle};
 use actix::{Addr, MailboxError};
 use actix_web::http::header::HeaderName;
@@ -68,7 +68,7 @@ pub(super) enum Lookup {
 impl Api {
     /// Finds the session with this id, alive or ended, then a live one with this name: clients
     /// choose names that look like ids.
-    pub(super) async fn look_up(&self, key: &str) -> Result<Lookup, Problem> {
+    pub(super) async fn find_any(&self, key: &str) -> Result<Lookup, Problem> {
         let Key::Id(id) = Key::from(key) else {
             return self.find(Key::Name(key.to_owned())).await;
         };
@@ -95,23 +95,6 @@ impl Api {
         })
     }
 
-    /// A session whose output is readable, from this offset if one is given: a live one, or one
-    /// that ended a short while ago.
-    pub(super) async fn readable(
-        &self,
-        key: &str,
-        from: Option<u64>,
-    ) -> Result<SessionRef, Problem> {
-        match self.look_up(key).await? {
-            Lookup::Live(session) => self.with_offset(session, from).await,
-            Lookup::Ended(session) => match self.ended(session.id).await? {
-                Some(kept) => Ok(kept),
-                None => Err(self.unreadable(&session).await),
-            },
-            Lookup::Unknown => Err(unknown(key)),
-        }
-    }
-
     /// An ended session whose output is still kept.
     pub(super) async fn ended(&self, id: SessionId) -> Result<Option<SessionRef>, Problem> {
         self.registry.send(FindEnded(id)).await.map_err(stopping)
@@ -129,45 +112,6 @@ impl Api {
         };
         let before = self.ended(session.handle.id()).await?;
         Ok(before.filter(|before| before.handle.ring().oldest() <= from).unwrap_or(session))
-    }
-
-    /// The problem that says why the output of an ended session is gone, and what there is instead.
-    async fn unreadable(&self, session: &Session) -> Problem {
-        let mut instead = Vec::new();
-        if matches!(self.store.last_screen(session.id).await, Ok(Some(_))) {
-            instead.push("…/screen has what it showed last");
-        }
-        if session.recording != Recording::Off {
-            instead.push("…/recording has what was recorded of it");
-        }
-        let mut detail = "the session has ended and its output is not kept any more".to_owned();
-        if !instead.is_empty() {
-            detail = format!("{detail}; {}", instead.join(", "));
-        }
-        Problem::new(code::ENDED, detail).with("session", json(session))
-    }
-
-    /// Suspends the countdown of a live session while a request waits for it.
-    pub(super) async fn in_use(&self, key: &str) -> Option<InUse> {
-        self.live(key).await.ok().map(|session| InUse::of(session.addr))
-    }
-
-    /// The record of a session, as of now or of its end.
-    pub(super) async fn session(&self, key: &str) -> Result<Session, Problem> {
-        match self.look_up(key).await? {
-            Lookup::Live(session) => Ok(session.handle.view()),
-            Lookup::Ended(session) => Ok(*session),
-            Lookup::Unknown => Err(unknown(key)),
-        }
-    }
-
-    /// A live session, or the problem that says why there is none.
-    pub(super) async fn live(&self, key: &str) -> Result<SessionRef, Problem> {
-        match self.look_up(key).await? {
-            Lookup::Live(session) => Ok(session),
-            Lookup::Ended(session) => Err(ended().with("session", json(&session))),
-            Lookup::Unknown => Err(unknown(key)),
-        }
     }
 }
 
@@ -193,7 +137,7 @@ pub(super) fn holder_problem(error: &HolderError) -> Problem {
 }
 
 /// A session as a member of a problem.
-fn json(session: &Session) -> serde_json::Value {
+pub(super) fn json(session: &Session) -> serde_json::Value {
     // Strings and numbers: nothing in it can fail to be written.
     serde_json::to_value(session).unwrap_or_default()
 }

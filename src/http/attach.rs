@@ -1,44 +1,45 @@
 //! `GET …/attach`: a WebSocket to a session.
 
-use super::api::{Api, Lookup};
+use super::api::Lookup;
+use super::caller::{Caller, CallerApi};
 use super::lease::Lease;
 use super::problem::{Problem, code};
 use super::reject::Refusal;
-use super::token::Principal;
 use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, Cause, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, FoundOrCreated, SessionRef};
+use crate::rights::Action;
 use crate::session::{
     Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Nested, Outbox, OutputBody, Picture,
     SKIP_PICTURE, Start,
 };
 use actix::{AsyncContext, Context};
 use actix_web::http::header;
-use actix_web::web::{Data, Path, Payload, Query, ReqData};
+use actix_web::web::{Path, Payload, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::str::FromStr;
 
 type Parameters = Query<HashMap<String, String>>;
 
 pub(super) async fn attach(
-    api: Data<Api>,
-    (principal, cause, lease): (ReqData<Principal>, ReqData<Cause>, ReqData<Lease>),
+    api: CallerApi,
+    (cause, lease): (ReqData<Cause>, ReqData<Lease>),
     request: HttpRequest,
     payload: Payload,
     id: Path<String>,
     query: Parameters,
 ) -> Result<HttpResponse, Problem> {
-    let by = By { principal: &principal, cause: &cause, lease: &lease };
+    let by = By { caller: &api.caller, cause: &cause, lease: &lease };
     open(&api, by, &request, payload, id.into_inner(), &query, Dialect::Raw).await
 }
 
 /// The paths of the original specification, whose first segment names the profile.
 pub(super) async fn original(
-    api: Data<Api>,
-    (principal, cause, lease): (ReqData<Principal>, ReqData<Cause>, ReqData<Lease>),
+    api: CallerApi,
+    (cause, lease): (ReqData<Cause>, ReqData<Lease>),
     request: HttpRequest,
     payload: Payload,
     path: Path<(String, String)>,
@@ -47,7 +48,7 @@ pub(super) async fn original(
     let (kind, id) = path.into_inner();
     let profile = if kind == "terminal" { "shell".to_owned() } else { kind };
     query.entry("create".into()).or_insert(profile);
-    let by = By { principal: &principal, cause: &cause, lease: &lease };
+    let by = By { caller: &api.caller, cause: &cause, lease: &lease };
     open(&api, by, &request, payload, id, &query, Dialect::Json).await
 }
 
@@ -69,7 +70,8 @@ struct Wish {
 }
 
 impl Wish {
-    fn parse(query: &HashMap<String, String>) -> Result<Self, String> {
+    /// `default` is the mode of a query that names none.
+    fn parse(query: &HashMap<String, String>, default: Mode) -> Result<Self, String> {
         let number = |name: &str| parsed::<u64>(query, name, "a number");
         let client = query.get("client").cloned();
         if client.as_ref().is_some_and(|client| client.chars().count() > protocol::CLIENT_MAX) {
@@ -85,7 +87,8 @@ impl Wish {
         };
         let scrollback = number("scrollback")?.map(|lines| bounded(lines) as usize);
         let mode = match query.get("mode").map(String::as_str) {
-            None | Some("rw") => Mode::Rw,
+            None => default,
+            Some("rw") => Mode::Rw,
             Some("ro") => Mode::Ro,
             Some(_) => return Err("mode must be rw or ro".into()),
         };
@@ -123,13 +126,13 @@ fn parsed<T: FromStr>(
 
 /// The client that attaches.
 struct By<'a> {
-    principal: &'a Principal,
+    caller: &'a Caller,
     cause: &'a Cause,
     lease: &'a Lease,
 }
 
 async fn open(
-    api: &Api,
+    api: &CallerApi,
     by: By<'_>,
     request: &HttpRequest,
     payload: Payload,
@@ -140,20 +143,50 @@ async fn open(
     let mut response = ws::handshake_with_protocols(request, &Dialect::NAMES)
         .map_err(|error| Problem::new(code::UPGRADE_REQUIRED, error.to_string()))?;
     let dialect = offered(request).unwrap_or(default);
+    // Whoever does not say may as much as the role allows.
+    let may_write = api.caller.check(Action::AttachWrite);
+    let default = if may_write.is_ok() { Mode::Rw } else { Mode::Ro };
     let attached = async {
-        let wish = Wish::parse(query).map_err(|reason| {
+        let wish = Wish::parse(query, default).map_err(|reason| {
             Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")
         })?;
         let found = find(api, &id, &wish, by.cause).await?;
+        if wish.mode == Mode::Rw {
+            may_write?;
+        }
         let nested = nest(api, &found.session, &wish)?;
-        join(found, by, wish, nested, dialect).await
+        Ok(join(found, by, wish, nested, dialect).await?)
     };
     match attached.await {
         Ok((context, setup, outlet)) => {
             Connection::start_in(context, setup, Frames::new(payload));
             Ok(response.body(outlet))
         }
-        Err(refusal) => Ok(refusal.respond(response, dialect, payload)),
+        // Rights are refused before the upgrade, everything else after it: browsers do not see why
+        // an upgrade was refused.
+        Err(NotAttached::Forbidden(problem)) => Err(problem),
+        Err(NotAttached::Refused(refusal)) => Ok(refusal.respond(response, dialect, payload)),
+    }
+}
+
+/// Why a client is not attached.
+enum NotAttached {
+    Forbidden(Problem),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for NotAttached {
+    fn from(refusal: Refusal) -> Self {
+        NotAttached::Refused(refusal)
+    }
+}
+
+impl From<Problem> for NotAttached {
+    fn from(problem: Problem) -> Self {
+        if problem.code == code::FORBIDDEN {
+            return NotAttached::Forbidden(problem);
+        }
+        NotAttached::Refused(Refusal::new(CloseCode::GoingAway, problem.detail))
     }
 }
 
@@ -163,16 +196,20 @@ fn offered(request: &HttpRequest) -> Option<Dialect> {
     offer.split(',').find_map(|name| Dialect::named(name.trim()))
 }
 
-async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOrCreated, Refusal> {
+async fn find(
+    api: &CallerApi,
+    id: &str,
+    wish: &Wish,
+    cause: &Cause,
+) -> Result<FoundOrCreated, NotAttached> {
     let there = |session| FoundOrCreated { session, is_new: false };
-    let away = |problem: Problem| Refusal::new(CloseCode::GoingAway, problem.detail);
-    match api.look_up(id).await.map_err(away)? {
+    match api.look_up(id).await? {
         Lookup::Live(session) => {
             let has = wish.has_of(session.handle.id());
-            return api.with_offset(session, has).await.map(there).map_err(away);
+            return Ok(there(api.with_offset(session, has).await?));
         }
         Lookup::Ended(session) => {
-            let kept = api.ended(session.id).await.map_err(away)?;
+            let kept = api.ended(session.id).await?;
             // While a session waits for its restart, only clients that lack output are attached to
             // the ended program.
             let lacks = |kept: &SessionRef| {
@@ -180,17 +217,18 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOr
                 session.restart_at.is_none()
                     || has.is_some_and(|has| has < kept.handle.ring().head())
             };
-            return kept.filter(lacks).map(there).ok_or_else(|| ended(&session));
+            return Ok(kept.filter(lacks).map(there).ok_or_else(|| ended(&session))?);
         }
         Lookup::Unknown => {}
     }
     let Some(profile) = &wish.create else {
-        return Err(Refusal::new(CloseCode::NoSuchSession, "no such session"));
+        return Err(Refusal::new(CloseCode::NoSuchSession, "no such session").into());
     };
     if !api.create_on_attach {
         let reason = "no such session, and settings forbid to create one";
-        return Err(Refusal::new(CloseCode::NoSuchSession, reason));
+        return Err(Refusal::new(CloseCode::NoSuchSession, reason).into());
     }
+    api.caller.check_create(&BTreeMap::new())?;
     let request = CreateSession {
         name: Some(id.to_owned()),
         profile: Some(profile.clone()),
@@ -200,28 +238,28 @@ async fn find(api: &Api, id: &str, wish: &Wish, cause: &Cause) -> Result<FoundOr
         ..CreateSession::default()
     };
     let created = api.registry.send(FindOrCreate { request, cause: Some(cause.clone()) }).await;
-    created.map_err(|_| Refusal::new(CloseCode::GoingAway, "the server is stopping"))?.map_err(
-        |error| {
-            let reason = error.to_string();
-            match error {
-                CreateError::SpawnFailed { .. } => {
-                    Refusal::new(CloseCode::Gone, reason).because("spawn_failed")
-                }
-                CreateError::Invalid(_)
-                | CreateError::NameTaken(_)
-                | CreateError::NameIsId(_)
-                | CreateError::KeyReused => {
-                    Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")
-                }
-                CreateError::TooMany(_) => {
-                    Refusal::new(CloseCode::NotAllowed, reason).because("too_many_sessions")
-                }
-                CreateError::Store(_) | CreateError::Holder(_) | CreateError::Stopping => {
-                    Refusal::new(CloseCode::GoingAway, reason)
-                }
+    let created =
+        created.map_err(|_| Refusal::new(CloseCode::GoingAway, "the server is stopping"))?;
+    Ok(created.map_err(|error| {
+        let reason = error.to_string();
+        match error {
+            CreateError::SpawnFailed { .. } => {
+                Refusal::new(CloseCode::Gone, reason).because("spawn_failed")
             }
-        },
-    )
+            CreateError::Invalid(_)
+            | CreateError::NameTaken(_)
+            | CreateError::NameIsId(_)
+            | CreateError::KeyReused => {
+                Refusal::new(CloseCode::NotAllowed, reason).because("invalid_request")
+            }
+            CreateError::TooMany(_) => {
+                Refusal::new(CloseCode::NotAllowed, reason).because("too_many_sessions")
+            }
+            CreateError::Store(_) | CreateError::Holder(_) | CreateError::Stopping => {
+                Refusal::new(CloseCode::GoingAway, reason)
+            }
+        }
+    })?)
 }
 
 /// The rejection of a client whose session has ended; it is told to retry if a restart is pending.
@@ -240,7 +278,7 @@ fn ended(session: &protocol::Session) -> Refusal {
 
 /// Records that the session is shown inside the one in which the client runs. The reverse must not
 /// be attached as well: each would print the other's output forever.
-fn nest(api: &Api, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, Refusal> {
+fn nest(api: &CallerApi, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, Refusal> {
     let Some(from) = wish.from else { return Ok(None) };
     let nested = api.nesting.show(session.handle.id(), from);
     nested.map(Some).ok_or_else(|| {
@@ -252,7 +290,7 @@ fn nest(api: &Api, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, 
 /// Attaches a connection, which is counted from now on and about to run in its context.
 async fn join(
     FoundOrCreated { session, is_new }: FoundOrCreated,
-    By { principal, cause, lease }: By<'_>,
+    By { caller, cause, lease }: By<'_>,
     wish: Wish,
     nested: Option<Nested>,
     dialect: Dialect,
@@ -263,7 +301,7 @@ async fn join(
     let has = wish.has_of(session.handle.id()).or(is_new.then_some(0));
     let start = has.map_or(Start::Fresh, Start::At);
     let (key, client) = match wish.client {
-        Some(client) => (ClientKey::named(&principal.0, &client), client),
+        Some(client) => (ClientKey::named(&caller.principal.name, &client), client),
         None => {
             let key = ClientKey::anonymous();
             (key, key.to_string())
@@ -279,6 +317,7 @@ async fn join(
         resumes: matches!(start, Start::At(_)),
         size: wish.size,
         cause: Some(cause.clone()),
+        sees_names: !caller.is_share(),
     };
     let handle = session.handle;
     let attached = session.addr.send(attach).await.map_err(|_| ended(&handle.view()))?;
@@ -296,6 +335,7 @@ async fn join(
         Mode::Ro => handle.no_writer(key),
     };
     let accepted = handle.accepted_input(key).await;
+    let view = caller.shown(view);
     let greet = move |offset, (cols, rows)| ServerMessage::Attached {
         client,
         offset,

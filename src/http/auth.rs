@@ -2,14 +2,13 @@
 
 use super::allowlist::{Hosts, HostsError};
 use super::guesses::Guesses;
-use super::lease::{CHECK_EVERY, Lease, Leases, Pass};
-use super::logins::Logins;
-use super::token::{Principal, Token};
-use super::tokens::Tokens;
+use super::lease::{CHECK_EVERY, Lease, Leases};
+use crate::connections::Visitor;
+use crate::rights::{Grants, GrantsError, Pass, Principal};
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::rt::time::{interval, sleep};
-use actix_web::web;
-use slog::{Logger, info, warn};
+use actix_web::{HttpRequest, web};
+use slog::Logger;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,12 +19,12 @@ const BEARER_PROTOCOL: &str = "bearer.";
 
 /// All rules of authentication; one instance for the whole server.
 pub struct Access {
-    pub(super) tokens: Tokens,
-    pub(super) logins: Logins,
+    pub(super) grants: Grants,
     pub(super) hosts: Hosts,
     pub(super) guesses: Guesses,
     leases: Leases,
     cookie: String,
+    page: String,
 }
 
 /// Why a request is not authenticated.
@@ -33,19 +32,23 @@ pub struct Access {
 pub(super) enum Unknown {
     /// The request has neither a token nor a cookie.
     Missing,
-    /// The token or login is not, or no longer, valid.
+    /// The token or login is not valid.
     Wrong,
+    /// The token, link or login was valid and has ended.
+    Ended,
 }
 
-/// The proof that authenticated a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Credential {
-    /// The token itself, which no page of another site can have.
-    Token,
-    /// A cookie, which a browser adds by itself whichever page makes the request: the id of this
-    /// login.
-    Cookie(String),
+/// How a request has shown its secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// In a header, which no page of another site can send.
+    Header,
+    /// In a cookie, which a browser adds by itself whichever page makes the request.
+    Cookie,
 }
+
+/// Whom a request speaks for, and its proof.
+pub(super) type Credential = (Principal, Pass, Shown);
 
 impl Access {
     /// `listen` are the addresses as bound; the cookie's name carries the first one's port,
@@ -54,119 +57,137 @@ impl Access {
     /// # Errors
     /// Names the entry of the settings that is not a host or an origin.
     pub fn new(
-        tokens: Tokens,
-        logins: Logins,
+        grants: Grants,
         listen: &[SocketAddr],
         allowed_hosts: &[String],
         allowed_origins: &[String],
     ) -> Result<Access, HostsError> {
         let port = listen.first().map_or(0, SocketAddr::port);
         Ok(Access {
-            tokens,
-            logins,
+            grants,
             hosts: Hosts::new(listen, allowed_hosts, allowed_origins)?,
             guesses: Guesses::default(),
             leases: Leases::default(),
             cookie: format!("stayd-{port}"),
+            page: listen.first().map_or_else(String::new, |address| page(*address)),
         })
     }
 
-    /// The main token.
-    pub fn token(&self) -> &Token {
-        self.tokens.main()
+    /// The same where the addresses speak TLS.
+    #[must_use]
+    pub fn over_tls(self, is_encrypted: bool) -> Access {
+        let scheme = if is_encrypted { "https" } else { "http" };
+        let page = self.page.replacen("http", scheme, 1);
+        Access { page, ..self }
     }
 
     /// The login cookie's name.
+    #[must_use]
     pub fn cookie_name(&self) -> &str {
         &self.cookie
     }
 
-    /// The principal of a request, and its proof. A token goes before a cookie: a wrong token is
+    /// The page's address, with a fragment, which browsers do not send.
+    #[must_use]
+    pub fn page(&self, fragment: &str) -> String {
+        format!("{}/#{fragment}", self.page)
+    }
+
+    /// The page's address as the client of a request reaches it.
+    pub(super) fn page_for(&self, request: &HttpRequest, fragment: &str) -> String {
+        let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        // The guard has found both to be this server's.
+        let base = text(header::ORIGIN).map(str::to_owned);
+        let visitor = request.conn_data::<Visitor>();
+        let is_encrypted = visitor.is_some_and(Visitor::is_encrypted);
+        let scheme = if is_encrypted { "https" } else { "http" };
+        let base = base.or_else(|| Some(format!("{scheme}://{}", text(header::HOST)?)));
+        match base.filter(|_| request.peer_addr().is_some()) {
+            Some(base) => format!("{base}/#{fragment}"),
+            None => self.page(fragment),
+        }
+    }
+
+    /// A link to the page that logs in as the owner, once, within ten minutes.
+    ///
+    /// # Errors
+    /// The system has no randomness to give.
+    pub fn link(&self) -> Result<String, GrantsError> {
+        let (code, _) = self.grants.issue_code()?;
+        Ok(self.page(&format!("code={code}")))
+    }
+
+    /// Whom a request speaks for, and its proof. A token goes before a cookie: a wrong token is
     /// not made good by a cookie, nor by another token.
     ///
     /// # Errors
     /// Tells a missing token from a wrong one.
-    pub(super) fn credential(
-        &self,
-        headers: &HeaderMap,
-    ) -> Result<(Principal, Credential), Unknown> {
+    pub(super) fn credential(&self, headers: &HeaderMap) -> Result<Credential, Unknown> {
         let mut tokens = bearer_headers(headers).chain(bearer_protocols(headers));
         if let Some(first) = tokens.next() {
-            let principal = self.tokens.principal(first).ok_or(Unknown::Wrong)?;
-            let agreed =
-                tokens.all(|token| self.tokens.principal(token).as_ref() == Some(&principal));
-            return if agreed { Ok((principal, Credential::Token)) } else { Err(Unknown::Wrong) };
+            let found = self.grants.by_secret(first);
+            let (principal, pass) = found.ok_or_else(|| self.unknown(first))?;
+            let agreed = tokens.all(|token| token == first);
+            return if agreed { Ok((principal, pass, Shown::Header)) } else { Err(Unknown::Wrong) };
         }
         let mut unknown = Unknown::Missing;
-        for id in self.cookies(headers) {
-            match self.logged_in(id) {
-                Some(principal) => return Ok((principal, Credential::Cookie(id.to_owned()))),
-                None => unknown = Unknown::Wrong,
+        for cookie in self.cookies(headers) {
+            match self.grants.by_cookie(cookie) {
+                Some((principal, pass)) => return Ok((principal, pass, Shown::Cookie)),
+                None => unknown = self.unknown(cookie),
             }
         }
         Err(unknown)
     }
 
-    /// Logs wrong tokens, and failures to read the file of tokens, once a second.
+    fn unknown(&self, secret: &str) -> Unknown {
+        if self.grants.has_ended(secret) { Unknown::Ended } else { Unknown::Wrong }
+    }
+
+    /// Logs wrong tokens, once a second.
     pub async fn report(access: web::Data<Access>, log: Logger) {
-        let mut told = None;
         let mut every = interval(REPORT);
         loop {
             every.tick().await;
             access.guesses.log(&log);
-            let failure = access.tokens.failure();
-            if failure != told {
-                match &failure {
-                    Some(error) => warn!(log, "the tokens cannot be read: those that were known \
-                        before are accepted"; "error" => error),
-                    None => info!(log, "the tokens can be read again"),
-                }
-                told = failure;
-            }
         }
     }
 
-    /// The principal of a login. The login ends with the token that it was made with.
-    fn logged_in(&self, id: &str) -> Option<Principal> {
-        self.tokens.by_fingerprint(&self.logins.token_of(id)?)
+    /// The lease of an authenticated request.
+    pub(super) fn lease(&self, pass: Pass) -> Lease {
+        self.leases.open(pass)
     }
 
-    /// The lease of an authenticated request. `None`: the token or login has ended since.
-    pub(super) fn lease(&self, principal: &Principal, credential: Credential) -> Option<Lease> {
-        let token = self.tokens.fingerprint(principal)?;
-        let login = match credential {
-            Credential::Token => None,
-            Credential::Cookie(id) => Some(id),
-        };
-        Some(self.leases.open(Pass { token, login }))
-    }
-
-    /// Ends the leases of removed tokens and expired logins now.
+    /// Ends the leases of removed tokens, ended links and expired logins now.
     pub(super) fn check_leases(&self) {
-        self.leases.check(|pass| match &pass.login {
-            _ if self.tokens.by_fingerprint(&pass.token).is_none() => {
-                Some("the token is no longer valid")
-            }
-            Some(id) if self.logins.token_of(id).is_none() => Some("the login has ended"),
-            _ => None,
-        });
+        self.leases.check(|pass| self.grants.why_ended(pass));
     }
 
-    /// Does so repeatedly while the server runs: another process may remove a token, and logins
-    /// expire.
+    /// Does so repeatedly while the server runs: tokens, links and logins expire. Writes what could
+    /// not be written before.
     pub async fn keep_checking_leases(&self) {
         loop {
             sleep(CHECK_EVERY).await;
             self.check_leases();
+            self.grants.tidy().await;
         }
     }
 
-    /// The login ids in the request's cookies.
+    /// The login secrets in the request's cookies.
     pub(super) fn cookies<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
         texts(headers, header::COOKIE).flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
             let (name, value) = cookie.split_once('=')?;
             (name.trim() == self.cookie).then_some(value.trim())
         })
+    }
+}
+
+/// The address of the page for a person on this machine.
+fn page(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://127.0.0.1:{}", address.port())
+    } else {
+        format!("http://{address}")
     }
 }
 
@@ -214,14 +235,23 @@ pub(super) fn strip_token(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
 
+    const TOKEN: &str = "secret-secret-secret";
+
     fn access() -> Access {
         let listen = ["127.0.0.1:7829".parse().unwrap()];
-        let token = Token::new("secret-secret-secret").unwrap();
-        Access::new(Tokens::only(token), Logins::in_memory(), &listen, &[], &[]).unwrap()
+        Access::new(Grants::in_memory(TOKEN), &listen, &[], &[]).unwrap()
     }
 
-    fn owner(credential: Credential) -> Result<(Principal, Credential), Unknown> {
-        Ok((Principal::owner(), credential))
+    async fn log_in(access: &Access) -> String {
+        let (_, pass) = access.grants.by_secret(TOKEN).unwrap();
+        access.grants.log_in(&pass).await.unwrap().cookie
+    }
+
+    fn shown(access: &Access, headers: &HeaderMap) -> Result<Shown, Unknown> {
+        access.credential(headers).map(|(principal, _, shown)| {
+            assert_eq!(principal, Principal::owner());
+            shown
+        })
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -233,33 +263,30 @@ mod tests {
         headers
     }
 
-    #[test]
-    fn the_token_comes_in_three_ways() {
+    #[actix_web::test]
+    async fn the_token_comes_in_three_ways() {
         let access = access();
-        let login = access.logins.issue(&access.token().fingerprint()).unwrap();
+        let login = log_in(&access).await;
         let cookie = format!("theme=dark; stayd-7829={login}; stayd-80=x");
         for (header, credential) in [
-            (("authorization", "Bearer secret-secret-secret"), Credential::Token),
-            (("authorization", "bearer  secret-secret-secret"), Credential::Token),
-            (
-                ("sec-websocket-protocol", "stayd.v1, bearer.secret-secret-secret"),
-                Credential::Token,
-            ),
-            (("cookie", &*cookie), Credential::Cookie(login.clone())),
+            (("authorization", "Bearer secret-secret-secret"), Shown::Header),
+            (("authorization", "bearer  secret-secret-secret"), Shown::Header),
+            (("sec-websocket-protocol", "stayd.v1, bearer.secret-secret-secret"), Shown::Header),
+            (("cookie", &*cookie), Shown::Cookie),
         ] {
-            assert_eq!(access.credential(&headers(&[header])), owner(credential), "{header:?}");
+            assert_eq!(shown(&access, &headers(&[header])), Ok(credential), "{header:?}");
         }
         let two = [
             ("sec-websocket-protocol", "stayd.v1"),
             ("sec-websocket-protocol", "x,bearer.secret-secret-secret"),
         ];
-        assert_eq!(access.credential(&headers(&two)), owner(Credential::Token));
+        assert_eq!(shown(&access, &headers(&two)), Ok(Shown::Header));
     }
 
-    #[test]
-    fn nothing_else_does() {
+    #[actix_web::test]
+    async fn nothing_else_does() {
         let access = access();
-        let login = access.logins.issue(&access.token().fingerprint()).unwrap();
+        let login = log_in(&access).await;
         for pair in [
             ("authorization", "Bearer"),
             ("authorization", "secret-secret-secret"),
@@ -267,7 +294,7 @@ mod tests {
             ("sec-websocket-protocol", "secret-secret-secret"),
             ("cookie", &*format!("stayd-80={login}")),
         ] {
-            assert_eq!(access.credential(&headers(&[pair])), Err(Unknown::Missing), "{pair:?}");
+            assert_eq!(shown(&access, &headers(&[pair])), Err(Unknown::Missing), "{pair:?}");
         }
         for pair in [
             ("authorization", "Bearer wrong"),
@@ -277,16 +304,13 @@ mod tests {
             ("cookie", "stayd-7829=secret-secret-secret"),
             ("cookie", "stayd-7829="),
         ] {
-            assert_eq!(access.credential(&headers(&[pair])), Err(Unknown::Wrong), "{pair:?}");
+            assert_eq!(shown(&access, &headers(&[pair])), Err(Unknown::Wrong), "{pair:?}");
         }
         let cookie = format!("stayd-7829={login}");
         let wrong_and_cookie = [("authorization", "Bearer wrong"), ("cookie", &*cookie)];
-        assert_eq!(access.credential(&headers(&wrong_and_cookie)), Err(Unknown::Wrong));
+        assert_eq!(shown(&access, &headers(&wrong_and_cookie)), Err(Unknown::Wrong));
         let basic_and_cookie = [("authorization", "Basic proxy"), ("cookie", &*cookie)];
-        assert_eq!(
-            access.credential(&headers(&basic_and_cookie)),
-            owner(Credential::Cookie(login))
-        );
+        assert_eq!(shown(&access, &headers(&basic_and_cookie)), Ok(Shown::Cookie));
     }
 
     #[test]

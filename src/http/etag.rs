@@ -49,12 +49,14 @@ fn tags(
 }
 
 /// 412: the session was changed meanwhile. The body has its present state.
-pub(super) fn changed(session: &Session) -> Problem {
+/// `shown` takes away what the client is not to see.
+pub(super) fn changed(session: &Session, shown: impl Fn(Session) -> Session) -> Problem {
     let detail = "the session has changed; look at it again, then decide";
     let problem = Problem::new(code::CHANGED, detail);
     let (_, tag) = etag(session);
     // Strings and numbers: nothing in it can fail to be written.
-    problem.with("session", serde_json::to_value(session).unwrap_or_default()).with("etag", tag)
+    let shown = serde_json::to_value(shown(session.clone())).unwrap_or_default();
+    problem.with("session", shown).with("etag", tag)
 }
 
 #[cfg(test)]

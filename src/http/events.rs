@@ -1,13 +1,14 @@
 //! `GET /api/v1/events`: what happens to the sessions, as server-sent events.
 
-use super::api::{Api, HeadOnly};
+use super::api::HeadOnly;
+use super::caller::{Caller, CallerApi};
 use super::problem::Problem;
 use super::query::Query;
 use crate::events::{Event, Gone, Kind, Listener};
 use crate::id::SessionId;
 use crate::session::InUse;
 use actix_web::rt::time::timeout;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::Bytes;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use futures_util::stream;
 use serde::Deserialize;
@@ -35,7 +36,7 @@ pub(super) struct EventsQuery {
 }
 
 pub(super) async fn events(
-    api: Data<Api>,
+    api: CallerApi,
     request: HttpRequest,
     Query(query): Query<EventsQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -61,7 +62,12 @@ pub(super) async fn events(
         Some(key) => api.in_use(key).await,
         None => None,
     };
-    let feed = Feed::new(&api, last.as_deref(), Filter { session, kinds }, in_use);
+    let feed = Feed::new(
+        &api,
+        last.as_deref(),
+        Filter { session, kinds, caller: api.caller.clone() },
+        in_use,
+    );
     let body = stream::unfold(feed, |mut feed| async {
         let piece = feed.next().await?;
         Some((Ok::<_, Infallible>(piece), feed))
@@ -84,12 +90,14 @@ fn kinds(text: &str) -> Result<Vec<Kind>, Problem> {
 struct Filter {
     session: Option<SessionId>,
     kinds: Option<Vec<Kind>>,
+    caller: Caller,
 }
 
 impl Filter {
     fn passes(&self, event: &Event) -> bool {
         self.session.is_none_or(|session| session == event.session)
             && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&event.kind))
+            && self.caller.hears(event)
     }
 }
 
@@ -104,7 +112,7 @@ struct Feed {
 }
 
 impl Feed {
-    fn new(api: &Api, last: Option<&str>, filter: Filter, in_use: Option<InUse>) -> Self {
+    fn new(api: &CallerApi, last: Option<&str>, filter: Filter, in_use: Option<InUse>) -> Self {
         let resumed = match last {
             None => Ok(api.events.listen()),
             Some(id) => id.parse().map_err(|_| Gone).and_then(|id| api.events.listen_after(id)),

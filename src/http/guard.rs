@@ -3,15 +3,16 @@
 
 use super::access_log::Asked;
 use super::api::{HeadOnly, OFFSET};
-use super::auth::{Access, Credential, Unknown, strip_token};
+use super::auth::{Access, Shown, Unknown, strip_token};
 use super::bodies::{AnswerBody, RequestBody};
+use super::caller::Caller;
 use super::guesses::Refused;
 use super::lease::Lease;
 use super::problem::{self, Problem, code};
-use super::token::Principal;
 use super::{allowlist, assets, local_peer, login, openapi, refusal_page};
 use crate::connections::Visitor;
 use crate::protocol::Cause;
+use crate::rights::{Action, Grants};
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::error::InternalError;
@@ -21,6 +22,7 @@ use actix_web::{Error, HttpMessage, ResponseError, rt, web};
 use futures_util::future::{LocalBoxFuture, Ready, ready};
 use slog::Logger;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Headers of every response that does not set them itself.
@@ -177,36 +179,65 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         strip_token(request.headers_mut());
         return Ok(None);
     }
-    let detail = "this needs the token: Authorization: Bearer, the login cookie, or \
+    let detail = "this needs a token: Authorization: Bearer, the login cookie, or \
                   the WebSocket subprotocol bearer.<token>";
-    let nobody = || Refused::from(Problem::new(code::UNAUTHORIZED, detail));
     let credential = match credential.unwrap_or(Err(Unknown::Missing)) {
         Err(Unknown::Missing) if is_local => {
-            local_peer::admit(request)?;
-            Ok((Principal::owner(), Credential::Token))
+            let (_, pass) = Grants::owner();
+            Ok((local_peer::admit(request)?, pass, Shown::Header))
         }
         credential => credential,
     };
-    let (principal, credential) = credential.map_err(|unknown| match unknown {
+    let (principal, pass, shown) = credential.map_err(|unknown| match unknown {
         Unknown::Wrong => access.guesses.refuse(address(request), detail),
-        Unknown::Missing => nobody(),
+        Unknown::Ended => {
+            let detail = "this token, link or login was valid and has ended";
+            Problem::new(code::UNAUTHORIZED, detail).into()
+        }
+        Unknown::Missing => Problem::new(code::UNAUTHORIZED, detail).into(),
     })?;
     // A browser adds the cookie whichever page makes the request, but then it also sends that
     // page's Origin.
-    if matches!(credential, Credential::Cookie(_)) && !has_origin && has_effect(request) {
+    if shown == Shown::Cookie && !has_origin && has_effect(request) {
         let detail = "a request by cookie that changes something needs an Origin";
         return Err(forbidden_origin(detail).into());
     }
-    let lease = access.lease(&principal, credential).ok_or_else(nobody)?;
+    let action = openapi::action(request.method(), request.match_info().unprocessed());
+    let action = action.map_err(|_| unserved(request))?;
+    let caller = Caller { principal: Arc::new(principal), pass, action };
+    if !action.is_on_session() && action != Action::Create {
+        caller.check(action)?;
+    }
+    let lease = access.lease(pass);
     strip_token(request.headers_mut());
     let cause = Cause {
-        token: principal.0.clone(),
+        token: caller.principal.name.clone(),
         address: address(request).map(|address| address.to_string()),
     };
     request.extensions_mut().insert(cause);
-    request.extensions_mut().insert(principal);
+    request.extensions_mut().insert(caller);
     request.extensions_mut().insert(lease.clone());
     Ok((request.path() != login::LOGOUT).then_some(lease))
+}
+
+/// The problem of a path, or of a method of one, that the document does not name. No route is
+/// served without an action.
+fn unserved(request: &ServiceRequest) -> Problem {
+    let (method, path) = (request.method(), request.match_info().unprocessed());
+    match allowed(method, path) {
+        None => Problem::not_found(format!("there is nothing at {path:?}")),
+        Some(methods) => {
+            let methods = methods.to_str().unwrap_or_default();
+            let detail = format!("{path:?} has no {method}, but {methods}");
+            Problem::new(code::METHOD_NOT_ALLOWED, detail)
+        }
+    }
+}
+
+/// The methods of a path that does not have this one.
+fn allowed(method: &Method, path: &str) -> Option<HeaderValue> {
+    let page = || assets::is_public(path).then_some(HeaderValue::from_static("GET, HEAD"));
+    openapi::action(method, path).err()?.cloned().or_else(page)
 }
 
 /// The peer's address. Headers such as `Forwarded` are ignored, because any client can send them.
@@ -305,10 +336,10 @@ fn as_problem<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>>
 
 fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let pattern = response.request().match_pattern().unwrap_or_default();
+        let request = response.request();
         // The framework's own list lacks `HEAD`.
-        if let Some(allowed) = openapi::allowed(&pattern) {
-            response.headers_mut().insert(header::ALLOW, allowed.clone());
+        if let Some(methods) = allowed(request.method(), request.match_info().unprocessed()) {
+            response.headers_mut().insert(header::ALLOW, methods);
         }
     }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {

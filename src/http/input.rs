@@ -1,16 +1,16 @@
 //! Typing into a session, resizing it and signalling it, without a WebSocket.
 
-use super::api::{Api, Object, holder_problem, object, stopping};
+use super::api::{Object, holder_problem, object, stopping};
+use super::caller::CallerApi;
 use super::problem::{Problem, code};
 use super::query::Query;
 use super::sessions::refused;
 use super::signals;
-use super::token::Principal;
 use crate::id::ClientKey;
 use crate::protocol::{self, Cause};
 use crate::session::{InUse, Resize, Signal, SignalError, SignalTarget, TypeOutcome, type_all};
 use actix_web::HttpResponse;
-use actix_web::web::{Bytes, Data, Json, Path, ReqData};
+use actix_web::web::{Bytes, Json, Path, ReqData};
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
@@ -30,8 +30,7 @@ pub(super) struct InputQuery {
 /// Input requests of one session are typed one after the other, each whole. A request with `client`
 /// and `offset` may be repeated: every byte is typed once.
 pub(super) async fn input(
-    api: Data<Api>,
-    principal: ReqData<Principal>,
+    api: CallerApi,
     id: Path<String>,
     Query(query): Query<InputQuery>,
     body: Bytes,
@@ -44,7 +43,7 @@ pub(super) async fn input(
                 protocol::CLIENT_MAX
             )));
         }
-        Some(client) => ClientKey::named(&principal.0, client),
+        Some(client) => ClientKey::named(&api.caller.principal.name, client),
         None if query.offset.is_some() => return Err(Problem::invalid("offset needs client")),
         None => ClientKey::anonymous(),
     };
@@ -82,7 +81,7 @@ struct SizeBody {
 }
 
 pub(super) async fn resize(
-    api: Data<Api>,
+    api: CallerApi,
     id: Path<String>,
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
@@ -93,7 +92,7 @@ pub(super) async fn resize(
     resized.map_err(stopping)?.map_err(|error| refused(&error))?;
     // The next request for the screen must find it of this size.
     session.handle.settled().await.map_err(|error| holder_problem(&error))?;
-    Ok(HttpResponse::Ok().json(session.handle.view()))
+    Ok(HttpResponse::Ok().json(api.shown(session.handle.view())))
 }
 
 #[derive(Deserialize)]
@@ -105,7 +104,7 @@ struct SignalBody {
 }
 
 pub(super) async fn signal(
-    api: Data<Api>,
+    api: CallerApi,
     cause: ReqData<Cause>,
     id: Path<String>,
     body: Json<Object>,

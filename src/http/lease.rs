@@ -1,6 +1,7 @@
 //! Leases end what a request has opened. A WebSocket, a stream of events, a wait or a download
 //! outlives the check of its token, so it holds a lease, which ends with the token or the login.
 
+use crate::rights::Pass;
 use futures_util::future::LocalBoxFuture;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,15 +10,6 @@ use tokio::sync::watch;
 
 /// The interval at which leases are checked: a revoked client is disconnected within two seconds.
 pub(super) const CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// The token, and the login if there was one, that authenticated a request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Pass {
-    /// Fingerprint of the token.
-    pub(super) token: String,
-    /// The id of the login that was made with it, if a cookie was sent.
-    pub(super) login: Option<String>,
-}
 
 /// Why a lease has ended; `None`: it has not.
 type Ended = Option<&'static str>;
@@ -73,25 +65,35 @@ impl Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rights::Grants;
     use futures_util::FutureExt;
 
-    fn pass(token: &str) -> Pass {
-        Pass { token: token.to_owned(), login: None }
+    /// The passes of some logins.
+    async fn passes<const N: usize>() -> [Pass; N] {
+        let grants = Grants::in_memory("secret-secret-secret");
+        let (_, owner) = grants.by_secret("secret-secret-secret").unwrap();
+        let mut passes = [owner; N];
+        for pass in &mut passes {
+            let login = grants.log_in(&owner).await.unwrap();
+            *pass = grants.by_cookie(&login.cookie).unwrap().1;
+        }
+        passes
     }
 
-    #[test]
-    fn a_lease_ends_with_its_pass_for_all_who_have_it() {
+    #[actix_web::test]
+    async fn a_lease_ends_with_its_pass_for_all_who_have_it() {
         let leases = Leases::default();
-        let (mut one, mut two) = (leases.open(pass("a")).ended(), leases.open(pass("a")).ended());
-        let mut other = leases.open(pass("b")).ended();
+        let [a, b] = passes().await;
+        let (mut one, mut two) = (leases.open(a).ended(), leases.open(a).ended());
+        let mut other = leases.open(b).ended();
         leases.check(|_| None);
         assert_eq!((&mut one).now_or_never(), None);
-        leases.check(|pass| (pass.token == "a").then_some("gone"));
+        leases.check(|pass| (*pass == a).then_some("gone"));
         assert_eq!((&mut one).now_or_never(), Some("gone"));
         assert_eq!((&mut two).now_or_never(), Some("gone"));
         assert_eq!((&mut other).now_or_never(), None);
         // Whoever comes with it again is checked again.
-        let mut again = leases.open(pass("a")).ended();
+        let mut again = leases.open(a).ended();
         assert_eq!((&mut again).now_or_never(), None);
         leases.check(|_| Some("all"));
         assert_eq!(
@@ -100,13 +102,14 @@ mod tests {
         );
     }
 
-    #[test]
-    fn passes_that_nobody_uses_are_forgotten() {
+    #[actix_web::test]
+    async fn passes_that_nobody_uses_are_forgotten() {
         let leases = Leases::default();
-        for token in 0..10 {
-            drop(leases.open(pass(&token.to_string())));
+        let [kept, others @ ..] = passes::<10>().await;
+        for pass in others {
+            drop(leases.open(pass));
         }
-        let _kept = leases.open(pass("kept"));
+        let _kept = leases.open(kept);
         leases.check(|_| None);
         assert_eq!(leases.0.lock().unwrap().len(), 1);
     }

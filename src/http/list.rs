@@ -1,6 +1,7 @@
 //! The list of sessions, page by page.
 
-use super::api::{Api, stopping, store_problem};
+use super::api::{stopping, store_problem};
+use super::caller::CallerApi;
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{Problem, code};
 use super::query::Query;
@@ -9,10 +10,11 @@ use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::Session;
 use crate::registry::List;
-use crate::store::Filter;
+use crate::rights::{Principal, Scope};
+use crate::store::{Filter, InScope};
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
-use actix_web::web::{Bytes, Data};
+use actix_web::web::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tokio::sync::Semaphore;
@@ -46,7 +48,7 @@ pub(super) struct ListQuery {
 /// A long list that finds no room is dropped and made again once there is some, so that a request
 /// which waits takes no memory.
 pub(super) async fn list(
-    api: Data<Api>,
+    api: CallerApi,
     Query(query): Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     let deadline = Instant::now() + PATIENCE;
@@ -94,7 +96,7 @@ struct Page {
 }
 
 /// Newest first: ids sort by time of creation, so a page goes on below its last id.
-async fn page(api: &Api, query: ListQuery) -> Result<Vec<u8>, Problem> {
+async fn page(api: &CallerApi, query: ListQuery) -> Result<Vec<u8>, Problem> {
     let statuses = query.status.as_deref().map(parse_statuses).transpose()?;
     let label = match query.label.as_deref().map(|label| label.split_once('=')) {
         None => None,
@@ -115,10 +117,12 @@ async fn page(api: &Api, query: ListQuery) -> Result<Vec<u8>, Problem> {
         ended: true,
         after: query.cursor,
         limit: limit + 1,
+        scope: scope(&api.caller.principal),
     };
-    let wanted = filter.clone();
+    let (wanted, caller) = (filter.clone(), api.caller.clone());
     let matches = move |session: &Session| {
-        wanted.status.as_ref().is_none_or(|statuses| statuses.contains(&session.status))
+        caller.sees(session)
+            && wanted.status.as_ref().is_none_or(|statuses| statuses.contains(&session.status))
             && wanted.name.as_ref().is_none_or(|name| session.name.as_ref() == Some(name))
             && wanted
                 .label
@@ -134,12 +138,25 @@ async fn page(api: &Api, query: ListQuery) -> Result<Vec<u8>, Problem> {
     }
     // A live session's own record is newer than its row, so it replaces the row.
     sessions.extend(live.into_iter().map(|session| (session.id, session)));
-    let mut sessions: Vec<Session> = sessions.into_values().rev().take(most).collect();
+    let shown = sessions.into_values().rev().take(most).map(|session| api.shown(session));
+    let mut sessions: Vec<Session> = shown.collect();
     let more = sessions.len() > limit as usize;
     sessions.truncate(limit as usize);
     let next = sessions.last().filter(|_| more).map(|session| session.id);
     serde_json::to_vec(&Page { sessions, next })
         .map_err(|error| Problem::new(code::INTERNAL, error.to_string()))
+}
+
+/// The scope, as the database looks for it.
+fn scope(principal: &Principal) -> InScope {
+    let mut scope = InScope::default();
+    match &principal.scope {
+        Scope::All => {}
+        Scope::Sessions(ids) => scope.ids = Some(ids.clone()),
+        Scope::Labels(labels) => scope.labels = Some(labels.clone()),
+        Scope::Own => scope.owner = Some(principal.name.clone()),
+    }
+    scope
 }
 
 fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {

@@ -16,6 +16,7 @@ use crate::config::{Control, Profile};
 use crate::connections::{Peer, Visitor};
 use crate::id::SessionId;
 use crate::registry::Roster;
+use crate::rights::{Kind, Principal, Role, Scope};
 use crate::tree::{self, Standing, pidfd};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{HeaderMap, ORIGIN};
@@ -62,20 +63,32 @@ pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::new(code::FORBIDDEN_ORIGIN, detail))
 }
 
-/// Lets the owner's processes in, without a token.
-pub(super) fn admit(request: &ServiceRequest) -> Result<(), Problem> {
+/// Whom a local process speaks for without a token: the owner, or the session that it runs in, if
+/// that session's profile grants something.
+pub(super) fn admit(request: &ServiceRequest) -> Result<Principal, Problem> {
     let Some((visitor, _)) = visitor(request) else { return Err(unknown("no local process")) };
     if visitor.is_vouched_for() {
-        return Ok(());
+        return Ok(Principal::owner());
     }
     match rights(request).map_err(|error| unknown(&error.to_string()))? {
         LocalRights::Owner => {
             visitor.vouch();
             visitor.has_rights();
-            Ok(())
+            Ok(Principal::owner())
         }
-        // What `control` grants is not given yet.
-        LocalRights::Inside { session, control: _ } => {
+        LocalRights::Inside { session: Some(session), control: Some(control) } => {
+            visitor.has_rights();
+            Ok(Principal {
+                name: format!("session-{session}"),
+                kind: Kind::Session,
+                role: match control {
+                    Control::Viewer => Role::Viewer,
+                    Control::Controller => Role::Controller,
+                },
+                scope: Scope::All,
+            })
+        }
+        LocalRights::Inside { session, .. } => {
             let which = session.map_or_else(|| "a session".into(), |id| format!("session {id}"));
             let detail = format!(
                 "this process runs inside {which}, and processes inside sessions have no access \

@@ -1,18 +1,20 @@
-//! Login of browsers: the token once, a cookie from then on.
+//! Login of browsers: a token, a link or a code once, a cookie from then on.
 
 use super::api::{Object, object};
 use super::auth::Access;
 use super::guesses::Refused;
-use super::logins::LOGIN_S;
-use super::problem::{self, Problem, code};
+use super::problem::{self, Problem};
 use crate::connections::Visitor;
+use crate::protocol::rfc3339;
+use crate::rights::Login;
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web::{ResponseError, rt};
 use serde::Deserialize;
+use serde_json::json;
 
 /// The path to log in, which the guard makes public.
 pub(super) const LOGIN: &str = "/api/v1/login";
@@ -29,9 +31,14 @@ pub fn configure(app: &mut ServiceConfig) {
         .service(web::resource(LOGOUT).post(logout));
 }
 
+/// Exactly one of them.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Credentials {
-    token: String,
+    /// A token, or the secret of a share link.
+    token: Option<String>,
+    /// A one-time code.
+    code: Option<String>,
 }
 
 async fn login(
@@ -39,42 +46,55 @@ async fn login(
     request: HttpRequest,
     body: web::Json<Object>,
 ) -> Result<HttpResponse, Problem> {
-    let credentials: Credentials = object(body)?;
-    let principal = access.tokens.principal(&credentials.token);
-    let Some(token) = principal.and_then(|principal| access.tokens.fingerprint(&principal)) else {
-        let detail = "this is not the token; `stayd url` prints a handle that has it";
+    let (known, detail) = match object(body)? {
+        Credentials { token: Some(token), code: None } => {
+            let detail = "this token or link is not, or no longer, valid";
+            (access.grants.by_secret(&token), detail)
+        }
+        Credentials { token: None, code: Some(code) } => {
+            let detail = "this code was used already, or is older than ten minutes; `stayd url` \
+                          prints a new link";
+            (access.grants.redeem(&code), detail)
+        }
+        _ => return Err(Problem::invalid("the body has a token or a code")),
+    };
+    let Some((_, pass)) = known else {
         let from = request.peer_addr().map(|address| address.ip());
         let Refused { problem, after } = access.guesses.refuse(from, detail);
         rt::time::sleep(after).await;
         return Err(problem);
     };
-    let id = access.logins.issue(&token).map_err(|_| {
-        let detail = "the system has no randomness to give";
-        Problem::new(code::UNAVAILABLE, detail)
-    })?;
-    // If saving fails, the login is valid until the server stops.
-    let _ = access.logins.save().await;
-    Ok(HttpResponse::NoContent().cookie(cookie(&access, &request, &id, LOGIN_S)).finish())
+    let Login { cookie: secret, age_s, .. } = access.grants.log_in(&pass).await?;
+    Ok(HttpResponse::NoContent().cookie(cookie(&access, &request, &secret, age_s)).finish())
 }
 
 async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse {
-    for id in access.cookies(request.headers()) {
-        access.logins.revoke(id);
+    let mut written = Ok(());
+    for secret in access.cookies(request.headers()) {
+        written = written.and(access.grants.log_out(secret).await);
     }
     access.check_leases();
-    let removed = cookie(&access, &request, "", 0);
-    let Err(why) = access.logins.save().await else {
-        return HttpResponse::NoContent().cookie(removed).finish();
+    let mut response = match written {
+        Ok(()) => HttpResponse::NoContent().finish(),
+        Err(error) => Problem::from(error).error_response(),
     };
-    let detail = format!(
-        "this login opens nothing any more, but that cannot be written down ({why}): until it can, \
-         which is tried again, a server that is started anew would accept it"
-    );
-    let problem = Problem::new(code::UNAVAILABLE, detail);
-    let mut response = problem.error_response();
     // We have made the cookie's text ourselves.
-    let _ = response.add_cookie(&removed);
+    let _ = response.add_cookie(&cookie(&access, &request, "", 0));
+    // What the page has kept in this browser is the person's who has logged out.
+    let clear = HeaderValue::from_static(r#""cache", "storage""#);
+    response.headers_mut().insert(HeaderName::from_static("clear-site-data"), clear);
     response
+}
+
+/// Makes a code that logs in as the owner, once.
+pub(super) async fn code(
+    access: web::Data<Access>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let (code, expires_at) = access.grants.issue_code()?;
+    let url = access.page_for(&request, &format!("code={code}"));
+    let body = json!({ "code": code, "expires_at": rfc3339(expires_at), "url": url });
+    Ok(HttpResponse::Created().json(body))
 }
 
 fn cookie(access: &Access, request: &HttpRequest, id: &str, age_s: i64) -> Cookie<'static> {

@@ -9,6 +9,7 @@ mod attach;
 pub mod auth;
 mod backup;
 mod bodies;
+mod caller;
 mod etag;
 mod events;
 pub mod guard;
@@ -20,7 +21,6 @@ mod lease;
 mod list;
 mod local_peer;
 pub mod login;
-mod logins;
 mod metrics;
 mod once;
 mod openapi;
@@ -33,18 +33,17 @@ mod refusal_page;
 mod reject;
 mod screen;
 mod sessions;
+mod shares;
 mod shots;
 mod signals;
 mod strict_transport;
 #[cfg(test)]
 mod tests;
-pub mod token;
-pub mod tokens;
+mod tokens;
 
 pub use allowlist::{Hosts, HostsError};
 pub use api::Api;
 pub use backup::COPIES;
-pub use logins::Logins;
 pub use shots::Shots;
 pub use strict_transport::strict_transport;
 
@@ -79,6 +78,12 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource("/api/v1/events").get(events::events))
         .service(resource("/api/v1/backup").get(backup::backup))
         .service(resource("/api/v1/reconcile").post(health::reconcile))
+        .service(resource("/api/v1/sessions/{id}/shares").get(shares::list).post(shares::add))
+        .service(resource("/api/v1/sessions/{id}/shares/{share}").delete(shares::remove))
+        .service(resource("/api/v1/whoami").get(tokens::whoami))
+        .service(resource("/api/v1/tokens").get(tokens::list).post(tokens::add))
+        .service(resource("/api/v1/tokens/{name}").delete(tokens::remove))
+        .service(resource("/api/v1/login/code").post(login::code))
         .configure(login::configure)
         .configure(assets::configure)
         .configure(problem::configure);

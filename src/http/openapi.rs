@@ -1,6 +1,8 @@
 //! `GET /openapi.json`: the description of the API, and the methods of each path, derived from it.
 
+use crate::rights::Action;
 use actix_web::HttpResponse;
+use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
 use actix_web::web::Bytes;
 use serde_json::Value;
@@ -42,6 +44,39 @@ fn head(get: &Value) -> Value {
     head
 }
 
+/// The actions of the routes, by path, cut at its slashes, and method.
+static ACTIONS: LazyLock<Vec<(Vec<&'static str>, HashMap<Method, Action>)>> = LazyLock::new(|| {
+    let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
+    let action = |(method, operation): (&String, &Value)| {
+        let method = Method::from_bytes(method.to_uppercase().as_bytes()).ok()?;
+        Some((method, Action::named(operation["x-stayd-action"].as_str()?)?))
+    };
+    paths
+        .map(|(path, methods)| {
+            let methods = methods.as_object().into_iter().flatten();
+            (path.split('/').collect(), methods.filter_map(action).collect())
+        })
+        .collect()
+});
+
+/// What a request does, by its path as the router sees it. `Err` has the path's methods, if it has
+/// any: what the document does not name is not served.
+pub(super) fn action(method: &Method, path: &str) -> Result<Action, Option<&'static HeaderValue>> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let fits = |pattern: &[&str]| {
+        let same = |(pattern, part): (&&str, &&str)| {
+            pattern == part || (pattern.starts_with('{') && !part.is_empty())
+        };
+        pattern.len() == parts.len() && pattern.iter().zip(&parts).all(same)
+    };
+    // A path of its own goes before one with a parameter at the same place, as in the router.
+    let fitting = ACTIONS.iter().filter(|(pattern, _)| fits(pattern));
+    let found = fitting
+        .min_by_key(|(pattern, _)| pattern.iter().filter(|part| part.starts_with('{')).count());
+    let (pattern, methods) = found.ok_or(None)?;
+    methods.get(method).copied().ok_or_else(|| METHODS.get(&pattern.join("/")))
+}
+
 /// The value of `Allow` for each path.
 static METHODS: LazyLock<HashMap<String, HeaderValue>> = LazyLock::new(|| {
     let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
@@ -56,26 +91,27 @@ pub(super) async fn openapi() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(TEXT.clone())
 }
 
-/// The methods of a path, `HEAD` among them. A path that is not in the description belongs to the
-/// page.
-pub(super) fn allowed(pattern: &str) -> Option<&'static HeaderValue> {
-    // A pattern may restrict a parameter: `{kind:terminal|claude}`.
-    let path = pattern.split('/').map(|part| match part.split_once(':') {
-        Some((name, _)) if name.starts_with('{') => format!("{name}}}"),
-        _ => part.to_owned(),
-    });
-    let path = path.collect::<Vec<_>>().join("/");
-    METHODS.get(&path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn methods_are_those_of_the_document() {
-        assert_eq!(allowed("/api/v1/sessions").unwrap(), "GET, HEAD, POST");
-        assert_eq!(allowed("/ws/{kind:terminal|claude}/{id}").unwrap(), "GET, HEAD");
-        assert_eq!(allowed("/"), None);
+    fn every_route_but_the_public_ones_has_an_action() {
+        let public = ["/api/v1/login", "/healthz"];
+        for (path, (pattern, actions)) in
+            DOCUMENT["paths"].as_object().unwrap().iter().zip(&*ACTIONS)
+        {
+            let (path, methods) = path;
+            assert_eq!(*path, pattern.join("/"));
+            let named = methods.as_object().unwrap().keys().filter(|key| *key != "parameters");
+            let wanted = if public.contains(&path.as_str()) { 0 } else { named.count() };
+            assert_eq!(actions.len(), wanted, "{path}");
+        }
+        let session = "/api/v1/sessions/x";
+        assert_eq!(action(&Method::DELETE, session), Ok(Action::End));
+        assert_eq!(action(&Method::PUT, session), Err(METHODS.get("/api/v1/sessions/{id}")));
+        for unknown in ["/api/v1/sessions/", "/api/v1/sessions/x/y", "/", "//api/v1/sessions"] {
+            assert_eq!(action(&Method::GET, unknown), Err(None), "{unknown}");
+        }
     }
 }

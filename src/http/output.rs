@@ -1,13 +1,14 @@
 //! A session's output as bytes, from what the ring still holds.
 
-use super::api::{Api, OFFSET};
+use super::api::OFFSET;
+use super::caller::CallerApi;
 use super::problem::{Problem, code};
 use super::query::Query;
 use crate::ring::Reader;
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::rt::task::yield_now;
-use actix_web::web::{Bytes, BytesMut, Data, Path};
+use actix_web::web::{Bytes, BytesMut, Path};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use serde::Deserialize;
@@ -25,7 +26,7 @@ pub(super) struct OutputQuery {
 }
 
 pub(super) async fn output(
-    api: Data<Api>,
+    api: CallerApi,
     id: Path<String>,
     Query(query): Query<OutputQuery>,
 ) -> Result<HttpResponse, Problem> {

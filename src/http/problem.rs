@@ -26,6 +26,8 @@ pub mod code {
 
     /// No token, or a wrong one.
     pub const UNAUTHORIZED: Code = Code("unauthorized", StatusCode::UNAUTHORIZED);
+    /// The role or scope does not allow it; `needs` is the role that would.
+    pub const FORBIDDEN: Code = Code("forbidden", StatusCode::FORBIDDEN);
     /// The page that sends the request is not allowed.
     pub const FORBIDDEN_ORIGIN: Code = Code("forbidden_origin", StatusCode::FORBIDDEN);
     /// The request's `Host` is not allowed.
@@ -47,10 +49,7 @@ pub mod code {
         Code("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE);
     /// Another live session has this name.
     pub const NAME_TAKEN: Code = Code("name_taken", StatusCode::CONFLICT);
-    /// The session's tag is not that of `If-Match`; `session` and `etag` have the present
-    /// 403: who asks may not do this.
-    pub const FORBIDDEN: Code = Code("forbidden", StatusCode::FORBIDDEN);
-    /// state.
+    /// The session's tag is not that of `If-Match`; `session` and `etag` have the present state.
     pub const CHANGED: Code = Code("changed", StatusCode::PRECONDITION_FAILED);
     /// A different request has used this `Idempotency-Key`.
     pub const IDEMPOTENCY_KEY_REUSED: Code =

@@ -1,15 +1,16 @@
 //! A session's recording, for players.
 
-use super::api::Api;
+use super::caller::CallerApi;
 use super::problem::{Problem, code};
 use super::query::Query;
 use crate::protocol::Session;
 use crate::recorder::{Playback, cast};
+use crate::rights::Action;
 use actix_web::HttpResponse;
 use actix_web::http::header::{
     Charset, ContentDisposition, DispositionParam, DispositionType, ExtendedValue,
 };
-use actix_web::web::{self, Bytes, Data, Path};
+use actix_web::web::{self, Bytes, Path};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use serde::Deserialize;
@@ -23,7 +24,7 @@ pub(super) struct RecordingQuery {
 }
 
 pub(super) async fn recording(
-    api: Data<Api>,
+    api: CallerApi,
     id: Path<String>,
     Query(query): Query<RecordingQuery>,
 ) -> Result<HttpResponse, Problem> {
@@ -31,8 +32,10 @@ pub(super) async fn recording(
     // Flushes first, so that the answer has all output of now, also of a session that has just
     // ended.
     api.recorder.flush(session.id).await;
+    let with_input = api.caller.may(Action::RecordedInput, &session).is_ok();
     let (recorder, id, file) = (api.recorder.clone(), session.id, query.file);
-    let opened = web::block(move || recorder.open(id, file)).await.map_err(io::Error::other);
+    let opened =
+        web::block(move || recorder.open(id, file, with_input)).await.map_err(io::Error::other);
     let playback = opened.flatten().map_err(|error| unreadable(&error))?;
     let playback = playback.ok_or_else(|| missing(&session, file))?;
     Ok(HttpResponse::Ok()

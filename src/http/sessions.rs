@@ -1,8 +1,7 @@
 //! `/api/v1/sessions`: create, read, change, restart and end sessions.
 
-use super::api::{
-    Api, Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown,
-};
+use super::api::{Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown};
+use super::caller::CallerApi;
 use super::etag::{changed, etag, if_match, is_known};
 use super::once;
 use super::problem::{Problem, code};
@@ -10,13 +9,14 @@ use super::query::Query;
 use crate::holder::HolderError;
 use crate::holder::wire::FailureCode;
 use crate::id::SessionId;
-use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy};
+use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy, Transition};
 use crate::registry::{
     Abandon, CancelRestart, Create, Key, Rename, RenameError, Restart, RestartError,
 };
+use crate::rights::Action;
 use crate::session::{Kill, NotDone, Patch};
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{Data, Json, Path, ReqData};
+use actix_web::web::{Json, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -30,12 +30,13 @@ const KILL_PATIENCE: Duration = Duration::from_secs(5);
 const RESTART_PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn create(
-    api: Data<Api>,
+    api: CallerApi,
     cause: ReqData<Cause>,
     http: HttpRequest,
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
     let request: CreateSession = object(body)?;
+    api.caller.check_create(&request.labels)?;
     let once = once::once(http.headers(), &cause.token, &request)?;
     let create = Create { request, cause: Some(cause.into_inner()), once };
     let answered = api.registry.send(create).await.map_err(stopping)?;
@@ -53,7 +54,7 @@ pub(super) async fn create(
 }
 
 pub(super) async fn get(
-    api: Data<Api>,
+    api: CallerApi,
     id: Path<String>,
     http: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -61,7 +62,7 @@ pub(super) async fn get(
     if is_known(http.headers(), &session)? {
         return Ok(HttpResponse::NotModified().insert_header(etag(&session)).finish());
     }
-    Ok(HttpResponse::Ok().insert_header(etag(&session)).json(session))
+    Ok(HttpResponse::Ok().insert_header(etag(&session)).json(api.shown(session)))
 }
 
 #[derive(Deserialize)]
@@ -87,7 +88,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 }
 
 pub(super) async fn patch(
-    api: Data<Api>,
+    api: CallerApi,
     id: Path<String>,
     http: HttpRequest,
     body: Json<Object>,
@@ -105,9 +106,9 @@ pub(super) async fn patch(
             if sizes {
                 session.handle.settled().await.map_err(|error| holder_problem(&error))?;
             }
-            Ok(HttpResponse::Ok().insert_header(etag(&changed)).json(changed))
+            Ok(HttpResponse::Ok().insert_header(etag(&changed)).json(api.shown(changed)))
         }
-        Err(RenameError::Changed(session)) => Err(changed(&session)),
+        Err(RenameError::Changed(session)) => Err(changed(&session, |session| api.shown(session))),
         Err(RenameError::Refused(error)) => Err(error.into()),
         Err(RenameError::Ended) => Err(ended()),
     }
@@ -121,16 +122,21 @@ pub(super) struct DeleteQuery {
 }
 
 pub(super) async fn delete(
-    api: Data<Api>,
+    api: CallerApi,
     cause: ReqData<Cause>,
     id: Path<String>,
     http: HttpRequest,
     Query(query): Query<DeleteQuery>,
 ) -> Result<HttpResponse, Problem> {
     let expected = if_match(http.headers())?;
+    if query.purge {
+        api.caller.check(Action::Purge)?;
+    }
     // An ended session does not change any more.
     let over = |session: Box<Session>| match &expected {
-        Some(expected) if !expected.holds(&session) => Err(changed(&session)),
+        Some(expected) if !expected.holds(&session) => {
+            Err(changed(&session, |session| api.shown(session)))
+        }
         _ => Ok((*session, true)),
     };
     let (mut record, persisted) = match api.look_up(&id).await? {
@@ -140,13 +146,17 @@ pub(super) async fn delete(
             let kill = Kill { cause: Some(cause.into_inner()), expected: expected.clone() };
             match rt::time::timeout(KILL_PATIENCE, session.addr.send(kill)).await {
                 Ok(Ok(Ok(killed))) => (killed.session, killed.persisted),
-                Ok(Ok(Err(NotDone::Changed(session)))) => return Err(changed(&session)),
+                Ok(Ok(Err(NotDone::Changed(session)))) => {
+                    return Err(changed(&session, |session| api.shown(session)));
+                }
                 // The session ended by itself just before.
                 Ok(_) => match api.look_up(&session.handle.id().to_string()).await? {
                     Lookup::Ended(session) => over(session)?,
-                    _ => return Ok(HttpResponse::Accepted().json(session.handle.view())),
+                    _ => return Ok(HttpResponse::Accepted().json(api.shown(session.handle.view()))),
                 },
-                Err(_) => return Ok(HttpResponse::Accepted().json(session.handle.view())),
+                Err(_) => {
+                    return Ok(HttpResponse::Accepted().json(api.shown(session.handle.view())));
+                }
             }
         }
     };
@@ -159,7 +169,7 @@ pub(super) async fn delete(
     if query.purge {
         purge(&api, record.id).await?;
     }
-    let mut body = serde_json::to_value(&record).unwrap_or_default();
+    let mut body = serde_json::to_value(api.shown(record)).unwrap_or_default();
     if let (false, Value::Object(fields)) = (persisted, &mut body) {
         fields.insert("persisted".into(), false.into());
     }
@@ -170,7 +180,7 @@ pub(super) async fn delete(
 /// makes the room which SQLite needs to remove a row. Then the task that still completes the
 /// session stops, and the holder forgets the session: the next server would adopt it otherwise. The
 /// row goes last, so that the request can be repeated until all is removed.
-async fn purge(api: &Api, id: SessionId) -> Result<(), Problem> {
+async fn purge(api: &CallerApi, id: SessionId) -> Result<(), Problem> {
     api.recorder.remove(id).await.map_err(|error| {
         let detail = format!(
             "nothing is removed but perhaps some files of its recording: {error}; ask again later"
@@ -196,15 +206,18 @@ async fn purge(api: &Api, id: SessionId) -> Result<(), Problem> {
     api.store.purge(id).await.map(drop).map_err(unwritten)
 }
 
-pub(super) async fn transitions(api: Data<Api>, id: Path<String>) -> Result<HttpResponse, Problem> {
+pub(super) async fn transitions(api: CallerApi, id: Path<String>) -> Result<HttpResponse, Problem> {
     let id = api.session(&id).await?.id;
-    let transitions = api.store.transitions(id).await.map_err(|error| store_problem(&error))?;
+    let mut transitions = api.store.transitions(id).await.map_err(|error| store_problem(&error))?;
+    if api.caller.is_share() {
+        transitions.iter_mut().for_each(Transition::hide_cause);
+    }
     Ok(HttpResponse::Ok().json(json!({ "transitions": transitions })))
 }
 
 /// Runs a session's command again, under the same id.
 pub(super) async fn restart(
-    api: Data<Api>,
+    api: CallerApi,
     cause: ReqData<Cause>,
     id: Path<String>,
     http: HttpRequest,
@@ -222,9 +235,9 @@ pub(super) async fn restart(
     match restarted.map_err(stopping)? {
         Ok(session) => {
             let view = session.handle.view();
-            Ok(HttpResponse::Ok().insert_header(etag(&view)).json(view))
+            Ok(HttpResponse::Ok().insert_header(etag(&view)).json(api.shown(view)))
         }
-        Err(RestartError::Changed(session)) => Err(changed(&session)),
+        Err(RestartError::Changed(session)) => Err(changed(&session, |session| api.shown(session))),
         Err(RestartError::Unknown) => Err(unknown(&id)),
         Err(RestartError::Ending) => Err(ended()),
         Err(RestartError::Create(error)) => Err(error.into()),

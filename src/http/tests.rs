@@ -2,11 +2,11 @@
 
 use super::auth::Access;
 use super::bodies::AnswerBody;
+use super::caller::Caller;
 use super::guard::Guard;
 use super::problem::{self, Problem};
-use super::token::Principal;
-use super::tokens::Tokens;
-use super::{Logins, assets, login};
+use super::{assets, login};
+use crate::rights::Grants;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::Method;
@@ -29,24 +29,25 @@ const UPGRADE: [(&str, &str); 4] = [
     ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
 ];
 
+/// The owner's.
+const TOKEN: &str = "secret-secret-secret-secret";
+
 fn access() -> web::Data<Access> {
-    let dir = tempfile::tempdir().unwrap();
-    let tokens = Tokens::load(dir.path()).unwrap();
     let listen = ["127.0.0.1:7829", "[::1]:7829"].map(|address| address.parse().unwrap());
     let hosts = ["term.example".to_owned()];
     let origins = ["https://ok.example".to_owned()];
-    let access = Access::new(tokens, Logins::in_memory(), &listen, &hosts, &origins);
+    let access = Access::new(Grants::in_memory(TOKEN), &listen, &hosts, &origins);
     web::Data::new(access.unwrap())
 }
 
-async fn thing(principal: web::ReqData<Principal>) -> String {
-    principal.into_inner().0
+async fn thing(caller: web::ReqData<Caller>) -> String {
+    caller.principal.name.clone()
 }
 
 async fn upgrade(
     request: HttpRequest,
     _: web::Payload,
-    _: web::ReqData<Principal>,
+    _: web::ReqData<Caller>,
 ) -> Result<HttpResponse, Error> {
     let (offered, authorization) = ("sec-websocket-protocol", "authorization");
     let seen = request.headers().get(offered).map_or("", |value| value.to_str().unwrap());
@@ -81,24 +82,27 @@ async fn app(
             .configure(assets::configure)
             .route("/healthz", web::get().to(HttpResponse::Ok))
             .service(
-                web::resource("/api/v1/thing")
+                web::resource("/api/v1/sessions")
                     .route(web::get().to(thing))
                     .route(web::post().to(thing)),
             )
-            .route("/api/v1/body", web::post().to(body))
+            .route("/api/v1/tokens", web::post().to(body))
             .route(
-                "/api/v1/number/{n}",
+                "/api/v1/sessions/{n}",
                 web::get().to(|n: web::Path<u32>| async move { n.to_string() }),
             )
-            .route("/api/v1/bytes", web::post().to(|bytes: web::Bytes| async move { bytes }))
-            .route("/api/v1/refused", web::get().to(refused))
             .route(
-                "/api/v1/unready",
+                "/api/v1/sessions/x/input",
+                web::post().to(|bytes: web::Bytes| async move { bytes }),
+            )
+            .route("/api/v1/profiles", web::get().to(refused))
+            .route(
+                "/readyz",
                 web::get().to(|| async {
                     HttpResponse::ServiceUnavailable().json(json!({"ready": false}))
                 }),
             )
-            .route("/api/v1/ws", web::get().to(upgrade))
+            .route("/api/v1/sessions/x/attach", web::get().to(upgrade))
             .wrap(Guard::new(access.clone(), BODY_TIMEOUT, Logger::root(Discard, o!()))),
     )
     .await
@@ -150,8 +154,8 @@ async fn get(access: &web::Data<Access>, path: &str, headers: &[(&str, &str)]) -
     ask(access, Method::GET, path, headers, "").await
 }
 
-fn bearer(access: &Access) -> String {
-    format!("Bearer {}", access.token().expose())
+fn bearer(_: &Access) -> String {
+    format!("Bearer {}", TOKEN)
 }
 
 fn denied(status: u16, code: &str) -> (u16, String) {
@@ -161,13 +165,13 @@ fn denied(status: u16, code: &str) -> (u16, String) {
 #[actix_web::test]
 async fn everything_needs_the_token() {
     for (method, path) in [
-        (Method::GET, "/api/v1/thing"),
-        (Method::POST, "/api/v1/thing"),
-        (Method::DELETE, "/api/v1/thing"),
-        (Method::OPTIONS, "/api/v1/thing"),
+        (Method::GET, "/api/v1/sessions"),
+        (Method::POST, "/api/v1/sessions"),
+        (Method::DELETE, "/api/v1/sessions"),
+        (Method::OPTIONS, "/api/v1/sessions"),
         (Method::GET, "/nowhere"),
         (Method::GET, "/assets/nothing.js"),
-        (Method::GET, "/assets/../api/v1/thing"),
+        (Method::GET, "/assets/../api/v1/sessions"),
         (Method::GET, "//"),
         (Method::GET, "/healthz/"),
         (Method::GET, "/%68ealthz"),
@@ -192,7 +196,7 @@ async fn everything_needs_the_token() {
     }
     let access = access();
     let bearer = bearer(&access);
-    let right = get(&access, "/api/v1/thing", &[HOST, ("authorization", &bearer)]).await;
+    let right = get(&access, "/api/v1/sessions", &[HOST, ("authorization", &bearer)]).await;
     assert_eq!((right.status, &right.body[..]), (200, &b"owner"[..]));
 }
 
@@ -217,7 +221,7 @@ async fn other_hosts_are_refused_everywhere() {
     let access = access();
     let authorization = bearer(&access);
     let authorization = ("authorization", &*authorization);
-    for path in ["/", "/healthz", "/api/v1/thing", "/nowhere"] {
+    for path in ["/", "/healthz", "/api/v1/sessions", "/nowhere"] {
         for host in ["evil.example:7829", "127.0.0.2", "localhost:", "", "127.0.0.1:7829/"] {
             let answer = get(&access, path, &[("host", host), authorization]).await;
             assert_eq!(answer.problem(), denied(403, "forbidden_host"), "{path} {host}");
@@ -238,10 +242,10 @@ async fn other_hosts_are_refused_everywhere() {
         "term.example",
         "term.example:443",
     ] {
-        let answer = get(&access, "/api/v1/thing", &[("host", host), authorization]).await;
+        let answer = get(&access, "/api/v1/sessions", &[("host", host), authorization]).await;
         assert_eq!(answer.status, 200, "{host}");
     }
-    let target = "http://127.0.0.1:7829/api/v1/thing";
+    let target = "http://127.0.0.1:7829/api/v1/sessions";
     assert_eq!(get(&access, target, &[HOST, authorization]).await.status, 200);
 }
 
@@ -251,16 +255,16 @@ async fn other_origins_are_refused_even_with_the_token() {
     let authorization = bearer(&access);
     let authorization = ("authorization", &*authorization);
     for origin in ["null", "", "http://evil.example", "http://localhost:3000", "file://"] {
-        for path in ["/healthz", "/api/v1/thing", "/api/v1/ws"] {
+        for path in ["/healthz", "/api/v1/sessions", "/api/v1/sessions/x/attach"] {
             let answer = get(&access, path, &[HOST, authorization, ("origin", origin)]).await;
             assert_eq!(answer.problem(), denied(403, "forbidden_origin"), "{path} {origin}");
         }
     }
-    let twice = get(&access, "/api/v1/thing", &[HOST, authorization, ORIGIN, ORIGIN]).await;
+    let twice = get(&access, "/api/v1/sessions", &[HOST, authorization, ORIGIN, ORIGIN]).await;
     assert_eq!(twice.problem(), denied(403, "forbidden_origin"));
     for origin in ["http://127.0.0.1:7829", "http://localhost:7829", "https://ok.example"] {
         let headers = [HOST, authorization, ("origin", origin)];
-        assert_eq!(get(&access, "/api/v1/thing", &headers).await.status, 200, "{origin}");
+        assert_eq!(get(&access, "/api/v1/sessions", &headers).await.status, 200, "{origin}");
     }
 }
 
@@ -274,15 +278,14 @@ async fn web_sockets_are_refused_before_the_upgrade() {
         let access = access.clone();
         async move {
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
-            get(&access, "/api/v1/ws", &headers).await
+            get(&access, "/api/v1/sessions/x/attach", &headers).await
         }
     };
-    let token = access.token().expose();
+    let token = TOKEN;
+    let (_, pass) = access.grants.by_secret(TOKEN).unwrap();
+    let cookie = access.grants.log_in(&pass).await.unwrap().cookie;
     let origin = (ORIGIN.0, ORIGIN.1.to_owned());
-    let cookie = (
-        "cookie",
-        format!("stayd-7829={}", access.logins.issue(&access.token().fingerprint()).unwrap()),
-    );
+    let cookie = ("cookie", format!("stayd-7829={cookie}"));
     let offer = |protocols: String| ("sec-websocket-protocol", protocols);
 
     assert_eq!(ask(&[]).await.problem(), denied(401, "unauthorized"));
@@ -311,7 +314,7 @@ async fn web_sockets_are_refused_before_the_upgrade() {
 #[actix_web::test]
 async fn a_login_gives_a_cookie_that_needs_an_origin_to_change_things() {
     let access = access();
-    let body = json!({"token": access.token().expose()}).to_string();
+    let body = json!({"token": TOKEN}).to_string();
     let json = ("content-type", "application/json");
     let answer = ask(&access, Method::POST, "/api/v1/login", &[HOST, ORIGIN, json], &body).await;
     assert_eq!(answer.status, 204);
@@ -321,10 +324,10 @@ async fn a_login_gives_a_cookie_that_needs_an_origin_to_change_things() {
     for attribute in ["; HttpOnly", "; SameSite=Strict", "; Path=/"] {
         assert!(set.contains(attribute), "{set}");
     }
-    assert!(!set.contains("Secure") && !set.contains(access.token().expose()));
+    assert!(!set.contains("Secure") && !set.contains(TOKEN));
 
     let cookie = ("cookie", cookie);
-    let path = "/api/v1/thing";
+    let path = "/api/v1/sessions";
     let post = |headers: Vec<(&'static str, &'static str)>| {
         let (access, cookie) = (access.clone(), cookie.1.to_owned());
         async move {
@@ -349,7 +352,7 @@ async fn a_login_gives_a_cookie_that_needs_an_origin_to_change_things() {
 #[actix_web::test]
 async fn behind_tls_the_cookie_is_secure() {
     let access = access();
-    let body = json!({"token": access.token().expose()}).to_string();
+    let body = json!({"token": TOKEN}).to_string();
     let headers = [
         ("host", "term.example"),
         ("origin", "https://term.example"),
@@ -367,7 +370,7 @@ async fn bad_logins_are_refused_and_slowed_down() {
         let access = access.clone();
         async move { ask(&access, Method::POST, "/api/v1/login", &headers, &body).await }
     };
-    let right = json!({"token": access.token().expose()}).to_string();
+    let right = json!({"token": TOKEN}).to_string();
     for (headers, body, status, code) in [
         (vec![HOST, json], r#"{"token":""}"#.to_owned(), 401, "unauthorized"),
         (vec![HOST, json], "{}".into(), 400, "invalid_request"),
@@ -394,7 +397,7 @@ async fn bad_logins_are_refused_and_slowed_down() {
     // The right token is accepted all the same.
     assert_eq!(login(vec![HOST, json], right).await.status, 204);
     let bearer = bearer(&access);
-    let path = "/api/v1/thing";
+    let path = "/api/v1/sessions";
     assert_eq!(get(&access, path, &[HOST, ("authorization", &*bearer)]).await.status, 200);
     // All ways of guessing count together, and asking without anything is no guess.
     let cookie = ("cookie", "stayd-7829=wrong");
@@ -426,33 +429,33 @@ async fn every_error_is_a_problem() {
             ask(&access, Method::POST, path, &headers, &body).await
         }
     };
-    assert_eq!(post("/api/v1/body?a=1", r#"{"n":1}"#.into()).await.body, "2");
+    assert_eq!(post("/api/v1/tokens?a=1", r#"{"n":1}"#.into()).await.body, "2");
     for (path, body, status, code) in [
-        ("/api/v1/body", "{".to_owned(), 400, "invalid_request"),
-        ("/api/v1/body", r#"{"n":"x"}"#.into(), 400, "invalid_request"),
-        ("/api/v1/body?a=x", r#"{"n":1}"#.into(), 400, "invalid_request"),
-        ("/api/v1/body", " ".repeat(300 << 10), 413, "payload_too_large"),
-        ("/api/v1/bytes", " ".repeat(300 << 10), 413, "payload_too_large"),
+        ("/api/v1/tokens", "{".to_owned(), 400, "invalid_request"),
+        ("/api/v1/tokens", r#"{"n":"x"}"#.into(), 400, "invalid_request"),
+        ("/api/v1/tokens?a=x", r#"{"n":1}"#.into(), 400, "invalid_request"),
+        ("/api/v1/tokens", " ".repeat(300 << 10), 413, "payload_too_large"),
+        ("/api/v1/sessions/x/input", " ".repeat(300 << 10), 413, "payload_too_large"),
         ("/api/v1/nothing", String::new(), 404, "not_found"),
     ] {
         assert_eq!(post(path, body).await.problem(), denied(status, code), "{path}");
     }
-    let number = get(&access, "/api/v1/number/x", &[HOST, auth]).await;
+    let number = get(&access, "/api/v1/sessions/x", &[HOST, auth]).await;
     assert_eq!(number.problem(), denied(404, "not_found"));
-    let method = ask(&access, Method::PUT, "/api/v1/thing", &[HOST, auth], "").await;
+    let method = ask(&access, Method::PUT, "/api/v1/sessions", &[HOST, auth], "").await;
     assert_eq!(method.problem(), denied(405, "method_not_allowed"));
     assert!(method.header("allow").contains("GET") && method.header("allow").contains("POST"));
-    let upgrade = get(&access, "/api/v1/ws", &[HOST, auth]).await;
+    let upgrade = get(&access, "/api/v1/sessions/x/attach", &[HOST, auth]).await;
     assert_eq!(upgrade.json()["code"], "invalid_request");
 
-    let refused = get(&access, "/api/v1/refused", &[HOST, auth]).await;
+    let refused = get(&access, "/api/v1/profiles", &[HOST, auth]).await;
     let expected = json!({
         "type": "about:blank", "title": "Gone", "status": 410, "detail": "over",
         "code": "ended", "session": {"id": 1},
     });
     assert_eq!(refused.json(), expected);
     // What a handler has said itself stays.
-    let unready = get(&access, "/api/v1/unready", &[HOST, auth]).await;
+    let unready = get(&access, "/readyz", &[HOST, auth]).await;
     assert_eq!((unready.status, &unready.body[..]), (503, &br#"{"ready":false}"#[..]));
 }
 
@@ -465,8 +468,8 @@ async fn every_response_has_the_safe_headers() {
         ("/", vec![HOST]),
         ("/healthz", vec![HOST]),
         ("/healthz", vec![]),
-        ("/api/v1/thing", vec![HOST]),
-        ("/api/v1/thing", vec![HOST, auth]),
+        ("/api/v1/sessions", vec![HOST]),
+        ("/api/v1/sessions", vec![HOST, auth]),
         ("/nowhere", vec![HOST, auth]),
     ] {
         let answer = get(&access, path, &headers).await;

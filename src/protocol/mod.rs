@@ -11,8 +11,8 @@ mod time;
 pub use crate::lifecycle::RestartPolicy;
 pub use messages::{ClientMessage, JsonClientMessage, JsonServerMessage, ServerMessage};
 pub use names::{NAME_MAX, check_name, is_unseen};
-pub use policies::{Recording, SizePolicy};
-pub use session::{Cause, CloseCode, CreateSession, Mode, Session, Transition, Viewer, check_size};
+pub use policies::{Mode, Recording, SizePolicy};
+pub use session::{Cause, CloseCode, CreateSession, Session, Transition, Viewer, check_size};
 pub use signs::{Notification, Shell, ShellState, Signs};
 pub use time::rfc3339;
 

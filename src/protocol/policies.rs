@@ -30,6 +30,17 @@ pub enum Recording {
     All,
 }
 
+/// The rights of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The client may read and write.
+    #[default]
+    Rw,
+    /// The client may only read.
+    Ro,
+}
+
 /// Implements the spelling in rows for an enum without data.
 macro_rules! words {
     ($name:ident, $what:literal, $($word:literal => $variant:ident),+) => {
@@ -57,6 +68,7 @@ macro_rules! words {
 }
 
 words!(SizePolicy, "size policy", "latest" => Latest, "smallest" => Smallest, "fixed" => Fixed);
+words!(Mode, "mode", "rw" => Rw, "ro" => Ro);
 words!(Recording, "recording", "off" => Off, "output" => Output, "all" => All);
 
 #[cfg(test)]

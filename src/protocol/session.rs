@@ -1,7 +1,7 @@
 //! A session's JSON, and the request that creates one.
 
 use super::time::{millis, millis_or_null, rfc3339};
-use super::{Recording, RestartPolicy, SIZE_MAX, Signs, SizePolicy};
+use super::{Mode, Recording, RestartPolicy, SIZE_MAX, Signs, SizePolicy};
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Status};
 use chrono::{DateTime, Utc};
@@ -125,6 +125,9 @@ pub struct Session {
     /// The attached clients.
     #[serde(default)]
     pub clients: Vec<Viewer>,
+    /// The name of the principal that created it, if one is known.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// Set from the moment its end begins until it has ended.
     #[serde(skip)]
     pub ending: bool,
@@ -184,6 +187,7 @@ impl Session {
             restart_at: None,
             recording: Recording::default(),
             clients: Vec::new(),
+            owner: None,
             ending: false,
         }
     }
@@ -211,6 +215,13 @@ pub struct Transition {
     pub caused_by: Option<String>,
     /// The address of that principal's client.
     pub address: Option<String>,
+}
+
+impl Transition {
+    /// Takes away who asked for it.
+    pub fn hide_cause(&mut self) {
+        (self.caused_by, self.address) = (None, None);
+    }
 }
 
 /// The client behind a change.
@@ -291,15 +302,11 @@ pub struct Viewer {
     pub controller: bool,
 }
 
-/// The rights of a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// The client may read and write.
-    #[default]
-    Rw,
-    /// The client may only read.
-    Ro,
+impl Viewer {
+    /// Takes the client's name away, for those who are to see that it is there and not who it is.
+    pub fn hide_name(&mut self) {
+        "somebody".clone_into(&mut self.client);
+    }
 }
 
 /// Checks that both sides accept a terminal of this size.

@@ -70,6 +70,11 @@ impl Header {
     }
 }
 
+/// Whether a line is an event of input.
+pub fn is_input(line: &[u8]) -> bool {
+    split_time(line).is_some_and(|(_, rest)| rest.starts_with(b", \"i\""))
+}
+
 /// JSON on one line whatever the reader: JSON allows U+0085, U+2028 and U+2029 as they are, and yet
 /// some readers take them for the end of a line.
 fn one_line(json: String) -> String {

@@ -117,12 +117,18 @@ impl Recorder {
         removed.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Opens a session's recording, or one file of it; `None` if there is none. Blocks on the disk.
+    /// Opens a session's recording, or one file of it, with or without what was typed; `None` if there
+    /// is none. Blocks on the disk.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn open(&self, id: SessionId, file: Option<u32>) -> io::Result<Option<Playback>> {
-        Playback::open(&self.dir_of(id), file)
+    pub fn open(
+        &self,
+        id: SessionId,
+        file: Option<u32>,
+        with_input: bool,
+    ) -> io::Result<Option<Playback>> {
+        Playback::open(&self.dir_of(id), file, with_input)
     }
 
     /// Sessions whose recording was last written before that time. Recordings that cannot be read,

@@ -19,6 +19,8 @@ pub struct Playback {
     files: VecDeque<(PathBuf, u64)>,
     current: Option<BufReader<Take<File>>>,
     mode: Mode,
+    /// Whether events of input are among the lines.
+    with_input: bool,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,11 @@ impl Playback {
     ///
     /// # Errors
     /// A file cannot be read.
-    pub(super) fn open(dir: &Path, file: Option<u32>) -> io::Result<Option<Self>> {
+    pub(super) fn open(
+        dir: &Path,
+        file: Option<u32>,
+        with_input: bool,
+    ) -> io::Result<Option<Self>> {
         let mut files = match segments::files(dir) {
             Ok(files) => files,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -50,7 +56,8 @@ impl Playback {
             return Ok(None);
         }
         let path = |(number, length)| (dir.join(segments::name(number)), length);
-        Ok(Some(Playback { files: files.into_iter().map(path).collect(), current: None, mode }))
+        let files = files.into_iter().map(path).collect();
+        Ok(Some(Playback { files, current: None, mode, with_input }))
     }
 
     /// The next lines; `None` at the end.
@@ -65,6 +72,7 @@ impl Playback {
             }
             let Some(current) = &mut self.current else { continue };
             match next_line(current)? {
+                Some(line) if !self.with_input && cast::is_input(&line) => {}
                 Some(line) => self.mode.put(&line, &mut chunk),
                 None => self.current = None,
             }

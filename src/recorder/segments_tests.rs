@@ -51,7 +51,7 @@ fn printed(dir: &Path) -> String {
 }
 
 fn played(dir: &Path, file: Option<u32>) -> String {
-    let mut playback = Playback::open(dir, file).unwrap().unwrap();
+    let mut playback = Playback::open(dir, file, true).unwrap().unwrap();
     let mut bytes = Vec::new();
     while let Some(chunk) = playback.next_chunk().unwrap() {
         bytes.extend_from_slice(&chunk);
@@ -101,7 +101,7 @@ fn files_follow_one_another_and_the_oldest_go() {
     assert!(output.ends_with(after) && after.len() > 1000);
     let last = segments.position().file;
     assert!(played(&dir, Some(last)).lines().nth(1).unwrap().contains("a picture"));
-    assert!(Playback::open(&dir, Some(1)).unwrap().is_none());
+    assert!(Playback::open(&dir, Some(1), true).unwrap().is_none());
 }
 
 #[test]

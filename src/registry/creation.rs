@@ -116,6 +116,7 @@ pub(super) fn create(
         Err(error) => return ready(Err(error)),
     };
     plan.row.once = once;
+    plan.row.session.owner = cause.as_ref().map(|cause| cause.token.clone());
     let (id, name) = (plan.row.session.id, plan.row.session.name.clone());
     if let Err(full) = registry.check_room() {
         return ready(Err(full));

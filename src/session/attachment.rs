@@ -31,6 +31,8 @@ pub struct Attach {
     pub size: Option<(u16, u16)>,
     /// The client's principal.
     pub cause: Option<Cause>,
+    /// Whether it is told the names of other clients.
+    pub sees_names: bool,
 }
 
 /// The client is attached.

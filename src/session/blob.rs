@@ -55,6 +55,8 @@ pub struct Blob {
     pub recording: Recording,
     /// Signals that were asked for.
     pub signals: Signals,
+    /// The name of the principal that created it.
+    pub owner: Option<String>,
     /// The principals that asked for its end and its last signal.
     pub causes: Causes,
 }
@@ -85,6 +87,7 @@ impl Blob {
             restart: session.restart,
             recording: session.recording,
             signals: life.snapshot().signals,
+            owner: session.owner.clone(),
             causes: record.causes().clone(),
         }
     }

@@ -23,6 +23,7 @@ struct Client {
     follows: bool,
     size: Option<(u16, u16)>,
     cause: Option<Cause>,
+    sees_names: bool,
 }
 
 /// A session's clients, by connection.
@@ -54,6 +55,7 @@ impl Clients {
             follows: attach.follows,
             size: attach.size,
             cause: attach.cause,
+            sees_names: attach.sees_names,
         };
         self.attached.insert(self.last, client);
         self.last
@@ -144,6 +146,13 @@ impl Clients {
         true
     }
 
+    /// Tells some of those who are counted.
+    fn tell(&self, event: &ConnectionEvent, whom: impl Fn(&Client) -> bool) {
+        for client in self.attached.values().filter(|client| whom(client)) {
+            client.recipient.do_send(event.clone());
+        }
+    }
+
     pub(super) fn tell_all(&self, event: &ConnectionEvent) {
         let clients = self.attached.values().map(|client| &client.recipient);
         for recipient in clients.chain(self.late.values()) {
@@ -159,13 +168,20 @@ impl Clients {
             return None;
         }
         self.resting = true;
-        let state = ServerMessage::State {
-            status: session.status,
-            active_connections: session.active_connections,
-            destroy_at: session.destroy_at,
-            clients: session.clients.clone(),
+        let state = |clients: Vec<Viewer>| {
+            ConnectionEvent::State(json_text(&ServerMessage::State {
+                status: session.status,
+                active_connections: session.active_connections,
+                destroy_at: session.destroy_at,
+                clients,
+            }))
         };
-        self.tell_all(&ConnectionEvent::State(json_text(&state)));
+        self.tell(&state(session.clients.clone()), |client| client.sees_names);
+        if self.attached.values().any(|client| !client.sees_names) {
+            let mut clients = session.clients.clone();
+            clients.iter_mut().for_each(Viewer::hide_name);
+            self.tell(&state(clients), |client| !client.sees_names);
+        }
         Some(REST_EACH * u32::try_from(self.attached.len()).unwrap_or(u32::MAX))
     }
 

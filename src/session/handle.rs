@@ -270,6 +270,11 @@ impl SessionHandle {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).status
     }
 
+    /// Looks at the session as it was published last.
+    pub fn with_view<T>(&self, look: impl FnOnce(&protocol::Session) -> T) -> T {
+        look(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The session as of now.
     pub fn view(&self) -> protocol::Session {
         let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();

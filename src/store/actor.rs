@@ -2,7 +2,9 @@
 
 use super::db::{Db, Rows};
 use super::error::StoreError;
+use super::grants::{self, GrantChange, GrantRows};
 use super::queue::{OnFailure, Op, Queue, Touched};
+use super::reserve::Reserve;
 use super::row::{Change, Live, NewTransition, Row, Unreadable};
 use super::tx::Tx;
 use crate::id::SessionId;
@@ -27,6 +29,7 @@ pub struct Store {
     db: Db,
     queue: Arc<Queue>,
     backlog: Backlog,
+    reserve: Reserve,
     log: Logger,
 }
 
@@ -89,8 +92,8 @@ struct Rejected {
 }
 
 impl Store {
-    pub(super) fn new(db: Db, queue: Arc<Queue>, log: Logger) -> Store {
-        Store { db, queue, backlog: Backlog::default(), log }
+    pub(super) fn new(db: Db, reserve: Reserve, queue: Arc<Queue>, log: Logger) -> Store {
+        Store { db, queue, backlog: Backlog::default(), reserve, log }
     }
 
     /// Writes the waiting operations in order; with `all`, the activity too.
@@ -310,6 +313,39 @@ impl Store {
             tx.clear(&change.row)?;
             Self::put(tx, change)
         })
+    }
+
+    /// Tokens, share links and logins.
+    pub(super) fn grants(&self) -> Result<GrantRows, StoreError> {
+        let (rows, unreadable) = grants::load(self.db.connection())?;
+        for error in unreadable {
+            error!(self.log, "a token, share link or login cannot be read and opens nothing";
+                "error" => error);
+        }
+        Ok(rows)
+    }
+
+    /// Changes them. Where the disk is full, what takes rights away gets the room of the reserve.
+    pub(super) fn change_grants(&mut self, changes: &[GrantChange]) -> Result<(), StoreError> {
+        // A share refers to its session's row, which has to be there before.
+        if self.queue.healthy() {
+            self.write(false)?;
+        }
+        let removes = changes.iter().any(|change| matches!(change, GrantChange::Remove(_)));
+        let mut written = self.write_grants(changes);
+        if removes && matches!(written, Err(StoreError::Unavailable(_))) {
+            self.reserve.give_up();
+            written = self.write_grants(changes);
+        }
+        if written.is_ok() {
+            // If there is no room now, it is taken after a later change.
+            let _ = self.reserve.make();
+        }
+        written
+    }
+
+    fn write_grants(&mut self, changes: &[GrantChange]) -> Result<(), StoreError> {
+        self.transaction(|tx| changes.iter().try_for_each(|change| change.write(&tx.0)))
     }
 
     /// Stores the last screen of a session.

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 /// Every column of `sessions`. [`read_row`] and [`values`] take them in this order.
-const COLUMNS: [&str; 37] = [
+const COLUMNS: [&str; 38] = [
     "id",
     "name",
     "profile",
@@ -53,6 +53,7 @@ const COLUMNS: [&str; 37] = [
     "restart_streak",
     "idempotency_key",
     "idempotency_of",
+    "owner",
 ];
 
 /// The columns, as a SELECT names them.
@@ -169,6 +170,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         // No column stores these.
         signs: Signs::default(),
         clients: Vec::new(),
+        owner: None,
         ending: false,
     };
     let ending = next.word_or_null()?.zip(next.word_or_null()?);
@@ -183,6 +185,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let (env, restart_streak) = (next.json()?, next.plain()?);
     let once = next.plain::<Option<String>>()?.zip(next.word_or_null()?);
     let once = once.map(|(key, of)| Once { key, of });
+    session.owner = next.plain()?;
     Ok(Row { session, ending, process, env, restart_streak, once })
 }
 
@@ -230,6 +233,7 @@ pub(super) fn values(row: &Row, now: DateTime<Utc>) -> Result<impl Params + '_, 
         boxed(restart_streak),
         boxed(once.as_ref().map(|once| &once.key)),
         boxed(once.as_ref().map(|once| once.of.to_string())),
+        boxed(&session.owner),
     ];
     Ok(params_from_iter(values))
 }

@@ -2,7 +2,7 @@
 
 use super::columns::{self, json, natural, read_row, word, word_or_null};
 use super::error::{OpenError, StoreError};
-use super::row::{Filter, Row, Unreadable};
+use super::row::{Filter, InScope, Row, Unreadable};
 use super::tx::Tx;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
@@ -140,6 +140,12 @@ impl Db {
                AND (?3 IS NULL OR EXISTS
                    (SELECT 1 FROM json_each(labels) WHERE key = ?3 AND value = ?4))
                AND (?5 IS NULL OR id < ?5)
+               AND (?7 IS NULL OR id IN (SELECT value FROM json_each(?7)))
+               AND (?8 IS NULL OR NOT EXISTS
+                   (SELECT 1 FROM json_each(?8) AS wanted WHERE NOT EXISTS
+                       (SELECT 1 FROM json_each(sessions.labels) AS has
+                        WHERE has.key = wanted.key AND has.value = wanted.value)))
+               AND (?9 IS NULL OR owner = ?9)
              ORDER BY id DESC LIMIT ?6"
         );
         let statuses: Vec<Status> = match &filter.status {
@@ -152,7 +158,11 @@ impl Db {
         };
         let after = filter.after.map(|id| id.to_string());
         let statuses = json(&statuses)?;
-        self.rows(&sql, params![statuses, filter.name, label, value, after, filter.limit])
+        let InScope { ids, labels, owner } = &filter.scope;
+        let ids = ids.as_ref().map(json).transpose()?;
+        let labels = labels.as_ref().map(json).transpose()?;
+        let (name, limit) = (&filter.name, filter.limit);
+        self.rows(&sql, params![statuses, name, label, value, after, limit, ids, labels, owner])
     }
 
     /// Ended sessions that are to be started again.
@@ -236,7 +246,7 @@ impl Db {
         Ok(rows)
     }
 
-    #[cfg(test)]
+    /// The connection, for the queries of other tables.
     pub(super) fn connection(&self) -> &Connection {
         &self.0
     }

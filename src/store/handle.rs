@@ -4,7 +4,9 @@ use super::actor::{Ask, Flush, Store, Wake};
 use super::backup;
 use super::db::Db;
 use super::error::{OpenError, StoreError};
+use super::grants::{GrantChange, GrantRows};
 use super::queue::{Committed, OnFailure, Op, Pushed, Queue};
+use super::reserve::Reserve;
 use super::row::{Change, Filter, Live, Row};
 use crate::id::SessionId;
 use crate::metrics::Latency;
@@ -66,7 +68,8 @@ impl StoreHandle {
                 "database" => %path.display(), "kept_as" => %aside.display());
         }
         let queue = Arc::new(Queue::default());
-        let store = Mutex::new(Some(Store::new(db, queue.clone(), log.clone())));
+        let store =
+            Mutex::new(Some(Store::new(db, Reserve::beside(path), queue.clone(), log.clone())));
         let named = || thread::Builder::new().name("store".to_owned());
         let store = SyncArbiter::start_with_thread_builder(1, named, move || {
             let store = store.lock().ok().and_then(|mut store| store.take());
@@ -244,6 +247,23 @@ impl StoreHandle {
                 return Ok(all);
             }
         }
+    }
+
+    /// Tokens, share links and logins.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn grants(&self) -> Result<GrantRows, StoreError> {
+        self.ask(|store| store.grants()).await
+    }
+
+    /// Changes tokens, share links and logins, all or none. What takes rights away is also written
+    /// on a full disk, as far as the reserve goes.
+    ///
+    /// # Errors
+    /// Nothing was written, nor will be.
+    pub async fn change_grants(&self, changes: Vec<GrantChange>) -> Result<(), StoreError> {
+        self.ask(move |store| store.change_grants(&changes)).await
     }
 
     /// Whether the last write succeeded and the writer still runs.

@@ -15,6 +15,7 @@
 //! - `actor`: [`Store`], the writer
 //! - `queue`: the writes that wait
 //! - `row`: the types of rows; `once`: idempotency keys
+//! - `grants`: tokens, share links and logins; `reserve`: room for their removal on a full disk
 //! - `db`: open, read; `tx`: write; `decode`: from columns to types
 //! - `backup`: a copy of the database while it is being written
 //! - `inspect`: for `stayd doctor`: reads a database that a server may be using
@@ -25,10 +26,12 @@ mod backup;
 mod columns;
 mod db;
 mod error;
+mod grants;
 mod handle;
 mod inspect;
 mod once;
 mod queue;
+mod reserve;
 mod row;
 mod tx;
 
@@ -38,7 +41,8 @@ mod tests;
 pub use actor::Store;
 pub use backup::remove_leftovers;
 pub use error::{OpenError, StoreError};
+pub use grants::{Digest, GrantChange, GrantRows, LoginRow, ShareRow, TokenRow};
 pub use handle::{Stats, StoreHandle};
 pub use inspect::{Inspection, inspect};
 pub use once::{Once, OnceOf};
-pub use row::{Change, Filter, Live, NewTransition, Row, Unreadable};
+pub use row::{Change, Filter, InScope, Live, NewTransition, Row, Unreadable};

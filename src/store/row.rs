@@ -84,6 +84,19 @@ pub struct Filter {
     pub after: Option<SessionId>,
     /// The most sessions to return.
     pub limit: u32,
+    /// The sessions that may be seen.
+    pub scope: InScope,
+}
+
+/// The sessions that may be seen; all parts must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InScope {
+    /// Only these.
+    pub ids: Option<Vec<SessionId>>,
+    /// Only those that have all of these labels.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Only those that this principal has created.
+    pub owner: Option<String>,
 }
 
 /// Sessions that have not ended, newest first.

@@ -560,7 +560,8 @@ async fn a_database_of_another_version_is_refused_and_left_alone() {
         conn.execute_batch(&theirs).unwrap();
         let before = std::fs::read(path(&dir)).unwrap();
         let Err(error @ OpenError::OtherVersion { .. }) = open(&dir) else { panic!("opened") };
-        let told = format!("has version {version}; this stayd knows only version 2");
+        let told =
+            format!("has version {version}; this stayd knows only version {}", db::version());
         assert!(error.to_string().contains(&told), "{error}");
         assert_eq!(std::fs::read(path(&dir)).unwrap(), before);
     }

@@ -6,7 +6,8 @@ mod picture;
 mod wait;
 mod wanted;
 
-use super::api::{Api, HeadOnly, Lookup, OFFSET, ended, store_problem};
+use super::api::{HeadOnly, Lookup, OFFSET, ended, store_problem};
+use super::caller::CallerApi;
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{self, Problem, code};
 use super::query::Query;
@@ -14,7 +15,7 @@ use super::shots::{NoShot, Shot};
 use crate::screens::Inspection;
 use crate::session::InUse;
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path};
+use actix_web::web::Path;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use picture::{Pieces, content_type};
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ use wait::{Waited, wait_for};
 use wanted::{Format, ScreenQuery, Wanted};
 
 pub(super) async fn screen(
-    api: Data<Api>,
+    api: CallerApi,
     id: Path<String>,
     request: HttpRequest,
     Query(query): Query<ScreenQuery>,
@@ -66,7 +67,11 @@ pub(super) async fn screen(
 }
 
 /// The last screen of an ended session, if it was kept.
-async fn last(api: &Api, id: &str, scrollback: usize) -> Result<Option<Inspection<Shot>>, Problem> {
+async fn last(
+    api: &CallerApi,
+    id: &str,
+    scrollback: usize,
+) -> Result<Option<Inspection<Shot>>, Problem> {
     let Lookup::Ended(session) = api.look_up(id).await? else { return Ok(None) };
     let screen = api.store.last_screen(session.id).await.map_err(|error| store_problem(&error))?;
     let Some(screen) = screen else { return Ok(None) };

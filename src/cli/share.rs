@@ -1,0 +1,73 @@
+//! `stayd share`.
+
+use super::client::{Client, Seconds};
+use super::endpoint::ServerFlags;
+use super::failure::Failure;
+use super::grid::{printable, render};
+use super::out;
+use super::resolve::resolve;
+use crate::config::PathFlags;
+use actix_web::http::Method;
+use clap::Args;
+use serde_json::{Value, json};
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Id, unique beginning of an id, or name
+    session: String,
+    /// Whoever has the link may also type
+    #[arg(long, conflicts_with_all = ["list", "end"])]
+    write: bool,
+    /// How long the link is valid: 90s, 30m, 8h, 7d [default: 1h]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["list", "end"])]
+    expires: Option<Seconds>,
+    /// List the session's links instead
+    #[arg(long)]
+    list: bool,
+    /// End the link with this id instead
+    #[arg(long, value_name = "ID", conflicts_with = "list")]
+    end: Option<String>,
+    /// Print the API's response
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+pub(super) fn share(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
+    actix::System::new().block_on(async {
+        let id = resolve(&client, &flags.session).await?;
+        let path = format!("/api/v1/sessions/{id}/shares");
+        if let Some(share) = &flags.end {
+            client.call_at(Method::DELETE, &format!("{path}/{share}"), None).await?;
+            return Ok(0);
+        }
+        if flags.list {
+            let answer = client.call_at(Method::GET, &path, None).await?;
+            match flags.json {
+                true => out::json(&answer)?,
+                false => out::print(&table(&answer))?,
+            }
+            return Ok(0);
+        }
+        let mut body = json!({ "mode": if flags.write { "rw" } else { "ro" } });
+        if let Some(Seconds(seconds)) = flags.expires {
+            body["expires_s"] = seconds.into();
+        }
+        let answer = client.call_at(Method::POST, &path, Some(body)).await?;
+        match flags.json {
+            true => out::json(&answer)?,
+            false => out::print(&format!("{}\n", answer["url"].as_str().unwrap_or_default()))?,
+        }
+        Ok(0)
+    })
+}
+
+fn table(answer: &Value) -> String {
+    let rows = answer["shares"].as_array().into_iter().flatten().map(|share| {
+        let text = |name: &str| printable(share[name].as_str().unwrap_or("-"));
+        ["id", "mode", "expires_at", "created_by"].map(text).to_vec()
+    });
+    render(&["ID", "MODE", "EXPIRES", "BY"], rows)
+}

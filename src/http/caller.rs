@@ -1,0 +1,224 @@
+//! The one way from a route to a session: whom the request speaks for, and what it is about to do,
+//! are looked at before the session is handed out.
+
+use super::api::{Api, Lookup, ended, json, unknown};
+use super::problem::{Problem, code};
+use crate::events::{Event, Kind};
+use crate::id::SessionId;
+use crate::protocol::{Recording, Session, Viewer};
+use crate::registry::SessionRef;
+use crate::rights::{self, Action, Decision, Facts, Pass, Principal, Role, Scope, decide};
+use crate::session::InUse;
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use std::collections::BTreeMap;
+use std::future::{Ready, ready};
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// Whom a request speaks for, and what it is about to do. The guard adds it to every request that
+/// has rights.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) principal: Arc<Principal>,
+    pub(super) pass: Pass,
+    pub(super) action: Action,
+}
+
+impl Caller {
+    /// Refuses an action that is done to no single session, unless the principal may do it.
+    pub(super) fn check(&self, action: Action) -> Result<(), Problem> {
+        self.decide(action, None).map(drop)
+    }
+
+    /// Whether a session exists for the principal, which may do this to it.
+    ///
+    /// # Errors
+    /// The session exists, and the principal may not.
+    pub(super) fn may(&self, action: Action, session: &Session) -> Result<bool, Problem> {
+        self.decide(action, Some(facts(session)))
+    }
+
+    /// Refuses to create a session with these labels that would not exist for its creator.
+    pub(super) fn check_create(&self, labels: &BTreeMap<String, String>) -> Result<(), Problem> {
+        let (id, owner) = (SessionId::generate(), Some(self.principal.name.as_str()));
+        self.decide(Action::Create, Some(Facts { id, owner, labels })).map(drop)
+    }
+
+    fn decide(&self, action: Action, session: Option<Facts<'_>>) -> Result<bool, Problem> {
+        match decide(&self.principal, action, session) {
+            Decision::Allowed => Ok(true),
+            Decision::Hidden => Ok(false),
+            Decision::Forbidden { needs } => Err(forbidden(&self.principal, action, needs)),
+        }
+    }
+
+    /// Whether a session exists for the principal.
+    pub(super) fn sees(&self, session: &Session) -> bool {
+        self.principal.sees(facts(session))
+    }
+
+    /// Whether the principal has come by a share link, and so sees a session without its
+    /// surroundings.
+    pub(super) fn is_share(&self) -> bool {
+        self.principal.kind == rights::Kind::Share
+    }
+
+    /// Whether an event is for the principal.
+    pub(super) fn hears(&self, event: &Event) -> bool {
+        let Event { session, owner, labels, kind, .. } = event;
+        let of_surroundings = matches!(kind, Kind::Created | Kind::Changed | Kind::Cwd);
+        self.principal.sees(Facts { id: *session, owner: owner.as_deref(), labels })
+            && !(of_surroundings && self.is_share())
+    }
+
+    /// A session as the principal sees it.
+    pub(super) fn shown(&self, session: Session) -> Session {
+        if self.is_share() { without_surroundings(session) } else { session }
+    }
+}
+
+/// What scopes look at.
+fn facts(session: &Session) -> Facts<'_> {
+    Facts { id: session.id, owner: session.owner.as_deref(), labels: &session.labels }
+}
+
+/// What a share link shows of a session.
+fn without_surroundings(mut session: Session) -> Session {
+    session.command.clear();
+    session.cwd.clear();
+    session.labels.clear();
+    session.pid = None;
+    session.owner = None;
+    session.profile = None;
+    session.signs.cwd_now = None;
+    session.clients.iter_mut().for_each(Viewer::hide_name);
+    session
+}
+
+fn forbidden(principal: &Principal, action: Action, needs: Option<Role>) -> Problem {
+    let (name, action) = (&principal.name, action.as_str());
+    let problem = |detail| Problem::new(code::FORBIDDEN, detail);
+    match needs {
+        Some(needs) => {
+            let (role, needs) = (principal.role.as_str(), needs.as_str());
+            let detail = format!("{name:?} is a {role}; {action} needs a {needs}");
+            problem(detail).with("needs", needs)
+        }
+        None => problem(format!("{name:?} may not do this ({action}) with its scope")),
+    }
+}
+
+/// The handles of all routes, in the hands of one caller.
+pub(super) struct CallerApi {
+    api: Data<Api>,
+    pub(super) caller: Caller,
+}
+
+impl Deref for CallerApi {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
+
+impl FromRequest for CallerApi {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let (api, caller) = (request.app_data::<Data<Api>>(), request.extensions());
+        let both = api.cloned().zip(caller.get::<Caller>().cloned());
+        // A route that the guard lets pass without rights never asks for this.
+        let none =
+            || Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, "no rights were checked");
+        ready(both.map(|(api, caller)| CallerApi { api, caller }).ok_or_else(none))
+    }
+}
+
+impl CallerApi {
+    /// Finds a session by its id or name, if it exists for the caller.
+    ///
+    /// # Errors
+    /// It exists, and the caller may not do with it what the request is about to do; or it cannot
+    /// be looked up.
+    pub(super) async fn look_up(&self, key: &str) -> Result<Lookup, Problem> {
+        let found = self.api.find_any(key).await?;
+        // The common case needs no look at the session.
+        if self.caller.principal.scope == Scope::All && !matches!(found, Lookup::Unknown) {
+            return self.caller.check(self.caller.action).map(|()| found);
+        }
+        let sees = match &found {
+            Lookup::Live(session) => {
+                session.handle.with_view(|view| self.caller.may(self.caller.action, view))?
+            }
+            Lookup::Ended(session) => self.caller.may(self.caller.action, session)?,
+            Lookup::Unknown => false,
+        };
+        Ok(if sees { found } else { Lookup::Unknown })
+    }
+
+    /// A session as the caller sees it.
+    pub(super) fn shown(&self, session: Session) -> Session {
+        self.caller.shown(session)
+    }
+
+    /// A session whose output is readable, from this offset if one is given: a live one, or one
+    /// that ended a short while ago.
+    pub(super) async fn readable(
+        &self,
+        key: &str,
+        from: Option<u64>,
+    ) -> Result<SessionRef, Problem> {
+        match self.look_up(key).await? {
+            Lookup::Live(session) => self.with_offset(session, from).await,
+            Lookup::Ended(session) => match self.api.ended(session.id).await? {
+                Some(kept) => Ok(kept),
+                None => Err(self.unreadable(&session).await),
+            },
+            Lookup::Unknown => Err(unknown(key)),
+        }
+    }
+
+    /// The problem that says why the output of an ended session is gone, and what there is instead.
+    async fn unreadable(&self, session: &Session) -> Problem {
+        let mut instead = Vec::new();
+        if matches!(self.store.last_screen(session.id).await, Ok(Some(_))) {
+            instead.push("…/screen has what it showed last");
+        }
+        if session.recording != Recording::Off {
+            instead.push("…/recording has what was recorded of it");
+        }
+        let mut detail = "the session has ended and its output is not kept any more".to_owned();
+        if !instead.is_empty() {
+            detail = format!("{detail}; {}", instead.join(", "));
+        }
+        Problem::new(code::ENDED, detail).with("session", json(&self.shown(session.clone())))
+    }
+
+    /// Suspends the countdown of a live session while a request waits for it.
+    pub(super) async fn in_use(&self, key: &str) -> Option<InUse> {
+        self.live(key).await.ok().map(|session| InUse::of(session.addr))
+    }
+
+    /// The record of a session, as of now or of its end.
+    pub(super) async fn session(&self, key: &str) -> Result<Session, Problem> {
+        match self.look_up(key).await? {
+            Lookup::Live(session) => Ok(session.handle.view()),
+            Lookup::Ended(session) => Ok(*session),
+            Lookup::Unknown => Err(unknown(key)),
+        }
+    }
+
+    /// A live session, or the problem that says why there is none.
+    pub(super) async fn live(&self, key: &str) -> Result<SessionRef, Problem> {
+        match self.look_up(key).await? {
+            Lookup::Live(session) => Ok(session),
+            Lookup::Ended(session) => Err(ended().with("session", json(&self.shown(*session)))),
+            Lookup::Unknown => Err(unknown(key)),
+        }
+    }
+}

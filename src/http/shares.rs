@@ -1,0 +1,89 @@
+//! `/api/v1/sessions/{id}/shares`: links that open one session and nothing else.
+
+use super::api::{Object, object};
+use super::auth::Access;
+use super::caller::CallerApi;
+use super::problem::Problem;
+use crate::id::SessionId;
+use crate::protocol::{Mode, rfc3339};
+use crate::rights::NewShare;
+use crate::store::ShareRow;
+use actix_web::web::{Data, Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+/// How long a link lasts whose maker does not say, in seconds.
+const EXPIRES_S: u64 = 3600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShareBody {
+    #[serde(default = "look_only")]
+    mode: Mode,
+    /// `Some(None)`: never.
+    #[serde(default, deserialize_with = "present")]
+    expires_s: Option<Option<u64>>,
+}
+
+fn look_only() -> Mode {
+    Mode::Ro
+}
+
+/// Keeps a missing field apart from one that is null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+pub(super) async fn add(
+    api: CallerApi,
+    access: Data<Access>,
+    id: Path<String>,
+    request: HttpRequest,
+    body: Json<Object>,
+) -> Result<HttpResponse, Problem> {
+    let ShareBody { mode, expires_s } = object(body)?;
+    let session = api.session(&id).await?.id;
+    let new = NewShare { session, mode, expires_s: expires_s.unwrap_or(Some(EXPIRES_S)) };
+    let (row, secret) = access.grants.add_share(new, &api.caller.principal.name).await?;
+    let mut share = told(&row);
+    share["url"] = access.page_for(&request, &format!("share={secret}")).into();
+    share["token"] = secret.into();
+    Ok(HttpResponse::Created().json(share))
+}
+
+pub(super) async fn list(
+    api: CallerApi,
+    access: Data<Access>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let session = api.session(&id).await?.id;
+    let shares: Vec<_> = access.grants.shares(session).iter().map(told).collect();
+    Ok(HttpResponse::Ok().json(json!({ "shares": shares })))
+}
+
+pub(super) async fn remove(
+    api: CallerApi,
+    access: Data<Access>,
+    path: Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let (id, share) = path.into_inner();
+    let session = api.session(&id).await?.id;
+    let unknown = |_| Problem::not_found(format!("the session has no share link {share:?}"));
+    let share: SessionId = share.parse().map_err(unknown)?;
+    let removed = access.grants.remove_share(session, share).await;
+    access.check_leases();
+    removed?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn told(row: &ShareRow) -> Value {
+    let ShareRow { id, session: _, digest: _, mode, created_at, created_by, expires_at } = row;
+    json!({
+        "id": id,
+        "mode": mode,
+        "created_at": rfc3339(*created_at),
+        "created_by": created_by,
+        "expires_at": expires_at.map(rfc3339),
+    })
+}

@@ -1,0 +1,122 @@
+//! Tests of the grants that need no server.
+
+use super::*;
+
+const ADMIN: &str = "secret-secret-secret";
+
+fn new(name: &str, expires_s: Option<u64>) -> NewToken {
+    NewToken { name: name.into(), role: Role::Viewer, scope: Scope::All, expires_s }
+}
+
+#[actix_web::test]
+async fn a_token_opens_until_it_is_removed_and_its_logins_with_it() {
+    let grants = Grants::in_memory(ADMIN);
+    let (row, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
+    assert!(!format!("{row:?}").contains(&secret));
+    let (principal, pass) = grants.by_secret(&secret).unwrap();
+    assert_eq!((principal.name.as_str(), principal.role), ("anna", Role::Viewer));
+    let login = grants.log_in(&pass).await.unwrap();
+    let (same, by_cookie) = grants.by_cookie(&login.cookie).unwrap();
+    assert_eq!(same, principal);
+    assert_eq!((grants.why_ended(&pass), grants.why_ended(&by_cookie)), (None, None));
+    let taken = grants.add_token(new("anna", None), "owner").await;
+    assert!(matches!(taken, Err(GrantsError::Taken(_))));
+    grants.remove_token("anna").await.unwrap();
+    assert!(grants.by_secret(&secret).is_none() && grants.by_cookie(&login.cookie).is_none());
+    assert_eq!(grants.why_ended(&by_cookie), Some("the token is no longer valid"));
+    let again = grants.add_token(new("anna", None), "owner").await.unwrap().1;
+    assert!(grants.by_secret(&again).is_some() && grants.by_cookie(&login.cookie).is_none());
+    assert!(matches!(grants.remove_token("ben").await, Err(GrantsError::Unknown(_))));
+}
+
+#[actix_web::test]
+async fn the_operators_token_is_the_owners() {
+    let grants = Grants::in_memory(ADMIN);
+    let (principal, pass) = grants.by_secret(ADMIN).unwrap();
+    assert_eq!(principal, Principal::owner());
+    let login = grants.log_in(&pass).await.unwrap();
+    assert!(grants.by_cookie(&login.cookie).is_some());
+    grants.log_out(&login.cookie).await.unwrap();
+    assert!(grants.by_cookie(&login.cookie).is_none());
+    assert!(grants.by_secret("secret-secret-secre").is_none() && grants.by_secret("").is_none());
+}
+
+#[actix_web::test]
+async fn a_share_is_a_principal_of_one_session() {
+    let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
+    let share = NewShare { session, mode: Mode::Ro, expires_s: Some(60) };
+    let (row, secret) = grants.add_share(share, "anna").await.unwrap();
+    let (principal, pass) = grants.by_secret(&secret).unwrap();
+    assert_eq!((principal.kind, principal.role), (Kind::Share, Role::Viewer));
+    assert_eq!(principal.scope, Scope::Sessions(vec![session]));
+    assert_eq!(grants.shares(session), [row.clone()]);
+    assert!(grants.shares(SessionId::generate()).is_empty());
+    let other = grants.remove_share(SessionId::generate(), row.id).await;
+    assert!(matches!(other, Err(GrantsError::Unknown(_))), "another session's");
+    let login = grants.log_in(&pass).await.unwrap();
+    assert!(login.age_s <= 60, "a login lasts no longer than its link");
+    grants.remove_share(session, row.id).await.unwrap();
+    assert_eq!(grants.why_ended(&pass), Some("the share link has ended"));
+    assert!(grants.by_cookie(&login.cookie).is_none());
+}
+
+#[actix_web::test]
+async fn what_has_expired_opens_nothing() {
+    let grants = Grants::in_memory(ADMIN);
+    let (row, secret) = grants.add_token(new("anna", Some(3600)), "owner").await.unwrap();
+    let (_, pass) = grants.by_secret(&secret).unwrap();
+    let cookie = grants.log_in(&pass).await.unwrap().cookie;
+    assert!(grants.by_cookie(&cookie).is_some());
+    let past = Some(Utc::now());
+    grants.state().tokens.get_mut(&Digest(row.digest)).unwrap().expires_at = past;
+    assert!(grants.by_secret(&secret).is_none() && grants.by_cookie(&cookie).is_none());
+    assert!(grants.why_ended(&pass).is_some());
+    assert_eq!(grants.tokens().len(), 1, "it is listed all the same");
+    assert!(grants.add_token(new("anna", None), "owner").await.is_ok(), "and replaced");
+    for wrong in [0, EXPIRES_S_MAX + 1, u64::MAX] {
+        let refused = grants.add_token(new("ben", Some(wrong)), "owner").await;
+        assert!(matches!(refused, Err(GrantsError::Invalid(_))), "{wrong}");
+    }
+}
+
+#[actix_web::test]
+async fn logins_are_bounded_for_each_secret() {
+    let grants = Grants::in_memory(ADMIN);
+    let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
+    let (_, anna) = grants.by_secret(&secret).unwrap();
+    let (_, owner) = grants.by_secret(ADMIN).unwrap();
+    let first = grants.log_in(&anna).await.unwrap().cookie;
+    let other = grants.log_in(&owner).await.unwrap().cookie;
+    for _ in 0..LOGINS_MAX {
+        grants.log_in(&anna).await.unwrap();
+    }
+    assert!(grants.by_cookie(&first).is_none() && grants.by_cookie(&other).is_some());
+    assert_eq!(grants.state().logins.len(), LOGINS_MAX + 1);
+}
+
+#[test]
+fn a_code_is_used_once_in_time() {
+    let grants = Grants::in_memory(ADMIN);
+    let (code, _) = grants.issue_code().unwrap();
+    assert!(grants.redeem("another").is_none());
+    assert_eq!(grants.redeem(&code).unwrap().0, Principal::owner());
+    assert!(grants.redeem(&code).is_none());
+    let (late, _) = grants.issue_code().unwrap();
+    grants.state().codes[0].expires_at = Utc::now();
+    assert!(grants.redeem(&late).is_none());
+    let codes: Vec<_> = (0..=CODES_MAX).map(|_| grants.issue_code().unwrap().0).collect();
+    assert!(grants.redeem(&codes[0]).is_none() && grants.redeem(&codes[1]).is_some());
+}
+
+#[test]
+fn subjects_are_read_as_they_are_written() {
+    let digest = Digest::of("x");
+    for subject in
+        [Subject::Owner, Subject::Admin(digest), Subject::Token(digest), Subject::Share(digest)]
+    {
+        assert_eq!(subject.to_string().parse(), Ok(subject));
+    }
+    for wrong in ["", "token", "token:", "token:é", "other:00", &format!("x:{}", "0".repeat(64))] {
+        assert!(wrong.parse::<Subject>().is_err(), "{wrong}");
+    }
+}

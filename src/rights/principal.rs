@@ -1,0 +1,176 @@
+//! Principals: whom a request speaks for.
+
+use crate::id::SessionId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The longest name of a token, in characters.
+const NAME_MAX: usize = 64;
+
+/// What a principal may do, from least to most: each role may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Looks on.
+    Viewer,
+    /// Types, starts and ends sessions.
+    Controller,
+    /// Also manages the server: tokens, audit, backups.
+    Admin,
+}
+
+impl Role {
+    /// The name in JSON, rows and command lines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Controller => "controller",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+/// The sessions that exist for a principal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All of them.
+    All,
+    /// These alone.
+    Sessions(Vec<SessionId>),
+    /// Those that have all of these labels.
+    Labels(BTreeMap<String, String>),
+    /// Those that this principal has created.
+    Own,
+}
+
+/// What a principal's rights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The user that runs the server: on the unix socket, by a one-time code, or by the token of
+    /// `--admin-token-file`.
+    Owner,
+    /// A named token.
+    Token,
+    /// A share link.
+    Share,
+    /// A program inside a session whose profile grants it something.
+    Session,
+}
+
+/// Whom a request speaks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Principal {
+    /// The token's name, `owner`, or `share-` or `session-` and an id. It stands in the audit log
+    /// and in `caused_by`, and is the `owner` of the sessions that the principal creates.
+    pub name: String,
+    /// What the rights come from.
+    pub kind: Kind,
+    /// What it may do …
+    pub role: Role,
+    /// … with which sessions.
+    pub scope: Scope,
+}
+
+/// What the scopes look at in a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The session's id.
+    pub id: SessionId,
+    /// The name of the principal that has created it; `None`: nobody known.
+    pub owner: Option<&'a str>,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+impl Principal {
+    /// The owner's name.
+    pub const OWNER: &'static str = "owner";
+
+    /// The user that runs the server.
+    #[must_use]
+    pub fn owner() -> Principal {
+        Principal {
+            name: Principal::OWNER.to_owned(),
+            kind: Kind::Owner,
+            role: Role::Admin,
+            scope: Scope::All,
+        }
+    }
+
+    /// Whether this session exists for the principal.
+    #[must_use]
+    pub fn sees(&self, session: Facts<'_>) -> bool {
+        match &self.scope {
+            Scope::All => true,
+            Scope::Sessions(ids) => ids.contains(&session.id),
+            Scope::Labels(labels) => {
+                labels.iter().all(|(key, value)| session.labels.get(key) == Some(value))
+            }
+            Scope::Own => session.owner == Some(self.name.as_str()),
+        }
+    }
+}
+
+/// Checks the name of a new token.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_token_name(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if !starts || name.len() > NAME_MAX || !name.chars().all(plain) {
+        return Err(format!(
+            "a token's name has 1 to {NAME_MAX} letters, digits, '-', '_', '.', and begins with \
+             a letter or digit"
+        ));
+    }
+    if name == Principal::OWNER || name.starts_with("share-") || name.starts_with("session-") {
+        return Err(format!("{name:?} is the name of a principal that is no token"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_see_what_they_name() {
+        let (mine, other) = (SessionId::generate(), SessionId::generate());
+        let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+        let more = BTreeMap::from([
+            ("team".to_owned(), "a".to_owned()),
+            ("env".to_owned(), "dev".to_owned()),
+        ]);
+        let none = BTreeMap::new();
+        let of = |scope| Principal { scope, name: "anna".into(), ..Principal::owner() };
+        let facts = |id, owner, labels| Facts { id, owner, labels };
+        for (scope, id, owner, has, sees) in [
+            (Scope::All, other, None, &none, true),
+            (Scope::Sessions(vec![mine]), mine, None, &none, true),
+            (Scope::Sessions(vec![mine]), other, Some("anna"), &more, false),
+            (Scope::Sessions(vec![]), mine, None, &none, false),
+            (Scope::Labels(labels.clone()), other, None, &more, true),
+            (Scope::Labels(more.clone()), other, None, &labels, false),
+            (Scope::Own, other, Some("anna"), &none, true),
+            (Scope::Own, mine, Some("ben"), &none, false),
+            (Scope::Own, mine, None, &none, false),
+        ] {
+            assert_eq!(of(scope.clone()).sees(facts(id, owner, has)), sees, "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_plain_and_not_those_of_others() {
+        for good in ["anna", "build.2", "0", "a-b_c"] {
+            assert!(check_token_name(good).is_ok(), "{good}");
+        }
+        let long = "x".repeat(NAME_MAX + 1);
+        for bad in ["", "-a", ".a", "a b", "é", "owner", "share-1", "session-1", &long] {
+            assert!(check_token_name(bad).is_err(), "{bad}");
+        }
+    }
+}

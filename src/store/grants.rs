@@ -1,0 +1,224 @@
+//! Tokens, share links and logins as rows. Of each secret there is only its digest.
+
+use super::columns::{json, word, word_or_null};
+use super::error::StoreError;
+use crate::id::SessionId;
+use crate::protocol::{Mode, rfc3339};
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, Row, params};
+
+/// SHA-256 of a secret.
+pub type Digest = [u8; 32];
+
+/// A row of `tokens`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRow {
+    /// Unique.
+    pub name: String,
+    /// Of the token.
+    pub digest: Digest,
+    /// `viewer`, `controller` or `admin`.
+    pub role: String,
+    /// The sessions that exist for it.
+    pub scope: serde_json::Value,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// The name of the principal that made it.
+    pub created_by: String,
+    /// When it ends; `None`: never.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A row of `shares`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareRow {
+    /// UUID v7.
+    pub id: SessionId,
+    /// The session that it opens.
+    pub session: SessionId,
+    /// Of the link's secret.
+    pub digest: Digest,
+    /// Whether one may type with it.
+    pub mode: Mode,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// The name of the principal that made it.
+    pub created_by: String,
+    /// When it ends; `None`: with the session's row.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// A row of `logins`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginRow {
+    /// Of the cookie.
+    pub digest: Digest,
+    /// What it was made with.
+    pub subject: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// All rows.
+#[derive(Clone, Debug, Default)]
+pub struct GrantRows {
+    /// By name.
+    pub tokens: Vec<TokenRow>,
+    /// By id.
+    pub shares: Vec<ShareRow>,
+    /// In no order.
+    pub logins: Vec<LoginRow>,
+}
+
+/// A change of the rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrantChange {
+    /// A new token.
+    AddToken(TokenRow),
+    /// A new share link.
+    AddShare(ShareRow),
+    /// A new login.
+    AddLogin(LoginRow),
+    /// Whatever has one of these digests ends.
+    Remove(Vec<Digest>),
+}
+
+impl GrantChange {
+    /// Makes the change in an open transaction.
+    pub(super) fn write(&self, to: &Connection) -> Result<(), StoreError> {
+        match self {
+            GrantChange::AddToken(token) => {
+                let TokenRow { name, digest, role, scope, created_at, created_by, expires_at } =
+                    token;
+                to.prepare_cached(
+                    "INSERT INTO tokens
+                         (name, digest, role, scope, created_at, created_by, expires_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
+                .execute(params![
+                    name,
+                    digest,
+                    role,
+                    json(scope)?,
+                    rfc3339(*created_at),
+                    created_by,
+                    expires_at.map(rfc3339),
+                ])?;
+            }
+            GrantChange::AddShare(share) => {
+                let ShareRow { id, session, digest, mode, created_at, created_by, expires_at } =
+                    share;
+                to.prepare_cached(
+                    "INSERT INTO shares
+                         (id, session_id, digest, mode, created_at, created_by, expires_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
+                .execute(params![
+                    id.to_string(),
+                    session.to_string(),
+                    digest,
+                    mode.as_str(),
+                    rfc3339(*created_at),
+                    created_by,
+                    expires_at.map(rfc3339),
+                ])?;
+            }
+            GrantChange::AddLogin(LoginRow { digest, subject, created_at, expires_at }) => {
+                to.prepare_cached(
+                    "INSERT INTO logins (digest, subject, created_at, expires_at)
+                     VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![
+                    digest,
+                    subject,
+                    rfc3339(*created_at),
+                    rfc3339(*expires_at)
+                ])?;
+            }
+            GrantChange::Remove(digests) => {
+                for digest in digests {
+                    for table in ["tokens", "shares", "logins"] {
+                        let sql = format!("DELETE FROM {table} WHERE digest = ?1");
+                        to.prepare_cached(&sql)?.execute([digest])?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads all rows. One that cannot be read opens nothing: it is left out, and named.
+pub(super) fn load(from: &Connection) -> Result<(GrantRows, Vec<String>), StoreError> {
+    let mut unreadable = Vec::new();
+    let tokens = rows(
+        from,
+        "SELECT name, digest, role, scope, created_at, created_by, expires_at FROM tokens
+         ORDER BY name",
+        &mut unreadable,
+        |row| {
+            let scope: String = row.get(3)?;
+            Ok(TokenRow {
+                name: row.get(0)?,
+                digest: row.get(1)?,
+                role: row.get(2)?,
+                scope: serde_json::from_str(&scope).unwrap_or_default(),
+                created_at: word(row, 4)?,
+                created_by: row.get(5)?,
+                expires_at: word_or_null(row, 6)?,
+            })
+        },
+    )?;
+    let shares = rows(
+        from,
+        "SELECT id, session_id, digest, mode, created_at, created_by, expires_at FROM shares
+         ORDER BY id",
+        &mut unreadable,
+        |row| {
+            Ok(ShareRow {
+                id: word(row, 0)?,
+                session: word(row, 1)?,
+                digest: row.get(2)?,
+                mode: word(row, 3)?,
+                created_at: word(row, 4)?,
+                created_by: row.get(5)?,
+                expires_at: word_or_null(row, 6)?,
+            })
+        },
+    )?;
+    let logins = rows(
+        from,
+        "SELECT digest, subject, created_at, expires_at FROM logins",
+        &mut unreadable,
+        |row| {
+            Ok(LoginRow {
+                digest: row.get(0)?,
+                subject: row.get(1)?,
+                created_at: word(row, 2)?,
+                expires_at: word(row, 3)?,
+            })
+        },
+    )?;
+    Ok((GrantRows { tokens, shares, logins }, unreadable))
+}
+
+fn rows<T>(
+    from: &Connection,
+    sql: &str,
+    unreadable: &mut Vec<String>,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = from.prepare(sql)?;
+    let mut found = statement.query([])?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        match read(row) {
+            Ok(row) => rows.push(row),
+            Err(error) if error.sqlite_error_code().is_none() => unreadable.push(error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(rows)
+}
