@@ -48,6 +48,7 @@ mod reconcile;
 mod recording;
 mod restarts;
 mod restore;
+mod rights;
 mod screen_faults;
 mod screens;
 mod screens_http;

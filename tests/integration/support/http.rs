@@ -46,6 +46,11 @@ impl Api {
         Api { base: format!("http://{address}"), token: token.to_owned() }
     }
 
+    /// The same server with another token.
+    pub fn with_token(&self, token: &str) -> Self {
+        Api { base: self.base.clone(), token: token.to_owned() }
+    }
+
     pub fn base(&self) -> &str {
         &self.base
     }

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// A profile of a bare bash, which starts fast and prints nothing of its own.
-const SETTINGS: &str = "[profile.bash]\ncommand = [\"bash\", \"--norc\", \"--noprofile\"]\n";
+/// The owner's token is in a file beside the settings. A profile of a bare bash, which starts fast
+/// and prints nothing of its own.
+const SETTINGS: &str = "admin_token_file = \"token\"\n[profile.bash]\ncommand = [\"bash\", \"--norc\", \"--noprofile\"]\n";
 
 /// A script that runs the tests in the background has left them SIGINT and SIGQUIT ignored,
 /// which all processes that they start would inherit, and heed.
@@ -115,6 +116,10 @@ impl Server {
     ) -> Self {
         plain_signals();
         std::fs::write(dir.path().join("stayd.toml"), SETTINGS).expect("settings");
+        let token = dir.path().join("token");
+        if !token.exists() {
+            std::fs::write(token, uuid::Uuid::now_v7().simple().to_string()).expect("token");
+        }
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         let mut command = match open_files {
             None => Command::new(env!("CARGO_BIN_EXE_stayd")),
@@ -198,7 +203,7 @@ impl Server {
     }
 
     pub fn token(&self) -> String {
-        let text = std::fs::read_to_string(self.state().join("token")).expect("token");
+        let text = std::fs::read_to_string(self.dir.path().join("token")).expect("token");
         text.trim().to_owned()
     }
 
