@@ -30,6 +30,7 @@
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
 //! - [`events`]: the last events of the sessions, and their listeners.
+//! - [`audit`]: the audit log: what was done, by whom, and what was refused.
 //! - [`rights`]: who may do what with which session; tokens, share links and logins.
 //! - [`store`]: the persistence actor, through which every write to SQLite goes, one after another.
 //! - [`recorder`]: recordings of sessions: written, rotated, read back.
@@ -43,6 +44,7 @@
 //! - [`metrics`]: the counters.
 //! - [`log`], [`config`], [`protocol`], [`lifecycle`], [`id`], [`text`]: shared types and rules.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod connections;

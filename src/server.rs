@@ -1,5 +1,6 @@
 //! The server: starts everything in order, handles signals, and stops in order.
 
+use crate::audit::Audit;
 use crate::config::{Settings, account};
 use crate::connections::{self, Connections, Exposed, Listeners, Tls, TlsError, local};
 use crate::holder::{Holder, HolderError, Paths};
@@ -190,6 +191,7 @@ async fn serve(
     }
     store::remove_leftovers(dir);
     let store = StoreHandle::open(&dir.join("stayd.db"), log.new(o!("part" => "store")))?;
+    let audit = Audit::new(store.clone());
     let admin_token = settings.admin_token_file.as_deref().map(read_token).transpose()?;
     let grants = Grants::load(store.clone(), admin_token.as_deref());
     let grants =
@@ -263,6 +265,7 @@ async fn serve(
         defaults: shared,
         create_on_attach: settings.create_on_attach,
         nesting: Arc::default(),
+        audit: audit.clone(),
     };
 
     let limits = connections::Limits {
@@ -272,6 +275,8 @@ async fn serve(
         unread: Duration::from_secs(settings.unread_timeout_s),
     };
     let http_log = log.new(o!("part" => "http"));
+    let kept = settings.audit_retention_s.map(Duration::from_secs);
+    actix_web::rt::spawn(audit.keep(kept, http_log.clone()));
     actix_web::rt::spawn(Access::report(access.clone(), http_log.clone()));
     let leases = access.clone();
     actix_web::rt::spawn(async move { leases.keep_checking_leases().await });

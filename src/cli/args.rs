@@ -1,8 +1,8 @@
 //! The definition of the command line.
 
 use super::{
-    attach, backup, completions, config, doctor, info, kill, logs, ls, profiles, recording, rename,
-    restart, run, screen, send, share, stop, token, url, wait,
+    attach, audit, backup, completions, config, doctor, info, kill, logs, ls, profiles, recording,
+    rename, restart, run, screen, send, share, stop, token, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -93,6 +93,8 @@ pub(super) enum Verb {
     /// it. A change takes effect at once.
     #[command(subcommand)]
     Token(token::What),
+    /// Print what was done on the server, by whom, and what was refused
+    Audit(audit::Flags),
     /// Copy the database of a running server into a file
     ///
     /// The copy is complete and consistent, while sessions and writes go on. It has the records of

@@ -341,7 +341,11 @@ impl Client {
             Some(body) => request.send_json(&body).await,
             None => request.send().await,
         };
-        let answer = self.answer(sent).await?.or_refusal(path)?;
+        let answer = match self.answer(sent).await?.or_refusal(path) {
+            // What is missing is no session, or the server's words say which.
+            Err(Failure::NoSuchSession(_)) => return Err(Failure::Other("there is no such token, link or session".into())),
+            answer => answer?,
+        };
         if answer.body.is_empty() { Ok(Value::Null) } else { answer.json() }
     }
 

@@ -19,6 +19,7 @@
 
 mod args;
 mod attach;
+mod audit;
 mod backup;
 mod client;
 mod completions;
@@ -103,6 +104,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Stop(flags)) => stop::stop(paths, &flags),
         Some(Verb::Share(flags)) => share::share(paths, &flags),
         Some(Verb::Token(flags)) => token::token(paths, flags),
+        Some(Verb::Audit(flags)) => audit::audit(paths, &flags),
         Some(Verb::Backup(flags)) => backup::backup(paths, flags),
         Some(Verb::Config(flags)) => config::config(paths, &flags),
         Some(Verb::Doctor(flags)) => doctor::doctor(paths, &flags),

@@ -77,6 +77,7 @@ pub(super) struct File {
     pub(super) max_connections_without_token: Option<usize>,
     pub(super) body_timeout_s: Option<u64>,
     pub(super) unread_timeout_s: Option<u64>,
+    pub(super) audit_retention_s: Option<IdleTimeout>,
     pub(super) admin_token_file: Option<PathBuf>,
     pub(super) create_on_attach: Option<bool>,
     #[serde(default)]

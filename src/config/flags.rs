@@ -100,6 +100,16 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_RETENTION_S", value_name = "SECONDS", alias = "retention")]
     pub retention_s: Option<IdleTimeout>,
 
+    /// Seconds for which entries of the audit log are kept, or "never" to remove none, of which there
+    /// are a million at most [default: 7776000, 90 days] [file: audit_retention_s]
+    #[arg(
+        long,
+        env = "STAYD_AUDIT_RETENTION_S",
+        value_name = "SECONDS",
+        alias = "audit-retention"
+    )]
+    pub audit_retention_s: Option<IdleTimeout>,
+
     /// Bytes after which a recording continues in another file, at least 65536 [default: 67108864,
     /// 64 MiB] [file: recording_file_bytes]
     #[arg(long, env = "STAYD_RECORDING_FILE_BYTES", value_name = "BYTES")]

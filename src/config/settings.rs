@@ -21,6 +21,8 @@ const DEFAULT_MAX_SESSIONS: usize = 4000;
 const DEFAULT_RING_BYTES: u64 = 2 << 20;
 const DEFAULT_SCROLLBACK_LINES: usize = 1000;
 const DEFAULT_QUIET_S: u64 = 5;
+/// 90 days.
+const DEFAULT_AUDIT_RETENTION_S: u64 = 7_776_000;
 /// A week.
 const DEFAULT_RETENTION_S: u64 = 604_800;
 const DEFAULT_RECORDING_FILE_BYTES: u64 = 64 << 20;
@@ -90,6 +92,8 @@ pub struct Settings {
     pub body_timeout_s: u64,
     /// Seconds after which a connection is closed whose peer reads nothing.
     pub unread_timeout_s: u64,
+    /// Seconds for which entries of the audit log are kept; `None`: for ever.
+    pub audit_retention_s: Option<u64>,
     /// File with a token of the operator's own.
     pub admin_token_file: Option<PathBuf>,
     /// Whether attaching to an unknown name may start a session.
@@ -261,6 +265,7 @@ fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings,
         listen.push(DEFAULT_LISTEN);
     }
     let retention = flags.retention_s.or(file.retention_s);
+    let audit_retention = flags.audit_retention_s.or(file.audit_retention_s);
     let idle_timeout = flags.idle_timeout_s.or(file.idle_timeout_s);
     Ok(Settings {
         listen,
@@ -284,6 +289,9 @@ fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings,
         max_connections_without_token,
         body_timeout_s,
         unread_timeout_s,
+        audit_retention_s: audit_retention
+            .unwrap_or(IdleTimeout(Some(DEFAULT_AUDIT_RETENTION_S)))
+            .0,
         admin_token_file,
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,

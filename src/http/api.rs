@@ -3,6 +3,7 @@
 use super::problem::{Problem, code};
 use super::query::culprit;
 use super::shots::Shots;
+use crate::audit::Audit;
 use crate::events::Bus;
 use crate::holder::{Holder, HolderError};
 use crate::id::SessionId;
@@ -53,6 +54,8 @@ pub struct Api {
     pub defaults: Arc<Defaults>,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
+    /// The audit log.
+    pub audit: Audit,
     /// Records which sessions are shown inside which.
     pub nesting: Arc<Nesting>,
 }

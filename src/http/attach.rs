@@ -5,6 +5,7 @@ use super::caller::{Caller, CallerApi};
 use super::lease::Lease;
 use super::problem::{Problem, code};
 use super::reject::Refusal;
+use crate::audit::Audit;
 use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, Cause, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, FoundOrCreated, SessionRef};
@@ -155,7 +156,8 @@ async fn open(
             may_write?;
         }
         let nested = nest(api, &found.session, &wish)?;
-        Ok(join(found, by, wish, nested, dialect).await?)
+        let _ = api.caller.session.set(found.session.handle.id());
+        Ok(join(found, by, wish, nested, dialect, &api.audit).await?)
     };
     match attached.await {
         Ok((context, setup, outlet)) => {
@@ -294,6 +296,7 @@ async fn join(
     wish: Wish,
     nested: Option<Nested>,
     dialect: Dialect,
+    audit: &Audit,
 ) -> Result<(Context<Connection>, ConnectionSetup, OutputBody), Refusal> {
     let context = Context::<Connection>::new();
     let address = context.address();
@@ -320,6 +323,7 @@ async fn join(
         sees_names: !caller.is_share(),
     };
     let handle = session.handle;
+    let auditor = audit.of(cause.clone(), handle.id());
     let attached = session.addr.send(attach).await.map_err(|_| ended(&handle.view()))?;
     let attached = attached.map_err(|refused| match handle.view() {
         view if view.restart_at.is_some() => ended(&view),
@@ -377,6 +381,7 @@ async fn join(
         writer,
         accepted,
         revoked: lease.ended(),
+        auditor,
         nested,
     };
     Ok((context, setup, outlet))

@@ -1,15 +1,22 @@
 //! Authentication: the token, the login cookie, and where each is accepted.
 
 use super::allowlist::{Hosts, HostsError};
+use super::audit;
+use super::caller::Caller;
 use super::guesses::Guesses;
 use super::lease::{CHECK_EVERY, Lease, Leases};
+use crate::audit::Audit;
 use crate::connections::Visitor;
+use crate::protocol::Cause;
 use crate::rights::{Grants, GrantsError, Pass, Principal};
+use crate::store::Outcome;
+use actix_web::HttpMessage;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::rt::time::{interval, sleep};
 use actix_web::{HttpRequest, web};
 use slog::Logger;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The interval at which failed attempts are logged.
@@ -23,6 +30,8 @@ pub struct Access {
     pub(super) hosts: Hosts,
     pub(super) guesses: Guesses,
     leases: Leases,
+    /// `None` in tests.
+    pub(super) audit: Option<Audit>,
     cookie: String,
     page: String,
 }
@@ -68,6 +77,7 @@ impl Access {
             hosts: Hosts::new(listen, allowed_hosts, allowed_origins)?,
             guesses: Guesses::default(),
             leases: Leases::default(),
+            audit: None,
             cookie: format!("stayd-{port}"),
             page: listen.first().map_or_else(String::new, |address| page(*address)),
         })
@@ -105,6 +115,37 @@ impl Access {
         match base.filter(|_| request.peer_addr().is_some()) {
             Some(base) => format!("{base}/#{fragment}"),
             None => self.page(fragment),
+        }
+    }
+
+    /// Writes requests down in this log.
+    #[must_use]
+    pub fn audited(self, audit: Audit) -> Access {
+        Access { audit: Some(audit), ..self }
+    }
+
+    /// Writes down what became of a request that had rights.
+    pub(super) fn note(&self, request: &HttpRequest, status: StatusCode) {
+        let extensions = request.extensions();
+        let (caller, cause) = (extensions.get::<Caller>(), extensions.get::<Cause>());
+        if let (Some(audit), Some(caller), Some(cause)) = (&self.audit, caller, cause) {
+            audit::note(audit, caller, cause, status);
+        }
+    }
+
+    /// Writes down a refusal of somebody whom nobody knows.
+    pub(super) fn note_stranger(&self, from: Option<IpAddr>, action: &str, detail: &str) {
+        if let Some(audit) = &self.audit {
+            audit.note_stranger(from.map(|address| address.to_string()), action, detail);
+        }
+    }
+
+    /// Writes down that somebody has logged in or out.
+    pub(super) fn note_login(&self, who: &str, from: Option<IpAddr>, action: &str) {
+        if let Some(audit) = &self.audit {
+            let address = from.map(|address| address.to_string());
+            let cause = Cause { token: who.to_owned(), address };
+            audit.note(Some(&cause), action, None, Outcome::Done, None);
         }
     }
 

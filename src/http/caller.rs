@@ -16,7 +16,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use std::collections::BTreeMap;
 use std::future::{Ready, ready};
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Whom a request speaks for, and what it is about to do. The guard adds it to every request that
 /// has rights.
@@ -25,6 +25,8 @@ pub(super) struct Caller {
     pub(super) principal: Arc<Principal>,
     pub(super) pass: Pass,
     pub(super) action: Action,
+    /// The session that it is done to, once it is found.
+    pub(super) session: Arc<OnceLock<SessionId>>,
 }
 
 impl Caller {
@@ -147,6 +149,13 @@ impl CallerApi {
     /// be looked up.
     pub(super) async fn look_up(&self, key: &str) -> Result<Lookup, Problem> {
         let found = self.api.find_any(key).await?;
+        let id = match &found {
+            Lookup::Live(session) => Some(session.handle.id()),
+            Lookup::Ended(session) => Some(session.id),
+            Lookup::Unknown => None,
+        };
+        // A later look-up of the same request is of the same session.
+        id.map(|id| self.caller.session.set(id));
         // The common case needs no look at the session.
         if self.caller.principal.scope == Scope::All && !matches!(found, Lookup::Unknown) {
             return self.caller.check(self.caller.action).map(|()| found);

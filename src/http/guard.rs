@@ -99,11 +99,13 @@ where
         }
         let body = RequestBody::bounded(&mut request, *body_timeout);
         let (waited_for, within) = (body.clone(), *body_timeout);
+        let access = access.clone();
         let answer = move |asked: Asked, response: ServiceResponse<BoxBody>, lease| {
+            access.note(response.request(), response.status());
             let response = asked.answered(with_headers(response));
             response.map_body(|_, answer| AnswerBody::new(answer, is_head, body, lease))
         };
-        let lease = match admit(access, &mut request) {
+        let lease = match admit(&self.guard.access, &mut request) {
             Ok(lease) => lease,
             Err(Refused { problem, after }) => {
                 // The body is not read: a request without rights costs no handler.
@@ -189,7 +191,15 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         credential => credential,
     };
     let (principal, pass, shown) = credential.map_err(|unknown| match unknown {
-        Unknown::Wrong => access.guesses.refuse(address(request), detail),
+        Unknown::Wrong => {
+            let from = address(request);
+            let refused = access.guesses.refuse(from, detail);
+            // Of many, the log tells how many.
+            if refused.after.is_zero() {
+                access.note_stranger(from, "authenticate", "a wrong token or cookie");
+            }
+            refused
+        }
         Unknown::Ended => {
             let detail = "this token, link or login was valid and has ended";
             Problem::new(code::UNAUTHORIZED, detail).into()
@@ -204,10 +214,8 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
     }
     let action = openapi::action(request.method(), request.match_info().unprocessed());
     let action = action.map_err(|_| unserved(request))?;
-    let caller = Caller { principal: Arc::new(principal), pass, action };
-    if !action.is_on_session() && action != Action::Create {
-        caller.check(action)?;
-    }
+    let session = Arc::default();
+    let caller = Caller { principal: Arc::new(principal), pass, action, session };
     let lease = access.lease(pass);
     strip_token(request.headers_mut());
     let cause = Cause {
@@ -215,8 +223,11 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         address: address(request).map(|address| address.to_string()),
     };
     request.extensions_mut().insert(cause);
-    request.extensions_mut().insert(caller);
+    request.extensions_mut().insert(caller.clone());
     request.extensions_mut().insert(lease.clone());
+    if !action.is_on_session() && action != Action::Create {
+        caller.check(action)?;
+    }
     Ok((request.path() != login::LOGOUT).then_some(lease))
 }
 

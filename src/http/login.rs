@@ -5,13 +5,13 @@ use super::auth::Access;
 use super::guesses::Refused;
 use super::problem::{self, Problem};
 use crate::connections::Visitor;
-use crate::protocol::rfc3339;
+use crate::protocol::{Cause, rfc3339};
 use crate::rights::Login;
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use actix_web::{ResponseError, rt};
 use serde::Deserialize;
 use serde_json::json;
@@ -58,13 +58,15 @@ async fn login(
         }
         _ => return Err(Problem::invalid("the body has a token or a code")),
     };
-    let Some((_, pass)) = known else {
-        let from = request.peer_addr().map(|address| address.ip());
+    let from = request.peer_addr().map(|address| address.ip());
+    let Some((principal, pass)) = known else {
+        access.note_stranger(from, "login", detail);
         let Refused { problem, after } = access.guesses.refuse(from, detail);
         rt::time::sleep(after).await;
         return Err(problem);
     };
     let Login { cookie: secret, age_s, .. } = access.grants.log_in(&pass).await?;
+    access.note_login(&principal.name, from, "login");
     Ok(HttpResponse::NoContent().cookie(cookie(&access, &request, &secret, age_s)).finish())
 }
 
@@ -74,6 +76,10 @@ async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse
         written = written.and(access.grants.log_out(secret).await);
     }
     access.check_leases();
+    if let Some(cause) = request.extensions().get::<Cause>() {
+        let from = request.peer_addr().map(|address| address.ip());
+        access.note_login(&cause.token, from, "logout");
+    }
     let mut response = match written {
         Ok(()) => HttpResponse::NoContent().finish(),
         Err(error) => Problem::from(error).error_response(),

@@ -40,6 +40,9 @@ pub(super) async fn create(
     let once = once::once(http.headers(), &cause.token, &request)?;
     let create = Create { request, cause: Some(cause.into_inner()), once };
     let answered = api.registry.send(create).await.map_err(stopping)?;
+    if let Ok(session) = &answered.result {
+        let _ = api.caller.session.set(session.id);
+    }
     let mut response = match answered.result {
         Ok(session) => HttpResponse::Created()
             .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", session.id)))

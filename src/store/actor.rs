@@ -1,5 +1,6 @@
 //! The one writer of the database.
 
+use super::audit::{self, AuditFilter, AuditRow};
 use super::db::{Db, Rows};
 use super::error::StoreError;
 use super::grants::{self, GrantChange, GrantRows};
@@ -154,13 +155,19 @@ impl Store {
     /// Writes the backlog, and with `activity` the activity too.
     fn write(&mut self, activity: bool) -> Result<(), StoreError> {
         let touched = if activity { self.queue.take_touched() } else { Touched::new() };
-        if self.backlog.is_empty() && touched.is_empty() {
+        let audits = if activity { self.queue.take_audits() } else { Vec::new() };
+        if self.backlog.is_empty() && touched.is_empty() && audits.is_empty() {
             // The last write may have failed and left nothing to retry, so test whether writing
             // works again.
             return if self.queue.healthy() { Ok(()) } else { self.probe() };
         }
         let backlog = std::mem::take(&mut self.backlog);
-        match self.transaction(|tx| backlog.write(tx, &touched)) {
+        let written = self.transaction(|tx| {
+            let rejected = backlog.write(tx, &touched)?;
+            audits.iter().try_for_each(|entry| entry.write(&tx.0))?;
+            Ok(rejected)
+        });
+        match written {
             Ok(rejected) => {
                 for Rejected { id, error } in rejected {
                     Queue::count(&self.queue.rejected);
@@ -172,6 +179,7 @@ impl Store {
             Err(error) => {
                 self.backlog = backlog;
                 self.queue.put_back(touched);
+                self.queue.put_back_audits(audits);
                 Err(error)
             }
         }
@@ -342,6 +350,16 @@ impl Store {
             let _ = self.reserve.make();
         }
         written
+    }
+
+    /// The entries of the audit log.
+    pub(super) fn audit_log(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
+        audit::list(self.db.connection(), filter)
+    }
+
+    /// Removes old entries of the audit log. Returns whether there may be more.
+    pub(super) fn expire_audit(&mut self, before: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.transaction(|tx| audit::expire(&tx.0, before))
     }
 
     fn write_grants(&mut self, changes: &[GrantChange]) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! The store's handle, through which all other code uses the database.
 
 use super::actor::{Ask, Flush, Store, Wake};
+use super::audit::{AuditEntry, AuditFilter, AuditRow};
 use super::backup;
 use super::db::Db;
 use super::error::{OpenError, StoreError};
@@ -247,6 +248,29 @@ impl StoreHandle {
                 return Ok(all);
             }
         }
+    }
+
+    /// Adds an entry to the audit log; cheap, from any thread. Written with the next tick.
+    pub fn audit(&self, entry: AuditEntry) {
+        self.0.queue.audit(entry);
+    }
+
+    /// Entries of the audit log, oldest first.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn audit_log(&self, filter: AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
+        self.ask(move |store| store.audit_log(&filter)).await
+    }
+
+    /// Removes the entries of the audit log before that time, and those beyond the most. Others can
+    /// write in between.
+    ///
+    /// # Errors
+    /// Not all of them were removed.
+    pub async fn expire_audit(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
+        while self.ask(move |store| store.expire_audit(before)).await? {}
+        Ok(())
     }
 
     /// Tokens, share links and logins.

@@ -15,6 +15,7 @@
 //! - `actor`: [`Store`], the writer
 //! - `queue`: the writes that wait
 //! - `row`: the types of rows; `once`: idempotency keys
+//! - `audit`: the audit log
 //! - `grants`: tokens, share links and logins; `reserve`: room for their removal on a full disk
 //! - `db`: open, read; `tx`: write; `decode`: from columns to types
 //! - `backup`: a copy of the database while it is being written
@@ -22,6 +23,7 @@
 //! - `error`: what can go wrong
 
 mod actor;
+mod audit;
 mod backup;
 mod columns;
 mod db;
@@ -39,6 +41,7 @@ mod tx;
 mod tests;
 
 pub use actor::Store;
+pub use audit::{AuditEntry, AuditFilter, AuditRow, Outcome};
 pub use backup::remove_leftovers;
 pub use error::{OpenError, StoreError};
 pub use grants::{Digest, GrantChange, GrantRows, LoginRow, ShareRow, TokenRow};

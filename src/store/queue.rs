@@ -3,6 +3,7 @@
 //! The queue is not the writer's mailbox: a slow disk grows no mailbox (at most one wake-up is in
 //! flight), and a dropped message loses nothing.
 
+use super::audit::AuditEntry;
 use super::error::StoreError;
 use super::row::Change;
 use crate::id::SessionId;
@@ -16,6 +17,9 @@ use tokio::sync::oneshot;
 
 /// Activity that is not written yet: the latest of each session.
 pub(super) type Touched = HashMap<SessionId, DateTime<Utc>>;
+
+/// Entries of the audit log that wait, some 2 MiB.
+const AUDITS_MAX: usize = 10_000;
 
 /// One operation to write.
 pub(super) enum Op {
@@ -55,10 +59,13 @@ pub(super) struct Taken {
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     touched: Mutex<Touched>,
+    audits: Mutex<Vec<AuditEntry>>,
     error: Mutex<Option<String>>,
     pub(super) transactions: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) dropped: AtomicU64,
+    /// Entries of the audit log that were lost.
+    pub(super) unaudited: AtomicU64,
     /// The number of changes that the writer has taken and could not write yet.
     pub(super) unwritten: AtomicU64,
     pub(super) latency: Latency,
@@ -85,7 +92,7 @@ impl Queue {
 
     /// Wakes the writer at a flush tick, if it has anything to write.
     pub(super) fn tick(&self) -> Pushed {
-        if self.healthy() && lock(&self.touched).is_empty() {
+        if self.healthy() && lock(&self.touched).is_empty() && lock(&self.audits).is_empty() {
             return Pushed::Awake;
         }
         let mut waiting = lock(&self.waiting);
@@ -125,6 +132,28 @@ impl Queue {
 
     pub(super) fn take_touched(&self) -> Touched {
         mem::take(&mut lock(&self.touched))
+    }
+
+    /// Adds an entry to the audit log, written with the next tick. While nothing can be written, the
+    /// latest entries are lost beyond a bound.
+    pub(super) fn audit(&self, entry: AuditEntry) {
+        let mut audits = lock(&self.audits);
+        if audits.len() < AUDITS_MAX {
+            audits.push(entry);
+        } else {
+            Queue::count(&self.unaudited);
+        }
+    }
+
+    pub(super) fn take_audits(&self) -> Vec<AuditEntry> {
+        mem::take(&mut lock(&self.audits))
+    }
+
+    /// Puts entries back after a failed write, before those that came meanwhile.
+    pub(super) fn put_back_audits(&self, mut unwritten: Vec<AuditEntry>) {
+        let mut audits = lock(&self.audits);
+        unwritten.append(&mut audits);
+        *audits = unwritten;
     }
 
     /// Puts activity back after a failed write; newer activity wins.

@@ -6,6 +6,7 @@
 mod support;
 
 mod attach;
+mod audit;
 mod backup;
 mod bad_input;
 mod causes;

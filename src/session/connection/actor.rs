@@ -10,10 +10,12 @@ use super::frames::{Frames, FramesError, ReadPause};
 use super::nesting::Nested;
 use super::outbox::{Closing, Outbox, arrived, close_reason};
 use super::reports::{HOLD, Part, Reports};
+use crate::audit::Auditor;
 use crate::pending::Pending;
 use crate::protocol::{
     self, ClientMessage, CloseCode, INPUT_WINDOW, JsonClientMessage, Mode, ServerMessage,
 };
+use crate::rights::Action;
 use actix::prelude::*;
 use actix_http::ws::{CloseReason, Frame, Item, Message as WsMessage, ProtocolError};
 use bytes::{Bytes, BytesMut};
@@ -68,6 +70,8 @@ pub struct ConnectionSetup {
     pub accepted: u64,
     /// Closes it.
     pub revoked: Revoked,
+    /// Where is written what the client does.
+    pub auditor: Auditor,
     /// That the session is shown inside another.
     pub nested: Option<Nested>,
 }
@@ -97,6 +101,9 @@ pub struct Connection {
     /// Gives up waiting for the rest of a terminal's answer.
     expiry: Option<SpawnHandle>,
     last_heard: Instant,
+    auditor: Auditor,
+    /// Whether the client has typed.
+    has_typed: bool,
     /// The client has said goodbye, and this is the answer once its input is typed.
     leaving: Option<CloseReason>,
     /// Held for as long as the client is here.
@@ -132,6 +139,8 @@ impl Connection {
             reports: setup.has_terminal.then(Reports::default),
             expiry: None,
             last_heard: Instant::now(),
+            auditor: setup.auditor,
+            has_typed: false,
             leaving: None,
             _nested: setup.nested,
         });
@@ -194,6 +203,7 @@ impl Connection {
         }
         match protocol::check_size(cols, rows) {
             Ok((cols, rows)) => {
+                self.auditor.done_seldom(Action::Resize, Some(format!("{cols}x{rows}")));
                 let connection = Some(self.attachment.connection);
                 let resize = self.attachment.resize.send(Resize { connection, cols, rows });
                 // An ended session says so itself.
@@ -209,6 +219,9 @@ impl Connection {
         }
         if self.mode == Mode::Ro {
             return self.complain("read_only", "this client may only look");
+        }
+        if !std::mem::replace(&mut self.has_typed, true) {
+            self.auditor.done(Action::Input.as_str(), Some("first input".to_owned()));
         }
         self.outbox.typed();
         self.settle();
@@ -415,6 +428,7 @@ impl Actor for Connection {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         self.count().dec();
+        self.auditor.done("session.detach", None);
         // Without an actor nobody would ever end the body.
         self.outbox.close(CloseCode::GoingAway, "connection closed");
         self.outbox.peer_closed();

@@ -1,0 +1,118 @@
+//! The audit log: who did what, from where, and what was refused; and that no secret is in it.
+
+use crate::cli::verb;
+use crate::support::{Api, Server, soon};
+use awc::http::Method;
+use awc::ws::Message;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+
+async fn entries(owner: &Api, query: &str) -> Vec<Value> {
+    let log = owner.get(&format!("/api/v1/audit?limit=1000&{query}")).await.ok(200);
+    log["entries"].as_array().unwrap().clone()
+}
+
+/// Action and outcome of each entry.
+fn told(entries: &[Value]) -> Vec<String> {
+    let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or("-").to_owned();
+    entries.iter().map(|e| format!("{} {}", text(e, "action"), text(e, "outcome"))).collect()
+}
+
+#[actix_web::test]
+async fn what_is_done_and_refused_is_written_down_without_secrets() {
+    let mut server = Server::start().await;
+    let owner = server.api();
+    let made = json!({ "name": "anna", "role": "viewer" }).to_string();
+    let made = owner.post("/api/v1/tokens", made).await.ok(201);
+    let anna = owner.with_token(made["token"].as_str().unwrap());
+    let session = owner.create(json!({ "command": ["cat"] })).await;
+    let id = session["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/sessions/{id}");
+    anna.delete(&path).await.problem(403, "forbidden");
+    for _ in 0..3 {
+        anna.get(&format!("{path}/screen")).await;
+    }
+    owner.send(Method::PATCH, &path, r#"{"name":"renamed"}"#).await.ok(200);
+    let (_, mut socket) = soon("a WebSocket", {
+        let url = format!("{}{path}/attach", owner.base());
+        let bearer = format!("Bearer {}", owner.token());
+        let client = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11).finish();
+        client.ws(url).set_header("Authorization", bearer).protocols(["stayd.v1"]).connect()
+    })
+    .await
+    .expect("attached");
+    for text in ["a", "b"] {
+        socket.send(Message::Binary(text.into())).await.expect("typed");
+    }
+    socket.send(Message::Close(None)).await.expect("closed");
+    soon("the end", async { while let Some(Ok(_)) = socket.next().await {} }).await;
+    drop(socket);
+    owner.post(&format!("{path}/shares"), "{}").await.ok(201);
+    owner.post(&format!("{path}/restart"), "{}").await.ok(200);
+    owner.delete(&path).await.ok(200);
+    let wrong = json!({ "token": "a-wrong-token-of-nobody" }).to_string();
+    owner.with_token("").post("/api/v1/login", wrong).await.problem(401, "unauthorized");
+    let code = owner.post("/api/v1/login/code", "").await.ok(201);
+    let code = json!({ "code": code["code"] }).to_string();
+    assert_eq!(owner.post("/api/v1/login", code).await.status.as_u16(), 204);
+
+    let detached = soon("the detach", async {
+        loop {
+            let of_session = entries(&owner, &format!("session={id}")).await;
+            if told(&of_session).contains(&"session.detach done".to_owned()) {
+                return of_session;
+            }
+        }
+    });
+    let mut done = told(&detached.await);
+    done.sort();
+    assert_eq!(
+        done,
+        [
+            "session.attach done",
+            "session.change done",
+            "session.create done",
+            "session.detach done",
+            "session.end done",
+            "session.end refused",
+            "session.input done",
+            "session.restart done",
+            "session.screen done",
+            "session.share done",
+        ]
+    );
+    let by_anna = entries(&owner, "principal=anna").await;
+    assert_eq!(told(&by_anna), ["session.end refused", "session.screen done"]);
+    assert_eq!(by_anna[0]["address"], "127.0.0.1");
+    let logins = entries(&owner, "action=login").await;
+    assert_eq!(told(&logins), ["login refused", "login done"]);
+    assert_eq!(
+        (&logins[0]["principal"], &logins[0]["address"]),
+        (&json!(null), &json!("127.0.0.1"))
+    );
+    assert_eq!(logins[1]["principal"], "owner");
+    anna.get("/api/v1/audit").await.problem(403, "forbidden");
+
+    // It outlives the server, and goes on where somebody was.
+    let before = owner.get("/api/v1/audit").await.ok(200)["last"].as_i64().unwrap();
+    server.kill_and_restart().await;
+    let owner = server.api();
+    owner.create(json!({ "command": ["cat"] })).await;
+    let after = entries(&owner, &format!("after={before}")).await;
+    assert!(told(&after).contains(&"session.create done".to_owned()), "{after:?}");
+    let all = format!("{:?}", entries(&owner, "").await);
+    for secret in [owner.token(), anna.token(), "a-wrong-token-of-nobody"] {
+        assert!(!all.contains(secret));
+    }
+
+    // The verb prints it, over the unix socket.
+    let printed = verb(&server, &["audit", "--principal", "anna"]);
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert_eq!(printed.lines().count(), 2, "{printed}");
+    assert!(printed.contains("refused  session.end  anna  127.0.0.1"), "{printed}");
+    verb(&server, &["ls"]);
+    verb(&server, &["kill", &id]);
+    let json = verb(&server, &["audit", "--json", "--limit", "1"]).stdout;
+    let last: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(last["address"], "local", "{last}");
+}
