@@ -200,7 +200,9 @@ async fn serve(
     // Another server cannot listen on a loopback address that this machine does not have.
     let ours = [&addresses[..], &absent[..]].concat();
     let access = web::Data::new(
-        Access::new(grants, &ours, hosts, origins)?.over_tls(settings.tls.is_some()),
+        Access::new(grants, &ours, hosts, origins)?
+            .over_tls(settings.tls.is_some())
+            .audited(audit.clone()),
     );
     // Listen before the holder starts, because a holder would be left behind if this fails. Listen
     // before the actors are created, because an actor that is dropped before it has started arms
@@ -222,6 +224,7 @@ async fn serve(
         profiles: settings.profiles.clone(),
         idle_timeout_s: settings.idle_timeout_s,
         max_sessions: settings.max_sessions,
+        max_sessions_per_principal: settings.max_sessions_per_principal,
         ring_bytes: settings.ring_bytes,
         scrollback_lines: settings.scrollback_lines,
         quiet_s: settings.quiet_s,

@@ -343,7 +343,9 @@ impl Client {
         };
         let answer = match self.answer(sent).await?.or_refusal(path) {
             // What is missing is no session, or the server's words say which.
-            Err(Failure::NoSuchSession(_)) => return Err(Failure::Other("there is no such token, link or session".into())),
+            Err(Failure::NoSuchSession(_)) => {
+                return Err(Failure::Other("there is no such token, link or session".into()));
+            }
             answer => answer?,
         };
         if answer.body.is_empty() { Ok(Value::Null) } else { answer.json() }

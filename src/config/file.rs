@@ -66,6 +66,7 @@ pub(super) struct File {
     pub(super) allowed_hosts: Vec<String>,
     pub(super) idle_timeout_s: Option<IdleTimeout>,
     pub(super) max_sessions: Option<usize>,
+    pub(super) max_sessions_per_principal: Option<usize>,
     pub(super) ring_bytes: Option<u64>,
     pub(super) scrollback_lines: Option<usize>,
     pub(super) quiet_s: Option<u64>,

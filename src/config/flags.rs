@@ -80,6 +80,11 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_MAX_SESSIONS", value_name = "NUMBER")]
     pub max_sessions: Option<usize>,
 
+    /// Most live sessions that one token may have created; the owner may have all
+    /// [default: 500] [file: max_sessions_per_principal]
+    #[arg(long, env = "STAYD_MAX_SESSIONS_PER_PRINCIPAL", value_name = "NUMBER")]
+    pub max_sessions_per_principal: Option<usize>,
+
     /// Bytes of output kept for each session, a power of two from 262144 (256 KiB) to
     /// 1073741824 (1 GiB) [default: 2097152] [file: ring_bytes]
     #[arg(long, env = "STAYD_RING_BYTES", value_name = "BYTES")]

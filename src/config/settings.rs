@@ -18,6 +18,8 @@ const DEFAULT_IDLE_TIMEOUT_S: u64 = 1800;
 /// Just below the kernel's default `kernel.pty.max` (4096), so that the server refuses before the
 /// kernel does.
 const DEFAULT_MAX_SESSIONS: usize = 4000;
+/// As many as a team's scripts need, and a fraction of all.
+const DEFAULT_MAX_SESSIONS_PER_PRINCIPAL: usize = 500;
 const DEFAULT_RING_BYTES: u64 = 2 << 20;
 const DEFAULT_SCROLLBACK_LINES: usize = 1000;
 const DEFAULT_QUIET_S: u64 = 5;
@@ -70,6 +72,8 @@ pub struct Settings {
     pub idle_timeout_s: Option<u64>,
     /// The most live sessions at a time.
     pub max_sessions: usize,
+    /// Live sessions that one principal, the owner excepted, may have created.
+    pub max_sessions_per_principal: usize,
     /// Bytes of a session's ring, a power of two.
     pub ring_bytes: u64,
     /// Lines of scrollback that a session's screen keeps.
@@ -184,6 +188,14 @@ fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings,
     let some = |key: &str, values: (Option<usize>, Option<usize>, usize)| {
         origin.number(key, values, |number| number > 0, "at least 1")
     };
+    let max_sessions_per_principal = some(
+        "max_sessions_per_principal",
+        (
+            flags.max_sessions_per_principal,
+            file.max_sessions_per_principal,
+            DEFAULT_MAX_SESSIONS_PER_PRINCIPAL,
+        ),
+    )?;
     let max_connections = some(
         "max_connections",
         (flags.max_connections, file.max_connections, DEFAULT_MAX_CONNECTIONS),
@@ -278,6 +290,7 @@ fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings,
         allowed_hosts,
         idle_timeout_s: idle_timeout.unwrap_or(IdleTimeout(Some(DEFAULT_IDLE_TIMEOUT_S))).0,
         max_sessions,
+        max_sessions_per_principal,
         ring_bytes,
         scrollback_lines,
         quiet_s,

@@ -26,12 +26,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Headers of every response that does not set them itself.
-const HEADERS: [(HeaderName, HeaderValue); 4] = [
+const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (
         HeaderName::from_static("cross-origin-resource-policy"),
         HeaderValue::from_static("same-origin"),
+    ),
+    // No page of another site shares a process or a window handle with ours.
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-embedder-policy"),
+        HeaderValue::from_static("require-corp"),
     ),
     // A cache must not keep what terminals show.
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -212,6 +221,10 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         let detail = "a request by cookie that changes something needs an Origin";
         return Err(forbidden_origin(detail).into());
     }
+    if shown == Shown::Cookie && !has_origin && is_of_another_page(request.headers()) {
+        let detail = "a page of another origin may not use this browser's login";
+        return Err(forbidden_origin(detail).into());
+    }
     let action = openapi::action(request.method(), request.match_info().unprocessed());
     let action = action.map_err(|_| unserved(request))?;
     let session = Arc::default();
@@ -311,6 +324,13 @@ fn is_public(request: &ServiceRequest) -> bool {
 /// Whether the request may change anything: an unsafe method, or a WebSocket.
 fn has_effect(request: &ServiceRequest) -> bool {
     !request.method().is_safe() || request.headers().contains_key(header::UPGRADE)
+}
+
+/// Whether the browser says that a page of another origin makes the request, such as one on another
+/// port of this host, to which it gives our cookie as well (Fetch Metadata).
+fn is_of_another_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site");
+    site.is_some_and(|site| ![&b"same-origin"[..], b"none"].contains(&site.as_bytes()))
 }
 
 /// Gives the framework's own errors (a method that the path does not have, a body too

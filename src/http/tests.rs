@@ -337,6 +337,13 @@ async fn a_login_gives_a_cookie_that_needs_an_origin_to_change_things() {
         }
     };
     assert_eq!(get(&access, path, &[HOST, cookie]).await.status, 200);
+    // A browser gives the cookie to pages on other ports of this host as well, and says so.
+    for (site, status) in
+        [("same-origin", 200), ("none", 200), ("same-site", 403), ("cross-site", 403)]
+    {
+        let asked = get(&access, path, &[HOST, cookie, ("sec-fetch-site", site)]).await;
+        assert_eq!(asked.status, status, "{site}");
+    }
     assert_eq!(post(vec![HOST, ORIGIN]).await.status, 200);
     assert_eq!(post(vec![HOST]).await.problem(), denied(403, "forbidden_origin"));
     let evil = post(vec![HOST, ("origin", "http://evil.example")]).await;

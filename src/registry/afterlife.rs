@@ -127,7 +127,7 @@ fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registr
         stay_ended(registry, revival.row);
         return registry.restarts.answer(id, &Err(RestartError::Ending));
     }
-    if let Err(full) = registry.check_room() {
+    if let Err(full) = registry.check_room(None) {
         registry.restarts.answer(id, &Err(full.into()));
         return restart_later(registry, revival, ctx);
     }

@@ -41,6 +41,8 @@ pub struct Defaults {
     pub idle_timeout_s: Option<u64>,
     /// Live sessions that may exist at once.
     pub max_sessions: usize,
+    /// Live sessions that one principal, the owner excepted, may have created.
+    pub max_sessions_per_principal: usize,
     /// Bytes of a session's ring.
     pub ring_bytes: u64,
     /// Lines of scrollback of a session's screen.
@@ -272,6 +274,7 @@ mod tests {
             profiles: BTreeMap::from([("shell".to_owned(), shell)]),
             idle_timeout_s: Some(1800),
             max_sessions: 10,
+            max_sessions_per_principal: 10,
             ring_bytes: 1 << 20,
             scrollback_lines: 1000,
             quiet_s: 5,

@@ -118,7 +118,7 @@ pub(super) fn create(
     plan.row.once = once;
     plan.row.session.owner = cause.as_ref().map(|cause| cause.token.clone());
     let (id, name) = (plan.row.session.id, plan.row.session.name.clone());
-    if let Err(full) = registry.check_room() {
+    if let Err(full) = registry.check_room(plan.row.session.owner.as_deref()) {
         return ready(Err(full));
     }
     if let Some(taken) = name.as_ref().filter(|name| registry.names.owner(name).is_some()) {

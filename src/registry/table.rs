@@ -15,6 +15,7 @@ use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
 use crate::metrics::Metrics;
 use crate::recorder::Recorder;
+use crate::rights::Principal;
 use crate::screens::Screens;
 use crate::session::{Arrival, Launch, Noticed, Notices, Record, SessionContext};
 use crate::store::StoreHandle;
@@ -224,12 +225,26 @@ impl Registry {
         actix::fut::wrap_future(is_restored)
     }
 
-    pub(super) fn check_room(&self) -> Result<(), CreateError> {
+    /// Whether there is room for one more session, which this principal creates.
+    pub(super) fn check_room(&self, owner: Option<&str>) -> Result<(), CreateError> {
+        let each = self.defaults.max_sessions_per_principal;
+        let guest = owner.filter(|owner| *owner != Principal::OWNER);
+        if guest.is_some_and(|guest| self.owned_by(guest) >= each) {
+            let full = format!("{} has {each} live sessions already", guest.unwrap_or_default());
+            return Err(CreateError::TooMany(full));
+        }
         let most = self.defaults.max_sessions;
         if self.sessions.len() + self.transit.starts() < most {
             return Ok(());
         }
         Err(CreateError::TooMany(format!("there are {most} live sessions already")))
+    }
+
+    fn owned_by(&self, owner: &str) -> usize {
+        let is_theirs = |session: &&SessionRef| {
+            session.handle.with_view(|view| view.owner.as_deref() == Some(owner))
+        };
+        self.sessions.values().filter(is_theirs).count()
     }
 
     /// Requests for the name wait until the sender is dropped.

@@ -512,3 +512,54 @@ async fn grants_outlive_the_server_and_their_secrets_are_nowhere() {
         }
     }
 }
+
+#[actix_web::test]
+async fn a_token_creates_no_more_than_its_share_of_sessions() {
+    let server = Server::start_with(&["--max-sessions-per-principal", "2"]).await;
+    let owner = server.api();
+    let anna = token(&owner, json!({ "name": "anna", "role": "controller" })).await;
+    let first = sleeper(&anna).await;
+    sleeper(&anna).await;
+    let third = json!({ "command": ["sleep", "1000"] }).to_string();
+    anna.post("/api/v1/sessions", third.clone()).await.problem(503, "too_many_sessions");
+    for _ in 0..3 {
+        sleeper(&owner).await;
+    }
+    anna.delete(&format!("/api/v1/sessions/{first}")).await.ok(200);
+    anna.post("/api/v1/sessions", third).await.ok(201);
+}
+
+#[actix_web::test]
+async fn a_profile_grants_the_programs_in_its_sessions_what_it_says_and_no_more() {
+    let dir = Server::dir();
+    let mut server = Server::start_in(dir, Vec::new()).await;
+    let settings = server.state().parent().unwrap().join("stayd.toml");
+    let mut text = std::fs::read_to_string(&settings).unwrap();
+    for control in ["viewer", "controller"] {
+        let command = r#"command = ["bash", "--norc", "--noprofile"]"#;
+        text += &format!("[profile.{control}]\n{command}\ncontrol = \"{control}\"\n");
+    }
+    std::fs::write(&settings, text).unwrap();
+    server.kill_and_restart().await;
+    let owner = server.api();
+    let stayd = env!("CARGO_BIN_EXE_stayd");
+    let state = server.state();
+    for (profile, listed, killed, told) in
+        [("viewer", 0, 1, 1), ("controller", 0, 0, 1), ("bash", 1, 1, 1)]
+    {
+        let victim = sleeper(&owner).await;
+        let session = owner.create(json!({ "profile": profile })).await;
+        let path = format!("/api/v1/sessions/{}", session["id"].as_str().unwrap());
+        let run = format!("{stayd} --state-dir {}", state.display());
+        let script = format!(
+            "{run} ls >/dev/null 2>&1; a=$?; {run} kill {victim} >/dev/null 2>&1; b=$?; \
+             {run} token ls >/dev/null 2>&1; printf 'co''des %s %s %s\\n' $a $b $?\n"
+        );
+        owner.post(&format!("{path}/input"), script).await.ok(200);
+        let wanted = format!("codes {listed} {killed} {told}");
+        let wait = format!("{path}/screen?wait=text:codes&timeout_ms=20000");
+        let screen = owner.get(&wait).await;
+        let screen = String::from_utf8_lossy(&screen.bytes).into_owned();
+        assert!(screen.contains(&wanted), "{profile}: {screen}");
+    }
+}
