@@ -108,7 +108,7 @@ async fn what_is_done_and_refused_is_written_down_without_secrets() {
     // The verb prints it, over the unix socket.
     let printed = verb(&server, &["audit", "--principal", "anna"]);
     let printed = String::from_utf8(printed.stdout).unwrap();
-    assert_eq!(printed.lines().count(), 2, "{printed}");
+    assert_eq!(printed.lines().count(), 3, "{printed}");
     assert!(printed.contains("refused  session.end  anna  127.0.0.1"), "{printed}");
     verb(&server, &["ls"]);
     verb(&server, &["kill", &id]);
