@@ -31,6 +31,7 @@ fn checkpoint(c: &mut Criterion) {
         rows: 24,
         checkpoints: true,
         resumed: None,
+        confinement: Default::default(),
     };
     runtime.block_on(holder.spawn(id, &spec, RING, b"")).unwrap();
     let (meta, screen) = (CheckpointMeta::default(), vec![b'x'; SCREEN]);

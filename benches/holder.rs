@@ -45,6 +45,7 @@ impl Terminal {
             rows: 24,
             checkpoints: false,
             resumed: None,
+            confinement: Default::default(),
         };
         let held = holder.spawn(id, &spec, RING, b"").await.expect("a session");
         let Held { ring, wake, .. } = held;

@@ -72,6 +72,7 @@ async fn spawn(holder: &Holder) -> SessionId {
         rows: 24,
         checkpoints: true,
         resumed: None,
+        confinement: Default::default(),
     };
     holder.spawn(id, &spec, CAPACITY_DEFAULT, &[b'x'; 300]).await.unwrap();
     id

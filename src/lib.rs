@@ -17,8 +17,8 @@
 //! ```
 //!
 //! Two parts are crates of their own, which know nothing of this one: `stayd-screen` is
-//! [`screen`], and `stayd-hold` is [`holder`], [`ring`], [`pty`], [`tree`], [`private`] and
-//! [`id`]. They are re-exported under these names.
+//! [`screen`], and `stayd-hold` is [`holder`], [`ring`], [`pty`], [`cgroup`], [`tree`],
+//! [`private`] and [`id`]. They are re-exported under these names.
 //!
 //! The modules; arrows point down only:
 //!
@@ -39,6 +39,7 @@
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
+//! - [`cgroup`]: the cgroups of sessions with limits.
 //! - [`tree`]: the processes of a session, found and ended.
 //! - [`private`]: checks that the state directory is closed to other users.
 //! - [`metrics`]: the counters.
@@ -64,5 +65,5 @@ pub mod session;
 pub mod store;
 pub mod text;
 
-pub use stayd_hold::{holder, id, private, pty, ring, tree};
+pub use stayd_hold::{cgroup, holder, id, private, pty, ring, tree};
 pub use stayd_screen as screen;

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::local::places;
 use super::out;
 use super::progress::Progress;
+use crate::cgroup::Delegated;
 use crate::config::{self, PathFlags, Profile, ServeFlags, Settings};
 use crate::connections::{self, Tls};
 use crate::private;
@@ -15,6 +16,7 @@ use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -73,6 +75,9 @@ pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
             findings.push(ok("settings", "can be used".into()));
             findings.push(addresses(settings));
             findings.extend(profiles(settings));
+            findings.extend(accounts(settings));
+            findings.extend(limits(settings));
+            findings.extend(cgroups(settings, holder_of(paths)));
         }
         Err(error) => findings.push(failed("settings", error.to_string())),
     }
@@ -163,6 +168,67 @@ fn profiles(settings: &Settings) -> Vec<Finding> {
         Some(warning("profile", format!("{name}: there is no program {program}")))
     });
     missing.collect()
+}
+
+/// The accounts of profiles. Those that cannot be used make the settings fail.
+fn accounts(settings: &Settings) -> Vec<Finding> {
+    let users = settings.profiles.iter().filter_map(|(name, profile)| {
+        let user = profile.user.as_ref()?;
+        let detail = format!("{name}: runs as {} (uid {})", user.name, user.uid);
+        Some(match user.directory() == user.home {
+            true => ok("account", detail),
+            false => {
+                let home = &user.home;
+                warning("account", format!("{detail}, whose home {home} is no directory: in /"))
+            }
+        })
+    });
+    users.collect()
+}
+
+/// Limits of profiles that are above the hard limits of a server that is started from here.
+fn limits(settings: &Settings) -> Vec<Finding> {
+    let above = settings.profiles.iter().flat_map(|(name, profile)| {
+        let limits = [
+            ("nofile", Resource::RLIMIT_NOFILE, profile.limits.nofile),
+            ("nproc", Resource::RLIMIT_NPROC, profile.limits.nproc),
+            ("as", Resource::RLIMIT_AS, profile.limits.address_space),
+            ("core", Resource::RLIMIT_CORE, profile.limits.core),
+        ];
+        limits.into_iter().filter_map(move |(limit, resource, value)| {
+            let (value, (_, hard)) = (value?, getrlimit(resource).ok()?);
+            let detail = format!("{name}: {limit} = {value} is above the hard limit {hard}");
+            (value > hard).then(|| warning("limits", detail))
+        })
+    });
+    above.collect()
+}
+
+/// Whether sessions can have the limits that need a cgroup; `None`: no profile has any.
+fn cgroups(settings: &Settings, holder: Option<i32>) -> Option<Finding> {
+    let what = "cgroup";
+    let wanted = settings.profiles.values().flat_map(|profile| profile.limits.controllers());
+    let wanted: BTreeSet<&str> = wanted.collect();
+    if wanted.is_empty() {
+        return None;
+    }
+    let wanted: Vec<&str> = wanted.into_iter().collect();
+    // Without a holder: that of a server that is started from here.
+    let holder = holder.unwrap_or_else(|| std::process::id() as i32);
+    Some(match Delegated::find(holder, &wanted) {
+        Ok(_) => ok(what, format!("delegated, with {}", wanted.join(", "))),
+        Err(why) => {
+            let refused = "sessions of profiles with memory_max, pids_max or cpu_max are refused";
+            warning(what, format!("{refused}: {why}"))
+        }
+    })
+}
+
+/// The holder's process id, if one runs.
+fn holder_of(paths: &PathFlags) -> Option<i32> {
+    let dir = config::state_dir(paths).ok()?;
+    let pid = fs::read_to_string(dir.join("holder.pid")).ok()?.trim().parse().ok()?;
+    Path::new(&format!("/proc/{pid}")).exists().then_some(pid)
 }
 
 /// The shell and home directory of sessions without settings of their own, for a server that is

@@ -5,6 +5,8 @@
 //! | `account` | the user's shell and home directory: [`Account`] |
 //! | [`flags`] | flags and environment, with their help |
 //! | `file` | `stayd.toml` |
+//! | `limits` | limits of a profile's sessions: [`Limits`] |
+//! | `login` | an account that a profile's sessions run under: [`Login`] |
 //! | `reference` | a complete `stayd.toml`, made from the flags |
 //! | `paths` | the default paths of the state directory and the file |
 //! | `profiles` | commands that clients may start by name: [`Profile`] |
@@ -15,6 +17,8 @@
 mod account;
 mod file;
 pub mod flags;
+mod limits;
+mod login;
 mod paths;
 mod profiles;
 mod reference;
@@ -25,6 +29,8 @@ mod words;
 pub use account::{Account, account};
 pub use file::ConfigError;
 pub use flags::{PathFlags, ServeFlags};
+pub use limits::{CPU_PERIOD_US, Limits};
+pub use login::Login;
 pub use profiles::Profile;
 pub use reference::reference;
 pub use resume::Resume;

@@ -1,11 +1,16 @@
 //! Profiles: commands that clients may start by name.
 
 use super::account::account;
+use super::limits::Limits;
+use super::login::Login;
 use super::resume::Resume;
 use super::words::{Control, IdleTimeout};
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+
+/// The built-in profile of a shell.
+const SHELL: &str = "shell";
 
 /// A command that clients may start by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +37,10 @@ pub struct Profile {
     pub control: Option<Control>,
     /// How the program resumes its work when its session is restarted; `None` if it cannot.
     pub resume: Option<Resume>,
+    /// The account that the sessions run under; `None` is the server's own.
+    pub user: Option<Login>,
+    /// The sessions' limits.
+    pub limits: Limits,
 }
 
 /// A `[profile.NAME]`. A table that overrides a built-in profile may leave the command out.
@@ -49,6 +58,9 @@ pub(super) struct ProfileTable {
     pub(super) recording: Option<Recording>,
     pub(super) control: Option<Control>,
     pub(super) resume: Option<Resume>,
+    pub(super) user: Option<String>,
+    #[serde(default)]
+    pub(super) limits: Limits,
 }
 
 impl Profile {
@@ -66,7 +78,7 @@ impl Profile {
 
 pub(super) fn built_in() -> BTreeMap<String, Profile> {
     let shell = Profile::of(account().shell.clone());
-    BTreeMap::from([("shell".into(), shell), ("claude".into(), Profile::claude())])
+    BTreeMap::from([(SHELL.into(), shell), ("claude".into(), Profile::claude())])
 }
 
 /// The profile of a table, based on the built-in one of that name. An error is a key and its
@@ -80,8 +92,15 @@ pub(super) fn profile(
     if let Some(resume) = &resume {
         resume.check().map_err(|problem| ("resume", problem))?;
     }
+    let user = table.user.map(|name| Login::find(&name)).transpose();
+    let user = user.map_err(|problem| ("user", problem))?;
+    table.limits.check().map_err(|problem| ("limits", problem))?;
     let command = match (table.command, base) {
         (Some(command), _) => command,
+        // The shell is the account's own.
+        (None, Some(_)) if name == SHELL && user.is_some() => {
+            user.iter().map(|user| user.shell.clone()).collect()
+        }
         (None, Some(base)) => base.command,
         (None, None) => {
             let expected = "missing; expected an array of program and arguments";
@@ -110,5 +129,7 @@ pub(super) fn profile(
         recording: table.recording,
         control: table.control,
         resume,
+        user,
+        limits: table.limits,
     })
 }

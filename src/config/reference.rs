@@ -16,7 +16,7 @@ struct ProfileKey {
     help: &'static str,
 }
 
-const PROFILE_KEYS: [ProfileKey; 10] = [
+const PROFILE_KEYS: [ProfileKey; 12] = [
     ProfileKey {
         name: "command",
         example: r#"["top", "-d", "5"]"#,
@@ -81,6 +81,22 @@ const PROFILE_KEYS: [ProfileKey; 10] = [
                the last match is the name. \"args\" are added to the command, with the name in \
                place of {id}. Default: none; for the built-in \"claude\", what Claude Code prints \
                at its end.",
+    },
+    ProfileKey {
+        name: "user",
+        example: r#""nobody""#,
+        help: "Account that the sessions run under, with its groups, its home directory and no \
+               capabilities. Only for a server that runs as root. Default: the server's own.",
+    },
+    ProfileKey {
+        name: "limits",
+        example: r#"{ nofile = 1024, nproc = 500, as = "8G", core = 0, memory_max = "2G", pids_max = 500, cpu_max = 1.5 }"#,
+        help: "Limits of the sessions. \"nofile\" (open files), \"nproc\" (processes of the user), \
+               \"as\" (address space) and \"core\" (core files) hold for each process, as ulimit has \
+               them; they may not be above the server's hard limits. \"memory_max\", \"pids_max\" \
+               (processes and threads) and \"cpu_max\" (processors, or a percentage of one such as \
+               \"50%\") hold for a whole session and need a delegated cgroup (v2). Sizes are in \
+               bytes, or have a unit (\"K\", \"M\", \"G\"). Default: none.",
     },
 ];
 
@@ -234,11 +250,16 @@ mod tests {
     use super::super::file::File;
     use super::super::settings::Settings;
     use super::*;
+    use nix::unistd::Uid;
     use std::path::Path;
 
     /// The file that results if the `#` is removed from every setting.
     fn uncommented() -> String {
         let line = |line: &str| match line.strip_prefix('#') {
+            // Only root may use it.
+            Some(rest) if rest.starts_with("user = ") && !Uid::effective().is_root() => {
+                format!("{line}\n")
+            }
             Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => format!("{rest}\n"),
             _ => format!("{line}\n"),
         };

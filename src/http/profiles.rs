@@ -1,6 +1,7 @@
 //! `GET /api/v1/profiles`: the commands that clients may start by name.
 
 use super::api::Api;
+use crate::config::Profile;
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use crate::registry::{directory, home};
 use actix_web::HttpResponse;
@@ -20,23 +21,28 @@ struct Shown<'a> {
     size_policy: SizePolicy,
     restart: RestartPolicy,
     recording: Recording,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
 }
 
 pub(super) async fn profiles(api: Data<Api>) -> HttpResponse {
     // The map is sorted by name.
+    let home_of =
+        |profile: &Profile| profile.user.as_ref().map_or_else(home, |user| user.home.clone());
     let shown = api.defaults.profiles.iter().map(|(name, profile)| Shown {
         name,
         command: &profile.command,
         login: profile.login,
         cwd: match &profile.cwd {
             // A command that cannot be used is shown as written; starting it says why.
-            Some(cwd) => directory(cwd, home()).unwrap_or_else(|_| cwd.clone()),
-            None => home(),
+            Some(cwd) => directory(cwd, home_of(profile)).unwrap_or_else(|_| cwd.clone()),
+            None => home_of(profile),
         },
         idle_timeout_s: profile.idle_timeout_s.unwrap_or(api.defaults.idle_timeout_s),
         size_policy: profile.size_policy.unwrap_or_default(),
         restart: profile.restart.unwrap_or_default(),
         recording: profile.recording.unwrap_or_default(),
+        user: profile.user.as_ref().map(|user| user.name.as_str()),
     });
     HttpResponse::Ok().json(json!({ "profiles": shown.collect::<Vec<_>>() }))
 }

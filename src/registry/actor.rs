@@ -2,6 +2,7 @@
 
 use super::afterlife::{
     await_restart, end_all, expire_ended, keep_ended, release_ended, restart, stay_ended,
+    sweep_cgroups,
 };
 use super::clock::{self, Clock};
 use super::create::CreateError;
@@ -153,6 +154,7 @@ impl Handler<SessionEnded> for Registry {
             }
         }
         expire_ended(self, ctx);
+        sweep_cgroups(self);
     }
 }
 
@@ -265,6 +267,9 @@ impl Handler<Reconcile> for Registry {
         if self.stopping {
             return ready(Vec::new());
         }
-        Box::pin(self.when_restored().then(|(), registry, _| reconcile(registry)))
+        Box::pin(self.when_restored().then(|(), registry, _| {
+            sweep_cgroups(registry);
+            reconcile(registry)
+        }))
     }
 }

@@ -1,6 +1,7 @@
 //! After a session's end: its output is kept for a while, the holder forgets it, and its command
 //! is started again where that was asked for or its policy says so.
 
+use super::confine::{confine_again, remove_cgroups};
 use super::create::CreateError;
 use super::ended::Gone;
 use super::launch::{Unstarted, spawn};
@@ -11,6 +12,7 @@ use super::restart_plan::plan_again;
 use super::restarts::Restarted;
 use super::table::{Place, Registry, ready};
 use super::transit::Way;
+use crate::config::Profile;
 use crate::events::Kind;
 use crate::holder::HolderError;
 use crate::holder::wire::FailureCode;
@@ -87,6 +89,19 @@ pub(super) fn forget(registry: &mut Registry, id: SessionId, ctx: &mut Context<R
     }));
 }
 
+/// Removes the cgroups of sessions that have ended, if any had one.
+pub(super) fn sweep_cgroups(registry: &Registry) {
+    let limited = |profile: &Profile| !profile.limits.controllers().is_empty();
+    if !registry.defaults.profiles.values().any(limited) {
+        return;
+    }
+    let again = registry.restarts.views().map(|session| session.id);
+    let live = registry.sessions.keys().copied().chain(registry.transit.ids());
+    let live: HashSet<SessionId> = live.chain(again).collect();
+    let holder = registry.holder.pid();
+    actix_web::rt::task::spawn_blocking(move || remove_cgroups(holder, &live));
+}
+
 /// Lets an ended session wait, under its name, until its restart is due. `forgotten`: the holder
 /// has nothing of what has ended.
 pub(super) fn await_restart(
@@ -143,7 +158,8 @@ fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registr
     let (ended, from) = (revival.clone(), revival.row.session.status);
     let spawned = async move {
         let Sources { store, holder, log } = sources;
-        let start = plan_again(revival, &profiles, &screens, cause, &store, &log).await;
+        let mut start = plan_again(revival, &profiles, &screens, cause, &store, &log).await;
+        confine_again(&mut start, &profiles, holder.pid()).await?;
         spawn(start, ring_bytes, &store, &holder, &log).await
     };
     ctx.spawn(spawned.into_actor(registry).map(move |spawned, registry, ctx| {

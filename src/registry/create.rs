@@ -2,7 +2,7 @@
 
 use super::environment::{environment, server_environment};
 use crate::config::{Profile, account};
-use crate::holder::SpawnSpec;
+use crate::holder::{Confinement, SpawnSpec};
 use crate::id::SessionId;
 use crate::lifecycle::Timeouts;
 use crate::protocol::{self, CreateSession, Session};
@@ -108,7 +108,14 @@ impl CreateError {
                 "chdir" => Some(session.cwd.clone()),
                 _ => None,
             };
-            of.map_or_else(|| why.to_owned(), |of| format!("{of}: {why}"))
+            match step.strip_prefix("limits.") {
+                Some(limit) if errno == Errno::EPERM as i32 => {
+                    format!(
+                        "{limit} of its profile is above the hard limit of the holder (ulimit -H)"
+                    )
+                }
+                _ => of.map_or_else(|| why.to_owned(), |of| format!("{of}: {why}")),
+            }
         };
         CreateError::SpawnFailed { session, step, errno, message }
     }
@@ -120,6 +127,10 @@ pub(super) struct Plan {
     pub(super) row: Row,
     pub(super) spec: SpawnSpec,
     pub(super) timeouts: Timeouts,
+    /// What the session was started from.
+    pub(super) profile: Profile,
+    /// The directory as the request or the profile has it.
+    pub(super) cwd: Option<String>,
 }
 
 /// Checks a request and fills in what it leaves out.
@@ -140,12 +151,13 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
             CreateError::Invalid(format!("no profile {name:?}; there are: {}", known.join(", ")))
         })?,
     };
-    let command = request.command.unwrap_or(profile.command);
+    let command = request.command.unwrap_or_else(|| profile.command.clone());
     if command.first().is_none_or(String::is_empty) {
         return Err(CreateError::Invalid("command must name a program".into()));
     }
-    let cwd = match request.cwd.or(profile.cwd) {
-        Some(cwd) => directory(&cwd, home()).map_err(CreateError::Invalid)?,
+    let said = request.cwd.or_else(|| profile.cwd.clone());
+    let cwd = match &said {
+        Some(cwd) => directory(cwd, home()).map_err(CreateError::Invalid)?,
         None => home(),
     };
     let words = command.iter().chain([&cwd]);
@@ -198,8 +210,12 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
             rows,
             checkpoints: true,
             resumed: None,
+            // See `confine`.
+            confinement: Confinement::default(),
         },
         timeouts,
+        profile,
+        cwd: said,
     })
 }
 

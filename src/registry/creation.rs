@@ -1,5 +1,6 @@
 //! Creating sessions: a name and a place reserved, the process spawned, the session listed.
 
+use super::confine::confine;
 use super::create::{CreateError, plan};
 use super::idempotency::{self, Turn};
 use super::launch::{Start, Unstarted, check_no_id, spawn};
@@ -131,6 +132,7 @@ pub(super) fn create(
         if let Some(name) = &plan.row.session.name {
             check_no_id(name, &store).await?;
         }
+        confine(&mut plan, holder.pid()).await?;
         spawn(Start::of(plan, cause), ring_bytes, &store, &holder, &log).await
     };
     Box::pin(spawned.into_actor(registry).map(move |spawned, registry, ctx| {

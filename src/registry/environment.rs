@@ -1,6 +1,6 @@
 //! The environment of a session's process.
 
-use crate::config::account;
+use crate::config::{Login, account};
 use crate::id::SessionId;
 use std::collections::BTreeMap;
 
@@ -21,6 +21,10 @@ const NOT_INHERITED: [&str; 14] = [
     "TMUX_PANE",
     "WINDOWID",
 ];
+
+/// Variables of the server that a session under another account inherits, too: nothing that may be
+/// secret, or that speaks of the server's user.
+const FOR_ALL: [&str; 4] = ["PATH", "LANG", "LANGUAGE", "TZ"];
 
 /// The server's environment without what is its own (`STAYD_*` holds tokens and settings),
 /// then the terminal's, then each layer over the one before.
@@ -54,6 +58,23 @@ pub(super) fn server_environment() -> impl Iterator<Item = (String, String)> {
         )
 }
 
+/// The environment of a session under another account, as login(1) has it.
+pub(super) fn account_environment(
+    server: impl Iterator<Item = (String, String)>,
+    login: &Login,
+) -> impl Iterator<Item = (String, String)> {
+    let for_all = |key: &str| FOR_ALL.contains(&key) || key.starts_with("LC_");
+    server.filter(move |(key, _)| for_all(key)).chain(
+        [
+            ("HOME", &login.home),
+            ("USER", &login.name),
+            ("LOGNAME", &login.name),
+            ("SHELL", &login.shell),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.clone())),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +93,30 @@ mod tests {
         assert_eq!(all["TERM"], "vt100");
         assert_eq!(all["STAYD_SESSION"], id.to_string());
         assert!(!all.contains_key("STAYD_TOKEN") && !all.contains_key("TMUX"));
+    }
+
+    #[test]
+    fn another_account_gets_nothing_of_the_servers_user() {
+        let server = [("PATH", "/bin"), ("LC_ALL", "C"), ("HOME", "/root"), ("AWS_KEY", "secret")];
+        let server = server.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let login = Login {
+            name: "anna".into(),
+            uid: 1000,
+            gid: 1000,
+            home: "/home/anna".into(),
+            shell: "/bin/zsh".into(),
+            tty: None,
+        };
+        let all: BTreeMap<_, _> = account_environment(server, &login).collect();
+        let all: Vec<_> = all.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let expected = [
+            ("HOME", "/home/anna"),
+            ("LC_ALL", "C"),
+            ("LOGNAME", "anna"),
+            ("PATH", "/bin"),
+            ("SHELL", "/bin/zsh"),
+            ("USER", "anna"),
+        ];
+        assert_eq!(all, expected);
     }
 }

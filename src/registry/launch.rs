@@ -46,7 +46,7 @@ pub(super) struct Start {
 
 impl Start {
     /// A new session's.
-    pub(super) fn of(Plan { row, spec, timeouts }: Plan, cause: Option<Cause>) -> Self {
+    pub(super) fn of(Plan { row, spec, timeouts, .. }: Plan, cause: Option<Cause>) -> Self {
         let (record, begun) = Record::create(row, timeouts, cause, now());
         Start { record, begun, spec, screen: None }
     }

@@ -11,6 +11,7 @@
 //!   (what is asked for twice is made once), `transit` (sessions between two states), `ended`
 //!   (whose output is still kept).
 //! - `roster`: the live sessions, for those who cannot wait for an answer.
+//! - `confine`: the account and the cgroup that a profile asks for.
 //! - `launch`: the row written, the process spawned. `restart_plan`: with what an ended session
 //!   is started again. `create`: a request checked; `environment`.
 //! - `retention`: removes what has been kept for long enough. `clock`: notices when the wall clock
@@ -19,6 +20,7 @@
 mod actor;
 mod afterlife;
 mod clock;
+mod confine;
 mod create;
 mod creation;
 mod ended;

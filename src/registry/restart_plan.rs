@@ -3,7 +3,7 @@
 use super::environment::{environment, server_environment};
 use super::launch::Start;
 use crate::config::{Profile, Resume};
-use crate::holder::{Resumed, SpawnSpec};
+use crate::holder::{Confinement, Resumed, SpawnSpec};
 use crate::lifecycle::EndReason;
 use crate::protocol::{Cause, Session, rfc3339};
 use crate::screens::{LastScreen, Screens};
@@ -74,6 +74,8 @@ pub(super) async fn plan_again(
         rows: session.rows,
         checkpoints: true,
         resumed: Some(Resumed { base, preface }),
+        // See `confine`.
+        confinement: Confinement::default(),
     };
     let (record, begun) = Record::start_again(revival, base, cause, at);
     Start { record, begun, spec, screen }

@@ -10,6 +10,7 @@
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and the calls that they
 //!   need.
+//! - [`cgroup`]: the cgroups of sessions with limits.
 //! - [`tree`]: finds and ends the processes of a session.
 //! - [`private`]: checks that the state directory and its files are closed to other users.
 //! - [`id`]: identifiers of sessions and clients; [`Exit`]: how a process ended.
@@ -35,7 +36,7 @@
 //! A server finds the holder of a state directory, or starts one:
 //!
 //! ```no_run
-//! use stayd_hold::holder::{Holder, Paths, SpawnSpec};
+//! use stayd_hold::holder::{Confinement, Holder, Paths, SpawnSpec};
 //! use stayd_hold::id::SessionId;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -53,6 +54,7 @@
 //!     rows: 24,
 //!     checkpoints: false,
 //!     resumed: None,
+//!     confinement: Confinement::default(),
 //! };
 //! let session = holder.spawn(SessionId::generate(), &shell, 2 << 20, b"").await?;
 //! # drop((notices, session));
@@ -77,6 +79,7 @@
     )
 )]
 
+pub mod cgroup;
 mod exit;
 pub mod holder;
 pub mod id;

@@ -161,5 +161,6 @@ pub(super) fn spec(command: &[&str]) -> SpawnSpec {
         rows: 24,
         checkpoints: false,
         resumed: None,
+        confinement: Default::default(),
     }
 }

@@ -3,7 +3,8 @@
 //! session alone. The holder passes the terminal as descriptor 0, the specification as 3 and, as 4,
 //! a pipe that closes when the program has been executed.
 
-use super::wire::ExecSpec;
+use super::confine::{self, Step};
+use super::wire::{Confinement, ExecSpec};
 use crate::id::SessionId;
 use crate::{pty, tree};
 use nix::errno::Errno;
@@ -12,7 +13,7 @@ use nix::unistd::execve;
 use std::ffi::{CString, NulError};
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::RawFd;
+use std::os::fd::{AsFd, RawFd};
 
 /// The descriptor of the specification.
 pub(super) const SPEC_FD: RawFd = 3;
@@ -22,9 +23,6 @@ pub(super) const ERROR_FD: RawFd = 4;
 const OOM_MORE: i32 = 200;
 /// The directories that execvp(3) searches when there is no PATH.
 const PATH_DEFAULT: &str = "/usr/local/bin:/bin:/usr/bin";
-
-/// A failed step.
-struct Step(&'static str, Errno);
 
 /// Becomes the program; returns only if that fails.
 #[must_use]
@@ -52,6 +50,10 @@ fn become_program() -> Step {
         tree::mark_by_limit(id);
     }
     raise_oom_score();
+    if let Err(step) = confine(&spec.confinement) {
+        return step;
+    }
+    // As the account, which may not be allowed to enter it.
     if let Err(errno) = nix::unistd::chdir(spec.cwd.as_str()) {
         return Step("chdir", errno);
     }
@@ -60,6 +62,18 @@ fn become_program() -> Step {
         Ok(errno) => Step("exec", errno),
         // An argument contains a NUL.
         Err(_) => Step("spec", Errno::EINVAL),
+    }
+}
+
+/// Confines this process. The account is last: the other steps may need the holder's rights.
+fn confine(wanted: &Confinement) -> Result<(), Step> {
+    if let Some(directory) = &wanted.cgroup {
+        confine::enter_cgroup(directory)?;
+    }
+    confine::set_limits(&wanted.limits)?;
+    match &wanted.account {
+        Some(account) => confine::become_account(account, std::io::stdin().as_fd()),
+        None => Ok(()),
     }
 }
 

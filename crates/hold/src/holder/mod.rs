@@ -22,6 +22,8 @@
 //! Output needs no allocation.
 
 mod client;
+mod confine;
+mod credentials;
 pub mod exec;
 mod launch;
 mod ledger;
@@ -37,4 +39,4 @@ pub use client::{
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use paths::Paths;
 pub use socket::register;
-pub use wire::{BLOB_MAX, CHECKPOINT_MAX, CheckpointMeta};
+pub use wire::{Account, BLOB_MAX, CHECKPOINT_MAX, CheckpointMeta, Confinement, Limits};

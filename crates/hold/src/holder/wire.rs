@@ -6,18 +6,21 @@
 //!
 //! Integers are little-endian. JSON carries what is rare and will be extended: unknown fields are
 //! ignored and missing ones have defaults, so that a newer server can use an older holder of the
-//! same major version. Input has a fixed binary tail and no JSON. A reply repeats the request's
-//! number; notices have number 0.
+//! same major version. In an [`ExecSpec`] alone, unknown fields are refused: a program must not run
+//! with less confinement than was asked for. Input has a fixed binary tail and no JSON. A reply
+//! repeats the request's number; notices have number 0.
 
+mod confinement;
 mod control;
 mod failure;
 
 use crate::id::{ClientKey, SessionId};
 use serde::{Deserialize, Serialize};
 
+pub use confinement::{Account, Confinement, Limits};
 pub use control::{
-    Checkpoint, CheckpointMeta, Entry, ExecSpec, Hello, List, Listed, MAJOR, MINOR, Resize, Signal,
-    Spawn, Stats, Target,
+    CONFINES, Checkpoint, CheckpointMeta, Entry, ExecSpec, Hello, List, Listed, MAJOR, MINOR,
+    Resize, Signal, Spawn, Stats, Target,
 };
 pub use failure::{Failure, FailureCode};
 

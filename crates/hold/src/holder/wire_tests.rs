@@ -29,6 +29,34 @@ fn words_of_other_versions_are_understood() {
     assert_eq!((entry.checkpoint, entry.checkpoint_bytes), (None, 0));
 }
 
+/// A specification of an earlier server is understood; one with more than this shim knows is
+/// refused, at every depth.
+#[test]
+fn a_program_is_never_less_confined_than_was_asked_for() {
+    let parse = |json: &str| serde_json::from_str::<ExecSpec>(json);
+    let old = parse(r#"{"argv":["sh"],"env":[],"cwd":"/","login":true}"#).unwrap();
+    assert!(old.login && old.confinement.is_empty());
+    assert!(!serde_json::to_string(&old).unwrap().contains("confinement"));
+    let confined = r#"{"account":{"name":"anna","uid":1000,"gid":100,"tty":5},
+        "limits":{"nofile":64,"as":1000000},"cgroup":"/sys/fs/cgroup/x"}"#;
+    let spec = |confinement: &str| {
+        parse(&format!(r#"{{"argv":["sh"],"cwd":"/","confinement":{confinement}}}"#))
+    };
+    let Confinement { account, limits, cgroup } = spec(confined).unwrap().confinement;
+    let account = account.unwrap();
+    assert_eq!((account.name.as_str(), account.uid, account.gid), ("anna", 1000, 100));
+    assert_eq!((limits.nofile, limits.address_space, limits.core), (Some(64), Some(1000000), None));
+    assert_eq!(cgroup.unwrap().to_str(), Some("/sys/fs/cgroup/x"));
+    assert!(parse(r#"{"argv":["sh"],"cwd":"/","new":1}"#).is_err());
+    for unknown in [
+        r#"{"new":1}"#,
+        r#"{"limits":{"new":1}}"#,
+        r#"{"account":{"name":"anna","uid":1,"gid":1,"new":1}}"#,
+    ] {
+        assert!(spec(unknown).is_err(), "{unknown}");
+    }
+}
+
 /// The kernel's bound (SCM_MAX_FD) is on the descriptors that a peer has not received yet.
 #[test]
 fn a_page_has_no_more_descriptors_than_the_kernel_passes() {

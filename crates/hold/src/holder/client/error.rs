@@ -56,7 +56,9 @@ pub enum HolderError {
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// A step on the way to the program failed: `pty`, `ring`, `spawn`, `spec`, `stdio`,
-    /// `limits`, `chdir` or `exec`.
+    /// `limits`, `chdir` or `exec`; for a confined session also `cgroup`, the name of a limit
+    /// (`limits.nofile`), and the steps to its account (`terminal`, `initgroups`, `setgid`,
+    /// `setuid` …).
     #[error("{step}: {}", Errno::from_raw(*errno).desc())]
     Step {
         /// The step.

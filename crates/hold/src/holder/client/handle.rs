@@ -16,12 +16,17 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+const TOO_OLD: &str = "it was started by an earlier version, which knows neither users nor limits; \
+    the next holder will: end its sessions with `stayd stop --all`";
+
 /// The server's handle to the holder. Its clones share one connection, which closes with the last.
 #[derive(Clone, Debug)]
 pub struct Holder {
     link: Arc<Link>,
     log: slog::Logger,
     pid: i32,
+    /// Its minor version.
+    minor: u16,
 }
 
 impl Holder {
@@ -35,8 +40,9 @@ impl Holder {
         paths: &Paths,
         log: &slog::Logger,
     ) -> Result<(Self, UnboundedReceiver<Notice>), HolderError> {
-        let (link, pid, notices) = connect::connect_or_launch(paths, log).await?;
-        Ok((Holder { link: Arc::new(link), log: log.clone(), pid }, notices))
+        let (link, hello, notices) = connect::connect_or_launch(paths, log).await?;
+        let wire::Hello { pid, minor, .. } = hello;
+        Ok((Holder { link: Arc::new(link), log: log.clone(), pid, minor }, notices))
     }
 
     /// Process id of the holder.
@@ -57,6 +63,9 @@ impl Holder {
         ring_capacity: u64,
         blob: &[u8],
     ) -> Result<Held, SpawnError> {
+        if self.minor < wire::CONFINES && !spec.confinement.is_empty() {
+            return Err(HolderError::Request(TOO_OLD.to_owned()).into());
+        }
         let spawn = wire::Spawn {
             id,
             cols: spec.cols,
@@ -276,6 +285,7 @@ fn exec_spec(spec: &SpawnSpec) -> Result<OwnedFd, Errno> {
         env: spec.env.clone(),
         cwd: spec.cwd.clone(),
         login: spec.login,
+        confinement: spec.confinement.clone(),
     };
     let json = serde_json::to_vec(&spec).map_err(|_| Errno::EINVAL)?;
     memfd::sealed(c"stayd-spec", &json)

@@ -30,6 +30,8 @@ pub struct SpawnSpec {
     pub checkpoints: bool,
     /// Where an earlier program's output ended, if there was one.
     pub resumed: Option<Resumed>,
+    /// What the program may not do.
+    pub confinement: wire::Confinement,
 }
 
 /// A session whose command is started again.

@@ -1,5 +1,6 @@
 //! The control words of each message, as JSON.
 
+use super::confinement::Confinement;
 use crate::exit::Exit;
 use crate::id::SessionId;
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The major version, which both sides must agree on.
 pub const MAJOR: u16 = 1;
 /// The minor version, which grows with each addition that the other side may not know.
-pub const MINOR: u16 = 0;
+pub const MINOR: u16 = 1;
+/// The first minor version whose shim knows [`Confinement`]. An earlier one would ignore it.
+pub const CONFINES: u16 = 1;
 
 /// The first message, about its sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +72,7 @@ fn is_zero(n: &u64) -> bool {
 
 /// The program that the shim becomes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ExecSpec {
     /// Program and arguments.
     pub argv: Vec<String>,
@@ -80,6 +84,9 @@ pub struct ExecSpec {
     /// Whether the program is given a name that begins with `-`, as a login shell is.
     #[serde(default)]
     pub login: bool,
+    /// What the program may not do.
+    #[serde(default, skip_serializing_if = "Confinement::is_empty")]
+    pub confinement: Confinement,
 }
 
 /// A held session.
