@@ -5,6 +5,7 @@
 
 mod support;
 
+mod accounts;
 mod attach;
 mod audit;
 mod backup;

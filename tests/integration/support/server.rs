@@ -75,8 +75,17 @@ impl Server {
 
     /// With so many files that it may open.
     pub async fn start_limited(open_files: u64) -> Self {
+        let script = format!("ulimit -n {open_files}; exec \"$0\" \"$@\"");
         let mut server =
-            Self::begin_limited(Self::dir(), LogLevel::Debug, &[], Vec::new(), Some(open_files));
+            Self::begin_by(Self::dir(), LogLevel::Debug, &[], Vec::new(), SETTINGS, Some(&script));
+        server.wait_until_listening().await;
+        server
+    }
+
+    /// Started by a shell script, which executes its arguments in the end, with these settings.
+    pub async fn start_by(dir: TempDir, settings: &str, script: &str) -> Self {
+        let (env, script) = (Vec::new(), Some(script));
+        let mut server = Self::begin_by(dir, LogLevel::Debug, &[], env, settings, script);
         server.wait_until_listening().await;
         server
     }
@@ -104,28 +113,29 @@ impl Server {
         flags: &[&str],
         env: Vec<(String, String)>,
     ) -> Self {
-        Self::begin_limited(dir, log_level, flags, env, None)
+        Self::begin_by(dir, log_level, flags, env, SETTINGS, None)
     }
 
-    fn begin_limited(
+    fn begin_by(
         dir: TempDir,
         log_level: LogLevel,
         flags: &[&str],
         env: Vec<(String, String)>,
-        open_files: Option<u64>,
+        settings: &str,
+        script: Option<&str>,
     ) -> Self {
         plain_signals();
-        std::fs::write(dir.path().join("stayd.toml"), SETTINGS).expect("settings");
+        std::fs::write(dir.path().join("stayd.toml"), settings).expect("settings");
         let token = dir.path().join("token");
         if !token.exists() {
             std::fs::write(token, uuid::Uuid::now_v7().simple().to_string()).expect("token");
         }
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut command = match open_files {
+        let mut command = match script {
             None => Command::new(env!("CARGO_BIN_EXE_stayd")),
-            Some(most) => {
+            Some(script) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]);
+                shell.args(["-c", script]);
                 shell.arg(env!("CARGO_BIN_EXE_stayd"));
                 shell
             }
