@@ -69,7 +69,9 @@ fn settings_in_it_can_be_used() {
     let file = dir.path().join("stayd.toml");
     for (name, text) in pages() {
         for block in blocks(&text, "toml") {
-            std::fs::write(&file, block).expect("written");
+            // The accounts of examples are on no machine.
+            let lines = block.lines().filter(|line| !line.starts_with("user = "));
+            std::fs::write(&file, lines.collect::<Vec<_>>().join("\n")).expect("written");
             let mut check = Command::new(env!("CARGO_BIN_EXE_stayd"));
             check.arg("--config").arg(&file).args(["config", "--check"]).env("HOME", dir.path());
             let (code, said) = code_and_text(&check.output().expect("stayd runs"));

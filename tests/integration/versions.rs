@@ -1,12 +1,12 @@
 //! A server and a holder that are not of one version.
 
-use crate::holder::{DEADLINE, House, Raw, alive};
+use crate::holder::{DEADLINE, House, RING, Raw, alive, connect, spec};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept, bind, listen, socket,
 };
 use serde_json::{Value, json};
 use stayd::holder::wire::{self, Kind, Message};
-use stayd::id::ClientKey;
+use stayd::id::{ClientKey, SessionId};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -77,6 +77,22 @@ fn a_server_leaves_a_holder_of_another_version_alone() {
         assert!(serve(&dir).1.contains("version 2"));
         assert_eq!(heard.recv_timeout(DEADLINE), Ok(vec![Kind::Hello as u8]));
     }
+}
+
+/// A holder of before there were users and limits would start the program as root and without any.
+#[tokio::test]
+async fn a_holder_that_cannot_confine_is_not_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let answer = json!({ "major": wire::MAJOR, "minor": 0, "pid": 1, "version": "0.1.0" });
+    let heard = fake_holder(dir.path(), Kind::Hello, answer);
+    let (holder, notices) = connect(&dir).await;
+    let mut confined = spec(&["true"]);
+    confined.confinement.limits.core = Some(0);
+    let refused = holder.spawn(SessionId::generate(), &confined, RING, b"").await.unwrap_err();
+    assert!(refused.to_string().contains("neither users nor limits"), "{refused}");
+    drop((holder, notices));
+    let heard = tokio::task::spawn_blocking(move || heard.recv_timeout(DEADLINE)).await.unwrap();
+    assert_eq!(heard, Ok(vec![Kind::Hello as u8]));
 }
 
 #[tokio::test]
