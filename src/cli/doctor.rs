@@ -390,4 +390,24 @@ mod tests {
         let warned: Vec<&str> = warned.map(|finding| finding.detail.as_str()).collect();
         assert_eq!(warned, ["gone: there is no program no-such-program"]);
     }
+
+    #[test]
+    fn limits_that_no_session_could_have_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("stayd.toml");
+        let most = i64::MAX;
+        let profiles = format!(
+            "[profile.much]\ncommand = [\"sh\"]\nlimits = {{ nofile = {most} }}\n\
+             [profile.few]\ncommand = [\"sh\"]\nlimits = {{ nofile = 16 }}\n"
+        );
+        fs::write(&config, profiles).unwrap();
+        let paths = PathFlags { config: Some(config), state_dir: Some(dir.path().into()) };
+        let settings = Settings::load(&paths, &ServeFlags::default()).unwrap();
+        let found = limits(&settings);
+        let [Finding { verdict: Verdict::Warning, detail, .. }] = &found[..] else {
+            panic!("{}", found.len())
+        };
+        assert!(detail.starts_with(&format!("much: nofile = {most} is above")), "{detail}");
+        assert!(cgroups(&settings, None).is_none(), "nobody asks for one");
+    }
 }

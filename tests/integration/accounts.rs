@@ -1,17 +1,12 @@
-//! Sessions of a profile with `user` and `limits`: whose they are, what they may not do, and that
-//! they end like all others. Only root can start them.
+//! Sessions of a profile with `user`: whose they are, what they may not do, and that they end like
+//! all others. Only root can start them.
 
-use crate::cli::{code_and_text, verb};
-use crate::holder::{House, RING, spec};
 use crate::support::{Api, Server, soon};
 use nix::unistd::Uid;
 use serde_json::{Value, json};
-use stayd::holder::Confinement;
-use stayd::id::SessionId;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -20,7 +15,7 @@ const UID: u32 = 51_234;
 const GID: u32 = 51_235;
 const BAND: u32 = 51_236;
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     if !Uid::effective().is_root() {
         eprintln!("skipped: only root can start sessions as another user");
     }
@@ -75,7 +70,7 @@ impl Anna {
 }
 
 /// Waits for a line of the output that begins with this word; all lines `WORD …` until then.
-async fn told(api: &Api, id: &str, last: &str) -> BTreeMap<String, String> {
+pub(crate) async fn told(api: &Api, id: &str, last: &str) -> BTreeMap<String, String> {
     soon(last, async {
         loop {
             let output = api.get(&format!("/api/v1/sessions/{id}/output")).await.bytes;
@@ -179,6 +174,37 @@ async fn told_uid(api: &Api, id: &str) -> String {
     told(api, id, "uid").await["uid"].clone()
 }
 
+/// What the server's own start has left in it does not reach the session: securebits that would keep
+/// capabilities over a change of the user, and capabilities that programs inherit.
+#[actix_web::test]
+async fn no_capability_comes_through_whatever_the_server_has() {
+    let kept = "+setuid,+setgid,+setpcap,+chown,+fowner,+kill,+dac_override,+sys_ptrace,+net_admin";
+    let privileges =
+        format!("--inh-caps {kept} --ambient-caps {kept} --securebits +no_setuid_fixup,+noroot");
+    let set = Command::new("sh").args(["-c", &format!("setpriv {privileges} true")]).output();
+    if !is_root() || !set.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: no root that could set securebits");
+        return;
+    }
+    let settings = "[profile.x]\ncommand = [\"bash\"]\nuser = \"nobody\"\n";
+    let script = format!("exec setpriv {privileges} \"$0\" \"$@\"");
+    let server = Server::start_by(Server::dir(), settings, &script).await;
+    let api = server.api();
+    let say = "for field in CapInh CapPrm CapEff CapAmb; do \
+        echo \"$field $(grep ^$field: /proc/self/status | cut -f2)\"; done; \
+        grep -q . /proc/1/environ 2>/dev/null; echo \"code $?\"";
+    let command = json!(["bash", "-c", say]);
+    let own = api.create(json!({ "command": command })).await;
+    let own = told(&api, own["id"].as_str().unwrap(), "code").await;
+    assert_ne!(own["CapAmb"], "0000000000000000", "those of the server itself do: {own:?}");
+    let session = api.create(json!({ "profile": "x", "command": command })).await;
+    let told = told(&api, session["id"].as_str().unwrap(), "code").await;
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(told[set], "0000000000000000", "{set} of {told:?}");
+    }
+    assert_ne!(told["code"], "0", "it reads nothing of root's");
+}
+
 /// A directory, a program or a variable of the request is looked up and used with the account's
 /// rights, not with the server's.
 #[actix_web::test]
@@ -258,24 +284,6 @@ async fn a_session_whose_profile_has_gone_is_not_started_again_as_root() {
     assert!(server.api().session(id).await["ended_at"].is_string());
 }
 
-#[actix_web::test]
-async fn a_limit_that_is_too_high_is_an_error_that_names_it() {
-    let settings = "[profile.many]\ncommand = [\"bash\"]\nlimits = { nofile = 100 }\n\
-        [profile.few]\ncommand = [\"bash\"]\nlimits = { nofile = 50, core = 0 }\n";
-    let script = "ulimit -n 80; exec \"$0\" \"$@\"";
-    let server = Server::start_by(Server::dir(), settings, script).await;
-    let api = server.api();
-    let many = api.post("/api/v1/sessions", json!({ "profile": "many" }).to_string()).await;
-    let many = many.problem(422, "spawn_failed");
-    assert_eq!((&many["step"], &many["errno"]), (&json!("limits.nofile"), &json!(libc::EPERM)));
-    let detail = many["detail"].as_str().unwrap();
-    assert!(detail.contains("nofile of its profile is above the hard limit"), "{detail}");
-    assert_eq!(many["session"]["status"], "ERROR");
-    let command = json!(["sh", "-c", "echo \"limit $(ulimit -Hn) $(ulimit -Sn)\""]);
-    let few = api.create(json!({ "profile": "few", "command": command })).await;
-    assert_eq!(told(&api, few["id"].as_str().unwrap(), "limit").await["limit"], "50 50");
-}
-
 #[test]
 fn settings_that_cannot_hold_are_refused_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -312,72 +320,4 @@ fn settings_that_cannot_hold_are_refused_at_the_start() {
             assert!(text.contains(place) && text.contains(why), "{settings}: {text}");
         }
     }
-}
-
-/// What needs a cgroup is refused where none was delegated, and the doctor says so before. Where
-/// one was, the session has its limits.
-#[actix_web::test]
-async fn a_whole_sessions_limits_hold_or_are_refused() {
-    let settings = "[profile.small]\ncommand = [\"sh\"]\n\
-        limits = { memory_max = \"64M\", pids_max = 20, cpu_max = \"50%\" }\n";
-    let server = Server::start_by(Server::dir(), settings, "exec \"$0\" \"$@\"").await;
-    let api = server.api();
-    let config = server.state().join("../stayd.toml");
-    let doctor = verb(&server, &["doctor", "--config", config.to_str().unwrap()]);
-    let (_, doctor) = code_and_text(&doctor);
-    let command = json!(["sh", "-c", "echo \"cgroup $(grep ^0:: /proc/self/cgroup)\"; cat"]);
-    let body = json!({ "profile": "small", "command": command });
-    let reply = api.post("/api/v1/sessions", body.to_string()).await;
-    if reply.status == 201 {
-        assert!(doctor.contains("delegated, with cpu, memory, pids"), "{doctor}");
-        let id = reply.ok(201)["id"].as_str().unwrap().to_owned();
-        assert!(told(&api, &id, "cgroup").await["cgroup"].ends_with(&id));
-        return;
-    }
-    eprintln!("no delegated cgroup with memory, pids and cpu here: tested that it is refused");
-    let refused = reply.problem(400, "invalid_request");
-    let detail = refused["detail"].as_str().unwrap();
-    assert!(
-        detail.contains("memory_max, pids_max, cpu_max of its profile cannot be set"),
-        "{detail}"
-    );
-    assert!(doctor.contains("memory_max, pids_max or cpu_max are refused"), "{doctor}");
-    // Nothing is left of it, and nothing else is refused.
-    let command = json!({ "command": ["true"] });
-    api.create(command).await;
-}
-
-/// The first process of a session is in its cgroup before the program runs, also under another
-/// account, which could not enter it.
-#[actix_web::test]
-async fn a_session_begins_in_its_cgroup() {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let mount = mounts.lines().find(|line| line.contains(" cgroup2 "));
-    let mount = mount.and_then(|line| line.split(' ').nth(1));
-    let Some(mount) = mount.filter(|_| is_root()) else {
-        eprintln!("skipped: no cgroup2 here that we may write to");
-        return;
-    };
-    let id = SessionId::generate();
-    let cgroup = Path::new(mount).join(format!("stayd-test-{id}"));
-    if let Err(error) = std::fs::create_dir(&cgroup) {
-        eprintln!("skipped: {}: {error}", cgroup.display());
-        return;
-    }
-    let house = House::new().await;
-    let mut wanted = spec(&["sleep", "1000"]);
-    wanted.confinement = Confinement { cgroup: Some(cgroup.clone()), ..Confinement::default() };
-    let held = house.holder.spawn(id, &wanted, RING, b"").await.unwrap();
-    let inside = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap();
-    assert_eq!(inside.trim(), held.pid.to_string());
-    house.holder.signal(id, libc::SIGKILL).await.unwrap();
-    soon("its end", async {
-        while std::fs::remove_dir(&cgroup).is_err() {
-            actix_web::rt::task::yield_now().await;
-        }
-    })
-    .await;
-    // There is none any more.
-    let refused = house.holder.spawn(SessionId::generate(), &wanted, RING, b"").await.unwrap_err();
-    assert!(refused.to_string().starts_with("cgroup: "), "{refused}");
 }

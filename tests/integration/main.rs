@@ -37,6 +37,7 @@ mod input;
 mod late;
 mod leases;
 mod leftovers;
+mod limits;
 mod live_fidelity;
 mod local_socket;
 mod metrics;
