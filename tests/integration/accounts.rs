@@ -275,6 +275,7 @@ async fn a_session_whose_profile_has_gone_is_not_started_again_as_root() {
     server.api().ended(id).await;
     let again = format!("/api/v1/sessions/{id}/restart");
     server.api().post(&again, "").await.ok(200);
+    assert_eq!(told_uid(&server.api(), id).await, nobody.uid.to_string(), "as before");
     server.api().ended(id).await;
     server.kill();
     std::fs::write(server.state().join("../stayd.toml"), "").unwrap();
