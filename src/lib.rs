@@ -50,6 +50,9 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod events;
+#[cfg(test)]
+#[path = "../tests/fuzz/harness.rs"]
+mod fuzz;
 pub mod http;
 pub mod lifecycle;
 pub mod log;

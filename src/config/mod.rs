@@ -19,6 +19,9 @@ mod file;
 pub mod flags;
 mod limits;
 mod login;
+#[cfg(test)]
+#[path = "../../tests/fuzz/config.rs"]
+mod fuzz;
 mod paths;
 mod profiles;
 mod reference;

@@ -145,7 +145,11 @@ pub fn state_dir(paths: &PathFlags) -> Result<PathBuf, ConfigError> {
     resolve_state_dir(paths, file.state_dir, &path, env)
 }
 
-fn load(paths: &PathFlags, flags: &ServeFlags, env: Env<'_>) -> Result<Settings, ConfigError> {
+pub(super) fn load(
+    paths: &PathFlags,
+    flags: &ServeFlags,
+    env: Env<'_>,
+) -> Result<Settings, ConfigError> {
     let (path, file) = read_file(paths, env)?;
     let origin = Origin(path.as_deref());
     let ring_bytes = origin.number(

@@ -54,12 +54,12 @@ pub(super) async fn original(
 }
 
 /// The query parameters.
-struct Wish {
-    client: Option<String>,
+pub(super) struct Wish {
+    pub(super) client: Option<String>,
     /// The session whose output the client has, and how many bytes of it.
     has: Option<(SessionId, u64)>,
     mode: Mode,
-    size: Option<(u16, u16)>,
+    pub(super) size: Option<(u16, u16)>,
     lag: Lag,
     /// Lines of scrollback wanted in a snapshot.
     scrollback: Option<usize>,
@@ -72,7 +72,7 @@ struct Wish {
 
 impl Wish {
     /// `default` is the mode of a query that names none.
-    fn parse(query: &HashMap<String, String>, default: Mode) -> Result<Self, String> {
+    pub(super) fn parse(query: &HashMap<String, String>, default: Mode) -> Result<Self, String> {
         let number = |name: &str| parsed::<u64>(query, name, "a number");
         let client = query.get("client").cloned();
         if client.as_ref().is_some_and(|client| client.chars().count() > protocol::CLIENT_MAX) {
@@ -193,7 +193,7 @@ impl From<Problem> for NotAttached {
 }
 
 /// The first subprotocol of the client's list that the server supports.
-fn offered(request: &HttpRequest) -> Option<Dialect> {
+pub(super) fn offered(request: &HttpRequest) -> Option<Dialect> {
     let offer = request.headers().get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     offer.split(',').find_map(|name| Dialect::named(name.trim()))
 }

@@ -30,7 +30,7 @@ pub(super) struct EventsQuery {
     session: Option<String>,
     /// Only these, separated by commas.
     #[serde(rename = "type")]
-    kinds: Option<String>,
+    pub(super) kinds: Option<String>,
     /// Replaces the header `Last-Event-ID`, which has precedence.
     last_event_id: Option<String>,
 }
@@ -75,7 +75,7 @@ pub(super) async fn events(
     Ok(response.streaming(body))
 }
 
-fn kinds(text: &str) -> Result<Vec<Kind>, Problem> {
+pub(super) fn kinds(text: &str) -> Result<Vec<Kind>, Problem> {
     text.split(',')
         .map(|word| {
             Kind::named(word.trim()).ok_or_else(|| {

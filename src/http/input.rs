@@ -75,7 +75,7 @@ pub(super) async fn input(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SizeBody {
+pub(super) struct SizeBody {
     cols: u32,
     rows: u32,
 }
@@ -97,8 +97,8 @@ pub(super) async fn resize(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SignalBody {
-    signal: signals::Named,
+pub(super) struct SignalBody {
+    pub(super) signal: signals::Named,
     #[serde(default)]
     to: SignalTarget,
 }

@@ -36,7 +36,7 @@ static MAKING: Semaphore = Semaphore::const_new(1);
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// Comma-separated.
-    status: Option<String>,
+    pub(super) status: Option<String>,
     #[serde(default)]
     all: bool,
     name: Option<String>,
@@ -159,7 +159,7 @@ fn scope(principal: &Principal) -> InScope {
     scope
 }
 
-fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {
+pub(super) fn parse_statuses(text: &str) -> Result<Vec<Status>, Problem> {
     text.split(',')
         .map(|word| {
             let known = || Status::ALL.map(Status::as_str).join(", ");

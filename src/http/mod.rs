@@ -13,6 +13,9 @@ mod bodies;
 mod caller;
 mod etag;
 mod events;
+#[cfg(test)]
+#[path = "../../tests/fuzz/http.rs"]
+mod fuzz;
 pub mod guard;
 mod guesses;
 mod health;

@@ -70,7 +70,7 @@ pub(super) async fn get(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PatchBody {
+pub(super) struct PatchBody {
     #[serde(default, deserialize_with = "present")]
     name: Option<Option<String>>,
     #[serde(default)]

@@ -21,6 +21,9 @@
 //! in the recording.
 
 pub mod cast;
+#[cfg(test)]
+#[path = "../../tests/fuzz/recorder.rs"]
+mod fuzz;
 mod handle;
 mod playback;
 mod rotation;

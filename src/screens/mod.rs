@@ -31,6 +31,9 @@ mod contained;
 mod early;
 mod events;
 mod faults;
+#[cfg(test)]
+#[path = "../../tests/fuzz/screens.rs"]
+mod fuzz;
 mod guard;
 mod handle;
 mod inspection;

@@ -28,6 +28,9 @@ mod clients;
 mod connection;
 mod context;
 mod flow;
+#[cfg(test)]
+#[path = "../../tests/fuzz/session.rs"]
+mod fuzz;
 mod handle;
 mod input;
 mod launch;

@@ -81,6 +81,9 @@
 
 pub mod cgroup;
 mod exit;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/harness.rs"]
+mod fuzz;
 pub mod holder;
 pub mod id;
 pub mod private;

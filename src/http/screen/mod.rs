@@ -20,7 +20,8 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, Res
 use picture::{Pieces, content_type};
 use tokio::time::Instant;
 use wait::{Waited, wait_for};
-use wanted::{Format, ScreenQuery, Wanted};
+use wanted::Format;
+pub(super) use wanted::{ScreenQuery, Wanted};
 
 pub(super) async fn screen(
     api: CallerApi,

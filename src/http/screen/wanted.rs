@@ -38,7 +38,7 @@ pub(super) enum Format {
 
 /// The parsed query.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(in crate::http) struct Wanted {
     pub(super) format: Format,
     pub(super) scrollback: usize,
     /// The condition to wait for, and the limit.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use actix_codec::Decoder;
 
 /// The longest frame that a client may send, in bytes: an input window and its slack.
-const FRAME_MAX: usize = 128 << 10;
+pub(super) const FRAME_MAX: usize = 128 << 10;
 
 /// Bytes of a frame's header that tell how long the frame is.
 const LENGTH_AT: usize = 2;
@@ -79,6 +79,12 @@ impl Frames {
             return Err(ProtocolError::Overflow);
         }
         self.codec.decode(&mut self.buffer)
+    }
+
+    /// Bytes that have come and belong to no frame yet.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Throws away what still comes, until the client closes or hangs up.

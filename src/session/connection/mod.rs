@@ -10,6 +10,9 @@
 mod actor;
 mod dialect;
 mod frames;
+#[cfg(test)]
+#[path = "../../../tests/fuzz/connection.rs"]
+mod fuzz;
 mod nesting;
 mod outbox;
 mod output_body;

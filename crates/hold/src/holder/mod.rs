@@ -25,6 +25,9 @@ mod client;
 mod confine;
 mod credentials;
 pub mod exec;
+#[cfg(test)]
+#[path = "../../../../tests/fuzz/holder.rs"]
+mod fuzz;
 mod launch;
 mod ledger;
 mod memfd;

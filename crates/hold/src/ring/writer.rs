@@ -194,6 +194,15 @@ impl Writer {
         words.ledger_version.store(version.wrapping_add(2), Release);
     }
 
+    /// Writes the server's page, as a server that has gone wrong may do it.
+    #[cfg(test)]
+    pub(crate) fn set_server_page(&self, [tail, wake_at, watch_at]: [u64; 3]) {
+        let server = self.map.server();
+        server.tail.store(tail, SeqCst);
+        server.wake_at.store(wake_at, SeqCst);
+        server.watch_at.store(watch_at, SeqCst);
+    }
+
     /// Bytes behind head that readers can count on.
     fn readable(&self) -> u64 {
         self.map.capacity().saturating_sub(IN_FLIGHT)

@@ -7,6 +7,9 @@
 mod checkpoint;
 mod connect;
 mod error;
+#[cfg(test)]
+#[path = "../../../../../tests/fuzz/checkpoints_read.rs"]
+mod fuzz;
 mod handle;
 mod link;
 mod session;

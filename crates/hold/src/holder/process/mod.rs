@@ -14,6 +14,9 @@
 
 mod checkpoint;
 mod event_loop;
+#[cfg(test)]
+#[path = "../../../../../tests/fuzz/checkpoints_kept.rs"]
+mod fuzz;
 mod peer;
 mod requests;
 mod session;
