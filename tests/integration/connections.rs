@@ -320,3 +320,18 @@ async fn a_burst_of_strangers_does_not_close_who_shows_a_token() {
         drop(strangers);
     }
 }
+
+/// The library of HTTP/2 is in the binary, because the client's library needs it. Nothing speaks it.
+#[actix_web::test]
+async fn http_2_is_not_spoken() {
+    let server = Server::start().await;
+    // The preface of a client that knows (RFC 9113, section 3.4), and an empty SETTINGS frame.
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let said = answer(&dial(&server, preface)).await;
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said:?}");
+    // A polite client asks for it in a request of HTTP/1.1 (RFC 7540, section 3.2).
+    let upgrade = "Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\n\
+                   HTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+    let said = answer(&dial(&server, &head(&server, "GET", "/healthz", upgrade))).await;
+    assert!(said.starts_with("HTTP/1.1 200"), "{said:?}");
+}

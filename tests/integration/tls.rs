@@ -34,12 +34,14 @@ impl Proxy {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::write(dir.path().join("cert.pem"), cert.pem()).expect("cert.pem");
         let key = signing_key.serialize_der().try_into().expect("a key");
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
             .with_single_cert(vec![cert.der().clone()], key)
             .expect("a key that fits");
+        // It would speak HTTP/2 to whoever offers that, and the server behind it would not.
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let trusted = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -99,6 +101,7 @@ async fn serve(
         actix_web::rt::spawn(async move {
             let Ok(mut inside) = acceptor.accept(socket).await else { return };
             trusted.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(inside.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
             let address = std::fs::read_to_string(listen_file).unwrap_or_default();
             // No server at the moment: the connection closes, as a proxy's would.
             let first = address.lines().next().unwrap_or_default();
