@@ -15,7 +15,7 @@ fn root() -> PathBuf {
 fn pages() -> BTreeMap<PathBuf, String> {
     let docs = std::fs::read_dir(root().join("docs")).expect("docs").flatten();
     let docs = docs.map(|entry| Path::new("docs").join(entry.file_name()));
-    let names = docs.chain(["README.md".into(), "CONTRIBUTING.md".into()]);
+    let names = docs.chain(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from));
     let is_page = |name: &PathBuf| name.extension().is_some_and(|extension| extension == "md");
     let read = |name: PathBuf| {
         let text = std::fs::read_to_string(root().join(&name)).expect("a page");
@@ -193,4 +193,46 @@ fn the_walks_through_the_code_lead_somewhere() {
         steps += 1;
     }
     assert!(steps > 30, "{steps} steps");
+}
+
+/// The table of threats names tests that are there.
+#[test]
+fn every_defence_has_a_test() {
+    fn code(folder: &Path, all: &mut String) {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                code(&path, all);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                *all += &std::fs::read_to_string(path).expect("code");
+            }
+        }
+    }
+    let mut all = String::new();
+    for folder in ["src", "crates/hold/src", "tests/integration", "tests/fuzz"] {
+        code(&root().join(folder), &mut all);
+    }
+    let pages = pages();
+    let page = &pages[Path::new("docs/security.md")];
+    let (_, table) = page.split_once("## Threats, defences, tests").expect("the table");
+    let (mut group, mut seen) = ("", 0);
+    for line in table.lines().filter(|line| line.starts_with('|')).skip(2) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let &[threat, defence, tests] = &cells[..] else { panic!("three cells: {line}") };
+        if defence.is_empty() {
+            group = threat;
+            continue;
+        }
+        let mut names = 0;
+        for name in tests.split('`').skip(1).step_by(2) {
+            names += 1;
+            let last = name.rsplit("::").next().unwrap_or(name);
+            let there = [format!("fn {last}("), format!("target!({last},")];
+            let found = name == "rights.rs" || there.iter().any(|there| all.contains(there));
+            assert!(found, "{group} {threat}: there is no test {name}");
+        }
+        assert!(names > 0, "{group} {threat}: no test");
+        seen += names;
+    }
+    assert!(seen > 50, "{seen} tests");
 }
