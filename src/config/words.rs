@@ -1,6 +1,7 @@
 //! The values of settings that are words or numbers with a special word, read alike from a flag, a
 //! variable and the file.
 
+use crate::protocol::TIMEOUT_MAX_S;
 use clap::ValueEnum;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use slog::Level;
@@ -65,9 +66,6 @@ pub enum Control {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleTimeout(pub Option<u64>);
 
-/// The longest time, in seconds: times in SQLite and on timers are signed milliseconds.
-const LONGEST_S: u64 = i64::MAX as u64 / 1000;
-
 impl FromStr for IdleTimeout {
     type Err = String;
 
@@ -76,7 +74,7 @@ impl FromStr for IdleTimeout {
         match text {
             "never" => Ok(IdleTimeout(None)),
             _ => match text.parse() {
-                Ok(seconds) if seconds <= LONGEST_S => Ok(IdleTimeout(Some(seconds))),
+                Ok(seconds) if seconds <= TIMEOUT_MAX_S => Ok(IdleTimeout(Some(seconds))),
                 _ => Err(wrong()),
             },
         }

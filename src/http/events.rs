@@ -32,7 +32,7 @@ pub(super) struct EventsQuery {
     #[serde(rename = "type")]
     pub(super) kinds: Option<String>,
     /// Replaces the header `Last-Event-ID`, which has precedence.
-    last_event_id: Option<String>,
+    pub(super) last_event_id: Option<String>,
 }
 
 pub(super) async fn events(

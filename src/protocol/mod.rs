@@ -12,7 +12,10 @@ pub use crate::lifecycle::RestartPolicy;
 pub use messages::{ClientMessage, JsonClientMessage, JsonServerMessage, ServerMessage};
 pub use names::{NAME_MAX, check_name, is_unseen};
 pub use policies::{Mode, Recording, SizePolicy};
-pub use session::{Cause, CloseCode, CreateSession, Session, Transition, Viewer, check_size};
+pub use session::{
+    Cause, CloseCode, CreateSession, Session, TIMEOUT_MAX_S, Transition, Viewer, check_size,
+    check_timeout,
+};
 pub use signs::{Notification, Shell, ShellState, Signs};
 pub use time::rfc3339;
 

@@ -321,6 +321,22 @@ pub fn check_size(cols: u32, rows: u32) -> Result<(u16, u16), String> {
     Ok((check("cols", cols)?, check("rows", rows)?))
 }
 
+/// The longest timeout in seconds: times in SQLite and on timers are signed milliseconds.
+pub const TIMEOUT_MAX_S: u64 = i64::MAX as u64 / 1000;
+
+/// Checks a timeout, so that a row has the same one after a restart.
+///
+/// # Errors
+/// It is too long.
+pub fn check_timeout(field: &str, seconds: Option<u64>) -> Result<(), String> {
+    match seconds {
+        Some(seconds) if seconds > TIMEOUT_MAX_S => {
+            Err(format!("{field} must be at most {TIMEOUT_MAX_S}, or null"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Distinguishes a missing field from one that is null.
 mod present {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -140,6 +140,12 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
     }
     check_labels(&request.labels).map_err(CreateError::Invalid)?;
     check_lengths(&request).map_err(CreateError::Invalid)?;
+    for (field, seconds) in [
+        ("idle_timeout_s", request.idle_timeout_s.flatten()),
+        ("first_attach_timeout_s", request.first_attach_timeout_s),
+    ] {
+        protocol::check_timeout(field, seconds).map_err(CreateError::Invalid)?;
+    }
     let profile_name = match (&request.profile, &request.command) {
         (None, None) => Some(DEFAULT_PROFILE.to_owned()),
         (profile, _) => profile.clone(),

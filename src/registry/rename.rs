@@ -5,7 +5,7 @@ use super::names::Owner;
 use super::requests::{Key, Rename, RenameError, SessionRef};
 use super::table::{Registry, ready};
 use crate::id::SessionId;
-use crate::protocol::{Session as View, check_name};
+use crate::protocol::{Session as View, check_name, check_timeout};
 use crate::session::Patch;
 use actix::prelude::*;
 
@@ -51,5 +51,7 @@ fn check_patch(
     if let Some(labels) = &patch.labels {
         check_labels(labels).map_err(CreateError::Invalid)?;
     }
+    check_timeout("idle_timeout_s", patch.idle_timeout_s.flatten())
+        .map_err(CreateError::Invalid)?;
     registry.find(&Key::Id(id)).map_err(|_| RenameError::Ended)
 }

@@ -29,6 +29,9 @@ mod columns;
 mod db;
 mod error;
 mod grants;
+#[cfg(test)]
+#[path = "../../tests/fuzz/store.rs"]
+mod fuzz;
 mod handle;
 mod inspect;
 mod once;

@@ -97,6 +97,8 @@ enum Change {
     Flip(Index, u8),
     Insert(Index, Vec<u8>),
     Word(Index, &'static str),
+    /// Replaces the letters and digits at a place.
+    Token(Index, &'static str),
     Number(Index, u64, usize),
     Remove(Index, Index),
     Repeat(Index, Index, usize),
@@ -106,7 +108,7 @@ enum Change {
 }
 
 /// What parsers stumble over.
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 42] = [
     "0",
     "-1",
     "-0",
@@ -114,6 +116,8 @@ const WORDS: [&str; 40] = [
     "1.5",
     "65535",
     "65536",
+    "+10000",
+    "-1000",
     "4294967296",
     "9223372036854775807",
     "9223372036854775808",
@@ -156,6 +160,7 @@ fn inputs(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
         (index(), prop::collection::vec(any::<u8>(), 1..8))
             .prop_map(|(at, bytes)| Change::Insert(at, bytes)),
         (index(), prop::sample::select(&WORDS[..])).prop_map(|(at, word)| Change::Word(at, word)),
+        (index(), prop::sample::select(&WORDS[..])).prop_map(|(at, word)| Change::Token(at, word)),
         (index(), prop_oneof![Just(0), Just(u64::MAX), Just(1 << 63), any::<u64>()], 0..4usize)
             .prop_map(|(at, number, width)| Change::Number(at, number, 1 << width)),
         (index(), index()).prop_map(|(from, to)| Change::Remove(from, to)),
@@ -164,7 +169,10 @@ fn inputs(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
             .prop_map(|(at, seed, from, to)| Change::Splice(at, seed, from, to)),
         index().prop_map(Change::Cut),
     ];
-    (index(), prop::collection::vec(change, 0..10)).prop_map(move |(seed, changes)| {
+    // Often few changes: after many hardly anything is valid any more.
+    let count = prop_oneof![3 => 0..4usize, 1 => 4..12usize];
+    let changes = count.prop_flat_map(move |count| prop::collection::vec(change.clone(), count));
+    (index(), changes).prop_map(move |(seed, changes)| {
         let mut bytes = seed.get(&seeds).clone();
         for change in changes {
             apply(&mut bytes, change, &seeds);
@@ -188,6 +196,13 @@ fn apply(bytes: &mut Vec<u8>, change: Change, seeds: &[Vec<u8>]) {
         Change::Insert(at, more) => drop(bytes.splice(place(at, length)..place(at, length), more)),
         Change::Word(at, word) => {
             drop(bytes.splice(place(at, length)..place(at, length), word.bytes()))
+        }
+        Change::Token(at, word) => {
+            let is_part = u8::is_ascii_alphanumeric;
+            let begun = bytes[..place(at, length)].iter().rev().take_while(|byte| is_part(byte));
+            let start = place(at, length) - begun.count();
+            let token = bytes[start..].iter().take_while(|byte| is_part(byte)).count();
+            bytes.splice(start..start + token, word.bytes());
         }
         Change::Number(at, number, width) => {
             let number = number.to_le_bytes().into_iter().take(width);

@@ -9,6 +9,7 @@ use super::screen::{ScreenQuery, Wanted};
 use super::token::{Principal, Token};
 use super::tokens::Tokens;
 use super::{etag, events, input, list, once, output, recording, sessions};
+use crate::events::{Bus, EventId};
 use crate::fuzz::target;
 use crate::id::SessionId;
 use crate::protocol::{CLIENT_MAX, CreateSession, Session, check_size};
@@ -44,6 +45,10 @@ target!(queries, |bytes: &[u8]| {
     }
     if let Some(query) = query::<events::EventsQuery>(&request) {
         let _ = query.kinds.as_deref().map(events::kinds).map(told);
+        if let Some(Ok(id)) = query.last_event_id.as_deref().map(str::parse::<EventId>) {
+            let epoch = i64::try_from(id.epoch).ok().and_then(DateTime::from_timestamp_millis);
+            let _ = Bus::new(epoch.unwrap_or_default()).listen_after(id);
+        }
     }
     query::<sessions::DeleteQuery>(&request);
     query::<input::InputQuery>(&request);

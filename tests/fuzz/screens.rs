@@ -2,7 +2,7 @@
 
 use super::compressed::CompressedScreen;
 use crate::fuzz::target;
-use crate::screen::{Options, Screen, View};
+use crate::screen::{Options, Screen, View, width};
 
 /// The largest screen here: a debug build takes long for larger ones.
 const SIDE_MAX: u16 = 120;
@@ -56,7 +56,10 @@ fn check(screen: &Screen, limit: usize) {
     let (_, rows) = screen.size();
     assert!(view.len() <= usize::from(rows) + 50);
     assert!(view.memory() < 8 << 20, "{} bytes", view.memory());
-    if limit >= 1 << 20 && snapshot.complete {
+    // A resize can cut a wide character in two, or leave one without width alone in a cell, which no
+    // sequence can. `tests/fidelity` compares those that can be restored.
+    let plain = view.text().chars().all(|c| c == '\n' || width(c) == 1);
+    if limit >= 1 << 20 && snapshot.complete && plain {
         assert_eq!(copy(screen).view(0), screen.view(0), "a snapshot is the screen");
     }
     read(&view);

@@ -26,6 +26,8 @@ async fn bad_requests_are_refused_and_nothing_comes_of_them() {
         r#"{"nmae":"typo"}"#,
         r#"{"env":{"A=B":"c"}}"#,
         r#"{"idle_timeout_s":-1}"#,
+        r#"{"idle_timeout_s":9223372036854776}"#,
+        r#"{"first_attach_timeout_s":18446744073709551615}"#,
     ] {
         let problem = api.post(create, body).await.problem(400, "invalid_request");
         assert!(problem["detail"].as_str().unwrap().len() > 10, "{problem}");
@@ -53,6 +55,12 @@ async fn bad_sizes_and_signals_are_refused() {
     }
     let resized = api.post(&resize, r#"{"cols":33,"rows":11}"#).await.ok(200);
     assert_eq!((&resized["cols"], &resized["rows"]), (&json!(33), &json!(11)));
+    let longest = json!({ "idle_timeout_s": 9_223_372_036_854_775_u64 });
+    api.send(Method::PATCH, &format!("/api/v1/sessions/{id}"), longest.to_string()).await.ok(200);
+    let longer = json!({ "idle_timeout_s": 9_223_372_036_854_776_u64 });
+    let refused =
+        api.send(Method::PATCH, &format!("/api/v1/sessions/{id}"), longer.to_string()).await;
+    refused.problem(400, "invalid_request");
     let signal = format!("/api/v1/sessions/{id}/signal");
     for body in [r#"{"signal":"NOPE"}"#, r#"{"signal":65}"#, r#"{"signal":"INT","to":"all"}"#] {
         api.post(&signal, body).await.problem(400, "invalid_request");
