@@ -3,6 +3,8 @@
 //! makes the inputs and looks at what they reach.
 
 #![cfg_attr(fuzzing, allow(dead_code))]
+// A failed test shows what it has printed.
+#![allow(clippy::print_stderr)]
 
 use nix::time::{ClockId, clock_gettime};
 use proptest::prelude::*;

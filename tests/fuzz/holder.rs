@@ -51,7 +51,7 @@ fn again<T: DeserializeOwned + Serialize>(message: &Message<'_>) {
 
 // Ten bytes a step: what happens, by how much, and a number.
 target!(server_page, |bytes: &[u8]| {
-    let base = bytes.first().map_or(0, |&first| u64::MAX - u64::from(first) << 56);
+    let base = bytes.first().map_or(0, |&first| u64::MAX - (u64::from(first) << 56));
     let (fd, mut writer) = Writer::create(CAPACITY_MIN, base).expect("a ring");
     let reader = Reader::open(&fd).expect("our own ring");
     // The furthest offset that an honest tail has let go of.
