@@ -17,11 +17,11 @@
 mod account;
 mod file;
 pub mod flags;
-mod limits;
-mod login;
 #[cfg(test)]
 #[path = "../../tests/fuzz/config.rs"]
 mod fuzz;
+mod limits;
+mod login;
 mod paths;
 mod profiles;
 mod reference;

@@ -18,7 +18,7 @@ const EXPIRES_S: u64 = 3600;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ShareBody {
+pub(super) struct ShareBody {
     #[serde(default = "look_only")]
     mode: Mode,
     /// `Some(None)`: never.

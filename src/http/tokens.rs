@@ -30,7 +30,7 @@ pub(super) async fn whoami(api: CallerApi, access: Data<Access>) -> HttpResponse
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TokenBody {
+pub(super) struct TokenBody {
     name: String,
     role: Option<Role>,
     sessions: Option<Vec<String>>,

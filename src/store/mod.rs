@@ -28,10 +28,10 @@ mod backup;
 mod columns;
 mod db;
 mod error;
-mod grants;
 #[cfg(test)]
 #[path = "../../tests/fuzz/store.rs"]
 mod fuzz;
+mod grants;
 mod handle;
 mod inspect;
 mod once;

@@ -2,17 +2,15 @@
 
 use super::api::{Object, object};
 use super::attach::{self, Wish};
-use super::auth::{Access, Credential, strip_token};
-use super::logins::Logins;
+use super::auth::{Access, Shown, strip_token};
 use super::query::Query;
 use super::screen::{ScreenQuery, Wanted};
-use super::token::{Principal, Token};
-use super::tokens::Tokens;
-use super::{etag, events, input, list, once, output, recording, sessions};
+use super::{audit, etag, events, input, list, once, output, recording, sessions, shares, tokens};
 use crate::events::{Bus, EventId};
 use crate::fuzz::target;
 use crate::id::SessionId;
-use crate::protocol::{CLIENT_MAX, CreateSession, Session, check_size};
+use crate::protocol::{CLIENT_MAX, CreateSession, Mode, Session, check_size};
+use crate::rights::{Grants, Principal};
 use actix_web::dev::Payload;
 use actix_web::http::Uri;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -32,11 +30,12 @@ target!(queries, |bytes: &[u8]| {
     }
     let request = TestRequest::with_uri(&uri).to_http_request();
     let attach = web::Query::<HashMap<String, String>>::from_query(request.query_string());
-    if let Ok(Ok(wish)) = attach.map(|query| Wish::parse(&query)) {
+    if let Ok(Ok(wish)) = attach.map(|query| Wish::parse(&query, Mode::Rw)) {
         let client = wish.client.unwrap_or_default();
         assert!(client.chars().count() <= CLIENT_MAX);
         assert!(wish.size.is_none_or(|(cols, rows)| check_size(cols.into(), rows.into()).is_ok()));
     }
+    let _ = query::<audit::AuditQuery>(&request);
     if let Some(query) = query::<ScreenQuery>(&request) {
         let _ = told(Wanted::try_from(query));
     }
@@ -87,6 +86,8 @@ target!(bodies, |bytes: &[u8]| {
     {
         assert!((1..=64).contains(&number));
     }
+    let _ = told(object::<tokens::TokenBody>(Json(body.clone())));
+    let _ = told(object::<shares::ShareBody>(Json(body.clone())));
     let _ = told(object::<input::SizeBody>(Json(body)));
 });
 
@@ -95,12 +96,11 @@ const SECRET: &str = "secret-secret-secret";
 target!(headers, |bytes: &[u8]| {
     let mut headers = headers_of(bytes);
     let listen = ["127.0.0.1:7829".parse().expect("an address")];
-    let tokens = Tokens::only(Token::new(SECRET).expect("a token"));
-    let access = Access::new(tokens, Logins::in_memory(), &listen, &[], &[]).expect("rules");
+    let access = Access::new(Grants::in_memory(SECRET), &listen, &[], &[]).expect("rules");
     let holds = |wanted: &str| bytes.windows(wanted.len()).any(|part| part == wanted.as_bytes());
-    if let Ok((principal, credential)) = access.credential(&headers) {
+    if let Ok((principal, _, shown)) = access.credential(&headers) {
         assert!(holds(SECRET), "let in without the token");
-        assert_eq!((principal, credential), (Principal::owner(), Credential::Token));
+        assert_eq!((principal, shown), (Principal::owner(), Shown::Header));
     }
     for host in texts(&headers, header::HOST) {
         let Some(ours) = access.hosts.host(&host) else { continue };

@@ -22,7 +22,7 @@ target!(recordings, |bytes: &[u8]| {
     std::fs::write(dir.path().join(segments::name(1)), files.0).expect("written");
     std::fs::write(dir.path().join(segments::name(2)), files.1).expect("written");
     for file in [None, Some(1), Some(2), Some(3)] {
-        let Some(mut playback) = Playback::open(dir.path(), file).expect("opened") else {
+        let Some(mut playback) = Playback::open(dir.path(), file, true).expect("opened") else {
             continue;
         };
         let mut length = 0;
