@@ -2,11 +2,14 @@
 
 import type { Terminal } from "@xterm/xterm";
 import { byId, setText } from "./dom";
+import { visibleStart } from "./visible";
 
 /** The longest text that a program may copy, in characters. */
 const TEXT_MAX = 1 << 20;
 /** The question shows this many characters of the text. */
 const SHOWN = 120;
+/** A question that follows another takes no agreement for this time. */
+const NEXT_PAUSE_MS = 700;
 
 /** The text of an OSC 52 sequence; null for a query, and for what is not base64. */
 export function decodeCopyRequest(data: string): string | null {
@@ -35,17 +38,27 @@ export function copySelection(terminal: Terminal): void {
   if (terminal.hasSelection()) document.execCommand("copy");
 }
 
+/** A request that waits for the user's answer. */
+interface Request {
+  session: string;
+  text: string;
+}
+
 /** The question above the terminal: may the program copy this? */
 export class CopyQuestion {
   private readonly element = byId("copy-question");
   private readonly text = byId("copy-question-text");
   private readonly once = byId<HTMLButtonElement>("copy-question-once");
+  private readonly always = byId<HTMLButtonElement>("copy-question-always");
   private readonly allowed = new Set<string>();
-  private asked: { session: string; text: string } | null = null;
+  private asked: Request | null = null;
+  /** Came while another was shown. */
+  private waiting: Request | null = null;
+  private pauseTimer = 0;
 
   constructor(private readonly done: (problem: string | null) => void) {
     this.once.addEventListener("click", () => this.answer(true));
-    byId("copy-question-always").addEventListener("click", () => {
+    this.always.addEventListener("click", () => {
       if (this.asked !== null) this.allowed.add(this.asked.session);
       this.answer(true);
     });
@@ -55,15 +68,15 @@ export class CopyQuestion {
     });
   }
 
-  /** A session's program wants to copy. A later request replaces an earlier one. */
+  /** A session's program wants to copy. What is asked does not change while it is shown: another
+      request waits for the answer, and only the latest of those. */
   ask(session: string, text: string): void {
-    this.asked = { session, text };
-    if (this.allowed.has(session)) {
+    const request = { session, text };
+    if (this.asked !== null) this.waiting = request;
+    else if (this.allowed.has(session)) {
       // Some browsers write the clipboard only right after a click: then the question is shown after all.
-      write(text).then(() => (this.asked = null), () => this.show(text));
-    } else {
-      this.show(text);
-    }
+      writeClipboard(text).catch(() => (this.asked === null ? this.show(request, 0) : (this.waiting = request)));
+    } else this.show(request, 0);
   }
 
   /** Moves the keyboard focus to the question, if it is shown. */
@@ -74,27 +87,46 @@ export class CopyQuestion {
   /** Withdraws the question, since another session is opened. */
   clear(): void {
     this.asked = null;
+    this.waiting = null;
     this.element.hidden = true;
   }
 
-  private show(text: string): void {
-    const line = text.replace(/\s+/g, " ").trim();
-    setText(this.text, line.length > SHOWN ? `${line.slice(0, SHOWN)}… (${text.length} characters)` : line);
+  private show(request: Request, pauseMs: number): void {
+    this.asked = request;
+    setText(this.text, visibleStart(request.text, SHOWN));
     this.element.hidden = false;
+    clearTimeout(this.pauseTimer);
+    for (const one of [this.once, this.always]) one.disabled = pauseMs > 0;
+    this.pauseTimer = window.setTimeout(() => {
+      for (const one of [this.once, this.always]) one.disabled = false;
+    }, pauseMs);
   }
 
   private answer(agreed: boolean): void {
-    const text = this.asked?.text;
+    const { asked, waiting } = this;
     this.clear();
-    if (!agreed || text === undefined) return this.done(null);
-    write(text).then(
-      () => this.done(null),
-      () => this.done("The browser did not let the page write to the clipboard."),
-    );
+    if (asked === null) return;
+    const next = () => {
+      if (waiting === null) return;
+      if (this.allowed.has(waiting.session)) this.ask(waiting.session, waiting.text);
+      // The second click of a double click is no answer to the next question.
+      else if (this.asked === null) this.show(waiting, NEXT_PAUSE_MS);
+    };
+    if (!agreed) {
+      next();
+      return this.done(null);
+    }
+    writeClipboard(asked.text)
+      .then(
+        () => this.done(null),
+        () => this.done("The browser did not let the page write to the clipboard."),
+      )
+      .finally(next);
   }
 }
 
-async function write(text: string): Promise<void> {
+/** Writes text to the clipboard; in some browsers only right after a click. */
+export async function writeClipboard(text: string): Promise<void> {
   // Only secure contexts have this API. Elsewhere `execCommand` works, right after a click.
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const put = (event: ClipboardEvent) => {

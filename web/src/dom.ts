@@ -1,4 +1,6 @@
-// Creates and finds elements.
+// Creates and finds elements. All text comes onto the page through here, with nothing invisible in it.
+
+import { visibleText } from "./visible";
 
 /** The element of `index.html` with this id. */
 export function byId<T extends HTMLElement>(id: string): T {
@@ -15,7 +17,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(
 ): HTMLElementTagNameMap[K] {
   const element = document.createElement(tag);
   if (className !== "") element.className = className;
-  element.append(...children);
+  element.append(...children.map((child) => (typeof child === "string" ? visibleText(child) : child)));
   return element;
 }
 
@@ -29,7 +31,19 @@ export function button(text: string, className: string, act: () => void): HTMLBu
 
 /** Sets an element's text if it differs: screen readers would read an unchanged text again. */
 export function setText(element: HTMLElement, text: string): void {
-  if (element.textContent !== text) element.textContent = text;
+  const shown = visibleText(text);
+  if (element.textContent !== shown) element.textContent = shown;
+}
+
+/** Sets an element's tooltip, which may have several lines. */
+export function setTooltip(element: HTMLElement, ...lines: string[]): void {
+  const shown = lines.map(visibleText).join("\n");
+  if (element.title !== shown) element.title = shown;
+}
+
+/** Names an element for screen readers. */
+export function setLabel(element: Element, text: string): void {
+  element.setAttribute("aria-label", visibleText(text));
 }
 
 /** One of the icons in `index.html`. */
@@ -52,7 +66,6 @@ export function iconButton(name: string, className: string, act: () => void): HT
 
 /** Names an icon button, with a tooltip and for screen readers. */
 export function setDescription(element: HTMLElement, text: string): void {
-  if (element.title === text) return;
-  element.title = text;
-  element.setAttribute("aria-label", text);
+  setTooltip(element, text);
+  setLabel(element, text);
 }

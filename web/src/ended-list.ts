@@ -1,7 +1,7 @@
 // The list of ended sessions, page by page. It is fetched only while it is unfolded.
 
 import { listEndedSessions } from "./api";
-import { byId, make, setText } from "./dom";
+import { byId, make, setText, setTooltip } from "./dom";
 import { commandOf, endSummary, endText, isCleanEnd, nameOf, sessionEnd } from "./format";
 import { authorized } from "./login";
 import type { Session } from "./messages";
@@ -95,7 +95,7 @@ export class EndedList {
     const bottom = make("span", "row-bottom", how, again);
     const link = make("a", "row-link", top, make("span", "row-command", commandOf(session)), bottom);
     link.href = addressOf(session.id);
-    link.title = `${endText(end, session)}\n${new Date(ended).toLocaleString()}`;
+    setTooltip(link, endText(end, session), new Date(ended).toLocaleString());
     this.mark(link);
     const item = make("li", "row", link);
     item.dataset["status"] = session.status;

@@ -42,14 +42,12 @@ export function attachedText(session: Session, me: string): string {
   return others > 0 ? `you + ${others}` : "you";
 }
 
-/** Every attached client, one per line. */
-export function viewersOf(clients: Viewer[], me: string): string {
-  return clients
-    .map(({ client, mode, controller }) => {
-      const role = controller ? " (in control)" : mode === "ro" ? " (view only)" : "";
-      return `${client === me ? "this tab" : client}${role}`;
-    })
-    .join("\n");
+/** Every attached client in words. */
+export function viewersOf(clients: Viewer[], me: string): string[] {
+  return clients.map(({ client, mode, controller }) => {
+    const role = controller ? " (in control)" : mode === "ro" ? " (view only)" : "";
+    return `${client === me ? "this tab" : client}${role}`;
+  });
 }
 
 /** The status, and the time that is left before the session ends. */

@@ -1,6 +1,6 @@
 // The header above the terminal: the name of the open session, and the buttons for it.
 
-import { byId, make, setDescription, setText } from "./dom";
+import { byId, make, setDescription, setText, setTooltip } from "./dom";
 import { commandOf, isPinned, isRecorded, labelTextsOf, nameOf } from "./format";
 import type { Session } from "./messages";
 
@@ -35,7 +35,7 @@ export class Header {
     const chips = labels.map((label) => make("span", "label", label));
     if (session !== null && isLive && isRecorded(session)) {
       const recorded = make("span", "label recorded", "recorded");
-      recorded.title = session.recording === "all" ? "Output and input are recorded" : "Output is recorded";
+      setTooltip(recorded, session.recording === "all" ? "Output and input are recorded" : "Output is recorded");
       chips.unshift(recorded);
     }
     this.labels.replaceChildren(...chips);

@@ -1,6 +1,6 @@
 // A bar with the keys that a phone's keyboard lacks.
 
-import { button, byId, icon } from "./dom";
+import { button, byId, icon, setLabel } from "./dom";
 import type { BarKey, HeldModifiers } from "./key-sequences";
 
 export interface KeyBarCallbacks {
@@ -34,7 +34,7 @@ export class KeyBar {
         else callbacks.press(key);
       };
       const one = button(text, "quiet", act);
-      one.setAttribute("aria-label", name);
+      setLabel(one, name);
       if (key === "paste") one.append(icon("paste"));
       if (key === "paste" && !navigator.clipboard) one.hidden = true;
       return one;

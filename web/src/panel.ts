@@ -1,6 +1,6 @@
 // Messages around the terminal: the panel, the toast and the confirmation.
 
-import { button, byId, make } from "./dom";
+import { button, byId, make, setText } from "./dom";
 
 /** A message with buttons for what can be done next. */
 export interface Notice {
@@ -43,7 +43,7 @@ export class Toast {
   }
 
   show(text: string): void {
-    this.text.textContent = text;
+    setText(this.text, text);
     this.element.hidden = false;
   }
 
@@ -55,9 +55,9 @@ export class Toast {
 /** Asks before an action that cannot be undone. */
 export function confirmed(title: string, text: string, verb: string): Promise<boolean> {
   const dialog = byId<HTMLDialogElement>("confirm");
-  byId("confirm-title").textContent = title;
-  byId("confirm-text").textContent = text;
-  byId("confirm-yes").textContent = verb;
+  setText(byId("confirm-title"), title);
+  setText(byId("confirm-text"), text);
+  setText(byId("confirm-yes"), verb);
   return agreed(dialog);
 }
 

@@ -1,7 +1,7 @@
 // A live session as a row of the list.
 
 import { type Alert, alertText } from "./attention";
-import { icon, iconButton, make, setDescription, setText } from "./dom";
+import { icon, iconButton, make, setDescription, setText, setTooltip } from "./dom";
 import { commandOf, isPinned, labelTextsOf, nameOf, statusText, viewersOf } from "./format";
 import type { Session } from "./messages";
 import { addressOf } from "./route";
@@ -47,9 +47,9 @@ export class SessionRow {
       commandOf(session),
       `in ${session.cwd}`,
       `started ${new Date(session.created_at).toLocaleString()}`,
-      viewersOf(session.clients, me),
+      ...viewersOf(session.clients, me),
     ];
-    link.title = facts.filter(Boolean).join("\n");
+    setTooltip(link, ...facts.filter(Boolean));
     setText(this.name, name);
     setText(this.command, session.title ?? commandOf(session));
     const labels = labelTextsOf(session);
@@ -70,7 +70,7 @@ export class SessionRow {
   tick(session: Session, me: string): void {
     const now = Date.now();
     setText(this.active, ago(now - Date.parse(session.last_activity_at)));
-    this.active.title = `last activity ${new Date(session.last_activity_at).toLocaleString()}`;
+    setTooltip(this.active, `last activity ${new Date(session.last_activity_at).toLocaleString()}`);
     const status = statusText(session, me, now);
     const restarts = session.restarts ? ` · started ${session.restarts + 1} times` : "";
     // An alert takes the room of the number of starts and of "no client yet".

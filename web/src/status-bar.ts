@@ -1,7 +1,7 @@
 // The bar that always shows the state of the connection.
 
 import type { ConnectionState } from "./connection";
-import { byId, setText } from "./dom";
+import { byId, setText, setTooltip } from "./dom";
 import { count } from "./format";
 import type { SessionState, SizePolicy } from "./messages";
 
@@ -87,9 +87,8 @@ export class StatusBar {
     this.controlled = controlled && policy === "latest";
     this.fit.hidden = mode === "ro" || policy !== "latest" || !attached || !(foreign || this.controlled);
     setText(this.fit, this.controlled ? "Take control" : "Fit to this window");
-    this.fit.title = this.controlled
-      ? `The terminal has the size of the client that typed or attached last. This window has room for ${room.cols} × ${room.rows}.`
-      : `The terminal has another size. This window has room for ${room.cols} × ${room.rows}.`;
+    const why = this.controlled ? "The terminal has the size of the client that typed or attached last." : "The terminal has another size.";
+    setTooltip(this.fit, `${why} This window has room for ${room.cols} × ${room.rows}.`);
   }
 
   private count(connectionState: ConnectionState): void {

@@ -2,6 +2,7 @@
 
 import { titleWithCount } from "./attention";
 import { byId } from "./dom";
+import { visibleText } from "./visible";
 
 const PLAIN = "/favicon.svg";
 
@@ -27,8 +28,8 @@ export class TabBadge {
   }
 
   private show(): void {
-    const title = titleWithCount(this.title, this.count);
-    if (document.title !== title) document.title = title;
+    const shown = visibleText(titleWithCount(this.title, this.count));
+    if (document.title !== shown) document.title = shown;
   }
 
   private async dot(): Promise<void> {

@@ -5,6 +5,7 @@ import { SearchAddon } from "@xterm/addon-search";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { Terminal } from "@xterm/xterm";
 import { copySelection, onCopyRequest } from "./clipboard";
+import { setLabel } from "./dom";
 import { type BarKey, type HeldModifiers, sequence } from "./key-sequences";
 import { findLinks, linkHandler } from "./links";
 import type { Bytes } from "./messages";
@@ -91,7 +92,7 @@ export class TerminalView {
     this.terminal.onBinary((text) => callbacks.bytes(Uint8Array.from(text, (c) => c.charCodeAt(0))));
     this.terminal.onTitleChange((title) => callbacks.titleChanged(title));
     this.terminal.open(frame);
-    this.terminal.textarea?.setAttribute("aria-label", "Terminal input");
+    if (this.terminal.textarea) setLabel(this.terminal.textarea, "Terminal input");
     this.measure();
     this.resize(this.fitted.cols, this.fitted.rows);
     const refit = () => {
