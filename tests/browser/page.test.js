@@ -227,7 +227,7 @@ test("the page asks again after a wrong token", async () => {
   assert.ok(!page.url().includes("wrong"), "the token is out of the address");
   await page.getByLabel("Token or address").fill("wrong again");
   await page.keyboard.press("Enter");
-  await form.getByText("not the server's token").waitFor();
+  await form.getByText("This token is not valid").waitFor();
   await page.getByLabel("Token or address").fill(server.url);
   await page.keyboard.press("Enter");
   await form.waitFor({ state: "hidden" });

@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach } from "node:test";
@@ -45,6 +46,9 @@ export class Server {
   static async start() {
     const server = new Server();
     server.dir = await mkdtemp(join(tmpdir(), "stayd-browser-"));
+    server.token = randomBytes(16).toString("hex");
+    server.tokenFile = `${server.dir}.token`;
+    await writeFile(server.tokenFile, `${server.token}\n`, { mode: 0o600 });
     await server.up("127.0.0.1:0");
     return server;
   }
@@ -52,7 +56,7 @@ export class Server {
   /** Starts the server process on this address and waits until it answers. */
   async up(listen) {
     this.log = "";
-    this.child = spawn(program(), ["serve", "--listen", listen, "--state-dir", this.dir], {
+    this.child = spawn(program(), ["serve", "--listen", listen, "--state-dir", this.dir, "--admin-token-file", this.tokenFile], {
       stdio: ["ignore", "pipe", "pipe"],
       // A plain shell, so that the account's own settings do not matter.
       env: { ...process.env, SHELL: "/bin/bash", HOME: this.dir, PS1: "$ " },
@@ -66,14 +70,13 @@ export class Server {
       this.address = (await readFile(join(this.dir, "listen"), "utf8")).trim().split(/\s+/)[0];
       return (await fetch(`${this.origin}/healthz`)).ok;
     });
-    this.token = (await readFile(join(this.dir, "token"), "utf8")).trim();
   }
 
   get origin() {
     return `http://${this.address}`;
   }
 
-  /** The URL that signs in, as `stayd url` prints it. */
+  /** The URL that signs in as the owner. */
   get url() {
     return `${this.origin}/#token=${this.token}`;
   }
@@ -84,11 +87,11 @@ export class Server {
     await this.exited;
   }
 
-  /** Calls the HTTP API. */
-  async api(method, path, body) {
+  /** Calls the HTTP API, as the owner or with another token. */
+  async api(method, path, body, token = this.token) {
     const response = await fetch(`${this.origin}/api/v1${path}`, {
       method,
-      headers: { authorization: `Bearer ${this.token}`, "content-type": "application/json" },
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
       // A string is sent as it is, anything else as JSON.
       ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
     });
@@ -110,6 +113,7 @@ export class Server {
       await this.exited;
       clearTimeout(timer);
     }
+    await rm(this.tokenFile, { force: true });
     await rm(this.dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 }

@@ -5,6 +5,7 @@ import { ApiError, changeSession, createSession, killSession, type NewSession, r
 import { create, createProblem, requestLike } from "./create-dialog";
 import { change } from "./edit-dialog";
 import { commandOf, isPinned, nameOf } from "./format";
+import { formatLabels, type Labels } from "./labels";
 import type { LiveSessions } from "./live-sessions";
 import { authorized } from "./login";
 import type { Session } from "./messages";
@@ -23,6 +24,8 @@ export interface ActionCallbacks {
 const DEFAULT_TIMEOUT_S = 1800;
 
 export class SessionActions {
+  /** The labels that a new session must have: others would be out of the user's scope. */
+  labels: Labels = {};
   /** The timeouts of sessions before they were pinned here, in seconds. Unpinning restores them. */
   private readonly timeoutBefore = new Map<string, number>();
   private readonly buttons = document.querySelectorAll<HTMLButtonElement>(".new-session");
@@ -37,7 +40,9 @@ export class SessionActions {
   async start(wanted: NewSession = { profile: "shell" }): Promise<void> {
     this.buttons.forEach((one) => (one.disabled = true));
     try {
-      this.open(await authorized(() => createSession(wanted)));
+      const labels = { ...wanted.labels, ...this.labels };
+      const labelled = Object.keys(labels).length > 0 ? { ...wanted, labels } : wanted;
+      this.open(await authorized(() => createSession(labelled)));
     } catch (error) {
       this.toast.show(`No session was started. ${createProblem(error)}`);
     } finally {
@@ -48,7 +53,7 @@ export class SessionActions {
   /** Opens the dialog for a new session and starts what is entered. */
   async startOther(): Promise<void> {
     try {
-      const session = await create();
+      const session = await create(formatLabels(this.labels));
       if (session !== null) return this.open(session);
     } catch (error) {
       this.toast.show(`No session was started. ${reason(error)}`);

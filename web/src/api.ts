@@ -1,6 +1,8 @@
 // The calls of the HTTP API that the page makes.
 
-import type { Profile, Recording, Restart, Session, SizePolicy } from "./messages";
+import type { Credential } from "./credentials";
+import type { Principal, Profile, Recording, Restart, Role, Session, Share, SizePolicy, Token } from "./messages";
+import { forbiddenText } from "./rights";
 
 /** The server refused (problem+json), or did not answer at all (`status` 0). */
 export class ApiError extends Error {
@@ -43,19 +45,71 @@ async function request(method: string, path: string, body?: unknown, tag?: strin
     code?: string;
     detail?: string;
     title?: string;
+    needs?: string;
   };
+  const forbidden = details.code === "forbidden" ? forbiddenText(details.needs) : undefined;
   throw new ApiError(
     response.status,
     details.code ?? "unknown",
-    details.detail ?? details.title ?? `The server answered ${response.status}.`,
+    forbidden ?? details.detail ?? details.title ?? `The server answered ${response.status}.`,
   );
 }
 
 const path = (id: string) => `/api/v1/sessions/${encodeURIComponent(id)}`;
 
-/** Exchanges the token for a cookie. */
-export async function login(token: string): Promise<void> {
-  await request("POST", "/api/v1/login", { token });
+/** Exchanges a credential for a cookie. */
+export async function login({ kind, secret }: Credential): Promise<void> {
+  await request("POST", "/api/v1/login", kind === "code" ? { code: secret } : { token: secret });
+}
+
+/** Ends the login, and everything that was opened with it. */
+export async function logout(): Promise<void> {
+  await request("POST", "/api/v1/logout");
+}
+
+/** Whom this page speaks for. */
+export async function whoAmI(): Promise<Principal> {
+  return (await (await request("GET", "/api/v1/whoami")).json()) as Principal;
+}
+
+/** The tokens, by name. */
+export async function listTokens(): Promise<Token[]> {
+  return ((await (await request("GET", "/api/v1/tokens")).json()) as { tokens: Token[] }).tokens;
+}
+
+/** A new token. Its scope is all sessions, or what exactly one of the last three names. */
+export interface NewToken {
+  name: string;
+  role: Role;
+  /** Null: it never ends. */
+  expires_s: number | null;
+  /** Ids, or names of live sessions. */
+  sessions?: string[];
+  labels?: Record<string, string>;
+  own?: boolean;
+}
+
+/** Makes a token. The answer has its secret, this once. */
+export async function createToken(wanted: NewToken): Promise<Token & { token: string }> {
+  return (await (await request("POST", "/api/v1/tokens", wanted)).json()) as Token & { token: string };
+}
+
+export async function removeToken(name: string): Promise<void> {
+  await request("DELETE", `/api/v1/tokens/${encodeURIComponent(name)}`);
+}
+
+/** The share links of a session that are in force, oldest first. */
+export async function listShares(id: string): Promise<Share[]> {
+  return ((await (await request("GET", `${path(id)}/shares`)).json()) as { shares: Share[] }).shares;
+}
+
+/** Makes a share link. The answer has its address, this once. `expires_s` null: with the session's record. */
+export async function createShare(id: string, mode: "ro" | "rw", expires_s: number | null): Promise<Share & { url: string }> {
+  return (await (await request("POST", `${path(id)}/shares`, { mode, expires_s })).json()) as Share & { url: string };
+}
+
+export async function endShare(id: string, share: string): Promise<void> {
+  await request("DELETE", `${path(id)}/shares/${encodeURIComponent(share)}`);
 }
 
 /** The live sessions, in the server's order. */

@@ -14,6 +14,8 @@ export type ConnectionState =
   | { is: "ended"; exit: Exit | null }
   | { is: "taken-over" }
   | { is: "missing" }
+  /** The token, the link or the login has ended. */
+  | { is: "signed-out" }
   | { is: "refused"; why: string };
 
 /** Why an attempt never opened. Browsers hide the HTTP status of a WebSocket, so the page asks for it. */
@@ -26,6 +28,9 @@ export interface ConnectionCallbacks {
   size(): { cols: number; rows: number };
   /** Asks over HTTP why an attempt failed, and signs in again if that was the reason. */
   diagnose(session: string): Promise<Diagnosis>;
+  /** The server has closed as not allowed. Signs in again, if the login has ended; false: that was not
+      the reason, and the same request would be refused again. */
+  signInAgain(): Promise<boolean>;
 }
 
 /** An attempt that has not opened after this time is abandoned. */
@@ -173,7 +178,9 @@ export class Connection {
       case 4410:
         return this.callbacks.stateChanged({ is: "ended", exit: null });
       case 1008:
-        return this.callbacks.stateChanged({ is: "refused", why: reason });
+        if (!(await this.callbacks.signInAgain())) return this.callbacks.stateChanged({ is: "refused", why: reason });
+        if (!this.stopped) this.retry();
+        return;
       case 4404:
         return this.callbacks.stateChanged({ is: "missing" });
       case 4409:

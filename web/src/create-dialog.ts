@@ -24,8 +24,8 @@ async function fetchProfiles(): Promise<Profile[] | null> {
   }
 }
 
-/** Shows the dialog and starts the session; null if the user cancels. */
-export async function create(): Promise<Session | null> {
+/** Shows the dialog, with these labels, and starts the session; null if the user cancels. */
+export async function create(labels = ""): Promise<Session | null> {
   const byProfile = field("by-profile");
   const byCommand = field("by-command");
   const command = field("command");
@@ -46,7 +46,8 @@ export async function create(): Promise<Session | null> {
   fillSelect(choice("restart"), [["", "default"], ...RESTARTS], "");
   fillSelect(choice("recording"), [["", "default"], ...RECORDINGS], "");
   byId("create-policies").hidden = true;
-  for (const id of ["command", "name", "cwd", "labels"]) field(id).value = "";
+  for (const id of ["command", "name", "cwd"]) field(id).value = "";
+  field("labels").value = labels;
   field("pin").checked = false;
   byCommand.checked = true;
   byProfile.onchange = () => (show(), profile.focus());

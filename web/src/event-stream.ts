@@ -8,7 +8,7 @@ const NAME = "stayd-events";
 /** The listening tab sends a sign of life this often, and the others trust it for the second time. */
 const PULSE_MS = 20_000;
 const TRUSTED_MS = 75_000;
-/** Wait after an answer that is no event stream, for example before the login. */
+/** Wait after an answer that is no event stream. */
 const RETRY_MS = 3000;
 
 /** A message between tabs. */
@@ -18,6 +18,8 @@ export interface EventStreamCallbacks {
   event(event: SessionEvent): void;
   /** Events may have been missed. */
   reset(): void;
+  /** The stream has broken off, and resolves when it makes sense to open another one. */
+  brokeOff(): Promise<void>;
 }
 
 export class EventStream {
@@ -71,7 +73,9 @@ export class EventStream {
     source.onerror = () => {
       if (this.source !== source) return;
       this.broadcast({ is: "down" });
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => this.source === source && this.listen(), RETRY_MS);
+      // Without a login, the server answers no stream however often it is asked.
+      const listen = () => this.source === source && this.listen();
+      if (source.readyState === EventSource.CLOSED) setTimeout(() => void this.callbacks.brokeOff().then(listen, listen), RETRY_MS);
     };
     source.addEventListener("reset", () => this.broadcast({ is: "reset" }));
     for (const kind of KINDS) {
@@ -88,6 +92,7 @@ export class EventStream {
 
   private receive(message: TabMessage): void {
     this.receivedAt = message.is === "down" ? -Infinity : performance.now();
+    if (message.is === "down") void this.callbacks.brokeOff().catch(() => {});
     if (message.is === "event") this.callbacks.event(message.event);
     else if (message.is !== "up") this.callbacks.reset();
   }

@@ -7,6 +7,7 @@ import type { Session } from "./messages";
 export interface HeaderActions {
   pin(): void;
   find(): void;
+  share(): void;
   edit(): void;
   end(): void;
 }
@@ -21,8 +22,18 @@ export class Header {
   constructor(actions: HeaderActions) {
     this.pin.addEventListener("click", () => actions.pin());
     byId("find-open").addEventListener("click", () => actions.find());
+    byId("share").addEventListener("click", () => actions.share());
     byId("edit").addEventListener("click", () => actions.edit());
     byId("end").addEventListener("click", () => actions.end());
+  }
+
+  /** Shows the name of a page that is no session. Returns the tab's title. */
+  showPage(name: string): string {
+    setText(this.title, name);
+    setText(this.subtitle, "");
+    this.labels.replaceChildren();
+    this.actions.hidden = true;
+    return `${name} · stayd`;
   }
 
   /** Shows the open session, null if it is unknown. `title` is its window title. Returns the tab's title. */
@@ -40,7 +51,7 @@ export class Header {
     }
     this.labels.replaceChildren(...chips);
     this.actions.hidden = !isOpen;
-    for (const id of ["edit", "end", "pin"]) byId(id).hidden = !isLive;
+    for (const id of ["edit", "end", "pin", "share"]) byId(id).hidden = !isLive;
     if (session !== null) {
       const pinned = isPinned(session);
       this.pin.setAttribute("aria-pressed", String(pinned));

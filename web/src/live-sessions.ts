@@ -1,6 +1,6 @@
 // The live sessions as the page knows them: listed once, then updated by events.
 
-import { ApiError, getSession, listSessions } from "./api";
+import { ApiError, getSession, listSessions, whoAmI } from "./api";
 import { EventStream } from "./event-stream";
 import { authorized } from "./login";
 import type { Session, SessionEvent, SessionState } from "./messages";
@@ -28,9 +28,10 @@ export class LiveSessions {
   private fetchTimer = 0;
   private requests = 0;
   private events = 0;
+  private checking: Promise<unknown> | null = null;
 
   constructor(private readonly callbacks: LiveSessionsCallbacks) {
-    this.stream = new EventStream({ event: (event) => this.receive(event), reset: () => void this.refresh() });
+    this.stream = new EventStream({ event: (event) => this.receive(event), reset: () => void this.refresh(), brokeOff: () => this.checkLogin() });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") void this.refresh();
     });
@@ -98,6 +99,12 @@ export class LiveSessions {
     if (!isComplete && event.kind !== "ended") this.fetchSoon(event.session);
     this.callbacks.eventReceived(event);
     this.callbacks.changed();
+  }
+
+  /** Signs in again, if that is why the events have broken off. */
+  private async checkLogin(): Promise<void> {
+    this.checking ??= authorized(whoAmI).finally(() => (this.checking = null));
+    await this.checking;
   }
 
   /** Fetches a session whose event is incomplete, together with others that change at the same time. */

@@ -1,28 +1,60 @@
-// Signs in: with the token in the address, with the one used before, or with the form.
+// Signs in: with what is in the address, or with the form. Knows whom the server takes this page for.
 
-import { ApiError, login } from "./api";
+import { ApiError, login, whoAmI } from "./api";
+import { type Credential, credentialIn, refusalText } from "./credentials";
 import { byId, setText } from "./dom";
+import type { Principal } from "./messages";
+import { takeCredential } from "./route";
 
-/** The last valid token, for a server that has forgotten the login because its file is gone. */
-let lastToken: string | null = null;
+/** Whom the page has been shown for. */
+let principal: Principal | null = null;
 let asking: Promise<void> | null = null;
 /** Closes the form once a login has worked, by whatever way. */
 let closeForm: (() => void) | null = null;
 
-/** Signs in with a token; false if the server refuses it. */
-export async function signIn(token: string): Promise<boolean> {
-  try {
-    await login(token);
-    lastToken = token;
-    closeForm?.();
-    return true;
-  } catch (error) {
-    if (error instanceof ApiError && error.unauthorized) return false;
-    throw error;
-  }
+/** Asks whom the server takes this page for; signs in first, where that is needed. */
+export async function identify(): Promise<Principal> {
+  principal = await authorized(whoAmI);
+  return principal;
 }
 
-/** Makes a call. If the server does not know the login, it signs in and makes the call again. */
+/** Signs in. Null if it has worked, otherwise why the server refuses. */
+async function signIn(credential: Credential): Promise<string | null> {
+  try {
+    await login(credential);
+  } catch (error) {
+    if (error instanceof ApiError && error.unauthorized) return refusalText(credential);
+    throw error;
+  }
+  if (principal !== null && !isSame(principal, await whoAmI())) {
+    // Somebody else has other sessions and other rights: nothing of the page stays.
+    location.reload();
+    return new Promise(() => {});
+  }
+  closeForm?.();
+  return null;
+}
+
+const isSame = (one: Principal, other: Principal): boolean =>
+  JSON.stringify([one.kind, one.name, one.role, one.scope]) === JSON.stringify([other.kind, other.name, other.role, other.scope]);
+
+/** Signs in with what is in the address. It leaves the address first of all. */
+export async function signInFromAddress(trouble: (text: string) => void): Promise<void> {
+  const credential = takeCredential();
+  if (credential === null) return;
+  let refused: string | null;
+  try {
+    refused = await signIn(credential);
+  } catch (error) {
+    return trouble(`Could not sign in: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (refused === null) return;
+  // The address of `stayd url`, opened once more where its login still lasts.
+  if (credential.kind === "code" && (await whoAmI().catch(() => null))?.kind === "owner") return;
+  await askToSignIn(refused);
+}
+
+/** Makes a call. If there is no login, or not any more, it asks to sign in and makes the call again. */
 export async function authorized<T>(call: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
@@ -30,14 +62,18 @@ export async function authorized<T>(call: () => Promise<T>): Promise<T> {
     } catch (error) {
       if (!(error instanceof ApiError && error.unauthorized)) throw error;
     }
-    if (lastToken !== null && (await signIn(lastToken))) continue;
-    lastToken = null;
-    await askForToken();
+    await askToSignIn(lossText());
   }
 }
 
-/** Shows the form until a token is accepted. */
-export function askForToken(complaint = ""): Promise<void> {
+/** What has happened to a login that was good before. */
+function lossText(): string {
+  if (principal === null) return "";
+  return principal.kind === "share" ? "The link has ended." : "You are signed out.";
+}
+
+/** Shows the form until somebody has signed in. */
+function askToSignIn(complaint: string): Promise<void> {
   asking ??= form(complaint).finally(() => (asking = null));
   return asking;
 }
@@ -52,6 +88,7 @@ function form(complaint: string): Promise<void> {
     field.toggleAttribute("aria-invalid", text !== "");
   };
   complain(complaint);
+  field.removeAttribute("aria-invalid");
   field.value = "";
   dialog.showModal();
   field.focus();
@@ -67,10 +104,8 @@ function form(complaint: string): Promise<void> {
     byId<HTMLFormElement>("login-form").onsubmit = (event) => {
       event.preventDefault();
       button.disabled = true;
-      signIn(tokenIn(field.value))
-        .then((good) => {
-          if (!good) complain("This is not the server's token. Run “stayd url” to get the current one.");
-        })
+      signIn(credentialIn(field.value))
+        .then((refused) => refused !== null && complain(refused))
         .catch((problem: unknown) => {
           complain(problem instanceof Error ? problem.message : "Signing in did not work.");
         })
@@ -80,10 +115,4 @@ function form(complaint: string): Promise<void> {
         });
     };
   });
-}
-
-/** The token itself, or the one in a pasted URL. */
-function tokenIn(text: string): string {
-  const trimmed = text.trim();
-  return /[#&]token=([^&\s]+)/.exec(trimmed)?.[1] ?? trimmed;
 }

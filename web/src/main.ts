@@ -1,5 +1,6 @@
 // The page: connects the list of sessions, the open session and everything around it.
 
+import { Account } from "./account";
 import { reason, SessionActions } from "./actions";
 import { ApiError, getSession, saveRecording } from "./api";
 import { AttentionNotifier } from "./attention-notifier";
@@ -15,19 +16,22 @@ import { Header } from "./header";
 import { InputBuffer } from "./input-buffer";
 import { followKeyboard, KeyBar } from "./key-bar";
 import { LiveSessions } from "./live-sessions";
-import { askForToken, authorized, signIn } from "./login";
-import type { Session, SessionEvent } from "./messages";
+import { authorized, identify, signInFromAddress } from "./login";
+import type { Principal, Session, SessionEvent } from "./messages";
 import { Palette } from "./palette";
 import { paletteChoices } from "./palette-choices";
 import { Panel, Toast } from "./panel";
-import { addressOf, isReadOnly, lastSession, openId, openName, rememberSession, replace, takeToken } from "./route";
+import { NO_RIGHTS, rightsOf, scopeLabels, sharedSession } from "./rights";
+import { addressOf, isReadOnly, lastSession, openId, openName, rememberSession, replace, TOKENS } from "./route";
 import { connectScreenReaderButton, screenReader } from "./screen-reader";
 import { SessionList } from "./session-list";
 import { SessionView, type SessionViewCallbacks } from "./session-view";
+import { ShareDialog } from "./share-dialog";
 import { shortcut, type Shortcuts } from "./shortcuts";
 import { StatusBar } from "./status-bar";
 import { stoppedNotice } from "./stopped-notice";
 import { TabBadge } from "./tab-badge";
+import { TokensPage } from "./tokens-page";
 import "@xterm/xterm/css/xterm.css";
 import "./styles.css";
 
@@ -73,6 +77,7 @@ const ended = new EndedList();
 const header = new Header({
   pin: () => pin(),
   find: () => view !== null && find.open(),
+  share: () => open !== null && share.open(open),
   edit: () => open !== null && void actions.edit(open),
   end: () => open !== null && void actions.end(open),
 });
@@ -91,6 +96,12 @@ const copyQuestion = new CopyQuestion((problem) => {
   view?.focus();
 });
 const palette = new Palette(() => view?.focus());
+const share = new ShareDialog(() => view?.focus());
+const account = new Account({ closed: () => view?.focus(), trouble: (text) => toast.show(text) });
+const tokensPage = new TokensPage((id) => {
+  const session = liveSessions.get(id);
+  return session === undefined ? null : nameOf(session);
+});
 const keyBar = new KeyBar({
   press: (key) => view?.press(key),
   paste: () => {
@@ -103,25 +114,32 @@ const keyBar = new KeyBar({
 /** Input of each session that is not accepted yet; it is kept while another session is open. */
 const inputs = new Map<string, InputBuffer>();
 
+/** What the user may do. */
+let rights = NO_RIGHTS;
+/** The one session of somebody who has come by a share link. */
+let shared: string | null = null;
 let client = "";
 let view: SessionView | null = null;
 /** The open session as last received, and its window title. */
 let open: Session | null = null;
 let title = "";
 
-/** Opens the session in the address, or the start screen. */
+/** Opens the session in the address, the page with the tokens or the start screen. */
 function openAddress(): void {
-  const id = openId();
-  const mode = isReadOnly() ? "ro" : "rw";
-  if (client === "" || (id === (view?.id ?? null) && (view === null || mode === view.mode))) return;
+  const tokens = rights.tokens && location.hash === TOKENS;
+  const id = shared ?? openId();
+  const mode = rights.type && !isReadOnly() ? "rw" : "ro";
+  const isOpen = id === (view?.id ?? null) && (view === null || mode === view.mode) && tokens === tokensPage.isOpen;
+  if (client === "" || isOpen) return;
   closeView();
+  if (tokens !== tokensPage.isOpen) tokensPage.show(tokens);
   const over = liveSessions.get(id) === undefined ? ended.get(id) : undefined;
   open = liveSessions.get(id) ?? over ?? null;
   title = "";
   list.select(id);
   ended.select(id);
   start.hidden = id !== null;
-  showDrawer(id === null);
+  showDrawer(id === null && !tokens);
   if (id !== null) {
     status.open();
     keyBar.show(mode === "rw" && over === undefined);
@@ -197,10 +215,10 @@ function stopped(connectionState: ConnectionState, end: SessionEnd | null, sessi
   const known = session ?? open;
   open = known;
   const message = stoppedNotice(connectionState, end, known, {
-    start: () => void actions.start(),
-    restart: (one) => void actions.restart(one),
-    startLike: (one) => void actions.startLike(one),
-    remove: (one) => void actions.remove(one),
+    start: rights.create ? () => void actions.start() : null,
+    restart: rights.control ? (one) => void actions.restart(one) : null,
+    startLike: rights.create ? (one) => void actions.startLike(one) : null,
+    remove: rights.purge ? (one) => void actions.remove(one) : null,
     save: (one) => saveRecording(one.id),
     attachHere() {
       panel.clear();
@@ -248,14 +266,15 @@ function goTo(session: Session | undefined): void {
 
 function pin(): void {
   const session = liveSessions.get(view?.id ?? null);
-  if (session !== undefined) void actions.pin(session);
+  if (rights.control && session !== undefined) void actions.pin(session);
 }
 
 const shortcuts: Shortcuts = {
-  step: (by) => goTo(list.neighbour(by)),
-  start: () => void actions.start(),
-  startOther: () => void actions.startOther(),
+  step: (by) => rights.list && goTo(list.neighbour(by)),
+  start: () => rights.create && void actions.start(),
+  startOther: () => rights.create && void actions.startOther(),
   list: () => {
+    if (!rights.list) return;
     showDrawer(true);
     list.focus();
   },
@@ -269,6 +288,7 @@ const shortcuts: Shortcuts = {
       mode: view?.mode ?? "rw",
       controlled: view?.isControlled ?? false,
       read: screenReader.isOn,
+      rights,
     };
     palette.open(
       paletteChoices(liveSessions.sessions, now, {
@@ -277,11 +297,15 @@ const shortcuts: Shortcuts = {
         startOther: shortcuts.startOther,
         find: shortcuts.find,
         pin,
+        share: (session) => share.open(session),
         edit: (session) => void actions.edit(session),
         end: (session) => void actions.end(session),
         takeControl: () => view?.takeControl(),
         save: (session) => saveRecording(session.id),
         read: () => screenReader.toggle(),
+        account: () => account.open(),
+        tokens: () => (location.hash = TOKENS),
+        signOut: () => void account.signOut(),
         watch: (session, readOnly) => (location.hash = addressOf(session.id, readOnly)),
         ended: () => {
           showDrawer(true);
@@ -295,6 +319,7 @@ const shortcuts: Shortcuts = {
 
 /** Shows the open session's name in the header and in the tab. */
 function showTitle(): void {
+  if (tokensPage.isOpen) return badge.setTitle(header.showPage("Tokens"));
   const isLive = liveSessions.get(view?.id ?? null) !== undefined;
   badge.setTitle(header.show(view === null ? null : open, title, view !== null, isLive));
 }
@@ -305,17 +330,20 @@ function showDrawer(shown: boolean): void {
   byId("menu").setAttribute("aria-expanded", String(shown));
 }
 
-/** Signs in with the token in the address. The token leaves the address first of all. */
-async function signInFromAddress(): Promise<void> {
-  const token = takeToken();
-  if (token === null) return;
-  try {
-    if (await signIn(token)) return;
-  } catch (error) {
-    toast.show(`Could not sign in: ${reason(error)}`);
-    return;
+const trouble = (text: string): void => toast.show(text);
+
+/** Asks whom the server takes the page for, until it answers. */
+async function identifyWithPatience(): Promise<Principal> {
+  for (;;) {
+    try {
+      const principal = await identify();
+      toast.clear();
+      return principal;
+    } catch (error) {
+      toast.show(reason(error));
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+    }
   }
-  await askForToken("The token in the address is not this server's. Run “stayd url” to get the current one.");
 }
 
 async function main(): Promise<void> {
@@ -340,8 +368,13 @@ async function main(): Promise<void> {
   followKeyboard();
   connectScreenReaderButton();
 
-  addEventListener("hashchange", () => void signInFromAddress().then(resolveName).then(openAddress));
-  await signInFromAddress();
+  addEventListener("hashchange", () => void signInFromAddress(trouble).then(resolveName).then(openAddress));
+  await signInFromAddress(trouble);
+  const principal = await identifyWithPatience();
+  rights = rightsOf(principal);
+  shared = sharedSession(principal);
+  actions.labels = scopeLabels(principal);
+  account.show(principal, rights);
   await liveSessions.refresh();
   // An address with an unknown name must not open the last session instead.
   const wasNamed = openName() !== null;
@@ -350,10 +383,10 @@ async function main(): Promise<void> {
   list.me = client;
   await resolveName();
   const last = lastSession();
-  if (openId() === null && !wasNamed && last !== null && liveSessions.get(last) !== undefined) replace(addressOf(last));
-  start.hidden = openId() !== null;
+  if (location.hash === "" && !wasNamed && last !== null && liveSessions.get(last) !== undefined) replace(addressOf(last));
+  start.hidden = false;
   openAddress();
-  if (view === null) showDrawer(true);
+  if (view === null && !tokensPage.isOpen) showDrawer(true);
 }
 
 void main();

@@ -152,5 +152,39 @@ export type ServerMessage =
   | Exit
   | ErrorMessage;
 
+/** What one may do, from least to most. */
+export type Role = "viewer" | "controller" | "admin";
+
+/** The sessions that exist for somebody; `own`: those that they have created. */
+export type Scope = "all" | "own" | { sessions: string[] } | { labels: Record<string, string> };
+
+/** Whom a request speaks for. */
+export interface Principal {
+  name: string;
+  kind: "owner" | "token" | "share";
+  role: Role;
+  scope: Scope;
+  expires_at: string | null;
+}
+
+/** A token, without its secret. */
+export interface Token {
+  name: string;
+  role: Role;
+  scope: Scope;
+  created_at: string;
+  created_by: string;
+  expires_at: string | null;
+}
+
+/** A share link, without its secret. It ends with the session's record where it has no end of its own. */
+export interface Share {
+  id: string;
+  mode: "ro" | "rw";
+  created_at: string;
+  created_by: string;
+  expires_at: string | null;
+}
+
 /** The bytes of a WebSocket message or of input. */
 export type Bytes = Uint8Array<ArrayBuffer>;

@@ -3,6 +3,7 @@
 import { commandOf, isPinned, isRecorded, labelTextsOf, nameOf, searchTextOf } from "./format";
 import type { Session } from "./messages";
 import type { Choice } from "./palette";
+import type { Rights } from "./rights";
 
 /** What is open, which decides what commands there are. */
 export interface PaletteContext {
@@ -11,6 +12,8 @@ export interface PaletteContext {
   controlled: boolean;
   /** The terminal is readable by screen readers. */
   read: boolean;
+  /** Commands that one may not use are not offered. */
+  rights: Rights;
 }
 
 export interface PaletteActions {
@@ -19,6 +22,7 @@ export interface PaletteActions {
   startOther(): void;
   find(): void;
   pin(): void;
+  share(session: Session): void;
   edit(session: Session): void;
   end(session: Session): void;
   takeControl(): void;
@@ -28,34 +32,52 @@ export interface PaletteActions {
   ended(): void;
   /** Makes the terminal readable by screen readers, or stops that. */
   read(): void;
+  /** Shows who one is and what one may do. */
+  account(): void;
+  tokens(): void;
+  signOut(): void;
 }
 
 const command = (name: string, hint: string, act: () => void): Choice => ({ name, hint, more: "", status: "command", act });
 
-export function paletteChoices(sessions: Session[], { open, mode, controlled, read }: PaletteContext, actions: PaletteActions): Choice[] {
-  const others = sessions.filter((session) => session !== open);
-  const jumps = (open === undefined ? others : [...others, open]).map((session): Choice => {
+export function paletteChoices(sessions: Session[], { open, mode, controlled, read, rights }: PaletteContext, actions: PaletteActions): Choice[] {
+  const only = (may: boolean, ...commands: Choice[]): Choice[] => (may ? commands : []);
+  const others = rights.list ? sessions.filter((session) => session !== open) : [];
+  const jumps = (open === undefined || !rights.list ? others : [...others, open]).map((session): Choice => {
     const hint = [...labelTextsOf(session), session.title ?? commandOf(session)].join(" · ");
     return { name: nameOf(session), hint, more: searchTextOf(session), status: session.status, act: () => actions.goTo(session) };
   });
   const always = [
-    command("New session", "Alt+Shift+N", () => actions.start()),
-    command("New session with a command…", "Alt+Shift+Enter", () => actions.startOther()),
-    command("Show ended sessions", "", () => actions.ended()),
+    ...only(
+      rights.create,
+      command("New session", "Alt+Shift+N", () => actions.start()),
+      command("New session with a command…", "Alt+Shift+Enter", () => actions.startOther()),
+    ),
+    ...only(rights.list, command("Show ended sessions", "", () => actions.ended())),
+    ...only(rights.tokens, command("Tokens", "who may come in", () => actions.tokens())),
     command(read ? "Turn off the text for screen readers" : "Let screen readers read the terminal", "accessibility", () => actions.read()),
+    command("Who am I?", "name, role", () => actions.account()),
+    command("Sign out", "", () => actions.signOut()),
   ];
   if (open === undefined) return [...jumps, ...always];
   const name = nameOf(open);
   const here = [
     command("Find in the terminal", "Ctrl+Shift+F", () => actions.find()),
-    command(isPinned(open) ? `Do not keep ${name} for good` : `Keep ${name} for good (pin)`, "Alt+Shift+P", () => actions.pin()),
-    command(`Change ${name}…`, "rename, labels", () => actions.edit(open)),
-    mode === "rw"
-      ? command("View only", "see the terminal, type nothing", () => actions.watch(open, true))
-      : command("Type here too", "", () => actions.watch(open, false)),
+    ...only(
+      rights.control,
+      command(isPinned(open) ? `Do not keep ${name} for good` : `Keep ${name} for good (pin)`, "Alt+Shift+P", () => actions.pin()),
+      command(`Change ${name}…`, "rename, labels", () => actions.edit(open)),
+    ),
+    ...only(rights.share, command(`Share ${name}…`, "make a link", () => actions.share(open))),
+    ...only(
+      rights.type,
+      mode === "rw"
+        ? command("View only", "see the terminal, type nothing", () => actions.watch(open, true))
+        : command("Type here too", "", () => actions.watch(open, false)),
+    ),
     ...(controlled && mode === "rw" ? [command("Take control", "use this window's size", () => actions.takeControl())] : []),
     ...(isRecorded(open) ? [command("Save the recording", "asciicast", () => actions.save(open))] : []),
-    command(`End ${name}…`, "kill", () => actions.end(open)),
+    ...only(rights.control, command(`End ${name}…`, "kill", () => actions.end(open))),
   ];
   return [...jumps, ...here, ...always];
 }

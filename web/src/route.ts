@@ -1,5 +1,6 @@
-// The address bar: which session is open, and the token of a first visit.
+// The address bar: what is open, and the credential of a first visit.
 
+import { type Credential, credentialInAddress } from "./credentials";
 import { loadSetting, saveSetting } from "./storage";
 
 const SESSION = /^#\/s\/([0-9a-fA-F-]{36})(\?ro)?$/;
@@ -35,12 +36,14 @@ export function replace(hash: string): void {
   history.replaceState(null, "", hash === "" ? location.pathname : hash);
 }
 
-/** Removes the token from the address, where it must not stay, and returns it. */
-export function takeToken(): string | null {
-  const fragment = new URLSearchParams(location.hash.slice(1));
-  const token = fragment.get("token");
-  if (token !== null) replace("");
-  return token;
+/** The address of the page with the tokens. */
+export const TOKENS = "#/tokens";
+
+/** Removes the credential from the address, where it must not stay, and returns it. */
+export function takeCredential(): Credential | null {
+  const credential = credentialInAddress(location.hash);
+  if (credential !== null) replace("");
+  return credential;
 }
 
 /** Stores the session, so that the next visit opens it. */

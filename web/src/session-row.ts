@@ -33,7 +33,9 @@ export class SessionRow {
     this.link.href = addressOf(id);
     this.pin = iconButton("pin", "quiet", () => actions.pin(id));
     this.kill = iconButton("close", "quiet danger", () => actions.kill(id));
-    this.item = make("li", "row", this.link, make("span", "row-actions", this.pin, this.kill));
+    const buttons = make("span", "row-actions", this.pin, this.kill);
+    buttons.dataset["needs"] = "control";
+    this.item = make("li", "row", this.link, buttons);
   }
 
   /** Updates everything that depends on the session. */

@@ -1,6 +1,6 @@
 // The open session: its terminal, its attachment and its connection.
 
-import { ApiError, getSession } from "./api";
+import { ApiError, getSession, whoAmI } from "./api";
 import { Attachment, type Effect } from "./attachment";
 import { newClientId } from "./client-id";
 import { Connection, type ConnectionState, type Diagnosis } from "./connection";
@@ -13,6 +13,9 @@ import type { Attached, Bytes, Session, SessionState, SizePolicy } from "./messa
 import { lastScreen, waitForEnd } from "./session-end";
 import type { StatusFacts } from "./status-bar";
 import { TerminalView } from "./terminal";
+
+/** What the server calls every client of a session that it shows to a share link. */
+const NAMELESS = "somebody";
 
 /** What the open session tells the page. */
 export interface SessionViewCallbacks {
@@ -89,6 +92,7 @@ export class SessionView {
       effects: (effects) => effects.forEach((effect) => this.execute(effect)),
       size: () => (this.requestedSize = this.terminal.room),
       diagnose: (session) => this.diagnose(session),
+      signInAgain: () => this.signInAgain(),
     });
     if (known !== null && known.ended_at !== null) {
       this.connectionChanged({ is: "ended", exit: null });
@@ -124,7 +128,9 @@ export class SessionView {
 
   /** Another client is in control. */
   get isControlled(): boolean {
-    return this.state?.clients.some(({ client, controller }) => controller && client !== this.client) ?? false;
+    const controller = this.state?.clients.find((one) => one.controller)?.client;
+    // A share link is not told who is attached: everybody is NAMELESS, this client too.
+    return controller !== undefined && controller !== this.client && controller !== NAMELESS;
   }
 
   /** The terminal that the find bar searches. */
@@ -301,6 +307,18 @@ export class SessionView {
       if (error.status === 403) return { refused: error.message };
       return "retry";
     }
+  }
+
+  private async signInAgain(): Promise<boolean> {
+    try {
+      await whoAmI();
+      return false;
+    } catch (error) {
+      if (!(error instanceof ApiError) || !error.unauthorized) return error instanceof ApiError && error.passing;
+    }
+    this.connectionChanged({ is: "signed-out" });
+    await authorized(whoAmI);
+    return true;
   }
 
   private reportFacts(): void {

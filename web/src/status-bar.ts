@@ -116,6 +116,8 @@ function connectionText(connectionState: ConnectionState): [Tone, string] {
       return ["bad", "Opened in another tab"];
     case "missing":
       return ["bad", "No such session"];
+    case "signed-out":
+      return ["bad", "Signed out"];
     case "refused":
       return ["bad", "Connection refused"];
   }

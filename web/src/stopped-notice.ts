@@ -5,19 +5,21 @@ import { endText, isCleanEnd, isRecorded, type SessionEnd } from "./format";
 import type { Session } from "./messages";
 import type { Notice } from "./panel";
 
+/** What can be done about it. What is null is not allowed. */
 export interface NoticeActions {
-  start(): void;
+  start: (() => void) | null;
   attachHere(): void;
-  restart(session: Session): void;
-  startLike(session: Session): void;
-  remove(session: Session): void;
+  restart: ((session: Session) => void) | null;
+  startLike: ((session: Session) => void) | null;
+  remove: ((session: Session) => void) | null;
   /** Saves its recording. */
   save(session: Session): void;
 }
 
 /** The notice for this state; null if there is nothing to say. */
 export function stoppedNotice(connectionState: ConnectionState, end: SessionEnd | null, session: Session | null, actions: NoticeActions): Notice | null {
-  const fresh = { label: "New session", act: () => actions.start(), primary: true };
+  const { start, restart, startLike, remove } = actions;
+  const fresh = start === null ? [] : [{ label: "New session", act: start, primary: true }];
   switch (connectionState.is) {
     case "taken-over":
       return {
@@ -32,18 +34,18 @@ export function stoppedNotice(connectionState: ConnectionState, end: SessionEnd 
     }
     case "missing": {
       const text = "The server has no session at this address. It may have been removed.";
-      return { title: "No such session", text, tone: "bad", actions: [fresh] };
+      return { title: "No such session", text, tone: "bad", actions: fresh };
     }
     case "ended": {
       if (end === null) return null;
       const buttons =
         session === null
-          ? [fresh]
+          ? fresh
           : [
-              { label: "Run again", act: () => actions.restart(session), primary: true },
-              { label: "New session like this", act: () => actions.startLike(session) },
+              ...(restart === null ? [] : [{ label: "Run again", act: () => restart(session), primary: true }]),
+              ...(startLike === null ? [] : [{ label: "New session like this", act: () => startLike(session) }]),
               ...(isRecorded(session) ? [{ label: "Save the recording", act: () => actions.save(session) }] : []),
-              { label: "Remove…", act: () => actions.remove(session) },
+              ...(remove === null ? [] : [{ label: "Remove…", act: () => remove(session) }]),
             ];
       const when = session?.ended_at ? ` It ended on ${new Date(session.ended_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}.` : "";
       const soon = session?.restart_at ? ` It restarts at ${new Date(session.restart_at).toLocaleTimeString()}.` : "";
