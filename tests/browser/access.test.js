@@ -55,6 +55,14 @@ for (const colorScheme of ["dark", "light"]) {
     await page.locator("#edit").click();
     await clean("the dialog that changes a session");
     await page.keyboard.press("Escape");
+    await page.locator("#share").click();
+    await page.locator("#share-send").click();
+    await page.locator("#share-list button").waitFor();
+    await clean("the dialog that shares, with a link");
+    await page.keyboard.press("Escape");
+    await page.locator("#account").click();
+    await clean("who one is");
+    await page.keyboard.press("Escape");
     await page.locator("#end").click();
     await clean("the confirmation before an end");
     await page.keyboard.press("Escape");
@@ -65,6 +73,13 @@ for (const colorScheme of ["dark", "light"]) {
     await page.locator(`#ended-list a[href="#/s/${gone.id}"]`).click();
     await page.locator("#panel").getByText("exited with code 3").waitFor();
     await clean("an ended session");
+    await page.locator("#tokens-link").click();
+    await page.locator("#token-new").click();
+    await page.locator("#token-name").fill(`axe-${colorScheme}`);
+    await clean("the dialog for a new token");
+    await page.keyboard.press("Enter");
+    await page.locator("#token-list button").first().waitFor();
+    await clean("the tokens, with a new one");
     await page.goto(`${server.origin}/#token=wrong`);
     await page.locator("#login-error").getByText(/token/).waitFor();
     await clean("the login");

@@ -30,6 +30,16 @@ test("the list is a drawer, every target is large enough, and nothing is wider t
   await page.locator(`a[href="#/s/${id}"]`).tap();
   await page.locator("#side").waitFor({ state: "hidden" });
   await check();
+  await page.locator("#share").tap();
+  await page.locator("#share-send").tap();
+  await page.locator("#share-list button").waitFor();
+  await check();
+  await page.locator("#share-close").tap();
+  await page.locator("#account").tap();
+  await check();
+  await page.locator("#account-tokens").tap();
+  await page.locator("#token-new").waitFor();
+  await check();
   assert.ok(checked.length > 15, checked.join(", "));
   const { cols } = await server.session(id);
   assert.ok(cols >= 48, `${cols} columns`);

@@ -63,6 +63,28 @@ test("a program copies when the user agrees, and never reads the clipboard", asy
   assert.ok(!(await question.isVisible()));
 });
 
+test("what a program wants to copy is shown as it is, and cannot be replaced while it is shown", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await newShell(page);
+  const clipboard = () => page.evaluate(() => navigator.clipboard.readText());
+  const osc = (text) => `printf '\\033]52;c;${Buffer.from(text).toString("base64")}\\a'`;
+  const question = page.locator("#copy-question");
+  const shown = page.locator("#copy-question-text");
+  const first = "ls\x1b[31m\n\u202erm\u200b";
+  await type(page, `${osc(first)}; ${osc("second")}; ${osc("x".repeat(5000))}; echo asked-$((1))`);
+  await shows(page, "asked-1");
+  assert.equal(await shown.innerText(), "ls␛[31m␊<U+202E>rm<U+200B>");
+  await question.getByRole("button", { name: "Allow once" }).click();
+  await eventually("the text that was shown is copied", async () => (await clipboard()) === first);
+  // Of those that came meanwhile, the latest is asked about, and is not agreed to by a double click.
+  await shown.getByText(/^x{120}… \(5000 characters\)$/).waitFor();
+  assert.ok(await question.getByRole("button", { name: "Allow once" }).isDisabled());
+  await question.getByRole("button", { name: "No" }).click();
+  await question.waitFor({ state: "hidden" });
+  assert.equal(await clipboard(), first);
+});
+
 test("a selection is copied and pasted with the terminal's keys", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);

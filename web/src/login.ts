@@ -57,6 +57,8 @@ export async function signInFromAddress(trouble: (text: string) => void): Promis
 /** Makes a call. If there is no login, or not any more, it asks to sign in and makes the call again. */
 export async function authorized<T>(call: () => Promise<T>): Promise<T> {
   for (;;) {
+    // While the form is shown, the server would refuse.
+    if (asking !== null) await asking;
     try {
       return await call();
     } catch (error) {
