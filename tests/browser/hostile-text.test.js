@@ -21,7 +21,7 @@ function hidden(page) {
     look("the tab", document.title);
     for (const element of document.body.querySelectorAll("*")) {
       if (element.closest("#terminal")) continue;
-      for (const { name, value } of element.attributes) look(`${element.id || element.className || element.tagName} ${name}`, value);
+      for (const { name, value } of element.attributes) if (!name.startsWith("data-")) look(`${element.id || element.className || element.tagName} ${name}`, value);
       for (const node of element.childNodes) if (node.nodeType === Node.TEXT_NODE) look(element.id || element.className || element.tagName, node.data);
     }
     return found;
@@ -85,7 +85,7 @@ test("names, commands, directories, labels, titles and notifications are shown w
   await clean("the confirmation");
   await page.locator("#confirm-yes").click();
   await page.locator("#panel").getByText("ended on request").waitFor();
-  await page.getByText("Ended", { exact: true }).click();
+  await page.locator("#ended > summary").click();
   await page.locator("#ended-list").getByText(`one${SHOWN}`).waitFor();
   await clean("an ended session");
 

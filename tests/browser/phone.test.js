@@ -45,6 +45,21 @@ test("the list is a drawer, every target is large enough, and nothing is wider t
   assert.ok(cols >= 48, `${cols} columns`);
 });
 
+test("a link to look only shows the session's name, and no keys", async () => {
+  const { browser, server } = stayd;
+  const { id } = await server.api("POST", "/sessions", { name: "shared", command: ["sh"] });
+  const { url } = await server.api("POST", `/sessions/${id}/shares`, { mode: "ro" });
+  const context = await browser.newContext({ viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+  const page = await visit(context, url);
+  await says(page, /View only/);
+  assert.ok(await page.locator("#account").getByText(/look only · until/).isVisible());
+  assert.ok((await page.locator("#title").boundingBox()).width > 30, "the name has room");
+  assert.ok(!(await page.locator("#keybar, #menu, #side").locator("visible=true").count()));
+  const { scroll } = await page.evaluate(() => ({ scroll: document.documentElement.scrollWidth }));
+  assert.ok(scroll <= 390, `${scroll} px`);
+  await context.close();
+});
+
 test("a bar has the keys that a phone lacks", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);
