@@ -76,6 +76,11 @@ test("a token signs in, in the address and in the form; signing out ends it in e
   await page.keyboard.press("Enter");
   await signInForm(page).waitFor({ state: "hidden" });
   await account(page).getByText("anna · controller").waitFor();
+  // The other tab goes on once somebody looks at it. What is typed while its old connection ends is kept.
+  await second.evaluate(() => dispatchEvent(new Event("focus")));
+  await signInForm(second).waitFor({ state: "hidden" });
+  await type(second, "echo back-$((1))");
+  await shows(second, "back-1");
 });
 
 test("a share link opens its session and nothing else, and says when it has ended", async () => {
@@ -95,6 +100,13 @@ test("a share link opens its session and nothing else, and says when it has ende
   await dialog.getByText("Copied.").waitFor();
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), url);
   await dialog.getByRole("listitem").getByText(/Look only · ends .* by owner/).waitFor();
+
+  // Whoever may do more is asked before the link takes the place of that.
+  const own = await visit(context, url);
+  await own.getByRole("dialog", { name: "Open the shared link?" }).getByText("owner · admin").waitFor();
+  await own.getByRole("button", { name: "Keep it" }).click();
+  await account(own).getByText("owner · admin").waitFor();
+  await own.close();
 
   const other = await stranger();
   const seen = await visitUntilEnd(other, url);

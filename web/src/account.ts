@@ -1,6 +1,6 @@
 // Who one is and what one may do: a button in the header, and the dialog behind it, to sign out.
 
-import { logout } from "./api";
+import { ApiError, logout } from "./api";
 import { byId, setText, setTooltip } from "./dom";
 import type { Principal } from "./messages";
 import { mayText, type Rights, untilText, whoText } from "./rights";
@@ -42,6 +42,7 @@ export class Account {
     try {
       await logout();
     } catch (error) {
+      if (error instanceof ApiError && error.unauthorized) return location.reload();
       this.dialog.close();
       return this.callbacks.trouble(`You may still be signed in: ${error instanceof Error ? error.message : String(error)}`);
     }

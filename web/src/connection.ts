@@ -43,6 +43,8 @@ export class Connection {
   private lostAt = 0;
   private exit: Exit | null = null;
   private stopped = false;
+  /** The server has accepted this connection, so what it was asked for is allowed. */
+  private accepted = false;
 
   constructor(
     private readonly session: string,
@@ -61,6 +63,7 @@ export class Connection {
     const socket = new WebSocket(this.url(), "stayd.v1");
     socket.binaryType = "arraybuffer";
     this.socket = socket;
+    this.accepted = false;
     let opened = false;
     const deadline = setTimeout(() => socket.close(), OPEN_WITHIN_MS);
     socket.onopen = () => {
@@ -91,6 +94,7 @@ export class Connection {
       else if (effect.do === "restart") this.socket?.close(4000, effect.why);
       else if (effect.do === "exit") this.exit = effect.message;
       else if (effect.do === "attached") {
+        this.accepted = true;
         this.attempt = 0;
         this.lostAt = 0;
         this.callbacks.stateChanged({ is: "attached" });
@@ -178,7 +182,8 @@ export class Connection {
       case 4410:
         return this.callbacks.stateChanged({ is: "ended", exit: null });
       case 1008:
-        if (!(await this.callbacks.signInAgain())) return this.callbacks.stateChanged({ is: "refused", why: reason });
+        // A login that has ended may be good again by now: somebody has signed in, here or in another tab.
+        if (!(await this.callbacks.signInAgain()) && !this.accepted) return this.callbacks.stateChanged({ is: "refused", why: reason });
         if (!this.stopped) this.retry();
         return;
       case 4404:

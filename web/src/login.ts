@@ -4,6 +4,8 @@ import { ApiError, login, whoAmI } from "./api";
 import { type Credential, credentialIn, refusalText } from "./credentials";
 import { byId, setText } from "./dom";
 import type { Principal } from "./messages";
+import { confirmed } from "./panel";
+import { whoText } from "./rights";
 import { takeCredential } from "./route";
 
 /** Whom the page has been shown for. */
@@ -26,13 +28,24 @@ async function signIn(credential: Credential): Promise<string | null> {
     if (error instanceof ApiError && error.unauthorized) return refusalText(credential);
     throw error;
   }
-  if (principal !== null && !isSame(principal, await whoAmI())) {
-    // Somebody else has other sessions and other rights: nothing of the page stays.
-    location.reload();
-    return new Promise(() => {});
-  }
+  if (principal !== null) await checkIdentity();
   closeForm?.();
   return null;
+}
+
+/** Asks whether this page still speaks for the same one: another tab may have signed in. Somebody else
+    has other sessions and other rights, so the page begins anew. */
+async function checkIdentity(): Promise<void> {
+  const now = await whoAmI();
+  if (principal === null || isSame(principal, now)) return;
+  location.reload();
+  await new Promise(() => {});
+}
+
+/** The user is back at this tab, and may have signed in or out in another one. */
+export async function returned(): Promise<void> {
+  if (document.visibilityState !== "visible") return;
+  await checkIdentity().then(() => closeForm?.(), () => {});
 }
 
 const isSame = (one: Principal, other: Principal): boolean =>
@@ -44,6 +57,7 @@ export async function signInFromAddress(trouble: (text: string) => void): Promis
   if (credential === null) return;
   let refused: string | null;
   try {
+    if (credential.kind === "share" && !(await givesUpLogin())) return;
     refused = await signIn(credential);
   } catch (error) {
     return trouble(`Could not sign in: ${error instanceof Error ? error.message : String(error)}`);
@@ -52,6 +66,14 @@ export async function signInFromAddress(trouble: (text: string) => void): Promis
   // The address of `stayd url`, opened once more where its login still lasts.
   if (credential.kind === "code" && (await whoAmI().catch(() => null))?.kind === "owner") return;
   await askToSignIn(refused);
+}
+
+/** A browser has one login for all tabs: a share link takes the place of one that may do more. Asks first. */
+async function givesUpLogin(): Promise<boolean> {
+  const now = await whoAmI().catch(() => null);
+  if (now === null || now.kind === "share") return true;
+  const text = `This browser is signed in: ${whoText(now)}. The link would sign it out, in every tab, and open its one session.`;
+  return confirmed("Open the shared link?", text, "Open the link");
 }
 
 /** Makes a call. If there is no login, or not any more, it asks to sign in and makes the call again. */

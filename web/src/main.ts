@@ -16,7 +16,7 @@ import { Header } from "./header";
 import { InputBuffer } from "./input-buffer";
 import { followKeyboard, KeyBar } from "./key-bar";
 import { LiveSessions } from "./live-sessions";
-import { authorized, identify, signInFromAddress } from "./login";
+import { authorized, identify, returned, signInFromAddress } from "./login";
 import type { Principal, Session, SessionEvent } from "./messages";
 import { Palette } from "./palette";
 import { paletteChoices } from "./palette-choices";
@@ -365,6 +365,8 @@ async function main(): Promise<void> {
     if (event.key === "Escape" && dialog === null && view !== null) showDrawer(false);
   });
   document.addEventListener("visibilitychange", markOpenSeen);
+  document.addEventListener("visibilitychange", () => void returned());
+  addEventListener("focus", () => void returned());
   followKeyboard();
   connectScreenReaderButton();
 
