@@ -44,8 +44,11 @@ fn head(get: &Value) -> Value {
     head
 }
 
-/// The actions of the routes, by path, cut at its slashes, and method.
-static ACTIONS: LazyLock<Vec<(Vec<&'static str>, HashMap<Method, Action>)>> = LazyLock::new(|| {
+/// A path, cut at its slashes, and the actions of its methods.
+type Route = (Vec<&'static str>, HashMap<Method, Action>);
+
+/// The actions of all routes.
+static ACTIONS: LazyLock<Vec<Route>> = LazyLock::new(|| {
     let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
     let action = |(method, operation): (&String, &Value)| {
         let method = Method::from_bytes(method.to_uppercase().as_bytes()).ok()?;

@@ -49,7 +49,7 @@ async fn a_share_is_a_principal_of_one_session() {
     let (principal, pass) = grants.by_secret(&secret).unwrap();
     assert_eq!((principal.kind, principal.role), (Kind::Share, Role::Viewer));
     assert_eq!(principal.scope, Scope::Sessions(vec![session]));
-    assert_eq!(grants.shares(session), [row.clone()]);
+    assert_eq!(grants.shares(session), std::slice::from_ref(&row));
     assert!(grants.shares(SessionId::generate()).is_empty());
     let other = grants.remove_share(SessionId::generate(), row.id).await;
     assert!(matches!(other, Err(GrantsError::Unknown(_))), "another session's");
