@@ -301,7 +301,7 @@ async fn serve(
     };
     let server = Server::build().disable_signals().shutdown_timeout(STOP_GRACE_S);
     let listeners = Listeners { tcp: listeners, tls, local };
-    let server = connections::serve(server, listeners, &connections, app)?;
+    let (server, local) = connections::serve(server, listeners, &connections, app)?;
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
 
@@ -338,7 +338,9 @@ async fn serve(
         events.end();
         closed
     };
-    let (_, closed) = tokio::join!(stopping, closing);
+    let grace = Duration::from_secs(STOP_GRACE_S);
+    let local = tokio::time::timeout(grace, local.closed());
+    let (_, _, closed) = tokio::join!(stopping, local, closing);
     if closed.is_err() {
         crit!(log, "the registry was gone at the stop");
     }
@@ -356,6 +358,10 @@ async fn serve(
 /// Reads the operator's own token.
 fn read_token(path: &Path) -> Result<String, ServeError> {
     let state = |error| ServeError::State { path: path.to_owned(), error };
+    // A pipe would have the start wait for a writer.
+    if !fs::metadata(path).map_err(state)?.is_file() {
+        return Err(state(io::Error::new(io::ErrorKind::InvalidInput, "expected a file")));
+    }
     Ok(fs::read_to_string(path).map_err(state)?.trim().to_owned())
 }
 

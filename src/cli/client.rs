@@ -341,12 +341,11 @@ impl Client {
             Some(body) => request.send_json(&body).await,
             None => request.send().await,
         };
-        let answer = match self.answer(sent).await?.or_refusal(path) {
-            // What is missing is no session, or the server's words say which.
-            Err(Failure::NoSuchSession(_)) => {
-                return Err(Failure::Other("there is no such token, link or session".into()));
-            }
-            answer => answer?,
+        let answer = self.answer(sent).await?;
+        let answer = match answer.status {
+            // What is missing need not be a session: the server's words say what is.
+            404 => return Err(Failure::Other(detail_of(&answer.body, 404))),
+            _ => answer.or_refusal(path)?,
         };
         if answer.body.is_empty() { Ok(Value::Null) } else { answer.json() }
     }
@@ -432,13 +431,6 @@ pub(super) fn unreachable(endpoint: &Endpoint, e: &SendRequestError) -> Failure 
 
 /// The failure that a refusal means, in the server's own words (RFC 9457) or as the bare status.
 fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Problem {
-        code: String,
-        title: String,
-        detail: String,
-    }
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
     if status == 404 && (problem.code == "not_found" || problem.code.is_empty()) {
         let id = path.split(['/', '?']).nth(1).unwrap_or_default();
@@ -449,15 +441,28 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
         let detail = "the server does not accept this token; see --token, STAYD_TOKEN, --state-dir";
         return Failure::Refused { code: problem.code, detail: detail.into() };
     }
-    let detail = match problem {
-        Problem { ref detail, .. } if !detail.is_empty() => detail.clone(),
-        Problem { ref title, .. } if !title.is_empty() => title.clone(),
+    Failure::Refused { detail: detail_of(body, status), code: problem.code }
+}
+
+/// What a refusal says (RFC 9457).
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    code: String,
+    title: String,
+    detail: String,
+}
+
+/// The server's own words of a refusal, or what its status means.
+fn detail_of(body: &[u8], status: u16) -> String {
+    match serde_json::from_slice(body).unwrap_or_default() {
+        Problem { detail, .. } if !detail.is_empty() => detail,
+        Problem { title, .. } if !title.is_empty() => title,
         _ if is_for_https(status, body) => {
             format!("the server answered {status}; perhaps https:// is meant")
         }
         _ => format!("the server answered {status}"),
-    };
-    Failure::Refused { code: problem.code, detail }
+    }
 }
 
 /// Whether a proxy refused or redirected the request because it came without TLS.

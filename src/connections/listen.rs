@@ -3,23 +3,26 @@
 //! whatever it waits for, which `HttpServer` has no way to do.
 
 use super::handshake::shake_hands;
-use super::local;
+use super::local::{self, LocalListener};
 use super::socket::{Peer, Place, Socket};
 use super::stream::Stream;
 use super::table::{Closing, Connections};
 use super::tls::Tls;
 use crate::tree::pidfd;
+use actix::Arbiter;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request, Response};
 use actix_server::{Server, ServerBuilder};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Service, ServiceFactory};
+use actix_web::rt;
 use futures_util::future::{Either, LocalBoxFuture, select};
 use nix::sys::socket::sockopt::TcpUserTimeout;
 use nix::sys::socket::{MsgFlags, send, setsockopt};
 use nix::unistd::geteuid;
 use socket2::SockRef;
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -33,6 +36,7 @@ use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 /// How long an idle connection is kept, and how long the head of its first request may take.
@@ -58,6 +62,16 @@ pub struct Listeners {
     pub local: UnixListener,
 }
 
+/// The connections of the unix socket, which a stop waits for as it does for the others.
+pub struct LocalDoor(mpsc::Receiver<Infallible>);
+
+impl LocalDoor {
+    /// Resolves once the server stops and the last of them is closed.
+    pub async fn closed(mut self) {
+        self.0.recv().await;
+    }
+}
+
 /// Serves an app on listeners. `server` holds the other settings (signals, workers, backlog).
 ///
 /// # Errors
@@ -67,7 +81,7 @@ pub fn serve<F, I, S, B>(
     Listeners { tcp, tls, local }: Listeners,
     connections: &Arc<Connections>,
     app: F,
-) -> io::Result<Server>
+) -> io::Result<(Server, LocalDoor)>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -77,6 +91,8 @@ where
     S::Response: Into<Response<B>> + 'static,
     B: MessageBody + 'static,
 {
+    // Before the others are counted: these are the unix socket's, however many those are.
+    let (local, arbiter) = (LocalListener::new(local)?, Arbiter::new());
     let workers = available_parallelism().map_or(2, NonZero::get);
     server = server.workers(workers);
     if let Some(most) = connections.at_once(workers) {
@@ -104,7 +120,38 @@ where
         let name = listener.local_addr()?.to_string();
         server = server.listen(name, listener, doors.clone())?;
     }
-    Ok(server.listen_uds(local::SOCKET, local, doors)?.run())
+    let stopping = server.graceful_shutdown_signal();
+    let (open, closed) = mpsc::channel(1);
+    // Not by the server's own acceptor, which knows of no spare descriptors.
+    arbiter.spawn_fn(move || {
+        rt::spawn(serve_local(local, doors, open, async move { stopping.notified().await }));
+    });
+    Ok((server.run(), LocalDoor(closed)))
+}
+
+/// Accepts on the unix socket until the server stops. What is open goes on.
+async fn serve_local<D, H>(
+    mut listener: LocalListener,
+    doors: impl FnOnce() -> D,
+    open: mpsc::Sender<Infallible>,
+    stopping: impl Future<Output = ()>,
+) where
+    D: ServiceFactory<UnixStream, Config = (), Service = Door<H>>,
+    Door<H>: Service<UnixStream> + 'static,
+{
+    // The apps of TCP are created in the same way, and the server does not start without them.
+    let Ok(door) = doors().new_service(()).await else { return };
+    let accepting = pin!(async {
+        loop {
+            let stream = listener.accept().await;
+            let (served, open) = (door.call(stream), open.clone());
+            rt::spawn(async move {
+                let _ = served.await;
+                drop(open);
+            });
+        }
+    });
+    select(accepting, pin!(stopping)).await;
 }
 
 /// Creates the service of each worker.

@@ -1,4 +1,7 @@
 //! The unix socket in the state directory: made, and who connects to it.
+//!
+//! Whoever has no descriptor to spare cannot let anybody in. So that the owner can (to take a token
+//! away, to end what has taken them all), some are kept for the unix socket alone.
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -9,11 +12,21 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// The socket's name in the state directory.
 pub const SOCKET: &str = "server.sock";
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// Descriptors that are kept: a connection, its peer's pidfd, what is read in /proc of that peer,
+/// and room for whoever else takes one meanwhile.
+const SPARES: usize = 8;
+/// How long after they were given up they are taken again, if they can be.
+const SPARES_AFTER: Duration = Duration::from_secs(1);
+/// How long after a failure without spares the next attempt is made.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Listens in a state directory, in place of whatever a dead server has left: the caller holds the
 /// directory's lock.
@@ -34,6 +47,65 @@ pub fn listen_in(directory: &Path) -> io::Result<UnixListener> {
     // The standard library listens with 128; listening again changes only that number.
     listen(&listener, Backlog::new(BACKLOG)?)?;
     Ok(listener)
+}
+
+/// Accepts also if the process may open no further file.
+pub(super) struct LocalListener {
+    listener: tokio::net::UnixListener,
+    spares: Vec<OwnedFd>,
+    /// When they were given up.
+    gone: Option<Instant>,
+}
+
+impl LocalListener {
+    /// Takes the spare descriptors. Within the runtime that uses it.
+    pub(super) fn new(listener: UnixListener) -> io::Result<LocalListener> {
+        listener.set_nonblocking(true)?;
+        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let mut this = LocalListener { listener, spares: Vec::with_capacity(SPARES), gone: None };
+        this.keep_spares();
+        Ok(this)
+    }
+
+    /// Those that can be had.
+    fn keep_spares(&mut self) {
+        self.gone = None;
+        while self.spares.len() < SPARES {
+            match self.listener.as_fd().try_clone_to_owned() {
+                Ok(spare) => self.spares.push(spare),
+                Err(_) => {
+                    self.gone = Some(Instant::now());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The next connection. Cancel-safe.
+    pub(super) async fn accept(&mut self) -> UnixStream {
+        loop {
+            let accepted = match self.gone {
+                None => self.listener.accept().await,
+                Some(gone) => tokio::select! {
+                    accepted = self.listener.accept() => accepted,
+                    () = sleep_until(gone + SPARES_AFTER) => {
+                        self.keep_spares();
+                        continue;
+                    }
+                },
+            };
+            match accepted {
+                Ok((stream, _)) => return stream,
+                // EMFILE, ENFILE, or no memory: the next attempt follows at once, before somebody
+                // else takes what has become free.
+                Err(_) if !self.spares.is_empty() => {
+                    self.spares.clear();
+                    self.gone = Some(Instant::now());
+                }
+                Err(_) => sleep(AGAIN_AFTER).await,
+            }
+        }
+    }
 }
 
 /// The state directory as a descriptor, for [`short_path`].
