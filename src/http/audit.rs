@@ -3,13 +3,13 @@
 use super::api::store_problem;
 use super::caller::{Caller, CallerApi};
 use super::problem::Problem;
+use super::query::Query;
 use crate::audit::Audit;
 use crate::protocol::Cause;
 use crate::rights::Action;
 use crate::store::{AuditFilter, Outcome};
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use serde::Deserialize;
 use serde_json::json;
 

@@ -339,9 +339,10 @@ impl Store {
         if self.queue.healthy() {
             self.write(false)?;
         }
-        let removes = changes.iter().any(|change| matches!(change, GrantChange::Remove(_)));
+        // A new login, which may end an old one, must not have it.
+        let only_removes = changes.iter().all(|change| matches!(change, GrantChange::Remove(_)));
         let mut written = self.write_grants(changes);
-        if removes && matches!(written, Err(StoreError::Unavailable(_))) {
+        if only_removes && matches!(written, Err(StoreError::Unavailable(_))) {
             self.reserve.give_up();
             written = self.write_grants(changes);
         }

@@ -139,6 +139,7 @@ async fn the_server_is_told_which_session_shows_it() {
         ] {
             let mut command = stayd(&server, args);
             command.env("STAYD_URL", format!("http://{at}")).env_remove("STAYD_SESSION");
+            command.env("STAYD_TOKEN", server.token());
             command.envs(from.map(|from| ("STAYD_SESSION", from))).stdin(Stdio::piped());
             command.stdout(if to_file { Stdio::null() } else { Stdio::piped() });
             let mut child = command.spawn().expect("stayd runs");

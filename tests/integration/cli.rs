@@ -1,6 +1,7 @@
 //! The command line as its users meet it: real processes, and a PTY for their terminal.
 
 use crate::support::{DEADLINE, Server, soon};
+use awc::http::Method;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -454,7 +455,14 @@ async fn sessions_are_listed_and_not_found() {
 
     let (code, url) = code_and_text(&verb(&server, &["url"]));
     assert_eq!(code, Some(0));
-    assert_eq!(url.trim(), format!("http://{}/#token={}", server.address(), server.token()));
+    let page = format!("http://{}/#code=", server.address());
+    let login = json!({ "code": url.trim().strip_prefix(&page).expect("a code") }).to_string();
+    let log_in = async || server.api().send(Method::POST, "/api/v1/login", login.clone()).await;
+    let reply = log_in().await;
+    assert!(reply.status == 204 && reply.headers.contains_key("set-cookie"));
+    log_in().await.problem(401, "unauthorized");
+    let (_, another) = code_and_text(&verb(&server, &["url"]));
+    assert_ne!(another, url);
 }
 
 #[actix_web::test]

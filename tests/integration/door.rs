@@ -14,7 +14,13 @@ fn paths<'a>(document: &'a Value, method: &str, id: &str) -> Vec<(String, &'a Va
     paths
         .filter_map(|(path, methods)| Some((path, methods.get(method)?)))
         .map(|(path, operation)| {
-            (path.replace("{id}", id).replace("{kind}", "terminal"), operation)
+            (
+                path.replace("{id}", id)
+                    .replace("{kind}", "terminal")
+                    .replace("{name}", "nobody")
+                    .replace("{share}", "none"),
+                operation,
+            )
         })
         .collect()
 }
@@ -74,7 +80,8 @@ async fn a_wrong_parameter_is_named_on_every_route() {
             }
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
             let schema = follow(&document, schema);
-            let valid = json!({ "cols": 80, "rows": 24, "signal": "CONT", "token": "x" });
+            let valid =
+                json!({ "cols": 80, "rows": 24, "signal": "CONT", "token": "x", "name": "x" });
             for (name, _) in schema["properties"].as_object().into_iter().flatten() {
                 // Nothing takes a list of lists.
                 let mut body = json!({ name: [[1]] });
@@ -259,7 +266,7 @@ async fn what_is_planted_is_not_used() {
     let state = dir.path().join("state");
     let elsewhere = dir.path().join("elsewhere");
     for name in
-        ["token", "tokens", "logins", "lock", "listen", "stayd.db", "holder.pid", "holder.lock"]
+        ["reserve", "server.sock", "lock", "listen", "stayd.db", "holder.pid", "holder.lock"]
     {
         let _ = std::fs::remove_dir_all(&state);
         std::fs::create_dir(&state).expect("a directory");

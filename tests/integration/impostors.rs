@@ -6,7 +6,7 @@ use crate::support::{DEADLINE, Server};
 use nix::sys::socket::{Backlog, listen};
 use nix::unistd::{Uid, geteuid, setfsuid};
 use serde_json::json;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -104,10 +104,19 @@ async fn who_has_the_port_of_a_killed_server_is_sent_nothing() {
     server.kill();
     let impostor = Impostor::listen(TcpListener::bind(&address).expect("its port is free"));
     all_refuse(&server, &impostor, &token, "stayd serve");
+    // Whoever has put a socket in the place of the one that was left behind is not asked either.
+    let socket = server.state().join("server.sock");
+    std::fs::remove_file(&socket).expect("left behind");
+    let planted = UnixListener::bind(&socket).expect("a socket");
+    planted.set_nonblocking(true).expect("no waiting");
+    all_refuse(&server, &impostor, &token, "stayd serve");
+    assert_eq!(planted.accept().err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
+    drop(planted);
 
     // Where the user names the address, it is the user's word.
     let url = format!("http://{address}");
-    let child = stayd(&server, &["ls", "--url", &url]).spawn().expect("stayd runs");
+    let mut ls = stayd(&server, &["ls", "--url", &url]);
+    let child = ls.env("STAYD_TOKEN", &token).spawn().expect("stayd runs");
     let asked = impostor.connections.recv_timeout(DEADLINE).expect("a connection");
     let mut beginning = [0; 4];
     (&asked).read_exact(&mut beginning).expect("a request");

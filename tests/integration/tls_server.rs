@@ -155,7 +155,7 @@ async fn everything_goes_through_tls() {
     let ls = stayd(&server, &["ls"]).envs(nothing).output().expect("stayd runs");
     assert!(code_and_text(&ls).1.contains("web"));
     let url = code_and_text(&verb(&server, &["url"])).1;
-    assert!(url.starts_with(&format!("https://{}/#token=", server.address())), "{url}");
+    assert!(url.starts_with(&format!("https://{}/#code=", server.address())), "{url}");
     let listen = std::fs::read_to_string(server.state().join("listen")).expect("listen");
     assert!(listen.lines().all(|line| line.starts_with("https://")), "{listen}");
     let doctor = code_and_text(&verb(&server, &["doctor"])).1;
@@ -297,7 +297,9 @@ async fn a_plain_request_is_told_to_use_https() {
         assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("https://"), "{answer}");
     }
     let url = format!("http://{}", server.address());
-    let (code, text) = code_and_text(&verb(&server, &["ls", "--url", &url]));
+    let mut ls = stayd(&server, &["ls", "--url", &url]);
+    let ls = ls.env("STAYD_TOKEN", server.token()).output().expect("stayd runs");
+    let (code, text) = code_and_text(&ls);
     assert!(code == Some(1) && text.contains("https://"), "{text}");
     // What is neither is closed.
     let mut stream = TcpStream::connect(server.address()).expect("a connection");
