@@ -154,7 +154,8 @@ impl Access {
     /// # Errors
     /// The system has no randomness to give.
     pub fn link(&self) -> Result<String, GrantsError> {
-        let (code, _) = self.grants.issue_code()?;
+        let (_, owner) = Grants::owner();
+        let (code, _) = self.grants.issue_code(&owner)?;
         Ok(self.page(&format!("code={code}")))
     }
 

@@ -2,6 +2,7 @@
 
 use super::api::{Object, object};
 use super::auth::Access;
+use super::caller::Caller;
 use super::guesses::Refused;
 use super::problem::{self, Problem};
 use crate::connections::Visitor;
@@ -92,12 +93,13 @@ async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse
     response
 }
 
-/// Makes a code that logs in as the owner, once.
+/// Makes a code that logs in as the caller, once.
 pub(super) async fn code(
     access: web::Data<Access>,
+    caller: web::ReqData<Caller>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let (code, expires_at) = access.grants.issue_code()?;
+    let (code, expires_at) = access.grants.issue_code(&caller.pass)?;
     let url = access.page_for(&request, &format!("code={code}"));
     let body = json!({ "code": code, "expires_at": rfc3339(expires_at), "url": url });
     Ok(HttpResponse::Created().json(body))

@@ -1,6 +1,7 @@
 //! `/api/v1/sessions`: create, read, change, restart and end sessions.
 
 use super::api::{Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown};
+use super::auth::Access;
 use super::caller::CallerApi;
 use super::etag::{changed, etag, if_match, is_known};
 use super::once;
@@ -16,7 +17,7 @@ use crate::registry::{
 use crate::rights::Action;
 use crate::session::{Kill, NotDone, Patch};
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{Json, Path, ReqData};
+use actix_web::web::{Data, Json, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -126,6 +127,7 @@ pub(super) struct DeleteQuery {
 
 pub(super) async fn delete(
     api: CallerApi,
+    access: Data<Access>,
     cause: ReqData<Cause>,
     id: Path<String>,
     http: HttpRequest,
@@ -171,6 +173,7 @@ pub(super) async fn delete(
     }
     if query.purge {
         purge(&api, record.id).await?;
+        access.grants.forget_session(record.id);
     }
     let mut body = serde_json::to_value(api.shown(record)).unwrap_or_default();
     if let (false, Value::Object(fields)) = (persisted, &mut body) {

@@ -118,6 +118,7 @@ pub struct Login {
 
 struct Code {
     digest: Digest,
+    subject: Subject,
     expires_at: DateTime<Utc>,
 }
 
@@ -454,18 +455,19 @@ impl Grants {
         self.end_written(vec![digest]).await
     }
 
-    /// Makes a code with which one may log in as the owner, once, and says when it ends.
+    /// Makes a code with which one may log in, once, as who has made it, and says when it ends. A login
+    /// by a code ends with what the code was made with.
     ///
     /// # Errors
     /// The system has no randomness to give.
-    pub fn issue_code(&self) -> Result<(String, DateTime<Utc>), GrantsError> {
+    pub fn issue_code(&self, by: &Pass) -> Result<(String, DateTime<Utc>), GrantsError> {
         let (code, now) = (random()?, Utc::now());
         let expires_at = now + TimeDelta::seconds(CODE_S);
         let mut state = self.state();
         state.codes.retain(|code| code.expires_at > now);
         let surplus = (state.codes.len() + 1).saturating_sub(CODES_MAX);
         state.codes.drain(..surplus);
-        state.codes.push(Code { digest: Digest::of(&code), expires_at });
+        state.codes.push(Code { digest: Digest::of(&code), subject: by.subject, expires_at });
         Ok((code, expires_at))
     }
 
@@ -474,8 +476,9 @@ impl Grants {
         let (digest, now) = (Digest::of(code), Utc::now());
         let mut state = self.state();
         let at = state.codes.iter().position(|code| code.digest == digest)?;
-        let code = state.codes.swap_remove(at);
-        (code.expires_at > now).then(Grants::owner)
+        let Code { subject, expires_at, .. } = state.codes.swap_remove(at);
+        let principal = self.principal(&state, subject, now).filter(|_| expires_at > now)?;
+        Some((principal, Pass { subject, login: None }))
     }
 
     /// Drops what has expired, and writes again what could not be written before.

@@ -97,15 +97,29 @@ async fn logins_are_bounded_for_each_secret() {
 #[test]
 fn a_code_is_used_once_in_time() {
     let grants = Grants::in_memory(ADMIN);
-    let (code, _) = grants.issue_code().unwrap();
+    let (_, owner) = Grants::owner();
+    let (code, _) = grants.issue_code(&owner).unwrap();
     assert!(grants.redeem("another").is_none());
     assert_eq!(grants.redeem(&code).unwrap().0, Principal::owner());
     assert!(grants.redeem(&code).is_none());
-    let (late, _) = grants.issue_code().unwrap();
+    let (late, _) = grants.issue_code(&owner).unwrap();
     grants.state().codes[0].expires_at = Utc::now();
     assert!(grants.redeem(&late).is_none());
-    let codes: Vec<_> = (0..=CODES_MAX).map(|_| grants.issue_code().unwrap().0).collect();
+    let codes: Vec<_> = (0..=CODES_MAX).map(|_| grants.issue_code(&owner).unwrap().0).collect();
     assert!(grants.redeem(&codes[0]).is_none() && grants.redeem(&codes[1]).is_some());
+}
+
+#[actix_web::test]
+async fn a_login_by_a_code_ends_with_the_token_that_has_made_the_code() {
+    let grants = Grants::in_memory(ADMIN);
+    let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
+    let (_, anna) = grants.by_secret(&secret).unwrap();
+    let (used, unused) = (grants.issue_code(&anna).unwrap().0, grants.issue_code(&anna).unwrap().0);
+    let (principal, pass) = grants.redeem(&used).unwrap();
+    assert_eq!(principal.name, "anna");
+    let login = grants.log_in(&pass).await.unwrap();
+    grants.remove_token("anna").await.unwrap();
+    assert!(grants.by_cookie(&login.cookie).is_none() && grants.redeem(&unused).is_none());
 }
 
 #[test]
