@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-/// The owner's token is in a file beside the settings. A profile of a bare bash, which starts fast
-/// and prints nothing of its own.
-const SETTINGS: &str = "admin_token_file = \"token\"\n[profile.bash]\ncommand = [\"bash\", \"--norc\", \"--noprofile\"]\n";
+/// A profile of a bare bash, which starts fast and prints nothing of its own.
+const SETTINGS: &str = "[profile.bash]\ncommand = [\"bash\", \"--norc\", \"--noprofile\"]\n";
 
 /// A script that runs the tests in the background has left them SIGINT and SIGQUIT ignored,
 /// which all processes that they start would inherit, and heed.
@@ -337,7 +336,10 @@ fn spawn(
         LogLevel::Info => "info",
     };
     let mut child = command
-        .args(["serve", "--listen", listen, "--log-format", "json", "--log-level", level])
+        .arg("serve")
+        .arg("--admin-token-file")
+        .arg(dir.join("token"))
+        .args(["--listen", listen, "--log-format", "json", "--log-level", level])
         .arg("--state-dir")
         .arg(dir.join("state"))
         .arg("--config")
