@@ -30,6 +30,7 @@ impl Reserve {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
             .open(&self.0)?;
         nix::fcntl::posix_fallocate(&file, 0, SIZE)
             .map_err(io::Error::from)

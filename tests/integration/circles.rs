@@ -162,7 +162,7 @@ async fn the_server_is_told_which_session_shows_it() {
 /// A refusal comes as a close code with a reason, whatever it is for.
 #[actix_web::test]
 async fn why_the_server_closes_is_told() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     bash(&server, "web").await;
     let (code, token) = code_and_text(&verb(&server, &["token", "add", "guest"]));
     assert_eq!(code, Some(0));
@@ -172,10 +172,11 @@ async fn why_the_server_closes_is_told() {
         command.spawn().expect("stayd runs")
     };
     let children = [watch(&["attach", "web"]), watch(&["logs", "-f", "web"])];
-    soon("both are there", async {
-        while server.api().session("web").await["active_connections"] != 2 {}
-    })
-    .await;
+    for _ in 0..2 {
+        // Also the client knows.
+        let is_there = |line: &serde_json::Value| line["status"] == 101;
+        server.wait_for_log("an attachment's answer", is_there).await;
+    }
     assert_eq!(verb(&server, &["token", "rm", "guest"]).status.code(), Some(0));
     for child in children {
         let (code, text) = code_and_text(&child.wait_with_output().expect("it ends"));

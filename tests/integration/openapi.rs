@@ -163,6 +163,79 @@ impl Judge {
     }
 }
 
+/// Tokens, share links, codes and the audit log, for the owner and for a viewer of one session.
+async fn rights(api: &Api, judge: &mut Judge, session: &str) {
+    const TOKENS: &str = "/api/v1/tokens";
+    const TOKEN: &str = "/api/v1/tokens/{name}";
+    const SHARES: &str = "/api/v1/sessions/{id}/shares";
+    const SHARE: &str = "/api/v1/sessions/{id}/shares/{share}";
+    let code = api.post("/api/v1/login/code", "").await;
+    judge.check("POST", "/api/v1/login/code", &code);
+    let code = json!({ "code": code.json()["code"] }).to_string();
+    for status in [204, 401] {
+        let reply = api.post("/api/v1/login", code.clone()).await;
+        assert_eq!(reply.status.as_u16(), status);
+        judge.check("POST", "/api/v1/login", &reply);
+    }
+    let id = session.rsplit('/').next().unwrap();
+    let viewer = json!({ "name": "anna", "role": "viewer", "sessions": [id], "expires_s": 600 });
+    let made = api.post(TOKENS, viewer.to_string()).await;
+    judge.check("POST", TOKENS, &made);
+    let anna = api.with_token(made.json()["token"].as_str().unwrap());
+    for body in [
+        r#"{"name":"own","own":true}"#,
+        r#"{"name":"labelled","labels":{"k":"v"}}"#,
+        r#"{"name":"anna"}"#,
+        r#"{"name":"a b"}"#,
+        r#"{"name":"b","role":"king"}"#,
+        r#"{"name":"b","expires_s":0}"#,
+        r#"{"name":"b","own":true,"labels":{"k":"v"}}"#,
+        r#"{"name":"b","sessions":["nobody"]}"#,
+        "{}",
+        "{",
+    ] {
+        judge.check("POST", TOKENS, &api.post(TOKENS, body).await);
+    }
+    let shares = format!("{session}/shares");
+    let mut share = String::new();
+    for body in
+        ["{}", r#"{"mode":"rw","expires_s":null}"#, r#"{"mode":"x"}"#, r#"{"expires_s":0}"#, "{"]
+    {
+        let reply = api.post(&shares, body).await;
+        judge.check("POST", SHARES, &reply);
+        if reply.status == 201 {
+            let reply = reply.json();
+            judge.check("GET", "/api/v1/whoami", &{
+                api.with_token(reply["token"].as_str().unwrap()).get("/api/v1/whoami").await
+            });
+            share = format!("{shares}/{}", reply["id"].as_str().unwrap());
+        }
+    }
+    let nobody = "/api/v1/sessions/nobody/shares";
+    judge.check("POST", SHARES, &api.post(nobody, "{}").await);
+    for who in [api, &anna, &api.with_token("wrong")] {
+        judge.check("GET", "/api/v1/whoami", &who.get("/api/v1/whoami").await);
+        judge.check("GET", TOKENS, &who.get(TOKENS).await);
+        judge.check("GET", SHARES, &who.get(&shares).await);
+        judge.check("GET", SHARES, &who.get(nobody).await);
+        for query in ["", "?limit=1&after=0", "?action=login&principal=anna", "?limit=0", "?after=x"] {
+            let reply = who.get(&format!("/api/v1/audit{query}")).await;
+            judge.check("GET", "/api/v1/audit", &reply);
+        }
+    }
+    for who in [&anna, api] {
+        judge.check("POST", "/api/v1/login/code", &who.post("/api/v1/login/code", "").await);
+        judge.check("POST", SHARES, &who.post(&shares, "{}").await);
+        for path in [&share, &share, &format!("{nobody}/x")] {
+            judge.check("DELETE", SHARE, &who.delete(path).await);
+        }
+        for name in ["own", "own", "nobody"] {
+            judge.check("DELETE", TOKEN, &who.delete(&format!("{TOKENS}/{name}")).await);
+        }
+    }
+    judge.check("POST", TOKENS, &anna.post(TOKENS, "{}").await);
+}
+
 #[actix_web::test]
 async fn answers_are_as_described() {
     let server = Server::start().await;
@@ -269,6 +342,7 @@ async fn answers_are_as_described() {
     for body in [&token, r#"{"token":"wrong"}"#, "{"] {
         judge.check("POST", "/api/v1/login", &api.post("/api/v1/login", body).await);
     }
+    rights(&api, &mut judge, &path).await;
     let stranger = Api::new(server.address(), "wrong");
     judge.check("GET", LIST, &stranger.get(LIST).await);
     terminal.leave().await;
@@ -293,5 +367,5 @@ async fn answers_are_as_described() {
     judge.check("POST", &format!("{ONE}/input"), &api.post(&format!("{path}/input"), "x").await);
     let transitions = api.get(&format!("{path}/transitions")).await;
     judge.check("GET", &format!("{ONE}/transitions"), &transitions);
-    assert!(judge.seen.len() >= 54, "{}: {:?}", judge.seen.len(), judge.seen);
+    assert!(judge.seen.len() >= 54 + 27, "{}: {:?}", judge.seen.len(), judge.seen);
 }

@@ -1,6 +1,6 @@
 //! Checks that the state directory is private: its owner, mode and kind, and those of all files
 //! that are used in it, before they are used. Another user who could put files there could plant a
-//! token, or have us write through a symbolic link. Since the directory is closed to others,
+//! database, or have us write through a symbolic link. Since the directory is closed to others,
 //! nothing can be exchanged after the check.
 
 use nix::unistd::{Uid, User, geteuid};
@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// The files of the state directory, by the beginning of their names: the database has further
 /// files beside it, and a new version of a file is written beside the old one first.
-const FILES: [&str; 7] =
-    ["token", "logins", "lock", "listen", "holder.pid", "holder.lock", "stayd.db"];
+const FILES: [&str; 6] = ["reserve", "lock", "listen", "holder.pid", "holder.lock", "stayd.db"];
 const SOCKETS: [&str; 2] = ["holder.sock", "server.sock"];
 const DIRECTORIES: [&str; 1] = ["recordings"];
 
@@ -195,7 +194,7 @@ mod tests {
     fn used() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         claim(dir.path()).unwrap();
-        for name in FILES.iter().chain(&["tokens", "stayd.db-wal", "stayd.db-shm"]) {
+        for name in FILES.iter().chain(&["stayd.db-wal", "stayd.db-shm"]) {
             fs::write(dir.path().join(name), "").unwrap();
         }
         fs::create_dir_all(dir.path().join("recordings/a")).unwrap();
@@ -206,10 +205,8 @@ mod tests {
         dir
     }
 
-    const ALL: [&str; 14] = [
-        "token",
-        "tokens",
-        "logins",
+    const ALL: [&str; 12] = [
+        "reserve",
         "lock",
         "listen",
         "holder.pid",

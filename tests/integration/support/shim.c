@@ -2,7 +2,7 @@
 //
 // STAYD_SHIM_KILL_AT=N: the process is killed at its N-th change of a file whose name begins
 // with "stayd.db", before it is made; where N is even, and it is a write, in the middle of it.
-// STAYD_SHIM_HANG=FILE: a file whose name begins with "logins" is not synced while FILE exists.
+// STAYD_SHIM_HANG=FILE: no file whose name begins with "stayd.db" is written while FILE exists.
 // STAYD_SHIM_CLOCK=FILE: the wall clock is off by the seconds (int64) that are in the file.
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -56,7 +56,7 @@ static int is_called(int fd, const char *begin) {
 static int is_watched(int fd) { return kill_at && is_called(fd, "stayd.db"); }
 
 static void may_hang(int fd) {
-    if (hang && is_called(fd, "logins"))
+    if (hang && is_called(fd, "stayd.db"))
         while (access(hang, F_OK) == 0) usleep(1000);
 }
 
@@ -74,6 +74,7 @@ static void die(void) {
 
 ssize_t write(int fd, const void *bytes, size_t count) {
     REAL(ssize_t, write, int, const void *, size_t);
+    may_hang(fd);
     if (is_watched(fd) && is_last()) {
         if (kill_at % 2 == 0) real(fd, bytes, count / 2);
         die();
@@ -83,6 +84,7 @@ ssize_t write(int fd, const void *bytes, size_t count) {
 
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
     REAL(ssize_t, pwrite, int, const void *, size_t, off_t);
+    may_hang(fd);
     if (is_watched(fd) && is_last()) {
         if (kill_at % 2 == 0) real(fd, bytes, count / 2, at);
         die();
@@ -92,6 +94,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
 
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
     REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t);
+    may_hang(fd);
     if (is_watched(fd) && is_last()) {
         if (kill_at % 2 == 0) real(fd, bytes, count / 2, at);
         die();
@@ -113,14 +116,12 @@ int ftruncate64(int fd, off64_t length) {
 
 int fsync(int fd) {
     REAL(int, fsync, int);
-    may_hang(fd);
     if (is_watched(fd) && is_last()) die();
     return real(fd);
 }
 
 int fdatasync(int fd) {
     REAL(int, fdatasync, int);
-    may_hang(fd);
     if (is_watched(fd) && is_last()) die();
     return real(fd);
 }

@@ -31,7 +31,7 @@ pub fn kill_at(n: usize) -> Vec<(String, String)> {
     with("STAYD_SHIM_KILL_AT", n.to_string())
 }
 
-/// The disk does not answer for the logins while this file exists.
+/// The disk takes nothing of the database while this file exists.
 pub fn hang_while(exists: &Path) -> Vec<(String, String)> {
     with("STAYD_SHIM_HANG", exists.display().to_string())
 }

@@ -29,9 +29,14 @@ impl Answer {
 
 impl Wire {
     pub fn open(server: &Server) -> Self {
-        let socket = TcpStream::connect(server.address()).expect("connected");
+        Wire::at(server.address())
+    }
+
+    /// At `127.0.0.1:PORT`.
+    pub fn at(address: &str) -> Self {
+        let socket = TcpStream::connect(address).expect("connected");
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        Wire { host: server.address().to_owned(), socket: BufReader::new(socket) }
+        Wire { host: address.to_owned(), socket: BufReader::new(socket) }
     }
 
     /// Sends a request without waiting; `more` are header lines.
