@@ -7,11 +7,14 @@ use super::secret::{Digest, random};
 use crate::id::SessionId;
 use crate::protocol::Mode;
 use crate::store::{GrantChange, GrantRows, LoginRow, ShareRow, StoreError, StoreHandle, TokenRow};
+use actix_web::rt::spawn;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// The rule for a token of the operator's own.
 pub const SECRET_RULE: &str = "must hold 16 or more letters, digits, '-', '.', '_', '~'";
@@ -27,6 +30,8 @@ const LOGIN_S: i64 = 30 * 24 * 3600;
 /// How long a one-time code waits to be used, in seconds, and how many wait at once.
 const CODE_S: i64 = 600;
 const CODES_MAX: usize = 16;
+/// How long somebody is kept waiting for a login or an end of rights to be written.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 /// How many ended secrets are remembered.
 const ENDED_MAX: usize = 1000;
 /// The longest life of a token or share link, in seconds: ten years.
@@ -441,7 +446,7 @@ impl Grants {
         };
         // A login that cannot be written lasts until the server stops.
         let changes = vec![GrantChange::Remove(surplus), GrantChange::AddLogin(row)];
-        let persisted = self.write(changes).await.is_ok();
+        let persisted = self.write_in_time(changes).await.is_ok();
         Ok(Login { cookie, age_s: (expires_at - now).num_seconds(), persisted })
     }
 
@@ -523,16 +528,28 @@ impl Grants {
     async fn end_written(&self, ended: Vec<Digest>) -> Result<(), GrantsError> {
         self.state().remember_ended(&ended);
         let rows = ended.iter().map(|digest| digest.0).collect();
-        let written = self.write(vec![GrantChange::Remove(rows)]).await;
+        let written = self.write_in_time(vec![GrantChange::Remove(rows)]).await;
         written.map_err(|error| {
             self.state().unwritten.extend(ended);
             GrantsError::Unwritten(error)
         })
     }
 
+    /// The same, for what counts already: nobody waits for a disk that does not answer. It is
+    /// written when it can be all the same.
+    async fn write_in_time(&self, changes: Vec<GrantChange>) -> Result<(), StoreError> {
+        let late = |_| StoreError::Unavailable("the disk does not answer".into());
+        timeout(WRITTEN_WITHIN, self.write(changes)).await.map_err(late)?
+    }
+
     async fn write(&self, changes: Vec<GrantChange>) -> Result<(), StoreError> {
         match &self.store {
-            Some(store) => store.change_grants(changes).await,
+            // In a task of its own: who hangs up meanwhile takes nothing back that counts already.
+            Some(store) => {
+                let store = store.clone();
+                let written = spawn(async move { store.change_grants(changes).await });
+                written.await.unwrap_or(Err(StoreError::Stopped))
+            }
             None => Ok(()),
         }
     }

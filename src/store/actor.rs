@@ -342,13 +342,18 @@ impl Store {
         // A new login, which may end an old one, must not have it.
         let only_removes = changes.iter().all(|change| matches!(change, GrantChange::Remove(_)));
         let mut written = self.write_grants(changes);
-        if only_removes && matches!(written, Err(StoreError::Unavailable(_))) {
-            self.reserve.give_up();
+        // Once without being sure that it is for want of room: a quota shows nowhere else.
+        let mut is_first = true;
+        while only_removes
+            && matches!(written, Err(StoreError::Unavailable(_)))
+            && (is_first || self.reserve.is_needed())
+            && self.reserve.give_up()
+        {
+            is_first = false;
             written = self.write_grants(changes);
         }
         if written.is_ok() {
-            // If there is no room now, it is taken after a later change.
-            let _ = self.reserve.make();
+            self.reserve.make();
         }
         written
     }

@@ -218,7 +218,9 @@ async fn rights(api: &Api, judge: &mut Judge, session: &str) {
         judge.check("GET", TOKENS, &who.get(TOKENS).await);
         judge.check("GET", SHARES, &who.get(&shares).await);
         judge.check("GET", SHARES, &who.get(nobody).await);
-        for query in ["", "?limit=1&after=0", "?action=login&principal=anna", "?limit=0", "?after=x"] {
+        for query in
+            ["", "?limit=1&after=0", "?action=login&principal=anna", "?limit=0", "?after=x"]
+        {
             let reply = who.get(&format!("/api/v1/audit{query}")).await;
             judge.check("GET", "/api/v1/audit", &reply);
         }
