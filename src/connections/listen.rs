@@ -149,6 +149,10 @@ async fn serve_local<D, H>(
                 let _ = served.await;
                 drop(open);
             });
+            // Those who have lost their places to this one go before the next one comes, so that a
+            // burst does not take all descriptors for a moment.
+            yield_now().await;
+            yield_now().await;
         }
     });
     select(accepting, pin!(stopping)).await;
