@@ -44,6 +44,9 @@ fn head(get: &Value) -> Value {
     head
 }
 
+type Route = (Vec<&'static str>, HashMap<Method, Action>);
+
+/// The actions of the routes.
 /// A path, cut at its slashes, and the actions of its methods.
 type Route = (Vec<&'static str>, HashMap<Method, Action>);
 

@@ -551,7 +551,9 @@ async fn wait_has_an_exit_code_for_each_outcome() {
     // The server is killed meanwhile: those who wait go on.
     let before = server.established();
     // By id: nothing else is asked before.
-    let wait = |args: &[&str]| Started::verb(&server, &[&["wait", &id], args].concat());
+    let (url, token) = (format!("http://{}", server.address()), server.token());
+    let asked = ["wait", &id, "--url", &url, "--token", &token];
+    let wait = |args: &[&str]| Started::verb(&server, &[&asked[..], args].concat());
     let mut exit = wait(&["--exit", "--timeout", "18"]);
     let mut text = wait(&["--text", "back", "--timeout", "18"]);
     let mut over = wait(&["--text", "never"]);
