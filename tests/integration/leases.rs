@@ -212,13 +212,13 @@ async fn a_logout_ends_all_that_was_opened_with_the_login_also_if_it_cannot_be_w
     let server = Server::start().await;
     let id = session(&server).await;
     let api = server.api();
-    let mut locked = None;
+    let mut locked = Vec::new();
     for writable in [true, false] {
         let (pass, other) = (Pass::login(&api).await, Pass::login(&api).await);
         if !writable {
             // Somebody writes for ever, as far as the server can see.
-            locked = Some(server.db());
-            let db = locked.as_ref().expect("a connection");
+            locked.push(server.db());
+            let db = locked.last().expect("a connection");
             db.execute_batch("BEGIN IMMEDIATE").expect("locked");
         }
         let bystander = Bystander::attach(&server, &id).await;
