@@ -46,10 +46,6 @@ fn head(get: &Value) -> Value {
 
 type Route = (Vec<&'static str>, HashMap<Method, Action>);
 
-/// The actions of the routes.
-/// A path, cut at its slashes, and the actions of its methods.
-type Route = (Vec<&'static str>, HashMap<Method, Action>);
-
 /// The actions of all routes.
 static ACTIONS: LazyLock<Vec<Route>> = LazyLock::new(|| {
     let paths = DOCUMENT["paths"].as_object().into_iter().flatten();

@@ -20,7 +20,7 @@ async fn profiles_are_shown_as_they_take_effect_and_without_their_environment() 
     assert_eq!(profiles[0], expected);
 
     // Another file, and other defaults.
-    let settings = "admin_token_file = \"token\"\nidle_timeout_s = \"never\"\n[profile.bash]\ncommand = [\"bash\"]\ncwd = \"/\"\n\
+    let settings = "idle_timeout_s = \"never\"\n[profile.bash]\ncommand = [\"bash\"]\ncwd = \"/\"\n\
         size_policy = \"smallest\"\nrestart = \"always\"\nrecording = \"output\"\n\
         env = { SECRET = \"hush\" }\n[profile.short]\ncommand = [\"sh\"]\nidle_timeout_s = 7\n";
     let mut server = server;

@@ -214,8 +214,7 @@ async fn a_default_session_starts_whatever_shell_and_home_are() {
 async fn a_login_shell_is_one_word_in_a_profile() {
     let mut server = Server::start().await;
     server.kill();
-    let settings = "admin_token_file = 'token'\n\
-                    [profile.shell]\ncommand = ['/bin/bash', '--noprofile']\nlogin = true\n\
+    let settings = "[profile.shell]\ncommand = ['/bin/bash', '--noprofile']\nlogin = true\n\
                     [profile.plain]\ncommand = ['bash', '--norc']\n";
     std::fs::write(server.state().join("../stayd.toml"), settings).expect("written");
     server.restart().await;
