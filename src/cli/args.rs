@@ -89,8 +89,9 @@ pub(super) enum Verb {
     Stop(stop::Flags),
     /// Manage tokens, one for each person or program
     ///
-    /// A token has a name, which the history of a session shows, a role, and sessions that exist for
-    /// it. A change takes effect at once.
+    /// A token has a name, which the history of a session shows, a role (--role), and sessions that
+    /// exist for it: all, or those of --session, --label or --own. It may end by itself (--expires).
+    /// A change takes effect at once.
     #[command(subcommand)]
     Token(token::What),
     /// Print what was done on the server, by whom, and what was refused

@@ -1,4 +1,4 @@
-//! The server's address, and the token for it.
+//! The server's address, and the token for it, if one is needed.
 // The comments are the help that is printed, where <> would be read as a placeholder.
 #![allow(rustdoc::bare_urls)]
 
@@ -17,8 +17,8 @@ pub(super) struct ServerFlags {
     #[arg(long, env = "STAYD_URL", value_name = "URL")]
     pub(super) url: Option<String>,
 
-    /// Token of the server; safer in the environment than on a command line, which others can see
-    /// [default: the one in the state directory]
+    /// Token, or secret of a share link; safer in the environment than on a command line, which
+    /// others can see [default: none, which the unix socket of the state directory does not need]
     #[arg(long, env = "STAYD_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub(super) token: Option<String>,
 }
@@ -36,8 +36,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Uses the flags, otherwise the files of the state directory, in which a running server writes
-    /// its address and token.
+    /// Uses the flags, otherwise the unix socket of the state directory.
     pub(super) fn find(paths: &PathFlags, flags: &ServerFlags) -> Result<Endpoint, Failure> {
         let Some(url) = &flags.url else {
             let server = LocalServer::find(&state_dir(paths)?)?;
@@ -74,15 +73,15 @@ impl Endpoint {
     }
 }
 
-/// The state directory, after a check that nobody else can write to it: the token is sent to the
-/// address in its files.
+/// The state directory, after a check that nobody else can write to it: requests are sent to the
+/// socket in it.
 fn state_dir(paths: &PathFlags) -> Result<PathBuf, Failure> {
     let dir = config::state_dir(paths)?;
     private::check(&dir)?;
     Ok(dir)
 }
 
-/// Parses `http://host:port/#token=…`, so that the output of `stayd url` is accepted.
+/// Parses `http://host:port/#share=…`, so that the output of `stayd share` is accepted.
 fn parse(url: &str) -> Result<(String, Option<String>), Failure> {
     let (base, fragment) = url.split_once('#').unwrap_or((url, ""));
     let base = base.trim_end_matches('/');

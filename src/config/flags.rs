@@ -15,7 +15,7 @@ pub struct PathFlags {
     #[arg(long, env = "STAYD_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
 
-    /// Directory of the database, the token and the sockets
+    /// Directory of the database and the sockets
     /// [default: $XDG_STATE_HOME/stayd or ~/.local/state/stayd] [file: state_dir]
     #[arg(long, env = "STAYD_STATE_DIR", value_name = "DIR", global = true)]
     pub state_dir: Option<PathBuf>,
