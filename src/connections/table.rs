@@ -18,6 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+/// Local connections beyond the limit of all: whoever has rights may have taken every place, and the
+/// owner must be able to take the rights away.
+const LOCAL_PLACES: usize = 8;
+
 /// The shortest interval between log lines on refused or closed connections.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -210,7 +214,10 @@ impl Connections {
             self.make_room(&mut table, victim, Reason::Descriptors, here)?;
         } else if table.open.len() >= self.limits.connections {
             let victim = victim(&table);
-            self.make_room(&mut table, victim, Reason::Full, here)?;
+            let has_place = table.open.len() < self.limits.connections + LOCAL_PLACES;
+            if victim.is_some() || !has_place {
+                self.make_room(&mut table, victim, Reason::Full, here)?;
+            }
         }
         let id = table.next;
         table.next += 1;

@@ -9,7 +9,7 @@ use crate::audit::Audit;
 use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, Cause, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, FoundOrCreated, SessionRef};
-use crate::rights::Action;
+use crate::rights::{Action, Scope};
 use crate::session::{
     Attach, Connection, ConnectionSetup, Dialect, Frames, Lag, Nested, Outbox, OutputBody, Picture,
     SKIP_PICTURE, Start,
@@ -242,7 +242,7 @@ async fn find(
     let created = api.registry.send(FindOrCreate { request, cause: Some(cause.clone()) }).await;
     let created =
         created.map_err(|_| Refusal::new(CloseCode::GoingAway, "the server is stopping"))?;
-    Ok(created.map_err(|error| {
+    let found = created.map_err(|error| {
         let reason = error.to_string();
         match error {
             CreateError::SpawnFailed { .. } => {
@@ -261,7 +261,15 @@ async fn find(
                 Refusal::new(CloseCode::GoingAway, reason)
             }
         }
-    })?)
+    })?;
+    // Who has come first may be out of the caller's scope: the name is taken, and nothing is shown.
+    let may = found.session.handle.with_view(|view| api.caller.may(Action::AttachWrite, view))?;
+    if !found.is_new && !may {
+        let reason = "another session, which you may not see, has this name";
+        let refusal = Refusal::new(CloseCode::NotAllowed, reason).because("name_taken");
+        return Err(refusal.into());
+    }
+    Ok(found)
 }
 
 /// The rejection of a client whose session has ended; it is told to retry if a restart is pending.
@@ -281,7 +289,9 @@ fn ended(session: &protocol::Session) -> Refusal {
 /// Records that the session is shown inside the one in which the client runs. The reverse must not
 /// be attached as well: each would print the other's output forever.
 fn nest(api: &CallerApi, session: &SessionRef, wish: &Wish) -> Result<Option<Nested>, Refusal> {
-    let Some(from) = wish.from else { return Ok(None) };
+    // A client of few rights must not keep others from attaching by what it says.
+    let trusted = api.caller.principal.scope == Scope::All;
+    let Some(from) = wish.from.filter(|_| trusted) else { return Ok(None) };
     let nested = api.nesting.show(session.handle.id(), from);
     nested.map(Some).ok_or_else(|| {
         let reason = "this client runs inside the session itself, directly or through another";

@@ -55,18 +55,23 @@ pub(super) fn note(audit: &Audit, caller: &Caller, cause: &Cause, status: Status
         _ => Outcome::Done,
     };
     let session = session.get().copied();
+    // What is refused or done again and again is one entry in a while: nobody floods the log.
     let is_worth_it = match action {
+        action if outcome == Outcome::Refused => {
+            audit.is_first(&format!("{} refused", principal.name), *action, session)
+        }
         // Nothing happens, and pages ask all the time.
         Action::Identify
+        | Action::Ready
         | Action::List
         | Action::Read
         | Action::Transitions
         | Action::Events
         | Action::Profiles
         | Action::Metrics
-        | Action::Audit => outcome == Outcome::Refused,
+        | Action::Audit => false,
         Action::Screen | Action::Output | Action::Recording | Action::Input => {
-            outcome == Outcome::Refused || audit.is_first(&principal.name, *action, session)
+            audit.is_first(&principal.name, *action, session)
         }
         _ => true,
     };

@@ -5,6 +5,7 @@ use super::audit;
 use super::caller::Caller;
 use super::guesses::Guesses;
 use super::lease::{CHECK_EVERY, Lease, Leases};
+use super::problem::{Problem, code};
 use crate::audit::Audit;
 use crate::connections::Visitor;
 use crate::protocol::Cause;
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 /// The interval at which failed attempts are logged.
 const REPORT: Duration = Duration::from_secs(1);
+/// The cookies of our name that are looked at; a browser sends one.
+const COOKIES_MAX: usize = 8;
 /// The prefix of the WebSocket subprotocol that carries the token.
 const BEARER_PROTOCOL: &str = "bearer.";
 
@@ -217,11 +220,24 @@ impl Access {
 
     /// The login secrets in the request's cookies.
     pub(super) fn cookies<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a str> {
-        texts(headers, header::COOKIE).flat_map(|cookies| cookies.split(';')).filter_map(|cookie| {
-            let (name, value) = cookie.split_once('=')?;
-            (name.trim() == self.cookie).then_some(value.trim())
-        })
+        texts(headers, header::COOKIE)
+            .flat_map(|cookies| cookies.split(';'))
+            .filter_map(|cookie| {
+                let (name, value) = cookie.split_once('=')?;
+                (name.trim() == self.cookie).then_some(value.trim())
+            })
+            .take(COOKIES_MAX)
     }
+}
+
+/// Does something to the grants in a task of its own: a client that hangs up meanwhile must not leave
+/// half of it done.
+pub(super) async fn to_the_end<T: 'static>(
+    change: impl Future<Output = Result<T, GrantsError>> + 'static,
+) -> Result<T, Problem> {
+    let done = actix_web::rt::spawn(change).await;
+    done.map_err(|_| Problem::new(code::UNAVAILABLE, "the server is stopping"))?
+        .map_err(Problem::from)
 }
 
 /// The address of the page for a person on this machine.
@@ -243,6 +259,11 @@ fn bearer_headers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         let (scheme, token) = value.trim().split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     })
+}
+
+/// Whether a WebSocket's subprotocols carry a token.
+pub(super) fn has_bearer_protocol(headers: &HeaderMap) -> bool {
+    bearer_protocols(headers).next().is_some()
 }
 
 fn bearer_protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {

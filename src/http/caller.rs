@@ -49,6 +49,14 @@ impl Caller {
         self.decide(Action::Create, Some(Facts { id, owner, labels })).map(drop)
     }
 
+    /// Refuses to let a share link name a session, or put it into somebody's scope.
+    pub(super) fn check_patch(&self, renames_or_labels: bool) -> Result<(), Problem> {
+        if renames_or_labels && self.is_share() {
+            return Err(forbidden(&self.principal, Action::Change, None));
+        }
+        Ok(())
+    }
+
     fn decide(&self, action: Action, session: Option<Facts<'_>>) -> Result<bool, Problem> {
         match decide(&self.principal, action, session) {
             Decision::Allowed => Ok(true),
@@ -71,7 +79,8 @@ impl Caller {
     /// Whether an event is for the principal.
     pub(super) fn hears(&self, event: &Event) -> bool {
         let Event { session, owner, labels, kind, .. } = event;
-        let of_surroundings = matches!(kind, Kind::Created | Kind::Changed | Kind::Cwd);
+        let of_surroundings =
+            matches!(kind, Kind::Created | Kind::Changed | Kind::Cwd | Kind::Renamed);
         self.principal.sees(Facts { id: *session, owner: owner.as_deref(), labels })
             && !(of_surroundings && self.is_share())
     }

@@ -3,7 +3,7 @@
 
 use super::access_log::Asked;
 use super::api::{HeadOnly, OFFSET};
-use super::auth::{Access, Shown, Unknown, strip_token};
+use super::auth::{Access, Shown, Unknown, has_bearer_protocol, strip_token};
 use super::bodies::{AnswerBody, RequestBody};
 use super::caller::Caller;
 use super::guesses::Refused;
@@ -193,7 +193,14 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
     let detail = "this needs a token: Authorization: Bearer, the login cookie, or \
                   the WebSocket subprotocol bearer.<token>";
     let credential = match credential.unwrap_or(Err(Unknown::Missing)) {
+        Err(Unknown::Missing) if is_local && shows_something(request.headers()) => {
+            Err(Unknown::Wrong)
+        }
         Err(Unknown::Missing) if is_local => {
+            if local_peer::is_passed_on(request.headers()) {
+                let detail = "a request that is passed on to the unix socket needs a token";
+                return Err(Problem::new(code::FORBIDDEN, detail).into());
+            }
             let (_, pass) = Grants::owner();
             Ok((local_peer::admit(request)?, pass, Shown::Header))
         }
@@ -324,6 +331,12 @@ fn is_public(request: &ServiceRequest) -> bool {
 /// Whether the request may change anything: an unsafe method, or a WebSocket.
 fn has_effect(request: &ServiceRequest) -> bool {
     !request.method().is_safe() || request.headers().contains_key(header::UPGRADE)
+}
+
+/// Whether a request shows a secret, be it in a form that we do not understand: on the unix socket, an
+/// empty token must not be taken for none.
+fn shows_something(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::AUTHORIZATION) || has_bearer_protocol(headers)
 }
 
 /// Whether the browser says that a page of another origin makes the request, such as one on another

@@ -98,6 +98,9 @@ struct Page {
 /// Newest first: ids sort by time of creation, so a page goes on below its last id.
 async fn page(api: &CallerApi, query: ListQuery) -> Result<Vec<u8>, Problem> {
     let statuses = query.status.as_deref().map(parse_statuses).transpose()?;
+    if query.label.is_some() && api.caller.is_share() {
+        return Err(Problem::invalid("a share link shows no labels"));
+    }
     let label = match query.label.as_deref().map(|label| label.split_once('=')) {
         None => None,
         Some(Some((key, value))) => Some((key.to_owned(), value.to_owned())),

@@ -53,6 +53,15 @@ fn visitor(request: &ServiceRequest) -> Option<(&Visitor, i32)> {
     }
 }
 
+/// Whether a request shows that somebody passes it on, who had better not: the socket has rights that
+/// no page is to have. Programs name no host, or one without a domain; a browser that was led here
+/// names the one that it was led by.
+pub(super) fn is_passed_on(headers: &HeaderMap) -> bool {
+    let passed = ["forwarded", "x-forwarded-for", "x-forwarded-host", "via", "sec-fetch-site"];
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    passed.iter().any(|name| headers.contains_key(*name)) || host.contains('.')
+}
+
 /// No browser speaks over a unix socket, so an Origin has been passed on by somebody who had better
 /// not: the socket has rights that no page is to have.
 pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {

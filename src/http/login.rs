@@ -61,8 +61,11 @@ async fn login(
     };
     let from = request.peer_addr().map(|address| address.ip());
     let Some((principal, pass)) = known else {
-        access.note_stranger(from, "login", detail);
         let Refused { problem, after } = access.guesses.refuse(from, detail);
+        // Of many, the log tells how many.
+        if after.is_zero() {
+            access.note_stranger(from, "login", detail);
+        }
         rt::time::sleep(after).await;
         return Err(problem);
     };

@@ -12,7 +12,7 @@ use crate::holder::wire::FailureCode;
 use crate::id::SessionId;
 use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy, Transition};
 use crate::registry::{
-    Abandon, CancelRestart, Create, Key, Rename, RenameError, Restart, RestartError,
+    Abandon, CancelRestart, Create, CreateError, Key, Rename, RenameError, Restart, RestartError,
 };
 use crate::rights::Action;
 use crate::session::{Kill, NotDone, Patch};
@@ -43,6 +43,10 @@ pub(super) async fn create(
     let answered = api.registry.send(create).await.map_err(stopping)?;
     if let Ok(session) = &answered.result {
         let _ = api.caller.session.set(session.id);
+        // It may have left the caller's scope since.
+        if answered.replayed && !api.caller.sees(session) {
+            return Err(CreateError::KeyReused.into());
+        }
     }
     let mut response = match answered.result {
         Ok(session) => HttpResponse::Created()
@@ -100,6 +104,7 @@ pub(super) async fn patch(
     let PatchBody { name, labels, idle_timeout_s, size_policy, restart } = object(body)?;
     let expected = if_match(http.headers())?;
     let session = api.live(&id).await?;
+    api.caller.check_patch(name.is_some() || labels.is_some())?;
     let patch = Patch { name, labels, idle_timeout_s, size_policy, restart, expected };
     let sizes = patch.size_policy.is_some();
     let renamed = api.registry.send(Rename { session: session.handle.id(), patch }).await;
@@ -246,6 +251,9 @@ pub(super) async fn restart(
         Err(RestartError::Changed(session)) => Err(changed(&session, |session| api.shown(session))),
         Err(RestartError::Unknown) => Err(unknown(&id)),
         Err(RestartError::Ending) => Err(ended()),
+        Err(RestartError::Create(CreateError::SpawnFailed { .. })) if api.caller.is_share() => {
+            Err(Problem::new(code::SPAWN_FAILED, "the command could not be started"))
+        }
         Err(RestartError::Create(error)) => Err(error.into()),
     }
 }

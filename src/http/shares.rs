@@ -1,7 +1,7 @@
 //! `/api/v1/sessions/{id}/shares`: links that open one session and nothing else.
 
 use super::api::{Object, object};
-use super::auth::Access;
+use super::auth::{Access, to_the_end};
 use super::caller::CallerApi;
 use super::problem::Problem;
 use crate::id::SessionId;
@@ -45,7 +45,8 @@ pub(super) async fn add(
     let ShareBody { mode, expires_s } = object(body)?;
     let session = api.session(&id).await?.id;
     let new = NewShare { session, mode, expires_s: expires_s.unwrap_or(Some(EXPIRES_S)) };
-    let (row, secret) = access.grants.add_share(new, &api.caller.principal.name).await?;
+    let (by, grants) = (api.caller.principal.name.clone(), access.clone());
+    let (row, secret) = to_the_end(async move { grants.grants.add_share(new, &by).await }).await?;
     let mut share = told(&row);
     share["url"] = access.page_for(&request, &format!("share={secret}")).into();
     share["token"] = secret.into();
@@ -71,9 +72,12 @@ pub(super) async fn remove(
     let session = api.session(&id).await?.id;
     let unknown = |_| Problem::not_found(format!("the session has no share link {share:?}"));
     let share: SessionId = share.parse().map_err(unknown)?;
-    let removed = access.grants.remove_share(session, share).await;
-    access.check_leases();
-    removed?;
+    to_the_end(async move {
+        let removed = access.grants.remove_share(session, share).await;
+        access.check_leases();
+        removed
+    })
+    .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

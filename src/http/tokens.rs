@@ -1,7 +1,7 @@
 //! `/api/v1/tokens`: named tokens; `/api/v1/whoami`: what the request's own rights are.
 
 use super::api::{Lookup, Object, object, store_problem, unknown};
-use super::auth::Access;
+use super::auth::{Access, to_the_end};
 use super::caller::CallerApi;
 use super::problem::{Problem, code};
 use crate::id::SessionId;
@@ -58,7 +58,8 @@ pub(super) async fn add(
     };
     let role = role.unwrap_or(Role::Controller);
     let new = NewToken { name, role, scope, expires_s };
-    let (row, secret) = access.grants.add_token(new, &api.caller.principal.name).await?;
+    let by = api.caller.principal.name.clone();
+    let (row, secret) = to_the_end(async move { access.grants.add_token(new, &by).await }).await?;
     let mut token = told(&row);
     token["token"] = secret.into();
     Ok(HttpResponse::Created().json(token))
@@ -89,9 +90,12 @@ pub(super) async fn remove(
     access: Data<Access>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let removed = access.grants.remove_token(&name).await;
-    access.check_leases();
-    removed?;
+    to_the_end(async move {
+        let removed = access.grants.remove_token(&name).await;
+        access.check_leases();
+        removed
+    })
+    .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

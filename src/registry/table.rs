@@ -229,7 +229,8 @@ impl Registry {
     pub(super) fn check_room(&self, owner: Option<&str>) -> Result<(), CreateError> {
         let each = self.defaults.max_sessions_per_principal;
         let guest = owner.filter(|owner| *owner != Principal::OWNER);
-        if guest.is_some_and(|guest| self.owned_by(guest) >= each) {
+        // Whatever is being started may be theirs.
+        if guest.is_some_and(|guest| self.owned_by(guest) + self.transit.starts() >= each) {
             let full = format!("{} has {each} live sessions already", guest.unwrap_or_default());
             return Err(CreateError::TooMany(full));
         }

@@ -33,6 +33,8 @@ macro_rules! actions {
 actions! {
     /// Asks who one is: `whoami`, the API's description, logging out.
     Identify = "identify" needs Viewer;
+    /// Asks whether the server is well.
+    Ready = "ready" needs Viewer;
     /// Lists sessions.
     List = "session.list" needs Viewer;
     /// Reads a session's record.

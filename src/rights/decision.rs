@@ -39,6 +39,10 @@ pub fn decide(principal: &Principal, action: Action, session: Option<Facts<'_>>)
     if *kind == Kind::Share && !of_link {
         return Decision::Forbidden { needs: None };
     }
+    // Nor does a program in a session, which would leave the session by them.
+    if *kind == Kind::Session && action == Action::Share {
+        return Decision::Forbidden { needs: None };
+    }
     // An admin of some sessions is no admin of the server.
     let of_server = action.needs() == Role::Admin && !action.is_on_session();
     if of_server && *scope != Scope::All {
@@ -68,7 +72,7 @@ mod tests {
 
     #[test]
     fn roles_need_what_the_design_says_and_each_includes_the_one_before() {
-        for (role, may) in [(Role::Viewer, 9), (Role::Controller, 20), (Role::Admin, 27)] {
+        for (role, may) in [(Role::Viewer, 10), (Role::Controller, 21), (Role::Admin, 28)] {
             let principal = principal(Kind::Token, role, Scope::All);
             let allowed =
                 |action: &&Action| decide(&principal, **action, None) == Decision::Allowed;

@@ -123,7 +123,7 @@ pub struct Login {
 
 struct Code {
     digest: Digest,
-    subject: Subject,
+    by: Pass,
     expires_at: DateTime<Utc>,
 }
 
@@ -269,6 +269,12 @@ impl Grants {
             }
             Subject::Share(digest) => {
                 let row = state.shares.get(&digest).filter(|row| in_force(row.expires_at))?;
+                // A link ends with the token of who has made it.
+                let by_token = state.tokens.values().find(|token| token.name == row.created_by);
+                let stands = by_token.is_some_and(|token| in_force(token.expires_at));
+                if row.created_by != Principal::OWNER && !stands {
+                    return None;
+                }
                 Some(Principal {
                     name: format!("share-{}", row.id),
                     kind: Kind::Share,
@@ -316,8 +322,10 @@ impl Grants {
                 same => same.map(|known| Digest(known.digest)),
             }
         };
-        let mut changes: Vec<_> =
-            expired.iter().map(|old| GrantChange::Remove(vec![old.0])).collect();
+        // The links that the expired one has made must not come back with its name.
+        let mut old = if expired.is_some() { self.take_shares_by(&row.name) } else { Vec::new() };
+        old.extend(expired);
+        let mut changes = vec![GrantChange::Remove(old.iter().map(|digest| digest.0).collect())];
         changes.push(GrantChange::AddToken(row.clone()));
         self.write(changes).await.map_err(|error| match error {
             // Another request has made it meanwhile.
@@ -338,7 +346,7 @@ impl Grants {
         tokens
     }
 
-    /// Removes a token, and with it all logins that were made with it.
+    /// Removes a token, and with it all logins and share links that were made with it.
     ///
     /// # Errors
     /// There is none of this name; or [`GrantsError::Unwritten`].
@@ -350,7 +358,9 @@ impl Grants {
             token.inspect(|token| drop(state.tokens.remove(token)))
         };
         let digest = digest.ok_or_else(|| GrantsError::Unknown(format!("token {name:?}")))?;
-        self.end(digest, Subject::Token(digest)).await
+        let mut ended = self.take_shares_by(name);
+        ended.push(digest);
+        self.end(ended, Subject::Token(digest)).await
     }
 
     /// Makes a share link and returns it with its secret, which is shown once.
@@ -408,7 +418,7 @@ impl Grants {
             share.inspect(|share| drop(state.shares.remove(share)))
         };
         let digest = digest.ok_or_else(|| GrantsError::Unknown(format!("share link {id}")))?;
-        self.end(digest, Subject::Share(digest)).await
+        self.end(vec![digest], Subject::Share(digest)).await
     }
 
     /// Ends the share links of a session that is purged; its rows take theirs along.
@@ -456,7 +466,10 @@ impl Grants {
     /// [`GrantsError::Unwritten`].
     pub async fn log_out(&self, cookie: &str) -> Result<(), GrantsError> {
         let digest = Digest::of(cookie);
-        self.state().logins.remove(&digest);
+        // Another secret in the place of a login's ends nothing.
+        if self.state().logins.remove(&digest).is_none() {
+            return Ok(());
+        }
         self.end_written(vec![digest]).await
     }
 
@@ -472,7 +485,7 @@ impl Grants {
         state.codes.retain(|code| code.expires_at > now);
         let surplus = (state.codes.len() + 1).saturating_sub(CODES_MAX);
         state.codes.drain(..surplus);
-        state.codes.push(Code { digest: Digest::of(&code), subject: by.subject, expires_at });
+        state.codes.push(Code { digest: Digest::of(&code), by: *by, expires_at });
         Ok((code, expires_at))
     }
 
@@ -481,9 +494,11 @@ impl Grants {
         let (digest, now) = (Digest::of(code), Utc::now());
         let mut state = self.state();
         let at = state.codes.iter().position(|code| code.digest == digest)?;
-        let Code { subject, expires_at, .. } = state.codes.swap_remove(at);
-        let principal = self.principal(&state, subject, now).filter(|_| expires_at > now)?;
-        Some((principal, Pass { subject, login: None }))
+        let Code { by, expires_at, .. } = state.codes.swap_remove(at);
+        let stands = by.login.is_none_or(|login| state.logins.contains_key(&login));
+        let principal = self.principal(&state, by.subject, now);
+        let principal = principal.filter(|_| stands && expires_at > now)?;
+        Some((principal, Pass { subject: by.subject, login: None }))
     }
 
     /// Drops what has expired, and writes again what could not be written before.
@@ -513,10 +528,20 @@ impl Grants {
         }
     }
 
+    /// Takes the share links out that this token's principal has made.
+    fn take_shares_by(&self, name: &str) -> Vec<Digest> {
+        let mut taken = Vec::new();
+        self.state().shares.retain(|digest, share| {
+            let stays = share.created_by != name;
+            taken.extend((!stays).then_some(*digest));
+            stays
+        });
+        taken
+    }
+
     /// Has a secret's removal written, and that of the logins that were made with it.
-    async fn end(&self, digest: Digest, subject: Subject) -> Result<(), GrantsError> {
+    async fn end(&self, mut ended: Vec<Digest>, subject: Subject) -> Result<(), GrantsError> {
         let subject = subject.to_string();
-        let mut ended = vec![digest];
         self.state().logins.retain(|digest, login| {
             let stays = login.subject != subject;
             ended.extend((!stays).then_some(*digest));

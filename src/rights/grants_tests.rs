@@ -45,7 +45,7 @@ async fn the_operators_token_is_the_owners() {
 async fn a_share_is_a_principal_of_one_session() {
     let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
     let share = NewShare { session, mode: Mode::Ro, expires_s: Some(60) };
-    let (row, secret) = grants.add_share(share, "anna").await.unwrap();
+    let (row, secret) = grants.add_share(share, "owner").await.unwrap();
     let (principal, pass) = grants.by_secret(&secret).unwrap();
     assert_eq!((principal.kind, principal.role), (Kind::Share, Role::Viewer));
     assert_eq!(principal.scope, Scope::Sessions(vec![session]));
@@ -133,4 +133,35 @@ fn subjects_are_read_as_they_are_written() {
     for wrong in ["", "token", "token:", "token:é", "other:00", &format!("x:{}", "0".repeat(64))] {
         assert!(wrong.parse::<Subject>().is_err(), "{wrong}");
     }
+}
+
+#[actix_web::test]
+async fn links_end_with_the_token_of_who_has_made_them() {
+    let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
+    let share = NewShare { session, mode: Mode::Rw, expires_s: None };
+    let (row, _) = grants.add_token(new("anna", Some(3600)), "owner").await.unwrap();
+    let link = grants.add_share(share, "anna").await.unwrap().1;
+    let owners = grants.add_share(share, "owner").await.unwrap().1;
+    assert!(grants.by_secret(&link).is_some());
+    grants.state().tokens.get_mut(&Digest(row.digest)).unwrap().expires_at = Some(Utc::now());
+    assert!(grants.by_secret(&link).is_none(), "it has expired");
+    grants.add_token(new("anna", None), "owner").await.unwrap();
+    assert!(grants.by_secret(&link).is_none(), "another has its name");
+    let link = grants.add_share(share, "anna").await.unwrap().1;
+    grants.remove_token("anna").await.unwrap();
+    assert!(grants.by_secret(&link).is_none() && grants.by_secret(&owners).is_some());
+    assert_eq!(grants.shares(session).len(), 1);
+}
+
+#[actix_web::test]
+async fn a_code_ends_with_the_login_that_has_made_it_and_a_logout_ends_no_other_secret() {
+    let grants = Grants::in_memory(ADMIN);
+    let (_, owner) = grants.by_secret(ADMIN).unwrap();
+    let cookie = grants.log_in(&owner).await.unwrap().cookie;
+    let code = grants.issue_code(&grants.by_cookie(&cookie).unwrap().1).unwrap().0;
+    let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
+    grants.log_out(&secret).await.unwrap();
+    assert!(grants.by_secret(&secret).is_some());
+    grants.log_out(&cookie).await.unwrap();
+    assert!(grants.redeem(&code).is_none());
 }

@@ -23,7 +23,8 @@ enum Role {
 use Role::{Admin, Controller, Viewer};
 
 /// The role that each action needs, as the design has it and not as the server computes it.
-const ACTIONS: [(&str, Role); 25] = [
+const ACTIONS: [(&str, Role); 26] = [
+    ("ready", Viewer),
     ("identify", Viewer),
     ("session.list", Viewer),
     ("session.read", Viewer),
@@ -131,7 +132,7 @@ fn expected(sees: Sees, action: &str, needs: Role) -> &'static [u16] {
             _ => &[403],
         },
         Sees::Share(role) => match action {
-            "session.share" | "session.create" | "profiles" => &[403],
+            "session.share" | "session.create" | "profiles" | "ready" => &[403],
             _ if needs == Admin => &[403],
             _ if role >= needs => &[],
             _ => &[403],
@@ -566,4 +567,52 @@ async fn a_profile_grants_the_programs_in_its_sessions_what_it_says_and_no_more(
         let screen = String::from_utf8_lossy(&screen.bytes).into_owned();
         assert!(screen.contains(&wanted), "{profile}: {screen}");
     }
+}
+
+#[actix_web::test]
+async fn a_name_out_of_scope_opens_nothing_and_is_not_shown() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let secret = json!({ "command": ["sleep", "1000"], "name": "secret" });
+    owner.create(secret).await;
+    let own = token(&owner, json!({ "name": "own", "role": "controller", "own": true })).await;
+    for path in ["/api/v1/sessions/secret/attach?create=shell", "/ws/terminal/secret"] {
+        let request = awc::Client::builder()
+            .max_http_version(awc::http::Version::HTTP_11)
+            .finish()
+            .ws(format!("{}{path}", own.base()))
+            .set_header("Authorization", format!("Bearer {}", own.token()))
+            .protocols(["stayd.v1"]);
+        let (_, mut socket) = soon("WebSocket", request.connect()).await.expect("upgraded");
+        let mut text = String::new();
+        let closed = soon("a close", async {
+            loop {
+                match socket.next().await.expect("a frame").expect("a frame") {
+                    Frame::Close(Some(reason)) => return u16::from(reason.code),
+                    frame => text += &format!("{frame:?}"),
+                }
+            }
+        });
+        assert_eq!(closed.await, 1008, "{path}");
+        assert!(text.contains("name_taken") && !text.contains("sleep"), "{text}");
+    }
+}
+
+#[actix_web::test]
+async fn a_link_ends_with_its_makers_token_and_names_and_labels_nothing() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let anna = token(&owner, json!({ "name": "anna", "role": "controller", "own": true })).await;
+    let session = sleeper(&anna).await;
+    let (link, _) = share(&anna, &session, "rw").await;
+    let path = format!("/api/v1/sessions/{session}");
+    for body in [r#"{"name":"deploy"}"#, r#"{"labels":{"team":"a"}}"#] {
+        link.send(Method::PATCH, &path, body).await.problem(403, "forbidden");
+    }
+    link.get("/api/v1/sessions?label=team%3Da").await.problem(400, "invalid_request");
+    assert_eq!(owner.delete("/api/v1/tokens/anna").await.status.as_u16(), 204);
+    link.get(&path).await.problem(401, "unauthorized");
+    assert!(
+        owner.get(&format!("{path}/shares")).await.ok(200)["shares"].as_array().unwrap().is_empty()
+    );
 }

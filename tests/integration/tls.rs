@@ -19,6 +19,8 @@ use tokio_rustls::rustls::crypto::ring;
 /// Takes TLS off and passes everything on, on a thread of its own.
 struct Proxy {
     address: SocketAddr,
+    /// The server's.
+    token: String,
     dir: TempDir,
     /// Connections whose handshake succeeded.
     trusted: Arc<AtomicUsize>,
@@ -55,7 +57,8 @@ impl Proxy {
                 }
             });
         });
-        Proxy { address, dir, trusted, stop: Some(stop), thread: Some(thread) }
+        let token = server.token();
+        Proxy { address, token, dir, trusted, stop: Some(stop), thread: Some(thread) }
     }
 
     fn certificate(&self) -> PathBuf {
@@ -63,11 +66,12 @@ impl Proxy {
     }
 
     /// What makes a verb go through it, trusting the certificates in a file and no others.
-    fn environment(&self, trusted: &Path) -> [(&'static str, String); 3] {
+    fn environment(&self, trusted: &Path) -> [(&'static str, String); 4] {
         let url = format!("https://localhost:{}", self.address.port());
         let nowhere = self.dir.path().join("nowhere").display().to_string();
         let trusted = trusted.display().to_string();
-        [("STAYD_URL", url), ("SSL_CERT_FILE", trusted), ("SSL_CERT_DIR", nowhere)]
+        let token = ("STAYD_TOKEN", self.token.clone());
+        [("STAYD_URL", url), ("SSL_CERT_FILE", trusted), ("SSL_CERT_DIR", nowhere), token]
     }
 
     /// A verb through it.
