@@ -397,6 +397,11 @@ mod tests {
         let fourth = all.admit_local(0).unwrap();
         assert!(is_asked(&stranger) && !is_asked(&third), "a stranger makes room");
         all.has_rights(fourth.id);
+        // The owner gets in although those with rights have taken all places, and not without end.
+        for _ in 0..LOCAL_PLACES {
+            let owner = all.admit_local(0).unwrap();
+            all.has_rights(owner.id);
+        }
         assert_eq!(all.admit_local(0).err(), Some(Reason::Full));
     }
 

@@ -115,7 +115,7 @@ fn forbidden(principal: &Principal, action: Action, needs: Option<Role>) -> Prob
     match needs {
         Some(needs) => {
             let (role, needs) = (principal.role.as_str(), needs.as_str());
-            let detail = format!("{name:?} is a {role}; {action} needs a {needs}");
+            let detail = format!("{name:?} has the role {role}; {action} needs {needs}");
             problem(detail).with("needs", needs)
         }
         None => problem(format!("{name:?} may not do this ({action}) with its scope")),
