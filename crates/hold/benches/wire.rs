@@ -3,8 +3,8 @@
 #![allow(missing_docs)]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use stayd::holder::wire::{CheckpointMeta, Entry, InputTail, Kind, Message, encode};
-use stayd::id::{ClientKey, SessionId};
+use stayd_hold::holder::wire::{CheckpointMeta, Entry, InputTail, Kind, Message, encode};
+use stayd_hold::id::{ClientKey, SessionId};
 use std::hint::black_box;
 
 fn wire(c: &mut Criterion) {

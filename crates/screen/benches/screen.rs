@@ -6,10 +6,10 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use stayd::screen::{Options, Screen};
+use stayd_screen::{Options, Screen};
 
 fn stream(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fidelity/streams").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fidelity/streams").join(name);
     std::fs::read(path).expect("recorded streams are in the repository")
 }
 

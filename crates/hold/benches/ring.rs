@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use stayd::ring::{CAPACITY_DEFAULT, Reader, Writer};
+use stayd_hold::ring::{CAPACITY_DEFAULT, Reader, Writer};
 use std::hint::black_box;
 
 /// What a PTY gives in one read.
