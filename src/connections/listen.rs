@@ -230,10 +230,13 @@ where
             prepare(&stream, connections.limits().unread);
             let stream = match tls {
                 None => Stream::Tcp(stream),
-                Some(tls) => match shake_hands(&tls, stream, &place.closing, IDLE).await {
-                    Some(stream) => Stream::Tls(Box::new(stream)),
-                    None => return Ok(()),
-                },
+                // Boxed: a connection without TLS must not keep the room of a handshake.
+                Some(tls) => {
+                    match Box::pin(shake_hands(&tls, stream, &place.closing, IDLE)).await {
+                        Some(stream) => Stream::Tls(Box::new(stream)),
+                        None => return Ok(()),
+                    }
+                }
             };
             let closing = place.closing.clone();
             let socket = Socket::new(stream, Peer::Tcp(peer), None, place);

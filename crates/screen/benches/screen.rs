@@ -9,7 +9,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use stayd_screen::{Options, Screen};
 
 fn stream(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fidelity/streams").join(name);
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fidelity/streams").join(name);
     std::fs::read(path).expect("recorded streams are in the repository")
 }
 
