@@ -45,8 +45,8 @@ pub(super) fn audit(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     actix::System::new().block_on(async {
         let mut after = None;
         loop {
-            let path = format!("/api/v1/audit?{}", query(flags, after));
-            let answer = client.call_at(Method::GET, &path, None).await?;
+            let query = query(flags, after);
+            let answer = client.call_with(Method::GET, "/api/v1/audit", &query, None).await?;
             for entry in answer["entries"].as_array().into_iter().flatten() {
                 let line = if flags.json { entry.to_string() } else { line(entry) };
                 out::print(&format!("{line}\n"))?;
@@ -60,24 +60,16 @@ pub(super) fn audit(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     })
 }
 
-fn query(flags: &Flags, after: Option<i64>) -> String {
-    let mut query = vec![format!("limit={}", flags.limit)];
-    let words =
-        [("principal", &flags.principal), ("session", &flags.session), ("action", &flags.action)];
-    for (name, value) in words {
-        query.extend(value.as_ref().map(|value| format!("{name}={}", encoded(value))));
-    }
-    query.extend(after.map(|after| format!("after={after}")));
-    query.join("&")
-}
-
-/// Percent-encodes what is not plain (RFC 3986).
-fn encoded(text: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).into(),
-        byte => format!("%{byte:02X}"),
-    };
-    text.bytes().map(byte).collect()
+fn query(flags: &Flags, after: Option<i64>) -> Vec<(&'static str, String)> {
+    let after = after.map(|after| after.to_string());
+    let words = [
+        ("limit", Some(flags.limit.to_string())),
+        ("principal", flags.principal.clone()),
+        ("session", flags.session.clone()),
+        ("action", flags.action.clone()),
+        ("after", after),
+    ];
+    words.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 fn line(entry: &Value) -> String {

@@ -334,8 +334,22 @@ impl Client {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, Failure> {
+        self.call_with(method, path, &[], body).await
+    }
+
+    /// The same with a query.
+    pub(super) async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<Value>,
+    ) -> Result<Value, Failure> {
         let url = format!("{}{path}", self.endpoint.url);
-        let request = self.endpoint.authorize(self.http.request(method, url));
+        let mut request = self.endpoint.authorize(self.http.request(method, url));
+        if !query.is_empty() {
+            request = request.query(&query).map_err(Failure::doing("request"))?;
+        }
         let _progress = self.waiting_for_server();
         let sent = match body {
             Some(body) => request.send_json(&body).await,

@@ -5,6 +5,7 @@ use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{printable, render};
 use super::out;
+use super::run::pair;
 use crate::config::PathFlags;
 use actix_web::http::Method;
 use clap::{Args, Subcommand};
@@ -36,7 +37,7 @@ pub(super) struct Add {
     #[arg(long, value_name = "SESSION")]
     session: Vec<String>,
     /// Only sessions with this label exist for it; may be repeated: all must match
-    #[arg(long, value_name = "KEY=VALUE", value_parser = label, conflicts_with = "session")]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair, conflicts_with = "session")]
     label: Vec<(String, String)>,
     /// Only the sessions that it creates exist for it
     #[arg(long, conflicts_with_all = ["session", "label"])]
@@ -63,11 +64,6 @@ pub(super) struct Rm {
     name: String,
     #[command(flatten)]
     server: ServerFlags,
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 const PATH: &str = "/api/v1/tokens";

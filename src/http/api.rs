@@ -20,6 +20,7 @@ use actix::{Addr, MailboxError};
 use actix_web::http::header::HeaderName;
 use actix_web::web::Json;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -171,6 +172,13 @@ impl From<CreateError> for Problem {
 /// A request extension of `HEAD`: the guard sends no body, so handlers need not make one, and
 /// should not wait for one.
 pub(super) struct HeadOnly;
+
+/// Keeps a missing field apart from one that is null.
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
 
 /// A JSON body.
 pub(super) type Object = serde_json::Map<String, serde_json::Value>;

@@ -210,7 +210,7 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         Unknown::Wrong => {
             let from = address(request);
             let refused = access.guesses.refuse(from, detail);
-            // Of many, the log tells how many.
+            // Further attempts are counted by the log alone, so that they cannot fill the audit.
             if refused.after.is_zero() {
                 access.note_stranger(from, "authenticate", "a wrong token or cookie");
             }

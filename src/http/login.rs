@@ -62,14 +62,14 @@ async fn login(
     let from = request.peer_addr().map(|address| address.ip());
     let Some((principal, pass)) = known else {
         let Refused { problem, after } = access.guesses.refuse(from, detail);
-        // Of many, the log tells how many.
+        // Further attempts are counted by the log alone, so that they cannot fill the audit.
         if after.is_zero() {
             access.note_stranger(from, "login", detail);
         }
         rt::time::sleep(after).await;
         return Err(problem);
     };
-    let Login { cookie: secret, age_s, .. } = access.grants.log_in(&pass).await?;
+    let Login { cookie: secret, age_s } = access.grants.log_in(&pass).await?;
     access.note_login(&principal.name, from, "login");
     Ok(HttpResponse::NoContent().cookie(cookie(&access, &request, &secret, age_s)).finish())
 }

@@ -1,6 +1,8 @@
 //! `/api/v1/sessions`: create, read, change, restart and end sessions.
 
-use super::api::{Lookup, Object, ended, holder_problem, object, stopping, store_problem, unknown};
+use super::api::{
+    Lookup, Object, ended, holder_problem, object, present, stopping, store_problem, unknown,
+};
 use super::auth::Access;
 use super::caller::CallerApi;
 use super::etag::{changed, etag, if_match, is_known};
@@ -19,7 +21,7 @@ use crate::session::{Kill, NotDone, Patch};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Json, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -86,13 +88,6 @@ pub(super) struct PatchBody {
     size_policy: Option<SizePolicy>,
     #[serde(default)]
     restart: Option<RestartPolicy>,
-}
-
-/// Keeps a missing field apart from one that is null.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 pub(super) async fn patch(

@@ -1,6 +1,6 @@
 //! `/api/v1/sessions/{id}/shares`: links that open one session and nothing else.
 
-use super::api::{Object, object};
+use super::api::{Object, object, present};
 use super::auth::{Access, to_the_end};
 use super::caller::CallerApi;
 use super::problem::Problem;
@@ -10,7 +10,7 @@ use crate::rights::NewShare;
 use crate::store::ShareRow;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// How long a link lasts whose maker does not say, in seconds.
@@ -28,11 +28,6 @@ pub(super) struct ShareBody {
 
 fn look_only() -> Mode {
     Mode::Ro
-}
-
-/// Keeps a missing field apart from one that is null.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 pub(super) async fn add(

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// The rule for a token of the operator's own.
-pub const SECRET_RULE: &str = "must hold 16 or more letters, digits, '-', '.', '_', '~'";
+const SECRET_RULE: &str = "must hold 16 or more letters, digits, '-', '.', '_', '~'";
 /// The shortest one, in characters.
 const SECRET_MIN: usize = 16;
 /// The most tokens, and the most share links, at once.
@@ -117,8 +117,6 @@ pub struct Login {
     pub cookie: String,
     /// How long it lasts, in seconds.
     pub age_s: i64,
-    /// Whether it is written, and so outlives the server.
-    pub persisted: bool,
 }
 
 struct Code {
@@ -159,7 +157,7 @@ impl Grants {
     /// What the database has. `admin_token` is a token of the operator's own, which is the owner's.
     ///
     /// # Errors
-    /// The database cannot be read, or the operator's token breaks [`SECRET_RULE`].
+    /// The database cannot be read, or the operator's token is too short or has other signs than letters, digits, `-`, `.`, `_`, `~`.
     pub async fn load(
         store: StoreHandle,
         admin_token: Option<&str>,
@@ -253,12 +251,11 @@ impl Grants {
     }
 
     fn principal(&self, state: &State, subject: Subject, now: DateTime<Utc>) -> Option<Principal> {
-        let in_force = |expires: Option<DateTime<Utc>>| expires.is_none_or(|expires| expires > now);
         match subject {
             Subject::Owner => Some(Principal::owner()),
             Subject::Admin(digest) => (self.admin == Some(digest)).then(Principal::owner),
             Subject::Token(digest) => {
-                let row = state.tokens.get(&digest).filter(|row| in_force(row.expires_at))?;
+                let row = state.tokens.get(&digest).filter(|row| in_force(row.expires_at, now))?;
                 Some(Principal {
                     name: row.name.clone(),
                     kind: Kind::Token,
@@ -268,10 +265,10 @@ impl Grants {
                 })
             }
             Subject::Share(digest) => {
-                let row = state.shares.get(&digest).filter(|row| in_force(row.expires_at))?;
+                let row = state.shares.get(&digest).filter(|row| in_force(row.expires_at, now))?;
                 // A link ends with the token of who has made it.
                 let by_token = state.tokens.values().find(|token| token.name == row.created_by);
-                let stands = by_token.is_some_and(|token| in_force(token.expires_at));
+                let stands = by_token.is_some_and(|token| in_force(token.expires_at, now));
                 if row.created_by != Principal::OWNER && !stands {
                     return None;
                 }
@@ -316,7 +313,7 @@ impl Grants {
             }
             let same = state.tokens.values().find(|known| known.name == row.name);
             match same {
-                Some(known) if known.expires_at.is_none_or(|at| at > now) => {
+                Some(known) if in_force(known.expires_at, now) => {
                     return Err(GrantsError::Taken(row.name));
                 }
                 same => same.map(|known| Digest(known.digest)),
@@ -398,7 +395,7 @@ impl Grants {
             .state()
             .shares
             .values()
-            .filter(|share| share.session == session && share.expires_at.is_none_or(|at| at > now))
+            .filter(|share| share.session == session && in_force(share.expires_at, now))
             .cloned()
             .collect();
         shares.sort_by_key(|share| share.id);
@@ -456,8 +453,8 @@ impl Grants {
         };
         // A login that cannot be written lasts until the server stops.
         let changes = vec![GrantChange::Remove(surplus), GrantChange::AddLogin(row)];
-        let persisted = self.write_in_time(changes).await.is_ok();
-        Ok(Login { cookie, age_s: (expires_at - now).num_seconds(), persisted })
+        let _ = self.write_in_time(changes).await;
+        Ok(Login { cookie, age_s: (expires_at - now).num_seconds() })
     }
 
     /// Ends a login.
@@ -510,7 +507,7 @@ impl Grants {
             let mut ended = Vec::new();
             // An expired token stays in the list, where its owner sees why it opens nothing.
             shares.retain(|digest, share| {
-                let stays = share.expires_at.is_none_or(|at| at > now);
+                let stays = in_force(share.expires_at, now);
                 ended.extend((!stays).then_some(*digest));
                 stays
             });
@@ -583,6 +580,11 @@ impl Grants {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether what ends then still counts; `None`: it has no end.
+fn in_force(expires_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    expires_at.is_none_or(|at| at > now)
 }
 
 fn expires_at(

@@ -14,6 +14,6 @@ mod secret;
 
 pub use action::Action;
 pub use decision::{Decision, decide};
-pub use grants::{Grants, GrantsError, Login, NewShare, NewToken, Pass, SECRET_RULE};
-pub use principal::{Facts, Kind, Principal, Role, Scope, check_token_name};
+pub use grants::{Grants, GrantsError, Login, NewShare, NewToken, Pass};
+pub use principal::{Facts, Kind, Principal, Role, Scope};
 pub use secret::{Digest, random};

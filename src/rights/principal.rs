@@ -118,7 +118,7 @@ impl Principal {
 ///
 /// # Errors
 /// The rule that it breaks.
-pub fn check_token_name(name: &str) -> Result<(), String> {
+pub(super) fn check_token_name(name: &str) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     if !starts || name.len() > NAME_MAX || !name.chars().all(plain) {
