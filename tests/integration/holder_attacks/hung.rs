@@ -60,18 +60,21 @@ impl Drop for Hung {
 
 #[test]
 fn a_directory_that_hangs_stalls_its_own_session_alone() {
-    let Some(mut hung) = Hung::mount() else { return };
+    // One for each: of two that look into one directory the kernel lets the second wait for the
+    // first where no signal reaches it, and which is the second is not known.
+    let (Some(killed), Some(mut aborted)) = (Hung::mount(), Hung::mount()) else { return };
     let mut house = House::new();
     let witness = house.witness();
     let elsewhere = spec(&["cat"]);
-    let mut spec = elsewhere.clone();
-    spec.cwd = hung.path();
+    let [mut in_killed, mut in_aborted] = [elsewhere.clone(), elsewhere.clone()];
+    in_killed.cwd = killed.path();
+    in_aborted.cwd = aborted.path();
     let (first, second) = (SessionId::generate(), SessionId::generate());
     house.serve(async |holder| {
         let spawns = async {
             tokio::join!(
-                holder.spawn(first, &spec, RING, b""),
-                holder.spawn(second, &spec, RING, b"")
+                holder.spawn(first, &in_killed, RING, b""),
+                holder.spawn(second, &in_aborted, RING, b"")
             )
         };
         let pending = timeout(Duration::from_millis(300), spawns).await;
@@ -91,10 +94,10 @@ fn a_directory_that_hangs_stalls_its_own_session_alone() {
             }
         }
         // Whoever asks for the other one again waits with it, and hears how it ended.
-        let again = holder.spawn(second, &spec, RING, b"");
+        let again = holder.spawn(second, &in_aborted, RING, b"");
         let abort = async {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            hung.abort();
+            aborted.abort();
         };
         let (again, ()) = tokio::join!(again, abort);
         let failed = matches!(&again, Err(SpawnError::Step { step, .. }) if step == "chdir");
