@@ -326,7 +326,7 @@ async fn a_wait_amid_a_flood_is_answered_while_it_goes_on() {
     let later = look(&api, &id, "").await;
     assert!(offset(&later) > offset(&reply), "the flood goes on");
     // An endless flood is never quiet.
-    assert_eq!(look(&api, &id, "wait=quiet:900&timeout_ms=1000").await.status, 408);
+    assert_eq!(look(&api, &id, "wait=quiet:3000&timeout_ms=3100").await.status, 408);
 }
 
 #[actix_web::test]
