@@ -148,6 +148,8 @@ def measure(args, name, peer, label, log):
         command = [args.wsload, *command, "--peer", name, "--file", args.file]
         command += ["--protocol", peer["protocol"], "--url", url]
         command += [word for pid in pids for word in ("--pid", str(pid))]
+        if url.startswith("wss:"):
+            command += ["--ca", os.environ["TLS_CERT"]]
         if "origin" in peer:
             command += ["--origin", peer["origin"]]
         if label == "fanout" and not peer["shared"]:
