@@ -18,7 +18,6 @@ use crate::screens::{self, Screens};
 use crate::store::{self, OpenError, StoreHandle};
 use crate::tree;
 use actix::prelude::*;
-use actix_server::Server;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, web};
 use nix::errno::Errno;
@@ -38,9 +37,8 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
-/// The time that requests in flight and clients of ended sessions have once the server stops, in
-/// seconds.
-const STOP_GRACE_S: u64 = 5;
+/// The time that requests in flight and clients of ended sessions have once the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The longest time for ending all sessions: each has three seconds of grace, all at once.
 const END_ALL: Duration = Duration::from_secs(20);
 /// The pause between two attempts to lock. A command that checks whether a server runs holds the
@@ -51,8 +49,9 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(250);
 /// With less free space than this a failed start is blamed on the full disk. A new state directory
 /// takes 110 KiB.
 const ROOM_KIB: u64 = 512;
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
+/// Connections of a burst that may wait to be accepted. A client beyond them tries again after a
+/// second. The kernel's own limit (`somaxconn`, listen(2)) is as high by default.
+const BACKLOG: i32 = 4096;
 
 /// Why the server did not start, or did not stop in order.
 #[derive(Debug, thiserror::Error)]
@@ -299,11 +298,8 @@ async fn serve(
             .wrap(Guard::new(app_access.clone(), body_timeout, http_log.clone()))
             .wrap(Condition::new(is_encrypted, from_fn(http::strict_transport)))
     };
-    let server = Server::build().disable_signals().shutdown_timeout(STOP_GRACE_S);
     let listeners = Listeners { tcp: listeners, tls, local };
-    let (server, local) = connections::serve(server, listeners, &connections, app)?;
-    let handle = server.handle();
-    let serving = actix_web::rt::spawn(server);
+    let serving = connections::serve(listeners, &connections, app)?;
 
     info!(log, "listening"; "addresses" => text.join(" "), "state_dir" => %dir.display(),
         "holder" => holder.pid());
@@ -329,22 +325,19 @@ async fn serve(
         why = failed.recv() => why,
     };
     info!(log, "stopping"; "because" => failure.as_deref().unwrap_or("a signal was received"));
-    // Stop accepting, and close the clients (1001), which lets the workers finish. Clients of ended
-    // sessions may take the rest of the output and the exit until the workers stop waiting for
-    // them. By then the sessions' last changes are in the store's queue.
-    let stopping = handle.stop(true);
+    // Stop accepting, and close the clients (1001), which lets the connections end. Clients of
+    // ended sessions may take the rest of the output and the exit until the grace is over. By then
+    // the sessions' last changes are in the store's queue.
+    let stopping = serving.stop(STOP_GRACE);
     let closing = async {
         let closed = registry.send(ShutdownAll).await;
         events.end();
         closed
     };
-    let grace = Duration::from_secs(STOP_GRACE_S);
-    let local = tokio::time::timeout(grace, local.closed());
-    let (_, _, closed) = tokio::join!(stopping, local, closing);
+    let ((), closed) = tokio::join!(stopping, closing);
     if closed.is_err() {
         crit!(log, "the registry was gone at the stop");
     }
-    let _ = serving.await;
     if let Err(error) = store.flush().await {
         crit!(log, "not everything could be written"; "error" => %error);
     }

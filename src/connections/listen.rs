@@ -1,9 +1,10 @@
 //! Serves HTTP on admitted connections. As `actix_web::HttpServer`, but with the table of
 //! connections between the listener and HTTP: a connection's task can be ended from outside,
-//! whatever it waits for, which `HttpServer` has no way to do.
+//! whatever it waits for, which `HttpServer` has no way to do. And connections wait in the kernel
+//! until a worker has time for them, while `HttpServer` accepts all at once, a descriptor for each.
 
 use super::handshake::shake_hands;
-use super::local::{self, LocalListener};
+use super::local::{self, AGAIN_AFTER, LocalListener};
 use super::socket::{Peer, Place, Socket};
 use super::stream::Stream;
 use super::table::{Closing, Connections};
@@ -12,12 +13,11 @@ use crate::tree::pidfd;
 use actix::Arbiter;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request, Response};
-use actix_server::{Server, ServerBuilder};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Service, ServiceFactory};
 use actix_web::rt;
-use futures_util::future::{Either, LocalBoxFuture, select};
+use futures_util::future::{Either, LocalBoxFuture, join_all, select};
 use nix::sys::socket::sockopt::TcpUserTimeout;
 use nix::sys::socket::{MsgFlags, send, setsockopt};
 use nix::unistd::geteuid;
@@ -25,7 +25,7 @@ use socket2::SockRef;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{self, Ipv4Addr, SocketAddr};
 use std::num::NonZero;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixListener;
@@ -35,9 +35,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread::available_parallelism;
 use std::time::Duration;
-use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::mpsc;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 
 /// How long an idle connection is kept, and how long the head of its first request may take.
 const IDLE: Duration = Duration::from_secs(5);
@@ -47,6 +48,9 @@ const DISCONNECT: Duration = Duration::from_secs(1);
 /// default limit is megabytes for each connection, which add up if many peers read nothing. Bytes
 /// in flight to a peer that reads do not count, so fast remote peers stay as fast.
 const UNSENT: u32 = 128 << 10;
+/// Accepted connections that may wait for a worker, and that a worker begins with before it lets go
+/// those that had to make room: few enough to cost few descriptors.
+const BATCH: usize = 16;
 /// The answer to a connection for which there is no place. It may not arrive: the kernel may
 /// discard it because the request stays unread.
 const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
@@ -55,33 +59,42 @@ const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\
 /// What is listened on.
 pub struct Listeners {
     /// TCP, with TLS or without.
-    pub tcp: Vec<TcpListener>,
+    pub tcp: Vec<net::TcpListener>,
     /// What all of those show; `None`: they are plain.
     pub tls: Option<Arc<Tls>>,
     /// The unix socket of this machine's own processes.
     pub local: UnixListener,
 }
 
-/// The connections of the unix socket, which a stop waits for as it does for the others.
-pub struct LocalDoor(mpsc::Receiver<Infallible>);
+/// The listeners and the workers that serve them.
+pub struct Serving {
+    stop: watch::Sender<bool>,
+    /// Ends once no worker accepts and no connection is open.
+    closed: mpsc::Receiver<Infallible>,
+    arbiters: Vec<Arbiter>,
+}
 
-impl LocalDoor {
-    /// Resolves once the server stops and the last of them is closed.
-    pub async fn closed(mut self) {
-        self.0.recv().await;
+impl Serving {
+    /// Stops accepting, and resolves once the last connection is closed. Those that are open after
+    /// `grace` are dropped.
+    pub async fn stop(mut self, grace: Duration) {
+        self.stop.send_replace(true);
+        let _ = timeout(grace, self.closed.recv()).await;
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
     }
 }
 
-/// Serves an app on listeners. `server` holds the other settings (signals, workers, backlog).
+/// Serves an app on listeners: those of TCP by as many workers as there are processors.
 ///
 /// # Errors
 /// A listener cannot be used.
 pub fn serve<F, I, S, B>(
-    mut server: ServerBuilder,
     Listeners { tcp, tls, local }: Listeners,
     connections: &Arc<Connections>,
     app: F,
-) -> io::Result<(Server, LocalDoor)>
+) -> io::Result<Serving>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -91,22 +104,18 @@ where
     S::Response: Into<Response<B>> + 'static,
     B: MessageBody + 'static,
 {
-    // Before the others are counted: these are the unix socket's, however many those are.
-    let (local, arbiter) = (LocalListener::new(local)?, Arbiter::new());
-    let workers = available_parallelism().map_or(2, NonZero::get);
-    server = server.workers(workers);
-    if let Some(most) = connections.at_once(workers) {
-        server = server.max_concurrent_connections(most);
+    let local = LocalListener::new(local)?;
+    for listener in &tcp {
+        listener.set_nonblocking(true)?;
     }
-    let (stopping, connections) = (server.graceful_shutdown_signal(), connections.clone());
+    let (stop, stopping) = watch::channel(false);
+    let (open, closed) = mpsc::channel(1);
+    let (told, connections) = (stopping.clone(), connections.clone());
     let doors = move || {
         let app = app().into_factory().map_err(|error: S::Error| error.into().error_response());
-        let stopping = stopping.clone();
+        let stopping = told.clone();
         let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
+            .graceful_shutdown_signal(move || is_asked_to_stop(stopping.clone()))
             .keep_alive(IDLE)
             .client_request_timeout(IDLE)
             .client_disconnect_timeout(DISCONNECT)
@@ -116,46 +125,117 @@ where
             .finish(map_config(app, |()| AppConfig::default()));
         Doors { http, connections: connections.clone(), tls: tls.clone() }
     };
-    for listener in tcp {
-        let name = listener.local_addr()?.to_string();
-        server = server.listen(name, listener, doors.clone())?;
+    let mut arbiters = Vec::new();
+    let (accepted, waiting) = mpsc::channel(BATCH);
+    let waiting = Arc::new(Mutex::new(waiting));
+    for _ in 0..available_parallelism().map_or(2, NonZero::get) {
+        let (waiting, doors, open) = (waiting.clone(), doors.clone(), open.clone());
+        // Ends when no more are accepted.
+        arbiters.push(arbiter(move || work(waiting, doors(), open)));
     }
-    let stopping = server.graceful_shutdown_signal();
-    let (open, closed) = mpsc::channel(1);
-    // Not by the server's own acceptor, which knows of no spare descriptors.
+    let told = stopping.clone();
+    arbiters.push(arbiter(async move || {
+        let listeners = tcp.into_iter().map(|listener| accept(listener, accepted.clone()));
+        select(pin!(is_asked_to_stop(told)), join_all(listeners)).await;
+    }));
+    arbiters.push(arbiter(move || serve_local(local, doors(), open, stopping)));
+    Ok(Serving { stop, closed, arbiters })
+}
+
+/// A thread with a task.
+fn arbiter<F: Future<Output = ()> + 'static>(task: impl FnOnce() -> F + Send + 'static) -> Arbiter {
+    let arbiter = Arbiter::new();
     arbiter.spawn_fn(move || {
-        rt::spawn(serve_local(local, doors, open, async move { stopping.notified().await }));
+        rt::spawn(task());
     });
-    Ok((server.run(), LocalDoor(closed)))
+    arbiter
+}
+
+async fn is_asked_to_stop(mut stopping: watch::Receiver<bool>) {
+    // An error means that whoever could ask is gone.
+    let _ = stopping.wait_for(|&is_asked| is_asked).await;
+}
+
+/// Accepts what the workers have time for. The others wait in the kernel, without a descriptor.
+async fn accept(listener: net::TcpListener, accepted: mpsc::Sender<net::TcpStream>) {
+    use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    let listener = TcpListener::from_std(listener).expect("a listener can be waited for");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Another thread's runtime is to wait for its bytes.
+                let Ok(stream) = stream.into_std() else { continue };
+                if accepted.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => match error.kind() {
+                // That peer is gone, and the next one may be there.
+                ConnectionAborted | ConnectionRefused | ConnectionReset => {}
+                // No descriptor is free, or no memory.
+                _ => sleep(AGAIN_AFTER).await,
+            },
+        }
+    }
+}
+
+/// One worker: serves what is accepted. Whichever has nothing else to do is next.
+async fn work<D, H>(
+    waiting: Arc<Mutex<mpsc::Receiver<net::TcpStream>>>,
+    doors: D,
+    open: mpsc::Sender<Infallible>,
+) where
+    D: ServiceFactory<TcpStream, Config = (), Service = Door<H>, InitError: Debug>,
+    Door<H>: Service<TcpStream, Future: 'static> + 'static,
+{
+    let door = doors.new_service(()).await.expect("the app can be created");
+    let mut batch = Vec::with_capacity(BATCH);
+    while waiting.lock().await.recv_many(&mut batch, BATCH).await > 0 {
+        for stream in batch.drain(..) {
+            if let Ok(stream) = TcpStream::from_std(stream) {
+                serve_one(&door, stream, &open);
+            }
+        }
+        let_go().await;
+    }
 }
 
 /// Accepts on the unix socket until the server stops. What is open goes on.
 async fn serve_local<D, H>(
     mut listener: LocalListener,
-    doors: impl FnOnce() -> D,
+    doors: D,
     open: mpsc::Sender<Infallible>,
-    stopping: impl Future<Output = ()>,
+    stopping: watch::Receiver<bool>,
 ) where
-    D: ServiceFactory<UnixStream, Config = (), Service = Door<H>>,
-    Door<H>: Service<UnixStream> + 'static,
+    D: ServiceFactory<UnixStream, Config = (), Service = Door<H>, InitError: Debug>,
+    Door<H>: Service<UnixStream, Future: 'static> + 'static,
 {
-    // The apps of TCP are created in the same way, and the server does not start without them.
-    let Ok(door) = doors().new_service(()).await else { return };
+    let door = doors.new_service(()).await.expect("the app can be created");
     let accepting = pin!(async {
         loop {
-            let stream = listener.accept().await;
-            let (served, open) = (door.call(stream), open.clone());
-            rt::spawn(async move {
-                let _ = served.await;
-                drop(open);
-            });
-            // Those who have lost their places to this one go before the next one comes, so that a
-            // burst does not take all descriptors for a moment.
-            yield_now().await;
-            yield_now().await;
+            serve_one(&door, listener.accept().await, &open);
+            let_go().await;
         }
     });
-    select(accepting, pin!(stopping)).await;
+    select(accepting, pin!(is_asked_to_stop(stopping))).await;
+}
+
+fn serve_one<T, H>(door: &Door<H>, stream: T, open: &mpsc::Sender<Infallible>)
+where
+    Door<H>: Service<T, Future: 'static>,
+{
+    let (served, open) = (door.call(stream), open.clone());
+    rt::spawn(async move {
+        let _ = served.await;
+        drop(open);
+    });
+}
+
+/// Those who have lost their places to the newest go before the next ones come, so that a burst
+/// does not take all descriptors for a moment.
+async fn let_go() {
+    yield_now().await;
+    yield_now().await;
 }
 
 /// Creates the service of each worker.

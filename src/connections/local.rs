@@ -26,7 +26,7 @@ const SPARES: usize = 8;
 /// How long after they were given up they are taken again, if they can be.
 const SPARES_AFTER: Duration = Duration::from_secs(1);
 /// How long after a failure without spares the next attempt is made.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
+pub(super) const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Listens in a state directory, in place of whatever a dead server has left: the caller holds the
 /// directory's lock.
@@ -58,7 +58,7 @@ pub(super) struct LocalListener {
 }
 
 impl LocalListener {
-    /// Takes the spare descriptors. Within the runtime that uses it.
+    /// Takes the spare descriptors. Within a runtime that lasts.
     pub(super) fn new(listener: UnixListener) -> io::Result<LocalListener> {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::UnixListener::from_std(listener)?;

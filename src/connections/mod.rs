@@ -18,7 +18,7 @@ mod table;
 mod tls;
 
 pub use exposure::{Exposed, check_plain};
-pub use listen::{Listeners, LocalDoor, serve};
+pub use listen::{Listeners, Serving, serve};
 pub use socket::{Peer, Visitor};
 pub use table::{Connections, Limits, subscriber};
 pub use tls::{Tls, TlsError};

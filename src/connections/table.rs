@@ -75,8 +75,6 @@ pub struct Connections {
     /// A descriptor number from which on few are left: the kernel always assigns the lowest free
     /// one.
     last_descriptor: i32,
-    /// The limit of the process's descriptors.
-    files: i32,
     table: Mutex<Table>,
     metrics: Arc<Metrics>,
     log: Logger,
@@ -147,22 +145,11 @@ impl Connections {
         let last_descriptor = files - (files / 8).clamp(8, 64);
         let limits = Limits { strangers, ..limits };
         let table = Mutex::default();
-        Arc::new(Connections { limits, last_descriptor, files, table, metrics, log })
+        Arc::new(Connections { limits, last_descriptor, table, metrics, log })
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
-    }
-
-    /// How many connections each of so many workers may hold at once, closed ones that it has not
-    /// dropped yet included. Without a limit a burst takes every descriptor, and a listener that
-    /// gets none pauses for half a second. The limit lies halfway between `last_descriptor` and
-    /// all, so that a refused connection still gets an answer.
-    pub(super) fn at_once(&self, workers: usize) -> Option<usize> {
-        let open = std::fs::read_dir("/proc/self/fd").ok()?.count();
-        let bound = usize::try_from(i32::midpoint(self.last_descriptor, self.files)).ok()?;
-        // The workers' runtimes are created later and need some descriptors each.
-        Some((bound.saturating_sub(open) / workers).saturating_sub(4).max(1))
     }
 
     /// Admits a connection, if need be in place of another, or says why not. `descriptor` is the

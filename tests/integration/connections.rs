@@ -269,7 +269,7 @@ async fn little_that_is_unread_lies_in_the_kernel() {
 }
 
 /// The server does nothing during `meanwhile`, and then finds all of it at once.
-fn stopped<T>(server: &Server, meanwhile: impl FnOnce() -> T) -> T {
+pub(crate) fn stopped<T>(server: &Server, meanwhile: impl FnOnce() -> T) -> T {
     let signal = |signal| kill(Pid::from_raw(server.pid()), signal).expect("a signal");
     signal(Signal::SIGSTOP);
     let done = meanwhile();

@@ -1,8 +1,9 @@
 //! A server with a certificate of its own.
 
 use crate::cli::{OnTerminal, code_and_text, outlives, stayd, verb};
+use crate::connections::stopped;
 use crate::local_socket::ask;
-use crate::support::{DEADLINE, Server, soon};
+use crate::support::{DEADLINE, Server, descriptors, soon};
 use actix_web::rt::task::yield_now;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,6 +17,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tempfile::TempDir;
 
@@ -312,6 +314,17 @@ async fn a_plain_request_is_told_to_use_https() {
     assert!(!rest.starts_with(b"HTTP"), "{rest:?}");
 }
 
+fn metric(server: &Server, name: &str) -> usize {
+    let metrics = ask(server, "GET", "/metrics", "");
+    let line = metrics.lines().find(|line| line.contains(name));
+    let count = line.and_then(|line| line.rsplit(' ').next()).unwrap_or("0");
+    count.parse().expect("a number")
+}
+
+fn closed_strangers(server: &Server) -> usize {
+    metric(server, "connections_closed_total{reason=\"strangers\"}")
+}
+
 #[actix_web::test]
 async fn handshakes_that_never_end_are_few_and_end() {
     let pair = Pair::new();
@@ -327,16 +340,10 @@ async fn handshakes_that_never_end_are_few_and_end() {
         }
         half_open.push(stream);
     }
-    let metric = |name: &str| {
-        let metrics = ask(&server, "GET", "/metrics", "");
-        let line = metrics.lines().find(|line| line.contains(name));
-        let count = line.and_then(|line| line.rsplit(' ').next()).unwrap_or("0");
-        count.parse::<usize>().expect("a number")
-    };
-    let strangers = || metric("connections{rights=\"none\"}");
+    let strangers = || metric(&server, "connections{rights=\"none\"}");
     // All have come in: one that still waits for a worker would take the place of a newer one.
     soon("those who came first make room", async {
-        while metric("connections_closed_total{reason=\"strangers\"}") < 400 - 32 {
+        while closed_strangers(&server) < 400 - 32 {
             yield_now().await;
         }
     })
@@ -358,4 +365,52 @@ async fn handshakes_that_never_end_are_few_and_end() {
         }
     })
     .await;
+}
+
+/// What waits for a worker waits in the kernel, and takes no descriptor meanwhile.
+#[actix_web::test]
+async fn a_burst_takes_few_descriptors_with_and_without_tls() {
+    const BURST: usize = 400;
+    const PLACES: usize = 32;
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("somaxconn");
+    if most.trim().parse::<usize>().expect("a number") < BURST {
+        eprintln!("skipped: the kernel lets only {} connections wait", most.trim());
+        return;
+    }
+    let pair = Pair::new();
+    let places = format!("--max-connections-without-token={PLACES}");
+    for (server, begin) in [
+        (pair.server(&[&places]).await, &[22, 3, 1][..]),
+        (Server::start_with(&[&places]).await, b"GET / HT"),
+    ] {
+        let (pid, before) = (server.pid(), descriptors(server.pid()));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let watched = is_over.clone();
+        let watcher = std::thread::spawn(move || {
+            let mut most = 0;
+            while !watched.load(Ordering::Relaxed) {
+                most = most.max(descriptors(pid));
+            }
+            most
+        });
+        let burst: Vec<_> = stopped(&server, || {
+            let begun = |_| {
+                let mut stream = TcpStream::connect(server.address()).expect("a connection");
+                stream.write_all(begin).expect("sent");
+                stream
+            };
+            (0..BURST).map(begun).collect()
+        });
+        soon("those who came first make room", async {
+            while closed_strangers(&server) < BURST - PLACES {
+                yield_now().await;
+            }
+        })
+        .await;
+        is_over.store(true, Ordering::Relaxed);
+        let most = watcher.join().expect("the watcher ends");
+        assert!(most < before + BURST / 2, "{most} descriptors, {before} before");
+        eprintln!("{most} descriptors at most, {before} before");
+        drop(burst);
+    }
 }
