@@ -48,9 +48,8 @@ const DISCONNECT: Duration = Duration::from_secs(1);
 /// default limit is megabytes for each connection, which add up if many peers read nothing. Bytes
 /// in flight to a peer that reads do not count, so fast remote peers stay as fast.
 const UNSENT: u32 = 128 << 10;
-/// Accepted connections that may wait for a worker, and that a worker begins with before it lets go
-/// those that had to make room: few enough to cost few descriptors.
-const BATCH: usize = 16;
+/// Accepted connections that may wait for a worker: few enough to cost few descriptors.
+const ACCEPTED: usize = 16;
 /// The answer to a connection for which there is no place. It may not arrive: the kernel may
 /// discard it because the request stays unread.
 const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
@@ -126,7 +125,7 @@ where
         Doors { http, connections: connections.clone(), tls: tls.clone() }
     };
     let mut arbiters = Vec::new();
-    let (accepted, waiting) = mpsc::channel(BATCH);
+    let (accepted, waiting) = mpsc::channel(ACCEPTED);
     let waiting = Arc::new(Mutex::new(waiting));
     for _ in 0..available_parallelism().map_or(2, NonZero::get) {
         let (waiting, doors, open) = (waiting.clone(), doors.clone(), open.clone());
@@ -179,7 +178,7 @@ async fn accept(listener: net::TcpListener, accepted: mpsc::Sender<net::TcpStrea
     }
 }
 
-/// One worker: serves what is accepted. Whichever has nothing else to do is next.
+/// One worker: serves what is accepted.
 async fn work<D, H>(
     waiting: Arc<Mutex<mpsc::Receiver<net::TcpStream>>>,
     doors: D,
@@ -189,15 +188,18 @@ async fn work<D, H>(
     Door<H>: Service<TcpStream, Future: 'static> + 'static,
 {
     let door = doors.new_service(()).await.expect("the app can be created");
-    let mut batch = Vec::with_capacity(BATCH);
-    while waiting.lock().await.recv_many(&mut batch, BATCH).await > 0 {
-        for stream in batch.drain(..) {
-            if let Ok(stream) = TcpStream::from_std(stream) {
-                serve_one(&door, stream, &open);
-            }
+    // One at a time, so that those which come together are shared among the workers.
+    while let Some(stream) = next(&waiting).await {
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            serve_one(&door, stream, &open);
         }
         let_go().await;
     }
+}
+
+/// The lock is fair: the workers take turns.
+async fn next(waiting: &Mutex<mpsc::Receiver<net::TcpStream>>) -> Option<net::TcpStream> {
+    waiting.lock().await.recv().await
 }
 
 /// Accepts on the unix socket until the server stops. What is open goes on.
