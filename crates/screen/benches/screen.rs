@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use stayd_screen::{Options, Screen};
+use stayd_screen::{Options, PlainRun, Screen};
 
 fn stream(name: &str) -> Vec<u8> {
     let path =
@@ -33,13 +33,56 @@ fn feed(c: &mut Criterion) {
             b.iter(|| screen.feed(black_box(&bytes), &mut Vec::new()));
         });
     }
-    let lines: Vec<u8> =
-        (0..20_000).flat_map(|n| format!("{n} the quick brown fox\r\n").into_bytes()).collect();
+    let lines = plain_lines();
     group.throughput(Throughput::Bytes(lines.len() as u64));
     group.bench_function("plain lines", |b| {
         let mut screen = Screen::new(80, 24, Options::default());
         b.iter(|| screen.feed(black_box(&lines), &mut Vec::new()));
     });
+    group.finish();
+}
+
+fn plain_lines() -> Vec<u8> {
+    (0..20_000).flat_map(|n| format!("{n} the quick brown fox\r\n").into_bytes()).collect()
+}
+
+/// As a server does it in a flood: it looks where the plain run ends, and skips all but its last
+/// lines before each checkpoint.
+fn flood(c: &mut Criterion) {
+    const CHECKPOINT: usize = 512 << 10;
+    let mut group = c.benchmark_group("screen_flood");
+    for (name, lines) in
+        [("colour log", stream("colorlog.80x24.raw")), ("plain lines", plain_lines())]
+    {
+        let lines = lines.repeat(CHECKPOINT / lines.len() + 2);
+        assert!(PlainRun::of(&lines).may_go_on, "{name} is plain");
+        let flood = &lines[..CHECKPOINT];
+        group.throughput(Throughput::Bytes(flood.len() as u64));
+        group.bench_function(format!("{name}, scan"), |b| b.iter(|| PlainRun::of(black_box(flood))));
+        group.bench_function(format!("{name}, scan and checkpoint"), |b| {
+            let mut screen = Screen::new(80, 24, Options::default());
+            b.iter(|| {
+                let run = PlainRun::of(black_box(flood)).length;
+                let skipped = screen.skip(&flood[..run]);
+                assert!(skipped > 0);
+                screen.snapshot(usize::MAX, usize::MAX).bytes.len()
+            });
+        });
+        group.bench_function(format!("{name}, look at it"), |b| {
+            b.iter_batched(
+                || {
+                    let mut screen = Screen::new(80, 24, Options::default());
+                    let skipped = screen.skip(flood);
+                    (screen, skipped)
+                },
+                |(mut screen, skipped)| {
+                    screen.feed(&flood[skipped..], &mut Vec::new());
+                    screen
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
     group.finish();
 }
 
@@ -85,5 +128,5 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-criterion_group!(benches, memory, feed, snapshot);
+criterion_group!(benches, memory, feed, flood, snapshot);
 criterion_main!(benches);

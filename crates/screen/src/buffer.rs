@@ -39,6 +39,9 @@ pub(super) struct Buffer {
     /// The tab stops, which may be beyond the last column, for a wider terminal.
     pub(super) tabs: BTreeSet<usize>,
     pub(super) saved: Saved,
+    /// The number of lines at the top of the screen whose content is not known, because it was
+    /// skipped: they do not go into the scrollback.
+    pub(super) skipped: usize,
 }
 
 impl Buffer {
@@ -68,6 +71,7 @@ impl Buffer {
             bottom: rows - 1,
             tabs: BTreeSet::new(),
             saved: Saved::default(),
+            skipped: 0,
         };
         buffer.tabs = buffer.default_tabs();
         buffer
@@ -89,10 +93,19 @@ impl Buffer {
     }
 
     /// Drops every line, scrollback included, and moves the cursor to the start of the last one.
+    /// The lines that are left were skipped.
     pub(super) fn empty(&mut self) {
         self.lines.clear();
         self.show(Cell::NULL);
         (self.base, self.x, self.y) = (0, 0, self.rows - 1);
+        self.skipped = self.rows;
+    }
+
+    /// Notes in a snapshot's reader that `n` lines at the top were skipped.
+    pub(super) fn mark_skipped(&mut self, n: usize) {
+        if self.base == 0 {
+            self.skipped = n.min(self.rows);
+        }
     }
 
     pub(super) fn default_tabs(&self) -> BTreeSet<usize> {
@@ -138,7 +151,10 @@ impl Buffer {
             }
             return;
         }
-        let mut row = if self.is_full() {
+        let mut row = if self.skipped > 0 {
+            self.skipped -= 1;
+            self.lines.pop_front().unwrap_or_default()
+        } else if self.is_full() {
             self.lines.pop_front().unwrap_or_default()
         } else {
             self.base += 1;

@@ -30,7 +30,7 @@ ids! {
     DA2 = b">c"; DA3 = b"=c"; VPA = b"d"; VPR = b"e"; HVP = b"f"; TBC = b"g"; SM = b"h"; DECSET = b"?h"; RM = b"l";
     DECRST = b"?l"; SGR = b"m"; DSR = b"n"; DECDSR = b"?n"; DECSTR = b"!p"; DECSCUSR = b" q"; DECSTBM = b"r";
     SCOSC = b"s"; SCORC = b"u"; DECIC = b"'}"; DECDC = b"'~"; DECSCA = b"\"q"; DECRQM = b"$p"; DECRQM_DEC = b"?$p";
-    XTVERSION = b">q"; WINDOW = b"t";
+    XTVERSION = b">q"; WINDOW = b"t"; SKIPPED = b"=$z";
 }
 
 impl Actions for Terminal {
@@ -127,6 +127,7 @@ impl Actions for Terminal {
             DECRQM_DEC => self.report_mode(params.get(0), true),
             XTVERSION => self.report_name(params.get(0)),
             WINDOW => self.window(params),
+            SKIPPED => self.primary.mark_skipped(n),
             _ => {}
         }
         self.preceding = 0;

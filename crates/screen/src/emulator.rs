@@ -3,7 +3,7 @@
 use crate::event::Event;
 use crate::modes::Modes;
 use crate::parser::Parser;
-use crate::skip::{self, Step};
+use crate::skip::{Cut, PlainRun};
 use crate::snapshot::{self, Snapshot};
 use crate::terminal::Terminal;
 use crate::view::View;
@@ -38,6 +38,15 @@ pub struct Cursor {
     pub y: u16,
     /// Whether the next character goes to the next line; `x` is the last column then.
     pub wraps: bool,
+}
+
+/// What [`Screen::feed_to_run`] has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// The number of bytes applied.
+    pub bytes: usize,
+    /// The length of the plain run behind them that was left.
+    pub run: usize,
 }
 
 /// The state of a terminal, with everything that it shows.
@@ -84,35 +93,78 @@ impl Screen {
         &mut self,
         bytes: &[u8],
         out: &mut Vec<Event>,
-        mut enough: impl FnMut() -> bool,
+        enough: impl FnMut() -> bool,
     ) -> usize {
-        for step in skip::plan(bytes, self.terminal.rows, self.terminal.scrollback) {
-            let range = match step {
-                Step::Pass { bytes: passed, pens, bell } if self.is_plain() => {
-                    if bell && out.last() != Some(&Event::Bell) {
-                        out.push(Event::Bell);
-                    }
-                    for pen in pens {
-                        self.feed(&bytes[pen], out);
-                    }
-                    self.terminal.primary.empty();
-                    if enough() {
-                        return passed.end;
-                    }
-                    continue;
+        self.apply(bytes, out, false, enough).bytes
+    }
+
+    /// As [`Screen::feed_skipping`], but a [plain run](PlainRun) at the end that may go on is left
+    /// to the caller, who may [skip](Screen::skip) most of it once it is long, and feeds what is
+    /// left when somebody needs the screen. It has no events.
+    pub fn feed_to_run(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Vec<Event>,
+        enough: impl FnMut() -> bool,
+    ) -> Applied {
+        self.apply(bytes, out, true, enough)
+    }
+
+    /// Skips as much of a plain run as makes no difference once all of it is applied, and returns
+    /// how much that is, in bytes. Until then the cells that the screen shows mean nothing: it may
+    /// be kept in a snapshot and restored, not shown. Nothing is skipped unless the screen is where
+    /// [`Screen::feed_to_run`] has left a run.
+    pub fn skip(&mut self, run: &[u8]) -> usize {
+        let can_be_kept = self.is_plain() && snapshot::keeps_saved_cursor(&self.terminal);
+        if can_be_kept { self.skip_plain(run) } else { 0 }
+    }
+
+    fn skip_plain(&mut self, run: &[u8]) -> usize {
+        let (rows, scrollback) = (self.terminal.rows, self.terminal.scrollback);
+        let Some(cut) = Cut::of(run, rows, scrollback) else { return 0 };
+        for pen in cut.pens {
+            // Renditions have no events.
+            self.feed(&run[pen], &mut Vec::new());
+        }
+        self.terminal.primary.empty();
+        cut.length
+    }
+
+    fn apply(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Vec<Event>,
+        leave_run: bool,
+        mut enough: impl FnMut() -> bool,
+    ) -> Applied {
+        let (mut at, mut fed) = (0, 0);
+        while at < bytes.len() {
+            let mut end = at;
+            if self.is_plain() {
+                let run = PlainRun::of(&bytes[at..]);
+                if leave_run && run.may_go_on {
+                    return Applied { bytes: at, run: run.length };
                 }
-                Step::Pass { bytes: range, .. } | Step::Feed(range) => range,
-            };
-            let mut at = range.start;
-            for piece in bytes[range].chunks(PIECE) {
+                end += run.length;
+                at += self.skip_plain(&bytes[at..end]);
+            }
+            // The emulator finds the end of what else there is: if that is not before the next
+            // line, the terminal is not in a plain state there.
+            let line = memchr::memchr(b'\n', &bytes[end..]);
+            end = line.map_or(bytes.len(), |line| end + line + 1);
+            for piece in bytes[at..end].chunks(PIECE) {
                 self.feed(piece, out);
                 at += piece.len();
-                if enough() {
-                    return at;
+                fed += piece.len();
+                if fed >= PIECE {
+                    fed = 0;
+                    if enough() {
+                        return Applied { bytes: at, run: 0 };
+                    }
                 }
             }
         }
-        bytes.len()
+        Applied { bytes: at, run: 0 }
     }
 
     fn is_plain(&self) -> bool {

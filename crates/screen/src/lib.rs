@@ -72,11 +72,12 @@ mod view;
 mod width;
 
 pub use dispatch::id as sequence;
-pub use emulator::{Cursor, Options, Screen};
+pub use emulator::{Applied, Cursor, Options, Screen};
 pub use event::Event;
 pub use modes::{CursorShape, Modes, Mouse, MouseEncoding};
 pub use params::Params;
 pub use parser::{Actions, Parser};
+pub use skip::PlainRun;
 pub use snapshot::Snapshot;
 pub use view::{Colour, Line, Run, View};
 pub use width::width;

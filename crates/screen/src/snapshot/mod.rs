@@ -67,6 +67,11 @@ pub(super) fn take(
     snapshot(state, &Plan::nothing(terminal))
 }
 
+/// Whether a snapshot brings the saved cursor back even if the lines above the screen are gone.
+pub(super) fn keeps_saved_cursor(terminal: &Terminal) -> bool {
+    terminal.primary.saved.y < state::SAVED_BELOW_MAX
+}
+
 /// The sequences; `None` if they are longer than `limit`.
 fn write(terminal: &Terminal, plan: &Plan, limit: usize) -> Option<Vec<u8>> {
     let mut writer = Writer::new(terminal, Detail::Everything);
@@ -75,6 +80,10 @@ fn write(terminal: &Terminal, plan: &Plan, limit: usize) -> Option<Vec<u8>> {
     if terminal.on_alternate {
         writer.show_alternate(&terminal.primary);
         writer.buffer(&terminal.alternate, 0, &plan.alternate, limit)?;
+    }
+    if terminal.primary.skipped > 0 {
+        // A sequence of our own, which other terminals ignore.
+        writer.text(format!("\x1b[={}$z", terminal.primary.skipped));
     }
     writer.last_pen();
     writer.modes();

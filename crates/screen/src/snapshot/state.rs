@@ -9,7 +9,7 @@ use crate::palette::{self, Special};
 use crate::row::Row;
 
 /// The most lines below the screen's last on which a saved cursor is produced: each takes a byte.
-const SAVED_BELOW_MAX: usize = 4096;
+pub(super) const SAVED_BELOW_MAX: usize = 4096;
 
 impl Writer<'_> {
     /// Removes what a reset (RIS) leaves in the reader, and writes what does not depend on the
