@@ -172,7 +172,7 @@ impl Thread {
     }
 
     fn inspect(&mut self, key: ScreenKey, inspect: Inspect, goal: Goal) {
-        self.update(key);
+        self.update(key, true);
         let Some(screen) = self.screens.get_mut(&key) else { return };
         if screen.can_reach(goal.latest) && Instant::now() < goal.until {
             // Queue it behind the work that waits for the other screens of this thread.
@@ -186,7 +186,7 @@ impl Thread {
         let Some(screen) = self.screens.get_mut(&key) else { return };
         screen.nudge(Instant::now());
         if screen.may_ask(&mut self.scratch) {
-            self.update(key);
+            self.update(key, false);
         }
         if !self.busy.contains(&key) {
             self.busy.push(key);
@@ -202,25 +202,25 @@ impl Thread {
             let idle: Vec<_> =
                 self.screens.values().filter(idle).map(|screen| screen.key).collect();
             for key in idle {
-                self.update(key);
+                self.update(key, false);
             }
             self.compress_at = Instant::now() + COMPRESS_TICK;
         }
         for &key in &busy {
-            self.update(key);
+            self.update(key, false);
         }
         let now = Instant::now();
         self.busy = busy;
         self.busy.retain(|key| self.screens.get(key).is_some_and(|screen| screen.is_busy(now)));
     }
 
-    fn update(&mut self, key: ScreenKey) {
+    fn update(&mut self, key: ScreenKey, somebody_looks: bool) {
         let compress_after = if self.many { COMPRESS_MANY_AFTER } else { COMPRESS_AFTER };
         let Some(screen) = self.screens.get_mut(&key) else { return };
         screen.strike_thread();
-        let was_open = screen.is_open();
+        let (was_open, now) = (screen.is_open(), Instant::now());
         let checkpoint =
-            screen.update(Instant::now(), compress_after, &self.holder, &mut self.scratch);
+            screen.update(now, somebody_looks, compress_after, &self.holder, &mut self.scratch);
         if was_open && !screen.is_open() {
             self.trim_at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);
         }

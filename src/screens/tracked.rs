@@ -11,7 +11,7 @@ use crate::holder::{self, CheckpointMeta, Holder};
 use crate::id::{ClientKey, SessionId};
 use crate::pending::Pending;
 use crate::ring::Reader;
-use crate::screen::{Event, Options, Screen};
+use crate::screen::{Applied, Event, Options, PlainRun, Screen};
 use crate::tree::boottime_ms;
 use bytes::BytesMut;
 use slog::{Logger, warn};
@@ -74,6 +74,16 @@ pub struct Origin {
 /// caller learns that there is no screen.
 pub(super) type Inspect = Box<dyn FnOnce(Inspection<&Screen>) + Send>;
 
+/// Output that only prints, returns, feeds lines and changes the pen. It is looked through at once,
+/// and emulated when somebody looks at the screen, when something else follows, or when the program
+/// pauses. Before that most of a long run is skipped.
+struct Run {
+    /// The offset of its end.
+    end: u64,
+    /// The offset that its end has to reach before some of it is skipped.
+    skip_at: u64,
+}
+
 pub(super) struct TrackedScreen {
     pub(super) key: ScreenKey,
     pub(super) id: SessionId,
@@ -81,6 +91,10 @@ pub(super) struct TrackedScreen {
     screen: ContainedScreen,
     /// The offset up to which the output has been emulated.
     cursor: u64,
+    /// The plain run behind it, if there is one that may go on.
+    run: Option<Run>,
+    /// Whether the screen shows lines that were skipped, so that nobody may look at it.
+    shows_skipped: bool,
     /// The number of resizes applied.
     resizes: u64,
     replies: Pending,
@@ -118,6 +132,9 @@ impl TrackedScreen {
             id: origin.id,
             screen: ContainedScreen::new(origin.id, origin.options, compressed, log.clone()),
             cursor,
+            run: None,
+            // The checkpoint may be of such a screen. What it lacks is in the ring.
+            shows_skipped: true,
             resizes,
             replies: Pending::starting_at(meta.map_or(0, |meta| meta.replies)),
             checkpoints: Checkpoints::starting_at(cursor, resizes),
@@ -143,17 +160,20 @@ impl TrackedScreen {
     /// Whether the output since the last update may contain a query, so that it should not wait for
     /// the next update.
     pub(super) fn may_ask(&mut self, scratch: &mut BytesMut) -> bool {
-        let new = self.ring.head().saturating_sub(self.cursor);
+        let seen = self.seen();
+        let new = self.ring.head().saturating_sub(seen);
         let Some(length) = self.early.spend(new) else { return false };
         scratch.clear();
-        self.ring.read(self.cursor, length, scratch).is_ok() && may_ask(scratch)
+        self.ring.read(seen, length, scratch).is_ok() && may_ask(scratch)
     }
 
-    /// Emulates new output, sends replies and events, and compresses the screen once it was without
-    /// output for `compress_after`. Returns a checkpoint for the holder if one is due.
+    /// Takes new output, sends replies and events, and compresses the screen once it was without
+    /// output for `compress_after`. If somebody looks, all output is emulated that can be in the
+    /// time. Returns a checkpoint for the holder if one is due.
     pub(super) fn update(
         &mut self,
         now: Instant,
+        somebody_looks: bool,
         compress_after: Duration,
         holder: &Holder,
         scratch: &mut BytesMut,
@@ -167,19 +187,24 @@ impl TrackedScreen {
             self.early.found_nothing();
         }
         let ended = self.ring.ended().is_some();
-        self.catch_up(scratch);
+        let quiet = now.duration_since(self.changed);
+        let all = somebody_looks || ended || quiet >= BUSY;
+        self.catch_up(all, scratch);
         if !ended {
             if self.early.any_left() {
                 // Request the notice before the last read: output that arrives between a read
                 // and a later request would bring none.
-                self.ring.request_watch(self.cursor + 1);
-                self.catch_up(scratch);
+                self.ring.request_watch(self.seen() + 1);
+                self.catch_up(all, scratch);
             }
             self.reply(holder);
         }
-        let idle = now.duration_since(self.changed) >= compress_after;
-        let idle_and_open = idle && self.is_open();
-        if !self.checkpoints.is_time(now, self.cursor, self.ring.capacity(), idle_and_open) {
+        self.skip(scratch);
+        let idle = quiet >= compress_after;
+        // What was skipped is given back to the ring at once.
+        let wanted = idle && self.is_open()
+            || self.shows_skipped && !self.checkpoints.has(self.cursor, self.resizes);
+        if !self.checkpoints.is_time(now, self.cursor, self.ring.capacity(), wanted) {
             return None;
         }
         if idle {
@@ -238,9 +263,21 @@ impl TrackedScreen {
         self.replies.len() >= REPLIES_MAX
     }
 
-    fn catch_up(&mut self, scratch: &mut BytesMut) {
+    /// The offset up to which the output was looked through.
+    fn seen(&self) -> u64 {
+        self.run.as_ref().map_or(self.cursor, |run| run.end)
+    }
+
+    /// Emulates output. A plain run at its end is only looked through, unless `all` is wanted.
+    fn catch_up(&mut self, all: bool, scratch: &mut BytesMut) {
         let started = Instant::now();
-        while !self.has_too_many_replies() && started.elapsed() < UPDATE_LIMIT {
+        while !self.has_too_many_replies() {
+            // Nobody may see a screen that shows what was skipped. What it lacks is fast.
+            let is_patient = all && self.shows_skipped;
+            let is_late = || started.elapsed() >= UPDATE_LIMIT && !is_patient;
+            if is_late() {
+                return;
+            }
             // The order matters: a resize that comes later stands at or behind this head.
             let head = self.ring.head();
             let resize = self.ring.resizes_since(self.resizes).first().copied();
@@ -257,24 +294,39 @@ impl TrackedScreen {
                 // A batch must not mix events that were reported with events that were not.
                 end = end.min(self.reported);
             }
+            // A run ends where anything else comes next.
+            let leave_run = !all && end == head && resize.is_none();
+            if leave_run && self.extend_run(end, scratch) {
+                return;
+            }
+            self.run = None;
             let length = usize::try_from(end - self.cursor).unwrap_or(BATCH).min(BATCH);
             if length == 0 {
                 return;
             }
+            let leave_run = leave_run && self.cursor + length as u64 == end;
             scratch.clear();
             if self.ring.read(self.cursor, length, scratch).is_ok() {
                 let enough = || {
                     // Yield: an echo on another thread cannot wait a whole time slice for a core,
                     // and nobody waits for this screen.
                     std::thread::yield_now();
-                    started.elapsed() >= UPDATE_LIMIT
+                    is_late()
                 };
-                let mut taken = length;
+                let mut applied = Applied { bytes: length, run: None };
                 self.change("it took output", |screen, events| {
                     strike(Fault::Feed, screen);
-                    taken = screen.feed_skipping(scratch, events, enough);
+                    if leave_run {
+                        applied = screen.feed_to_run(scratch, events, enough);
+                    } else {
+                        applied.bytes = screen.feed_skipping(scratch, events, enough);
+                    }
                 });
-                self.cursor += taken as u64;
+                self.cursor += applied.bytes as u64;
+                self.run = applied.run.map(|length| Run {
+                    end: self.cursor + length as u64,
+                    skip_at: self.cursor + self.skip_after(),
+                });
             } else {
                 let oldest = self.ring.oldest();
                 warn!(self.log, "output was lost to a screen"; "session" => %self.id,
@@ -284,11 +336,58 @@ impl TrackedScreen {
         }
     }
 
+    /// Looks how far the present run goes. Returns whether it may go on at `end`.
+    fn extend_run(&mut self, end: u64, scratch: &mut BytesMut) -> bool {
+        let Some(run) = &mut self.run else { return false };
+        loop {
+            let length = usize::try_from(end - run.end).unwrap_or(BATCH).min(BATCH);
+            scratch.clear();
+            if self.ring.read(run.end, length, scratch).is_err() {
+                return false;
+            }
+            let more = PlainRun::of(scratch);
+            run.end += more.length as u64;
+            if !more.may_go_on || run.end == end || more.length == 0 {
+                return more.may_go_on;
+            }
+        }
+    }
+
+    /// The length of a run of which some is skipped: as often as checkpoints are due, since the
+    /// ring has to keep what is neither emulated nor skipped.
+    fn skip_after(&self) -> u64 {
+        self.ring.capacity() / 4
+    }
+
+    /// Skips what need not be emulated of a long run.
+    fn skip(&mut self, scratch: &mut BytesMut) {
+        let Some(end) = self.run.as_ref().filter(|run| run.end >= run.skip_at).map(|run| run.end)
+        else {
+            return;
+        };
+        let left_max = usize::try_from(self.skip_after()).unwrap_or(usize::MAX);
+        let length = usize::try_from(end - self.cursor).unwrap_or(usize::MAX);
+        scratch.clear();
+        let mut skipped = 0;
+        if self.ring.read(self.cursor, length, scratch).is_ok() {
+            self.change("it skipped output", |screen, _| skipped = screen.skip(scratch, left_max));
+        }
+        self.cursor += skipped as u64;
+        self.run = Some(Run { end, skip_at: end + self.skip_after() });
+        if skipped == 0 {
+            self.catch_up(true, scratch);
+        }
+    }
+
     /// Lets the emulator apply output or a size, and reports the events.
     fn change(&mut self, what: &str, work: impl FnOnce(&mut Screen, &mut Vec<Event>)) {
         let again = self.cursor < self.reported;
         let mut found = Vec::new();
-        self.screen.change(what, self.cursor, |screen| work(screen, &mut found));
+        self.shows_skipped = false;
+        self.screen.change(what, self.cursor, |screen| {
+            work(screen, &mut found);
+            self.shows_skipped = screen.shows_skipped();
+        });
         let mut events = Vec::new();
         for event in found {
             match event {

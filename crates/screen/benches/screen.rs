@@ -63,7 +63,7 @@ fn flood(c: &mut Criterion) {
             let mut screen = Screen::new(80, 24, Options::default());
             b.iter(|| {
                 let run = PlainRun::of(black_box(flood)).length;
-                let skipped = screen.skip(&flood[..run]);
+                let skipped = screen.skip(&flood[..run], usize::MAX);
                 assert!(skipped > 0);
                 screen.snapshot(usize::MAX, usize::MAX).bytes.len()
             });
@@ -72,7 +72,7 @@ fn flood(c: &mut Criterion) {
             b.iter_batched(
                 || {
                     let mut screen = Screen::new(80, 24, Options::default());
-                    let skipped = screen.skip(flood);
+                    let skipped = screen.skip(flood, usize::MAX);
                     (screen, skipped)
                 },
                 |(mut screen, skipped)| {

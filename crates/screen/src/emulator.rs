@@ -45,8 +45,8 @@ pub struct Cursor {
 pub struct Applied {
     /// The number of bytes applied.
     pub bytes: usize,
-    /// The length of the plain run behind them that was left.
-    pub run: usize,
+    /// The length of the plain run behind them, if one was left.
+    pub run: Option<usize>,
 }
 
 /// The state of a terminal, with everything that it shows.
@@ -111,17 +111,24 @@ impl Screen {
     }
 
     /// Skips as much of a plain run as makes no difference once all of it is applied, and returns
-    /// how much that is, in bytes. Until then the cells that the screen shows mean nothing: it may
-    /// be kept in a snapshot and restored, not shown. Nothing is skipped unless the screen is where
+    /// how much that is, in bytes. Until then the screen [shows what was
+    /// skipped](Screen::shows_skipped): it may be kept in a snapshot and restored. Nothing is
+    /// skipped if more than `left_max` bytes would be left, or if the screen is not where
     /// [`Screen::feed_to_run`] has left a run.
-    pub fn skip(&mut self, run: &[u8]) -> usize {
+    pub fn skip(&mut self, run: &[u8], left_max: usize) -> usize {
         let can_be_kept = self.is_plain() && snapshot::keeps_saved_cursor(&self.terminal);
-        if can_be_kept { self.skip_plain(run) } else { 0 }
+        if can_be_kept { self.skip_plain(run, left_max) } else { 0 }
     }
 
-    fn skip_plain(&mut self, run: &[u8]) -> usize {
+    /// Whether lines of the screen mean nothing, because what they should show was skipped.
+    pub fn shows_skipped(&self) -> bool {
+        self.terminal.primary.skipped > 0
+    }
+
+    fn skip_plain(&mut self, run: &[u8], left_max: usize) -> usize {
         let (rows, scrollback) = (self.terminal.rows, self.terminal.scrollback);
-        let Some(cut) = Cut::of(run, rows, scrollback) else { return 0 };
+        let cut = Cut::of(run, rows, scrollback).filter(|cut| run.len() - cut.length <= left_max);
+        let Some(cut) = cut else { return 0 };
         for pen in cut.pens {
             // Renditions have no events.
             self.feed(&run[pen], &mut Vec::new());
@@ -143,10 +150,10 @@ impl Screen {
             if self.is_plain() {
                 let run = PlainRun::of(&bytes[at..]);
                 if leave_run && run.may_go_on {
-                    return Applied { bytes: at, run: run.length };
+                    return Applied { bytes: at, run: Some(run.length) };
                 }
                 end += run.length;
-                at += self.skip_plain(&bytes[at..end]);
+                at += self.skip_plain(&bytes[at..end], usize::MAX);
             }
             // The emulator finds the end of what else there is: if that is not before the next
             // line, the terminal is not in a plain state there.
@@ -159,12 +166,12 @@ impl Screen {
                 if fed >= PIECE {
                     fed = 0;
                     if enough() {
-                        return Applied { bytes: at, run: 0 };
+                        return Applied { bytes: at, run: None };
                     }
                 }
             }
         }
-        Applied { bytes: at, run: 0 }
+        Applied { bytes: at, run: None }
     }
 
     fn is_plain(&self) -> bool {

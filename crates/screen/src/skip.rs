@@ -312,7 +312,7 @@ mod tests {
                 if random(3) > 0 {
                     fed += some.feed_to_run(&bytes[fed..], &mut Vec::new(), || false).bytes;
                     let run = PlainRun::of(&bytes[fed..]);
-                    let skipped = some.skip(&bytes[fed..][..run.length]);
+                    let skipped = some.skip(&bytes[fed..][..run.length], 2000);
                     fed += skipped;
                     if skipped > 0 {
                         skips += 1;
@@ -335,7 +335,7 @@ mod tests {
     fn a_longer_scrollback_begins_where_the_skipped_text_ends() {
         let bytes = lines(100);
         let mut screen = Screen::new(20, 6, Options { scrollback: 10 });
-        let skipped = screen.skip(&bytes);
+        let skipped = screen.skip(&bytes, usize::MAX);
         assert!(bytes[skipped..].starts_with(b"line 84\r\n"));
         let snapshot = screen.snapshot(usize::MAX, usize::MAX).bytes;
         let mut longer = Screen::restore(20, 6, Options { scrollback: 50 }, &snapshot);
