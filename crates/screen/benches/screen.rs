@@ -58,7 +58,8 @@ fn flood(c: &mut Criterion) {
         assert!(PlainRun::of(&lines).may_go_on, "{name} is plain");
         let flood = &lines[..CHECKPOINT];
         group.throughput(Throughput::Bytes(flood.len() as u64));
-        group.bench_function(format!("{name}, scan"), |b| b.iter(|| PlainRun::of(black_box(flood))));
+        group
+            .bench_function(format!("{name}, scan"), |b| b.iter(|| PlainRun::of(black_box(flood))));
         group.bench_function(format!("{name}, scan and checkpoint"), |b| {
             let mut screen = Screen::new(80, 24, Options::default());
             b.iter(|| {

@@ -3,7 +3,8 @@
 use crate::event::Event;
 use crate::modes::Modes;
 use crate::parser::Parser;
-use crate::skip::{Cut, PlainRun};
+use crate::plain::PlainRun;
+use crate::skip::Cut;
 use crate::snapshot::{self, Snapshot};
 use crate::terminal::Terminal;
 use crate::view::View;

@@ -40,7 +40,8 @@
 //! - `terminal`: the state, and printing. `buffer`, `row`, `cell`: the content of the screen.
 //!   `reflow`: changes of its size.
 //! - `snapshot`: the state → escape sequences. `view`: the state for people and scripts.
-//! - `skip`: finds output that need not be emulated, because nothing of it is left.
+//! - `plain`: finds output that only prints and scrolls. `skip`: finds what of it need not be emulated,
+//!   because nothing of it is left.
 //! - `modes`: the modes. `width`, `charset`, `palette`, `intern`: tables.
 
 mod buffer;
@@ -57,6 +58,7 @@ mod osc;
 mod palette;
 mod params;
 mod parser;
+mod plain;
 mod reflow;
 mod reply;
 mod row;
@@ -77,7 +79,7 @@ pub use event::Event;
 pub use modes::{CursorShape, Modes, Mouse, MouseEncoding};
 pub use params::Params;
 pub use parser::{Actions, Parser};
-pub use skip::PlainRun;
+pub use plain::PlainRun;
 pub use snapshot::Snapshot;
 pub use view::{Colour, Line, Run, View};
 pub use width::width;

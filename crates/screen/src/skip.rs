@@ -9,36 +9,8 @@
 //! And if enough line feeds come after `B`, none of the earlier cells is left. Everything else in a
 //! stream is emulated in full.
 
+use crate::plain::rendition_length;
 use std::ops::Range;
-
-/// The most bytes of an unfinished rendition that may still become a plain one.
-const UNFINISHED_MAX: usize = 256;
-
-/// A plain run at the beginning of some bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlainRun {
-    /// Its length in bytes.
-    pub length: usize,
-    /// Whether it may go on with the bytes that come next: nothing follows it, or the beginning of
-    /// a rendition.
-    pub may_go_on: bool,
-}
-
-impl PlainRun {
-    /// The plain run with which `bytes` begin.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> PlainRun {
-        let length = plain_length(bytes);
-        let may_go_on = match &bytes[length..] {
-            [] | [0xc2] | [0x1b] => true,
-            [0x1b, b'[', rest @ ..] => {
-                rest.len() < UNFINISHED_MAX && rest.iter().all(|byte| matches!(byte, b'0'..=b';'))
-            }
-            _ => false,
-        };
-        PlainRun { length, may_go_on }
-    }
-}
 
 /// The place in a plain run from which it has to be emulated.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,62 +28,6 @@ impl Cut {
         let length = line_to_start_from(run, rows, scrollback)?;
         Some(Cut { length, pens: pens(&run[..length]) })
     }
-}
-
-/// The length of the plain run at the beginning.
-fn plain_length(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        at += printed(&bytes[at..]);
-        match bytes[at..] {
-            [0xc2, next, ..] if !(0x80..=0x9f).contains(&next) => at += 1,
-            [0x1b, b'[', ref rest @ ..] => match rendition_length(rest) {
-                Some(length) => at += 2 + length,
-                None => return at,
-            },
-            _ => return at,
-        }
-    }
-}
-
-/// The number of bytes at the beginning that print, or at most feed a line. A byte from 0x80 on is
-/// part of a character, or is invalid and printed as such; only 0xc2 may begin a C1 control.
-fn printed(bytes: &[u8]) -> usize {
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (number, word) in words.iter().enumerate() {
-        let others = others(u64::from_le_bytes(*word));
-        if others != 0 {
-            return 8 * number + others.trailing_zeros() as usize / 8;
-        }
-    }
-    let is_other = |&byte: &u8| others(u64::from(byte) | PRINTED << 8) != 0;
-    8 * words.len() + rest.iter().position(is_other).unwrap_or(rest.len())
-}
-
-/// Eight bytes that print.
-const PRINTED: u64 = each(b' ');
-
-const fn each(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
-
-/// The highest bit of each of eight bytes that is none of those which [`printed`] counts. No sum
-/// carries into the next byte.
-const fn others(word: u64) -> u64 {
-    const fn are_not(word: u64, byte: u8) -> u64 {
-        let differ = word ^ each(byte);
-        (differ & each(0x7f)) + each(0x7f) | differ
-    }
-    let from_space_on = (word & each(0x7f)) + each(0x80 - b' ') | word;
-    let controls = are_not(word, b'\t') & are_not(word, b'\n') & are_not(word, b'\r');
-    let found = !from_space_on & controls | !are_not(word, 0x7f) | !are_not(word, 0xc2);
-    found & each(0x80)
-}
-
-/// The length of `38;5;1m` and the like.
-fn rendition_length(bytes: &[u8]) -> Option<usize> {
-    let digits = bytes.iter().take_while(|byte| matches!(byte, b'0'..=b';')).count();
-    (bytes.get(digits) == Some(&b'm')).then_some(digits + 1)
 }
 
 /// The last line start in a plain run before which nothing is left at the run's end.
@@ -149,7 +65,7 @@ fn pens(run: &[u8]) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Options, Screen};
+    use crate::{Options, PlainRun, Screen};
 
     fn lines(count: usize) -> Vec<u8> {
         (0..count).flat_map(|line| format!("line {line}\r\n").into_bytes()).collect()
@@ -181,58 +97,6 @@ mod tests {
         let Some(Cut { pens, .. }) = cut(&bytes) else { panic!("no cut") };
         let pens: Vec<_> = pens.iter().map(|pen| &bytes[pen.clone()]).collect();
         assert_eq!(pens, [&b"\x1b[0;31m"[..], b"\x1b[4m"]);
-    }
-
-    #[test]
-    fn anything_but_plain_bytes_ends_a_run() {
-        for odd in [
-            "\x1b[H", "\x1b7", "\x08", "\x0e", "\u{9b}1m", "\x1b]0;t\x07", "\x1b[?1m", "\x0b", "\x07",
-            "\x7f", "\0",
-        ] {
-            for before in 0..20 {
-                let bytes = ["x".repeat(before).as_bytes(), odd.as_bytes(), b"1234567\r\n"].concat();
-                let run = PlainRun { length: before, may_go_on: false };
-                assert_eq!(PlainRun::of(&bytes), run, "{odd:?}");
-            }
-        }
-        for plain in ["\u{a9}", "\u{e9}\u{4e16}", "\t", "\x1b[38:2::1:2:3m", "\u{fffff}~ \r\n"] {
-            let run = PlainRun { length: plain.len(), may_go_on: true };
-            assert_eq!(PlainRun::of(plain.as_bytes()), run, "{plain:?}");
-        }
-    }
-
-    #[test]
-    fn a_run_may_go_on_behind_the_beginning_of_something_plain() {
-        for (rest, may_go_on) in [
-            (&b"\x1b"[..], true),
-            (b"\x1b[", true),
-            (b"\x1b[38;5", true),
-            (b"\xc2", true),
-            (b"\x1b[?", false),
-            (b"\x1b[38;5H", false),
-            (b"\x1b]", false),
-        ] {
-            let bytes = [b"text", rest].concat();
-            assert_eq!(PlainRun::of(&bytes), PlainRun { length: 4, may_go_on });
-        }
-        let endless = [&b"\x1b["[..], &[b'1'; UNFINISHED_MAX]].concat();
-        assert!(!PlainRun::of(&endless).may_go_on);
-    }
-
-    #[test]
-    fn every_byte_is_told_alone_and_beside_others() {
-        for byte in 0..=u8::MAX {
-            let prints = matches!(byte, b'\t' | b'\n' | b'\r' | b' '..=0x7e | 0x80..) && byte != 0xc2;
-            for (before, after) in [(0, 0), (0, 9), (3, 4), (7, 0), (8, 8)] {
-                for neighbour in [b' ', b'\n', b'~', 0xff, 0x80] {
-                    let mut bytes = vec![neighbour; before];
-                    bytes.push(byte);
-                    bytes.extend(vec![neighbour; after]);
-                    let all = if prints { bytes.len() } else { before };
-                    assert_eq!(printed(&bytes), all, "{byte:#x} beside {neighbour:#x}");
-                }
-            }
-        }
     }
 
     /// Long stretches of plain lines, among which something else stands at times.
