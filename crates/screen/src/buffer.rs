@@ -162,10 +162,15 @@ impl Buffer {
         };
         // The new line takes over the memory of the dropped one, which gets what it needs.
         if self.base > 0 {
-            row = self.lines[self.base - 1].pack();
+            row = self.lines[self.base - 1].pack(row);
         }
         row.reuse(cols, fill, wrapped);
-        self.lines.insert(self.base + self.bottom, row);
+        let at = self.base + self.bottom;
+        if at == self.lines.len() {
+            self.lines.push_back(row);
+        } else {
+            self.lines.insert(at, row);
+        }
     }
 
     /// Removes the line at `from` and inserts an erased one at `to` (lines of the screen), so that

@@ -43,6 +43,7 @@ impl Params {
     }
 
     /// `;`
+    #[inline]
     pub(super) fn next(&mut self) {
         self.in_sub = false;
         if self.len >= MAX {
@@ -55,6 +56,7 @@ impl Params {
     }
 
     /// `:`
+    #[inline]
     pub(super) fn next_sub(&mut self) {
         self.in_sub = true;
         if self.full || self.subs_len >= MAX {
@@ -67,6 +69,7 @@ impl Params {
     }
 
     /// `0` to `9`
+    #[inline]
     pub(super) fn digit(&mut self, digit: u8) {
         if self.full || (self.in_sub && (self.subs_full || self.subs_len == 0)) {
             return;

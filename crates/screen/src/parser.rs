@@ -6,6 +6,7 @@
 //! same state: controls inside of it have taken effect already.
 
 use crate::params::Params;
+use crate::plain::ascii_length;
 use crate::utf8::{self, Decoded, Utf8};
 
 /// The most bytes of an unfinished string (OSC, DCS …) that are kept. xterm.js keeps ten million,
@@ -110,8 +111,7 @@ impl Parser {
         while let Some(&byte) = rest.first() {
             if self.utf8.partial().is_empty() {
                 let run = match self.state {
-                    State::Ground => printable(rest),
-                    State::Osc | State::DcsPassthrough => printable(rest),
+                    State::Ground | State::Osc | State::DcsPassthrough => ascii_length(rest),
                     _ => 0,
                 };
                 if run > 0 {
@@ -124,10 +124,9 @@ impl Parser {
                     continue;
                 }
                 if self.state == State::Ground
-                    && let Some((c, len)) = utf8::whole(rest)
+                    && let Some(length) = self.whole(rest, to)
                 {
-                    to.print(c);
-                    rest = &rest[len..];
+                    rest = &rest[length..];
                     continue;
                 }
             }
@@ -139,6 +138,46 @@ impl Parser {
             }
             rest = &rest[1..];
         }
+    }
+
+    /// Does at once what begins nearly all of the output, in the ground state: a whole character,
+    /// a control, a whole control sequence. Returns its length. What this does is what the steps
+    /// below would do.
+    fn whole(&mut self, bytes: &[u8], to: &mut impl Actions) -> Option<usize> {
+        match bytes {
+            [0x1b, b'[', rest @ ..] => self.whole_csi(rest, to).map(|length| 2 + length),
+            [control @ (0x07..=0x0f), ..] => {
+                to.execute(*control);
+                Some(1)
+            }
+            _ => {
+                let (c, length) = utf8::whole(bytes)?;
+                to.print(c);
+                Some(length)
+            }
+        }
+    }
+
+    /// A control sequence behind its introducer, without intermediate bytes.
+    fn whole_csi(&mut self, bytes: &[u8], to: &mut impl Actions) -> Option<usize> {
+        let (prefix, start) = match bytes.first()? {
+            prefix @ b'<'..=b'?' => (u32::from(*prefix), 1),
+            _ => (0, 0),
+        };
+        self.params.clear();
+        for (at, &byte) in bytes.iter().enumerate().skip(start) {
+            match byte {
+                b'0'..=b'9' => self.params.digit(byte - b'0'),
+                b';' => self.params.next(),
+                b':' => self.params.next_sub(),
+                0x40..=0x7e => {
+                    to.csi(prefix << 8 | u32::from(byte), &self.params);
+                    return Some(at + 1);
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     fn step(&mut self, c: char, to: &mut impl Actions) {
@@ -324,11 +363,6 @@ impl Parser {
             self.begin(State::Escape, '\x1b');
         }
     }
-}
-
-/// The number of printable ASCII bytes at the beginning.
-fn printable(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| !(0x20..0x7f).contains(byte)).unwrap_or(bytes.len())
 }
 
 /// Whether the text is digits only: `parse` would accept a sign.

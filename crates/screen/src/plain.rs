@@ -36,6 +36,20 @@ impl PlainRun {
     }
 }
 
+/// The number of printable ASCII bytes at the beginning.
+pub(super) fn ascii_length(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (number, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let others = (controls(word) | word | equal_bytes(word, 0x7f)) & HIGH;
+        if others != 0 {
+            return 8 * number + others.trailing_zeros() as usize / 8;
+        }
+    }
+    let others = rest.iter().position(|byte| !(b' '..0x7f).contains(byte));
+    8 * words.len() + others.unwrap_or(rest.len())
+}
+
 /// The length of `38;5;1m` and the like.
 pub(super) fn rendition_length(bytes: &[u8]) -> Option<usize> {
     let digits = bytes.iter().take_while(|byte| matches!(byte, b'0'..=b';')).count();
@@ -113,14 +127,17 @@ const fn equal_bytes(word: u64, byte: u8) -> u64 {
     !((differ & LOW) + LOW | differ) & HIGH
 }
 
+const fn controls(word: u64) -> u64 {
+    !((word & LOW) + each(0x80 - b' ') | word) & HIGH
+}
+
 /// Bytes that are neither ESC nor part of a plain run wherever they stand.
 const fn other_bytes(word: u64) -> u64 {
-    let controls = !((word & LOW) + each(0x80 - b' ') | word) & HIGH;
     let plain = equal_bytes(word, b'\t')
         | equal_bytes(word, b'\n')
         | equal_bytes(word, b'\r')
         | equal_bytes(word, 0x1b);
-    controls & !plain | equal_bytes(word, 0x7f) | equal_bytes(word, 0xc2)
+    controls(word) & !plain | equal_bytes(word, 0x7f) | equal_bytes(word, 0xc2)
 }
 
 /// Bytes that are not among `0` to `;`.
@@ -221,6 +238,9 @@ mod tests {
                     };
                     let length = PlainRun::of(&bytes).length;
                     assert_eq!(length, all, "{byte:#x} beside {neighbour:#x}");
+                    let ascii =
+                        bytes.iter().take_while(|byte| (b' '..=b'~').contains(*byte)).count();
+                    assert_eq!(ascii_length(&bytes), ascii, "{byte:#x} beside {neighbour:#x}");
                 }
             }
         }

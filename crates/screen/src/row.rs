@@ -40,10 +40,18 @@ impl Row {
         &mut self.cells
     }
 
-    /// Reduces the line's memory to what its cells need. Returns a row with the memory it had.
-    pub(super) fn pack(&mut self) -> Row {
+    /// Reduces the line's memory to about what its cells need: that of `spare` if it is about as
+    /// large. Returns a row with the memory it had.
+    pub(super) fn pack(&mut self, spare: Row) -> Row {
         let used = self.cells.iter().rposition(|cell| *cell != Cell::NULL).map_or(0, |at| at + 1);
-        let packed = self.cells[..used].to_vec();
+        let used = &self.cells[..used];
+        let mut packed = spare.cells;
+        if (used.len()..=used.len() * 3 / 2 + 8).contains(&packed.capacity()) {
+            packed.clear();
+            packed.extend_from_slice(used);
+        } else {
+            packed = used.to_vec();
+        }
         Row { cells: std::mem::replace(&mut self.cells, packed), ..Row::default() }
     }
 
