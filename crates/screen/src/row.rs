@@ -63,12 +63,27 @@ impl Row {
         }
     }
 
+    #[inline]
     pub(super) fn set(&mut self, at: usize, cell: Cell) {
         if at < self.cells.len() {
             self.cells[at] = cell;
         } else if at < self.len && cell != Cell::NULL {
-            self.cells.resize(at, Cell::NULL);
+            if at > self.cells.len() {
+                self.cells.resize(at, Cell::NULL);
+            }
             self.cells.push(cell);
+        }
+    }
+
+    /// Erases the right half of a wide character at `at` whose left half was just overwritten.
+    #[inline]
+    pub(super) fn mend(&mut self, at: usize, style: Style) {
+        // What was never written is no half.
+        if let Some(cell) = self.cells.get_mut(at)
+            && cell.width() == 0
+            && !cell.has_content()
+        {
+            *cell = Cell::new(0, 1, style);
         }
     }
 

@@ -179,6 +179,9 @@ impl Terminal {
         let style = self.style();
         let blank = Cell::new(0, 1, style);
         let mut wide = width(c);
+        if wide > 0 && !self.modes.insert && self.print_in_line(c, wide, style) {
+            return;
+        }
         let joins = wide == 0 && self.preceding != 0;
         if joins {
             wide = self.preceding;
@@ -242,6 +245,28 @@ impl Terminal {
         self.mend_right(style);
     }
 
+    /// Prints a character where nothing moves, which is nearly everywhere. Returns whether it could.
+    fn print_in_line(&mut self, c: char, wide: u8, style: Style) -> bool {
+        let buffer = self.buffer();
+        let (x, cols) = (buffer.x, buffer.cols);
+        let end = x + usize::from(wide);
+        if end > cols {
+            return false;
+        }
+        buffer.x = end;
+        let row = buffer.current();
+        if x > 0 && row.get(x - 1).width() == 2 {
+            row.set(x - 1, Cell::new(0, 1, style));
+        }
+        row.set(x, Cell::new(u32::from(c), wide, style));
+        if wide == 2 {
+            row.set(x + 1, Cell::new(0, 0, style));
+        }
+        row.mend(end, style);
+        self.preceding = wide;
+        true
+    }
+
     /// Adds a combining character to the cell before the cursor.
     fn join(&mut self, c: char, wide: u8) {
         let x = self.shown().x;
@@ -274,12 +299,7 @@ impl Terminal {
     fn mend_right(&mut self, style: Style) {
         let buffer = self.buffer();
         let x = buffer.x;
-        if x < buffer.cols {
-            let right = buffer.current().get(x);
-            if right.width() == 0 && !right.has_content() {
-                buffer.current().set(x, Cell::new(0, 1, style));
-            }
-        }
+        buffer.current().mend(x, style);
     }
 
     /// Drops clusters, attributes and links that no cell has any more.

@@ -11,15 +11,15 @@ pub fn width(c: char) -> u8 {
         u8::from((0x20..0x7f).contains(&code))
     } else if code < 0x300 {
         1
-    } else if let Some(width) = BASIC.get(code as usize) {
+    } else if let Some(width) = COMMON.get(code as usize) {
         *width
     } else {
         search(code)
     }
 }
 
-/// The widths of the basic plane, where most text is.
-static BASIC: LazyLock<Vec<u8>> = LazyLock::new(|| (0..0x1_0000).map(search).collect());
+/// The widths of the first two planes, where nearly all text is, emoji included.
+static COMMON: LazyLock<Vec<u8>> = LazyLock::new(|| (0..0x2_0000).map(search).collect());
 
 fn search(code: u32) -> u8 {
     if in_table(&ZERO, code) {
