@@ -25,6 +25,7 @@ mod events;
 mod examples;
 mod exhaustion;
 mod fidelity;
+mod floods;
 mod frames;
 mod guards;
 mod guesses;

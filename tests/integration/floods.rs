@@ -1,0 +1,162 @@
+//! A flood is looked through and skipped, not emulated. Whoever comes amid it, after a resize, after
+//! the server was killed, sees what is seen by emulating every byte.
+
+use crate::support::{Event, Server, Terminal};
+use serde_json::{Value, json};
+use stayd::screen::{Options, Screen};
+use std::collections::VecDeque;
+
+/// What has come to the witness and is not applied yet.
+enum Step {
+    Bytes(Vec<u8>),
+    Resize(u16, u16),
+}
+
+/// A client that gets every byte, and a screen that emulates each.
+struct Witness {
+    terminal: Terminal,
+    screen: Screen,
+    steps: VecDeque<Step>,
+    /// The offset up to which the screen has come.
+    at: u64,
+}
+
+impl Witness {
+    async fn attach(server: &Server, id: &str, options: Options) -> Witness {
+        let (terminal, attached) = Terminal::attach(server, id, "client=witness").await;
+        let (cols, rows) = size(&attached);
+        Witness {
+            terminal,
+            screen: Screen::new(cols, rows, options),
+            steps: VecDeque::new(),
+            at: 0,
+        }
+    }
+
+    /// Goes on where it was, after the server was killed.
+    async fn attach_again(&mut self, server: &Server, id: &str) {
+        let query = format!("client=witness&session={id}&offset={}", self.terminal.offset);
+        self.terminal = Terminal::attach(server, id, &query).await.0;
+    }
+
+    async fn take(&mut self) {
+        match self.terminal.next().await {
+            Event::Bytes(bytes) => self.steps.push_back(Step::Bytes(bytes.to_vec())),
+            Event::Control(control) if control["type"] == "resized" => {
+                let (cols, rows) = size(&control);
+                self.steps.push_back(Step::Resize(cols, rows));
+            }
+            Event::Control(control) => {
+                assert_ne!(control["type"], "snapshot", "the witness was overtaken");
+            }
+            end => panic!("{end:?}"),
+        }
+    }
+
+    async fn take_to(&mut self, offset: u64) {
+        while self.terminal.offset < offset {
+            self.take().await;
+        }
+    }
+
+    /// Brings the screen to this offset, and to this size if that was changed right there.
+    async fn show(&mut self, offset: u64, size: (u16, u16)) -> &Screen {
+        self.take_to(offset).await;
+        loop {
+            let left = usize::try_from(offset - self.at).expect("it is not past the offset");
+            match self.steps.front_mut() {
+                Some(Step::Bytes(bytes)) if left > 0 => {
+                    let rest = bytes.split_off(left.min(bytes.len()));
+                    self.screen.feed(bytes, &mut Vec::new());
+                    self.at += bytes.len() as u64;
+                    *bytes = rest;
+                    if bytes.is_empty() {
+                        self.steps.pop_front();
+                    }
+                }
+                Some(Step::Resize(cols, rows)) if left > 0 || self.screen.size() != size => {
+                    self.screen.resize(*cols, *rows);
+                    self.steps.pop_front();
+                }
+                _ if left == 0 && self.screen.size() == size => return &self.screen,
+                _ => self.take().await,
+            }
+        }
+    }
+}
+
+fn size(control: &Value) -> (u16, u16) {
+    let word = |name: &str| control[name].as_u64().expect("a size") as u16;
+    (word("cols"), word("rows"))
+}
+
+/// Compares what a new client is shown with the witness's screen at the same offset.
+async fn look(server: &Server, id: &str, options: Options, witness: &mut Witness) -> u64 {
+    let query = "mode=ro&scrollback=100000";
+    let (mut terminal, attached) = Terminal::attach(server, id, query).await;
+    let (cols, rows) = size(&attached);
+    let at = terminal.control("snapshot").await["offset"].as_u64().expect("an offset");
+    let Event::Bytes(bytes) = terminal.next().await else { panic!("no snapshot") };
+    terminal.leave().await;
+    let seen = Screen::restore(cols, rows, options, &bytes);
+    let whole = witness.show(at, (cols, rows)).await;
+    let lines = seen.scrollback();
+    // A snapshot for a client is bounded.
+    let is_full = bytes.len() > 500 << 10;
+    assert!(lines == whole.scrollback() || is_full, "{lines} of {}", whole.scrollback());
+    let [seen, whole] = [&seen, whole].map(|screen| screen.snapshot(lines, usize::MAX).bytes);
+    if seen != whole {
+        let [seen, whole] = [seen, whole].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let differ = seen.lines().zip(whole.lines()).enumerate().find(|(_, (a, b))| a != b);
+        panic!("at {at}, {cols} by {rows}, of {lines} lines: {differ:?}");
+    }
+    at
+}
+
+/// Coloured lines of many lengths, some of which wrap, and none with a sequence of another kind.
+const FLOOD: &str = r#"$| = 0; my $line = <STDIN>; for my $n (1 .. 400_000) {
+    my $long = $n % 97 ? $n % 60 : 300;
+    printf "\e[%dm%06d\e[%s %s é世\n", 30 + $n % 8, $n, $n % 3 ? "m" : "1;4;38;5;$n;48;2;1;2;3m", "x" x $long;
+} $| = 1; print "THE-END"; sleep 1000"#;
+
+async fn witnessed(scrollback: usize) {
+    let mut server = Server::start_with(&[&format!("--scrollback-lines={scrollback}")]).await;
+    let options = Options { scrollback };
+    let session = server.api().create(json!({ "command": ["perl", "-e", FLOOD] })).await;
+    let id = session["id"].as_str().expect("an id").to_owned();
+    let mut witness = Witness::attach(&server, &id, options).await;
+    witness.terminal.type_in("\n").await;
+    let mut looks = Vec::new();
+    for round in 0..9u16 {
+        witness.take_to(witness.terminal.offset + 500_000).await;
+        if round % 3 == 1 {
+            let size = json!({ "type": "resize", "cols": 60 + round * 9, "rows": 20 + round });
+            witness.terminal.say(size).await;
+        }
+        if round % 3 == 2 {
+            server.kill_and_restart().await;
+            witness.attach_again(&server, &id).await;
+        }
+        looks.push(look(&server, &id, options, &mut witness).await);
+    }
+    while !witness.terminal.screen.ends_with(b"THE-END") {
+        witness.take().await;
+    }
+    looks.push(look(&server, &id, options, &mut witness).await);
+    eprintln!("scrollback {scrollback}: looked at {looks:?}");
+}
+
+#[actix_web::test]
+async fn whoever_looks_amid_a_flood_sees_every_byte_without_scrollback() {
+    witnessed(0).await;
+}
+
+#[actix_web::test]
+async fn whoever_looks_amid_a_flood_sees_every_byte_with_some_scrollback() {
+    witnessed(100).await;
+}
+
+#[actix_web::test]
+async fn whoever_looks_amid_a_flood_sees_every_byte_with_much_scrollback() {
+    witnessed(10_000).await;
+}
