@@ -94,15 +94,24 @@ fn size(control: &Value) -> (u16, u16) {
 async fn look(server: &Server, id: &str, options: Options, witness: &mut Witness) -> u64 {
     let query = "mode=ro&scrollback=100000";
     let (mut terminal, attached) = Terminal::attach(server, id, query).await;
-    let (cols, rows) = size(&attached);
-    let at = terminal.control("snapshot").await["offset"].as_u64().expect("an offset");
+    let mut shape = attached;
+    let at = loop {
+        match terminal.next().await {
+            Event::Control(control) if control["type"] == "resized" => shape = control,
+            Event::Control(control) if control["type"] == "snapshot" => break control,
+            Event::Control(_) => {}
+            other => panic!("before the snapshot: {other:?}"),
+        }
+    };
+    let at = at["offset"].as_u64().expect("an offset");
+    let (cols, rows) = size(&shape);
     let Event::Bytes(bytes) = terminal.next().await else { panic!("no snapshot") };
     terminal.leave().await;
     let seen = Screen::restore(cols, rows, options, &bytes);
     let whole = witness.show(at, (cols, rows)).await;
     let lines = seen.scrollback();
     // A snapshot for a client is bounded.
-    let is_full = bytes.len() > 500 << 10;
+    let is_full = bytes.len() > 400 << 10;
     assert!(lines == whole.scrollback() || is_full, "{lines} of {}", whole.scrollback());
     let [seen, whole] = [&seen, whole].map(|screen| screen.snapshot(lines, usize::MAX).bytes);
     if seen != whole {
