@@ -273,6 +273,7 @@ async fn serve(
     let limits = connections::Limits {
         connections: settings.max_connections,
         per_address: settings.max_connections_per_address,
+        per_principal: settings.max_connections_per_principal,
         strangers: settings.max_connections_without_token,
         unread: Duration::from_secs(settings.unread_timeout_s),
     };

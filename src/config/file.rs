@@ -75,6 +75,7 @@ pub(super) struct File {
     pub(super) recording_total_bytes: Option<u64>,
     pub(super) max_connections: Option<usize>,
     pub(super) max_connections_per_address: Option<usize>,
+    pub(super) max_connections_per_principal: Option<usize>,
     pub(super) max_connections_without_token: Option<usize>,
     pub(super) body_timeout_s: Option<u64>,
     pub(super) unread_timeout_s: Option<u64>,

@@ -134,6 +134,13 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_MAX_CONNECTIONS_PER_ADDRESS", value_name = "NUMBER")]
     pub max_connections_per_address: Option<usize>,
 
+    /// Most open connections over which one token, its logins included, or one share link has sent a
+    /// request; the owner too, except over the unix socket. Never more than a quarter of the files
+    /// that the server may open; unless set, a quarter of max_connections [default: 2500] [file:
+    /// max_connections_per_principal]
+    #[arg(long, env = "STAYD_MAX_CONNECTIONS_PER_PRINCIPAL", value_name = "NUMBER")]
+    pub max_connections_per_principal: Option<usize>,
+
     /// Most open connections without a token or login; a newer one replaces an older one. Never
     /// more than a quarter of the files that the server may open [default: 128] [file:
     /// max_connections_without_token]

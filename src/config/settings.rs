@@ -33,6 +33,9 @@ const DEFAULT_RECORDING_TOTAL_BYTES: u64 = 512 << 20;
 const DEFAULT_MAX_CONNECTIONS: usize = 10_000;
 /// High, because a proxy of many users may be one address.
 const DEFAULT_MAX_CONNECTIONS_PER_ADDRESS: usize = 1000;
+/// One principal may have this part of all connections, unless the settings say otherwise: far more
+/// than one person or script uses, and too few to shut others out.
+const CONNECTIONS_OF_A_PRINCIPAL: usize = 4;
 /// A browser opens six connections to load the page.
 const DEFAULT_MAX_CONNECTIONS_WITHOUT_TOKEN: usize = 128;
 const DEFAULT_BODY_TIMEOUT_S: u64 = 30;
@@ -90,6 +93,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// The most open connections from one address, loopback excepted.
     pub max_connections_per_address: usize,
+    /// The most open connections that count for one principal, the owner on the unix socket excepted.
+    pub max_connections_per_principal: usize,
     /// The most open connections without a token or login.
     pub max_connections_without_token: usize,
     /// Seconds within which a request's body must arrive.
@@ -212,6 +217,14 @@ pub(super) fn load(
             DEFAULT_MAX_CONNECTIONS_PER_ADDRESS,
         ),
     )?;
+    let max_connections_per_principal = some(
+        "max_connections_per_principal",
+        (
+            flags.max_connections_per_principal,
+            file.max_connections_per_principal,
+            (max_connections / CONNECTIONS_OF_A_PRINCIPAL).max(1),
+        ),
+    )?;
     let max_connections_without_token = some(
         "max_connections_without_token",
         (
@@ -303,6 +316,7 @@ pub(super) fn load(
         recording_total_bytes,
         max_connections,
         max_connections_per_address,
+        max_connections_per_principal,
         max_connections_without_token,
         body_timeout_s,
         unread_timeout_s,

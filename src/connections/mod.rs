@@ -20,5 +20,5 @@ mod tls;
 pub use exposure::{Exposed, check_plain};
 pub use listen::{Listeners, Serving, serve};
 pub use socket::{Peer, Visitor};
-pub use table::{Connections, Limits, subscriber};
+pub use table::{Connections, Limits, TooManyConnections, subscriber};
 pub use tls::{Tls, TlsError};

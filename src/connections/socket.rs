@@ -2,7 +2,8 @@
 //! can learn of its connection.
 
 use super::stream::Stream;
-use super::table::{Admitted, Closing, Connections};
+use super::table::{Admitted, Closing, Connections, TooManyConnections};
+use crate::rights::{Kind, Principal};
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -100,11 +101,20 @@ impl Visitor {
         self.known.get()
     }
 
-    /// Notes an authenticated request: the connection is no stranger's any more.
-    pub fn has_rights(&self) {
-        if !self.known.replace(true) {
-            self.connections.has_rights(self.id);
+    /// Notes an authenticated request: the connection is no stranger's any more, and counts for the
+    /// principal, unless that is the owner on the unix socket, who must always get in.
+    ///
+    /// # Errors
+    /// The principal has too many connections, and this one stays a stranger's.
+    pub fn has_rights(&self, principal: &Principal) -> Result<(), TooManyConnections> {
+        if self.known.get() {
+            return Ok(());
         }
+        let is_local = matches!(self.peer, Peer::Local { .. });
+        let is_counted = !(is_local && principal.kind == Kind::Owner);
+        self.connections.has_rights(self.id, is_counted.then_some(&principal.name))?;
+        self.known.set(true);
+        Ok(())
     }
 
     /// The other end.

@@ -4,6 +4,11 @@
 //! places, and a new one always gets one: the oldest stranger of the address with most strangers is
 //! closed instead. So a client without a token cannot shut out one that has a token, and
 //! authenticated connections are never closed for a newcomer.
+//!
+//! A connection with rights counts for the principal that was the first to use it, until it is
+//! closed: a proxy may send requests of several over one, and counting it for one of them is enough
+//! to keep each from taking all places. A principal that has too many gets no rights over a further
+//! one, which stays a stranger's.
 
 use crate::metrics::Metrics;
 use futures_util::task::AtomicWaker;
@@ -33,6 +38,8 @@ pub struct Limits {
     /// Connections of one address that is not this machine's own; IPv6 addresses count by their
     /// /64.
     pub per_address: usize,
+    /// Connections that count for one principal.
+    pub per_principal: usize,
     /// Connections without an authenticated request.
     pub strangers: usize,
     /// How long the peer may leave unread what it is sent.
@@ -48,6 +55,8 @@ pub(super) enum Reason {
     Descriptors,
     /// Its address has too many connections.
     Address,
+    /// Its principal has too many connections.
+    Principal,
     /// There are too many strangers.
     Strangers,
     /// The peer did not read.
@@ -62,6 +71,7 @@ impl Reason {
             Reason::Full => "full",
             Reason::Descriptors => "descriptors",
             Reason::Address => "address",
+            Reason::Principal => "principal",
             Reason::Strangers => "strangers",
             Reason::Unread => "unread",
             Reason::User => "user",
@@ -90,6 +100,8 @@ struct Table {
     /// stranger's place, and are as few.
     locals: BTreeSet<u64>,
     by_address: HashMap<IpAddr, usize>,
+    /// The connections that count for each principal, by its name.
+    by_principal: HashMap<Arc<str>, usize>,
     logged: Option<Instant>,
     unlogged: u64,
 }
@@ -97,8 +109,16 @@ struct Table {
 struct Open {
     /// `None`: a local process.
     address: Option<IpAddr>,
+    /// Whom it counts for; `None`: nobody that is counted.
+    principal: Option<Arc<str>>,
     closing: Arc<Closing>,
 }
+
+/// A principal has as many connections as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are {0} connections open already, which is the most for each token or link \
+    (max_connections_per_principal); close some, or ask over one of them")]
+pub struct TooManyConnections(usize);
 
 /// Tells the task of a connection that it has to end.
 #[derive(Default)]
@@ -136,14 +156,16 @@ pub(super) struct Admitted {
 
 impl Connections {
     /// `limits` come from the settings; strangers get at most a quarter of the files that the
-    /// process may open now.
+    /// process may open now, and so does each principal.
     pub fn new(limits: Limits, metrics: Arc<Metrics>, log: Logger) -> Arc<Connections> {
         let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         let files = i32::try_from(files).unwrap_or(i32::MAX);
-        let strangers = limits.strangers.min(usize::try_from(files / 4).unwrap_or(1)).max(1);
+        let quarter = usize::try_from(files / 4).unwrap_or(1);
+        let strangers = limits.strangers.min(quarter).max(1);
+        let per_principal = limits.per_principal.min(quarter).max(1);
         // The other descriptors are for sessions, the database and the holder.
         let last_descriptor = files - (files / 8).clamp(8, 64);
-        let limits = Limits { strangers, ..limits };
+        let limits = Limits { strangers, per_principal, ..limits };
         let table = Mutex::default();
         Arc::new(Connections { limits, last_descriptor, table, metrics, log })
     }
@@ -177,7 +199,8 @@ impl Connections {
         let id = table.next;
         table.next += 1;
         let closing = Arc::new(Closing::default());
-        table.open.insert(id, Open { address: Some(address), closing: closing.clone() });
+        let open = Open { address: Some(address), principal: None, closing: closing.clone() };
+        table.open.insert(id, open);
         table.strangers.insert(id, address);
         *table.by_address.entry(address).or_default() += 1;
         self.show(&table);
@@ -210,7 +233,8 @@ impl Connections {
         table.next += 1;
         let closing = Arc::new(Closing::default());
         table.locals.insert(id);
-        table.open.insert(id, Open { address: None, closing: closing.clone() });
+        let open = Open { address: None, principal: None, closing: closing.clone() };
+        table.open.insert(id, open);
         self.show(&table);
         Ok(Admitted { id, closing })
     }
@@ -220,12 +244,30 @@ impl Connections {
         self.tell(&mut self.lock(), Reason::User, format_args!("uid {uid}"));
     }
 
-    /// An authenticated request has come over the connection.
-    pub(super) fn has_rights(&self, id: u64) {
+    /// An authenticated request has come over the connection, which counts for this principal from
+    /// now on; `None`: for nobody. One too many stays without rights.
+    pub(super) fn has_rights(
+        &self,
+        id: u64,
+        principal: Option<&str>,
+    ) -> Result<(), TooManyConnections> {
         let mut table = self.lock();
+        if let Some(principal) = principal
+            && let Some(address) = table.open.get(&id).map(|open| open.address)
+        {
+            let most = self.limits.per_principal;
+            if table.by_principal.get(principal).is_some_and(|count| *count >= most) {
+                let address = address.map_or_else(|| "local".to_owned(), |ip| ip.to_string());
+                let whose = format_args!("{address} ({principal})");
+                self.tell(&mut table, Reason::Principal, whose);
+                return Err(TooManyConnections(most));
+            }
+            table.count_for(id, principal);
+        }
         table.strangers.remove(&id);
         table.locals.remove(&id);
         self.show(&table);
+        Ok(())
     }
 
     /// The connection is closed.
@@ -290,8 +332,23 @@ impl Connections {
 }
 
 impl Table {
+    fn count_for(&mut self, id: u64, principal: &str) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let name: Arc<str> = principal.into();
+        open.principal = Some(name.clone());
+        *self.by_principal.entry(name).or_default() += 1;
+    }
+
     fn remove(&mut self, id: u64) -> Option<Open> {
         let open = self.open.remove(&id)?;
+        if let Some(principal) = &open.principal
+            && let Some(count) = self.by_principal.get_mut(principal)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_principal.remove(principal);
+            }
+        }
         self.strangers.remove(&id);
         self.locals.remove(&id);
         if let Some(address) = open.address
@@ -338,7 +395,8 @@ mod tests {
     use slog::{Discard, o};
 
     fn connections(connections: usize, per_address: usize, strangers: usize) -> Arc<Connections> {
-        let limits = Limits { connections, per_address, strangers, unread: Duration::from_secs(1) };
+        let (per_principal, unread) = (3, Duration::from_secs(1));
+        let limits = Limits { connections, per_address, per_principal, strangers, unread };
         Connections::new(limits, Arc::default(), Logger::root(Discard, o!()))
     }
 
@@ -355,7 +413,7 @@ mod tests {
         let all = connections(10, 10, 2);
         let address = ip("127.0.0.1");
         let owner = all.admit(address, 0).unwrap();
-        all.has_rights(owner.id);
+        all.has_rights(owner.id, None).unwrap();
         let strangers: Vec<_> = (0..5).map(|_| all.admit(address, 0).unwrap()).collect();
         let asked: Vec<_> = strangers.iter().map(is_asked).collect();
         assert_eq!(asked, [true, true, true, false, false]);
@@ -377,17 +435,17 @@ mod tests {
         // Those without rights are few, too, and the newest gets in.
         assert_eq!(locals.iter().map(is_asked).collect::<Vec<_>>(), [true, false, false]);
         for owner in locals.drain(1..) {
-            all.has_rights(owner.id);
+            all.has_rights(owner.id, None).unwrap();
         }
         let third = all.admit_local(0).unwrap();
-        all.has_rights(third.id);
+        all.has_rights(third.id, None).unwrap();
         let fourth = all.admit_local(0).unwrap();
         assert!(is_asked(&stranger) && !is_asked(&third), "a stranger makes room");
-        all.has_rights(fourth.id);
+        all.has_rights(fourth.id, None).unwrap();
         // The owner gets in although those with rights have taken all places, and not without end.
         for _ in 0..LOCAL_PLACES {
             let owner = all.admit_local(0).unwrap();
-            all.has_rights(owner.id);
+            all.has_rights(owner.id, None).unwrap();
         }
         assert_eq!(all.admit_local(0).err(), Some(Reason::Full));
     }
@@ -407,12 +465,12 @@ mod tests {
         let known: Vec<_> = (0..3).map(|_| all.admit(ip("127.0.0.1"), 0).unwrap()).collect();
         // One of the three made room for the third; the rest show a token.
         assert!(is_asked(&known[0]));
-        all.has_rights(known[1].id);
-        all.has_rights(known[2].id);
+        all.has_rights(known[1].id, None).unwrap();
+        all.has_rights(known[2].id, None).unwrap();
         let third = all.admit(ip("127.0.0.1"), 0).unwrap();
         let fourth = all.admit(ip("127.0.0.1"), 0).unwrap();
         assert!(is_asked(&third));
-        all.has_rights(fourth.id);
+        all.has_rights(fourth.id, None).unwrap();
         assert_eq!(all.admit(ip("127.0.0.1"), 0).err(), Some(Reason::Full));
         assert!(!known[1..].iter().any(is_asked) && !is_asked(&fourth));
     }
@@ -423,7 +481,7 @@ mod tests {
         let stranger = all.admit(ip("127.0.0.1"), 0).unwrap();
         let newest = all.admit(ip("127.0.0.1"), i32::MAX).unwrap();
         assert!(is_asked(&stranger) && !is_asked(&newest));
-        all.has_rights(newest.id);
+        all.has_rights(newest.id, None).unwrap();
         assert_eq!(all.admit(ip("127.0.0.1"), i32::MAX).err(), Some(Reason::Descriptors));
     }
 
@@ -431,7 +489,7 @@ mod tests {
     fn an_address_has_a_share_and_this_machine_all() {
         let all = connections(100, 2, 50);
         for address in ["192.0.2.1", "::ffff:192.0.2.1"] {
-            all.has_rights(all.admit(ip(address), 0).unwrap().id);
+            all.has_rights(all.admit(ip(address), 0).unwrap().id, None).unwrap();
         }
         assert_eq!(all.admit(ip("192.0.2.1"), 0).err(), Some(Reason::Address));
         let net: Vec<_> =
@@ -440,8 +498,37 @@ mod tests {
         for own in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
             for _ in 0..4 {
                 let admitted = all.admit(ip(own), 0).unwrap();
-                all.has_rights(admitted.id);
+                all.has_rights(admitted.id, None).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn a_principal_takes_no_more_than_its_places() {
+        let all = connections(100, 100, 10);
+        let open = || all.admit(ip("127.0.0.1"), 0).unwrap();
+        let mut annas: Vec<_> = (0..3).map(|_| open()).collect();
+        for known in &annas {
+            assert_eq!(all.has_rights(known.id, Some("anna")), Ok(()));
+        }
+        let fourth = open();
+        for _ in 0..2 {
+            assert_eq!(all.has_rights(fourth.id, Some("anna")), Err(TooManyConnections(3)));
+        }
+        assert!(all.lock().strangers.contains_key(&fourth.id), "it has no rights");
+        // Another principal may use it, and it counts for that one.
+        assert_eq!(all.has_rights(fourth.id, Some("ben")), Ok(()));
+        for _ in 0..5 {
+            assert_eq!(all.has_rights(open().id, None), Ok(()), "who is not counted has no limit");
+        }
+        let local = all.admit_local(0).unwrap();
+        assert_eq!(all.has_rights(local.id, Some("anna")), Err(TooManyConnections(3)));
+        all.gone(annas.pop().unwrap().id);
+        assert_eq!(all.has_rights(local.id, Some("anna")), Ok(()));
+        for known in annas.iter().chain([&fourth, &local]) {
+            all.gone(known.id);
+            all.gone(known.id);
+        }
+        assert!(all.lock().by_principal.is_empty());
     }
 }

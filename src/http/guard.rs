@@ -183,10 +183,11 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         Some(visitor) if is_public && visitor.is_known() => None,
         _ => Some(access.credential(request.headers())),
     };
-    if let (Some(visitor), Some(Ok(_))) = (visitor, &credential) {
-        visitor.has_rights();
-    }
     if is_public {
+        if let (Some(visitor), Some(Ok((principal, ..)))) = (visitor, &credential) {
+            // A public path is served to strangers, too.
+            let _ = visitor.has_rights(principal);
+        }
         strip_token(request.headers_mut());
         return Ok(None);
     }
@@ -221,6 +222,11 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
             Problem::new(code::UNAUTHORIZED, detail).into()
         }
         Unknown::Missing => Problem::new(code::UNAUTHORIZED, detail).into(),
+    })?;
+    let visitor = request.conn_data::<Visitor>();
+    visitor.map_or(Ok(()), |visitor| visitor.has_rights(&principal)).map_err(|too_many| {
+        let problem = Problem::new(code::TOO_MANY_CONNECTIONS, too_many.to_string());
+        problem.retry_after(1)
     })?;
     // A browser adds the cookie whichever page makes the request, but then it also sends that
     // page's Origin.

@@ -62,6 +62,9 @@ pub mod code {
     pub const TOO_MANY_SESSIONS: Code = Code("too_many_sessions", StatusCode::SERVICE_UNAVAILABLE);
     /// Too many wrong tokens from this address; `Retry-After` says how long.
     pub const TOO_MANY_REQUESTS: Code = Code("too_many_requests", StatusCode::TOO_MANY_REQUESTS);
+    /// As many connections of this token or link as the settings allow; this one is closed.
+    pub const TOO_MANY_CONNECTIONS: Code =
+        Code("too_many_connections", StatusCode::TOO_MANY_REQUESTS);
     /// The database cannot be written.
     pub const STORE_UNAVAILABLE: Code = Code("store_unavailable", StatusCode::SERVICE_UNAVAILABLE);
     /// The holder does not answer.
@@ -183,6 +186,9 @@ impl ResponseError for Problem {
         }
         if let Some(seconds) = self.retry_after_s {
             response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.code == code::TOO_MANY_CONNECTIONS {
+            response.force_close();
         }
         response.body(self.body())
     }

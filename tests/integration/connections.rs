@@ -163,7 +163,8 @@ async fn strangers_in_every_place_shut_nobody_out() {
 /// As many as the settings say, and no more: of connections with rights too.
 #[actix_web::test]
 async fn connections_with_rights_are_bounded_and_kept() {
-    let server = Server::start_with(&["--max-connections=8"]).await;
+    let flags = ["--max-connections=8", "--max-connections-per-principal=8"];
+    let server = Server::start_with(&flags).await;
     let mut terminals = Vec::new();
     for _ in 0..7 {
         terminals.push(Terminal::attach(&server, "x", "create=bash").await.0);
@@ -192,6 +193,76 @@ async fn connections_with_rights_are_bounded_and_kept() {
         terminal.wait_for("42").await;
     }
     drop(last);
+}
+
+/// A token takes its own places and nobody else's, by whatever it comes: itself or its logins.
+#[actix_web::test]
+async fn a_token_takes_no_more_than_its_places() {
+    let server = Server::start_with(&["--max-connections-per-principal=3"]).await;
+    let owner = server.api();
+    let token = async |name: &str| {
+        let made = owner.post("/api/v1/tokens", json!({ "name": name }).to_string()).await.ok(201);
+        owner.with_token(made["token"].as_str().expect("a token"))
+    };
+    let (anna, ben) = (token("anna").await, token("ben").await);
+    let id = owner.create(json!({ "command": ["cat"] })).await["id"].clone();
+    let path = format!("/api/v1/sessions/{}/attach", id.as_str().expect("an id"));
+    let mut annas = Vec::new();
+    for _ in 0..3 {
+        let dialled = soon("a place", async {
+            loop {
+                // Connections of the requests before end a moment after their answers.
+                if let Ok(socket) = support::dial(&anna, &path, None).await {
+                    return socket;
+                }
+            }
+        });
+        annas.push(dialled.await);
+    }
+    let ask = |shown: &str| {
+        let shown = format!("{shown}\r\nOrigin: {}\r\n", owner.base());
+        dial(&server, &head(&server, "GET", "/api/v1/sessions", &shown))
+    };
+    let bearer = |token: &str| format!("Authorization: Bearer {token}");
+    let login = json!({ "token": anna.token() }).to_string();
+    let login = ben.post("/api/v1/login", login).await;
+    let cookie = login.headers.get("set-cookie").expect("a cookie").to_str().expect("text");
+    let cookie = format!("Cookie: {}", cookie.split(';').next().expect("one"));
+    for shown in [bearer(anna.token()), cookie] {
+        // It is hung up on: whoever is refused keeps no place.
+        let refused = answer(&ask(&shown)).await.to_lowercase();
+        assert!(refused.starts_with("http/1.1 429"), "{refused}");
+        assert!(refused.contains("connection: close"), "{refused}");
+        assert!(refused.contains("too_many_connections"), "{refused}");
+        assert!(refused.contains("max_connections_per_principal"), "{refused}");
+    }
+    let refused = support::dial(&anna, &path, None).await;
+    assert!(format!("{:?}", refused.err()).contains("429"));
+    // Others are as they were, and the owner on the unix socket has no limit.
+    ben.get("/api/v1/sessions").await.ok(200);
+    let local: Vec<_> = (0..5)
+        .map(|_| {
+            let socket = server.state().join("server.sock");
+            let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("connected");
+            stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+            let request = b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n";
+            stream.write_all(request).expect("sent");
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).expect("an answer");
+            assert_eq!(&status, b"HTTP/1.1 200");
+            stream
+        })
+        .collect();
+    let counted = r#"stayd_http_connections_closed_total{reason="principal"}"#;
+    assert!(metric(&server, counted).await >= 3);
+    // Who leaves makes room.
+    drop(annas.pop());
+    let asked = async || anna.try_send(Method::GET, "/api/v1/sessions", "").await;
+    soon("a place", async {
+        while !asked().await.is_ok_and(|reply| reply.status.as_u16() == 200) {}
+    })
+    .await;
+    drop(local);
 }
 
 /// Answers that nobody reads: a little of each lies in memory, and then the connection goes;
