@@ -2,7 +2,7 @@
 
 use super::api::Lookup;
 use super::caller::{Caller, CallerApi};
-use super::lease::Lease;
+use super::lease::{Lease, Why};
 use super::problem::{Problem, code};
 use super::reject::Refusal;
 use crate::audit::Audit;
@@ -19,6 +19,7 @@ use actix_web::http::header;
 use actix_web::web::{Path, Payload, Query, ReqData};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws;
+use futures_util::FutureExt;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::str::FromStr;
@@ -157,6 +158,7 @@ async fn open(
         }
         let nested = nest(api, &found.session, &wish)?;
         let _ = api.caller.session.set(found.session.handle.id());
+        api.end_out_of_scope(&found.session);
         Ok(join(found, by, wish, nested, dialect, &api.audit).await?)
     };
     match attached.await {
@@ -390,7 +392,7 @@ async fn join(
         has_terminal: wish.has_terminal,
         writer,
         accepted,
-        revoked: lease.ended(),
+        revoked: Box::pin(lease.ended().map(Why::text)),
         auditor,
         nested,
     };

@@ -9,7 +9,7 @@ use super::problem::{Problem, code};
 use crate::audit::Audit;
 use crate::connections::Visitor;
 use crate::protocol::Cause;
-use crate::rights::{Grants, GrantsError, Pass, Principal};
+use crate::rights::{Grants, GrantsError, Pass, Principal, Scope};
 use crate::store::Outcome;
 use actix_web::HttpMessage;
 use actix_web::http::StatusCode;
@@ -199,11 +199,16 @@ impl Access {
     }
 
     /// The lease of an authenticated request.
-    pub(super) fn lease(&self, pass: Pass) -> Lease {
-        self.leases.open(pass)
+    pub(super) fn lease(&self, caller: &Caller) -> Lease {
+        match caller.principal.scope {
+            // Labels can be changed; an id and an owner stay.
+            Scope::Labels(_) => self.leases.open_alone(caller.pass),
+            Scope::All | Scope::Own | Scope::Sessions(_) => self.leases.open(caller.pass),
+        }
     }
 
-    /// Ends the leases of removed tokens, ended links and expired logins now.
+    /// Ends the leases of removed tokens, ended links, expired logins, and of sessions that have left
+    /// a scope, now.
     pub(super) fn check_leases(&self) {
         self.leases.check(|pass| self.grants.why_ended(pass));
     }

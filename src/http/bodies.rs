@@ -1,7 +1,7 @@
 //! Bounds bodies in time and memory whatever the peer does: a request's body must come in time, and
 //! no more than a slice of an answer lies in a connection's buffer.
 
-use super::lease::Lease;
+use super::lease::{Lease, Why};
 use actix_http::error::PayloadError;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest};
@@ -89,7 +89,7 @@ pub struct AnswerBody {
     is_head: bool,
     /// Resolves when the lease ends, which breaks the body off with an error, since half a download
     /// must not look like a whole one. `None`: the body is too short to outlive a lease.
-    ended: Option<LocalBoxFuture<'static, &'static str>>,
+    ended: Option<LocalBoxFuture<'static, Why>>,
     _request: Option<RequestBody>,
 }
 
@@ -127,7 +127,7 @@ impl MessageBody for AnswerBody {
         if let Some(Poll::Ready(why)) =
             self.ended.as_mut().map(|ended| ended.as_mut().poll(context))
         {
-            return Poll::Ready(Some(Err(why.into())));
+            return Poll::Ready(Some(Err(why.text().into())));
         }
         if self.rest.is_empty() {
             match self.body.as_pin_mut().poll_next(context) {

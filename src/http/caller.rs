@@ -2,6 +2,7 @@
 //! are looked at before the session is handed out.
 
 use super::api::{Api, Lookup, ended, json, unknown};
+use super::lease::Lease;
 use super::problem::{Problem, code};
 use crate::events::{Event, Kind};
 use crate::id::SessionId;
@@ -126,6 +127,7 @@ fn forbidden(principal: &Principal, action: Action, needs: Option<Role>) -> Prob
 pub(super) struct CallerApi {
     api: Data<Api>,
     pub(super) caller: Caller,
+    lease: Lease,
 }
 
 impl Deref for CallerApi {
@@ -141,12 +143,13 @@ impl FromRequest for CallerApi {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let (api, caller) = (request.app_data::<Data<Api>>(), request.extensions());
-        let both = api.cloned().zip(caller.get::<Caller>().cloned());
+        let (api, extensions) = (request.app_data::<Data<Api>>(), request.extensions());
+        let rights = extensions.get::<Caller>().cloned().zip(extensions.get::<Lease>().cloned());
+        let all = api.cloned().zip(rights);
         // A route that the guard lets pass without rights never asks for this.
         let none =
             || Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR, "no rights were checked");
-        ready(both.map(|(api, caller)| CallerApi { api, caller }).ok_or_else(none))
+        ready(all.map(|(api, (caller, lease))| CallerApi { api, caller, lease }).ok_or_else(none))
     }
 }
 
@@ -176,7 +179,19 @@ impl CallerApi {
             Lookup::Ended(session) => self.caller.may(self.caller.action, session)?,
             Lookup::Unknown => false,
         };
+        if let (true, Lookup::Live(session)) = (sees, &found) {
+            self.end_out_of_scope(session);
+        }
         Ok(if sees { found } else { Lookup::Unknown })
+    }
+
+    /// Ends what the request opens once this session leaves the caller's scope, which only labels
+    /// can make it do, and only those of a live session change.
+    pub(super) fn end_out_of_scope(&self, session: &SessionRef) {
+        if matches!(self.caller.principal.scope, Scope::Labels(_)) {
+            let (principal, handle) = (self.caller.principal.clone(), session.handle.clone());
+            self.lease.end_unless(move || handle.with_view(|view| principal.sees(facts(view))));
+        }
     }
 
     /// A session as the caller sees it.

@@ -7,7 +7,7 @@ use super::auth::{Access, Shown, Unknown, has_bearer_protocol, strip_token};
 use super::bodies::{AnswerBody, RequestBody};
 use super::caller::Caller;
 use super::guesses::Refused;
-use super::lease::Lease;
+use super::lease::{Lease, Why};
 use super::problem::{self, Problem, code};
 use super::{allowlist, assets, local_peer, login, openapi, refusal_page};
 use crate::connections::Visitor;
@@ -158,12 +158,17 @@ fn late(within: Duration) -> Problem {
 
 /// The answer to a request whose lease has ended while it was served. The service still has the
 /// request, so this is built without one.
-fn shut_out(why: &'static str, asked: Asked) -> Error {
-    let problem = Problem::new(code::UNAUTHORIZED, why);
+fn shut_out(why: Why, asked: Asked) -> Error {
+    let code = match why {
+        Why::Invalid(_) => code::UNAUTHORIZED,
+        // What is out of scope does not exist.
+        Why::OutOfScope => code::NOT_FOUND,
+    };
+    let problem = Problem::new(code, why.text());
     let mut response = problem.error_response();
     put_headers(response.headers_mut());
     asked.note(response.status(), response.headers_mut());
-    InternalError::from_response(why, response).into()
+    InternalError::from_response(why.text(), response).into()
 }
 
 /// Authenticates a request, removes its token and adds its principal, or says why not. Public paths
@@ -242,7 +247,7 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
     let action = action.map_err(|_| unserved(request))?;
     let session = Arc::default();
     let caller = Caller { principal: Arc::new(principal), pass, action, session };
-    let lease = access.lease(pass);
+    let lease = access.lease(&caller);
     strip_token(request.headers_mut());
     let cause = Cause {
         token: caller.principal.name.clone(),

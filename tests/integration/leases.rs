@@ -245,3 +245,82 @@ async fn a_login_whose_time_is_over_ends_what_was_opened_with_it() {
     opened.ends("the login has ended").await;
     bystander.stays().await;
 }
+
+/// Labels decide what a token sees, and they change.
+#[actix_web::test]
+async fn a_session_that_leaves_a_tokens_scope_ends_what_was_opened_on_it() {
+    let server = Server::start_with(&["--ring-bytes=33554432"]).await;
+    let owner = server.api();
+    let script = "stty raw -echo; head -c 25000000 /dev/zero; echo ready; sleep 1000";
+    let made = json!({ "command": ["bash", "-c", script], "labels": { "team": "a" } });
+    let id = owner.create(made).await["id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/v1/sessions/{id}");
+    let ready = format!("{path}/screen?wait=text:ready&timeout_ms=20000");
+    assert_eq!(owner.get(&ready).await.status.as_u16(), 200);
+    let added = verb(&server, &["token", "add", "anna", "--label", "team=a"]);
+    let token = String::from_utf8(added.stdout).expect("text");
+    let anna = Api::new(server.address(), token.trim());
+    let pass = Pass::token(&anna);
+    let bystander = Bystander::attach(&server, &id).await;
+    let mut sockets = Vec::new();
+    for mode in ["rw", "ro"] {
+        let attach = format!("{path}/attach?mode={mode}");
+        sockets.push(pass.attaches(&anna, &attach, "stayd.v1").await);
+    }
+    let screen = format!("{path}/screen?wait=text:never&timeout_ms=100000");
+    let deaf = format!("{path}/input");
+    let waits = [
+        pass.asks(&anna, Method::GET, &screen, ""),
+        pass.asks(&anna, Method::POST, &deaf, LONG),
+    ];
+    let mut events = pass.opens(&anna, &format!("/api/v1/events?session={id}")).await;
+    soon("an event", events.next()).await.expect("a piece").expect("a piece");
+    let mut everything = pass.opens(&anna, "/api/v1/events").await;
+    soon("an event", everything.next()).await.expect("a piece").expect("a piece");
+    let mut download = pass.opens(&anna, &format!("{path}/output")).await;
+    let mut read = soon("a piece", download.next()).await.expect("a piece").expect("a piece").len();
+    // A change that leaves a session in the scope ends nothing: the same check finds both.
+    let made = json!({ "command": ["cat"], "labels": { "team": "a" } });
+    let other = owner.create(made).await["id"].as_str().expect("an id").to_owned();
+    let attach = format!("/api/v1/sessions/{other}/attach");
+    let stays = Bystander(pass.attaches(&anna, &attach, "stayd.v1").await);
+    let still_in = r#"{"labels":{"team":"a","more":"b"}}"#;
+    owner.send(Method::PATCH, &format!("/api/v1/sessions/{other}"), still_in).await.ok(200);
+
+    owner.send(Method::PATCH, &path, r#"{"labels":{"team":"b"}}"#).await.ok(200);
+    let start = Instant::now();
+    for socket in &mut sockets {
+        loop {
+            match soon("the end of a WebSocket", socket.next()).await {
+                Some(Ok(Frame::Close(Some(reason)))) => {
+                    let text = reason.description.unwrap_or_default();
+                    assert!(text.contains("left the scope"), "{text}");
+                    break;
+                }
+                Some(Ok(_)) => {}
+                other => panic!("{other:?} and no reason"),
+            }
+        }
+    }
+    for wait in waits {
+        let answer = soon("the end of a wait", wait).await.expect("an answer");
+        assert_eq!(answer, (404, "not_found".to_owned()));
+    }
+    while let Some(Ok(_)) = soon("the end of the events", events.next()).await {}
+    assert!(start.elapsed() < ENDED_WITHIN, "{:?}", start.elapsed());
+    while let Some(Ok(piece)) = soon("the end of the download", download.next()).await {
+        read += piece.len();
+    }
+    assert!(read < 25_000_000, "{read} bytes");
+    bystander.stays().await;
+    stays.stays().await;
+    anna.get(&path).await.problem(404, "not_found");
+    // What is about all sessions goes on, without this one.
+    let made = json!({ "command": ["cat"], "labels": { "team": "a" } });
+    let other = owner.create(made).await["id"].as_str().expect("an id").to_owned();
+    let mut text = String::new();
+    while !text.contains(&other) {
+        let piece = soon("an event", everything.next()).await.expect("a piece").expect("a piece");
+        text += &String::from_utf8_lossy(&piece);
+    }
+}
