@@ -2,8 +2,8 @@
 -- sort as text.
 --
 -- The version of this schema: raise it with every change. A server opens no database of another
--- version. Versions 1 and 2 were never released.
-PRAGMA user_version = 3;
+-- version. Versions 1 to 3 were never released.
+PRAGMA user_version = 4;
 
 CREATE TABLE sessions (
     id                     TEXT NOT NULL PRIMARY KEY, -- UUID v7: sorts by time of creation
@@ -51,7 +51,8 @@ CREATE TABLE sessions (
     -- The Idempotency-Key of the request that made it, and what that request was.
     idempotency_key        TEXT,
     idempotency_of         TEXT,
-    owner                  TEXT                       -- name of the principal that created it
+    owner                  TEXT,                      -- name of the principal that created it
+    owner_token            TEXT                       -- which token of that name (UUID); NULL: none
 ) STRICT, WITHOUT ROWID;
 
 -- Only live sessions compete for names.

@@ -116,8 +116,10 @@ struct Open {
 
 /// A principal has as many connections as it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are {0} connections open already, which is the most for each token or link \
-    (max_connections_per_principal); close some, or ask over one of them")]
+#[error(
+    "there are {0} connections open already, which is the most for each token or link \
+    (max_connections_per_principal); close some, or ask over one of them"
+)]
 pub struct TooManyConnections(usize);
 
 /// Tells the task of a connection that it has to end.

@@ -63,8 +63,9 @@ impl Bus {
             let mut kept = self.kept();
             kept.last += 1;
             let id = EventId { epoch: self.shared.epoch, number: kept.last };
-            let (owner, labels) = (session.owner.clone(), session.labels.clone());
-            let event = Event { id, kind, session: session.id, owner, labels, data };
+            let (owner, owner_token) = (session.owner.clone(), session.owner_token);
+            let (session, labels) = (session.id, session.labels.clone());
+            let event = Event { id, kind, session, owner, owner_token, labels, data };
             kept.bytes += event.size();
             kept.events.push_back(Arc::new(event));
             while kept.events.len() > EVENTS_MAX || kept.bytes > BYTES_MAX {

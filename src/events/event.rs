@@ -3,6 +3,7 @@
 use super::id::EventId;
 use crate::id::SessionId;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,8 @@ pub struct Event {
     pub session: SessionId,
     /// The name of the principal that created the session.
     pub owner: Option<String>,
+    /// Which token of that name, if it was one.
+    pub owner_token: Option<Uuid>,
     /// The session's labels at that time.
     pub labels: BTreeMap<String, String>,
     /// One line of JSON: `session`, `name`, `at`, and the members of the kind.

@@ -147,7 +147,7 @@ impl Access {
     pub(super) fn note_login(&self, who: &str, from: Option<IpAddr>, action: &str) {
         if let Some(audit) = &self.audit {
             let address = from.map(|address| address.to_string());
-            let cause = Cause { token: who.to_owned(), address };
+            let cause = Cause { token: who.to_owned(), token_id: None, address };
             audit.note(Some(&cause), action, None, Outcome::Done, None);
         }
     }

@@ -47,7 +47,8 @@ impl Caller {
     /// Refuses to create a session with these labels that would not exist for its creator.
     pub(super) fn check_create(&self, labels: &BTreeMap<String, String>) -> Result<(), Problem> {
         let (id, owner) = (SessionId::generate(), Some(self.principal.name.as_str()));
-        self.decide(Action::Create, Some(Facts { id, owner, labels })).map(drop)
+        let facts = Facts { id, owner, owner_token: self.principal.token, labels };
+        self.decide(Action::Create, Some(facts)).map(drop)
     }
 
     /// Refuses to let a share link name a session, or put it into somebody's scope.
@@ -79,10 +80,11 @@ impl Caller {
 
     /// Whether an event is for the principal.
     pub(super) fn hears(&self, event: &Event) -> bool {
-        let Event { session, owner, labels, kind, .. } = event;
+        let Event { session, owner, owner_token, labels, kind, .. } = event;
+        let (id, owner, owner_token) = (*session, owner.as_deref(), *owner_token);
         let of_surroundings =
             matches!(kind, Kind::Created | Kind::Changed | Kind::Cwd | Kind::Renamed);
-        self.principal.sees(Facts { id: *session, owner: owner.as_deref(), labels })
+        self.principal.sees(Facts { id, owner, owner_token, labels })
             && !(of_surroundings && self.is_share())
     }
 
@@ -94,7 +96,8 @@ impl Caller {
 
 /// What scopes look at.
 fn facts(session: &Session) -> Facts<'_> {
-    Facts { id: session.id, owner: session.owner.as_deref(), labels: &session.labels }
+    let Session { id, owner_token, labels, .. } = session;
+    Facts { id: *id, owner: session.owner.as_deref(), owner_token: *owner_token, labels }
 }
 
 /// What a share link shows of a session.
@@ -103,7 +106,7 @@ fn without_surroundings(mut session: Session) -> Session {
     session.cwd.clear();
     session.labels.clear();
     session.pid = None;
-    session.owner = None;
+    (session.owner, session.owner_token) = (None, None);
     session.profile = None;
     session.signs.cwd_now = None;
     session.clients.iter_mut().for_each(Viewer::hide_name);

@@ -251,6 +251,7 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
     strip_token(request.headers_mut());
     let cause = Cause {
         token: caller.principal.name.clone(),
+        token_id: caller.principal.token,
         address: address(request).map(|address| address.to_string()),
     };
     request.extensions_mut().insert(cause);

@@ -157,7 +157,7 @@ fn scope(principal: &Principal) -> InScope {
         Scope::All => {}
         Scope::Sessions(ids) => scope.ids = Some(ids.clone()),
         Scope::Labels(labels) => scope.labels = Some(labels.clone()),
-        Scope::Own => scope.owner = Some(principal.name.clone()),
+        Scope::Own => scope.owner = Some((principal.name.clone(), principal.token)),
     }
     scope
 }

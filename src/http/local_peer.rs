@@ -84,17 +84,16 @@ pub(super) fn admit(request: &ServiceRequest) -> Result<Principal, Problem> {
             visitor.vouch();
             Ok(Principal::owner())
         }
-        LocalRights::Inside { session: Some(session), control: Some(control) } => {
-            Ok(Principal {
-                name: format!("session-{session}"),
-                kind: Kind::Session,
-                role: match control {
-                    Control::Viewer => Role::Viewer,
-                    Control::Controller => Role::Controller,
-                },
-                scope: Scope::All,
-            })
-        }
+        LocalRights::Inside { session: Some(session), control: Some(control) } => Ok(Principal {
+            name: format!("session-{session}"),
+            kind: Kind::Session,
+            token: None,
+            role: match control {
+                Control::Viewer => Role::Viewer,
+                Control::Controller => Role::Controller,
+            },
+            scope: Scope::All,
+        }),
         LocalRights::Inside { session, .. } => {
             let which = session.map_or_else(|| "a session".into(), |id| format!("session {id}"));
             let detail = format!(

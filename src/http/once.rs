@@ -4,6 +4,7 @@ use super::problem::Problem;
 use crate::protocol::CreateSession;
 use crate::store::{Once, OnceOf};
 use actix_web::http::header::{HeaderMap, HeaderName};
+use std::fmt::Display;
 use uuid::Uuid;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -16,7 +17,7 @@ const KEY_MAX: usize = 255;
 /// the body's members and its white space do not count.
 pub(super) fn once(
     headers: &HeaderMap,
-    principal: &str,
+    principal: impl Display,
     request: &CreateSession,
 ) -> Result<Option<Once>, Problem> {
     let mut keys = headers.get_all(KEY);
@@ -31,6 +32,7 @@ pub(super) fn once(
     // Numbers, strings and sorted maps of them: nothing that could fail to be written.
     let request = serde_json::to_string(request).unwrap_or_default();
     // The length separates the principal from the body.
+    let principal = principal.to_string();
     let words = format!("{}:{principal}{request}", principal.len());
     let request = Uuid::new_v5(&Uuid::NAMESPACE_OID, words.as_bytes()).to_string();
     Ok(Some(Once { key: key.to_owned(), of: OnceOf { request, failed: None } }))

@@ -40,7 +40,9 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let request: CreateSession = object(body)?;
     api.caller.check_create(&request.labels)?;
-    let once = once::once(http.headers(), &cause.token, &request)?;
+    // The token by its id: a later one of the same name does not get what this one has created.
+    let by = cause.token_id.map_or_else(|| cause.token.clone(), |id| id.to_string());
+    let once = once::once(http.headers(), by, &request)?;
     let create = Create { request, cause: Some(cause.into_inner()), once };
     let answered = api.registry.send(create).await.map_err(stopping)?;
     if let Ok(session) = &answered.result {

@@ -128,6 +128,9 @@ pub struct Session {
     /// The name of the principal that created it, if one is known.
     #[serde(default)]
     pub owner: Option<String>,
+    /// Which token of that name, if it was one: a name is used again, a token is not.
+    #[serde(skip)]
+    pub owner_token: Option<Uuid>,
     /// Set from the moment its end begins until it has ended.
     #[serde(skip)]
     pub ending: bool,
@@ -188,6 +191,7 @@ impl Session {
             recording: Recording::default(),
             clients: Vec::new(),
             owner: None,
+            owner_token: None,
             ending: false,
         }
     }
@@ -229,6 +233,9 @@ impl Transition {
 pub struct Cause {
     /// The name of the client's token.
     pub token: String,
+    /// Which token of that name, if it is one. It is not kept with the causes of what was done.
+    #[serde(skip)]
+    pub token_id: Option<Uuid>,
     /// The client's address, if it is known.
     pub address: Option<String>,
 }

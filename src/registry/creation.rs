@@ -118,8 +118,9 @@ pub(super) fn create(
     };
     plan.row.once = once;
     plan.row.session.owner = cause.as_ref().map(|cause| cause.token.clone());
+    plan.row.session.owner_token = cause.as_ref().and_then(|cause| cause.token_id);
     let (id, name) = (plan.row.session.id, plan.row.session.name.clone());
-    if let Err(full) = registry.check_room(plan.row.session.owner.as_deref()) {
+    if let Err(full) = registry.check_room(Some(&plan.row.session)) {
         return ready(Err(full));
     }
     if let Some(taken) = name.as_ref().filter(|name| registry.names.owner(name).is_some()) {

@@ -14,6 +14,7 @@ use crate::events::Bus;
 use crate::holder::{Held, Holder, Notice};
 use crate::id::SessionId;
 use crate::metrics::Metrics;
+use crate::protocol;
 use crate::recorder::Recorder;
 use crate::rights::Principal;
 use crate::screens::Screens;
@@ -225,13 +226,15 @@ impl Registry {
         actix::fut::wrap_future(is_restored)
     }
 
-    /// Whether there is room for one more session, which this principal creates.
-    pub(super) fn check_room(&self, owner: Option<&str>) -> Result<(), CreateError> {
+    /// Whether there is room for one more session, and for its creator if it is a new one.
+    pub(super) fn check_room(&self, new: Option<&protocol::Session>) -> Result<(), CreateError> {
         let each = self.defaults.max_sessions_per_principal;
-        let guest = owner.filter(|owner| *owner != Principal::OWNER);
         // Whatever is being started may be theirs.
-        if guest.is_some_and(|guest| self.owned_by(guest) + self.transit.starts() >= each) {
-            let full = format!("{} has {each} live sessions already", guest.unwrap_or_default());
+        if let Some(new) = new
+            && let Some(guest) = new.owner.as_ref().filter(|owner| *owner != Principal::OWNER)
+            && self.owned_like(new) + self.transit.starts() >= each
+        {
+            let full = format!("{guest} has {each} live sessions already");
             return Err(CreateError::TooMany(full));
         }
         let most = self.defaults.max_sessions;
@@ -241,9 +244,12 @@ impl Registry {
         Err(CreateError::TooMany(format!("there are {most} live sessions already")))
     }
 
-    fn owned_by(&self, owner: &str) -> usize {
+    /// How many live sessions the same principal has created.
+    fn owned_like(&self, new: &protocol::Session) -> usize {
         let is_theirs = |session: &&SessionRef| {
-            session.handle.with_view(|view| view.owner.as_deref() == Some(owner))
+            session
+                .handle
+                .with_view(|view| (&view.owner, view.owner_token) == (&new.owner, new.owner_token))
         };
         self.sessions.values().filter(is_theirs).count()
     }

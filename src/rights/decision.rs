@@ -67,7 +67,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn principal(kind: Kind, role: Role, scope: Scope) -> Principal {
-        Principal { name: "anna".into(), kind, role, scope }
+        Principal { name: "anna".into(), kind, token: None, role, scope }
     }
 
     #[test]
@@ -87,7 +87,7 @@ mod tests {
     fn what_is_out_of_scope_does_not_exist_whatever_the_role() {
         let (here, there) = (SessionId::generate(), SessionId::generate());
         let labels = BTreeMap::new();
-        let facts = |id| Some(Facts { id, owner: None, labels: &labels });
+        let facts = |id| Some(Facts { id, owner: None, owner_token: None, labels: &labels });
         for role in [Role::Viewer, Role::Controller, Role::Admin] {
             let principal = principal(Kind::Token, role, Scope::Sessions(vec![here]));
             for action in Action::ALL.iter().filter(|action| action.is_on_session()) {
@@ -111,7 +111,7 @@ mod tests {
         let team = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
         let none = BTreeMap::new();
         let id = SessionId::generate();
-        let facts = |labels| Some(Facts { id, owner: Some("anna"), labels });
+        let facts = |labels| Some(Facts { id, owner: Some("anna"), owner_token: None, labels });
         let no = Decision::Forbidden { needs: None };
         for (scope, labels, decision) in [
             (Scope::All, &none, Decision::Allowed),
@@ -130,7 +130,7 @@ mod tests {
         let id = SessionId::generate();
         let share = principal(Kind::Share, Role::Controller, Scope::Sessions(vec![id]));
         let labels = BTreeMap::new();
-        let facts = Some(Facts { id, owner: None, labels: &labels });
+        let facts = Some(Facts { id, owner: None, owner_token: None, labels: &labels });
         assert_eq!(decide(&share, Action::Input, facts), Decision::Allowed);
         assert_eq!(decide(&share, Action::Share, facts), Decision::Forbidden { needs: None });
         assert_eq!(decide(&share, Action::Create, None), Decision::Forbidden { needs: None });

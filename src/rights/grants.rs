@@ -259,6 +259,7 @@ impl Grants {
                 Some(Principal {
                     name: row.name.clone(),
                     kind: Kind::Token,
+                    token: Some(digest.id()),
                     role: serde_json::from_value(row.role.as_str().into()).ok()?,
                     // A scope that cannot be read is no scope: the token opens nothing.
                     scope: serde_json::from_value(row.scope.clone()).ok()?,
@@ -275,6 +276,7 @@ impl Grants {
                 Some(Principal {
                     name: format!("share-{}", row.id),
                     kind: Kind::Share,
+                    token: None,
                     role: match row.mode {
                         Mode::Ro => Role::Viewer,
                         Mode::Rw => Role::Controller,

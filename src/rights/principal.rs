@@ -3,6 +3,7 @@
 use crate::id::SessionId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// The longest name of a token, in characters.
 const NAME_MAX: usize = 64;
@@ -68,6 +69,8 @@ pub struct Principal {
     pub name: String,
     /// What the rights come from.
     pub kind: Kind,
+    /// Which token of that name, if it is one: a later token of the same name is another principal.
+    pub token: Option<Uuid>,
     /// What it may do …
     pub role: Role,
     /// … with which sessions.
@@ -81,6 +84,8 @@ pub struct Facts<'a> {
     pub id: SessionId,
     /// The name of the principal that has created it; `None`: nobody known.
     pub owner: Option<&'a str>,
+    /// Which token of that name, if it was one.
+    pub owner_token: Option<Uuid>,
     /// Its labels.
     pub labels: &'a BTreeMap<String, String>,
 }
@@ -95,6 +100,7 @@ impl Principal {
         Principal {
             name: Principal::OWNER.to_owned(),
             kind: Kind::Owner,
+            token: None,
             role: Role::Admin,
             scope: Scope::All,
         }
@@ -109,7 +115,9 @@ impl Principal {
             Scope::Labels(labels) => {
                 labels.iter().all(|(key, value)| session.labels.get(key) == Some(value))
             }
-            Scope::Own => session.owner == Some(self.name.as_str()),
+            Scope::Own => {
+                session.owner == Some(self.name.as_str()) && session.owner_token == self.token
+            }
         }
     }
 }
@@ -147,7 +155,7 @@ mod tests {
         ]);
         let none = BTreeMap::new();
         let of = |scope| Principal { scope, name: "anna".into(), ..Principal::owner() };
-        let facts = |id, owner, labels| Facts { id, owner, labels };
+        let facts = |id, owner, labels| Facts { id, owner, owner_token: None, labels };
         for (scope, id, owner, has, sees) in [
             (Scope::All, other, None, &none, true),
             (Scope::Sessions(vec![mine]), mine, None, &none, true),
@@ -161,6 +169,16 @@ mod tests {
         ] {
             assert_eq!(of(scope.clone()).sees(facts(id, owner, has)), sees, "{scope:?}");
         }
+    }
+
+    #[test]
+    fn a_later_token_of_the_same_name_owns_nothing_of_the_earlier_one() {
+        let (token, labels) = (Some(Uuid::now_v7()), BTreeMap::new());
+        let owner = Principal::owner();
+        let anna = Principal { scope: Scope::Own, name: "anna".into(), token, ..owner };
+        let (id, owner) = (SessionId::generate(), Some("anna"));
+        let sees = |owner_token| anna.sees(Facts { id, owner, owner_token, labels: &labels });
+        assert!(sees(token) && !sees(Some(Uuid::now_v7())) && !sees(None));
     }
 
     #[test]

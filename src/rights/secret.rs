@@ -2,6 +2,7 @@
 
 use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use std::fmt;
+use uuid::Uuid;
 
 /// SHA-256 of a secret. Secrets are random and long, so that nothing is learnt from their digests,
 /// nor from the time that it takes to compare those.
@@ -15,6 +16,15 @@ impl Digest {
         let mut bytes = [0; SHA256_OUTPUT_LEN];
         bytes.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
         Digest(bytes)
+    }
+}
+
+impl Digest {
+    /// An id of what the secret opens, which may be shown and kept anywhere: it says nothing of the
+    /// secret, and each secret has another.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, &self.0)
     }
 }
 

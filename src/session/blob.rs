@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use slog::{Logger, warn};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// JSON of at most [`BLOB_MAX`] bytes; fields that a future server adds are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,8 @@ pub struct Blob {
     pub signals: Signals,
     /// The name of the principal that created it.
     pub owner: Option<String>,
+    /// Which token of that name, if it was one.
+    pub owner_token: Option<Uuid>,
     /// The principals that asked for its end and its last signal.
     pub causes: Causes,
 }
@@ -88,6 +91,7 @@ impl Blob {
             recording: session.recording,
             signals: life.snapshot().signals,
             owner: session.owner.clone(),
+            owner_token: session.owner_token,
             causes: record.causes().clone(),
         }
     }
@@ -157,6 +161,7 @@ mod tests {
             command: vec!["make".into(), "x".repeat(5000)],
             deadline_boot_ms: Some(7),
             all_labels: true,
+            owner_token: Some(Uuid::now_v7()),
             ..Blob::default()
         };
         blob.labels.insert("k".into(), "v".repeat(5000));
@@ -164,6 +169,7 @@ mod tests {
         assert_eq!(kept.name.as_deref(), Some("build"));
         assert_eq!(kept.command, ["make"]);
         assert_eq!(kept.deadline_boot_ms, Some(7));
+        assert_eq!(kept.owner_token, blob.owner_token);
         assert!(kept.labels.is_empty() && !kept.all_labels);
         let small = Blob { name: Some("a".into()), ..Blob::default() };
         assert_eq!(Blob::from_bytes(&small.to_bytes()), Some(small));

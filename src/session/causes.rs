@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn an_end_has_the_cause_of_who_asked_for_it_and_no_other() {
-        let cause = |token: &str| Some(Cause { token: token.to_owned(), address: None });
+        let cause =
+            |token: &str| Some(Cause { token: token.to_owned(), token_id: None, address: None });
         let (mut causes, now) = (Causes::default(), cause("now"));
         assert_eq!(causes.of(Reason::Attached, None, now.as_ref()), now.as_ref());
         assert_eq!(causes.of(Reason::End(EndReason::Killed), Some(9), now.as_ref()), None);

@@ -457,7 +457,7 @@ mod tests {
     }
 
     fn cause(token: &str) -> Option<Cause> {
-        Some(Cause { token: token.to_owned(), address: None })
+        Some(Cause { token: token.to_owned(), token_id: None, address: None })
     }
 
     fn row(restart: RestartPolicy) -> Row {

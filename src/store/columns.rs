@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 /// Every column of `sessions`. [`read_row`] and [`values`] take them in this order.
-const COLUMNS: [&str; 38] = [
+const COLUMNS: [&str; 39] = [
     "id",
     "name",
     "profile",
@@ -54,6 +54,7 @@ const COLUMNS: [&str; 38] = [
     "idempotency_key",
     "idempotency_of",
     "owner",
+    "owner_token",
 ];
 
 /// The columns, as a SELECT names them.
@@ -171,6 +172,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         signs: Signs::default(),
         clients: Vec::new(),
         owner: None,
+        owner_token: None,
         ending: false,
     };
     let ending = next.word_or_null()?.zip(next.word_or_null()?);
@@ -185,7 +187,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let (env, restart_streak) = (next.json()?, next.plain()?);
     let once = next.plain::<Option<String>>()?.zip(next.word_or_null()?);
     let once = once.map(|(key, of)| Once { key, of });
-    session.owner = next.plain()?;
+    (session.owner, session.owner_token) = (next.plain()?, next.word_or_null()?);
     Ok(Row { session, ending, process, env, restart_streak, once })
 }
 
@@ -234,6 +236,7 @@ pub(super) fn values(row: &Row, now: DateTime<Utc>) -> Result<impl Params + '_, 
         boxed(once.as_ref().map(|once| &once.key)),
         boxed(once.as_ref().map(|once| once.of.to_string())),
         boxed(&session.owner),
+        boxed(session.owner_token.map(|token| token.to_string())),
     ];
     Ok(params_from_iter(values))
 }

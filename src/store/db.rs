@@ -145,7 +145,7 @@ impl Db {
                    (SELECT 1 FROM json_each(?8) AS wanted WHERE NOT EXISTS
                        (SELECT 1 FROM json_each(sessions.labels) AS has
                         WHERE has.key = wanted.key AND has.value = wanted.value)))
-               AND (?9 IS NULL OR owner = ?9)
+               AND (?9 IS NULL OR (owner = ?9 AND owner_token IS ?10))
              ORDER BY id DESC LIMIT ?6"
         );
         let statuses: Vec<Status> = match &filter.status {
@@ -161,8 +161,12 @@ impl Db {
         let InScope { ids, labels, owner } = &filter.scope;
         let ids = ids.as_ref().map(json).transpose()?;
         let labels = labels.as_ref().map(json).transpose()?;
+        let owner_token = owner.as_ref().and_then(|(_, token)| token.map(|id| id.to_string()));
+        let owner = owner.as_ref().map(|(name, _)| name);
         let (name, limit) = (&filter.name, filter.limit);
-        self.rows(&sql, params![statuses, name, label, value, after, limit, ids, labels, owner])
+        let all =
+            params![statuses, name, label, value, after, limit, ids, labels, owner, owner_token];
+        self.rows(&sql, all)
     }
 
     /// Ended sessions that are to be started again.

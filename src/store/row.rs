@@ -7,6 +7,7 @@ use crate::protocol::{Cause, Session};
 use crate::tree::ProcessId;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// A session as the database keeps it.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,8 +96,8 @@ pub struct InScope {
     pub ids: Option<Vec<SessionId>>,
     /// Only those that have all of these labels.
     pub labels: Option<BTreeMap<String, String>>,
-    /// Only those that this principal has created.
-    pub owner: Option<String>,
+    /// Only those that this principal has created: its name, and which token it is.
+    pub owner: Option<(String, Option<Uuid>)>,
 }
 
 /// Sessions that have not ended, newest first.

@@ -100,6 +100,8 @@ fn full_row() -> Row {
         restarts: 3,
         restart_at: Some(time(6)),
         recording: Recording::All,
+        owner: Some("anna".to_owned()),
+        owner_token: Some(uuid::Uuid::now_v7()),
         ..row.session
     };
     row.ending = Some(Ending { reason: EndReason::Killed, since: time(4) });

@@ -269,10 +269,8 @@ async fn a_session_that_leaves_a_tokens_scope_ends_what_was_opened_on_it() {
     }
     let screen = format!("{path}/screen?wait=text:never&timeout_ms=100000");
     let deaf = format!("{path}/input");
-    let waits = [
-        pass.asks(&anna, Method::GET, &screen, ""),
-        pass.asks(&anna, Method::POST, &deaf, LONG),
-    ];
+    let waits =
+        [pass.asks(&anna, Method::GET, &screen, ""), pass.asks(&anna, Method::POST, &deaf, LONG)];
     let mut events = pass.opens(&anna, &format!("/api/v1/events?session={id}")).await;
     soon("an event", events.next()).await.expect("a piece").expect("a piece");
     let mut everything = pass.opens(&anna, "/api/v1/events").await;

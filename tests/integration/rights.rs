@@ -616,3 +616,43 @@ async fn a_link_ends_with_its_makers_token_and_names_and_labels_nothing() {
         owner.get(&format!("{path}/shares")).await.ok(200)["shares"].as_array().unwrap().is_empty()
     );
 }
+
+#[actix_web::test]
+async fn a_later_token_of_the_same_name_owns_nothing_of_the_earlier_one() {
+    let mut server = Server::start().await;
+    let owner = server.api();
+    let own = json!({ "name": "anna", "role": "controller", "own": true });
+    let (first, keep) = (token(&owner, own.clone()).await, "Idempotency-Key");
+    let body = json!({ "command": ["sleep", "1000"] }).to_string();
+    let made = |api: Api, body: String| async move {
+        api.send_with(Method::POST, "/api/v1/sessions", &[(keep, "once")], body).await
+    };
+    let session = made(first.clone(), body.clone()).await.ok(201);
+    let id = session["id"].as_str().unwrap().to_owned();
+    let over = sleeper(&first).await;
+    first.delete(&format!("/api/v1/sessions/{over}")).await.ok(200);
+    let seen = |list: Value| list["sessions"].as_array().unwrap().len();
+    assert_eq!(seen(first.get("/api/v1/sessions?all=true").await.ok(200)), 2);
+    assert_eq!(owner.delete("/api/v1/tokens/anna").await.status.as_u16(), 204);
+    let second = token(&owner, own).await;
+    let (tell, heard) = listen(&second).await;
+    owner.send(Method::PATCH, &format!("/api/v1/sessions/{id}"), r#"{"name":"x"}"#).await.ok(200);
+    let mine = sleeper(&second).await;
+    second.delete(&format!("/api/v1/sessions/{mine}")).await.ok(200);
+    tell.send(mine).expect("a listener");
+    let events = soon("the end of its own session", heard).await.unwrap();
+    assert!(!events.contains(&id), "{events}");
+    for restarted in [false, true] {
+        if restarted {
+            server.kill_and_restart().await;
+        }
+        let (owner, second) = (server.api(), server.api().with_token(second.token()));
+        assert_eq!(owner.session(&id).await["owner"], "anna", "the name stays, for people");
+        for session in [&id, &over] {
+            let path = format!("/api/v1/sessions/{session}");
+            second.get(&path).await.problem(404, "not_found");
+        }
+        assert_eq!(seen(second.get("/api/v1/sessions?all=true").await.ok(200)), 1);
+        made(second.clone(), body.clone()).await.problem(422, "idempotency_key_reused");
+    }
+}

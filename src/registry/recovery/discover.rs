@@ -305,6 +305,7 @@ fn row_of(entry: &Entry, blob: &[u8], offset: u64, boot_id: &str, now: Now) -> R
         restart_at: blob.restart_at,
         recording: blob.recording,
         owner: blob.owner,
+        owner_token: blob.owner_token,
         ..Session::begun(entry.id, now.wall)
     };
     Row { ending, process: Some(process(entry, boot_id)), ..Row::of(session) }
