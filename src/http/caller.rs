@@ -6,10 +6,10 @@ use super::lease::Lease;
 use super::problem::{Problem, code};
 use crate::events::{Event, Kind};
 use crate::id::SessionId;
-use crate::protocol::{Recording, Session, Viewer};
+use crate::protocol::{Recording, Session};
 use crate::registry::SessionRef;
 use crate::rights::{self, Action, Decision, Facts, Pass, Principal, Role, Scope, decide};
-use crate::session::InUse;
+use crate::session::{InUse, Visibility};
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -88,9 +88,14 @@ impl Caller {
             && !(of_surroundings && self.is_share())
     }
 
+    /// How much of a session the principal sees.
+    pub(super) fn visibility(&self) -> Visibility {
+        if self.is_share() { Visibility::WithoutSurroundings } else { Visibility::Whole }
+    }
+
     /// A session as the principal sees it.
     pub(super) fn shown(&self, session: Session) -> Session {
-        if self.is_share() { without_surroundings(session) } else { session }
+        if self.is_share() { session.without_surroundings() } else { session }
     }
 }
 
@@ -98,19 +103,6 @@ impl Caller {
 fn facts(session: &Session) -> Facts<'_> {
     let Session { id, owner_token, labels, .. } = session;
     Facts { id: *id, owner: session.owner.as_deref(), owner_token: *owner_token, labels }
-}
-
-/// What a share link shows of a session.
-fn without_surroundings(mut session: Session) -> Session {
-    session.command.clear();
-    session.cwd.clear();
-    session.labels.clear();
-    session.pid = None;
-    (session.owner, session.owner_token) = (None, None);
-    session.profile = None;
-    session.signs.cwd_now = None;
-    session.clients.iter_mut().for_each(Viewer::hide_name);
-    session
 }
 
 fn forbidden(principal: &Principal, action: Action, needs: Option<Role>) -> Problem {

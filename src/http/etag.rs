@@ -2,29 +2,35 @@
 
 use super::problem::{Problem, code};
 use crate::protocol::Session;
-use crate::session::Expected;
+use crate::session::{Expected, Visibility};
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
-/// The tag as a header's value.
+/// The tag of a session, as the client sees it, as a header's value.
 pub(super) fn etag(session: &Session) -> (HeaderName, String) {
     (header::ETAG, format!("\"{}\"", session.tag()))
 }
 
-/// Checks `If-Match`: the state that the session must have for the request to be done.
-pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
+/// Checks `If-Match`: the state that the session must have for the request to be done, of which the
+/// client sees so much.
+pub(super) fn if_match(
+    headers: &HeaderMap,
+    visible: Visibility,
+) -> Result<Option<Expected>, Problem> {
     // The comparison is strong: a weak tag matches nothing.
-    tags(headers, header::IF_MATCH, |weak| !weak)
+    tags(headers, header::IF_MATCH, visible, |weak| !weak)
 }
 
-/// Whether the client has this state of the session already (`If-None-Match`).
+/// Whether the client has this state of the session already (`If-None-Match`). The session is what
+/// the client sees.
 pub(super) fn is_known(headers: &HeaderMap, session: &Session) -> Result<bool, Problem> {
-    let known = tags(headers, header::IF_NONE_MATCH, |_| true)?;
+    let known = tags(headers, header::IF_NONE_MATCH, Visibility::Whole, |_| true)?;
     Ok(known.is_some_and(|known| known.holds(session)))
 }
 
 fn tags(
     headers: &HeaderMap,
     name: HeaderName,
+    visible: Visibility,
     counts: impl Fn(bool) -> bool,
 ) -> Result<Option<Expected>, Problem> {
     let wrong = || Problem::invalid(format!("{name} must be * or quoted entity tags"));
@@ -45,7 +51,7 @@ fn tags(
             }
         }
     }
-    Ok(found.map(Expected::OneOf))
+    Ok(found.map(|tags| Expected::OneOf(tags, visible)))
 }
 
 /// 412: the session was changed meanwhile. The body has its present state.
@@ -53,9 +59,10 @@ fn tags(
 pub(super) fn changed(session: &Session, shown: impl Fn(Session) -> Session) -> Problem {
     let detail = "the session has changed; look at it again, then decide";
     let problem = Problem::new(code::CHANGED, detail);
-    let (_, tag) = etag(session);
+    let shown = shown(session.clone());
+    let (_, tag) = etag(&shown);
     // Strings and numbers: nothing in it can fail to be written.
-    let shown = serde_json::to_value(shown(session.clone())).unwrap_or_default();
+    let shown = serde_json::to_value(shown).unwrap_or_default();
     problem.with("session", shown).with("etag", tag)
 }
 
@@ -74,8 +81,11 @@ mod tests {
 
     #[test]
     fn tags_are_read_as_the_standard_has_them() {
-        let one_of =
-            |tags: &[&str]| Some(Expected::OneOf(tags.iter().map(|&tag| tag.to_owned()).collect()));
+        let visible = Visibility::Whole;
+        let one_of = |tags: &[&str]| {
+            let tags = tags.iter().map(|&tag| tag.to_owned()).collect();
+            Some(Expected::OneOf(tags, visible))
+        };
         for (values, expected) in [
             (&[][..], None),
             (&["*"], Some(Expected::Any)),
@@ -83,10 +93,12 @@ mod tests {
             (&["\"a\", \"b\"", "\"c\""], one_of(&["a", "b", "c"])),
             (&["W/\"a\""], one_of(&[])),
         ] {
-            assert_eq!(if_match(&headers(header::IF_MATCH, values)).unwrap(), expected);
+            let headers = headers(header::IF_MATCH, values);
+            assert_eq!(if_match(&headers, visible).unwrap(), expected);
         }
         for bad in ["", "a", "\"a", "a\"", "\"a\",", "'a'"] {
-            assert!(if_match(&headers(header::IF_MATCH, &[bad])).is_err(), "{bad}");
+            let headers = headers(header::IF_MATCH, &[bad]);
+            assert!(if_match(&headers, visible).is_err(), "{bad}");
         }
     }
 

@@ -70,11 +70,11 @@ pub(super) async fn get(
     id: Path<String>,
     http: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let session = api.session(&id).await?;
+    let session = api.shown(api.session(&id).await?);
     if is_known(http.headers(), &session)? {
         return Ok(HttpResponse::NotModified().insert_header(etag(&session)).finish());
     }
-    Ok(HttpResponse::Ok().insert_header(etag(&session)).json(api.shown(session)))
+    Ok(HttpResponse::Ok().insert_header(etag(&session)).json(session))
 }
 
 #[derive(Deserialize)]
@@ -99,7 +99,7 @@ pub(super) async fn patch(
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
     let PatchBody { name, labels, idle_timeout_s, size_policy, restart } = object(body)?;
-    let expected = if_match(http.headers())?;
+    let expected = if_match(http.headers(), api.caller.visibility())?;
     let session = api.live(&id).await?;
     api.caller.check_patch(name.is_some() || labels.is_some())?;
     let patch = Patch { name, labels, idle_timeout_s, size_policy, restart, expected };
@@ -112,7 +112,8 @@ pub(super) async fn patch(
             if sizes {
                 session.handle.settled().await.map_err(|error| holder_problem(&error))?;
             }
-            Ok(HttpResponse::Ok().insert_header(etag(&changed)).json(api.shown(changed)))
+            let changed = api.shown(changed);
+            Ok(HttpResponse::Ok().insert_header(etag(&changed)).json(changed))
         }
         Err(RenameError::Changed(session)) => Err(changed(&session, |session| api.shown(session))),
         Err(RenameError::Refused(error)) => Err(error.into()),
@@ -135,7 +136,7 @@ pub(super) async fn delete(
     http: HttpRequest,
     Query(query): Query<DeleteQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let expected = if_match(http.headers())?;
+    let expected = if_match(http.headers(), api.caller.visibility())?;
     if query.purge {
         api.caller.check(Action::Purge)?;
     }
@@ -234,7 +235,7 @@ pub(super) async fn restart(
     let asked = api.registry.send(Restart {
         key: Key::Id(session),
         cause: Some(cause.into_inner()),
-        expected: if_match(http.headers())?,
+        expected: if_match(http.headers(), api.caller.visibility())?,
     });
     let Ok(restarted) = rt::time::timeout(RESTART_PATIENCE, asked).await else {
         let detail = "it takes long to end what runs; it will be started again after that";
@@ -242,8 +243,8 @@ pub(super) async fn restart(
     };
     match restarted.map_err(stopping)? {
         Ok(session) => {
-            let view = session.handle.view();
-            Ok(HttpResponse::Ok().insert_header(etag(&view)).json(api.shown(view)))
+            let view = api.shown(session.handle.view());
+            Ok(HttpResponse::Ok().insert_header(etag(&view)).json(view))
         }
         Err(RestartError::Changed(session)) => Err(changed(&session, |session| api.shown(session))),
         Err(RestartError::Unknown) => Err(unknown(&id)),

@@ -140,7 +140,9 @@ impl Session {
     /// The entity tag (RFC 9110). It changes with everything that an administrator decides by: the
     /// session's name, labels and policies, its status and its end. Output, input, sizes, clients,
     /// `destroy_at` and what the program reports change all the time and do not count. The tag is
-    /// the same after a restart of the server.
+    /// the same after a restart of the server. It is made of nothing but fields of the session's JSON
+    /// (and of whether it is ending), so that the tag of a session [without its
+    /// surroundings](Session::without_surroundings) tells nothing of those.
     #[must_use]
     pub fn tag(&self) -> String {
         let words = (
@@ -153,6 +155,20 @@ impl Session {
         // Strings, numbers and sorted maps of them cannot fail to be written.
         let words = serde_json::to_string(&words).unwrap_or_default();
         Uuid::new_v5(&Uuid::NAMESPACE_OID, words.as_bytes()).to_string()
+    }
+
+    /// What a share link shows of the session.
+    #[must_use]
+    pub fn without_surroundings(mut self) -> Session {
+        self.command.clear();
+        self.cwd.clear();
+        self.labels.clear();
+        self.pid = None;
+        (self.owner, self.owner_token) = (None, None);
+        self.profile = None;
+        self.signs.cwd_now = None;
+        self.clients.iter_mut().for_each(Viewer::hide_name);
+        self
     }
 
     /// A new session without attached clients.
@@ -413,5 +429,19 @@ mod tests {
             ..session
         };
         assert_eq!(same.tag(), tag);
+    }
+
+    #[test]
+    fn a_tag_without_surroundings_tells_nothing_of_them() {
+        let session = Session::begun(SessionId::generate(), Utc::now());
+        let tag = |session: &Session| session.clone().without_surroundings().tag();
+        let mut labelled = session.clone();
+        labelled.labels.insert("team".into(), "secret".into());
+        labelled.command = vec!["secret".into()];
+        labelled.profile = Some("secret".into());
+        assert_eq!(tag(&labelled), tag(&session));
+        assert_ne!(labelled.tag(), session.tag());
+        labelled.name = Some("shown".into());
+        assert_ne!(tag(&labelled), tag(&session));
     }
 }

@@ -66,7 +66,7 @@ pub use record::{Record, Revival};
 pub(crate) use record::{adopted, missed, timeouts};
 pub use requests::{
     Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Resize, Seen, SessionEnded, Shutdown,
-    Signal, SignalError, SignalTarget, StopForRestart,
+    Signal, SignalError, SignalTarget, StopForRestart, Visibility,
 };
 pub use timers::InUse;
 pub(crate) use timers::now;

@@ -37,8 +37,17 @@ pub struct Kill {
 pub enum Expected {
     /// Whatever it is.
     Any,
-    /// As it was when it had one of these.
-    OneOf(Vec<String>),
+    /// As it was when it had one of these, for whoever sees this much of it.
+    OneOf(Vec<String>, Visibility),
+}
+
+/// How much of a session somebody sees, and so what its tags are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visibility {
+    /// All of it.
+    Whole,
+    /// What [`protocol::Session::without_surroundings`] leaves.
+    WithoutSurroundings,
 }
 
 impl Expected {
@@ -47,7 +56,10 @@ impl Expected {
     pub fn holds(&self, session: &protocol::Session) -> bool {
         match self {
             Expected::Any => true,
-            Expected::OneOf(tags) => tags.contains(&session.tag()),
+            Expected::OneOf(tags, Visibility::Whole) => tags.contains(&session.tag()),
+            Expected::OneOf(tags, Visibility::WithoutSurroundings) => {
+                tags.contains(&session.clone().without_surroundings().tag())
+            }
         }
     }
 

@@ -656,3 +656,43 @@ async fn a_later_token_of_the_same_name_owns_nothing_of_the_earlier_one() {
         made(second.clone(), body.clone()).await.problem(422, "idempotency_key_reused");
     }
 }
+
+#[actix_web::test]
+async fn a_tag_that_a_share_is_told_is_made_of_what_it_sees() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let made = json!({ "command": ["sleep", "1000"], "labels": { "team": "secret" } });
+    let session = owner.create(made).await["id"].as_str().unwrap().to_owned();
+    let (share, _) = share(&owner, &session, "rw").await;
+    let path = format!("/api/v1/sessions/{session}");
+    let tag = async |api: &Api| {
+        let reply = api.get(&path).await;
+        reply.headers.get("etag").expect("a tag").to_str().unwrap().to_owned()
+    };
+    let (whole, part) = (tag(&owner).await, tag(&share).await);
+    assert_ne!(whole, part);
+    // Who guesses the labels cannot check the guess.
+    owner.send(Method::PATCH, &path, r#"{"labels":{"team":"other"}}"#).await.ok(200);
+    assert_ne!(tag(&owner).await, whole);
+    assert_eq!(tag(&share).await, part);
+    // It is as good as any other.
+    let with = async |method: Method, name: &str, tag: &str, body: &str| {
+        share.send_with(method, &path, &[(name, tag)], body).await
+    };
+    let known = with(Method::GET, "If-None-Match", &part, "").await;
+    assert_eq!(known.status.as_u16(), 304);
+    let longer = r#"{"idle_timeout_s":100}"#;
+    let changed = with(Method::PATCH, "If-Match", &part, longer).await;
+    let next = changed.headers.get("etag").expect("a tag").to_str().unwrap().to_owned();
+    changed.ok(200);
+    assert_eq!(tag(&share).await, next);
+    for stale in [&part, &whole] {
+        let problem = with(Method::PATCH, "If-Match", stale, longer).await.problem(412, "changed");
+        assert_eq!(problem["etag"], next.as_str());
+    }
+    with(Method::DELETE, "If-Match", &part, "").await.problem(412, "changed");
+    with(Method::DELETE, "If-Match", &next, "").await.ok(200);
+    let over = tag(&share).await;
+    with(Method::DELETE, "If-Match", &next, "").await.problem(412, "changed");
+    with(Method::DELETE, "If-Match", &over, "").await.ok(200);
+}
