@@ -1,8 +1,8 @@
 //! The definition of the command line.
 
 use super::{
-    attach, audit, backup, completions, config, doctor, info, kill, logs, ls, profiles, recording,
-    rename, restart, run, screen, send, share, stop, token, url, wait,
+    attach, audit, backup, completions, config, doctor, info, kill, logins, logs, ls, profiles,
+    recording, rename, restart, run, screen, send, share, stop, token, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -94,6 +94,8 @@ pub(super) enum Verb {
     /// A change takes effect at once.
     #[command(subcommand)]
     Token(token::What),
+    /// List the browsers that are logged in, or log one out
+    Logins(logins::Flags),
     /// Print what was done on the server, by whom, and what was refused
     Audit(audit::Flags),
     /// Copy the database of a running server into a file

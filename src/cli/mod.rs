@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `backup` `config` `doctor` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `logins` `backup` `config` `doctor` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `retry` | for a server that is being started again |
 //! | `inside` | the session that a command itself runs in |
@@ -34,6 +34,7 @@ mod inside;
 mod keys;
 mod kill;
 mod local;
+mod logins;
 mod logs;
 mod ls;
 mod out;
@@ -104,6 +105,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Stop(flags)) => stop::stop(paths, &flags),
         Some(Verb::Share(flags)) => share::share(paths, &flags),
         Some(Verb::Token(flags)) => token::token(paths, flags),
+        Some(Verb::Logins(flags)) => logins::logins(paths, &flags),
         Some(Verb::Audit(flags)) => audit::audit(paths, &flags),
         Some(Verb::Backup(flags)) => backup::backup(paths, flags),
         Some(Verb::Config(flags)) => config::config(paths, &flags),

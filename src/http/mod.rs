@@ -25,6 +25,7 @@ mod lease;
 mod list;
 mod local_peer;
 pub mod login;
+mod logins;
 mod metrics;
 mod once;
 mod openapi;
@@ -89,6 +90,8 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource("/api/v1/tokens").get(tokens::list).post(tokens::add))
         .service(resource("/api/v1/tokens/{name}").delete(tokens::remove))
         .service(resource("/api/v1/login/code").post(login::code))
+        .service(resource("/api/v1/logins").get(logins::list))
+        .service(resource("/api/v1/logins/{login}").delete(logins::remove))
         .configure(login::configure)
         .configure(assets::configure)
         .configure(problem::configure);

@@ -35,6 +35,8 @@ actions! {
     Identify = "identify" needs Viewer;
     /// Asks whether the server is well.
     Ready = "ready" needs Viewer;
+    /// Lists and ends logins: one's own, and everybody's for who manages tokens.
+    Logins = "logins" needs Viewer;
     /// Lists sessions.
     List = "session.list" needs Viewer;
     /// Reads a session's record.

@@ -30,7 +30,8 @@ pub fn decide(principal: &Principal, action: Action, session: Option<Facts<'_>>)
     if *role < action.needs() {
         return Decision::Forbidden { needs: Some(action.needs()) };
     }
-    // A link opens its session and nothing else, and makes no links that would outlive it.
+    // A link opens its session and nothing else, and makes no links that would outlive it. Whoever
+    // has it is not to end what others have opened by it.
     let of_link = match action {
         Action::Identify | Action::List | Action::Events => true,
         Action::Share => false,
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn roles_need_what_the_design_says_and_each_includes_the_one_before() {
-        for (role, may) in [(Role::Viewer, 10), (Role::Controller, 21), (Role::Admin, 28)] {
+        for (role, may) in [(Role::Viewer, 11), (Role::Controller, 22), (Role::Admin, 29)] {
             let principal = principal(Kind::Token, role, Scope::All);
             let allowed =
                 |action: &&Action| decide(&principal, **action, None) == Decision::Allowed;
@@ -134,5 +135,6 @@ mod tests {
         assert_eq!(decide(&share, Action::Input, facts), Decision::Allowed);
         assert_eq!(decide(&share, Action::Share, facts), Decision::Forbidden { needs: None });
         assert_eq!(decide(&share, Action::Create, None), Decision::Forbidden { needs: None });
+        assert_eq!(decide(&share, Action::Logins, None), Decision::Forbidden { needs: None });
     }
 }

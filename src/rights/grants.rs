@@ -9,12 +9,14 @@ use crate::protocol::Mode;
 use crate::store::{GrantChange, GrantRows, LoginRow, ShareRow, StoreError, StoreHandle, TokenRow};
 use actix_web::rt::spawn;
 use chrono::{DateTime, TimeDelta, Utc};
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 /// The rule for a token of the operator's own.
 const SECRET_RULE: &str = "must hold 16 or more letters, digits, '-', '.', '_', '~'";
@@ -86,6 +88,23 @@ pub struct Pass {
     login: Option<Digest>,
 }
 
+impl Pass {
+    /// The id of the login that it is, if it is one.
+    #[must_use]
+    pub fn login_id(&self) -> Option<Uuid> {
+        self.login.map(|digest| digest.id())
+    }
+}
+
+impl LoginsOf {
+    fn has(self, subject: Subject) -> bool {
+        match self {
+            LoginsOf::All => true,
+            LoginsOf::Same(pass) => pass.subject == subject,
+        }
+    }
+}
+
 /// A new token.
 #[derive(Clone, Debug)]
 pub struct NewToken {
@@ -117,6 +136,28 @@ pub struct Login {
     pub cookie: String,
     /// How long it lasts, in seconds.
     pub age_s: i64,
+}
+
+/// A login that is in force, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedLogin {
+    /// Says nothing of the cookie.
+    pub id: Uuid,
+    /// Whom it speaks for.
+    pub principal: Principal,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it ends.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Whose logins somebody may see and end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginsOf {
+    /// Everybody's.
+    All,
+    /// Those that were made with the same secret as this.
+    Same(Pass),
 }
 
 struct Code {
@@ -469,6 +510,40 @@ impl Grants {
         if self.state().logins.remove(&digest).is_none() {
             return Ok(());
         }
+        self.end_written(vec![digest]).await
+    }
+
+    /// The logins that are in force, newest first.
+    #[must_use]
+    pub fn logins(&self, of: LoginsOf) -> Vec<ListedLogin> {
+        let (state, now) = (self.state(), Utc::now());
+        let listed = |(digest, login): (&Digest, &LoginRow)| {
+            let subject = login.subject.parse().ok()?;
+            let is_seen = login.expires_at > now && of.has(subject);
+            let principal = self.principal(&state, subject, now).filter(|_| is_seen)?;
+            let LoginRow { created_at, expires_at, .. } = *login;
+            Some(ListedLogin { id: digest.id(), principal, created_at, expires_at })
+        };
+        let mut logins: Vec<_> = state.logins.iter().filter_map(listed).collect();
+        logins.sort_by_key(|login| (Reverse(login.created_at), login.id));
+        logins
+    }
+
+    /// Ends a login by its id.
+    ///
+    /// # Errors
+    /// There is no such login, or it is another's; or [`GrantsError::Unwritten`].
+    pub async fn end_login(&self, id: Uuid, of: LoginsOf) -> Result<(), GrantsError> {
+        let digest = {
+            let mut state = self.state();
+            let is_it = |(digest, login): (&Digest, &LoginRow)| {
+                let is_seen = login.subject.parse().is_ok_and(|subject| of.has(subject));
+                (is_seen && digest.id() == id).then_some(*digest)
+            };
+            let digest = state.logins.iter().find_map(is_it);
+            digest.inspect(|digest| drop(state.logins.remove(digest)))
+        };
+        let digest = digest.ok_or_else(|| GrantsError::Unknown(format!("login {id}")))?;
         self.end_written(vec![digest]).await
     }
 

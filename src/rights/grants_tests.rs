@@ -1,6 +1,7 @@
 //! Tests of the grants that need no server.
 
 use super::*;
+use std::collections::BTreeSet;
 
 const ADMIN: &str = "secret-secret-secret";
 
@@ -164,4 +165,35 @@ async fn a_code_ends_with_the_login_that_has_made_it_and_a_logout_ends_no_other_
     assert!(grants.by_secret(&secret).is_some());
     grants.log_out(&cookie).await.unwrap();
     assert!(grants.redeem(&code).is_none());
+}
+
+#[actix_web::test]
+async fn logins_are_listed_and_ended_by_ids_that_are_no_secrets() {
+    let grants = Grants::in_memory(ADMIN);
+    let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
+    let (_, anna) = grants.by_secret(&secret).unwrap();
+    let (_, owner) = grants.by_secret(ADMIN).unwrap();
+    let cookies = [
+        grants.log_in(&anna).await.unwrap().cookie,
+        grants.log_in(&anna).await.unwrap().cookie,
+        grants.log_in(&owner).await.unwrap().cookie,
+    ];
+    let ids = cookies.each_ref().map(|cookie| {
+        let (_, pass) = grants.by_cookie(cookie).unwrap();
+        pass.login_id().unwrap()
+    });
+    let listed = |of| grants.logins(of).into_iter().map(|login| login.id).collect::<BTreeSet<_>>();
+    assert_eq!(listed(LoginsOf::All), ids.into());
+    assert_eq!(listed(LoginsOf::Same(anna)), ids[..2].iter().copied().collect());
+    assert!(ids.iter().all(|id| grants.by_cookie(&id.to_string()).is_none()));
+    let anothers = grants.end_login(ids[2], LoginsOf::Same(anna)).await;
+    assert!(matches!(anothers, Err(GrantsError::Unknown(_))));
+    grants.end_login(ids[0], LoginsOf::Same(anna)).await.unwrap();
+    grants.end_login(ids[2], LoginsOf::All).await.unwrap();
+    assert!(grants.by_cookie(&cookies[0]).is_none() && grants.by_cookie(&cookies[2]).is_none());
+    assert!(grants.by_cookie(&cookies[1]).is_some() && grants.by_secret(&secret).is_some());
+    let again = grants.end_login(ids[0], LoginsOf::All).await;
+    assert!(matches!(again, Err(GrantsError::Unknown(_))));
+    grants.remove_token("anna").await.unwrap();
+    assert!(grants.logins(LoginsOf::All).is_empty());
 }

@@ -14,6 +14,6 @@ mod secret;
 
 pub use action::Action;
 pub use decision::{Decision, decide};
-pub use grants::{Grants, GrantsError, Login, NewShare, NewToken, Pass};
+pub use grants::{Grants, GrantsError, ListedLogin, Login, LoginsOf, NewShare, NewToken, Pass};
 pub use principal::{Facts, Kind, Principal, Role, Scope};
 pub use secret::{Digest, random};

@@ -233,6 +233,22 @@ async fn a_logout_ends_all_that_was_opened_with_the_login_also_if_it_cannot_be_w
 }
 
 #[actix_web::test]
+async fn a_login_that_somebody_else_ends_ends_what_was_opened_with_it() {
+    let server = Server::start().await;
+    let id = session(&server).await;
+    let api = server.api();
+    let pass = Pass::login(&api).await;
+    let bystander = Bystander::attach(&server, &id).await;
+    let opened = Opened::with(&pass, &api, &id).await;
+    let listed = verb(&server, &["logins", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let login = listed["logins"][0]["id"].as_str().expect("an id");
+    assert!(verb(&server, &["logins", "rm", login]).status.success());
+    opened.ends("the login has ended").await;
+    bystander.stays().await;
+}
+
+#[actix_web::test]
 async fn a_login_whose_time_is_over_ends_what_was_opened_with_it() {
     let clock = Clock::new();
     let server = Server::start_in(Server::dir(), clock.env()).await;

@@ -52,6 +52,7 @@ async fn every_route_is_described_and_all_that_is_described_is_there() {
         // Nobody's id: nothing is changed by asking.
         let concrete = path.replace("{id}", "nobody").replace("{kind}", "terminal");
         let concrete = concrete.replace("{name}", "nobody").replace("{share}", "none");
+        let concrete = concrete.replace("{login}", "none");
         for method in METHODS {
             let (status, allow, detail) = ask(&api, &method, &concrete).await;
             assert!(!detail.starts_with("there is nothing at"), "{path} is not served");

@@ -23,7 +23,8 @@ enum Role {
 use Role::{Admin, Controller, Viewer};
 
 /// The role that each action needs, as the design has it and not as the server computes it.
-const ACTIONS: [(&str, Role); 26] = [
+const ACTIONS: [(&str, Role); 27] = [
+    ("logins", Viewer),
     ("ready", Viewer),
     ("identify", Viewer),
     ("session.list", Viewer),
@@ -132,7 +133,7 @@ fn expected(sees: Sees, action: &str, needs: Role) -> &'static [u16] {
             _ => &[403],
         },
         Sees::Share(role) => match action {
-            "session.share" | "session.create" | "profiles" | "ready" => &[403],
+            "session.share" | "session.create" | "profiles" | "ready" | "logins" => &[403],
             _ if needs == Admin => &[403],
             _ if role >= needs => &[],
             _ => &[403],
@@ -259,7 +260,7 @@ async fn every_route_asks_for_the_right_that_the_document_names() {
             };
             let path =
                 route.path.replace("{id}", &session).replace("{name}", "nobody-of-this-name");
-            let path = path.replace("{share}", &session);
+            let path = path.replace("{share}", &session).replace("{login}", &session);
             let path = if route.path == "/api/v1/events" {
                 format!("{path}?session={other}")
             } else {
@@ -270,8 +271,9 @@ async fn every_route_asks_for_the_right_that_the_document_names() {
             }
             let status = api.send(route.method.clone(), &path, body(&route.id).to_string()).await;
             let status = status.status.as_u16();
-            // `{name}` and `{share}` name nothing: 404 says that one may.
-            let names_nothing = route.path.contains("{name}") || route.path.contains("{share}");
+            // These name nothing: 404 says that one may.
+            let named = ["{name}", "{share}", "{login}"];
+            let names_nothing = named.iter().any(|name| route.path.contains(name));
             let good = match expected {
                 [] => {
                     ![401, 403].contains(&status)
@@ -695,4 +697,71 @@ async fn a_tag_that_a_share_is_told_is_made_of_what_it_sees() {
     let over = tag(&share).await;
     with(Method::DELETE, "If-Match", &next, "").await.problem(412, "changed");
     with(Method::DELETE, "If-Match", &over, "").await.ok(200);
+}
+
+#[actix_web::test]
+async fn one_sees_and_ends_ones_own_logins_and_an_admin_everybodys() {
+    let mut server = Server::start().await;
+    let owner = server.api();
+    let anna = token(&owner, json!({ "name": "anna", "role": "viewer" })).await;
+    let ben = token(&owner, json!({ "name": "ben", "role": "viewer" })).await;
+    let log_in = async |secret: &str| {
+        let body = json!({ "token": secret }).to_string();
+        let reply = owner.post("/api/v1/login", body).await;
+        let cookie = reply.headers.get("set-cookie").unwrap().to_str().unwrap().to_owned();
+        cookie.split(';').next().unwrap().to_owned()
+    };
+    let (annas, bens) = (log_in(anna.token()).await, log_in(ben.token()).await);
+    log_in(owner.token()).await;
+    // The list as its text, and whom each entry speaks for.
+    let list = async |api: &Api| {
+        let reply = api.get("/api/v1/logins").await;
+        let whose = reply.ok(200)["logins"].as_array().unwrap().clone();
+        let mut whose: Vec<_> = whose
+            .iter()
+            .map(|login| {
+                let text = |name: &str| login[name].as_str().unwrap().to_owned();
+                (text("principal"), text("id"))
+            })
+            .collect();
+        whose.sort();
+        (String::from_utf8(reply.bytes).unwrap(), whose)
+    };
+    let (text, all) = list(&owner).await;
+    let names: Vec<_> = all.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["anna", "ben", "owner"]);
+    for secret in [&annas, &bens] {
+        assert!(!text.contains(secret.split_once('=').unwrap().1), "no secret is told");
+    }
+    assert_eq!(list(&anna).await.1, all[..1]);
+    let scoped = json!({ "name": "scoped", "role": "admin", "own": true });
+    assert_eq!(list(&token(&owner, scoped).await).await.1, [], "an admin of some sessions");
+    // A browser knows which one is its own.
+    let nobody = owner.with_token("");
+    let by_cookie = [("Cookie", annas.as_str()), ("Origin", owner.base())];
+    let request = awc::Client::default().get(format!("{}/api/v1/logins", owner.base()));
+    let request = by_cookie.iter().fold(request, |request, pair| request.insert_header(*pair));
+    let mut reply = soon("the list", request.send()).await.unwrap();
+    let mine: Value = soon("the list", reply.json()).await.unwrap();
+    assert_eq!(
+        (&mine["logins"][0]["id"], &mine["logins"][0]["current"]),
+        (&json!(all[0].1), &json!(true))
+    );
+    let path = |id: &str| format!("/api/v1/logins/{id}");
+    anna.delete(&path(&all[1].1)).await.problem(404, "not_found");
+    anna.delete(&path("none")).await.problem(404, "not_found");
+    nobody.delete(&path(&all[0].1)).await.problem(401, "unauthorized");
+    assert_eq!(anna.delete(&path(&all[0].1)).await.status.as_u16(), 204);
+    assert_eq!(owner.delete(&path(&all[1].1)).await.status.as_u16(), 204);
+    // They stay ended.
+    for _ in 0..2 {
+        let owner = server.api();
+        for cookie in [&annas, &bens] {
+            let request = awc::Client::default().get(format!("{}/api/v1/whoami", owner.base()));
+            let reply = request.insert_header(("Cookie", cookie.as_str())).send();
+            assert_eq!(soon("an answer", reply).await.unwrap().status().as_u16(), 401);
+        }
+        assert_eq!(list(&owner).await.1, all[2..]);
+        server.kill_and_restart().await;
+    }
 }

@@ -230,3 +230,22 @@ async fn a_directory_in_the_home_directory_is_the_servers() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("~NAME is not understood"), "{text}");
 }
+
+#[actix_web::test]
+async fn logins_are_listed_and_ended() {
+    let server = Server::start().await;
+    let api = server.api();
+    let login = json!({ "token": server.token() }).to_string();
+    assert_eq!(api.post("/api/v1/login", login).await.status.as_u16(), 204);
+    let (code, listed) = printed(&server, &["logins", "--json"]);
+    let id = listed["logins"][0]["id"].as_str().expect("an id");
+    assert_eq!((code, &listed["logins"][0]["principal"]), (Some(0), &json!("owner")));
+    let (code, table) = code_and_text(&verb(&server, &["logins"]));
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!((code, lines.len()), (Some(0), 2), "{table}");
+    assert!(lines[0].starts_with("ID ") && lines[1].starts_with(id), "{table}");
+    assert_eq!(verb(&server, &["logins", "rm", id]).status.code(), Some(0));
+    assert_eq!(verb(&server, &["logins"]).stdout.iter().filter(|byte| **byte == b'\n').count(), 1);
+    let (code, text) = code_and_text(&verb(&server, &["logins", "rm", id]));
+    assert!(code != Some(0) && text.contains(id), "{text}");
+}
