@@ -48,7 +48,7 @@ pub(super) async fn audit(
 
 /// Writes down what became of a request: what changes or shows something, and whatever was refused.
 pub(super) fn note(audit: &Audit, caller: &Caller, cause: &Cause, status: StatusCode) {
-    let Caller { principal, action, session, .. } = caller;
+    let Caller { principal, action, session, done_to, .. } = caller;
     let outcome = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Outcome::Refused,
         status if status.is_client_error() || status.is_server_error() => Outcome::Failed,
@@ -70,13 +70,21 @@ pub(super) fn note(audit: &Audit, caller: &Caller, cause: &Cause, status: Status
         | Action::Profiles
         | Action::Metrics
         | Action::Audit => false,
+        // Lists of them show no secret.
+        Action::Logins | Action::Tokens | Action::Share if outcome == Outcome::Done => {
+            done_to.get().is_some()
+        }
         Action::Screen | Action::Output | Action::Recording | Action::Input => {
             audit.is_first(&principal.name, *action, session)
         }
         _ => true,
     };
     if is_worth_it {
-        let detail = (outcome != Outcome::Done).then(|| format!("status {}", status.as_u16()));
+        let status = (outcome != Outcome::Done).then(|| format!("status {}", status.as_u16()));
+        let detail = match (done_to.get(), status) {
+            (Some(done_to), Some(status)) => Some(format!("{done_to}: {status}")),
+            (done_to, status) => done_to.cloned().or(status),
+        };
         audit.note(Some(cause), action.as_str(), session, outcome, detail);
     }
 }

@@ -19,6 +19,9 @@ use std::future::{Ready, ready};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
+/// The longest name in the audit log, in characters: the longest that a token may have.
+const AUDITED_NAME_MAX: usize = 64;
+
 /// Whom a request speaks for, and what it is about to do. The guard adds it to every request that
 /// has rights.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub(super) struct Caller {
     pub(super) action: Action,
     /// The session that it is done to, once it is found.
     pub(super) session: Arc<OnceLock<SessionId>>,
+    /// What is done to which token, share link or login, for the audit log.
+    pub(super) done_to: Arc<OnceLock<String>>,
 }
 
 impl Caller {
@@ -86,6 +91,14 @@ impl Caller {
             matches!(kind, Kind::Created | Kind::Changed | Kind::Cwd | Kind::Renamed);
         self.principal.sees(Facts { id, owner, owner_token, labels })
             && !(of_surroundings && self.is_share())
+    }
+
+    /// Says for the audit log what is done to what else than a session: `add`, `token`, its name. What
+    /// a client calls it is cut and escaped.
+    pub(super) fn does(&self, verb: &str, kind: &str, name: &str) {
+        let name: String =
+            name.chars().take(AUDITED_NAME_MAX).flat_map(char::escape_debug).collect();
+        let _ = self.done_to.set(format!("{verb} {kind} {name}"));
     }
 
     /// How much of a session the principal sees.

@@ -245,8 +245,8 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
     }
     let action = openapi::action(request.method(), request.match_info().unprocessed());
     let action = action.map_err(|_| unserved(request))?;
-    let session = Arc::default();
-    let caller = Caller { principal: Arc::new(principal), pass, action, session };
+    let (session, done_to) = (Arc::default(), Arc::default());
+    let caller = Caller { principal: Arc::new(principal), pass, action, session, done_to };
     let lease = access.lease(&caller);
     strip_token(request.headers_mut());
     let cause = Cause {

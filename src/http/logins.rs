@@ -41,6 +41,7 @@ pub(super) async fn remove(
     access: Data<Access>,
     login: Path<String>,
 ) -> Result<HttpResponse, Problem> {
+    api.caller.does("end", "login", &login);
     let unknown = |_| Problem::not_found(format!("there is no login {:?}", login.as_str()));
     let id: Uuid = login.parse().map_err(unknown)?;
     let of = logins_of(&api.caller);

@@ -113,6 +113,7 @@ fn store(registry: &mut Registry, api: &Api) {
     for (name, help, count) in [
         ("rejected", "Changes that the database will never take", stats.rejected),
         ("dropped", "Transitions given up because too many waited", stats.dropped),
+        ("unaudited", "Entries of the audit log given up because too many waited", stats.unaudited),
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }

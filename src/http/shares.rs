@@ -42,6 +42,7 @@ pub(super) async fn add(
     let new = NewShare { session, mode, expires_s: expires_s.unwrap_or(Some(EXPIRES_S)) };
     let (by, grants) = (api.caller.principal.name.clone(), access.clone());
     let (row, secret) = to_the_end(async move { grants.grants.add_share(new, &by).await }).await?;
+    api.caller.does("add", "share", &row.id.to_string());
     let mut share = told(&row);
     share["url"] = access.page_for(&request, &format!("share={secret}")).into();
     share["token"] = secret.into();
@@ -65,6 +66,7 @@ pub(super) async fn remove(
 ) -> Result<HttpResponse, Problem> {
     let (id, share) = path.into_inner();
     let session = api.session(&id).await?.id;
+    api.caller.does("end", "share", &share);
     let unknown = |_| Problem::not_found(format!("the session has no share link {share:?}"));
     let share: SessionId = share.parse().map_err(unknown)?;
     to_the_end(async move {

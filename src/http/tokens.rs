@@ -46,6 +46,7 @@ pub(super) async fn add(
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
     let TokenBody { name, role, sessions, labels, own, expires_s } = object(body)?;
+    api.caller.does("add", "token", &name);
     let scope = match (sessions, labels, own) {
         (None, None, false) => Scope::All,
         (Some(keys), None, false) => Scope::Sessions(sessions_of(&api, keys).await?),
@@ -87,9 +88,11 @@ pub(super) async fn list(access: Data<Access>) -> HttpResponse {
 }
 
 pub(super) async fn remove(
+    api: CallerApi,
     access: Data<Access>,
     name: Path<String>,
 ) -> Result<HttpResponse, Problem> {
+    api.caller.does("remove", "token", &name);
     to_the_end(async move {
         let removed = access.grants.remove_token(&name).await;
         access.check_leases();

@@ -51,6 +51,8 @@ pub struct Stats {
     pub rejected: u64,
     /// Transitions that were dropped because too many waited for the database.
     pub dropped: u64,
+    /// Entries of the audit log that were lost because too many waited for the database.
+    pub unaudited: u64,
     /// Changes that wait to be written.
     pub waiting: u64,
 }
@@ -320,6 +322,7 @@ impl StoreHandle {
             transactions: self.0.queue.transactions.load(Ordering::Relaxed),
             rejected: self.0.queue.rejected.load(Ordering::Relaxed),
             dropped: self.0.queue.dropped.load(Ordering::Relaxed),
+            unaudited: self.0.queue.unaudited.load(Ordering::Relaxed),
             waiting: self.0.queue.len() as u64 + self.0.queue.unwritten.load(Ordering::Relaxed),
         }
     }

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 pub(super) type Touched = HashMap<SessionId, DateTime<Utc>>;
 
 /// Entries of the audit log that wait, some 2 MiB.
-const AUDITS_MAX: usize = 10_000;
+pub(super) const AUDITS_MAX: usize = 10_000;
 
 /// One operation to write.
 pub(super) enum Op {

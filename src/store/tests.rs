@@ -1,5 +1,6 @@
 //! The store on real files, with real locks and a real lack of space.
 
+use super::queue::AUDITS_MAX;
 use super::*;
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Ending, Status};
@@ -693,4 +694,42 @@ async fn a_writer_that_dies_leaves_nobody_waiting() {
     let both = tokio::time::timeout(Duration::from_secs(20), both).await;
     assert_eq!(both, Ok((Err(StoreError::Stopped), Err(StoreError::Stopped))));
     assert!(!place.store.healthy());
+}
+
+#[actix::test]
+async fn entries_of_the_audit_log_that_find_no_room_are_counted() {
+    let place = Place::new();
+    let entry = |n: usize| AuditEntry {
+        at: time(0),
+        principal: None,
+        address: None,
+        action: n.to_string(),
+        session_id: None,
+        outcome: Outcome::Done,
+        detail: None,
+    };
+    // The writer is kept busy meanwhile.
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    let (go_on, told) = std::sync::mpsc::channel::<()>();
+    let store = place.store.clone();
+    let busy = actix::spawn(async move {
+        let question = move |_: &mut Store| {
+            started.send(()).unwrap();
+            told.recv().unwrap();
+            Ok(())
+        };
+        store.ask(question).await
+    });
+    has_started.await.unwrap();
+    for n in 0..AUDITS_MAX + 3 {
+        place.store.audit(entry(n));
+    }
+    assert_eq!(place.store.stats().unaudited, 3);
+    go_on.send(()).unwrap();
+    busy.await.unwrap().unwrap();
+    place.store.flush().await.unwrap();
+    let filter = AuditFilter { limit: 1, ..AuditFilter::default() };
+    let last = place.store.audit_log(filter).await.unwrap();
+    assert_eq!(last[0].action, (AUDITS_MAX - 1).to_string());
+    assert_eq!(place.store.stats().unaudited, 3);
 }

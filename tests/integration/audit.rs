@@ -116,3 +116,47 @@ async fn what_is_done_and_refused_is_written_down_without_secrets() {
     let last: Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(last["address"], "local", "{last}");
 }
+
+#[actix_web::test]
+async fn tokens_links_and_logins_are_named() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let made = json!({ "name": "anna", "role": "viewer" }).to_string();
+    let secret = owner.post("/api/v1/tokens", made.clone()).await.ok(201)["token"].clone();
+    owner.post("/api/v1/tokens", made).await.problem(409, "name_taken");
+    let long = json!({ "name": format!("\n{}", "x".repeat(1000)) }).to_string();
+    owner.post("/api/v1/tokens", long).await.problem(400, "invalid_request");
+    owner.get("/api/v1/tokens").await.ok(200);
+    let login = json!({ "token": secret }).to_string();
+    assert_eq!(owner.post("/api/v1/login", login).await.status.as_u16(), 204);
+    let login = owner.get("/api/v1/logins").await.ok(200)["logins"][0]["id"].clone();
+    let login = login.as_str().unwrap();
+    assert_eq!(owner.delete(&format!("/api/v1/logins/{login}")).await.status.as_u16(), 204);
+    assert_eq!(owner.delete("/api/v1/tokens/anna").await.status.as_u16(), 204);
+    owner.delete("/api/v1/tokens/anna").await.problem(404, "not_found");
+    let session = owner.create(json!({ "command": ["cat"] })).await["id"].clone();
+    let shares = format!("/api/v1/sessions/{}/shares", session.as_str().unwrap());
+    let share = owner.post(&shares, "{}").await.ok(201)["id"].clone();
+    let share = share.as_str().unwrap();
+    owner.get(&shares).await.ok(200);
+    assert_eq!(owner.delete(&format!("{shares}/{share}")).await.status.as_u16(), 204);
+    let told = async |action: &str| {
+        let entries = entries(&owner, &format!("action={action}")).await;
+        let detail = |entry: &Value| entry["detail"].as_str().unwrap_or("-").to_owned();
+        entries.iter().map(detail).collect::<Vec<_>>()
+    };
+    let cut = "x".repeat(63);
+    assert_eq!(
+        told("tokens").await,
+        [
+            "add token anna",
+            "add token anna: status 409",
+            &format!("add token \\n{cut}: status 400"),
+            "remove token anna",
+            "remove token anna: status 404",
+        ]
+    );
+    assert_eq!(told("logins").await, [format!("end login {login}")]);
+    let shares = [format!("add share {share}"), format!("end share {share}")];
+    assert_eq!(told("session.share").await, shares);
+}

@@ -46,6 +46,7 @@ async fn what_happens_shows_in_the_metrics() {
         ("stayd_sessions{status=\"RUNNING\"}", 0.0),
         ("stayd_input_bytes_total", 0.0),
         ("stayd_store_healthy", 1.0),
+        ("stayd_store_unaudited_total", 0.0),
         ("stayd_holder_up", 1.0),
         ("stayd_holder_panics_total", 0.0),
         ("stayd_resyncs_total", 0.0),
