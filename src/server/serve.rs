@@ -1,39 +1,37 @@
-//! The server: starts everything in order, handles signals, and stops in order.
+//! Starts everything in order, handles signals, and stops in order.
 
+use super::error::{ServeError, or_no_room};
+use super::listen::{Listening, listen};
+use super::state_dir::{lock, write_private};
 use crate::audit::Audit;
 use crate::config::{Settings, account};
-use crate::connections::{self, Connections, Exposed, Listeners, Tls, TlsError, local};
-use crate::holder::{Holder, HolderError, Paths};
+use crate::connections::{self, Connections, Exposed, Listeners, Tls, local};
+use crate::holder::{Holder, Paths};
 use crate::http::Shots;
 use crate::http::auth::Access;
 use crate::http::guard::Guard;
-use crate::http::{self, Api, HostsError};
+use crate::http::{self, Api};
 use crate::metrics::Metrics;
-use crate::private::{self, NotPrivate};
+use crate::private;
 use crate::pty;
 use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, KillAll, Parts, Registry, ShutdownAll};
 use crate::rights::{Grants, GrantsError};
 use crate::screens::{self, Screens};
-use crate::store::{self, OpenError, StoreHandle};
+use crate::store::{self, StoreHandle};
 use crate::tree;
 use actix::prelude::*;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, web};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{self, Backlog};
-use nix::sys::statvfs::statvfs;
 use slog::{Logger, crit, info, o, warn};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, IsTerminal, Read, Seek, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
@@ -41,54 +39,6 @@ use tokio::sync::Semaphore;
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The longest time for ending all sessions: each has three seconds of grace, all at once.
 const END_ALL: Duration = Duration::from_secs(20);
-/// The pause between two attempts to lock. A command that checks whether a server runs holds the
-/// lock for some microseconds, so that one failed attempt means nothing.
-const LOCK_RETRY: Duration = Duration::from_millis(10);
-/// A lock that is held for longer than this is another server's.
-const LOCK_PATIENCE: Duration = Duration::from_millis(250);
-/// With less free space than this a failed start is blamed on the full disk. A new state directory
-/// takes 110 KiB.
-const ROOM_KIB: u64 = 512;
-/// Connections of a burst that may wait to be accepted. A client beyond them tries again after a
-/// second. The kernel's own limit (`somaxconn`, listen(2)) is as high by default.
-const BACKLOG: i32 = 4096;
-
-/// Why the server did not start, or did not stop in order.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// An address would be open to the network without TLS.
-    #[error("{0}")]
-    Exposed(#[from] Exposed),
-    /// The certificate or its key cannot be used.
-    #[error("TLS: {0}")]
-    Tls(#[from] TlsError),
-    /// A file of the state directory cannot be used.
-    #[error("{}: {error}", path.display())]
-    State {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        error: io::Error,
-    },
-    /// The state directory, or something in it, is not ours alone.
-    #[error(transparent)]
-    NotPrivate(#[from] NotPrivate),
-    /// The database cannot be opened.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// The holder can be neither found nor started.
-    #[error("the holder: {0}")]
-    Holder(#[from] HolderError),
-    /// A host or an origin in the settings is malformed.
-    #[error(transparent)]
-    Hosts(#[from] HostsError),
-    /// The server started and then could not continue.
-    #[error("{0}")]
-    Failed(String),
-    /// The runtime failed.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
 
 /// Serves until SIGTERM or SIGINT, which leave the sessions running, or until SIGUSR2, which ends
 /// them first.
@@ -127,27 +77,6 @@ fn start(settings: &Settings, log: Logger) -> Result<(), ServeError> {
     let _ = fs::remove_file(settings.state_dir.join("listen"));
     let _ = fs::remove_file(socket);
     served
-}
-
-/// Turns an error on a full disk into one that says so. The errors of SQLite and the holder do not.
-fn or_no_room(error: ServeError, dir: &Path) -> ServeError {
-    let of_disk = matches!(
-        error,
-        ServeError::State { .. } | ServeError::Store(_) | ServeError::Holder(_) | ServeError::Io(_)
-    );
-    let Some(room) = statvfs(dir).ok().filter(|_| of_disk) else { return error };
-    let free_kib = room.blocks_available().saturating_mul(room.fragment_size()) >> 10;
-    let free_files = room.files_available();
-    // Some file systems have no limit on files.
-    let is_full = free_kib < ROOM_KIB || (free_files == 0 && room.files() > 0);
-    if !is_full {
-        return error;
-    }
-    let dir = dir.display();
-    ServeError::Failed(format!(
-        "no room is left on the file system of {dir} ({free_kib} KiB, {free_files} files): make some \
-         there and start again; {dir}/recordings is a place to begin. What failed: {error}"
-    ))
 }
 
 async fn serve(
@@ -399,128 +328,4 @@ fn end_loudly_on_panic(log: Logger) {
         crit!(log, "panic: ending the server, the sessions run on"; "panic" => %panic);
         std::process::abort();
     }));
-}
-
-/// Locks the state directory, which one server may use at a time. The lock ends with the process,
-/// however that ends.
-fn lock(dir: &Path) -> Result<Flock<File>, ServeError> {
-    let path = dir.join("lock");
-    let state = |error: io::Error| ServeError::State { path: path.clone(), error };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(state)?;
-    let start = Instant::now();
-    let mut locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-    while let Err((file, Errno::EWOULDBLOCK)) = locked {
-        if start.elapsed() > LOCK_PATIENCE {
-            locked = Err((file, Errno::EWOULDBLOCK));
-            break;
-        }
-        std::thread::sleep(LOCK_RETRY);
-        locked = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-    }
-    match locked {
-        Ok(mut lock) => {
-            overwrite(&mut lock, &format!("{}\n", std::process::id())).map_err(state)?;
-            Ok(lock)
-        }
-        Err((mut file, _)) => {
-            let mut pid = String::new();
-            // The process id is only for the message.
-            let _ = file.read_to_string(&mut pid);
-            let (pid, dir) = (pid.trim(), dir.display());
-            let used =
-                format!("another server (process {pid}) uses {dir}; stop it with `stayd stop`");
-            Err(ServeError::Failed(used))
-        }
-    }
-}
-
-/// The listeners, and the loopback addresses that this server does not listen on.
-struct Listening {
-    listeners: Vec<TcpListener>,
-    /// Loopback addresses that this machine does not have.
-    absent: Vec<SocketAddr>,
-    /// Loopback addresses on which another process listens.
-    foreign: Vec<SocketAddr>,
-}
-
-/// Attempts to find a port that is free on both loopback addresses.
-const PORTS: usize = 16;
-
-/// Listens on the addresses. For a loopback address it also listens on the other one: `localhost`
-/// means both, and another process on the other one would be sent our cookie.
-fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> {
-    let mut all = Listening { listeners: Vec::new(), absent: Vec::new(), foreign: Vec::new() };
-    let mut others = Vec::new();
-    for &address in addresses {
-        for attempt in 1..=PORTS {
-            let failed = |error: io::Error| {
-                ServeError::Failed(format!("cannot listen on {address}: {error}"))
-            };
-            let listener = bind(address).map_err(failed)?;
-            let port = listener.local_addr().map_err(failed)?.port();
-            let other = other_loopback(address.ip()).map(|ip| SocketAddr::new(ip, port));
-            match other.filter(|other| !addresses.contains(other)) {
-                None => {}
-                Some(other) => match bind(other) {
-                    Ok(listener) => others.push(listener),
-                    Err(error) if is_absent(&error) => all.absent.push(other),
-                    // Try another port.
-                    Err(_) if address.port() == 0 && attempt < PORTS => continue,
-                    Err(_) => all.foreign.push(other),
-                },
-            }
-            all.listeners.push(listener);
-            break;
-        }
-    }
-    // The first address is the one that is shown to people.
-    all.listeners.append(&mut others);
-    Ok(all)
-}
-
-/// Creates a listener with our backlog. The standard library listens with a backlog of 128;
-/// listening again changes only that number.
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    socket::listen(&listener, Backlog::new(BACKLOG)?)?;
-    Ok(listener)
-}
-
-/// The other loopback address, unless this address covers it. A listener on all IPv6 addresses also
-/// covers the IPv4 ones.
-fn other_loopback(ip: IpAddr) -> Option<IpAddr> {
-    match ip {
-        IpAddr::V4(ip) if ip == Ipv4Addr::LOCALHOST || ip.is_unspecified() => {
-            Some(Ipv6Addr::LOCALHOST.into())
-        }
-        IpAddr::V6(Ipv6Addr::LOCALHOST) => Some(Ipv4Addr::LOCALHOST.into()),
-        _ => None,
-    }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    let unsupported = error.raw_os_error() == Some(libc::EAFNOSUPPORT);
-    unsupported || error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-fn write_private(path: &Path, text: &str) -> Result<(), ServeError> {
-    let mut options = OpenOptions::new();
-    let opened = options.write(true).create(true).truncate(false).mode(0o600).open(path);
-    let written = opened.and_then(|mut file| overwrite(&mut file, &format!("{text}\n")));
-    written.map_err(|error| ServeError::State { path: path.to_owned(), error })
-}
-
-/// Writes in place, so that the file of an earlier server can be overwritten on a full disk: the
-/// sessions of that server run on and must be reachable again.
-fn overwrite(file: &mut File, text: &str) -> io::Result<()> {
-    file.rewind()?;
-    file.write_all(text.as_bytes())?;
-    file.set_len(text.len() as u64)
 }
