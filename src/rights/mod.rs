@@ -4,16 +4,22 @@
 //! - `action`: [`Action`], what a request is about to do, and the role that it needs.
 //! - `decision`: [`decide`], the one pure rule of all.
 //! - `secret`: random secrets, of which only the [`Digest`] is ever kept.
-//! - `grants`: [`Grants`], the tokens, share links, logins and codes that are in force.
+//! - `pass`: [`Pass`], what a request has proved its rights with.
+//! - `tables`: the tokens, share links, logins and codes that are in force, in memory.
+//! - `grants`: [`Grants`], the same for everybody at once, and kept in the database.
 
 mod action;
 mod decision;
 mod grants;
+mod pass;
 mod principal;
 mod secret;
+mod tables;
 
 pub use action::Action;
 pub use decision::{Decision, decide};
-pub use grants::{Grants, GrantsError, ListedLogin, Login, LoginsOf, NewShare, NewToken, Pass};
+pub use grants::{Grants, GrantsError, Login, NewShare, NewToken};
+pub use pass::{LoginsOf, Pass};
 pub use principal::{Facts, Kind, Principal, Role, Scope};
 pub use secret::{Digest, random};
+pub use tables::ListedLogin;
