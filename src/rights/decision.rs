@@ -40,8 +40,9 @@ pub fn decide(principal: &Principal, action: Action, session: Option<Facts<'_>>)
     if *kind == Kind::Share && !of_link {
         return Decision::Forbidden { needs: None };
     }
-    // Nor does a program in a session, which would leave the session by them.
-    if *kind == Kind::Session && action == Action::Share {
+    // Nor does a program in a session, which would leave the session by them. It has no logins, and
+    // those of the owner, on whose socket it comes, are not its own.
+    if *kind == Kind::Session && matches!(action, Action::Share | Action::Logins) {
         return Decision::Forbidden { needs: None };
     }
     // An admin of some sessions is no admin of the server.
@@ -124,6 +125,15 @@ mod tests {
             let principal = principal(Kind::Token, Role::Controller, scope.clone());
             assert_eq!(decide(&principal, Action::Create, facts(labels)), decision, "{scope:?}");
         }
+    }
+
+    #[test]
+    fn a_program_in_a_session_has_neither_links_nor_logins() {
+        let program = principal(Kind::Session, Role::Controller, Scope::All);
+        for action in [Action::Share, Action::Logins] {
+            assert_eq!(decide(&program, action, None), Decision::Forbidden { needs: None });
+        }
+        assert_eq!(decide(&program, Action::Input, None), Decision::Allowed);
     }
 
     #[test]

@@ -560,10 +560,12 @@ async fn a_profile_grants_the_programs_in_its_sessions_what_it_says_and_no_more(
         let run = format!("{stayd} --state-dir {}", state.display());
         let script = format!(
             "{run} ls >/dev/null 2>&1; a=$?; {run} kill {victim} >/dev/null 2>&1; b=$?; \
-             {run} token ls >/dev/null 2>&1; printf 'co''des %s %s %s\\n' $a $b $?\n"
+             {run} token ls >/dev/null 2>&1; c=$?; {run} logins >/dev/null 2>&1; \
+             printf 'co''des %s %s %s %s\\n' $a $b $c $?\n"
         );
         owner.post(&format!("{path}/input"), script).await.ok(200);
-        let wanted = format!("codes {listed} {killed} {told}");
+        // Tokens and logins are for nobody in a session.
+        let wanted = format!("codes {listed} {killed} {told} {told}");
         let wait = format!("{path}/screen?wait=text:codes&timeout_ms=20000");
         let screen = owner.get(&wait).await;
         let screen = String::from_utf8_lossy(&screen.bytes).into_owned();
