@@ -316,7 +316,7 @@ async fn join(
     let has = wish.has_of(session.handle.id()).or(is_new.then_some(0));
     let start = has.map_or(Start::Fresh, Start::At);
     let (key, client) = match wish.client {
-        Some(client) => (ClientKey::named(&caller.principal.name, &client), client),
+        Some(client) => (caller.principal.client_key(&client), client),
         None => {
             let key = ClientKey::anonymous();
             (key, key.to_string())

@@ -43,7 +43,7 @@ pub(super) async fn input(
                 protocol::CLIENT_MAX
             )));
         }
-        Some(client) => ClientKey::named(&api.caller.principal.name, client),
+        Some(client) => api.caller.principal.client_key(client),
         None if query.offset.is_some() => return Err(Problem::invalid("offset needs client")),
         None => ClientKey::anonymous(),
     };

@@ -1,6 +1,6 @@
 //! Principals: whom a request speaks for.
 
-use crate::id::SessionId;
+use crate::id::{ClientKey, SessionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -106,6 +106,16 @@ impl Principal {
         }
     }
 
+    /// The key of its client with this name: no other principal has it, not even a later token of
+    /// the same name.
+    #[must_use]
+    pub fn client_key(&self, client: &str) -> ClientKey {
+        match self.token {
+            Some(token) => ClientKey::named(&format!("{} {token}", self.name), client),
+            None => ClientKey::named(&self.name, client),
+        }
+    }
+
     /// Whether this session exists for the principal.
     #[must_use]
     pub fn sees(&self, session: Facts<'_>) -> bool {
@@ -179,6 +189,9 @@ mod tests {
         let (id, owner) = (SessionId::generate(), Some("anna"));
         let sees = |owner_token| anna.sees(Facts { id, owner, owner_token, labels: &labels });
         assert!(sees(token) && !sees(Some(Uuid::now_v7())) && !sees(None));
+        let later = Principal { token: Some(Uuid::now_v7()), ..anna.clone() };
+        assert_ne!(anna.client_key("tab"), later.client_key("tab"));
+        assert_eq!(anna.client_key("tab"), anna.clone().client_key("tab"));
     }
 
     #[test]

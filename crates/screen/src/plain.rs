@@ -124,11 +124,11 @@ const LOW: u64 = each(0x7f);
 
 const fn equal_bytes(word: u64, byte: u8) -> u64 {
     let differ = word ^ each(byte);
-    !((differ & LOW) + LOW | differ) & HIGH
+    !(((differ & LOW) + LOW) | differ) & HIGH
 }
 
 const fn controls(word: u64) -> u64 {
-    !((word & LOW) + each(0x80 - b' ') | word) & HIGH
+    !(((word & LOW) + each(0x80 - b' ')) | word) & HIGH
 }
 
 /// Bytes that are neither ESC nor part of a plain run wherever they stand.
