@@ -29,7 +29,8 @@ struct Client {
 /// A session's clients, by connection.
 #[derive(Default)]
 pub(super) struct Clients {
-    attached: BTreeMap<u64, Client>,
+    /// Boxed: a map has room for eleven at once, and most sessions have one client.
+    attached: BTreeMap<u64, Box<Client>>,
     /// Clients that came when the end was decided: served, and not counted.
     late: BTreeMap<u64, Recipient<ConnectionEvent>>,
     /// The connection that came last. There is none before 1.
@@ -57,7 +58,7 @@ impl Clients {
             cause: attach.cause,
             sees_names: attach.sees_names,
         };
-        self.attached.insert(self.last, client);
+        self.attached.insert(self.last, Box::new(client));
         self.last
     }
 
@@ -103,7 +104,7 @@ impl Clients {
 
     /// As others see them.
     pub(super) fn viewers(&self, controller: u64) -> Vec<Viewer> {
-        let viewer = |(connection, client): (&u64, &Client)| Viewer {
+        let viewer = |(connection, client): (&u64, &Box<Client>)| Viewer {
             client: client.name.clone(),
             mode: client.mode,
             cols: client.size.map(|(cols, _)| cols),

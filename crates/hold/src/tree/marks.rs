@@ -142,17 +142,19 @@ fn environment(pid: i32) -> io::Result<Vec<u8>> {
 }
 
 /// The soft limit. For another user's process (a set-user-id program in the session) only /proc
-/// shows it, which takes ten times as long to read.
+/// shows it, which takes ten times as long to read. A process that is gone is an error: nobody can
+/// tell whether it had the mark.
 fn limit(pid: i32) -> io::Result<Option<u64>> {
     match pidfd::realtime_limit(pid) {
         Ok(limit) => Ok(Some(limit)),
         Err(error) if is_refused(&error) => {
             match std::fs::read_to_string(format!("/proc/{pid}/limits")) {
                 Ok(limits) => Ok(parse_limit(&limits)),
-                Err(error) if is_gone(&error) || is_refused(&error) => Ok(None),
+                Err(error) if is_refused(&error) => Ok(None),
                 Err(error) => Err(error),
             }
         }
+        Err(error) if is_gone(&error) => Err(error),
         Err(_) => Ok(None),
     }
 }

@@ -94,9 +94,11 @@ impl Snapshot {
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         let mut sessions: HashMap<i32, Vec<i32>> = HashMap::new();
         for pid in pids()? {
-            let stat = match Stat::read(pid) {
-                Ok(stat) if !stat.is_kernel() => stat,
-                Ok(_) => continue,
+            // The mark at once, too: the process may be gone when the walk is over.
+            let read = Stat::read(pid).and_then(|stat| Ok((stat, limit_mark(pid)?)));
+            let (stat, limit) = match read {
+                Ok((stat, _)) if stat.is_kernel() => continue,
+                Ok(read) => read,
                 Err(error) if is_gone(&error) => {
                     missed.push(pid);
                     continue;
@@ -106,8 +108,6 @@ impl Snapshot {
             };
             children.entry(stat.parent).or_default().push(pid);
             sessions.entry(stat.session).or_default().push(pid);
-            // Read it at once: the process may be gone when the walk is over.
-            let limit = limit_mark(pid)?;
             processes.insert(pid, Seen { stat, limit, marks: OnceLock::new() });
         }
         Ok(Snapshot { begun, processes, children, sessions, missed })
