@@ -21,6 +21,11 @@ use std::time::{Duration, Instant};
 
 /// The most output that is emulated or skipped between two readings of the clock, in bytes.
 const BATCH: usize = 1 << 20;
+/// The output that is looked through at once, in bytes: it stays in the processor's cache.
+const LOOK: usize = 64 << 10;
+/// The end of a run in which the place is searched from which the rest need not be emulated, in
+/// bytes: twice what a thousand lines usually take.
+const SKIP_FROM: u64 = 128 << 10;
 /// The longest time for one update, while the other screens of the thread wait.
 const UPDATE_LIMIT: Duration = Duration::from_millis(100);
 /// A session's screen is updated at every tick for this long after its last output.
@@ -340,7 +345,7 @@ impl TrackedScreen {
     fn extend_run(&mut self, end: u64, scratch: &mut BytesMut) -> bool {
         let Some(run) = &mut self.run else { return false };
         loop {
-            let length = usize::try_from(end - run.end).unwrap_or(BATCH).min(BATCH);
+            let length = usize::try_from(end - run.end).unwrap_or(LOOK).min(LOOK);
             scratch.clear();
             if self.ring.read(run.end, length, scratch).is_err() {
                 return false;
@@ -366,16 +371,28 @@ impl TrackedScreen {
             return;
         };
         let left_max = usize::try_from(self.skip_after()).unwrap_or(usize::MAX);
-        let length = usize::try_from(end - self.cursor).unwrap_or(usize::MAX);
-        scratch.clear();
-        let mut skipped = 0;
-        if self.ring.read(self.cursor, length, scratch).is_ok() {
-            self.change("it skipped output", |screen, _| skipped = screen.skip(scratch, left_max));
-        }
-        self.cursor += skipped as u64;
+        // The end of the run is nearly always enough.
+        let mut window = SKIP_FROM;
+        let skipped = loop {
+            let start = end.saturating_sub(window).max(self.cursor);
+            let (length, is_whole) = ((end - start) as usize, start == self.cursor);
+            scratch.clear();
+            if self.ring.read(start, length, scratch).is_err() {
+                break None;
+            }
+            let mut cut = None;
+            self.change("it skipped output", |screen, _| {
+                cut = screen.skip(scratch, is_whole, left_max);
+            });
+            if cut.is_some() || is_whole {
+                break cut.map(|cut| start + cut as u64);
+            }
+            window *= 2;
+        };
         self.run = Some(Run { end, skip_at: end + self.skip_after() });
-        if skipped == 0 {
-            self.catch_up(true, scratch);
+        match skipped {
+            Some(cursor) => self.cursor = cursor,
+            None => self.catch_up(true, scratch),
         }
     }
 

@@ -104,14 +104,14 @@ impl Clients {
 
     /// As others see them.
     pub(super) fn viewers(&self, controller: u64) -> Vec<Viewer> {
-        let viewer = |(connection, client): (&u64, &Box<Client>)| Viewer {
+        let viewers = self.attached.iter().map(|(connection, client)| Viewer {
             client: client.name.clone(),
             mode: client.mode,
             cols: client.size.map(|(cols, _)| cols),
             rows: client.size.map(|(_, rows)| rows),
             controller: *connection == controller,
-        };
-        self.attached.iter().map(viewer).collect()
+        });
+        viewers.collect()
     }
 
     /// The number of clients that hold the program back.

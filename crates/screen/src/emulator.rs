@@ -111,14 +111,15 @@ impl Screen {
         self.apply(bytes, out, true, enough)
     }
 
-    /// Skips as much of a plain run as makes no difference once all of it is applied, and returns
-    /// how much that is, in bytes. Until then the screen [shows what was
-    /// skipped](Screen::shows_skipped): it may be kept in a snapshot and restored. Nothing is
-    /// skipped if more than `left_max` bytes would be left, or if the screen is not where
-    /// [`Screen::feed_to_run`] has left a run.
-    pub fn skip(&mut self, run: &[u8], left_max: usize) -> usize {
+    /// Skips as much of a plain run as makes no difference once all of it is applied. Until then the
+    /// screen [shows what was skipped](Screen::shows_skipped): it may be kept in a snapshot and
+    /// restored. `run` is what [`Screen::feed_to_run`] has left, or the end of it unless it
+    /// `is_whole`: that is enough if it says what the pen is. Returns how much of `run` was skipped,
+    /// with all that is before it; `None` if nothing was, also because more than `left_max` bytes
+    /// would be left.
+    pub fn skip(&mut self, run: &[u8], is_whole: bool, left_max: usize) -> Option<usize> {
         let can_be_kept = self.is_plain() && snapshot::keeps_saved_cursor(&self.terminal);
-        if can_be_kept { self.skip_plain(run, left_max) } else { 0 }
+        if can_be_kept { self.skip_plain(run, is_whole, left_max) } else { None }
     }
 
     /// Whether lines of the screen mean nothing, because what they should show was skipped.
@@ -126,16 +127,18 @@ impl Screen {
         self.terminal.primary.skipped > 0
     }
 
-    fn skip_plain(&mut self, run: &[u8], left_max: usize) -> usize {
+    fn skip_plain(&mut self, run: &[u8], is_whole: bool, left_max: usize) -> Option<usize> {
         let (rows, scrollback) = (self.terminal.rows, self.terminal.scrollback);
-        let cut = Cut::of(run, rows, scrollback).filter(|cut| run.len() - cut.length <= left_max);
-        let Some(cut) = cut else { return 0 };
+        let cut = Cut::of(run, is_whole, rows, scrollback)?;
+        if run.len() - cut.length > left_max {
+            return None;
+        }
         for pen in cut.pens {
             // Renditions have no events.
             self.feed(&run[pen], &mut Vec::new());
         }
         self.terminal.primary.empty();
-        cut.length
+        Some(cut.length)
     }
 
     fn apply(
@@ -154,7 +157,7 @@ impl Screen {
                     return Applied { bytes: at, run: Some(run.length) };
                 }
                 end += run.length;
-                at += self.skip_plain(&bytes[at..end], usize::MAX);
+                at += self.skip_plain(&bytes[at..end], true, usize::MAX).unwrap_or(0);
             }
             // The emulator finds the end of what else there is: if that is not before the next
             // line, the terminal is not in a plain state there.

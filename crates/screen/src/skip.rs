@@ -22,11 +22,12 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// `None`: the run is too short for anything to have left a screen of `rows` rows with
-    /// `scrollback` lines.
-    pub(super) fn of(run: &[u8], rows: usize, scrollback: usize) -> Option<Cut> {
+    /// `run` is a plain run, or its end unless it `is_whole`. `None`: that is too short for anything
+    /// to have left a screen of `rows` rows with `scrollback` lines, or to tell the pen.
+    pub(super) fn of(run: &[u8], is_whole: bool, rows: usize, scrollback: usize) -> Option<Cut> {
         let length = line_to_start_from(run, rows, scrollback)?;
-        Some(Cut { length, pens: pens(&run[..length]) })
+        let (pens, begin_with_reset) = pens(&run[..length]);
+        (is_whole || begin_with_reset).then_some(Cut { length, pens })
     }
 }
 
@@ -44,22 +45,23 @@ fn line_to_start_from(run: &[u8], rows: usize, scrollback: usize) -> Option<usiz
     (before == rows).then_some(feed + 1)
 }
 
-/// The renditions of a plain run since the last one that began with a reset.
-fn pens(run: &[u8]) -> Vec<Range<usize>> {
-    let mut pens = Vec::new();
+/// The renditions of a plain run since the last one that began with a reset, and whether there is
+/// one that did.
+fn pens(run: &[u8]) -> (Vec<Range<usize>>, bool) {
+    let (mut pens, mut resets) = (Vec::new(), false);
     for start in memchr::memrchr_iter(b'\x1b', run) {
         // It is whole: a plain run has no other sequences.
         let Some(length) = rendition_length(&run[start + 2..]) else { break };
         let pen = start..start + 2 + length;
         let parameters = &run[start + 2..pen.end - 1];
-        let resets = matches!(parameters, [] | [b'0' | b';'] | [b'0', b';', ..]);
+        resets = matches!(parameters, [] | [b'0' | b';'] | [b'0', b';', ..]);
         pens.push(pen);
         if resets {
             break;
         }
     }
     pens.reverse();
-    pens
+    (pens, resets)
 }
 
 #[cfg(test)]
@@ -73,7 +75,7 @@ mod tests {
 
     fn cut(bytes: &[u8]) -> Option<Cut> {
         assert_eq!(PlainRun::of(bytes), PlainRun { length: bytes.len(), may_go_on: true });
-        Cut::of(bytes, 10, 5)
+        Cut::of(bytes, true, 10, 5)
     }
 
     #[test]
@@ -175,10 +177,11 @@ mod tests {
                 bytes.extend(stream(&mut random));
                 if random(3) > 0 {
                     fed += some.feed_to_run(&bytes[fed..], &mut Vec::new(), || false).bytes;
-                    let run = PlainRun::of(&bytes[fed..]);
-                    let skipped = some.skip(&bytes[fed..][..run.length], 2000);
-                    fed += skipped;
-                    if skipped > 0 {
+                    let run = &bytes[fed..][..PlainRun::of(&bytes[fed..]).length];
+                    // Of some runs only the end.
+                    let start = random(3) as usize * run.len() / 4;
+                    if let Some(cut) = some.skip(&run[start..], start == 0, 2000) {
+                        fed += start + cut;
                         skips += 1;
                         let snapshot = some.snapshot(usize::MAX, usize::MAX).bytes;
                         some = Screen::restore(20, 6, options, &snapshot);
@@ -199,13 +202,21 @@ mod tests {
     fn a_longer_scrollback_begins_where_the_skipped_text_ends() {
         let bytes = lines(100);
         let mut screen = Screen::new(20, 6, Options { scrollback: 10 });
-        let skipped = screen.skip(&bytes, usize::MAX);
+        let skipped = screen.skip(&bytes, true, usize::MAX).unwrap_or(0);
         assert!(bytes[skipped..].starts_with(b"line 84\r\n"));
         let snapshot = screen.snapshot(usize::MAX, usize::MAX).bytes;
         let mut longer = Screen::restore(20, 6, Options { scrollback: 50 }, &snapshot);
         longer.feed(&bytes[skipped..], &mut Vec::new());
         assert_eq!(longer.scrollback(), 10);
         assert!(longer.view(50).text().starts_with("line 85\n"), "{}", longer.view(50).text());
+    }
+
+    #[test]
+    fn the_end_of_a_run_has_to_tell_the_pen() {
+        let at = |bytes: &[u8]| Cut::of(bytes, false, 10, 5).map(|cut| cut.pens.len());
+        assert_eq!(at(&lines(100)), None);
+        assert_eq!(at(&[b"\x1b[1m".to_vec(), lines(100)].concat()), None);
+        assert_eq!(at(&[b"\x1b[m\x1b[1m".to_vec(), lines(100)].concat()), Some(2));
     }
 
     #[test]
