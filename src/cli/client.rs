@@ -450,8 +450,8 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
         let id = path.split(['/', '?']).nth(1).unwrap_or_default();
         return Failure::NoSuchSession(id.into());
     }
-    if problem.code == "unauthorized" {
-        // The server's own message is meant for authors of requests.
+    // Otherwise the server's own message is meant for authors of requests.
+    if problem.code == "unauthorized" && !problem.detail.ends_with("has ended") {
         let detail = "the server does not accept this token; see --token, STAYD_TOKEN, --state-dir";
         return Failure::Refused { code: problem.code, detail: detail.into() };
     }

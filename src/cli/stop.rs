@@ -7,6 +7,7 @@ use super::progress::Progress;
 use super::sys::Process;
 use crate::config::{self, PathFlags};
 use crate::private;
+use crate::tree::{self, Standing};
 use clap::Args;
 use std::io;
 use std::path::Path;
@@ -24,11 +25,28 @@ pub(super) struct Flags {
     /// End all sessions too, and the process that holds them
     #[arg(long)]
     all: bool,
+    /// Also from inside one of the sessions, which end with --all
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let dir = config::state_dir(paths)?;
     private::check(&dir)?;
+    if std::env::var_os("STAYD_URL").is_some_and(|url| !url.is_empty()) {
+        return Err(Failure::Other(format!(
+            "STAYD_URL is set, and `stayd stop` acts on this machine's state directory, {}: unset \
+             STAYD_URL to stop the server there",
+            dir.display()
+        )));
+    }
+    if !flags.force && runs_inside(&dir) {
+        return Err(Failure::Other(format!(
+            "this command runs inside a session of the server that it would stop ({}): run it \
+             outside, or add --force",
+            dir.display()
+        )));
+    }
     // The server ends the sessions itself, so that it records how they ended.
     let how = if flags.all { libc::SIGUSR2 } else { libc::SIGTERM };
     let mut found = end("server", &dir, ("lock", "lock"), how, SERVER_TIMEOUT)?;
@@ -43,6 +61,14 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     }
     out::message(&format!("stayd: nothing runs in {}", dir.display()));
     Ok(1)
+}
+
+/// Whether this process runs inside a session of the holder in this directory.
+fn runs_inside(dir: &Path) -> bool {
+    let holder = std::fs::read_to_string(dir.join("holder.pid")).ok();
+    let holder = holder.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    let standing = holder.map(|holder| tree::standing(std::process::id() as i32, holder));
+    matches!(standing, Some(Ok(Standing::Below { .. })))
 }
 
 /// Stops the process that holds a lock file and waits for its end. Returns whether there was one.

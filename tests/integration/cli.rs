@@ -531,6 +531,36 @@ async fn stop_leaves_sessions_and_stop_all_does_not() {
     assert!(!alive(pid) && !alive(holder));
 }
 
+#[actix_web::test]
+async fn stop_is_refused_inside_a_session_and_where_another_server_is_meant() {
+    let server = Server::start().await;
+    let stop = format!(
+        "for flags in '' --all; do {} stop $flags --state-dir {} 2>&1; echo code $?; done; echo said; sleep 1000",
+        env!("CARGO_BIN_EXE_stayd"),
+        server.state().display()
+    );
+    // However it got there: the environment may have been cleared.
+    for script in [stop.clone(), format!("setsid --wait env -i bash -c '{}'", stop.replace('\'', "\""))] {
+        let id = server.api().run(&script).await;
+        let shown = format!("/api/v1/sessions/{id}/screen?wait=text:said");
+        let reply = server.api().get(&shown).await;
+        let text = String::from_utf8_lossy(&reply.bytes).into_owned();
+        assert_eq!(text.matches("code 1").count(), 2, "{text}");
+        assert!(text.contains("--force"), "{text}");
+    }
+    let mut elsewhere = stayd(&server, &["stop"]);
+    let elsewhere = elsewhere.env("STAYD_URL", "http://127.0.0.1:1").output().expect("stayd runs");
+    let (code, text) = code_and_text(&elsewhere);
+    assert!(code == Some(1) && text.contains("unset STAYD_URL"), "{text}");
+    assert_eq!(verb(&server, &["ls"]).status.code(), Some(0), "it runs on");
+
+    let forced = stop.replace("$flags", "--force");
+    let id = server.api().run(&forced).await;
+    let mut server = server;
+    server.ended().await;
+    assert!(!id.is_empty());
+}
+
 #[test]
 fn a_command_line_or_a_setting_that_makes_no_sense_is_refused() {
     let stayd = |variables: &[(&str, &str)], args: &[&str]| {
