@@ -13,9 +13,14 @@
 //! - [`LastScreen`]: a screen as it is kept after its session's end.
 //!
 //! A screen is behind the output: its thread updates it at a tick of milliseconds while there
-//! is output, skips what can be skipped exactly (see [`crate::screen`]), and sleeps while
-//! there is none. Long before the ring is full, and when output pauses, the thread leaves a
-//! checkpoint with the holder, which only then lets the ring's tail pass; an idle screen is
+//! is output, and sleeps while there is none. Output that only prints and scrolls is looked through
+//! and left alone (see [`crate::screen::PlainRun`]): it is emulated when somebody looks at the
+//! screen, when anything else follows, or when the program pauses. Most of a long run is skipped
+//! before that, because nothing of it is left by then, to the cell.
+//!
+//! Long before the ring is full, and when output pauses, the thread leaves a checkpoint with the
+//! holder, which only then lets the ring's tail pass. In a flood that is the state at the line
+//! from which the rest of the ring brings back all that is shown. An idle screen is
 //! compressed into that. After a crash the screen is rebuilt from the checkpoint and from what
 //! the ring holds since, with resizes where they happened. Queries are answered as input of a
 //! client of their own, counted like any other's, so that a query which was answered before a

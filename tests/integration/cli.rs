@@ -540,7 +540,9 @@ async fn stop_is_refused_inside_a_session_and_where_another_server_is_meant() {
         server.state().display()
     );
     // However it got there: the environment may have been cleared.
-    for script in [stop.clone(), format!("setsid --wait env -i bash -c '{}'", stop.replace('\'', "\""))] {
+    for script in
+        [stop.clone(), format!("setsid --wait env -i bash -c '{}'", stop.replace('\'', "\""))]
+    {
         let id = server.api().run(&script).await;
         let shown = format!("/api/v1/sessions/{id}/screen?wait=text:said");
         let reply = server.api().get(&shown).await;
