@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The most output that is emulated or skipped between two readings of the clock, in bytes.
-const BATCH: usize = 1 << 20;
+const BATCH: usize = 256 << 10;
 /// The output that is looked through at once, in bytes: it stays in the processor's cache.
 const LOOK: usize = 64 << 10;
 /// The end of a run in which the place is searched from which the rest need not be emulated, in
@@ -204,7 +204,7 @@ impl TrackedScreen {
             }
             self.reply(holder);
         }
-        self.skip(scratch);
+        self.shorten_run(scratch);
         let idle = quiet >= compress_after;
         // What was skipped is given back to the ring at once.
         let wanted = idle && self.is_open()
@@ -256,6 +256,8 @@ impl TrackedScreen {
 
     /// Notes that the holder has taken the checkpoint in flight, or never will.
     pub(super) fn checkpoint_finished(&mut self, taken: bool) {
+        // What was read until now is hardly read again.
+        self.ring.let_go();
         self.checkpoints.finished(taken, Instant::now());
     }
 
@@ -304,12 +306,14 @@ impl TrackedScreen {
             if leave_run && self.extend_run(end, scratch) {
                 return;
             }
-            self.run = None;
+            self.skip(scratch);
+            let run_has_ended = self.run.take().is_some();
             let length = usize::try_from(end - self.cursor).unwrap_or(BATCH).min(BATCH);
             if length == 0 {
                 return;
             }
-            let leave_run = leave_run && self.cursor + length as u64 == end;
+            // What ends here is emulated, whatever follows.
+            let leave_run = leave_run && !run_has_ended;
             scratch.clear();
             if self.ring.read(self.cursor, length, scratch).is_ok() {
                 let enough = || {
@@ -364,12 +368,20 @@ impl TrackedScreen {
         self.ring.capacity() / 4
     }
 
-    /// Skips what need not be emulated of a long run.
-    fn skip(&mut self, scratch: &mut BytesMut) {
-        let Some(end) = self.run.as_ref().filter(|run| run.end >= run.skip_at).map(|run| run.end)
-        else {
-            return;
-        };
+    /// Skips some of a run that has become long, or emulates it.
+    fn shorten_run(&mut self, scratch: &mut BytesMut) {
+        let Some(run) = self.run.as_ref().filter(|run| run.end >= run.skip_at) else { return };
+        let end = run.end;
+        if self.skip(scratch) {
+            self.run = Some(Run { end, skip_at: end + self.skip_after() });
+        } else {
+            self.catch_up(true, scratch);
+        }
+    }
+
+    /// Skips what need not be emulated of the present run. Returns whether it has skipped anything.
+    fn skip(&mut self, scratch: &mut BytesMut) -> bool {
+        let Some(end) = self.run.as_ref().map(|run| run.end) else { return false };
         let left_max = usize::try_from(self.skip_after()).unwrap_or(usize::MAX);
         // The end of the run is nearly always enough.
         let mut window = SKIP_FROM;
@@ -389,11 +401,8 @@ impl TrackedScreen {
             }
             window *= 2;
         };
-        self.run = Some(Run { end, skip_at: end + self.skip_after() });
-        match skipped {
-            Some(cursor) => self.cursor = cursor,
-            None => self.catch_up(true, scratch),
-        }
+        self.cursor = skipped.unwrap_or(self.cursor);
+        skipped.is_some()
     }
 
     /// Lets the emulator apply output or a size, and reports the events.

@@ -4,7 +4,7 @@ use super::error::RingError;
 use super::layout::{HolderPage, MAGIC, ServerPage, VERSION, check_capacity, page_size};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use std::ffi::c_void;
@@ -150,6 +150,21 @@ impl Map {
         let at = self.page.saturating_mul(2).saturating_add(within);
         // SAFETY: `within < capacity`, so `at` is inside the mapping.
         unsafe { self.base.byte_add(at).cast::<u8>().as_ptr() }
+    }
+
+    /// Takes the data's pages out of this mapping. They stay in the file, and are mapped again when
+    /// they are touched.
+    pub(super) fn let_go(&self) {
+        let data = self.page.saturating_mul(2);
+        // SAFETY: the range is the data's, which is a shared mapping of a file that keeps its
+        // content; who reads it meanwhile finds the same bytes.
+        let _ = unsafe {
+            madvise(
+                self.base.byte_add(data),
+                self.length.saturating_sub(data),
+                MmapAdvise::MADV_DONTNEED,
+            )
+        };
     }
 }
 

@@ -268,6 +268,12 @@ impl Reader {
         resizes
     }
 
+    /// Gives back the memory that reading has mapped: the output stays in the ring, and counts once
+    /// instead of once for each process.
+    pub fn let_go(&self) {
+        self.map.let_go();
+    }
+
     /// Bytes behind head that are certainly intact.
     fn readable(&self) -> u64 {
         self.capacity().saturating_sub(IN_FLIGHT)
