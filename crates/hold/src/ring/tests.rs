@@ -44,6 +44,11 @@ fn bytes_arrive_across_the_seam() {
         assert!((offset..).zip(&out).all(|(offset, byte)| *byte == byte_at(offset)));
         offset += read;
         assert!(!reader.advance_tail(offset));
+        // What was given back is still there.
+        reader.let_go();
+        out.clear();
+        assert_eq!(reader.read(offset - read, usize::MAX, &mut out), Ok(room as usize));
+        assert!((offset - read..).zip(&out).all(|(offset, byte)| *byte == byte_at(offset)));
     }
     assert_eq!(reader.read(offset, 10, &mut out), Ok(0));
     assert_eq!(reader.read(offset + 1, 10, &mut out), Ok(0));
