@@ -2,8 +2,8 @@
 -- sort as text.
 --
 -- The version of this schema: raise it with every change. A server opens no database of another
--- version. Versions 1 to 3 were never released.
-PRAGMA user_version = 4;
+-- version. Versions 1 to 4 were never released.
+PRAGMA user_version = 5;
 
 CREATE TABLE sessions (
     id                     TEXT NOT NULL PRIMARY KEY, -- UUID v7: sorts by time of creation
@@ -103,13 +103,14 @@ CREATE TABLE tokens (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE shares (
-    id         TEXT NOT NULL PRIMARY KEY,             -- UUID v7
-    session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
-    digest     BLOB NOT NULL UNIQUE,
-    mode       TEXT NOT NULL CHECK (mode IN ('ro', 'rw')),
-    created_at TEXT NOT NULL,
-    created_by TEXT NOT NULL,
-    expires_at TEXT                                   -- NULL: with the session's row
+    id               TEXT NOT NULL PRIMARY KEY,       -- UUID v7
+    session_id       TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+    digest           BLOB NOT NULL UNIQUE,
+    mode             TEXT NOT NULL CHECK (mode IN ('ro', 'rw')),
+    created_at       TEXT NOT NULL,
+    created_by       TEXT NOT NULL,                   -- name of a principal
+    created_by_token TEXT,                            -- which token of that name (UUID); NULL: the owner
+    expires_at       TEXT                             -- NULL: with the session's row
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX shares_session ON shares (session_id);

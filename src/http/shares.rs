@@ -40,7 +40,7 @@ pub(super) async fn add(
     let ShareBody { mode, expires_s } = object(body)?;
     let session = api.session(&id).await?.id;
     let new = NewShare { session, mode, expires_s: expires_s.unwrap_or(Some(EXPIRES_S)) };
-    let (by, grants) = (api.caller.principal.name.clone(), access.clone());
+    let (by, grants) = (api.caller.principal.clone(), access.clone());
     let (row, secret) = to_the_end(async move { grants.grants.add_share(new, &by).await }).await?;
     api.caller.does("add", "share", &row.id.to_string());
     let mut share = told(&row);
@@ -79,7 +79,7 @@ pub(super) async fn remove(
 }
 
 fn told(row: &ShareRow) -> Value {
-    let ShareRow { id, session: _, digest: _, mode, created_at, created_by, expires_at } = row;
+    let ShareRow { id, mode, created_at, created_by, expires_at, .. } = row;
     json!({
         "id": id,
         "mode": mode,

@@ -121,6 +121,7 @@ impl From<GrantsError> for Problem {
             GrantsError::Invalid(_) => Problem::invalid(detail),
             GrantsError::Taken(_) => Problem::new(code::NAME_TAKEN, detail),
             GrantsError::Unknown(_) => Problem::not_found(detail),
+            GrantsError::MakerEnded(_) => Problem::new(code::UNAUTHORIZED, detail),
             GrantsError::Store(error) => store_problem(&error),
             GrantsError::TooMany(_) | GrantsError::Randomness(_) | GrantsError::Unwritten(_) => {
                 Problem::new(code::UNAVAILABLE, detail)

@@ -5,7 +5,7 @@
 use super::pass::{LoginsOf, Pass, Subject};
 use super::principal::{Principal, Role, Scope, check_token_name};
 use super::secret::{Digest, random};
-use super::tables::{Code, ListedLogin, Tables, in_force};
+use super::tables::{Code, ListedLogin, NoShare, Tables, in_force};
 use crate::id::SessionId;
 use crate::protocol::Mode;
 use crate::store::{GrantChange, LoginRow, ShareRow, StoreError, StoreHandle, TokenRow};
@@ -13,6 +13,7 @@ use actix_web::rt::spawn;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -20,9 +21,8 @@ use uuid::Uuid;
 const SECRET_RULE: &str = "must hold 16 or more letters, digits, '-', '.', '_', '~'";
 /// The shortest one, in characters.
 const SECRET_MIN: usize = 16;
-/// The most tokens, and the most share links, at once.
+/// The most tokens at once.
 const TOKENS_MAX: usize = 1000;
-const SHARES_MAX: usize = 1000;
 /// How long a login lasts, in seconds: 30 days.
 const LOGIN_S: i64 = 30 * 24 * 3600;
 /// How long a one-time code waits to be used, in seconds.
@@ -44,6 +44,12 @@ pub enum GrantsError {
     /// There is no such token or share link.
     #[error("there is no {0}")]
     Unknown(String),
+    /// The principal that makes it has no rights any more.
+    #[error(
+        "the share link is not made, because the token {0:?} has been removed or has expired \
+         meanwhile; make it with a token that is in force"
+    )]
+    MakerEnded(String),
     /// No more can be made.
     #[error("there are {0} already, which is the most")]
     TooMany(String),
@@ -193,8 +199,7 @@ impl Grants {
                 same => same.map(|known| Digest(known.digest)),
             }
         };
-        // The links that the expired one has made must not come back with its name.
-        let links = expired.map(|_| self.tables().take_shares_by(&row.name));
+        let links = expired.map(|old| self.tables().take_shares_by(old.id()));
         let mut old = links.unwrap_or_default();
         old.extend(expired);
         let mut changes = vec![GrantChange::Remove(old.iter().map(|digest| digest.0).collect())];
@@ -223,9 +228,12 @@ impl Grants {
     /// # Errors
     /// There is none of this name; or [`GrantsError::Unwritten`].
     pub async fn remove_token(&self, name: &str) -> Result<(), GrantsError> {
-        let digest = self.tables().take_token(name);
-        let digest = digest.ok_or_else(|| GrantsError::Unknown(format!("token {name:?}")))?;
-        let mut ended = self.tables().take_shares_by(name);
+        let (digest, mut ended) = {
+            let mut tables = self.tables();
+            let digest = tables.take_token(name);
+            let digest = digest.ok_or_else(|| GrantsError::Unknown(format!("token {name:?}")))?;
+            (digest, tables.take_shares_by(digest.id()))
+        };
         ended.push(digest);
         self.end(ended, Subject::Token(digest)).await
     }
@@ -233,15 +241,12 @@ impl Grants {
     /// Makes a share link and returns it with its secret, which is shown once.
     ///
     /// # Errors
-    /// There are too many, or the link cannot be written.
+    /// There are too many, the link cannot be written, or its maker's token has ended meanwhile.
     pub async fn add_share(
         &self,
         new: NewShare,
-        by: &str,
+        by: &Principal,
     ) -> Result<(ShareRow, String), GrantsError> {
-        if self.tables().shares.len() >= SHARES_MAX {
-            return Err(GrantsError::TooMany(format!("{SHARES_MAX} share links")));
-        }
         let (secret, now) = (random()?, Utc::now());
         let row = ShareRow {
             id: SessionId::generate(),
@@ -249,11 +254,22 @@ impl Grants {
             digest: Digest::of(&secret).0,
             mode: new.mode,
             created_at: now,
-            created_by: by.to_owned(),
+            created_by: by.name.clone(),
+            created_by_token: by.token,
             expires_at: expires_at(now, new.expires_s)?,
         };
+        let refused = |why| match why {
+            NoShare::TooMany(most) => GrantsError::TooMany(format!("{most} share links")),
+            NoShare::MakerEnded => GrantsError::MakerEnded(by.name.clone()),
+        };
+        self.tables().check_share(&row, now).map_err(refused)?;
         self.write(vec![GrantChange::AddShare(row.clone())]).await.map_err(GrantsError::Store)?;
-        self.tables().shares.insert(Digest(row.digest), row.clone());
+        let added = self.tables().add_share(&row, Utc::now());
+        if let Err(why) = added {
+            // If its removal cannot be written now, it is tried again.
+            let _ = self.end_written(vec![Digest(row.digest)]).await;
+            return Err(refused(why));
+        }
         Ok((row, secret))
     }
 
@@ -389,7 +405,11 @@ impl Grants {
                 let written = spawn(async move { store.change_grants(changes).await });
                 written.await.unwrap_or(Err(StoreError::Stopped))
             }
-            None => Ok(()),
+            // A write lets others in meanwhile.
+            None => {
+                yield_now().await;
+                Ok(())
+            }
         }
     }
 

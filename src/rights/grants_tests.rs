@@ -3,6 +3,8 @@
 use super::*;
 use crate::rights::Kind;
 use crate::rights::tables::{CODES_MAX, LOGINS_MAX};
+use crate::store::GrantRows;
+use futures_util::future::join;
 use std::collections::BTreeSet;
 
 const ADMIN: &str = "secret-secret-secret";
@@ -48,7 +50,7 @@ async fn the_operators_token_is_the_owners() {
 async fn a_share_is_a_principal_of_one_session() {
     let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
     let share = NewShare { session, mode: Mode::Ro, expires_s: Some(60) };
-    let (row, secret) = grants.add_share(share, "owner").await.unwrap();
+    let (row, secret) = grants.add_share(share, &Principal::owner()).await.unwrap();
     let (principal, pass) = grants.by_secret(&secret).unwrap();
     assert_eq!((principal.kind, principal.role), (Kind::Share, Role::Viewer));
     assert_eq!(principal.scope, Scope::Sessions(vec![session]));
@@ -129,18 +131,58 @@ async fn a_login_by_a_code_ends_with_the_token_that_has_made_the_code() {
 async fn links_end_with_the_token_of_who_has_made_them() {
     let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
     let share = NewShare { session, mode: Mode::Rw, expires_s: None };
-    let (row, _) = grants.add_token(new("anna", Some(3600)), "owner").await.unwrap();
-    let link = grants.add_share(share, "anna").await.unwrap().1;
-    let owners = grants.add_share(share, "owner").await.unwrap().1;
+    let (row, secret) = grants.add_token(new("anna", Some(3600)), "owner").await.unwrap();
+    let (anna, _) = grants.by_secret(&secret).unwrap();
+    let link = grants.add_share(share, &anna).await.unwrap().1;
+    let owners = grants.add_share(share, &Principal::owner()).await.unwrap().1;
     assert!(grants.by_secret(&link).is_some());
     grants.tables().tokens.get_mut(&Digest(row.digest)).unwrap().expires_at = Some(Utc::now());
     assert!(grants.by_secret(&link).is_none(), "it has expired");
-    grants.add_token(new("anna", None), "owner").await.unwrap();
+    let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
     assert!(grants.by_secret(&link).is_none(), "another has its name");
-    let link = grants.add_share(share, "anna").await.unwrap().1;
+    let expired = grants.add_share(share, &anna).await;
+    assert!(matches!(expired, Err(GrantsError::MakerEnded(_))), "it is not the one with this name");
+    let (anna, _) = grants.by_secret(&secret).unwrap();
+    let link = grants.add_share(share, &anna).await.unwrap().1;
     grants.remove_token("anna").await.unwrap();
     assert!(grants.by_secret(&link).is_none() && grants.by_secret(&owners).is_some());
     assert_eq!(grants.shares(session).len(), 1);
+}
+
+/// Its row is being written while the token is removed.
+#[actix_web::test]
+async fn a_link_that_is_made_while_its_makers_token_is_removed_is_not_made() {
+    let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
+    let share = NewShare { session, mode: Mode::Rw, expires_s: None };
+    let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
+    let (anna, _) = grants.by_secret(&secret).unwrap();
+    let (made, removed) = join(grants.add_share(share, &anna), grants.remove_token("anna")).await;
+    removed.unwrap();
+    assert!(matches!(made, Err(GrantsError::MakerEnded(name)) if name == "anna"));
+    assert!(grants.tables().shares.is_empty());
+    grants.add_token(new("anna", None), "owner").await.unwrap();
+    assert!(grants.shares(session).is_empty(), "the next token of the name has not made it");
+}
+
+/// A row that a killed server has left.
+#[actix_web::test]
+async fn a_link_in_the_database_is_that_of_one_token_and_not_of_a_name() {
+    let grants = Grants::in_memory(ADMIN);
+    let (token, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
+    let (anna, _) = grants.by_secret(&secret).unwrap();
+    let session = SessionId::generate();
+    let share = NewShare { session, mode: Mode::Rw, expires_s: None };
+    let (row, link) = grants.add_share(share, &anna).await.unwrap();
+    let after = |created_by_token| {
+        let shares = vec![ShareRow { created_by_token, ..row.clone() }];
+        let rows = GrantRows { tokens: vec![token.clone()], shares, logins: Vec::new() };
+        Grants { store: None, tables: Mutex::new(Tables::new(None, rows)) }
+    };
+    assert!(after(anna.token).by_secret(&link).is_some());
+    for another in [None, Some(Uuid::now_v7())] {
+        let grants = after(another);
+        assert!(grants.by_secret(&link).is_none() && grants.shares(session).is_empty());
+    }
 }
 
 #[actix_web::test]

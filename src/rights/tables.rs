@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 /// The most logins that are made with one secret; a new one replaces the oldest.
 pub(super) const LOGINS_MAX: usize = 64;
+/// The most share links at once.
+pub(super) const SHARES_MAX: usize = 1000;
 /// How many one-time codes wait to be used at once.
 pub(super) const CODES_MAX: usize = 16;
 /// How many ended secrets are remembered.
@@ -40,6 +42,14 @@ pub(super) struct Code {
     pub(super) expires_at: DateTime<Utc>,
 }
 
+/// Why there can be no such share link.
+pub(super) enum NoShare {
+    /// There are so many already.
+    TooMany(usize),
+    /// Its maker has no rights any more.
+    MakerEnded,
+}
+
 /// All tables.
 #[derive(Default)]
 pub(super) struct Tables {
@@ -58,13 +68,17 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn new(admin: Option<Digest>, rows: GrantRows) -> Tables {
         let GrantRows { tokens, shares, logins } = rows;
-        Tables {
+        let mut tables = Tables {
             admin,
             tokens: tokens.into_iter().map(|row| (Digest(row.digest), row)).collect(),
             shares: shares.into_iter().map(|row| (Digest(row.digest), row)).collect(),
             logins: logins.into_iter().map(|row| (Digest(row.digest), row)).collect(),
             ..Tables::default()
-        }
+        };
+        let mut shares = std::mem::take(&mut tables.shares);
+        // A server that was killed may have left the links of a token that is gone.
+        shares.retain(|_, share| tables.maker(share).is_some());
+        Tables { shares, ..tables }
     }
 
     /// Whom a token, or the secret of a share link, speaks for.
@@ -142,11 +156,7 @@ impl Tables {
             Subject::Share(digest) => {
                 let row = self.shares.get(&digest).filter(|row| in_force(row.expires_at, now))?;
                 // A link ends with the token of who has made it.
-                let by_token = self.tokens.values().find(|token| token.name == row.created_by);
-                let stands = by_token.is_some_and(|token| in_force(token.expires_at, now));
-                if row.created_by != Principal::OWNER && !stands {
-                    return None;
-                }
+                self.principal(self.maker(row)?, now)?;
                 Some(Principal {
                     name: format!("share-{}", row.id),
                     kind: Kind::Share,
@@ -171,6 +181,37 @@ impl Tables {
         self.tokens.remove(&digest).map(|_| digest)
     }
 
+    /// Whose link it is: the owner's, or that of a token, in force or not. A later token of the same
+    /// name is another.
+    fn maker(&self, share: &ShareRow) -> Option<Subject> {
+        let Some(id) = share.created_by_token else {
+            return (share.created_by == Principal::OWNER).then_some(Subject::Owner);
+        };
+        let digest = Digest(self.token_named(&share.created_by)?.digest);
+        (digest.id() == id).then_some(Subject::Token(digest))
+    }
+
+    /// Refuses a link for which there is no room, or whose maker has no rights any more.
+    pub(super) fn check_share(&self, share: &ShareRow, now: DateTime<Utc>) -> Result<(), NoShare> {
+        if self.shares.len() >= SHARES_MAX {
+            return Err(NoShare::TooMany(SHARES_MAX));
+        }
+        let maker = self.maker(share).and_then(|maker| self.principal(maker, now));
+        maker.map(drop).ok_or(NoShare::MakerEnded)
+    }
+
+    /// Adds a link that is written. Meanwhile its maker may have lost its rights, and others may have
+    /// taken the room.
+    pub(super) fn add_share(
+        &mut self,
+        share: &ShareRow,
+        now: DateTime<Utc>,
+    ) -> Result<(), NoShare> {
+        self.check_share(share, now)?;
+        self.shares.insert(Digest(share.digest), share.clone());
+        Ok(())
+    }
+
     /// The share links of a session that are in force, oldest first.
     pub(super) fn shares_of(&self, session: SessionId, now: DateTime<Utc>) -> Vec<ShareRow> {
         let is_of = |share: &&ShareRow| share.session == session && in_force(share.expires_at, now);
@@ -185,10 +226,10 @@ impl Tables {
         self.shares.remove(&digest).map(|_| digest)
     }
 
-    /// Takes the share links out that this token's principal has made.
-    pub(super) fn take_shares_by(&mut self, name: &str) -> Vec<Digest> {
+    /// Takes the share links out that were made with this token.
+    pub(super) fn take_shares_by(&mut self, token: Uuid) -> Vec<Digest> {
         self.shares
-            .extract_if(|_, share| share.created_by == name)
+            .extract_if(|_, share| share.created_by_token == Some(token))
             .map(|(taken, _)| taken)
             .collect()
     }

@@ -6,6 +6,7 @@ use crate::id::SessionId;
 use crate::protocol::{Mode, rfc3339};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
+use uuid::Uuid;
 
 /// SHA-256 of a secret.
 pub type Digest = [u8; 32];
@@ -44,6 +45,8 @@ pub struct ShareRow {
     pub created_at: DateTime<Utc>,
     /// The name of the principal that made it.
     pub created_by: String,
+    /// Which token of that name; `None`: it was the owner.
+    pub created_by_token: Option<Uuid>,
     /// When it ends; `None`: with the session's row.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -108,12 +111,13 @@ impl GrantChange {
                 ])?;
             }
             GrantChange::AddShare(share) => {
-                let ShareRow { id, session, digest, mode, created_at, created_by, expires_at } =
-                    share;
+                let ShareRow { id, session, digest, mode, created_at, created_by, .. } = share;
+                let ShareRow { created_by_token, expires_at, .. } = share;
                 to.prepare_cached(
                     "INSERT INTO shares
-                         (id, session_id, digest, mode, created_at, created_by, expires_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                         (id, session_id, digest, mode, created_at, created_by, created_by_token,
+                          expires_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 )?
                 .execute(params![
                     id.to_string(),
@@ -122,6 +126,7 @@ impl GrantChange {
                     mode.as_str(),
                     rfc3339(*created_at),
                     created_by,
+                    created_by_token.map(|token| token.to_string()),
                     expires_at.map(rfc3339),
                 ])?;
             }
@@ -173,8 +178,8 @@ pub(super) fn load(from: &Connection) -> Result<(GrantRows, Vec<String>), StoreE
     )?;
     let shares = rows(
         from,
-        "SELECT id, session_id, digest, mode, created_at, created_by, expires_at FROM shares
-         ORDER BY id",
+        "SELECT id, session_id, digest, mode, created_at, created_by, created_by_token, expires_at
+         FROM shares ORDER BY id",
         &mut unreadable,
         |row| {
             Ok(ShareRow {
@@ -184,7 +189,8 @@ pub(super) fn load(from: &Connection) -> Result<(GrantRows, Vec<String>), StoreE
                 mode: word(row, 3)?,
                 created_at: word(row, 4)?,
                 created_by: row.get(5)?,
-                expires_at: word_or_null(row, 6)?,
+                created_by_token: word_or_null(row, 6)?,
+                expires_at: word_or_null(row, 7)?,
             })
         },
     )?;
