@@ -3,13 +3,14 @@
 
 use super::stream::Stream;
 use super::table::{Admitted, Closing, Connections, TooManyConnections};
-use crate::rights::{Kind, Principal};
+use crate::rights::{Kind, Pass, Principal};
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -31,12 +32,14 @@ pub enum Peer {
 pub(super) struct Place {
     id: u64,
     connections: Arc<Connections>,
+    known: Arc<AtomicBool>,
     pub(super) closing: Arc<Closing>,
 }
 
 impl Place {
-    pub(super) fn new(connections: &Arc<Connections>, Admitted { id, closing }: Admitted) -> Place {
-        Place { id, connections: connections.clone(), closing }
+    pub(super) fn new(connections: &Arc<Connections>, admitted: Admitted) -> Place {
+        let Admitted { id, known, closing } = admitted;
+        Place { id, connections: connections.clone(), known, closing }
     }
 }
 
@@ -65,7 +68,8 @@ impl Socket {
         Visitor {
             id: self.place.id,
             connections: self.place.connections.clone(),
-            known: Cell::new(false),
+            known: self.place.known.clone(),
+            pass: Cell::new(None),
             peer: self.peer,
             process: self.process.clone(),
             vouched: Cell::new(false),
@@ -88,7 +92,9 @@ impl Drop for Socket {
 pub struct Visitor {
     id: u64,
     connections: Arc<Connections>,
-    known: Cell<bool>,
+    known: Arc<AtomicBool>,
+    /// That of the last authenticated request.
+    pass: Cell<Option<Pass>>,
     peer: Peer,
     process: Option<Arc<OwnedFd>>,
     vouched: Cell<bool>,
@@ -96,24 +102,25 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Whether an authenticated request has come over this connection.
+    /// Whether an authenticated request has come over this connection, with what has not ended since.
     pub fn is_known(&self) -> bool {
-        self.known.get()
+        self.known.load(Ordering::Relaxed)
     }
 
-    /// Notes an authenticated request: the connection is no stranger's any more, and counts for the
-    /// principal, unless that is the owner on the unix socket, who must always get in.
+    /// Notes an authenticated request: the connection is no stranger's until the pass ends, and counts
+    /// for the principal, unless that is the owner on the unix socket, who must always get in.
     ///
     /// # Errors
     /// The principal has too many connections, and this one stays a stranger's.
-    pub fn has_rights(&self, principal: &Principal) -> Result<(), TooManyConnections> {
-        if self.known.get() {
+    pub fn has_rights(&self, principal: &Principal, pass: Pass) -> Result<(), TooManyConnections> {
+        if self.is_known() && self.pass.get() == Some(pass) {
             return Ok(());
         }
         let is_local = matches!(self.peer, Peer::Local { .. });
         let is_counted = !(is_local && principal.kind == Kind::Owner);
-        self.connections.has_rights(self.id, is_counted.then_some(&principal.name))?;
-        self.known.set(true);
+        let counted = is_counted.then(|| principal.places_key());
+        self.connections.has_rights(self.id, counted.as_deref(), pass)?;
+        self.pass.set(Some(pass));
         Ok(())
     }
 

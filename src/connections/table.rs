@@ -5,16 +5,18 @@
 //! closed instead. So a client without a token cannot shut out one that has a token, and
 //! authenticated connections are never closed for a newcomer.
 //!
-//! A connection with rights counts for the principal that was the first to use it, until it is
-//! closed: a proxy may send requests of several over one, and counting it for one of them is enough
-//! to keep each from taking all places. A principal that has too many gets no rights over a further
-//! one, which stays a stranger's.
+//! A connection with rights counts for the principal that was the first to use it: a proxy may send
+//! requests of several over one, and counting it for one of them is enough to keep each from taking
+//! all places. A principal that has too many gets no rights over a further one, which stays a
+//! stranger's. When the pass of the last authenticated request ends (a token that is removed, a login
+//! that is over), the connection is a stranger's again and counts for nobody.
 
 use crate::metrics::Metrics;
+use crate::rights::Pass;
 use futures_util::task::AtomicWaker;
 use nix::sys::resource::{Resource, getrlimit};
 use slog::{Logger, warn};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -100,7 +102,7 @@ struct Table {
     /// stranger's place, and are as few.
     locals: BTreeSet<u64>,
     by_address: HashMap<IpAddr, usize>,
-    /// The connections that count for each principal, by its name.
+    /// The connections that count for each principal, by `Principal::places_key`.
     by_principal: HashMap<Arc<str>, usize>,
     logged: Option<Instant>,
     unlogged: u64,
@@ -111,6 +113,9 @@ struct Open {
     address: Option<IpAddr>,
     /// Whom it counts for; `None`: nobody that is counted.
     principal: Option<Arc<str>>,
+    /// That of the last authenticated request.
+    pass: Option<Pass>,
+    known: Arc<AtomicBool>,
     closing: Arc<Closing>,
 }
 
@@ -153,6 +158,8 @@ impl Closing {
 /// An admitted connection.
 pub(super) struct Admitted {
     pub(super) id: u64,
+    /// Whether an authenticated request has come over it whose pass has not ended since.
+    pub(super) known: Arc<AtomicBool>,
     pub(super) closing: Arc<Closing>,
 }
 
@@ -198,15 +205,9 @@ impl Connections {
             let crowding = table.crowding_stranger();
             self.make_room(&mut table, crowding, Reason::Full, peer)?;
         }
-        let id = table.next;
-        table.next += 1;
-        let closing = Arc::new(Closing::default());
-        let open = Open { address: Some(address), principal: None, closing: closing.clone() };
-        table.open.insert(id, open);
-        table.strangers.insert(id, address);
-        *table.by_address.entry(address).or_default() += 1;
+        let admitted = table.add(Some(address));
         self.show(&table);
-        Ok(Admitted { id, closing })
+        Ok(admitted)
     }
 
     /// Admits a local process of our own user, which has no address that could have too many
@@ -231,14 +232,9 @@ impl Connections {
                 self.make_room(&mut table, victim, Reason::Full, here)?;
             }
         }
-        let id = table.next;
-        table.next += 1;
-        let closing = Arc::new(Closing::default());
-        table.locals.insert(id);
-        let open = Open { address: None, principal: None, closing: closing.clone() };
-        table.open.insert(id, open);
+        let admitted = table.add(None);
         self.show(&table);
-        Ok(Admitted { id, closing })
+        Ok(admitted)
     }
 
     /// Counts a connection of a user who has no business on the unix socket.
@@ -246,30 +242,61 @@ impl Connections {
         self.tell(&mut self.lock(), Reason::User, format_args!("uid {uid}"));
     }
 
-    /// An authenticated request has come over the connection, which counts for this principal from
-    /// now on; `None`: for nobody. One too many stays without rights.
+    /// An authenticated request has come over the connection with this pass. If it was a stranger's,
+    /// it counts for this principal from now on; `None`: for nobody. One too many stays without
+    /// rights.
     pub(super) fn has_rights(
         &self,
         id: u64,
         principal: Option<&str>,
+        pass: Pass,
     ) -> Result<(), TooManyConnections> {
         let mut table = self.lock();
-        if let Some(principal) = principal
-            && let Some(address) = table.open.get(&id).map(|open| open.address)
-        {
-            let most = self.limits.per_principal;
+        let Some(open) = table.open.get_mut(&id) else { return Ok(()) };
+        if open.known.load(Ordering::Relaxed) {
+            open.pass = Some(pass);
+            return Ok(());
+        }
+        if let Some(principal) = principal {
+            let (most, address) = (self.limits.per_principal, open.address);
             if table.by_principal.get(principal).is_some_and(|count| *count >= most) {
                 let address = address.map_or_else(|| "local".to_owned(), |ip| ip.to_string());
                 let whose = format_args!("{address} ({principal})");
                 self.tell(&mut table, Reason::Principal, whose);
                 return Err(TooManyConnections(most));
             }
-            table.count_for(id, principal);
         }
-        table.strangers.remove(&id);
-        table.locals.remove(&id);
+        table.give_rights(id, principal, pass);
         self.show(&table);
         Ok(())
+    }
+
+    /// Makes the connections strangers' again whose pass has ended, and closes those that there are
+    /// too many of then.
+    pub fn forget_ended(&self, has_ended: impl Fn(&Pass) -> bool) {
+        let passes: HashSet<Pass> =
+            self.lock().open.values().filter_map(|open| open.pass).collect();
+        // The lock is released first: whether a pass has ended takes another.
+        let ended: HashSet<Pass> = passes.into_iter().filter(has_ended).collect();
+        if ended.is_empty() {
+            return;
+        }
+        let mut table = self.lock();
+        let is_over = |open: &Open| open.pass.is_some_and(|pass| ended.contains(&pass));
+        let over = table.open.iter().filter(|(_, open)| is_over(open)).map(|(id, _)| *id);
+        for id in over.collect::<Vec<_>>() {
+            table.take_rights(id);
+        }
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        while table.strangers.len() > self.limits.strangers {
+            let crowding = table.crowding_stranger();
+            let _ = self.make_room(&mut table, crowding, Reason::Strangers, here);
+        }
+        while table.locals.len() > self.limits.strangers {
+            let oldest = table.locals.first().copied();
+            let _ = self.make_room(&mut table, oldest, Reason::Strangers, here);
+        }
+        self.show(&table);
     }
 
     /// The connection is closed.
@@ -334,23 +361,65 @@ impl Connections {
 }
 
 impl Table {
-    fn count_for(&mut self, id: u64, principal: &str) {
-        let Some(open) = self.open.get_mut(&id) else { return };
-        let name: Arc<str> = principal.into();
-        open.principal = Some(name.clone());
-        *self.by_principal.entry(name).or_default() += 1;
+    /// Adds a stranger's connection; `None`: a local process's.
+    fn add(&mut self, address: Option<IpAddr>) -> Admitted {
+        let id = self.next;
+        self.next += 1;
+        let (closing, known) = (Arc::<Closing>::default(), Arc::<AtomicBool>::default());
+        let (principal, pass) = (None, None);
+        let open =
+            Open { address, principal, pass, known: known.clone(), closing: closing.clone() };
+        self.open.insert(id, open);
+        if let Some(address) = address {
+            *self.by_address.entry(address).or_default() += 1;
+        }
+        self.add_stranger(id, address);
+        Admitted { id, known, closing }
     }
 
-    fn remove(&mut self, id: u64) -> Option<Open> {
-        let open = self.open.remove(&id)?;
-        if let Some(principal) = &open.principal
-            && let Some(count) = self.by_principal.get_mut(principal)
+    fn add_stranger(&mut self, id: u64, address: Option<IpAddr>) {
+        match address {
+            Some(address) => drop(self.strangers.insert(id, address)),
+            None => drop(self.locals.insert(id)),
+        }
+    }
+
+    fn give_rights(&mut self, id: u64, principal: Option<&str>, pass: Pass) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.pass = Some(pass);
+        open.known.store(true, Ordering::Relaxed);
+        if let Some(principal) = principal {
+            let principal: Arc<str> = principal.into();
+            open.principal = Some(principal.clone());
+            *self.by_principal.entry(principal).or_default() += 1;
+        }
+        self.strangers.remove(&id);
+        self.locals.remove(&id);
+    }
+
+    fn take_rights(&mut self, id: u64) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.pass = None;
+        open.known.store(false, Ordering::Relaxed);
+        let (address, principal) = (open.address, open.principal.take());
+        self.count_less(principal);
+        self.add_stranger(id, address);
+    }
+
+    fn count_less(&mut self, principal: Option<Arc<str>>) {
+        if let Some(principal) = principal
+            && let Some(count) = self.by_principal.get_mut(&principal)
         {
             *count -= 1;
             if *count == 0 {
-                self.by_principal.remove(principal);
+                self.by_principal.remove(&principal);
             }
         }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Open> {
+        let mut open = self.open.remove(&id)?;
+        self.count_less(open.principal.take());
         self.strangers.remove(&id);
         self.locals.remove(&id);
         if let Some(address) = open.address
@@ -394,12 +463,17 @@ pub fn subscriber(peer: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rights::Grants;
     use slog::{Discard, o};
 
     fn connections(connections: usize, per_address: usize, strangers: usize) -> Arc<Connections> {
         let (per_principal, unread) = (3, Duration::from_secs(1));
         let limits = Limits { connections, per_address, per_principal, strangers, unread };
         Connections::new(limits, Arc::default(), Logger::root(Discard, o!()))
+    }
+
+    fn pass() -> Pass {
+        Grants::owner().1
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -415,7 +489,7 @@ mod tests {
         let all = connections(10, 10, 2);
         let address = ip("127.0.0.1");
         let owner = all.admit(address, 0).unwrap();
-        all.has_rights(owner.id, None).unwrap();
+        all.has_rights(owner.id, None, pass()).unwrap();
         let strangers: Vec<_> = (0..5).map(|_| all.admit(address, 0).unwrap()).collect();
         let asked: Vec<_> = strangers.iter().map(is_asked).collect();
         assert_eq!(asked, [true, true, true, false, false]);
@@ -437,17 +511,17 @@ mod tests {
         // Those without rights are few, too, and the newest gets in.
         assert_eq!(locals.iter().map(is_asked).collect::<Vec<_>>(), [true, false, false]);
         for owner in locals.drain(1..) {
-            all.has_rights(owner.id, None).unwrap();
+            all.has_rights(owner.id, None, pass()).unwrap();
         }
         let third = all.admit_local(0).unwrap();
-        all.has_rights(third.id, None).unwrap();
+        all.has_rights(third.id, None, pass()).unwrap();
         let fourth = all.admit_local(0).unwrap();
         assert!(is_asked(&stranger) && !is_asked(&third), "a stranger makes room");
-        all.has_rights(fourth.id, None).unwrap();
+        all.has_rights(fourth.id, None, pass()).unwrap();
         // The owner gets in although those with rights have taken all places, and not without end.
         for _ in 0..LOCAL_PLACES {
             let owner = all.admit_local(0).unwrap();
-            all.has_rights(owner.id, None).unwrap();
+            all.has_rights(owner.id, None, pass()).unwrap();
         }
         assert_eq!(all.admit_local(0).err(), Some(Reason::Full));
     }
@@ -467,12 +541,12 @@ mod tests {
         let known: Vec<_> = (0..3).map(|_| all.admit(ip("127.0.0.1"), 0).unwrap()).collect();
         // One of the three made room for the third; the rest show a token.
         assert!(is_asked(&known[0]));
-        all.has_rights(known[1].id, None).unwrap();
-        all.has_rights(known[2].id, None).unwrap();
+        all.has_rights(known[1].id, None, pass()).unwrap();
+        all.has_rights(known[2].id, None, pass()).unwrap();
         let third = all.admit(ip("127.0.0.1"), 0).unwrap();
         let fourth = all.admit(ip("127.0.0.1"), 0).unwrap();
         assert!(is_asked(&third));
-        all.has_rights(fourth.id, None).unwrap();
+        all.has_rights(fourth.id, None, pass()).unwrap();
         assert_eq!(all.admit(ip("127.0.0.1"), 0).err(), Some(Reason::Full));
         assert!(!known[1..].iter().any(is_asked) && !is_asked(&fourth));
     }
@@ -483,7 +557,7 @@ mod tests {
         let stranger = all.admit(ip("127.0.0.1"), 0).unwrap();
         let newest = all.admit(ip("127.0.0.1"), i32::MAX).unwrap();
         assert!(is_asked(&stranger) && !is_asked(&newest));
-        all.has_rights(newest.id, None).unwrap();
+        all.has_rights(newest.id, None, pass()).unwrap();
         assert_eq!(all.admit(ip("127.0.0.1"), i32::MAX).err(), Some(Reason::Descriptors));
     }
 
@@ -491,7 +565,7 @@ mod tests {
     fn an_address_has_a_share_and_this_machine_all() {
         let all = connections(100, 2, 50);
         for address in ["192.0.2.1", "::ffff:192.0.2.1"] {
-            all.has_rights(all.admit(ip(address), 0).unwrap().id, None).unwrap();
+            all.has_rights(all.admit(ip(address), 0).unwrap().id, None, pass()).unwrap();
         }
         assert_eq!(all.admit(ip("192.0.2.1"), 0).err(), Some(Reason::Address));
         let net: Vec<_> =
@@ -500,7 +574,7 @@ mod tests {
         for own in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
             for _ in 0..4 {
                 let admitted = all.admit(ip(own), 0).unwrap();
-                all.has_rights(admitted.id, None).unwrap();
+                all.has_rights(admitted.id, None, pass()).unwrap();
             }
         }
     }
@@ -511,26 +585,67 @@ mod tests {
         let open = || all.admit(ip("127.0.0.1"), 0).unwrap();
         let mut annas: Vec<_> = (0..3).map(|_| open()).collect();
         for known in &annas {
-            assert_eq!(all.has_rights(known.id, Some("anna")), Ok(()));
+            assert_eq!(all.has_rights(known.id, Some("anna"), pass()), Ok(()));
         }
         let fourth = open();
         for _ in 0..2 {
-            assert_eq!(all.has_rights(fourth.id, Some("anna")), Err(TooManyConnections(3)));
+            assert_eq!(all.has_rights(fourth.id, Some("anna"), pass()), Err(TooManyConnections(3)));
         }
         assert!(all.lock().strangers.contains_key(&fourth.id), "it has no rights");
         // Another principal may use it, and it counts for that one.
-        assert_eq!(all.has_rights(fourth.id, Some("ben")), Ok(()));
+        assert_eq!(all.has_rights(fourth.id, Some("ben"), pass()), Ok(()));
         for _ in 0..5 {
-            assert_eq!(all.has_rights(open().id, None), Ok(()), "who is not counted has no limit");
+            assert_eq!(
+                all.has_rights(open().id, None, pass()),
+                Ok(()),
+                "who is not counted has no limit"
+            );
         }
         let local = all.admit_local(0).unwrap();
-        assert_eq!(all.has_rights(local.id, Some("anna")), Err(TooManyConnections(3)));
+        assert_eq!(all.has_rights(local.id, Some("anna"), pass()), Err(TooManyConnections(3)));
         all.gone(annas.pop().unwrap().id);
-        assert_eq!(all.has_rights(local.id, Some("anna")), Ok(()));
+        assert_eq!(all.has_rights(local.id, Some("anna"), pass()), Ok(()));
         for known in annas.iter().chain([&fourth, &local]) {
             all.gone(known.id);
             all.gone(known.id);
         }
         assert!(all.lock().by_principal.is_empty());
+    }
+
+    #[test]
+    fn a_connection_whose_pass_has_ended_is_a_strangers_and_counts_for_nobody() {
+        let secret = "secret-secret-secret";
+        let (_, annas) = Grants::in_memory(secret).by_secret(secret).unwrap();
+        let all = connections(100, 100, 2);
+        let mut open = vec![all.admit_local(0).unwrap()];
+        open.extend((0..2).map(|_| all.admit(ip("192.0.2.1"), 0).unwrap()));
+        for one in &open {
+            assert_eq!(all.has_rights(one.id, Some("anna"), annas), Ok(()));
+            assert!(one.known.load(Ordering::Relaxed));
+        }
+        // Over one somebody else asks next: it is that one's, although it still counts for the first.
+        let other = all.admit(ip("192.0.2.2"), 0).unwrap();
+        assert_eq!(all.has_rights(other.id, Some("ben"), annas), Ok(()));
+        assert_eq!(all.has_rights(other.id, Some("ben"), pass()), Ok(()));
+        let stranger = all.admit(ip("192.0.2.3"), 0).unwrap();
+        all.forget_ended(|_| false);
+        assert_eq!(all.lock().strangers.len(), 1);
+        all.forget_ended(|ended| *ended == annas);
+        assert!(!open.iter().any(|one| one.known.load(Ordering::Relaxed)));
+        assert!(other.known.load(Ordering::Relaxed));
+        // One of three strangers on the network was too many, and one of its address had to go.
+        assert_eq!(all.lock().strangers.len(), 2);
+        let asked = open.iter().map(is_asked).collect::<Vec<_>>();
+        assert_eq!((asked, is_asked(&stranger)), (vec![false, true, false], false));
+        assert_eq!(all.lock().by_principal.get("anna"), None);
+        // Who comes over it with rights again has it again.
+        assert_eq!(all.has_rights(open[2].id, Some("ben"), pass()), Ok(()));
+        assert_eq!(all.lock().by_principal.get("ben"), Some(&2));
+        for admitted in open.iter().chain([&other, &stranger]) {
+            all.gone(admitted.id);
+        }
+        let table = all.lock();
+        assert!(table.by_principal.is_empty() && table.by_address.is_empty());
+        assert!(table.strangers.is_empty() && table.locals.is_empty());
     }
 }

@@ -7,7 +7,7 @@ use super::guesses::Guesses;
 use super::lease::{CHECK_EVERY, Lease, Leases};
 use super::problem::{Problem, code};
 use crate::audit::Audit;
-use crate::connections::Visitor;
+use crate::connections::{Connections, Visitor};
 use crate::protocol::Cause;
 use crate::rights::{Grants, GrantsError, Pass, Principal, Scope};
 use crate::store::Outcome;
@@ -213,12 +213,13 @@ impl Access {
         self.leases.check(|pass| self.grants.why_ended(pass));
     }
 
-    /// Does so repeatedly while the server runs: tokens, links and logins expire. Writes what could
-    /// not be written before.
-    pub async fn keep_checking_leases(&self) {
+    /// Does so repeatedly while the server runs: tokens, links and logins expire. Connections over
+    /// which they have come are strangers' then. Writes what could not be written before.
+    pub async fn keep_checking_leases(&self, connections: &Connections) {
         loop {
             sleep(CHECK_EVERY).await;
             self.check_leases();
+            connections.forget_ended(|pass| self.grants.why_ended(pass).is_some());
             self.grants.tidy().await;
         }
     }

@@ -189,9 +189,9 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         _ => Some(access.credential(request.headers())),
     };
     if is_public {
-        if let (Some(visitor), Some(Ok((principal, ..)))) = (visitor, &credential) {
+        if let (Some(visitor), Some(Ok((principal, pass, _)))) = (visitor, &credential) {
             // A public path is served to strangers, too.
-            let _ = visitor.has_rights(principal);
+            let _ = visitor.has_rights(principal, *pass);
         }
         strip_token(request.headers_mut());
         return Ok(None);
@@ -229,7 +229,7 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         Unknown::Missing => Problem::new(code::UNAUTHORIZED, detail).into(),
     })?;
     let visitor = request.conn_data::<Visitor>();
-    visitor.map_or(Ok(()), |visitor| visitor.has_rights(&principal)).map_err(|too_many| {
+    visitor.map_or(Ok(()), |visitor| visitor.has_rights(&principal, pass)).map_err(|too_many| {
         let problem = Problem::new(code::TOO_MANY_CONNECTIONS, too_many.to_string());
         problem.retry_after(1)
     })?;

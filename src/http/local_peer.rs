@@ -93,6 +93,7 @@ pub(super) fn admit(request: &ServiceRequest) -> Result<Principal, Problem> {
                 Control::Controller => Role::Controller,
             },
             scope: Scope::All,
+            maker: None,
         }),
         LocalRights::Inside { session, .. } => {
             let which = session.map_or_else(|| "a session".into(), |id| format!("session {id}"));

@@ -69,7 +69,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn principal(kind: Kind, role: Role, scope: Scope) -> Principal {
-        Principal { name: "anna".into(), kind, token: None, role, scope }
+        Principal { name: "anna".into(), kind, token: None, role, scope, maker: None }
     }
 
     #[test]

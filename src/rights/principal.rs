@@ -75,6 +75,8 @@ pub struct Principal {
     pub role: Role,
     /// … with which sessions.
     pub scope: Scope,
+    /// Who has made the link, if it is one.
+    pub maker: Option<Box<Principal>>,
 }
 
 /// What the scopes look at in a session.
@@ -103,6 +105,26 @@ impl Principal {
             token: None,
             role: Role::Admin,
             scope: Scope::All,
+            maker: None,
+        }
+    }
+
+    /// What tells it from all others: a later token of the same name has another.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self.token {
+            Some(token) => format!("{} {token}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// For whom its connections count. The links of one token share places, so that it gets no more by
+    /// making links; they are not the token's own, so that nobody with a link shuts its maker out.
+    #[must_use]
+    pub fn places_key(&self) -> String {
+        match &self.maker {
+            Some(maker) if maker.kind == Kind::Token => format!("links of {}", maker.key()),
+            _ => self.key(),
         }
     }
 
@@ -110,10 +132,7 @@ impl Principal {
     /// the same name.
     #[must_use]
     pub fn client_key(&self, client: &str) -> ClientKey {
-        match self.token {
-            Some(token) => ClientKey::named(&format!("{} {token}", self.name), client),
-            None => ClientKey::named(&self.name, client),
-        }
+        ClientKey::named(&self.key(), client)
     }
 
     /// Whether this session exists for the principal.

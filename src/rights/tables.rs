@@ -151,12 +151,13 @@ impl Tables {
                     role: serde_json::from_value(row.role.as_str().into()).ok()?,
                     // A scope that cannot be read is no scope: the token opens nothing.
                     scope: serde_json::from_value(row.scope.clone()).ok()?,
+                    maker: None,
                 })
             }
             Subject::Share(digest) => {
                 let row = self.shares.get(&digest).filter(|row| in_force(row.expires_at, now))?;
                 // A link ends with the token of who has made it.
-                self.principal(self.maker(row)?, now)?;
+                let maker = self.principal(self.maker(row)?, now)?;
                 Some(Principal {
                     name: format!("share-{}", row.id),
                     kind: Kind::Share,
@@ -166,6 +167,7 @@ impl Tables {
                         Mode::Rw => Role::Controller,
                     },
                     scope: Scope::Sessions(vec![row.session]),
+                    maker: Some(Box::new(maker)),
                 })
             }
         }

@@ -210,9 +210,9 @@ async fn serve(
     let kept = settings.audit_retention_s.map(Duration::from_secs);
     actix_web::rt::spawn(audit.keep(kept, http_log.clone()));
     actix_web::rt::spawn(Access::report(access.clone(), http_log.clone()));
-    let leases = access.clone();
-    actix_web::rt::spawn(async move { leases.keep_checking_leases().await });
     let connections = Connections::new(limits, metrics, http_log.clone());
+    let (leases, places) = (access.clone(), connections.clone());
+    actix_web::rt::spawn(async move { leases.keep_checking_leases(&places).await });
     let (app_access, body_timeout) = (access.clone(), Duration::from_secs(settings.body_timeout_s));
     if let (Some(tls), Some(hangups)) = (&tls, hangups) {
         let log = log.new(o!("part" => "tls"));

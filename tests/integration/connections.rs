@@ -265,6 +265,93 @@ async fn a_token_takes_no_more_than_its_places() {
     drop(local);
 }
 
+/// Reads an answer of the API, and leaves the connection open.
+fn read_answer(mut stream: &TcpStream) -> String {
+    let mut answer = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        let length = text.split_once("content-length: ").and_then(|(_, rest)| {
+            rest.split_once("\r\n").map(|(length, _)| length.parse::<usize>().expect("a length"))
+        });
+        if let (Some(length), Some((_, body))) = (length, text.split_once("\r\n\r\n"))
+            && body.len() >= length
+        {
+            return text;
+        }
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).expect("more of an answer");
+        assert!(count > 0, "hung up on after {text}");
+        answer.extend(&piece[..count]);
+    }
+}
+
+/// What a token that is gone has left open takes no place of anybody who has rights.
+#[actix_web::test]
+async fn a_connection_whose_token_is_removed_is_a_strangers_and_counts_for_no_later_one() {
+    let flags = ["--max-connections-per-principal=3", "--max-connections-without-token=2"];
+    let server = Server::start_with(&flags).await;
+    let owner = server.api();
+    let made = json!({ "name": "anna" }).to_string();
+    let token = async || {
+        let made = owner.post("/api/v1/tokens", made.clone()).await.ok(201);
+        format!("Authorization: Bearer {}\r\n", made["token"].as_str().expect("a token"))
+    };
+    let ask = |shown: &str| {
+        let stream = dial(&server, &head(&server, "GET", "/api/v1/sessions", shown));
+        let answer = read_answer(&stream);
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+        stream
+    };
+    let annas = token().await;
+    let kept: Vec<_> = (0..3).map(|_| ask(&annas)).collect();
+    assert_eq!(owner.delete("/api/v1/tokens/anna").await.status.as_u16(), 204);
+    let later = token().await;
+    let hers = ask(&later);
+    // One of the three is one stranger too many. The others are kept open for long.
+    let counted = r#"stayd_http_connections_closed_total{reason="strangers"}"#;
+    soon("strangers", async {
+        while metric(&server, counted).await == 0 {
+            for stream in &kept {
+                let mut stream = stream.try_clone().expect("a descriptor");
+                // One of them is closed.
+                let _ = stream.write_all(head(&server, "GET", "/healthz", "").as_bytes());
+            }
+        }
+    })
+    .await;
+    assert!(metric(&server, r#"stayd_http_connections{rights="none"}"#).await <= 2);
+    drop((kept, hers));
+}
+
+/// Whoever may make links gets no more places by them, and shuts nobody out who has made them.
+#[actix_web::test]
+async fn the_links_of_a_token_share_their_places() {
+    let server = Server::start_with(&["--max-connections-per-principal=3"]).await;
+    let owner = server.api();
+    let made = owner.post("/api/v1/tokens", json!({ "name": "anna" }).to_string()).await.ok(201);
+    let anna = owner.with_token(made["token"].as_str().expect("a token"));
+    let id = owner.create(json!({ "command": ["cat"] })).await["id"].clone();
+    let shares = format!("/api/v1/sessions/{}/shares", id.as_str().expect("an id"));
+    let link = async |by: &support::Api| {
+        let made = by.post(&shares, "{}").await.ok(201);
+        format!("Authorization: Bearer {}\r\n", made["token"].as_str().expect("a secret"))
+    };
+    let ask = |shown: &str| {
+        let stream = dial(&server, &head(&server, "GET", "/api/v1/sessions", shown));
+        let answer = read_answer(&stream);
+        (stream, answer)
+    };
+    let (one, two, owners) = (link(&anna).await, link(&anna).await, link(&owner).await);
+    let kept: Vec<_> = [&one, &two, &two].map(|link| ask(link)).into();
+    assert!(kept.iter().all(|(_, answer)| answer.starts_with("http/1.1 200")), "{kept:?}");
+    for link in [&one, &two] {
+        let (_, refused) = ask(link);
+        assert!(refused.starts_with("http/1.1 429"), "{refused}");
+    }
+    anna.get("/api/v1/sessions").await.ok(200);
+    assert!(ask(&owners).1.starts_with("http/1.1 200"));
+}
+
 /// Answers that nobody reads: a little of each lies in memory, and then the connection goes;
 /// who reads slowly is served to the end, and who is sent nothing stays.
 #[actix_web::test]
