@@ -1,5 +1,6 @@
 //! The audit log: what was done, by whom, from where, and what was refused. It is written behind,
-//! by the persistence actor, and never disturbs what it is about.
+//! by the persistence actor, and never disturbs what it is about. Nobody can push out what others have
+//! done: what may be done without end and without effect is one entry in a while.
 
 use crate::id::SessionId;
 use crate::protocol::Cause;
@@ -9,21 +10,58 @@ use actix_web::rt::time::sleep;
 use chrono::{TimeDelta, Utc};
 use slog::{Logger, warn};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// What is done again and again (typing, reading a screen) is one entry in this time.
 const SELDOM: Duration = Duration::from_secs(60);
 /// How many such things are remembered.
 const RECENT_MAX: usize = 4096;
+/// How many different things of one principal that are not done are entries in this time: ids, names
+/// and sessions are many, and whoever asks for all of them must not push out what others have done.
+const NOT_DONE_MAX: usize = 256;
 /// How often old entries are removed.
 const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 
 /// The address of those who come over the unix socket.
 pub const LOCAL: &str = "local";
 
-/// A principal's name, an action and the session that it is done to.
-type Doing = (String, &'static str, Option<SessionId>);
+/// What somebody may do again and again, which is one entry in a while.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Doing {
+    principal: String,
+    /// A later token of the same name is another principal.
+    token: Option<Uuid>,
+    action: &'static str,
+    session: Option<SessionId>,
+    how: How,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum How {
+    /// It is done.
+    Done,
+    /// It is done, from this address.
+    DoneFrom(Option<IpAddr>),
+    /// It is refused or fails, with this status.
+    NotDone(u16),
+}
+
+impl Doing {
+    /// What the client of a request does to this session.
+    #[must_use]
+    pub fn new(cause: &Cause, action: &'static str, session: Option<SessionId>, how: How) -> Doing {
+        Doing { principal: cause.token.clone(), token: cause.token_id, action, session, how }
+    }
+
+    /// Whether it may be another thing each time, as many as the client likes.
+    fn is_of_many(&self) -> bool {
+        self.how != How::Done
+    }
+}
 
 /// The log. Clones share it.
 #[derive(Clone)]
@@ -81,22 +119,31 @@ impl Audit {
     }
 
     /// Whether this is the first time in a while that a principal does this.
-    pub fn is_first(&self, principal: &str, action: Action, session: Option<SessionId>) -> bool {
+    #[must_use]
+    pub fn is_first(&self, doing: Doing) -> bool {
         let now = Instant::now();
+        let is_recent = |at: &Instant| now.duration_since(*at) < SELDOM;
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= RECENT_MAX {
-            recent.retain(|_, at| now.duration_since(*at) < SELDOM);
+            recent.retain(|_, at| is_recent(at));
             // They are all recent: what is forgotten is written once more.
             if recent.len() >= RECENT_MAX {
                 recent.clear();
             }
         }
-        let last = recent.get(&(principal.to_owned(), action.as_str(), session));
-        let is_first = last.is_none_or(|at| now.duration_since(*at) >= SELDOM);
-        if is_first {
-            recent.insert((principal.to_owned(), action.as_str(), session), now);
+        if recent.get(&doing).is_some_and(is_recent) {
+            return false;
         }
-        is_first
+        let is_alike = |(known, at): &(&Doing, &Instant)| {
+            known.is_of_many()
+                && (&known.principal, known.token) == (&doing.principal, doing.token)
+                && is_recent(at)
+        };
+        if doing.is_of_many() && recent.iter().filter(is_alike).count() >= NOT_DONE_MAX {
+            return false;
+        }
+        recent.insert(doing, now);
+        true
     }
 
     /// The log's view of one client of a session.
@@ -127,7 +174,8 @@ impl Auditor {
 
     /// Writes an entry, unless there was one a moment ago.
     pub fn done_seldom(&self, action: Action, detail: Option<String>) {
-        if self.audit.is_first(&self.cause.token, action, Some(self.session)) {
+        let doing = Doing::new(&self.cause, action.as_str(), Some(self.session), How::Done);
+        if self.audit.is_first(doing) {
             self.done(action.as_str(), detail);
         }
     }

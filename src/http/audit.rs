@@ -4,7 +4,7 @@ use super::api::store_problem;
 use super::caller::{Caller, CallerApi};
 use super::problem::Problem;
 use super::query::Query;
-use crate::audit::Audit;
+use crate::audit::{Audit, Doing, How};
 use crate::protocol::Cause;
 use crate::rights::Action;
 use crate::store::{AuditFilter, Outcome};
@@ -48,18 +48,22 @@ pub(super) async fn audit(
 
 /// Writes down what became of a request: what changes or shows something, and whatever was refused.
 pub(super) fn note(audit: &Audit, caller: &Caller, cause: &Cause, status: StatusCode) {
-    let Caller { principal, action, session, done_to, .. } = caller;
+    let Caller { action, session, done_to, .. } = caller;
     let outcome = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Outcome::Refused,
         status if status.is_client_error() || status.is_server_error() => Outcome::Failed,
         _ => Outcome::Done,
     };
     let session = session.get().copied();
-    // What is refused or done again and again is one entry in a while: nobody floods the log.
+    let how = match outcome {
+        Outcome::Done => How::Done,
+        Outcome::Refused | Outcome::Failed => How::NotDone(status.as_u16()),
+    };
+    let is_first = || audit.is_first(Doing::new(cause, action.as_str(), session, how));
+    // What is refused, fails or is done again and again is one entry in a while: nobody floods the
+    // log.
     let is_worth_it = match action {
-        action if outcome == Outcome::Refused => {
-            audit.is_first(&format!("{} refused", principal.name), *action, session)
-        }
+        _ if outcome == Outcome::Refused => is_first(),
         // Nothing happens, and pages ask all the time.
         Action::Identify
         | Action::Ready
@@ -70,13 +74,10 @@ pub(super) fn note(audit: &Audit, caller: &Caller, cause: &Cause, status: Status
         | Action::Profiles
         | Action::Metrics
         | Action::Audit => false,
+        _ if outcome == Outcome::Failed => is_first(),
         // Lists of them show no secret.
-        Action::Logins | Action::Tokens | Action::Share if outcome == Outcome::Done => {
-            done_to.get().is_some()
-        }
-        Action::Screen | Action::Output | Action::Recording | Action::Input => {
-            audit.is_first(&principal.name, *action, session)
-        }
+        Action::Logins | Action::Tokens | Action::Share => done_to.get().is_some(),
+        Action::Screen | Action::Output | Action::Recording | Action::Input => is_first(),
         _ => true,
     };
     if is_worth_it {

@@ -6,10 +6,10 @@ use super::caller::Caller;
 use super::guesses::Guesses;
 use super::lease::{CHECK_EVERY, Lease, Leases};
 use super::problem::{Problem, code};
-use crate::audit::Audit;
-use crate::connections::{Connections, Visitor};
+use crate::audit::{Audit, Doing, How};
+use crate::connections::{Connections, Visitor, subscriber};
 use crate::protocol::Cause;
-use crate::rights::{Grants, GrantsError, Pass, Principal, Scope};
+use crate::rights::{Grants, GrantsError, Kind, Pass, Principal, Scope};
 use crate::store::Outcome;
 use actix_web::HttpMessage;
 use actix_web::http::StatusCode;
@@ -143,11 +143,14 @@ impl Access {
         }
     }
 
-    /// Writes down that somebody has logged in or out.
-    pub(super) fn note_login(&self, who: &str, from: Option<IpAddr>, action: &str) {
-        if let Some(audit) = &self.audit {
-            let address = from.map(|address| address.to_string());
-            let cause = Cause { token: who.to_owned(), token_id: None, address };
+    /// Writes down that somebody has logged in or out. Each of the owner's logins is an entry; of
+    /// others it is one in a while for each address, as one secret logs in without end.
+    pub(super) fn note_login(&self, who: &Principal, from: Option<IpAddr>, action: &'static str) {
+        let Some(audit) = &self.audit else { return };
+        let address = from.map(|address| address.to_string());
+        let cause = Cause { token: who.name.clone(), token_id: who.token, address };
+        let how = How::DoneFrom(from.map(subscriber));
+        if who.kind == Kind::Owner || audit.is_first(Doing::new(&cause, action, None, how)) {
             audit.note(Some(&cause), action, None, Outcome::Done, None);
         }
     }

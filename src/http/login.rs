@@ -6,7 +6,7 @@ use super::caller::Caller;
 use super::guesses::Refused;
 use super::problem::{self, Problem};
 use crate::connections::Visitor;
-use crate::protocol::{Cause, rfc3339};
+use crate::protocol::rfc3339;
 use crate::rights::Login;
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
@@ -70,7 +70,7 @@ async fn login(
         return Err(problem);
     };
     let Login { cookie: secret, age_s } = access.grants.log_in(&pass).await?;
-    access.note_login(&principal.name, from, "login");
+    access.note_login(&principal, from, "login");
     Ok(HttpResponse::NoContent().cookie(cookie(&access, &request, &secret, age_s)).finish())
 }
 
@@ -80,9 +80,9 @@ async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse
         written = written.and(access.grants.log_out(secret).await);
     }
     access.check_leases();
-    if let Some(cause) = request.extensions().get::<Cause>() {
+    if let Some(caller) = request.extensions().get::<Caller>() {
         let from = request.peer_addr().map(|address| address.ip());
-        access.note_login(&cause.token, from, "logout");
+        access.note_login(&caller.principal, from, "logout");
     }
     let mut response = match written {
         Ok(()) => HttpResponse::NoContent().finish(),

@@ -31,6 +31,8 @@ pub struct Store {
     queue: Arc<Queue>,
     backlog: Backlog,
     reserve: Reserve,
+    /// Entries of the audit log that were added since their number was bounded.
+    audited: usize,
     log: Logger,
 }
 
@@ -94,7 +96,7 @@ struct Rejected {
 
 impl Store {
     pub(super) fn new(db: Db, reserve: Reserve, queue: Arc<Queue>, log: Logger) -> Store {
-        Store { db, queue, backlog: Backlog::default(), reserve, log }
+        Store { db, queue, backlog: Backlog::default(), reserve, audited: 0, log }
     }
 
     /// Writes the waiting operations in order; with `all`, the activity too.
@@ -162,13 +164,19 @@ impl Store {
             return if self.queue.healthy() { Ok(()) } else { self.probe() };
         }
         let backlog = std::mem::take(&mut self.backlog);
+        let audited = self.audited + audits.len();
+        let are_many = audited >= audit::EXPIRED_AT_ONCE;
         let written = self.transaction(|tx| {
             let rejected = backlog.write(tx, &touched)?;
             audits.iter().try_for_each(|entry| entry.write(&tx.0))?;
+            if are_many {
+                audit::bound(&tx.0)?;
+            }
             Ok(rejected)
         });
         match written {
             Ok(rejected) => {
+                self.audited = if are_many { 0 } else { audited };
                 for Rejected { id, error } in rejected {
                     Queue::count(&self.queue.rejected);
                     error!(self.log, "the database refuses a change, which is lost";

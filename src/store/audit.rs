@@ -9,8 +9,9 @@ use serde::Serialize;
 
 /// The most rows: some hundred MiB. The oldest go first.
 const ROWS_MAX: i64 = 1_000_000;
-/// Rows that are removed in one transaction, which takes some milliseconds.
-const EXPIRED_AT_ONCE: usize = 5000;
+/// Rows that are removed in one transaction, which takes some milliseconds. The bound is applied each
+/// time that so many were added.
+pub(super) const EXPIRED_AT_ONCE: usize = 5000;
 
 /// What was done, refused or failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -140,6 +141,19 @@ pub(super) fn list(from: &Connection, filter: &AuditFilter) -> Result<Vec<AuditR
         rows.reverse();
     }
     Ok(rows)
+}
+
+/// Removes the oldest rows of those that are too many. They are found by their numbers alone, however
+/// many rows there are.
+pub(super) fn bound(from: &Connection) -> Result<(), StoreError> {
+    from.prepare_cached(
+        "DELETE FROM audit WHERE seq IN
+             (SELECT seq FROM audit WHERE seq <= (SELECT max(seq) FROM audit) - ?1
+              ORDER BY seq LIMIT ?2)",
+    )?
+    // Some more than were added, so that there are fewer each time.
+    .execute(params![ROWS_MAX, 2 * EXPIRED_AT_ONCE as i64])?;
+    Ok(())
 }
 
 /// Removes rows that are older than that, or too many. Returns whether there may be more.

@@ -1,5 +1,6 @@
 //! The store on real files, with real locks and a real lack of space.
 
+use super::audit::EXPIRED_AT_ONCE;
 use super::queue::AUDITS_MAX;
 use super::*;
 use crate::id::SessionId;
@@ -732,4 +733,34 @@ async fn entries_of_the_audit_log_that_find_no_room_are_counted() {
     let last = place.store.audit_log(filter).await.unwrap();
     assert_eq!(last[0].action, (AUDITS_MAX - 1).to_string());
     assert_eq!(place.store.stats().unaudited, 3);
+}
+
+/// They pour in, and nobody waits for the next time that old ones are removed.
+#[actix::test]
+async fn the_oldest_entries_of_the_audit_log_go_while_new_ones_pour_in() {
+    let place = Place::new();
+    let add = "INSERT INTO audit (seq, at, action, outcome) VALUES (?1, '', 'old', 'done')";
+    for seq in [1, 2, 999_999] {
+        place.other().execute(add, [seq]).unwrap();
+    }
+    let entry = AuditEntry {
+        at: time(0),
+        principal: None,
+        address: None,
+        action: "new".to_owned(),
+        session_id: None,
+        outcome: Outcome::Failed,
+        detail: None,
+    };
+    let old = "SELECT count(*) FROM audit WHERE action = 'old'";
+    let half = EXPIRED_AT_ONCE / 2;
+    for (added, left) in [(half, 3), (EXPIRED_AT_ONCE, 1)] {
+        for _ in 0..half {
+            place.store.audit(entry.clone());
+        }
+        place.store.flush().await.unwrap();
+        assert_eq!(place.count(old), left, "{added} entries");
+    }
+    let new = "SELECT count(*) FROM audit WHERE action = 'new'";
+    assert_eq!(place.count(new), EXPIRED_AT_ONCE as i64);
 }

@@ -160,3 +160,69 @@ async fn tokens_links_and_logins_are_named() {
     let shares = [format!("add share {share}"), format!("end share {share}")];
     assert_eq!(told("session.share").await, shares);
 }
+
+/// What comes to nothing is one entry a minute, however often it is asked for.
+#[actix_web::test]
+async fn nobody_floods_the_log_with_what_comes_to_nothing() {
+    const TIMES: usize = 20;
+    let server = Server::start().await;
+    let owner = server.api();
+    let made = json!({ "name": "anna" }).to_string();
+    let anna = async || {
+        let made = owner.post("/api/v1/tokens", made.clone()).await.ok(201);
+        owner.with_token(made["token"].as_str().unwrap())
+    };
+    let first = anna().await;
+    let session = owner.create(json!({ "command": ["cat"] })).await["id"].clone();
+    let shares = format!("/api/v1/sessions/{}/shares", session.as_str().unwrap());
+    let link = owner.post(&shares, "{}").await.ok(201);
+    let guest = owner.with_token(link["token"].as_str().unwrap());
+    let login = json!({ "token": guest.token() }).to_string();
+    for n in 0..TIMES {
+        let path = format!("/api/v1/sessions/none-{n}");
+        first.delete(&path).await.problem(404, "not_found");
+        first.send(Method::PATCH, &path, "{}").await.problem(404, "not_found");
+        first.post(&format!("{path}/restart"), "{}").await.problem(404, "not_found");
+        first.delete(&format!("/api/v1/logins/{n}")).await.problem(404, "not_found");
+        assert_eq!(guest.post("/api/v1/login", login.clone()).await.status.as_u16(), 204);
+        assert_eq!(guest.post("/api/v1/logout", "").await.status.as_u16(), 204);
+    }
+    let by_anna = told(&entries(&owner, "principal=anna").await);
+    let once = ["logins failed", "session.change failed", "session.end failed"];
+    let mut sorted = by_anna.clone();
+    sorted.sort();
+    assert_eq!(sorted, [&once[..], &["session.restart failed"]].concat());
+    let of_guest = format!("principal=share-{}", link["id"].as_str().unwrap());
+    let by_guest = told(&entries(&owner, &of_guest).await);
+    assert!(by_guest.len() <= 2, "{by_guest:?}");
+    // A later token of the same name is another principal, whose first time it is.
+    assert_eq!(owner.delete("/api/v1/tokens/anna").await.status.as_u16(), 204);
+    anna().await.delete("/api/v1/sessions/none").await.problem(404, "not_found");
+    let ends = entries(&owner, "principal=anna&action=session.end").await;
+    assert_eq!(told(&ends), ["session.end failed"; 2]);
+}
+
+/// Nor by asking for another thing each time.
+#[actix_web::test]
+async fn a_principal_that_is_refused_everywhere_is_written_down_a_bounded_number_of_times() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let made = json!({ "name": "anna", "role": "viewer" }).to_string();
+    let made = owner.post("/api/v1/tokens", made).await.ok(201);
+    let anna = owner.with_token(made["token"].as_str().unwrap());
+    for _ in 0..45 {
+        let session = owner.create(json!({ "command": ["cat"] })).await["id"].clone();
+        let path = format!("/api/v1/sessions/{}", session.as_str().unwrap());
+        anna.delete(&path).await.problem(403, "forbidden");
+        anna.send(Method::PATCH, &path, "{}").await.problem(403, "forbidden");
+        for (what, body) in [
+            ("restart", "{}"),
+            ("signal", r#"{"signal":"INT"}"#),
+            ("resize", r#"{"cols":80,"rows":24}"#),
+            ("shares", "{}"),
+        ] {
+            anna.post(&format!("{path}/{what}"), body).await.problem(403, "forbidden");
+        }
+    }
+    assert_eq!(entries(&owner, "principal=anna").await.len(), 256);
+}
