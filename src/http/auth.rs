@@ -9,7 +9,7 @@ use super::problem::{Problem, code};
 use crate::audit::{Audit, Doing, How};
 use crate::connections::{Connections, Visitor, subscriber};
 use crate::protocol::Cause;
-use crate::rights::{Grants, GrantsError, Kind, Pass, Principal, Scope};
+use crate::rights::{Grants, GrantsError, Kind, Pass, Principal};
 use crate::store::Outcome;
 use actix_web::HttpMessage;
 use actix_web::http::StatusCode;
@@ -203,10 +203,10 @@ impl Access {
 
     /// The lease of an authenticated request.
     pub(super) fn lease(&self, caller: &Caller) -> Lease {
-        match caller.principal.scope {
-            // Labels can be changed; an id and an owner stay.
-            Scope::Labels(_) => self.leases.open_alone(caller.pass),
-            Scope::All | Scope::Own | Scope::Sessions(_) => self.leases.open(caller.pass),
+        if caller.principal.may_lose_sessions() {
+            self.leases.open_alone(caller.pass)
+        } else {
+            self.leases.open(caller.pass)
         }
     }
 

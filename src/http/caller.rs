@@ -193,10 +193,10 @@ impl CallerApi {
         Ok(if sees { found } else { Lookup::Unknown })
     }
 
-    /// Ends what the request opens once this session leaves the caller's scope, which only labels
-    /// can make it do, and only those of a live session change.
+    /// Ends what the request opens once this session leaves the caller's scope, or that of the maker of
+    /// its link, which only labels can make it do, and only those of a live session change.
     pub(super) fn end_out_of_scope(&self, session: &SessionRef) {
-        if matches!(self.caller.principal.scope, Scope::Labels(_)) {
+        if self.caller.principal.may_lose_sessions() {
             let (principal, handle) = (self.caller.principal.clone(), session.handle.clone());
             self.lease.end_unless(move || handle.with_view(|view| principal.sees(facts(view))));
         }

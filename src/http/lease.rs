@@ -26,7 +26,9 @@ impl Why {
     pub(super) fn text(self) -> &'static str {
         match self {
             Why::Invalid(why) => why,
-            Why::OutOfScope => "the session has left the scope of this token",
+            Why::OutOfScope => {
+                "the session has left the scope of this token, or of who has made this link"
+            }
         }
     }
 }

@@ -118,6 +118,13 @@ impl Principal {
         }
     }
 
+    /// Whether a session that exists for it may cease to: labels can be changed, an id and an owner stay.
+    #[must_use]
+    pub fn may_lose_sessions(&self) -> bool {
+        let by_maker = self.maker.as_ref().is_some_and(|maker| maker.may_lose_sessions());
+        by_maker || matches!(self.scope, Scope::Labels(_))
+    }
+
     /// For whom its connections count. The links of one token share places, so that it gets no more by
     /// making links; they are not the token's own, so that nobody with a link shuts its maker out.
     #[must_use]
@@ -135,9 +142,13 @@ impl Principal {
         ClientKey::named(&self.key(), client)
     }
 
-    /// Whether this session exists for the principal.
+    /// Whether this session exists for the principal. A link opens nothing that does not exist for who
+    /// has made it.
     #[must_use]
     pub fn sees(&self, session: Facts<'_>) -> bool {
+        if self.maker.as_ref().is_some_and(|maker| !maker.sees(session)) {
+            return false;
+        }
         match &self.scope {
             Scope::All => true,
             Scope::Sessions(ids) => ids.contains(&session.id),
@@ -198,6 +209,28 @@ mod tests {
         ] {
             assert_eq!(of(scope.clone()).sees(facts(id, owner, has)), sees, "{scope:?}");
         }
+    }
+
+    #[test]
+    fn a_link_sees_its_session_while_its_maker_does() {
+        let (id, other) = (SessionId::generate(), SessionId::generate());
+        let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+        let maker = |scope| Some(Box::new(Principal { scope, ..Principal::owner() }));
+        let link = |scope| Principal {
+            kind: Kind::Share,
+            scope: Scope::Sessions(vec![id]),
+            maker: maker(scope),
+            ..Principal::owner()
+        };
+        let sees = |link: &Principal, id, labels| {
+            link.sees(Facts { id, owner: None, owner_token: None, labels })
+        };
+        let (scoped, owners) = (link(Scope::Labels(labels.clone())), link(Scope::All));
+        let none = BTreeMap::new();
+        assert!(sees(&scoped, id, &labels) && !sees(&scoped, id, &none));
+        assert!(sees(&owners, id, &none) && !sees(&owners, other, &labels));
+        assert!(!sees(&scoped, other, &labels));
+        assert_eq!((scoped.may_lose_sessions(), owners.may_lose_sessions()), (true, false));
     }
 
     #[test]

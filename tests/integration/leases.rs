@@ -262,6 +262,54 @@ async fn a_login_whose_time_is_over_ends_what_was_opened_with_it() {
     bystander.stays().await;
 }
 
+/// A link opens nothing that its maker does not see.
+#[actix_web::test]
+async fn a_session_that_leaves_the_scope_of_a_links_maker_ends_what_was_opened_by_the_link() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let made = json!({ "command": ["cat"], "labels": { "team": "a" } });
+    let id = owner.create(made).await["id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/v1/sessions/{id}");
+    let added = verb(&server, &["token", "add", "anna", "--label", "team=a"]);
+    let token = String::from_utf8(added.stdout).expect("text");
+    let anna = Api::new(server.address(), token.trim());
+    let link = async |maker: &Api| {
+        let made = maker.post(&format!("{path}/shares"), r#"{"mode":"rw"}"#).await.ok(201);
+        Api::new(server.address(), made["token"].as_str().expect("a secret"))
+    };
+    let (annas, owners) = (link(&anna).await, link(&owner).await);
+    let attach = format!("{path}/attach");
+    let mut socket = Pass::token(&annas).attaches(&annas, &attach, "stayd.v1").await;
+    let stays = Bystander(Pass::token(&owners).attaches(&owners, &attach, "stayd.v1").await);
+    let screen = format!("{path}/screen?wait=text:never&timeout_ms=100000");
+    let wait = Pass::token(&annas).asks(&annas, Method::GET, &screen, "");
+    // Who waits is attached to the screen by now: the session is asked for after it.
+    annas.get(&path).await.ok(200);
+
+    owner.send(Method::PATCH, &path, r#"{"labels":{"team":"b"}}"#).await.ok(200);
+    let start = Instant::now();
+    annas.get(&path).await.problem(404, "not_found");
+    loop {
+        match soon("the end of a WebSocket", socket.next()).await {
+            Some(Ok(Frame::Close(Some(reason)))) => {
+                let text = reason.description.unwrap_or_default();
+                assert!(text.contains("left the scope"), "{text}");
+                break;
+            }
+            Some(Ok(_)) => {}
+            other => panic!("{other:?} and no reason"),
+        }
+    }
+    let answer = soon("the end of a wait", wait).await.expect("an answer");
+    assert_eq!(answer, (404, "not_found".to_owned()));
+    assert!(start.elapsed() < ENDED_WITHIN, "{:?}", start.elapsed());
+    stays.stays().await;
+    owners.get(&path).await.ok(200);
+    // While its maker sees the session again, so does the link.
+    owner.send(Method::PATCH, &path, r#"{"labels":{"team":"a"}}"#).await.ok(200);
+    annas.get(&path).await.ok(200);
+}
+
 /// Labels decide what a token sees, and they change.
 #[actix_web::test]
 async fn a_session_that_leaves_a_tokens_scope_ends_what_was_opened_on_it() {
