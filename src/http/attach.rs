@@ -158,7 +158,7 @@ async fn open(
         }
         let nested = nest(api, &found.session, &wish)?;
         let _ = api.caller.session.set(found.session.handle.id());
-        api.end_out_of_scope(&found.session);
+        api.end_out_of_scope(found.session.handle.id());
         Ok(join(found, by, wish, nested, dialect, &api.audit).await?)
     };
     match attached.await {

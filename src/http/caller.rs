@@ -187,18 +187,22 @@ impl CallerApi {
             Lookup::Ended(session) => self.caller.may(self.caller.action, session)?,
             Lookup::Unknown => false,
         };
-        if let (true, Lookup::Live(session)) = (sees, &found) {
-            self.end_out_of_scope(session);
+        if let (true, Some(id)) = (sees, id) {
+            self.end_out_of_scope(id);
         }
         Ok(if sees { found } else { Lookup::Unknown })
     }
 
     /// Ends what the request opens once this session leaves the caller's scope, or that of the maker of
     /// its link, which only labels can make it do, and only those of a live session change.
-    pub(super) fn end_out_of_scope(&self, session: &SessionRef) {
+    pub(super) fn end_out_of_scope(&self, session: SessionId) {
         if self.caller.principal.may_lose_sessions() {
-            let (principal, handle) = (self.caller.principal.clone(), session.handle.clone());
-            self.lease.end_unless(move || handle.with_view(|view| principal.sees(facts(view))));
+            let (principal, roster) = (self.caller.principal.clone(), self.roster.clone());
+            // Looked up each time: a session that is started again has another handle.
+            self.lease.end_unless(move || {
+                let handle = roster.present(session);
+                handle.is_none_or(|handle| handle.with_view(|view| principal.sees(facts(view))))
+            });
         }
     }
 

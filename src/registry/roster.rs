@@ -22,6 +22,14 @@ impl Roster {
         self.lock().iter().filter_map(|session| Some(session.upgrade()?.id())).collect()
     }
 
+    /// The session with this id: where it was started again, its present run.
+    #[must_use]
+    pub fn present(&self, id: SessionId) -> Option<Arc<SessionHandle>> {
+        let sessions = self.lock();
+        let mut latest_first = sessions.iter().rev().filter_map(Weak::upgrade);
+        latest_first.find(|session| session.id() == id)
+    }
+
     /// The session whose first process has this pid, and the name of its profile.
     #[must_use]
     pub fn led_by(&self, pid: i32) -> Option<(SessionId, Option<String>)> {

@@ -262,6 +262,26 @@ async fn a_login_whose_time_is_over_ends_what_was_opened_with_it() {
     bystander.stays().await;
 }
 
+/// A stream of events outlives the run of the session that it began with.
+#[actix_web::test]
+async fn events_of_a_session_that_was_started_again_end_when_it_leaves_the_scope() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let made = json!({ "command": ["cat"], "labels": { "team": "a" } });
+    let id = owner.create(made).await["id"].as_str().expect("an id").to_owned();
+    let path = format!("/api/v1/sessions/{id}");
+    let added = verb(&server, &["token", "add", "anna", "--label", "team=a"]);
+    let token = String::from_utf8(added.stdout).expect("text");
+    let anna = Api::new(server.address(), token.trim());
+    let mut events = Pass::token(&anna).opens(&anna, &format!("/api/v1/events?session={id}")).await;
+    soon("an event", events.next()).await.expect("a piece").expect("a piece");
+    owner.post(&format!("{path}/restart"), "{}").await.ok(200);
+    owner.send(Method::PATCH, &path, r#"{"labels":{"team":"b"}}"#).await.ok(200);
+    let start = Instant::now();
+    while let Some(Ok(_)) = soon("the end of the events", events.next()).await {}
+    assert!(start.elapsed() < ENDED_WITHIN, "{:?}", start.elapsed());
+}
+
 /// A link opens nothing that its maker does not see.
 #[actix_web::test]
 async fn a_session_that_leaves_the_scope_of_a_links_maker_ends_what_was_opened_by_the_link() {
