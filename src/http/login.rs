@@ -12,7 +12,7 @@ use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use actix_web::{ResponseError, rt};
 use serde::Deserialize;
 use serde_json::json;
@@ -76,14 +76,16 @@ async fn login(
 
 async fn logout(access: web::Data<Access>, request: HttpRequest) -> HttpResponse {
     let mut written = Ok(());
+    let from = request.peer_addr().map(|address| address.ip());
     for secret in access.cookies(request.headers()) {
+        // A token may have come beside the cookie: whose login it is counts.
+        let whose = access.grants.by_cookie(secret);
         written = written.and(access.grants.log_out(secret).await);
+        if let Some((principal, _)) = whose {
+            access.note_login(&principal, from, "logout");
+        }
     }
     access.check_leases();
-    if let Some(caller) = request.extensions().get::<Caller>() {
-        let from = request.peer_addr().map(|address| address.ip());
-        access.note_login(&caller.principal, from, "logout");
-    }
     let mut response = match written {
         Ok(()) => HttpResponse::NoContent().finish(),
         Err(error) => Problem::from(error).error_response(),

@@ -202,6 +202,29 @@ async fn nobody_floods_the_log_with_what_comes_to_nothing() {
     assert_eq!(told(&ends), ["session.end failed"; 2]);
 }
 
+#[actix_web::test]
+async fn a_logout_is_told_of_whose_login_has_ended() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let token = async |name: &str| {
+        let made = owner.post("/api/v1/tokens", json!({ "name": name }).to_string()).await.ok(201);
+        owner.with_token(made["token"].as_str().unwrap())
+    };
+    let (anna, ben) = (token("anna").await, token("ben").await);
+    let login = json!({ "token": anna.token() }).to_string();
+    let login = anna.post("/api/v1/login", login).await;
+    let cookie = login.headers.get("set-cookie").unwrap().to_str().unwrap();
+    let cookie = [("Cookie", cookie.split(';').next().unwrap())];
+    for _ in 0..2 {
+        let out = ben.send_with(Method::POST, "/api/v1/logout", &cookie, "").await;
+        assert_eq!(out.status.as_u16(), 204);
+    }
+    let logouts = entries(&owner, "action=logout").await;
+    // The second time there is no login any more.
+    let whose: Vec<_> = logouts.iter().map(|entry| entry["principal"].as_str()).collect();
+    assert_eq!(whose, [Some("anna")]);
+}
+
 /// Nor by asking for another thing each time.
 #[actix_web::test]
 async fn a_principal_that_is_refused_everywhere_is_written_down_a_bounded_number_of_times() {
