@@ -7,7 +7,7 @@ use super::guesses::Refused;
 use super::problem::{self, Problem};
 use crate::connections::Visitor;
 use crate::protocol::rfc3339;
-use crate::rights::Login;
+use crate::rights::{Kind, Login};
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -69,6 +69,15 @@ async fn login(
         rt::time::sleep(after).await;
         return Err(problem);
     };
+    // A browser that has a login by this link keeps it: there are few, and opening the link again and
+    // again must not use them up.
+    let is_login = |cookie| {
+        let known = access.grants.by_cookie(cookie);
+        known.is_some_and(|(_, login)| login.is_of_same_secret(&pass))
+    };
+    if principal.kind == Kind::Share && access.cookies(request.headers()).any(is_login) {
+        return Ok(HttpResponse::NoContent().finish());
+    }
     let Login { cookie: secret, age_s } = access.grants.log_in(&pass).await?;
     access.note_login(&principal, from, "login");
     Ok(HttpResponse::NoContent().cookie(cookie(&access, &request, &secret, age_s)).finish())

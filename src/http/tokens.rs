@@ -123,9 +123,10 @@ impl From<GrantsError> for Problem {
             GrantsError::Unknown(_) => Problem::not_found(detail),
             GrantsError::MakerEnded(_) => Problem::new(code::UNAUTHORIZED, detail),
             GrantsError::Store(error) => store_problem(&error),
-            GrantsError::TooMany(_) | GrantsError::Randomness(_) | GrantsError::Unwritten(_) => {
-                Problem::new(code::UNAVAILABLE, detail)
-            }
+            GrantsError::TooMany(_)
+            | GrantsError::TooManyLogins
+            | GrantsError::Randomness(_)
+            | GrantsError::Unwritten(_) => Problem::new(code::UNAVAILABLE, detail),
         }
     }
 }

@@ -5,7 +5,7 @@
 use super::pass::{LoginsOf, Pass, Subject};
 use super::principal::{Principal, Role, Scope, check_token_name};
 use super::secret::{Digest, random};
-use super::tables::{Code, ListedLogin, NoShare, Tables, in_force};
+use super::tables::{Code, LOGINS_MAX, ListedLogin, NoShare, Tables, in_force};
 use crate::id::SessionId;
 use crate::protocol::Mode;
 use crate::store::{GrantChange, LoginRow, ShareRow, StoreError, StoreHandle, TokenRow};
@@ -53,6 +53,12 @@ pub enum GrantsError {
     /// No more can be made.
     #[error("there are {0} already, which is the most")]
     TooMany(String),
+    /// So many are logged in by one share link that no more can be.
+    #[error(
+        "there are {LOGINS_MAX} logins by this share link already, which is the most; log out where \
+         it is not needed, or have another link made"
+    )]
+    TooManyLogins,
     /// The system has no randomness to give.
     #[error("the system has no randomness to give: {0}")]
     Randomness(#[from] getrandom::Error),
@@ -294,10 +300,11 @@ impl Grants {
         self.tables().shares.retain(|_, share| share.session != session);
     }
 
-    /// Logs in with what a request has proved its rights with.
+    /// Logs in with what a request has proved its rights with. A token's oldest login makes room for
+    /// the newest. A link's does not: several people have it, who must not log each other out.
     ///
     /// # Errors
-    /// The system has no randomness to give.
+    /// The system has no randomness to give, or [`GrantsError::TooManyLogins`].
     pub async fn log_in(&self, pass: &Pass) -> Result<Login, GrantsError> {
         let (cookie, now) = (random()?, Utc::now());
         let longest = now + TimeDelta::seconds(LOGIN_S);
@@ -305,7 +312,14 @@ impl Grants {
         let expires_at = self.expires_at(&secret).map_or(longest, |end| end.min(longest));
         let subject = pass.subject.to_string();
         let row = LoginRow { digest: Digest::of(&cookie).0, subject, created_at: now, expires_at };
-        let surplus = self.tables().add_login(row.clone());
+        let surplus = {
+            let mut tables = self.tables();
+            let is_of_link = matches!(pass.subject, Subject::Share(_));
+            if is_of_link && tables.count_logins(&row.subject, now) >= LOGINS_MAX {
+                return Err(GrantsError::TooManyLogins);
+            }
+            tables.add_login(row.clone())
+        };
         let surplus = surplus.iter().map(|digest| digest.0).collect();
         // A login that cannot be written lasts until the server stops.
         let changes = vec![GrantChange::Remove(surplus), GrantChange::AddLogin(row)];

@@ -149,6 +149,27 @@ async fn links_end_with_the_token_of_who_has_made_them() {
     assert_eq!(grants.shares(session).len(), 1);
 }
 
+#[actix_web::test]
+async fn who_logs_in_by_a_link_logs_nobody_else_out_who_has_it() {
+    let grants = Grants::in_memory(ADMIN);
+    let share = NewShare { session: SessionId::generate(), mode: Mode::Ro, expires_s: None };
+    let secret = grants.add_share(share, &Principal::owner()).await.unwrap().1;
+    let (_, link) = grants.by_secret(&secret).unwrap();
+    let first = grants.log_in(&link).await.unwrap().cookie;
+    for _ in 1..LOGINS_MAX {
+        grants.log_in(&link).await.unwrap();
+    }
+    let refused = grants.log_in(&link).await;
+    assert!(matches!(refused, Err(GrantsError::TooManyLogins)), "{refused:?}");
+    assert!(grants.by_cookie(&first).is_some());
+    grants.log_out(&first).await.unwrap();
+    grants.log_in(&link).await.unwrap();
+    // Another link has its own.
+    let other = grants.add_share(share, &Principal::owner()).await.unwrap().1;
+    let (_, other) = grants.by_secret(&other).unwrap();
+    grants.log_in(&other).await.unwrap();
+}
+
 /// Its row is being written while the token is removed.
 #[actix_web::test]
 async fn a_link_that_is_made_while_its_makers_token_is_removed_is_not_made() {

@@ -31,6 +31,12 @@ impl Pass {
     pub fn login_id(&self) -> Option<Uuid> {
         self.login.map(|digest| digest.id())
     }
+
+    /// Whether both come from the same token or link, by a login or not.
+    #[must_use]
+    pub fn is_of_same_secret(&self, other: &Pass) -> bool {
+        self.subject == other.subject
+    }
 }
 
 /// Whose logins somebody may see and end.

@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
-/// The most logins that are made with one secret; a new one replaces the oldest.
+/// The most logins that are made with one secret.
 pub(super) const LOGINS_MAX: usize = 64;
 /// The most share links at once.
 pub(super) const SHARES_MAX: usize = 1000;
@@ -248,6 +248,12 @@ impl Tables {
         let mut logins: Vec<_> = self.logins.iter().filter_map(listed).collect();
         logins.sort_by_key(|login| (Reverse(login.created_at), login.id));
         logins
+    }
+
+    /// How many logins are in force that were made with this subject's secret.
+    pub(super) fn count_logins(&self, subject: &str, now: DateTime<Utc>) -> usize {
+        let is_of = |login: &&LoginRow| login.subject == subject && login.expires_at > now;
+        self.logins.values().filter(is_of).count()
     }
 
     /// Adds a login, and takes out those that it replaces.

@@ -767,3 +767,31 @@ async fn one_sees_and_ends_ones_own_logins_and_an_admin_everybodys() {
         server.kill_and_restart().await;
     }
 }
+
+/// A link is opened in many tabs of one browser, and by many people.
+#[actix_web::test]
+async fn a_browser_that_opens_a_link_again_keeps_its_login() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let session = owner.create(json!({ "command": ["cat"] })).await["id"].clone();
+    let (guest, _) = share(&owner, session.as_str().unwrap(), "ro").await;
+    let login = json!({ "token": guest.token() }).to_string();
+    let first = owner.post("/api/v1/login", login.clone()).await;
+    let cookie = first.headers.get("set-cookie").unwrap().to_str().unwrap();
+    let cookie = [("Cookie", cookie.split(';').next().unwrap())];
+    let logins = async || {
+        let logins = owner.get("/api/v1/logins").await.ok(200);
+        logins["logins"].as_array().unwrap().len()
+    };
+    for _ in 0..3 {
+        let again = owner.send_with(Method::POST, "/api/v1/login", &cookie, login.clone()).await;
+        assert_eq!((again.status.as_u16(), again.headers.contains_key("set-cookie")), (204, false));
+    }
+    assert_eq!(logins().await, 1);
+    for _ in 1..64 {
+        assert_eq!(owner.post("/api/v1/login", login.clone()).await.status.as_u16(), 204);
+    }
+    let refused = owner.post("/api/v1/login", login).await.problem(503, "unavailable");
+    assert!(refused["detail"].as_str().unwrap().contains("by this share link"), "{refused}");
+    assert_eq!(logins().await, 64);
+}
