@@ -51,7 +51,7 @@ pub enum GrantsError {
     )]
     MakerEnded(String),
     /// No more can be made.
-    #[error("there are {0} already, which is the most")]
+    #[error("there are {0} already, which is the most; end one that is not needed")]
     TooMany(String),
     /// So many are logged in by one share link that no more can be.
     #[error(
@@ -266,6 +266,9 @@ impl Grants {
         };
         let refused = |why| match why {
             NoShare::TooMany(most) => GrantsError::TooMany(format!("{most} share links")),
+            NoShare::TooManyOfOne(most) => {
+                GrantsError::TooMany(format!("{most} share links that {:?} has made", by.name))
+            }
             NoShare::MakerEnded => GrantsError::MakerEnded(by.name.clone()),
         };
         self.tables().check_share(&row, now).map_err(refused)?;

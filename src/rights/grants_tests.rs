@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rights::Kind;
-use crate::rights::tables::{CODES_MAX, LOGINS_MAX};
+use crate::rights::tables::{CODES_MAX, LOGINS_MAX, SHARES_MAX, SHARES_OF_ONE_MAX};
 use crate::store::GrantRows;
 use futures_util::future::join;
 use std::collections::BTreeSet;
@@ -168,6 +168,28 @@ async fn who_logs_in_by_a_link_logs_nobody_else_out_who_has_it() {
     let other = grants.add_share(share, &Principal::owner()).await.unwrap().1;
     let (_, other) = grants.by_secret(&other).unwrap();
     grants.log_in(&other).await.unwrap();
+}
+
+#[actix_web::test]
+async fn a_token_makes_no_more_than_its_share_of_links() {
+    let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
+    let share = NewShare { session, mode: Mode::Ro, expires_s: None };
+    let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
+    let (anna, _) = grants.by_secret(&secret).unwrap();
+    let mut last = None;
+    for _ in 0..SHARES_OF_ONE_MAX {
+        last = Some(grants.add_share(share, &anna).await.unwrap().0);
+    }
+    let refused = grants.add_share(share, &anna).await.unwrap_err();
+    assert!(matches!(&refused, GrantsError::TooMany(why) if why.contains("anna")), "{refused}");
+    grants.remove_share(session, last.unwrap().id).await.unwrap();
+    grants.add_share(share, &anna).await.unwrap();
+    // The owner has all others.
+    for _ in SHARES_OF_ONE_MAX..SHARES_MAX {
+        grants.add_share(share, &Principal::owner()).await.unwrap();
+    }
+    let refused = grants.add_share(share, &Principal::owner()).await;
+    assert!(matches!(refused, Err(GrantsError::TooMany(_))));
 }
 
 /// Its row is being written while the token is removed.

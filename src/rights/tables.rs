@@ -14,8 +14,10 @@ use uuid::Uuid;
 
 /// The most logins that are made with one secret.
 pub(super) const LOGINS_MAX: usize = 64;
-/// The most share links at once.
+/// The most share links at once …
 pub(super) const SHARES_MAX: usize = 1000;
+/// … and those that one token has made: a tenth, so that none takes all. The owner may have all.
+pub(super) const SHARES_OF_ONE_MAX: usize = SHARES_MAX / 10;
 /// How many one-time codes wait to be used at once.
 pub(super) const CODES_MAX: usize = 16;
 /// How many ended secrets are remembered.
@@ -46,6 +48,8 @@ pub(super) struct Code {
 pub(super) enum NoShare {
     /// There are so many already.
     TooMany(usize),
+    /// Its maker has so many already.
+    TooManyOfOne(usize),
     /// Its maker has no rights any more.
     MakerEnded,
 }
@@ -197,6 +201,12 @@ impl Tables {
     pub(super) fn check_share(&self, share: &ShareRow, now: DateTime<Utc>) -> Result<(), NoShare> {
         if self.shares.len() >= SHARES_MAX {
             return Err(NoShare::TooMany(SHARES_MAX));
+        }
+        if let Some(token) = share.created_by_token {
+            let by_it = |share: &&ShareRow| share.created_by_token == Some(token);
+            if self.shares.values().filter(by_it).count() >= SHARES_OF_ONE_MAX {
+                return Err(NoShare::TooManyOfOne(SHARES_OF_ONE_MAX));
+            }
         }
         let maker = self.maker(share).and_then(|maker| self.principal(maker, now));
         maker.map(drop).ok_or(NoShare::MakerEnded)
