@@ -138,6 +138,9 @@ async fn links_end_with_the_token_of_who_has_made_them() {
     assert!(grants.by_secret(&link).is_some());
     grants.tables().tokens.get_mut(&Digest(row.digest)).unwrap().expires_at = Some(Utc::now());
     assert!(grants.by_secret(&link).is_none(), "it has expired");
+    assert!(grants.has_ended(&link), "whoever comes with it does not guess");
+    let listed: Vec<_> = grants.shares(session).into_iter().map(|row| row.created_by).collect();
+    assert_eq!(listed, ["owner"]);
     let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
     assert!(grants.by_secret(&link).is_none(), "another has its name");
     let expired = grants.add_share(share, &anna).await;

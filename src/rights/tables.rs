@@ -113,6 +113,7 @@ impl Tables {
     /// Whether a secret that opens nothing has opened something before, as far as is remembered.
     pub(super) fn has_ended(&self, digest: &Digest) -> bool {
         self.tokens.contains_key(digest)
+            || self.shares.contains_key(digest)
             || self.logins.contains_key(digest)
             || self.ended.contains(digest)
     }
@@ -226,7 +227,8 @@ impl Tables {
 
     /// The share links of a session that are in force, oldest first.
     pub(super) fn shares_of(&self, session: SessionId, now: DateTime<Utc>) -> Vec<ShareRow> {
-        let is_of = |share: &&ShareRow| share.session == session && in_force(share.expires_at, now);
+        let stands = |share: &ShareRow| self.principal(Subject::Share(Digest(share.digest)), now);
+        let is_of = |share: &&ShareRow| share.session == session && stands(share).is_some();
         let mut shares: Vec<_> = self.shares.values().filter(is_of).cloned().collect();
         shares.sort_by_key(|share| share.id);
         shares
