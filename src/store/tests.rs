@@ -5,7 +5,7 @@ use super::queue::AUDITS_MAX;
 use super::*;
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Ending, Status};
-use crate::protocol::{Recording, RestartPolicy, Session, SizePolicy};
+use crate::protocol::{Mode, Recording, RestartPolicy, Session, SizePolicy};
 use crate::tree::ProcessId;
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
@@ -763,4 +763,26 @@ async fn the_oldest_entries_of_the_audit_log_go_while_new_ones_pour_in() {
     }
     let new = "SELECT count(*) FROM audit WHERE action = 'new'";
     assert_eq!(place.count(new), EXPIRED_AT_ONCE as i64);
+}
+
+#[actix::test]
+async fn a_share_link_is_read_as_it_is_written() {
+    let place = Place::new();
+    let row = row(None);
+    place.store.commit(untold(&row)).await.unwrap();
+    for (n, created_by_token) in [(1, None), (2, Some(uuid::Uuid::now_v7()))] {
+        let share = ShareRow {
+            id: SessionId::generate(),
+            session: row.session.id,
+            digest: [n; 32],
+            mode: Mode::Rw,
+            created_at: time(0),
+            created_by: "anna".to_owned(),
+            created_by_token,
+            expires_at: None,
+        };
+        let change = GrantChange::AddShare(share.clone());
+        place.store.change_grants(vec![change]).await.unwrap();
+        assert_eq!(place.store.grants().await.unwrap().shares.last(), Some(&share));
+    }
 }
