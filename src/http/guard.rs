@@ -215,6 +215,8 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
     let (principal, pass, shown) = credential.map_err(|unknown| match unknown {
         Unknown::Wrong => {
             let from = address(request);
+            let detail = "this token, link or login is not known here: it may be mistyped, cut \
+                          short, or another server's";
             let refused = access.guesses.refuse(from, detail);
             // Further attempts are counted by the log alone, so that they cannot fill the audit.
             if refused.after.is_zero() {
