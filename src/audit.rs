@@ -28,7 +28,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 /// The address of those who come over the unix socket.
 pub const LOCAL: &str = "local";
 
-/// What somebody may do again and again, which is one entry in a while.
+/// A deed that somebody may repeat, which is one entry in a while.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Doing {
     principal: String,
@@ -39,7 +39,7 @@ pub struct Doing {
     how: How,
 }
 
-/// What becomes of it.
+/// The result of a deed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum How {
     /// It is done.

@@ -169,7 +169,7 @@ async fn accept(listener: net::TcpListener, accepted: mpsc::Sender<net::TcpStrea
                 }
             }
             Err(error) => match error.kind() {
-                // That peer is gone, and the next one may be there.
+                // The peer is gone, and the next one may be there.
                 ConnectionAborted | ConnectionRefused | ConnectionReset => {}
                 // No descriptor is free, or no memory.
                 _ => sleep(AGAIN_AFTER).await,

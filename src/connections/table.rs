@@ -638,7 +638,7 @@ mod tests {
         let asked = open.iter().map(is_asked).collect::<Vec<_>>();
         assert_eq!((asked, is_asked(&stranger)), (vec![false, true, false], false));
         assert_eq!(all.lock().by_principal.get("anna"), None);
-        // Who comes over it with rights again has it again.
+        // Somebody with rights who uses it again has it again.
         assert_eq!(all.has_rights(open[2].id, Some("ben"), pass()), Ok(()));
         assert_eq!(all.lock().by_principal.get("ben"), Some(&2));
         for admitted in open.iter().chain([&other, &stranger]) {

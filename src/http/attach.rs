@@ -264,7 +264,7 @@ async fn find(
             }
         }
     })?;
-    // Who has come first may be out of the caller's scope: the name is taken, and nothing is shown.
+    // The session that came first may be out of the caller's scope: the name is taken, and nothing is shown.
     let may = found.session.handle.with_view(|view| api.caller.may(Action::AttachWrite, view))?;
     if !found.is_new && !may {
         let reason = "another session, which you may not see, has this name";

@@ -161,7 +161,7 @@ fn late(within: Duration) -> Problem {
 fn shut_out(why: Why, asked: Asked) -> Error {
     let code = match why {
         Why::Invalid(_) => code::UNAUTHORIZED,
-        // What is out of scope does not exist.
+        // A session out of scope does not exist.
         Why::OutOfScope => code::NOT_FOUND,
     };
     let problem = Problem::new(code, why.text());

@@ -63,7 +63,7 @@ pub(super) struct Tables {
     pub(super) shares: HashMap<Digest, ShareRow>,
     pub(super) logins: HashMap<Digest, LoginRow>,
     pub(super) codes: Vec<Code>,
-    /// What is removed and not written yet.
+    /// Removals that are not written yet.
     pub(super) unwritten: Vec<Digest>,
     /// What was removed last: whoever still comes with it does not guess.
     ended: VecDeque<Digest>,

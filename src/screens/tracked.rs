@@ -206,7 +206,7 @@ impl TrackedScreen {
         }
         self.shorten_run(scratch);
         let idle = quiet >= compress_after;
-        // What was skipped is given back to the ring at once.
+        // The ring gets the skipped output back at once.
         let wanted = idle && self.is_open()
             || self.shows_skipped && !self.checkpoints.has(self.cursor, self.resizes);
         if !self.checkpoints.is_time(now, self.cursor, self.ring.capacity(), wanted) {
@@ -256,7 +256,7 @@ impl TrackedScreen {
 
     /// Notes that the holder has taken the checkpoint in flight, or never will.
     pub(super) fn checkpoint_finished(&mut self, taken: bool) {
-        // What was read until now is hardly read again.
+        // Output that was read until now is hardly read again.
         self.ring.let_go();
         self.checkpoints.finished(taken, Instant::now());
     }
@@ -312,7 +312,7 @@ impl TrackedScreen {
             if length == 0 {
                 return;
             }
-            // What ends here is emulated, whatever follows.
+            // A run that has ended is emulated, whatever follows.
             let leave_run = leave_run && !run_has_ended;
             scratch.clear();
             if self.ring.read(self.cursor, length, scratch).is_ok() {

@@ -161,7 +161,7 @@ async fn tokens_links_and_logins_are_named() {
     assert_eq!(told("session.share").await, shares);
 }
 
-/// What comes to nothing is one entry a minute, however often it is asked for.
+/// Requests that come to nothing are one entry a minute, however many there are.
 #[actix_web::test]
 async fn nobody_floods_the_log_with_what_comes_to_nothing() {
     const TIMES: usize = 20;

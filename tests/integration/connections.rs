@@ -255,7 +255,7 @@ async fn a_token_takes_no_more_than_its_places() {
         .collect();
     let counted = r#"stayd_http_connections_closed_total{reason="principal"}"#;
     assert!(metric(&server, counted).await >= 3);
-    // Who leaves makes room.
+    // A client that leaves makes room.
     drop(annas.pop());
     let asked = async || anna.try_send(Method::GET, "/api/v1/sessions", "").await;
     soon("a place", async {
@@ -285,7 +285,7 @@ fn read_answer(mut stream: &TcpStream) -> String {
     }
 }
 
-/// What a token that is gone has left open takes no place of anybody who has rights.
+/// The connections of a token that is gone take no place of anybody who has rights.
 #[actix_web::test]
 async fn a_connection_whose_token_is_removed_is_a_strangers_and_counts_for_no_later_one() {
     let flags = ["--max-connections-per-principal=3", "--max-connections-without-token=2"];
@@ -323,7 +323,7 @@ async fn a_connection_whose_token_is_removed_is_a_strangers_and_counts_for_no_la
     drop((kept, hers));
 }
 
-/// Whoever may make links gets no more places by them, and shuts nobody out who has made them.
+/// A maker of links gets no more places by them, and those who have them do not shut the maker out.
 #[actix_web::test]
 async fn the_links_of_a_token_share_their_places() {
     let server = Server::start_with(&["--max-connections-per-principal=3"]).await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stayd::screen::{Options, Screen};
 use std::collections::VecDeque;
 
-/// What has come to the witness and is not applied yet.
+/// A part of the output, or a new size, that the witness has and has not applied yet.
 enum Step {
     Bytes(Vec<u8>),
     Resize(u16, u16),

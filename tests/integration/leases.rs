@@ -262,17 +262,23 @@ async fn a_login_whose_time_is_over_ends_what_was_opened_with_it() {
     bystander.stays().await;
 }
 
+/// The owner, a token that sees the sessions of its team, and a session of that team.
+async fn in_a_team(server: &Server) -> (Api, Api, String) {
+    let owner = server.api();
+    let made = json!({ "command": ["cat"], "labels": { "team": "a" } });
+    let id = owner.create(made).await["id"].as_str().expect("an id").to_owned();
+    let added = verb(server, &["token", "add", "anna", "--label", "team=a"]);
+    let token = String::from_utf8(added.stdout).expect("text");
+    let anna = Api::new(server.address(), token.trim());
+    (owner, anna, id)
+}
+
 /// A stream of events outlives the run of the session that it began with.
 #[actix_web::test]
 async fn events_of_a_session_that_was_started_again_end_when_it_leaves_the_scope() {
     let server = Server::start().await;
-    let owner = server.api();
-    let made = json!({ "command": ["cat"], "labels": { "team": "a" } });
-    let id = owner.create(made).await["id"].as_str().expect("an id").to_owned();
+    let (owner, anna, id) = in_a_team(&server).await;
     let path = format!("/api/v1/sessions/{id}");
-    let added = verb(&server, &["token", "add", "anna", "--label", "team=a"]);
-    let token = String::from_utf8(added.stdout).expect("text");
-    let anna = Api::new(server.address(), token.trim());
     let mut events = Pass::token(&anna).opens(&anna, &format!("/api/v1/events?session={id}")).await;
     soon("an event", events.next()).await.expect("a piece").expect("a piece");
     owner.post(&format!("{path}/restart"), "{}").await.ok(200);
@@ -286,13 +292,8 @@ async fn events_of_a_session_that_was_started_again_end_when_it_leaves_the_scope
 #[actix_web::test]
 async fn a_session_that_leaves_the_scope_of_a_links_maker_ends_what_was_opened_by_the_link() {
     let server = Server::start().await;
-    let owner = server.api();
-    let made = json!({ "command": ["cat"], "labels": { "team": "a" } });
-    let id = owner.create(made).await["id"].as_str().expect("an id").to_owned();
+    let (owner, anna, id) = in_a_team(&server).await;
     let path = format!("/api/v1/sessions/{id}");
-    let added = verb(&server, &["token", "add", "anna", "--label", "team=a"]);
-    let token = String::from_utf8(added.stdout).expect("text");
-    let anna = Api::new(server.address(), token.trim());
     let link = async |maker: &Api| {
         let made = maker.post(&format!("{path}/shares"), r#"{"mode":"rw"}"#).await.ok(201);
         Api::new(server.address(), made["token"].as_str().expect("a secret"))
@@ -303,7 +304,7 @@ async fn a_session_that_leaves_the_scope_of_a_links_maker_ends_what_was_opened_b
     let stays = Bystander(Pass::token(&owners).attaches(&owners, &attach, "stayd.v1").await);
     let screen = format!("{path}/screen?wait=text:never&timeout_ms=100000");
     let wait = Pass::token(&annas).asks(&annas, Method::GET, &screen, "");
-    // Who waits is attached to the screen by now: the session is asked for after it.
+    // The wait is attached to the screen by now: the session is asked for after it.
     annas.get(&path).await.ok(200);
 
     owner.send(Method::PATCH, &path, r#"{"labels":{"team":"b"}}"#).await.ok(200);
@@ -397,7 +398,7 @@ async fn a_session_that_leaves_a_tokens_scope_ends_what_was_opened_on_it() {
     bystander.stays().await;
     stays.stays().await;
     anna.get(&path).await.problem(404, "not_found");
-    // What is about all sessions goes on, without this one.
+    // A stream about all sessions goes on, without this one.
     let made = json!({ "command": ["cat"], "labels": { "team": "a" } });
     let other = owner.create(made).await["id"].as_str().expect("an id").to_owned();
     let mut text = String::new();

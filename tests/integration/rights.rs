@@ -124,7 +124,7 @@ fn expected(sees: Sees, action: &str, needs: Role) -> &'static [u16] {
         Sees::Nobody => &[401],
         Sees::All(role) if role >= needs => &[],
         Sees::All(_) => &[403],
-        // What is out of scope does not exist.
+        // A session out of scope does not exist.
         Sees::Others(_) if on_session => &[404],
         Sees::Others(role) => match action {
             "session.create" => &[403],
@@ -675,7 +675,7 @@ async fn a_tag_that_a_share_is_told_is_made_of_what_it_sees() {
     };
     let (whole, part) = (tag(&owner).await, tag(&share).await);
     assert_ne!(whole, part);
-    // Who guesses the labels cannot check the guess.
+    // Somebody who guesses the labels cannot check the guess.
     owner.send(Method::PATCH, &path, r#"{"labels":{"team":"other"}}"#).await.ok(200);
     assert_ne!(tag(&owner).await, whole);
     assert_eq!(tag(&share).await, part);

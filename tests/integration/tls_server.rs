@@ -367,7 +367,7 @@ async fn handshakes_that_never_end_are_few_and_end() {
     .await;
 }
 
-/// What waits for a worker waits in the kernel, and takes no descriptor meanwhile.
+/// A connection that waits for a worker waits in the kernel, and takes no descriptor meanwhile.
 #[actix_web::test]
 async fn a_burst_takes_few_descriptors_with_and_without_tls() {
     const BURST: usize = 400;

@@ -151,10 +151,8 @@ impl Buffer {
             }
             return;
         }
-        let mut row = if self.skipped > 0 {
-            self.skipped -= 1;
-            self.lines.pop_front().unwrap_or_default()
-        } else if self.is_full() {
+        let mut row = if self.skipped > 0 || self.is_full() {
+            self.skipped = self.skipped.saturating_sub(1);
             self.lines.pop_front().unwrap_or_default()
         } else {
             self.base += 1;

@@ -78,7 +78,7 @@ impl Row {
     /// Erases the right half of a wide character at `at` whose left half was just overwritten.
     #[inline]
     pub(super) fn mend(&mut self, at: usize, style: Style) {
-        // What was never written is no half.
+        // A cell that was never written is no half.
         if let Some(cell) = self.cells.get_mut(at)
             && cell.width() == 0
             && !cell.has_content()

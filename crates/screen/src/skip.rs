@@ -178,7 +178,7 @@ mod tests {
                 if random(3) > 0 {
                     fed += some.feed_to_run(&bytes[fed..], &mut Vec::new(), || false).bytes;
                     let run = &bytes[fed..][..PlainRun::of(&bytes[fed..]).length];
-                    // Of some runs only the end.
+                    // Some runs are shown with their end only.
                     let start = random(3) as usize * run.len() / 4;
                     if let Some(cut) = some.skip(&run[start..], start == 0, 2000) {
                         fed += start + cut;

@@ -44,7 +44,7 @@ fn bytes_arrive_across_the_seam() {
         assert!((offset..).zip(&out).all(|(offset, byte)| *byte == byte_at(offset)));
         offset += read;
         assert!(!reader.advance_tail(offset));
-        // What was given back is still there.
+        // The output that was given back is still there.
         reader.let_go();
         out.clear();
         assert_eq!(reader.read(offset - read, usize::MAX, &mut out), Ok(room as usize));
