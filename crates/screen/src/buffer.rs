@@ -39,9 +39,31 @@ pub(super) struct Buffer {
     /// The tab stops, which may be beyond the last column, for a wider terminal.
     pub(super) tabs: BTreeSet<usize>,
     pub(super) saved: Saved,
-    /// The number of lines at the top of the screen whose content is not known, because it was
-    /// skipped: they do not go into the scrollback.
-    pub(super) skipped: usize,
+    pub(super) skipped: Skipped,
+}
+
+/// Lines that a buffer lacks because output was skipped. What follows it brings them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Skipped {
+    /// The number of lines at the top of the screen whose content is not known. They do not go into
+    /// the scrollback.
+    pub(super) screen: usize,
+    /// The number of lines that the scrollback has yet to get.
+    pub(super) scrollback: usize,
+}
+
+impl Skipped {
+    pub(super) fn is_any(self) -> bool {
+        self.screen + self.scrollback > 0
+    }
+
+    /// One line scrolls off the screen. Returns whether its content is not known.
+    fn scroll(&mut self) -> bool {
+        let is_unknown = self.screen > 0;
+        let lacking = if is_unknown { &mut self.screen } else { &mut self.scrollback };
+        *lacking = lacking.saturating_sub(1);
+        is_unknown
+    }
 }
 
 impl Buffer {
@@ -71,7 +93,7 @@ impl Buffer {
             bottom: rows - 1,
             tabs: BTreeSet::new(),
             saved: Saved::default(),
-            skipped: 0,
+            skipped: Skipped::default(),
         };
         buffer.tabs = buffer.default_tabs();
         buffer
@@ -98,14 +120,7 @@ impl Buffer {
         self.lines.clear();
         self.show(Cell::NULL);
         (self.base, self.x, self.y) = (0, 0, self.rows - 1);
-        self.skipped = self.rows;
-    }
-
-    /// Notes in a snapshot's reader that `n` lines at the top were skipped.
-    pub(super) fn mark_skipped(&mut self, n: usize) {
-        if self.base == 0 {
-            self.skipped = n.min(self.rows);
-        }
+        self.skipped = Skipped { screen: self.rows, scrollback: self.max - self.rows };
     }
 
     pub(super) fn default_tabs(&self) -> BTreeSet<usize> {
@@ -151,8 +166,7 @@ impl Buffer {
             }
             return;
         }
-        let mut row = if self.skipped > 0 || self.is_full() {
-            self.skipped = self.skipped.saturating_sub(1);
+        let mut row = if self.skipped.scroll() || self.is_full() {
             self.lines.pop_front().unwrap_or_default()
         } else {
             self.base += 1;

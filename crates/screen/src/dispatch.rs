@@ -127,7 +127,7 @@ impl Actions for Terminal {
             DECRQM_DEC => self.report_mode(params.get(0), true),
             XTVERSION => self.report_name(params.get(0)),
             WINDOW => self.window(params),
-            SKIPPED => self.primary.mark_skipped(n),
+            SKIPPED if self.reads_snapshot => self.mark_skipped(params),
             _ => {}
         }
         self.preceding = 0;

@@ -67,7 +67,9 @@ impl Screen {
     /// The screen of which `snapshot` was taken, at the same size.
     pub fn restore(cols: u16, rows: u16, options: Options, snapshot: &[u8]) -> Screen {
         let mut screen = Screen::new(cols, rows, options);
+        screen.terminal.reads_snapshot = true;
         screen.feed(snapshot, &mut Vec::new());
+        screen.terminal.reads_snapshot = false;
         screen
     }
 
@@ -122,9 +124,10 @@ impl Screen {
         if can_be_kept { self.skip_plain(run, is_whole, left_max) } else { None }
     }
 
-    /// Whether lines of the screen mean nothing, because what they should show was skipped.
+    /// Whether the screen or its scrollback lacks lines, because they were skipped and what follows
+    /// them was not applied yet.
     pub fn shows_skipped(&self) -> bool {
-        self.terminal.primary.skipped > 0
+        self.terminal.primary.skipped.is_any()
     }
 
     fn skip_plain(&mut self, run: &[u8], is_whole: bool, left_max: usize) -> Option<usize> {

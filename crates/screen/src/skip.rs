@@ -212,6 +212,33 @@ mod tests {
     }
 
     #[test]
+    fn a_scrollback_that_lacks_lines_shows_what_was_skipped() {
+        let options = Options { scrollback: 10 };
+        let (bytes, (mut screen, mut whole)) =
+            (lines(100), (Screen::new(20, 6, options), Screen::new(20, 6, options)));
+        let skipped = screen.skip(&bytes, true, usize::MAX).expect("a cut");
+        whole.feed(&bytes[..skipped], &mut Vec::new());
+        for line in bytes[skipped..].split_inclusive(|&byte| byte == b'\n') {
+            assert!(screen.shows_skipped());
+            let snapshot = screen.snapshot(usize::MAX, usize::MAX).bytes;
+            screen = Screen::restore(20, 6, options, &snapshot);
+            screen.feed(line, &mut Vec::new());
+            whole.feed(line, &mut Vec::new());
+            if !screen.shows_skipped() {
+                assert_eq!(screen.view(10).text(), whole.view(10).text());
+            }
+        }
+        assert!(!screen.shows_skipped());
+    }
+
+    #[test]
+    fn a_program_cannot_say_that_anything_was_skipped() {
+        let mut screen = Screen::new(20, 6, Options { scrollback: 10 });
+        screen.feed(b"\x1b[=6;10$z\x1b[=6$z", &mut Vec::new());
+        assert!(!screen.shows_skipped());
+    }
+
+    #[test]
     fn the_end_of_a_run_has_to_tell_the_pen() {
         let at = |bytes: &[u8]| Cut::of(bytes, false, 10, 5).map(|cut| cut.pens.len());
         assert_eq!(at(&lines(100)), None);

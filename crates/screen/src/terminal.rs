@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Skipped};
 use crate::cell::{COLOUR, Cell, EXTENDED, Ext, Glyph, Pen, Style};
 use crate::charset::Charset;
 use crate::event::Event;
 use crate::intern::Table;
 use crate::modes::Modes;
 use crate::palette::Palette;
+use crate::params::Params;
 use crate::width::width;
 
 /// The most code points in one cell. The longest emoji sequences have ten or so; more would let a
@@ -55,6 +56,8 @@ pub(super) struct Terminal {
     pub(super) links: Table<Link>,
     pub(super) link_serial: u32,
     pub(super) events: Vec<Event>,
+    /// Set while a snapshot is restored: it says what was skipped, and a program cannot.
+    pub(super) reads_snapshot: bool,
 }
 
 impl Terminal {
@@ -81,6 +84,7 @@ impl Terminal {
             links: Table::new(LINKS_MAX),
             link_serial: 0,
             events: Vec::new(),
+            reads_snapshot: false,
         }
     }
 
@@ -112,6 +116,12 @@ impl Terminal {
             buffer.resize(cols, rows);
             buffer.extend_tabs(cols);
         }
+    }
+
+    /// Notes in a snapshot's reader what was skipped: lines of the screen, and of the scrollback.
+    pub(super) fn mark_skipped(&mut self, params: &Params) {
+        let count = |index: usize| usize::try_from(params.get(index)).unwrap_or(0);
+        self.primary.skipped = Skipped { screen: count(0).min(self.rows), scrollback: count(1) };
     }
 
     /// Whether plain lines do nothing but scroll: see [`crate::skip`].

@@ -81,9 +81,10 @@ fn write(terminal: &Terminal, plan: &Plan, limit: usize) -> Option<Vec<u8>> {
         writer.show_alternate(&terminal.primary);
         writer.buffer(&terminal.alternate, 0, &plan.alternate, limit)?;
     }
-    if terminal.primary.skipped > 0 {
-        // A sequence of our own, which other terminals ignore.
-        writer.text(format!("\x1b[={}$z", terminal.primary.skipped));
+    let skipped = terminal.primary.skipped;
+    if skipped.is_any() {
+        // A sequence of our own, which only means something in a snapshot.
+        writer.text(format!("\x1b[={};{}$z", skipped.screen, skipped.scrollback));
     }
     writer.last_pen();
     writer.modes();
