@@ -40,6 +40,22 @@ async fn a_signal_that_was_asked_for_is_no_error() {
     assert_eq!(api.session(&id).await["status"], "TERMINATED");
 }
 
+/// An interactive bash takes a SIGHUP that comes right before it waits for input only at the next
+/// one, and ignores SIGTERM.
+#[actix_web::test]
+async fn what_has_missed_the_first_hangup_gets_another_before_it_is_killed() {
+    let server = Server::start().await;
+    let api = server.api();
+    let program = r#"$SIG{TERM} = "IGNORE"; $SIG{HUP} = sub { exit 7 if ++$hangups == 2 };
+        $| = 1; print "up"; sleep 1 while 1"#;
+    let session = api.create(json!({ "command": ["perl", "-e", program] })).await;
+    let id = session["id"].as_str().unwrap();
+    let (mut terminal, _) = Terminal::attach(&server, id, "").await;
+    terminal.wait_for("up").await;
+    let ended = api.delete(&format!("/api/v1/sessions/{id}")).await.ok(200);
+    assert_eq!((&ended["exit_code"], &ended["exit_signal"]), (&json!(7), &Value::Null));
+}
+
 #[actix_web::test]
 async fn a_signal_to_the_tree_reaches_every_process() {
     let server = Server::start().await;

@@ -27,7 +27,7 @@ const BLIND_PAUSE: Duration = Duration::from_millis(20);
 /// The time for each step of ending a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grace {
-    /// From SIGHUP to SIGTERM.
+    /// From SIGHUP to SIGTERM with another SIGHUP.
     pub hup: Duration,
     /// From SIGTERM to SIGKILL.
     pub term: Duration,
@@ -65,9 +65,11 @@ impl Tree {
     /// /proc could not be read until the end of a grace, so that the remaining members are unknown.
     pub fn end(&self, grace: Grace) -> io::Result<EndReport> {
         let mut termination = Termination { tree: self, known: HashMap::new(), before: None };
-        // Stopped processes act on a signal only once they continue.
+        // Stopped processes act on a signal only once they continue. The second SIGHUP is for a
+        // shell that takes the first one right before it waits for input: it notices it at the
+        // next input or signal, and ignores SIGTERM.
         let left = if termination.ask(&[libc::SIGHUP, libc::SIGCONT], grace.hup)?
-            || termination.ask(&[libc::SIGTERM, libc::SIGCONT], grace.term)?
+            || termination.ask(&[libc::SIGTERM, libc::SIGHUP, libc::SIGCONT], grace.term)?
         {
             Vec::new()
         } else {
