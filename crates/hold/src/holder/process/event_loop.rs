@@ -23,7 +23,6 @@ const BATCH: usize = 64;
 const GREETING_MAX: usize = 16;
 /// Milliseconds after which a connection is tried again for which there was no descriptor, because
 /// no event reports a free one.
-/// event tells that there is one.
 const CROWDED: u8 = 100;
 
 pub(super) struct EventLoop {
