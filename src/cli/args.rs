@@ -1,8 +1,8 @@
 //! The definition of the command line.
 
 use super::{
-    attach, audit, backup, completions, config, doctor, info, kill, logins, logs, ls, profiles,
-    recording, rename, restart, run, screen, send, share, stop, token, url, wait,
+    attach, audit, backup, completions, config, doctor, info, keep, kill, logins, logs, ls,
+    profiles, recording, rename, restart, run, screen, send, share, stop, token, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -58,6 +58,10 @@ pub(super) enum Verb {
     ///
     /// A session that still runs is ended first. The text on its screen stays above the new output.
     Restart(restart::Flags),
+    /// Keep a session when nobody is attached, however long
+    Keep(keep::Keep),
+    /// End a session some time after the last client has left, as is usual
+    Unkeep(keep::Unkeep),
     /// Give a session another name, or none
     Rename(rename::Flags),
     /// Type into a session: a text, keys, or standard input

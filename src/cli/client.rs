@@ -14,7 +14,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::io;
 use std::pin::Pin;
-use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -62,28 +61,6 @@ impl Answer {
             return Ok(self);
         }
         Err(refusal(self.status, &self.body, path))
-    }
-}
-
-/// A time on a command line: `90s`, `30m`, `8h`, `7d`, or seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seconds(pub(super) u64);
-
-impl FromStr for Seconds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected a time such as 90s, 30m, 8h or 7d, not {text:?}");
-        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-        let number: u64 = text[..text.len() - unit.len()].parse().map_err(|_| expected())?;
-        let factor = match unit {
-            "" | "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86400,
-            _ => return Err(expected()),
-        };
-        number.checked_mul(factor).filter(|seconds| *seconds > 0).map(Seconds).ok_or_else(expected)
     }
 }
 
@@ -175,7 +152,12 @@ impl Client {
 
     /// Gives a live session another name, or none.
     pub(super) async fn rename(&self, id: &str, name: Option<&str>) -> Result<Answer, Failure> {
-        let body = serde_json::json!({ "name": name }).to_string().into_bytes();
+        self.patch(id, &serde_json::json!({ "name": name })).await
+    }
+
+    /// Changes what a live session has.
+    pub(super) async fn patch(&self, id: &str, changes: &Value) -> Result<Answer, Failure> {
+        let body = changes.to_string().into_bytes();
         self.call(Method::PATCH, &format!("/{id}"), Some(body)).await
     }
 

@@ -17,8 +17,7 @@ pub(super) struct Flags {
 }
 
 /// The verbs whose arguments are sessions.
-pub(super) const VERBS: &str =
-    "attach a info show history kill restart rename send screen wait logs recording share";
+pub(super) const VERBS: &str = "attach a info show history kill restart keep unkeep rename send screen wait logs recording share";
 
 /// `command` is the definition of the whole command line.
 pub(super) fn completions(flags: &Flags, command: Command) -> Result<u8, Failure> {

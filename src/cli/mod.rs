@@ -31,6 +31,7 @@ mod grid;
 mod history;
 mod info;
 mod inside;
+mod keep;
 mod keys;
 mod kill;
 mod local;
@@ -52,6 +53,7 @@ mod screen;
 mod send;
 mod serve;
 mod share;
+mod staying;
 mod stop;
 mod sys;
 mod table;
@@ -95,6 +97,8 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Profiles(flags)) => profiles::profiles(paths, &flags),
         Some(Verb::Kill(flags)) => kill::kill(paths, flags),
         Some(Verb::Restart(flags)) => restart::restart(paths, &flags),
+        Some(Verb::Keep(flags)) => keep::keep(paths, &flags),
+        Some(Verb::Unkeep(flags)) => keep::unkeep(paths, &flags),
         Some(Verb::Rename(flags)) => rename::rename(paths, &flags),
         Some(Verb::Send(flags)) => send::send(paths, &flags),
         Some(Verb::Screen(flags)) => screen::screen(paths, &flags),

@@ -5,12 +5,15 @@ use super::client::{Client, read};
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::resolve::resolve;
+use super::staying::stays;
 use super::{out, sys};
 use crate::config::{IdleTimeout, PathFlags};
 use crate::protocol::{CreateSession, Mode, Recording, RestartPolicy, Session};
+use chrono::Utc;
 use clap::Args;
 use serde_json::Value;
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -34,8 +37,9 @@ pub(super) struct Flags {
     /// Variable added to the environment; may be repeated
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
     pub(super) env: Vec<(String, String)>,
-    /// Seconds from the last client's detaching to destruction, or "never" [default: the server's]
-    #[arg(long, value_name = "SECONDS", alias = "idle-timeout-s")]
+    /// Time from the last client's detaching to destruction: 90s, 30m, 8h, 7d, or "never"
+    /// [default: the profile's or the server's]
+    #[arg(long, value_name = "TIME", alias = "idle-timeout-s")]
     idle_timeout: Option<IdleTimeout>,
     /// Record the session: "output", or "all" for input too, passwords included
     #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "output")]
@@ -80,6 +84,9 @@ pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
             out::json(&value)?;
         } else {
             out::print(&format!("{}\n", session.id))?;
+            if std::io::stderr().is_terminal() {
+                out::message(&format!("[{}]", stays(&session, 0, Utc::now())));
+            }
         }
         Ok(0)
     })

@@ -1,12 +1,12 @@
 //! `stayd token`.
 
-use super::client::{Client, Seconds};
+use super::client::Client;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{printable, render};
 use super::out;
 use super::run::pair;
-use crate::config::PathFlags;
+use crate::config::{PathFlags, Seconds};
 use actix_web::http::Method;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};

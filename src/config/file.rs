@@ -1,7 +1,7 @@
 //! Reads `stayd.toml`.
 
 use super::profiles::ProfileTable;
-use super::words::{IdleTimeout, LogFormat, LogLevel};
+use super::words::{IdleTimeout, LogFormat, LogLevel, Seconds};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ pub(super) struct File {
     pub(super) max_sessions_per_principal: Option<usize>,
     pub(super) ring_bytes: Option<u64>,
     pub(super) scrollback_lines: Option<usize>,
-    pub(super) quiet_s: Option<u64>,
+    pub(super) quiet_s: Option<Seconds>,
     pub(super) retention_s: Option<IdleTimeout>,
     pub(super) recording_file_bytes: Option<u64>,
     pub(super) recording_total_bytes: Option<u64>,
@@ -77,8 +77,8 @@ pub(super) struct File {
     pub(super) max_connections_per_address: Option<usize>,
     pub(super) max_connections_per_principal: Option<usize>,
     pub(super) max_connections_without_token: Option<usize>,
-    pub(super) body_timeout_s: Option<u64>,
-    pub(super) unread_timeout_s: Option<u64>,
+    pub(super) body_timeout_s: Option<Seconds>,
+    pub(super) unread_timeout_s: Option<Seconds>,
     pub(super) audit_retention_s: Option<IdleTimeout>,
     pub(super) admin_token_file: Option<PathBuf>,
     pub(super) create_on_attach: Option<bool>,

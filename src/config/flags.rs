@@ -2,7 +2,7 @@
 // The comments are the help that is printed, where <> would be read as a placeholder.
 #![allow(rustdoc::bare_urls)]
 
-use super::words::{IdleTimeout, LogFormat, LogLevel};
+use super::words::{IdleTimeout, LogFormat, LogLevel, Seconds};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,9 +71,9 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub admin_token_file: Option<PathBuf>,
 
-    /// Seconds from the last client's detaching to a session's destruction, or "never" [default:
-    /// 1800] [file: idle_timeout_s]
-    #[arg(long, env = "STAYD_IDLE_TIMEOUT_S", value_name = "SECONDS", alias = "idle-timeout")]
+    /// Time from the last client's detaching to a session's destruction, such as 1800, 30m or 8h, or
+    /// "never" [default: 30m] [file: idle_timeout_s]
+    #[arg(long, env = "STAYD_IDLE_TIMEOUT_S", value_name = "TIME", alias = "idle-timeout")]
     pub idle_timeout_s: Option<IdleTimeout>,
 
     /// Most live sessions at a time [default: 4000] [file: max_sessions]
@@ -95,24 +95,19 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_SCROLLBACK_LINES", value_name = "LINES")]
     pub scrollback_lines: Option<usize>,
 
-    /// Seconds without output after which a session that had some is reported as quiet, at most
-    /// 86400; 0: never [default: 5] [file: quiet_s]
-    #[arg(long, env = "STAYD_QUIET_S", value_name = "SECONDS")]
-    pub quiet_s: Option<u64>,
+    /// Time without output after which a session that had some is reported as quiet, at most a day;
+    /// 0: never [default: 5s] [file: quiet_s]
+    #[arg(long, env = "STAYD_QUIET_S", value_name = "TIME")]
+    pub quiet_s: Option<Seconds>,
 
-    /// Seconds for which ended sessions are kept, or "never" to keep all of them [default: 604800,
-    /// a week] [file: retention_s]
-    #[arg(long, env = "STAYD_RETENTION_S", value_name = "SECONDS", alias = "retention")]
+    /// Time for which ended sessions are kept, or "never" to remove none of them [default: 7d]
+    /// [file: retention_s]
+    #[arg(long, env = "STAYD_RETENTION_S", value_name = "TIME", alias = "retention")]
     pub retention_s: Option<IdleTimeout>,
 
-    /// Seconds for which entries of the audit log are kept, or "never" to remove none, of which there
-    /// are a million at most [default: 7776000, 90 days] [file: audit_retention_s]
-    #[arg(
-        long,
-        env = "STAYD_AUDIT_RETENTION_S",
-        value_name = "SECONDS",
-        alias = "audit-retention"
-    )]
+    /// Time for which entries of the audit log are kept, or "never" to remove none, of which there
+    /// are a million at most [default: 90d] [file: audit_retention_s]
+    #[arg(long, env = "STAYD_AUDIT_RETENTION_S", value_name = "TIME", alias = "audit-retention")]
     pub audit_retention_s: Option<IdleTimeout>,
 
     /// Bytes after which a recording continues in another file, at least 65536 [default: 67108864,
@@ -147,15 +142,15 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_MAX_CONNECTIONS_WITHOUT_TOKEN", value_name = "NUMBER")]
     pub max_connections_without_token: Option<usize>,
 
-    /// Seconds within which the body of a request must arrive, 1 to 3600 [default: 30] [file:
+    /// Time within which the body of a request must arrive, 1s to 1h [default: 30s] [file:
     /// body_timeout_s]
-    #[arg(long, env = "STAYD_BODY_TIMEOUT_S", value_name = "SECONDS")]
-    pub body_timeout_s: Option<u64>,
+    #[arg(long, env = "STAYD_BODY_TIMEOUT_S", value_name = "TIME")]
+    pub body_timeout_s: Option<Seconds>,
 
-    /// Seconds after which a connection is closed whose peer reads nothing, 1 to 3600 [default: 60]
+    /// Time after which a connection is closed whose peer reads nothing, 1s to 1h [default: 60s]
     /// [file: unread_timeout_s]
-    #[arg(long, env = "STAYD_UNREAD_TIMEOUT_S", value_name = "SECONDS")]
-    pub unread_timeout_s: Option<u64>,
+    #[arg(long, env = "STAYD_UNREAD_TIMEOUT_S", value_name = "TIME")]
+    pub unread_timeout_s: Option<Seconds>,
 
     /// Whether attaching to an unknown name may start a session under it
     /// [default: true] [file: create_on_attach]

@@ -43,8 +43,8 @@ const PROFILE_KEYS: [ProfileKey; 12] = [
     ProfileKey {
         name: "idle_timeout_s",
         example: r#""never""#,
-        help: "Seconds from the last client's detaching to destruction, or \"never\". Default: \
-               the server's.",
+        help: "Time from the last client's detaching to destruction, such as 1800, \"30m\" or \
+               \"8h\", or \"never\". Default: the server's.",
     },
     ProfileKey {
         name: "size_policy",

@@ -4,7 +4,7 @@ use super::file::{self, ConfigError, File};
 use super::flags::{PathFlags, ServeFlags};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
-use super::words::{IdleTimeout, LogFormat, LogLevel};
+use super::words::{IdleTimeout, LogFormat, LogLevel, Seconds};
 use crate::protocol::check_name;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -169,9 +169,10 @@ pub(super) fn load(
         |lines| lines <= SCROLLBACK_LINES_MAX,
         format_args!("at most {SCROLLBACK_LINES_MAX}"),
     )?;
+    let seconds = |time: Option<Seconds>| time.map(|Seconds(seconds)| seconds);
     let quiet_s = origin.number(
         "quiet_s",
-        (flags.quiet_s, file.quiet_s, DEFAULT_QUIET_S),
+        (seconds(flags.quiet_s), seconds(file.quiet_s), DEFAULT_QUIET_S),
         |seconds| seconds <= QUIET_S_MAX,
         format_args!("at most {QUIET_S_MAX}"),
     )?;
@@ -233,8 +234,9 @@ pub(super) fn load(
             DEFAULT_MAX_CONNECTIONS_WITHOUT_TOKEN,
         ),
     )?;
-    let deadline = |key: &str, values: (Option<u64>, Option<u64>, u64)| {
+    let deadline = |key: &str, (flag, file, default): (Option<Seconds>, Option<Seconds>, u64)| {
         let expected = format_args!("{} to {}", STUCK_S.start(), STUCK_S.end());
+        let values = (seconds(flag), seconds(file), default);
         origin.number(key, values, |seconds| STUCK_S.contains(&seconds), expected)
     };
     let body_timeout_s = deadline(

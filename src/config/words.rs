@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use slog::Level;
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 /// The format of the log.
@@ -61,8 +62,36 @@ pub enum Control {
     Controller,
 }
 
-/// Seconds from the last client's detaching to a session's destruction; `None` means never. Written
-/// as a number or as `never`; 0 destroys at once.
+/// A time: a number of seconds, or a number with a unit, as in `90s`, `30m`, `8h` or `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seconds(pub u64);
+
+impl FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected a time such as 90s, 30m, 8h or 7d, not {text:?}");
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let number: u64 = text[..text.len() - unit.len()].parse().map_err(|_| expected())?;
+        let factor = match unit {
+            "" | "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            "d" => 24 * 60 * 60,
+            _ => return Err(expected()),
+        };
+        number.checked_mul(factor).map(Seconds).ok_or_else(expected)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumberOrText(PhantomData))
+    }
+}
+
+/// The time from the last client's detaching to a session's destruction, or another time that need
+/// not end; `None` means never. Written as [`Seconds`] or as `never`; 0 destroys at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleTimeout(pub Option<u64>);
 
@@ -70,42 +99,42 @@ impl FromStr for IdleTimeout {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected a number of seconds or \"never\", not {text:?}");
-        match text {
-            "never" => Ok(IdleTimeout(None)),
-            _ => match text.parse() {
-                Ok(seconds) if seconds <= TIMEOUT_MAX_S => Ok(IdleTimeout(Some(seconds))),
-                _ => Err(wrong()),
-            },
+        match (text, text.parse()) {
+            ("never", _) => Ok(IdleTimeout(None)),
+            (_, Ok(Seconds(seconds))) if seconds <= TIMEOUT_MAX_S => Ok(IdleTimeout(Some(seconds))),
+            _ => Err(format!(
+                "expected a time such as 90s, 30m, 8h or 7d, or \"never\", not {text:?}"
+            )),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for IdleTimeout {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
+        deserializer.deserialize_any(NumberOrText(PhantomData))
+    }
+}
 
-        impl Visitor<'_> for Either {
-            type Value = IdleTimeout;
+/// Reads a value that the file has as a number or as a text.
+struct NumberOrText<T>(PhantomData<T>);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of seconds or \"never\"")
-            }
+impl<T: FromStr<Err = String>> Visitor<'_> for NumberOrText<T> {
+    type Value = T;
 
-            fn visit_i64<E: Error>(self, seconds: i64) -> Result<IdleTimeout, E> {
-                self.visit_str(&seconds.to_string())
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of seconds, or a text such as \"30m\"")
+    }
 
-            fn visit_u64<E: Error>(self, seconds: u64) -> Result<IdleTimeout, E> {
-                self.visit_str(&seconds.to_string())
-            }
+    fn visit_i64<E: Error>(self, seconds: i64) -> Result<T, E> {
+        self.visit_str(&seconds.to_string())
+    }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<IdleTimeout, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
+    fn visit_u64<E: Error>(self, seconds: u64) -> Result<T, E> {
+        self.visit_str(&seconds.to_string())
+    }
 
-        deserializer.deserialize_any(Either)
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -114,11 +143,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeouts_are_seconds_or_never() {
-        assert_eq!("1800".parse(), Ok(IdleTimeout(Some(1800))));
-        assert_eq!("0".parse(), Ok(IdleTimeout(Some(0))));
+    fn times_have_units() {
+        for (text, seconds) in
+            [("0", 0), ("1800", 1800), ("90s", 90), ("30m", 1800), ("8h", 28_800), ("7d", 604_800)]
+        {
+            assert_eq!(text.parse(), Ok(Seconds(seconds)));
+            assert_eq!(text.parse(), Ok(IdleTimeout(Some(seconds))));
+        }
         assert_eq!("never".parse(), Ok(IdleTimeout(None)));
-        for wrong in ["", "-1", "1.5", "30m", "null", "99999999999999999999"] {
+        for wrong in ["", "m", "-1", "1.5", "30 m", "3w", "null", "99999999999999999999"] {
             let refused = wrong.parse::<IdleTimeout>().unwrap_err();
             assert!(refused.contains("\"never\""), "{refused}");
         }

@@ -44,5 +44,8 @@ pub(super) async fn profiles(api: Data<Api>) -> HttpResponse {
         recording: profile.recording.unwrap_or_default(),
         user: profile.user.as_ref().map(|user| user.name.as_str()),
     });
-    HttpResponse::Ok().json(json!({ "profiles": shown.collect::<Vec<_>>() }))
+    HttpResponse::Ok().json(json!({
+        "profiles": shown.collect::<Vec<_>>(),
+        "idle_timeout_s": api.defaults.idle_timeout_s,
+    }))
 }

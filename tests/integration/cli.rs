@@ -218,6 +218,37 @@ async fn attach_types_shows_follows_the_size_and_detaches() {
     assert_eq!(terminal.end(), Some(0));
 }
 
+#[actix_web::test]
+async fn who_leaves_is_told_until_when_the_session_stays_and_how_to_keep_it() {
+    let server = Server::start().await;
+    let api = server.api();
+    bash(&server, "web").await;
+    let leave = |said: &str| {
+        let mut terminal = OnTerminal::start(&server, &["attach", "web"]);
+        terminal.type_in(b"echo $((6*7))-answer\r");
+        terminal.wait_for(b"42-answer");
+        terminal.type_in(b"\x1cd");
+        let (code, shown) = terminal.end_with_bytes();
+        let shown = String::from_utf8_lossy(&shown);
+        assert!(code == Some(0) && shown.contains(said), "{shown}");
+    };
+    let run = |args: &[&str]| assert_eq!(verb(&server, args).status.code(), Some(0), "{args:?}");
+    leave(" unless somebody attaches; keep it: stayd keep web]");
+    run(&["keep", "web"]);
+    let kept = api.session("web").await;
+    assert_eq!((&kept["idle_timeout_s"], &kept["destroy_at"]), (&Value::Null, &Value::Null));
+    leave("[detached from web; it stays until its program ends or somebody ends it]");
+    run(&["unkeep", "web", "--after", "8h"]);
+    assert_eq!(api.session("web").await["idle_timeout_s"], 8 * 3600);
+    run(&["unkeep", "web"]);
+    let usual = api.session("web").await;
+    assert_eq!(usual["idle_timeout_s"], 1800, "as the server's settings have it");
+    assert!(usual["destroy_at"].is_string());
+
+    let mut terminal = OnTerminal::start(&server, &["run", "-d", "--name", "a b", "sleep", "1000"]);
+    terminal.wait_for(b"it ends 30m after the last client has left; keep it: stayd keep 'a b']");
+}
+
 /// TIOCSWINSZ, through stty(1) on the terminal itself.
 fn resize(master: &OwnedFd, rows: u16, cols: u16) {
     let (rows, cols) = (rows.to_string(), cols.to_string());

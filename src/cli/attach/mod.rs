@@ -23,11 +23,13 @@ mod terminal;
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::staying::stays;
 use super::{inside, out, resolve};
 use crate::config::PathFlags;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
 use crate::protocol::{Mode, Recording, Session};
+use chrono::Utc;
 use clap::Args;
 use driver::{Driver, Outcome};
 pub(super) use link::{Incoming, Link};
@@ -67,7 +69,7 @@ pub(super) async fn session(
     inside::refuse_circle(id)?;
     // The name is unique to this process, and the same after every reconnect.
     let client = format!("cli-{}", Uuid::now_v7().simple());
-    let mut machine = Machine::new(id, client, offset, inside::shown_in(), mode);
+    let mut machine = Machine::new(id, client.clone(), offset, inside::shown_in(), mode);
     let driver = Driver::new(&mut machine, paths, flags, endpoint.clone())?;
     let outcome = driver.run().await?;
     let name = || match machine.session().and_then(|session| session.name.clone()) {
@@ -76,7 +78,11 @@ pub(super) async fn session(
     };
     match outcome {
         Outcome::Detached => {
-            out::message(&format!("\r\n[detached from {}]", name()));
+            let left = match stays_without(&Client::new(endpoint)?, id, &client).await {
+                Some(stays) => format!("\r\n[detached from {}; {stays}]", name()),
+                None => format!("\r\n[detached from {}]", name()),
+            };
+            out::message(&left);
             Ok(0)
         }
         Outcome::Signal(number) => Ok(exit_code(None, Some(number))),
@@ -87,6 +93,13 @@ pub(super) async fn session(
         Outcome::End(End::Ended) => ended(&Client::new(endpoint)?, id, machine.offset()).await,
         Outcome::End(End::Failed(failed)) => Err(failed.into_failure(name())),
     }
+}
+
+/// How long a session stays that this client has just left; `None` if the server does not say.
+async fn stays_without(client: &Client, id: SessionId, name: &str) -> Option<String> {
+    let session: Session = client.get(&id.to_string()).await.ok()?;
+    let others = session.clients.iter().filter(|viewer| viewer.client != name).count();
+    session.status.is_live().then(|| stays(&session, others, Utc::now()))
 }
 
 /// Reports a session that ended while we were not attached, and whose output is no longer kept.

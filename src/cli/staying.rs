@@ -1,0 +1,91 @@
+//! How long a session stays, in words, for whoever leaves it or asks.
+
+use super::table::span;
+use crate::lifecycle::Status;
+use crate::protocol::Session;
+use chrono::{DateTime, Local, TimeDelta, Utc};
+
+/// How long a session stays to which this many clients are attached, and how to keep it.
+pub(super) fn stays(session: &Session, attached: usize, now: DateTime<Utc>) -> String {
+    let word = session.name.as_deref().map_or_else(|| session.id.to_string(), quoted);
+    let keep = format!("keep it: stayd keep {word}");
+    if let Some(at) = session.destroy_at {
+        return ends(at, now, &keep);
+    }
+    let Some(seconds) = session.idle_timeout_s else {
+        return "it stays until its program ends or somebody ends it".into();
+    };
+    let timeout = TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1000));
+    let after = format!("it ends {} after the last client has left; {keep}", span(timeout));
+    match attached {
+        0 if session.status == Status::Running => after,
+        0 => ends(now + timeout, now, &keep),
+        1 => format!("1 client is attached; {after}"),
+        _ => format!("{attached} clients are attached; {after}"),
+    }
+}
+
+fn ends(at: DateTime<Utc>, now: DateTime<Utc>, keep: &str) -> String {
+    if at <= now {
+        return "it ends now".into();
+    }
+    format!("it ends {} unless somebody attaches; {keep}", moment(at, now))
+}
+
+/// A moment of the near future: `at 14:32`, with the day if that is another one.
+fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let (at, now) = (at.with_timezone(&Local), now.with_timezone(&Local));
+    let format =
+        if at.date_naive() == now.date_naive() { "at %H:%M" } else { "on %b %-d at %H:%M" };
+    at.format(format).to_string()
+}
+
+/// A name as a shell takes it for one word.
+fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.chars().all(is_plain) && !name.starts_with('-') {
+        return name.to_owned();
+    }
+    let dashes = if name.starts_with('-') { "-- " } else { "" };
+    format!("{dashes}'{}'", name.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples::session;
+
+    #[test]
+    fn who_leaves_is_told_until_when_it_stays_and_how_to_keep_it() {
+        let now = Utc::now();
+        let mut work = session("0190d3c0-a1b2-7000-8000-000000000001", Some("work"));
+        work.status = Status::Active;
+        let text = stays(&work, 0, now);
+        assert!(text.starts_with("it ends "), "{text}");
+        assert!(text.ends_with(" unless somebody attaches; keep it: stayd keep work"), "{text}");
+        let at = (now + TimeDelta::seconds(1800)).with_timezone(&Local);
+        assert!(text.contains(&at.format("at %H:%M").to_string()), "{text}");
+        let text = stays(&work, 2, now);
+        assert!(text.starts_with("2 clients are attached; it ends 30m after"), "{text}");
+        work.status = Status::Running;
+        assert!(stays(&work, 0, now).starts_with("it ends 30m after the last"), "not yet attached");
+        work.status = Status::Idle;
+        work.idle_timeout_s = Some(0);
+        assert_eq!(stays(&work, 0, now), "it ends now");
+        work.idle_timeout_s = None;
+        assert!(stays(&work, 0, now).contains("stays until"));
+    }
+
+    #[test]
+    fn a_name_is_one_word_for_a_shell() {
+        for (name, word) in [
+            ("build-2.x", "build-2.x"),
+            ("日本", "日本"),
+            ("build 2", "'build 2'"),
+            ("it's", r"'it'\''s'"),
+            ("-x", "-- '-x'"),
+        ] {
+            assert_eq!(quoted(name), word);
+        }
+    }
+}
