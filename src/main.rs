@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     stayd::pty::reset_signals();
-    // The holder, and the shim that becomes a session's program, come first: they must start fast,
+    // The holder, and the process from which it forks sessions, come first: they must start fast,
     // stay small, and depend on nothing else.
     let mut args = std::env::args_os().skip(1);
     match args.next().as_deref().and_then(OsStr::to_str) {
-        Some("__exec") => code(stayd::holder::exec::main()),
+        Some("__fork") => code(stayd::holder::fork_server::main()),
         Some("hold") => match (args.next(), args.next().map(PathBuf::from), args.next()) {
             (Some(flag), Some(dir), None) if flag == "--state-dir" => {
                 code(stayd::holder::process::main(&dir))

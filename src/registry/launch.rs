@@ -74,7 +74,13 @@ pub(super) async fn spawn(
     log: &Logger,
 ) -> Result<(Record, Held), Unstarted> {
     log_transition(log, &begun);
-    match store.commit(begun).await {
+    let committed = store.commit(begun);
+    // While it is written, because the writer is another thread. The holder hears of it afterwards.
+    let id = record.row.session.id;
+    record.row.session.restart_at = None;
+    let blob = Blob::of(&record).to_bytes();
+    let prepared = holder.prepare(id, &spec, ring_bytes, &blob);
+    match committed.await {
         Ok(()) => {}
         Err(StoreError::NameTaken(_)) => {
             let name = record.row.session.name.unwrap_or_default();
@@ -82,10 +88,7 @@ pub(super) async fn spawn(
         }
         Err(error) => return Err(CreateError::Store(error).into()),
     }
-    let id = record.row.session.id;
-    record.row.session.restart_at = None;
-    let blob = Blob::of(&record).to_bytes();
-    let spawned = timeout(START_DEADLINE, holder.spawn(id, &spec, ring_bytes, &blob)).await;
+    let spawned = timeout(START_DEADLINE, async { prepared?.start().await }).await;
     match spawned {
         Ok(Ok(mut held)) if is_of(&held, &spec) => {
             if let Some(screen) = screen {

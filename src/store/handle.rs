@@ -93,12 +93,14 @@ impl StoreHandle {
     }
 
     /// Writes a change, after everything saved or committed before it. After `Ok` it survives the
-    /// death of the server.
+    /// death of the server. The change is queued at the call, so that the caller can do something
+    /// else while it is written.
     ///
     /// # Errors
     /// The change was not written, and will not be.
-    pub async fn commit(&self, change: Change) -> Result<(), StoreError> {
-        self.write(change, OnFailure::Forget).await.map(|_| ())
+    pub fn commit(&self, change: Change) -> impl Future<Output = Result<(), StoreError>> + use<> {
+        let written = self.write(change, OnFailure::Forget);
+        async { written.await.map(|_| ()) }
     }
 
     /// As [`StoreHandle::commit`], except that a change which cannot be written now is kept and

@@ -14,6 +14,7 @@ mod accomplice;
 mod deaf;
 mod deaths;
 mod foreign;
+mod fork_server;
 mod garbage;
 mod house;
 mod hung;

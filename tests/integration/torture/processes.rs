@@ -26,7 +26,7 @@ impl Processes {
             std::iter::successors(parent(&pid), parent).take(100).any(|above| above == holder)
         };
         let below: HashSet<i32> = all.keys().copied().filter(|pid| is_below(*pid)).collect();
-        all.retain(|pid, process| below.contains(pid) && !process.dead);
+        all.retain(|pid, process| below.contains(pid) && !process.dead && !is_fork_server(*pid));
         Processes { holder, all }
     }
 
@@ -55,6 +55,12 @@ pub(super) fn process(pid: i32) -> Option<Process> {
         start_time: fields.get(19)?.parse().ok()?,
         dead: matches!(*fields.first()?, "Z" | "X"),
     })
+}
+
+/// Whether it is the process from which the holder forks sessions, or a child that has not executed
+/// its program yet.
+fn is_fork_server(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"stayd\0__fork\0")
 }
 
 fn mark(pid: i32) -> Option<String> {

@@ -1,55 +1,68 @@
-//! `stayd __exec`: the shim, which runs first in a session. It is the session's leader from its
-//! first instruction and becomes the program, so that a directory on a hung file system stalls this
-//! session alone. The holder passes the terminal as descriptor 0, the specification as 3 and, as 4,
-//! a pipe that closes when the program has been executed.
+//! The shim, which runs first in a session: a child of the fork server. It is the session's leader
+//! from its first instruction and becomes the program, so that a directory on a hung file system
+//! stalls this session alone.
 
 use super::confine::{self, Step};
 use super::wire::{Confinement, ExecSpec};
 use crate::id::SessionId;
 use crate::{pty, tree};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::execve;
+use nix::sys::stat::Mode;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, execve, setsid};
 use std::ffi::{CString, NulError};
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-/// The descriptor of the specification.
-pub(super) const SPEC_FD: RawFd = 3;
-/// The descriptor of the pipe on which the shim reports a failed step.
-pub(super) const ERROR_FD: RawFd = 4;
 /// Added to the OOM score, so that sessions are killed before the holder is.
 const OOM_MORE: i32 = 200;
 /// The directories that execvp(3) searches when there is no PATH.
 const PATH_DEFAULT: &str = "/usr/local/bin:/bin:/usr/bin";
 
+/// What becomes of this process.
+pub(super) struct Start<'a> {
+    pub(super) id: SessionId,
+    /// The soft limit of open files that the program gets.
+    pub(super) open_files: u64,
+    /// Becomes the controlling terminal, as descriptors 0, 1 and 2.
+    pub(super) terminal: &'a Path,
+    pub(super) spec: OwnedFd,
+    /// A pipe for the report of a failed step, which closes when the program has been executed.
+    pub(super) report: OwnedFd,
+}
+
+/// Sets what all programs begin with in the process that forks, whose children inherit it.
+pub(super) fn set_inherited() {
+    raise_oom_score();
+    pty::default_signals();
+}
+
 /// Becomes the program; returns only if that fails.
-#[must_use]
-pub fn main() -> i32 {
-    let Some(pipe) = pty::inherited(ERROR_FD) else { return 2 };
-    let Step(step, errno) = become_program();
-    let mut report = Vec::from((errno as i32).to_le_bytes());
-    report.extend_from_slice(step.as_bytes());
+pub(super) fn main(Start { id, open_files, terminal, spec, report }: Start<'_>) -> i32 {
+    let Step(step, errno) = become_program(id, open_files, terminal, spec);
+    let mut said = Vec::from((errno as i32).to_le_bytes());
+    said.extend_from_slice(step.as_bytes());
     // Nobody else could be told of a failure.
-    let _ = File::from(pipe).write_all(&report);
+    let _ = File::from(report).write_all(&said);
     127
 }
 
-fn become_program() -> Step {
-    let mut args = std::env::args().skip(2);
-    let (id, limit) = (args.next(), args.next());
-    let spec = match read_spec() {
+fn become_program(id: SessionId, open_files: u64, terminal: &Path, spec: OwnedFd) -> Step {
+    // First, so that whoever looks for the session's processes finds this one.
+    tree::mark_by_limit(id);
+    if let Err(errno) = take_terminal(terminal) {
+        return Step("terminal", errno);
+    }
+    let spec = match read_spec(spec) {
         Ok(spec) => spec,
         Err(errno) => return Step("spec", errno),
     };
-    if let Err(errno) = restore_open_files(limit.as_deref()) {
+    if let Err(errno) = restore_open_files(open_files) {
         return Step("limits", errno);
     }
-    if let Some(Ok(id)) = id.as_deref().map(str::parse::<SessionId>) {
-        tree::mark_by_limit(id);
-    }
-    raise_oom_score();
     if let Err(step) = confine(&spec.confinement) {
         return step;
     }
@@ -57,8 +70,7 @@ fn become_program() -> Step {
     if let Err(errno) = nix::unistd::chdir(spec.cwd.as_str()) {
         return Step("chdir", errno);
     }
-    pty::default_signals();
-    match execute(&spec, id.as_deref()) {
+    match execute(&spec, id) {
         Ok(errno) => Step("exec", errno),
         // An argument contains a NUL.
         Err(_) => Step("spec", Errno::EINVAL),
@@ -77,8 +89,17 @@ fn confine(wanted: &Confinement) -> Result<(), Step> {
     }
 }
 
-fn read_spec() -> Result<ExecSpec, Errno> {
-    let mut file = File::from(pty::inherited(SPEC_FD).ok_or(Errno::EBADF)?);
+/// Begins a session, whose terminal is the first that its leader opens.
+fn take_terminal(path: &Path) -> Result<(), Errno> {
+    setsid()?;
+    let terminal = open(path, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
+    dup2_stdin(&terminal)?;
+    dup2_stdout(&terminal)?;
+    dup2_stderr(&terminal)
+}
+
+fn read_spec(spec: OwnedFd) -> Result<ExecSpec, Errno> {
+    let mut file = File::from(spec);
     let os = |error: std::io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
     // The writer of the file shares its position.
     file.rewind().map_err(os)?;
@@ -89,8 +110,7 @@ fn read_spec() -> Result<ExecSpec, Errno> {
 
 /// Restores the limit of open files: the holder needs many descriptors, but programs that use
 /// select(2) must not have them.
-fn restore_open_files(soft: Option<&str>) -> Result<(), Errno> {
-    let Some(soft) = soft.and_then(|soft| soft.parse::<u64>().ok()) else { return Ok(()) };
+fn restore_open_files(soft: u64) -> Result<(), Errno> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)
 }
@@ -104,7 +124,7 @@ fn raise_oom_score() {
 }
 
 /// Executes the program, looked up as execvp(3) does but in the PATH of its own environment.
-fn execute(spec: &ExecSpec, id: Option<&str>) -> Result<Errno, NulError> {
+fn execute(spec: &ExecSpec, id: SessionId) -> Result<Errno, NulError> {
     let program = spec.argv.first().map_or("", String::as_str);
     let mut args = Vec::with_capacity(spec.argv.len());
     for arg in &spec.argv {
@@ -118,9 +138,7 @@ fn execute(spec: &ExecSpec, id: Option<&str>) -> Result<Errno, NulError> {
     for (name, value) in spec.env.iter().filter(|(name, _)| name != tree::MARK) {
         env.push(CString::new(format!("{name}={value}"))?);
     }
-    if let Some(id) = id {
-        env.push(CString::new(format!("{}={id}", tree::MARK))?);
-    }
+    env.push(CString::new(format!("{}={id}", tree::MARK))?);
     if program.is_empty() {
         return Ok(Errno::ENOENT);
     }

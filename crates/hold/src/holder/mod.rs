@@ -6,7 +6,7 @@
 //! ```text
 //!  server ── client ──┐ wire: messages with descriptors on a SEQPACKET socket
 //!                     ▼
-//!  holder ── process: one epoll loop ── exec: the shim that becomes the program
+//!  holder ── process: one epoll loop ── fork_server ── exec: the shim that becomes the program
 //!                     │ ledger: input exactly once
 //!                     └ crate::ring: output, in shared memory
 //! ```
@@ -24,7 +24,8 @@
 mod client;
 mod confine;
 mod credentials;
-pub mod exec;
+mod exec;
+pub mod fork_server;
 #[cfg(test)]
 #[path = "../../../../tests/fuzz/holder.rs"]
 mod fuzz;
@@ -37,7 +38,8 @@ mod socket;
 pub mod wire;
 
 pub use client::{
-    Checkpoint, Held, Holder, HolderError, Notice, Resumed, SpawnError, SpawnSpec, Stats, Unusable,
+    Checkpoint, Held, Holder, HolderError, Notice, Preparation, Resumed, SpawnError, SpawnSpec,
+    Stats, Unusable,
 };
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use paths::Paths;

@@ -10,13 +10,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind,
-    connect, getsockopt, listen, sendmsg, socket,
+    connect, getsockopt, listen, sendmsg, socket, socketpair,
 };
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -88,8 +89,22 @@ pub(super) fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 
 /// Whether a connection or a message waits.
 pub(super) fn readable(socket: BorrowedFd<'_>) -> bool {
+    poll_for(socket, PollTimeout::ZERO)
+}
+
+/// Waits for a message, or for the peer's end. Returns false if none has come in time.
+pub(super) fn wait_for(socket: BorrowedFd<'_>, most: Duration) -> bool {
+    poll_for(socket, PollTimeout::try_from(most).unwrap_or(PollTimeout::MAX))
+}
+
+/// Waits for a message, or for the peer's end. May return before.
+pub(super) fn wait_readable(socket: BorrowedFd<'_>) {
+    poll_for(socket, PollTimeout::NONE);
+}
+
+fn poll_for(socket: BorrowedFd<'_>, timeout: PollTimeout) -> bool {
     let mut fds = [PollFd::new(socket, PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    poll(&mut fds, timeout).is_ok_and(|count| count > 0)
 }
 
 /// Whether the peer runs as our user.
@@ -180,11 +195,10 @@ pub fn register(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>>
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
 }
 
-/// Both ends of a connection, for tests.
-#[cfg(test)]
-pub(super) fn pair() -> (OwnedFd, OwnedFd) {
+/// Both ends of a connection.
+pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap()
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
 }
 
 /// The number of a descriptor, for a list that the kernel reads.
@@ -199,7 +213,7 @@ mod tests {
 
     #[test]
     fn packets_keep_their_bounds_and_descriptors() {
-        let (a, b) = pair();
+        let (a, b) = pair().unwrap();
         let file = memfd_create(c"x", MFdFlags::MFD_CLOEXEC).unwrap();
         send(a.as_fd(), b"one", &[]).unwrap();
         send(a.as_fd(), b"two", &[raw(&file), raw(&file)]).unwrap();
@@ -217,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_packet_longer_than_the_buffer_says_so() {
-        let (a, b) = pair();
+        let (a, b) = pair().unwrap();
         send(a.as_fd(), &[7; 65], &[]).unwrap();
         let (mut receiver, mut buffer, mut fds) = (Receiver::new(), [0; 64], Vec::new());
         assert!(receiver.receive(b.as_fd(), &mut buffer, &mut fds).unwrap().truncated);

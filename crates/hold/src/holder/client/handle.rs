@@ -1,18 +1,16 @@
 //! The handle, through which the server uses the holder: one method a message.
 
-use super::checkpoint::Checkpoint;
 use super::connect;
+use super::entry::held;
 use super::error::{HolderError, SpawnError};
 use super::link::{Link, Replies, Reply, within};
+use super::preparation::Preparation;
 use super::session::{Held, Notice, SpawnSpec, Unusable};
 use crate::holder::memfd;
 use crate::holder::paths::Paths;
-use crate::holder::wire::{self, BLOB_MAX, CHECKPOINT_MAX, CheckpointMeta, ExecSpec, Kind, Stats};
+use crate::holder::wire::{self, BLOB_MAX, CHECKPOINT_MAX, CheckpointMeta, Kind, Stats};
 use crate::id::{ClientKey, SessionId};
-use crate::ring::Reader;
-use nix::errno::Errno;
 use serde::Serialize;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -63,28 +61,25 @@ impl Holder {
         ring_capacity: u64,
         blob: &[u8],
     ) -> Result<Held, SpawnError> {
+        self.prepare(id, spec, ring_capacity, blob)?.start().await
+    }
+
+    /// Makes a session ready to be started, which needs the holder no more than this handle does.
+    ///
+    /// # Errors
+    /// The session's description is too long, or is none that this holder knows.
+    pub fn prepare(
+        &self,
+        id: SessionId,
+        spec: &SpawnSpec,
+        ring_capacity: u64,
+        blob: &[u8],
+    ) -> Result<Preparation, SpawnError> {
         if self.minor < wire::CONFINES && !spec.confinement.is_empty() {
             return Err(HolderError::Request(TOO_OLD.to_owned()).into());
         }
-        let spawn = wire::Spawn {
-            id,
-            cols: spec.cols,
-            rows: spec.rows,
-            ring_capacity,
-            checkpoints: spec.checkpoints,
-            base: spec.resumed.as_ref().map_or(0, |resumed| resumed.base),
-            preface: spec
-                .resumed
-                .as_ref()
-                .map_or_else(String::new, |resumed| resumed.preface.clone()),
-        };
-        let fd = exec_spec(spec).map_err(|errno| HolderError::Request(errno.to_string()))?;
-        let mut replies = self.link.ask(Kind::Spawn, Some(&spawn), checked(blob)?, Some(fd))?;
-        let reply = replies.next().await?;
-        match reply.kind {
-            Kind::Entry => Ok(held(reply.control()?, reply).map_err(|unusable| unusable.error)?),
-            _ => Err(reply.failure().into()),
-        }
+        let (link, blob) = (Arc::clone(&self.link), checked(blob)?);
+        Ok(Preparation::new(link, id, spec, ring_capacity, blob)?)
     }
 
     /// All held sessions, ended ones included. Unusable ones are left out and logged.
@@ -276,45 +271,4 @@ fn checked(blob: &[u8]) -> Result<&[u8], HolderError> {
         return Err(HolderError::Request(format!("blob longer than {BLOB_MAX} bytes")));
     }
     Ok(blob)
-}
-
-/// Argument lists and environments may be longer than a message, so they are in a memfd.
-fn exec_spec(spec: &SpawnSpec) -> Result<OwnedFd, Errno> {
-    let spec = ExecSpec {
-        argv: spec.command.clone(),
-        env: spec.env.clone(),
-        cwd: spec.cwd.clone(),
-        login: spec.login,
-        confinement: spec.confinement.clone(),
-    };
-    let json = serde_json::to_vec(&spec).map_err(|_| Errno::EINVAL)?;
-    memfd::sealed(c"stayd-spec", &json)
-}
-
-fn held(entry: wire::Entry, reply: Reply) -> Result<Held, Unusable> {
-    let mut fds = reply.fds.into_iter();
-    let opened = match (fds.next(), fds.next()) {
-        (Some(ring), Some(wake)) => {
-            Reader::open(&ring).map_err(HolderError::Ring).and_then(|ring| {
-                let checkpoint = Checkpoint::of(&entry, fds.next())?;
-                Ok((ring, wake, checkpoint))
-            })
-        }
-        _ => Err(HolderError::Answer("descriptors are missing".to_owned())),
-    };
-    match opened {
-        Ok((ring, wake, checkpoint)) => Ok(Held {
-            id: entry.id,
-            pid: entry.pid,
-            start_time: entry.start_time,
-            exit: entry.exit,
-            cols: entry.cols,
-            rows: entry.rows,
-            blob: reply.tail,
-            checkpoint,
-            ring: Arc::new(ring),
-            wake,
-        }),
-        Err(error) => Err(Unusable { entry: Box::new(entry), blob: reply.tail, error }),
-    }
 }

@@ -6,6 +6,7 @@ use super::sessions::Sessions;
 use super::shutdown::Shutdown;
 use super::token::{SlotKey, Token};
 use super::{sys, tell};
+use crate::holder::fork_server::ForkServer;
 use crate::holder::socket::{self, Packet};
 use crate::holder::wire::{self, Failure, FailureCode, Hello, Kind, Message, PAGE_MAX, Stats};
 use nix::errno::Errno;
@@ -40,6 +41,7 @@ pub(super) struct EventLoop {
     shutdown: Option<Shutdown>,
     /// The limit of open files before it was raised, which is for the sessions.
     open_files: u64,
+    forks: ForkServer,
 }
 
 impl EventLoop {
@@ -47,6 +49,7 @@ impl EventLoop {
         signals: SignalFd,
         listener: OwnedFd,
         open_files: u64,
+        forks: ForkServer,
     ) -> Result<Self, Errno> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, Token::Signals.word()))?;
@@ -67,6 +70,7 @@ impl EventLoop {
             stats: Stats::default(),
             shutdown: None,
             open_files,
+            forks,
         })
     }
 
@@ -335,6 +339,7 @@ impl EventLoop {
             epoll: &self.epoll,
             fds: &mut self.inbox.fds,
             open_files: self.open_files,
+            forks: &mut self.forks,
             shutting_down: self.shutdown.is_some(),
         };
         requests::perform(&mut reach, message)

@@ -17,7 +17,7 @@ fn event_loop() -> (tempfile::TempDir, EventLoop) {
     let dir = tempfile::tempdir().unwrap();
     let listener = socket::listen_in(socket::open_directory(dir.path()).unwrap().as_fd()).unwrap();
     let signals = SignalFd::new(&SigSet::empty()).unwrap();
-    (dir, EventLoop::new(signals, listener, 1024).unwrap())
+    (dir, EventLoop::new(signals, listener, 1024, ForkServer::default()).unwrap())
 }
 
 /// A session without a process, and the program's side of its terminal.
@@ -57,7 +57,7 @@ fn session(event_loop: &mut EventLoop) -> (SlotKey, OwnedFd) {
 #[test]
 fn a_panic_costs_the_connection_that_it_was_about() {
     let (_dir, mut event_loop) = event_loop();
-    let (ours, _theirs) = socket::pair();
+    let (ours, _theirs) = socket::pair().unwrap();
     event_loop.server = Some(Peer::new(ours, 1, &event_loop.epoll).unwrap());
     event_loop.contained(None, |event_loop| {
         drop(std::mem::take(&mut event_loop.inbox.bytes));

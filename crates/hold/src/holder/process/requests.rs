@@ -5,6 +5,7 @@ use super::session::Purpose;
 use super::sessions::Sessions;
 use super::spawn;
 use super::token::SlotKey;
+use crate::holder::fork_server::ForkServer;
 use crate::holder::wire::{
     self, BLOB_MAX, Failure, InputTail, Kind, Message, Spawn, Stats, Target,
 };
@@ -32,6 +33,7 @@ pub(super) struct Reach<'a> {
     pub(super) fds: &'a mut Vec<OwnedFd>,
     /// The limit of open files for sessions.
     pub(super) open_files: u64,
+    pub(super) forks: &'a mut ForkServer,
     /// Whether the holder is shutting down.
     pub(super) shutting_down: bool,
 }
@@ -91,7 +93,7 @@ fn spawn(
     }
     let spec = spawn::check(spawn, blob, spec)?;
     let key = all.sessions.table.next_key();
-    let mut session = spawn::start(key, spawn, blob, &spec, all.open_files, all.epoll)?;
+    let mut session = spawn::start(key, spawn, blob, &spec, all.open_files, all.forks, all.epoll)?;
     session.stage.asked().push(request);
     all.sessions.table.insert(session);
     all.sessions.rewatch(key, all.epoll);

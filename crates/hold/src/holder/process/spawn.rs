@@ -1,10 +1,9 @@
-//! Starts a session: terminal, ring, shim.
+//! Starts a session: terminal, ring, process.
 
 use super::session::{Notices, Session};
 use super::stage::Stage;
 use super::token::{SlotKey, Token};
-use crate::holder::exec::{ERROR_FD, SPEC_FD};
-use crate::holder::launch::Start;
+use crate::holder::fork_server::{ForkServer, Request};
 use crate::holder::ledger::{Ledger, QUEUE};
 use crate::holder::wire::{BLOB_MAX, Failure, PREFACE_MAX, Spawn};
 use crate::pty;
@@ -14,9 +13,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::{Pid, pipe2};
 use std::collections::VecDeque;
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 /// The largest offset at which a session may begin: the offsets after it never run out.
 const BASE_MAX: u64 = 1 << 62;
@@ -45,6 +42,7 @@ pub(super) fn start(
     blob: &[u8],
     spec: &OwnedFd,
     open_files: u64,
+    forks: &mut ForkServer,
     epoll: &Epoll,
 ) -> Result<Box<Session>, Failure> {
     let pty = pty::open(spawn.cols, spawn.rows).map_err(|errno| Failure::of_step("pty", errno))?;
@@ -60,20 +58,10 @@ pub(super) fn start(
     // Before the shim is started, because nothing may fail after it.
     let event = EpollEvent::new(EpollFlags::EPOLLIN, Token::Report(key).word());
     epoll.add(&report, event).map_err(|errno| Failure::of_step("epoll", errno))?;
-    let args = [
-        c"stayd".into(),
-        c"__exec".into(),
-        words(&spawn.id.to_string()),
-        words(&open_files.to_string()),
-    ];
-    let start = Start {
-        program: Path::new("/proc/self/exe"),
-        args: &args,
-        env: &[],
-        stdio: &pty.path,
-        pass: &[(spec.as_fd(), SPEC_FD), (theirs.as_fd(), ERROR_FD)],
-    };
-    let leader = start.spawn().map_err(|errno| Failure::of_step("spawn", errno))?;
+    let request = Request { id: spawn.id, open_files, terminal: &pty.path };
+    let leader = forks
+        .fork(&request, spec.as_fd(), theirs.as_fd())
+        .map_err(|errno| Failure::of_step("spawn", errno))?;
     ring.set_input_free(QUEUE as u64);
     // The first resize, so that a replay from the beginning knows the size.
     ring.stamp_resize(spawn.cols, spawn.rows);
@@ -125,11 +113,6 @@ fn spare_memory() -> Result<(), Failure> {
     // Keeps the allocation from being optimized away.
     std::hint::black_box(&spare);
     Ok(())
-}
-
-/// A C string without the NULs of the text.
-fn words(text: &str) -> CString {
-    CString::new(text).unwrap_or_default()
 }
 
 /// Field 22 of proc_pid_stat(5), in clock ticks after boot.

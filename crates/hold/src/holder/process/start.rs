@@ -1,6 +1,7 @@
 //! The setup of the holder, from its command line to its loop.
 
 use super::event_loop::EventLoop;
+use crate::holder::fork_server::ForkServer;
 use crate::holder::launch::Start;
 use crate::holder::paths::{LOCK_FILE, PID_FILE, READY_ENV, SOCKET};
 use crate::holder::socket;
@@ -114,7 +115,10 @@ fn prepare(state_dir: &Path) -> Result<(EventLoop, OwnedFd, Flock<OwnedFd>), Sta
     let signals = watch_signals().map_err(os("signals"))?;
     write_pid(&directory).map_err(os(PID_FILE))?;
     let listener = socket::listen_in(directory.as_fd()).map_err(os(SOCKET))?;
-    let event_loop = EventLoop::new(signals, listener, soft).map_err(os("epoll"))?;
+    let mut forks = ForkServer::default();
+    // If that fails, the first session's start tries again, and says why.
+    let _ = forks.start();
+    let event_loop = EventLoop::new(signals, listener, soft, forks).map_err(os("epoll"))?;
     Ok((event_loop, directory, lock))
 }
 
