@@ -29,7 +29,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Serve sessions to browsers and terminals (what stayd does without a verb)
-    Serve(ServeFlags),
+    Serve(Box<ServeFlags>),
     /// Start a session and attach to it
     ///
     /// Exits with the session's exit code, 128 + n if signal n ended it, 0 after detaching (Ctrl-\,

@@ -68,6 +68,7 @@ pub(super) struct File {
     pub(super) max_sessions: Option<usize>,
     pub(super) max_sessions_per_principal: Option<usize>,
     pub(super) ring_bytes: Option<u64>,
+    pub(super) idle_ring_bytes: Option<u64>,
     pub(super) scrollback_lines: Option<usize>,
     pub(super) quiet_s: Option<Seconds>,
     pub(super) retention_s: Option<IdleTimeout>,

@@ -90,6 +90,13 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_RING_BYTES", value_name = "BYTES")]
     pub ring_bytes: Option<u64>,
 
+    /// Bytes of its newest output that a session keeps once it has printed nothing for a second:
+    /// what is older is freed if all clients have it. `stayd logs` and clients that come back can
+    /// then be given no more. At most 1073741824 (1 GiB); as much as ring_bytes keeps everything
+    /// [default: 65536] [file: idle_ring_bytes]
+    #[arg(long, env = "STAYD_IDLE_RING_BYTES", value_name = "BYTES")]
+    pub idle_ring_bytes: Option<u64>,
+
     /// Lines of scrollback that each session's screen keeps, at most 100000
     /// [default: 1000] [file: scrollback_lines]
     #[arg(long, env = "STAYD_SCROLLBACK_LINES", value_name = "LINES")]

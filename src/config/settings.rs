@@ -21,6 +21,8 @@ const DEFAULT_MAX_SESSIONS: usize = 4000;
 /// As many as a team's scripts need, and a fraction of all.
 const DEFAULT_MAX_SESSIONS_PER_PRINCIPAL: usize = 500;
 const DEFAULT_RING_BYTES: u64 = 2 << 20;
+/// Several screens. Older output is needed rarely, and most of a session's memory.
+const DEFAULT_IDLE_RING_BYTES: u64 = 64 << 10;
 const DEFAULT_SCROLLBACK_LINES: usize = 1000;
 const DEFAULT_QUIET_S: u64 = 5;
 /// 90 days.
@@ -79,6 +81,8 @@ pub struct Settings {
     pub max_sessions_per_principal: usize,
     /// Bytes of a session's ring, a power of two.
     pub ring_bytes: u64,
+    /// Bytes of its newest output that the ring of an idle session keeps.
+    pub idle_ring_bytes: u64,
     /// Lines of scrollback that a session's screen keeps.
     pub scrollback_lines: usize,
     /// Seconds without output after which a session that had some is quiet; 0: never.
@@ -162,6 +166,12 @@ pub(super) fn load(
         (flags.ring_bytes, file.ring_bytes, DEFAULT_RING_BYTES),
         |bytes| bytes.is_power_of_two() && RING_BYTES.contains(&bytes),
         format_args!("a power of two from {} to {}", RING_BYTES.start(), RING_BYTES.end()),
+    )?;
+    let idle_ring_bytes = origin.number(
+        "idle_ring_bytes",
+        (flags.idle_ring_bytes, file.idle_ring_bytes, DEFAULT_IDLE_RING_BYTES),
+        |bytes| bytes <= *RING_BYTES.end(),
+        format_args!("at most {}", RING_BYTES.end()),
     )?;
     let scrollback_lines = origin.number(
         "scrollback_lines",
@@ -311,6 +321,7 @@ pub(super) fn load(
         max_sessions,
         max_sessions_per_principal,
         ring_bytes,
+        idle_ring_bytes,
         scrollback_lines,
         quiet_s,
         retention_s: retention.unwrap_or(IdleTimeout(Some(DEFAULT_RETENTION_S))).0,

@@ -32,7 +32,7 @@ fn defaults_need_no_file() {
     assert_eq!(settings.listen, [DEFAULT_LISTEN]);
     assert_eq!(settings.state_dir, Path::new("/nowhere/at/all/.local/state/stayd"));
     assert_eq!(settings.idle_timeout_s, Some(1800));
-    assert_eq!(settings.ring_bytes, 2 << 20);
+    assert_eq!((settings.ring_bytes, settings.idle_ring_bytes), (2 << 20, 64 << 10));
     assert!(settings.create_on_attach);
     assert_eq!(settings.recording_file_bytes, 64 << 20);
     assert_eq!(settings.recording_total_bytes, 512 << 20);
@@ -114,6 +114,7 @@ fn errors_name_the_file_the_key_and_what_was_expected() {
         ("idle_timeout_s = 1.5", "idle_timeout_s", "\"30m\""),
         ("quiet_s = '5x'", "quiet_s", "90s, 30m, 8h or 7d"),
         ("ring_bytes = 3000000", "ring_bytes", "power of two"),
+        ("idle_ring_bytes = 1073741825", "idle_ring_bytes", "at most 1073741824"),
         ("ring_bytes = 4096", "ring_bytes", "262144"),
         ("recording_file_bytes = 1", "recording_file_bytes", "at least 65536"),
         (

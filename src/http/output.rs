@@ -5,6 +5,7 @@ use super::caller::CallerApi;
 use super::problem::{Problem, code};
 use super::query::Query;
 use crate::ring::Reader;
+use crate::session::ReadFrom;
 use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::rt::task::yield_now;
@@ -32,6 +33,8 @@ pub(super) async fn output(
 ) -> Result<HttpResponse, Problem> {
     let session = api.readable(&id, query.offset).await?;
     let ring = session.handle.shared_ring();
+    // What is looked for below must not be discarded meanwhile.
+    let needs = session.handle.read_from(query.offset.unwrap_or(0));
     loop {
         let (oldest, head) = (ring.oldest(), ring.head());
         let from = query.offset.unwrap_or(oldest);
@@ -42,10 +45,12 @@ pub(super) async fn output(
                 .with("head", head));
         }
         if let Ok(first) = piece(&ring, from, head) {
+            needs.advance(from);
+            let rest = pieces(ring, needs, from, head, first);
             return Ok(HttpResponse::Ok()
                 .content_type("application/octet-stream")
                 .insert_header((OFFSET, from.to_string()))
-                .body(SizedStream::new(head - from, Box::pin(pieces(ring, from, head, first)))));
+                .body(SizedStream::new(head - from, Box::pin(rest))));
         }
         // The program has overwritten the beginning meanwhile: the rest begins later, or the wanted
         // offset is gone by now.
@@ -58,11 +63,12 @@ pub(super) async fn output(
 /// of one piece and not of a ring.
 fn pieces(
     ring: Arc<Reader>,
+    needs: ReadFrom,
     from: u64,
     end: u64,
     first: Bytes,
 ) -> impl Stream<Item = io::Result<Bytes>> {
-    try_unfold((ring, from, Some(first)), move |(ring, at, first)| async move {
+    try_unfold((ring, needs, from, Some(first)), move |(ring, needs, at, first)| async move {
         let piece = match first {
             Some(first) => first,
             None => {
@@ -73,7 +79,8 @@ fn pieces(
             }
         };
         let next = at + piece.len() as u64;
-        Ok((!piece.is_empty()).then_some((piece, (ring, next, None))))
+        needs.advance(next);
+        Ok((!piece.is_empty()).then_some((piece, (ring, needs, next, None))))
     })
 }
 

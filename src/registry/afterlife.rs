@@ -35,7 +35,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Keeps the output of a session that has ended.
 pub(super) fn keep_ended(registry: &mut Registry, session: SessionRef) {
     let (ring, view) = (session.handle.ring(), session.handle.view());
-    let bytes = (ring.head() - ring.base()).min(ring.capacity());
+    let bytes = ring.head() - ring.oldest();
     let age = Utc::now() - view.ended_at.unwrap_or_else(Utc::now);
     let now = Instant::now();
     let since = age.to_std().ok().and_then(|age| now.checked_sub(age)).unwrap_or(now);

@@ -45,6 +45,8 @@ pub struct Defaults {
     pub max_sessions_per_principal: usize,
     /// Bytes of a session's ring.
     pub ring_bytes: u64,
+    /// Bytes of output that the ring of an idle session keeps.
+    pub idle_ring_bytes: u64,
     /// Lines of scrollback of a session's screen.
     pub scrollback_lines: usize,
     /// Seconds without output after which a session is quiet; 0: never.
@@ -298,6 +300,7 @@ mod tests {
             max_sessions: 10,
             max_sessions_per_principal: 10,
             ring_bytes: 1 << 20,
+            idle_ring_bytes: 1 << 16,
             scrollback_lines: 1000,
             quiet_s: 5,
             retention: None,

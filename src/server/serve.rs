@@ -154,6 +154,7 @@ async fn serve(
         max_sessions: settings.max_sessions,
         max_sessions_per_principal: settings.max_sessions_per_principal,
         ring_bytes: settings.ring_bytes,
+        idle_ring_bytes: settings.idle_ring_bytes,
         scrollback_lines: settings.scrollback_lines,
         quiet_s: settings.quiet_s,
         retention: settings.retention_s.map(Duration::from_secs),

@@ -7,6 +7,7 @@ use super::clients::Clients;
 use super::context::SessionContext;
 use super::flow::{Arrival, Tail};
 use super::handle::SessionHandle;
+use super::idle_output::{IdleInput, IdleOutput};
 use super::notifications::{News, Notifications, changes, tell_end};
 use super::processes::{self, end_tree};
 use super::record::{Applied, Observed, Record};
@@ -37,6 +38,7 @@ pub struct Session {
     record: Record,
     clients: Clients,
     tail: Tail,
+    idle_output: IdleOutput,
     sizing: Sizing,
     destroy: DestroyTimer,
     uses: Uses,
@@ -61,6 +63,8 @@ impl Session {
             context.store.save(record.unchanged());
         }
         let tail = Tail::of(&handle, arrival, over);
+        let idle_output =
+            IdleOutput::new(context.idle_ring_bytes, arrival == Arrival::Restored, Instant::now());
         actor.run(Session {
             notifications: Notifications::new(&record.row.session, context.quiet_after),
             context,
@@ -68,6 +72,7 @@ impl Session {
             record,
             clients: Clients::default(),
             tail,
+            idle_output,
             sizing: Sizing::default(),
             destroy: DestroyTimer::default(),
             uses: Uses::default(),
@@ -190,11 +195,31 @@ impl Session {
             let session = &mut self.record.row.session;
             let news = self.notifications.heard_output(session, Instant::now());
             self.tell_news(news, Timer::Quiet, ctx);
+            if let Some(after) = self.idle_output.heard_output(Instant::now()) {
+                self.timers.set(Timer::IdleOutput, Some(after), ctx);
+            }
         }
         self.timers.set(Timer::Tail, checked.again, ctx);
         if checked.noticed {
             ctx.notify(Noticed::Output);
         }
+    }
+
+    /// Has old output discarded if the session is idle. What an ended one has printed is kept for
+    /// those who come late.
+    fn check_idle_output(&mut self, ctx: &mut Context<Self>) {
+        if self.record.life().ending().is_some() {
+            return;
+        }
+        let ring = self.handle.ring();
+        // In this order: nobody begins to need what was unneeded, but output comes.
+        let unneeded = self.handle.unneeded();
+        let input = IdleInput { head: ring.head(), oldest: ring.oldest(), unneeded };
+        let decision = self.idle_output.check(Instant::now(), input);
+        if let Some(before) = decision.discard {
+            self.handle.discard(before);
+        }
+        self.timers.set(Timer::IdleOutput, decision.again, ctx);
     }
 
     /// Clients, or what they want, have changed.
@@ -380,6 +405,9 @@ impl Actor for Session {
         self.execute(applied, ctx);
         // A server that died may not have told the holder that there is room again.
         self.handle.release(self.handle.ring().tail());
+        if let Some(after) = self.idle_output.first_check() {
+            self.timers.set(Timer::IdleOutput, Some(after), ctx);
+        }
         self.check_flow(ctx);
         // The leader may have ended before this actor listened.
         if self.handle.ring().ended().is_some() {
@@ -418,6 +446,11 @@ impl Handler<Timer> for Session {
                     let news = self.notifications.quiet(session, Instant::now(), Utc::now());
                     self.tell_news(news, Timer::Quiet, ctx);
                 }
+            }
+            Timer::IdleOutput => {
+                // Output since the last check counts.
+                self.check_flow(ctx);
+                self.check_idle_output(ctx);
             }
             // They hear of the end by its own message.
             Timer::State if self.clients.rested() && !self.record.has_ended() => {

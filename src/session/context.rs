@@ -35,6 +35,8 @@ pub struct SessionContext {
     pub events: Bus,
     /// After how long without output that is told; `None`: never.
     pub quiet_after: Option<Duration>,
+    /// Bytes of output that the ring of an idle session keeps.
+    pub idle_ring_bytes: u64,
     /// Where transitions are logged.
     pub log: Logger,
 }

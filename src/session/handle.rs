@@ -1,6 +1,7 @@
 //! The part of a session that its connections touch from their own threads: the ring,
 //! its wake-up, the way to type, and the last published view of the session.
 
+use super::readers::{ReadFrom, Readers};
 use super::writers::{ClientAttached, InputWriter, Writers};
 use crate::holder::{Holder, HolderError, register};
 use crate::id::{ClientKey, SessionId};
@@ -39,6 +40,7 @@ pub struct SessionHandle {
     controller: AtomicU64,
     last_activity_ms: AtomicI64,
     writers: Arc<Writers>,
+    readers: Readers,
     view: Mutex<protocol::Session>,
 }
 
@@ -67,6 +69,7 @@ impl SessionHandle {
             controller: AtomicU64::new(0),
             last_activity_ms: AtomicI64::new(view.last_activity_at.timestamp_millis()),
             writers: Arc::default(),
+            readers: Readers::default(),
             view: Mutex::new(view),
         }
     }
@@ -227,6 +230,26 @@ impl SessionHandle {
         } else if self.ring.advance_tail(offset) {
             self.holder.resume(self.id);
         }
+    }
+
+    /// Keeps the output from `offset` on from being discarded while somebody reads it. It may
+    /// still be overwritten.
+    pub fn read_from(&self, offset: u64) -> ReadFrom {
+        self.readers.begin(offset)
+    }
+
+    /// The offset before which nobody reads the output, and which neither the tail nor the
+    /// checkpoint needs.
+    pub(super) fn unneeded(&self) -> u64 {
+        if self.is_held() || self.ring.checkpoint().is_none() {
+            return 0;
+        }
+        self.ring.effective_tail().min(self.readers.first())
+    }
+
+    /// Has the holder discard output before `offset` and free its memory.
+    pub(super) fn discard(&self, offset: u64) {
+        self.holder.discard(self.id, offset);
     }
 
     /// Asks the holder for another size of the terminal.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - [`Session`]: the actor, in one file. It owns a [`Record`], which decides, and parts that
-//!   know no actor: `clients`, `flow`, `notifications`, `size`, `timers`.
+//!   know no actor: `clients`, `flow`, `idle_output`, `notifications`, `size`, `timers`.
 //! - [`SessionContext`]: what it has of the server.
 //! - [`Record`]: row, life and [`Causes`] of a session, with or without an actor. The only place
 //!   where a transition is made.
@@ -32,11 +32,13 @@ mod flow;
 #[path = "../../tests/fuzz/session.rs"]
 mod fuzz;
 mod handle;
+mod idle_output;
 mod input;
 mod launch;
 mod notices;
 mod notifications;
 mod processes;
+mod readers;
 mod record;
 mod remains;
 mod requests;
@@ -62,6 +64,7 @@ pub use launch::Launch;
 pub use notices::Notices;
 pub(crate) use notifications::tell_end;
 pub(crate) use processes::end_tree;
+pub use readers::ReadFrom;
 pub use record::{Record, Revival};
 pub(crate) use record::{adopted, missed, timeouts};
 pub use requests::{

@@ -32,6 +32,8 @@ pub(super) enum Timer {
     Title,
     /// Whether there was no output.
     Quiet,
+    /// Whether old output can be discarded.
+    IdleOutput,
     /// The state that clients were not told during the rest.
     State,
     /// Whether the leader's exit status has come, after its tree was seen empty.

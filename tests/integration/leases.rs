@@ -334,7 +334,8 @@ async fn a_session_that_leaves_the_scope_of_a_links_maker_ends_what_was_opened_b
 /// Labels decide what a token sees, and they change.
 #[actix_web::test]
 async fn a_session_that_leaves_a_tokens_scope_ends_what_was_opened_on_it() {
-    let server = Server::start_with(&["--ring-bytes=33554432"]).await;
+    let flags = ["--ring-bytes=33554432", "--idle-ring-bytes=33554432"];
+    let server = Server::start_with(&flags).await;
     let owner = server.api();
     let script = "stty raw -echo; head -c 25000000 /dev/zero; echo ready; sleep 1000";
     let made = json!({ "command": ["bash", "-c", script], "labels": { "team": "a" } });

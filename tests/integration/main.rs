@@ -33,6 +33,7 @@ mod holder;
 mod holder_attacks;
 mod hostile;
 mod idempotency;
+mod idle_output;
 mod impostors;
 mod input;
 mod late;

@@ -1,7 +1,7 @@
 //! Recordings: every byte once, whatever happens to the server; what is typed only where that
 //! was asked for; limits, a full disk, and who may read them.
 
-mod cast;
+pub(crate) mod cast;
 mod disk;
 mod ends;
 mod parser;

@@ -21,7 +21,8 @@ fn asked(server: &Server, path: &str) -> Wire {
 /// A session that has printed more than its ring holds, and prints as much again once
 /// something is typed.
 async fn full_ring() -> (Server, String) {
-    let server = Server::start_with(&["--ring-bytes", &(8 * MIB).to_string()]).await;
+    let ring = (8 * MIB).to_string();
+    let server = Server::start_with(&["--ring-bytes", &ring, "--idle-ring-bytes", &ring]).await;
     let script = format!(
         "stty -echo -opost; seq -w {LINES}; read -r _; seq -w {} {}; sleep 1000",
         LINES + 1,

@@ -3,6 +3,7 @@
 //! started again from a known offset.
 
 use super::super::handle::SessionHandle;
+use super::super::readers::ReadFrom;
 use super::actor::{BodyDropped, Connection};
 use super::dialect::{Dialect, json, put_binary_header};
 use super::outbox::{InFlight, Outbox, SKIP_LAG};
@@ -83,6 +84,8 @@ pub struct OutputBody {
     /// Said before anything else.
     greet: Option<Greet>,
     cursor: u64,
+    /// What the client may still be sent, or sent again after a restart of the server.
+    needs: ReadFrom,
     codec: Codec,
     carry: TextCarry,
     /// Changes of size seen so far, and those whose place the cursor has not reached.
@@ -115,6 +118,12 @@ impl OutputBody {
         greet: impl FnOnce(u64, (u16, u16)) -> ServerMessage + 'static,
     ) -> io::Result<Self> {
         let wake = handle.wake()?;
+        let from = match start {
+            Start::At(offset) if lag != Lag::Skip => offset,
+            // It begins with a picture, or with all that there is.
+            Start::At(_) | Start::Fresh => handle.ring().head(),
+        };
+        let needs = handle.read_from(from);
         let mut outlet = OutputBody {
             connection,
             handle,
@@ -126,6 +135,7 @@ impl OutputBody {
             redrawing: None,
             greet: Some(Box::new(greet)),
             cursor: 0,
+            needs,
             codec: Codec::new(),
             carry: TextCarry::default(),
             resizes_seen: 0,
@@ -320,6 +330,12 @@ impl OutputBody {
     /// A client that sends no acknowledgements has taken what its socket has taken: the
     /// body is asked for more only when little of the last batch is left.
     fn report_progress(&self) {
+        self.needs.advance(match (self.lag, self.outbox.acked()) {
+            // It is sent a picture instead of what is gone.
+            (Lag::Skip, _) => u64::MAX,
+            (_, Some(acked)) => acked.min(self.cursor),
+            (_, None) => self.cursor,
+        });
         if self.lag == Lag::Follow && self.outbox.acked().is_none() {
             self.handle.taken(self.cursor);
         }

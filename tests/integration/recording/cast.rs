@@ -4,14 +4,14 @@ use crate::support::Server;
 use serde_json::Value;
 
 /// A recording, with its times checked.
-pub(super) struct Cast {
-    pub(super) header: Value,
+pub(crate) struct Cast {
+    pub(crate) header: Value,
     /// Seconds, code, data.
-    pub(super) events: Vec<(f64, String, String)>,
+    pub(crate) events: Vec<(f64, String, String)>,
 }
 
 impl Cast {
-    pub(super) fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let text = std::str::from_utf8(bytes).expect("UTF-8");
         assert!(text.ends_with('\n'), "a torn line: {:?}", text.lines().last());
         let mut lines = text.lines();
@@ -25,13 +25,13 @@ impl Cast {
     }
 
     /// All data of this kind.
-    pub(super) fn text(&self, code: &str) -> String {
+    pub(crate) fn text(&self, code: &str) -> String {
         let of_it = self.events.iter().filter(|(_, found, _)| found == code);
         of_it.map(|(_, _, data)| data.as_str()).collect()
     }
 }
 
-pub(super) async fn recording(server: &Server, id: &str) -> Cast {
+pub(crate) async fn recording(server: &Server, id: &str) -> Cast {
     let reply = server.api().get(&format!("/api/v1/sessions/{id}/recording")).await;
     assert_eq!(reply.status, 200, "{}", String::from_utf8_lossy(&reply.bytes));
     Cast::parse(&reply.bytes)

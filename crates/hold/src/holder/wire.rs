@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use confinement::{Account, Confinement, Limits};
 pub use control::{
-    CONFINES, Checkpoint, CheckpointMeta, Entry, ExecSpec, Hello, List, Listed, MAJOR, MINOR,
-    Resize, Signal, Spawn, Stats, Target,
+    CONFINES, Checkpoint, CheckpointMeta, DISCARDS, Discard, Entry, ExecSpec, Hello, List, Listed,
+    MAJOR, MINOR, Resize, Signal, Spawn, Stats, Target,
 };
 pub use failure::{Failure, FailureCode};
 
@@ -73,6 +73,8 @@ pub enum Kind {
     /// As [`Kind::Input`], but the bytes only count as received and are not for the program,
     /// because a client's terminal sends its own messages among the keystrokes.
     Counted = 12,
+    /// [`Discard`]: output that nobody needs any more. Has no reply.
+    Discard = 13,
 
     /// The request was performed.
     Done = 0x40,
@@ -95,12 +97,12 @@ impl Kind {
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
         use Kind::{
-            Blob, Checkpoint, Counted, Done, Entry, Exited, Failed, Forget, Hello, Input, List,
-            Listed, Output, Resize, Resume, Signal, Spawn, Stats,
+            Blob, Checkpoint, Counted, Discard, Done, Entry, Exited, Failed, Forget, Hello, Input,
+            List, Listed, Output, Resize, Resume, Signal, Spawn, Stats,
         };
         let kinds = [
             Hello, Spawn, List, Input, Resize, Resume, Signal, Blob, Forget, Checkpoint, Stats,
-            Counted, Done, Entry, Listed, Failed, Output, Exited,
+            Counted, Discard, Done, Entry, Listed, Failed, Output, Exited,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

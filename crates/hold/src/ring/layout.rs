@@ -50,6 +50,9 @@ pub(super) struct HolderPage {
     /// The offset of the first byte that was ever written to this ring: an earlier program of the
     /// session has printed the output before it.
     pub(super) base: AtomicU64,
+    /// The offset before which the output was discarded, on a page's boundary, or 0. Stored before
+    /// the pages are given back. A holder that knows nothing of it leaves 0 here.
+    pub(super) discarded: AtomicU64,
 }
 
 impl HolderPage {

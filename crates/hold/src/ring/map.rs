@@ -2,7 +2,7 @@
 
 use super::error::RingError;
 use super::layout::{HolderPage, MAGIC, ServerPage, VERSION, check_capacity, page_size};
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use nix::sys::stat::fstat;
@@ -143,6 +143,11 @@ impl Map {
         self.capacity as u64
     }
 
+    /// The length of a page in bytes.
+    pub(super) fn page(&self) -> u64 {
+        self.page as u64
+    }
+
     /// The address of the byte at `offset`. At least `capacity` bytes are mapped from there.
     pub(super) fn data_ptr(&self, offset: u64) -> *mut u8 {
         // The capacity is a power of two, so the mask is the remainder.
@@ -150,6 +155,31 @@ impl Map {
         let at = self.page.saturating_mul(2).saturating_add(within);
         // SAFETY: `within < capacity`, so `at` is inside the mapping.
         unsafe { self.base.byte_add(at).cast::<u8>().as_ptr() }
+    }
+
+    /// The start of the page in which the byte at `offset` lies.
+    pub(super) fn page_of(&self, offset: u64) -> u64 {
+        // The page's size is a power of two.
+        offset & !(self.page as u64).wrapping_sub(1)
+    }
+
+    /// Frees the data's pages from one offset to another, both on pages' boundaries and at most
+    /// `capacity` apart. They read as zeros afterwards, in all processes.
+    pub(super) fn punch(&self, fd: BorrowedFd<'_>, from: u64, to: u64) -> nix::Result<()> {
+        let within = from & self.capacity().wrapping_sub(1);
+        let length = to.saturating_sub(from).min(self.capacity());
+        // The rest of the data behind `from`; what goes beyond it continues at the beginning.
+        let first = length.min(self.capacity().saturating_sub(within));
+        for (at, length) in [(within, first), (0, length.saturating_sub(first))] {
+            if length > 0 {
+                let at = at.saturating_add(self.page.saturating_mul(2) as u64);
+                let flags =
+                    FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+                let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+                fallocate(fd, flags, number(at), number(length))?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes the data's pages out of this mapping. They stay in the file, and are mapped again when

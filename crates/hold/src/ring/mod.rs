@@ -13,7 +13,8 @@
 //! first and validates afterwards, so that a reader which was overtaken gets an error instead of
 //! mixed bytes. Wake-ups are requested by offset ([`Reader::request_wake`]), and the holder checks
 //! for a request after each publication, with a `SeqCst` fence between its store and its load on
-//! either side, so that none is lost.
+//! either side, so that none is lost. The holder frees the pages of output that the server lets it
+//! discard; readers find its offset gone, as if it had been overwritten.
 
 #![allow(unsafe_code)]
 

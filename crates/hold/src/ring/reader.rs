@@ -81,7 +81,12 @@ impl Reader {
     /// The first offset whose output is certainly intact now.
     #[must_use]
     pub fn oldest(&self) -> u64 {
-        self.head().saturating_sub(self.readable()).max(self.base())
+        self.head().saturating_sub(self.readable()).max(self.first())
+    }
+
+    /// The first offset whose output was not discarded, whether or not it was overwritten.
+    fn first(&self) -> u64 {
+        self.base().max(self.words().discarded.load(Acquire))
     }
 
     /// The offset before which everything is acknowledged, so that nobody waits for it.
@@ -132,7 +137,7 @@ impl Reader {
     pub fn read(&self, offset: u64, max: usize, out: &mut BytesMut) -> Result<usize, Overtaken> {
         let head = self.head();
         let Some(available) = head.checked_sub(offset) else { return Ok(0) };
-        if available > self.readable() || offset < self.base() {
+        if available > self.readable() || offset < self.first() {
             return Err(Overtaken);
         }
         let count = usize::try_from(available).unwrap_or(max).min(max);
@@ -149,10 +154,11 @@ impl Reader {
             let source = self.map.data_ptr(offset);
             std::ptr::copy_nonoverlapping(source, spare.as_mut_ptr().cast::<u8>(), count);
         }
-        // The copy comes before this load of head.
+        // The copy comes before these loads. The holder stores `discarded` before it frees a page.
         fence(Acquire);
         let head = self.words().head.load(Relaxed);
-        if head.saturating_sub(offset) > self.readable() {
+        let discarded = self.words().discarded.load(Relaxed);
+        if head.saturating_sub(offset) > self.readable() || offset < discarded {
             return Err(Overtaken);
         }
         // SAFETY: `count` bytes behind the length were initialized by the copy.

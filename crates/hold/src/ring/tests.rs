@@ -1,12 +1,15 @@
 //! Both halves in one process, over two mappings of the same memory.
 
+use super::layout::page_size;
 use super::*;
 use crate::exit::Exit;
 use crate::id::ClientKey;
 use bytes::BytesMut;
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use proptest::prelude::*;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -384,4 +387,99 @@ proptest! {
         writer.hold_tail(writer.head());
         prop_assert_eq!(writer.room(), CAPACITY_MIN - IN_FLIGHT);
     }
+}
+
+/// The memory of a ring in bytes.
+fn allocated(fd: &OwnedFd) -> u64 {
+    fstat(fd).unwrap().st_blocks as u64 * 512
+}
+
+#[test]
+fn discarded_output_is_gone_and_its_memory_free() {
+    let page_bytes = page_size() as u64;
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
+    let reader = Reader::open(&fd).unwrap();
+    let readable = CAPACITY_MIN - IN_FLIGHT;
+    let mut out = BytesMut::new();
+    let mut check = |reader: &Reader, oldest: u64| {
+        assert_eq!(reader.oldest(), oldest);
+        out.clear();
+        let read = reader.read(oldest, usize::MAX, &mut out).unwrap() as u64;
+        assert_eq!(oldest + read, reader.head());
+        assert!((oldest..).zip(&out).all(|(offset, byte)| *byte == byte_at(offset)));
+        if let Some(gone) = oldest.checked_sub(1) {
+            assert_eq!(reader.read(gone, 1, &mut out), Err(Overtaken));
+        }
+    };
+    write(&mut writer, 50_000);
+    let full = allocated(&fd);
+    // Nothing goes before there is a checkpoint, and nothing that it or the tail needs.
+    let _ = reader.advance_tail(50_000);
+    writer.discard(fd.as_fd(), u64::MAX).unwrap();
+    check(&reader, 0);
+    writer.hold_tail(20_000);
+    writer.discard(fd.as_fd(), u64::MAX).unwrap();
+    let page = page_of(20_000);
+    check(&reader, page);
+    assert_eq!(allocated(&fd), full - page);
+    writer.hold_tail(50_000);
+    writer.discard(fd.as_fd(), 40_000).unwrap();
+    check(&reader, page_of(40_000));
+    // A second time it changes nothing, and it never goes back.
+    writer.discard(fd.as_fd(), 30_000).unwrap();
+    check(&reader, page_of(40_000));
+    // Across the seam, again and again, with the output before it overwritten or not.
+    let mut head = 50_000;
+    for length in [30_000, readable, 7777, 60_000, readable, readable, 4096, 50_001] {
+        let mut left = length.min(writer.room());
+        head += left;
+        while left > 0 {
+            let part = left.min(IN_FLIGHT);
+            write(&mut writer, part);
+            left -= part;
+        }
+        let _ = reader.advance_tail(head);
+        writer.hold_tail(head);
+        writer.discard(fd.as_fd(), head - 5000).unwrap();
+        check(&reader, page_of(head - 5000));
+        // Beside what is kept there are the two pages of words, and the page that it ends in.
+        let kept = head - page_of(head - 5000) + 3 * page_bytes;
+        assert!(allocated(&fd) <= kept, "{} of {kept} at {head}", allocated(&fd));
+    }
+}
+
+/// The start of the page of this offset.
+fn page_of(offset: u64) -> u64 {
+    offset / page_size() as u64 * page_size() as u64
+}
+
+/// A reader sees what was written, or learns that it is gone.
+#[test]
+fn nobody_reads_the_zeros_of_freed_pages() {
+    let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
+    let reader = Reader::open(&fd).unwrap();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut out = BytesMut::new();
+            let mut gone = 0;
+            while !done.load(Ordering::Relaxed) {
+                let from = reader.oldest();
+                out.clear();
+                match reader.read(from, usize::MAX, &mut out) {
+                    Ok(_) => assert!((from..).zip(&out).all(|(at, byte)| *byte == byte_at(at))),
+                    Err(Overtaken) => gone += 1,
+                }
+            }
+            assert!(gone < u32::MAX);
+        });
+        for _ in 0..20_000 {
+            write(&mut writer, 5000);
+            let head = writer.head();
+            let _ = reader.advance_tail(head);
+            writer.hold_tail(head);
+            writer.discard(fd.as_fd(), head).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }

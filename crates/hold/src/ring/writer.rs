@@ -4,9 +4,13 @@ use super::error::RingError;
 use super::layout::{HolderPage, IN_FLIGHT, NOBODY, UNHELD, encode_exit, key_words};
 use super::map::{self, Map};
 use crate::exit::Exit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
+
+/// The most bytes that are discarded at once: freeing these pages takes less than a millisecond,
+/// for which all sessions wait.
+const DISCARD_MAX: u64 = 8 << 20;
 
 /// The requests that are due after a publication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +85,31 @@ impl Writer {
             self.words().checkpoint.store(offset, SeqCst);
             fence(SeqCst);
         }
+    }
+
+    /// Discards output before `to`, as far as neither the tail nor a checkpoint needs it, and gives
+    /// its pages back. `fd` is the ring's descriptor. A long ring takes several calls.
+    ///
+    /// # Errors
+    /// The kernel refuses to free the pages: the output is gone, and its memory is not.
+    pub fn discard(&mut self, fd: BorrowedFd<'_>, to: u64) -> nix::Result<()> {
+        // Updates the tail.
+        let _ = self.room();
+        let Some(checkpoint) = self.checkpoint else { return Ok(()) };
+        let last = self.words().discarded.load(Relaxed);
+        // Pages of output that was overwritten hold newer output.
+        let oldest = self.head.saturating_sub(self.map.capacity());
+        let page = self.map.page_of(oldest.max(self.base).max(last));
+        let from = if page < oldest { page.saturating_add(self.map.page()) } else { page };
+        let to = to.min(checkpoint).min(self.tail).min(from.saturating_add(DISCARD_MAX));
+        let to = self.map.page_of(to);
+        if to <= from {
+            return Ok(());
+        }
+        self.words().discarded.store(to, SeqCst);
+        // A reader that sees a freed page's zeros sees this word, too.
+        fence(SeqCst);
+        self.map.punch(fd, from, to)
     }
 
     /// The memory for the next bytes, at most `room` and [`IN_FLIGHT`].

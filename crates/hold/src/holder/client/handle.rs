@@ -170,6 +170,14 @@ impl Holder {
         self.tell(Kind::Resume, &wire::Target { id });
     }
 
+    /// Has the holder discard output before this offset, as far as neither the tail nor the
+    /// checkpoint needs it, and free its memory. Never waits; [`Reader::oldest`] then moves.
+    pub fn discard(&self, id: SessionId, before: u64) {
+        if self.minor >= wire::DISCARDS {
+            self.tell(Kind::Discard, &wire::Discard { id, before });
+        }
+    }
+
     /// Signals the foreground process group of a session's terminal, or the leader if there is no
     /// such group.
     ///

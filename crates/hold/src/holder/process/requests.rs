@@ -46,6 +46,7 @@ pub(super) fn perform(all: &mut Reach<'_>, message: &Message<'_>) -> Result<Answ
         Kind::Counted => input(all, &InputTail::parse(message.tail)?, Purpose::Counted),
         Kind::Resize => resize(all, &message.control()?),
         Kind::Resume => resume(all, &message.control()?),
+        Kind::Discard => discard(all, &message.control()?),
         Kind::Spawn => {
             let spec: Option<OwnedFd> = all.fds.drain(..).next();
             spawn(all, message.request, &message.control()?, message.tail, spec)?;
@@ -125,6 +126,12 @@ fn resize(all: &mut Reach<'_>, resize: &wire::Resize) -> Result<Answer, Failure>
 fn resume(all: &mut Reach<'_>, target: &Target) -> Result<Answer, Failure> {
     let key = key(all, target.id)?;
     all.sessions.resume(key, all.epoll);
+    Ok(Answer::Done)
+}
+
+fn discard(all: &mut Reach<'_>, discard: &wire::Discard) -> Result<Answer, Failure> {
+    let session = all.sessions.table.by_id(discard.id).ok_or_else(Failure::no_such_session)?;
+    session.discard(discard.before).map_err(Failure::os)?;
     Ok(Answer::Done)
 }
 

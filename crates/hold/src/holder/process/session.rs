@@ -333,6 +333,11 @@ impl Session {
         Ok(())
     }
 
+    /// Frees the memory of output before this offset, as far as nobody needs it.
+    pub(super) fn discard(&mut self, before: u64) -> Result<(), Errno> {
+        self.ring.discard(self.ring_fd.as_fd(), before)
+    }
+
     /// Changes the terminal's size. What the program wrote for the old size is read first, so that
     /// the resize is stamped behind it. Returns the same as `read_turn`.
     pub(super) fn resize(&mut self, cols: u16, rows: u16) -> Result<bool, Errno> {

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 /// The major version, which both sides must agree on.
 pub const MAJOR: u16 = 1;
 /// The minor version, which grows with each addition that the other side may not know.
-pub const MINOR: u16 = 1;
+pub const MINOR: u16 = 2;
 /// The first minor version whose shim knows [`Confinement`]. An earlier one would ignore it.
 pub const CONFINES: u16 = 1;
+/// The first minor version that knows [`Discard`].
+pub const DISCARDS: u16 = 2;
 
 /// The first message, about its sender.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +181,16 @@ pub struct Resize {
 pub struct Target {
     /// Its id.
     pub id: SessionId,
+}
+
+/// Discards old output and frees its memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discard {
+    /// The session.
+    pub id: SessionId,
+    /// The offset before which the output is not needed. What the tail or the checkpoint needs is
+    /// kept.
+    pub before: u64,
 }
 
 /// Signals the foreground process group.
