@@ -43,6 +43,7 @@ mod guard;
 mod handle;
 mod inspection;
 mod last;
+mod source;
 mod thread;
 mod tracked;
 mod trim;

@@ -24,8 +24,9 @@ const COMPRESS_TICK: Duration = Duration::from_millis(250);
 const COMPRESS_AFTER: Duration = Duration::from_secs(2);
 /// The same time while more than [`MANY`] screens are open, to save memory.
 const COMPRESS_MANY_AFTER: Duration = Duration::from_millis(300);
-/// More open screens than this on one thread are compressed sooner.
-const MANY: usize = 16;
+/// More open screens than this on one thread are compressed sooner: with a full scrollback each takes
+/// more than a megabyte, which one person's few sessions may have.
+const MANY: usize = 4;
 
 /// The longest that an inspection waits for a screen that is far behind its output: output made to
 /// be slow must not keep clients from attaching.

@@ -7,6 +7,7 @@ use super::early::{EarlyUpdates, may_ask};
 use super::events::{EventSink, ScreenEvents, thin};
 use super::faults::{Fault, strike};
 use super::inspection::Inspection;
+use super::source::OutputSource;
 use crate::holder::{self, CheckpointMeta, Holder};
 use crate::id::{ClientKey, SessionId};
 use crate::pending::Pending;
@@ -92,7 +93,7 @@ struct Run {
 pub(super) struct TrackedScreen {
     pub(super) key: ScreenKey,
     pub(super) id: SessionId,
-    ring: Arc<Reader>,
+    ring: OutputSource,
     screen: ContainedScreen,
     /// The offset up to which the output has been emulated.
     cursor: u64,
@@ -149,7 +150,7 @@ impl TrackedScreen {
             early: EarlyUpdates::new(),
             events: origin.events,
             cursor_reports,
-            ring: origin.ring,
+            ring: OutputSource::new(origin.ring),
             log,
         }
     }
@@ -205,6 +206,10 @@ impl TrackedScreen {
             self.reply(holder);
         }
         self.shorten_run(scratch);
+        if quiet >= BUSY {
+            // What its clients have read is mapped, too.
+            self.ring.let_go();
+        }
         let idle = quiet >= compress_after;
         // The ring gets the skipped output back at once.
         let wanted = idle && self.is_open()

@@ -1,7 +1,7 @@
 //! A flood is looked through and skipped, not emulated. Whoever comes amid it, after a resize, after
 //! the server was killed, sees what is seen by emulating every byte.
 
-use crate::support::{Event, Server, Terminal};
+use crate::support::{Event, Server, Terminal, soon};
 use serde_json::{Value, json};
 use stayd::screen::{Options, Screen};
 use std::collections::VecDeque;
@@ -168,4 +168,37 @@ async fn whoever_looks_amid_a_flood_sees_every_byte_with_some_scrollback() {
 #[actix_web::test]
 async fn whoever_looks_amid_a_flood_sees_every_byte_with_much_scrollback() {
     witnessed(10_000).await;
+}
+
+/// KiB that a process has mapped of rings.
+fn mapped_of_rings(pid: i32) -> u64 {
+    let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).expect("its mappings");
+    let (mut is_ring, mut total) = (false, 0);
+    for line in smaps.lines() {
+        if let Some(resident) = line.strip_prefix("Rss:") {
+            let kib = resident.trim().trim_end_matches(" kB").parse().unwrap_or(0);
+            total += if is_ring { kib } else { 0 };
+        } else if line.split_whitespace().next().is_some_and(|first| first.contains('-')) {
+            is_ring = line.contains("stayd-ring");
+        }
+    }
+    total
+}
+
+/// The holder has a ring's pages anyway, and they would count twice.
+#[actix_web::test]
+async fn a_flood_that_nobody_watches_maps_little_of_its_ring_into_the_server() {
+    const LINES: u64 = 2_500_000;
+    let server = Server::start_with(&["--ring-bytes", "16777216"]).await;
+    let api = server.api();
+    let id = api.run(&format!("seq -f %07.0f {LINES}; sleep 1000")).await;
+    let mut most = 0;
+    soon("the flood", async {
+        while api.session(&id).await["offset"].as_u64() != Some(LINES * 9) {
+            most = most.max(mapped_of_rings(server.pid()));
+        }
+    })
+    .await;
+    eprintln!("at most {most} KiB of 16 MiB were mapped");
+    assert!(most > 0 && most < 2048, "{most} KiB");
 }
