@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::out;
 use crate::config::{self, PathFlags, ServeFlags, Settings};
+use crate::connections::check_plain;
 use clap::Args;
 
 #[derive(Args, Debug)]
@@ -21,9 +22,15 @@ pub(super) fn config(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         out::print(&config::reference())?;
         return Ok(0);
     }
-    Settings::load(paths, &ServeFlags::default())?;
+    let settings = Settings::load(paths, &ServeFlags::default())?;
+    if settings.tls.is_none() && !settings.allow_plain {
+        check_plain(&settings.listen).map_err(|exposed| Failure::Usage(exposed.to_string()))?;
+    }
     let line = match config::settings_file(paths) {
-        Some(file) if file.exists() => format!("{} can be used\n", file.display()),
+        Some(file) if file.exists() => format!(
+            "{} is right; `stayd doctor` looks at the files, users and directories that it names\n",
+            file.display()
+        ),
         Some(file) => format!("{} does not exist; every setting has its default\n", file.display()),
         None => "no settings file; every setting has its default\n".to_owned(),
     };

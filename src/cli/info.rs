@@ -71,6 +71,7 @@ fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
         ("exit signal", session.exit_signal.map(|signal| signal.to_string())),
         ("command", Some(session.command.join(" "))),
         ("profile", session.profile.clone()),
+        ("owner", session.owner.clone()),
         ("directory", Some(session.cwd.clone())),
         ("directory now", session.signs.cwd_now.clone()),
         ("process", session.pid.filter(|_| live).map(|pid| pid.to_string())),

@@ -25,6 +25,7 @@ mod client;
 mod completions;
 mod config;
 mod doctor;
+mod ended;
 mod endpoint;
 mod failure;
 mod grid;

@@ -1,12 +1,12 @@
 //! Resolves an argument to a session: a name, an id, or the beginning of one.
 
 use super::client::Client;
+use super::ended::how;
 use super::failure::Failure;
 use super::table::span;
 use crate::id::SessionId;
 use crate::protocol::Session;
 use chrono::{DateTime, Utc};
-use serde_json::json;
 
 /// The session that an argument names. A full id may be of an ended session; a name or a beginning
 /// must be of a live one.
@@ -37,19 +37,16 @@ async fn find(client: &Client, word: &str) -> Result<(SessionId, Option<String>)
             let id = pick(&all, word)?;
             // The session may have been started since the first request.
             let ended = all.iter().find(|session| session.id == id && !session.status.is_live());
-            Ok((id, ended.map(|session| how(session, Utc::now()))))
+            Ok((id, ended.map(|session| self::ended(session, Utc::now()))))
         }
         found => found.map(|id| (id, None)),
     }
 }
 
-/// Describes how a session ended, and how long ago: "exited, code 1, 2s ago".
-fn how(session: &Session, now: DateTime<Utc>) -> String {
-    let reason = json!(session.end_reason).as_str().map(|reason| reason.replace('_', " "));
-    let code = session.exit_code.map(|code| format!("code {code}"));
-    let signal = session.exit_signal.map(|signal| format!("signal {signal}"));
+/// Describes how a session ended, and how long ago: "exited 1, 2s ago".
+fn ended(session: &Session, now: DateTime<Utc>) -> String {
     let since = session.ended_at.map(|at| format!("{} ago", span(now - at)));
-    [reason, code, signal, since].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    [how(session), since].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Chooses among sessions: a name takes precedence over the beginning of an id.
@@ -101,7 +98,7 @@ mod tests {
         ended.end_reason = Some(crate::lifecycle::EndReason::SpawnFailed);
         ended.exit_code = Some(127);
         ended.ended_at = Some(now - chrono::TimeDelta::seconds(90));
-        assert_eq!(how(&ended, now), "spawn failed, code 127, 1m ago");
+        assert_eq!(super::ended(&ended, now), "not started, 1m ago");
     }
 
     #[test]

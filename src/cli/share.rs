@@ -56,9 +56,14 @@ pub(super) fn share(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
             body["expires_s"] = seconds.into();
         }
         let answer = client.call_at(Method::POST, &path, Some(body)).await?;
+        let text = |name: &str| printable(answer[name].as_str().unwrap_or_default());
         match flags.json {
             true => out::json(&answer)?,
-            false => out::print(&format!("{}\n", answer["url"].as_str().unwrap_or_default()))?,
+            false => {
+                out::print(&format!("{}\n", text("url")))?;
+                let (share, session) = (text("id"), &flags.session);
+                out::message(&format!("[end the link: stayd share {session} --end {share}]"));
+            }
         }
         Ok(0)
     })

@@ -1,5 +1,6 @@
 //! The table that `ls` prints.
 
+use super::ended;
 use super::grid::{self, printable};
 use crate::lifecycle::Status;
 use crate::protocol::Session;
@@ -51,7 +52,7 @@ fn row(session: &Session, id_length: usize, most: usize, now: DateTime<Utc>) -> 
     [
         session.id.to_string()[..id_length].into(),
         printable(session.name.as_deref().unwrap_or("-")),
-        session.status.as_str().into(),
+        ended::how(session).unwrap_or_else(|| session.status.as_str().into()),
         session.active_connections.to_string(),
         command(session, most),
         format!("{} ago", span(now - session.last_activity_at)),
@@ -90,6 +91,7 @@ pub(super) fn span(time: TimeDelta) -> String {
 mod tests {
     use super::*;
     use crate::cli::samples::session;
+    use crate::lifecycle::EndReason;
 
     #[test]
     fn columns_line_up() {
@@ -98,16 +100,21 @@ mod tests {
         first.status = Status::Idle;
         first.last_activity_at = now - TimeDelta::seconds(90);
         first.destroy_at = Some(now + TimeDelta::seconds(1709));
+        let mut third = session("0192d3c0-a1b2-7000-8000-000000000003", None);
+        third.status = Status::Error;
+        (third.end_reason, third.exit_code) = (Some(EndReason::Exited), Some(7));
+        third.last_activity_at = now - TimeDelta::seconds(7200);
         let mut second = session("0191d3c0-a1b2-7000-8000-000000000002", None);
         second.status = Status::Active;
         second.active_connections = 12;
         second.command = vec!["python3".into(), "-m".into(), "http.server".into()];
         second.last_activity_at = now;
         assert_eq!(
-            render(&[first, second], now, None),
-            "ID        NAME  STATUS  CLIENTS  COMMAND                 ACTIVITY  DESTROY\n\
-             0190d3c0  web   IDLE    0        bash                    1m ago    in 28m\n\
-             0191d3c0  -     ACTIVE  12       python3 -m http.server  0s ago    -\n"
+            render(&[first, second, third], now, None),
+            "ID        NAME  STATUS    CLIENTS  COMMAND                 ACTIVITY  DESTROY\n\
+             0190d3c0  web   IDLE      0        bash                    1m ago    in 28m\n\
+             0191d3c0  -     ACTIVE    12       python3 -m http.server  0s ago    -\n\
+             0192d3c0  -     exited 7  0        bash                    2h ago    -\n"
         );
     }
 

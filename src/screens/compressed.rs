@@ -36,14 +36,14 @@ impl CompressedScreen {
             let bytes = lz4_flex::compress_prepend_size(&snapshot.bytes);
             CompressedScreen { bytes, cols, rows, complete: snapshot.complete }
         };
-        let snapshot = screen.snapshot(usize::MAX, KEPT_MAX);
+        let snapshot = screen.kept(usize::MAX, KEPT_MAX);
         if snapshot.complete {
             // Half of what the holder accepts, before compression.
             return compress(snapshot);
         }
         let mut limit = SCREEN_MAX;
         loop {
-            let whole = compress(screen.snapshot(0, limit));
+            let whole = compress(screen.kept(0, limit));
             if whole.bytes.len() <= COMPRESSED_MAX || limit <= KEPT_MAX {
                 return whole;
             }

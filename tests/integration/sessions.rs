@@ -1,8 +1,10 @@
 //! Administration over HTTP.
 
-use crate::support::{Server, Terminal, marked};
+use crate::support::{Server, Terminal, marked, soon};
+use actix_web::rt::time::sleep;
 use awc::http::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 #[actix_web::test]
 async fn a_session_is_created_listed_looked_at_and_killed() {
@@ -53,7 +55,12 @@ async fn killing_ends_the_whole_tree_and_nothing_else() {
     let id = api.run(script).await;
     let (mut terminal, _) = Terminal::attach(&server, &id, "").await;
     terminal.wait_for("up").await;
-    assert!(marked(&id) >= 6, "the tree is up: {}", marked(&id));
+    soon("the tree is up", async {
+        while marked(&id) < 6 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     let ended = api.delete(&format!("/api/v1/sessions/{id}")).await.ok(200);
     assert_eq!(ended["status"], "TERMINATED");
     assert_eq!(marked(&id), 0);

@@ -304,11 +304,12 @@ async fn output_beyond_the_ring_waits_for_clients_that_come_back() {
         terminal.wait_for("up").await;
         terminal.type_in("\n").await;
         terminal.wait_for("\r\n1\r\n").await;
-        seen.push((terminal.offset, terminal.text()));
+        // Attached until the server is dead: who leaves before holds nothing back.
+        seen.push((terminal.offset, terminal.text(), terminal));
     }
     server.kill_and_restart().await;
     // It has acknowledged what it saw.
-    let (offset, before) = &seen[1];
+    let (offset, before, _) = &seen[1];
     let query = format!("client=me&session={mine}&offset={offset}");
     let (mut terminal, attached) = Terminal::attach(&server, &mine, &query).await;
     assert_eq!(attached["offset"], *offset, "nothing that it missed was given up");

@@ -30,7 +30,7 @@ ids! {
     DA2 = b">c"; DA3 = b"=c"; VPA = b"d"; VPR = b"e"; HVP = b"f"; TBC = b"g"; SM = b"h"; DECSET = b"?h"; RM = b"l";
     DECRST = b"?l"; SGR = b"m"; DSR = b"n"; DECDSR = b"?n"; DECSTR = b"!p"; DECSCUSR = b" q"; DECSTBM = b"r";
     SCOSC = b"s"; SCORC = b"u"; DECIC = b"'}"; DECDC = b"'~"; DECSCA = b"\"q"; DECRQM = b"$p"; DECRQM_DEC = b"?$p";
-    XTVERSION = b">q"; WINDOW = b"t"; SKIPPED = b"=$z";
+    XTVERSION = b">q"; WINDOW = b"t"; SKIPPED = b"=$z"; BEYOND = b"=$|";
 }
 
 impl Actions for Terminal {
@@ -128,6 +128,7 @@ impl Actions for Terminal {
             XTVERSION => self.report_name(params.get(0)),
             WINDOW => self.window(params),
             SKIPPED if self.reads_snapshot => self.mark_skipped(params),
+            BEYOND if self.reads_snapshot => self.reach_beyond(params),
             _ => {}
         }
         self.preceding = 0;

@@ -5,7 +5,7 @@ use crate::modes::Modes;
 use crate::parser::Parser;
 use crate::plain::PlainRun;
 use crate::skip::Cut;
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{self, Reader, Snapshot};
 use crate::terminal::Terminal;
 use crate::view::View;
 
@@ -70,6 +70,7 @@ impl Screen {
         screen.terminal.reads_snapshot = true;
         screen.feed(snapshot, &mut Vec::new());
         screen.terminal.reads_snapshot = false;
+        screen.terminal.set_columns(size(cols, rows).0);
         screen
     }
 
@@ -196,7 +197,13 @@ impl Screen {
     /// the oldest lines are left out first. The few hundred bytes of modes, title and changed
     /// colours are written whatever the limit.
     pub fn snapshot(&self, scrollback: usize, limit: usize) -> Snapshot {
-        snapshot::take(&self.terminal, &self.parser, scrollback, limit)
+        snapshot::take(&self.terminal, &self.parser, Reader::Terminal, scrollback, limit)
+    }
+
+    /// As [`Screen::snapshot`], for [`Screen::restore`] alone: it also has what a narrower alternate
+    /// screen hides beyond its edge, and a wider one shows again.
+    pub fn kept(&self, scrollback: usize, limit: usize) -> Snapshot {
+        snapshot::take(&self.terminal, &self.parser, Reader::Screen, scrollback, limit)
     }
 
     /// The content of the screen, with at most `scrollback` lines above it.

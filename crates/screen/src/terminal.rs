@@ -12,6 +12,8 @@ use crate::palette::Palette;
 use crate::params::Params;
 use crate::width::width;
 
+/// The longest line of a snapshot, in columns.
+const COLS_MAX: usize = 10_000;
 /// The most code points in one cell. The longest emoji sequences have ten or so; more would let a
 /// program fill memory without moving the cursor.
 const CLUSTER_MAX: usize = 32;
@@ -122,6 +124,24 @@ impl Terminal {
     pub(super) fn mark_skipped(&mut self, params: &Params) {
         let count = |index: usize| usize::try_from(params.get(index)).unwrap_or(0);
         self.primary.skipped = Skipped { screen: count(0).min(self.rows), scrollback: count(1) };
+    }
+
+    /// Lets a snapshot's reader write beyond the edge of a line of the alternate screen, or (line 0)
+    /// brings the edge back.
+    pub(super) fn reach_beyond(&mut self, params: &Params) {
+        let (line, cols) = (params.get(0), params.count(1).min(COLS_MAX));
+        self.set_columns(cols);
+        let line = usize::try_from(line - 1).ok().filter(|line| *line < self.rows);
+        if let Some(line) = line
+            && self.on_alternate
+        {
+            self.alternate.row_mut(line).resize(cols);
+        }
+    }
+
+    /// Sets the columns without any effect on lines.
+    pub(super) fn set_columns(&mut self, cols: usize) {
+        (self.cols, self.primary.cols, self.alternate.cols) = (cols, cols, cols);
     }
 
     /// Whether plain lines do nothing but scroll: see [`crate::skip`].

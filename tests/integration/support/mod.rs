@@ -28,10 +28,23 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub fn marked(id: &str) -> usize {
     let mark = format!("STAYD_SESSION={id}");
     let has_mark = |entry: &std::fs::DirEntry| {
-        let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let environ = environ(&entry.path());
         environ.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
     };
     std::fs::read_dir("/proc").expect("/proc").flatten().filter(has_mark).count()
+}
+
+/// A process's environment. In the middle of an execve(2) there is none to be seen, so what is empty
+/// is read again for a while, unless it is a thread of the kernel.
+fn environ(process: &std::path::Path) -> Vec<u8> {
+    for _ in 0..10 {
+        let environ = std::fs::read(process.join("environ")).unwrap_or_default();
+        if !environ.is_empty() || process.join("exe").read_link().is_err() {
+            return environ;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Vec::new()
 }
 
 /// Descriptors that a process has open.

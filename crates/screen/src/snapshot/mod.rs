@@ -8,6 +8,7 @@
 //!
 //! If that is longer than the limit, some lines are written with less detail: see `detail`.
 
+mod beyond;
 mod detail;
 mod lines;
 mod pen;
@@ -35,11 +36,21 @@ pub struct Snapshot {
     pub complete: bool,
 }
 
+/// The reader of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Any terminal.
+    Terminal,
+    /// A screen of ours, which is told more than a terminal can be.
+    Screen,
+}
+
 /// The snapshot of a terminal with at most `scrollback` lines that scrolled off, in at most
 /// `limit` bytes.
 pub(super) fn take(
     terminal: &Terminal,
     parser: &Parser,
+    reader: Reader,
     scrollback: usize,
     limit: usize,
 ) -> Snapshot {
@@ -51,14 +62,14 @@ pub(super) fn take(
     };
     let limit = limit.saturating_sub(parser.unfinished().len() + parser.partial().len());
     let mut plan = Plan::everything(terminal, scrollback);
-    if let Some(bytes) = write(terminal, &plan, limit) {
+    if let Some(bytes) = write(terminal, reader, &plan, limit) {
         return snapshot(bytes, &plan);
     }
-    let state = write(terminal, &Plan::nothing(terminal), usize::MAX).unwrap_or_default();
+    let state = write(terminal, reader, &Plan::nothing(terminal), usize::MAX).unwrap_or_default();
     let mut room = limit.saturating_sub(state.len());
     while room > 0 {
         plan = Plan::within(terminal, scrollback, room);
-        if let Some(bytes) = write(terminal, &plan, limit) {
+        if let Some(bytes) = write(terminal, reader, &plan, limit) {
             return snapshot(bytes, &plan);
         }
         // How a line begins depends on the one above it, which the plan only estimates.
@@ -73,13 +84,16 @@ pub(super) fn keeps_saved_cursor(terminal: &Terminal) -> bool {
 }
 
 /// The sequences; `None` if they are longer than `limit`.
-fn write(terminal: &Terminal, plan: &Plan, limit: usize) -> Option<Vec<u8>> {
+fn write(terminal: &Terminal, reader: Reader, plan: &Plan, limit: usize) -> Option<Vec<u8>> {
     let mut writer = Writer::new(terminal, Detail::Everything);
     writer.forget_leftovers();
     writer.buffer(&terminal.primary, plan.scrollback, &plan.primary, limit)?;
     if terminal.on_alternate {
         writer.show_alternate(&terminal.primary);
         writer.buffer(&terminal.alternate, 0, &plan.alternate, limit)?;
+        if reader == Reader::Screen {
+            writer.beyond_edge();
+        }
     }
     let skipped = terminal.primary.skipped;
     if skipped.is_any() {
