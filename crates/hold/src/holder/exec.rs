@@ -1,7 +1,7 @@
 //! `stayd __exec`: the shim, which runs first in a session. It is the session's leader from its
 //! first instruction and becomes the program, so that a directory on a hung file system stalls this
 //! session alone. The holder passes the terminal as descriptor 0, the specification as 3 and, as 4,
-//! a pipe that closes when the program has been executed.
+//! a connection that closes when the program has been executed.
 
 use super::confine::{self, Step};
 use super::wire::{Confinement, ExecSpec};
@@ -13,11 +13,12 @@ use nix::unistd::execve;
 use std::ffi::{CString, NulError};
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 /// The descriptor of the specification.
 pub(super) const SPEC_FD: RawFd = 3;
-/// The descriptor of the pipe on which the shim reports a failed step.
+/// The descriptor of the connection on which the holder says that the session is recorded, and the
+/// shim reports a failed step.
 pub(super) const ERROR_FD: RawFd = 4;
 /// Added to the OOM score, so that sessions are killed before the holder is.
 const OOM_MORE: i32 = 200;
@@ -28,12 +29,26 @@ const PATH_DEFAULT: &str = "/usr/local/bin:/bin:/usr/bin";
 #[must_use]
 pub fn main() -> i32 {
     let Some(pipe) = pty::inherited(ERROR_FD) else { return 2 };
+    if !is_recorded(&pipe) {
+        return 127;
+    }
     let Step(step, errno) = become_program();
     let mut report = Vec::from((errno as i32).to_le_bytes());
     report.extend_from_slice(step.as_bytes());
     // Nobody else could be told of a failure.
     let _ = File::from(pipe).write_all(&report);
     127
+}
+
+/// Waits until the holder has recorded the session. Returns false if it has died before, and this
+/// process is nobody's.
+fn is_recorded(holder: &OwnedFd) -> bool {
+    loop {
+        match nix::unistd::read(holder, &mut [0]) {
+            Err(Errno::EINTR) => {}
+            read => return read == Ok(1),
+        }
+    }
 }
 
 fn become_program() -> Step {

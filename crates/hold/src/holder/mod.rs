@@ -33,6 +33,7 @@ mod ledger;
 mod memfd;
 mod paths;
 pub mod process;
+mod shared;
 mod socket;
 pub mod wire;
 

@@ -10,6 +10,7 @@ use crate::holder::paths::Paths;
 use crate::holder::wire::{self, BLOB_MAX, CHECKPOINT_MAX, CheckpointMeta, ExecSpec, Kind, Stats};
 use crate::id::{ClientKey, SessionId};
 use crate::ring::Reader;
+use crate::tree::Keepers;
 use nix::errno::Errno;
 use serde::Serialize;
 use std::os::fd::OwnedFd;
@@ -24,9 +25,6 @@ const TOO_OLD: &str = "it was started by an earlier version, which knows neither
 pub struct Holder {
     link: Arc<Link>,
     log: slog::Logger,
-    pid: i32,
-    /// Its minor version.
-    minor: u16,
 }
 
 impl Holder {
@@ -40,15 +38,21 @@ impl Holder {
         paths: &Paths,
         log: &slog::Logger,
     ) -> Result<(Self, UnboundedReceiver<Notice>), HolderError> {
-        let (link, hello, notices) = connect::connect_or_launch(paths, log).await?;
-        let wire::Hello { pid, minor, .. } = hello;
-        Ok((Holder { link: Arc::new(link), log: log.clone(), pid, minor }, notices))
+        let (link, notices) = connect::connect_or_launch(paths, log).await?;
+        Ok((Holder { link: Arc::new(link), log: log.clone() }, notices))
     }
 
-    /// Process id of the holder.
+    /// Process id of the holder, which changes when it dies and another one takes its place.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        self.pid
+        self.link.peer().pid
+    }
+
+    /// The processes to which the orphans of sessions fall. Both may change.
+    #[must_use]
+    pub fn keepers(&self) -> Keepers {
+        let wire::Hello { pid, guardian, .. } = self.link.peer();
+        Keepers { holder: pid, guardian: Some(guardian).filter(|pid| *pid > 0) }
     }
 
     /// Starts a session, or returns the held one of that id. It may take long, if the program's
@@ -63,7 +67,7 @@ impl Holder {
         ring_capacity: u64,
         blob: &[u8],
     ) -> Result<Held, SpawnError> {
-        if self.minor < wire::CONFINES && !spec.confinement.is_empty() {
+        if self.link.peer().minor < wire::CONFINES && !spec.confinement.is_empty() {
             return Err(HolderError::Request(TOO_OLD.to_owned()).into());
         }
         let spawn = wire::Spawn {
@@ -131,8 +135,11 @@ impl Holder {
                 match reply.kind {
                     Kind::Entry => {
                         let entry: wire::Entry = reply.control()?;
-                        list.after = Some(entry.id);
-                        all.push(read(entry, reply));
+                        // A holder that takes over in the middle of a page begins it again.
+                        if list.after.is_none_or(|after| after < entry.id) {
+                            list.after = Some(entry.id);
+                            all.push(read(entry, reply));
+                        }
                     }
                     Kind::Listed => break reply.control::<wire::Listed>()?.more,
                     _ => return Err(reply.failure().into()),

@@ -17,7 +17,11 @@ mod event_loop;
 #[cfg(test)]
 #[path = "../../../../../tests/fuzz/checkpoints_kept.rs"]
 mod fuzz;
+mod guardian;
 mod peer;
+mod pid_file;
+mod reaping;
+mod recovery;
 mod requests;
 mod session;
 mod sessions;

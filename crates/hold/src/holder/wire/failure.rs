@@ -101,6 +101,25 @@ impl Failure {
         Failure::new(FailureCode::Closing, "the holder is ending")
     }
 
+    /// The holder died while it performed the request, and nobody knows whether it has done so.
+    #[must_use]
+    pub fn unknown_outcome() -> Self {
+        let text = "the holder was replaced while it did this: it may have been done, or not";
+        Failure::new(FailureCode::Other, text)
+    }
+
+    /// The request has ended a holder again and again.
+    #[must_use]
+    pub fn poisoned() -> Self {
+        Failure::new(FailureCode::Other, "the holder dies of this request")
+    }
+
+    /// Too many requests wait for the same thing.
+    #[must_use]
+    pub fn busy() -> Self {
+        Failure::new(FailureCode::Limit, "too many requests wait for the start of this session")
+    }
+
     /// There is not enough memory. Without memory Rust ends the process, so code that may need much
     /// of it tries first.
     #[must_use]
