@@ -49,6 +49,15 @@ fn parent(pid: i32) -> Option<i32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
+/// Two files of the same program, which replace each other.
+fn programs(house: &House) -> [std::path::PathBuf; 2] {
+    ["one", "two"].map(|name| {
+        let path = house.dir.path().join(name);
+        std::fs::copy(env!("CARGO_BIN_EXE_stayd"), &path).unwrap();
+        path
+    })
+}
+
 /// Who dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victim {
@@ -336,4 +345,87 @@ async fn sigterm_ends_everything_that_any_of_them_has_started() {
     for file in ["holder.sock", "holder.pid", "guardian.pid"] {
         assert!(!house.dir.path().join(file).exists(), "{file}");
     }
+}
+
+#[tokio::test]
+async fn an_upgrade_is_a_takeover_by_another_program() {
+    let house = House::new().await;
+    let mut exits = house.spawn(&["sh", "-c", "read x; exit 7"]).await;
+    let mut cat = house.spawn(&["cat"]).await;
+    let key = ClientKey::named("p", "c");
+    let mut typed = 0;
+    for (round, program) in programs(&house).iter().cycle().take(5).enumerate() {
+        let pair = Pair::of(&house);
+        let hello = stayd::holder::upgrade(house.dir.path(), program).await.unwrap();
+        let now = pair.changed(&house).await;
+        assert_eq!((hello.pid, hello.guardian), (now.holder, now.guardian));
+        // The same parent: it knows the exits of its children.
+        assert_eq!(now.guardian, pair.guardian);
+        for pid in [now.holder, now.guardian] {
+            let runs = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+            assert_eq!(&runs, program);
+        }
+        let line = format!("round {round}\n");
+        house.holder.input(cat.id, key, typed, line.as_bytes());
+        typed += line.len() as u64;
+        cat.until_output(&format!("round {round}\r\nround {round}\r\n")).await;
+        if round == 2 {
+            replace(&house, Victim::Guardian).await;
+            replace(&house, Victim::Holder).await;
+        }
+    }
+    house.holder.input(exits.id, key, 0, b"\n");
+    assert_eq!(exits.until_end().await, Exit::Code(7));
+    // What is no program of ours replaces nothing.
+    let pair = Pair::of(&house);
+    let script = house.dir.path().join("script");
+    std::fs::write(&script, "not a program").unwrap();
+    let refused = stayd::holder::upgrade(house.dir.path(), &script).await.unwrap_err();
+    assert!(refused.to_string().contains("did not start"), "{refused}");
+    pair.changed(&house).await;
+    house.holder.input(cat.id, key, typed, b"still here\n");
+    cat.until_output("still here\r\nstill here").await;
+    let stats = house.holder.stats().await.unwrap();
+    assert_eq!((stats.gaps, stats.unaccounted), (0, Some(0)), "{stats:?}");
+}
+
+#[tokio::test]
+async fn an_upgrade_loses_nothing_though_one_of_them_dies_meanwhile() {
+    let house = House::new().await;
+    let mut flood = house.spawn(&["sh", "-c", FLOOD]).await;
+    let programs = programs(&house);
+    let over = std::cell::Cell::new(false);
+    let mut upgraded = 0;
+    let upgrading = async {
+        for round in 0..kills() as u64 {
+            let pair = Pair::of(&house);
+            let program = &programs[round as usize % 2];
+            let upgrade = stayd::holder::upgrade(house.dir.path(), program);
+            let killing = async {
+                tokio::time::sleep(Duration::from_micros(round * 211 % 12_000)).await;
+                match round % 4 {
+                    0 => kill(pair.holder, libc::SIGKILL).unwrap_or_default(),
+                    1 => kill(pair.guardian, libc::SIGKILL).unwrap_or_default(),
+                    // Whoever holds them by now.
+                    2 => kill(Pair::of(&house).holder, libc::SIGKILL).unwrap_or_default(),
+                    _ => {}
+                }
+            };
+            let (done, ()) = tokio::join!(upgrade, killing);
+            upgraded += usize::from(done.is_ok());
+            poll("a whole pair", || {
+                let now = (pid_in(&house, "guardian.pid"), pid_in(&house, "holder.pid"));
+                now.0.is_some() && now.1.is_some_and(|pid| alive(pid) && parent(pid) == now.0)
+            })
+            .await;
+            // Its socket answers.
+            house.holder.stats().await.unwrap();
+        }
+        over.set(true);
+    };
+    tokio::join!(upgrading, drink(&mut flood, &house, || over.get()));
+    let stats = house.holder.stats().await.unwrap();
+    eprintln!("{upgraded} of {} upgrades, {} MiB exact: {stats:?}", kills(), flood.cursor >> 20);
+    assert_eq!((stats.gaps, stats.unaccounted), (0, Some(0)), "{stats:?}");
+    assert!(upgraded > 0);
 }

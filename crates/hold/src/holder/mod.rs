@@ -39,6 +39,7 @@ pub mod wire;
 
 pub use client::{
     Checkpoint, Held, Holder, HolderError, Notice, Resumed, SpawnError, SpawnSpec, Stats, Unusable,
+    upgrade,
 };
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use paths::Paths;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use confinement::{Account, Confinement, Limits};
 pub use control::{
     CONFINES, Checkpoint, CheckpointMeta, Entry, ExecSpec, Hello, List, Listed, MAJOR, MINOR,
-    Resize, Signal, Spawn, Stats, Target,
+    Resize, Signal, Spawn, Stats, Target, Upgrade,
 };
 pub use failure::{Failure, FailureCode};
 
@@ -73,6 +73,9 @@ pub enum Kind {
     /// As [`Kind::Input`], but the bytes only count as received and are not for the program,
     /// because a client's terminal sends its own messages among the keystrokes.
     Counted = 12,
+    /// [`Upgrade`], with the program in a file, in place of a hello. The reply is a [`Hello`] of the
+    /// holder that the program runs.
+    Upgrade = 13,
 
     /// The request was performed.
     Done = 0x40,
@@ -96,11 +99,11 @@ impl Kind {
     pub fn from_byte(byte: u8) -> Option<Self> {
         use Kind::{
             Blob, Checkpoint, Counted, Done, Entry, Exited, Failed, Forget, Hello, Input, List,
-            Listed, Output, Resize, Resume, Signal, Spawn, Stats,
+            Listed, Output, Resize, Resume, Signal, Spawn, Stats, Upgrade,
         };
         let kinds = [
             Hello, Spawn, List, Input, Resize, Resume, Signal, Blob, Forget, Checkpoint, Stats,
-            Counted, Done, Entry, Listed, Failed, Output, Exited,
+            Counted, Upgrade, Done, Entry, Listed, Failed, Output, Exited,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

@@ -145,6 +145,11 @@ impl Map {
         unsafe { self.base.byte_add(self.page).cast::<ServerPage>().as_ref() }
     }
 
+    /// The size of a page in bytes.
+    pub(super) fn page(&self) -> usize {
+        self.page
+    }
+
     pub(super) fn capacity(&self) -> u64 {
         self.capacity as u64
     }

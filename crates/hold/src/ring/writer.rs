@@ -20,6 +20,10 @@ pub struct Due {
     pub watch: bool,
 }
 
+/// The most bytes of one read(2). The kernel returns about 4 KiB of a terminal at once, whatever the
+/// room.
+pub const READ_MAX: u64 = 8 << 10;
+
 /// The progress of a client's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputProgress {
@@ -119,6 +123,27 @@ impl Writer {
             self.words().checkpoint.store(offset, SeqCst);
             fence(SeqCst);
         }
+    }
+
+    /// The memory for the next read(2), at most `room` and [`READ_MAX`]: what is left of a page,
+    /// or more if `eager`.
+    ///
+    /// Its pages exist. Otherwise the kernel would make them while it copies, and a process that is
+    /// killed meanwhile (by want of memory, for example) may not get them: the bytes are then taken
+    /// from the terminal, and nowhere.
+    pub fn read_buffer(&mut self, room: u64, eager: bool) -> &mut [u8] {
+        let page = self.map.page();
+        let rest = page.saturating_sub(self.head as usize & page.wrapping_sub(1)) as u64;
+        let buffer = self.buffer(room.min(if eager { READ_MAX } else { rest }));
+        let last = buffer.len().saturating_sub(1);
+        // No two of these are further apart than a page.
+        for at in (0..last).step_by(page.max(1)).chain([last]) {
+            if let Some(byte) = buffer.get_mut(at) {
+                // SAFETY: a byte of ours. It is volatile because nobody reads it.
+                unsafe { std::ptr::write_volatile(byte, 0) };
+            }
+        }
+        buffer
     }
 
     /// The memory for the next bytes, at most `room` and [`IN_FLIGHT`].

@@ -13,9 +13,11 @@ mod fuzz;
 mod handle;
 mod link;
 mod session;
+mod upgrade;
 
 pub use self::checkpoint::Checkpoint;
 pub use self::error::{HolderError, SpawnError};
 pub use self::handle::Holder;
 pub use self::session::{Held, Notice, Resumed, SpawnSpec, Unusable};
+pub use self::upgrade::upgrade;
 pub use super::wire::Stats;

@@ -5,18 +5,18 @@ use super::reaping;
 use super::requests::{self, Answer, Reach};
 use super::sessions::Sessions;
 use super::shutdown::{Descendants, Shutdown};
-use super::tell;
 use super::token::{SlotKey, Token};
+use super::{tell, upgrade};
 use crate::holder::shared::journal::{self, Stores};
-use crate::holder::shared::{Kept, SharedState, StatsWords, account, kept};
+use crate::holder::shared::{Kept, LAYOUT, SharedState, StatsWords, account, kept};
 use crate::holder::socket::{self, Packet};
-use crate::holder::wire::{self, Failure, FailureCode, Hello, Kind, Message, PAGE_MAX};
+use crate::holder::wire::{self, Failure, FailureCode, Hello, Kind, Message, PAGE_MAX, Upgrade};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::Pid;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -31,8 +31,9 @@ const GREETING_MAX: usize = 16;
 /// Milliseconds after which a connection is tried again for which there was no descriptor, because
 /// no event reports a free one. An exit that another process has to tell is asked for as often.
 const CROWDED: u8 = 100;
-/// How often a request of the server is begun. One that ends every holder must not do so for ever.
-const TRIES: u64 = 3;
+/// How often a request of the server is begun. One that ends every holder must not do so for ever;
+/// one at which somebody kills them again and again is performed all the same.
+const TRIES: u64 = 20;
 /// Bytes of one record of a signalfd, of which some are read at once.
 const SIGNAL: usize = size_of::<libc::signalfd_siginfo>();
 
@@ -43,6 +44,8 @@ pub(super) enum Outcome {
     Ended,
     /// The guardian is dead: this process has to be the guardian of another holder.
     Orphaned,
+    /// Another program replaces this one.
+    Replaced,
 }
 
 pub(super) struct EventLoop {
@@ -58,8 +61,8 @@ pub(super) struct EventLoop {
     crowded: bool,
     inbox: Inbox,
     shutdown: Option<Shutdown>,
-    /// Whether the guardian is dead.
-    orphaned: bool,
+    /// Why the loop has to end.
+    outcome: Option<Outcome>,
 }
 
 impl EventLoop {
@@ -93,9 +96,10 @@ impl EventLoop {
             crowded: false,
             inbox: Inbox::new(),
             shutdown: None,
-            orphaned: false,
+            outcome: None,
         };
         event_loop.restore_server()?;
+        event_loop.answer_upgrader();
         if shared.header().ending.load(Relaxed) != 0 {
             event_loop.begin_shutdown();
         }
@@ -110,6 +114,46 @@ impl EventLoop {
         server.send(Kind::Hello, 0, Some(&self.hello()), None);
         self.server = Some(server);
         Ok(())
+    }
+
+    /// Tells whoever has asked for an upgrade what has become of it.
+    fn answer_upgrader(&mut self) {
+        let Some((socket, upgraded)) = upgrade::upgrader(&self.shared) else { return };
+        self.serial = self.serial.wrapping_add(1);
+        // If it cannot be told, it is gone.
+        let Ok(mut peer) = Peer::restore(socket, self.serial, &self.epoll) else { return };
+        if upgraded {
+            peer.send(Kind::Hello, 1, Some(&self.hello()), None);
+        } else {
+            peer.send(Kind::Failed, 1, Some(&Failure::not_upgraded()), None);
+        }
+        peer.close();
+    }
+
+    /// Another program is to hold the sessions. It is asked for in place of a hello.
+    fn upgrade(&mut self, mut peer: Peer, wanted: Option<Upgrade>, program: Option<OwnedFd>) {
+        let refusal = match (wanted, program) {
+            (Some(wanted), Some(program)) if wanted.layouts.contains(&LAYOUT) => {
+                let prepared = peer
+                    .duplicate()
+                    .map(|upgrader| upgrade::prepare(&self.shared, program, upgrader));
+                match prepared {
+                    Ok(true) => None,
+                    Ok(false) => Some(Failure::upgrading()),
+                    Err(errno) => Some(Failure::os(errno)),
+                }
+            }
+            (Some(_), Some(_)) => Some(Failure::unknown_layout(LAYOUT)),
+            _ => Some(Failure::invalid("an upgrade needs a program")),
+        };
+        peer.take_greeting(&self.shared);
+        match refusal {
+            None => self.outcome = Some(Outcome::Replaced),
+            Some(failure) => {
+                peer.send(Kind::Failed, 1, Some(&failure), None);
+            }
+        }
+        peer.close();
     }
 
     fn hello(&self) -> Hello {
@@ -140,7 +184,7 @@ impl EventLoop {
                     Token::Poke => {
                         self.contained(None, |all| all.sessions.collect_exits(&all.epoll));
                     }
-                    Token::Guardian => self.orphaned = true,
+                    Token::Guardian => self.outcome = Some(Outcome::Orphaned),
                     Token::Terminal(_) => {}
                 }
             }
@@ -163,8 +207,8 @@ impl EventLoop {
                 self.contained(None, |all| all.sessions.ask_again(&all.epoll));
             }
             self.contained(None, EventLoop::advance_shutdown);
-            if self.orphaned {
-                return Outcome::Orphaned;
+            if let Some(outcome) = self.outcome {
+                return outcome;
             }
         }
         Outcome::Ended
@@ -359,6 +403,10 @@ impl EventLoop {
             return;
         };
         let request = message.request;
+        if message.kind == Kind::Upgrade as u8 {
+            let (wanted, program) = (message.control().ok(), self.inbox.fds.drain(..).next());
+            return self.upgrade(peer, wanted, program);
+        }
         let hello = message.control::<Hello>().ok();
         let Some(hello) = hello.filter(|_| message.kind == Kind::Hello as u8) else {
             self.malformed(true);

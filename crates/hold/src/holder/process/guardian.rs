@@ -17,7 +17,7 @@
 
 use super::event_loop::{EventLoop, Outcome};
 use super::reaping::{own_pid, reap, slot_led_by};
-use super::{pid_file, recovery, sys};
+use super::{pid_file, recovery, sys, upgrade};
 use crate::exit::Exit;
 use crate::holder::paths::{GUARDIAN_FILE, PID_FILE};
 use crate::holder::shared::{Kept, SharedState, account, kept};
@@ -42,8 +42,13 @@ const SHORT: Duration = Duration::from_millis(50);
 const SHORT_LIVES: u32 = 3;
 
 /// Runs until everything has ended; the exit code. `tell` is called once a holder runs: with true
-/// for the first, and with false whenever this process has become the guardian.
-pub(super) fn run(shared: &Arc<SharedState>, tell: impl Fn(bool)) -> i32 {
+/// for the first, and with false whenever this process has become the guardian. `predecessor` is the
+/// holder of another program, which this one replaces.
+pub(super) fn run(
+    shared: &Arc<SharedState>,
+    mut predecessor: Option<Pid>,
+    tell: impl Fn(bool),
+) -> i32 {
     let mut short_lives = 0_u32;
     loop {
         let header = shared.header();
@@ -53,18 +58,29 @@ pub(super) fn run(shared: &Arc<SharedState>, tell: impl Fn(bool)) -> i32 {
             become_guardian(shared);
         }
         let started = Instant::now();
+        let predecessor = predecessor.take();
         match sys::fork_sharing_descriptors() {
-            Ok(None) => match hold(shared) {
-                Ok(Outcome::Ended) => return finish(shared),
-                Ok(Outcome::Orphaned) => {}
-                // The guardian starts another.
-                Err(_) => return 1,
-            },
-            Ok(Some(holder)) => {
-                if first || is_new {
-                    tell(first);
+            Ok(None) => {
+                if predecessor.is_some_and(|old| !upgrade::await_predecessor(shared, old)) {
+                    return 0;
                 }
-                let exit = guard(shared, holder);
+                match hold(shared) {
+                    Ok(Outcome::Ended) => return finish(shared),
+                    Ok(Outcome::Orphaned) => {}
+                    Ok(Outcome::Replaced) => upgrade::stand_by(shared),
+                    // The guardian starts another.
+                    Err(_) => return 1,
+                }
+            }
+            Ok(Some(holder)) => {
+                if let Some(old) = predecessor {
+                    upgrade::retire(shared, old);
+                }
+                let exit = guard(shared, holder, || {
+                    if first || is_new {
+                        tell(first);
+                    }
+                });
                 if header.ended.load(Relaxed) != 0 {
                     return finish(shared);
                 }
@@ -107,10 +123,13 @@ fn become_guardian(shared: &SharedState) {
     }
 }
 
-/// Waits for the holder's death, which it returns, and meanwhile reaps orphans and the leaders of dead holders.
-fn guard(shared: &Arc<SharedState>, holder: Pid) -> Exit {
+/// Waits for the holder's death, which it returns, and meanwhile reaps orphans and the leaders of
+/// dead holders. `ready` is called once the holder runs.
+fn guard(shared: &Arc<SharedState>, holder: Pid, ready: impl Fn()) -> Exit {
     let mut wanted = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
+    for signal in
+        [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGUSR2]
+    {
         wanted.add(signal);
     }
     loop {
@@ -123,11 +142,21 @@ fn guard(shared: &Arc<SharedState>, holder: Pid) -> Exit {
             // A full counter wakes the holder as well.
             let _ = write(poke, &1u64.to_ne_bytes());
         }
-        // The kernel merges SIGCHLDs, so one stands for any number.
-        if let Ok(Signal::SIGTERM | Signal::SIGINT) = wanted.wait() {
-            // A holder that is dead by now leaves it to the next.
-            shared.header().ending.store(1, Release);
-            let _ = kill(holder, Signal::SIGTERM);
+        match wanted.wait() {
+            Ok(Signal::SIGTERM | Signal::SIGINT) => {
+                // A holder that is dead by now leaves it to the next.
+                shared.header().ending.store(1, Release);
+                let _ = kill(holder, Signal::SIGTERM);
+            }
+            Ok(Signal::SIGUSR1) if shared.header().upgrading.load(Relaxed) != 0 => {
+                upgrade::execute(shared);
+                // It has not become the program: the holder, which stands by, is replaced by one
+                // that goes on.
+                let _ = kill(holder, Signal::SIGKILL);
+            }
+            Ok(Signal::SIGUSR2) => ready(),
+            // The kernel merges SIGCHLDs, so one stands for any number.
+            Ok(_) | Err(_) => {}
         }
     }
 }
@@ -149,6 +178,9 @@ fn hold(shared: &Arc<SharedState>) -> Result<Outcome, Errno> {
         let _ = pid_file::write(directory, PID_FILE);
         account::recount(shared);
     }
+    // The guardian tells others.
+    let guardian = i32::try_from(header.guardian.load(Relaxed)).unwrap_or(0);
+    let _ = kill(Pid::from_raw(guardian), Signal::SIGUSR2);
     let outcome = event_loop.run();
     if outcome == Outcome::Ended {
         header.ended.store(1, Release);

@@ -33,5 +33,6 @@ mod sys;
 mod table;
 mod tell;
 mod token;
+mod upgrade;
 
-pub use start::main;
+pub use start::{continue_main, main};

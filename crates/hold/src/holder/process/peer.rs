@@ -146,6 +146,12 @@ impl Peer {
         let _ = account::read(shared, &self.socket, &mut [0]);
     }
 
+    /// Another descriptor of the connection.
+    pub(super) fn duplicate(&self) -> Result<OwnedFd, Errno> {
+        let copy = self.socket.as_fd().try_clone_to_owned();
+        copy.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+
     /// The socket as it is recorded, once the connection is the server's.
     pub(super) fn kept(&self) -> &Kept {
         &self.socket

@@ -24,12 +24,12 @@ pub(super) fn recover(shared: &Arc<SharedState>) {
     if failed {
         stats.gaps.fetch_add(1, Relaxed);
     }
-    account::completed(shared);
     sweep(shared);
 }
 
-/// Closes what nobody knows of any more.
+/// Closes the account of a holder that is none any more, and what nobody knows of.
 pub(super) fn sweep(shared: &SharedState) {
+    account::close(shared);
     // An old kernel leaves some descriptors open.
     let _ = kept::sweep(shared);
 }

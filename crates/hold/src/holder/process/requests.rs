@@ -69,6 +69,7 @@ pub(super) fn perform(all: &mut Reach<'_>, message: &Message<'_>) -> Result<Answ
         // Its answer may have died with a holder.
         Kind::Hello if all.number == 1 => Ok(Answer::Hello),
         Kind::Hello
+        | Kind::Upgrade
         | Kind::Done
         | Kind::Entry
         | Kind::Listed

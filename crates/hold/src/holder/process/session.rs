@@ -55,6 +55,8 @@ pub(super) struct Session {
     pub(super) starved: bool,
     /// Whether the ring is full and the terminal is not read.
     pub(super) blocked: bool,
+    /// Whether the last read has found as much as there was room for, or much.
+    eager: bool,
     /// Bytes read without a notice, because more was there to be read at once.
     pub(super) unreported: u64,
     /// Bytes read since the leader was reaped.
@@ -128,6 +130,7 @@ impl Session {
             queue: Queue::of(&slot),
             starved: false,
             blocked: false,
+            eager: false,
             unreported: 0,
             drained: slot.drained(),
             watched: EpollFlags::empty(),
@@ -234,13 +237,16 @@ impl Session {
             }
             let intent = Intent::Output { slot: self.slot.index(), head: self.ring.head() };
             let reading = account::begin(self.slot.shared(), intent);
-            let result = reading.read(master, self.ring.buffer(room));
+            let buffer = self.ring.read_buffer(room, self.eager);
+            let wanted = buffer.len();
+            let result = reading.read(master, buffer);
             let count = result.unwrap_or(0);
             self.ring.publish(count as u64);
             reading.done(count);
             match result {
                 Ok(count) if count > 0 => {
                     let bytes = count as u64;
+                    self.eager = count == wanted || count >= SHORT_READ;
                     left = left.saturating_sub(bytes);
                     self.unreported = self.unreported.saturating_add(bytes);
                     if self.exit.is_some() {
@@ -249,7 +255,7 @@ impl Session {
                         if self.drained >= DRAIN_MAX {
                             return Found::End;
                         }
-                    } else if count < SHORT_READ {
+                    } else if !self.eager {
                         return Found::Pause;
                     }
                 }

@@ -3,17 +3,17 @@
 use super::guardian;
 use crate::holder::launch::Start;
 use crate::holder::paths::{LOCK_FILE, READY_ENV, SOCKET};
-use crate::holder::shared::{Kept, SharedState};
+use crate::holder::shared::{Kept, SharedState, kept};
 use crate::holder::socket;
 use crate::private::{self, NotPrivate};
 use crate::{pty, tree};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::fcntl::{FdFlag, Flock, FlockArg, OFlag, openat};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, getpid};
+use nix::unistd::{Pid, chdir, getpid};
 use std::cell::Cell;
 use std::ffi::CString;
 use std::io::Write;
@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// The variable that marks the process which holds. Without it, a launched process starts that one.
 const DETACHED_ENV: &str = "STAYD_HOLDER_DETACHED";
@@ -62,7 +62,7 @@ pub fn main(state_dir: &Path) -> i32 {
         Ok(shared) => {
             // Each of several processes has a copy of this value, and one of them closes the pipe.
             let ready = Cell::new(ready.map(Kept::unrecorded));
-            guardian::run(&shared, |first| {
+            guardian::run(&shared, None, |first| {
                 if !first {
                     // This process is the guardian from now on.
                     tell_service_manager(&format!("MAINPID={}", getpid()));
@@ -77,6 +77,25 @@ pub fn main(state_dir: &Path) -> i32 {
         }
         Err(error) => refuse(ready.as_ref(), &error),
     }
+}
+
+/// `stayd hold --continue FD`: continues what another program has held, as the same process. Returns
+/// the exit code. Signals are blocked as that program has left them.
+#[must_use]
+pub fn continue_main(memory: &str) -> i32 {
+    let memory = memory.parse::<RawFd>().ok().and_then(pty::inherited);
+    let Some(memory) = memory.map(Kept::unrecorded) else { return 2 };
+    // If it is not known after all, the old holder goes on as soon as this process has ended.
+    let Ok(shared) = SharedState::open(memory.as_fd()) else { return 1 };
+    if kept::close_on_exec(&shared, FdFlag::FD_CLOEXEC).is_err() {
+        return 1;
+    }
+    let holder = i32::try_from(shared.header().holder.load(Relaxed)).unwrap_or(0);
+    guardian::run(&Arc::new(shared), Some(Pid::from_raw(holder)), |first| {
+        if !first {
+            tell_service_manager(&format!("MAINPID={}", getpid()));
+        }
+    })
 }
 
 fn detach(state_dir: &Path, pipe: BorrowedFd<'_>) -> Result<(), StartError> {

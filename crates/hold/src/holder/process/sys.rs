@@ -5,6 +5,7 @@
 use crate::exit::Exit;
 use nix::errno::Errno;
 use nix::unistd::Pid;
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A child that has exited, with its exit; `None` if there is none. It is not reaped, so that its
@@ -72,6 +73,25 @@ pub(super) fn fork_sharing_descriptors() -> Result<Option<Pid>, Errno> {
     };
     let pid = i32::try_from(Errno::result(pid)?).unwrap_or(0);
     Ok((pid > 0).then(|| Pid::from_raw(pid)))
+}
+
+/// Ends the sharing of descriptors with other processes: this one keeps copies of all.
+pub(super) fn unshare_descriptors() -> Result<(), Errno> {
+    // SAFETY: the table of descriptors stays as it is.
+    Errno::result(unsafe { libc::unshare(libc::CLONE_FILES) }).map(drop)
+}
+
+/// Becomes the program of this descriptor; returns only if that fails.
+pub(super) fn execute(program: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Errno {
+    let pointers = |all: &[CString]| -> Vec<*const libc::c_char> {
+        all.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (args, env) = (pointers(args), pointers(env));
+    let (fd, flags) = (libc::c_long::from(program.as_raw_fd()), libc::AT_EMPTY_PATH);
+    let path = c"".as_ptr();
+    // SAFETY: both lists end with a null pointer, and their strings live through the call.
+    unsafe { libc::syscall(libc::SYS_execveat, fd, path, args.as_ptr(), env.as_ptr(), flags) };
+    Errno::last()
 }
 
 /// The answer of `PIDFD_GET_INFO`, in its first version (linux/pidfd.h).

@@ -100,6 +100,7 @@ pub(in crate::holder) fn write(
 /// none, that is noted.
 pub(in crate::holder) fn open(shared: &SharedState) {
     use nix::fcntl::{OFlag, open};
+    close(shared);
     let word = &shared.header().fds.io;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     match open("/proc/self/io", flags, nix::sys::stat::Mode::empty()) {
@@ -158,9 +159,13 @@ pub(in crate::holder) fn unfinished(shared: &SharedState) -> Option<Unfinished> 
     Some(Unfinished { intent, bytes: counted.map(|counted| counted.saturating_sub(noted)) })
 }
 
-/// The operation is completed.
-pub(in crate::holder) fn completed(shared: &SharedState) {
+/// The account of a process that is the holder no more is closed.
+pub(in crate::holder) fn close(shared: &SharedState) {
     shared.header().account.intent.store(0, Release);
+    let word = &shared.header().fds.io;
+    if let Some(io) = kept::Kept::of(word) {
+        io.forget(word);
+    }
 }
 
 /// The kernel's counts of a process.

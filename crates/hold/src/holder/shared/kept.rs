@@ -5,6 +5,7 @@
 use super::layout::fd_of;
 use super::map::SharedState;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Release;
@@ -95,6 +96,15 @@ pub(in crate::holder) fn sweep(shared: &SharedState) -> Result<(), Errno> {
             Errno::result(unsafe { libc::syscall(libc::SYS_close_range, from, last, 0) })?;
         }
         from = from.max(fd.saturating_add(1));
+    }
+    Ok(())
+}
+
+/// Says for every recorded descriptor whether execve(2) closes it.
+pub(in crate::holder) fn close_on_exec(shared: &SharedState, flag: FdFlag) -> Result<(), Errno> {
+    for fd in recorded(shared) {
+        // SAFETY: it is recorded, so it is open.
+        fcntl(unsafe { BorrowedFd::borrow_raw(fd) }, FcntlArg::F_SETFD(flag))?;
     }
     Ok(())
 }

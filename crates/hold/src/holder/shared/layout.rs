@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"staydmem");
 /// The version of this layout, to be increased when the words change. A program that does not know
 /// a version takes nothing over.
-pub(super) const VERSION: u64 = 1;
+pub(in crate::holder) const VERSION: u64 = 1;
 /// The most sessions: the kernel's default for pseudo-terminals is a quarter of it.
 pub(in crate::holder) const SLOTS_MAX: u32 = 1 << 14;
 /// The bytes of each header page and of the page that begins a slot.
@@ -37,6 +37,11 @@ pub(in crate::holder) struct Header {
     pub(in crate::holder) ending: AtomicU64,
     /// 1 once everything has ended.
     pub(in crate::holder) ended: AtomicU64,
+    /// 1 while the pair is replaced by another program.
+    pub(in crate::holder) upgrading: AtomicU64,
+    /// Process id of the holder that a guardian of another program replaces, from the moment on at
+    /// which that is decided.
+    pub(in crate::holder) retired: AtomicU64,
     /// The limit of open files that sessions get.
     pub(in crate::holder) open_files: AtomicU64,
     pub(in crate::holder) fds: HeaderFds,
@@ -62,10 +67,13 @@ pub(in crate::holder) struct HeaderFds {
     pub(in crate::holder) guardian: AtomicU64,
     /// `/proc/PID/io` of the holder, opened while it lived.
     pub(in crate::holder) io: AtomicU64,
+    /// The program that is to replace this one, and the connection of whoever has asked for that.
+    pub(in crate::holder) program: AtomicU64,
+    pub(in crate::holder) upgrader: AtomicU64,
 }
 
 impl HeaderFds {
-    pub(super) fn all(&self) -> [&AtomicU64; 8] {
+    pub(super) fn all(&self) -> [&AtomicU64; 10] {
         [
             &self.memory,
             &self.directory,
@@ -75,6 +83,8 @@ impl HeaderFds {
             &self.poke,
             &self.guardian,
             &self.io,
+            &self.program,
+            &self.upgrader,
         ]
     }
 }

@@ -18,13 +18,14 @@ use crate::holder::wire::BLOB_MAX;
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Bytes of a slot.
 const SLOT: usize = PAGE + 2 * BLOB_MAX + QUEUE;
@@ -56,6 +57,20 @@ impl SharedState {
         header.version.store(VERSION, Relaxed);
         header.magic.store(MAGIC, Release);
         Ok((fd, shared))
+    }
+
+    /// The memory of earlier processes. `EPROTO` if its layout is not the one that this program
+    /// knows.
+    pub(in crate::holder) fn open(fd: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let size = usize::try_from(fstat(fd)?.st_size).unwrap_or(0);
+        if size < PAGE {
+            return Err(Errno::EPROTO);
+        }
+        let shared = SharedState::map(fd)?;
+        let header = shared.header();
+        let known = (header.magic.load(Acquire), header.version.load(Relaxed)) == (MAGIC, VERSION);
+        let end = shared.at(header.slots.load(Relaxed) as usize);
+        if known && end <= size { Ok(shared) } else { Err(Errno::EPROTO) }
     }
 
     fn map(fd: impl std::os::fd::AsFd) -> Result<Self, Errno> {

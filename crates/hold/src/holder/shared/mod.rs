@@ -30,7 +30,7 @@ mod slot;
 mod tests;
 
 pub(super) use kept::Kept;
-pub(super) use layout::StatsWords;
+pub(super) use layout::{StatsWords, VERSION as LAYOUT};
 pub(super) use map::SharedState;
 pub(super) use queue::Queue;
 pub(super) use slot::{Created, Progress, Slot};

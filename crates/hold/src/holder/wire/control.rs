@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The major version, which both sides must agree on.
 pub const MAJOR: u16 = 1;
 /// The minor version, which grows with each addition that the other side may not know.
-pub const MINOR: u16 = 1;
+pub const MINOR: u16 = 2;
 /// The first minor version whose shim knows [`Confinement`]. An earlier one would ignore it.
 pub const CONFINES: u16 = 1;
 
@@ -176,6 +176,14 @@ pub struct Resize {
     pub cols: u16,
     /// Rows.
     pub rows: u16,
+}
+
+/// Replaces the processes that hold the sessions by another program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The layouts of the holder's memory that the program knows.
+    #[serde(default)]
+    pub layouts: Vec<u64>,
 }
 
 /// A session.

@@ -101,6 +101,25 @@ impl Failure {
         Failure::new(FailureCode::Closing, "the holder is ending")
     }
 
+    /// Another program cannot take the sessions over.
+    #[must_use]
+    pub fn unknown_layout(ours: u64) -> Self {
+        let text = format!("it does not know layout {ours} of the holder's memory");
+        Failure::new(FailureCode::Version, text)
+    }
+
+    /// An upgrade is under way, or another has not come to its end.
+    #[must_use]
+    pub fn upgrading() -> Self {
+        Failure::new(FailureCode::Other, "another upgrade is under way")
+    }
+
+    /// The other program did not start.
+    #[must_use]
+    pub fn not_upgraded() -> Self {
+        Failure::new(FailureCode::Other, "the other program did not start; the sessions run on")
+    }
+
     /// The holder died while it performed the request, and nobody knows whether it has done so.
     #[must_use]
     pub fn unknown_outcome() -> Self {
