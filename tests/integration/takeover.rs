@@ -131,6 +131,8 @@ async fn exits_are_known_whoever_was_the_parent() {
         house.holder.forget(session.id).await.unwrap();
     }
     assert!(house.holder.list().await.unwrap().is_empty());
+    // Reaping has changed no count.
+    assert_eq!(house.holder.stats().await.unwrap().unaccounted, Some(0));
 }
 
 #[tokio::test]
@@ -298,6 +300,10 @@ async fn a_session_that_is_started_while_they_die_is_started_once() {
     }
     let entries = house.holder.list().await.unwrap();
     assert_eq!(entries.len(), 24);
+    let mut brief = house.spawn(&["sh", "-c", "cat /proc/self/maps /proc/self/stat; exit 3"]).await;
+    assert_eq!(brief.until_end().await, Exit::Code(3));
+    let stats = house.holder.stats().await.unwrap();
+    assert_eq!((stats.gaps, stats.unaccounted), (0, Some(0)), "{stats:?}");
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Every read(2) and write(2) of the holder, accounted for.
 //!
-//! The kernel counts the bytes that a process has read and written (`rchar` and `wchar` in
-//! `/proc/PID/io`: read(2), write(2) and their kin on any descriptor; nothing that recvmsg(2) and
-//! sendmsg(2) have passed), and tells the counts of a dead process as long as it is not reaped. So
-//! what it has counted and the holder has not is the length of the one operation that was done and
+//! The kernel counts the bytes that a thread has read and written (`rchar` and `wchar` in
+//! `/proc/PID/task/TID/io`: read(2), write(2) and their kin on any descriptor; nothing that
+//! recvmsg(2) and sendmsg(2) have passed), and tells the counts of a dead process as long as it is
+//! not reaped. (The counts in `/proc/PID/io` are of no use: they grow by those of each child that
+//! the process reaps.) So what it has counted and the holder has not is the length of the one operation that was done and
 //! not yet noted. The intent says which one that is.
 //!
 //! A process that reads or writes past this file breaks the account; a test refuses that. What
@@ -103,7 +104,7 @@ pub(in crate::holder) fn open(shared: &SharedState) {
     close(shared);
     let word = &shared.header().fds.io;
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    match open("/proc/self/io", flags, nix::sys::stat::Mode::empty()) {
+    match open("/proc/thread-self/io", flags, nix::sys::stat::Mode::empty()) {
         Ok(fd) => drop(kept::Kept::record(word, fd)),
         Err(_) => word.store(0, Release),
     }

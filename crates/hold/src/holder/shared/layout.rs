@@ -65,7 +65,7 @@ pub(in crate::holder) struct HeaderFds {
     pub(in crate::holder) poke: AtomicU64,
     /// A pidfd of the guardian.
     pub(in crate::holder) guardian: AtomicU64,
-    /// `/proc/PID/io` of the holder, opened while it lived.
+    /// `/proc/PID/task/PID/io` of the holder, opened while it lived.
     pub(in crate::holder) io: AtomicU64,
     /// The program that is to replace this one, and the connection of whoever has asked for that.
     pub(in crate::holder) program: AtomicU64,
