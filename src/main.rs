@@ -5,6 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // A guardian that has become another program keeps its signals blocked.
+    if let (Some("hold"), Some("--continue"), Some(memory)) = (
+        args.next().as_deref().and_then(OsStr::to_str),
+        args.next().as_deref().and_then(OsStr::to_str),
+        args.next().as_deref().and_then(OsStr::to_str),
+    ) {
+        return code(stayd::holder::process::continue_main(memory));
+    }
     stayd::pty::reset_signals();
     // The holder, and the process from which it forks sessions, come first: they must start fast,
     // stay small, and depend on nothing else.

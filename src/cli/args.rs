@@ -2,7 +2,8 @@
 
 use super::{
     attach, audit, backup, completions, config, doctor, info, keep, kill, logins, logs, ls,
-    profiles, recording, rename, restart, run, screen, send, share, stop, token, url, wait,
+    profiles, recording, rename, restart, run, screen, send, share, stop, token, upgrade, url,
+    wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -91,6 +92,11 @@ pub(super) enum Verb {
     Share(share::Flags),
     /// Stop the server; sessions run on, unless --all
     Stop(stop::Flags),
+    /// Replace the processes that hold the sessions by this program; sessions run on
+    ///
+    /// The server is not replaced: restart it as well. A program that cannot take the sessions over
+    /// is refused, and everything stays as it was.
+    Upgrade(upgrade::Flags),
     /// Manage tokens, one for each person or program
     ///
     /// A token has a name, which the history of a session shows, a role (--role), and sessions that

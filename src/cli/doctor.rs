@@ -89,6 +89,7 @@ pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
                 findings.push(disk(&dir));
                 findings.push(database(&dir.join("stayd.db")));
                 findings.push(holder(&dir.join("holder.pid")));
+                findings.push(guardian(&dir.join("guardian.pid")));
                 findings.extend(names(&dir.join("listen")));
             }
         }
@@ -309,6 +310,26 @@ fn holder(pid_file: &Path) -> Finding {
             failed(what, format!("{path}: {error}"))
         }
         _ => warning(what, format!("process {pid} is gone; sessions that it held have ended")),
+    }
+}
+
+/// Whether the holder may die: another process has to be there, and the kernel has to count.
+fn guardian(pid_file: &Path) -> Finding {
+    let what = "guardian";
+    let counts = fs::read_to_string("/proc/thread-self/io").unwrap_or_default();
+    if !counts.contains("rchar:") {
+        let why = "the kernel does not tell what a process has read (/proc, \
+                   CONFIG_TASK_IO_ACCOUNTING): a session may lose output when the holder is killed";
+        return warning(what, why.into());
+    }
+    let Ok(text) = fs::read_to_string(pid_file) else {
+        return ok(what, "none yet; it starts with the holder".into());
+    };
+    let pid = text.trim();
+    if Path::new(&format!("/proc/{pid}")).exists() {
+        ok(what, format!("process {pid}"))
+    } else {
+        warning(what, format!("process {pid} is gone: nobody replaces the holder if it dies"))
     }
 }
 

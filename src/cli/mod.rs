@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `token` `logins` `backup` `config` `doctor` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `retry` | for a server that is being started again |
 //! | `inside` | the session that a command itself runs in |
@@ -60,6 +60,7 @@ mod sys;
 mod table;
 mod token;
 mod transport;
+mod upgrade;
 mod url;
 mod wait;
 
@@ -108,6 +109,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Recording(flags)) => recording::recording(paths, &flags),
         Some(Verb::Url(flags)) => url::url(paths, &flags),
         Some(Verb::Stop(flags)) => stop::stop(paths, &flags),
+        Some(Verb::Upgrade(flags)) => upgrade::upgrade(paths, &flags),
         Some(Verb::Share(flags)) => share::share(paths, &flags),
         Some(Verb::Token(flags)) => token::token(paths, flags),
         Some(Verb::Logins(flags)) => logins::logins(paths, &flags),

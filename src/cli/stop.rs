@@ -7,7 +7,7 @@ use super::progress::Progress;
 use super::sys::Process;
 use crate::config::{self, PathFlags};
 use crate::private;
-use crate::tree::{self, Standing};
+use crate::tree::{self, Keepers, Standing};
 use clap::Args;
 use std::io;
 use std::path::Path;
@@ -53,7 +53,8 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     if flags.all {
         // Stop the holder after the server, which would otherwise start another one. It ends
         // everything that it still holds, which is everything if there was no server.
-        let files = ("holder.pid", "holder.lock");
+        // The guardian passes the signal on, and ends last.
+        let files = ("guardian.pid", "holder.lock");
         found |= end("holder", &dir, files, libc::SIGTERM, HOLDER_TIMEOUT)?;
     }
     if found {
@@ -65,9 +66,14 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
 
 /// Whether this process runs inside a session of the holder in this directory.
 fn runs_inside(dir: &Path) -> bool {
-    let holder = std::fs::read_to_string(dir.join("holder.pid")).ok();
-    let holder = holder.and_then(|text| text.split_whitespace().next()?.parse().ok());
-    let standing = holder.map(|holder| tree::standing(std::process::id() as i32, holder));
+    let pid = |file| -> Option<i32> {
+        let text = std::fs::read_to_string(dir.join(file)).ok()?;
+        text.split_whitespace().next()?.parse().ok()
+    };
+    let holder = pid("holder.pid");
+    let keepers = holder.map(|holder| Keepers { holder, guardian: pid("guardian.pid") });
+    let us = std::process::id() as i32;
+    let standing = keepers.map(|keepers| tree::standing(us, keepers, |_| false));
     matches!(standing, Some(Ok(Standing::Below { .. })))
 }
 

@@ -17,7 +17,7 @@ use crate::connections::{Peer, Visitor};
 use crate::id::SessionId;
 use crate::registry::Roster;
 use crate::rights::{Kind, Principal, Role, Scope};
-use crate::tree::{self, Standing, pidfd};
+use crate::tree::{self, Keepers, Standing, pidfd};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{HeaderMap, ORIGIN};
 use actix_web::web;
@@ -121,7 +121,7 @@ pub(super) fn rights(request: &ServiceRequest) -> io::Result<LocalRights> {
     let (visitor, pid) = visitor(request).ok_or_else(gone)?;
     let api = request.app_data::<web::Data<Api>>().ok_or_else(gone)?;
     let process = visitor.process().ok_or_else(gone)?;
-    let found = find(pid, api.holder.pid(), &api.roster, &api.defaults.profiles)?;
+    let found = find(pid, api.holder.keepers(), &api.roster, &api.defaults.profiles)?;
     // If the process still runs, it was this one that was looked at, and not a later one with its
     // pid.
     if pidfd::is_over(process) { Err(gone()) } else { Ok(found) }
@@ -129,12 +129,12 @@ pub(super) fn rights(request: &ServiceRequest) -> io::Result<LocalRights> {
 
 fn find(
     pid: i32,
-    holder: i32,
+    keepers: Keepers,
     roster: &Roster,
     profiles: &BTreeMap<String, Profile>,
 ) -> io::Result<LocalRights> {
     let marked = || tree::marked_by(pid, roster.ids().into_iter());
-    match tree::standing(pid, holder)? {
+    match tree::standing(pid, keepers, |leader| roster.led_by(leader).is_some())? {
         Standing::Outside => Ok(match marked()? {
             None => LocalRights::Owner,
             session => LocalRights::Inside { session, control: None },

@@ -141,6 +141,13 @@ async fn holder(registry: &mut Registry, api: &Api) {
         ("refused", "Connections of a foreign user or version", stats.refused),
         ("malformed", "Messages that made no sense", stats.malformed),
         ("panics", "Mistakes of its own that the holder survived", stats.panics),
+        ("takeovers", "Times that a holder or its guardian was replaced", stats.takeovers),
+        (
+            "completed",
+            "Reads and writes that a dead holder had done and its successor noted",
+            stats.completed,
+        ),
+        ("gaps", "Reads and writes of a dead holder that nobody knows of", stats.gaps),
     ] {
         registry.register(name, help, ConstCounter::new(count));
     }

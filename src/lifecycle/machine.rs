@@ -279,7 +279,8 @@ impl Lifecycle {
         }
         let (status, reason) = match exit {
             Exit::Code(0) => (Status::Terminated, EndReason::Exited),
-            Exit::Code(_) => (Status::Error, EndReason::Exited),
+            // Nobody knows that it was a success.
+            Exit::Code(_) | Exit::Unknown => (Status::Error, EndReason::Exited),
             Exit::Signal(signal) if self.signals.contains(signal) => {
                 (Status::Terminated, EndReason::Signaled)
             }

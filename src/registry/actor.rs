@@ -34,7 +34,8 @@ impl Actor for Registry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(notices) = self.notices.take() {
-            let (passed_on, fatal) = (self.listeners.clone().pass_on(notices), self.fatal.clone());
+            let (passed_on, fatal) =
+                (self.listeners.clone().pass_on(notices, self.log.clone()), self.fatal.clone());
             // A task of its own: the registry's work delays no notice.
             actix_web::rt::spawn(async move {
                 passed_on.await;

@@ -98,8 +98,8 @@ pub(super) fn sweep_cgroups(registry: &Registry) {
     let again = registry.restarts.views().map(|session| session.id);
     let live = registry.sessions.keys().copied().chain(registry.transit.ids());
     let live: HashSet<SessionId> = live.chain(again).collect();
-    let holder = registry.holder.pid();
-    actix_web::rt::task::spawn_blocking(move || remove_cgroups(holder, &live));
+    let keepers = registry.holder.keepers();
+    actix_web::rt::task::spawn_blocking(move || remove_cgroups(keepers, &live));
 }
 
 /// Lets an ended session wait, under its name, until its restart is due. `forgotten`: the holder
@@ -159,7 +159,7 @@ fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registr
     let spawned = async move {
         let Sources { store, holder, log } = sources;
         let mut start = plan_again(revival, &profiles, &screens, cause, &store, &log).await;
-        confine_again(&mut start, &profiles, holder.pid()).await?;
+        confine_again(&mut start, &profiles, holder.keepers()).await?;
         spawn(start, ring_bytes, &store, &holder, &log).await
     };
     ctx.spawn(spawned.into_actor(registry).map(move |spawned, registry, ctx| {

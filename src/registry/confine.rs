@@ -7,15 +7,16 @@ use crate::cgroup::{Delegated, Settings};
 use crate::config::{CPU_PERIOD_US, Limits, Login, Profile};
 use crate::holder::{self, Confinement};
 use crate::id::SessionId;
+use crate::tree::Keepers;
 use nix::unistd::Uid;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// Confines a session that is about to be created.
-pub(super) async fn confine(plan: &mut Plan, holder: i32) -> Result<(), CreateError> {
+pub(super) async fn confine(plan: &mut Plan, keepers: Keepers) -> Result<(), CreateError> {
     let id = plan.row.session.id;
-    let (confinement, login) = prepare(&plan.profile, id, holder).await?;
+    let (confinement, login) = prepare(&plan.profile, id, keepers).await?;
     plan.spec.confinement = confinement;
     if let Some(login) = login {
         let home = login.directory();
@@ -34,7 +35,7 @@ pub(super) async fn confine(plan: &mut Plan, holder: i32) -> Result<(), CreateEr
 pub(super) async fn confine_again(
     start: &mut Start,
     profiles: &BTreeMap<String, Profile>,
-    holder: i32,
+    keepers: Keepers,
 ) -> Result<(), CreateError> {
     let row = &start.record.row;
     let Some(name) = &row.session.profile else { return Ok(()) };
@@ -48,7 +49,7 @@ pub(super) async fn confine_again(
         };
     };
     let id = row.session.id;
-    let (confinement, login) = prepare(profile, id, holder).await?;
+    let (confinement, login) = prepare(profile, id, keepers).await?;
     if let Some(login) = login {
         let inherited = account_environment(server_environment(), &login);
         start.spec.env = environment(id, inherited, &[&profile.env, &row.env]);
@@ -61,8 +62,8 @@ pub(super) async fn confine_again(
 const SETTLED: Duration = Duration::from_secs(15);
 
 /// Removes what is left of the cgroups of ended sessions.
-pub(super) fn remove_cgroups(holder: i32, live: &HashSet<SessionId>) {
-    if let Ok(delegated) = Delegated::find(holder, &[]) {
+pub(super) fn remove_cgroups(keepers: Keepers, live: &HashSet<SessionId>) {
+    if let Ok(delegated) = Delegated::find(keepers.holder, &[]) {
         delegated.remove_all_but(live, SETTLED);
     }
 }
@@ -70,7 +71,7 @@ pub(super) fn remove_cgroups(holder: i32, live: &HashSet<SessionId>) {
 async fn prepare(
     profile: &Profile,
     id: SessionId,
-    holder: i32,
+    keepers: Keepers,
 ) -> Result<(Confinement, Option<Login>), CreateError> {
     let Profile { user, limits, .. } = profile;
     if user.is_none() && *limits == Limits::default() {
@@ -81,7 +82,7 @@ async fn prepare(
     let prepared = actix_web::rt::task::spawn_blocking(move || {
         // As it is now: it may have changed since the server read its settings.
         let login = name.map(|name| Login::find(&name)).transpose()?;
-        let cgroup = cgroup(&limits, id, holder)?;
+        let cgroup = cgroup(&limits, id, keepers)?;
         let account = login.as_ref().map(|login| holder::Account {
             name: login.name.clone(),
             uid: login.uid,
@@ -107,14 +108,15 @@ async fn prepare(
 fn cgroup(
     limits: &Limits,
     id: SessionId,
-    holder: i32,
+    keepers: Keepers,
 ) -> Result<Option<std::path::PathBuf>, String> {
     let controllers = limits.controllers();
     if controllers.is_empty() {
         return Ok(None);
     }
-    let ours = [std::process::id() as i32, holder];
-    let made = Delegated::find(holder, &controllers)
+    let mut ours = vec![std::process::id() as i32, keepers.holder];
+    ours.extend(keepers.guardian);
+    let made = Delegated::find(keepers.holder, &controllers)
         .and_then(|delegated| delegated.create(id, &controllers, &settings(limits), &ours));
     made.map(Some).map_err(|why| {
         let limits: Vec<String> = controllers.iter().map(|name| format!("{name}_max")).collect();

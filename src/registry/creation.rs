@@ -133,7 +133,7 @@ pub(super) fn create(
         if let Some(name) = &plan.row.session.name {
             check_no_id(name, &store).await?;
         }
-        confine(&mut plan, holder.pid()).await?;
+        confine(&mut plan, holder.keepers()).await?;
         spawn(Start::of(plan, cause), ring_bytes, &store, &holder, &log).await
     };
     Box::pin(spawned.into_actor(registry).map(move |spawned, registry, ctx| {

@@ -70,8 +70,8 @@ impl SessionContext {
     }
 
     pub(super) fn tree(&self, record: &Record) -> Tree {
-        let holder = Some(self.holder.pid());
-        Tree { id: record.row.session.id, leader: record.row.process.clone(), holder }
+        let keepers = Some(self.holder.keepers());
+        Tree { id: record.row.session.id, leader: record.row.process.clone(), keepers }
     }
 
     /// Ends the whole tree, once the intent to do so is written (or known to be unwritable).

@@ -5,6 +5,7 @@ use super::requests::Noticed;
 use crate::holder::Notice;
 use crate::id::SessionId;
 use actix::Recipient;
+use slog::{Logger, info};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -29,11 +30,15 @@ impl Notices {
 
     /// Passes notices on until the holder is gone. A session that is not listed yet looks for
     /// itself when its actor starts.
-    pub(crate) async fn pass_on(self, mut notices: UnboundedReceiver<Notice>) {
+    pub(crate) async fn pass_on(self, mut notices: UnboundedReceiver<Notice>, log: Logger) {
         loop {
             let (id, noticed) = match notices.recv().await {
                 Some(Notice::Output(id)) => (id, Noticed::Output),
                 Some(Notice::Exited(id)) => (id, Noticed::Exited),
+                Some(Notice::TakenOver { pid }) => {
+                    info!(log, "another process holds the sessions now"; "holder" => pid);
+                    continue;
+                }
                 Some(Notice::Gone) | None => return,
             };
             if let Some(session) = self.lock().get(&id) {

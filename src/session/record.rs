@@ -418,7 +418,7 @@ fn write_life(row: &mut Row, life: &Lifecycle, now: Now) {
         (session.exit_code, session.exit_signal) = match end.exit {
             Some(Exit::Code(code)) => (Some(code), None),
             Some(Exit::Signal(signal)) => (None, Some(signal)),
-            None => (None, None),
+            Some(Exit::Unknown) | None => (None, None),
         };
     }
     // An end that is decided, before and after it has come.

@@ -24,7 +24,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) struct House {
     pub(super) dir: TempDir,
     pub(super) holder: Holder,
-    notices: UnboundedReceiver<Notice>,
+    pub(super) notices: UnboundedReceiver<Notice>,
 }
 
 impl House {
@@ -95,6 +95,18 @@ pub(super) fn spec(command: &[&str]) -> SpawnSpec {
 pub(super) fn kill(pid: i32, signal: i32) -> nix::Result<()> {
     let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)
+}
+
+/// SIGKILL for holder and guardian at the same instant.
+fn kill_pair(dir: &TempDir) {
+    let pid = |file| {
+        let text = std::fs::read_to_string(dir.path().join(file)).unwrap();
+        text.trim().parse::<i32>().unwrap()
+    };
+    let (guardian, holder) = (pid("guardian.pid"), pid("holder.pid"));
+    kill(guardian, libc::SIGSTOP).unwrap();
+    kill(holder, libc::SIGKILL).unwrap();
+    kill(guardian, libc::SIGKILL).unwrap();
 }
 
 pub(super) fn alive(pid: i32) -> bool {
@@ -562,17 +574,17 @@ async fn a_second_holder_is_refused() {
 async fn a_stale_socket_is_replaced() {
     let house = House::new().await;
     let first = house.holder.pid();
-    kill(first, libc::SIGKILL).unwrap();
+    kill_pair(&house.dir);
     let house = house.restart().await;
     assert_ne!(house.holder.pid(), first);
     house.spawn(&["cat"]).await;
 }
 
 #[tokio::test]
-async fn the_death_of_the_holder_is_told() {
+async fn the_death_of_holder_and_guardian_is_told() {
     let mut house = House::new().await;
     let session = house.spawn(&["cat"]).await;
-    kill(house.holder.pid(), libc::SIGKILL).unwrap();
+    kill_pair(&house.dir);
     let notice = timeout(DEADLINE, house.notices.recv()).await.unwrap();
     assert_eq!(notice, Some(Notice::Gone));
     assert!(matches!(house.holder.stats().await, Err(HolderError::Gone)));

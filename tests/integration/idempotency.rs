@@ -166,7 +166,7 @@ async fn what_was_never_started_is_started_when_it_is_asked_for_again() {
     let asked = ask(&api, "late", &body);
     server.wait_for_sql("SELECT count(*) FROM sessions", "1").await;
     server.kill();
-    kill(holder, Signal::SIGKILL).unwrap();
+    server.kill_holder();
     assert!(!asked.await, "no answer");
     server.restart().await;
     let made = create(&api, "late", &body).await;

@@ -67,6 +67,7 @@ mod store_faults;
 mod store_kills;
 mod surroundings;
 mod systemd;
+mod takeover;
 mod tls;
 mod tls_server;
 mod torture;

@@ -55,7 +55,7 @@ async fn a_holder_in_the_foreground_says_that_it_is_ready_and_outlives_the_serve
     let socket = home.path().join("notify");
     let address = SocketAddr::from_pathname(&socket).unwrap();
     let mut holder = hold(home.path(), &address, socket.to_str().unwrap());
-    let pid = || std::fs::read_to_string(state.join("holder.pid")).unwrap();
+    let pid = || std::fs::read_to_string(state.join("guardian.pid")).unwrap();
     assert_eq!(pid().trim(), holder.0.id().to_string());
     for _ in 0..2 {
         let serve = stayd(home.path(), &["serve", "--listen", "127.0.0.1:0"]).spawn().unwrap();

@@ -36,8 +36,8 @@ impl Sweeper {
 
     /// Ends the processes of a session.
     pub(in crate::registry) async fn end_tree(&self, row: &Row) {
-        let holder = Some(self.sources.holder.pid());
-        let tree = Tree { id: row.session.id, leader: row.process.clone(), holder };
+        let keepers = Some(self.sources.holder.keepers());
+        let tree = Tree { id: row.session.id, leader: row.process.clone(), keepers };
         // Never closed.
         let _permit = self.permits.acquire().await;
         end_tree(&tree, &self.sources.log).await;

@@ -17,7 +17,9 @@ pub(super) const RING: u64 = 256 << 10;
 
 pub(super) struct House {
     dir: TempDir,
+    /// The guardian.
     child: Child,
+    holder: i32,
 }
 
 impl House {
@@ -33,9 +35,10 @@ impl House {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         adjust(dir.path(), &mut command);
         let child = command.spawn().unwrap();
-        let house = House { dir, child };
+        let mut house = House { dir, child, holder: 0 };
         poll("socket of the holder", || house.dir.path().join("holder.pid").exists());
         poll("listening holder", || house.dir.path().join("holder.sock").exists());
+        house.holder = house.present_holder();
         house
     }
 
@@ -44,7 +47,12 @@ impl House {
     }
 
     pub(super) fn pid(&self) -> i32 {
-        self.child.id() as i32
+        self.holder
+    }
+
+    fn present_holder(&self) -> i32 {
+        let text = std::fs::read_to_string(self.dir().join("holder.pid")).unwrap();
+        text.trim().parse().unwrap()
     }
 
     /// A connection that has said nothing.
@@ -103,7 +111,8 @@ impl House {
     /// It still runs, as the same process.
     pub(super) fn assert_alive(&mut self) {
         let end = self.child.try_wait().unwrap();
-        assert!(end.is_none(), "the holder has ended: {end:?}");
+        assert!(end.is_none(), "the guardian has ended: {end:?}");
+        assert_eq!(self.present_holder(), self.holder, "the holder was replaced");
     }
 
     pub(super) fn open_files(&self) -> usize {
@@ -145,7 +154,7 @@ impl House {
 impl Drop for House {
     fn drop(&mut self) {
         // Ends every session as well.
-        let pid = nix::unistd::Pid::from_raw(self.pid());
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let _ = self.child.wait();
     }

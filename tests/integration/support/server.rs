@@ -249,9 +249,19 @@ impl Server {
         table.lines().filter_map(one).collect()
     }
 
-    /// SIGKILL for the holder: its sessions are nobody's then.
+    pub fn guardian_pid(&self) -> i32 {
+        let text = std::fs::read_to_string(self.state().join("guardian.pid")).expect("guardian");
+        text.trim().parse().expect("a pid")
+    }
+
+    /// SIGKILL for holder and guardian at the same instant: their sessions are nobody's then.
     pub fn kill_holder(&self) {
-        kill(Pid::from_raw(self.holder_pid()), Signal::SIGKILL).expect("SIGKILL");
+        let (guardian, holder) = (self.guardian_pid(), self.holder_pid());
+        // So that it does not replace the holder in between.
+        kill(Pid::from_raw(guardian), Signal::SIGSTOP).expect("SIGSTOP");
+        for pid in [holder, guardian] {
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("SIGKILL");
+        }
     }
 
     /// One value of the database, as text, read by a connection of our own.
@@ -387,9 +397,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let Ok(text) = std::fs::read_to_string(self.state().join("holder.pid")) else { return };
+        let Ok(text) = std::fs::read_to_string(self.state().join("guardian.pid")) else { return };
         let Ok(pid) = text.trim().parse() else { return };
-        // The holder ends every session's tree, then itself. It is no child of ours.
+        // It has the holder end every session's tree, and ends last. It is no child of ours.
         let holder = Pid::from_raw(pid);
         let start = Instant::now();
         let mut signal = Some(Signal::SIGTERM);

@@ -150,13 +150,13 @@ async fn look(server: &Server, book: &Book, before: &Database) -> Result<Databas
     Ok(now)
 }
 
-/// The holder has no other children, and what they have started is of a live session.
+/// Holder and guardian have no other children, and what they have started is of a live session.
 fn look_at_processes(server: &Server, now: &Database) -> Result<(), String> {
-    let processes = Processes::below(server.holder_pid());
     let leaders: HashSet<i32> = now.live().filter_map(|row| row.pid).collect();
+    let processes = Processes::of(server.guardian_pid(), server.holder_pid(), &leaders);
     let children = processes.leaders();
     require(leaders == children, || {
-        format!("live rows {leaders:?}, under the holder {children:?}")
+        format!("live rows {leaders:?}, under guardian and holder {children:?}")
     })?;
     for row in now.live() {
         let leader = row.pid.and_then(|pid| processes.get(pid));

@@ -1,9 +1,9 @@
-//! Who kills the server, and what is going on at that moment.
+//! Who kills the server, the holder and its guardian, and what is going on at that moment.
 
 use super::audit::{self, Database};
 use super::chance::Chance;
 use super::churn::{self, Book, Kind, Outcome};
-use super::processes::process;
+use super::pair::Pair;
 use super::world::World;
 use crate::support::{Server, soon};
 use actix_web::rt::task::JoinHandle;
@@ -50,26 +50,24 @@ pub(super) struct Chaos<'a> {
 }
 
 impl Chaos<'_> {
-    /// Kills the server so many times; in the end it runs and everything agrees.
+    /// Kills so many times; in the end all run and everything agrees.
     pub(super) async fn rage(&mut self, kills: u64) {
-        let holder = self.server.holder_pid();
-        let started = |pid| process(pid).map(|process| process.start_time);
-        let since = started(holder);
-        assert!(since.is_some());
+        let mut rounds = 0;
         while self.kills < kills {
             self.furnish().await;
             // All of them before any comes twice.
-            let moment = match MOMENTS.get(self.kills as usize) {
+            let moment = match MOMENTS.get(rounds) {
                 Some(moment) => *moment,
                 None => self.chance.pick(&MOMENTS),
             };
             let under_way = self.begin(moment).await;
+            self.strike().await;
             let before = self.kill(under_way).await;
             let before = self.start(before).await;
             let now = audit::agrees(self.server, &self.book, &before).await;
             self.book.learn(&now);
-            assert_eq!((self.server.holder_pid(), started(holder)), (holder, since));
-            if self.kills.is_multiple_of(50) {
+            rounds += 1;
+            if rounds.is_multiple_of(50) {
                 println!("torture: {} kills, {moment:?} the last", self.kills);
             }
         }
@@ -163,6 +161,24 @@ impl Chaos<'_> {
         let left = deadline.await.signed_duration_since(Utc::now());
         let left = left.to_std().unwrap_or_default();
         sleep(left.saturating_sub(Duration::from_millis(10))).await;
+    }
+
+    /// Kills the holder or its guardian, or neither. Sometimes the server goes in the same instant,
+    /// sometimes it has time to notice that it went on.
+    async fn strike(&mut self) {
+        let pair = Pair::of(self.server).await;
+        match self.chance.below(3) {
+            0 => pair.kill_holder(),
+            1 => pair.kill_guardian(),
+            _ => return,
+        }
+        self.kills += 1;
+        if self.chance.one_in(3) {
+            return;
+        }
+        let replaced = pair.replaced(self.server).await;
+        self.world.pause(replaced);
+        sleep(self.chance.moment(Duration::from_millis(50))).await;
     }
 
     /// Kills it, and says what it left behind.

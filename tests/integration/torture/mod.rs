@@ -1,5 +1,5 @@
-//! SIGKILL at any instruction loses nothing: programs print and echo while the server is
-//! killed over and over, and everything that comes out is compared with what went in.
+//! SIGKILL at any instruction loses nothing: programs print and echo while server, holder and
+//! guardian are killed over and over, and everything that comes out is compared with what went in.
 //!
 //! `STAYD_TORTURE_KILLS` says how often (at least 30 unless it says less),
 //! `STAYD_TORTURE_SEED` repeats the choices of an earlier run. The moments themselves do
@@ -13,6 +13,7 @@ mod chaos;
 mod churn;
 mod client;
 mod flow;
+mod pair;
 mod people;
 mod processes;
 mod stream;
@@ -68,7 +69,7 @@ async fn killed_at_any_moment_it_loses_nothing() {
     println!(
         "torture: {kills} kills in {time:.1?}; printed {} bytes, 0 lost; typed {} bytes, 0 lost; \
          reconnects {}, {} and {}; the straggler was passed over {} times and saw {} bytes; \
-         longest from restart to the first output {:.0?}",
+         longest from restart to the first output {:.0?}, without a holder {:.0?}",
         leader.bytes,
         typist.bytes,
         leader.reconnects,
@@ -77,6 +78,7 @@ async fn killed_at_any_moment_it_loses_nothing() {
         straggler.skipped,
         straggler.bytes,
         world.slowest_return.get(),
+        world.longest_pause.get(),
     );
 }
 

@@ -9,35 +9,44 @@ pub(super) struct Process {
     dead: bool,
 }
 
-/// Everything that runs below a holder.
+/// Everything that runs below guardian and holder, and below leaders that have lost both: those that
+/// a dead guardian had adopted.
 pub(super) struct Processes {
-    holder: i32,
+    keepers: [i32; 2],
+    adopted: HashSet<i32>,
     all: HashMap<i32, Process>,
 }
 
 impl Processes {
-    pub(super) fn below(holder: i32) -> Self {
+    pub(super) fn of(guardian: i32, holder: i32, leaders: &HashSet<i32>) -> Self {
         let numbers = std::fs::read_dir("/proc").expect("/proc").flatten();
         let pids = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let mut all: HashMap<i32, Process> =
             pids.filter_map(|pid| Some((pid, process(pid)?))).collect();
         let parent = |pid: &i32| all.get(pid).map(|process| process.parent);
-        let is_below = |pid: i32| {
-            std::iter::successors(parent(&pid), parent).take(100).any(|above| above == holder)
+        let is_ours = |pid: i32| {
+            pid != holder
+                && std::iter::successors(Some(pid), parent)
+                    .take(100)
+                    .any(|at| leaders.contains(&at) || parent(&at) == Some(guardian))
         };
-        let below: HashSet<i32> = all.keys().copied().filter(|pid| is_below(*pid)).collect();
-        all.retain(|pid, process| below.contains(pid) && !process.dead && !is_fork_server(*pid));
-        Processes { holder, all }
+        let ours: HashSet<i32> = all.keys().copied().filter(|pid| is_ours(*pid)).collect();
+        all.retain(|pid, process| ours.contains(pid) && !process.dead && !is_fork_server(*pid));
+        let keepers = [guardian, holder];
+        let lost = |pid: &&i32| all.get(pid).is_some_and(|found| !keepers.contains(&found.parent));
+        let adopted = leaders.iter().filter(lost).copied().collect();
+        Processes { keepers, adopted, all }
     }
 
     pub(super) fn get(&self, pid: i32) -> Option<&Process> {
         self.all.get(&pid)
     }
 
-    /// Processes whose parent is the holder itself.
+    /// Processes whose parent is one of the keepers, or was a dead one.
     pub(super) fn leaders(&self) -> HashSet<i32> {
-        let children = self.all.iter().filter(|(_, process)| process.parent == self.holder);
-        children.map(|(pid, _)| *pid).collect()
+        let is_child = |process: &Process| self.keepers.contains(&process.parent);
+        let children = self.all.iter().filter(|(_, process)| is_child(process));
+        children.map(|(pid, _)| *pid).chain(self.adopted.iter().copied()).collect()
     }
 
     /// Each process with the session that its environment names.

@@ -21,6 +21,8 @@ pub(super) struct World {
     restarted: Cell<Option<Instant>>,
     /// The longest that took.
     pub(super) slowest_return: Cell<Duration>,
+    /// The longest that it took until another process held the sessions.
+    pub(super) longest_pause: Cell<Duration>,
     /// Clients that have attached to the present server.
     back: RefCell<HashSet<String>>,
     attached: Notify,
@@ -74,6 +76,10 @@ impl World {
         if let Some(at) = self.restarted.take() {
             self.slowest_return.set(self.slowest_return.get().max(at.elapsed()));
         }
+    }
+
+    pub(super) fn pause(&self, pause: Duration) {
+        self.longest_pause.set(self.longest_pause.get().max(pause));
     }
 
     /// A session's process is the same whenever it is looked at.

@@ -30,7 +30,8 @@ pub(super) struct Start<'a> {
     /// Becomes the controlling terminal, as descriptors 0, 1 and 2.
     pub(super) terminal: &'a Path,
     pub(super) spec: OwnedFd,
-    /// A pipe for the report of a failed step, which closes when the program has been executed.
+    /// A connection on which the holder says that the session is recorded, and a failed step is
+    /// reported. It closes when the program has been executed.
     pub(super) report: OwnedFd,
 }
 
@@ -42,12 +43,26 @@ pub(super) fn set_inherited() {
 
 /// Becomes the program; returns only if that fails.
 pub(super) fn main(Start { id, open_files, terminal, spec, report }: Start<'_>) -> i32 {
+    if !is_recorded(&report) {
+        return 127;
+    }
     let Step(step, errno) = become_program(id, open_files, terminal, spec);
     let mut said = Vec::from((errno as i32).to_le_bytes());
     said.extend_from_slice(step.as_bytes());
     // Nobody else could be told of a failure.
     let _ = File::from(report).write_all(&said);
     127
+}
+
+/// Waits until the holder has recorded the session. Returns false if it has died before, and this
+/// process is nobody's.
+fn is_recorded(holder: &OwnedFd) -> bool {
+    loop {
+        match nix::unistd::read(holder, &mut [0]) {
+            Err(Errno::EINTR) => {}
+            read => return read == Ok(1),
+        }
+    }
 }
 
 fn become_program(id: SessionId, open_files: u64, terminal: &Path, spec: OwnedFd) -> Step {

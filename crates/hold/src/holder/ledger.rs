@@ -59,6 +59,20 @@ impl Ledger {
         Some(Offer { slot, assigned, known })
     }
 
+    /// The ledger of an earlier holder: of each client its key, what is accepted and seen of its
+    /// input, and when it was used last.
+    pub(super) fn restore(clients: impl Iterator<Item = ([u8; 16], u64, u64, u64)>) -> Self {
+        let entry = |(key, accepted, seen, used)| Entry { key, accepted, seen, used };
+        let entries: Vec<Entry> = clients.take(ENTRIES).map(entry).collect();
+        let clock = entries.iter().map(|entry| entry.used).max().unwrap_or(0);
+        Ledger { entries, clock }
+    }
+
+    /// When the present message was seen, in messages.
+    pub(super) fn clock(&self) -> u64 {
+        self.clock
+    }
+
     /// Notes that `count` more bytes of an entry's client are in the queue.
     pub(super) fn accept(&mut self, slot: usize, count: usize) {
         if let Some(entry) = self.entries.get_mut(slot) {

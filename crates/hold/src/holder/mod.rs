@@ -1,14 +1,17 @@
-//! The holder, the one process that must not die, and the server's handle to it.
+//! The holder, its guardian, and the server's handle to them.
 //!
 //! `stayd hold` owns every session's PTY master and is the parent (or subreaper) of all its
-//! processes. If the server dies, the sessions run on; the next server connects and adopts them.
+//! processes. If the server dies, the sessions run on; the next server connects and adopts them. If
+//! the holder dies, its guardian replaces it, and if the guardian dies, the holder becomes the
+//! guardian of another (see `process::guardian`): all of the holder's state outlives it (`shared`).
 //!
 //! ```text
 //!  server ── client ──┐ wire: messages with descriptors on a SEQPACKET socket
 //!                     ▼
 //!  holder ── process: one epoll loop ── fork_server ── exec: the shim that becomes the program
 //!                     │ ledger: input exactly once
-//!                     └ crate::ring: output, in shared memory
+//!   ▲                 ├ shared: its state
+//!  guardian           └ crate::ring: output, in shared memory
 //! ```
 //!
 //! That the holder cannot panic is not proven. Clippy denies everything that panics (indexing,
@@ -16,10 +19,9 @@
 //! code that its process runs, and the parsers and the real process are fuzzed. A panic that a lint
 //! cannot see (in a library, or in a method such as `remove`) is caught: the loop runs each event
 //! under `catch_unwind`, counts a panic and gives up the one session or connection that it was
-//! about. The holder does not survive the failure of a small allocation (Rust aborts; Linux refuses
-//! one only under `RLIMIT_AS` or strict overcommit, and large or growing allocations are tried
-//! first and refused cleanly), a stack overflow, or the OOM killer, which kills sessions first.
-//! Output needs no allocation.
+//! about. What ends the process (the failure of a small allocation, a stack overflow, the OOM killer,
+//! which kills sessions first) is a takeover by another holder. A request at which holders die again
+//! and again is refused in the end. Output needs no allocation.
 
 mod client;
 mod confine;
@@ -34,12 +36,13 @@ mod ledger;
 mod memfd;
 mod paths;
 pub mod process;
+mod shared;
 mod socket;
 pub mod wire;
 
 pub use client::{
     Checkpoint, Held, Holder, HolderError, Notice, Preparation, Resumed, SpawnError, SpawnSpec,
-    Stats, Unusable,
+    Stats, Unusable, upgrade,
 };
 pub use ledger::QUEUE as INPUT_QUEUE;
 pub use paths::Paths;

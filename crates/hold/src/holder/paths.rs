@@ -24,6 +24,8 @@ impl Paths {
 pub(super) const SOCKET: &str = "holder.sock";
 /// The holder's process id, in decimal.
 pub(super) const PID_FILE: &str = "holder.pid";
+/// The guardian's process id, in decimal.
+pub(super) const GUARDIAN_FILE: &str = "guardian.pid";
 /// The file that the one holder of a state directory keeps locked for as long as it lives.
 pub(super) const LOCK_FILE: &str = "holder.lock";
 /// The variable that names the descriptor on which a launched holder reports that it listens.

@@ -143,6 +143,26 @@ impl Receiver {
         buffer: &mut [u8],
         fds: &mut Vec<OwnedFd>,
     ) -> Result<Packet, Errno> {
+        self.receive_with(0, socket, buffer, fds)
+    }
+
+    /// As `receive`, but the packet stays the next one.
+    pub(super) fn peek(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        buffer: &mut [u8],
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<Packet, Errno> {
+        self.receive_with(libc::MSG_PEEK, socket, buffer, fds)
+    }
+
+    fn receive_with(
+        &mut self,
+        more_flags: libc::c_int,
+        socket: BorrowedFd<'_>,
+        buffer: &mut [u8],
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<Packet, Errno> {
         fds.clear();
         let mut slices = [IoSliceMut::new(buffer)];
         // SAFETY: msghdr is plain data for which zero is the empty value.
@@ -152,7 +172,7 @@ impl Receiver {
         header.msg_iovlen = 1;
         header.msg_control = self.control.as_mut_ptr().cast();
         header.msg_controllen = size_of_val(&*self.control) as _;
-        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | more_flags;
         // SAFETY: header points at buffers that live through the call, with their lengths.
         let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) };
         let length = usize::try_from(Errno::result(length)?).unwrap_or(0);

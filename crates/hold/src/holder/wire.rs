@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use confinement::{Account, Confinement, Limits};
 pub use control::{
     CONFINES, Checkpoint, CheckpointMeta, DISCARDS, Discard, Entry, ExecSpec, Hello, List, Listed,
-    MAJOR, MINOR, Resize, Signal, Spawn, Stats, Target,
+    MAJOR, MINOR, Resize, Signal, Spawn, Stats, Target, Upgrade,
 };
 pub use failure::{Failure, FailureCode};
 
@@ -75,6 +75,9 @@ pub enum Kind {
     Counted = 12,
     /// [`Discard`]: output that nobody needs any more. Has no reply.
     Discard = 13,
+    /// [`Upgrade`], with the program in a file, in place of a hello. The reply is a [`Hello`] of the
+    /// holder that the program runs.
+    Upgrade = 14,
 
     /// The request was performed.
     Done = 0x40,
@@ -98,11 +101,11 @@ impl Kind {
     pub fn from_byte(byte: u8) -> Option<Self> {
         use Kind::{
             Blob, Checkpoint, Counted, Discard, Done, Entry, Exited, Failed, Forget, Hello, Input,
-            List, Listed, Output, Resize, Resume, Signal, Spawn, Stats,
+            List, Listed, Output, Resize, Resume, Signal, Spawn, Stats, Upgrade,
         };
         let kinds = [
             Hello, Spawn, List, Input, Resize, Resume, Signal, Blob, Forget, Checkpoint, Stats,
-            Counted, Discard, Done, Entry, Listed, Failed, Output, Exited,
+            Counted, Discard, Upgrade, Done, Entry, Listed, Failed, Output, Exited,
         ];
         kinds.into_iter().find(|kind| *kind as u8 == byte)
     }

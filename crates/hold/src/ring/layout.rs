@@ -1,7 +1,7 @@
 //! The layout of a ring. Both sides are on one machine, so words have its byte order.
 
-use crate::exit::Exit;
 use nix::unistd::{SysconfVar, sysconf};
+use std::mem::offset_of;
 use std::sync::atomic::AtomicU64;
 
 /// The default capacity of a session's ring, in bytes.
@@ -88,6 +88,19 @@ pub(super) struct ServerPage {
     pub(super) watch_at: AtomicU64,
 }
 
+/// The words of a page: each field of both is one, or an array of them.
+pub(super) const WORDS: usize = 4096 / size_of::<AtomicU64>();
+/// The index of a field's word in [`HolderPage`].
+pub(super) const LEDGER_VERSION: usize = offset_of!(HolderPage, ledger_version) / size_of::<u64>();
+pub(super) const INPUT_FREE: usize = offset_of!(HolderPage, input_free) / size_of::<u64>();
+
+/// The index of the first word of an entry of the ledger, in the order of [`LedgerWords`].
+pub(super) fn ledger_word(slot: usize) -> usize {
+    const FIRST: usize = offset_of!(HolderPage, ledger) / size_of::<u64>();
+    const EACH: usize = size_of::<LedgerWords>() / size_of::<u64>();
+    FIRST.saturating_add(slot.saturating_mul(EACH))
+}
+
 // Both have to fit into the smallest page size.
 const _: () = assert!(size_of::<HolderPage>() <= 4096 && size_of::<ServerPage>() <= 4096);
 
@@ -108,23 +121,4 @@ pub(super) fn check_capacity(capacity: u64) -> Option<usize> {
 pub(super) fn key_words(key: [u8; 16]) -> [u64; 2] {
     let both = u128::from_ne_bytes(key);
     [both as u64, (both >> 64) as u64]
-}
-
-const EXIT_CODE: u64 = 1 << 32;
-const EXIT_SIGNAL: u64 = 2 << 32;
-
-pub(super) fn encode_exit(exit: Exit) -> u64 {
-    match exit {
-        Exit::Code(code) => EXIT_CODE | u64::from(code.cast_unsigned()),
-        Exit::Signal(signal) => EXIT_SIGNAL | u64::from(signal.cast_unsigned()),
-    }
-}
-
-pub(super) fn decode_exit(word: u64) -> Option<Exit> {
-    let value = (word as u32).cast_signed();
-    match word & !u64::from(u32::MAX) {
-        EXIT_CODE => Some(Exit::Code(value)),
-        EXIT_SIGNAL => Some(Exit::Signal(value)),
-        _ => None,
-    }
 }

@@ -1,7 +1,7 @@
 //! The mapping that both sides share: header pages, then the data twice.
 
 use super::error::RingError;
-use super::layout::{HolderPage, MAGIC, ServerPage, VERSION, check_capacity, page_size};
+use super::layout::{HolderPage, MAGIC, ServerPage, VERSION, WORDS, check_capacity, page_size};
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
@@ -11,7 +11,7 @@ use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The pages of one ring in this process. They are unmapped on drop.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ pub(super) fn create(capacity: u64) -> Result<(OwnedFd, Map), RingError> {
     Ok((fd, map))
 }
 
-/// Maps a ring that the holder has made, after checking it.
-pub(super) fn open(fd: BorrowedFd<'_>) -> Result<Map, RingError> {
+/// Maps a ring that a holder has made, after checking it, for one of the sides.
+pub(super) fn open(fd: BorrowedFd<'_>, side: Side) -> Result<Map, RingError> {
     let sealed = fcntl(fd, FcntlArg::F_GET_SEALS)?;
     if !SealFlag::from_bits_retain(sealed).contains(seals()) {
         // An unsealed file can shrink, and then a read is a SIGBUS.
@@ -63,7 +63,7 @@ pub(super) fn open(fd: BorrowedFd<'_>) -> Result<Map, RingError> {
     let size = usize::try_from(fstat(fd)?.st_size).unwrap_or(0);
     let capacity = size.saturating_sub(page.saturating_mul(2));
     let capacity = check_capacity(capacity as u64).ok_or(RingError::Foreign("wrong size"))?;
-    let map = Map::new(fd, page, capacity, Side::Server)?;
+    let map = Map::new(fd, page, capacity, side)?;
     let words = map.holder();
     if words.magic.load(Ordering::Acquire) != MAGIC {
         return Err(RingError::Foreign("wrong magic"));
@@ -134,18 +134,24 @@ impl Map {
         unsafe { self.base.cast::<HolderPage>().as_ref() }
     }
 
+    /// The holder's page as words.
+    pub(super) fn words(&self) -> &[AtomicU64; WORDS] {
+        // SAFETY: as for `holder`; every part of the page is such a word.
+        unsafe { self.base.cast::<[AtomicU64; WORDS]>().as_ref() }
+    }
+
     pub(super) fn server(&self) -> &ServerPage {
         // SAFETY: as for `holder`, one page further on, within the mapping.
         unsafe { self.base.byte_add(self.page).cast::<ServerPage>().as_ref() }
     }
 
-    pub(super) fn capacity(&self) -> u64 {
-        self.capacity as u64
+    /// The size of a page in bytes.
+    pub(super) fn page(&self) -> usize {
+        self.page
     }
 
-    /// The length of a page in bytes.
-    pub(super) fn page(&self) -> u64 {
-        self.page as u64
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity as u64
     }
 
     /// The address of the byte at `offset`. At least `capacity` bytes are mapped from there.

@@ -27,7 +27,7 @@ mod writer;
 pub use error::RingError;
 pub use layout::{CAPACITY_DEFAULT, CAPACITY_MAX, CAPACITY_MIN, IN_FLIGHT};
 pub use reader::{Input, Overtaken, Reader, Resize};
-pub use writer::{Due, Writer};
+pub use writer::{Due, InputProgress, READ_MAX, Writer};
 
 #[cfg(test)]
 mod tests;

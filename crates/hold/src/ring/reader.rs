@@ -1,10 +1,8 @@
 //! The server's half of a ring.
 
 use super::error::RingError;
-use super::layout::{
-    HolderPage, IN_FLIGHT, LEDGER, NOBODY, RESIZES, UNHELD, decode_exit, key_words,
-};
-use super::map::{self, Map};
+use super::layout::{HolderPage, IN_FLIGHT, LEDGER, NOBODY, RESIZES, UNHELD, key_words};
+use super::map::{self, Map, Side};
 use crate::exit::Exit;
 use crate::id::ClientKey;
 use bytes::BytesMut;
@@ -54,7 +52,7 @@ impl Reader {
     /// # Errors
     /// The descriptor is not a ring, or cannot be mapped.
     pub fn open(fd: impl AsFd) -> Result<Self, RingError> {
-        let map = map::open(fd.as_fd())?;
+        let map = map::open(fd.as_fd(), Side::Server)?;
         map.server().wake_at.store(NOBODY, SeqCst);
         map.server().watch_at.store(NOBODY, SeqCst);
         Ok(Reader { map })
@@ -184,7 +182,7 @@ impl Reader {
     /// The leader's exit, once all its output is in the ring; `None` before.
     #[must_use]
     pub fn ended(&self) -> Option<Exit> {
-        decode_exit(self.words().ended.load(Acquire))
+        Exit::from_word(self.words().ended.load(Acquire))
     }
 
     /// The progress of this client's input; `None` if the holder has seen none, or has forgotten

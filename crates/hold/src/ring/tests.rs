@@ -81,7 +81,7 @@ fn the_writer_stays_behind_the_tail() {
 #[test]
 fn a_tail_that_makes_no_sense_is_not_believed() {
     let (fd, mut writer) = Writer::create(CAPACITY_MIN, 0).unwrap();
-    let map = map::open(std::os::fd::AsFd::as_fd(&fd)).unwrap();
+    let map = map::open(std::os::fd::AsFd::as_fd(&fd), map::Side::Server).unwrap();
     write(&mut writer, 1000);
     for tail in [1001, u64::MAX] {
         map.server().tail.store(tail, Ordering::SeqCst);
@@ -215,9 +215,13 @@ fn words_of_the_holder_are_read() {
     let (mut writer, reader) = pair();
     let key = ClientKey::named("p", "c");
     assert_eq!((reader.input(key), reader.ended(), reader.input_free()), (None, None, 0));
-    writer.assign_input(3, key.to_bytes(), 5, 9);
+    let publish = |assigned, accepted| {
+        let progress = InputProgress { slot: 3, assigned, accepted, seen: 9, free: 0 };
+        writer.input_stores(&progress, |word, value| writer.store(word, value));
+    };
+    publish(Some(key.to_bytes()), 5);
     assert_eq!(reader.input(key), Some(Input { accepted: 5, seen: 9 }));
-    writer.set_input(3, 9, 9);
+    publish(None, 9);
     assert_eq!(reader.input(key), Some(Input { accepted: 9, seen: 9 }));
     writer.set_input_free(77);
     assert_eq!(reader.input_free(), 77);

@@ -1,8 +1,11 @@
 //! The holder's half of a ring. It must not panic, and checks every value in the server's page.
 
 use super::error::RingError;
-use super::layout::{HolderPage, IN_FLIGHT, NOBODY, UNHELD, encode_exit, key_words};
-use super::map::{self, Map};
+use super::layout::{
+    HolderPage, IN_FLIGHT, INPUT_FREE, LEDGER, LEDGER_VERSION, NOBODY, UNHELD, key_words,
+    ledger_word,
+};
+use super::map::{self, Map, Side};
 use crate::exit::Exit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
@@ -19,6 +22,25 @@ pub struct Due {
     pub wake: bool,
     /// Whether to send a notice.
     pub watch: bool,
+}
+
+/// The most bytes of one read(2). The kernel returns about 4 KiB of a terminal at once, whatever the
+/// room.
+pub const READ_MAX: u64 = 8 << 10;
+
+/// The progress of a client's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputProgress {
+    /// The client's entry in the ledger.
+    pub slot: usize,
+    /// The client, if the entry is given to it now.
+    pub assigned: Option<[u8; 16]>,
+    /// Bytes queued for the program.
+    pub accepted: u64,
+    /// End of the furthest message.
+    pub seen: u64,
+    /// Bytes free in the input queue.
+    pub free: u64,
 }
 
 /// The holder's view of one session's ring.
@@ -50,10 +72,30 @@ impl Writer {
         Ok((fd, Writer { map, base, head: base, tail: base, checkpoint: None }))
     }
 
+    /// The ring that an earlier holder has written, from where that one was.
+    ///
+    /// # Errors
+    /// The descriptor is not a ring, or cannot be mapped.
+    pub fn reopen(fd: BorrowedFd<'_>) -> Result<Self, RingError> {
+        let map = map::open(fd, Side::Holder)?;
+        let words = map.holder();
+        let (base, head) = (words.base.load(Relaxed), words.head.load(Relaxed));
+        let checkpoint = Some(words.checkpoint.load(Relaxed)).filter(|offset| *offset != UNHELD);
+        // Whether it is full is found out anew.
+        words.blocked.store(0, SeqCst);
+        Ok(Writer { map, base, head, tail: base, checkpoint })
+    }
+
     /// Bytes of output so far.
     #[must_use]
     pub fn head(&self) -> u64 {
         self.head
+    }
+
+    /// Notes that output ends at `head`, because the holder before this one had read so far.
+    pub fn complete(&mut self, head: u64) {
+        self.head = head;
+        self.words().head.store(head, Release);
     }
 
     /// Bytes that may be written now without overwriting anything from the tail on.
@@ -100,7 +142,8 @@ impl Writer {
         // Pages of output that was overwritten hold newer output.
         let oldest = self.head.saturating_sub(self.map.capacity());
         let page = self.map.page_of(oldest.max(self.base).max(last));
-        let from = if page < oldest { page.saturating_add(self.map.page()) } else { page };
+        let next = page.saturating_add(self.map.page() as u64);
+        let from = if page < oldest { next } else { page };
         let to = to.min(checkpoint).min(self.tail).min(from.saturating_add(DISCARD_MAX));
         let to = self.map.page_of(to);
         if to <= from {
@@ -110,6 +153,27 @@ impl Writer {
         // A reader that sees a freed page's zeros sees this word, too.
         fence(SeqCst);
         self.map.punch(fd, from, to)
+    }
+
+    /// The memory for the next read(2), at most `room` and [`READ_MAX`]: what is left of a page,
+    /// or more if `eager`.
+    ///
+    /// Its pages exist. Otherwise the kernel would make them while it copies, and a process that is
+    /// killed meanwhile (by want of memory, for example) may not get them: the bytes are then taken
+    /// from the terminal, and nowhere.
+    pub fn read_buffer(&mut self, room: u64, eager: bool) -> &mut [u8] {
+        let page = self.map.page();
+        let rest = page.saturating_sub(self.head as usize & page.wrapping_sub(1)) as u64;
+        let buffer = self.buffer(room.min(if eager { READ_MAX } else { rest }));
+        let last = buffer.len().saturating_sub(1);
+        // No two of these are further apart than a page.
+        for at in (0..last).step_by(page.max(1)).chain([last]) {
+            if let Some(byte) = buffer.get_mut(at) {
+                // SAFETY: a byte of ours. It is volatile because nobody reads it.
+                unsafe { std::ptr::write_volatile(byte, 0) };
+            }
+        }
+        buffer
     }
 
     /// The memory for the next bytes, at most `room` and [`IN_FLIGHT`].
@@ -175,7 +239,21 @@ impl Writer {
 
     /// Notes that the present head is the final one.
     pub fn end(&mut self, exit: Exit) {
-        self.words().ended.store(encode_exit(exit), Release);
+        self.words().ended.store(exit.to_word(), Release);
+    }
+
+    /// The leader's exit, if the head is the final one.
+    #[must_use]
+    pub fn ended(&self) -> Option<Exit> {
+        Exit::from_word(self.words().ended.load(Relaxed))
+    }
+
+    /// The columns and rows that were stamped last.
+    #[must_use]
+    pub fn size(&self) -> Option<(u16, u16)> {
+        let last = self.words().resize(self.resize_count().checked_sub(1)?)?;
+        let size = last.size.load(Relaxed);
+        Some(((size >> 16) as u16, size as u16))
     }
 
     /// The number of resizes so far.
@@ -200,27 +278,43 @@ impl Writer {
         self.words().input_free.store(free, Release);
     }
 
-    /// Publishes the progress of a client's input.
-    pub fn set_input(&mut self, slot: usize, accepted: u64, seen: u64) {
-        if let Some(entry) = self.words().ledger.get(slot) {
-            entry.accepted.store(accepted, Release);
-            entry.seen.store(seen, Release);
+    /// The stores that publish the progress of a client's input and the room in the input queue,
+    /// in their order. A reader that sees a refusal in the ledger looks at the room next, and must
+    /// not see the old value; so the room is first.
+    pub fn input_stores(&self, input: &InputProgress, mut each: impl FnMut(usize, u64)) {
+        let entry = ledger_word(input.slot);
+        let word = |index: usize| entry.saturating_add(index);
+        let version = self.words().ledger_version.load(Relaxed);
+        each(INPUT_FREE, input.free);
+        if let Some(key) = input.assigned {
+            each(LEDGER_VERSION, version.wrapping_add(1));
+            let [low, high] = key_words(key);
+            each(word(0), low);
+            each(word(1), high);
+        }
+        each(word(2), input.accepted);
+        each(word(3), input.seen);
+        if input.assigned.is_some() {
+            each(LEDGER_VERSION, version.wrapping_add(2));
         }
     }
 
-    /// Gives an entry of the ledger to another client.
-    pub fn assign_input(&mut self, slot: usize, key: [u8; 16], accepted: u64, seen: u64) {
-        let words = self.words();
-        let Some(entry) = words.ledger.get(slot) else { return };
-        let version = words.ledger_version.load(Relaxed);
-        words.ledger_version.store(version.wrapping_add(1), Relaxed);
-        fence(SeqCst);
-        for (word, value) in entry.key.iter().zip(key_words(key)) {
-            word.store(value, Relaxed);
+    /// Stores a word of [`Writer::input_stores`]. Stores are seen in the order of the calls.
+    pub fn store(&self, word: usize, value: u64) {
+        if let Some(word) = self.map.words().get(word) {
+            word.store(value, Release);
         }
-        entry.accepted.store(accepted, Relaxed);
-        entry.seen.store(seen, Relaxed);
-        words.ledger_version.store(version.wrapping_add(2), Release);
+    }
+
+    /// The clients whose input is counted, with what is accepted and seen of it, by slot. An
+    /// entry that nobody has ever had ends the list.
+    pub fn ledger(&self) -> impl Iterator<Item = ([u8; 16], u64, u64)> {
+        let entries = self.words().ledger.iter().map(|entry| {
+            let [low, high] = &entry.key;
+            let key = u128::from(high.load(Relaxed)) << 64 | u128::from(low.load(Relaxed));
+            (key.to_ne_bytes(), entry.accepted.load(Relaxed), entry.seen.load(Relaxed))
+        });
+        entries.take_while(|(key, _, _)| *key != [0; 16]).take(LEDGER)
     }
 
     /// Writes the server's page, as a server that has gone wrong may do it.

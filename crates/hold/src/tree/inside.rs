@@ -1,6 +1,7 @@
 //! Whether a process runs inside a session, asked by the process and not by the session.
 
 use super::marks::{Mark, Marks, limit_mark};
+use super::member::Keepers;
 use super::process::{Stat, is_gone, is_refused};
 use crate::id::SessionId;
 use std::io;
@@ -14,14 +15,15 @@ const PARENTS_MAX: usize = 4096;
 pub enum Standing {
     /// The holder is not above it.
     Outside,
-    /// The holder is above it: the holder adopts every orphan of its sessions.
+    /// The holder is above it, or its guardian: they adopt every orphan of their sessions.
     Below {
-        /// The child of the holder that is above it, or itself. A session's leader, or an orphan.
+        /// Their child that is above it, or itself. A session's leader, or an orphan.
         child: i32,
     },
 }
 
-/// Looks for the holder among the parents of a process. The caller has a pidfd of the process, and
+/// Looks for the holder, its guardian and the leaders of sessions among a process and its parents.
+/// The caller has a pidfd of the process, and
 /// asks afterwards whether it still runs.
 ///
 /// Where /proc hides other users' processes (hidepid, proc(5)), the chain ends at the first of them:
@@ -29,11 +31,13 @@ pub enum Standing {
 ///
 /// # Errors
 /// When the process or one of its parents goes meanwhile: the chain is then not known.
-pub fn standing(pid: i32, holder: i32) -> io::Result<Standing> {
+pub fn standing(pid: i32, keepers: Keepers, leads: impl Fn(i32) -> bool) -> io::Result<Standing> {
     let mut at = Stat::read(pid)?;
     for _ in 0..PARENTS_MAX {
         match at.parent {
-            parent if parent == holder => return Ok(Standing::Below { child: at.pid }),
+            // A leader that a dead guardian had adopted is below nobody that is known.
+            _ if leads(at.pid) => return Ok(Standing::Below { child: at.pid }),
+            parent if keepers.contain(parent) => return Ok(Standing::Below { child: at.pid }),
             // Init, or the process that is init in a container, has no parent that is seen.
             parent if parent <= 1 => return Ok(Standing::Outside),
             parent => {
@@ -86,13 +90,18 @@ mod tests {
         let me = std::process::id() as i32;
         let mut child = Command::new("sh").args(["-c", "sleep 60 & echo; wait"]).spawn().unwrap();
         let pid = child.id() as i32;
-        assert_eq!(standing(pid, me).unwrap(), Standing::Below { child: pid });
+        let of = |holder| standing(pid, Keepers { holder, guardian: None }, |_| false);
+        assert_eq!(of(me).unwrap(), Standing::Below { child: pid });
         let parent = nix::unistd::getppid().as_raw();
-        assert_eq!(standing(pid, parent).unwrap(), Standing::Below { child: me });
-        assert_eq!(standing(pid, i32::MAX).unwrap(), Standing::Outside);
+        assert_eq!(of(parent).unwrap(), Standing::Below { child: me });
+        assert_eq!(of(i32::MAX).unwrap(), Standing::Outside);
+        let guarded = Keepers { holder: i32::MAX, guardian: Some(parent) };
+        assert_eq!(standing(pid, guarded, |_| false).unwrap(), Standing::Below { child: me });
+        let nobody = Keepers { holder: i32::MAX, guardian: None };
+        assert_eq!(standing(pid, nobody, |at| at == me).unwrap(), Standing::Below { child: me });
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(standing(pid, me).is_err(), "it is gone");
+        assert!(of(me).is_err(), "it is gone");
     }
 
     #[test]

@@ -11,9 +11,27 @@ pub struct Tree {
     pub id: SessionId,
     /// The session's first process, whether or not it still lives; `None` if it is unknown.
     pub leader: Option<ProcessId>,
-    /// The holder, which adopts the session's orphans and is never a member itself. With it,
-    /// orphans without a mark are found after the leader's end.
-    pub holder: Option<i32>,
+    /// The holder and its guardian, which adopt the session's orphans and are never members
+    /// themselves. With them, orphans without a mark are found after the leader's end.
+    pub keepers: Option<Keepers>,
+}
+
+/// The processes to which the orphans of sessions fall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepers {
+    /// The holder.
+    pub holder: i32,
+    /// Its guardian, which is its parent and has the leaders that dead holders have started; `None`
+    /// for a holder without one.
+    pub guardian: Option<i32>,
+}
+
+impl Keepers {
+    /// Whether this is one of them.
+    #[must_use]
+    pub fn contain(&self, pid: i32) -> bool {
+        pid == self.holder || Some(pid) == self.guardian
+    }
 }
 
 /// A process of a tree, when it was found.

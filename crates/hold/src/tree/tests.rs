@@ -39,7 +39,7 @@ impl Planted {
             .unwrap();
         let lines = BufReader::new(leader.stdout.take().unwrap());
         let process = ProcessId::of(leader.id() as i32).unwrap();
-        Planted { tree: Tree { id, leader: Some(process), holder: None }, leader, lines }
+        Planted { tree: Tree { id, leader: Some(process), keepers: None }, leader, lines }
     }
 
     fn line(&mut self) -> String {
@@ -187,7 +187,8 @@ fn orphans_are_found_after_the_leaders_end() {
     // number.
     planted.tree.id = SessionId::generate();
     assert_eq!(planted.members(), [] as [i32; 0]);
-    planted.tree.holder = Some(nix::unistd::Pid::this().as_raw());
+    planted.tree.keepers =
+        Some(Keepers { holder: nix::unistd::Pid::this().as_raw(), guardian: None });
     assert_eq!(planted.members(), [] as [i32; 0]);
     planted.end();
     assert!(orphan.is_alive());
@@ -203,7 +204,7 @@ fn unmarked_orphans_of_the_holder_are_found_by_the_leaders_session() {
     planted.leader.wait().unwrap();
     // Without the holder its session is unknown, once env(1) has shed the mark.
     wait_until("unmarked", || planted.members().is_empty());
-    planted.tree.holder = Some(std::process::id() as i32);
+    planted.tree.keepers = Some(Keepers { holder: std::process::id() as i32, guardian: None });
     assert_eq!(planted.members(), [orphan.pid]);
     planted.end();
     assert!(!orphan.is_alive());
@@ -260,7 +261,7 @@ fn a_leader_that_is_not_the_one_is_nobody() {
     let later = ProcessId { start_time: process.start_time - 1, ..process.clone() };
     let other_boot = ProcessId { boot_id: "another".into(), ..process };
     for leader in [later, other_boot] {
-        let tree = Tree { id: SessionId::generate(), leader: Some(leader), holder: None };
+        let tree = Tree { id: SessionId::generate(), leader: Some(leader), keepers: None };
         assert_eq!(tree.members().unwrap(), []);
         assert_eq!(tree.signal(libc::SIGKILL).unwrap(), 0);
         assert_eq!(tree.end(QUICK).unwrap(), EndReport::default());
@@ -273,7 +274,10 @@ fn the_caller_and_the_holder_never_belong() {
     let mut holder = Bystander(Command::new("sleep").arg("300").spawn().unwrap());
     let me = ProcessId::of(std::process::id() as i32).unwrap();
     let pid = holder.0.id() as i32;
-    let tree = |leader, holder| Tree { id: SessionId::generate(), leader, holder };
+    let tree = |leader, holder: Option<i32>| {
+        let keepers = holder.map(|holder| Keepers { holder, guardian: None });
+        Tree { id: SessionId::generate(), leader, keepers }
+    };
     let members = tree(Some(me), Some(pid)).members().unwrap();
     assert!(members.iter().all(|member| member.pid != pid));
     assert_eq!(tree(ProcessId::of(pid).ok(), Some(pid)).signal(libc::SIGKILL).unwrap(), 0);
@@ -336,7 +340,7 @@ fn reuse_a_pid() {
     assert!(process::is_gone(&member.signal(libc::SIGKILL).unwrap_err()));
     let late = pidfd::send(std::os::fd::AsFd::as_fd(&held), libc::SIGKILL).unwrap_err();
     assert!(process::is_gone(&late), "{late}");
-    let tree = Tree { id: SessionId::generate(), leader: Some(old), holder: None };
+    let tree = Tree { id: SessionId::generate(), leader: Some(old), keepers: None };
     assert_eq!(tree.members().unwrap(), []);
     assert_eq!(tree.signal(libc::SIGKILL).unwrap(), 0);
     assert_eq!(tree.end(QUICK).unwrap(), EndReport::default());

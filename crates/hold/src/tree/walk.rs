@@ -1,7 +1,7 @@
 //! Finds a tree's members in one pass over /proc.
 
 use super::marks::{Mark, Marks, carries_limit, limit_mark};
-use super::member::{Member, Tree};
+use super::member::{Keepers, Member, Tree};
 use super::process::{Stat, boot_id, is_gone, is_refused};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -128,7 +128,7 @@ impl Snapshot {
             snapshot: self,
             // No member of a tree is older than its leader.
             since: leader.map_or(0, |leader| leader.start_time),
-            spared: [Some(std::process::id() as i32), tree.holder],
+            spared: spared(tree),
             members: HashSet::new(),
         };
         for (&pid, &start_time) in known {
@@ -156,7 +156,7 @@ impl Snapshot {
             // belong to a later process with the leader's pid, unless the orphans are our holder's.
             let ours = left.iter().any(|pid| found.members.contains(pid));
             for &pid in left {
-                if ours || (unmarked.contains(&pid) && self.descends(pid, tree.holder)) {
+                if ours || (unmarked.contains(&pid) && self.descends(pid, tree.keepers)) {
                     found.add(pid);
                 }
             }
@@ -204,12 +204,12 @@ impl Snapshot {
         self.sessions.get(&session).map_or(&[], Vec::as_slice)
     }
 
-    fn descends(&self, pid: i32, from: Option<i32>) -> bool {
+    fn descends(&self, pid: i32, from: Option<Keepers>) -> bool {
         let parent = |pid: &i32| self.processes.get(pid).map(|seen| seen.stat.parent);
         // Bounded: /proc is not read at one instant, so the parents might form a ring.
         std::iter::successors(parent(&pid), parent)
             .take(self.processes.len())
-            .any(|ancestor| Some(ancestor) == from)
+            .any(|ancestor| from.is_some_and(|keepers| keepers.contain(ancestor)))
     }
 }
 
@@ -228,7 +228,7 @@ impl Newcomers {
     /// As [`Snapshot::take`].
     pub(super) fn each(&mut self, tree: &Tree, mut told: impl FnMut(Member)) -> io::Result<usize> {
         let pids = pids()?;
-        let spared = [Some(std::process::id() as i32), tree.holder];
+        let spared = spared(tree);
         let mut come = 0_usize;
         for &pid in &pids {
             if self.looked_at.contains(&pid) || spared.contains(&Some(pid)) {
@@ -249,11 +249,18 @@ impl Newcomers {
     }
 }
 
+/// The processes that are never members: this one, and the keepers.
+fn spared(tree: &Tree) -> [Option<i32>; 3] {
+    let keepers = tree.keepers;
+    let guardian = keepers.and_then(|keepers| keepers.guardian);
+    [Some(std::process::id() as i32), keepers.map(|keepers| keepers.holder), guardian]
+}
+
 /// The members found so far, together with their descendants and the sessions that they lead.
 struct Found<'a> {
     snapshot: &'a Snapshot,
     since: u64,
-    spared: [Option<i32>; 2],
+    spared: [Option<i32>; 3],
     members: HashSet<i32>,
 }
 
@@ -298,7 +305,7 @@ mod tests {
             stat.pid = pid;
             snapshot.processes.insert(pid, Seen { stat, limit: None, marks: OnceLock::new() });
         }
-        let tree = Tree { id: SessionId::generate(), leader: None, holder: None };
+        let tree = Tree { id: SessionId::generate(), leader: None, keepers: None };
         let known = HashMap::from([(1_000_000, stat.start_time)]);
         let started = std::time::Instant::now();
         assert_eq!(snapshot.members(&tree, &known).unwrap().members.len(), 50_000);

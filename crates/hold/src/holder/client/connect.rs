@@ -27,8 +27,8 @@ const RETRY: Duration = Duration::from_millis(10);
 /// The descriptor number at which a launched holder finds the pipe for its readiness report.
 const READY_FD: i32 = 3;
 
-/// The connection, what the holder has said of itself, and its notices.
-type Connection = (Link, wire::Hello, UnboundedReceiver<Notice>);
+/// The connection, and the holder's notices.
+type Connection = (Link, UnboundedReceiver<Notice>);
 
 pub(super) async fn connect_or_launch(
     paths: &Paths,
@@ -73,7 +73,8 @@ async fn greet(socket: OwnedFd) -> Result<Connection, HolderError> {
     if hello.major != wire::MAJOR {
         return Err(HolderError::Version { theirs: hello.major });
     }
-    Ok((link, hello, notices))
+    link.introduce(hello);
+    Ok((link, notices))
 }
 
 /// Starts a holder and waits until it listens. Returns false if another one is starting.

@@ -10,6 +10,7 @@ use crate::holder::memfd;
 use crate::holder::paths::Paths;
 use crate::holder::wire::{self, BLOB_MAX, CHECKPOINT_MAX, CheckpointMeta, Kind, Stats};
 use crate::id::{ClientKey, SessionId};
+use crate::tree::Keepers;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -22,9 +23,6 @@ const TOO_OLD: &str = "it was started by an earlier version, which knows neither
 pub struct Holder {
     link: Arc<Link>,
     log: slog::Logger,
-    pid: i32,
-    /// Its minor version.
-    minor: u16,
 }
 
 impl Holder {
@@ -38,15 +36,21 @@ impl Holder {
         paths: &Paths,
         log: &slog::Logger,
     ) -> Result<(Self, UnboundedReceiver<Notice>), HolderError> {
-        let (link, hello, notices) = connect::connect_or_launch(paths, log).await?;
-        let wire::Hello { pid, minor, .. } = hello;
-        Ok((Holder { link: Arc::new(link), log: log.clone(), pid, minor }, notices))
+        let (link, notices) = connect::connect_or_launch(paths, log).await?;
+        Ok((Holder { link: Arc::new(link), log: log.clone() }, notices))
     }
 
-    /// Process id of the holder.
+    /// Process id of the holder, which changes when it dies and another one takes its place.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        self.pid
+        self.link.peer().pid
+    }
+
+    /// The processes to which the orphans of sessions fall. Both may change.
+    #[must_use]
+    pub fn keepers(&self) -> Keepers {
+        let wire::Hello { pid, guardian, .. } = self.link.peer();
+        Keepers { holder: pid, guardian: Some(guardian).filter(|pid| *pid > 0) }
     }
 
     /// Starts a session, or returns the held one of that id. It may take long, if the program's
@@ -75,7 +79,7 @@ impl Holder {
         ring_capacity: u64,
         blob: &[u8],
     ) -> Result<Preparation, SpawnError> {
-        if self.minor < wire::CONFINES && !spec.confinement.is_empty() {
+        if self.link.peer().minor < wire::CONFINES && !spec.confinement.is_empty() {
             return Err(HolderError::Request(TOO_OLD.to_owned()).into());
         }
         let (link, blob) = (Arc::clone(&self.link), checked(blob)?);
@@ -126,8 +130,11 @@ impl Holder {
                 match reply.kind {
                     Kind::Entry => {
                         let entry: wire::Entry = reply.control()?;
-                        list.after = Some(entry.id);
-                        all.push(read(entry, reply));
+                        // A holder that takes over in the middle of a page begins it again.
+                        if list.after.is_none_or(|after| after < entry.id) {
+                            list.after = Some(entry.id);
+                            all.push(read(entry, reply));
+                        }
                     }
                     Kind::Listed => break reply.control::<wire::Listed>()?.more,
                     _ => return Err(reply.failure().into()),
@@ -173,7 +180,7 @@ impl Holder {
     /// Has the holder discard output before this offset, as far as neither the tail nor the
     /// checkpoint needs it, and free its memory. Never waits; [`Reader::oldest`] then moves.
     pub fn discard(&self, id: SessionId, before: u64) {
-        if self.minor >= wire::DISCARDS {
+        if self.link.peer().minor >= wire::DISCARDS {
             self.tell(Kind::Discard, &wire::Discard { id, before });
         }
     }

@@ -35,6 +35,8 @@ struct Shared {
     /// The senders of replies, by the number of the request; `None` once the connection is broken.
     waiting: Mutex<Option<HashMap<u32, UnboundedSender<Reply>>>>,
     next: AtomicU32,
+    /// What the holder has said of itself last.
+    peer: Mutex<wire::Hello>,
 }
 
 #[derive(Debug)]
@@ -109,6 +111,7 @@ impl Link {
             stuck: Notify::new(),
             waiting: Mutex::new(Some(HashMap::new())),
             next: AtomicU32::new(1),
+            peer: Mutex::new(wire::Hello::ours()),
         });
         let (sender, notices) = unbounded_channel();
         let reader = Arc::clone(&shared);
@@ -125,6 +128,16 @@ impl Link {
             let _ = sender.send(Notice::Gone);
         });
         Ok((Link(shared), notices))
+    }
+
+    /// Notes what the holder says of itself.
+    pub(super) fn introduce(&self, hello: wire::Hello) {
+        *lock(&self.0.peer) = hello;
+    }
+
+    /// What the holder has said of itself last.
+    pub(super) fn peer(&self) -> wire::Hello {
+        lock(&self.0.peer).clone()
     }
 
     /// Sends a message that is not answered.
@@ -244,6 +257,15 @@ fn dispatch(shared: &Shared, notices: &UnboundedSender<Notice>, bytes: &[u8], fd
     let Ok(message) = Message::parse(bytes) else { return };
     // A newer holder may send messages that we do not know.
     let Some(kind) = Kind::from_byte(message.kind) else { return };
+    if message.request == 0 && kind == Kind::Hello {
+        // A holder has died, and another one continues this connection.
+        if let Ok(hello) = message.control::<wire::Hello>() {
+            let pid = hello.pid;
+            *lock(&shared.peer) = hello;
+            let _ = notices.send(Notice::TakenOver { pid });
+        }
+        return;
+    }
     if message.request == 0 {
         let Ok(target) = message.control::<wire::Target>() else { return };
         let notice = match kind {

@@ -16,10 +16,12 @@ mod handle;
 mod link;
 mod preparation;
 mod session;
+mod upgrade;
 
 pub use self::checkpoint::Checkpoint;
 pub use self::error::{HolderError, SpawnError};
 pub use self::handle::Holder;
 pub use self::preparation::Preparation;
 pub use self::session::{Held, Notice, Resumed, SpawnSpec, Unusable};
+pub use self::upgrade::upgrade;
 pub use super::wire::Stats;

@@ -87,6 +87,12 @@ pub enum Notice {
     Output(SessionId),
     /// A leader has exited and its output is complete.
     Exited(SessionId),
+    /// A holder has died, and another one with this process id has taken its place. The connection,
+    /// the sessions and their rings are as they were.
+    TakenOver {
+        /// Process id of the new holder.
+        pid: i32,
+    },
     /// The connection is broken: the holder died, or another server took over. This is the last
     /// notice.
     Gone,

@@ -5,7 +5,8 @@ use super::serve::SOCKET_FD;
 use crate::holder::{launch, socket};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, read};
+use nix::sys::socket::{MsgFlags, recv};
+use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -85,7 +86,8 @@ impl Running {
             return Err(Errno::ETIMEDOUT);
         }
         let mut answer = [0; ANSWER];
-        match read(&self.socket, &mut answer)? {
+        // Not read(2), whose bytes the holder would have to account for.
+        match recv(socket::raw(&self.socket), &mut answer, MsgFlags::empty())? {
             ANSWER => parse_answer(answer),
             // It has died.
             _ => Err(Errno::ECHILD),

@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::stat::fstat;
 use std::os::fd::OwnedFd;
 
-/// A session's last checkpoint.
+/// A checkpoint that a server has sent.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     pub(super) meta: CheckpointMeta,
@@ -34,13 +34,17 @@ impl Checkpoint {
     }
 
     /// Whether the checkpoint may replace the last one.
-    pub(super) fn follows(&self, last: Option<&Checkpoint>, ring: &Writer) -> Result<(), Failure> {
+    pub(super) fn follows(
+        &self,
+        last: Option<&CheckpointMeta>,
+        ring: &Writer,
+    ) -> Result<(), Failure> {
         let CheckpointMeta { offset, resizes, .. } = self.meta;
         if !ring.may_checkpoint(offset) {
             let text = "a checkpoint goes back, beyond the output, or before what is kept of it";
             return Err(Failure::invalid(text));
         }
-        let seen = last.map_or(0, |last| last.meta.resizes);
+        let seen = last.map_or(0, |last| last.resizes);
         if !(seen..=ring.resize_count()).contains(&resizes) {
             let text = "a checkpoint has seen fewer resizes than the last, or more than there were";
             return Err(Failure::invalid(text));

@@ -1,20 +1,27 @@
 //! The event loop, and the connections that it serves.
 
 use super::peer::{Inbox, Listing, Peer};
+use super::reaping;
 use super::requests::{self, Answer, Reach};
 use super::sessions::Sessions;
-use super::shutdown::Shutdown;
+use super::shutdown::{Descendants, Shutdown};
 use super::token::{SlotKey, Token};
-use super::{sys, tell};
+use super::{tell, upgrade};
 use crate::holder::fork_server::ForkServer;
+use crate::holder::shared::journal::{self, Stores};
+use crate::holder::shared::{Kept, LAYOUT, SharedState, StatsWords, account, kept};
 use crate::holder::socket::{self, Packet};
-use crate::holder::wire::{self, Failure, FailureCode, Hello, Kind, Message, PAGE_MAX, Stats};
+use crate::holder::wire::{self, Failure, FailureCode, Hello, Kind, Message, PAGE_MAX, Upgrade};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
+use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// Events taken at once. The others wait in the kernel's queue, which keeps them in turn.
 const EVENTS: usize = 64;
@@ -23,13 +30,30 @@ const BATCH: usize = 64;
 /// The most connections that have not said hello. More would be a client's mistake.
 const GREETING_MAX: usize = 16;
 /// Milliseconds after which a connection is tried again for which there was no descriptor, because
-/// no event reports a free one.
+/// no event reports a free one. An exit that another process has to tell is asked for as often.
 const CROWDED: u8 = 100;
+/// How often a request of the server is begun. One that ends every holder must not do so for ever;
+/// one at which somebody kills them again and again is performed all the same.
+const TRIES: u64 = 20;
+/// Bytes of one record of a signalfd, of which some are read at once.
+const SIGNAL: usize = size_of::<libc::signalfd_siginfo>();
+
+/// Why the loop has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Everything has ended, as SIGTERM asked for.
+    Ended,
+    /// The guardian is dead: this process has to be the guardian of another holder.
+    Orphaned,
+    /// Another program replaces this one.
+    Replaced,
+}
 
 pub(super) struct EventLoop {
+    shared: Arc<SharedState>,
     epoll: Epoll,
     signals: SignalFd,
-    listener: OwnedFd,
+    listener: Kept,
     sessions: Sessions,
     server: Option<Peer>,
     greeting: Vec<Peer>,
@@ -37,46 +61,117 @@ pub(super) struct EventLoop {
     /// Whether a connection waits for which there was no descriptor.
     crowded: bool,
     inbox: Inbox,
-    stats: Stats,
     shutdown: Option<Shutdown>,
-    /// The limit of open files before it was raised, which is for the sessions.
-    open_files: u64,
     forks: ForkServer,
+    /// Why the loop has to end.
+    outcome: Option<Outcome>,
 }
 
 impl EventLoop {
-    pub(super) fn new(
-        signals: SignalFd,
-        listener: OwnedFd,
-        open_files: u64,
-        forks: ForkServer,
-    ) -> Result<Self, Errno> {
+    /// The loop of a holder that continues what the shared state says. That may be nothing.
+    pub(super) fn restore(shared: &Arc<SharedState>, signals: SignalFd) -> Result<Self, Errno> {
+        let fds = &shared.header().fds;
+        let listener = Kept::of(&fds.listener).ok_or(Errno::EBADF)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&signals, EpollEvent::new(EpollFlags::EPOLLIN, Token::Signals.word()))?;
         // Edge-triggered: a connection that cannot be accepted for lack of descriptors must not
         // keep the loop spinning.
         let edge = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll.add(&listener, EpollEvent::new(edge, Token::Listener.word()))?;
-        Ok(EventLoop {
+        for (fd, token) in [(&fds.poke, Token::Poke), (&fds.guardian, Token::Guardian)] {
+            if let Some(fd) = kept::borrow(fd) {
+                epoll.add(fd, EpollEvent::new(edge, token.word()))?;
+            }
+        }
+        let (mut sessions, lost) = Sessions::restore(shared, &epoll);
+        shared.header().stats.gaps.fetch_add(lost, Relaxed);
+        sessions.collect_exits(&epoll);
+        let mut event_loop = EventLoop {
+            shared: Arc::clone(shared),
             epoll,
             signals,
             listener,
-            sessions: Sessions::default(),
+            sessions,
             server: None,
             greeting: Vec::new(),
             serial: 0,
             crowded: false,
             inbox: Inbox::new(),
-            stats: Stats::default(),
             shutdown: None,
-            open_files,
-            forks,
-        })
+            forks: ForkServer::default(),
+            outcome: None,
+        };
+        // If that fails, the first session's start tries again, and says why.
+        let _ = event_loop.forks.start();
+        event_loop.restore_server()?;
+        event_loop.answer_upgrader();
+        if shared.header().ending.load(Relaxed) != 0 {
+            event_loop.begin_shutdown();
+        }
+        Ok(event_loop)
     }
 
-    /// Runs until SIGTERM has ended everything.
-    pub(super) fn run(&mut self) {
+    /// Continues the connection of an earlier holder with the server, which is told who speaks now.
+    fn restore_server(&mut self) -> Result<(), Errno> {
+        let Some(socket) = Kept::of(&self.shared.header().fds.server) else { return Ok(()) };
+        self.serial = self.serial.wrapping_add(1);
+        let mut server = Peer::restore(socket, self.serial, &self.epoll)?;
+        server.send(Kind::Hello, 0, Some(&self.hello()), None);
+        self.server = Some(server);
+        Ok(())
+    }
+
+    /// Tells whoever has asked for an upgrade what has become of it.
+    fn answer_upgrader(&mut self) {
+        let Some((socket, upgraded)) = upgrade::upgrader(&self.shared) else { return };
+        self.serial = self.serial.wrapping_add(1);
+        // If it cannot be told, it is gone.
+        let Ok(mut peer) = Peer::restore(socket, self.serial, &self.epoll) else { return };
+        if upgraded {
+            peer.send(Kind::Hello, 1, Some(&self.hello()), None);
+        } else {
+            peer.send(Kind::Failed, 1, Some(&Failure::not_upgraded()), None);
+        }
+        peer.close();
+    }
+
+    /// Another program is to hold the sessions. It is asked for in place of a hello.
+    fn upgrade(&mut self, mut peer: Peer, wanted: Option<Upgrade>, program: Option<OwnedFd>) {
+        let refusal = match (wanted, program) {
+            (Some(wanted), Some(program)) if wanted.layouts.contains(&LAYOUT) => {
+                let prepared = peer
+                    .duplicate()
+                    .map(|upgrader| upgrade::prepare(&self.shared, program, upgrader));
+                match prepared {
+                    Ok(true) => None,
+                    Ok(false) => Some(Failure::upgrading()),
+                    Err(errno) => Some(Failure::os(errno)),
+                }
+            }
+            (Some(_), Some(_)) => Some(Failure::unknown_layout(LAYOUT)),
+            _ => Some(Failure::invalid("an upgrade needs a program")),
+        };
+        peer.take_greeting(&self.shared);
+        match refusal {
+            None => self.outcome = Some(Outcome::Replaced),
+            Some(failure) => {
+                peer.send(Kind::Failed, 1, Some(&failure), None);
+            }
+        }
+        peer.close();
+    }
+
+    fn hello(&self) -> Hello {
+        let guardian = self.shared.header().guardian.load(Relaxed);
+        Hello { guardian: i32::try_from(guardian).unwrap_or(0), ..Hello::ours() }
+    }
+
+    /// Runs until SIGTERM has ended everything, or the guardian is dead.
+    pub(super) fn run(&mut self) -> Outcome {
         let mut events = [EpollEvent::empty(); EVENTS];
+        // What has come while there was no holder.
+        self.contained(None, EventLoop::reap);
+        self.contained(None, EventLoop::serve);
         while !self.ended() {
             let count = self.epoll.wait(&mut events, self.timeout()).unwrap_or(0);
             let events = events.get(..count).unwrap_or_default();
@@ -88,6 +183,13 @@ impl EventLoop {
                     Token::Listener => self.contained(None, EventLoop::accept),
                     Token::Peer(serial) => self.contained(None, |all| all.peer_event(serial)),
                     Token::Report(key) => self.contained(Some(key), |all| all.sessions.hear(key)),
+                    Token::Leader(key) => {
+                        self.contained(Some(key), |all| all.sessions.leader_event(key, &all.epoll));
+                    }
+                    Token::Poke => {
+                        self.contained(None, |all| all.sessions.collect_exits(&all.epoll));
+                    }
+                    Token::Guardian => self.outcome = Some(Outcome::Orphaned),
                     Token::Terminal(_) => {}
                 }
             }
@@ -106,7 +208,30 @@ impl EventLoop {
             }
             self.drain();
             self.contained(None, EventLoop::tell);
-            self.contained(None, |all| all.shutdown.iter_mut().for_each(Shutdown::advance));
+            if self.sessions.are_dying() {
+                self.contained(None, |all| all.sessions.ask_again(&all.epoll));
+            }
+            self.contained(None, EventLoop::advance_shutdown);
+            if let Some(outcome) = self.outcome {
+                return outcome;
+            }
+        }
+        Outcome::Ended
+    }
+
+    fn begin_shutdown(&mut self) {
+        self.shared.header().ending.store(1, Release);
+        let descendants = Descendants::of(&self.shared, &mut self.sessions);
+        self.shutdown.get_or_insert_with(|| Shutdown::begin(&descendants));
+        account::recount(&self.shared);
+    }
+
+    fn advance_shutdown(&mut self) {
+        if let Some(shutdown) = &mut self.shutdown {
+            let descendants = Descendants::of(&self.shared, &mut self.sessions);
+            shutdown.advance(&descendants);
+            // It reads /proc.
+            account::recount(&self.shared);
         }
     }
 
@@ -117,12 +242,18 @@ impl EventLoop {
         if catch_unwind(AssertUnwindSafe(|| deed(self))).is_ok() {
             return;
         }
-        self.stats.panics = self.stats.panics.saturating_add(1);
+        self.count(|stats| &stats.panics);
+        // The panic may have printed, or left an operation unfinished that has no effect now.
+        account::recount(&self.shared);
         // The panic may have happened while parts of it were taken out.
         self.inbox = Inbox::new();
         if !about.is_some_and(|key| self.sessions.give_up(key, &self.epoll)) {
-            self.server = None;
+            self.drop_server();
         }
+    }
+
+    fn count(&self, word: impl FnOnce(&StatsWords) -> &AtomicU64) {
+        word(&self.shared.header().stats).fetch_add(1, Relaxed);
     }
 
     fn timeout(&self) -> EpollTimeout {
@@ -131,6 +262,7 @@ impl EventLoop {
         }
         match &self.shutdown {
             Some(shutdown) => shutdown.timeout(),
+            None if self.sessions.are_dying() => EpollTimeout::from(CROWDED),
             None if self.crowded || self.server.as_ref().is_some_and(Peer::is_short) => {
                 EpollTimeout::from(CROWDED)
             }
@@ -138,8 +270,13 @@ impl EventLoop {
         }
     }
 
-    fn ended(&self) -> bool {
-        self.shutdown.as_ref().is_some_and(|shutdown| shutdown.is_over(self.sessions.are_drained()))
+    fn ended(&mut self) -> bool {
+        let drained = self.sessions.are_drained();
+        let Some(shutdown) = &self.shutdown else { return false };
+        let over = drained && self.sessions.have_exited();
+        let ended = shutdown.is_over(over, &Descendants::of(&self.shared, &mut self.sessions));
+        account::recount(&self.shared);
+        ended
     }
 
     fn terminal(&mut self, key: SlotKey) {
@@ -164,12 +301,15 @@ impl EventLoop {
     }
 
     fn signalled(&mut self) {
-        while let Ok(Some(info)) = self.signals.read_signal() {
-            let signal = i32::try_from(info.ssi_signo).unwrap_or(0);
-            match Signal::try_from(signal) {
-                Ok(Signal::SIGTERM | Signal::SIGINT) => {
-                    self.shutdown.get_or_insert_with(Shutdown::begin);
+        let mut records = [0; SIGNAL];
+        while let Ok(SIGNAL) = account::read(&self.shared, &self.signals, &mut records) {
+            // The number of the signal is the first field.
+            let number = records.first_chunk().map_or(0, |number| i32::from_ne_bytes(*number));
+            match Signal::try_from(number) {
+                Ok(Signal::SIGTERM | Signal::SIGINT) if self.shutdown.is_none() => {
+                    self.begin_shutdown();
                 }
+                Ok(Signal::SIGTERM | Signal::SIGINT) => {}
                 // The kernel merges SIGCHLDs, so one stands for any number.
                 _ => self.reap(),
             }
@@ -178,12 +318,16 @@ impl EventLoop {
 
     /// Reaps every child that has exited: leaders, and processes that they have left to us.
     fn reap(&mut self) {
-        while let Some((pid, exit)) = sys::reap_one() {
-            self.contained(None, |all| {
-                if !all.sessions.reaped(pid, exit, &all.epoll) {
-                    all.stats.orphans_reaped = all.stats.orphans_reaped.saturating_add(1);
-                }
-            });
+        let mut exited: Vec<SlotKey> = Vec::new();
+        let table = &mut self.sessions.table;
+        let leads = |pid: Pid| {
+            let key = table.led_by(pid)?;
+            exited.push(key);
+            table.get(key).map(|session| session.slot.clone())
+        };
+        reaping::reap(&self.shared, None, leads, |_| ());
+        for key in exited {
+            self.contained(Some(key), |all| all.sessions.exited(key, &all.epoll));
         }
     }
 
@@ -199,19 +343,19 @@ impl EventLoop {
                     self.crowded = errno != Errno::EAGAIN && socket::readable(listener);
                     // Connections that have sent nothing make room for another.
                     if self.crowded && !self.greeting.is_empty() {
-                        self.greeting.remove(0);
+                        self.greeting.remove(0).close();
                         continue;
                     }
                     return;
                 }
             };
             if !socket::peer_is_us(socket.as_fd()) {
-                self.stats.refused = self.stats.refused.saturating_add(1);
+                self.count(|stats| &stats.refused);
                 continue;
             }
             self.serial = self.serial.wrapping_add(1);
             if self.greeting.len() >= GREETING_MAX {
-                self.greeting.remove(0);
+                self.greeting.remove(0).close();
             }
             if let Ok(peer) = Peer::new(socket, self.serial, &self.epoll) {
                 self.greeting.push(peer);
@@ -236,9 +380,12 @@ impl EventLoop {
             if !server.ready() || server.listing.is_some() {
                 return;
             }
-            let Some(packet) = server.receive(&mut self.inbox) else { return };
+            if server.handled {
+                server.take(&self.shared);
+            }
+            let Some(packet) = server.peek(&mut self.inbox) else { return };
             if packet.length == 0 {
-                self.server = None;
+                self.drop_server();
                 return;
             }
             self.handle(&packet);
@@ -247,7 +394,7 @@ impl EventLoop {
 
     /// Reads the first message of a connection.
     fn greet(&mut self, mut peer: Peer) {
-        let Some(packet) = peer.receive(&mut self.inbox) else {
+        let Some(packet) = peer.peek(&mut self.inbox) else {
             self.greeting.push(peer);
             return;
         };
@@ -255,49 +402,99 @@ impl EventLoop {
         let Ok(message) = Message::parse(bytes) else {
             // The peer is gone, or does not speak our protocol.
             self.malformed(packet.length > 0);
+            // Closed with a packet in it, a socket reports a reset.
+            peer.take_greeting(&self.shared);
+            peer.close();
             return;
         };
         let request = message.request;
+        if message.kind == Kind::Upgrade as u8 {
+            let (wanted, program) = (message.control().ok(), self.inbox.fds.drain(..).next());
+            return self.upgrade(peer, wanted, program);
+        }
         let hello = message.control::<Hello>().ok();
         let Some(hello) = hello.filter(|_| message.kind == Kind::Hello as u8) else {
             self.malformed(true);
             let failure = Failure::invalid("hello has to come first");
             peer.send(Kind::Failed, request, Some(&failure), None);
+            peer.take_greeting(&self.shared);
+            peer.close();
             return;
         };
         if hello.major != wire::MAJOR {
-            self.stats.refused = self.stats.refused.saturating_add(1);
+            self.count(|stats| &stats.refused);
             peer.send(Kind::Failed, request, Some(&Failure::version()), None);
+            peer.take_greeting(&self.shared);
             // The peer may read the refusal later.
             self.greeting.push(peer);
             return;
         }
-        self.replace_server();
-        peer.send(Kind::Hello, request, Some(&Hello::ours()), None);
-        self.server = Some(peer);
+        self.replace_server(peer);
+        let hello = self.hello();
+        if let Some(server) = &mut self.server {
+            server.send(Kind::Hello, request, Some(&hello), None);
+            server.handled = true;
+        }
     }
 
-    /// Accepts everything that the previous server had sent, and closes its connection.
-    fn replace_server(&mut self) {
+    /// Accepts everything that the previous server had sent, closes its connection, and records
+    /// that of the next one.
+    fn replace_server(&mut self, next: Peer) {
         if let Some(server) = &mut self.server {
             server.close_in();
+            if server.handled {
+                server.take(&self.shared);
+            }
             while let Some(server) = &mut self.server
-                && let Some(packet) = server.receive(&mut self.inbox)
+                && let Some(packet) = server.peek(&mut self.inbox)
                 && packet.length > 0
             {
                 self.handle(&packet);
+                if let Some(server) = &mut self.server {
+                    server.take(&self.shared);
+                }
             }
         }
-        self.server = None;
+        let previous = self.server.take();
         self.sessions.forget_requests();
+        self.record_server(next.kept().word());
+        self.server = Some(next);
+        if let Some(previous) = previous {
+            previous.close();
+        }
+    }
+
+    /// The connection is closed, and nobody continues it.
+    fn drop_server(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.record_server(0);
+            server.close();
+        }
+    }
+
+    /// Records which connection is the server's. Its messages are counted from there.
+    fn record_server(&self, socket: u64) {
+        let header = self.shared.header();
+        let mut stores = Stores::default();
+        stores.word(&self.shared, &header.fds.server, socket);
+        let words = &header.server;
+        for word in [&words.taken, &words.performed, &words.begun, &words.tries] {
+            stores.word(&self.shared, word, 0);
+        }
+        journal::commit(&self.shared, 0, None, &stores);
     }
 
     fn malformed(&mut self, really: bool) {
-        self.stats.malformed = self.stats.malformed.saturating_add(u64::from(really));
+        if really {
+            self.count(|stats| &stats.malformed);
+        }
     }
 
-    /// Performs the request in the inbox.
+    /// Performs the request in the inbox, which stays in the socket until it is performed and
+    /// answered.
     fn handle(&mut self, packet: &Packet) {
+        let tries = self.shared.header().server.tries.load(Relaxed);
+        self.shared.header().server.tries.store(tries.saturating_add(1), Release);
         // Taken out so that the message can be borrowed while sessions change.
         let bytes = std::mem::take(&mut self.inbox.bytes);
         let message = Message::parse(bytes.get(..packet.length).unwrap_or_default());
@@ -307,12 +504,15 @@ impl EventLoop {
                 Err(Failure::invalid("message too long"))
             } else if packet.lost {
                 Err(Failure::no_files())
+            } else if tries >= TRIES {
+                Err(Failure::poisoned())
             } else {
                 self.perform(&message)
             };
             match answer {
                 Ok(Answer::Done) => self.answer(Kind::Done, request, None::<&()>),
                 Ok(Answer::Stats(stats)) => self.answer(Kind::Stats, request, Some(&stats)),
+                Ok(Answer::Hello) => self.answer(Kind::Hello, request, Some(&self.hello())),
                 Ok(Answer::Page(after)) => {
                     if let Some(server) = &mut self.server {
                         server.listing = Some(Listing { request, after, left: PAGE_MAX });
@@ -330,15 +530,19 @@ impl EventLoop {
         self.inbox.bytes = bytes;
         // Close the descriptors that came with it and were not taken.
         self.inbox.fds.clear();
+        if let Some(server) = &mut self.server {
+            server.handled = true;
+        }
     }
 
     fn perform(&mut self, message: &Message<'_>) -> Result<Answer, Failure> {
         let mut reach = Reach {
             sessions: &mut self.sessions,
-            stats: &mut self.stats,
+            shared: &self.shared,
+            number: self.shared.header().server.taken.load(Relaxed).saturating_add(1),
             epoll: &self.epoll,
             fds: &mut self.inbox.fds,
-            open_files: self.open_files,
+            open_files: self.shared.header().open_files.load(Relaxed),
             forks: &mut self.forks,
             shutting_down: self.shutdown.is_some(),
         };
@@ -357,13 +561,14 @@ impl EventLoop {
     fn tell(&mut self) {
         let Some(server) = &mut self.server else {
             // The next server asks for the state itself.
+            self.sessions.remove_failed();
             self.sessions.due = false;
             return;
         };
         tell::tell(server, &mut self.sessions);
         if server.watch(&self.epoll).is_err() {
             // Nothing could be received from it any more.
-            self.server = None;
+            self.drop_server();
         }
     }
 }

@@ -2,22 +2,26 @@
 
 use super::*;
 use crate::exit::Exit;
-use crate::holder::ledger::Ledger;
-use crate::holder::process::session::{Notices, Session};
-use crate::holder::process::stage::Stage;
+use crate::holder::process::session::Session;
+use crate::holder::shared::{Created, Progress, Slot};
 use crate::holder::wire::MESSAGE_MAX;
 use crate::id::SessionId;
 use crate::pty;
 use crate::ring::{CAPACITY_MIN, Writer};
 use nix::sys::eventfd::EventFd;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::SigSet;
 use nix::unistd::{Pid, write};
+use std::os::fd::OwnedFd;
 
 fn event_loop() -> (tempfile::TempDir, EventLoop) {
     let dir = tempfile::tempdir().unwrap();
     let listener = socket::listen_in(socket::open_directory(dir.path()).unwrap().as_fd()).unwrap();
+    let (memory, shared) = SharedState::create().unwrap();
+    Kept::record(&shared.header().fds.memory, memory);
+    Kept::record(&shared.header().fds.listener, listener);
     let signals = SignalFd::new(&SigSet::empty()).unwrap();
-    (dir, EventLoop::new(signals, listener, 1024, ForkServer::default()).unwrap())
+    (dir, EventLoop::restore(&Arc::new(shared), signals).unwrap())
 }
 
 /// A session without a process, and the program's side of its terminal.
@@ -25,31 +29,22 @@ fn session(event_loop: &mut EventLoop) -> (SlotKey, OwnedFd) {
     let pty = pty::open(80, 24).unwrap();
     let (ring_fd, ring) = Writer::create(CAPACITY_MIN, 0).unwrap();
     let key = event_loop.sessions.table.next_key();
-    event_loop.sessions.table.insert(Box::new(Session {
+    let slot = Slot::take(&event_loop.shared, key.slot).unwrap();
+    let none = || memfd_create(c"nothing", MFdFlags::MFD_CLOEXEC).unwrap();
+    let created = Created {
         id: SessionId::generate(),
-        key,
         leader: Pid::from_raw(0),
         start_time: 0,
-        stage: Stage::Started { asked: Vec::new() },
-        exit: None,
-        cols: 80,
-        rows: 24,
-        blob: Vec::new(),
-        checkpoint: None,
-        master: Some(pty.master),
-        slave: None,
-        ring,
-        ring_fd,
+        master: pty.master,
+        slave: none(),
+        ring: ring_fd,
         wake: EventFd::new().unwrap().into(),
-        ledger: Ledger::default(),
-        queue: std::collections::VecDeque::new(),
-        starved: false,
-        blocked: false,
-        unreported: 0,
-        drained: 0,
-        watched: EpollFlags::empty(),
-        notices: Notices::default(),
-    }));
+        report: none(),
+        process: none(),
+    };
+    slot.create(created, b"", 1);
+    slot.set_progress(&Progress::Started);
+    event_loop.sessions.table.insert(Session::of(slot, ring, key).unwrap());
     event_loop.sessions.rewatch(key, &event_loop.epoll);
     (key, pty.slave)
 }
@@ -64,7 +59,8 @@ fn a_panic_costs_the_connection_that_it_was_about() {
         panic!("a mistake");
     });
     assert!(event_loop.server.is_none());
-    assert_eq!((event_loop.stats.panics, event_loop.inbox.bytes.len()), (1, MESSAGE_MAX));
+    let panics = event_loop.shared.header().stats.panics.load(Relaxed);
+    assert_eq!((panics, event_loop.inbox.bytes.len()), (1, MESSAGE_MAX));
 }
 
 #[test]
@@ -88,5 +84,5 @@ fn a_panic_costs_the_session_that_it_was_about() {
     event_loop.contained(Some(bad), |_| panic!("again"));
     let bad = event_loop.sessions.table.get(bad).unwrap();
     assert!(bad.notices.exited && bad.master.is_none());
-    assert_eq!(event_loop.stats.panics, 2);
+    assert_eq!(event_loop.shared.header().stats.panics.load(Relaxed), 2);
 }

@@ -17,7 +17,11 @@ mod event_loop;
 #[cfg(test)]
 #[path = "../../../../../tests/fuzz/checkpoints_kept.rs"]
 mod fuzz;
+mod guardian;
 mod peer;
+mod pid_file;
+mod reaping;
+mod recovery;
 mod requests;
 mod session;
 mod sessions;
@@ -29,5 +33,6 @@ mod sys;
 mod table;
 mod tell;
 mod token;
+mod upgrade;
 
-pub use start::main;
+pub use start::{continue_main, main};

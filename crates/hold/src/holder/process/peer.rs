@@ -4,6 +4,8 @@
 //! and nothing more is read from that server until it is sent.
 
 use super::token::Token;
+use crate::holder::shared::account::{self, Intent};
+use crate::holder::shared::{Kept, SharedState};
 use crate::holder::socket::{self, Packet, Receiver};
 use crate::holder::wire::{self, Kind, MESSAGE_MAX};
 use crate::id::SessionId;
@@ -12,12 +14,15 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::socket::{Shutdown, shutdown};
 use serde::Serialize;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Peer {
-    socket: OwnedFd,
+    socket: Kept,
     pub(super) serial: u32,
+    /// Whether the next packet is dealt with, except that it is still in the socket.
+    pub(super) handled: bool,
     watched: EpollFlags,
     /// Whether nothing more is sent, because that failed. Received messages still count.
     deaf: bool,
@@ -74,25 +79,42 @@ impl Inbox {
 
 impl Peer {
     pub(super) fn new(socket: OwnedFd, serial: u32, epoll: &Epoll) -> Result<Self, Errno> {
+        epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, Token::Peer(serial).word()))?;
+        Ok(Peer::of(Kept::unrecorded(socket), serial))
+    }
+
+    /// The connection that an earlier holder had with the server.
+    pub(super) fn restore(socket: Kept, serial: u32, epoll: &Epoll) -> Result<Self, Errno> {
+        epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, Token::Peer(serial).word()))?;
+        Ok(Peer::of(socket, serial))
+    }
+
+    /// Closes the connection.
+    pub(super) fn close(self) {
+        self.socket.close();
+    }
+
+    fn of(socket: Kept, serial: u32) -> Self {
         let watched = EpollFlags::EPOLLIN;
-        epoll.add(&socket, EpollEvent::new(watched, Token::Peer(serial).word()))?;
-        Ok(Peer {
+        Peer {
             socket,
             serial,
+            handled: false,
             watched,
             deaf: false,
             short: false,
             out: Vec::with_capacity(MESSAGE_MAX),
             waiting: None,
             listing: None,
-        })
+        }
     }
 
-    /// The next packet; `None` if there is none now. Its length is 0 once the peer is gone.
-    pub(super) fn receive(&mut self, inbox: &mut Inbox) -> Option<Packet> {
+    /// The next packet; `None` if there is none now. Its length is 0 once the peer is gone. It stays
+    /// in the socket until `take`: a holder that dies before leaves it to its successor.
+    pub(super) fn peek(&mut self, inbox: &mut Inbox) -> Option<Packet> {
         loop {
             let socket = self.socket.as_fd();
-            match inbox.receiver.receive(socket, &mut inbox.bytes, &mut inbox.fds) {
+            match inbox.receiver.peek(socket, &mut inbox.bytes, &mut inbox.fds) {
                 Ok(packet) => return Some(packet),
                 Err(Errno::EAGAIN) => return None,
                 // Reported once, if the peer has gone without reading all our messages. Messages
@@ -101,6 +123,38 @@ impl Peer {
                 Err(_) => return Some(Packet::default()),
             }
         }
+    }
+
+    /// Takes the packet that `peek` has returned, which is dealt with.
+    pub(super) fn take(&mut self, shared: &SharedState) {
+        let words = &shared.header().server;
+        let taken = words.taken.load(Relaxed);
+        // The kernel counts this read, unlike a recvmsg(2), and drops what does not fit.
+        let operation = account::begin(shared, Intent::Take { taken });
+        let count = operation.read(&self.socket, &mut [0]).unwrap_or(0);
+        if count > 0 {
+            words.tries.store(0, Release);
+            words.taken.store(taken.saturating_add(1), Release);
+        }
+        operation.done(count);
+        self.handled = false;
+    }
+
+    /// Takes the packet of a connection that is not the server's.
+    pub(super) fn take_greeting(&mut self, shared: &SharedState) {
+        // The peer may be gone.
+        let _ = account::read(shared, &self.socket, &mut [0]);
+    }
+
+    /// Another descriptor of the connection.
+    pub(super) fn duplicate(&self) -> Result<OwnedFd, Errno> {
+        let copy = self.socket.as_fd().try_clone_to_owned();
+        copy.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+
+    /// The socket as it is recorded, once the connection is the server's.
+    pub(super) fn kept(&self) -> &Kept {
+        &self.socket
     }
 
     /// Whether a message waits for something that no event reports, so that it has to be tried

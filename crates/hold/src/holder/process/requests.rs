@@ -6,6 +6,8 @@ use super::sessions::Sessions;
 use super::spawn;
 use super::token::SlotKey;
 use crate::holder::fork_server::ForkServer;
+use crate::holder::shared::journal::{self, Stores};
+use crate::holder::shared::{SharedState, Slot, account};
 use crate::holder::wire::{
     self, BLOB_MAX, Failure, InputTail, Kind, Message, Spawn, Stats, Target,
 };
@@ -13,6 +15,8 @@ use crate::id::SessionId;
 use nix::errno::Errno;
 use nix::sys::epoll::Epoll;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// The answer to a request.
 pub(super) enum Answer {
@@ -20,6 +24,7 @@ pub(super) enum Answer {
     /// The reply comes later, or never.
     Later,
     Stats(Stats),
+    Hello,
     /// A page of the sessions after this id.
     Page(Option<SessionId>),
 }
@@ -27,7 +32,9 @@ pub(super) enum Answer {
 /// Everything that a request may change.
 pub(super) struct Reach<'a> {
     pub(super) sessions: &'a mut Sessions,
-    pub(super) stats: &'a mut Stats,
+    pub(super) shared: &'a Arc<SharedState>,
+    /// The number of the message among those of its connection.
+    pub(super) number: u64,
     pub(super) epoll: &'a Epoll,
     /// The descriptors that came with the message. Those that are not taken are closed afterwards.
     pub(super) fds: &'a mut Vec<OwnedFd>,
@@ -41,6 +48,10 @@ pub(super) struct Reach<'a> {
 /// Performs the request in a message.
 pub(super) fn perform(all: &mut Reach<'_>, message: &Message<'_>) -> Result<Answer, Failure> {
     let kind = Kind::from_byte(message.kind).ok_or_else(|| Failure::unknown_kind(message.kind))?;
+    if all.shared.header().server.performed.load(Relaxed) == all.number {
+        // By a holder that died before it had taken the message.
+        return Ok(Answer::Done);
+    }
     match kind {
         Kind::Input => input(all, &InputTail::parse(message.tail)?, Purpose::Typed),
         Kind::Counted => input(all, &InputTail::parse(message.tail)?, Purpose::Counted),
@@ -57,11 +68,11 @@ pub(super) fn perform(all: &mut Reach<'_>, message: &Message<'_>) -> Result<Answ
         Kind::Blob => blob(all, &message.control()?, message.tail),
         Kind::Forget => forget(all, &message.control()?),
         Kind::Checkpoint => checkpoint(all, &message.control()?),
-        Kind::Stats => {
-            all.stats.sessions = all.sessions.table.len() as u64;
-            Ok(Answer::Stats(*all.stats))
-        }
+        Kind::Stats => Ok(Answer::Stats(stats(all))),
+        // Its answer may have died with a holder.
+        Kind::Hello if all.number == 1 => Ok(Answer::Hello),
         Kind::Hello
+        | Kind::Upgrade
         | Kind::Done
         | Kind::Entry
         | Kind::Listed
@@ -88,15 +99,15 @@ fn spawn(
         return Err(Failure::closing());
     }
     if let Some(session) = all.sessions.table.by_id(spawn.id) {
-        session.stage.asked().push(request);
         all.sessions.due = true;
-        return Ok(());
+        return if session.slot.ask(request) { Ok(()) } else { Err(Failure::busy()) };
     }
     let spec = spawn::check(spawn, blob, spec)?;
     let key = all.sessions.table.next_key();
-    let mut session = spawn::start(key, spawn, blob, &spec, all.open_files, all.forks, all.epoll)?;
-    session.stage.asked().push(request);
-    all.sessions.table.insert(session);
+    let slot =
+        Slot::take(all.shared, key.slot).map_err(|errno| Failure::of_step("state", errno))?;
+    let new = spawn::New { key, request, blob, open_files: all.open_files };
+    all.sessions.table.insert(spawn::start(&slot, spawn, &new, &spec, all.forks, all.epoll)?);
     all.sessions.rewatch(key, all.epoll);
     Ok(())
 }
@@ -135,7 +146,19 @@ fn discard(all: &mut Reach<'_>, discard: &wire::Discard) -> Result<Answer, Failu
     Ok(Answer::Done)
 }
 
+/// Sends a signal, once: nobody can find out whether a holder that died at this moment has sent it.
 fn signal(all: &mut Reach<'_>, signal: &wire::Signal) -> Result<Answer, Failure> {
+    let words = &all.shared.header().server;
+    if words.begun.load(Relaxed) == all.number {
+        return Err(Failure::unknown_outcome());
+    }
+    words.begun.store(all.number, Release);
+    let sent = send_signal(all, signal);
+    words.performed.store(all.number, Release);
+    sent
+}
+
+fn send_signal(all: &mut Reach<'_>, signal: &wire::Signal) -> Result<Answer, Failure> {
     let session = all.sessions.table.by_id(signal.id).ok_or_else(Failure::no_such_session)?;
     match session.signal(signal.signal) {
         Ok(()) => Ok(Answer::Done),
@@ -150,10 +173,7 @@ fn blob(all: &mut Reach<'_>, target: &Target, blob: &[u8]) -> Result<Answer, Fai
         return Err(Failure::invalid("blob too long"));
     }
     let session = all.sessions.table.by_id(target.id).ok_or_else(Failure::no_such_session)?;
-    let more = blob.len().saturating_sub(session.blob.len());
-    session.blob.try_reserve(more).map_err(|_| Failure::no_memory())?;
-    session.blob.clear();
-    session.blob.extend_from_slice(blob);
+    session.slot.set_blob(blob);
     Ok(Answer::Done)
 }
 
@@ -163,8 +183,30 @@ fn forget(all: &mut Reach<'_>, target: &Target) -> Result<Answer, Failure> {
     if session.exit.is_none() {
         return Err(Failure::still_running());
     }
+    // The session goes and the message counts as performed at the same instant.
+    let mut stores = Stores::default();
+    if let Some(word) = session.slot.live_word() {
+        stores.word(all.shared, word, 0);
+    }
+    stores.word(all.shared, &all.shared.header().server.performed, all.number);
+    journal::commit(all.shared, key.slot, None, &stores);
     all.sessions.table.remove(key);
     Ok(Answer::Done)
+}
+
+fn stats(all: &Reach<'_>) -> Stats {
+    let words = &all.shared.header().stats;
+    Stats {
+        sessions: all.sessions.table.len() as u64,
+        orphans_reaped: words.orphans_reaped.load(Relaxed),
+        refused: words.refused.load(Relaxed),
+        malformed: words.malformed.load(Relaxed),
+        panics: words.panics.load(Relaxed),
+        takeovers: words.takeovers.load(Relaxed),
+        completed: words.completed.load(Relaxed),
+        gaps: words.gaps.load(Relaxed),
+        unaccounted: account::error(all.shared),
+    }
 }
 
 fn checkpoint(all: &mut Reach<'_>, wanted: &wire::Checkpoint) -> Result<Answer, Failure> {

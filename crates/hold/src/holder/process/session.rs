@@ -1,21 +1,24 @@
 //! One held session: its terminal, its ring, its input.
 
-use super::checkpoint::{Bytes, Checkpoint};
+use super::checkpoint::Checkpoint;
 use super::peer::Fds;
 use super::stage::Stage;
 use super::sys;
 use super::token::{SlotKey, Token};
 use crate::exit::Exit;
 use crate::holder::ledger::{Ledger, QUEUE};
+use crate::holder::shared::account::{self, Intent};
+use crate::holder::shared::journal::{self, Stores};
+use crate::holder::shared::{Kept, Queue, Slot};
 use crate::holder::wire::{Entry, Failure, InputTail};
 use crate::id::SessionId;
 use crate::pty;
-use crate::ring::{Due, IN_FLIGHT, Writer};
+use crate::ring::{Due, IN_FLIGHT, InputProgress, RingError, Writer};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use nix::unistd::{Pid, read, write};
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use nix::unistd::Pid;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes of a flood between two notices to the server, since each wake-up costs it a turn.
 const TOLD_AT_ONCE: u64 = IN_FLIGHT;
@@ -26,12 +29,10 @@ const SHORT_READ: usize = 1 << 10;
 /// so anything after it was written later, by a background process.
 const DRAIN_MAX: u64 = 1 << 20;
 
-/// The bytes of memory that an empty input queue keeps: enough for keystrokes. The memory that a
-/// paste has needed is freed.
-const QUEUE_KEPT: usize = 1 << 10;
-
 #[derive(Debug)]
 pub(super) struct Session {
+    /// What outlives this process. Everything here is a copy of it, or can be found out again.
+    pub(super) slot: Slot,
     pub(super) id: SessionId,
     pub(super) key: SlotKey,
     pub(super) leader: Pid,
@@ -41,22 +42,21 @@ pub(super) struct Session {
     pub(super) exit: Option<Exit>,
     pub(super) cols: u16,
     pub(super) rows: u16,
-    pub(super) blob: Vec<u8>,
-    pub(super) checkpoint: Option<Checkpoint>,
-    /// The master; `None` once everything has been read.
-    pub(super) master: Option<OwnedFd>,
-    /// The slave, held open while the leader lives. The leader may close the terminal and open it
-    /// again, and in between the master would read EIO.
-    pub(super) slave: Option<OwnedFd>,
+    /// The master; `None` once everything has been read. The slave is held open as well while the
+    /// leader lives: the leader may close the terminal and open it again, and in between the master
+    /// would read EIO.
+    pub(super) master: Option<Kept>,
     pub(super) ring: Writer,
-    pub(super) ring_fd: OwnedFd,
-    pub(super) wake: OwnedFd,
+    pub(super) ring_fd: Kept,
+    pub(super) wake: Kept,
     pub(super) ledger: Ledger,
-    pub(super) queue: VecDeque<u8>,
+    pub(super) queue: Queue,
     /// Whether input was refused for lack of room.
     pub(super) starved: bool,
     /// Whether the ring is full and the terminal is not read.
     pub(super) blocked: bool,
+    /// Whether the last read has found as much as there was room for, or much.
+    eager: bool,
     /// Bytes read without a notice, because more was there to be read at once.
     pub(super) unreported: u64,
     /// Bytes read since the leader was reaped.
@@ -94,7 +94,73 @@ pub(super) struct Notices {
 }
 
 impl Session {
+    /// An earlier holder's session.
+    pub(super) fn restore(slot: Slot, key: SlotKey) -> Result<Box<Self>, RingError> {
+        let missing = || RingError::Foreign("no descriptor");
+        let ring = Writer::reopen(slot.ring().ok_or_else(missing)?.as_fd())?;
+        let mut session = Session::of(slot, ring, key).ok_or_else(missing)?;
+        session.take_over();
+        Ok(session)
+    }
+
+    /// The session of a slot, with its ring. `None` if the slot lacks a descriptor.
+    pub(super) fn of(slot: Slot, ring: Writer, key: SlotKey) -> Option<Box<Self>> {
+        let (ring_fd, wake) = (slot.ring()?, slot.wake()?);
+        let (cols, rows) = ring.size().unwrap_or((0, 0));
+        let master = slot.master().filter(|_| ring.ended().is_none());
+        let used = |client| slot.used(client).map_or(0, |word| word.load(Relaxed));
+        let clients = ring.ledger().enumerate();
+        let ledger = Ledger::restore(
+            clients.map(|(client, (key, accepted, seen))| (key, accepted, seen, used(client))),
+        );
+        Some(Box::new(Session {
+            id: slot.id(),
+            key,
+            leader: slot.leader(),
+            start_time: slot.start_time(),
+            stage: Stage::of(&slot),
+            exit: None,
+            cols,
+            rows,
+            master,
+            ring,
+            ring_fd,
+            wake,
+            ledger,
+            queue: Queue::of(&slot),
+            starved: false,
+            blocked: false,
+            eager: false,
+            unreported: 0,
+            drained: slot.drained(),
+            watched: EpollFlags::empty(),
+            notices: Notices::default(),
+            slot,
+        }))
+    }
+
+    /// Continues where an earlier holder has died: what it may not have said is said again.
+    fn take_over(&mut self) {
+        if let (Some(master), true) = (&self.master, self.cols > 0 && self.rows > 0) {
+            // A resize is stamped first. If the program has ended, nobody minds.
+            let _ = pty::set_size(master.as_fd(), self.cols, self.rows);
+        }
+        if let Some((meta, _)) = self.slot.checkpoint() {
+            self.ring.hold_tail(meta.offset);
+        }
+        // Whoever was refused is woken at the next chance.
+        self.starved = true;
+        self.notices = Notices { output: true, exited: self.ring.ended().is_some() };
+        if self.ring.ended().is_some() {
+            self.exit = self.slot.exit();
+            self.slot.close_master();
+        }
+        self.write_input();
+        self.wake();
+    }
+
     pub(super) fn entry(&self) -> Entry {
+        let checkpoint = self.slot.checkpoint();
         Entry {
             id: self.id,
             pid: self.leader.as_raw(),
@@ -102,22 +168,18 @@ impl Session {
             exit: self.exit,
             cols: self.cols,
             rows: self.rows,
-            checkpoint: self.checkpoint.as_ref().map(|checkpoint| checkpoint.meta),
-            checkpoint_bytes: self.checkpoint_bytes().map_or(0, |bytes| bytes.length),
+            checkpoint: checkpoint.as_ref().map(|(meta, _)| *meta),
+            checkpoint_bytes: checkpoint.and_then(|(_, file)| file).map_or(0, |file| file.1),
         }
     }
 
     /// The descriptors that are sent with the entry.
     pub(super) fn fds(&self) -> Fds {
         let (ring, wake) = (self.ring_fd.as_raw_fd(), self.wake.as_raw_fd());
-        match self.checkpoint_bytes() {
-            Some(bytes) => Fds::Three([ring, wake, bytes.fd.as_raw_fd()]),
+        match self.slot.checkpoint().and_then(|(_, file)| file) {
+            Some((file, _)) => Fds::Three([ring, wake, file.as_raw_fd()]),
             None => Fds::Two([ring, wake]),
         }
-    }
-
-    fn checkpoint_bytes(&self) -> Option<&Bytes> {
-        self.checkpoint.as_ref()?.bytes.as_ref()
     }
 
     /// The terminal is readable: reads at most `turn` bytes, and wakes the readers unless there
@@ -173,18 +235,27 @@ impl Session {
                 self.blocked = self.ring.block();
                 continue;
             }
-            match read(master, self.ring.buffer(room)) {
+            let intent = Intent::Output { slot: self.slot.index(), head: self.ring.head() };
+            let reading = account::begin(self.slot.shared(), intent);
+            let buffer = self.ring.read_buffer(room, self.eager);
+            let wanted = buffer.len();
+            let result = reading.read(master, buffer);
+            let count = result.unwrap_or(0);
+            self.ring.publish(count as u64);
+            reading.done(count);
+            match result {
                 Ok(count) if count > 0 => {
                     let bytes = count as u64;
-                    self.ring.publish(bytes);
+                    self.eager = count == wanted || count >= SHORT_READ;
                     left = left.saturating_sub(bytes);
                     self.unreported = self.unreported.saturating_add(bytes);
                     if self.exit.is_some() {
                         self.drained = self.drained.saturating_add(bytes);
+                        self.slot.set_drained(self.drained);
                         if self.drained >= DRAIN_MAX {
                             return Found::End;
                         }
-                    } else if count < SHORT_READ {
+                    } else if !self.eager {
                         return Found::Pause;
                     }
                 }
@@ -201,7 +272,7 @@ impl Session {
     /// The leader is reaped, but its output may not all be read.
     pub(super) fn leader_exited(&mut self, exit: Exit) {
         self.exit = Some(exit);
-        self.slave = None;
+        self.slot.close_slave();
         self.queue.clear();
         self.write_input();
         // If reading had failed before, the failure is now the end.
@@ -227,6 +298,7 @@ impl Session {
         self.master = None;
         self.watched = EpollFlags::empty();
         self.ring.end(exit);
+        self.slot.close_master();
         self.changed();
         self.notices.exited = true;
         true
@@ -260,50 +332,49 @@ impl Session {
         let key = input.key.to_bytes();
         let Some(offer) = self.ledger.offer(key, input.offset, input.bytes.len()) else { return };
         let new = offer.known.and_then(|known| input.bytes.get(known..)).unwrap_or_default();
-        let room = QUEUE.saturating_sub(self.queue.len());
-        let wanted = match (self.exit, purpose) {
+        let taken = match (self.exit, purpose) {
             // After the leader's death no input is accepted.
             (Some(_), _) => 0,
-            (None, Purpose::Typed) => room.min(new.len()),
             (None, Purpose::Counted) => new.len(),
-        };
-        let taken = match purpose {
-            Purpose::Counted => wanted,
-            // A shortage of memory refuses input in the same way as a full queue.
-            Purpose::Typed if self.queue.try_reserve(wanted).is_err() => 0,
-            Purpose::Typed => {
-                self.queue.extend(new.get(..wanted).unwrap_or_default());
-                wanted
-            }
+            (None, Purpose::Typed) => self.queue.stage(new),
         };
         self.ledger.accept(offer.slot, taken);
         self.starved |= taken < new.len();
         let (accepted, seen) = self.ledger.get(offer.slot);
-        // Publish the room before the ledger: a reader that sees a refusal in the ledger looks at
-        // the room next, and must not see the old value.
-        self.write_input();
-        if offer.assigned {
-            self.ring.assign_input(offer.slot, key, accepted, seen);
-        } else {
-            self.ring.set_input(offer.slot, accepted, seen);
+        let queued = if purpose == Purpose::Typed { taken } else { 0 };
+        let free = QUEUE.saturating_sub(self.queue.len()).saturating_sub(queued) as u64;
+        let assigned = offer.assigned.then_some(key);
+        let progress = InputProgress { slot: offer.slot, assigned, accepted, seen, free };
+        // The bytes are in the queue, and their client is told so, at the same instant.
+        let (shared, mut stores) = (self.slot.shared(), Stores::default());
+        if let Some(word) = self.queue.end_word() {
+            let end = self.queue.end().saturating_add(queued as u64);
+            stores.word(shared, word, end);
         }
+        if let Some(word) = self.slot.used(offer.slot) {
+            stores.word(shared, word, self.ledger.clock());
+        }
+        self.ring.input_stores(&progress, |word, value| stores.ring(word, value));
+        journal::commit(shared, self.slot.index(), Some(&self.ring), &stores);
+        self.write_input();
         self.wake_refused();
     }
 
     /// Writes as much of the queue to the terminal as it takes.
     pub(super) fn write_input(&mut self) {
         if let Some(master) = &self.master {
-            loop {
-                let (first, _) = self.queue.as_slices();
-                if first.is_empty() {
-                    if self.queue.capacity() > QUEUE_KEPT {
-                        self.queue = VecDeque::new();
-                    }
-                    break;
+            while !self.queue.is_empty() {
+                let start = self.queue.start();
+                let intent = Intent::Input { slot: self.slot.index(), start };
+                let writing = account::begin(self.slot.shared(), intent);
+                let result = writing.write(master, self.queue.front());
+                let count = result.unwrap_or(0);
+                if count > 0 {
+                    self.queue.written_to(start.saturating_add(count as u64));
                 }
-                match write(master, first) {
-                    Ok(count) => drop(self.queue.drain(..count.min(first.len()))),
-                    Err(Errno::EINTR) => {}
+                writing.done(count);
+                match result {
+                    Ok(_) | Err(Errno::EINTR) => {}
                     Err(Errno::EAGAIN) => break,
                     // Nobody will ever read it.
                     Err(_) => self.queue.clear(),
@@ -324,11 +395,13 @@ impl Session {
 
     /// Keeps a checkpoint in place of the last one. A refused one changes nothing.
     pub(super) fn keep(&mut self, checkpoint: Checkpoint) -> Result<(), Failure> {
-        checkpoint.follows(self.checkpoint.as_ref(), &self.ring)?;
+        let last = self.slot.checkpoint().map(|(meta, _)| meta);
+        checkpoint.follows(last.as_ref(), &self.ring)?;
         let offset = checkpoint.meta.offset;
         // The order matters: the checkpoint is stored before the ring drops the output that it
         // covers.
-        self.checkpoint = Some(checkpoint);
+        let file = checkpoint.bytes.map(|bytes| (bytes.fd, bytes.length));
+        self.slot.set_checkpoint(&checkpoint.meta, file);
         self.ring.hold_tail(offset);
         Ok(())
     }
@@ -343,9 +416,10 @@ impl Session {
     pub(super) fn resize(&mut self, cols: u16, rows: u16) -> Result<bool, Errno> {
         let tell = self.read_output();
         let Some(master) = &self.master else { return Ok(tell) };
-        pty::set_size(master.as_fd(), cols, rows)?;
-        (self.cols, self.rows) = (cols, rows);
+        // Stamped first: a holder that dies here leaves the rest to its successor.
         self.ring.stamp_resize(cols, rows);
+        (self.cols, self.rows) = (cols, rows);
+        pty::set_size(master.as_fd(), cols, rows)?;
         self.changed();
         Ok(tell)
     }
@@ -392,6 +466,6 @@ impl Session {
 
     fn wake(&self) {
         // A full counter means that more wake-ups are pending than anybody will miss.
-        let _ = write(&self.wake, &1u64.to_ne_bytes());
+        let _ = account::write(self.slot.shared(), &self.wake, &1u64.to_ne_bytes());
     }
 }

@@ -1,14 +1,18 @@
 //! The holder's shutdown: on SIGTERM it ends everything that runs under it, and then itself.
 //!
-//! The holder is the subreaper of all its sessions, so that their processes are its descendants,
-//! even those that have left their session. When it has no children left, it has no descendants.
+//! Guardian and holder are the subreapers of all their sessions, so that their processes are the
+//! guardian's descendants, even those that have left their session. Leaders that an earlier guardian
+//! had adopted are not: they are found by their sessions.
 
-use crate::tree;
+use super::sessions::Sessions;
+use crate::holder::shared::SharedState;
+use crate::tree::{self, Keepers, Member, ProcessId, Tree};
 use nix::errno::Errno;
 use nix::sys::epoll::EpollTimeout;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::getpid;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// The time from SIGHUP to SIGTERM.
@@ -36,8 +40,8 @@ enum Next {
 
 impl Shutdown {
     /// Begins with SIGHUP to every process.
-    pub(super) fn begin() -> Self {
-        signal_descendants(&[Signal::SIGHUP, Signal::SIGCONT]);
+    pub(super) fn begin(all: &Descendants) -> Self {
+        all.signal(&[Signal::SIGHUP, Signal::SIGCONT]);
         Shutdown { next: Next::Terminate, at: after(GRACE_HANGUP) }
     }
 
@@ -49,17 +53,17 @@ impl Shutdown {
     }
 
     /// Takes the next step when its time has come.
-    pub(super) fn advance(&mut self) {
+    pub(super) fn advance(&mut self, all: &Descendants) {
         if Instant::now() < self.at {
             return;
         }
         match self.next {
             Next::Terminate => {
-                signal_descendants(&[Signal::SIGTERM, Signal::SIGCONT]);
+                all.signal(&[Signal::SIGTERM, Signal::SIGCONT]);
                 *self = Shutdown { next: Next::Kill { rounds: 0 }, at: after(GRACE_TERMINATE) };
             }
             Next::Kill { rounds } => {
-                signal_descendants(&[Signal::SIGKILL]);
+                all.signal(&[Signal::SIGKILL]);
                 let next = match rounds.saturating_add(1) {
                     KILL_ROUNDS => Next::GiveUp,
                     rounds => Next::Kill { rounds },
@@ -70,16 +74,16 @@ impl Shutdown {
         }
     }
 
-    /// Whether nothing is left to be done. `read` says whether all output of dead processes is
-    /// read, as far as there is room.
-    pub(super) fn is_over(&self, read: bool) -> bool {
+    /// Whether nothing is left to be done. `dead` says whether all leaders are dead, and all of
+    /// their output is read, as far as there is room.
+    pub(super) fn is_over(&self, dead: bool, all: &Descendants) -> bool {
         if self.next == Next::GiveUp {
             return true;
         }
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         // Any answer but ECHILD means that there is a child: nix has no name for a real-time
         // signal.
-        read && waitid(Id::All, flags) == Err(Errno::ECHILD)
+        dead && waitid(Id::All, flags) == Err(Errno::ECHILD) && all.find().is_empty()
     }
 }
 
@@ -88,14 +92,54 @@ fn after(grace: Duration) -> Instant {
     now.checked_add(grace).unwrap_or(now)
 }
 
-/// Signals every process below this one, children before their parents. Each is verified first:
-/// those that are not our own children may be reaped at any time, and their pids reused.
-fn signal_descendants(signals: &[Signal]) {
-    // Without a free descriptor nothing is found, and the next round tries again.
-    for member in tree::descendants(getpid().as_raw()).unwrap_or_default() {
-        for signal in signals {
-            // The process may be gone already.
-            let _ = member.signal(*signal as i32);
+/// All processes of all sessions.
+pub(super) struct Descendants {
+    guardian: i32,
+    /// Sessions whose leaders live.
+    trees: Vec<Tree>,
+}
+
+impl Descendants {
+    pub(super) fn of(shared: &SharedState, sessions: &mut Sessions) -> Self {
+        let guardian = i32::try_from(shared.header().guardian.load(Relaxed)).unwrap_or(0);
+        let boot_id = tree::boot_id().unwrap_or_default();
+        let living = sessions.table.iter_mut().filter(|session| session.exit.is_none());
+        let trees = living.map(|session| Tree {
+            id: session.id,
+            leader: Some(ProcessId {
+                pid: session.leader.as_raw(),
+                start_time: session.start_time,
+                boot_id: boot_id.clone(),
+            }),
+            keepers: Some(Keepers { holder: getpid().as_raw(), guardian: Some(guardian) }),
+        });
+        Descendants { guardian, trees: trees.collect() }
+    }
+
+    /// The processes, children before their parents. Without a free descriptor nothing is found,
+    /// and the next round tries again.
+    fn find(&self) -> Vec<Member> {
+        let us = [self.guardian, getpid().as_raw()];
+        let root = if self.guardian > 0 { self.guardian } else { getpid().as_raw() };
+        let mut found = tree::descendants(root).unwrap_or_default();
+        for tree in &self.trees {
+            let more = tree.members().unwrap_or_default();
+            found.extend(
+                more.into_iter().filter(|member| !found.contains(member)).collect::<Vec<_>>(),
+            );
+        }
+        found.retain(|member| !us.contains(&member.pid));
+        found
+    }
+
+    /// Signals every process. Each is verified first: those that are not our own children may be
+    /// reaped at any time, and their pids reused.
+    fn signal(&self, signals: &[Signal]) {
+        for member in self.find() {
+            for signal in signals {
+                // The process may be gone already.
+                let _ = member.signal(*signal as i32);
+            }
         }
     }
 }

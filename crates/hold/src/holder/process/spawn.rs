@@ -1,18 +1,20 @@
 //! Starts a session: terminal, ring, process.
 
-use super::session::{Notices, Session};
-use super::stage::Stage;
+use super::session::Session;
 use super::token::{SlotKey, Token};
 use crate::holder::fork_server::{ForkServer, Request};
-use crate::holder::ledger::{Ledger, QUEUE};
+use crate::holder::ledger::QUEUE;
+use crate::holder::shared::{Created, Slot, account};
 use crate::holder::wire::{BLOB_MAX, Failure, PREFACE_MAX, Spawn};
 use crate::pty;
 use crate::ring::{RingError, Writer};
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use crate::tree::pidfd;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::unistd::{Pid, pipe2};
-use std::collections::VecDeque;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The largest offset at which a session may begin: the offsets after it never run out.
@@ -35,13 +37,23 @@ pub(super) fn check(spawn: &Spawn, blob: &[u8], spec: Option<OwnedFd>) -> Result
     Ok(spec)
 }
 
-/// Starts a checked request, for the slot of that key.
+/// A session that is about to start, besides its specification.
+pub(super) struct New<'a> {
+    pub(super) key: SlotKey,
+    /// The request that waits for its start.
+    pub(super) request: u32,
+    pub(super) blob: &'a [u8],
+    /// The limit of open files that it gets.
+    pub(super) open_files: u64,
+}
+
+/// Starts a checked request, in a free slot. The shim becomes the program once the session is
+/// recorded: if this process dies before, the shim ends, and the request is performed again.
 pub(super) fn start(
-    key: SlotKey,
+    slot: &Slot,
     spawn: &Spawn,
-    blob: &[u8],
+    new: &New<'_>,
     spec: &OwnedFd,
-    open_files: u64,
     forks: &mut ForkServer,
     epoll: &Epoll,
 ) -> Result<Box<Session>, Failure> {
@@ -53,15 +65,21 @@ pub(super) fn start(
         })?;
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
     let wake = EventFd::from_flags(flags).map_err(|errno| Failure::of_step("eventfd", errno))?;
-    let (report, theirs) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
-        .map_err(|errno| Failure::of_step("pipe", errno))?;
+    let (report, theirs) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(|errno| Failure::of_step("socketpair", errno))?;
     // Before the shim is started, because nothing may fail after it.
-    let event = EpollEvent::new(EpollFlags::EPOLLIN, Token::Report(key).word());
+    let event = EpollEvent::new(EpollFlags::EPOLLIN, Token::Report(new.key).word());
     epoll.add(&report, event).map_err(|errno| Failure::of_step("epoll", errno))?;
-    let request = Request { id: spawn.id, open_files, terminal: &pty.path };
+    let request = Request { id: spawn.id, open_files: new.open_files, terminal: &pty.path };
     let leader = forks
         .fork(&request, spec.as_fd(), theirs.as_fd())
         .map_err(|errno| Failure::of_step("spawn", errno))?;
+    // A shim that is not told that it may go on ends.
+    let process = pidfd::open(leader.as_raw()).map_err(|error| {
+        let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+        Failure::of_step("pidfd", errno)
+    })?;
     ring.set_input_free(QUEUE as u64);
     // The first resize, so that a replay from the beginning knows the size.
     ring.stamp_resize(spawn.cols, spawn.rows);
@@ -69,32 +87,20 @@ pub(super) fn start(
     if spawn.checkpoints {
         ring.hold_tail(spawn.base);
     }
-    Ok(Box::new(Session {
+    let created = Created {
         id: spawn.id,
-        key,
         leader,
         // The leader is not reaped, so it can be found; 0 is nobody's start time.
-        start_time: start_time(leader).unwrap_or(0),
-        stage: Stage::Starting { report, asked: Vec::new() },
-        exit: None,
-        cols: spawn.cols,
-        rows: spawn.rows,
-        blob: blob.to_vec(),
-        checkpoint: None,
-        master: Some(pty.master),
-        slave: Some(pty.slave),
-        ring,
-        ring_fd,
+        start_time: start_time(slot, leader).unwrap_or(0),
+        master: pty.master,
+        slave: pty.slave,
+        ring: ring_fd,
         wake: wake.into(),
-        ledger: Ledger::default(),
-        queue: VecDeque::new(),
-        starved: false,
-        blocked: false,
-        unreported: 0,
-        drained: 0,
-        watched: EpollFlags::empty(),
-        notices: Notices::default(),
-    }))
+        report,
+        process,
+    };
+    slot.create(created, new.blob, new.request);
+    Session::of(slot.clone(), ring, new.key).ok_or_else(Failure::no_files)
 }
 
 /// Whether it is a memfd that cannot change. Any other file may be endless, or keep the shim
@@ -116,8 +122,10 @@ fn spare_memory() -> Result<(), Failure> {
 }
 
 /// Field 22 of proc_pid_stat(5), in clock ticks after boot.
-fn start_time(pid: Pid) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+fn start_time(slot: &Slot, pid: Pid) -> Option<u64> {
+    let mut stat = [0; 1024];
+    let length = account::read_file(slot.shared(), &format!("/proc/{pid}/stat"), &mut stat).ok()?;
+    let stat = String::from_utf8_lossy(stat.get(..length)?);
     // The second field is a name in parentheses, which may hold anything.
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }

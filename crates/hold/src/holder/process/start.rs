@@ -1,28 +1,29 @@
 //! The setup of the holder, from its command line to its loop.
 
-use super::event_loop::EventLoop;
-use crate::holder::fork_server::ForkServer;
+use super::guardian;
 use crate::holder::launch::Start;
-use crate::holder::paths::{LOCK_FILE, PID_FILE, READY_ENV, SOCKET};
+use crate::holder::paths::{LOCK_FILE, READY_ENV, SOCKET};
+use crate::holder::shared::{Kept, SharedState, kept};
 use crate::holder::socket;
 use crate::private::{self, NotPrivate};
 use crate::{pty, tree};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat};
-use nix::sys::prctl::set_child_subreaper;
+use nix::fcntl::{FdFlag, Flock, FlockArg, OFlag, openat};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, chdir, getpid, unlinkat};
+use nix::unistd::{Pid, chdir, getpid};
+use std::cell::Cell;
 use std::ffi::CString;
-use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 /// The variable that marks the process which holds. Without it, a launched process starts that one.
 const DETACHED_ENV: &str = "STAYD_HOLDER_DETACHED";
@@ -58,20 +59,43 @@ pub fn main(state_dir: &Path) -> i32 {
         return detached.map_or_else(|error| refuse(Some(pipe), &error), |()| 0);
     }
     match prepare(state_dir) {
-        Ok((mut event_loop, directory, lock)) => {
-            if let Some(pipe) = ready {
-                // The launching process may be gone, and nobody else needs to know.
-                let _ = File::from(pipe).write_all(b"ready");
-            } else {
-                tell_service_manager();
-            }
-            event_loop.run();
-            clean_up(&directory);
-            drop(lock);
-            0
+        Ok(shared) => {
+            // Each of several processes has a copy of this value, and one of them closes the pipe.
+            let ready = Cell::new(ready.map(Kept::unrecorded));
+            guardian::run(&shared, None, |first| {
+                if !first {
+                    // This process is the guardian from now on.
+                    tell_service_manager(&format!("MAINPID={}", getpid()));
+                } else if let Some(pipe) = ready.take() {
+                    // The launching process may be gone, and nobody else needs to know.
+                    let _ = nix::unistd::write(&pipe, b"ready");
+                    pipe.close();
+                } else {
+                    tell_service_manager("READY=1");
+                }
+            })
         }
         Err(error) => refuse(ready.as_ref(), &error),
     }
+}
+
+/// `stayd hold --continue FD`: continues what another program has held, as the same process. Returns
+/// the exit code. Signals are blocked as that program has left them.
+#[must_use]
+pub fn continue_main(memory: &str) -> i32 {
+    let memory = memory.parse::<RawFd>().ok().and_then(pty::inherited);
+    let Some(memory) = memory.map(Kept::unrecorded) else { return 2 };
+    // If it is not known after all, the old holder goes on as soon as this process has ended.
+    let Ok(shared) = SharedState::open(memory.as_fd()) else { return 1 };
+    if kept::close_on_exec(&shared, FdFlag::FD_CLOEXEC).is_err() {
+        return 1;
+    }
+    let holder = i32::try_from(shared.header().holder.load(Relaxed)).unwrap_or(0);
+    guardian::run(&Arc::new(shared), Some(Pid::from_raw(holder)), |first| {
+        if !first {
+            tell_service_manager(&format!("MAINPID={}", getpid()));
+        }
+    })
 }
 
 fn detach(state_dir: &Path, pipe: BorrowedFd<'_>) -> Result<(), StartError> {
@@ -100,7 +124,7 @@ fn detach(state_dir: &Path, pipe: BorrowedFd<'_>) -> Result<(), StartError> {
 }
 
 /// Everything that can fail, before readiness is reported.
-fn prepare(state_dir: &Path) -> Result<(EventLoop, OwnedFd, Flock<OwnedFd>), StartError> {
+fn prepare(state_dir: &Path) -> Result<Arc<SharedState>, StartError> {
     let os = |what| move |errno| StartError::Os(what, errno);
     private::check(state_dir)?;
     let directory = socket::open_directory(state_dir).map_err(os("state directory"))?;
@@ -109,36 +133,52 @@ fn prepare(state_dir: &Path) -> Result<(EventLoop, OwnedFd, Flock<OwnedFd>), Sta
     chdir("/").map_err(os("chdir"))?;
     // A holder inside a session does not belong to it, see `crate::tree`.
     tree::unmark_by_limit();
-    set_child_subreaper(true).map_err(os("subreaper"))?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(os("open files"))?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(os("open files"))?;
-    let signals = watch_signals().map_err(os("signals"))?;
-    write_pid(&directory).map_err(os(PID_FILE))?;
+    block_signals().map_err(os("signals"))?;
     let listener = socket::listen_in(directory.as_fd()).map_err(os(SOCKET))?;
-    let mut forks = ForkServer::default();
-    // If that fails, the first session's start tries again, and says why.
-    let _ = forks.start();
-    let event_loop = EventLoop::new(signals, listener, soft, forks).map_err(os("epoll"))?;
-    Ok((event_loop, directory, lock))
+    let (memory, shared) = SharedState::create().map_err(os("state"))?;
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let poke = EventFd::from_flags(flags).map_err(os("eventfd"))?;
+    let header = shared.header();
+    header.open_files.store(soft, Release);
+    let fds = &header.fds;
+    for (word, fd) in [
+        (&fds.memory, memory),
+        (&fds.directory, directory),
+        (&fds.lock, lock),
+        (&fds.listener, listener),
+        (&fds.poke, poke.into()),
+    ] {
+        Kept::record(word, fd);
+    }
+    Ok(Arc::new(shared))
 }
 
 /// Locks the state directory, which one holder may use. The kernel unlocks it however the holder
 /// dies.
-fn lock(directory: &OwnedFd) -> Result<Flock<OwnedFd>, StartError> {
+fn lock(directory: &OwnedFd) -> Result<OwnedFd, StartError> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_CLOEXEC;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
     let file = openat(directory, LOCK_FILE, flags, mode)
         .map_err(|errno| StartError::Os(LOCK_FILE, errno))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
-        Errno::EWOULDBLOCK => StartError::Busy,
-        errno => StartError::Os(LOCK_FILE, errno),
-    })
+    let lock =
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => StartError::Busy,
+            errno => StartError::Os(LOCK_FILE, errno),
+        })?;
+    let kept = lock.try_clone().map_err(|error| {
+        StartError::Os(LOCK_FILE, error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    });
+    // Dropping it would unlock the file, whose lock is its copy's, too.
+    std::mem::forget(lock);
+    kept
 }
 
 /// Blocks all signals except those that end the holder or report a fault of its own. Hang-ups and
 /// stop characters of a terminal from which it was started, broken pipes, limits of file size and
 /// time, and mistyped signal numbers must not affect it.
-fn watch_signals() -> Result<SignalFd, Errno> {
+fn block_signals() -> Result<(), Errno> {
     let mut blocked = SigSet::all();
     for fault in [
         Signal::SIGABRT,
@@ -151,37 +191,12 @@ fn watch_signals() -> Result<SignalFd, Errno> {
     ] {
         blocked.remove(fault);
     }
-    let mut watched = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
-        watched.add(signal);
-    }
-    blocked.thread_block()?;
-    SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-}
-
-/// Writes the pid to a temporary file and renames it, so that nobody reads half a number.
-fn write_pid(directory: &OwnedFd) -> Result<(), Errno> {
-    const ASIDE: &str = "holder.pid.new";
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-    let mut file = File::from(openat(directory, ASIDE, flags, mode)?);
-    let pid = format!("{}\n", getpid());
-    file.write_all(pid.as_bytes())
-        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-    nix::fcntl::renameat(directory, ASIDE, directory, PID_FILE)
-}
-
-/// Removes the holder's files, while it still has the lock.
-fn clean_up(directory: &OwnedFd) {
-    for file in [SOCKET, PID_FILE] {
-        // A state directory that was removed needs no cleaning.
-        let _ = unlinkat(directory, file, UnlinkatFlags::NoRemoveDir);
-    }
+    blocked.thread_block()
 }
 
 /// Notifies the service manager. `NOTIFY_SOCKET` is a path, or a name that begins with `@`
 /// (sd_notify(3)).
-fn tell_service_manager() {
+fn tell_service_manager(what: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name),
@@ -191,7 +206,7 @@ fn tell_service_manager() {
     let _ = address.and_then(|address| {
         let datagram = UnixDatagram::unbound()?;
         datagram.set_nonblocking(true)?;
-        datagram.send_to_addr(b"READY=1", &address)
+        datagram.send_to_addr(what.as_bytes(), &address)
     });
 }
 

@@ -22,6 +22,17 @@ struct Slot {
 }
 
 impl Table {
+    /// Puts a session of an earlier holder into its slot.
+    pub(super) fn restore(&mut self, session: Box<Session>) {
+        let slot = session.key.slot;
+        while self.slots.len() <= slot as usize {
+            self.free.push(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+            self.slots.push(Slot::default());
+        }
+        self.free.retain(|free| *free != slot);
+        self.put(session);
+    }
+
     /// The key of the next session. Call `insert` with it before the next call.
     pub(super) fn next_key(&mut self) -> SlotKey {
         if self.free.is_empty() {
@@ -35,8 +46,13 @@ impl Table {
     }
 
     pub(super) fn insert(&mut self, session: Box<Session>) {
-        let key = self.next_key();
+        self.next_key();
         self.free.pop();
+        self.put(session);
+    }
+
+    fn put(&mut self, session: Box<Session>) {
+        let key = session.key;
         self.ids.insert(session.id, key);
         self.leaders.insert(session.leader, key);
         if let Some(slot) = self.slots.get_mut(key.slot as usize) {
@@ -44,10 +60,14 @@ impl Table {
         }
     }
 
-    pub(super) fn remove(&mut self, key: SlotKey) -> Option<Box<Session>> {
-        self.get(key)?;
-        let slot = self.slots.get_mut(key.slot as usize)?;
-        let session = slot.session.take()?;
+    /// Removes a session, and frees what is kept of it.
+    pub(super) fn remove(&mut self, key: SlotKey) {
+        if self.get(key).is_none() {
+            return;
+        }
+        let Some(slot) = self.slots.get_mut(key.slot as usize) else { return };
+        let Some(session) = slot.session.take() else { return };
+        session.slot.release();
         // A late event of this session is then not taken for its successor's.
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.slot);
@@ -55,7 +75,6 @@ impl Table {
         if self.leaders.get(&session.leader) == Some(&key) {
             self.leaders.remove(&session.leader);
         }
-        Some(session)
     }
 
     pub(super) fn get(&mut self, key: SlotKey) -> Option<&mut Session> {
@@ -72,9 +91,14 @@ impl Table {
         self.get(self.key(id)?)
     }
 
-    /// Takes the session whose leader this is. From now on the pid may be reused.
-    pub(super) fn take_leader(&mut self, pid: Pid) -> Option<SlotKey> {
-        self.leaders.remove(&pid)
+    /// Forgets whose leader this is, because the pid may be reused.
+    pub(super) fn forget_leader(&mut self, pid: Pid) {
+        self.leaders.remove(&pid);
+    }
+
+    /// The session whose leader this is.
+    pub(super) fn led_by(&self, pid: Pid) -> Option<SlotKey> {
+        self.leaders.get(&pid).copied()
     }
 
     /// The first session after `id`.
@@ -85,6 +109,11 @@ impl Table {
 
     pub(super) fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// The keys of all sessions.
+    pub(super) fn keys(&self) -> Vec<SlotKey> {
+        self.ids.values().copied().collect()
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {

@@ -2,14 +2,12 @@
 
 use super::peer::{Listing, Peer};
 use super::sessions::Sessions;
-use super::stage::Stage;
-use crate::holder::wire::{Kind, Listed, Target};
+use crate::holder::wire::{Failure, Kind, Listed, Target};
 
 /// Sends the server every notice that is due.
 pub(super) fn tell(server: &mut Peer, sessions: &mut Sessions) {
     tell_waiting(server, sessions);
     tell_listing(server, sessions);
-    tell_failures(server, sessions);
     if sessions.due {
         tell_sessions(server, sessions);
     }
@@ -34,7 +32,7 @@ fn tell_listing(server: &mut Peer, sessions: &mut Sessions) {
             && let Some(left) = listing.left.checked_sub(1)
         {
             if let Some(session) = sessions.table.get(key) {
-                let beside = (id, session.blob.as_slice(), session.fds());
+                let beside = (id, session.slot.blob(), session.fds());
                 let entry = session.entry();
                 server.send(Kind::Entry, listing.request, Some(&entry), Some(beside));
             }
@@ -47,22 +45,24 @@ fn tell_listing(server: &mut Peer, sessions: &mut Sessions) {
     }
 }
 
-fn tell_failures(server: &mut Peer, sessions: &mut Sessions) {
-    while server.ready()
-        && let Some((request, failure)) = sessions.failures.pop()
-    {
-        server.send(Kind::Failed, request, Some(&failure), None);
-    }
-}
-
 fn tell_sessions(server: &mut Peer, sessions: &mut Sessions) {
     for session in sessions.table.iter_mut() {
+        let failed = session.stage.failed().filter(|_| session.exit.is_some());
+        let failure = failed.map(|(step, errno)| Failure::of_shim(step, errno));
         while server.ready()
-            && let Stage::Started { asked } = &mut session.stage
-            && let Some(request) = asked.pop()
+            && (failure.is_some() || session.stage.has_started())
+            && let Some(request) = session.slot.asked()
         {
-            let beside = (session.id, session.blob.as_slice(), session.fds());
-            server.send(Kind::Entry, request, Some(&session.entry()), Some(beside));
+            if let Some(failure) = &failure {
+                server.send(Kind::Failed, request, Some(failure), None);
+            } else {
+                let beside = (session.id, session.slot.blob(), session.fds());
+                server.send(Kind::Entry, request, Some(&session.entry()), Some(beside));
+            }
+            session.slot.answered(Some(request));
+        }
+        if failure.is_some() {
+            continue;
         }
         let target = Target { id: session.id };
         if session.notices.output && server.ready() {
@@ -77,5 +77,6 @@ fn tell_sessions(server: &mut Peer, sessions: &mut Sessions) {
             return;
         }
     }
+    sessions.remove_failed();
     sessions.due = false;
 }

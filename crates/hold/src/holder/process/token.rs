@@ -8,8 +8,14 @@ pub(super) enum Token {
     Peer(u32),
     /// A session's terminal.
     Terminal(SlotKey),
-    /// The pipe on which a session's shim reports.
+    /// The connection on which a session's shim reports.
     Report(SlotKey),
+    /// A leader that is not this process's child.
+    Leader(SlotKey),
+    /// The guardian's hint that a leader has exited.
+    Poke,
+    /// The guardian's end.
+    Guardian,
 }
 
 /// A session's slot, and the number of the session among those that have used it.
@@ -44,6 +50,9 @@ impl Token {
             Token::Peer(serial) => (2, u64::from(serial)),
             Token::Terminal(key) => (3, key.word()),
             Token::Report(key) => (4, key.word()),
+            Token::Leader(key) => (5, key.word()),
+            Token::Poke => (6, 0),
+            Token::Guardian => (7, 0),
         };
         class << 56 | word
     }
@@ -55,6 +64,9 @@ impl Token {
             2 => Some(Token::Peer(word as u32)),
             3 => Some(Token::Terminal(SlotKey::of(word))),
             4 => Some(Token::Report(SlotKey::of(word))),
+            5 => Some(Token::Leader(SlotKey::of(word))),
+            6 => Some(Token::Poke),
+            7 => Some(Token::Guardian),
             _ => None,
         }
     }
@@ -73,6 +85,9 @@ mod tests {
             Token::Peer(u32::MAX),
             Token::Terminal(key),
             Token::Report(SlotKey::new(7, 9)),
+            Token::Leader(key),
+            Token::Poke,
+            Token::Guardian,
         ] {
             assert_eq!(Token::of(token.word()), Some(token));
         }

@@ -26,6 +26,9 @@ pub struct Hello {
     /// Process id of the sender.
     #[serde(default)]
     pub pid: i32,
+    /// Process id of the holder's guardian; 0 for others, and for holders without one.
+    #[serde(default)]
+    pub guardian: i32,
     /// Version of the sender's program, for people.
     #[serde(default)]
     pub version: String,
@@ -39,6 +42,7 @@ impl Hello {
             major: MAJOR,
             minor: MINOR,
             pid: nix::unistd::getpid().as_raw(),
+            guardian: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -176,6 +180,14 @@ pub struct Resize {
     pub rows: u16,
 }
 
+/// Replaces the processes that hold the sessions by another program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The layouts of the holder's memory that the program knows.
+    #[serde(default)]
+    pub layouts: Vec<u64>,
+}
+
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -220,4 +232,17 @@ pub struct Stats {
     /// Panics of the holder that it has survived.
     #[serde(default)]
     pub panics: u64,
+    /// Holders that were replaced since the first one started.
+    #[serde(default)]
+    pub takeovers: u64,
+    /// Reads and writes that a dead holder had done and its successor noted.
+    #[serde(default)]
+    pub completed: u64,
+    /// Reads and writes of a dead holder of which nobody knows whether they were done.
+    #[serde(default)]
+    pub gaps: u64,
+    /// Bytes read or written that the holder has not accounted for, which is always 0; `None` if the
+    /// kernel does not count them.
+    #[serde(default)]
+    pub unaccounted: Option<u64>,
 }

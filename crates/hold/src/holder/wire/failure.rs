@@ -101,6 +101,44 @@ impl Failure {
         Failure::new(FailureCode::Closing, "the holder is ending")
     }
 
+    /// Another program cannot take the sessions over.
+    #[must_use]
+    pub fn unknown_layout(ours: u64) -> Self {
+        let text = format!("it does not know layout {ours} of the holder's memory");
+        Failure::new(FailureCode::Version, text)
+    }
+
+    /// An upgrade is under way, or another has not come to its end.
+    #[must_use]
+    pub fn upgrading() -> Self {
+        Failure::new(FailureCode::Other, "another upgrade is under way")
+    }
+
+    /// The other program did not start.
+    #[must_use]
+    pub fn not_upgraded() -> Self {
+        Failure::new(FailureCode::Other, "the other program did not start; the sessions run on")
+    }
+
+    /// The holder died while it performed the request, and nobody knows whether it has done so.
+    #[must_use]
+    pub fn unknown_outcome() -> Self {
+        let text = "the holder was replaced while it did this: it may have been done, or not";
+        Failure::new(FailureCode::Other, text)
+    }
+
+    /// The request has ended a holder again and again.
+    #[must_use]
+    pub fn poisoned() -> Self {
+        Failure::new(FailureCode::Other, "the holder dies of this request")
+    }
+
+    /// Too many requests wait for the same thing.
+    #[must_use]
+    pub fn busy() -> Self {
+        Failure::new(FailureCode::Limit, "too many requests wait for the start of this session")
+    }
+
     /// There is not enough memory. Without memory Rust ends the process, so code that may need much
     /// of it tries first.
     #[must_use]
