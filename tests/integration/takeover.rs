@@ -306,6 +306,41 @@ async fn a_session_that_is_started_while_they_die_is_started_once() {
     assert_eq!((stats.gaps, stats.unaccounted), (0, Some(0)), "{stats:?}");
 }
 
+/// The fork server of a holder.
+fn fork_server(holder: i32) -> Option<i32> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.find(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"stayd\0__fork\0") && parent(*pid) == Some(holder)
+    })
+}
+
+#[tokio::test]
+async fn a_session_that_is_started_while_the_fork_server_dies_is_started_once() {
+    let house = House::new().await;
+    let mark = house.dir.path().join("started");
+    for round in 0..40_u64 {
+        let server = fork_server(Pair::of(&house).holder);
+        let script = format!("echo {round} >> {}; echo up; read x", mark.display());
+        let command = ["sh", "-c", &script];
+        let spawning = house.spawn(&command);
+        let killing = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_micros(round * 17));
+            // It may be gone since an earlier round.
+            server.map(|server| kill(server, libc::SIGKILL))
+        });
+        let mut session = spawning.await;
+        session.until_output("up").await;
+        killing.join().unwrap();
+        let text = std::fs::read_to_string(&mark).unwrap();
+        assert_eq!(text.lines().filter(|line| *line == round.to_string()).count(), 1, "{text}");
+    }
+    assert_eq!(house.holder.list().await.unwrap().len(), 40);
+    let stats = house.holder.stats().await.unwrap();
+    assert_eq!((stats.takeovers, stats.unaccounted), (0, Some(0)), "{stats:?}");
+}
+
 #[tokio::test]
 async fn a_stopped_one_that_is_killed_is_replaced() {
     let house = House::new().await;

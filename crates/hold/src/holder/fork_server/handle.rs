@@ -87,10 +87,11 @@ impl Running {
         }
         let mut answer = [0; ANSWER];
         // Not read(2), whose bytes the holder would have to account for.
-        match recv(socket::raw(&self.socket), &mut answer, MsgFlags::empty())? {
-            ANSWER => parse_answer(answer),
-            // It has died.
-            _ => Err(Errno::ECHILD),
+        match recv(socket::raw(&self.socket), &mut answer, MsgFlags::empty()) {
+            Ok(ANSWER) => parse_answer(answer),
+            // It has died, with the request or without it.
+            Ok(_) | Err(Errno::ECONNRESET) => Err(Errno::ECHILD),
+            Err(errno) => Err(errno),
         }
     }
 }

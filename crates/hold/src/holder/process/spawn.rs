@@ -65,17 +65,16 @@ pub(super) fn start(
         })?;
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
     let wake = EventFd::from_flags(flags).map_err(|errno| Failure::of_step("eventfd", errno))?;
-    let (report, theirs) =
-        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
-            .map_err(|errno| Failure::of_step("socketpair", errno))?;
-    // Before the shim is started, because nothing may fail after it.
+    let request = Request { id: spawn.id, open_files: new.open_files, terminal: &pty.path };
+    let (report, leader) = match fork(forks, &request, spec) {
+        // The fork server has died. What it may yet have forked is never told that it may go on,
+        // because that connection is closed: another one may be asked.
+        Err(failure) if failure.errno == Some(Errno::ECHILD as i32) => fork(forks, &request, spec)?,
+        forked => forked?,
+    };
+    // A shim that is not told that it may go on ends, if anything fails from here on.
     let event = EpollEvent::new(EpollFlags::EPOLLIN, Token::Report(new.key).word());
     epoll.add(&report, event).map_err(|errno| Failure::of_step("epoll", errno))?;
-    let request = Request { id: spawn.id, open_files: new.open_files, terminal: &pty.path };
-    let leader = forks
-        .fork(&request, spec.as_fd(), theirs.as_fd())
-        .map_err(|errno| Failure::of_step("spawn", errno))?;
-    // A shim that is not told that it may go on ends.
     let process = pidfd::open(leader.as_raw()).map_err(|error| {
         let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
         Failure::of_step("pidfd", errno)
@@ -101,6 +100,22 @@ pub(super) fn start(
     };
     slot.create(created, new.blob, new.request);
     Session::of(slot.clone(), ring, new.key).ok_or_else(Failure::no_files)
+}
+
+/// Has the shim forked, which waits to be told that it may go on. Returns our end of the connection to
+/// it, and its pid.
+fn fork(
+    forks: &mut ForkServer,
+    request: &Request<'_>,
+    spec: &OwnedFd,
+) -> Result<(OwnedFd, Pid), Failure> {
+    let (report, theirs) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(|errno| Failure::of_step("socketpair", errno))?;
+    let leader = forks
+        .fork(request, spec.as_fd(), theirs.as_fd())
+        .map_err(|errno| Failure::of_step("spawn", errno))?;
+    Ok((report, leader))
 }
 
 /// Whether it is a memfd that cannot change. Any other file may be endless, or keep the shim
