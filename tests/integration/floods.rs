@@ -2,6 +2,8 @@
 //! the server was killed, sees what is seen by emulating every byte.
 
 use crate::support::{Event, Server, Terminal, soon};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use stayd::screen::{Options, Screen};
 use std::collections::VecDeque;
@@ -122,22 +124,25 @@ async fn look(server: &Server, id: &str, options: Options, witness: &mut Witness
     at
 }
 
-/// Coloured lines of many lengths, some of which wrap, and none with a sequence of another kind.
-const FLOOD: &str = r#"$| = 0; my $line = <STDIN>; for my $n (1 .. 400_000) {
-    my $long = $n % 97 ? $n % 60 : 300;
+/// Coloured lines of many lengths, some of which wrap, and none with a sequence of another kind. For
+/// each line of input there are so many that some are skipped, and not more than the ring holds:
+/// however slow the machine is, the witness is not overtaken.
+const FLOOD: &str = r#"for my $round (0 .. 9) { my $line = <STDIN>; $| = 0; for my $at (1 .. 30_000) {
+    my $n = 30_000 * $round + $at; my $long = $n % 97 ? $n % 60 : 300;
     printf "\e[%dm%06d\e[%s %s é世\n", 30 + $n % 8, $n, $n % 3 ? "m" : "1;4;38;5;$n;48;2;1;2;3m", "x" x $long;
-} $| = 1; print "THE-END"; sleep 1000"#;
+} $| = 1; print "end of $round"; } sleep 1000"#;
 
 async fn witnessed(scrollback: usize) {
     let mut server = Server::start_with(&[&format!("--scrollback-lines={scrollback}")]).await;
     let options = Options { scrollback };
     let session = server.api().create(json!({ "command": ["perl", "-e", FLOOD] })).await;
     let id = session["id"].as_str().expect("an id").to_owned();
+    let program = Pid::from_raw(session["pid"].as_i64().expect("a pid") as i32);
     let mut witness = Witness::attach(&server, &id, options).await;
-    witness.terminal.type_in("\n").await;
     let mut looks = Vec::new();
-    for round in 0..9u16 {
-        witness.take_to(witness.terminal.offset + 500_000).await;
+    for round in 0..10u16 {
+        witness.terminal.type_in("\n").await;
+        witness.take_to(witness.terminal.offset + 50_000).await;
         if round % 3 == 1 {
             let size = json!({ "type": "resize", "cols": 60 + round * 9, "rows": 20 + round });
             witness.terminal.say(size).await;
@@ -146,12 +151,16 @@ async fn witnessed(scrollback: usize) {
             server.kill_and_restart().await;
             witness.attach_again(&server, &id).await;
         }
+        // Wherever it is now; a flood may be over before a client has come.
+        kill(program, Signal::SIGSTOP).expect("stopped");
+        looks.push(look(&server, &id, options, &mut witness).await);
+        kill(program, Signal::SIGCONT).expect("continued");
+        let end = format!("end of {round}");
+        while !witness.terminal.screen.ends_with(end.as_bytes()) {
+            witness.take().await;
+        }
         looks.push(look(&server, &id, options, &mut witness).await);
     }
-    while !witness.terminal.screen.ends_with(b"THE-END") {
-        witness.take().await;
-    }
-    looks.push(look(&server, &id, options, &mut witness).await);
     eprintln!("scrollback {scrollback}: looked at {looks:?}");
 }
 
