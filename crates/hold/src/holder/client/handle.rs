@@ -147,8 +147,9 @@ impl Holder {
     }
 
     /// Sends keystrokes: `offset` is the number of bytes of this client before them.
-    /// [`Reader::input`] says how far they are accepted; overlap is trimmed, a gap refused. Never
-    /// waits: bytes that the socket does not take are sent later, in order.
+    /// [`Reader::input`](crate::ring::Reader::input) says how far they are accepted; overlap is
+    /// trimmed, a gap refused. Never waits: bytes that the socket does not take are sent later, in
+    /// order.
     pub fn input(&self, id: SessionId, key: ClientKey, offset: u64, bytes: &[u8]) {
         self.send_input(Kind::Input, id, key, offset, bytes);
     }
@@ -171,14 +172,15 @@ impl Holder {
         self.tell(Kind::Resize, &wire::Resize { id, cols, rows });
     }
 
-    /// Has the holder read a PTY again, after [`Reader::advance_tail`] has returned true. Never
-    /// waits.
+    /// Has the holder read a PTY again, after
+    /// [`Reader::advance_tail`](crate::ring::Reader::advance_tail) has returned true. Never waits.
     pub fn resume(&self, id: SessionId) {
         self.tell(Kind::Resume, &wire::Target { id });
     }
 
     /// Has the holder discard output before this offset, as far as neither the tail nor the
-    /// checkpoint needs it, and free its memory. Never waits; [`Reader::oldest`] then moves.
+    /// checkpoint needs it, and free its memory. Never waits;
+    /// [`Reader::oldest`](crate::ring::Reader::oldest) then moves.
     pub fn discard(&self, id: SessionId, before: u64) {
         if self.link.peer().minor >= wire::DISCARDS {
             self.tell(Kind::Discard, &wire::Discard { id, before });

@@ -1,5 +1,5 @@
 //! `stayd __fork`: the fork server, a small process of the holder's that forks itself for each
-//! session. The child is the holder's and becomes the session's program, see [`super::exec`].
+//! session. The child is the holder's and becomes the session's program, see `exec`.
 //!
 //! The holder does not fork: that would copy the table of its descriptors, of which there are
 //! thousands beside thousands of sessions. And to execute our own binary for each session would take
