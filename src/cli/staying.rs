@@ -19,7 +19,8 @@ pub(super) fn stays(session: &Session, attached: usize, now: DateTime<Utc>) -> S
     let after = format!("it ends {} after the last client has left; {keep}", span(timeout));
     match attached {
         0 if session.status == Status::Running => after,
-        0 => ends(now + timeout, now, &keep),
+        // A time that no calendar has is as good as never.
+        0 => now.checked_add_signed(timeout).map_or(after, |at| ends(at, now, &keep)),
         1 => format!("1 client is attached; {after}"),
         _ => format!("{attached} clients are attached; {after}"),
     }

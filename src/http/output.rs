@@ -33,7 +33,7 @@ pub(super) async fn output(
 ) -> Result<HttpResponse, Problem> {
     let session = api.readable(&id, query.offset).await?;
     let ring = session.handle.shared_ring();
-    // What is looked for below must not be discarded meanwhile.
+    // The output that is looked for below must not be discarded meanwhile.
     let needs = session.handle.read_from(query.offset.unwrap_or(0));
     loop {
         let (oldest, head) = (ring.oldest(), ring.head());

@@ -207,7 +207,7 @@ impl TrackedScreen {
         }
         self.shorten_run(scratch);
         if quiet >= BUSY {
-            // What its clients have read is mapped, too.
+            // Pages that its clients have read are mapped, too.
             self.ring.let_go();
         }
         let idle = quiet >= compress_after;

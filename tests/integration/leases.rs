@@ -190,6 +190,20 @@ impl Bystander {
     }
 }
 
+/// Waits until a WebSocket is closed because its session has left the scope.
+async fn left_the_scope(socket: &mut Socket) {
+    loop {
+        match soon("the end of a WebSocket", socket.next()).await {
+            Some(Ok(Frame::Close(Some(reason)))) => {
+                let text = reason.description.unwrap_or_default();
+                return assert!(text.contains("left the scope"), "{text}");
+            }
+            Some(Ok(_)) => {}
+            other => panic!("{other:?} and no reason"),
+        }
+    }
+}
+
 #[actix_web::test]
 async fn a_removed_token_ends_all_that_was_opened_with_it_and_with_its_logins() {
     let server = Server::start().await;
@@ -310,17 +324,7 @@ async fn a_session_that_leaves_the_scope_of_a_links_maker_ends_what_was_opened_b
     owner.send(Method::PATCH, &path, r#"{"labels":{"team":"b"}}"#).await.ok(200);
     let start = Instant::now();
     annas.get(&path).await.problem(404, "not_found");
-    loop {
-        match soon("the end of a WebSocket", socket.next()).await {
-            Some(Ok(Frame::Close(Some(reason)))) => {
-                let text = reason.description.unwrap_or_default();
-                assert!(text.contains("left the scope"), "{text}");
-                break;
-            }
-            Some(Ok(_)) => {}
-            other => panic!("{other:?} and no reason"),
-        }
-    }
+    left_the_scope(&mut socket).await;
     let answer = soon("the end of a wait", wait).await.expect("an answer");
     assert_eq!(answer, (404, "not_found".to_owned()));
     assert!(start.elapsed() < ENDED_WITHIN, "{:?}", start.elapsed());
@@ -374,17 +378,7 @@ async fn a_session_that_leaves_a_tokens_scope_ends_what_was_opened_on_it() {
     owner.send(Method::PATCH, &path, r#"{"labels":{"team":"b"}}"#).await.ok(200);
     let start = Instant::now();
     for socket in &mut sockets {
-        loop {
-            match soon("the end of a WebSocket", socket.next()).await {
-                Some(Ok(Frame::Close(Some(reason)))) => {
-                    let text = reason.description.unwrap_or_default();
-                    assert!(text.contains("left the scope"), "{text}");
-                    break;
-                }
-                Some(Ok(_)) => {}
-                other => panic!("{other:?} and no reason"),
-            }
-        }
+        left_the_scope(socket).await;
     }
     for wait in waits {
         let answer = soon("the end of a wait", wait).await.expect("an answer");

@@ -417,7 +417,7 @@ async fn an_upgrade_is_a_takeover_by_another_program() {
     }
     house.holder.input(exits.id, key, 0, b"\n");
     assert_eq!(exits.until_end().await, Exit::Code(7));
-    // What is no program of ours replaces nothing.
+    // A file that is no program of ours replaces nothing.
     let pair = Pair::of(&house);
     let script = house.dir.path().join("script");
     std::fs::write(&script, "not a program").unwrap();
@@ -448,7 +448,7 @@ async fn an_upgrade_loses_nothing_though_one_of_them_dies_meanwhile() {
                 match round % 4 {
                     0 => kill(pair.holder, libc::SIGKILL).unwrap_or_default(),
                     1 => kill(pair.guardian, libc::SIGKILL).unwrap_or_default(),
-                    // Whoever holds them by now.
+                    // The holder of this moment, which may be a new one.
                     2 => kill(Pair::of(&house).holder, libc::SIGKILL).unwrap_or_default(),
                     _ => {}
                 }

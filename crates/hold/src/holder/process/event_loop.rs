@@ -169,7 +169,7 @@ impl EventLoop {
     /// Runs until SIGTERM has ended everything, or the guardian is dead.
     pub(super) fn run(&mut self) -> Outcome {
         let mut events = [EpollEvent::empty(); EVENTS];
-        // What has come while there was no holder.
+        // Exits and requests may have come while there was no holder.
         self.contained(None, EventLoop::reap);
         self.contained(None, EventLoop::serve);
         while !self.ended() {

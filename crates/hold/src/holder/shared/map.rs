@@ -77,7 +77,7 @@ impl SharedState {
         let length = NonZeroUsize::new(LENGTH).ok_or(Errno::EINVAL)?;
         let both = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches nothing that exists.
-        // What is beyond the file's end is not touched before the file has grown.
+        // Memory beyond the file's end is not touched before the file has grown.
         let base = unsafe { mmap(None, length, both, MapFlags::MAP_SHARED, fd, 0)? };
         Ok(SharedState { base, length: LENGTH })
     }

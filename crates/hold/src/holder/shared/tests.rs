@@ -61,7 +61,7 @@ fn a_session_is_found_as_it_was_left() {
     assert_eq!(found.asked(), None);
     left.release();
     assert!(Slot::live(&shared).is_empty());
-    // What is left of a session is not the next one's.
+    // Words that a session has left behind are not the next one's.
     let next = session(&shared, 40);
     assert_eq!((next.exit(), next.progress()), (None, Progress::Starting));
     assert!(Slot::take(&shared, 1 << 14).is_err());
