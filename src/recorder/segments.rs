@@ -18,6 +18,8 @@ use std::time::SystemTime;
 const POSITION: &str = "position";
 /// The fixed length of the position file, in bytes: so short that no reader sees half of a write.
 const POSITION_BYTES: usize = 256;
+/// The highest number of a file that is believed. No recording gets there: a higher one is damage.
+const NUMBER_MAX: u32 = 1 << 30;
 
 /// The limits on a recording's size, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,10 +122,10 @@ impl Segments {
                 Err(error) => return Err(error),
             }
         }
-        if found == Found::Damaged
-            && let Ok(metadata) = fs::metadata(segments.path(known.file))
-        {
-            segments.position.bytes = metadata.len();
+        if found == Found::Damaged {
+            // The position's count is not to be believed.
+            let metadata = fs::metadata(segments.path(known.file));
+            segments.position.bytes = metadata.map_or(0, |metadata| metadata.len());
         }
         Ok((segments, found))
     }
@@ -235,7 +237,10 @@ fn options() -> OpenOptions {
 fn read_position(file: &File) -> io::Result<Option<Position>> {
     let mut bytes = [0; POSITION_BYTES];
     match file.read_exact_at(&mut bytes, 0) {
-        Ok(()) => Ok(serde_json::from_slice(&bytes).ok()),
+        Ok(()) => {
+            let position: Option<Position> = serde_json::from_slice(&bytes).ok();
+            Ok(position.filter(|position| position.file <= NUMBER_MAX))
+        }
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
     }
@@ -255,7 +260,7 @@ pub(super) fn name(number: u32) -> String {
 
 fn number(name: &str) -> Option<u32> {
     let number = name.strip_suffix(".cast")?.parse().ok()?;
-    (number > 0 && self::name(number) == name).then_some(number)
+    ((1..=NUMBER_MAX).contains(&number) && self::name(number) == name).then_some(number)
 }
 
 /// The files of a recording by number, with their lengths.

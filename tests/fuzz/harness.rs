@@ -34,7 +34,8 @@ macro_rules! target {
 }
 pub(crate) use target;
 
-/// Gives all seeds of a target to it, and then changed ones until the time is over.
+/// Gives all seeds of a target to it, and then changed ones until the time is over, or until there
+/// were as many as `STAYD_FUZZ_INPUTS` says.
 pub(crate) fn run(name: &str, target: impl Fn(&[u8])) {
     let variable = |name: &str| std::env::var(name).ok();
     let seed =
@@ -43,6 +44,8 @@ pub(crate) fn run(name: &str, target: impl Fn(&[u8])) {
         });
     let seconds = variable("STAYD_FUZZ_SECONDS").and_then(|seconds| seconds.parse().ok());
     let limit = Duration::from_secs_f64(seconds.unwrap_or(SECONDS));
+    let most = variable("STAYD_FUZZ_INPUTS").and_then(|count| count.parse().ok());
+    let most: u64 = most.unwrap_or(u64::MAX);
     let corpus = corpus(name);
     for (path, bytes) in &corpus {
         eprintln!("{}", path.display());
@@ -56,7 +59,7 @@ pub(crate) fn run(name: &str, target: impl Fn(&[u8])) {
     let seeds: Vec<Vec<u8>> = corpus.into_iter().map(|(_, bytes)| bytes).collect();
     let inputs = inputs(seeds);
     let (start, mut count) = (Instant::now(), 0);
-    while start.elapsed() < limit {
+    while count < most && start.elapsed() < limit {
         let tree = inputs.new_tree(&mut runner).expect("an input");
         let test = |bytes: Vec<u8>| {
             timed(&target, &bytes);
