@@ -3,7 +3,7 @@
 use super::audit::{self, Database};
 use super::chance::Chance;
 use super::churn::{self, Book, Kind, Outcome};
-use super::pair::Pair;
+use super::pair::{Pair, Upgrade};
 use super::world::World;
 use crate::support::{Server, soon};
 use actix_web::rt::task::JoinHandle;
@@ -47,6 +47,7 @@ pub(super) struct Chaos<'a> {
     pub(super) chance: Chance,
     pub(super) book: Book,
     pub(super) kills: u64,
+    pub(super) upgrade: Upgrade,
 }
 
 impl Chaos<'_> {
@@ -163,10 +164,16 @@ impl Chaos<'_> {
         sleep(left.saturating_sub(Duration::from_millis(10))).await;
     }
 
-    /// Kills the holder or its guardian, or neither. Sometimes the server goes in the same instant,
-    /// sometimes it has time to notice that it went on.
+    /// Kills the holder or its guardian, or neither, and sometimes replaces both by another program
+    /// meanwhile. Sometimes the server goes in the same instant, sometimes it has time to notice
+    /// that it went on.
     async fn strike(&mut self) {
+        self.upgrade.is_over().await;
         let pair = Pair::of(self.server).await;
+        if self.chance.one_in(3) {
+            self.upgrade.begin(self.server);
+            sleep(self.chance.moment(Duration::from_millis(12))).await;
+        }
         match self.chance.below(3) {
             0 => pair.kill_holder(),
             1 => pair.kill_guardian(),

@@ -1,5 +1,6 @@
 //! SIGKILL at any instruction loses nothing: programs print and echo while server, holder and
-//! guardian are killed over and over, and everything that comes out is compared with what went in.
+//! guardian are killed over and over, and both of the pair replaced by another program meanwhile.
+//! Everything that comes out is compared with what went in.
 //!
 //! `STAYD_TORTURE_KILLS` says how often (at least 30 unless it says less),
 //! `STAYD_TORTURE_SEED` repeats the choices of an earlier run. The moments themselves do
@@ -24,6 +25,7 @@ use chance::Chance;
 use chaos::Chaos;
 use churn::Book;
 use client::Client;
+use pair::Upgrade;
 use serde_json::json;
 use std::rc::Rc;
 use std::time::Instant;
@@ -52,14 +54,16 @@ async fn killed_at_any_moment_it_loses_nothing() {
     let typist = people::typist(&world, typist, chance.fork());
     let chaos = async {
         let (server, world) = (&mut server, &*world);
-        let mut chaos = Chaos { server, world, chance, book: Book::default(), kills: 0 };
+        let (book, upgrade) = (Book::default(), Upgrade::default());
+        let mut chaos = Chaos { server, world, chance, book, kills: 0, upgrade };
         let start = Instant::now();
         chaos.rage(kills).await;
         soon("all clients are back", world.are_back(3)).await;
         world.over.set(true);
-        (chaos.kills, start.elapsed())
+        chaos.upgrade.is_over().await;
+        (chaos.kills, chaos.upgrade.done, start.elapsed())
     };
-    let (leader, straggler, typist, (kills, time)) =
+    let (leader, straggler, typist, (kills, upgrades, time)) =
         futures_util::future::join4(leader, straggler, typist, chaos).await;
     for id in [&printer, &echo] {
         let ended =
@@ -67,7 +71,7 @@ async fn killed_at_any_moment_it_loses_nothing() {
         server.wait_for_sql(&ended, "TERMINATEDexited0").await;
     }
     println!(
-        "torture: {kills} kills in {time:.1?}; printed {} bytes, 0 lost; typed {} bytes, 0 lost; \
+        "torture: {kills} kills and {upgrades} upgrades in {time:.1?}; printed {} bytes, 0 lost; typed {} bytes, 0 lost; \
          reconnects {}, {} and {}; the straggler was passed over {} times and saw {} bytes; \
          longest from restart to the first output {:.0?}, without a holder {:.0?}",
         leader.bytes,

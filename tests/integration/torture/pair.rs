@@ -2,9 +2,11 @@
 
 use super::processes::process;
 use crate::support::{Server, soon};
+use actix_web::rt::task::JoinHandle;
 use actix_web::rt::time::sleep;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Between two looks.
@@ -38,8 +40,9 @@ impl Pair {
         (process(pair.holder)?.parent == pair.guardian).then_some(pair)
     }
 
+    /// An upgrade may have replaced it by now.
     pub(super) fn kill_holder(self) {
-        kill(Pid::from_raw(self.holder), Signal::SIGKILL).expect("it runs");
+        let _ = kill(Pid::from_raw(self.holder), Signal::SIGKILL);
     }
 
     pub(super) fn kill_guardian(self) {
@@ -53,5 +56,28 @@ impl Pair {
             sleep(AGAIN).await;
         }
         start.elapsed()
+    }
+}
+
+/// The replacement of both by another program, which may fail when one of them is killed meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Upgrade {
+    under_way: Option<JoinHandle<bool>>,
+    pub(super) done: u64,
+}
+
+impl Upgrade {
+    pub(super) fn begin(&mut self, server: &Server) {
+        let state = server.state().to_owned();
+        self.under_way = Some(actix_web::rt::spawn(async move {
+            stayd::holder::upgrade(&state, Path::new(env!("CARGO_BIN_EXE_stayd"))).await.is_ok()
+        }));
+    }
+
+    /// Waits for its end.
+    pub(super) async fn is_over(&mut self) {
+        if let Some(under_way) = self.under_way.take() {
+            self.done += u64::from(soon("an upgrade, or none", under_way).await.expect("no panic"));
+        }
     }
 }

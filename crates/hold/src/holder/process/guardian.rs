@@ -148,7 +148,7 @@ fn guard(shared: &Arc<SharedState>, holder: Pid, ready: impl Fn()) -> Exit {
                 shared.header().ending.store(1, Release);
                 let _ = kill(holder, Signal::SIGTERM);
             }
-            Ok(Signal::SIGUSR1) if shared.header().upgrading.load(Relaxed) != 0 => {
+            Ok(Signal::SIGUSR1) if upgrade::stands_by(shared, holder) => {
                 upgrade::execute(shared);
                 // It has not become the program: the holder, which stands by, is replaced by one
                 // that goes on.

@@ -35,8 +35,14 @@ pub(super) fn prepare(shared: &SharedState, program: OwnedFd, upgrader: OwnedFd)
     Kept::record(&header.fds.program, program);
     Kept::record(&header.fds.upgrader, upgrader);
     header.retired.store(0, Release);
-    header.upgrading.store(1, Release);
+    header.upgrading.store(reaping::own_pid(), Release);
     true
+}
+
+/// Whether this holder stands by. The signal that says so may be pending when it has died, and
+/// another holder is there.
+pub(super) fn stands_by(shared: &SharedState, holder: Pid) -> bool {
+    shared.header().upgrading.load(Relaxed) == u64::from(holder.as_raw().cast_unsigned())
 }
 
 /// What the old holder does once it has left its loop: it is there in case the guardian dies. Returns

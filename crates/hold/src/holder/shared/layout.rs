@@ -37,7 +37,7 @@ pub(in crate::holder) struct Header {
     pub(in crate::holder) ending: AtomicU64,
     /// 1 once everything has ended.
     pub(in crate::holder) ended: AtomicU64,
-    /// 1 while the pair is replaced by another program.
+    /// Process id of the holder that is replaced together with its guardian; 0 if there is none.
     pub(in crate::holder) upgrading: AtomicU64,
     /// Process id of the holder that a guardian of another program replaces, from the moment on at
     /// which that is decided.
