@@ -1,5 +1,5 @@
-//! What the units in packaging/systemd rely on; and the units themselves, where
-//! systemd-analyze(1) is there to look at them. No systemd runs them here.
+//! What the units in packaging/systemd rely on; and the units themselves, run by a real systemd where
+//! one can be started: as root, in namespaces.
 
 use crate::support::{DEADLINE, soon};
 use nix::sys::signal::{Signal, kill};
@@ -80,6 +80,50 @@ fn a_manager_may_listen_on_a_name_instead_of_a_path() {
     let name = format!("stayd-test-{}", stayd::id::SessionId::generate());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     assert_eq!(hold(home.path(), &address, &format!("@{name}")).end(), Some(0));
+}
+
+#[actix_web::test]
+async fn under_a_manager_a_second_holder_stands_for_the_first_and_follows_it() {
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    // Each has a manager of its own.
+    let hold = |name| {
+        let socket = home.path().join(name);
+        let address = SocketAddr::from_pathname(&socket).unwrap();
+        hold(home.path(), &address, socket.to_str().unwrap())
+    };
+    let mut first = hold("first");
+    // Without a manager it says that the place is taken.
+    assert_eq!(stayd(home.path(), &["hold"]).status().unwrap().code(), Some(1));
+    let mut second = hold("second");
+    let guardian = || std::fs::read_to_string(state.join("guardian.pid")).unwrap_or_default();
+    assert_eq!(first.end(), Some(0));
+    soon("the second one holds", async {
+        while guardian().trim() != second.0.id().to_string() {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut third = hold("third");
+    assert_eq!(third.end(), Some(0));
+    // To end the one that stands for it is to end it.
+    assert_eq!(second.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+#[allow(clippy::print_stderr, reason = "for whoever reads the test's output")]
+fn a_systemd_keeps_sessions_whatever_is_killed_restarted_or_upgraded() {
+    let out = tempfile::tempdir().unwrap();
+    let boot = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systemd/boot.sh");
+    let booted = Command::new(boot).arg(STAYD).arg(out.path()).output().unwrap();
+    let Ok(report) = std::fs::read_to_string(out.path().join("report")) else {
+        let console = std::fs::read_to_string(out.path().join("console")).unwrap_or_default();
+        let why = String::from_utf8_lossy(&booted.stderr);
+        eprintln!("skipped: no systemd can be started here\n{why}{console}");
+        return;
+    };
+    assert!(report.lines().any(|line| line == "passed"), "{report}");
 }
 
 #[test]

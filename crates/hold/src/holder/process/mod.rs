@@ -10,6 +10,7 @@
 //!   them.
 //! - `session`: one terminal, its ring and its input; `stage`, `checkpoint`: parts of it.
 //! - `peer`: one connection. `shutdown`: how everything ends. `start`: the setup before the loop.
+//! - `stand_in`: waits for another holder's end, under a service manager.
 //! - `token`: the subjects of events. `sys`: system calls that nix has no names for.
 
 mod checkpoint;
@@ -28,6 +29,7 @@ mod sessions;
 mod shutdown;
 mod spawn;
 mod stage;
+mod stand_in;
 mod start;
 mod sys;
 mod table;

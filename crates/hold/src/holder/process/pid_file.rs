@@ -18,6 +18,15 @@ pub(super) fn write(directory: BorrowedFd<'_>, file: &str) -> Result<(), Errno> 
     renameat(directory, aside.as_str(), directory, file)
 }
 
+/// The pid that a file names.
+pub(super) fn read(directory: BorrowedFd<'_>, file: &str) -> Option<i32> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let file = openat(directory, file, flags, Mode::empty()).ok()?;
+    let mut text = [0; 16];
+    let length = nix::unistd::read(&file, &mut text).ok()?;
+    std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
+}
+
 /// Removes the files, while the directory is still locked.
 pub(super) fn clean_up(directory: BorrowedFd<'_>) {
     for file in [SOCKET, PID_FILE, GUARDIAN_FILE] {

@@ -1,6 +1,7 @@
 //! The setup of the holder, from its command line to its loop.
 
 use super::guardian;
+use super::stand_in::{self, Over};
 use crate::holder::launch::Start;
 use crate::holder::paths::{LOCK_FILE, READY_ENV, SOCKET};
 use crate::holder::shared::{Kept, SharedState, kept};
@@ -28,6 +29,9 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 /// The variable that marks the process which holds. Without it, a launched process starts that one.
 const DETACHED_ENV: &str = "STAYD_HOLDER_DETACHED";
 
+/// The variable by which a service manager names the socket that it listens on (sd_notify(3)).
+const NOTIFY_ENV: &str = "NOTIFY_SOCKET";
+
 /// Why the holder cannot start.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
@@ -43,7 +47,8 @@ enum StartError {
 }
 
 /// `stayd hold --state-dir DIR`: holds sessions until SIGTERM, in the foreground. Returns the exit
-/// code. It notifies a service manager once it listens (`READY=1`, sd_notify(3)).
+/// code. It notifies a service manager once it listens (`READY=1`, sd_notify(3)), and under one it
+/// waits while another holder has the directory.
 ///
 /// If a server has launched it (which passes a pipe), it first starts itself once more and exits,
 /// so that the holder is nobody's child and no server has to reap it.
@@ -58,7 +63,18 @@ pub fn main(state_dir: &Path) -> i32 {
         let detached = detach(state_dir, pipe.as_fd());
         return detached.map_or_else(|error| refuse(Some(pipe), &error), |()| 0);
     }
-    match prepare(state_dir) {
+    let is_managed = ready.is_none() && std::env::var_os(NOTIFY_ENV).is_some();
+    let prepared = loop {
+        match prepare(state_dir) {
+            Err(StartError::Busy) if is_managed => match wait_for_another(state_dir) {
+                Ok(Over::Ended) => {}
+                Ok(Over::Asked) => return 0,
+                Err(error) => break Err(error),
+            },
+            prepared => break prepared,
+        }
+    };
+    match prepared {
         Ok(shared) => {
             // Each of several processes has a copy of this value, and one of them closes the pipe.
             let ready = Cell::new(ready.map(Kept::unrecorded));
@@ -96,6 +112,23 @@ pub fn continue_main(memory: &str) -> i32 {
             tell_service_manager(&format!("MAINPID={}", getpid()));
         }
     })
+}
+
+/// Waits while another holder has the state directory. When this process is asked to end, that one
+/// has ended, too.
+fn wait_for_another(state_dir: &Path) -> Result<Over, StartError> {
+    let os = |what| move |errno| StartError::Os(what, errno);
+    let directory = socket::open_directory(state_dir).map_err(os("state directory"))?;
+    block_signals().map_err(os("signals"))?;
+    tell_service_manager("READY=1");
+    let over = stand_in::wait(directory.as_fd()).map_err(os("another holder"))?;
+    if over == Over::Asked {
+        // The manager takes this process's end for that of all sessions.
+        while matches!(lock(&directory), Err(StartError::Busy)) {
+            stand_in::wait(directory.as_fd()).map_err(os("another holder"))?;
+        }
+    }
+    Ok(over)
 }
 
 fn detach(state_dir: &Path, pipe: BorrowedFd<'_>) -> Result<(), StartError> {
@@ -197,7 +230,7 @@ fn block_signals() -> Result<(), Errno> {
 /// Notifies the service manager. `NOTIFY_SOCKET` is a path, or a name that begins with `@`
 /// (sd_notify(3)).
 fn tell_service_manager(what: &str) {
-    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let Some(socket) = std::env::var_os(NOTIFY_ENV) else { return };
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name),
         None => SocketAddr::from_pathname(&socket),
