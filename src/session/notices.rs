@@ -5,7 +5,7 @@ use super::requests::Noticed;
 use crate::holder::Notice;
 use crate::id::SessionId;
 use actix::Recipient;
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -35,8 +35,15 @@ impl Notices {
             let (id, noticed) = match notices.recv().await {
                 Some(Notice::Output(id)) => (id, Noticed::Output),
                 Some(Notice::Exited(id)) => (id, Noticed::Exited),
-                Some(Notice::TakenOver { pid }) => {
+                Some(Notice::TakenOver { pid, gaps }) => {
                     info!(log, "another process holds the sessions now"; "holder" => pid);
+                    if gaps > 0 {
+                        warn!(
+                            log,
+                            "the kernel does not tell how much the dead holder had read; \
+                            output of a session may be missing, and says so. stayd doctor tells why"
+                        );
+                    }
                     continue;
                 }
                 Some(Notice::Gone) | None => return,

@@ -261,8 +261,10 @@ fn dispatch(shared: &Shared, notices: &UnboundedSender<Notice>, bytes: &[u8], fd
         // A holder has died, and another one continues this connection.
         if let Ok(hello) = message.control::<wire::Hello>() {
             let pid = hello.pid;
-            *lock(&shared.peer) = hello;
-            let _ = notices.send(Notice::TakenOver { pid });
+            let mut peer = lock(&shared.peer);
+            let gaps = hello.gaps.saturating_sub(peer.gaps);
+            *peer = hello;
+            let _ = notices.send(Notice::TakenOver { pid, gaps });
         }
         return;
     }

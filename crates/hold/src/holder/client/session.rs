@@ -92,6 +92,9 @@ pub enum Notice {
     TakenOver {
         /// Process id of the new holder.
         pid: i32,
+        /// Reads and writes of the dead one of which the kernel does not tell whether they were
+        /// done: 0 unless it does not count. The output of the session says so.
+        gaps: u64,
     },
     /// The connection is broken: the holder died, or another server took over. This is the last
     /// notice.

@@ -162,8 +162,9 @@ impl EventLoop {
     }
 
     fn hello(&self) -> Hello {
-        let guardian = self.shared.header().guardian.load(Relaxed);
-        Hello { guardian: i32::try_from(guardian).unwrap_or(0), ..Hello::ours() }
+        let header = self.shared.header();
+        let guardian = i32::try_from(header.guardian.load(Relaxed)).unwrap_or(0);
+        Hello { guardian, gaps: header.stats.gaps.load(Relaxed), ..Hello::ours() }
     }
 
     /// Runs until SIGTERM has ended everything, or the guardian is dead.

@@ -29,6 +29,10 @@ pub struct Hello {
     /// Process id of the holder's guardian; 0 for others, and for holders without one.
     #[serde(default)]
     pub guardian: i32,
+    /// Reads and writes of dead holders of which the kernel does not tell whether they were done; of
+    /// a holder.
+    #[serde(default)]
+    pub gaps: u64,
     /// Version of the sender's program, for people.
     #[serde(default)]
     pub version: String,
@@ -43,6 +47,7 @@ impl Hello {
             minor: MINOR,
             pid: nix::unistd::getpid().as_raw(),
             guardian: 0,
+            gaps: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
