@@ -11,7 +11,7 @@
 //!  └───────────────────┼─┼────────────────────────────────────────────┘
 //!       input, resize, │ │ ring in shared memory, eventfd
 //!       signal         ▼ │
-//!                   stayd hold: never restarts, parent of every session's process
+//!                   stayd hold: two processes, each replaced by the other when it dies
 //!                      │
 //!                     PTY ── bash, vim, an agent …
 //! ```
@@ -25,7 +25,6 @@
 //! - [`cli`]: one file a verb; the terminal's side of `attach`.
 //! - [`server`]: starts everything in order, handles signals, stops in order.
 //! - [`http`]: routes, rights, the WebSocket upgrade, errors.
-//!   the unix socket.
 //! - [`connections`]: TCP below HTTP: limits, and which connections are closed to make room.
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
@@ -35,6 +34,7 @@
 //! - [`store`]: the persistence actor, through which every write to SQLite goes, one after another.
 //! - [`recorder`]: recordings of sessions: written, rotated, read back.
 //! - [`screens`]: the threads that track every session's screen: checkpoints, answers to queries.
+//! - [`integrate`]: the scripts by which shells tell of their commands.
 //! - [`pending`]: one client's input on its way to the holder.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
@@ -54,6 +54,7 @@ pub mod events;
 #[path = "../tests/fuzz/harness.rs"]
 mod fuzz;
 pub mod http;
+pub mod integrate;
 pub mod lifecycle;
 pub mod log;
 pub mod metrics;

@@ -1,8 +1,8 @@
 //! The definition of the command line.
 
 use super::{
-    attach, audit, backup, completions, config, doctor, info, keep, kill, logins, logs, ls,
-    profiles, recording, rename, restart, run, screen, send, share, stop, token, upgrade, url,
+    attach, audit, backup, completions, config, doctor, info, integrate, keep, kill, logins, logs,
+    ls, profiles, recording, rename, restart, run, screen, send, share, stop, token, upgrade, url,
     wait,
 };
 use crate::config::{PathFlags, ServeFlags};
@@ -120,6 +120,11 @@ pub(super) enum Verb {
     /// Checks the settings, state directory, database, holder, server and the system's limits.
     /// Exits with 1 if a check has failed.
     Doctor(doctor::Flags),
+    /// Print the script by which a shell in a session tells of its commands, or install it
+    ///
+    /// With it, lists show the running command, its exit code and the directory, and the page jumps
+    /// between commands. bash: eval "$(stayd integrate bash)" in ~/.bashrc, or --install.
+    Integrate(integrate::Flags),
     /// Print a completion script for a shell
     Completions(completions::Flags),
 }

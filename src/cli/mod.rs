@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `retry` | for a server that is being started again |
 //! | `inside` | the session that a command itself runs in |
@@ -32,6 +32,7 @@ mod grid;
 mod history;
 mod info;
 mod inside;
+mod integrate;
 mod keep;
 mod keys;
 mod kill;
@@ -117,6 +118,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Backup(flags)) => backup::backup(paths, flags),
         Some(Verb::Config(flags)) => config::config(paths, &flags),
         Some(Verb::Doctor(flags)) => doctor::doctor(paths, &flags),
+        Some(Verb::Integrate(flags)) => integrate::integrate(&flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags, Cli::command()),
     }
 }

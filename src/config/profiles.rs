@@ -37,6 +37,8 @@ pub struct Profile {
     pub control: Option<Control>,
     /// How the program resumes its work when its session is restarted; `None` if it cannot.
     pub resume: Option<Resume>,
+    /// Whether its shell loads the shell integration by itself.
+    pub shell_integration: bool,
     /// The account that the sessions run under; `None` is the server's own.
     pub user: Option<Login>,
     /// The sessions' limits.
@@ -58,6 +60,7 @@ pub(super) struct ProfileTable {
     pub(super) recording: Option<Recording>,
     pub(super) control: Option<Control>,
     pub(super) resume: Option<Resume>,
+    pub(super) shell_integration: Option<bool>,
     pub(super) user: Option<String>,
     #[serde(default)]
     pub(super) limits: Limits,
@@ -129,6 +132,7 @@ pub(super) fn profile(
         recording: table.recording,
         control: table.control,
         resume,
+        shell_integration: table.shell_integration.unwrap_or_default(),
         user,
         limits: table.limits,
     })

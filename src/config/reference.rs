@@ -16,7 +16,7 @@ struct ProfileKey {
     help: &'static str,
 }
 
-const PROFILE_KEYS: [ProfileKey; 12] = [
+const PROFILE_KEYS: [ProfileKey; 13] = [
     ProfileKey {
         name: "command",
         example: r#"["top", "-d", "5"]"#,
@@ -81,6 +81,13 @@ const PROFILE_KEYS: [ProfileKey; 12] = [
                the last match is the name. \"args\" are added to the command, with the name in \
                place of {id}. Default: none; for the built-in \"claude\", what Claude Code prints \
                at its end.",
+    },
+    ProfileKey {
+        name: "shell_integration",
+        example: "true",
+        help: "Whether the command, if it is bash, zsh or fish, loads the shell integration by itself \
+               (`stayd integrate`): the server then knows the running command, how it ended, and the \
+               directory. Default: false.",
     },
     ProfileKey {
         name: "user",

@@ -76,6 +76,11 @@ pub enum ServerMessage {
         /// The reason of the end.
         reason: EndReason,
     },
+    /// The answer to [`ClientMessage::Ping`], before output that waits.
+    Pong {
+        /// What the client has sent with it.
+        id: u64,
+    },
     /// A request of the client was refused.
     Error {
         /// A stable code in snake_case.
@@ -104,6 +109,11 @@ pub enum ClientMessage {
     Ack {
         /// Bytes since the session's beginning.
         offset: u64,
+    },
+    /// The client asks whether the line is alive, and how long it takes there and back.
+    Ping {
+        /// Comes back with the answer.
+        id: u64,
     },
 }
 
@@ -154,6 +164,10 @@ mod tests {
     fn control_messages_are_the_documented_ones() {
         let ack: ClientMessage = serde_json::from_str(r#"{"type":"ack","offset":7}"#).unwrap();
         assert_eq!(ack, ClientMessage::Ack { offset: 7 });
+        let ping: ClientMessage = serde_json::from_str(r#"{"type":"ping","id":3}"#).unwrap();
+        assert_eq!(ping, ClientMessage::Ping { id: 3 });
+        let pong = serde_json::to_string(&ServerMessage::Pong { id: 3 }).unwrap();
+        assert_eq!(pong, r#"{"type":"pong","id":3}"#);
         let resize = r#"{"type":"resize","data":{"cols":80,"rows":24}}"#;
         let resize: JsonClientMessage = serde_json::from_str(resize).unwrap();
         assert_eq!(resize, JsonClientMessage::Resize { cols: 80, rows: 24 });

@@ -41,6 +41,8 @@ pub struct Notification {
 pub struct Shell {
     /// The shell's present activity.
     pub state: ShellState,
+    /// The last command as it was typed, if the shell reported it: its first 256 bytes.
+    pub command: Option<String>,
     /// Exit code of the last command, if the shell reported it.
     pub last_exit: Option<i32>,
     /// When the last command began.

@@ -43,14 +43,18 @@ mod tests {
         let mut events = vec![
             Event::Bell,
             title("a"),
-            Event::CommandStart,
+            Event::CommandStart { command: None },
             Event::Bell,
             title("b"),
             Event::CommandEnd { exit: Some(1) },
         ];
         thin(&mut events);
-        let left =
-            [Event::CommandStart, Event::Bell, title("b"), Event::CommandEnd { exit: Some(1) }];
+        let left = [
+            Event::CommandStart { command: None },
+            Event::Bell,
+            title("b"),
+            Event::CommandEnd { exit: Some(1) },
+        ];
         assert_eq!(events, left);
     }
 }

@@ -11,6 +11,7 @@ use crate::http::Shots;
 use crate::http::auth::Access;
 use crate::http::guard::Guard;
 use crate::http::{self, Api};
+use crate::integrate;
 use crate::metrics::Metrics;
 use crate::private;
 use crate::pty;
@@ -148,8 +149,15 @@ async fn serve(
         // If that fails, the limit stays as it is.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
+    let mut profiles = settings.profiles.clone();
+    let without = integrate::prepare(dir, profiles.iter_mut())
+        .map_err(|error| ServeError::State { path: dir.join("integrate"), error })?;
+    for profile in without {
+        warn!(log, "no shell integration for this profile: it is for bash, zsh and fish, and under \
+            another account for bash only"; "profile" => profile);
+    }
     let defaults = Defaults {
-        profiles: settings.profiles.clone(),
+        profiles,
         idle_timeout_s: settings.idle_timeout_s,
         max_sessions: settings.max_sessions,
         max_sessions_per_principal: settings.max_sessions_per_principal,

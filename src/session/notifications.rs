@@ -116,7 +116,7 @@ impl Notifications {
                 signs.notification = Some(Notification { title, body, at });
                 (Kind::Notification, more)
             }
-            mark @ (Event::Prompt | Event::CommandStart | Event::CommandEnd { .. }) => {
+            mark @ (Event::Prompt | Event::CommandStart { .. } | Event::CommandEnd { .. }) => {
                 // The first mark says that there are marks.
                 let first = signs.shell.is_none();
                 let shell = signs.shell.get_or_insert_default();
@@ -225,8 +225,9 @@ pub(crate) fn tell_end(events: &Bus, session: &Session) {
 fn mark_shell(shell: &mut Shell, mark: &Event, at: DateTime<Utc>) -> bool {
     let before = shell.clone();
     match mark {
-        Event::CommandStart => {
+        Event::CommandStart { command } => {
             shell.state = ShellState::Running;
+            shell.command.clone_from(command);
             (shell.started_at, shell.ended_at) = (Some(at), None);
         }
         Event::CommandEnd { exit } => {
@@ -267,7 +268,7 @@ mod tests {
         let mut shell = Shell::default();
         assert!(!mark_shell(&mut shell, &Event::CommandEnd { exit: Some(0) }, at));
         assert_eq!(shell, Shell::default());
-        assert!(mark_shell(&mut shell, &Event::CommandStart, at));
+        assert!(mark_shell(&mut shell, &Event::CommandStart { command: None }, at));
         assert_eq!(shell.state, ShellState::Running);
         assert!(mark_shell(&mut shell, &Event::CommandEnd { exit: Some(3) }, at));
         assert_eq!((shell.state, shell.last_exit), (ShellState::Prompt, Some(3)));

@@ -86,7 +86,7 @@ test("typing during an outage arrives exactly once", async () => {
   await server.kill();
   await says(page, /Reconnecting|Connecting/);
   await type(page, "count");
-  await says(page, /typing is kept \(\d+ B\)/);
+  await says(page, /typing is kept, not sent yet \(\d+ B\)/);
   await server.up(address);
   await says(page, /Attached/);
   await shows(page, "count-2");

@@ -213,6 +213,28 @@ async fn a_client_that_acknowledges_is_not_sent_more_than_its_window() {
 }
 
 #[actix_web::test]
+async fn a_ping_is_answered_before_output_that_waits() {
+    let server = Server::start().await;
+    let id = server.api().run("read -r line; head -c 4000000 /dev/zero; sleep 1000").await;
+    let (terminal, _) = Terminal::attach(&server, &id, "mode=ro").await;
+    let mut terminal = terminal.without_acks();
+    terminal.say(json!({ "type": "ping", "id": 7 })).await;
+    assert_eq!(terminal.control("pong").await["id"], 7);
+    let (mut typist, _) = Terminal::attach(&server, &id, "").await;
+    terminal.say(json!({ "type": "ack", "offset": 0 })).await;
+    typist.type_in("\n").await;
+    while terminal.offset < 1 << 20 {
+        terminal.next().await;
+    }
+    // It is sent no output any more, and is still answered.
+    terminal.say(json!({ "type": "ping", "id": u64::MAX })).await;
+    assert_eq!(terminal.control("pong").await["id"], u64::MAX);
+    assert_eq!(terminal.offset, 1 << 20);
+    terminal.say(json!({ "type": "ping" })).await;
+    assert_eq!(terminal.control("error").await["code"], "invalid_message");
+}
+
+#[actix_web::test]
 async fn a_client_that_acknowledges_gets_every_byte_of_a_flood() {
     let server = Server::start().await;
     let id = server.api().run("stty -echo; read -r line; seq 1 1500000; sleep 1000").await;

@@ -36,6 +36,7 @@ mod idempotency;
 mod idle_output;
 mod impostors;
 mod input;
+mod integrate;
 mod late;
 mod leases;
 mod leftovers;

@@ -29,6 +29,8 @@ export type Effect =
   | { do: "attached"; message: Attached }
   | { do: "state"; message: SessionState }
   | { do: "exit"; message: Exit }
+  /** The answer to a ping. */
+  | { do: "pong"; id: number }
   | { do: "refused"; message: ErrorMessage }
   /** The server violated the protocol: connect again and start from nothing. */
   | { do: "restart"; why: string };
@@ -106,6 +108,8 @@ export class Attachment {
         return [{ do: "state", message }];
       case "exit":
         return [{ do: "exit", message }];
+      case "pong":
+        return [{ do: "pong", id: message.id }];
       case "error":
         return [{ do: "refused", message }];
       default:

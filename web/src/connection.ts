@@ -2,6 +2,7 @@
 
 import type { Attachment, Effect } from "./attachment";
 import { delay } from "./backoff";
+import { GIVE_UP_AFTER_MS, Heartbeat } from "./heartbeat";
 import type { Bytes, Exit } from "./messages";
 
 /** The state of the connection, which the status bar always shows. */
@@ -24,6 +25,8 @@ export type Diagnosis = "retry" | "missing" | "ended" | { refused: string };
 export interface ConnectionCallbacks {
   stateChanged(state: ConnectionState): void;
   effects(effects: Effect[]): void;
+  /** Nothing was heard from the server for so many ms; 0: all is well again. */
+  silent(ms: number): void;
   /** The size for which this window has room. */
   size(): { cols: number; rows: number };
   /** Asks over HTTP why an attempt failed, and signs in again if that was the reason. */
@@ -35,6 +38,8 @@ export interface ConnectionCallbacks {
 
 /** An attempt that has not opened after this time is abandoned. */
 const OPEN_WITHIN_MS = 10_000;
+/** Time between two looks at the heartbeat. */
+const LOOK_EVERY_MS = 500;
 
 export class Connection {
   private socket: WebSocket | null = null;
@@ -45,6 +50,9 @@ export class Connection {
   private stopped = false;
   /** The server has accepted this connection, so what it was asked for is allowed. */
   private accepted = false;
+  private heartbeat = new Heartbeat(performance.now());
+  private looks = 0;
+  private silence = 0;
 
   constructor(
     private readonly session: string,
@@ -72,6 +80,8 @@ export class Connection {
     };
     socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
       if (this.socket !== socket) return;
+      this.heartbeat.heard(performance.now());
+      if (this.silence > 0) this.tellSilence(0);
       const effects =
         typeof data === "string"
           ? this.attachment.text(data)
@@ -81,10 +91,14 @@ export class Connection {
     socket.onclose = ({ code, reason }) => {
       clearTimeout(deadline);
       if (this.socket !== socket) return;
-      this.socket = null;
-      this.attachment.closed();
+      this.lost();
       void this.closed(code, reason, opened);
     };
+  }
+
+  /** The time in ms that a message takes to the server and back; null as long as it is unknown. */
+  get roundTrip(): number | null {
+    return this.heartbeat.roundTrip;
   }
 
   /** Executes the effects that concern the socket and passes all of them on. */
@@ -93,7 +107,9 @@ export class Connection {
       if (effect.do === "send") this.send(effect.data);
       else if (effect.do === "restart") this.socket?.close(4000, effect.why);
       else if (effect.do === "exit") this.exit = effect.message;
+      else if (effect.do === "pong") this.heartbeat.answered(effect.id, performance.now());
       else if (effect.do === "attached") {
+        this.watch();
         this.accepted = true;
         this.attempt = 0;
         this.lostAt = 0;
@@ -118,7 +134,7 @@ export class Connection {
   takeControl(): void {
     const before = this.socket;
     if (before === null) return;
-    this.attachment.closed();
+    this.lost();
     before.onclose = null;
     before.onmessage = null;
     this.open();
@@ -143,10 +159,44 @@ export class Connection {
     this.timer = 0;
     removeEventListener("online", this.retryNow);
     document.removeEventListener("visibilitychange", this.seen);
-    const socket = this.socket;
+    const { socket } = this;
+    this.lost();
+    socket?.close(1000);
+  }
+
+  /** There is no connection any more. */
+  private lost(): void {
     this.socket = null;
     this.attachment.closed();
-    socket?.close(1000);
+    clearInterval(this.looks);
+    if (this.silence > 0) this.tellSilence(0);
+  }
+
+  /** Watches the line from now on. */
+  private watch(): void {
+    clearInterval(this.looks);
+    this.heartbeat = new Heartbeat(performance.now());
+    this.looks = window.setInterval(() => {
+      const now = performance.now();
+      const id = this.heartbeat.tick(now);
+      if (id !== null) this.run([{ do: "send", data: JSON.stringify({ type: "ping", id }) }]);
+      const silence = this.heartbeat.silence(now);
+      if (silence >= GIVE_UP_AFTER_MS) return this.giveUp();
+      if (silence > 0 || this.silence > 0) this.tellSilence(silence);
+    }, LOOK_EVERY_MS);
+  }
+
+  /** The line is dead. The browser would only notice much later. */
+  private giveUp(): void {
+    const { socket } = this;
+    this.lost();
+    socket?.close(4000, "nothing was heard");
+    void this.closed(1006, "", true);
+  }
+
+  private tellSilence(ms: number): void {
+    this.silence = ms;
+    this.callbacks.silent(ms);
   }
 
   /** Sends if the socket is open. Input that is not sent here is sent again on the next connection. */

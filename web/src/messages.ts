@@ -150,6 +150,7 @@ export type ServerMessage =
   | { type: "resized"; offset: number; cols: number; rows: number }
   | SessionState
   | Exit
+  | { type: "pong"; id: number }
   | ErrorMessage;
 
 /** What one may do, from least to most. */

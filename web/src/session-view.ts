@@ -55,6 +55,8 @@ export class SessionView {
   private shownLive = false;
   /** The session has ended, and the page has said how. */
   over = false;
+  /** For how many ms nothing was heard from the server, though it was asked. */
+  private silence = 0;
   /** The size with which the connection was opened. */
   private requestedSize = { cols: 0, rows: 0 };
 
@@ -84,12 +86,17 @@ export class SessionView {
       copyRequested: (text) => callbacks.copyRequested(text),
       linkHovered: (target) => callbacks.linkHovered(target),
       searchResults: (index, count) => callbacks.searchResults(index, count),
+      roundTrip: () => this.connection.roundTrip,
     });
     if (mode === "ro") this.terminal.lock();
     this.size = this.terminal.room;
     this.connection = new Connection(id, client, mode, this.attachment, {
       stateChanged: (state) => this.connectionChanged(state),
       effects: (effects) => effects.forEach((effect) => this.execute(effect)),
+      silent: (ms) => {
+        this.silence = ms;
+        this.reportFacts();
+      },
       size: () => (this.requestedSize = this.terminal.room),
       diagnose: (session) => this.diagnose(session),
       signInAgain: () => this.signInAgain(),
@@ -169,6 +176,7 @@ export class SessionView {
   private typed(text: string): void {
     // Only a single character releases the modifiers: pastes and the terminal's reports are longer.
     const keys = [...text].length === 1 ? withHeld(text, this.callbacks.takeHeld()) : text;
+    if (!this.frozen && this.connectionState.is === "attached") this.terminal.expectEcho(keys);
     this.send(new TextEncoder().encode(keys));
   }
 
@@ -222,6 +230,7 @@ export class SessionView {
         return this.callbacks.trouble(effect.message.message);
       case "send":
       case "exit":
+      case "pong":
       case "restart":
         // The connection handles these itself.
         return;
@@ -336,6 +345,7 @@ export class SessionView {
       policy: this.policy,
       controlled: this.isControlled,
       waiting: this.attachment.input.waiting,
+      silence: this.silence,
     });
   }
 }

@@ -11,6 +11,8 @@ export interface StatusFacts {
   state: SessionState | null;
   /** Bytes of input that are not accepted yet. */
   waiting: number;
+  /** For how many ms nothing was heard from the server, though it was asked; 0: all is well. */
+  silence: number;
   /** The session's size, and the size for which this window has room. */
   size: { cols: number; rows: number };
   room: { cols: number; rows: number };
@@ -61,21 +63,25 @@ export class StatusBar {
     this.bar.hidden = false;
   }
 
-  show({ connectionState, state, waiting, size, room, mode, policy, controlled }: StatusFacts): void {
+  show({ connectionState, state, waiting, silence, size, room, mode, policy, controlled }: StatusFacts): void {
     clearInterval(this.timer);
     this.bar.hidden = false;
-    const [tone, text] = connectionText(connectionState);
+    const isSilent = connectionState.is === "attached" && silence > 0;
+    const [tone, text]: [Tone, string] = isSilent
+      ? ["busy", `Last heard ${Math.round(silence / 1000)} s ago`]
+      : connectionText(connectionState);
     this.bar.dataset["tone"] = tone;
     const lost = connectionState.is === "waiting" || (connectionState.is === "connecting" && connectionState.again);
     this.bar.toggleAttribute("data-away", lost);
-    const watches = mode === "ro" && connectionState.is === "attached";
+    this.bar.toggleAttribute("data-silent", isSilent);
+    const watches = mode === "ro" && connectionState.is === "attached" && !isSilent;
     setText(this.text, watches ? "View only, cannot type" : text);
     this.type.hidden = !watches;
     this.retry.hidden = !lost;
     this.count(connectionState);
 
-    const away = lost || connectionState.is === "connecting";
-    const kept = waiting > 0 ? `typing is kept (${bytes(waiting)})` : "typing is kept";
+    const away = lost || isSilent || connectionState.is === "connecting";
+    const kept = waiting > 0 ? `typing is kept, not sent yet (${bytes(waiting)})` : "typing is kept";
     const held = waiting > 1024 ? `${bytes(waiting)} waiting for the program` : "";
     setText(this.typing, mode === "ro" ? "" : away ? kept : connectionState.is === "attached" ? held : "");
 

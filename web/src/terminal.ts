@@ -8,6 +8,7 @@ import { copySelection, onCopyRequest } from "./clipboard";
 import { setLabel } from "./dom";
 import { type BarKey, type HeldModifiers, sequence } from "./key-sequences";
 import { findLinks, linkHandler } from "./links";
+import { LocalEcho } from "./local-echo";
 import type { Bytes } from "./messages";
 import { accelerate } from "./renderer";
 import { screenReader } from "./screen-reader";
@@ -31,6 +32,8 @@ export interface TerminalCallbacks {
   linkHovered(target: string | null): void;
   /** The search selected this match of so many; -1: its number is unknown. */
   searchResults(index: number, count: number): void;
+  /** The time in ms that a keystroke takes to the program's machine and back; null if it is unknown. */
+  roundTrip(): number | null;
 }
 
 /** Windows this narrow get a smaller font, so that enough columns fit. */
@@ -49,6 +52,7 @@ export class TerminalView {
   private readonly updateColours = () => this.applyTheme();
   private readonly updateScreenReaderMode = () => (this.terminal.options.screenReaderMode = screenReader.isOn);
   private readonly characters = new WholeCharacters();
+  private readonly echo: LocalEcho;
   readonly search = new SearchAddon();
   /** What is drawn is a replay: its requests were handled when it was first drawn. */
   private isReplay = false;
@@ -84,6 +88,7 @@ export class TerminalView {
     this.terminal.loadAddon(this.fit);
     this.terminal.loadAddon(this.search);
     this.search.onDidChangeResults(({ resultIndex, resultCount }) => callbacks.searchResults(resultIndex, resultCount));
+    this.echo = new LocalEcho(this.terminal, () => callbacks.roundTrip());
     muteQueries(this.terminal);
     onCopyRequest(this.terminal, (text) => !this.isReplay && callbacks.copyRequested(text));
     findLinks(this.terminal, (target) => callbacks.linkHovered(target));
@@ -111,12 +116,21 @@ export class TerminalView {
   /** Draws bytes, new ones or a replay; calls `done` once they are parsed. */
   draw(bytes: Bytes, replay: boolean, done: () => void): void {
     this.terminal.write("", () => (this.isReplay = replay));
-    this.terminal.write(this.characters.take(bytes), done);
+    this.terminal.write(this.characters.take(bytes), () => {
+      this.echo.settle();
+      done();
+    });
+  }
+
+  /** Something was typed, and sent to the program. */
+  expectEcho(text: string): void {
+    this.echo.typed(text);
   }
 
   /** Clears the terminal completely, after everything written before. */
   reset(): void {
     this.characters.reset();
+    this.echo.forget();
     this.terminal.write(FULL_RESET);
   }
 
@@ -171,6 +185,7 @@ export class TerminalView {
 
   dispose(): void {
     this.disposed = true;
+    this.echo.dispose();
     this.observer.disconnect();
     prefersDark.removeEventListener("change", this.updateColours);
     screenReader.removeEventListener("change", this.updateScreenReaderMode);

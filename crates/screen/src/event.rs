@@ -1,5 +1,8 @@
 //! The events in a stream, besides drawing.
 
+/// The longest command of a shell that is kept, in bytes.
+pub(crate) const COMMAND_MAX: usize = 256;
+
 /// Something that the program has sent to the terminal besides text and drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -19,7 +22,11 @@ pub enum Event {
     /// A shell is about to show its prompt (OSC 133 A).
     Prompt,
     /// A command's output begins (OSC 133 C).
-    CommandStart,
+    CommandStart {
+        /// The command as it was typed, if the shell has sent it (`cmdline_url=`): its first 256
+        /// bytes.
+        command: Option<String>,
+    },
     /// A command has ended (OSC 133 D).
     CommandEnd {
         /// The command's exit code, if the shell has sent it.

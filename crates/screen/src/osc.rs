@@ -1,6 +1,6 @@
 //! OSC: titles, links, colours, and reports of programs.
 
-use crate::event::Event;
+use crate::event::{COMMAND_MAX, Event};
 use crate::palette::{self, Special};
 use crate::terminal::{Link, Terminal};
 
@@ -140,7 +140,12 @@ impl Terminal {
         let mut parts = data.split(';');
         match parts.next() {
             Some("A") => self.events.push(Event::Prompt),
-            Some("C") => self.events.push(Event::CommandStart),
+            Some("C") => {
+                let command = parts.find_map(|part| part.strip_prefix("cmdline_url="));
+                let command = command.and_then(decoded).filter(|command| !command.is_empty());
+                let command = command.map(|command| short(&command, COMMAND_MAX).to_owned());
+                self.events.push(Event::CommandStart { command });
+            }
             Some("D") => {
                 let exit = parts.next().and_then(|code| code.parse().ok());
                 self.events.push(Event::CommandEnd { exit });
@@ -153,27 +158,32 @@ impl Terminal {
     fn directory(&mut self, data: &str) {
         let Some(rest) = data.strip_prefix("file://") else { return };
         let Some(path) = rest.find('/').map(|at| &rest[at..]) else { return };
-        let mut bytes = Vec::with_capacity(path.len());
-        let mut rest = path.as_bytes();
-        while let [byte, after @ ..] = rest {
-            let encoded = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-            match encoded.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-                Some(value) if *byte == b'%' => {
-                    bytes.push(value);
-                    rest = &after[2..];
-                }
-                _ => {
-                    bytes.push(*byte);
-                    rest = after;
-                }
-            }
-        }
-        if let Ok(path) = String::from_utf8(bytes)
+        if let Some(path) = decoded(path)
             && path.len() <= TEXT_MAX
         {
             self.events.push(Event::Cwd(path));
         }
     }
+}
+
+/// Percent-encoded text; `None` if it is not UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let encoded = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        match encoded.and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(value) if *byte == b'%' => {
+                bytes.push(value);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// A palette index: digits only.

@@ -205,7 +205,7 @@ fn programs_get_the_answers_of_an_xterm() {
 #[test]
 fn programs_tell_of_themselves() {
     let (_, events) = screen(
-        b"\x1b]2;t\x07\x07\x07\x1b]9;done\x07\x1b]9;4;1;50\x07\x1b]777;notify;T;B\x07\x1b]99;i=1;hello\x1b\\\x1b]133;A\x07\x1b]133;C\x07\x1b]133;D;3\x07\x1b]133;D\x07\x1b]7;file://h/a%20b/%zz\x07",
+        b"\x1b]2;t\x07\x07\x07\x1b]9;done\x07\x1b]9;4;1;50\x07\x1b]777;notify;T;B\x07\x1b]99;i=1;hello\x1b\\\x1b]133;A\x07\x1b]133;C;cmdline_url=a%20%c3%a9\x07\x1b]133;C;k=v\x07\x1b]133;D;3\x07\x1b]133;D\x07\x1b]7;file://h/a%20b/%zz\x07",
     );
     let notification = |title: Option<&str>, body: &str| Event::Notification {
         title: title.map(Into::into),
@@ -218,7 +218,8 @@ fn programs_tell_of_themselves() {
         notification(Some("T"), "B"),
         notification(None, "hello"),
         Event::Prompt,
-        Event::CommandStart,
+        Event::CommandStart { command: Some("a é".into()) },
+        Event::CommandStart { command: None },
         Event::CommandEnd { exit: Some(3) },
         Event::CommandEnd { exit: None },
         Event::Cwd("/a b/%zz".into()),

@@ -240,7 +240,9 @@ impl Machine {
                 vec![Action::Finish(End::Exit { code, signal, reason })]
             }
             ServerMessage::Error { message, .. } => vec![Action::Tell(message)],
-            ServerMessage::Resized { .. } | ServerMessage::State { .. } => Vec::new(),
+            ServerMessage::Resized { .. }
+            | ServerMessage::State { .. }
+            | ServerMessage::Pong { .. } => Vec::new(),
         }
     }
 

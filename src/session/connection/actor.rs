@@ -174,6 +174,7 @@ impl Connection {
             Dialect::Stayd => match serde_json::from_slice(text) {
                 Ok(ClientMessage::Ack { offset }) => self.ack(offset),
                 Ok(ClientMessage::Resize { cols, rows }) => self.resize(cols, rows, ctx),
+                Ok(ClientMessage::Ping { id }) => self.say(&ServerMessage::Pong { id }),
                 Err(error) => self.complain("invalid_message", error.to_string()),
             },
             Dialect::Json => match serde_json::from_slice(text) {
