@@ -13,10 +13,14 @@ export interface AttentionCallbacks {
   open(): string | null;
   /** The name of a session; null if the session is unknown. */
   name(session: string): string | null;
+  /** Says something on the page. */
+  say(text: string): void;
 }
 
 export class AttentionNotifier {
   readonly attention = new Attention(Date.now());
+  /** Sessions of which the user wants to hear when their command has ended. */
+  private readonly awaited = new Set<string>();
 
   constructor(
     private readonly badge: TabBadge,
@@ -24,8 +28,14 @@ export class AttentionNotifier {
     private readonly callbacks: AttentionCallbacks,
   ) {}
 
+  /** The user wants to hear when the command that runs in this session has ended. */
+  tellEnd(session: string): void {
+    this.awaited.add(session);
+  }
+
   /** Takes an event and decides whether the user hears of it. */
   receive(event: SessionEvent): void {
+    if (event.kind === "command") return this.commandChanged(event);
     const { kind, session: id } = event;
     if (!CAUSES.includes(kind)) return;
     const isOpen = id === this.callbacks.open();
@@ -44,6 +54,17 @@ export class AttentionNotifier {
     this.badge.setCount(this.attention.count);
     if (text === "" || (isOpen && document.visibilityState === "visible" && document.hasFocus())) return;
     this.notifications.tell(id, event.name ?? this.callbacks.name(id) ?? "A session", text);
+  }
+
+  private commandChanged(event: SessionEvent): void {
+    const { session, state, command, last_exit } = event;
+    if (state !== "prompt" || !this.awaited.delete(session)) return;
+    const code = last_exit == null ? "" : ` with ${last_exit}`;
+    const body = `${command ?? "The command"} has ended${code}`;
+    const isOpen = session === this.callbacks.open() && document.visibilityState === "visible";
+    // Also where it is open: the user has asked for it.
+    if (isOpen) this.callbacks.say(body);
+    else this.receive({ ...event, kind: "notification", title: null, body });
   }
 
   /** The user sees the open session now, or did until now. */

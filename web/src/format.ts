@@ -5,10 +5,37 @@ import { formatLabel } from "./labels";
 import type { EndReason, Session, Viewer } from "./messages";
 import { countdown, duration } from "./time";
 
-/** The session's name, or what stands for it if it has none. */
+/** The session's name. One that has none is called after what runs in it, and its shell's directory as
+    far as it is known: `vim · ~/src/stayd`. */
 export function nameOf(session: Session): string {
-  return session.name ?? session.profile ?? session.command[0]?.split("/").pop() ?? "session";
+  if (session.name !== null) return session.name;
+  const directory = session.cwd_now ?? null;
+  const running = runningCommand(session);
+  const program = running === null ? null : programOf(running);
+  const shell = session.profile ?? lastPart(session.command[0] ?? "session");
+  return directory === null ? (program ?? shell) : `${program ?? shell} · ${shortened(directory)}`;
 }
+
+/** The command that its shell runs now; null if there is none, or nobody tells. */
+export function runningCommand({ shell }: Session): string | null {
+  return shell?.state === "running" ? (shell.command ?? null) : null;
+}
+
+/** The exit code of its shell's last command, where that has failed. */
+export function lastFailure({ shell }: Session): number | null {
+  return shell?.state === "prompt" && shell.last_exit !== null && shell.last_exit !== 0 ? shell.last_exit : null;
+}
+
+/** The program that a command line runs: the first word that sets no variable, without its path. */
+function programOf(line: string): string | null {
+  const word = line.trim().split(/\s+/).find((one) => !/^\w+=/.test(one));
+  return word === undefined || word === "" ? null : lastPart(word);
+}
+
+const lastPart = (path: string): string => path.split("/").pop() || path;
+
+/** A directory with `~` in place of what looks like a home. */
+const shortened = (path: string): string => path.replace(/^(\/home\/[^/]+|\/root)(?=\/|$)/, "~");
 
 /** The command as one would type it. */
 export const commandOf = (session: Session): string => commandLine(session.command);
@@ -25,7 +52,7 @@ export const isRecorded = (session: Session): boolean => (session.recording ?? "
 
 /** Everything that a search looks at, except the name. */
 export function searchTextOf(session: Session): string {
-  return [session.title ?? "", commandOf(session), session.cwd, session.id, ...labelTextsOf(session)].join("\n");
+  return [session.title ?? "", commandOf(session), session.cwd, session.cwd_now ?? "", session.shell?.command ?? "", session.id, ...labelTextsOf(session)].join("\n");
 }
 
 /** Whether every word of the search occurs in the session's name, title, command, directory, id or labels. */

@@ -137,6 +137,14 @@ function apply(event: SessionEvent, session: Session): void {
     case "title":
       session.title = event.title ?? null;
       return;
+    case "cwd":
+      session.cwd_now = event.cwd_now ?? null;
+      return;
+    case "command": {
+      const { state = "prompt", command = null, last_exit = null, started_at = null, ended_at = null } = event;
+      session.shell = { state, command, last_exit, started_at, ended_at };
+      return;
+    }
     case "bell":
       session.bell_at = event.at;
       return;

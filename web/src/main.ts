@@ -6,7 +6,7 @@ import { ApiError, getSession, saveRecording } from "./api";
 import { AttentionNotifier } from "./attention-notifier";
 import { BrowserNotifications } from "./browser-notifications";
 import { clientId } from "./client-id";
-import { CopyQuestion } from "./clipboard";
+import { CopyQuestion, writeClipboard } from "./clipboard";
 import type { ConnectionState } from "./connection";
 import { byId, setText } from "./dom";
 import { EndedList } from "./ended-list";
@@ -64,6 +64,7 @@ const attentionNotifier = new AttentionNotifier(badge, notifications, {
     const session = liveSessions.get(id);
     return session === undefined ? null : nameOf(session);
   },
+  say: (text) => toast.show(text),
 });
 const list = new SessionList(liveSessions, attentionNotifier.attention, {
   pin: (session) => void actions.pin(session),
@@ -288,6 +289,7 @@ const shortcuts: Shortcuts = {
       mode: view?.mode ?? "rw",
       controlled: view?.isControlled ?? false,
       read: screenReader.isOn,
+      hasOutput: view?.lastOutput() != null,
       rights,
     };
     palette.open(
@@ -297,6 +299,13 @@ const shortcuts: Shortcuts = {
         startOther: shortcuts.startOther,
         find: shortcuts.find,
         pin,
+        copyOutput: () => {
+          writeClipboard(view?.lastOutput() ?? "").catch(() => toast.show("The browser did not let the page write to the clipboard."));
+        },
+        tellEnd: (session) => {
+          attentionNotifier.tellEnd(session.id);
+          toast.show(`You hear of it when this command of ${nameOf(session)} has ended.`);
+        },
         share: (session) => share.open(session),
         edit: (session) => void actions.edit(session),
         end: (session) => void actions.end(session),

@@ -44,6 +44,10 @@ export interface Session {
   bell_at: string | null;
   notification: { title: string | null; body: string; at: string } | null;
   quiet_since: string | null;
+  /** What its shell tells of its commands; an older server leaves out what follows. */
+  shell?: Shell | null;
+  /** The directory of its shell, where it tells it. */
+  cwd_now?: string | null;
   size_policy: SizePolicy;
   clients: Viewer[];
   /** An older server leaves out what follows. */
@@ -51,6 +55,16 @@ export interface Session {
   restarts?: number;
   restart_at?: string | null;
   recording?: Recording;
+}
+
+/** What a shell tells of its commands. */
+export interface Shell {
+  state: "prompt" | "running";
+  /** The last command, if the shell tells it. */
+  command?: string | null;
+  last_exit: number | null;
+  started_at: string | null;
+  ended_at: string | null;
 }
 
 /** What determines the terminal's size. */
@@ -77,8 +91,9 @@ export interface Profile {
   recording?: Recording;
 }
 
-/** An event of a session. Which fields are present depends on its kind. */
-export interface SessionEvent {
+/** An event of a session. Which fields are present depends on its kind; one of a command has those of
+    `Shell`. */
+export interface SessionEvent extends Partial<Shell> {
   /** Without the prefix `session.`. */
   kind: string;
   session: string;
@@ -89,6 +104,7 @@ export interface SessionEvent {
   title?: string | null;
   body?: string;
   quiet_since?: string;
+  cwd_now?: string | null;
   end_reason?: EndReason | null;
   exit_code?: number | null;
   exit_signal?: number | null;

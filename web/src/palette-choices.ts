@@ -1,6 +1,6 @@
 // The entries of the command palette: first the sessions, then the commands.
 
-import { commandOf, isPinned, isRecorded, labelTextsOf, nameOf, searchTextOf } from "./format";
+import { commandOf, isPinned, isRecorded, labelTextsOf, nameOf, runningCommand, searchTextOf } from "./format";
 import type { Session } from "./messages";
 import type { Choice } from "./palette";
 import type { Rights } from "./rights";
@@ -12,6 +12,8 @@ export interface PaletteContext {
   controlled: boolean;
   /** The terminal is readable by screen readers. */
   read: boolean;
+  /** The shell marks its commands, and one has ended. */
+  hasOutput: boolean;
   /** Commands that one may not use are not offered. */
   rights: Rights;
 }
@@ -22,6 +24,10 @@ export interface PaletteActions {
   startOther(): void;
   find(): void;
   pin(): void;
+  /** Copies what the last command has printed. */
+  copyOutput(): void;
+  /** Tells when the command that runs now has ended. */
+  tellEnd(session: Session): void;
   share(session: Session): void;
   edit(session: Session): void;
   end(session: Session): void;
@@ -40,7 +46,7 @@ export interface PaletteActions {
 
 const command = (name: string, hint: string, act: () => void): Choice => ({ name, hint, more: "", status: "command", act });
 
-export function paletteChoices(sessions: Session[], { open, mode, controlled, read, rights }: PaletteContext, actions: PaletteActions): Choice[] {
+export function paletteChoices(sessions: Session[], { open, mode, controlled, read, hasOutput, rights }: PaletteContext, actions: PaletteActions): Choice[] {
   const only = (may: boolean, ...commands: Choice[]): Choice[] => (may ? commands : []);
   const others = rights.list ? sessions.filter((session) => session !== open) : [];
   const jumps = (open === undefined || !rights.list ? others : [...others, open]).map((session): Choice => {
@@ -63,6 +69,8 @@ export function paletteChoices(sessions: Session[], { open, mode, controlled, re
   const name = nameOf(open);
   const here = [
     command("Find in the terminal", "Ctrl+Shift+F", () => actions.find()),
+    ...only(hasOutput, command("Copy the last command's output", "", () => actions.copyOutput())),
+    ...only(open.shell?.state === "running", command("Tell me when this command has ended", runningCommand(open) ?? "", () => actions.tellEnd(open))),
     ...only(
       rights.control,
       command(isPinned(open) ? `Do not keep ${name} for good` : `Keep ${name} for good (pin)`, "Alt+Shift+P", () => actions.pin()),

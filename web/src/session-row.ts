@@ -2,7 +2,7 @@
 
 import { type Alert, alertText } from "./attention";
 import { icon, iconButton, make, setDescription, setText, setTooltip } from "./dom";
-import { commandOf, isPinned, labelTextsOf, nameOf, statusText, viewersOf } from "./format";
+import { commandOf, isPinned, labelTextsOf, lastFailure, nameOf, runningCommand, statusText, viewersOf } from "./format";
 import type { Session } from "./messages";
 import { addressOf } from "./route";
 import { ago } from "./time";
@@ -19,6 +19,7 @@ export class SessionRow {
   private readonly active = make("span", "row-when");
   private readonly command = make("span", "row-command");
   private readonly status = make("span", "row-status");
+  private readonly failure = make("span", "row-failure");
   private readonly labels = make("span", "labels");
   private readonly alert = make("span", "row-alert");
   private readonly pin: HTMLButtonElement;
@@ -27,7 +28,7 @@ export class SessionRow {
   constructor(id: string, actions: SessionRowActions) {
     const pinned = make("span", "row-pin", icon("pin"));
     const top = make("span", "row-top", this.name, pinned, this.active);
-    const middle = make("span", "row-middle", this.command, this.labels);
+    const middle = make("span", "row-middle", this.failure, this.command, this.labels);
     const bottom = make("span", "row-bottom", this.status, this.alert);
     this.link = make("a", "row-link", top, middle, bottom);
     this.link.href = addressOf(id);
@@ -45,15 +46,18 @@ export class SessionRow {
     item.dataset["status"] = session.status;
     item.toggleAttribute("data-pinned", isPinned(session));
     item.toggleAttribute("data-alert", alert !== undefined);
+    const failure = lastFailure(session);
     const facts = [
       commandOf(session),
-      `in ${session.cwd}`,
+      `in ${session.cwd_now ?? session.cwd}`,
+      failure === null ? "" : `the last command exited with ${failure}`,
       `started ${new Date(session.created_at).toLocaleString()}`,
       ...viewersOf(session.clients, me),
     ];
     setTooltip(link, ...facts.filter(Boolean));
     setText(this.name, name);
-    setText(this.command, session.title ?? commandOf(session));
+    setText(this.command, runningCommand(session) ?? session.title ?? commandOf(session));
+    setText(this.failure, failure === null ? "" : `✗ ${failure}`);
     const labels = labelTextsOf(session);
     if (labels.join("\n") !== this.labels.dataset["all"]) {
       this.labels.dataset["all"] = labels.join("\n");

@@ -145,6 +145,11 @@ export class SessionView {
     return this.terminal;
   }
 
+  /** What the shell's last command has printed; null if the shell does not mark its commands. */
+  lastOutput(): string | null {
+    return this.terminal.commands.lastOutput();
+  }
+
   copy(): void {
     this.terminal.copy();
   }

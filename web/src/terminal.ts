@@ -5,6 +5,7 @@ import { SearchAddon } from "@xterm/addon-search";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { Terminal } from "@xterm/xterm";
 import { copySelection, onCopyRequest } from "./clipboard";
+import { CommandMarks } from "./command-marks";
 import { setLabel } from "./dom";
 import { type BarKey, type HeldModifiers, sequence } from "./key-sequences";
 import { findLinks, linkHandler } from "./links";
@@ -53,6 +54,7 @@ export class TerminalView {
   private readonly updateScreenReaderMode = () => (this.terminal.options.screenReaderMode = screenReader.isOn);
   private readonly characters = new WholeCharacters();
   private readonly echo: LocalEcho;
+  readonly commands: CommandMarks;
   readonly search = new SearchAddon();
   /** What is drawn is a replay: its requests were handled when it was first drawn. */
   private isReplay = false;
@@ -89,10 +91,11 @@ export class TerminalView {
     this.terminal.loadAddon(this.search);
     this.search.onDidChangeResults(({ resultIndex, resultCount }) => callbacks.searchResults(resultIndex, resultCount));
     this.echo = new LocalEcho(this.terminal, () => callbacks.roundTrip());
+    this.commands = new CommandMarks(this.terminal);
     muteQueries(this.terminal);
     onCopyRequest(this.terminal, (text) => !this.isReplay && callbacks.copyRequested(text));
     findLinks(this.terminal, (target) => callbacks.linkHovered(target));
-    this.terminal.attachCustomKeyEventHandler((event) => callbacks.key(event));
+    this.terminal.attachCustomKeyEventHandler((event) => !this.jumps(event) && callbacks.key(event));
     this.terminal.onData((text) => callbacks.typed(text));
     this.terminal.onBinary((text) => callbacks.bytes(Uint8Array.from(text, (c) => c.charCodeAt(0))));
     this.terminal.onTitleChange((title) => callbacks.titleChanged(title));
@@ -190,6 +193,13 @@ export class TerminalView {
     prefersDark.removeEventListener("change", this.updateColours);
     screenReader.removeEventListener("change", this.updateScreenReaderMode);
     this.terminal.dispose();
+  }
+
+  /** Ctrl+Up and Ctrl+Down go from command to command, where the shell marks them. */
+  private jumps({ ctrlKey, altKey, shiftKey, metaKey, code, type }: KeyboardEvent): boolean {
+    if (!ctrlKey || altKey || shiftKey || metaKey || (code !== "ArrowUp" && code !== "ArrowDown")) return false;
+    // The key's other events belong to the page as well.
+    return type === "keydown" ? this.commands.jump(code === "ArrowUp" ? -1 : 1) : true;
   }
 
   private measure(): boolean {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { endText, type SessionEnd } from "../src/format";
+import { endText, lastFailure, nameOf, type SessionEnd } from "../src/format";
+import type { Session } from "../src/messages";
 
 const end = (some: Partial<SessionEnd>): SessionEnd => ({ code: null, signal: null, reason: null, ...some });
 
@@ -16,4 +17,25 @@ test("how a session ended is told with its own timeout, where that is known", ()
 test("an exit code and a signal are told by number and by name", () => {
   assert.equal(endText(end({ reason: "exited", code: 3 })), "The process exited with code 3.");
   assert.equal(endText(end({ reason: "signaled", signal: 9 })), "The process was ended by SIGKILL.");
+});
+
+const session = (some: object) => ({ name: null, profile: null, command: ["/bin/bash"], title: null, ...some }) as unknown as Session;
+
+test("a session without a name is called after what runs in it and where", () => {
+  const running = { state: "running", command: "EDITOR=vi /usr/bin/vim -p a b", last_exit: null };
+  const home = { cwd_now: "/home/anna/src/stayd" };
+  assert.equal(nameOf(session({ shell: running, ...home })), "vim · ~/src/stayd");
+  assert.equal(nameOf(session({ shell: { ...running, state: "prompt" }, ...home })), "bash · ~/src/stayd");
+  assert.equal(nameOf(session({ shell: { ...running, command: null }, cwd_now: "/root" })), "bash · ~");
+  assert.equal(nameOf(session({ profile: "shell", cwd_now: "/rooted" })), "shell · /rooted");
+  assert.equal(nameOf(session({})), "bash");
+  assert.equal(nameOf(session({ name: "work", shell: running, ...home })), "work");
+});
+
+test("the last command's failure is told while no other runs", () => {
+  const shell = { state: "prompt", last_exit: 2 };
+  assert.equal(lastFailure(session({ shell })), 2);
+  assert.equal(lastFailure(session({ shell: { ...shell, state: "running" } })), null);
+  assert.equal(lastFailure(session({ shell: { ...shell, last_exit: 0 } })), null);
+  assert.equal(lastFailure(session({})), null);
 });

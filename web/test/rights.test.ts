@@ -45,7 +45,7 @@ test("the palette offers what one may do, and nothing else", () => {
   const actions = {} as PaletteActions;
   const names = (who: Partial<Principal>, mode: "rw" | "ro") => {
     const rights = rightsOf(principal(who));
-    return paletteChoices([session], { open: session, mode, controlled: false, read: false, rights }, actions).map(({ name }) => name);
+    return paletteChoices([session], { open: session, mode, controlled: false, read: false, hasOutput: false, rights }, actions).map(({ name }) => name);
   };
   const always = ["Let screen readers read the terminal", "Who am I?", "Sign out"];
   const admin = names({ role: "admin" }, "rw");
@@ -54,6 +54,6 @@ test("the palette offers what one may do, and nothing else", () => {
   assert.deepEqual(names({ role: "viewer" }, "ro"), ["work", "Find in the terminal", "Show ended sessions", ...always]);
   assert.deepEqual(names({ kind: "share", role: "viewer" }, "ro"), ["Find in the terminal", ...always]);
   assert.deepEqual(names({ kind: "share" }, "rw"), ["Find in the terminal", "View only", ...always]);
-  const unknown = paletteChoices([session], { open: undefined, mode: "rw", controlled: false, read: false, rights: NO_RIGHTS }, actions);
+  const unknown = paletteChoices([session], { open: undefined, mode: "rw", controlled: false, read: false, hasOutput: false, rights: NO_RIGHTS }, actions);
   assert.deepEqual(unknown.map(({ name }) => name), always);
 });
