@@ -26,6 +26,7 @@ import { addressOf, isReadOnly, lastSession, openId, openName, rememberSession, 
 import { connectScreenReaderButton, screenReader } from "./screen-reader";
 import { SessionList } from "./session-list";
 import { SessionView, type SessionViewCallbacks } from "./session-view";
+import { SettingsDialog } from "./settings-dialog";
 import { ShareDialog } from "./share-dialog";
 import { shortcut, type Shortcuts } from "./shortcuts";
 import { StatusBar } from "./status-bar";
@@ -97,7 +98,8 @@ const copyQuestion = new CopyQuestion((problem) => {
 });
 const palette = new Palette(() => view?.focus());
 const share = new ShareDialog(() => view?.focus());
-const account = new Account({ closed: () => view?.focus(), trouble: (text) => toast.show(text) });
+const account = new Account({ closed: () => view?.focus(), settings: () => settingsDialog.open(), trouble: (text) => toast.show(text) });
+const settingsDialog = new SettingsDialog(() => view?.focus());
 const tokensPage = new TokensPage((id) => {
   const session = liveSessions.get(id);
   return session === undefined ? null : nameOf(session);
@@ -183,7 +185,8 @@ function openView(id: string, mode: "rw" | "ro", known: Session | null): Session
   const input = mode === "ro" ? new InputBuffer() : (inputs.get(id) ?? new InputBuffer());
   if (mode === "rw") inputs.set(id, input);
   const callbacks: SessionViewCallbacks = {
-    attached({ session, client: named }) {
+    attached({ session, client: named, scrollback_lines }) {
+      if (scrollback_lines !== undefined) settingsDialog.boundScrollback(scrollback_lines);
       open = session;
       list.me = named;
       rememberSession(id);
@@ -303,6 +306,7 @@ const shortcuts: Shortcuts = {
         takeControl: () => view?.takeControl(),
         save: (session) => saveRecording(session.id),
         read: () => screenReader.toggle(),
+        settings: () => settingsDialog.open(),
         account: () => account.open(),
         tokens: () => (location.hash = TOKENS),
         signOut: () => void account.signOut(),
@@ -349,6 +353,7 @@ async function identifyWithPatience(): Promise<Principal> {
 async function main(): Promise<void> {
   document.querySelectorAll(".new-session").forEach((one) => one.addEventListener("click", shortcuts.start));
   byId("new-more").addEventListener("click", shortcuts.startOther);
+  byId("settings-open").addEventListener("click", () => settingsDialog.open());
   byId("menu").addEventListener("click", () => showDrawer(!document.body.classList.contains("drawer")));
   byId("backdrop").addEventListener("click", () => showDrawer(false));
   for (const id of ["sessions", "ended-list"]) {

@@ -84,6 +84,7 @@ export class SessionView {
       copyRequested: (text) => callbacks.copyRequested(text),
       linkHovered: (target) => callbacks.linkHovered(target),
       searchResults: (index, count) => callbacks.searchResults(index, count),
+      trouble: (text) => callbacks.trouble(text),
     });
     if (mode === "ro") this.terminal.lock();
     this.size = this.terminal.room;
@@ -200,7 +201,8 @@ export class SessionView {
         this.terminal.resize(effect.cols, effect.rows);
         return this.reportFacts();
       case "attached": {
-        const { session } = effect.message;
+        const { session, scrollback_lines } = effect.message;
+        if (scrollback_lines !== undefined) this.terminal.boundScrollback(scrollback_lines);
         const { status, active_connections, destroy_at, clients } = session;
         this.state ??= { type: "state", status, active_connections, destroy_at, clients };
         this.policy = session.size_policy;

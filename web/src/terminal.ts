@@ -4,15 +4,17 @@ import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { Terminal } from "@xterm/xterm";
-import { copySelection, onCopyRequest } from "./clipboard";
+import { ring } from "./bell";
+import { copySelection, onCopyRequest, writeClipboard } from "./clipboard";
 import { setLabel } from "./dom";
 import { type BarKey, type HeldModifiers, sequence } from "./key-sequences";
 import { findLinks, linkHandler } from "./links";
 import type { Bytes } from "./messages";
 import { accelerate } from "./renderer";
 import { screenReader } from "./screen-reader";
+import { settings } from "./settings";
 import { muteQueries } from "./terminal-queries";
-import { prefersDark, theme } from "./theme";
+import { isDark, onSchemeChange, theme } from "./theme";
 import { WholeCharacters } from "./utf8";
 
 /** What the terminal tells its user. */
@@ -29,14 +31,16 @@ export interface TerminalCallbacks {
   copyRequested(text: string): void;
   /** The target of the link under the pointer; null: there is none. */
   linkHovered(target: string | null): void;
+  /** Something that the user asked for did not work. */
+  trouble(text: string): void;
   /** The search selected this match of so many; -1: its number is unknown. */
   searchResults(index: number, count: number): void;
 }
 
 /** Windows this narrow get a smaller font, so that enough columns fit. */
 const NARROW = "(max-width: 46rem)";
-/** Lines of scrollback. */
-const SCROLLBACK = 10_000;
+/** Lines of scrollback, until the server has said how many it keeps: its own default. */
+const SCROLLBACK = 1000;
 /** The largest terminal that the server accepts, in columns or rows. */
 const SIZE_MAX = 1000;
 /** Resets the terminal in whatever state its parser is: CAN, ST, RIS. */
@@ -46,40 +50,40 @@ export class TerminalView {
   private readonly terminal: Terminal;
   private readonly fit = new FitAddon();
   private readonly observer: ResizeObserver;
-  private readonly updateColours = () => this.applyTheme();
+  private readonly applySettings = () => this.apply();
+  private readonly forgetScheme = onSchemeChange(() => this.applyTheme());
   private readonly updateScreenReaderMode = () => (this.terminal.options.screenReaderMode = screenReader.isOn);
   private readonly characters = new WholeCharacters();
   readonly search = new SearchAddon();
   /** What is drawn is a replay: its requests were handled when it was first drawn. */
   private isReplay = false;
   private disposed = false;
+  private locked = false;
+  /** Lines of scrollback that the server keeps. */
+  private serverLines = SCROLLBACK;
   private fitted = { cols: 80, rows: 24 };
 
   constructor(
     private readonly frame: HTMLElement,
-    callbacks: TerminalCallbacks,
+    private readonly callbacks: TerminalCallbacks,
   ) {
     this.terminal = new Terminal({
       // Needed to choose the Unicode version.
       allowProposedApi: true,
-      cursorBlink: true,
-      fontFamily: getComputedStyle(frame).getPropertyValue("--mono"),
-      fontSize: matchMedia(NARROW).matches ? 12 : 14,
       lineHeight: 1.15,
       linkHandler: linkHandler((target) => callbacks.linkHovered(target)),
       macOptionIsMeta: true,
       // The search marks its matches here, beside the slider of the scrollbar.
       overviewRuler: { width: 10 },
       screenReaderMode: screenReader.isOn,
-      scrollback: SCROLLBACK,
       // Programs save the title and restore it when they end.
       windowOptions: { pushTitle: true, popTitle: true },
     });
     // Emoji are two columns wide, as programs and the server's screen count them.
     this.terminal.loadAddon(new Unicode11Addon());
     this.terminal.unicode.activeVersion = "11";
-    this.applyTheme();
-    prefersDark.addEventListener("change", this.updateColours);
+    this.applyOptions();
+    settings.addEventListener("change", this.applySettings);
     screenReader.addEventListener("change", this.updateScreenReaderMode);
     this.terminal.loadAddon(this.fit);
     this.terminal.loadAddon(this.search);
@@ -90,16 +94,15 @@ export class TerminalView {
     this.terminal.attachCustomKeyEventHandler((event) => callbacks.key(event));
     this.terminal.onData((text) => callbacks.typed(text));
     this.terminal.onBinary((text) => callbacks.bytes(Uint8Array.from(text, (c) => c.charCodeAt(0))));
+    this.terminal.onBell(() => !this.isReplay && ring(frame));
+    this.terminal.onSelectionChange(() => this.copySelected());
     this.terminal.onTitleChange((title) => callbacks.titleChanged(title));
     this.terminal.open(frame);
     if (this.terminal.textarea) setLabel(this.terminal.textarea, "Terminal input");
     this.measure();
     this.resize(this.fitted.cols, this.fitted.rows);
-    const refit = () => {
-      if (!this.disposed && this.measure()) callbacks.room(this.fitted.cols, this.fitted.rows);
-    };
-    this.observer = new ResizeObserver(refit);
-    void accelerate(this.terminal, () => !this.disposed, refit);
+    this.observer = new ResizeObserver(this.refit);
+    void accelerate(this.terminal, () => !this.disposed, this.refit);
     this.observer.observe(frame);
   }
 
@@ -141,8 +144,15 @@ export class TerminalView {
 
   /** Takes no input any more. The text can still be read, searched and copied. */
   lock(): void {
+    this.locked = true;
     this.terminal.options.disableStdin = true;
     this.terminal.options.cursorBlink = false;
+  }
+
+  /** The server keeps this many lines of scrollback. More of them here would be gone after a reload. */
+  boundScrollback(lines: number): void {
+    this.serverLines = lines;
+    this.applyOptions();
   }
 
   /** The session has ended: takes no input and hides the cursor. */
@@ -172,7 +182,8 @@ export class TerminalView {
   dispose(): void {
     this.disposed = true;
     this.observer.disconnect();
-    prefersDark.removeEventListener("change", this.updateColours);
+    this.forgetScheme();
+    settings.removeEventListener("change", this.applySettings);
     screenReader.removeEventListener("change", this.updateScreenReaderMode);
     this.terminal.dispose();
   }
@@ -187,9 +198,42 @@ export class TerminalView {
     return changed;
   }
 
+  private readonly refit = (): void => {
+    if (!this.disposed && this.measure()) this.callbacks.room(this.fitted.cols, this.fitted.rows);
+  };
+
+  /** Takes over changed settings. */
+  private apply(): void {
+    this.applyOptions();
+    this.refit();
+  }
+
+  private applyOptions(): void {
+    const { font, fontSize, cursor, cursorBlinks, scrollback } = settings.current;
+    const own = getComputedStyle(this.frame).getPropertyValue("--mono");
+    const chosen = font.split(",").map((name) => name.trim()).filter((name) => name !== "");
+    const { options } = this.terminal;
+    options.fontFamily = [...chosen.map((name) => `"${name}"`), own].join(", ");
+    options.fontSize = fontSize ?? (matchMedia(NARROW).matches ? 12 : 14);
+    options.cursorStyle = cursor;
+    options.cursorBlink = cursorBlinks && !this.locked;
+    options.scrollback = Math.min(scrollback ?? Infinity, this.serverLines);
+    this.applyTheme();
+  }
+
   private applyTheme(): void {
-    this.terminal.options.theme = theme();
+    const colours = theme();
+    this.terminal.options.theme = colours;
+    this.frame.style.setProperty("--terminal-text", colours.foreground ?? null);
+    this.frame.parentElement?.style.setProperty("--terminal", colours.background ?? null);
     // Programs choose colours for a dark screen. On a light one, some need more contrast.
-    this.terminal.options.minimumContrastRatio = prefersDark.matches ? 1 : 4.5;
+    this.terminal.options.minimumContrastRatio = isDark() ? 1 : 4.5;
+  }
+
+  /** Copies what the user has just selected, if they want that. What the search selects stays here. */
+  private copySelected(): void {
+    const text = this.terminal.getSelection();
+    if (!settings.current.copyOnSelect || text === "" || !this.frame.contains(document.activeElement)) return;
+    writeClipboard(text).catch(() => this.callbacks.trouble("The browser did not let the page write to the clipboard."));
   }
 }

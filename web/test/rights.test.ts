@@ -47,7 +47,7 @@ test("the palette offers what one may do, and nothing else", () => {
     const rights = rightsOf(principal(who));
     return paletteChoices([session], { open: session, mode, controlled: false, read: false, rights }, actions).map(({ name }) => name);
   };
-  const always = ["Let screen readers read the terminal", "Who am I?", "Sign out"];
+  const always = ["Settings", "Let screen readers read the terminal", "Who am I?", "Sign out"];
   const admin = names({ role: "admin" }, "rw");
   for (const name of ["New session", "Share work…", "Change work…", "End work…", "Tokens", "View only"]) assert.ok(admin.includes(name), name);
   assert.ok(!names({}, "rw").includes("Tokens"));
