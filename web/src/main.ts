@@ -106,12 +106,7 @@ const tokensPage = new TokensPage((id) => {
 });
 const keyBar = new KeyBar({
   press: (key) => view?.press(key),
-  paste: () => {
-    navigator.clipboard.readText().then(
-      (text) => view?.paste(text),
-      () => toast.show("The browser did not let the page read the clipboard."),
-    );
-  },
+  paste,
 });
 /** Input of each session that is not accepted yet; it is kept while another session is open. */
 const inputs = new Map<string, InputBuffer>();
@@ -181,6 +176,14 @@ function closeView(): void {
   target.hidden = true;
 }
 
+/** Types what is in the clipboard. */
+function paste(): void {
+  navigator.clipboard.readText().then(
+    (text) => view?.paste(text),
+    () => toast.show("The browser did not let the page read the clipboard."),
+  );
+}
+
 function openView(id: string, mode: "rw" | "ro", known: Session | null): SessionView {
   const input = mode === "ro" ? new InputBuffer() : (inputs.get(id) ?? new InputBuffer());
   if (mode === "rw") inputs.set(id, input);
@@ -208,6 +211,7 @@ function openView(id: string, mode: "rw" | "ro", known: Session | null): Session
       setText(target, to ?? "");
     },
     searchResults: (index, count) => find.showResults(index, count),
+    pasteRequested: paste,
     takeHeld: () => keyBar.take(),
   };
   return new SessionView(byId("terminal"), id, client, mode, input, callbacks, known);

@@ -34,6 +34,8 @@ export interface SessionViewCallbacks {
   copyRequested(text: string): void;
   linkHovered(target: string | null): void;
   searchResults(index: number, count: number): void;
+  /** The user asks for what is in the clipboard. */
+  pasteRequested(): void;
   /** Returns the modifiers held down on the key bar, and releases them. */
   takeHeld(): HeldModifiers;
 }
@@ -84,6 +86,7 @@ export class SessionView {
       copyRequested: (text) => callbacks.copyRequested(text),
       linkHovered: (target) => callbacks.linkHovered(target),
       searchResults: (index, count) => callbacks.searchResults(index, count),
+      paste: mode === "ro" ? null : () => callbacks.pasteRequested(),
       trouble: (text) => callbacks.trouble(text),
     });
     if (mode === "ro") this.terminal.lock();

@@ -15,6 +15,9 @@ import { screenReader } from "./screen-reader";
 import { settings } from "./settings";
 import { muteQueries } from "./terminal-queries";
 import { isDark, onSchemeChange, theme } from "./theme";
+import { TerminalScroll } from "./terminal-scroll";
+import { TouchGestures } from "./touch";
+import { TouchSelection } from "./touch-selection";
 import { WholeCharacters } from "./utf8";
 
 /** What the terminal tells its user. */
@@ -31,6 +34,8 @@ export interface TerminalCallbacks {
   copyRequested(text: string): void;
   /** The target of the link under the pointer; null: there is none. */
   linkHovered(target: string | null): void;
+  /** The user asks for what is in the clipboard; null: the terminal takes no input. */
+  paste: (() => void) | null;
   /** Something that the user asked for did not work. */
   trouble(text: string): void;
   /** The search selected this match of so many; -1: its number is unknown. */
@@ -53,6 +58,8 @@ export class TerminalView {
   private readonly applySettings = () => this.apply();
   private readonly forgetScheme = onSchemeChange(() => this.applyTheme());
   private readonly updateScreenReaderMode = () => (this.terminal.options.screenReaderMode = screenReader.isOn);
+  private readonly touch: TouchGestures;
+  private readonly touchSelection: TouchSelection;
   private readonly characters = new WholeCharacters();
   readonly search = new SearchAddon();
   /** What is drawn is a replay: its requests were handled when it was first drawn. */
@@ -98,6 +105,10 @@ export class TerminalView {
     this.terminal.onSelectionChange(() => this.copySelected());
     this.terminal.onTitleChange((title) => callbacks.titleChanged(title));
     this.terminal.open(frame);
+    const paste = callbacks.paste === null ? null : () => callbacks.paste?.();
+    this.touchSelection = new TouchSelection(this.terminal, frame, { paste, trouble: (text) => callbacks.trouble(text) });
+    const scroll = new TerminalScroll(this.terminal, frame);
+    this.touch = new TouchGestures(frame, { selection: this.touchSelection, drag: (dx, dy, at) => scroll.drag(dx, dy, at) });
     if (this.terminal.textarea) setLabel(this.terminal.textarea, "Terminal input");
     this.measure();
     this.resize(this.fitted.cols, this.fitted.rows);
@@ -182,6 +193,8 @@ export class TerminalView {
   dispose(): void {
     this.disposed = true;
     this.observer.disconnect();
+    this.touch.dispose();
+    this.touchSelection.dispose();
     this.forgetScheme();
     settings.removeEventListener("change", this.applySettings);
     screenReader.removeEventListener("change", this.updateScreenReaderMode);
