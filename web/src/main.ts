@@ -14,6 +14,7 @@ import { FindBar } from "./find-bar";
 import { nameOf, type SessionEnd } from "./format";
 import { Header } from "./header";
 import { InputBuffer } from "./input-buffer";
+import { registerServiceWorker } from "./install";
 import { followKeyboard, KeyBar } from "./key-bar";
 import { LiveSessions } from "./live-sessions";
 import { authorized, identify, returned, signInFromAddress } from "./login";
@@ -377,6 +378,7 @@ async function main(): Promise<void> {
   document.addEventListener("visibilitychange", () => void returned());
   addEventListener("focus", () => void returned());
   followKeyboard();
+  registerServiceWorker();
   connectScreenReaderButton();
 
   addEventListener("hashchange", () => void signInFromAddress(trouble).then(resolveName).then(openAddress));
