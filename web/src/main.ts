@@ -86,6 +86,7 @@ const header = new Header({
 const status = new StatusBar({
   retry: () => view?.retry(),
   fit: () => view?.fit(),
+  zoom: () => view?.zoom(),
   takeControl: () => view?.takeControl(),
   typeHere: () => view !== null && (location.hash = addressOf(view.id)),
 });

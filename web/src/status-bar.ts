@@ -16,6 +16,8 @@ export interface StatusFacts {
   room: { cols: number; rows: number };
   mode: "rw" | "ro";
   policy: SizePolicy;
+  /** The terminal is made to fit into the window. */
+  zoomed: boolean;
   /** Another client is in control. */
   controlled: boolean;
 }
@@ -23,6 +25,8 @@ export interface StatusFacts {
 export interface StatusBarActions {
   retry(): void;
   fit(): void;
+  /** Makes the terminal fit into the window, or ends that. */
+  zoom(): void;
   takeControl(): void;
   /** Attaches for writing to a session that is open view-only. */
   typeHere(): void;
@@ -40,6 +44,7 @@ export class StatusBar {
   private readonly clients = byId("status-clients");
   private readonly size = byId("status-size");
   private readonly fit = byId<HTMLButtonElement>("status-fit");
+  private readonly zoom = byId<HTMLButtonElement>("status-zoom");
   private readonly type = byId<HTMLButtonElement>("status-type");
   private timer = 0;
   private controlled = false;
@@ -47,6 +52,7 @@ export class StatusBar {
   constructor(actions: StatusBarActions) {
     this.retry.addEventListener("click", () => actions.retry());
     this.fit.addEventListener("click", () => (this.controlled ? actions.takeControl() : actions.fit()));
+    this.zoom.addEventListener("click", () => actions.zoom());
     this.type.addEventListener("click", () => actions.typeHere());
   }
 
@@ -61,7 +67,7 @@ export class StatusBar {
     this.bar.hidden = false;
   }
 
-  show({ connectionState, state, waiting, size, room, mode, policy, controlled }: StatusFacts): void {
+  show({ connectionState, state, waiting, size, room, mode, policy, zoomed, controlled }: StatusFacts): void {
     clearInterval(this.timer);
     this.bar.hidden = false;
     const [tone, text] = connectionText(connectionState);
@@ -83,6 +89,11 @@ export class StatusBar {
     setText(this.clients, attached && state !== null ? count(state.active_connections, "client") : "");
     setText(this.size, attached ? `${size.cols} × ${size.rows}` : "");
     const foreign = attached && (size.cols !== room.cols || size.rows !== room.rows);
+    this.zoom.hidden = !foreign;
+    this.zoom.setAttribute("aria-pressed", String(zoomed));
+    const larger = size.cols > room.cols || size.rows > room.rows;
+    const how = mode === "ro" ? "Drag to move the view; Shift and drag selects." : "Drag with the middle button to move the view.";
+    setTooltip(this.size, foreign && larger && !zoomed ? `Larger than this window, which follows the cursor. ${how}` : "");
     // Under the other policies no single client controls the size.
     this.controlled = controlled && policy === "latest";
     this.fit.hidden = mode === "ro" || policy !== "latest" || !attached || !(foreign || this.controlled);

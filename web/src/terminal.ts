@@ -1,6 +1,5 @@
 // The terminal on the page: xterm.js in an element, which draws output and returns input.
 
-import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { Terminal } from "@xterm/xterm";
@@ -10,15 +9,18 @@ import { setLabel } from "./dom";
 import { type BarKey, type HeldModifiers, sequence } from "./key-sequences";
 import { findLinks, linkHandler } from "./links";
 import type { Bytes } from "./messages";
+import { Pan } from "./pan";
 import { accelerate } from "./renderer";
 import { screenReader } from "./screen-reader";
 import { settings } from "./settings";
 import { muteQueries } from "./terminal-queries";
 import { isDark, onSchemeChange, theme } from "./theme";
+import { TerminalFit } from "./terminal-fit";
 import { TerminalScroll } from "./terminal-scroll";
 import { TouchGestures } from "./touch";
 import { TouchSelection } from "./touch-selection";
 import { WholeCharacters } from "./utf8";
+import { ViewFollow } from "./view-follow";
 
 /** What the terminal tells its user. */
 export interface TerminalCallbacks {
@@ -46,14 +48,13 @@ export interface TerminalCallbacks {
 const NARROW = "(max-width: 46rem)";
 /** Lines of scrollback, until the server has said how many it keeps: its own default. */
 const SCROLLBACK = 1000;
-/** The largest terminal that the server accepts, in columns or rows. */
-const SIZE_MAX = 1000;
 /** Resets the terminal in whatever state its parser is: CAN, ST, RIS. */
 const FULL_RESET = "\x18\x1b\\\x1bc";
 
 export class TerminalView {
   private readonly terminal: Terminal;
-  private readonly fit = new FitAddon();
+  private readonly fit: TerminalFit;
+  private readonly follow: ViewFollow;
   private readonly observer: ResizeObserver;
   private readonly applySettings = () => this.apply();
   private readonly forgetScheme = onSchemeChange(() => this.applyTheme());
@@ -66,9 +67,10 @@ export class TerminalView {
   private isReplay = false;
   private disposed = false;
   private locked = false;
+  /** The user only looks on at a session of others. */
+  private looksOn = false;
   /** Lines of scrollback that the server keeps. */
   private serverLines = SCROLLBACK;
-  private fitted = { cols: 80, rows: 24 };
 
   constructor(
     private readonly frame: HTMLElement,
@@ -89,10 +91,10 @@ export class TerminalView {
     // Emoji are two columns wide, as programs and the server's screen count them.
     this.terminal.loadAddon(new Unicode11Addon());
     this.terminal.unicode.activeVersion = "11";
+    this.fit = new TerminalFit(this.terminal, frame);
     this.applyOptions();
     settings.addEventListener("change", this.applySettings);
     screenReader.addEventListener("change", this.updateScreenReaderMode);
-    this.terminal.loadAddon(this.fit);
     this.terminal.loadAddon(this.search);
     this.search.onDidChangeResults(({ resultIndex, resultCount }) => callbacks.searchResults(resultIndex, resultCount));
     muteQueries(this.terminal);
@@ -109,9 +111,11 @@ export class TerminalView {
     this.touchSelection = new TouchSelection(this.terminal, frame, { paste, trouble: (text) => callbacks.trouble(text) });
     const scroll = new TerminalScroll(this.terminal, frame);
     this.touch = new TouchGestures(frame, { selection: this.touchSelection, drag: (dx, dy, at) => scroll.drag(dx, dy, at) });
+    this.follow = new ViewFollow(this.terminal, frame);
+    new Pan(frame, () => this.looksOn);
     if (this.terminal.textarea) setLabel(this.terminal.textarea, "Terminal input");
-    this.measure();
-    this.resize(this.fitted.cols, this.fitted.rows);
+    this.fit.measure();
+    this.resize(this.room.cols, this.room.rows);
     this.observer = new ResizeObserver(this.refit);
     void accelerate(this.terminal, () => !this.disposed, this.refit);
     this.observer.observe(frame);
@@ -119,7 +123,17 @@ export class TerminalView {
 
   /** The size for which the element has room. */
   get room(): { cols: number; rows: number } {
-    return this.fitted;
+    return this.fit.room;
+  }
+
+  /** A terminal of another size is made to fit. */
+  get isZoomed(): boolean {
+    return this.fit.isZoomed;
+  }
+
+  setZoomed(zoomed: boolean): void {
+    this.fit.setZoomed(zoomed);
+    this.follow.soon();
   }
 
   /** Draws bytes, new ones or a replay; calls `done` once they are parsed. */
@@ -143,21 +157,16 @@ export class TerminalView {
     this.terminal.focus();
   }
 
-  /** Scrolls a terminal that is larger than its element to the line of the cursor. */
+  /** Scrolls a terminal that is larger than its element to the cursor. */
   reveal(): void {
-    this.terminal.write("", () => {
-      const { cursorY } = this.terminal.buffer.active;
-      const { scrollHeight, clientHeight } = this.frame;
-      const line = scrollHeight / this.terminal.rows;
-      this.frame.scrollTop = Math.max(0, (cursorY + 1) * line - clientHeight);
-    });
+    this.terminal.write("", () => this.follow.reveal());
   }
 
   /** Takes no input any more. The text can still be read, searched and copied. */
-  lock(): void {
+  private lock(): void {
     this.locked = true;
     this.terminal.options.disableStdin = true;
-    this.terminal.options.cursorBlink = false;
+    this.applyOptions();
   }
 
   /** The server keeps this many lines of scrollback. More of them here would be gone after a reload. */
@@ -166,8 +175,15 @@ export class TerminalView {
     this.applyOptions();
   }
 
+  /** The user only looks on: takes no input, and the mouse moves the view of a larger terminal. */
+  lookOn(): void {
+    this.looksOn = true;
+    this.lock();
+  }
+
   /** The session has ended: takes no input and hides the cursor. */
   freeze(): void {
+    this.looksOn = false;
     this.lock();
     this.terminal.write("\x1b[?25l");
     this.terminal.blur();
@@ -193,6 +209,7 @@ export class TerminalView {
   dispose(): void {
     this.disposed = true;
     this.observer.disconnect();
+    this.follow.dispose();
     this.touch.dispose();
     this.touchSelection.dispose();
     this.forgetScheme();
@@ -201,18 +218,10 @@ export class TerminalView {
     this.terminal.dispose();
   }
 
-  private measure(): boolean {
-    const room = this.fit.proposeDimensions();
-    if (!room || !Number.isFinite(room.cols) || !Number.isFinite(room.rows)) return false;
-    const cols = Math.min(room.cols, SIZE_MAX);
-    const rows = Math.min(room.rows, SIZE_MAX);
-    const changed = cols !== this.fitted.cols || rows !== this.fitted.rows;
-    this.fitted = { cols, rows };
-    return changed;
-  }
-
   private readonly refit = (): void => {
-    if (!this.disposed && this.measure()) this.callbacks.room(this.fitted.cols, this.fitted.rows);
+    if (this.disposed) return;
+    this.follow.soon();
+    if (this.fit.measure()) this.callbacks.room(this.room.cols, this.room.rows);
   };
 
   /** Takes over changed settings. */
@@ -227,7 +236,7 @@ export class TerminalView {
     const chosen = font.split(",").map((name) => name.trim()).filter((name) => name !== "");
     const { options } = this.terminal;
     options.fontFamily = [...chosen.map((name) => `"${name}"`), own].join(", ");
-    options.fontSize = fontSize ?? (matchMedia(NARROW).matches ? 12 : 14);
+    this.fit.setFontSize(fontSize ?? (matchMedia(NARROW).matches ? 12 : 14));
     options.cursorStyle = cursor;
     options.cursorBlink = cursorBlinks && !this.locked;
     options.scrollback = Math.min(scrollback ?? Infinity, this.serverLines);
