@@ -3,8 +3,9 @@
 import { ApiError, logout } from "./api";
 import { byId, setText, setTooltip } from "./dom";
 import type { Principal } from "./messages";
-import { mayText, type Rights, untilText, whoText } from "./rights";
+import { mayText, type Rights, whoText } from "./rights";
 import { replace } from "./route";
+import { untilText } from "./time";
 
 export class Account {
   private readonly button = byId<HTMLButtonElement>("account");

@@ -8,6 +8,7 @@ import { BrowserNotifications } from "./browser-notifications";
 import { clientId } from "./client-id";
 import { CopyQuestion } from "./clipboard";
 import type { ConnectionState } from "./connection";
+import { DepartureNotice } from "./departure";
 import { byId, setText } from "./dom";
 import { EndedList } from "./ended-list";
 import { FindBar } from "./find-bar";
@@ -76,6 +77,10 @@ const list = new SessionList(liveSessions, attentionNotifier.attention, {
   },
 });
 const ended = new EndedList();
+const departure = new DepartureNotice({
+  session: (id) => liveSessions.get(id),
+  keep: (session) => void actions.pin(session),
+});
 const header = new Header({
   pin: () => pin(),
   find: () => view !== null && find.open(),
@@ -143,6 +148,7 @@ function openAddress(): void {
     status.open();
     keyBar.show(mode === "rw" && over === undefined);
     view = openView(id, mode, open);
+    departure.stay(id);
     markOpenSeen();
   }
   showTitle();
@@ -169,6 +175,7 @@ async function resolveName(): Promise<void> {
 function closeView(): void {
   attentionNotifier.markOpenSeen();
   find.clear();
+  if (view !== null && !view.over) departure.leave(view.id);
   view?.close();
   view = null;
   panel.clear();
@@ -255,6 +262,7 @@ function sessionsChanged(): void {
     return openAddress();
   }
   open = session ?? open;
+  departure.update();
   showTitle();
 }
 
@@ -331,6 +339,7 @@ const shortcuts: Shortcuts = {
 function showTitle(): void {
   if (tokensPage.isOpen) return badge.setTitle(header.showPage("Tokens"));
   const isLive = liveSessions.get(view?.id ?? null) !== undefined;
+  status.showStay(liveSessions.get(view?.id ?? null));
   badge.setTitle(header.show(view === null ? null : open, title, view !== null, isLive));
 }
 

@@ -2,8 +2,8 @@
 
 import type { ConnectionState } from "./connection";
 import { byId, setText, setTooltip } from "./dom";
-import { count } from "./format";
-import type { SessionState, SizePolicy } from "./messages";
+import { count, isPinned, stayText } from "./format";
+import type { Session, SessionState, SizePolicy } from "./messages";
 
 /** The contents of the bar. */
 export interface StatusFacts {
@@ -41,6 +41,7 @@ export class StatusBar {
   private readonly countdown = byId("status-countdown");
   private readonly retry = byId<HTMLButtonElement>("status-retry");
   private readonly typing = byId("status-typing");
+  private readonly stay = byId("status-stay");
   private readonly clients = byId("status-clients");
   private readonly size = byId("status-size");
   private readonly fit = byId<HTMLButtonElement>("status-fit");
@@ -100,6 +101,13 @@ export class StatusBar {
     setText(this.fit, this.controlled ? "Take control" : "Fit to this window");
     const why = this.controlled ? "The terminal has the size of the client that typed or attached last." : "The terminal has another size.";
     setTooltip(this.fit, `${why} This window has room for ${room.cols} × ${room.rows}.`);
+  }
+
+  /** Says until when a live session stays once everybody has left. */
+  showStay(session: Session | undefined): void {
+    setText(this.stay, session === undefined ? "" : stayText(session));
+    const keep = session === undefined || isPinned(session) ? "" : "To keep it for good, pin it: by the button above, or Alt+Shift+P.";
+    setTooltip(this.stay, keep);
   }
 
   private count(connectionState: ConnectionState): void {

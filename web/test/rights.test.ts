@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Principal, Session } from "../src/messages";
 import { type PaletteActions, paletteChoices } from "../src/palette-choices";
-import { forbiddenText, mayText, NO_RIGHTS, rightsOf, scopeLabels, sharedSession, untilText, whoText } from "../src/rights";
+import { forbiddenText, mayText, NO_RIGHTS, rightsOf, scopeLabels, sharedSession, whoText } from "../src/rights";
+import { untilText } from "../src/time";
 
 const principal = (change: Partial<Principal>): Principal => ({ name: "anna", kind: "token", role: "controller", scope: "all", expires_at: null, ...change });
 const may = (change: Partial<Principal>) => Object.entries(rightsOf(principal(change))).filter(([, yes]) => yes).map(([word]) => word).join(" ");
