@@ -15,8 +15,8 @@ use std::process::Command;
 use std::{env, io};
 
 /// What the page is made of, under `web/`.
-const SOURCES: [&str; 6] =
-    ["src", "index.html", "favicon.svg", "package.json", "package-lock.json", ".npmrc"];
+const SOURCES: [&str; 7] =
+    ["src", "static", "index.html", "favicon.svg", "package.json", "package-lock.json", ".npmrc"];
 
 /// One entry of the table: path, content type, file.
 type Asset = (String, &'static str, PathBuf);
@@ -85,6 +85,17 @@ fn bundle(web: &Path, out: &Path) -> Result<Vec<Asset>, String> {
     fs::write(&index, html).map_err(|e| said("index.html", e))?;
     assets.push(("/".to_owned(), "text/html; charset=utf-8", index));
     assets.push(("/favicon.svg".to_owned(), "image/svg+xml", web.join("favicon.svg")));
+    for entry in fs::read_dir(web.join("static")).map_err(|e| said("web/static", e))? {
+        let file = entry.map_err(|e| said("web/static", e))?.path();
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let content_type = match file.extension().and_then(|ext| ext.to_str()) {
+            Some("js") => "text/javascript; charset=utf-8",
+            Some("png") => "image/png",
+            Some("webmanifest") => "application/manifest+json",
+            _ => return Err(format!("web/static has a file of an unknown kind, {name}")),
+        };
+        assets.push((format!("/{name}"), content_type, file));
+    }
     assets.sort();
     Ok(assets)
 }

@@ -13,11 +13,12 @@ type Embedded = (&'static str, &'static str, &'static [u8], Option<&'static [u8]
 include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// Pages load only what comes from this server, and text never becomes script or markup. xterm.js
-/// sets inline styles; the icon with a dot is a `data:` address.
+/// sets inline styles; the icon with a dot is a `data:` address. The one trusted type is the address of
+/// the service worker, which the page makes of a constant.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
-    require-trusted-types-for 'script'; trusted-types 'none'";
+    manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+    require-trusted-types-for 'script'; trusted-types service-worker";
 
 /// Files below here carry a hash of their content in their names.
 const HASHED: &str = "/assets/";

@@ -1,11 +1,10 @@
 //! `GET …/attach`: a WebSocket to a session.
 
-use super::api::Lookup;
+use super::api::{Api, Lookup};
 use super::caller::{Caller, CallerApi};
 use super::lease::{Lease, Why};
 use super::problem::{Problem, code};
 use super::reject::Refusal;
-use crate::audit::Audit;
 use crate::id::{ClientKey, SessionId};
 use crate::protocol::{self, Cause, CloseCode, CreateSession, INPUT_WINDOW, Mode, ServerMessage};
 use crate::registry::{CreateError, FindOrCreate, FoundOrCreated, SessionRef};
@@ -159,7 +158,7 @@ async fn open(
         let nested = nest(api, &found.session, &wish)?;
         let _ = api.caller.session.set(found.session.handle.id());
         api.end_out_of_scope(found.session.handle.id());
-        Ok(join(found, by, wish, nested, dialect, &api.audit).await?)
+        Ok(join(found, by, wish, nested, dialect, &api).await?)
     };
     match attached.await {
         Ok((context, setup, outlet)) => {
@@ -308,7 +307,7 @@ async fn join(
     wish: Wish,
     nested: Option<Nested>,
     dialect: Dialect,
-    audit: &Audit,
+    api: &Api,
 ) -> Result<(Context<Connection>, ConnectionSetup, OutputBody), Refusal> {
     let context = Context::<Connection>::new();
     let address = context.address();
@@ -335,7 +334,7 @@ async fn join(
         sees_names: !caller.is_share(),
     };
     let handle = session.handle;
-    let auditor = audit.of(cause.clone(), handle.id());
+    let auditor = api.audit.of(cause.clone(), handle.id());
     let attached = session.addr.send(attach).await.map_err(|_| ended(&handle.view()))?;
     let attached = attached.map_err(|refused| match handle.view() {
         view if view.restart_at.is_some() => ended(&view),
@@ -352,6 +351,7 @@ async fn join(
     };
     let accepted = handle.accepted_input(key).await;
     let view = caller.shown(view);
+    let scrollback_lines = api.defaults.scrollback_lines;
     let greet = move |offset, (cols, rows)| ServerMessage::Attached {
         client,
         offset,
@@ -360,6 +360,7 @@ async fn join(
         mode,
         cols,
         rows,
+        scrollback_lines: Some(scrollback_lines),
         session: Box::new(view),
     };
     let picture = Picture {

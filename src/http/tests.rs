@@ -214,6 +214,7 @@ async fn the_page_and_health_need_none() {
     let again = [HOST, ("if-none-match", page.header("etag"))];
     assert_eq!(get(&access, "/", &again).await.status, 304);
     assert_eq!(get(&access, "/", &[HOST, ("if-none-match", "garbage")]).await.status, 200);
+    assert!(page.header("content-security-policy").contains("manifest-src 'self'"));
 }
 
 #[actix_web::test]

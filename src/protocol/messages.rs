@@ -28,6 +28,9 @@ pub enum ServerMessage {
         cols: u16,
         /// Rows.
         rows: u16,
+        /// Lines of scrollback that a snapshot can bring back. An older server omits it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scrollback_lines: Option<usize>,
     },
     /// The next binary message redraws the screen as of `offset`.
     Snapshot {

@@ -24,6 +24,8 @@ struct Client {
     size: Option<(u16, u16)>,
     cause: Option<Cause>,
     sees_names: bool,
+    /// Which of the turns of control was its last one; 0: it had none.
+    turn: u64,
 }
 
 /// A session's clients, by connection.
@@ -35,6 +37,8 @@ pub(super) struct Clients {
     late: BTreeMap<u64, Recipient<ConnectionEvent>>,
     /// The connection that came last. There is none before 1.
     last: u64,
+    /// How often control of the terminal's size was given.
+    turns: u64,
     /// They were told of the state a moment ago.
     resting: bool,
     /// The state has changed since.
@@ -45,9 +49,7 @@ impl Clients {
     /// Counts a client in. One that may type controls the terminal's size. Answers its number.
     pub(super) fn attach(&mut self, attach: Attach, handle: &SessionHandle) -> u64 {
         self.last += 1;
-        if attach.mode == Mode::Rw {
-            handle.set_controller(self.last);
-        }
+        let mode = attach.mode;
         let client = Client {
             recipient: attach.recipient,
             key: attach.key,
@@ -57,8 +59,12 @@ impl Clients {
             size: attach.size,
             cause: attach.cause,
             sees_names: attach.sees_names,
+            turn: 0,
         };
         self.attached.insert(self.last, Box::new(client));
+        if mode == Mode::Rw {
+            self.give_control(self.last, handle);
+        }
         self.last
     }
 
@@ -76,7 +82,16 @@ impl Clients {
         self.last
     }
 
-    /// A client has gone. `None`: it was not counted; else whose client it was.
+    fn give_control(&mut self, connection: u64, handle: &SessionHandle) {
+        self.turns += 1;
+        if let Some(client) = self.attached.get_mut(&connection) {
+            client.turn = self.turns;
+        }
+        handle.set_controller(connection);
+    }
+
+    /// A client has gone. If it was in control, the one that was before it is again: the terminal
+    /// must not keep the size of a phone that has left. `None`: it was not counted; else whose client it was.
     pub(super) fn detach(
         &mut self,
         connection: u64,
@@ -85,7 +100,10 @@ impl Clients {
         self.late.remove(&connection);
         let client = self.attached.remove(&connection)?;
         if handle.controller() == connection {
-            handle.set_controller(0);
+            let sized = self.attached.iter().filter(|(_, client)| client.size.is_some());
+            let before = sized.filter(|(_, client)| client.mode == Mode::Rw);
+            let before = before.max_by_key(|(_, client)| client.turn);
+            handle.set_controller(before.map_or(0, |(connection, _)| *connection));
         }
         Some(client.cause)
     }
@@ -124,7 +142,7 @@ impl Clients {
         let client = self.attached.get(&connection);
         let may = client.is_some_and(|client| client.mode == Mode::Rw);
         if may {
-            handle.set_controller(connection);
+            self.give_control(connection, handle);
         }
         may
     }
@@ -142,7 +160,7 @@ impl Clients {
         // A client that tells its size takes control unless the controller has told one.
         let controller = self.attached.get(&handle.controller());
         if controller.is_none_or(|client| client.size.is_none()) {
-            handle.set_controller(connection);
+            self.give_control(connection, handle);
         }
         true
     }

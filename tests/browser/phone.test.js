@@ -103,3 +103,34 @@ test("no field makes the phone zoom, and the page makes room for the keyboard", 
   assert.ok(bar.y + bar.height <= 500, "the keys are above the keyboard");
   await says(page, /Attached/);
 });
+
+test("a keyboard that lies over the page hides neither the cursor nor the keys", async () => {
+  const { context, server } = stayd;
+  // Phones that do not make the page smaller tell only of a smaller visual viewport.
+  await context.addInitScript(() => {
+    const viewport = new EventTarget();
+    Object.assign(viewport, { scale: 1, height: 844, width: 390, offsetTop: 0 });
+    Object.defineProperty(window, "visualViewport", { value: viewport });
+    window.keyboard = (height) => {
+      viewport.height = 844 - height;
+      viewport.dispatchEvent(new Event("resize"));
+    };
+  });
+  const page = await visit(context, server.url);
+  await newShell(page);
+  await page.locator(".xterm-helper-textarea").focus();
+  await page.keyboard.type("seq 200; echo last-$((1))\n");
+  await shows(page, "last-1");
+  const rows = (await screen(page)).length;
+  await page.evaluate(() => window.keyboard(340));
+  await eventually("the terminal is smaller", async () => (await screen(page)).length < rows - 15);
+  await shows(page, "last-1");
+  const bottom = async (selector) => {
+    const { y, height } = await page.locator(selector).boundingBox();
+    return y + height;
+  };
+  await eventually("the cursor is above the keys", async () => (await bottom(".xterm-cursor")) <= (await page.locator("#keybar").boundingBox()).y);
+  assert.ok((await bottom("#keybar")) <= 504, "the keys are above the keyboard");
+  await page.evaluate(() => window.keyboard(0));
+  await eventually("the terminal is as large as before", async () => (await screen(page)).length === rows);
+});

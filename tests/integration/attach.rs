@@ -13,6 +13,7 @@ async fn a_session_can_be_left_and_come_back_to() {
     let (mut terminal, attached) = Terminal::attach(&server, &id, "cols=100&rows=30").await;
     assert_eq!(attached["session"]["status"], "ACTIVE");
     assert_eq!((&attached["input"], &attached["input_window"]), (&json!(0), &json!(65536)));
+    assert_eq!(attached["scrollback_lines"], 1000);
     terminal.type_in("x=kept; echo $((6*7)) $(stty size)\n").await;
     terminal.wait_for("42 30 100").await;
     terminal.leave().await;

@@ -93,6 +93,30 @@ async fn a_viewer_changes_nothing_in_any_dialect() {
 }
 
 #[actix_web::test]
+async fn whoever_leaves_gives_the_size_back_at_once() {
+    let server = Server::start().await;
+    let api = server.api();
+    let id = watched(&api, json!({})).await;
+    let (mut desk, _) = Terminal::attach(&server, &id, "client=desk&cols=120&rows=40").await;
+    desk.wait_for("[40 120]").await;
+    let (tablet, _) = Terminal::attach(&server, &id, "client=tablet&cols=90&rows=30").await;
+    desk.wait_for("[30 90]").await;
+    let (viewer, _) = Terminal::attach(&server, &id, "mode=ro&cols=5&rows=5").await;
+    let (sizeless, _) = Terminal::attach(&server, &id, "client=sizeless").await;
+    // Each that leaves had control; it goes to the one before it, with its size.
+    let (phone, _) = Terminal::attach(&server, &id, "client=phone&cols=50&rows=20").await;
+    desk.wait_for("[20 50]").await;
+    phone.leave().await;
+    desk.resized_to(90, 30).await;
+    viewer.leave().await;
+    sizeless.leave().await;
+    tablet.leave().await;
+    desk.resized_to(120, 40).await;
+    let clients = api.session(&id).await["clients"].clone();
+    assert_eq!((&clients[0]["client"], &clients[0]["controller"]), (&json!("desk"), &json!(true)));
+}
+
+#[actix_web::test]
 async fn the_smallest_of_those_who_may_type_is_everybodys_size() {
     let server = Server::start().await;
     let api = server.api();

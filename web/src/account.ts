@@ -3,17 +3,22 @@
 import { ApiError, logout } from "./api";
 import { byId, setText, setTooltip } from "./dom";
 import type { Principal } from "./messages";
-import { mayText, type Rights, untilText, whoText } from "./rights";
+import { mayText, type Rights, whoText } from "./rights";
 import { replace } from "./route";
+import { untilText } from "./time";
 
 export class Account {
   private readonly button = byId<HTMLButtonElement>("account");
   private readonly dialog = byId<HTMLDialogElement>("account-dialog");
 
-  constructor(private readonly callbacks: { closed(): void; trouble(text: string): void }) {
+  constructor(private readonly callbacks: { closed(): void; settings(): void; trouble(text: string): void }) {
     this.button.addEventListener("click", () => this.open());
     byId("account-close").addEventListener("click", () => this.dialog.close());
     byId("account-out").addEventListener("click", () => void this.signOut());
+    byId("account-settings").addEventListener("click", () => {
+      this.dialog.close();
+      this.callbacks.settings();
+    });
     byId("account-tokens").addEventListener("click", () => this.dialog.close());
     this.dialog.addEventListener("close", () => this.callbacks.closed());
   }

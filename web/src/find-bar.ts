@@ -2,10 +2,10 @@
 
 import type { SearchAddon } from "@xterm/addon-search";
 import { byId, setText } from "./dom";
-import { prefersDark } from "./theme";
+import { isDark } from "./theme";
 
 const options = () => ({
-  decorations: prefersDark.matches
+  decorations: isDark()
     ? { matchBackground: "#3a4a1f", activeMatchBackground: "#8a6d12", matchOverviewRuler: "#8a6d12", activeMatchColorOverviewRuler: "#e9b949" }
     : { matchBackground: "#fff0b3", activeMatchBackground: "#ffc93c", matchOverviewRuler: "#ffc93c", activeMatchColorOverviewRuler: "#a86a00" },
 });

@@ -92,6 +92,12 @@ export function statusText(session: Session, me: string, now = Date.now()): stri
   }
 }
 
+/** How long a session stays once everybody has left. */
+export function stayText(session: Pick<Session, "idle_timeout_s">): string {
+  const { idle_timeout_s } = session;
+  return idle_timeout_s === null ? "kept for good" : `stays ${duration(idle_timeout_s * 1000)} after you leave`;
+}
+
 /** `3 clients`. */
 export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;

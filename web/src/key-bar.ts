@@ -17,6 +17,10 @@ const KEYS: [BarKey | "ctrl" | "alt" | "paste", string, string][] = [
   ["down", "↓", "Down"],
   ["up", "↑", "Up"],
   ["right", "→", "Right"],
+  ["pageup", "PgUp", "Page up"],
+  ["pagedown", "PgDn", "Page down"],
+  ["home", "Home", "Home"],
+  ["end", "End", "End"],
   ["interrupt", "^C", "Control C: interrupt"],
   ["paste", "", "Paste"],
 ];
@@ -43,6 +47,8 @@ export class KeyBar {
     this.element.addEventListener("pointerdown", (event) => event.preventDefault());
     this.element.addEventListener("mousedown", (event) => event.preventDefault());
     this.element.replaceChildren(...buttons);
+    this.element.addEventListener("scroll", () => this.showEdges());
+    new ResizeObserver(() => this.showEdges()).observe(this.element);
     const [, , ctrl, alt] = buttons as [HTMLButtonElement, HTMLButtonElement, HTMLButtonElement, HTMLButtonElement];
     this.modifierButtons = { ctrl, alt };
     this.hold("ctrl", false);
@@ -62,6 +68,13 @@ export class KeyBar {
     return held;
   }
 
+  /** The keys at an edge fade where there are more beyond it. */
+  private showEdges(): void {
+    const { scrollLeft, clientWidth, scrollWidth } = this.element;
+    this.element.toggleAttribute("data-more-before", scrollLeft > 4);
+    this.element.toggleAttribute("data-more-after", scrollLeft + clientWidth < scrollWidth - 4);
+  }
+
   private hold(key: keyof HeldModifiers, down: boolean): void {
     this.held[key] = down;
     this.modifierButtons[key].setAttribute("aria-pressed", String(down));
@@ -72,10 +85,13 @@ export class KeyBar {
 export function followKeyboard(): void {
   const viewport = window.visualViewport;
   if (viewport === null || viewport === undefined) return;
-  viewport.addEventListener("resize", () => {
+  const follow = () => {
     // Zooming in also makes the visual viewport smaller, and needs no room.
     const covered = viewport.scale === 1 && viewport.height < window.innerHeight - 1;
     document.body.style.height = covered ? `${viewport.height}px` : "";
     if (covered) window.scrollTo(0, 0);
-  });
+  };
+  viewport.addEventListener("resize", follow);
+  // Safari scrolls the page to show the field that has the focus.
+  viewport.addEventListener("scroll", follow);
 }

@@ -8,12 +8,14 @@ import { BrowserNotifications } from "./browser-notifications";
 import { clientId } from "./client-id";
 import { CopyQuestion, writeClipboard } from "./clipboard";
 import type { ConnectionState } from "./connection";
+import { DepartureNotice } from "./departure";
 import { byId, setText } from "./dom";
 import { EndedList } from "./ended-list";
 import { FindBar } from "./find-bar";
 import { nameOf, type SessionEnd } from "./format";
 import { Header } from "./header";
 import { InputBuffer } from "./input-buffer";
+import { registerServiceWorker } from "./install";
 import { followKeyboard, KeyBar } from "./key-bar";
 import { LiveSessions } from "./live-sessions";
 import { authorized, identify, returned, signInFromAddress } from "./login";
@@ -26,6 +28,7 @@ import { addressOf, isReadOnly, lastSession, openId, openName, rememberSession, 
 import { connectScreenReaderButton, screenReader } from "./screen-reader";
 import { SessionList } from "./session-list";
 import { SessionView, type SessionViewCallbacks } from "./session-view";
+import { SettingsDialog } from "./settings-dialog";
 import { ShareDialog } from "./share-dialog";
 import { shortcut, type Shortcuts } from "./shortcuts";
 import { StatusBar } from "./status-bar";
@@ -75,6 +78,10 @@ const list = new SessionList(liveSessions, attentionNotifier.attention, {
   },
 });
 const ended = new EndedList();
+const departure = new DepartureNotice({
+  session: (id) => liveSessions.get(id),
+  keep: (session) => void actions.pin(session),
+});
 const header = new Header({
   pin: () => pin(),
   find: () => view !== null && find.open(),
@@ -85,6 +92,7 @@ const header = new Header({
 const status = new StatusBar({
   retry: () => view?.retry(),
   fit: () => view?.fit(),
+  zoom: () => view?.zoom(),
   takeControl: () => view?.takeControl(),
   typeHere: () => view !== null && (location.hash = addressOf(view.id)),
 });
@@ -98,19 +106,15 @@ const copyQuestion = new CopyQuestion((problem) => {
 });
 const palette = new Palette(() => view?.focus());
 const share = new ShareDialog(() => view?.focus());
-const account = new Account({ closed: () => view?.focus(), trouble: (text) => toast.show(text) });
+const account = new Account({ closed: () => view?.focus(), settings: () => settingsDialog.open(), trouble: (text) => toast.show(text) });
+const settingsDialog = new SettingsDialog(() => view?.focus());
 const tokensPage = new TokensPage((id) => {
   const session = liveSessions.get(id);
   return session === undefined ? null : nameOf(session);
 });
 const keyBar = new KeyBar({
   press: (key) => view?.press(key),
-  paste: () => {
-    navigator.clipboard.readText().then(
-      (text) => view?.paste(text),
-      () => toast.show("The browser did not let the page read the clipboard."),
-    );
-  },
+  paste,
 });
 /** Input of each session that is not accepted yet; it is kept while another session is open. */
 const inputs = new Map<string, InputBuffer>();
@@ -145,6 +149,7 @@ function openAddress(): void {
     status.open();
     keyBar.show(mode === "rw" && over === undefined);
     view = openView(id, mode, open);
+    departure.stay(id);
     markOpenSeen();
   }
   showTitle();
@@ -171,6 +176,7 @@ async function resolveName(): Promise<void> {
 function closeView(): void {
   attentionNotifier.markOpenSeen();
   find.clear();
+  if (view !== null && !view.over) departure.leave(view.id);
   view?.close();
   view = null;
   panel.clear();
@@ -180,11 +186,20 @@ function closeView(): void {
   target.hidden = true;
 }
 
+/** Types what is in the clipboard. */
+function paste(): void {
+  navigator.clipboard.readText().then(
+    (text) => view?.paste(text),
+    () => toast.show("The browser did not let the page read the clipboard."),
+  );
+}
+
 function openView(id: string, mode: "rw" | "ro", known: Session | null): SessionView {
   const input = mode === "ro" ? new InputBuffer() : (inputs.get(id) ?? new InputBuffer());
   if (mode === "rw") inputs.set(id, input);
   const callbacks: SessionViewCallbacks = {
-    attached({ session, client: named }) {
+    attached({ session, client: named, scrollback_lines }) {
+      if (scrollback_lines !== undefined) settingsDialog.boundScrollback(scrollback_lines);
       open = session;
       list.me = named;
       rememberSession(id);
@@ -206,6 +221,7 @@ function openView(id: string, mode: "rw" | "ro", known: Session | null): Session
       setText(target, to ?? "");
     },
     searchResults: (index, count) => find.showResults(index, count),
+    pasteRequested: paste,
     takeHeld: () => keyBar.take(),
   };
   return new SessionView(byId("terminal"), id, client, mode, input, callbacks, known);
@@ -247,6 +263,7 @@ function sessionsChanged(): void {
     return openAddress();
   }
   open = session ?? open;
+  departure.update();
   showTitle();
 }
 
@@ -312,6 +329,7 @@ const shortcuts: Shortcuts = {
         takeControl: () => view?.takeControl(),
         save: (session) => saveRecording(session.id),
         read: () => screenReader.toggle(),
+        settings: () => settingsDialog.open(),
         account: () => account.open(),
         tokens: () => (location.hash = TOKENS),
         signOut: () => void account.signOut(),
@@ -330,6 +348,7 @@ const shortcuts: Shortcuts = {
 function showTitle(): void {
   if (tokensPage.isOpen) return badge.setTitle(header.showPage("Tokens"));
   const isLive = liveSessions.get(view?.id ?? null) !== undefined;
+  status.showStay(liveSessions.get(view?.id ?? null));
   badge.setTitle(header.show(view === null ? null : open, title, view !== null, isLive));
 }
 
@@ -358,6 +377,7 @@ async function identifyWithPatience(): Promise<Principal> {
 async function main(): Promise<void> {
   document.querySelectorAll(".new-session").forEach((one) => one.addEventListener("click", shortcuts.start));
   byId("new-more").addEventListener("click", shortcuts.startOther);
+  byId("settings-open").addEventListener("click", () => settingsDialog.open());
   byId("menu").addEventListener("click", () => showDrawer(!document.body.classList.contains("drawer")));
   byId("backdrop").addEventListener("click", () => showDrawer(false));
   for (const id of ["sessions", "ended-list"]) {
@@ -377,6 +397,7 @@ async function main(): Promise<void> {
   document.addEventListener("visibilitychange", () => void returned());
   addEventListener("focus", () => void returned());
   followKeyboard();
+  registerServiceWorker();
   connectScreenReaderButton();
 
   addEventListener("hashchange", () => void signInFromAddress(trouble).then(resolveName).then(openAddress));

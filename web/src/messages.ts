@@ -124,6 +124,8 @@ export interface Attached {
   mode: "rw" | "ro";
   cols: number;
   rows: number;
+  /** Lines of scrollback that come back after a reload; an older server leaves it out. */
+  scrollback_lines?: number;
 }
 
 /** The next binary message, of `length` bytes, redraws the screen as of `offset`. */

@@ -40,6 +40,8 @@ export interface PaletteActions {
   read(): void;
   /** Shows who one is and what one may do. */
   account(): void;
+  /** Opens the settings of the page. */
+  settings(): void;
   tokens(): void;
   signOut(): void;
 }
@@ -61,6 +63,7 @@ export function paletteChoices(sessions: Session[], { open, mode, controlled, re
     ),
     ...only(rights.list, command("Show ended sessions", "", () => actions.ended())),
     ...only(rights.tokens, command("Tokens", "who may come in", () => actions.tokens())),
+    command("Settings", "font, theme, cursor, scrollback, bell", () => actions.settings()),
     command(read ? "Turn off the text for screen readers" : "Let screen readers read the terminal", "accessibility", () => actions.read()),
     command("Who am I?", "name, role", () => actions.account()),
     command("Sign out", "", () => actions.signOut()),

@@ -72,10 +72,3 @@ export function forbiddenText(needs: unknown): string {
   const role = typeof needs === "string" ? needs : "";
   return role === "" ? "Your sign-in does not allow this." : `Your sign-in does not allow this: it needs the role “${role}”.`;
 }
-
-/** When something ends: the time, with the date if it is not today. */
-export function untilText(at: string, now = new Date()): string {
-  const end = new Date(at);
-  const time = end.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  return end.toDateString() === now.toDateString() ? time : `${end.toLocaleDateString([], { dateStyle: "medium" })}, ${time}`;
-}

@@ -34,6 +34,8 @@ export interface SessionViewCallbacks {
   copyRequested(text: string): void;
   linkHovered(target: string | null): void;
   searchResults(index: number, count: number): void;
+  /** The user asks for what is in the clipboard. */
+  pasteRequested(): void;
   /** Returns the modifiers held down on the key bar, and releases them. */
   takeHeld(): HeldModifiers;
 }
@@ -87,8 +89,10 @@ export class SessionView {
       linkHovered: (target) => callbacks.linkHovered(target),
       searchResults: (index, count) => callbacks.searchResults(index, count),
       roundTrip: () => this.connection.roundTrip,
+      paste: mode === "ro" ? null : () => callbacks.pasteRequested(),
+      trouble: (text) => callbacks.trouble(text),
     });
-    if (mode === "ro") this.terminal.lock();
+    if (mode === "ro") this.terminal.lookOn();
     this.size = this.terminal.room;
     this.connection = new Connection(id, client, mode, this.attachment, {
       stateChanged: (state) => this.connectionChanged(state),
@@ -171,6 +175,13 @@ export class SessionView {
     this.terminal.focus();
   }
 
+  /** Makes a terminal of another size fit into this window, or shows a part of it in full size. */
+  zoom(): void {
+    this.terminal.setZoomed(!this.terminal.isZoomed);
+    this.reportFacts();
+    this.terminal.focus();
+  }
+
   close(): void {
     this.closed = true;
     this.connection.stop();
@@ -211,9 +222,11 @@ export class SessionView {
       case "resize":
         this.size = { cols: effect.cols, rows: effect.rows };
         this.terminal.resize(effect.cols, effect.rows);
+        if (!this.isForeign) this.terminal.setZoomed(false);
         return this.reportFacts();
       case "attached": {
-        const { session } = effect.message;
+        const { session, scrollback_lines } = effect.message;
+        if (scrollback_lines !== undefined) this.terminal.boundScrollback(scrollback_lines);
         const { status, active_connections, destroy_at, clients } = session;
         this.state ??= { type: "state", status, active_connections, destroy_at, clients };
         this.policy = session.size_policy;
@@ -335,12 +348,19 @@ export class SessionView {
     return true;
   }
 
+  /** The terminal has another size than this window has room for. */
+  private get isForeign(): boolean {
+    const { room } = this.terminal;
+    return this.size.cols !== room.cols || this.size.rows !== room.rows;
+  }
+
   private reportFacts(): void {
     if (this.closed) return;
     const { connectionState, state, size } = this;
     const { room } = this.terminal;
-    const foreign = size.cols !== room.cols || size.rows !== room.rows;
-    this.frame.classList.toggle("foreign", connectionState.is === "attached" && foreign);
+    this.frame.classList.toggle("foreign", connectionState.is === "attached" && this.isForeign);
+    const larger = size.cols > room.cols || size.rows > room.rows;
+    this.frame.classList.toggle("movable", this.mode === "ro" && larger && !this.terminal.isZoomed && !this.frozen);
     this.callbacks.facts({
       connectionState,
       state,
@@ -348,6 +368,7 @@ export class SessionView {
       room,
       mode: this.mode,
       policy: this.policy,
+      zoomed: this.terminal.isZoomed,
       controlled: this.isControlled,
       waiting: this.attachment.input.waiting,
       silence: this.silence,

@@ -5,7 +5,7 @@ import { button, byId, make, setLabel, setText } from "./dom";
 import { nameOf } from "./format";
 import { authorized } from "./login";
 import type { Session, Share } from "./messages";
-import { untilText } from "./rights";
+import { untilText } from "./time";
 import { SecretField } from "./secret-field";
 import { fillSelect } from "./select-options";
 

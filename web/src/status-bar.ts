@@ -2,8 +2,8 @@
 
 import type { ConnectionState } from "./connection";
 import { byId, setText, setTooltip } from "./dom";
-import { count } from "./format";
-import type { SessionState, SizePolicy } from "./messages";
+import { count, isPinned, stayText } from "./format";
+import type { Session, SessionState, SizePolicy } from "./messages";
 
 /** The contents of the bar. */
 export interface StatusFacts {
@@ -18,6 +18,8 @@ export interface StatusFacts {
   room: { cols: number; rows: number };
   mode: "rw" | "ro";
   policy: SizePolicy;
+  /** The terminal is made to fit into the window. */
+  zoomed: boolean;
   /** Another client is in control. */
   controlled: boolean;
 }
@@ -25,6 +27,8 @@ export interface StatusFacts {
 export interface StatusBarActions {
   retry(): void;
   fit(): void;
+  /** Makes the terminal fit into the window, or ends that. */
+  zoom(): void;
   takeControl(): void;
   /** Attaches for writing to a session that is open view-only. */
   typeHere(): void;
@@ -39,9 +43,11 @@ export class StatusBar {
   private readonly countdown = byId("status-countdown");
   private readonly retry = byId<HTMLButtonElement>("status-retry");
   private readonly typing = byId("status-typing");
+  private readonly stay = byId("status-stay");
   private readonly clients = byId("status-clients");
   private readonly size = byId("status-size");
   private readonly fit = byId<HTMLButtonElement>("status-fit");
+  private readonly zoom = byId<HTMLButtonElement>("status-zoom");
   private readonly type = byId<HTMLButtonElement>("status-type");
   private timer = 0;
   private controlled = false;
@@ -49,6 +55,7 @@ export class StatusBar {
   constructor(actions: StatusBarActions) {
     this.retry.addEventListener("click", () => actions.retry());
     this.fit.addEventListener("click", () => (this.controlled ? actions.takeControl() : actions.fit()));
+    this.zoom.addEventListener("click", () => actions.zoom());
     this.type.addEventListener("click", () => actions.typeHere());
   }
 
@@ -63,7 +70,7 @@ export class StatusBar {
     this.bar.hidden = false;
   }
 
-  show({ connectionState, state, waiting, silence, size, room, mode, policy, controlled }: StatusFacts): void {
+  show({ connectionState, state, waiting, silence, size, room, mode, policy, zoomed, controlled }: StatusFacts): void {
     clearInterval(this.timer);
     this.bar.hidden = false;
     const isSilent = connectionState.is === "attached" && silence > 0;
@@ -89,12 +96,24 @@ export class StatusBar {
     setText(this.clients, attached && state !== null ? count(state.active_connections, "client") : "");
     setText(this.size, attached ? `${size.cols} × ${size.rows}` : "");
     const foreign = attached && (size.cols !== room.cols || size.rows !== room.rows);
+    this.zoom.hidden = !foreign;
+    this.zoom.setAttribute("aria-pressed", String(zoomed));
+    const larger = size.cols > room.cols || size.rows > room.rows;
+    const how = mode === "ro" ? "Drag to move the view; Shift and drag selects." : "Drag with the middle button to move the view.";
+    setTooltip(this.size, foreign && larger && !zoomed ? `Larger than this window, which follows the cursor. ${how}` : "");
     // Under the other policies no single client controls the size.
     this.controlled = controlled && policy === "latest";
     this.fit.hidden = mode === "ro" || policy !== "latest" || !attached || !(foreign || this.controlled);
     setText(this.fit, this.controlled ? "Take control" : "Fit to this window");
     const why = this.controlled ? "The terminal has the size of the client that typed or attached last." : "The terminal has another size.";
     setTooltip(this.fit, `${why} This window has room for ${room.cols} × ${room.rows}.`);
+  }
+
+  /** Says until when a live session stays once everybody has left. */
+  showStay(session: Session | undefined): void {
+    setText(this.stay, session === undefined ? "" : stayText(session));
+    const keep = session === undefined || isPinned(session) ? "" : "To keep it for good, pin it: by the button above, or Alt+Shift+P.";
+    setTooltip(this.stay, keep);
   }
 
   private count(connectionState: ConnectionState): void {

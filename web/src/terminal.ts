@@ -1,21 +1,28 @@
 // The terminal on the page: xterm.js in an element, which draws output and returns input.
 
-import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { Terminal } from "@xterm/xterm";
-import { copySelection, onCopyRequest } from "./clipboard";
+import { ring } from "./bell";
+import { copySelection, onCopyRequest, writeClipboard } from "./clipboard";
 import { CommandMarks } from "./command-marks";
 import { setLabel } from "./dom";
 import { type BarKey, type HeldModifiers, sequence } from "./key-sequences";
 import { findLinks, linkHandler } from "./links";
 import { LocalEcho } from "./local-echo";
 import type { Bytes } from "./messages";
+import { Pan } from "./pan";
 import { accelerate } from "./renderer";
 import { screenReader } from "./screen-reader";
+import { settings } from "./settings";
 import { muteQueries } from "./terminal-queries";
-import { prefersDark, theme } from "./theme";
+import { isDark, onSchemeChange, theme } from "./theme";
+import { TerminalFit } from "./terminal-fit";
+import { TerminalScroll } from "./terminal-scroll";
+import { TouchGestures } from "./touch";
+import { TouchSelection } from "./touch-selection";
 import { WholeCharacters } from "./utf8";
+import { ViewFollow } from "./view-follow";
 
 /** What the terminal tells its user. */
 export interface TerminalCallbacks {
@@ -31,6 +38,10 @@ export interface TerminalCallbacks {
   copyRequested(text: string): void;
   /** The target of the link under the pointer; null: there is none. */
   linkHovered(target: string | null): void;
+  /** The user asks for what is in the clipboard; null: the terminal takes no input. */
+  paste: (() => void) | null;
+  /** Something that the user asked for did not work. */
+  trouble(text: string): void;
   /** The search selected this match of so many; -1: its number is unknown. */
   searchResults(index: number, count: number): void;
   /** The time in ms that a keystroke takes to the program's machine and back; null if it is unknown. */
@@ -39,19 +50,21 @@ export interface TerminalCallbacks {
 
 /** Windows this narrow get a smaller font, so that enough columns fit. */
 const NARROW = "(max-width: 46rem)";
-/** Lines of scrollback. */
-const SCROLLBACK = 10_000;
-/** The largest terminal that the server accepts, in columns or rows. */
-const SIZE_MAX = 1000;
+/** Lines of scrollback, until the server has said how many it keeps: its own default. */
+const SCROLLBACK = 1000;
 /** Resets the terminal in whatever state its parser is: CAN, ST, RIS. */
 const FULL_RESET = "\x18\x1b\\\x1bc";
 
 export class TerminalView {
   private readonly terminal: Terminal;
-  private readonly fit = new FitAddon();
+  private readonly fit: TerminalFit;
+  private readonly follow: ViewFollow;
   private readonly observer: ResizeObserver;
-  private readonly updateColours = () => this.applyTheme();
+  private readonly applySettings = () => this.apply();
+  private readonly forgetScheme = onSchemeChange(() => this.applyTheme());
   private readonly updateScreenReaderMode = () => (this.terminal.options.screenReaderMode = screenReader.isOn);
+  private readonly touch: TouchGestures;
+  private readonly touchSelection: TouchSelection;
   private readonly characters = new WholeCharacters();
   private readonly echo: LocalEcho;
   readonly commands: CommandMarks;
@@ -59,35 +72,35 @@ export class TerminalView {
   /** What is drawn is a replay: its requests were handled when it was first drawn. */
   private isReplay = false;
   private disposed = false;
-  private fitted = { cols: 80, rows: 24 };
+  private locked = false;
+  /** The user only looks on at a session of others. */
+  private looksOn = false;
+  /** Lines of scrollback that the server keeps. */
+  private serverLines = SCROLLBACK;
 
   constructor(
     private readonly frame: HTMLElement,
-    callbacks: TerminalCallbacks,
+    private readonly callbacks: TerminalCallbacks,
   ) {
     this.terminal = new Terminal({
       // Needed to choose the Unicode version.
       allowProposedApi: true,
-      cursorBlink: true,
-      fontFamily: getComputedStyle(frame).getPropertyValue("--mono"),
-      fontSize: matchMedia(NARROW).matches ? 12 : 14,
       lineHeight: 1.15,
       linkHandler: linkHandler((target) => callbacks.linkHovered(target)),
       macOptionIsMeta: true,
       // The search marks its matches here, beside the slider of the scrollbar.
       overviewRuler: { width: 10 },
       screenReaderMode: screenReader.isOn,
-      scrollback: SCROLLBACK,
       // Programs save the title and restore it when they end.
       windowOptions: { pushTitle: true, popTitle: true },
     });
     // Emoji are two columns wide, as programs and the server's screen count them.
     this.terminal.loadAddon(new Unicode11Addon());
     this.terminal.unicode.activeVersion = "11";
-    this.applyTheme();
-    prefersDark.addEventListener("change", this.updateColours);
+    this.fit = new TerminalFit(this.terminal, frame);
+    this.applyOptions();
+    settings.addEventListener("change", this.applySettings);
     screenReader.addEventListener("change", this.updateScreenReaderMode);
-    this.terminal.loadAddon(this.fit);
     this.terminal.loadAddon(this.search);
     this.search.onDidChangeResults(({ resultIndex, resultCount }) => callbacks.searchResults(resultIndex, resultCount));
     this.echo = new LocalEcho(this.terminal, () => callbacks.roundTrip());
@@ -98,22 +111,37 @@ export class TerminalView {
     this.terminal.attachCustomKeyEventHandler((event) => !this.jumps(event) && callbacks.key(event));
     this.terminal.onData((text) => callbacks.typed(text));
     this.terminal.onBinary((text) => callbacks.bytes(Uint8Array.from(text, (c) => c.charCodeAt(0))));
+    this.terminal.onBell(() => !this.isReplay && ring(frame));
+    this.terminal.onSelectionChange(() => this.copySelected());
     this.terminal.onTitleChange((title) => callbacks.titleChanged(title));
     this.terminal.open(frame);
+    const paste = callbacks.paste === null ? null : () => callbacks.paste?.();
+    this.touchSelection = new TouchSelection(this.terminal, frame, { paste, trouble: (text) => callbacks.trouble(text) });
+    const scroll = new TerminalScroll(this.terminal, frame);
+    this.touch = new TouchGestures(frame, { selection: this.touchSelection, drag: (dx, dy, at) => scroll.drag(dx, dy, at) });
+    this.follow = new ViewFollow(this.terminal, frame);
+    new Pan(frame, () => this.looksOn);
     if (this.terminal.textarea) setLabel(this.terminal.textarea, "Terminal input");
-    this.measure();
-    this.resize(this.fitted.cols, this.fitted.rows);
-    const refit = () => {
-      if (!this.disposed && this.measure()) callbacks.room(this.fitted.cols, this.fitted.rows);
-    };
-    this.observer = new ResizeObserver(refit);
-    void accelerate(this.terminal, () => !this.disposed, refit);
+    this.fit.measure();
+    this.resize(this.room.cols, this.room.rows);
+    this.observer = new ResizeObserver(this.refit);
+    void accelerate(this.terminal, () => !this.disposed, this.refit);
     this.observer.observe(frame);
   }
 
   /** The size for which the element has room. */
   get room(): { cols: number; rows: number } {
-    return this.fitted;
+    return this.fit.room;
+  }
+
+  /** A terminal of another size is made to fit. */
+  get isZoomed(): boolean {
+    return this.fit.isZoomed;
+  }
+
+  setZoomed(zoomed: boolean): void {
+    this.fit.setZoomed(zoomed);
+    this.follow.soon();
   }
 
   /** Draws bytes, new ones or a replay; calls `done` once they are parsed. */
@@ -146,24 +174,33 @@ export class TerminalView {
     this.terminal.focus();
   }
 
-  /** Scrolls a terminal that is larger than its element to the line of the cursor. */
+  /** Scrolls a terminal that is larger than its element to the cursor. */
   reveal(): void {
-    this.terminal.write("", () => {
-      const { cursorY } = this.terminal.buffer.active;
-      const { scrollHeight, clientHeight } = this.frame;
-      const line = scrollHeight / this.terminal.rows;
-      this.frame.scrollTop = Math.max(0, (cursorY + 1) * line - clientHeight);
-    });
+    this.terminal.write("", () => this.follow.reveal());
   }
 
   /** Takes no input any more. The text can still be read, searched and copied. */
-  lock(): void {
+  private lock(): void {
+    this.locked = true;
     this.terminal.options.disableStdin = true;
-    this.terminal.options.cursorBlink = false;
+    this.applyOptions();
+  }
+
+  /** The server keeps this many lines of scrollback. More of them here would be gone after a reload. */
+  boundScrollback(lines: number): void {
+    this.serverLines = lines;
+    this.applyOptions();
+  }
+
+  /** The user only looks on: takes no input, and the mouse moves the view of a larger terminal. */
+  lookOn(): void {
+    this.looksOn = true;
+    this.lock();
   }
 
   /** The session has ended: takes no input and hides the cursor. */
   freeze(): void {
+    this.looksOn = false;
     this.lock();
     this.terminal.write("\x1b[?25l");
     this.terminal.blur();
@@ -190,7 +227,11 @@ export class TerminalView {
     this.disposed = true;
     this.echo.dispose();
     this.observer.disconnect();
-    prefersDark.removeEventListener("change", this.updateColours);
+    this.follow.dispose();
+    this.touch.dispose();
+    this.touchSelection.dispose();
+    this.forgetScheme();
+    settings.removeEventListener("change", this.applySettings);
     screenReader.removeEventListener("change", this.updateScreenReaderMode);
     this.terminal.dispose();
   }
@@ -202,19 +243,44 @@ export class TerminalView {
     return type === "keydown" ? this.commands.jump(code === "ArrowUp" ? -1 : 1) : true;
   }
 
-  private measure(): boolean {
-    const room = this.fit.proposeDimensions();
-    if (!room || !Number.isFinite(room.cols) || !Number.isFinite(room.rows)) return false;
-    const cols = Math.min(room.cols, SIZE_MAX);
-    const rows = Math.min(room.rows, SIZE_MAX);
-    const changed = cols !== this.fitted.cols || rows !== this.fitted.rows;
-    this.fitted = { cols, rows };
-    return changed;
+  private readonly refit = (): void => {
+    if (this.disposed) return;
+    this.follow.soon();
+    if (this.fit.measure()) this.callbacks.room(this.room.cols, this.room.rows);
+  };
+
+  /** Takes over changed settings. */
+  private apply(): void {
+    this.applyOptions();
+    this.refit();
+  }
+
+  private applyOptions(): void {
+    const { font, fontSize, cursor, cursorBlinks, scrollback } = settings.current;
+    const own = getComputedStyle(this.frame).getPropertyValue("--mono");
+    const chosen = font.split(",").map((name) => name.trim()).filter((name) => name !== "");
+    const { options } = this.terminal;
+    options.fontFamily = [...chosen.map((name) => `"${name}"`), own].join(", ");
+    this.fit.setFontSize(fontSize ?? (matchMedia(NARROW).matches ? 12 : 14));
+    options.cursorStyle = cursor;
+    options.cursorBlink = cursorBlinks && !this.locked;
+    options.scrollback = Math.min(scrollback ?? Infinity, this.serverLines);
+    this.applyTheme();
   }
 
   private applyTheme(): void {
-    this.terminal.options.theme = theme();
+    const colours = theme();
+    this.terminal.options.theme = colours;
+    this.frame.style.setProperty("--terminal-text", colours.foreground ?? null);
+    this.frame.parentElement?.style.setProperty("--terminal", colours.background ?? null);
     // Programs choose colours for a dark screen. On a light one, some need more contrast.
-    this.terminal.options.minimumContrastRatio = prefersDark.matches ? 1 : 4.5;
+    this.terminal.options.minimumContrastRatio = isDark() ? 1 : 4.5;
+  }
+
+  /** Copies what the user has just selected, if they want that. What the search selects stays here. */
+  private copySelected(): void {
+    const text = this.terminal.getSelection();
+    if (!settings.current.copyOnSelect || text === "" || !this.frame.contains(document.activeElement)) return;
+    writeClipboard(text).catch(() => this.callbacks.trouble("The browser did not let the page write to the clipboard."));
   }
 }

@@ -28,3 +28,10 @@ export function countdown(ms: number): string {
   if (minutes < 48 * 60) return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
   return `${Math.floor(s / 86_400)} days`;
 }
+
+/** When something ends: the time, with the date if it is not today. */
+export function untilText(at: string, now = new Date()): string {
+  const end = new Date(at);
+  const time = end.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  return end.toDateString() === now.toDateString() ? time : `${end.toLocaleDateString([], { dateStyle: "medium" })}, ${time}`;
+}

@@ -6,8 +6,8 @@ import { formatLabels } from "./labels";
 import { authorized } from "./login";
 import type { Scope, Token } from "./messages";
 import { confirmed } from "./panel";
-import { untilText } from "./rights";
 import { SecretField } from "./secret-field";
+import { untilText } from "./time";
 import { makeToken } from "./token-dialog";
 
 export class TokensPage {

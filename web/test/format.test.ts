@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { endText, lastFailure, nameOf, type SessionEnd } from "../src/format";
+import { endText, lastFailure, nameOf, type SessionEnd, stayText } from "../src/format";
 import type { Session } from "../src/messages";
 
 const end = (some: Partial<SessionEnd>): SessionEnd => ({ code: null, signal: null, reason: null, ...some });
@@ -17,6 +17,12 @@ test("how a session ended is told with its own timeout, where that is known", ()
 test("an exit code and a signal are told by number and by name", () => {
   assert.equal(endText(end({ reason: "exited", code: 3 })), "The process exited with code 3.");
   assert.equal(endText(end({ reason: "signaled", signal: 9 })), "The process was ended by SIGKILL.");
+});
+
+test("how long a session stays is told before one leaves it", () => {
+  assert.equal(stayText({ idle_timeout_s: 1800 }), "stays 30 min after you leave");
+  assert.equal(stayText({ idle_timeout_s: 28_800 }), "stays 8 h after you leave");
+  assert.equal(stayText({ idle_timeout_s: null }), "kept for good");
 });
 
 const session = (some: object) => ({ name: null, profile: null, command: ["/bin/bash"], title: null, ...some }) as unknown as Session;

@@ -12,6 +12,11 @@ test("keys of the bar send what xterm sends", () => {
   assert.equal(sequence("right", { ctrl: true, alt: true }, false), "\x1b[1;7C");
   assert.equal(sequence("interrupt", none, false), "\x03");
   assert.equal(sequence("tab", { ctrl: false, alt: true }, false), "\x1b\t");
+  assert.equal(sequence("home", none, false), "\x1b[H");
+  assert.equal(sequence("end", none, true), "\x1bOF");
+  assert.equal(sequence("end", { ctrl: true, alt: false }, true), "\x1b[1;5F");
+  assert.equal(sequence("pageup", none, true), "\x1b[5~");
+  assert.equal(sequence("pagedown", { ctrl: true, alt: false }, false), "\x1b[6;5~");
 });
 
 test("a held key changes the next character", () => {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Principal, Session } from "../src/messages";
 import { type PaletteActions, paletteChoices } from "../src/palette-choices";
-import { forbiddenText, mayText, NO_RIGHTS, rightsOf, scopeLabels, sharedSession, untilText, whoText } from "../src/rights";
+import { forbiddenText, mayText, NO_RIGHTS, rightsOf, scopeLabels, sharedSession, whoText } from "../src/rights";
+import { untilText } from "../src/time";
 
 const principal = (change: Partial<Principal>): Principal => ({ name: "anna", kind: "token", role: "controller", scope: "all", expires_at: null, ...change });
 const may = (change: Partial<Principal>) => Object.entries(rightsOf(principal(change))).filter(([, yes]) => yes).map(([word]) => word).join(" ");
@@ -47,7 +48,7 @@ test("the palette offers what one may do, and nothing else", () => {
     const rights = rightsOf(principal(who));
     return paletteChoices([session], { open: session, mode, controlled: false, read: false, hasOutput: false, rights }, actions).map(({ name }) => name);
   };
-  const always = ["Let screen readers read the terminal", "Who am I?", "Sign out"];
+  const always = ["Settings", "Let screen readers read the terminal", "Who am I?", "Sign out"];
   const admin = names({ role: "admin" }, "rw");
   for (const name of ["New session", "Share work…", "Change work…", "End work…", "Tokens", "View only"]) assert.ok(admin.includes(name), name);
   assert.ok(!names({}, "rw").includes("Tokens"));

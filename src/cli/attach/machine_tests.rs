@@ -18,10 +18,17 @@ fn send(machine: &mut Machine, message: &ServerMessage) -> Vec<Action> {
 
 fn attached(machine: &mut Machine, offset: u64, input: u64) -> Vec<Action> {
     let session = Box::new(samples::session(ID, None));
-    let client = "me".into();
-    let (mode, input_window, cols, rows) = (Mode::Rw, 10, 80, 24);
-    let message =
-        ServerMessage::Attached { session, client, offset, input, input_window, mode, cols, rows };
+    let message = ServerMessage::Attached {
+        session,
+        client: "me".into(),
+        offset,
+        input,
+        input_window: 10,
+        mode: Mode::Rw,
+        cols: 80,
+        rows: 24,
+        scrollback_lines: Some(1000),
+    };
     send(machine, &message)
 }
 
@@ -297,6 +304,7 @@ fn input_for_a_command_that_is_gone_is_told() {
         mode: Mode::Rw,
         cols: 80,
         rows: 24,
+        scrollback_lines: None,
     };
     let told = send(&mut machine, &message);
     assert!(matches!(&told[..], [Action::Tell(text)] if text.contains("5 bytes")), "{told:?}");
