@@ -53,7 +53,7 @@ impl From<LogLevel> for Level {
 }
 
 /// What programs inside a session may do with the server, over its unix socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Control {
     /// Look at sessions.
