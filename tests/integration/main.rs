@@ -8,6 +8,7 @@ mod support;
 mod accounts;
 mod attach;
 mod audit;
+mod background;
 mod backup;
 mod bad_input;
 mod causes;
