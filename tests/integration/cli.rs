@@ -608,15 +608,19 @@ async fn stop_leaves_sessions_and_stop_all_does_not() {
     let server = Server::start().await;
     let pid = bash(&server, "web").await["pid"].as_i64().expect("pid") as i32;
     let holder = server.holder_pid();
-    assert_eq!(verb(&server, &["stop"]).status.code(), Some(0));
+    let (code, text) = code_and_text(&verb(&server, &["stop"]));
+    assert!(code == Some(0) && text.contains("sessions run on"), "{text}");
     assert!(alive(pid) && alive(holder));
     let (code, text) = code_and_text(&verb(&server, &["ls"]));
     assert_eq!(code, Some(1));
     assert!(text.contains("no server answers at") && text.contains("stayd serve"), "{text}");
 
-    assert_eq!(verb(&server, &["stop"]).status.code(), Some(1), "nothing runs");
+    let (code, text) = code_and_text(&verb(&server, &["stop"]));
+    assert!(code == Some(1) && text.contains(&format!("process {holder} still holds")), "{text}");
     assert_eq!(verb(&server, &["stop", "--all"]).status.code(), Some(0));
     assert!(!alive(pid) && !alive(holder));
+    let (code, text) = code_and_text(&verb(&server, &["stop"]));
+    assert!(code == Some(1) && text.contains("nothing runs in"), "{text}");
 }
 
 #[actix_web::test]
