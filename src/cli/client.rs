@@ -207,21 +207,23 @@ impl Client {
         Ok(answer.json::<Screen>()?.modes.application_cursor)
     }
 
-    /// Waits for a condition, at most for `limit`. Returns the screen at the end, as JSON, and
+    /// Waits for a condition, which counts only output after an offset if one is given, at most for
+    /// `limit`. Returns the screen at the end, as JSON, and
     /// whether the condition holds.
     pub(super) async fn wait(
         &self,
         id: &str,
-        condition: &str,
+        (condition, after): (&str, Option<u64>),
         scrollback: usize,
         limit: Duration,
     ) -> Result<(bool, Answer), Failure> {
-        let query = [
+        let mut query = vec![
             ("format", "json".to_owned()),
             ("wait", condition.to_owned()),
             ("scrollback", scrollback.to_string()),
             ("timeout_ms", limit.as_millis().to_string()),
         ];
+        query.extend(after.map(|offset| ("after", offset.to_string())));
         let path = format!("/{id}/screen");
         let request = self.request(Method::GET, &path).timeout(limit + ANSWER_TIMEOUT);
         let request = request.query(&query).map_err(Failure::doing("request"))?;

@@ -100,6 +100,18 @@ async fn programs_get_json_from_what_changes_and_waits() {
     let wait = ["wait", "web", "--text", "never there", "--timeout", "0.1", "--json"];
     let (code, screen) = printed(&server, &wait);
     assert!(code == Some(124) && screen["lines"].is_array(), "{code:?} {screen}");
+    // What is on the screen already is not waited for by what follows a `send`.
+    let old = ["wait", "web", "--regex", "^42$", "--from-now", "--timeout", "0.1"];
+    assert_eq!(verb(&server, &old).status.code(), Some(124));
+    let next = ["send", "web", "echo $((6*7))", "-e", "--wait-regex", "^42$", "--timeout", "30"];
+    assert_eq!(verb(&server, &next).status.code(), Some(0));
+    let (_, sent) = printed(&server, &["send", "web", "echo $((6*7))", "-e", "--json"]);
+    let after = sent["offset"].to_string();
+    let exact = ["wait", "web", "--regex", "^42$", "--after", &after, "--timeout", "30"];
+    assert_eq!(verb(&server, &exact).status.code(), Some(0));
+    let never = ["send", "web", "true", "-e", "--wait-text", "never there", "--timeout", "0.1"];
+    assert_eq!(verb(&server, &never).status.code(), Some(124));
+    assert_eq!(verb(&server, &["send", "web", "x", "--timeout", "1"]).status.code(), Some(2));
     let (_, shown) = printed(&server, &["screen", "web", "--json"]);
     assert!(shown["lines"].to_string().contains("42"), "{shown}");
     let (_, renamed) = printed(&server, &["rename", "web", "other", "--json"]);
