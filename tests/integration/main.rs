@@ -11,6 +11,7 @@ mod audit;
 mod background;
 mod backup;
 mod bad_input;
+mod base_path;
 mod causes;
 mod checkpoints;
 mod circles;
