@@ -74,7 +74,8 @@ fn bundle(web: &Path, out: &Path) -> Result<Vec<Asset>, String> {
         };
         // The others are parts that the script loads when it needs them.
         if name.starts_with("app-") {
-            html = html.replace(slot, &path);
+            // Relative to the page, which a proxy may show below a path.
+            html = html.replace(slot, path.trim_start_matches('/'));
         }
         assets.push((path, content_type, file));
     }

@@ -2,8 +2,8 @@
 
 use super::{
     attach, audit, backup, completions, config, doctor, info, integrate, keep, kill, logins, logs,
-    ls, profiles, recording, rename, restart, run, screen, send, share, stop, token, upgrade, url,
-    wait,
+    ls, profiles, recording, rename, restart, rm, run, screen, send, share, stop, token, upgrade,
+    url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -55,6 +55,10 @@ pub(super) enum Verb {
     Profiles(profiles::Flags),
     /// End sessions, with everything that runs in them
     Kill(kill::Flags),
+    /// Remove what is kept of ended sessions: row, history, last screen, recording
+    ///
+    /// Without it they are kept for a week, unless the server's settings say otherwise.
+    Rm(rm::Flags),
     /// Run sessions' commands again, under the same ids
     ///
     /// A session that still runs is ended first. The text on its screen stays above the new output.
@@ -221,7 +225,8 @@ mod tests {
             let takes_one = verb.get_positionals().any(|arg| is_session(&arg));
             let names = verb.get_name_and_visible_aliases();
             for name in names {
-                let known = completions::VERBS.split(' ').any(|word| word == name);
+                let verbs = [completions::VERBS, completions::ENDED_VERBS].join(" ");
+                let known = verbs.split(' ').any(|word| word == name);
                 assert_eq!(known, takes_one, "{name}");
             }
         }
@@ -231,6 +236,9 @@ mod tests {
             completions::VERBS.split(' ').count(),
             "{zsh}"
         );
+        for function in ["_stayd_ended'", "_stayd_profiles'"] {
+            assert!(zsh.contains(&format!(":{function}")), "{function}: {zsh}");
+        }
         assert!(zsh.starts_with("#compdef stayd\n_stayd_sessions() {"), "{zsh}");
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// The header `X-Stayd-Offset`, if the response has it.
     pub(super) offset: Option<u64>,
+    /// The header `ETag`, if the response has it.
+    pub(super) etag: Option<String>,
     /// The body, empty for none.
     pub(super) body: Vec<u8>,
 }
@@ -75,13 +77,8 @@ impl Client {
         Ok(Client { endpoint, http })
     }
 
-    /// Every session with all these labels, as the API gives them, newest first: the live ones, or
-    /// all.
-    pub(super) async fn list(
-        &self,
-        ended: bool,
-        labels: &[(String, String)],
-    ) -> Result<Vec<Value>, Failure> {
+    /// Every session as the API gives it, newest first: the live ones, or all.
+    pub(super) async fn list(&self, ended: bool) -> Result<Vec<Value>, Failure> {
         #[derive(Deserialize)]
         struct Page {
             sessions: Vec<Value>,
@@ -90,12 +87,9 @@ impl Client {
         let mut sessions = Vec::new();
         let all = if ended { "?limit=1000&all=true" } else { "?limit=1000" };
         let mut path = String::from(all);
-        let has = |session: &Value| {
-            labels.iter().all(|(key, value)| session["labels"][key] == value.as_str())
-        };
         loop {
             let page: Page = self.call(Method::GET, &path, None).await?.json()?;
-            sessions.extend(page.sessions.into_iter().filter(has));
+            sessions.extend(page.sessions);
             let Some(next) = page.next else { return Ok(sessions) };
             let next = next.as_str().map_or_else(|| next.to_string(), str::to_owned);
             path = format!("{all}&cursor={next}");
@@ -104,7 +98,7 @@ impl Client {
 
     /// The live sessions, or all of them.
     pub(super) async fn sessions(&self, ended: bool) -> Result<Vec<Session>, Failure> {
-        self.list(ended, &[]).await?.iter().map(read).collect()
+        self.list(ended).await?.iter().map(read).collect()
     }
 
     /// One session, live or ended.
@@ -167,6 +161,20 @@ impl Client {
         self.answer(self.request(Method::DELETE, &path).send().await).await?.or_refusal(&path)
     }
 
+    /// Removes all that is kept of an ended session, unless it has been started again since it was
+    /// looked at.
+    pub(super) async fn remove(&self, id: &str) -> Result<Answer, Failure> {
+        let path = format!("/{id}");
+        let seen = self.call(Method::GET, &path, None).await?;
+        let session: Session = seen.json()?;
+        if session.status.is_live() {
+            return Err(Failure::Other(format!("it still runs; `stayd kill {id}` ends it")));
+        }
+        let request = self.request(Method::DELETE, &format!("{path}?purge=true"));
+        let request = request.insert_header(("If-Match", seen.etag.unwrap_or_default()));
+        self.answer(request.send().await).await?.or_refusal(&path)
+    }
+
     /// The retained output. With an offset it begins there, and is refused if any output since then
     /// is gone.
     pub(super) async fn output(&self, id: &str, offset: Option<u64>) -> Result<Answer, Failure> {
@@ -199,21 +207,23 @@ impl Client {
         Ok(answer.json::<Screen>()?.modes.application_cursor)
     }
 
-    /// Waits for a condition, at most for `limit`. Returns the screen at the end, as JSON, and
+    /// Waits for a condition, which counts only output after an offset if one is given, at most for
+    /// `limit`. Returns the screen at the end, as JSON, and
     /// whether the condition holds.
     pub(super) async fn wait(
         &self,
         id: &str,
-        condition: &str,
+        (condition, after): (&str, Option<u64>),
         scrollback: usize,
         limit: Duration,
     ) -> Result<(bool, Answer), Failure> {
-        let query = [
+        let mut query = vec![
             ("format", "json".to_owned()),
             ("wait", condition.to_owned()),
             ("scrollback", scrollback.to_string()),
             ("timeout_ms", limit.as_millis().to_string()),
         ];
+        query.extend(after.map(|offset| ("after", offset.to_string())));
         let path = format!("/{id}/screen");
         let request = self.request(Method::GET, &path).timeout(limit + ANSWER_TIMEOUT);
         let request = request.query(&query).map_err(Failure::doing("request"))?;
@@ -364,12 +374,13 @@ impl Client {
         S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     {
         let mut response = sent.map_err(|e| unreachable(&self.endpoint, &e))?;
-        let offset = response.headers().get("X-Stayd-Offset");
-        let offset = offset.and_then(|offset| offset.to_str().ok()?.parse().ok());
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let offset = header("X-Stayd-Offset").and_then(|offset| offset.parse().ok());
+        let etag = header("ETag").map(str::to_owned);
         let body = response.body().limit(BODY_MAX).await;
         let broke_off = |e| Failure::Unreachable(format!("the server's answer broke off: {e}"));
         let body = body.map_err(broke_off)?.to_vec();
-        Ok(Answer { status: response.status().as_u16(), offset, body })
+        Ok(Answer { status: response.status().as_u16(), offset, etag, body })
     }
 }
 

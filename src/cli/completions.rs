@@ -12,12 +12,19 @@ pub(super) struct Flags {
     ///
     /// bash: source <(stayd completions bash); zsh: as _stayd in a directory of $fpath;
     /// fish: stayd completions fish | source. For bash, zsh and fish it asks the server for
-    /// the names of live sessions.
+    /// the names of sessions and profiles.
     shell: Shell,
 }
 
 /// The verbs whose arguments are sessions.
 pub(super) const VERBS: &str = "attach a info show history kill restart keep unkeep rename send screen wait logs recording share";
+
+/// The verbs whose arguments are ended sessions.
+pub(super) const ENDED_VERBS: &str = "rm";
+/// What prints the names that are completed: of sessions, ended sessions and profiles.
+const SESSIONS: &str = "stayd ls --quiet 2>/dev/null";
+const ENDED: &str = "stayd ls --ended --quiet 2>/dev/null";
+const PROFILES: &str = "stayd profiles --quiet 2>/dev/null";
 
 /// `command` is the definition of the whole command line.
 pub(super) fn completions(flags: &Flags, command: Command) -> Result<u8, Failure> {
@@ -41,18 +48,23 @@ fn bash() -> String {
     let verbs = VERBS.replace(' ', "|");
     format!(
         r#"
-# Names of sessions, where the generated part knows flags alone.
+# Names of sessions and profiles, where the generated part knows flags alone.
 _stayd_sessions() {{
     _stayd "$@"
-    local word=${{COMP_WORDS[COMP_CWORD]}} verb
-    [[ $word == -* || ${{COMP_WORDS[COMP_CWORD-1]}} == -* ]] && return
+    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} verb names=
+    [[ $word == -* ]] && return
     for verb in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
         case $verb in
-            {verbs})
-                local IFS=$'\n'
-                COMPREPLY=($(compgen -W "$(stayd ls --quiet 2>/dev/null)" -- "$word"))
-                return ;;
+            {verbs}) names=$({SESSIONS}) ;;
+            {ENDED_VERBS}) names=$({ENDED}) ;;
+            run) [[ $before == --profile || $before == -p ]] || return
+                names=$({PROFILES}) ;;
+            *) continue ;;
         esac
+        [[ $before == -* && $verb != run ]] && return
+        local IFS=$'\n'
+        COMPREPLY=($(compgen -W "$names" -- "$word"))
+        return
     done
 }}
 complete -F _stayd_sessions -o bashdefault -o default stayd
@@ -60,7 +72,8 @@ complete -F _stayd_sessions -o bashdefault -o default stayd
     )
 }
 
-/// The generated script describes each argument. Arguments that are sessions get a function.
+/// The generated script describes each argument. Arguments that are sessions, and the flag for a
+/// profile, get a function.
 fn zsh(script: &str) -> String {
     let named = script
         .replace(
@@ -71,17 +84,28 @@ fn zsh(script: &str) -> String {
         .replace(
             "beginnings of ids, or names:_default",
             "beginnings of ids, or names:_stayd_sessions",
-        );
-    let function = "\n_stayd_sessions() {\n    \
-        local -a sessions=(${(f)\"$(stayd ls --quiet 2>/dev/null)\"})\n    \
-        compadd -a sessions\n}\n";
+        )
+        .replace("names of ended sessions:_default", "names of ended sessions:_stayd_ended")
+        .replace(":PROFILE:_default", ":PROFILE:_stayd_profiles");
+    let function = |name: &str, names: &str| {
+        format!(
+            "\n{name}() {{\n    local -a names=(${{(f)\"$({names})\"}})\n    compadd -a names\n}}\n"
+        )
+    };
+    let functions = [
+        function("_stayd_sessions", SESSIONS),
+        function("_stayd_ended", ENDED),
+        function("_stayd_profiles", PROFILES),
+    ];
     // The first line has to stay `#compdef`, by which zsh recognizes the file.
-    named.replacen('\n', function, 1)
+    named.replacen('\n', &functions.concat(), 1)
 }
 
 fn fish() -> String {
     format!(
-        "complete -c stayd -n \"__fish_seen_subcommand_from {VERBS}\" -f \
-         -a \"(stayd ls --quiet 2>/dev/null)\"\n"
+        "complete -c stayd -n \"__fish_seen_subcommand_from {VERBS}\" -f -a \"({SESSIONS})\"\n\
+         complete -c stayd -n \"__fish_seen_subcommand_from {ENDED_VERBS}\" -f -a \"({ENDED})\"\n\
+         complete -c stayd -n \"__fish_seen_subcommand_from run\" -l profile -s p -x \
+         -a \"({PROFILES})\"\n"
     )
 }

@@ -7,6 +7,8 @@ use super::local::LocalServer;
 use crate::config::{self, PathFlags};
 use crate::private;
 use clap::Args;
+use nix::unistd::geteuid;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// The flags by which a verb finds its server.
@@ -48,8 +50,8 @@ impl Endpoint {
         let token = match flags.token.clone().or(fragment) {
             Some(token) => token,
             None => {
-                let why =
-                    "a server that is asked by its address needs a token: give one in STAYD_TOKEN";
+                let why = "a server that is asked by its address needs a token: give one in STAYD_TOKEN \
+                     (`stayd token add NAME` makes one, on the server's machine)";
                 return Err(Failure::Other(why.into()));
             }
         };
@@ -77,7 +79,13 @@ impl Endpoint {
 /// socket in it.
 fn state_dir(paths: &PathFlags) -> Result<PathBuf, Failure> {
     let dir = config::state_dir(paths)?;
-    private::check(&dir)?;
+    private::check(&dir).map_err(|problem| {
+        let by_address = match std::fs::symlink_metadata(&dir) {
+            Ok(found) if found.uid() == geteuid().as_raw() => "",
+            _ => "; a server of somebody else is asked by its address: --url, and a token",
+        };
+        Failure::Other(format!("{problem}{by_address}"))
+    })?;
     Ok(dir)
 }
 

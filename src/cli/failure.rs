@@ -11,6 +11,11 @@ pub(super) enum Failure {
     /// No session has this id or name: exit code 3.
     #[error("no such session: {0}")]
     NoSuchSession(String),
+    /// There is none to attach to: exit code 3.
+    #[error(
+        "no session runs; `stayd run` starts one, `stayd ls --all` lists those that have ended"
+    )]
+    NoSession,
     /// The session has ended: exit code 3.
     #[error(
         "{word} has ended ({how}); `stayd screen {word}` prints what it showed last, \
@@ -52,7 +57,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::NoSuchSession(_) | Failure::Ended { .. } => 3,
+            Failure::NoSuchSession(_) | Failure::NoSession | Failure::Ended { .. } => 3,
             Failure::TimedOut => 124,
             Failure::NoServer { .. }
             | Failure::Unreachable(_)

@@ -7,6 +7,7 @@ use super::info::Flags;
 use super::out;
 use super::resolve::resolve_any;
 use crate::config::PathFlags;
+use crate::lifecycle::Status;
 use crate::protocol::Transition;
 
 pub(super) fn history(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
@@ -30,8 +31,8 @@ fn table(transitions: &[Transition]) -> String {
         let at = transition.at.with_timezone(&chrono::Local);
         vec![
             at.format("%Y-%m-%d %H:%M:%S%.3f").to_string(),
-            transition.from_status.map_or("-", |status| status.as_str()).to_owned(),
-            transition.to_status.as_str().to_owned(),
+            transition.from_status.map_or("-", status).to_owned(),
+            status(transition.to_status).to_owned(),
             printable(&transition.reason),
             transition.active_connections.to_string(),
             word(&transition.caused_by),
@@ -39,4 +40,9 @@ fn table(transitions: &[Transition]) -> String {
         ]
     });
     grid::render(&heading, rows)
+}
+
+/// A status as people say it: an end is no error of the server, whatever the program's exit code was.
+fn status(status: Status) -> &'static str {
+    if status.is_live() { status.as_str() } else { "ended" }
 }

@@ -1,12 +1,13 @@
 //! `stayd info`: all details of one session.
 
 use super::client::{Client, read};
+use super::ended::how;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{self, printable};
-use super::out;
 use super::resolve::resolve_any;
 use super::table::span;
+use super::{out, profiles};
 use crate::config::PathFlags;
 use crate::protocol::Session;
 use chrono::{DateTime, Utc};
@@ -27,15 +28,20 @@ pub(super) struct Flags {
 
 pub(super) fn info(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
-    let session: Value = actix::System::new().block_on(async {
+    let (session, known) = actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?;
-        client.get(&id.to_string()).await
+        let session: Value = client.get(&id.to_string()).await?;
+        // Whoever has come by a share link sees none, and an older server tells none.
+        let known = if flags.json { None } else { client.profiles().await.ok() };
+        Ok::<_, Failure>((session, known.unwrap_or_default()))
     })?;
     if flags.json {
         out::json(&session)?;
         return Ok(0);
     }
-    out::print(&grid::aligned(&describe(&read(&session)?, Utc::now())))?;
+    let mut lines = describe(&read(&session)?, Utc::now());
+    lines.extend(confinement(&known, session["profile"].as_str()));
+    out::print(&grid::aligned(&lines))?;
     Ok(0)
 }
 
@@ -65,8 +71,7 @@ fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
     let lines = [
         ("id", Some(session.id.to_string())),
         ("name", session.name.clone()),
-        ("status", word(serde_json::json!(session.status))),
-        ("end reason", word(serde_json::json!(session.end_reason))),
+        ("status", how(session).or_else(|| word(serde_json::json!(session.status)))),
         ("exit code", session.exit_code.map(|code| code.to_string())),
         ("exit signal", session.exit_signal.map(|signal| signal.to_string())),
         ("command", Some(session.command.join(" "))),
@@ -92,6 +97,19 @@ fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
     ];
     let line = |(word, what): (&str, Option<String>)| Some(vec![word.into(), printable(&what?)]);
     lines.into_iter().filter_map(line).collect()
+}
+
+/// What the session's profile says today of its account, its limits and its programs' rights.
+fn confinement(profiles: &Value, profile: Option<&str>) -> Vec<Vec<String>> {
+    let mut all = profiles["profiles"].as_array().into_iter().flatten();
+    let Some(found) = all.find(|one| profile.is_some() && one["name"].as_str() == profile) else {
+        return Vec::new();
+    };
+    let word = |name: &str| Some(vec![name.to_owned(), printable(found[name].as_str()?)]);
+    let limits = read(&found["limits"]).map(|limits| profiles::limits(&limits));
+    let limits = limits.ok().filter(|limits| limits != "-");
+    let limits = limits.map(|limits| vec!["limits".to_owned(), limits]);
+    [word("user"), word("control"), limits].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

@@ -3,18 +3,26 @@
 use super::client::Client;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
+use super::inside;
 use super::out;
 use super::progress::Progress;
 use super::resolve::resolve;
 use crate::config::PathFlags;
 use clap::Args;
 use serde_json::{Value, json};
+use std::io::{self, IsTerminal};
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
     /// Ids, unique beginnings of ids, or names
-    #[arg(required = true, value_name = "SESSION")]
+    #[arg(required_unless_present = "all", value_name = "SESSION")]
     sessions: Vec<String>,
+    /// End all sessions, after a question
+    #[arg(long, conflicts_with = "sessions")]
+    all: bool,
+    /// With --all: do not ask
+    #[arg(long, short, requires = "all")]
+    yes: bool,
     /// Print the final records as the API returns them
     #[arg(long)]
     json: bool,
@@ -24,26 +32,65 @@ pub(super) struct Flags {
 
 pub(super) fn kill(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
-    actix::System::new().block_on(each(&flags.sessions, flags.json, async |word| {
-        let id = resolve(&client, word).await?;
-        let answer = {
-            let _progress = Progress::on(format!("ending {word}, with everything that runs in it"));
-            client.kill(&id.to_string()).await?
+    actix::System::new().block_on(async {
+        let words = match flags.all {
+            true => match all(&client, flags.yes).await? {
+                Some(words) => words,
+                None => return Ok(1),
+            },
+            false => flags.sessions,
         };
-        if answer.status == 202 {
-            out::message(&format!("stayd: {word} is ending; its processes are not gone yet"));
+        let (code, ended) = each(&words, flags.json, async |word| {
+            let id = resolve(&client, word).await?;
+            let answer = {
+                let what = format!("ending {word}, with everything that runs in it");
+                let _progress = Progress::on(what);
+                client.kill(&id.to_string()).await?
+            };
+            if answer.status == 202 {
+                out::message(&format!("stayd: {word} is ending; its processes are not gone yet"));
+            }
+            answer.json()
+        })
+        .await?;
+        if flags.all && !flags.json {
+            out::message(&format!("stayd: ended {}", sessions(ended)));
         }
-        answer.json()
-    }))
+        Ok(code)
+    })
 }
 
-/// Applies a verb to several sessions; failures do not stop it. The exit code is that of the first
-/// failure. With `json` the sessions are printed as the API gives them.
+/// The ids of all live sessions, the one that this command runs in last; `None` if the user does not
+/// want them ended.
+async fn all(client: &Client, yes: bool) -> Result<Option<Vec<String>>, Failure> {
+    let mut live = client.sessions(false).await?;
+    if !yes && !live.is_empty() {
+        if !io::stdin().is_terminal() {
+            let how = "kill --all asks first, and standard input is no terminal: add --yes";
+            return Err(Failure::Usage(how.into()));
+        }
+        let what = sessions(live.len());
+        if !out::confirm(&format!("End {what}, with everything that runs in them?"))? {
+            return Ok(None);
+        }
+    }
+    let here = inside::shown_in();
+    live.sort_by_key(|session| Some(session.id) == here);
+    Ok(Some(live.iter().map(|session| session.id.to_string()).collect()))
+}
+
+/// A number of sessions, in words.
+fn sessions(count: usize) -> String {
+    if count == 1 { "1 session".into() } else { format!("{count} sessions") }
+}
+
+/// Applies a verb to several sessions; failures do not stop it. Returns the exit code, which is that of
+/// the first failure, and the number of sessions that it was done to. With `json` the sessions are printed as the API gives them.
 pub(super) async fn each(
     words: &[String],
     json: bool,
     one: impl AsyncFn(&str) -> Result<Value, Failure>,
-) -> Result<u8, Failure> {
+) -> Result<(u8, usize), Failure> {
     let (mut code, mut sessions) = (0, Vec::new());
     for word in words {
         match one(word).await {
@@ -60,8 +107,9 @@ pub(super) async fn each(
             }
         }
     }
+    let count = sessions.len();
     if json {
         out::json(&json!({ "sessions": sessions }))?;
     }
-    Ok(code)
+    Ok((code, count))
 }

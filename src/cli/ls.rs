@@ -8,7 +8,7 @@ use super::{out, sys, table};
 use crate::config::PathFlags;
 use crate::protocol::Session;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::os::fd::AsFd;
 
 #[derive(Args, Debug)]
@@ -16,6 +16,9 @@ pub(super) struct Flags {
     /// Include ended sessions
     #[arg(long, short)]
     all: bool,
+    /// Only sessions that have ended
+    #[arg(long, conflicts_with = "all")]
+    ended: bool,
     /// Only sessions with this label; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
@@ -31,7 +34,17 @@ pub(super) struct Flags {
 
 pub(super) fn ls(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
-    let sessions = actix::System::new().block_on(client.list(flags.all, &flags.label))?;
+    let ended = flags.all || flags.ended;
+    let mut sessions = actix::System::new().block_on(client.list(ended))?;
+    if let Some((key, _)) = unknown_label(&sessions, &flags.label) {
+        let kind = if ended { "session" } else { "live session" };
+        out::message(&format!("stayd: no {kind} has a label {key:?}"));
+    }
+    sessions.retain(|session| {
+        let is_wanted = !flags.ended || !session["ended_at"].is_null();
+        let has = |(key, value): &(String, String)| session["labels"][key] == value.as_str();
+        is_wanted && flags.label.iter().all(has)
+    });
     if flags.json {
         out::json(&json!({ "sessions": sessions, "next": null }))?;
         return Ok(0);
@@ -44,4 +57,12 @@ pub(super) fn ls(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let columns = sys::window(std::io::stdout().as_fd()).map(|(columns, _)| columns.into());
     out::print(&table::render(&sessions, chrono::Utc::now(), columns))?;
     Ok(0)
+}
+
+/// The first of the wanted labels whose key no session has: it may be mistyped.
+fn unknown_label<'a>(
+    sessions: &[Value],
+    wanted: &'a [(String, String)],
+) -> Option<&'a (String, String)> {
+    wanted.iter().find(|(key, _)| sessions.iter().all(|session| session["labels"][key].is_null()))
 }

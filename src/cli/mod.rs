@@ -2,9 +2,10 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `retry` | for a server that is being started again |
+//! | `background` | the server that `run` starts where none runs |
 //! | `inside` | the session that a command itself runs in |
 //! | `local` | the server of a state directory, and who listens at its address |
 //! | `endpoint`, `transport`, `client`, `body_stream` | the server's address, the connection to it, and its HTTP API |
@@ -20,6 +21,7 @@
 mod args;
 mod attach;
 mod audit;
+mod background;
 mod backup;
 mod client;
 mod completions;
@@ -48,6 +50,7 @@ mod rename;
 mod resolve;
 mod restart;
 mod retry;
+mod rm;
 mod run;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -99,6 +102,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::History(flags)) => history::history(paths, &flags),
         Some(Verb::Profiles(flags)) => profiles::profiles(paths, &flags),
         Some(Verb::Kill(flags)) => kill::kill(paths, flags),
+        Some(Verb::Rm(flags)) => rm::rm(paths, flags),
         Some(Verb::Restart(flags)) => restart::restart(paths, &flags),
         Some(Verb::Keep(flags)) => keep::keep(paths, &flags),
         Some(Verb::Unkeep(flags)) => keep::unkeep(paths, &flags),

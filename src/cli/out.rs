@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::grid::printable;
 use crate::protocol::is_unseen;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufRead, ErrorKind, Write};
 
 /// Prints to standard output. It is no error if the reader has gone away (`stayd ls | head -1`).
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -48,4 +48,12 @@ pub(super) fn message(text: &str) {
     };
     let text = text.split('\n').map(line).collect::<Vec<_>>().join("\n");
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Asks a question on standard error, and returns whether the answer on standard input is yes.
+pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
+    let _ = write!(io::stderr().lock(), "{} [y/N] ", printable(question));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(Failure::doing("standard input"))?;
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }

@@ -25,6 +25,38 @@ pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<SessionId
     find(client, word).await.map(|(id, _)| id)
 }
 
+/// The live session that was used last: attached, left, or typed into. `here` is the session that
+/// this command runs in, which is not meant.
+pub(super) async fn used_last(
+    client: &Client,
+    here: Option<SessionId>,
+) -> Result<SessionId, Failure> {
+    let live = client.sessions(false).await?;
+    let others = live.iter().filter(|session| Some(session.id) != here);
+    match others.max_by_key(|session| session.last_activity_at) {
+        Some(session) => Ok(session.id),
+        None => Err(Failure::NoSession),
+    }
+}
+
+/// The ended session that an argument names, the newest of those with this name.
+///
+/// # Errors
+/// The failure of a session that still runs says how to end it.
+pub(super) async fn resolve_ended(client: &Client, word: &str) -> Result<SessionId, Failure> {
+    if let Ok(id) = word.parse() {
+        return Ok(id);
+    }
+    let (live, ended): (Vec<_>, Vec<_>) =
+        client.sessions(true).await?.into_iter().partition(|session| session.status.is_live());
+    match pick(&ended, word) {
+        Err(Failure::NoSuchSession(_)) if pick(&live, word).is_ok() => {
+            Err(Failure::Other(format!("it still runs; `stayd kill {word}` ends it")))
+        }
+        found => found,
+    }
+}
+
 /// The session, and how it ended if it has. Ended sessions are requested only if no live one
 /// matches.
 async fn find(client: &Client, word: &str) -> Result<(SessionId, Option<String>), Failure> {

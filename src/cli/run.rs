@@ -1,8 +1,10 @@
 //! `stayd run`.
 
 use super::attach;
+use super::attach::{DetachKeys, How};
+use super::background;
 use super::client::{Client, read};
-use super::endpoint::{Endpoint, ServerFlags};
+use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::resolve::resolve;
 use super::staying::stays;
@@ -51,6 +53,9 @@ pub(super) struct Flags {
     /// Label for administrators; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
+    /// Keys that detach: one with Ctrl, and perhaps a second one, such as "C-a d" or C-]; or "none"
+    #[arg(long, value_name = "KEYS", env = "STAYD_DETACH_KEYS", default_value = "C-\\ d")]
+    detach_keys: DetachKeys,
     /// With --detach: print the session as the API returns it
     #[arg(long, requires = "detach")]
     json: bool,
@@ -62,9 +67,9 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
-    let endpoint = Endpoint::find(paths, &flags.server)?;
     let wanted = wanted(&flags)?;
     actix::System::new().block_on(async {
+        let endpoint = background::find_or_start(paths, &flags.server).await?;
         let client = Client::new(endpoint.clone())?;
         let (value, is_new) = match client.create(&wanted).await {
             Ok(created) => (created.json::<Value>()?, true),
@@ -78,7 +83,8 @@ pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
         if !flags.detach {
             // All output of a new session is wanted, and the screen of one that was there.
             let (id, offset) = (session.id, is_new.then_some(0));
-            return attach::session(paths, &flags.server, endpoint, id, offset, Mode::Rw).await;
+            let how = How { mode: Mode::Rw, detach: flags.detach_keys };
+            return attach::session(paths, &flags.server, endpoint, id, offset, how).await;
         }
         if flags.json {
             out::json(&value)?;

@@ -7,10 +7,13 @@ use super::keys;
 use super::out;
 use super::resolve::resolve;
 use super::retry::Retries;
+use super::wait::{self, Goal};
 use crate::config::PathFlags;
+use crate::protocol::Session;
 use clap::Args;
 use serde_json::json;
 use std::io::{self, Read};
+use std::time::Duration;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -21,6 +24,7 @@ const PIECE: usize = 64 << 10;
 #[command(
     group(clap::ArgGroup::new("what").required(true).multiple(true)
         .args(["text", "stdin", "key", "enter"])),
+    group(clap::ArgGroup::new("wait").args(["wait_text", "wait_regex"])),
     override_usage = "stayd send [OPTIONS] <SESSION> <TEXT|--stdin|--key <NAME>|--enter>",
 )]
 pub(super) struct Flags {
@@ -39,7 +43,17 @@ pub(super) struct Flags {
     /// Then press Enter
     #[arg(long, short)]
     enter: bool,
-    /// Print the number of typed bytes as JSON
+    /// Then wait until the program prints this text; what was printed before does not count, the echo
+    /// of what is typed does
+    #[arg(long, value_name = "STR")]
+    wait_text: Option<String>,
+    /// Then wait until what the program prints matches this expression (^ and $: a line's ends)
+    #[arg(long, value_name = "RE", value_parser = wait::regex)]
+    wait_regex: Option<String>,
+    /// Give up waiting after this time, with exit code 124 [default: never]
+    #[arg(long, value_name = "SECONDS", requires = "wait", value_parser = wait::seconds)]
+    timeout: Option<Duration>,
+    /// Print the number of typed bytes and the offset of the output before them as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -59,6 +73,13 @@ pub(super) fn send(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         let id = resolve(&client, &flags.session).await?.to_string();
         // The name is unique to this process.
         let name = format!("send-{}", Uuid::now_v7().simple());
+        let text = flags.wait_text.as_ref().map(|text| format!("text:{text}"));
+        let regex = flags.wait_regex.as_ref().map(|regex| format!("regex:{regex}"));
+        let condition = text.or(regex);
+        let before = match condition.is_some() || flags.json {
+            true => Some(client.get::<Session>(&id).await?.offset),
+            false => None,
+        };
         let mut typist = Typist { client: &client, id: &id, name, offset: 0 };
         if let Some(text) = &flags.text {
             typist.type_in(text.as_bytes()).await?;
@@ -68,9 +89,15 @@ pub(super) fn send(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         }
         typist.type_in(&typist.keys(&flags.key, flags.enter).await?).await?;
         if flags.json {
-            out::json(&json!({ "session": id, "typed": typist.offset }))?;
+            out::json(&json!({ "session": id, "typed": typist.offset, "offset": before }))?;
         }
-        Ok(0)
+        match condition.zip(before) {
+            Some((condition, offset)) => {
+                let goal = Goal::printed(condition, offset, flags.timeout);
+                wait::wait_for(paths, &flags.server, id, goal).await
+            }
+            None => Ok(0),
+        }
     })
 }
 

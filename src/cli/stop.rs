@@ -57,11 +57,30 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         let files = ("guardian.pid", "holder.lock");
         found |= end("holder", &dir, files, libc::SIGTERM, HOLDER_TIMEOUT)?;
     }
-    if found {
-        return Ok(0);
+    let held = if flags.all { None } else { holder(&dir)? };
+    let at = dir.display();
+    match (found, held) {
+        (true, None) => {}
+        (true, Some(_)) => out::message(
+            "stayd: the server has stopped, and sessions run on; `stayd serve` finds them, `stayd \
+             stop --all` ends them",
+        ),
+        (false, Some(pid)) => out::message(&format!(
+            "stayd: no server runs in {at}, but process {pid} still holds sessions there; `stayd stop \
+             --all` ends them, `stayd serve` finds them"
+        )),
+        (false, None) => out::message(&format!("stayd: nothing runs in {at}")),
     }
-    out::message(&format!("stayd: nothing runs in {}", dir.display()));
-    Ok(1)
+    Ok(u8::from(!found))
+}
+
+/// The process that holds the sessions of a state directory, if there is one.
+fn holder(dir: &Path) -> Result<Option<i32>, Failure> {
+    if !is_locked(&dir.join("holder.lock"))? {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(dir.join("holder.pid")).unwrap_or_default();
+    Ok(text.split_whitespace().next().and_then(|word| word.parse().ok()))
 }
 
 /// Whether this process runs inside a session of the holder in this directory.

@@ -1,11 +1,21 @@
-//! System calls of the verbs: a process held by descriptor, a window's size.
+//! System calls of the verbs: a process held by descriptor or started in the background, a window's
+//! size.
 
 use crate::pty;
 use crate::tree::pidfd;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::stat::Mode;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A process referred to by a pidfd (pidfd_open(2)), so that it cannot be confused with a later one
@@ -35,6 +45,51 @@ impl Process {
     pub(super) fn wait(&self, limit: Duration) -> io::Result<bool> {
         readable(self.0.as_fd(), PollFlags::POLLIN, limit)
     }
+}
+
+/// A child process of ours that is left alone when we end.
+#[derive(Debug)]
+pub(super) struct Detached(Pid);
+
+impl Detached {
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> io::Result<bool> {
+        match waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => Ok(false),
+            Ok(_) | Err(Errno::ECHILD) => Ok(true),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Creates a new session (setsid(2)), so that neither Ctrl-C nor the end of our terminal reaches the
+/// process. nix has no name for it.
+const POSIX_SPAWN_SETSID: libc::c_int = 0x80;
+
+/// Starts a program in the background: without our terminal, in a session of its own, with nothing to
+/// read, and its standard output and error in a file.
+pub(super) fn spawn_detached(
+    program: &Path,
+    arguments: &[OsString],
+    output: &File,
+) -> io::Result<Detached> {
+    let text = |text: &OsStr| CString::new(text.as_bytes());
+    let arguments = std::iter::once(program.as_os_str())
+        .chain(arguments.iter().map(OsString::as_os_str))
+        .map(text)
+        .collect::<Result<Vec<_>, _>>()?;
+    let variable = |(name, value): (OsString, OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+    };
+    let environment = std::env::vars_os().map(variable).collect::<Result<Vec<_>, _>>()?;
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(PosixSpawnFlags::from_bits_retain(POSIX_SPAWN_SETSID))?;
+    let mut actions = PosixSpawnFileActions::init()?;
+    actions.add_open(0, "/dev/null", OFlag::O_RDONLY, Mode::empty())?;
+    for number in [1, 2] {
+        actions.add_dup2(output.as_raw_fd(), number)?;
+    }
+    Ok(Detached(posix_spawn(program, &actions, &attributes, &arguments, &environment)?))
 }
 
 /// Waits until a descriptor is ready. Returns whether it was in time.

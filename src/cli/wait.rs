@@ -43,6 +43,12 @@ pub(super) struct Flags {
     /// Wait until the session ends; exit with its exit code, 128 + n if signal n ended it
     #[arg(long)]
     exit: bool,
+    /// With --text and --regex: count only what is printed from now on
+    #[arg(long, conflicts_with_all = ["quiet", "exit", "after"])]
+    from_now: bool,
+    /// With --text and --regex: count only output after so many bytes, as `send --json` prints them
+    #[arg(long, value_name = "OFFSET", conflicts_with_all = ["quiet", "exit"])]
+    after: Option<u64>,
     /// Number of scrollback lines that --text and --regex search too
     #[arg(long, value_name = "LINES", default_value_t = 0)]
     scrollback: usize,
@@ -58,7 +64,7 @@ pub(super) struct Flags {
 
 /// Checks the expression here, too, because the server's message would use the names of its own
 /// interface.
-fn regex(text: &str) -> Result<String, String> {
+pub(super) fn regex(text: &str) -> Result<String, String> {
     regex::Regex::new(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
 
@@ -66,7 +72,7 @@ fn milliseconds(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "expected a whole number of milliseconds".into())
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
     seconds.filter(|s| *s <= YEAR).ok_or_else(|| "expected a number of seconds".into())
 }
@@ -74,12 +80,34 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// The longest limit: an `Instant` cannot be advanced much further, and nobody waits longer.
 const YEAR: Duration = Duration::from_secs(366 * 86400);
 
-impl Flags {
+/// What is waited for.
+pub(super) struct Goal {
     /// The condition on the screen, as the API has it. `None`: the end of the session.
-    fn condition(&self) -> Option<String> {
-        let text = self.text.as_ref().map(|text| format!("text:{text}"));
-        let regex = self.regex.as_ref().map(|regex| format!("regex:{regex}"));
-        text.or(regex).or(self.quiet.map(|ms| format!("quiet:{ms}")))
+    pub(super) condition: Option<String>,
+    /// Count only output after this offset.
+    pub(super) after: Option<u64>,
+    /// How long the session must be quiet, if that is the condition.
+    quiet: Option<Duration>,
+    scrollback: usize,
+    deadline: Instant,
+    json: bool,
+}
+
+impl Goal {
+    /// A condition on what is printed after an offset.
+    pub(super) fn printed(condition: String, after: u64, limit: Option<Duration>) -> Goal {
+        let deadline = Instant::now() + limit.unwrap_or(YEAR);
+        let (condition, after) = (Some(condition), Some(after));
+        Goal { condition, after, quiet: None, scrollback: 0, deadline, json: false }
+    }
+
+    fn of(flags: &Flags, after: Option<u64>, deadline: Instant) -> Goal {
+        let text = flags.text.as_ref().map(|text| format!("text:{text}"));
+        let regex = flags.regex.as_ref().map(|regex| format!("regex:{regex}"));
+        let condition = text.or(regex).or(flags.quiet.map(|ms| format!("quiet:{ms}")));
+        let quiet = flags.quiet.map(Duration::from_millis);
+        let Flags { scrollback, json, .. } = *flags;
+        Goal { condition, after, quiet, scrollback, deadline, json }
     }
 }
 
@@ -90,64 +118,80 @@ pub(super) fn wait(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     }
     let deadline = Instant::now() + limit;
     actix::System::new().block_on(async {
-        let find = || Client::find(paths, &flags.server);
-        let client = find()?;
+        let client = Client::find(paths, &flags.server)?;
         let id = resolve_any(&client, &flags.session).await?.to_string();
-        let progress = Some(Progress::on("waiting; Ctrl-C gives up"));
-        let mut waiter = Waiter { client, id, deadline, json: flags.json, progress };
-        let mut retries = Retries::default();
-        let mut first = true;
-        loop {
-            let asked = Instant::now();
-            let turn = match flags.condition() {
-                Some(condition) => waiter.screen(&condition, flags).await,
-                None => waiter.exit().await,
-            };
-            let failure = match turn {
-                Ok(code) => return Ok(code),
-                Err(failure) if failure.is_passing() => failure,
-                Err(failure) => return Err(failure),
-            };
-            let was_there = asked.elapsed() > THERE;
-            // Do not wait for a server that was never there.
-            let nobody = matches!(failure, Failure::NoServer { .. }) && !was_there;
-            if std::mem::take(&mut first) && nobody {
-                return Err(failure);
-            }
-            if was_there {
-                retries.reset();
-            }
-            let pause = retries.next_wait().ok_or(failure)?;
-            if Instant::now() + pause >= deadline {
-                return Err(Failure::TimedOut);
-            }
-            sleep(pause).await;
-            // A restarted server may have another address.
-            if let Ok(client) = find() {
-                waiter.client = client;
-            }
-        }
+        let after = match flags.from_now {
+            true => Some(client.get::<Session>(&id).await?.offset),
+            false => flags.after,
+        };
+        wait_for(paths, &flags.server, id, Goal::of(flags, after, deadline)).await
     })
+}
+
+/// Waits, also while the server is restarted.
+pub(super) async fn wait_for(
+    paths: &PathFlags,
+    flags: &ServerFlags,
+    id: String,
+    goal: Goal,
+) -> Result<u8, Failure> {
+    let find = || Client::find(paths, flags);
+    let client = find()?;
+    let deadline = goal.deadline;
+    let progress = Some(Progress::on("waiting; Ctrl-C gives up"));
+    let mut waiter = Waiter { client, id, goal, progress };
+    let mut retries = Retries::default();
+    let mut first = true;
+    loop {
+        let asked = Instant::now();
+        let turn = match waiter.goal.condition.clone() {
+            Some(condition) => waiter.screen(&condition).await,
+            None => waiter.exit().await,
+        };
+        let failure = match turn {
+            Ok(code) => return Ok(code),
+            Err(failure) if failure.is_passing() => failure,
+            Err(failure) => return Err(failure),
+        };
+        let was_there = asked.elapsed() > THERE;
+        // Do not wait for a server that was never there.
+        let nobody = matches!(failure, Failure::NoServer { .. }) && !was_there;
+        if std::mem::take(&mut first) && nobody {
+            return Err(failure);
+        }
+        if was_there {
+            retries.reset();
+        }
+        let pause = retries.next_wait().ok_or(failure)?;
+        if Instant::now() + pause >= deadline {
+            return Err(Failure::TimedOut);
+        }
+        sleep(pause).await;
+        // A restarted server may have another address.
+        if let Ok(client) = find() {
+            waiter.client = client;
+        }
+    }
 }
 
 struct Waiter {
     client: Client,
     id: String,
-    deadline: Instant,
-    json: bool,
+    goal: Goal,
     progress: Option<Progress>,
 }
 
 impl Waiter {
-    async fn screen(&mut self, condition: &str, flags: &Flags) -> Result<u8, Failure> {
+    async fn screen(&mut self, condition: &str) -> Result<u8, Failure> {
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
+            let left = self.goal.deadline.saturating_duration_since(Instant::now());
             // Not enough time is left for a quiet period of this length.
-            if flags.quiet.is_some_and(|ms| Duration::from_millis(ms) > left) {
+            if self.goal.quiet.is_some_and(|quiet| quiet > left) {
                 return Err(Failure::TimedOut);
             }
-            let limit = left.min(if flags.quiet.is_some() { SLICE_MAX } else { SLICE });
-            let waited = self.client.wait(&self.id, condition, flags.scrollback, limit);
+            let limit = left.min(if self.goal.quiet.is_some() { SLICE_MAX } else { SLICE });
+            let Goal { after, scrollback, .. } = self.goal;
+            let waited = self.client.wait(&self.id, (condition, after), scrollback, limit);
             let (held, screen) = waited.await?;
             if held || limit == left {
                 self.print(&screen.json()?)?;
@@ -159,7 +203,7 @@ impl Waiter {
     /// Prints the final screen or session, if it was requested.
     fn print(&mut self, answer: &Value) -> Result<(), Failure> {
         self.progress = None;
-        if self.json { out::json(answer) } else { Ok(()) }
+        if self.goal.json { out::json(answer) } else { Ok(()) }
     }
 
     /// Waits for the session's end: requests the session whenever the stream of events sends
@@ -174,7 +218,7 @@ impl Waiter {
                 self.print(&answer)?;
                 return Ok(exit_code(session.exit_code, session.exit_signal));
             }
-            match timeout_at(self.deadline, events.next()).await {
+            match timeout_at(self.goal.deadline, events.next()).await {
                 Ok(told) => told?.map(drop).ok_or_else(|| {
                     Failure::Unreachable("the server no longer sends events".into())
                 })?,

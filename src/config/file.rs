@@ -1,7 +1,7 @@
 //! Reads `stayd.toml`.
 
 use super::profiles::ProfileTable;
-use super::words::{IdleTimeout, LogFormat, LogLevel, Seconds};
+use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds, listen_address};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use std::collections::BTreeMap;
@@ -54,6 +54,8 @@ pub enum ConfigError {
 pub(super) struct File {
     #[serde(default, deserialize_with = "addresses")]
     pub(super) listen: Vec<SocketAddr>,
+    #[serde(default, deserialize_with = "base_path")]
+    pub(super) base_path: Option<BasePath>,
     pub(super) tls_cert: Option<PathBuf>,
     pub(super) tls_key: Option<PathBuf>,
     pub(super) allow_plain: Option<bool>,
@@ -145,8 +147,11 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            let wrong = || E::invalid_value(de::Unexpected::Str(text), &self);
-            text.parse().map(|address| vec![address]).map_err(|_| wrong())
+            listen_address(text).map(|address| vec![address]).map_err(E::custom)
+        }
+
+        fn visit_i64<E: de::Error>(self, port: i64) -> Result<Self::Value, E> {
+            self.visit_str(&port.to_string())
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -159,4 +164,9 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
     }
 
     deserializer.deserialize_any(Addresses)
+}
+
+fn base_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BasePath>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(de::Error::custom)
 }

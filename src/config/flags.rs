@@ -2,7 +2,7 @@
 // The comments are the help that is printed, where <> would be read as a placeholder.
 #![allow(rustdoc::bare_urls)]
 
-use super::words::{IdleTimeout, LogFormat, LogLevel, Seconds};
+use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds, listen_address};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,10 +24,16 @@ pub struct PathFlags {
 /// The server's settings.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ServeFlags {
-    /// Address to listen on; may be repeated, port 0 takes a free one
-    /// [default: 127.0.0.1:7829] [file: listen]
+    /// Address to listen on, such as 127.0.0.1:7829, localhost:7829 or a port of this machine alone;
+    /// may be repeated, port 0 takes a free one [default: 127.0.0.1:7829] [file: listen]
     #[arg(long, env = "STAYD_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    #[arg(value_parser = listen_address)]
     pub listen: Vec<SocketAddr>,
+
+    /// Path below which a proxy shows the server, such as /stayd. The proxy passes it on or takes it
+    /// away: the server answers both below it and without it; empty: none [file: base_path]
+    #[arg(long, env = "STAYD_BASE_PATH", value_name = "PATH")]
+    pub base_path: Option<BasePath>,
 
     /// Certificate of the server with its chain, a PEM file: the listening addresses then
     /// speak TLS alone. Read again when it changes, and on SIGHUP; empty: no TLS

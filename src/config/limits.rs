@@ -1,7 +1,7 @@
 //! Limits of a profile's sessions: those of each process, and those of a whole session.
 
-use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The least address space: a program with a few libraries needs tens of MiB before its first line.
@@ -15,26 +15,34 @@ pub const CPU_PERIOD_US: u64 = 100_000;
 const CPU_MIN_US: u64 = 1_000;
 
 /// The `limits` of a profile. What is not set is not limited further than the server is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Open files of a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nofile: Option<u64>,
     /// Processes of the user, in all sessions and elsewhere. Nothing limits root's.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nproc: Option<u64>,
     /// Address space of a process, in bytes.
-    #[serde(default, rename = "as", deserialize_with = "bytes")]
+    #[serde(
+        default,
+        rename = "as",
+        deserialize_with = "bytes",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub address_space: Option<u64>,
     /// Size of core files, in bytes.
-    #[serde(default, deserialize_with = "bytes")]
+    #[serde(default, deserialize_with = "bytes", skip_serializing_if = "Option::is_none")]
     pub core: Option<u64>,
     /// Memory of the whole session, in bytes.
-    #[serde(default, deserialize_with = "bytes")]
+    #[serde(default, deserialize_with = "bytes", skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u64>,
     /// Processes and threads of the whole session.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pids_max: Option<u64>,
     /// Processor time of the whole session, in microseconds of each [`CPU_PERIOD_US`].
-    #[serde(default, deserialize_with = "cpus")]
+    #[serde(default, deserialize_with = "cpus", skip_serializing_if = "Option::is_none")]
     pub cpu_max: Option<u64>,
 }
 

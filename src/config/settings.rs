@@ -4,7 +4,7 @@ use super::file::{self, ConfigError, File};
 use super::flags::{PathFlags, ServeFlags};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
-use super::words::{IdleTimeout, LogFormat, LogLevel, Seconds};
+use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds};
 use crate::protocol::check_name;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -59,6 +59,8 @@ const RING_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 30;
 pub struct Settings {
     /// Addresses to listen on; at least one.
     pub listen: Vec<SocketAddr>,
+    /// The path below which a proxy shows the server.
+    pub base_path: BasePath,
     /// Where the certificate and its key are; `None`: no TLS.
     pub tls: Option<TlsFiles>,
     /// Whether addresses beyond loopback may do without TLS.
@@ -310,6 +312,7 @@ pub(super) fn load(
     let idle_timeout = flags.idle_timeout_s.or(file.idle_timeout_s);
     Ok(Settings {
         listen,
+        base_path: flags.base_path.clone().or(file.base_path).unwrap_or_default(),
         tls,
         allow_plain: flags.allow_plain.or(file.allow_plain).unwrap_or(false),
         state_dir: resolve_state_dir(paths, file.state_dir, &path, env)?,

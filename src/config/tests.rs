@@ -67,6 +67,35 @@ fn flags_go_before_the_file_and_the_file_before_defaults() {
 }
 
 #[test]
+fn an_address_may_be_a_port_or_localhost() {
+    for (text, is) in [
+        ("7829", "127.0.0.1:7829"),
+        ("0", "127.0.0.1:0"),
+        ("localhost:80", "127.0.0.1:80"),
+        ("0.0.0.0:1", "0.0.0.0:1"),
+        ("[::1]:1", "[::1]:1"),
+    ] {
+        let flag = settings(&[&format!("--listen={text}")], "").unwrap();
+        assert_eq!(flag.listen, [is.parse().unwrap()], "{text}");
+        assert_eq!(settings(&[], &format!("listen = '{text}'")).unwrap().listen, flag.listen);
+    }
+    assert_eq!(settings(&[], "listen = 7829").unwrap().listen, [DEFAULT_LISTEN]);
+    for wrong in ["localhost", ":7829", "+7829", "localhost:+1", "example.org:80", "70000", ""] {
+        let refused = settings(&[], &format!("listen = '{wrong}'")).unwrap_err();
+        assert!(refused.contains("localhost:7829"), "{wrong}: {refused}");
+    }
+}
+
+#[test]
+fn a_base_path_is_written_with_or_without_its_last_slash() {
+    for (text, is) in [("/stayd", "/stayd"), ("/a/b-c/", "/a/b-c"), ("/", ""), ("", "")] {
+        let text = format!("base_path = '{text}'");
+        assert_eq!(settings(&[], &text).unwrap().base_path.as_str(), is, "{text}");
+    }
+    assert_eq!(settings(&["--base-path=/x"], "base_path = '/y'").unwrap().base_path.as_str(), "/x");
+}
+
+#[test]
 fn every_flag_has_its_variable_and_its_help() {
     use clap::CommandFactory;
     for argument in Cli::command().get_arguments() {
@@ -106,7 +135,10 @@ fn profiles_override_and_extend_the_built_in_ones() {
 fn errors_name_the_file_the_key_and_what_was_expected() {
     let cases = [
         ("listn = 1", "listn", "listen"),
-        ("listen = 5", "listen", "127.0.0.1:7829"),
+        ("listen = 70000", "listen", "127.0.0.1:7829"),
+        ("base_path = 'stayd'", "base_path", "/stayd"),
+        ("base_path = '/a b'", "base_path", "/stayd"),
+        ("base_path = '/a/../b'", "base_path", "/stayd"),
         ("listen = ['localhost']", "listen", "127.0.0.1:7829"),
         ("log_format = 'xml'", "log_format", "json"),
         ("idle_timeout_s = 'soon'", "idle_timeout_s", "\"never\""),

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use slog::Level;
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 /// The format of the log.
@@ -53,13 +54,64 @@ impl From<LogLevel> for Level {
 }
 
 /// What programs inside a session may do with the server, over its unix socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Control {
     /// Look at sessions.
     Viewer,
     /// Start, type into and end them, too.
     Controller,
+}
+
+/// An address to listen on: `127.0.0.1:7829`, `[::1]:7829`, or on this machine alone `localhost:7829` or
+/// just the port.
+///
+/// # Errors
+/// Says what was expected.
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let local = text.strip_prefix("localhost:").unwrap_or(text);
+    if let Ok(port) = local.parse::<u16>()
+        && local.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Ok((Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse().map_err(|_| {
+        format!(
+            "expected an address and a port such as 127.0.0.1:7829, [::1]:7829 or localhost:7829, a port \
+             alone for this machine, or 0.0.0.0:7829 for all addresses, not {text:?}"
+        )
+    })
+}
+
+/// The path below which a proxy shows the server: `/stayd`; empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BasePath(String);
+
+impl BasePath {
+    /// Without a slash at its end; empty for none.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for BasePath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = text.strip_suffix('/').unwrap_or(text);
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        let is_part = |part: &str| {
+            !part.is_empty() && part.chars().all(is_plain) && ![".", ".."].contains(&part)
+        };
+        match path.strip_prefix('/') {
+            None if path.is_empty() => Ok(BasePath::default()),
+            Some(parts) if parts.split('/').all(is_part) => Ok(BasePath(path.to_owned())),
+            _ => Err(format!(
+                "expected a path such as /stayd, of letters, digits and -._~, not {text:?}"
+            )),
+        }
+    }
 }
 
 /// A time: a number of seconds, or a number with a unit, as in `90s`, `30m`, `8h` or `7d`.

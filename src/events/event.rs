@@ -14,6 +14,8 @@ pub enum Kind {
     Status,
     /// It has ended, and its final record is written or queued.
     Ended,
+    /// All that was kept of it has been removed.
+    Removed,
     /// Its name changed or was removed.
     Renamed,
     /// An administrator changed its labels, its timeout or a policy.
@@ -34,10 +36,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Created,
         Kind::Status,
         Kind::Ended,
+        Kind::Removed,
         Kind::Renamed,
         Kind::Changed,
         Kind::Title,
@@ -55,6 +58,7 @@ impl Kind {
             Kind::Created => "session.created",
             Kind::Status => "session.status",
             Kind::Ended => "session.ended",
+            Kind::Removed => "session.removed",
             Kind::Renamed => "session.renamed",
             Kind::Changed => "session.changed",
             Kind::Title => "session.title",

@@ -7,6 +7,7 @@ use super::guesses::Guesses;
 use super::lease::{CHECK_EVERY, Lease, Leases};
 use super::problem::{Problem, code};
 use crate::audit::{Audit, Doing, How};
+use crate::config::BasePath;
 use crate::connections::{Connections, Visitor, subscriber};
 use crate::protocol::Cause;
 use crate::rights::{Grants, GrantsError, Kind, Pass, Principal};
@@ -37,6 +38,7 @@ pub struct Access {
     pub(super) audit: Option<Audit>,
     cookie: String,
     page: String,
+    base: BasePath,
 }
 
 /// Why a request is not authenticated.
@@ -83,7 +85,14 @@ impl Access {
             audit: None,
             cookie: format!("stayd-{port}"),
             page: listen.first().map_or_else(String::new, |address| page(*address)),
+            base: BasePath::default(),
         })
+    }
+
+    /// The same where a proxy shows the page below this path.
+    #[must_use]
+    pub fn below(self, base: BasePath) -> Access {
+        Access { base, ..self }
     }
 
     /// The same where the addresses speak TLS.
@@ -103,7 +112,7 @@ impl Access {
     /// The page's address, with a fragment, which browsers do not send.
     #[must_use]
     pub fn page(&self, fragment: &str) -> String {
-        format!("{}/#{fragment}", self.page)
+        format!("{}{}/#{fragment}", self.page, self.base.as_str())
     }
 
     /// The page's address as the client of a request reaches it.
@@ -116,7 +125,7 @@ impl Access {
         let scheme = if is_encrypted { "https" } else { "http" };
         let base = base.or_else(|| Some(format!("{scheme}://{}", text(header::HOST)?)));
         match base.filter(|_| request.peer_addr().is_some()) {
-            Some(base) => format!("{base}/#{fragment}"),
+            Some(base) => format!("{base}{}/#{fragment}", self.base.as_str()),
             None => self.page(fragment),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::api::{Object, object};
 use super::auth::Access;
+use super::base_path::Below;
 use super::caller::Caller;
 use super::guesses::Refused;
 use super::problem::{self, Problem};
@@ -12,7 +13,7 @@ use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use actix_web::{ResponseError, rt};
 use serde::Deserialize;
 use serde_json::json;
@@ -124,8 +125,11 @@ fn cookie(access: &Access, request: &HttpRequest, id: &str, age_s: i64) -> Cooki
     let origin = request.headers().get(header::ORIGIN);
     let by_proxy = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https:"));
     let secure = by_proxy || request.conn_data::<Visitor>().is_some_and(Visitor::is_encrypted);
+    // The browser sends it to us alone, and not to others that the proxy shows beside us.
+    let below =
+        request.extensions().get::<Below>().map(|Below(base)| format!("{}/", base.as_str()));
     Cookie::build(access.cookie_name().to_owned(), id.to_owned())
-        .path("/")
+        .path(below.unwrap_or_else(|| "/".into()))
         .http_only(true)
         .same_site(SameSite::Strict)
         .secure(secure)

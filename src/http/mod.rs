@@ -9,6 +9,7 @@ mod attach;
 mod audit;
 pub mod auth;
 mod backup;
+mod base_path;
 mod bodies;
 mod caller;
 mod etag;
@@ -49,6 +50,7 @@ mod tokens;
 pub use allowlist::{Hosts, HostsError};
 pub use api::Api;
 pub use backup::COPIES;
+pub use base_path::below_base_path;
 pub use shots::Shots;
 pub use strict_transport::strict_transport;
 

@@ -1,7 +1,7 @@
 //! `GET /api/v1/profiles`: the commands that clients may start by name.
 
 use super::api::Api;
-use crate::config::Profile;
+use crate::config::{Control, Limits, Profile};
 use crate::protocol::{Recording, RestartPolicy, SizePolicy};
 use crate::registry::{directory, home};
 use actix_web::HttpResponse;
@@ -23,6 +23,9 @@ struct Shown<'a> {
     recording: Recording,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control: Option<Control>,
+    limits: &'a Limits,
 }
 
 pub(super) async fn profiles(api: Data<Api>) -> HttpResponse {
@@ -43,6 +46,8 @@ pub(super) async fn profiles(api: Data<Api>) -> HttpResponse {
         restart: profile.restart.unwrap_or_default(),
         recording: profile.recording.unwrap_or_default(),
         user: profile.user.as_ref().map(|user| user.name.as_str()),
+        control: profile.control,
+        limits: &profile.limits,
     });
     HttpResponse::Ok().json(json!({
         "profiles": shown.collect::<Vec<_>>(),

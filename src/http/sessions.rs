@@ -9,6 +9,7 @@ use super::etag::{changed, etag, if_match, is_known};
 use super::once;
 use super::problem::{Problem, code};
 use super::query::Query;
+use crate::events::Kind;
 use crate::holder::HolderError;
 use crate::holder::wire::FailureCode;
 use crate::id::SessionId;
@@ -21,6 +22,7 @@ use crate::session::{Kill, NotDone, Patch};
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Json, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
+use chrono::Utc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -175,8 +177,10 @@ pub(super) async fn delete(
         record = stays.unwrap_or(record);
     }
     if query.purge {
+        api.caller.does("remove", "session", &record.id.to_string());
         purge(&api, record.id).await?;
         access.grants.forget_session(record.id);
+        api.events.tell(Kind::Removed, &record, Utc::now(), json!({}));
     }
     let mut body = serde_json::to_value(api.shown(record)).unwrap_or_default();
     if let (false, Value::Object(fields)) = (persisted, &mut body) {

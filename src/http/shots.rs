@@ -91,11 +91,16 @@ pub enum NoShot {
 
 /// Takes shots. Clones share the room for large ones.
 #[derive(Clone, Debug)]
-pub struct Shots(Arc<Semaphore>);
+pub struct Shots {
+    answers: Arc<Semaphore>,
+    /// For the screens of waits that count only what is new.
+    waits: Arc<Semaphore>,
+}
 
 impl Default for Shots {
     fn default() -> Self {
-        Shots(Arc::new(Semaphore::new(TOTAL_KIB as usize)))
+        let room = || Arc::new(Semaphore::new(TOTAL_KIB as usize));
+        Shots { answers: room(), waits: room() }
     }
 }
 
@@ -194,7 +199,7 @@ impl Shots {
             return Ok(room);
         }
         // The answer has grown meanwhile, or has no room yet.
-        self.0.clone().try_acquire_many_owned(kib).map_err(|_| kib)
+        self.answers.clone().try_acquire_many_owned(kib).map_err(|_| kib)
     }
 
     /// Waits for so much room, in KiB, until `deadline`.
@@ -202,8 +207,19 @@ impl Shots {
     /// # Errors
     /// There was none in time.
     pub async fn room(&self, kib: u32, deadline: Instant) -> Result<OwnedSemaphorePermit, NoShot> {
-        let room = timeout_at(deadline, self.0.clone().acquire_many_owned(kib)).await;
+        let room = timeout_at(deadline, self.answers.clone().acquire_many_owned(kib)).await;
         room.ok().and_then(Result::ok).ok_or(NoShot::Busy)
+    }
+}
+
+impl Shots {
+    /// Room for a screen of so many bytes that a wait keeps while it lasts.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn room_for_wait(&self, bytes: usize) -> Result<OwnedSemaphorePermit, NoShot> {
+        let kib = u32::try_from((bytes >> 10) + 1).unwrap_or(u32::MAX);
+        self.waits.clone().try_acquire_many_owned(kib).map_err(|_| NoShot::Busy)
     }
 }
 
@@ -228,7 +244,7 @@ mod tests {
         let Err(needed) = taken[4] else { panic!() };
         assert!(shots.shot(&small, 0, None).is_ok());
         drop(taken);
-        let room = shots.0.clone().try_acquire_many_owned(needed).ok();
+        let room = shots.answers.clone().try_acquire_many_owned(needed).ok();
         assert!(room.is_some(), "what is dropped makes room");
         assert!(shots.shot(&large, 0, room).is_ok(), "with what it has waited for");
     }

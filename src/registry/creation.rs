@@ -11,8 +11,9 @@ use super::table::{Registry, ready};
 use crate::events::Kind;
 use crate::protocol::{Cause, CreateSession};
 use crate::session::Arrival;
-use crate::store::Once;
+use crate::store::{Once, Row};
 use actix::prelude::*;
+use nix::errno::Errno;
 use serde_json::json;
 
 pub(super) fn create_once(
@@ -134,7 +135,14 @@ pub(super) fn create(
             check_no_id(name, &store).await?;
         }
         confine(&mut plan, holder.keepers()).await?;
-        spawn(Start::of(plan, cause), ring_bytes, &store, &holder, &log).await
+        match spawn(Start::of(plan, cause), ring_bytes, &store, &holder, &log).await {
+            Err(Unstarted { error, row: Some(row) }) if is_mistyped(&error, &row) => {
+                // If that fails, the row goes when its time has come.
+                let _ = store.purge(id).await;
+                Err(error.into())
+            }
+            spawned => spawned,
+        }
     };
     Box::pin(spawned.into_actor(registry).map(move |spawned, registry, ctx| {
         registry.end_start(id, name.as_deref());
@@ -150,4 +158,12 @@ pub(super) fn create(
         drop(reserved);
         session
     }))
+}
+
+/// Whether a start failed at a program or directory that does not exist: whoever asked is told, and
+/// nobody looks for such a session later. With an `Idempotency-Key` the row is kept, because the answer
+/// to a repetition comes from it.
+fn is_mistyped(error: &CreateError, row: &Row) -> bool {
+    let CreateError::SpawnFailed { step, errno, .. } = error else { return false };
+    row.once.is_none() && ["exec", "chdir"].contains(&&**step) && *errno == Errno::ENOENT as i32
 }

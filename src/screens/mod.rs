@@ -11,6 +11,7 @@
 //! - [`ScreenHandle`]: one session's screen, from any thread; [`ScreenReader`]: for reading
 //!   only.
 //! - [`LastScreen`]: a screen as it is kept after its session's end.
+//! - [`ScreenSince`]: what was printed since an offset, on a screen of its own.
 //!
 //! A screen is behind the output: its thread updates it at a tick of milliseconds while there
 //! is output, and sleeps while there is none. Output that only prints and scrolls is looked through
@@ -43,6 +44,7 @@ mod guard;
 mod handle;
 mod inspection;
 mod last;
+mod since;
 mod source;
 mod thread;
 mod tracked;
@@ -53,5 +55,6 @@ pub use guard::contains_panics;
 pub use handle::{ScreenHandle, ScreenReader, Screens};
 pub use inspection::Inspection;
 pub use last::LastScreen;
+pub use since::ScreenSince;
 pub use tracked::Origin;
 pub(crate) use trim::trim;

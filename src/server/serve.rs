@@ -131,6 +131,7 @@ async fn serve(
     let access = web::Data::new(
         Access::new(grants, &ours, hosts, origins)?
             .over_tls(settings.tls.is_some())
+            .below(settings.base_path.clone())
             .audited(audit.clone()),
     );
     // Listen before the holder starts, because a holder would be left behind if this fails. Listen
@@ -229,12 +230,18 @@ async fn serve(
         actix_web::rt::spawn(reload_on_hangup(tls.clone(), hangups));
     }
     let is_encrypted = tls.is_some();
+    let (base, has_base) = (settings.base_path.clone(), !settings.base_path.as_str().is_empty());
     let app = move || {
+        let base = base.clone();
         App::new()
             .app_data(web::Data::new(api.clone()))
             .app_data(app_access.clone())
             .configure(http::configure)
             .wrap(Guard::new(app_access.clone(), body_timeout, http_log.clone()))
+            .wrap(Condition::new(
+                has_base,
+                from_fn(move |request, next| http::below_base_path(base.clone(), request, next)),
+            ))
             .wrap(Condition::new(is_encrypted, from_fn(http::strict_transport)))
     };
     let listeners = Listeners { tcp: listeners, tls, local };

@@ -339,7 +339,7 @@ async fn those_who_come_to_nothing_are_told() {
         assert_eq!(code, 4404);
         assert!(reason.contains("do not retry"), "{reason}");
     }
-    let body = json!({ "command": ["/does/not/exist"] }).to_string();
+    let body = json!({ "command": ["/etc/passwd"] }).to_string();
     let problem = api.post("/api/v1/sessions", body).await.problem(422, "spawn_failed");
     let unstarted = problem["session"]["id"].as_str().expect("an id").to_owned();
     let killed = api.run("sleep 1000").await;

@@ -158,6 +158,18 @@ impl OnTerminal {
         }
     }
 
+    /// Waits for the end of a verb that does not take the terminal over: its exit code.
+    pub(crate) fn status(mut self) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            self.look(PollTimeout::from(20_u8));
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status.code();
+            }
+            assert!(start.elapsed() < DEADLINE, "still running");
+        }
+    }
+
     /// Waits for the end: the exit code, with the terminal given back as it was.
     pub(crate) fn end(self) -> Option<i32> {
         self.end_with_bytes().0
@@ -247,6 +259,51 @@ async fn who_leaves_is_told_until_when_the_session_stays_and_how_to_keep_it() {
 
     let mut terminal = OnTerminal::start(&server, &["run", "-d", "--name", "a b", "sleep", "1000"]);
     terminal.wait_for(b"it ends 30m after the last client has left; keep it: stayd keep 'a b']");
+}
+
+#[actix_web::test]
+async fn attach_without_a_name_takes_the_session_that_was_used_last() {
+    let server = Server::start().await;
+    let api = server.api();
+    let (code, text) = code_and_text(&verb(&server, &["attach"]));
+    assert!(code == Some(3) && text.contains("no session runs; `stayd run` starts one"), "{text}");
+    for name in ["one", "two"] {
+        bash(&server, name).await;
+    }
+    for name in ["two", "one"] {
+        let mut terminal = OnTerminal::start(&server, &["attach", name]);
+        terminal.type_in(format!("PS1=$((6*7))'-{name}> '\r").as_bytes());
+        terminal.wait_for(format!("42-{name}> ").as_bytes());
+        terminal.type_in(b"\x1cd");
+        assert_eq!(terminal.end(), Some(0));
+        let mut last = OnTerminal::start(&server, &["attach"]);
+        last.wait_for(format!("42-{name}> ").as_bytes());
+        last.type_in(b"\x1cd");
+        assert_eq!(last.end(), Some(0));
+    }
+    // A share link opens its session, whatever was used last.
+    let two = api.session("two").await["id"].as_str().expect("id").to_owned();
+    let link = verb(&server, &["share", &two, "--write"]).stdout;
+    let link = String::from_utf8(link).expect("UTF-8");
+    let mut shared = OnTerminal::start(&server, &["attach", "--url", link.trim()]);
+    shared.wait_for(b"42-two> ");
+    shared.type_in(b"\x1cd");
+    assert_eq!(shared.end(), Some(0));
+}
+
+#[actix_web::test]
+async fn other_keys_detach_where_the_user_wants_them() {
+    let server = Server::start().await;
+    bash(&server, "web").await;
+    let mut terminal = OnTerminal::start(&server, &["attach", "web", "--detach-keys", "C-a d"]);
+    terminal.type_in(b"cat <(echo re\"\"ady) -\r");
+    terminal.wait_for(b"ready");
+    terminal.type_in(b"\x1cd");
+    terminal.wait_for(b"Quit");
+    terminal.type_in(b"\x01d");
+    assert_eq!(terminal.end(), Some(0));
+    let refused = verb(&server, &["run", "--detach-keys", "d", "true"]);
+    assert_eq!(refused.status.code(), Some(2));
 }
 
 /// TIOCSWINSZ, through stty(1) on the terminal itself.
@@ -551,15 +608,19 @@ async fn stop_leaves_sessions_and_stop_all_does_not() {
     let server = Server::start().await;
     let pid = bash(&server, "web").await["pid"].as_i64().expect("pid") as i32;
     let holder = server.holder_pid();
-    assert_eq!(verb(&server, &["stop"]).status.code(), Some(0));
+    let (code, text) = code_and_text(&verb(&server, &["stop"]));
+    assert!(code == Some(0) && text.contains("sessions run on"), "{text}");
     assert!(alive(pid) && alive(holder));
     let (code, text) = code_and_text(&verb(&server, &["ls"]));
     assert_eq!(code, Some(1));
     assert!(text.contains("no server answers at") && text.contains("stayd serve"), "{text}");
 
-    assert_eq!(verb(&server, &["stop"]).status.code(), Some(1), "nothing runs");
+    let (code, text) = code_and_text(&verb(&server, &["stop"]));
+    assert!(code == Some(1) && text.contains(&format!("process {holder} still holds")), "{text}");
     assert_eq!(verb(&server, &["stop", "--all"]).status.code(), Some(0));
     assert!(!alive(pid) && !alive(holder));
+    let (code, text) = code_and_text(&verb(&server, &["stop"]));
+    assert!(code == Some(1) && text.contains("nothing runs in"), "{text}");
 }
 
 #[actix_web::test]

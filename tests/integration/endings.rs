@@ -108,17 +108,20 @@ async fn a_command_that_cannot_start_says_at_which_step() {
     let body = json!({ "command": ["/does/not/exist"] }).to_string();
     let problem = api.post("/api/v1/sessions", body).await.problem(422, "spawn_failed");
     assert_eq!((&problem["step"], &problem["errno"]), (&json!("exec"), &json!(2)));
-    let id = problem["session"]["id"].as_str().unwrap();
-    let kept = api.session(id).await;
-    assert_eq!((&kept["status"], &kept["end_reason"]), (&json!("ERROR"), &json!("spawn_failed")));
-    assert_eq!(server.sql("SELECT status FROM sessions").as_deref(), Some("ERROR"));
+    assert_eq!(problem["session"]["end_reason"], "spawn_failed");
 
     let body = json!({ "command": ["true"], "cwd": "/does/not/exist" }).to_string();
     let problem = api.post("/api/v1/sessions", body).await.problem(422, "spawn_failed");
     assert_eq!((&problem["step"], &problem["errno"]), (&json!("chdir"), &json!(2)));
+    let kept = "SELECT (SELECT count(*) FROM sessions) + (SELECT count(*) FROM transitions)";
+    assert_eq!(server.sql(kept).as_deref(), Some("0"), "nothing is kept of what was mistyped");
     let body = json!({ "command": ["/etc/passwd"] }).to_string();
     let problem = api.post("/api/v1/sessions", body).await.problem(422, "spawn_failed");
     assert_eq!((&problem["step"], &problem["errno"]), (&json!("exec"), &json!(13)));
+    let id = problem["session"]["id"].as_str().unwrap();
+    let kept = api.session(id).await;
+    assert_eq!((&kept["status"], &kept["end_reason"]), (&json!("ERROR"), &json!("spawn_failed")));
+    assert_eq!(server.sql("SELECT status FROM sessions").as_deref(), Some("ERROR"));
 }
 
 #[actix_web::test]

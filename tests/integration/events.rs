@@ -12,14 +12,14 @@ use std::pin::Pin;
 
 /// One event of the stream.
 #[derive(Debug, PartialEq)]
-struct Told {
-    id: String,
-    kind: String,
-    data: Value,
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) data: Value,
 }
 
 /// A client of the stream, which remembers the last id as browsers do.
-struct Events {
+pub(crate) struct Events {
     body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
     text: String,
     last: String,
@@ -28,7 +28,7 @@ struct Events {
 
 impl Events {
     /// Listens; done once the server has said from where.
-    async fn listen(api: &Api, query: &str, last: Option<&str>) -> Self {
+    pub(crate) async fn listen(api: &Api, query: &str, last: Option<&str>) -> Self {
         let mut request = awc::Client::builder()
             .disable_timeout()
             .finish()
@@ -79,7 +79,7 @@ impl Events {
         }
     }
 
-    async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> Told {
         // Heartbeats do not count: a server that tells nothing must fail the test.
         soon("an event", self.next_but_heartbeats()).await
     }

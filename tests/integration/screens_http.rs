@@ -304,6 +304,65 @@ async fn quiet_is_no_output_for_so_long() {
     api.delete(&format!("/api/v1/sessions/{id}")).await.ok(200);
 }
 
+/// What was there before does not count, however it is moved about on the screen.
+#[actix_web::test]
+async fn a_wait_may_count_only_what_comes_after_an_offset() {
+    let server = Server::start().await;
+    let api = server.api();
+    let id = printer(&api).await;
+    print(&api, &id, "done\\n").await;
+    let before = offset(&shows(&api, &id, "done", "").await);
+    let after = |offset: u64, more: &str| format!("wait=text:done&after={offset}&{more}");
+    assert_eq!(look(&api, &id, &after(before, "timeout_ms=0")).await.status, 408);
+    assert_eq!(look(&api, &id, &after(0, "timeout_ms=0")).await.status, 200);
+    // Lines scroll, and what stays on the screen is no news.
+    let waits = after(before, "timeout_ms=15000&format=json");
+    let waits = look(&api, &id, &waits);
+    let prints = async {
+        print(&api, &id, "more\\r\\n").await;
+        shows(&api, &id, "more", "").await;
+        print(&api, &id, "\\033[2Jdo\\033[31mne\\n").await;
+    };
+    let (reply, ()) = futures_util::future::join(waits, prints).await;
+    let screen = reply.ok(200);
+    assert!(screen["offset"].as_u64().unwrap() > before + 10, "{screen}");
+    // In one piece across the edge of the terminal, like on the screen.
+    let start = screen["offset"].as_u64().unwrap();
+    print(&api, &id, &format!("{}\\n", "0123456789".repeat(12))).await;
+    let wrapped = format!("wait=regex:90123456789%24&after={start}&timeout_ms=15000");
+    assert_eq!(look(&api, &id, &wrapped).await.status, 200);
+    // Output that nobody has printed yet is a mistake, and what has ended prints nothing more.
+    let beyond = look(&api, &id, &after(start + 10_000, "timeout_ms=0")).await;
+    assert!(beyond.problem(416, "offset_gone")["head"].as_u64().unwrap() > start);
+    let last = offset(&look(&api, &id, "").await);
+    let (reply, ()) = futures_util::future::join(
+        look(&api, &id, &after(last, "timeout_ms=15000")),
+        print(&api, &id, "end"),
+    )
+    .await;
+    reply.problem(410, "ended");
+}
+
+/// A waiting client's ring is overwritten many times.
+#[actix_web::test]
+async fn a_wait_for_what_is_new_sees_the_end_of_a_flood() {
+    let server = Server::start_with(&["--ring-bytes", "262144"]).await;
+    let api = server.api();
+    let id = printer(&api).await;
+    let before = offset(&look(&api, &id, "").await);
+    let flood =
+        "read -r _; yes 0123456789012345678901234567890123456789 | head -c 4000000; echo; echo end";
+    let flooder = api.run(flood).await;
+    assert_eq!(
+        look(&api, &id, &format!("wait=text:ready&after={before}&timeout_ms=0")).await.status,
+        408
+    );
+    let query = "wait=regex:^end$&after=0&timeout_ms=60000";
+    let (reply, ()) =
+        futures_util::future::join(look(&api, &flooder, query), print(&api, &flooder, "")).await;
+    assert_eq!(reply.status, 200, "{}", text_of(&reply));
+}
+
 /// The first line stays while the rest of the screen is flooded.
 #[actix_web::test]
 async fn a_wait_amid_a_flood_is_answered_while_it_goes_on() {
@@ -423,6 +482,9 @@ async fn what_makes_no_sense_is_refused() {
         "scrollback=all",
         "lines=5",
         "timeout_ms=5",
+        "after=5",
+        "wait=quiet:5&after=5",
+        "wait=text:x&after=-1",
         "wait=",
         "wait=text:",
         "wait=exit",

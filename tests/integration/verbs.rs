@@ -1,6 +1,7 @@
 //! What the verbs tell about sessions and settings, to people and to programs.
 
-use crate::cli::{code_and_text, stayd, verb};
+use crate::cli::{OnTerminal, code_and_text, stayd, verb};
+use crate::events::Events;
 use crate::support::Server;
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
@@ -71,6 +72,13 @@ async fn lists_are_chosen_by_label_and_cut_to_words() {
     assert_eq!(listed["sessions"].as_array().map(Vec::len), Some(1));
     assert_eq!(listed["sessions"][0]["name"], "one");
     assert_eq!(verb(&server, &["ls", "-l", "team"]).status.code(), Some(2));
+    let (code, text) = code_and_text(&verb(&server, &["ls", "-q", "-l", "taem=b"]));
+    assert_eq!((code, &*text), (Some(0), "stayd: no live session has a label \"taem\"\n"));
+    assert_eq!(
+        code_and_text(&verb(&server, &["ls", "-q", "-l", "team=c"])).1,
+        "",
+        "the key is there"
+    );
 
     // Whoever wants the one that is there gets it, and a new one where there is none.
     let (_, one) = printed(&server, &["run", "-d", "-A", "-n", "one", "--json"]);
@@ -92,6 +100,18 @@ async fn programs_get_json_from_what_changes_and_waits() {
     let wait = ["wait", "web", "--text", "never there", "--timeout", "0.1", "--json"];
     let (code, screen) = printed(&server, &wait);
     assert!(code == Some(124) && screen["lines"].is_array(), "{code:?} {screen}");
+    // What is on the screen already is not waited for by what follows a `send`.
+    let old = ["wait", "web", "--regex", "^42$", "--from-now", "--timeout", "0.1"];
+    assert_eq!(verb(&server, &old).status.code(), Some(124));
+    let next = ["send", "web", "echo $((6*7))", "-e", "--wait-regex", "^42$", "--timeout", "30"];
+    assert_eq!(verb(&server, &next).status.code(), Some(0));
+    let (_, sent) = printed(&server, &["send", "web", "echo $((6*7))", "-e", "--json"]);
+    let after = sent["offset"].to_string();
+    let exact = ["wait", "web", "--regex", "^42$", "--after", &after, "--timeout", "30"];
+    assert_eq!(verb(&server, &exact).status.code(), Some(0));
+    let never = ["send", "web", "true", "-e", "--wait-text", "never there", "--timeout", "0.1"];
+    assert_eq!(verb(&server, &never).status.code(), Some(124));
+    assert_eq!(verb(&server, &["send", "web", "x", "--timeout", "1"]).status.code(), Some(2));
     let (_, shown) = printed(&server, &["screen", "web", "--json"]);
     assert!(shown["lines"].to_string().contains("42"), "{shown}");
     let (_, renamed) = printed(&server, &["rename", "web", "other", "--json"]);
@@ -114,6 +134,98 @@ async fn profiles_are_listed() {
     assert_eq!(code, Some(0));
     let bash = table.lines().find(|line| line.starts_with("bash ")).expect("a line for it");
     assert!(bash.contains("1800 s") && bash.ends_with("bash --norc --noprofile"), "{table}");
+    assert_eq!(code_and_text(&verb(&server, &["profiles", "-q"])).1, "bash\nclaude\nshell\n");
+}
+
+#[actix_web::test]
+async fn limits_and_rights_of_a_profile_are_told_with_it_and_with_its_sessions() {
+    let settings = "[profile.small]\ncommand = [\"cat\"]\ncontrol = \"viewer\"\n\
+        limits = { nofile = 100, core = \"2M\" }\n";
+    let server = Server::start_by(Server::dir(), settings, "exec \"$0\" \"$@\"").await;
+    let (_, listed) = printed(&server, &["profiles", "--json"]);
+    let mut profiles = listed["profiles"].as_array().expect("profiles").iter();
+    let small = profiles.find(|profile| profile["name"] == "small").expect("it");
+    assert_eq!((&small["control"], &small["limits"]["core"]), (&json!("viewer"), &json!(2 << 20)));
+    let (_, table) = code_and_text(&verb(&server, &["profiles"]));
+    let line = table.lines().find(|line| line.starts_with("small ")).expect("a line for it");
+    assert!(line.contains("viewer") && line.contains("core=2M nofile=100"), "{table}");
+    assert_eq!(verb(&server, &["run", "-d", "-n", "s", "-p", "small"]).status.code(), Some(0));
+    let (_, text) = code_and_text(&verb(&server, &["info", "s"]));
+    let line = |word: &str| text.lines().find(|line| line.starts_with(word)).expect(word);
+    assert!(line("control").ends_with(" viewer"), "{text}");
+    assert!(line("limits").ends_with(" core=2M nofile=100"), "{text}");
+}
+
+#[actix_web::test]
+async fn an_exit_code_is_no_error_to_people() {
+    let server = Server::start().await;
+    assert_eq!(
+        verb(&server, &["run", "-d", "-n", "e", "sh", "-c", "exit 7"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(verb(&server, &["wait", "e", "--exit"]).status.code(), Some(7));
+    for args in [&["ls", "--all"][..], &["ls", "--ended"], &["info", "e"], &["history", "e"]] {
+        let (code, text) = code_and_text(&verb(&server, args));
+        assert_eq!(code, Some(0));
+        assert!(!text.contains("ERROR") && text.contains("exited"), "{args:?}: {text}");
+    }
+    assert!(code_and_text(&verb(&server, &["info", "e"])).1.contains("exited 7\n"));
+}
+
+#[actix_web::test]
+async fn all_sessions_are_ended_once_that_is_confirmed() {
+    let server = Server::start().await;
+    for name in ["one", "two"] {
+        server.api().create(json!({ "name": name, "profile": "bash" })).await;
+    }
+    let (code, text) = code_and_text(&verb(&server, &["kill", "--all"]));
+    assert!(code == Some(2) && text.contains("add --yes"), "{text}");
+    let mut no = OnTerminal::start(&server, &["kill", "--all"]);
+    no.wait_for(b"End 2 sessions, with everything that runs in them? [y/N] ");
+    no.type_in(b"n\r");
+    assert_eq!(no.status(), Some(1));
+    assert_eq!(code_and_text(&verb(&server, &["ls", "-q"])).1, "two\none\n");
+    let mut yes = OnTerminal::start(&server, &["kill", "--all"]);
+    yes.wait_for(b"[y/N] ");
+    yes.type_in(b"y\r");
+    yes.wait_for(b"stayd: ended 2 sessions");
+    assert_eq!(yes.status(), Some(0));
+    let (code, text) = code_and_text(&verb(&server, &["kill", "--all", "--yes"]));
+    assert_eq!((code, &*text), (Some(0), "stayd: ended 0 sessions\n"));
+    assert_eq!(verb(&server, &["kill", "--all", "one"]).status.code(), Some(2));
+}
+
+#[actix_web::test]
+async fn what_has_ended_is_removed_and_what_runs_is_not() {
+    let server = Server::start().await;
+    let api = server.api();
+    for name in ["runs", "a", "b", "c"] {
+        api.create(json!({ "name": name, "profile": "bash" })).await;
+    }
+    assert_eq!(verb(&server, &["kill", "a", "b", "c"]).status.code(), Some(0));
+    let mut events = Events::listen(&api, "type=removed", None).await;
+    let (code, removed) = printed(&server, &["rm", "a", "runs", "nobody", "--json"]);
+    assert_eq!((code, &removed["sessions"][0]["name"]), (Some(1), &json!("a")));
+    let removed = &removed["sessions"][0]["id"];
+    let (_, text) = code_and_text(&verb(&server, &["rm", "runs"]));
+    assert_eq!(text, "stayd: runs: it still runs; `stayd kill runs` ends it\n");
+    let told = events.next().await;
+    assert_eq!((told.kind.as_str(), &told.data["session"]), ("session.removed", removed));
+    let (_, log) = printed(&server, &["audit", "--json", "--limit", "1"]);
+    let detail = format!("remove session {}", removed.as_str().expect("an id"));
+    assert_eq!(log["detail"], detail);
+    assert_eq!(code_and_text(&verb(&server, &["ls", "--ended", "-q"])).1, "c\nb\n");
+    let (code, text) = code_and_text(&verb(&server, &["rm", "--ended"]));
+    assert_eq!((code, &*text), (Some(0), "stayd: removed 2 sessions\n"));
+    assert_eq!(code_and_text(&verb(&server, &["ls", "--all", "-q"])).1, "runs\n");
+
+    // Somebody else's token of a lesser role may not.
+    let (_, token) = code_and_text(&verb(&server, &["token", "add", "t"]));
+    api.create(json!({ "name": "d", "profile": "bash" })).await;
+    assert_eq!(verb(&server, &["kill", "d"]).status.code(), Some(0));
+    let output = stayd(&server, &["rm", "d"]).env("STAYD_TOKEN", token.trim()).output();
+    let (code, text) = code_and_text(&output.expect("runs"));
+    assert!(code == Some(1) && text.contains("needs admin"), "{text}");
 }
 
 #[actix_web::test]
@@ -200,6 +312,10 @@ async fn bash_completes_the_names_of_sessions() {
     names.sort();
     assert_eq!(names, ["bench", "build"]);
     assert_eq!(complete("stayd kill other bu"), "build\n");
+    assert_eq!(complete("stayd run --profile ba"), "bash\n");
+    assert_eq!(complete("stayd rm be"), "\n", "it has not ended");
+    assert_eq!(verb(&server, &["kill", "bench"]).status.code(), Some(0));
+    assert_eq!(complete("stayd rm b"), "bench\n");
     assert!(complete("stayd kill --js").contains("--json"));
     assert!(complete("stayd kil").contains("kill"));
 }

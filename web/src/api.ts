@@ -55,26 +55,26 @@ async function request(method: string, path: string, body?: unknown, tag?: strin
   );
 }
 
-const path = (id: string) => `/api/v1/sessions/${encodeURIComponent(id)}`;
+const path = (id: string) => `api/v1/sessions/${encodeURIComponent(id)}`;
 
 /** Exchanges a credential for a cookie. */
 export async function login({ kind, secret }: Credential): Promise<void> {
-  await request("POST", "/api/v1/login", kind === "code" ? { code: secret } : { token: secret });
+  await request("POST", "api/v1/login", kind === "code" ? { code: secret } : { token: secret });
 }
 
 /** Ends the login, and everything that was opened with it. */
 export async function logout(): Promise<void> {
-  await request("POST", "/api/v1/logout");
+  await request("POST", "api/v1/logout");
 }
 
 /** Whom this page speaks for. */
 export async function whoAmI(): Promise<Principal> {
-  return (await (await request("GET", "/api/v1/whoami")).json()) as Principal;
+  return (await (await request("GET", "api/v1/whoami")).json()) as Principal;
 }
 
 /** The tokens, by name. */
 export async function listTokens(): Promise<Token[]> {
-  return ((await (await request("GET", "/api/v1/tokens")).json()) as { tokens: Token[] }).tokens;
+  return ((await (await request("GET", "api/v1/tokens")).json()) as { tokens: Token[] }).tokens;
 }
 
 /** A new token. Its scope is all sessions, or what exactly one of the last three names. */
@@ -91,11 +91,11 @@ export interface NewToken {
 
 /** Makes a token. The answer has its secret, this once. */
 export async function createToken(wanted: NewToken): Promise<Token & { token: string }> {
-  return (await (await request("POST", "/api/v1/tokens", wanted)).json()) as Token & { token: string };
+  return (await (await request("POST", "api/v1/tokens", wanted)).json()) as Token & { token: string };
 }
 
 export async function removeToken(name: string): Promise<void> {
-  await request("DELETE", `/api/v1/tokens/${encodeURIComponent(name)}`);
+  await request("DELETE", `api/v1/tokens/${encodeURIComponent(name)}`);
 }
 
 /** The share links of a session that are in force, oldest first. */
@@ -114,7 +114,7 @@ export async function endShare(id: string, share: string): Promise<void> {
 
 /** The live sessions, in the server's order. */
 export async function listSessions(): Promise<Session[]> {
-  const response = await request("GET", "/api/v1/sessions?limit=500");
+  const response = await request("GET", "api/v1/sessions?limit=500");
   return ((await response.json()) as { sessions: Session[] }).sessions;
 }
 
@@ -144,7 +144,7 @@ export interface NewSession {
 
 /** Starts a session. */
 export async function createSession(wanted: NewSession): Promise<Session> {
-  return (await (await request("POST", "/api/v1/sessions", wanted)).json()) as Session;
+  return (await (await request("POST", "api/v1/sessions", wanted)).json()) as Session;
 }
 
 /** Changes fields of a session, if it still has this ETag. Returns the changed session. */
@@ -166,7 +166,7 @@ export async function restartSession(id: string): Promise<Session> {
 export async function listEndedSessions(cursor: string | null): Promise<{ sessions: Session[]; next: string | null }> {
   const query = new URLSearchParams({ status: "TERMINATED,ERROR", limit: "20" });
   if (cursor !== null) query.set("cursor", cursor);
-  const response = await request("GET", `/api/v1/sessions?${query.toString()}`);
+  const response = await request("GET", `api/v1/sessions?${query.toString()}`);
   return (await response.json()) as { sessions: Session[]; next: string | null };
 }
 
@@ -185,5 +185,5 @@ export function saveRecording(id: string): void {
 
 /** The profiles: commands that the server knows by name. */
 export async function listProfiles(): Promise<Profile[]> {
-  return ((await (await request("GET", "/api/v1/profiles")).json()) as { profiles: Profile[] }).profiles;
+  return ((await (await request("GET", "api/v1/profiles")).json()) as { profiles: Profile[] }).profiles;
 }

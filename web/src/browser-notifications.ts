@@ -27,7 +27,7 @@ export class BrowserNotifications {
   tell(session: string, name: string, text: string): void {
     if (!this.isOn) return;
     // The tag makes it one per session: every open tab shows the same notification.
-    const note = new Notification(visibleText(name), { body: visibleText(text), tag: `stayd-${session}`, icon: "/favicon.svg" });
+    const note = new Notification(visibleText(name), { body: visibleText(text), tag: `stayd-${session}`, icon: "favicon.svg" });
     note.onclick = () => {
       window.focus();
       this.open(session);

@@ -209,7 +209,7 @@ export class Connection {
   };
 
   private url(): string {
-    const url = new URL(`/api/v1/sessions/${encodeURIComponent(this.session)}/attach`, location.href);
+    const url = new URL(`api/v1/sessions/${encodeURIComponent(this.session)}/attach`, location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     url.hash = "";
     const { cols, rows } = this.callbacks.size();

@@ -61,7 +61,7 @@ export class EventStream {
   }
 
   private listen(): void {
-    const source = new EventSource("/api/v1/events");
+    const source = new EventSource("api/v1/events");
     this.source = source;
     let first = true;
     source.onopen = () => {

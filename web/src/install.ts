@@ -1,6 +1,6 @@
 // Lets browsers install the page as an app, by a service worker that stores nothing.
 
-const WORKER = "/service-worker.js";
+const WORKER = "service-worker.js";
 /** The only trusted type that the page's policy (CSP) allows, and the only value that it makes. */
 const POLICY = "service-worker";
 

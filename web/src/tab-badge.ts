@@ -4,7 +4,7 @@ import { titleWithCount } from "./attention";
 import { byId } from "./dom";
 import { visibleText } from "./visible";
 
-const PLAIN = "/favicon.svg";
+const PLAIN = "favicon.svg";
 
 export class TabBadge {
   private readonly icon = byId<HTMLLinkElement>("icon");

@@ -1,6 +1,6 @@
 //! Runs the machine: feeds events into it, and executes the actions that it returns.
 
-use super::keys::{Keys, Typed};
+use super::keys::{DetachKeys, Keys, Typed};
 use super::link::{Incoming, Link};
 use super::machine::{Action, End, Machine};
 use super::modes;
@@ -82,6 +82,7 @@ impl<'a> Driver<'a> {
         paths: &'a PathFlags,
         flags: &'a ServerFlags,
         endpoint: Endpoint,
+        detach: DetachKeys,
     ) -> Result<Driver<'a>, Failure> {
         let terminal = Terminal::take().map_err(Failure::doing("the terminal"))?;
         if let Some((cols, rows)) = size(&terminal) {
@@ -100,7 +101,7 @@ impl<'a> Driver<'a> {
             flags,
             terminal,
             output: Output::start()?,
-            keys: Keys::default(),
+            keys: Keys::new(detach),
             backoff: Backoff::default(),
             line,
             was_open: false,
@@ -292,7 +293,11 @@ impl<'a> Driver<'a> {
     }
 
     fn tell_broken(&mut self) {
-        self.tell("connection lost; trying again (Ctrl-\\ d detaches)");
+        let how = match self.keys.names() {
+            Some(keys) => format!(" ({keys} detaches)"),
+            None => String::new(),
+        };
+        self.tell(&format!("connection lost; trying again{how}"));
     }
 
     /// Shows a message without disturbing the session: on the terminal's last line, which the next

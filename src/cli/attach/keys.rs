@@ -1,16 +1,82 @@
-//! The keys that detach: Ctrl-\, then d.
+//! The keys that detach: Ctrl-\, then d, unless the user has chosen others.
 
-/// Ctrl-\ as terminals send it: plainly, in the kitty protocol, and with xterm's modifyOtherKeys.
-/// The program chooses one of them, and the key must work under each.
-const ESCAPES: [&[u8]; 3] = [b"\x1c", b"\x1b[92;5u", b"\x1b[27;5;92~"];
-/// d in the same three encodings.
-const DETACHES: [&[u8]; 3] = [b"d", b"\x1b[100u", b"\x1b[27;1;100~"];
+use crate::cli::keys;
+use std::str::FromStr;
+
+/// One or two keys, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct DetachKeys(Vec<Key>);
+
+/// A key as terminals send it: plainly, in the kitty protocol, and with xterm's modifyOtherKeys. The
+/// program chooses one of them, and the key must work under each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    name: String,
+    encodings: [Vec<u8>; 3],
+}
+
+impl FromStr for DetachKeys {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(DetachKeys(Vec::new()));
+        }
+        let words = text.split([' ', ',']).filter(|word| !word.is_empty());
+        let keys = words.map(Key::named).collect::<Option<Vec<_>>>();
+        match keys {
+            // A key without Ctrl could not be typed any more.
+            Some(keys) if keys.len() <= 2 && keys.first().is_some_and(Key::has_ctrl) => {
+                Ok(DetachKeys(keys))
+            }
+            _ => Err("expected one or two keys, the first of them with Ctrl, such as \"C-a d\", \
+                      \"C-p C-q\" or C-]; or none"
+                .into()),
+        }
+    }
+}
+
+impl Key {
+    /// A character, or one with Ctrl: `d`, `C-a`, `Ctrl-a`.
+    fn named(word: &str) -> Option<Key> {
+        let ctrl = ["C-", "c-", "^", "Ctrl-", "ctrl-"];
+        let with = ctrl
+            .iter()
+            .find_map(|prefix| word.strip_prefix(prefix).filter(|character| !character.is_empty()));
+        let mut characters = with.unwrap_or(word).chars();
+        let character = characters.next().filter(|c| c.is_ascii_graphic())?;
+        if characters.next().is_some() {
+            return None;
+        }
+        let (base, modifiers) =
+            (character.to_ascii_lowercase(), if with.is_some() { 5 } else { 1 });
+        let (name, plain) = match with {
+            Some(_) => (format!("Ctrl-{base}"), keys::encode(&format!("C-{base}"), false)?),
+            None => (character.to_string(), vec![character as u8]),
+        };
+        let code = if with.is_some() { base } else { character } as u32;
+        let kitty =
+            if with.is_some() { format!("\x1b[{code};5u") } else { format!("\x1b[{code}u") };
+        let xterm = format!("\x1b[27;{modifiers};{code}~");
+        Some(Key { name, encodings: [plain, kitty.into_bytes(), xterm.into_bytes()] })
+    }
+
+    fn has_ctrl(&self) -> bool {
+        self.name.len() > 1
+    }
+
+    /// The encoding with which the bytes begin.
+    fn starting(&self, bytes: &[u8]) -> Option<&[u8]> {
+        self.encodings.iter().map(Vec::as_slice).find(|key| bytes.starts_with(key))
+    }
+}
 
 /// Finds the keys in typed bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Keys {
-    /// A Ctrl-\ that is held back until the next key.
-    held: Option<&'static [u8]>,
+    detach: DetachKeys,
+    /// The first of two keys, which is held back until the next key.
+    held: Option<Vec<u8>>,
 }
 
 /// The result of typed bytes.
@@ -23,48 +89,59 @@ pub(super) enum Typed {
 }
 
 impl Keys {
+    pub(super) fn new(detach: DetachKeys) -> Self {
+        Keys { detach, held: None }
+    }
+
+    /// The keys' names, for people; `None` if no keys detach.
+    pub(super) fn names(&self) -> Option<String> {
+        let names: Vec<&str> = self.detach.0.iter().map(|key| key.name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(" "))
+    }
+
     /// Takes the bytes of one read. Terminals write a key in one piece, so a key of several bytes
     /// is not searched for across reads.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Typed {
+        let [first, rest @ ..] = &self.detach.0[..] else { return Typed::Input(bytes.to_vec()) };
         let mut input = Vec::with_capacity(bytes.len());
         while !bytes.is_empty() {
-            let escape = starting(&ESCAPES, bytes);
-            match (self.held.take(), escape) {
-                (None, Some(escape)) => {
-                    self.held = Some(escape);
+            match (self.held.take(), first.starting(bytes), rest.first()) {
+                (None, Some(_), None) => return Typed::Detach(input),
+                (None, Some(escape), Some(_)) => {
+                    self.held = Some(escape.to_vec());
                     bytes = &bytes[escape.len()..];
                 }
-                (None, None) => {
+                (None, None, _) => {
                     input.push(bytes[0]);
                     bytes = &bytes[1..];
                 }
-                // Ctrl-\ twice sends one.
-                (Some(_), Some(escape)) => {
+                (Some(_), _, Some(second)) if second.starting(bytes).is_some() => {
+                    return Typed::Detach(input);
+                }
+                // The first key twice sends one.
+                (Some(_), Some(escape), _) => {
                     input.extend_from_slice(escape);
                     bytes = &bytes[escape.len()..];
                 }
-                (Some(_), None) if starting(&DETACHES, bytes).is_some() => {
-                    return Typed::Detach(input);
-                }
-                // Ctrl-\ and another key are both for the program.
-                (Some(held), None) => input.extend_from_slice(held),
+                // The first key and another one are both for the program.
+                (Some(held), None, _) => input.extend_from_slice(&held),
             }
         }
         Typed::Input(input)
     }
 }
 
-fn starting(keys: &[&'static [u8]], bytes: &[u8]) -> Option<&'static [u8]> {
-    keys.iter().copied().find(|key| bytes.starts_with(key))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The result of several reads.
     fn feed(reads: &[&[u8]]) -> Typed {
-        let mut keys = Keys::default();
+        feed_to("C-\\ d", reads)
+    }
+
+    /// The result of several reads.
+    fn feed_to(detach: &str, reads: &[&[u8]]) -> Typed {
+        let mut keys = Keys::new(detach.parse().unwrap());
         let mut all = Vec::new();
         for read in reads {
             match keys.feed(read) {
@@ -113,5 +190,27 @@ mod tests {
     fn everything_else_passes() {
         let all: Vec<u8> = (0..=255).filter(|byte| *byte != 0x1c).collect();
         assert_eq!(feed(&[&all]), input(&all));
+    }
+
+    #[test]
+    fn other_keys_detach_if_the_user_has_chosen_them() {
+        assert_eq!(feed_to("C-a d", &[b"x\x01d"]), Typed::Detach(b"x".into()));
+        assert_eq!(feed_to("ctrl-A,d", &[b"\x1b[97;5u", b"d"]), Typed::Detach(Vec::new()));
+        assert_eq!(feed_to("C-p C-q", &[b"\x10\x10\x10", b"\x11"]), Typed::Detach(b"\x10".into()));
+        assert_eq!(feed_to("^]", &[b"a\x1d", b"b"]), Typed::Detach(b"a".into()));
+        assert_eq!(feed_to("C-a C-a", &[b"\x01", b"\x01"]), Typed::Detach(Vec::new()));
+        assert_eq!(feed_to("C-a d", &[b"\x1cd"]), input(b"\x1cd"), "the usual ones do not");
+        assert_eq!(feed_to("none", &[b"\x1cd"]), input(b"\x1cd"));
+        let names = |keys: &str| Keys::new(keys.parse().unwrap()).names();
+        assert_eq!(names("^P ^Q").as_deref(), Some("Ctrl-p Ctrl-q"));
+        assert_eq!(names("none"), None);
+    }
+
+    #[test]
+    fn keys_that_could_not_be_typed_any_more_are_refused() {
+        for wrong in ["", "d", "d C-a", "C-a b c", "C-", "C-F1", "Enter", "C-é", "C-a C-"] {
+            let refused = wrong.parse::<DetachKeys>();
+            assert!(refused.is_err_and(|why| why.contains("with Ctrl")), "{wrong:?}");
+        }
     }
 }

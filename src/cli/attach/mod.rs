@@ -32,27 +32,42 @@ use crate::protocol::{Mode, Recording, Session};
 use chrono::Utc;
 use clap::Args;
 use driver::{Driver, Outcome};
+pub(super) use keys::DetachKeys;
 pub(super) use link::{Incoming, Link};
 pub(super) use machine::{Action, End, Machine};
 use uuid::Uuid;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
-    /// Id, unique beginning of an id, or name
-    session: String,
-    /// Read only: type nothing, and leave the terminal's size to the other clients
+    /// Without it the session that was used last: id, unique beginning of an id, or name
+    session: Option<String>,
+    /// Type nothing, and leave the terminal's size to the other clients
     #[arg(long, short)]
     read_only: bool,
+    /// Keys that detach: one with Ctrl, and perhaps a second one, such as "C-a d" or C-]; or "none"
+    #[arg(long, value_name = "KEYS", env = "STAYD_DETACH_KEYS", default_value = "C-\\ d")]
+    detach_keys: DetachKeys,
     #[command(flatten)]
     server: ServerFlags,
+}
+
+/// How a terminal is attached.
+pub(super) struct How {
+    pub(super) mode: Mode,
+    pub(super) detach: DetachKeys,
 }
 
 pub(super) fn attach(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
-        let id = resolve::resolve(&Client::new(endpoint.clone())?, &flags.session).await?;
+        let client = Client::new(endpoint.clone())?;
+        let id = match &flags.session {
+            Some(word) => resolve::resolve(&client, word).await?,
+            None => resolve::used_last(&client, inside::shown_in()).await?,
+        };
         let mode = if flags.read_only { Mode::Ro } else { Mode::Rw };
-        session(paths, &flags.server, endpoint, id, None, mode).await
+        let how = How { mode, detach: flags.detach_keys };
+        session(paths, &flags.server, endpoint, id, None, how).await
     })
 }
 
@@ -64,13 +79,13 @@ pub(super) async fn session(
     endpoint: Endpoint,
     id: SessionId,
     offset: Option<u64>,
-    mode: Mode,
+    How { mode, detach }: How,
 ) -> Result<u8, Failure> {
     inside::refuse_circle(id)?;
     // The name is unique to this process, and the same after every reconnect.
     let client = format!("cli-{}", Uuid::now_v7().simple());
     let mut machine = Machine::new(id, client.clone(), offset, inside::shown_in(), mode);
-    let driver = Driver::new(&mut machine, paths, flags, endpoint.clone())?;
+    let driver = Driver::new(&mut machine, paths, flags, endpoint.clone(), detach)?;
     let outcome = driver.run().await?;
     let name = || match machine.session().and_then(|session| session.name.clone()) {
         Some(name) => name,

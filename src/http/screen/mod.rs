@@ -19,7 +19,7 @@ use actix_web::web::Path;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use picture::{Pieces, content_type};
 use tokio::time::Instant;
-use wait::{Waited, wait_for};
+use wait::{Condition, Waited, wait_for};
 use wanted::Format;
 pub(super) use wanted::{ScreenQuery, Wanted};
 
@@ -55,7 +55,15 @@ pub(super) async fn screen(
             api.shots.take(&session.handle, scrollback, Instant::now() + PATIENCE).await;
         return Ok(answer(StatusCode::OK, inspection.map_err(no_shot)?));
     };
+    if let Condition::Prints(_, after) = condition {
+        let head = session.handle.ring().head();
+        if after > head {
+            let detail = format!("after: there are {head} bytes of output, not {after}");
+            return Err(Problem::new(code::OFFSET_GONE, detail).with("head", head));
+        }
+    }
     let _in_use = InUse::of(session.addr.clone());
+    let scrollback = scrollback.min(api.defaults.scrollback_lines);
     let waited =
         wait_for(&api.shots, &session.handle, &api.events, &condition, scrollback, limit).await;
     match waited.map_err(|error| unavailable(error.to_string()))? {

@@ -3,13 +3,15 @@
 use crate::events::Bus;
 use crate::http::shots::{NoShot, Shot, Shots};
 use crate::screen::View;
-use crate::screens::Inspection;
-use crate::session::SessionHandle;
+use crate::screens::{Inspection, ScreenSince};
+use crate::session::{ReadFrom, SessionHandle};
+use actix_web::rt::task::spawn_blocking;
 use regex::Regex;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// The pause between two shots. A flood would otherwise be shot as often as there is time for,
@@ -17,6 +19,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const REST: Duration = Duration::from_millis(30);
 /// The last shot of a wait may wait this long for room.
 const ROOM: Duration = Duration::from_secs(5);
+/// The memory that the scrollback of a wait which counts only what is new may make its screen take, in
+/// bytes: a quarter of that of all such waits.
+const NEW_MAX: usize = 16 << 20;
 /// Events that are passed over at once.
 const BATCH: usize = 64;
 
@@ -26,20 +31,81 @@ pub(super) enum Condition {
     /// The text of the screen, with the scrollback that is asked for, matches. Lines that
     /// the terminal wrapped are one; spaces at the end of a line may be there or not.
     Shows(Regex),
+    /// The same, of what was printed from this offset on.
+    Prints(Regex, u64),
     /// No output for so long, counted from the beginning of the wait.
     Quiet(Duration),
 }
 
 impl Condition {
-    /// Whether it holds for a session that has ended, which is quiet.
+    /// Whether it holds for a session that has ended, which is quiet, and of which only the last screen
+    /// is left: nobody knows what on it is new.
     pub(super) fn holds_at_the_end(&self, look: &Inspection<Shot>) -> bool {
         matches!(self, Condition::Quiet(_)) || self.holds_on(&look.seen.view)
     }
 
     fn holds_on(&self, view: &View) -> bool {
         let Condition::Shows(regex) = self else { return false };
-        // One text at a time: that of a large screen is megabytes.
-        [true, false].into_iter().any(|trimmed| regex.is_match(&view.written(trimmed)))
+        matches(regex, view)
+    }
+}
+
+fn matches(regex: &Regex, view: &View) -> bool {
+    // One text at a time: that of a large screen is megabytes.
+    [true, false].into_iter().any(|trimmed| regex.is_match(&view.written(trimmed)))
+}
+
+/// The output that a wait counts, if it does not count what was there before.
+struct New {
+    since: ScreenSince,
+    scrollback: usize,
+    regex: Regex,
+    /// The room for its screen.
+    room: OwnedSemaphorePermit,
+    /// The ring keeps what was not looked at yet, unless the program overwrites it.
+    needs: ReadFrom,
+}
+
+impl New {
+    fn of(
+        shots: &Shots,
+        handle: &SessionHandle,
+        condition: &Condition,
+        scrollback: usize,
+    ) -> Result<Option<Self>, NoShot> {
+        let Condition::Prints(regex, offset) = condition else { return Ok(None) };
+        let size = handle.with_view(|view| (view.cols, view.rows));
+        let scrollback = scrollback.min(ScreenSince::lines_in(NEW_MAX, size));
+        let room = shots.room_for_wait(ScreenSince::memory(size, scrollback))?;
+        let since = ScreenSince::new(size, scrollback, *offset);
+        let needs = handle.read_from(*offset);
+        Ok(Some(New { since, scrollback, regex: regex.clone(), room, needs }))
+    }
+
+    /// Applies what there is by now, on a thread that may take its time. Returns whether it matches;
+    /// `None` if the emulator has failed.
+    async fn look(self, shots: &Shots, handle: &SessionHandle) -> Option<(Self, bool)> {
+        let New { since, scrollback, regex, mut room, needs } = self;
+        let now = handle.with_view(|view| (view.cols, view.rows));
+        let needed = ScreenSince::memory(now, scrollback);
+        let more = needed.saturating_sub(room.num_permits() << 10);
+        // Without room for the new size it keeps the old one.
+        let size = match more {
+            0 => now,
+            more => shots.room_for_wait(more).map_or(since.size(), |more| {
+                room.merge(more);
+                now
+            }),
+        };
+        let (ring, pattern) = (handle.shared_ring(), regex.clone());
+        let looked = spawn_blocking(move || {
+            let since = since.advance(&ring, size)?;
+            let holds = matches(&pattern, &since.view()?);
+            Some((since, holds))
+        });
+        let (since, holds) = looked.await.ok().flatten()?;
+        needs.advance(since.offset());
+        Some((New { since, scrollback, regex, room, needs }, holds))
     }
 }
 
@@ -72,13 +138,17 @@ pub(super) async fn wait_for(
     limit: Duration,
 ) -> io::Result<Waited> {
     let mut news = News::of(handle, events)?;
+    let mut new = match New::of(shots, handle, condition, scrollback) {
+        Ok(new) => new,
+        Err(error) => return Ok(Waited::NoShot(error)),
+    };
     let mut quiet_since = Instant::now();
     let deadline = quiet_since + limit;
     loop {
         // In this order: what comes after it is seen by the next look.
         let (over, now) = (news.is_over(), Instant::now());
         let (due, may_hold) = match condition {
-            Condition::Shows(_) => (deadline, true),
+            Condition::Shows(_) | Condition::Prints(..) => (deadline, true),
             Condition::Quiet(span) => {
                 let due = quiet_since + *span;
                 (deadline.min(due), over || now >= due)
@@ -86,22 +156,31 @@ pub(super) async fn wait_for(
         };
         let in_time = now < deadline;
         if may_hold || over || !in_time {
+            // Before the shot, which then shows what matches.
+            let mut prints = false;
+            if let Some(before) = new.take() {
+                let Some((after, holds)) = before.look(shots, handle).await else {
+                    return Ok(Waited::NoShot(NoShot::Broken));
+                };
+                (new, prints) = (Some(after), holds);
+            }
             let look = match shots.take(handle, scrollback, deadline.max(now + ROOM)).await {
                 Ok(look) => look,
                 Err(error) => return Ok(Waited::NoShot(error)),
             };
             let quiet = may_hold && matches!(condition, Condition::Quiet(_));
-            if quiet || condition.holds_on(&look.seen.view) {
+            if quiet || prints || condition.holds_on(&look.seen.view) {
                 return Ok(Waited::Held(look));
             }
             // A screen that is still behind its last output goes on.
-            if over && look.offset >= handle.ring().head() {
+            let seen = new.as_ref().map_or(look.offset, |new| look.offset.min(new.since.offset()));
+            if over && seen >= handle.ring().head() {
                 return Ok(Waited::Ended(look));
             }
             if !in_time {
                 return Ok(Waited::TimedOut(look));
             }
-            news.seen(look.offset, look.resizes);
+            news.seen(seen, look.resizes);
         }
         match timeout_at(due, news.next()).await {
             Ok(true) => {}

@@ -24,6 +24,8 @@ pub(in crate::http) struct ScreenQuery {
     scrollback: usize,
     wait: Option<String>,
     timeout_ms: Option<u64>,
+    /// The condition counts only output from this offset on.
+    after: Option<u64>,
 }
 
 /// The format of the body.
@@ -49,18 +51,25 @@ impl TryFrom<ScreenQuery> for Wanted {
     type Error = Problem;
 
     fn try_from(query: ScreenQuery) -> Result<Self, Problem> {
-        let ScreenQuery { format, scrollback, wait, timeout_ms } = query;
+        let ScreenQuery { format, scrollback, wait, timeout_ms, after } = query;
         let Some(wait) = wait else {
-            return match timeout_ms {
-                None => Ok(Wanted { format, scrollback, wait: None }),
-                Some(_) => Err(Problem::invalid("timeout_ms needs wait")),
+            return match (timeout_ms, after) {
+                (None, None) => Ok(Wanted { format, scrollback, wait: None }),
+                (Some(_), _) => Err(Problem::invalid("timeout_ms needs wait")),
+                (None, Some(_)) => Err(Problem::invalid("after needs wait")),
             };
         };
         let timeout_ms = timeout_ms.unwrap_or(TIMEOUT_MS);
         if timeout_ms > TIMEOUT_MAX_MS {
             return Err(Problem::invalid(format!("timeout_ms must be 0 to {TIMEOUT_MAX_MS}")));
         }
-        let condition = condition(&wait, timeout_ms).map_err(Problem::invalid)?;
+        let condition = match (condition(&wait, timeout_ms).map_err(Problem::invalid)?, after) {
+            (Condition::Shows(regex), Some(after)) => Condition::Prints(regex, after),
+            (_, Some(_)) => {
+                return Err(Problem::invalid("after needs wait=text:… or wait=regex:…"));
+            }
+            (condition, None) => condition,
+        };
         let wait = Some((condition, Duration::from_millis(timeout_ms)));
         Ok(Wanted { format, scrollback, wait })
     }

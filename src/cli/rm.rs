@@ -1,0 +1,57 @@
+//! `stayd rm`: removes what is kept of ended sessions.
+
+use super::client::Client;
+use super::endpoint::ServerFlags;
+use super::failure::Failure;
+use super::kill::each;
+use super::out;
+use super::progress::Progress;
+use super::resolve::resolve_ended;
+use crate::config::PathFlags;
+use clap::Args;
+
+#[derive(Args, Debug)]
+pub(super) struct Flags {
+    /// Ids, unique beginnings of ids, or names of ended sessions
+    #[arg(required_unless_present = "ended", value_name = "SESSION")]
+    sessions: Vec<String>,
+    /// Remove all sessions that have ended
+    #[arg(long, conflicts_with = "sessions")]
+    ended: bool,
+    /// Print the records that are removed, as the API returns them
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+pub(super) fn rm(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
+    actix::System::new().block_on(async {
+        let words = match flags.ended {
+            true => ended(&client).await?,
+            false => flags.sessions,
+        };
+        let _progress = Progress::on("removing ended sessions");
+        let (code, removed) = each(&words, flags.json, async |word| {
+            let id = resolve_ended(&client, word).await?.to_string();
+            client.remove(&id).await?.json()
+        })
+        .await?;
+        if flags.ended && !flags.json {
+            out::message(&match removed {
+                0 => "stayd: no session that has ended is kept".into(),
+                1 => "stayd: removed 1 session".into(),
+                _ => format!("stayd: removed {removed} sessions"),
+            });
+        }
+        Ok(code)
+    })
+}
+
+/// The ids of all ended sessions.
+async fn ended(client: &Client) -> Result<Vec<String>, Failure> {
+    let sessions = client.sessions(true).await?;
+    let ended = sessions.iter().filter(|session| !session.status.is_live());
+    Ok(ended.map(|session| session.id.to_string()).collect())
+}
