@@ -1,7 +1,7 @@
 //! The definition of the command line.
 
 use super::{
-    attach, audit, backup, completions, config, doctor, info, keep, kill, logins, logs, ls,
+    attach, audit, backup, completions, config, doctor, info, keep, kill, logins, logs, ls, man,
     profiles, recording, rename, restart, run, screen, send, share, stop, token, upgrade, url,
     wait,
 };
@@ -122,6 +122,11 @@ pub(super) enum Verb {
     Doctor(doctor::Flags),
     /// Print a completion script for a shell
     Completions(completions::Flags),
+    /// Write the manual pages into a directory
+    ///
+    /// Packages carry them already.
+    #[command(hide = true)]
+    Man(man::Flags),
 }
 
 /// Parses a command line. A server flag before another verb is an error, because it would be

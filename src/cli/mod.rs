@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `completions` `man` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `retry` | for a server that is being started again |
 //! | `inside` | the session that a command itself runs in |
@@ -39,6 +39,7 @@ mod local;
 mod logins;
 mod logs;
 mod ls;
+mod man;
 mod out;
 mod profiles;
 mod progress;
@@ -118,5 +119,6 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Config(flags)) => config::config(paths, &flags),
         Some(Verb::Doctor(flags)) => doctor::doctor(paths, &flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags, Cli::command()),
+        Some(Verb::Man(flags)) => man::man(&flags, Cli::command()),
     }
 }
