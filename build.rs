@@ -1,12 +1,14 @@
 //! Bundles the page in `web/` with esbuild and writes `assets.rs`, the table of what the
 //! server embeds. Without Node the server still builds; it then serves a page that says
-//! how to get the real one.
+//! how to get the real one. A source that cargo has fetched is not built without it, unless
+//! STAYD_SKIP_WEB=1 says so.
 
 // A build script speaks to cargo through its standard output.
 #![allow(clippy::print_stdout)]
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use std::error::Error;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -21,7 +23,7 @@ const SOURCES: [&str; 7] =
 /// One entry of the table: path, content type, file.
 type Asset = (String, &'static str, PathBuf);
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let web = root.join("web");
@@ -36,6 +38,7 @@ fn main() -> io::Result<()> {
     } else {
         match bundle(&web, &out.join("page")) {
             Ok(assets) => assets,
+            Err(why) if is_fetched(&root) => return Err(refusal(&why).into()),
             Err(why) => {
                 println!("cargo::warning=the web page was not built: {why}");
                 println!(
@@ -48,7 +51,21 @@ fn main() -> io::Result<()> {
             }
         }
     };
-    fs::write(out.join("assets.rs"), table(&assets, &out)?)
+    Ok(fs::write(out.join("assets.rs"), table(&assets, &out)?)?)
+}
+
+/// Whether cargo has fetched the source, as for `cargo install --git`. It shows no warnings then, so
+/// that whoever installs would learn of the missing page from the browser.
+fn is_fetched(root: &Path) -> bool {
+    let root = root.to_string_lossy();
+    root.contains("/git/checkouts/") || root.contains("/registry/src/")
+}
+
+fn refusal(why: &str) -> String {
+    format!(
+        "the web page was not built: {why}. Install Node.js 20 or newer with npm and try again; or \
+         set STAYD_SKIP_WEB=1 to install a stayd that works without the page"
+    )
 }
 
 /// Bundles the page into `out`.

@@ -2,8 +2,8 @@
 
 use super::{
     attach, audit, backup, completions, config, doctor, info, integrate, keep, kill, logins, logs,
-    ls, profiles, recording, rename, restart, rm, run, screen, send, share, stop, token, upgrade,
-    url, wait,
+    ls, man, profiles, recording, rename, restart, rm, run, screen, send, share, stop, token,
+    upgrade, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -131,6 +131,11 @@ pub(super) enum Verb {
     Integrate(integrate::Flags),
     /// Print a completion script for a shell
     Completions(completions::Flags),
+    /// Write the manual pages into a directory
+    ///
+    /// Packages carry them already.
+    #[command(hide = true)]
+    Man(man::Flags),
 }
 
 /// Parses a command line. A server flag before another verb is an error, because it would be

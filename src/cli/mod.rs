@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` `man` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `retry` | for a server that is being started again |
 //! | `background` | the server that `run` starts where none runs |
@@ -42,6 +42,7 @@ mod local;
 mod logins;
 mod logs;
 mod ls;
+mod man;
 mod out;
 mod profiles;
 mod progress;
@@ -124,5 +125,6 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Doctor(flags)) => doctor::doctor(paths, &flags),
         Some(Verb::Integrate(flags)) => integrate::integrate(&flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags, Cli::command()),
+        Some(Verb::Man(flags)) => man::man(&flags, Cli::command()),
     }
 }

@@ -236,3 +236,33 @@ fn every_defence_has_a_test() {
     }
     assert!(seen > 50, "{seen} tests");
 }
+
+/// The comparison with other programs names, for each thing that stayd has, tests that are there.
+#[test]
+fn every_yes_of_the_comparison_has_a_test() {
+    let page = &pages()[Path::new("docs/coming-from.md")];
+    let (_, part) = page.split_once("## Point by point").expect("the comparison");
+    let part = part.split("\n## ").next().expect("its section");
+    let (mut points, mut seen) = (0, 0);
+    for line in part.lines().filter(|line| line.starts_with('|')).skip(2) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let &[point, ours, tests, _, _, _, _] = &cells[..] else { panic!("seven cells: {line}") };
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert_eq!(ours.starts_with("yes"), !names.is_empty(), "{point}: {ours}");
+        for name in names {
+            let (file, test) = name.split_once("::").expect("file::test");
+            let (path, test) = if file.ends_with(".js") {
+                (format!("tests/browser/{file}"), format!("\ntest(\"{test}\","))
+            } else {
+                (format!("tests/integration/{file}.rs"), format!("\nasync fn {test}("))
+            };
+            let code = std::fs::read_to_string(root().join(&path));
+            let code = code.unwrap_or_else(|e| panic!("{point}: {path}: {e}"));
+            let found = code.contains(&test) || code.contains(&test.replace("async fn", "fn"));
+            assert!(found, "{point}: there is no test {name}");
+            seen += 1;
+        }
+        points += 1;
+    }
+    assert!(points > 25 && seen > 40, "{points} points, {seen} tests");
+}
