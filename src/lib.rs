@@ -34,6 +34,7 @@
 //! - [`store`]: the persistence actor, through which every write to SQLite goes, one after another.
 //! - [`recorder`]: recordings of sessions: written, rotated, read back.
 //! - [`screens`]: the threads that track every session's screen: checkpoints, answers to queries.
+//! - [`files`]: files put into a session's directory, and read there.
 //! - [`integrate`]: the scripts by which shells tell of their commands.
 //! - [`pending`]: one client's input on its way to the holder.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
@@ -50,6 +51,7 @@ pub mod cli;
 pub mod config;
 pub mod connections;
 pub mod events;
+pub mod files;
 #[cfg(test)]
 #[path = "../tests/fuzz/harness.rs"]
 mod fuzz;

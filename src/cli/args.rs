@@ -1,8 +1,8 @@
 //! The definition of the command line.
 
 use super::{
-    attach, audit, backup, completions, config, doctor, info, integrate, keep, kill, logins, logs,
-    ls, man, profiles, recording, rename, restart, rm, run, screen, send, share, stop, token,
+    attach, audit, backup, completions, config, doctor, files, info, integrate, keep, kill, logins,
+    logs, ls, man, profiles, recording, rename, restart, rm, run, screen, send, share, stop, token,
     upgrade, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
@@ -124,6 +124,10 @@ pub(super) enum Verb {
     /// Checks the settings, state directory, database, holder, server and the system's limits.
     /// Exits with 1 if a check has failed.
     Doctor(doctor::Flags),
+    /// Copy files into a session's directory
+    Put(files::PutFlags),
+    /// Copy a file from a session's directory
+    Get(files::GetFlags),
     /// Print the script by which a shell in a session tells of its commands, or install it
     ///
     /// With it, lists show the running command, its exit code and the directory, and the page jumps

@@ -2,6 +2,7 @@
 
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::files::Piece;
 use super::progress::Progress;
 use super::transport;
 use crate::config::PathFlags;
@@ -258,6 +259,46 @@ impl Client {
         }
     }
 
+    /// Puts a piece of a file into a session's directory. Returns how many bytes of the file have come,
+    /// and its path once it is whole.
+    pub(super) async fn put(
+        &self,
+        id: &str,
+        piece: &Piece<'_>,
+        bytes: Vec<u8>,
+    ) -> Result<(u64, Option<String>), Failure> {
+        #[derive(Deserialize)]
+        struct Put {
+            received: u64,
+            path: Option<String>,
+        }
+        let path = format!("/{id}/files");
+        let (offset, total) = (piece.offset.to_string(), piece.total.to_string());
+        let query = [("offset", offset.as_str()), ("total", &total)];
+        let request = self.request(Method::PUT, &path).content_type("application/octet-stream");
+        let request = request.query(&[&upload(piece)[..], &query].concat());
+        let request = request.map_err(Failure::doing("request"))?;
+        let answer = self.answer(request.send_body(bytes).await).await?;
+        let Put { received, path } = answer.or_refusal(&path)?.json()?;
+        Ok((received, path))
+    }
+
+    /// Removes what has come of a file.
+    pub(super) async fn cancel_put(&self, id: &str, piece: &Piece<'_>) -> Result<(), Failure> {
+        let path = format!("/{id}/files");
+        let request = self.request(Method::DELETE, &path).query(&upload(piece));
+        let request = request.map_err(Failure::doing("request"))?;
+        self.answer(request.send().await).await?.or_refusal(&path).map(drop)
+    }
+
+    /// A file, from a session's directory on, piece by piece.
+    pub(super) async fn file(&self, id: &str, path: &str) -> Result<Pieces, Failure> {
+        let request = self.request(Method::GET, &format!("/{id}/files"));
+        let request = request.query(&[("path", path)]).map_err(Failure::doing("request"))?;
+        let asked = request.get_uri().path_and_query().map_or("", |asked| asked.as_str());
+        self.long(asked, &format!("/{id}"), ANSWER_TIMEOUT).await
+    }
+
     /// A recording, piece by piece.
     pub(super) async fn recording(&self, id: &str) -> Result<Pieces, Failure> {
         let path = format!("/{id}/recording");
@@ -382,6 +423,12 @@ impl Client {
         let body = body.map_err(broke_off)?.to_vec();
         Ok(Answer { status: response.status().as_u16(), offset, etag, body })
     }
+}
+
+/// The query that says which upload it is about.
+fn upload<'a>(piece: &Piece<'a>) -> [(&'static str, &'a str); 3] {
+    let apart = if piece.apart { "true" } else { "false" };
+    [("name", piece.name), ("upload", piece.upload), ("apart", apart)]
 }
 
 /// The body of an answer, received piece by piece.

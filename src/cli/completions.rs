@@ -17,7 +17,7 @@ pub(super) struct Flags {
 }
 
 /// The verbs whose arguments are sessions.
-pub(super) const VERBS: &str = "attach a info show history kill restart keep unkeep rename send screen wait logs recording share";
+pub(super) const VERBS: &str = "attach a info show history kill restart keep unkeep rename send screen wait logs recording put get share";
 
 /// The verbs whose arguments are ended sessions.
 pub(super) const ENDED_VERBS: &str = "rm";

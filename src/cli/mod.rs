@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` `man` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` `man` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `retry` | for a server that is being started again |
 //! | `background` | the server that `run` starts where none runs |
@@ -27,9 +27,11 @@ mod client;
 mod completions;
 mod config;
 mod doctor;
+mod download;
 mod ended;
 mod endpoint;
 mod failure;
+mod files;
 mod grid;
 mod history;
 mod info;
@@ -123,6 +125,8 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Backup(flags)) => backup::backup(paths, flags),
         Some(Verb::Config(flags)) => config::config(paths, &flags),
         Some(Verb::Doctor(flags)) => doctor::doctor(paths, &flags),
+        Some(Verb::Put(flags)) => files::put(paths, &flags),
+        Some(Verb::Get(flags)) => files::get(paths, &flags),
         Some(Verb::Integrate(flags)) => integrate::integrate(&flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags, Cli::command()),
         Some(Verb::Man(flags)) => man::man(&flags, Cli::command()),

@@ -69,6 +69,7 @@ pub(super) struct File {
     pub(super) idle_timeout_s: Option<IdleTimeout>,
     pub(super) max_sessions: Option<usize>,
     pub(super) max_sessions_per_principal: Option<usize>,
+    pub(super) max_upload_bytes: Option<u64>,
     pub(super) ring_bytes: Option<u64>,
     pub(super) idle_ring_bytes: Option<u64>,
     pub(super) scrollback_lines: Option<usize>,

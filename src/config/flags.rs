@@ -91,6 +91,11 @@ pub struct ServeFlags {
     #[arg(long, env = "STAYD_MAX_SESSIONS_PER_PRINCIPAL", value_name = "NUMBER")]
     pub max_sessions_per_principal: Option<usize>,
 
+    /// Longest file, in bytes, that may be put into a session's directory (stayd put, or dropped onto
+    /// the page); 0: none may [default: 1073741824] [file: max_upload_bytes]
+    #[arg(long, env = "STAYD_MAX_UPLOAD_BYTES", value_name = "BYTES")]
+    pub max_upload_bytes: Option<u64>,
+
     /// Bytes of output kept for each session, a power of two from 262144 (256 KiB) to
     /// 1073741824 (1 GiB) [default: 2097152] [file: ring_bytes]
     #[arg(long, env = "STAYD_RING_BYTES", value_name = "BYTES")]

@@ -20,6 +20,7 @@ const DEFAULT_IDLE_TIMEOUT_S: u64 = 1800;
 const DEFAULT_MAX_SESSIONS: usize = 4000;
 /// As many as a team's scripts need, and a fraction of all.
 const DEFAULT_MAX_SESSIONS_PER_PRINCIPAL: usize = 500;
+const DEFAULT_MAX_UPLOAD_BYTES: u64 = 1 << 30;
 const DEFAULT_RING_BYTES: u64 = 2 << 20;
 /// Several screens. Older output is needed rarely, and most of a session's memory.
 const DEFAULT_IDLE_RING_BYTES: u64 = 64 << 10;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub max_sessions: usize,
     /// Live sessions that one principal, the owner excepted, may have created.
     pub max_sessions_per_principal: usize,
+    /// The longest file that may be put into a session's directory, in bytes; 0: none may.
+    pub max_upload_bytes: u64,
     /// Bytes of a session's ring, a power of two.
     pub ring_bytes: u64,
     /// Bytes of its newest output that the ring of an idle session keeps.
@@ -323,6 +326,10 @@ pub(super) fn load(
         idle_timeout_s: idle_timeout.unwrap_or(IdleTimeout(Some(DEFAULT_IDLE_TIMEOUT_S))).0,
         max_sessions,
         max_sessions_per_principal,
+        max_upload_bytes: flags
+            .max_upload_bytes
+            .or(file.max_upload_bytes)
+            .unwrap_or(DEFAULT_MAX_UPLOAD_BYTES),
         ring_bytes,
         idle_ring_bytes,
         scrollback_lines,

@@ -14,6 +14,7 @@ mod bodies;
 mod caller;
 mod etag;
 mod events;
+mod files;
 #[cfg(test)]
 #[path = "../../tests/fuzz/http.rs"]
 mod fuzz;
@@ -74,6 +75,12 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource("/api/v1/sessions/{id}/transitions").get(sessions::transitions))
         .service(resource("/api/v1/sessions/{id}/restart").post(sessions::restart))
         .service(resource("/api/v1/sessions/{id}/input").post(input::input))
+        .service(
+            resource("/api/v1/sessions/{id}/files")
+                .get(files::get)
+                .put(files::put)
+                .delete(files::cancel),
+        )
         .service(resource("/api/v1/sessions/{id}/resize").post(input::resize))
         .service(resource("/api/v1/sessions/{id}/signal").post(input::signal))
         .service(resource("/api/v1/sessions/{id}/output").get(output::output))

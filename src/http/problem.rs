@@ -84,6 +84,14 @@ pub mod code {
     pub const NO_SCREEN: Code = Code("no_screen", StatusCode::SERVICE_UNAVAILABLE);
     /// The session is not recorded, or no such file of its recording is there.
     pub const NO_RECORDING: Code = Code("no_recording", StatusCode::NOT_FOUND);
+    /// There is no such file, or no upload of that name.
+    pub const NO_FILE: Code = Code("no_file", StatusCode::NOT_FOUND);
+    /// Earlier bytes of this upload have not come; `received` says how many have.
+    pub const UPLOAD_GAP: Code = Code("upload_gap", StatusCode::CONFLICT);
+    /// The file may not be read or written; `errno` says why.
+    pub const FILE_REFUSED: Code = Code("file_refused", StatusCode::CONFLICT);
+    /// There is no room on the disk.
+    pub const DISK_FULL: Code = Code("disk_full", StatusCode::INSUFFICIENT_STORAGE);
     /// The program does not read its input.
     pub const INPUT_FULL: Code = Code("input_full", StatusCode::SERVICE_UNAVAILABLE);
     /// The server's own fault.

@@ -43,6 +43,8 @@ pub struct Defaults {
     pub max_sessions: usize,
     /// Live sessions that one principal, the owner excepted, may have created.
     pub max_sessions_per_principal: usize,
+    /// The longest file that may be put into a session's directory, in bytes; 0: none may.
+    pub max_upload_bytes: u64,
     /// Bytes of a session's ring.
     pub ring_bytes: u64,
     /// Bytes of output that the ring of an idle session keeps.
@@ -299,6 +301,7 @@ mod tests {
             idle_timeout_s: Some(1800),
             max_sessions: 10,
             max_sessions_per_principal: 10,
+            max_upload_bytes: 1 << 20,
             ring_bytes: 1 << 20,
             idle_ring_bytes: 1 << 16,
             scrollback_lines: 1000,

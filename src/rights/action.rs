@@ -63,6 +63,10 @@ actions! {
     Create = "session.create" needs Controller;
     /// Types into a session.
     Input = "session.input" needs Controller;
+    /// Puts a file into a session's directory.
+    Upload = "session.upload" needs Controller;
+    /// Reads a file as the session's account does.
+    Download = "session.download" needs Controller;
     /// Gives a session's terminal another size.
     Resize = "session.resize" needs Controller;
     /// Sends a signal to a session's processes.

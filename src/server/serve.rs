@@ -162,6 +162,7 @@ async fn serve(
         idle_timeout_s: settings.idle_timeout_s,
         max_sessions: settings.max_sessions,
         max_sessions_per_principal: settings.max_sessions_per_principal,
+        max_upload_bytes: settings.max_upload_bytes,
         ring_bytes: settings.ring_bytes,
         idle_ring_bytes: settings.idle_ring_bytes,
         scrollback_lines: settings.scrollback_lines,

@@ -27,6 +27,7 @@ mod events;
 mod examples;
 mod exhaustion;
 mod fidelity;
+mod files;
 mod floods;
 mod frames;
 mod guards;

@@ -38,6 +38,8 @@ const ACTIONS: [(&str, Role); 27] = [
     ("profiles", Controller),
     ("session.create", Controller),
     ("session.input", Controller),
+    ("session.upload", Controller),
+    ("session.download", Controller),
     ("session.resize", Controller),
     ("session.signal", Controller),
     ("session.change", Controller),

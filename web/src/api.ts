@@ -27,12 +27,17 @@ export class ApiError extends Error {
 
 async function request(method: string, path: string, body?: unknown, tag?: string): Promise<Response> {
   const headers: Record<string, string> = {};
-  const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
+  const init: RequestInit = { method, headers };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
     headers["content-type"] = "application/json";
   }
   if (tag !== undefined) headers["if-match"] = tag;
+  return send(path, init);
+}
+
+async function send(path: string, init: RequestInit): Promise<Response> {
+  init = { ...init, credentials: "same-origin", cache: "no-store" };
   let response: Response;
   try {
     response = await fetch(path, init);
@@ -70,6 +75,34 @@ export async function logout(): Promise<void> {
 /** Whom this page speaks for. */
 export async function whoAmI(): Promise<Principal> {
   return (await (await request("GET", "api/v1/whoami")).json()) as Principal;
+}
+
+/** A piece of a file that is uploaded. */
+export interface Piece {
+  name: string;
+  /** The upload's own name, by which it goes on. */
+  upload: string;
+  /** Of the piece in the file, and of the file, in bytes. */
+  offset: number;
+  total: number;
+}
+
+/** Puts a piece of a file into a session's directory. With the last one, the answer has the file's path. */
+export async function putPiece(
+  id: string,
+  { name, upload, offset, total }: Piece,
+  body: Blob,
+  signal: AbortSignal,
+): Promise<{ received: number; path?: string }> {
+  const query = new URLSearchParams({ name, upload, offset: String(offset), total: String(total) });
+  const headers = { "content-type": "application/octet-stream" };
+  const response = await send(`${path(id)}/files?${query}`, { method: "PUT", headers, body, signal });
+  return (await response.json()) as { received: number; path?: string };
+}
+
+/** Removes what has come of a file. */
+export async function cancelUpload(id: string, { name, upload }: Pick<Piece, "name" | "upload">): Promise<void> {
+  await request("DELETE", `${path(id)}/files?${new URLSearchParams({ name, upload })}`);
 }
 
 /** The tokens, by name. */

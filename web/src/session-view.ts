@@ -5,6 +5,7 @@ import { Attachment, type Effect } from "./attachment";
 import { newClientId } from "./client-id";
 import { Connection, type ConnectionState, type Diagnosis } from "./connection";
 import { make } from "./dom";
+import { FileDrop } from "./file-drop";
 import { type SessionEnd, sessionEnd } from "./format";
 import type { InputBuffer } from "./input-buffer";
 import { type BarKey, type HeldModifiers, withHeld } from "./key-sequences";
@@ -57,6 +58,7 @@ export class SessionView {
   private shownLive = false;
   /** The session has ended, and the page has said how. */
   over = false;
+  private readonly fileDrop: FileDrop | null = null;
   /** For how many ms nothing was heard from the server, though it was asked. */
   private silence = 0;
   /** The size with which the connection was opened. */
@@ -93,6 +95,12 @@ export class SessionView {
       trouble: (text) => callbacks.trouble(text),
     });
     if (mode === "ro") this.terminal.lookOn();
+    if (mode === "rw") {
+      this.fileDrop = new FileDrop(this.frame, id, {
+        paste: (text) => this.paste(text),
+        trouble: (text) => callbacks.trouble(text),
+      });
+    }
     this.size = this.terminal.room;
     this.connection = new Connection(id, client, mode, this.attachment, {
       stateChanged: (state) => this.connectionChanged(state),
@@ -185,6 +193,7 @@ export class SessionView {
   close(): void {
     this.closed = true;
     this.connection.stop();
+    this.fileDrop?.dispose();
     this.terminal.dispose();
     this.frame.remove();
   }

@@ -1,0 +1,128 @@
+//! `stayd put` and `stayd get`: files into a session's directory, and from there.
+
+use super::client::Client;
+use super::download;
+use super::endpoint::ServerFlags;
+use super::failure::Failure;
+use super::out;
+use super::progress::Progress;
+use super::resolve::resolve;
+use super::retry::Retries;
+use crate::config::PathFlags;
+use clap::Args;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// Bytes of one request, at most.
+const PIECE: u64 = 1 << 20;
+
+#[derive(Args, Debug)]
+pub(super) struct PutFlags {
+    /// Id, unique beginning of an id, or name
+    session: String,
+    /// Files to copy into the session's present directory
+    ///
+    /// Nothing is replaced: where a name is taken, the copy gets a number. The paths of the copies are
+    /// printed.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Copy into the folder uploads of that directory, which is made if there is none
+    #[arg(long)]
+    apart: bool,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct GetFlags {
+    /// Id, unique beginning of an id, or name
+    session: String,
+    /// The file, from the session's present directory on
+    path: String,
+    /// Write to this file, replacing it; - is standard output [default: a new file of that name here]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// A piece of a file, as the server takes it.
+pub(super) struct Piece<'a> {
+    pub(super) name: &'a str,
+    /// The upload's own name, by which it goes on.
+    pub(super) upload: &'a str,
+    pub(super) offset: u64,
+    pub(super) total: u64,
+    pub(super) apart: bool,
+}
+
+pub(super) fn put(paths: &PathFlags, flags: &PutFlags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
+    actix::System::new().block_on(async {
+        let id = resolve(&client, &flags.session).await?.to_string();
+        for path in &flags.files {
+            let there = put_one(&client, &id, path, flags.apart).await?;
+            out::print(&format!("{there}\n"))?;
+        }
+        Ok(0)
+    })
+}
+
+/// Copies a file; the path of the copy.
+async fn put_one(client: &Client, id: &str, path: &Path, apart: bool) -> Result<String, Failure> {
+    let shown = path.display().to_string();
+    let failed = || Failure::doing(shown.clone());
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name =
+        name.ok_or_else(|| Failure::Usage(format!("{shown}: a file needs a name in UTF-8")))?;
+    let file = File::open(path).map_err(failed())?;
+    let metadata = file.metadata().map_err(failed())?;
+    if !metadata.is_file() {
+        return Err(Failure::Usage(format!("{shown} is not a regular file")));
+    }
+    let upload = Uuid::now_v7().to_string();
+    let _progress = Progress::on(format!("copying {shown}"));
+    let (total, mut offset, mut retries) = (metadata.len(), 0, Retries::default());
+    loop {
+        let mut bytes = vec![0; usize::try_from((total - offset).min(PIECE)).unwrap_or(0)];
+        // A file that gets shorter meanwhile is an error.
+        file.read_exact_at(&mut bytes, offset).map_err(failed())?;
+        let piece = Piece { name, upload: &upload, offset, total, apart };
+        match client.put(id, &piece, bytes).await {
+            Ok((_, Some(there))) => return Ok(there),
+            Ok((received, None)) if received <= total => {
+                (offset, retries) = (received, Retries::default());
+            }
+            Ok(_) => return Err(Failure::Other(format!("{shown}: the server has more of it"))),
+            // The same piece may come twice.
+            Err(failure) if failure.is_passing() => {
+                sleep(retries.next_wait().ok_or(failure)?).await;
+            }
+            Err(failure) => {
+                // The first failure is the one to tell.
+                let _ = client.cancel_put(id, &piece).await;
+                return Err(failure);
+            }
+        }
+    }
+}
+
+pub(super) fn get(paths: &PathFlags, flags: &GetFlags) -> Result<u8, Failure> {
+    let client = Client::find(paths, &flags.server)?;
+    actix::System::new().block_on(async {
+        let id = resolve(&client, &flags.session).await?.to_string();
+        let pieces = client.file(&id, &flags.path).await?;
+        let name = Path::new(&flags.path).file_name().map(PathBuf::from);
+        let to = match (&flags.output, name) {
+            (Some(to), _) if to.as_os_str() == "-" => download::To::Output,
+            (Some(to), _) => download::To::Replace(to.clone()),
+            (None, Some(name)) => download::To::New(name),
+            (None, None) => return Err(Failure::Usage("the path names no file".into())),
+        };
+        download::save(pieces, to).await?;
+        Ok(0)
+    })
+}

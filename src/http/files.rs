@@ -1,0 +1,182 @@
+//! Files for a session, and from it: `…/files`. See [`crate::files`].
+
+use super::caller::CallerApi;
+use super::problem::{Problem, code};
+use super::query::Query;
+use crate::files::{FileError, Folder, Upload};
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, ContentDisposition, DispositionParam, DispositionType};
+use actix_web::web::{self, Bytes, Path};
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+use nix::errno::Errno;
+use serde::Deserialize;
+use serde_json::json;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Bytes that are read of a file at once.
+const CHUNK: usize = 64 << 10;
+
+/// A piece of an upload.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PieceQuery {
+    name: String,
+    upload: String,
+    /// Of the piece in the file, in bytes.
+    #[serde(default)]
+    offset: u64,
+    /// The length of the whole file, in bytes.
+    total: u64,
+    /// Into the folder `uploads`.
+    #[serde(default)]
+    apart: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CancelQuery {
+    name: String,
+    upload: String,
+    #[serde(default)]
+    apart: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileQuery {
+    /// From the session's directory on.
+    path: String,
+}
+
+/// Takes a piece of an upload. With the last one the file is there, and the answer has its path.
+pub(super) async fn put(
+    api: CallerApi,
+    id: Path<String>,
+    Query(query): Query<PieceQuery>,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
+    let session = api.live(&id).await?;
+    let most = api.defaults.max_upload_bytes;
+    if query.total > most {
+        let detail = format!("a file may have {most} bytes (max_upload_bytes)");
+        return Err(Problem::new(code::PAYLOAD_TOO_LARGE, detail));
+    }
+    let end = query.offset.saturating_add(body.len() as u64);
+    if end > query.total {
+        return Err(Problem::invalid(
+            "the piece goes beyond the file's end: offset + body > total",
+        ));
+    }
+    let name = query.name.clone();
+    let pid = session.handle.view().pid;
+    let (received, path) = blocking(move || {
+        let upload = Upload { key: &query.upload, name: &query.name };
+        let folder = folder(pid, query.apart)?;
+        let received = folder.write(upload, query.offset, &body)?;
+        if received < query.total {
+            return Ok((received, None));
+        }
+        let name = folder.finish(upload)?;
+        Ok((received, Some(format!("{}/{name}", folder.path()?))))
+    })
+    .await?;
+    if path.is_some() {
+        api.caller.does("upload", "file", &name);
+    }
+    Ok(match path {
+        Some(path) => HttpResponse::Created().json(json!({ "received": received, "path": path })),
+        None => HttpResponse::Ok().json(json!({ "received": received })),
+    })
+}
+
+/// Removes what has come of an upload.
+pub(super) async fn cancel(
+    api: CallerApi,
+    id: Path<String>,
+    Query(query): Query<CancelQuery>,
+) -> Result<HttpResponse, Problem> {
+    let pid = api.live(&id).await?.handle.view().pid;
+    blocking(move || {
+        folder(pid, query.apart)?.cancel(Upload { key: &query.upload, name: &query.name })
+    })
+    .await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// A file, whole.
+pub(super) async fn get(
+    api: CallerApi,
+    id: Path<String>,
+    Query(query): Query<FileQuery>,
+) -> Result<HttpResponse, Problem> {
+    let pid = api.live(&id).await?.handle.view().pid;
+    api.caller.does("download", "file", &query.path);
+    let name: String = query.path.rsplit('/').next().unwrap_or("file").to_owned();
+    let (file, length) = blocking(move || folder(pid, false)?.open(&query.path)).await?;
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' };
+    let name = DispositionParam::Filename(name.chars().map(plain).collect());
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .insert_header(ContentDisposition {
+            disposition: DispositionType::Attachment,
+            parameters: vec![name],
+        })
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .no_chunking(length)
+        .streaming(chunks(file, length)))
+}
+
+/// So many bytes of a file. A file that has got shorter meanwhile breaks the answer off.
+fn chunks(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
+    try_unfold((file, 0), move |(file, offset)| async move {
+        if offset == length {
+            return Ok(None);
+        }
+        let read = web::block(move || {
+            let mut chunk = vec![0; usize::try_from(length - offset).unwrap_or(CHUNK).min(CHUNK)];
+            file.read_exact_at(&mut chunk, offset)?;
+            io::Result::Ok((file, chunk))
+        });
+        let (file, chunk) = read.await.map_err(io::Error::other)??;
+        let next = offset + chunk.len() as u64;
+        Ok(Some((Bytes::from(chunk), (file, next))))
+    })
+}
+
+/// The session's directory, or its folder for uploads.
+fn folder(pid: Option<i32>, apart: bool) -> Result<Folder, FileError> {
+    let gone = || FileError::Os("the session's process".to_owned(), Errno::ESRCH);
+    let folder = Folder::of(pid.ok_or_else(gone)?)?;
+    if apart { folder.uploads() } else { Ok(folder) }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, Problem> {
+    match web::block(work).await {
+        Ok(done) => done.map_err(|error| problem(&error)),
+        Err(_) => Err(Problem::new(code::UNAVAILABLE, "the server is stopping")),
+    }
+}
+
+fn problem(error: &FileError) -> Problem {
+    let code = match error {
+        FileError::Name(_) => code::INVALID_REQUEST,
+        FileError::Gap(received) => {
+            return Problem::new(code::UPLOAD_GAP, error.to_string()).with("received", *received);
+        }
+        FileError::Os(_, Errno::ENOENT | Errno::ENOTDIR) => code::NO_FILE,
+        FileError::Os(_, Errno::EINVAL | Errno::ENAMETOOLONG) => code::INVALID_REQUEST,
+        FileError::Os(_, Errno::ENOSPC | Errno::EDQUOT) => code::DISK_FULL,
+        _ => code::FILE_REFUSED,
+    };
+    let errno = match error {
+        FileError::Os(_, errno) => Some(format!("{errno:?}")),
+        _ => None,
+    };
+    let problem = Problem::new(code, error.to_string());
+    errno.map_or(problem.clone(), |errno| problem.with("errno", errno))
+}

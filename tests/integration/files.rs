@@ -1,0 +1,119 @@
+//! Files that are put into a session's directory, and read there.
+
+use crate::support::{Api, Server};
+use actix_http::Method;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Output};
+
+const STAYD: &str = env!("CARGO_BIN_EXE_stayd");
+
+async fn session(server: &Server, directory: &Path) -> String {
+    let session = json!({ "command": ["sleep", "1000"], "cwd": directory, "name": "work" });
+    server.api().create(session).await["id"].as_str().unwrap().to_owned()
+}
+
+fn path(id: &str, query: &str) -> String {
+    format!("/api/v1/sessions/{id}/files?{query}")
+}
+
+async fn put(api: &Api, id: &str, query: &str, bytes: &[u8]) -> (u16, Value) {
+    let reply = api.send(Method::PUT, &path(id, query), bytes).await;
+    (reply.status.as_u16(), reply.json())
+}
+
+fn stayd(server: &Server, directory: &Path, arguments: &[&str]) -> Output {
+    let mut stayd = Command::new(STAYD);
+    stayd.args(arguments).arg("--state-dir").arg(server.state()).current_dir(directory);
+    stayd.output().unwrap()
+}
+
+#[actix_web::test]
+async fn an_upload_goes_on_after_the_server_was_killed() {
+    let mut server = Server::start().await;
+    let there = tempfile::tempdir().unwrap();
+    let id = session(&server, there.path()).await;
+    let query = |offset: u64| format!("name=a%20b.bin&upload=k-1&total=6&offset={offset}");
+    assert_eq!(put(&server.api(), &id, &query(0), b"abc").await, (200, json!({ "received": 3 })));
+    server.kill();
+    server.restart().await;
+    let (status, gap) = put(&server.api(), &id, &query(4), b"e").await;
+    assert_eq!((status, &gap["code"], &gap["received"]), (409, &json!("upload_gap"), &json!(3)));
+    let (status, done) = put(&server.api(), &id, &query(3), b"def").await;
+    let whole = there.path().canonicalize().unwrap().join("a b.bin");
+    assert_eq!((status, &done["path"]), (201, &json!(whole)));
+    assert_eq!(std::fs::read(&whole).unwrap(), b"abcdef");
+    let reply = server.api().get(&path(&id, "path=a%20b.bin")).await;
+    assert_eq!((reply.status.as_u16(), &reply.bytes[..]), (200, &b"abcdef"[..]));
+    assert_eq!(reply.headers.get("content-type").unwrap(), "application/octet-stream");
+    // What is there is not replaced.
+    let (_, again) = put(&server.api(), &id, "name=a%20b.bin&upload=k-2&total=1", b"x").await;
+    assert!(again["path"].as_str().unwrap().ends_with("/a b (1).bin"), "{again}");
+    let (_, apart) = put(&server.api(), &id, "name=c&upload=k&total=0&apart=true", b"").await;
+    assert!(apart["path"].as_str().unwrap().ends_with("/uploads/c"), "{apart}");
+}
+
+#[actix_web::test]
+async fn what_is_cancelled_is_gone_and_what_is_wrong_is_told() {
+    let server = Server::start_with(&["--max-upload-bytes", "100"]).await;
+    let there = tempfile::tempdir().unwrap();
+    let id = session(&server, there.path()).await;
+    let api = server.api();
+    put(&api, &id, "name=a&upload=k&total=2", b"x").await;
+    let cancelled = api.send(Method::DELETE, &path(&id, "name=a&upload=k"), "").await;
+    assert_eq!(cancelled.status, 204);
+    assert_eq!(std::fs::read_dir(there.path()).unwrap().count(), 0);
+    for (query, bytes, status, code) in [
+        ("name=a&upload=k&total=101", &b"x"[..], 413, "payload_too_large"),
+        ("name=a&upload=k&total=1", b"xy", 400, "invalid_request"),
+        ("name=../a&upload=k&total=1", b"x", 400, "invalid_request"),
+        ("name=a&upload=..&total=1", b"x", 400, "invalid_request"),
+        ("name=a&upload=k&total=x", b"x", 400, "invalid_request"),
+        ("name=a&upload=k&total=3&offset=2", b"x", 409, "upload_gap"),
+    ] {
+        let (told, problem) = put(&api, &id, query, bytes).await;
+        assert_eq!((told, &problem["code"]), (status, &json!(code)), "{query}: {problem}");
+    }
+    for (query, status, code) in [
+        ("path=none", 404, "no_file"),
+        ("path=.", 409, "file_refused"),
+        ("path=/dev/zero", 409, "file_refused"),
+        ("path=%00", 400, "invalid_request"),
+    ] {
+        let told = api.get(&path(&id, query)).await;
+        assert_eq!((told.status.as_u16(), &told.json()["code"]), (status, &json!(code)), "{query}");
+    }
+    assert_eq!(std::fs::read_dir(there.path()).unwrap().count(), 0);
+}
+
+#[actix_web::test]
+async fn the_command_line_copies_both_ways() {
+    let server = Server::start().await;
+    let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    session(&server, there.path()).await;
+    // More than a piece.
+    let bytes: Vec<u8> = (0..2_500_000_u32).map(|at| (at % 251) as u8).collect();
+    std::fs::write(here.path().join("big.bin"), &bytes).unwrap();
+    std::fs::write(here.path().join("empty"), "").unwrap();
+    let copied = stayd(&server, here.path(), &["put", "work", "big.bin", "empty"]);
+    assert!(copied.status.success(), "{copied:?}");
+    let directory = there.path().canonicalize().unwrap();
+    let expected = format!("{0}/big.bin\n{0}/empty\n", directory.display());
+    assert_eq!(String::from_utf8(copied.stdout).unwrap(), expected);
+    assert_eq!(std::fs::read(there.path().join("big.bin")).unwrap(), bytes);
+    let refused = stayd(&server, here.path(), &["get", "work", "big.bin"]);
+    assert!(!refused.status.success(), "a file of that name is here");
+    let got = stayd(&server, here.path(), &["get", "work", "big.bin", "-o", "copy"]);
+    assert!(got.status.success(), "{got:?}");
+    assert_eq!(std::fs::read(here.path().join("copy")).unwrap(), bytes);
+    let shown = stayd(&server, here.path(), &["get", "work", "empty", "-o", "-"]);
+    assert!(shown.status.success() && shown.stdout.is_empty());
+    let none = stayd(&server, here.path(), &["get", "work", "none"]);
+    assert_eq!(
+        String::from_utf8(none.stderr).unwrap(),
+        "stayd: none: ENOENT: No such file or directory\n"
+    );
+    // The audit log names each file once, however many pieces it had.
+    let uploads = "SELECT count(*) FROM audit WHERE action = 'session.upload'";
+    server.wait_for_sql(uploads, "2").await;
+}
