@@ -19,6 +19,9 @@ use std::os::unix::fs::FileExt;
 /// Bytes that are read of a file at once.
 const CHUNK: usize = 64 << 10;
 
+/// A query that is looked at once the session was found: what is wrong with it is told to nobody else.
+type Asked<T> = Result<Query<T>, Problem>;
+
 /// A piece of an upload.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,10 +58,11 @@ pub(super) struct FileQuery {
 pub(super) async fn put(
     api: CallerApi,
     id: Path<String>,
-    Query(query): Query<PieceQuery>,
+    query: Asked<PieceQuery>,
     body: Bytes,
 ) -> Result<HttpResponse, Problem> {
     let session = api.live(&id).await?;
+    let Query(query) = query?;
     let most = api.defaults.max_upload_bytes;
     if query.total > most {
         let detail = format!("a file may have {most} bytes (max_upload_bytes)");
@@ -96,9 +100,10 @@ pub(super) async fn put(
 pub(super) async fn cancel(
     api: CallerApi,
     id: Path<String>,
-    Query(query): Query<CancelQuery>,
+    query: Asked<CancelQuery>,
 ) -> Result<HttpResponse, Problem> {
     let pid = api.live(&id).await?.handle.view().pid;
+    let Query(query) = query?;
     blocking(move || {
         folder(pid, query.apart)?.cancel(Upload { key: &query.upload, name: &query.name })
     })
@@ -110,9 +115,10 @@ pub(super) async fn cancel(
 pub(super) async fn get(
     api: CallerApi,
     id: Path<String>,
-    Query(query): Query<FileQuery>,
+    query: Asked<FileQuery>,
 ) -> Result<HttpResponse, Problem> {
     let pid = api.live(&id).await?.handle.view().pid;
+    let Query(query) = query?;
     api.caller.does("download", "file", &query.path);
     let name: String = query.path.rsplit('/').next().unwrap_or("file").to_owned();
     let (file, length) = blocking(move || folder(pid, false)?.open(&query.path)).await?;

@@ -14,6 +14,9 @@ use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+/// What the verbs say where no server runs.
+const NO_SERVER: &str = "stayd serve";
+
 /// Takes connections and everything that is sent.
 struct Impostor {
     address: SocketAddr,
@@ -71,7 +74,9 @@ const VERBS: [&[&str]; 20] = [
 ];
 
 fn all_refuse(server: &Server, impostor: &Impostor, token: &str, said: &str) {
-    for args in VERBS {
+    // Where no server runs, `run` starts one.
+    let starts = said == NO_SERVER;
+    for args in VERBS.into_iter().filter(|args| !(starts && args[0] == "run")) {
         let mut child = stayd(server, args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -103,14 +108,21 @@ async fn who_has_the_port_of_a_killed_server_is_sent_nothing() {
     let (address, token) = (server.address().to_owned(), server.token());
     server.kill();
     let impostor = Impostor::listen(TcpListener::bind(&address).expect("its port is free"));
-    all_refuse(&server, &impostor, &token, "stayd serve");
+    all_refuse(&server, &impostor, &token, NO_SERVER);
     // Whoever has put a socket in the place of the one that was left behind is not asked either.
     let socket = server.state().join("server.sock");
     std::fs::remove_file(&socket).expect("left behind");
     let planted = UnixListener::bind(&socket).expect("a socket");
     planted.set_nonblocking(true).expect("no waiting");
-    all_refuse(&server, &impostor, &token, "stayd serve");
+    all_refuse(&server, &impostor, &token, NO_SERVER);
     assert_eq!(planted.accept().err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
+    let mut run = stayd(&server, &["run", "-d", "--", "true"]);
+    let run = run.env("STAYD_LISTEN", "127.0.0.1:0").output().expect("stayd runs");
+    let (code, text) = code_and_text(&run);
+    assert!(code == Some(0) && text.contains("started in the background"), "{text}");
+    assert!(impostor.got().is_empty(), "its own server was asked");
+    assert_eq!(planted.accept().err().map(|e| e.kind()), Some(ErrorKind::WouldBlock));
+    assert_eq!(verb(&server, &["stop"]).status.code(), Some(0));
     drop(planted);
 
     // Where the user names the address, it is the user's word.

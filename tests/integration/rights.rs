@@ -23,7 +23,7 @@ enum Role {
 use Role::{Admin, Controller, Viewer};
 
 /// The role that each action needs, as the design has it and not as the server computes it.
-const ACTIONS: [(&str, Role); 27] = [
+const ACTIONS: [(&str, Role); 29] = [
     ("logins", Viewer),
     ("ready", Viewer),
     ("identify", Viewer),
