@@ -266,3 +266,23 @@ fn every_yes_of_the_comparison_has_a_test() {
     }
     assert!(points > 25 && seen > 40, "{points} points, {seen} tests");
 }
+
+/// A new version is a new section of the changelog, and the names of the packages change with it; the
+/// image is built by the compiler that the tests are run with.
+#[test]
+fn versions_in_it_are_the_present_ones() {
+    let read = |name: &str| std::fs::read_to_string(root().join(name)).expect("a file");
+    let version = env!("CARGO_PKG_VERSION");
+    let toolchain = read("rust-toolchain.toml");
+    let (_, rest) = toolchain.split_once("channel = \"").expect("a channel");
+    let compiler = rest.split('"').next().expect("its version");
+    for (file, wanted) in [
+        ("CHANGELOG.md", format!("\n## [{version}] - ")),
+        ("docs/install.md", format!("./stayd_{version}-1_amd64.deb")),
+        ("docs/install.md", format!(" stayd-{version}-x86_64-linux.tar.gz")),
+        ("CONTRIBUTING.md", format!("/stayd_{version}-1_amd64.deb")),
+        ("packaging/Containerfile", format!("/rust:{compiler}-")),
+    ] {
+        assert!(read(file).contains(&wanted), "{file} lacks {wanted}");
+    }
+}
