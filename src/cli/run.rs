@@ -9,8 +9,8 @@ use super::failure::Failure;
 use super::resolve::resolve;
 use super::staying::stays;
 use super::{out, sys};
-use crate::config::{IdleTimeout, PathFlags};
-use crate::protocol::{CreateSession, Mode, Recording, RestartPolicy, Session};
+use crate::config::{IdleTimeout, PathFlags, idle_when};
+use crate::protocol::{CreateSession, IdleWhen, Mode, Recording, RestartPolicy, Session};
 use chrono::Utc;
 use clap::Args;
 use serde_json::Value;
@@ -43,6 +43,10 @@ pub(super) struct Flags {
     /// [default: the profile's or the server's]
     #[arg(long, value_name = "TIME", alias = "idle-timeout-s")]
     idle_timeout: Option<IdleTimeout>,
+    /// When that time runs: "detached" (while nobody is attached) or "detached_and_quiet" (it begins anew
+    /// whenever the program prints or its shell runs a command) [default: the profile's or the server's]
+    #[arg(long, value_name = "WHEN", value_parser = idle_when)]
+    idle_when: Option<IdleWhen>,
     /// Record the session: "output", or "all" for input too, passwords included
     #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "output")]
     record: Option<Recording>,
@@ -111,6 +115,7 @@ fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
         restart: flags.restart,
         labels: flags.label.iter().cloned().collect(),
         idle_timeout_s: flags.idle_timeout.map(|timeout| timeout.0),
+        idle_when: flags.idle_when,
         recording: flags.record,
         awaits_client: Some(!flags.detach),
         ..CreateSession::default()

@@ -16,7 +16,7 @@ struct ProfileKey {
     help: &'static str,
 }
 
-const PROFILE_KEYS: [ProfileKey; 12] = [
+const PROFILE_KEYS: [ProfileKey; 13] = [
     ProfileKey {
         name: "command",
         example: r#"["top", "-d", "5"]"#,
@@ -45,6 +45,13 @@ const PROFILE_KEYS: [ProfileKey; 12] = [
         example: r#""never""#,
         help: "Time from the last client's detaching to destruction, such as 1800, \"30m\" or \
                \"8h\", or \"never\". Default: the server's.",
+    },
+    ProfileKey {
+        name: "idle_when",
+        example: r#""detached_and_quiet""#,
+        help: "When that time runs: \"detached\" (while nobody is attached) or \"detached_and_quiet\" \
+               (it begins anew whenever the program prints or its shell runs a command in the \
+               foreground). Default: the server's.",
     },
     ProfileKey {
         name: "size_policy",
@@ -274,7 +281,8 @@ mod tests {
     /// The keys that the parser knows, taken from its error message.
     fn known(text: &str) -> Vec<String> {
         let refused = File::parse(text).unwrap_err().to_string();
-        let (_, expected) = refused.split_once("expected one of ").expect(&refused);
+        // Two words have an "or" between them, more have "one of" before them.
+        let (_, expected) = refused.rsplit_once("expected ").expect(&refused);
         expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     }
 
@@ -309,7 +317,7 @@ mod tests {
 
     #[test]
     fn every_word_that_a_profile_takes_is_told() {
-        for ProfileKey { name, help, .. } in &PROFILE_KEYS[5..8] {
+        for ProfileKey { name, help, .. } in &PROFILE_KEYS[5..9] {
             for word in known(&format!("[profile.x]\n{name} = \"nobody\"")) {
                 assert!(help.contains(&format!("\"{word}\"")), "{name}: {word}");
             }

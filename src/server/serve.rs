@@ -152,6 +152,7 @@ async fn serve(
     let defaults = Defaults {
         profiles: settings.profiles.clone(),
         idle_timeout_s: settings.idle_timeout_s,
+        idle_when: settings.idle_when,
         max_sessions: settings.max_sessions,
         max_sessions_per_principal: settings.max_sessions_per_principal,
         ring_bytes: settings.ring_bytes,
