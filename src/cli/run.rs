@@ -72,6 +72,11 @@ pub(super) struct Flags {
 
 pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let wanted = wanted(&flags)?;
+    if let Some(hint) = misplaced(&flags.command, std::env::args_os().any(|word| word == "--"))
+        && std::io::stderr().is_terminal()
+    {
+        out::message(&format!("stayd: {hint}"));
+    }
     actix::System::new().block_on(async {
         let endpoint = background::find_or_start(paths, &flags.server).await?;
         let client = Client::new(endpoint.clone())?;
@@ -100,6 +105,22 @@ pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
         }
         Ok(0)
     })
+}
+
+/// Says that a flag which stands behind the command is the command's, if it is one of ours, too. Whoever
+/// has written `--` means that.
+fn misplaced(command: &[String], has_dashes: bool) -> Option<String> {
+    let (program, arguments) = command.split_first().filter(|_| !has_dashes)?;
+    let ours = Flags::augment_args(clap::Command::new("run"));
+    let is_ours = |word: &&String| {
+        let name = word.strip_prefix("--").map(|word| word.split('=').next().unwrap_or(word));
+        ours.get_arguments().any(|arg| arg.get_long().is_some_and(|long| Some(long) == name))
+    };
+    let flag = arguments.iter().find(is_ours)?;
+    Some(format!(
+        "{flag} stands behind the command and is passed to {program}. If it is meant for stayd, it \
+         belongs before the command; `stayd run -- {program} …` says that it is not"
+    ))
 }
 
 fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
@@ -152,5 +173,25 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         _ => Err("expected a name, = and a value".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_behind_the_command_is_told_unless_dashes_say_that_it_is_meant() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (line, flag) in [("sh --name work", "--name"), ("make -j2 --label=a=b", "--label=a=b")]
+        {
+            let hint = misplaced(&words(line), false).unwrap();
+            assert!(hint.starts_with(&format!("{flag} stands behind")), "{hint}");
+            assert!(hint.contains("`stayd run -- "), "{hint}");
+            assert_eq!(misplaced(&words(line), true), None);
+        }
+        for line in ["sh -c true", "ls --all", "git log --oneline", "--name", "cat"] {
+            assert_eq!(misplaced(&words(line), false), None, "{line}");
+        }
     }
 }
