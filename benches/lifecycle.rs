@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 fn transition(c: &mut Criterion) {
     let now = Now { wall: DateTime::from_timestamp_nanos(0), boot_ms: 1 };
-    let timeouts = Timeouts { idle_s: Some(1800), first_attach_s: None };
+    let timeouts = Timeouts { idle_s: Some(1800), first_attach_s: None, ..Timeouts::default() };
     let (mut life, _) = Lifecycle::new(timeouts, now);
     let mut events = [Event::Attached, Event::Detached].into_iter().cycle();
     c.bench_function("lifecycle/one transition", |b| {

@@ -9,7 +9,7 @@ use super::resolve::resolve_any;
 use super::table::span;
 use super::{out, profiles};
 use crate::config::PathFlags;
-use crate::protocol::Session;
+use crate::protocol::{IdleWhen, Session};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
@@ -88,6 +88,7 @@ fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
         ("last activity", Some(time(session.last_activity_at))),
         ("ended", session.ended_at.map(time)),
         ("idle timeout", live.then(|| seconds(session.idle_timeout_s))),
+        ("idle when", live.then(|| idle_when(session.idle_when).to_owned())),
         ("destroyed", session.destroy_at.map(time)),
         ("restart", some(session.restart.as_str().to_owned())),
         ("restarts", (session.restarts > 0).then(|| session.restarts.to_string())),
@@ -97,6 +98,13 @@ fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
     ];
     let line = |(word, what): (&str, Option<String>)| Some(vec![word.into(), printable(&what?)]);
     lines.into_iter().filter_map(line).collect()
+}
+
+fn idle_when(idle_when: IdleWhen) -> &'static str {
+    match idle_when {
+        IdleWhen::Detached => "nobody is attached",
+        IdleWhen::DetachedAndQuiet => "nobody is attached, and its program is quiet",
+    }
 }
 
 /// What the session's profile says today of its account, its limits and its programs' rights.

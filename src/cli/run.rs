@@ -9,8 +9,8 @@ use super::failure::Failure;
 use super::resolve::resolve;
 use super::staying::stays;
 use super::{out, sys};
-use crate::config::{IdleTimeout, PathFlags};
-use crate::protocol::{CreateSession, Mode, Recording, RestartPolicy, Session};
+use crate::config::{IdleTimeout, PathFlags, idle_when};
+use crate::protocol::{CreateSession, IdleWhen, Mode, Recording, RestartPolicy, Session};
 use chrono::Utc;
 use clap::Args;
 use serde_json::Value;
@@ -43,6 +43,10 @@ pub(super) struct Flags {
     /// [default: the profile's or the server's]
     #[arg(long, value_name = "TIME", alias = "idle-timeout-s")]
     idle_timeout: Option<IdleTimeout>,
+    /// When that time runs: "detached" (while nobody is attached) or "detached_and_quiet" (it begins anew
+    /// whenever the program prints or its shell runs a command) [default: the profile's or the server's]
+    #[arg(long, value_name = "WHEN", value_parser = idle_when)]
+    idle_when: Option<IdleWhen>,
     /// Record the session: "output", or "all" for input too, passwords included
     #[arg(long, value_name = "WHAT", num_args = 0..=1, default_missing_value = "output")]
     record: Option<Recording>,
@@ -68,6 +72,11 @@ pub(super) struct Flags {
 
 pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let wanted = wanted(&flags)?;
+    if let Some(hint) = misplaced(&flags.command, std::env::args_os().any(|word| word == "--"))
+        && std::io::stderr().is_terminal()
+    {
+        out::message(&format!("stayd: {hint}"));
+    }
     actix::System::new().block_on(async {
         let endpoint = background::find_or_start(paths, &flags.server).await?;
         let client = Client::new(endpoint.clone())?;
@@ -98,6 +107,22 @@ pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     })
 }
 
+/// Says that a flag which stands behind the command is the command's, if it is one of ours, too. Whoever
+/// has written `--` means that.
+fn misplaced(command: &[String], has_dashes: bool) -> Option<String> {
+    let (program, arguments) = command.split_first().filter(|_| !has_dashes)?;
+    let ours = Flags::augment_args(clap::Command::new("run"));
+    let is_ours = |word: &&String| {
+        let name = word.strip_prefix("--").map(|word| word.split('=').next().unwrap_or(word));
+        ours.get_arguments().any(|arg| arg.get_long().is_some_and(|long| Some(long) == name))
+    };
+    let flag = arguments.iter().find(is_ours)?;
+    Some(format!(
+        "{flag} stands behind the command and is passed to {program}. If it is meant for stayd, it \
+         belongs before the command; `stayd run -- {program} …` says that it is not"
+    ))
+}
+
 fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
     let (cols, rows) = sys::window(std::io::stdout().as_fd()).unzip();
     Ok(CreateSession {
@@ -111,6 +136,7 @@ fn wanted(flags: &Flags) -> Result<CreateSession, Failure> {
         restart: flags.restart,
         labels: flags.label.iter().cloned().collect(),
         idle_timeout_s: flags.idle_timeout.map(|timeout| timeout.0),
+        idle_when: flags.idle_when,
         recording: flags.record,
         awaits_client: Some(!flags.detach),
         ..CreateSession::default()
@@ -147,5 +173,25 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
         _ => Err("expected a name, = and a value".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_behind_the_command_is_told_unless_dashes_say_that_it_is_meant() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (line, flag) in [("sh --name work", "--name"), ("make -j2 --label=a=b", "--label=a=b")]
+        {
+            let hint = misplaced(&words(line), false).unwrap();
+            assert!(hint.starts_with(&format!("{flag} stands behind")), "{hint}");
+            assert!(hint.contains("`stayd run -- "), "{hint}");
+            assert_eq!(misplaced(&words(line), true), None);
+        }
+        for line in ["sh -c true", "ls --all", "git log --oneline", "--name", "cat"] {
+            assert_eq!(misplaced(&words(line), false), None, "{line}");
+        }
     }
 }

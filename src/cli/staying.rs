@@ -2,35 +2,42 @@
 
 use super::table::span;
 use crate::lifecycle::Status;
-use crate::protocol::Session;
+use crate::protocol::{IdleWhen, Session};
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
 /// How long a session stays to which this many clients are attached, and how to keep it.
 pub(super) fn stays(session: &Session, attached: usize, now: DateTime<Utc>) -> String {
     let word = session.name.as_deref().map_or_else(|| session.id.to_string(), quoted);
     let keep = format!("keep it: stayd keep {word}");
+    let (unless, and) = match session.idle_when {
+        IdleWhen::Detached => ("somebody attaches", ""),
+        IdleWhen::DetachedAndQuiet => {
+            ("somebody attaches or its program works on", " and its program is quiet")
+        }
+    };
+    let ends = |at| ends(at, now, unless, &keep);
     if let Some(at) = session.destroy_at {
-        return ends(at, now, &keep);
+        return ends(at);
     }
     let Some(seconds) = session.idle_timeout_s else {
         return "it stays until its program ends or somebody ends it".into();
     };
     let timeout = TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1000));
-    let after = format!("it ends {} after the last client has left; {keep}", span(timeout));
+    let after = format!("it ends {} after the last client has left{and}; {keep}", span(timeout));
     match attached {
         0 if session.status == Status::Running => after,
         // A time that no calendar has is as good as never.
-        0 => now.checked_add_signed(timeout).map_or(after, |at| ends(at, now, &keep)),
+        0 => now.checked_add_signed(timeout).map_or(after, ends),
         1 => format!("1 client is attached; {after}"),
         _ => format!("{attached} clients are attached; {after}"),
     }
 }
 
-fn ends(at: DateTime<Utc>, now: DateTime<Utc>, keep: &str) -> String {
+fn ends(at: DateTime<Utc>, now: DateTime<Utc>, unless: &str, keep: &str) -> String {
     if at <= now {
         return "it ends now".into();
     }
-    format!("it ends {} unless somebody attaches; {keep}", moment(at, now))
+    format!("it ends {} unless {unless}; {keep}", moment(at, now))
 }
 
 /// A moment of the near future: `at 14:32`, with the day if that is another one.
@@ -70,6 +77,13 @@ mod tests {
         assert!(text.starts_with("2 clients are attached; it ends 30m after"), "{text}");
         work.status = Status::Running;
         assert!(stays(&work, 0, now).starts_with("it ends 30m after the last"), "not yet attached");
+        work.idle_when = IdleWhen::DetachedAndQuiet;
+        let text = stays(&work, 0, now);
+        assert!(text.starts_with("it ends 30m after the last client has left and its"), "{text}");
+        work.status = Status::Active;
+        let text = stays(&work, 0, now);
+        assert!(text.contains(" unless somebody attaches or its program works on; "), "{text}");
+        work.idle_when = IdleWhen::Detached;
         work.status = Status::Idle;
         work.idle_timeout_s = Some(0);
         assert_eq!(stays(&work, 0, now), "it ends now");

@@ -3,7 +3,7 @@
 use super::ended;
 use super::grid::{self, printable};
 use crate::lifecycle::Status;
-use crate::protocol::Session;
+use crate::protocol::{IdleWhen, Session};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Ids are cut to this many characters, or to as many as distinguish them: the first eight of a
@@ -45,6 +45,9 @@ pub(super) fn word_for(session: &Session) -> String {
 
 fn row(session: &Session, id_length: usize, most: usize, now: DateTime<Utc>) -> [String; 7] {
     let destroy = match (session.destroy_at, session.ended_at) {
+        (Some(at), _) if session.idle_when == IdleWhen::DetachedAndQuiet => {
+            format!("in {} if quiet", span(at - now))
+        }
         (Some(at), _) => format!("in {}", span(at - now)),
         (None, None) if session.status == Status::Idle => "never".into(),
         (None, _) => "-".into(),
@@ -116,6 +119,15 @@ mod tests {
              0191d3c0  -     ACTIVE    12       python3 -m http.server  0s ago    -\n\
              0192d3c0  -     exited 7  0        bash                    2h ago    -\n"
         );
+    }
+
+    #[test]
+    fn an_end_that_work_puts_off_is_told_as_such() {
+        let now = Utc::now();
+        let mut session = session("0190d3c0-a1b2-7000-8000-000000000001", Some("web"));
+        session.destroy_at = Some(now + TimeDelta::seconds(1709));
+        session.idle_when = IdleWhen::DetachedAndQuiet;
+        assert!(render(&[session], now, None).ends_with("in 28m if quiet\n"));
     }
 
     #[test]

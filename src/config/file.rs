@@ -2,6 +2,7 @@
 
 use super::profiles::ProfileTable;
 use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds, listen_address};
+use crate::protocol::IdleWhen;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use std::collections::BTreeMap;
@@ -67,6 +68,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) allowed_hosts: Vec<String>,
     pub(super) idle_timeout_s: Option<IdleTimeout>,
+    pub(super) idle_when: Option<IdleWhen>,
     pub(super) max_sessions: Option<usize>,
     pub(super) max_sessions_per_principal: Option<usize>,
     pub(super) max_upload_bytes: Option<u64>,

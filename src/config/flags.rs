@@ -2,7 +2,10 @@
 // The comments are the help that is printed, where <> would be read as a placeholder.
 #![allow(rustdoc::bare_urls)]
 
-use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds, listen_address};
+use super::words::{
+    BasePath, IdleTimeout, LogFormat, LogLevel, Seconds, idle_when, listen_address,
+};
+use crate::protocol::IdleWhen;
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -81,6 +84,12 @@ pub struct ServeFlags {
     /// "never" [default: 30m] [file: idle_timeout_s]
     #[arg(long, env = "STAYD_IDLE_TIMEOUT_S", value_name = "TIME", alias = "idle-timeout")]
     pub idle_timeout_s: Option<IdleTimeout>,
+
+    /// When that time runs: while nobody is attached (detached), or while nobody is attached and the
+    /// program is quiet as well (detached_and_quiet): it then begins anew whenever the program prints or
+    /// its shell runs a command in the foreground [default: detached] [file: idle_when]
+    #[arg(long, env = "STAYD_IDLE_WHEN", value_name = "WHEN", value_parser = idle_when)]
+    pub idle_when: Option<IdleWhen>,
 
     /// Most live sessions at a time [default: 4000] [file: max_sessions]
     #[arg(long, env = "STAYD_MAX_SESSIONS", value_name = "NUMBER")]

@@ -38,4 +38,4 @@ pub use profiles::Profile;
 pub use reference::reference;
 pub use resume::Resume;
 pub use settings::{DEFAULT_LISTEN, Settings, TlsFiles, settings_file, state_dir};
-pub use words::{BasePath, Control, IdleTimeout, LogFormat, LogLevel, Seconds};
+pub use words::{BasePath, Control, IdleTimeout, LogFormat, LogLevel, Seconds, idle_when};

@@ -5,7 +5,7 @@ use super::limits::Limits;
 use super::login::Login;
 use super::resume::Resume;
 use super::words::{Control, IdleTimeout};
-use crate::protocol::{Recording, RestartPolicy, SizePolicy};
+use crate::protocol::{IdleWhen, Recording, RestartPolicy, SizePolicy};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -27,6 +27,8 @@ pub struct Profile {
     /// Seconds from the last client's detaching to destruction. `None` is the server's default,
     /// `Some(None)` is never.
     pub idle_timeout_s: Option<Option<u64>>,
+    /// What counts as idle; `None` is the server's default.
+    pub idle_when: Option<IdleWhen>,
     /// The policy for the terminal's size; `None` is the size of the client that typed last.
     pub size_policy: Option<SizePolicy>,
     /// The policy for restarts; `None` is never.
@@ -55,6 +57,7 @@ pub(super) struct ProfileTable {
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
     pub(super) idle_timeout_s: Option<IdleTimeout>,
+    pub(super) idle_when: Option<IdleWhen>,
     pub(super) size_policy: Option<SizePolicy>,
     pub(super) restart: Option<RestartPolicy>,
     pub(super) recording: Option<Recording>,
@@ -127,6 +130,7 @@ pub(super) fn profile(
         cwd: table.cwd,
         env: table.env,
         idle_timeout_s: table.idle_timeout_s.map(|timeout| timeout.0),
+        idle_when: table.idle_when,
         size_policy: table.size_policy,
         restart: table.restart,
         recording: table.recording,

@@ -47,6 +47,13 @@ const PROFILE_KEYS: [ProfileKey; 13] = [
                \"8h\", or \"never\". Default: the server's.",
     },
     ProfileKey {
+        name: "idle_when",
+        example: r#""detached_and_quiet""#,
+        help: "When that time runs: \"detached\" (while nobody is attached) or \"detached_and_quiet\" \
+               (it begins anew whenever the program prints or its shell runs a command in the \
+               foreground). Default: the server's.",
+    },
+    ProfileKey {
         name: "size_policy",
         example: r#""smallest""#,
         help: "The client whose size the terminal has: \"latest\" (the one that typed or attached \
@@ -281,7 +288,8 @@ mod tests {
     /// The keys that the parser knows, taken from its error message.
     fn known(text: &str) -> Vec<String> {
         let refused = File::parse(text).unwrap_err().to_string();
-        let (_, expected) = refused.split_once("expected one of ").expect(&refused);
+        // Two words have an "or" between them, more have "one of" before them.
+        let (_, expected) = refused.rsplit_once("expected ").expect(&refused);
         expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     }
 
@@ -316,7 +324,7 @@ mod tests {
 
     #[test]
     fn every_word_that_a_profile_takes_is_told() {
-        for ProfileKey { name, help, .. } in &PROFILE_KEYS[5..8] {
+        for ProfileKey { name, help, .. } in &PROFILE_KEYS[5..9] {
             for word in known(&format!("[profile.x]\n{name} = \"nobody\"")) {
                 assert!(help.contains(&format!("\"{word}\"")), "{name}: {word}");
             }

@@ -5,7 +5,7 @@ use super::flags::{PathFlags, ServeFlags};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
 use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds};
-use crate::protocol::check_name;
+use crate::protocol::{IdleWhen, check_name};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -78,6 +78,8 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// Seconds from the last client's detaching to destruction; `None` means never.
     pub idle_timeout_s: Option<u64>,
+    /// What counts as idle.
+    pub idle_when: IdleWhen,
     /// The most live sessions at a time.
     pub max_sessions: usize,
     /// Live sessions that one principal, the owner excepted, may have created.
@@ -324,6 +326,7 @@ pub(super) fn load(
         allowed_origins,
         allowed_hosts,
         idle_timeout_s: idle_timeout.unwrap_or(IdleTimeout(Some(DEFAULT_IDLE_TIMEOUT_S))).0,
+        idle_when: flags.idle_when.or(file.idle_when).unwrap_or_default(),
         max_sessions,
         max_sessions_per_principal,
         max_upload_bytes: flags

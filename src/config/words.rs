@@ -1,7 +1,7 @@
 //! The values of settings that are words or numbers with a special word, read alike from a flag, a
 //! variable and the file.
 
-use crate::protocol::TIMEOUT_MAX_S;
+use crate::protocol::{IdleWhen, TIMEOUT_MAX_S};
 use clap::ValueEnum;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use slog::Level;
@@ -81,6 +81,14 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
              alone for this machine, or 0.0.0.0:7829 for all addresses, not {text:?}"
         )
     })
+}
+
+/// What counts as idle, from a flag or a variable.
+///
+/// # Errors
+/// Says what was expected.
+pub fn idle_when(text: &str) -> Result<IdleWhen, String> {
+    text.parse().map_err(|_| format!("expected detached or detached_and_quiet, not {text:?}"))
 }
 
 /// The path below which a proxy shows the server: `/stayd`; empty for none.

@@ -2,7 +2,7 @@
 
 use super::api::Api;
 use crate::config::{Control, Limits, Profile};
-use crate::protocol::{Recording, RestartPolicy, SizePolicy};
+use crate::protocol::{IdleWhen, Recording, RestartPolicy, SizePolicy};
 use crate::registry::{directory, home};
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -18,6 +18,7 @@ struct Shown<'a> {
     login: bool,
     cwd: String,
     idle_timeout_s: Option<u64>,
+    idle_when: IdleWhen,
     size_policy: SizePolicy,
     restart: RestartPolicy,
     recording: Recording,
@@ -42,6 +43,7 @@ pub(super) async fn profiles(api: Data<Api>) -> HttpResponse {
             None => home_of(profile),
         },
         idle_timeout_s: profile.idle_timeout_s.unwrap_or(api.defaults.idle_timeout_s),
+        idle_when: profile.idle_when.unwrap_or(api.defaults.idle_when),
         size_policy: profile.size_policy.unwrap_or_default(),
         restart: profile.restart.unwrap_or_default(),
         recording: profile.recording.unwrap_or_default(),
@@ -52,5 +54,6 @@ pub(super) async fn profiles(api: Data<Api>) -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "profiles": shown.collect::<Vec<_>>(),
         "idle_timeout_s": api.defaults.idle_timeout_s,
+        "idle_when": api.defaults.idle_when,
     }))
 }

@@ -13,7 +13,9 @@ use crate::events::Kind;
 use crate::holder::HolderError;
 use crate::holder::wire::FailureCode;
 use crate::id::SessionId;
-use crate::protocol::{Cause, CreateSession, RestartPolicy, Session, SizePolicy, Transition};
+use crate::protocol::{
+    Cause, CreateSession, IdleWhen, RestartPolicy, Session, SizePolicy, Transition,
+};
 use crate::registry::{
     Abandon, CancelRestart, Create, CreateError, Key, Rename, RenameError, Restart, RestartError,
 };
@@ -89,6 +91,8 @@ pub(super) struct PatchBody {
     #[serde(default, deserialize_with = "present")]
     idle_timeout_s: Option<Option<u64>>,
     #[serde(default)]
+    idle_when: Option<IdleWhen>,
+    #[serde(default)]
     size_policy: Option<SizePolicy>,
     #[serde(default)]
     restart: Option<RestartPolicy>,
@@ -100,11 +104,11 @@ pub(super) async fn patch(
     http: HttpRequest,
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
-    let PatchBody { name, labels, idle_timeout_s, size_policy, restart } = object(body)?;
+    let PatchBody { name, labels, idle_timeout_s, idle_when, size_policy, restart } = object(body)?;
     let expected = if_match(http.headers(), api.caller.visibility())?;
     let session = api.live(&id).await?;
     api.caller.check_patch(name.is_some() || labels.is_some())?;
-    let patch = Patch { name, labels, idle_timeout_s, size_policy, restart, expected };
+    let patch = Patch { name, labels, idle_timeout_s, idle_when, size_policy, restart, expected };
     let sizes = patch.size_policy.is_some();
     let renamed = api.registry.send(Rename { session: session.handle.id(), patch }).await;
     match renamed.map_err(stopping)? {

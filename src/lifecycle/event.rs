@@ -1,6 +1,6 @@
 //! The machine's input (events) and output (effects).
 
-use super::types::{Deadline, Ending, Exit, Reason, Signals, Status, Timeouts};
+use super::types::{Deadline, Ending, Exit, IdleWhen, Reason, Signals, Status, Timeouts};
 
 /// An event in a session's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,12 @@ pub enum Event {
     /// A client has used the session without being attached: it has typed over HTTP, or waits for
     /// something on the screen.
     Used,
+    /// The program works without a client: it has printed, or a command runs in its foreground. It is
+    /// known to do so for this long from now, in milliseconds.
+    Busy {
+        /// Until it is looked at again.
+        for_ms: u64,
+    },
     /// The timer with this generation has fired.
     TimerFired {
         /// The generation of [`Effect::ArmTimer`].
@@ -28,6 +34,8 @@ pub enum Event {
     TreeEmpty,
     /// The idle timeout was set, in seconds; `None` means never.
     IdleTimeoutChanged(Option<u64>),
+    /// Another rule says when the idle timeout runs.
+    IdleWhenChanged(IdleWhen),
     /// The wall clock was set.
     ClockJumped,
     /// The process could not be started.
@@ -44,12 +52,14 @@ impl Event {
             Event::Attached => "attached",
             Event::Detached => "detached",
             Event::Used => "used",
+            Event::Busy { .. } => "busy",
             Event::TimerFired { .. } => "timer_fired",
             Event::KillRequested => "kill_requested",
             Event::SignalRequested(_) => "signal_requested",
             Event::LeaderExited(_) => "leader_exited",
             Event::TreeEmpty => "tree_empty",
             Event::IdleTimeoutChanged(_) => "idle_timeout_changed",
+            Event::IdleWhenChanged(_) => "idle_when_changed",
             Event::ClockJumped => "clock_jumped",
             Event::SpawnFailed => "spawn_failed",
             Event::RestoreFailed => "restore_failed",

@@ -2,7 +2,7 @@
 
 use super::event::{Effect, Event, LifecycleSnapshot, Refused};
 use super::types::{
-    Deadline, End, EndReason, Ending, Exit, Now, Reason, Signals, Status, Timeouts,
+    Deadline, End, EndReason, Ending, Exit, IdleWhen, Now, Reason, Signals, Status, Timeouts,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -76,11 +76,15 @@ impl Lifecycle {
             }
             (Some(deadline), Some(_)) => {
                 life.deadline = Some(deadline);
-                if deadline.boot_ms <= now.boot_ms {
-                    life.destroy(now, &mut effects);
-                } else {
+                if deadline.boot_ms > now.boot_ms {
                     life.arm(deadline, &mut effects);
                     life.refresh_display(now, &mut effects);
+                } else if life.is_kept_by_work() {
+                    // Nobody has seen what the program did meanwhile.
+                    life.start_timer(now, &mut effects);
+                    effects.push(Effect::Save);
+                } else {
+                    life.destroy(now, &mut effects);
                 }
             }
         }
@@ -99,7 +103,11 @@ impl Lifecycle {
         match event {
             Event::Attached => self.attached(&mut effects)?,
             Event::Detached => self.detached(now, &mut effects)?,
-            Event::Used => self.used(now, &mut effects),
+            Event::Used => self.push_deadline(0, now, &mut effects),
+            Event::Busy { for_ms } if self.is_kept_by_work() => {
+                self.push_deadline(for_ms, now, &mut effects);
+            }
+            Event::Busy { .. } => {}
             Event::TimerFired { generation } => self.timer_fired(generation, now, &mut effects),
             Event::KillRequested => self.kill(now, &mut effects),
             Event::SignalRequested(signal) => {
@@ -121,6 +129,10 @@ impl Lifecycle {
                     self.start_timer(now, &mut effects);
                     effects.push(Effect::Announce);
                 }
+            }
+            Event::IdleWhenChanged(idle_when) => {
+                self.timeouts.idle_when = idle_when;
+                effects.push(Effect::Save);
             }
             Event::ClockJumped => self.refresh_display(now, &mut effects),
             // A session with a client has been started.
@@ -177,6 +189,14 @@ impl Lifecycle {
     #[must_use]
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
+    }
+
+    /// Whether a countdown runs that begins anew when the program works.
+    #[must_use]
+    pub fn is_kept_by_work(&self) -> bool {
+        self.status == Status::Idle
+            && self.deadline.is_some()
+            && self.timeouts.idle_when == IdleWhen::DetachedAndQuiet
     }
 
     /// The generation of the last timer armed.
@@ -241,10 +261,11 @@ impl Lifecycle {
         Ok(())
     }
 
-    /// Extends the deadline, if there is one.
-    fn used(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    /// Extends the deadline, if there is one, as if the countdown began so many milliseconds from now.
+    fn push_deadline(&mut self, after_ms: u64, now: Now, effects: &mut Vec<Effect>) {
         let (Some(deadline), Some(seconds)) = (self.deadline, self.timeout()) else { return };
-        let due = now.boot_ms.saturating_add(seconds.saturating_mul(1000));
+        let begin = now.boot_ms.saturating_add(after_ms);
+        let due = begin.saturating_add(seconds.saturating_mul(1000));
         if deadline.boot_ms < due {
             let boot_ms = due.saturating_add(PUSH_MS);
             self.arm(Deadline { boot_ms, at: wall_at(boot_ms, now) }, effects);

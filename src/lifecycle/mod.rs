@@ -33,5 +33,6 @@ pub use event::{Effect, Event, LifecycleSnapshot, Refused};
 pub use machine::Lifecycle;
 pub use restart::{Again, RestartPolicy, again};
 pub use types::{
-    Deadline, End, EndReason, Ending, Exit, Now, Reason, Signals, Status, Timeouts, UnknownWord,
+    Deadline, End, EndReason, Ending, Exit, IdleWhen, Now, Reason, Signals, Status, Timeouts,
+    UnknownWord,
 };

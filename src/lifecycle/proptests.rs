@@ -28,11 +28,17 @@ fn timeout() -> impl Strategy<Value = Option<u64>> {
     prop_oneof![Just(None), (0..4u64).prop_map(Some), Just(Some(u64::MAX))]
 }
 
+fn idle_when() -> impl Strategy<Value = IdleWhen> {
+    prop_oneof![Just(IdleWhen::Detached), Just(IdleWhen::DetachedAndQuiet)]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => Just(Step::Event(Event::Attached)),
         8 => Just(Step::Event(Event::Detached)),
         8 => Just(Step::Event(Event::Used)),
+        8 => (0..3000u64).prop_map(|for_ms| Step::Event(Event::Busy { for_ms })),
+        2 => idle_when().prop_map(|when| Step::Event(Event::IdleWhenChanged(when))),
         8 => (0..3u64).prop_map(|late| Step::Timer { late }),
         8 => (0..3000u64).prop_map(Step::Pass),
         2 => (-1_000_000..1_000_000i64).prop_map(Step::SetClock),
@@ -122,12 +128,13 @@ proptest! {
     fn invariants_hold_on_every_walk(
         idle_s in timeout(),
         first_attach_s in timeout(),
+        idle_when in idle_when(),
         steps in prop::collection::vec(step(), 0..60),
     ) {
         let wall: DateTime<Utc> = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let mut now = Now { wall, boot_ms: 1_000_000 };
         let mut world = World::default();
-        let (mut life, effects) = Lifecycle::new(Timeouts { idle_s, first_attach_s }, now);
+        let (mut life, effects) = Lifecycle::new(Timeouts { idle_s, first_attach_s, idle_when }, now);
         world.execute(&life, &effects);
         world.check(&life);
         for step in steps {
@@ -164,7 +171,11 @@ proptest! {
                 Ok(effects) => {
                     prop_assert!(before.status().is_live(), "ended states are final");
                     world.execute(&life, &effects);
-                    if event == Event::Used {
+                    let kept_by_work = before.is_kept_by_work();
+                    if matches!(event, Event::Busy { .. }) && !kept_by_work {
+                        prop_assert!(effects.is_empty() && same(&before, &life));
+                    }
+                    if event == Event::Used || matches!(event, Event::Busy { .. } if kept_by_work) {
                         let due = |life: &Lifecycle| life.deadline().map(|d| d.boot_ms);
                         prop_assert!(due(&life) >= due(&before), "it is only ever pushed ahead");
                         let idle_ms = match life.status() {

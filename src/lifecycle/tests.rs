@@ -5,9 +5,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 const START: DateTime<Utc> = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
 const BOOT_MS: u64 = 5_000_000;
-const HALF_AN_HOUR: Timeouts = Timeouts { idle_s: Some(1800), first_attach_s: None };
-const NEVER: Timeouts = Timeouts { idle_s: None, first_attach_s: None };
-const TEN_SECONDS_TO_ATTACH: Timeouts = Timeouts { idle_s: Some(1800), first_attach_s: Some(10) };
+const HALF_AN_HOUR: Timeouts =
+    Timeouts { idle_s: Some(1800), first_attach_s: None, idle_when: IdleWhen::Detached };
+const NEVER: Timeouts =
+    Timeouts { idle_s: None, first_attach_s: None, idle_when: IdleWhen::Detached };
+const TEN_SECONDS_TO_ATTACH: Timeouts =
+    Timeouts { idle_s: Some(1800), first_attach_s: Some(10), idle_when: IdleWhen::Detached };
 
 fn at(ms: u64) -> Now {
     let wall = START + TimeDelta::milliseconds(i64::try_from(ms).unwrap());
@@ -327,7 +330,8 @@ fn a_new_idle_timeout_leaves_the_first_clients_deadline() {
 
 #[test]
 fn absurd_timeouts_are_only_long() {
-    let eternity = Timeouts { idle_s: Some(u64::MAX), first_attach_s: None };
+    let eternity =
+        Timeouts { idle_s: Some(u64::MAX), first_attach_s: None, idle_when: IdleWhen::Detached };
     let life = idle(eternity);
     assert_eq!(life.deadline().unwrap().boot_ms, u64::MAX);
     let shown = crate::protocol::rfc3339(life.deadline().unwrap().at);
@@ -541,4 +545,78 @@ fn a_row_that_had_ended_stays_ended() {
         assert_eq!(life.apply(Event::KillRequested, at(1)), Err(Refused::Ended));
         assert_eq!(life.status(), status);
     }
+}
+
+const QUIET: Timeouts =
+    Timeouts { idle_s: Some(60), first_attach_s: None, idle_when: IdleWhen::DetachedAndQuiet };
+
+fn left(timeouts: Timeouts) -> Lifecycle {
+    let (mut life, _) = Lifecycle::new(timeouts, second(0));
+    life.apply(Event::Attached, second(1)).unwrap();
+    life.apply(Event::Detached, second(2)).unwrap();
+    life
+}
+
+fn second(s: u64) -> Now {
+    at(s * 1000)
+}
+
+fn due(life: &Lifecycle) -> u64 {
+    life.deadline().unwrap().boot_ms
+}
+
+#[test]
+fn work_puts_the_end_off_where_the_session_says_so_and_nobody_is_attached() {
+    let mut life = left(QUIET);
+    assert!(life.is_kept_by_work());
+    let first = due(&life);
+    let effects = life.apply(Event::Busy { for_ms: 0 }, second(30)).unwrap();
+    assert!(effects.contains(&Effect::Save), "the deadline that is shown is the one that counts");
+    assert!((first + 28_000..=first + 29_000).contains(&due(&life)), "{}", due(&life) - first);
+    // Not twice a moment, and never back.
+    let pushed = due(&life);
+    assert_eq!(life.apply(Event::Busy { for_ms: 0 }, second(30)), Ok(Vec::new()));
+    life.apply(Event::Busy { for_ms: 10_000 }, second(30)).unwrap();
+    assert!(due(&life) >= pushed + 9_500, "the countdown begins when it is looked at again");
+    life.apply(Event::TimerFired { generation: life.generation() }, second(40)).unwrap();
+    assert_eq!(life.ending(), None);
+
+    life.apply(Event::Attached, second(50)).unwrap();
+    assert!(!life.is_kept_by_work());
+    assert_eq!(life.apply(Event::Busy { for_ms: 0 }, second(51)), Ok(Vec::new()));
+    for other in [HALF_AN_HOUR, NEVER] {
+        let mut life = left(other);
+        assert!(!life.is_kept_by_work());
+        assert_eq!(life.apply(Event::Busy { for_ms: 0 }, second(30)), Ok(Vec::new()));
+    }
+    // Before anybody has come, another timeout runs.
+    let (mut life, _) = Lifecycle::new(Timeouts { first_attach_s: Some(10), ..QUIET }, second(0));
+    assert_eq!(life.apply(Event::Busy { for_ms: 0 }, second(5)), Ok(Vec::new()));
+}
+
+#[test]
+fn the_rule_may_change_while_the_countdown_runs() {
+    let mut life = left(Timeouts { idle_when: IdleWhen::Detached, ..QUIET });
+    let first = due(&life);
+    let quiet = Event::IdleWhenChanged(IdleWhen::DetachedAndQuiet);
+    assert_eq!(life.apply(quiet, second(10)), Ok(vec![Effect::Save]));
+    assert_eq!(due(&life), first);
+    life.apply(Event::Busy { for_ms: 0 }, second(20)).unwrap();
+    assert!(due(&life) > first);
+    life.apply(Event::IdleWhenChanged(IdleWhen::Detached), second(21)).unwrap();
+    assert!(!life.is_kept_by_work());
+}
+
+/// A server that was away for longer than the timeout has not seen what the program did.
+#[test]
+fn a_deadline_that_passed_without_a_server_begins_anew_where_work_counts() {
+    let passed = |timeouts| {
+        let saved = left(timeouts).snapshot();
+        Lifecycle::from_snapshot(saved, second(1000))
+    };
+    let (life, effects) = passed(QUIET);
+    assert_eq!(life.ending(), None);
+    assert!(effects.contains(&Effect::Save) && due(&life) >= second(1060).boot_ms);
+    let (life, _) = passed(Timeouts { idle_when: IdleWhen::Detached, ..QUIET });
+    assert!(life.ending().is_some());
 }

@@ -205,6 +205,41 @@ pub struct Deadline {
     pub at: DateTime<Utc>,
 }
 
+/// What counts as idle: when the countdown of a session runs that its last client has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdleWhen {
+    /// Nobody is attached.
+    #[default]
+    Detached,
+    /// Nobody is attached, and the program neither prints nor runs a command in the foreground: each
+    /// time it does, the countdown begins anew.
+    DetachedAndQuiet,
+}
+
+impl IdleWhen {
+    /// Every one.
+    pub const ALL: [IdleWhen; 2] = [IdleWhen::Detached, IdleWhen::DetachedAndQuiet];
+
+    /// The word in rows, settings and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IdleWhen::Detached => "detached",
+            IdleWhen::DetachedAndQuiet => "detached_and_quiet",
+        }
+    }
+}
+
+impl FromStr for IdleWhen {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let found = IdleWhen::ALL.into_iter().find(|when| when.as_str() == text);
+        found.ok_or_else(|| UnknownWord::new("kind of idleness", text))
+    }
+}
+
 /// The times for which a session waits for clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
@@ -212,6 +247,9 @@ pub struct Timeouts {
     pub idle_s: Option<u64>,
     /// Seconds in which the first client must attach; `None` means no limit.
     pub first_attach_s: Option<u64>,
+    /// When the idle timeout runs.
+    #[serde(default)]
+    pub idle_when: IdleWhen,
 }
 
 /// The reason and time of an end that was begun; the process tree is still being ended.

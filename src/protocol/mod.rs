@@ -8,7 +8,7 @@ mod session;
 mod signs;
 mod time;
 
-pub use crate::lifecycle::RestartPolicy;
+pub use crate::lifecycle::{IdleWhen, RestartPolicy};
 pub use messages::{ClientMessage, JsonClientMessage, JsonServerMessage, ServerMessage};
 pub use names::{NAME_MAX, check_name, is_unseen};
 pub use policies::{Mode, Recording, SizePolicy};

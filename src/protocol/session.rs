@@ -1,7 +1,7 @@
 //! A session's JSON, and the request that creates one.
 
 use super::time::{millis, millis_or_null, rfc3339};
-use super::{Mode, Recording, RestartPolicy, SIZE_MAX, Signs, SizePolicy};
+use super::{IdleWhen, Mode, Recording, RestartPolicy, SIZE_MAX, Signs, SizePolicy};
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Status};
 use chrono::{DateTime, Utc};
@@ -96,6 +96,9 @@ pub struct Session {
     pub rows: u16,
     /// Seconds from the last client's detaching to destruction; null means never.
     pub idle_timeout_s: Option<u64>,
+    /// What counts as idle.
+    #[serde(default)]
+    pub idle_when: IdleWhen,
     /// Seconds in which the first client must attach; null means no limit.
     pub first_attach_timeout_s: Option<u64>,
     /// Labels, which administrators choose freely.
@@ -147,7 +150,7 @@ impl Session {
     pub fn tag(&self) -> String {
         let words = (
             (self.id, &self.name, &self.labels, self.status, self.ending),
-            (self.idle_timeout_s, self.first_attach_timeout_s),
+            (self.idle_timeout_s, self.idle_when, self.first_attach_timeout_s),
             (self.size_policy, self.recording),
             (self.restart, self.restarts, self.restart_at.map(rfc3339)),
             (self.ended_at.map(rfc3339), self.end_reason, self.exit_code, self.exit_signal),
@@ -195,6 +198,7 @@ impl Session {
             cols: 80,
             rows: 24,
             idle_timeout_s: None,
+            idle_when: IdleWhen::default(),
             first_attach_timeout_s: None,
             labels: BTreeMap::new(),
             title: None,
@@ -285,6 +289,9 @@ pub struct CreateSession {
     /// null: never destroyed.
     #[serde(default, with = "present", skip_serializing_if = "Option::is_none")]
     pub idle_timeout_s: Option<Option<u64>>,
+    /// What counts as idle. Missing: the profile's, or the server's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_when: Option<IdleWhen>,
     /// Seconds in which the first client must attach. Missing or null: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_attach_timeout_s: Option<u64>,
@@ -404,11 +411,12 @@ mod tests {
         let session = Session::begun(SessionId::generate(), now);
         let tag = session.tag();
         let later = now + TimeDelta::seconds(1);
-        let changes: [fn(&mut Session); 7] = [
+        let changes: [fn(&mut Session); 8] = [
             |session| session.name = Some("a".into()),
             |session| drop(session.labels.insert("k".into(), "v".into())),
             |session| session.status = Status::Idle,
             |session| session.idle_timeout_s = Some(1),
+            |session| session.idle_when = IdleWhen::DetachedAndQuiet,
             |session| session.ending = true,
             |session| session.restarts = 1,
             |session| session.exit_code = Some(0),

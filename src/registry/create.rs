@@ -4,7 +4,7 @@ use super::environment::{environment, server_environment};
 use crate::config::{Profile, account};
 use crate::holder::{Confinement, SpawnSpec};
 use crate::id::SessionId;
-use crate::lifecycle::Timeouts;
+use crate::lifecycle::{IdleWhen, Timeouts};
 use crate::protocol::{self, CreateSession, Session};
 use crate::store::{Row, StoreError};
 use chrono::Utc;
@@ -39,6 +39,8 @@ pub struct Defaults {
     pub profiles: BTreeMap<String, Profile>,
     /// Seconds; `None`: never.
     pub idle_timeout_s: Option<u64>,
+    /// What counts as idle.
+    pub idle_when: IdleWhen,
     /// Live sessions that may exist at once.
     pub max_sessions: usize,
     /// Live sessions that one principal, the owner excepted, may have created.
@@ -191,6 +193,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
             .or(profile.idle_timeout_s)
             .unwrap_or(defaults.idle_timeout_s),
         first_attach_s: request.first_attach_timeout_s,
+        idle_when: request.idle_when.or(profile.idle_when).unwrap_or(defaults.idle_when),
     };
     let (id, now) = (SessionId::generate(), Utc::now());
     let env = environment(id, server_environment(), &[&profile.env, &request.env]);
@@ -202,6 +205,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
         cols,
         rows,
         idle_timeout_s: timeouts.idle_s,
+        idle_when: timeouts.idle_when,
         first_attach_timeout_s: timeouts.first_attach_s,
         labels: request.labels,
         size_policy: request.size_policy.or(profile.size_policy).unwrap_or_default(),
@@ -299,6 +303,7 @@ mod tests {
         Defaults {
             profiles: BTreeMap::from([("shell".to_owned(), shell)]),
             idle_timeout_s: Some(1800),
+            idle_when: IdleWhen::default(),
             max_sessions: 10,
             max_sessions_per_principal: 10,
             max_upload_bytes: 1 << 20,

@@ -160,6 +160,7 @@ async fn serve(
     let defaults = Defaults {
         profiles,
         idle_timeout_s: settings.idle_timeout_s,
+        idle_when: settings.idle_when,
         max_sessions: settings.max_sessions,
         max_sessions_per_principal: settings.max_sessions_per_principal,
         max_upload_bytes: settings.max_upload_bytes,

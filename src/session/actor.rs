@@ -17,11 +17,11 @@ use super::requests::{
     SignalError, StopForRestart,
 };
 use super::size::{Sizing, wanted};
-use super::timers::{DestroyTimer, Timer, Timers, Use, Uses, now};
+use super::timers::{DestroyTimer, Timer, Timers, Use, Uses, check_work_every, now};
 use crate::lifecycle::{Effect, EndReason, Event, Exit, Refused};
 use crate::protocol::{self, Cause, CloseCode, rfc3339};
 use crate::store::Change;
-use crate::tree;
+use crate::tree::{self, ProcessId};
 use actix::prelude::*;
 use chrono::Utc;
 use slog::{debug, info};
@@ -127,6 +127,7 @@ impl Session {
             let after = self.destroy.check_after(tree::boottime_ms());
             self.timers.set(Timer::Countdown, after, ctx);
         }
+        self.watch_work(ctx);
         let Some(change) = change else { return };
         self.handle.publish(&change.row.session);
         self.context.note(&change);
@@ -184,7 +185,35 @@ impl Session {
         if self.uses.push_after().is_some() {
             self.apply_or_log(Event::Used, ctx);
         }
+        // What the program did since it was looked at last counts, too.
+        if self.record.life().is_kept_by_work() {
+            self.check_flow(ctx);
+            self.check_work(ctx);
+        }
         self.apply_or_log(Event::TimerFired { generation }, ctx);
+    }
+
+    /// Has the shell's foreground looked at while the countdown depends on it.
+    fn watch_work(&mut self, ctx: &mut Context<Self>) {
+        let life = self.record.life();
+        if life.is_kept_by_work() && !self.timers.is_set(Timer::Work) {
+            self.timers.set(Timer::Work, Some(check_work_every(life.timeouts().idle_s)), ctx);
+        }
+    }
+
+    /// Puts the end off if a command runs in the foreground, until that is looked at again.
+    fn check_work(&mut self, ctx: &mut Context<Self>) {
+        let life = self.record.life();
+        if !life.is_kept_by_work() {
+            return;
+        }
+        let every = check_work_every(life.timeouts().idle_s);
+        let process = self.record.row.process.as_ref();
+        if process.is_some_and(ProcessId::has_foreground_command) {
+            let for_ms = u64::try_from(every.as_millis()).unwrap_or_default();
+            self.apply_or_log(Event::Busy { for_ms }, ctx);
+        }
+        self.timers.set(Timer::Work, Some(every), ctx);
     }
 
     /// Looks after the ring's tail and `last_activity_at`.
@@ -197,6 +226,9 @@ impl Session {
             self.tell_news(news, Timer::Quiet, ctx);
             if let Some(after) = self.idle_output.heard_output(Instant::now()) {
                 self.timers.set(Timer::IdleOutput, Some(after), ctx);
+            }
+            if self.record.life().is_kept_by_work() {
+                self.apply_or_log(Event::Busy { for_ms: 0 }, ctx);
             }
         }
         self.timers.set(Timer::Tail, checked.again, ctx);
@@ -374,8 +406,12 @@ impl Session {
         }
         self.check(patch.expected.as_ref())?;
         let (idle_timeout_s, policy) = (patch.idle_timeout_s, patch.size_policy);
+        let idle_when = patch.idle_when;
         let old = self.record.row.session.clone();
         patch.write_to(&mut self.record.row.session);
+        if let Some(idle_when) = idle_when {
+            self.apply(Event::IdleWhenChanged(idle_when), None, ctx)?;
+        }
         if let Some(idle_timeout_s) = idle_timeout_s {
             self.apply(Event::IdleTimeoutChanged(idle_timeout_s), None, ctx)?;
         }
@@ -432,6 +468,7 @@ impl Handler<Timer> for Session {
                 self.apply_or_log(Event::Used, ctx);
                 self.timers.set(Timer::Use, self.uses.push_after(), ctx);
             }
+            Timer::Work => self.check_work(ctx),
             Timer::Size if self.sizing.quiet() => self.adapt(ctx),
             Timer::Title => {
                 let news = self.notifications.spaced(&self.record.row.session);

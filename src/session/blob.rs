@@ -6,7 +6,7 @@ use super::record::Record;
 use crate::holder::{BLOB_MAX, Holder};
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Ending, Signals, Status};
-use crate::protocol::{Recording, RestartPolicy, SizePolicy};
+use crate::protocol::{IdleWhen, Recording, RestartPolicy, SizePolicy};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use slog::{Logger, warn};
@@ -31,6 +31,8 @@ pub struct Blob {
     pub status: Option<Status>,
     /// Seconds; null: never.
     pub idle_timeout_s: Option<u64>,
+    /// What counts as idle.
+    pub idle_when: IdleWhen,
     /// Seconds; null: no limit.
     pub first_attach_timeout_s: Option<u64>,
     /// Free words.
@@ -78,6 +80,7 @@ impl Blob {
             created_at: session.created_at,
             status: Some(session.status),
             idle_timeout_s: session.idle_timeout_s,
+            idle_when: session.idle_when,
             first_attach_timeout_s: session.first_attach_timeout_s,
             labels: session.labels.clone(),
             all_labels: true,

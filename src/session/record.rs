@@ -367,7 +367,11 @@ impl Revival {
 
 /// The times for which a session waits for clients, as its row has them.
 pub(crate) fn timeouts(session: &protocol::Session) -> Timeouts {
-    Timeouts { idle_s: session.idle_timeout_s, first_attach_s: session.first_attach_timeout_s }
+    Timeouts {
+        idle_s: session.idle_timeout_s,
+        first_attach_s: session.first_attach_timeout_s,
+        idle_when: session.idle_when,
+    }
 }
 
 /// The transition that begins the history of a row which was made of what the holder keeps.
@@ -466,7 +470,7 @@ mod tests {
     }
 
     fn created(restart: RestartPolicy) -> Record {
-        let timeouts = Timeouts { idle_s: Some(60), first_attach_s: None };
+        let timeouts = Timeouts { idle_s: Some(60), ..Timeouts::default() };
         Record::create(row(restart), timeouts, None, at(0)).0
     }
 

@@ -4,7 +4,7 @@ use super::record::Revival;
 use crate::holder::HolderError;
 use crate::id::SessionId;
 use crate::lifecycle::Refused;
-use crate::protocol::{self, Cause, RestartPolicy, SizePolicy};
+use crate::protocol::{self, Cause, IdleWhen, RestartPolicy, SizePolicy};
 use actix::prelude::*;
 use std::collections::BTreeMap;
 
@@ -143,6 +143,8 @@ pub struct Patch {
     pub labels: Option<BTreeMap<String, String>>,
     /// Seconds; `Some(None)`: never destroyed.
     pub idle_timeout_s: Option<Option<u64>>,
+    /// What counts as idle.
+    pub idle_when: Option<IdleWhen>,
     /// The policy for the terminal's size.
     pub size_policy: Option<SizePolicy>,
     /// Whether its command is started again.
@@ -162,6 +164,9 @@ impl Patch {
         }
         if let Some(idle_timeout_s) = self.idle_timeout_s {
             session.idle_timeout_s = idle_timeout_s;
+        }
+        if let Some(idle_when) = self.idle_when {
+            session.idle_when = idle_when;
         }
         if let Some(policy) = self.size_policy {
             session.size_policy = policy;

@@ -16,6 +16,9 @@ const TIMER_CHECK: Duration = Duration::from_secs(60);
 /// is shown is true to a second.
 const PUSH_EVERY: Duration = Duration::from_millis(500);
 
+/// A shell's foreground is looked at least this often while the countdown depends on it.
+const CHECK_WORK: Duration = Duration::from_secs(10);
+
 /// A thing that a session checks later.
 #[derive(Clone, Copy, Debug, Hash, Message, PartialEq, Eq)]
 #[rtype(result = "()")]
@@ -26,6 +29,8 @@ pub(super) enum Timer {
     Countdown,
     /// Whether somebody still uses the session.
     Use,
+    /// Whether its shell runs a command while nobody is attached.
+    Work,
     /// Which size clients want now that they have been quiet.
     Size,
     /// The title and the directory.
@@ -58,6 +63,11 @@ impl Timers {
         }
     }
 
+    /// Whether a thing is checked later.
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.0.contains_key(&timer)
+    }
+
     /// A timer has fired.
     pub(super) fn fired(&mut self, timer: Timer) {
         self.0.remove(&timer);
@@ -70,6 +80,13 @@ impl Timers {
     {
         self.0.remove(&timer).is_some_and(|timer| ctx.cancel_future(timer))
     }
+}
+
+/// A shell's foreground is looked at several times in a timeout of this many seconds, so that the
+/// deadline that is shown is true, and now and then in a long one.
+pub(super) fn check_work_every(idle_s: Option<u64>) -> Duration {
+    let quarter = Duration::from_secs(idle_s.unwrap_or_default()) / 4;
+    quarter.clamp(PUSH_EVERY, CHECK_WORK)
 }
 
 /// The two clocks.
@@ -166,6 +183,13 @@ mod tests {
         assert_eq!(timer.check_after(99_000), Some(Duration::from_secs(1)));
         assert_eq!(timer.fire(99_999), None);
         assert_eq!((timer.fire(100_000), timer.fire(100_000)), (Some(3), None));
+    }
+
+    #[test]
+    fn a_foreground_is_looked_at_several_times_in_a_timeout() {
+        for (idle_s, ms) in [(Some(0), 500), (Some(4), 1000), (Some(1800), 10_000), (None, 500)] {
+            assert_eq!(check_work_every(idle_s), Duration::from_millis(ms));
+        }
     }
 
     #[test]

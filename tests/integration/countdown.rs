@@ -164,3 +164,93 @@ async fn a_deadline_that_was_pushed_ahead_survives_the_server() {
     let off = destroy_at(&server.api(), &id).await - pushed;
     assert!(off.num_milliseconds().abs() < 1000, "{off}");
 }
+
+/// Leaves a bash that is idle when it is quiet as well, after it has been given a line.
+async fn left_with(server: &mut Server, line: &str, timeout_s: u64) -> String {
+    let body = json!({
+        "profile": "bash", "idle_timeout_s": timeout_s, "idle_when": "detached_and_quiet",
+    });
+    let id = server.api().create(body).await["id"].as_str().unwrap().to_owned();
+    let (mut terminal, _) = Terminal::attach(server, &id, "").await;
+    terminal.type_in("PS1=; stty -echo; echo $((6*7))-up\n").await;
+    terminal.wait_for("42-up").await;
+    terminal.type_in(&format!("{line}\n")).await;
+    if !line.is_empty() {
+        terminal.wait_for("begun").await;
+    }
+    terminal.leave().await;
+    let mine = |line: &Value| line["session"] == *id && line["to"] == "IDLE";
+    server.wait_for_log("idle", mine).await;
+    id
+}
+
+#[actix_web::test]
+async fn the_end_is_put_off_while_the_program_prints_or_a_command_runs() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let timeout = TimeDelta::seconds(2);
+    // Each works for longer than the timeout, and then stops.
+    let gate = server.state().join("gate");
+    let gate = gate.display();
+    let prints = format!("echo begun; {{ until [ -e {gate} ]; do echo x; sleep 0.2; done; }} &");
+    let runs = format!("echo begun; sh -c 'until [ -e {gate} ]; do sleep 0.2; done'");
+    let prints = left_with(&mut server, &prints, 2).await;
+    let runs = left_with(&mut server, &runs, 2).await;
+    let begun = Utc::now();
+    for id in [&prints, &runs] {
+        let mut before = destroy_at(&api, id).await;
+        while before < begun + timeout * 3 {
+            let now = pushed(&api, id, before).await;
+            assert!(now > before, "{now} after {before}");
+            before = now;
+        }
+        let row = format!("SELECT idle_when FROM sessions WHERE id = '{id}'");
+        assert_eq!(server.sql(&row).as_deref(), Some("detached_and_quiet"));
+    }
+    let stopped = Utc::now();
+    std::fs::write(server.state().join("gate"), "").unwrap();
+    for id in [&prints, &runs] {
+        let ended = api.ended(id).await;
+        assert_eq!(ended["end_reason"], "idle_timeout", "{ended}");
+        let at: DateTime<Utc> = ended["ended_at"].as_str().unwrap().parse().unwrap();
+        assert!(at >= stopped + timeout - TimeDelta::milliseconds(300), "{stopped} {at}");
+    }
+    // The shell's own prompt is no work.
+    let quiet = left_with(&mut server, "", 1).await;
+    assert_eq!(api.ended(&quiet).await["end_reason"], "idle_timeout");
+}
+
+#[actix_web::test]
+async fn what_counts_as_idle_may_be_changed_and_outlives_the_server() {
+    let mut server = Server::start_with(&["--idle-when", "detached_and_quiet"]).await;
+    let api = server.api();
+    let id = api.create(json!({ "profile": "bash" })).await["id"].as_str().unwrap().to_owned();
+    assert_eq!(api.session(&id).await["idle_when"], "detached_and_quiet", "the server's");
+    let path = format!("/api/v1/sessions/{id}");
+    let patch = |body: Value| api.send(awc::http::Method::PATCH, &path, body.to_string());
+    let changed = patch(json!({ "idle_when": "detached" })).await.ok(200);
+    assert_eq!(changed["idle_when"], "detached");
+    patch(json!({ "idle_when": "sometimes" })).await.problem(400, "invalid_request");
+    patch(json!({ "idle_when": "detached_and_quiet", "idle_timeout_s": 2 })).await.ok(200);
+
+    // While the server is away the deadline passes, and a command runs.
+    let gate = server.state().join("gate");
+    let line = format!("echo begun; sh -c 'until [ -e {} ]; do sleep 0.2; done'", gate.display());
+    let busy = left_with(&mut server, &line, 2).await;
+    let passes = destroy_at(&api, &busy).await + TimeDelta::seconds(1);
+    server.kill();
+    soon("the deadline passes", async {
+        while Utc::now() < passes {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
+    server.restart().await;
+    let api = server.api();
+    let later = destroy_at(&api, &busy).await;
+    assert!(later > passes);
+    assert_eq!(api.session(&busy).await["idle_when"], "detached_and_quiet");
+    pushed(&api, &busy, later).await;
+    std::fs::write(gate, "").unwrap();
+    assert_eq!(api.ended(&busy).await["end_reason"], "idle_timeout");
+}

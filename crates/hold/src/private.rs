@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// The files of the state directory, by the beginning of their names: the database has further
 /// files beside it, and a new version of a file is written beside the old one first.
-const FILES: [&str; 6] = ["reserve", "lock", "listen", "holder.pid", "holder.lock", "stayd.db"];
+const FILES: [&str; 7] =
+    ["reserve", "lock", "listen", "holder.pid", "holder.lock", "stayd.db", "server.log"];
 const SOCKETS: [&str; 2] = ["holder.sock", "server.sock"];
 const DIRECTORIES: [&str; 1] = ["recordings"];
 
@@ -205,7 +206,7 @@ mod tests {
         dir
     }
 
-    const ALL: [&str; 12] = [
+    const ALL: [&str; 13] = [
         "reserve",
         "lock",
         "listen",
@@ -213,6 +214,7 @@ mod tests {
         "holder.lock",
         "holder.sock",
         "server.sock",
+        "server.log",
         "stayd.db",
         "stayd.db-wal",
         "stayd.db-shm",

@@ -24,7 +24,7 @@ use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::staying::stays;
-use super::{inside, out, resolve};
+use super::{ended, inside, out, resolve};
 use crate::config::PathFlags;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
@@ -135,13 +135,15 @@ async fn ended(client: &Client, id: SessionId, shown: u64) -> Result<u8, Failure
 /// Says that the output of an ended session is gone, and which verbs show what is left.
 pub(super) async fn gone(client: &Client, session: &Session) -> String {
     let id = session.id.to_string();
-    let mut text = format!("session {id} has ended and its output is not kept any more");
+    let how = ended::how(session).map_or_else(String::new, |how| format!(" ({how})"));
+    let mut text = format!("session {id} has ended{how} and its output is not kept any more");
     if client.screen(&id, "text", 0).await.is_ok() {
         text += &format!("; `stayd screen {id}` prints what it showed last");
     }
     if session.recording != Recording::Off {
         text += &format!("; `stayd recording {id}` prints what was recorded of it");
     }
+    text += &format!("; `stayd restart {id}` runs its command again");
     text
 }
 

@@ -231,6 +231,7 @@ fn catch_up(row: &mut Row, blob: Option<&Blob>) -> Option<Status> {
     let status = blob.status?;
     row.session.name.clone_from(&blob.name);
     row.session.idle_timeout_s = blob.idle_timeout_s;
+    row.session.idle_when = blob.idle_when;
     row.session.size_policy = blob.size_policy;
     row.session.restart = blob.restart;
     if blob.all_labels {
@@ -256,7 +257,7 @@ fn saved(
     let ending = row.ending.or_else(|| blob.and_then(Blob::ending));
     // A leader that has exited by itself ends its session by that and by nothing else.
     if exited {
-        let timeouts = Timeouts { idle_s: None, first_attach_s: None };
+        let timeouts = Timeouts::default();
         return LifecycleSnapshot {
             status: session.status,
             deadline: None,
@@ -297,6 +298,7 @@ fn row_of(entry: &Entry, blob: &[u8], offset: u64, boot_id: &str, now: Now) -> R
         cols: entry.cols,
         rows: entry.rows,
         idle_timeout_s: blob.idle_timeout_s,
+        idle_when: blob.idle_when,
         first_attach_timeout_s: blob.first_attach_timeout_s,
         labels: blob.labels,
         offset,

@@ -33,6 +33,13 @@ impl ProcessId {
         self.stat().is_some()
     }
 
+    /// Whether another process group than this process's own has its terminal: a shell runs a command
+    /// in the foreground. False where the process is gone, or has no terminal.
+    #[must_use]
+    pub fn has_foreground_command(&self) -> bool {
+        self.stat().is_some_and(|stat| stat.foreground > 0 && stat.foreground != stat.group)
+    }
+
     /// The process's present state in /proc; `None` if it is gone, or its pid is another's.
     pub(super) fn stat(&self) -> Option<Stat> {
         if boot_id().ok()? != self.boot_id {
@@ -115,7 +122,11 @@ pub(super) fn is_refused(error: &io::Error) -> bool {
 pub(super) struct Stat {
     pub(super) pid: i32,
     pub(super) parent: i32,
+    /// Its process group.
+    group: i32,
     pub(super) session: i32,
+    /// The process group in the foreground of its terminal; -1: it has none.
+    foreground: i32,
     pub(super) start_time: u64,
     state: u8,
     flags: u64,
@@ -156,7 +167,9 @@ impl Stat {
             pid,
             state: *field(3)?.as_bytes().first()?,
             parent: field(4)?.parse().ok()?,
+            group: field(5)?.parse().ok()?,
             session: field(6)?.parse().ok()?,
+            foreground: field(8)?.parse().ok()?,
             flags: field(9)?.parse().ok()?,
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
@@ -186,6 +199,7 @@ mod tests {
         let line = b"42 (a) R 1 (\xff\n) S 7 42 41 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 3 0 9876 0 0";
         let stat = Stat::parse(line).unwrap();
         assert_eq!((stat.pid, stat.parent, stat.session), (42, 7, 41));
+        assert_eq!((stat.group, stat.foreground), (42, -1));
         assert_eq!((stat.start_time, stat.threads, stat.state), (9876, 3, b'S'));
         assert!(!stat.is_kernel());
         assert_eq!(Stat::parse(b"42 (cat) S 7"), None);
