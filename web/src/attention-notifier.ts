@@ -9,8 +9,8 @@ import type { TabBadge } from "./tab-badge";
 const CAUSES = ["bell", "notification", "quiet", "ended"];
 
 export interface AttentionCallbacks {
-  /** The id of the open session. */
-  open(): string | null;
+  /** The ids of the open sessions. */
+  open(): string[];
   /** The name of a session; null if the session is unknown. */
   name(session: string): string | null;
 }
@@ -28,7 +28,7 @@ export class AttentionNotifier {
   receive(event: SessionEvent): void {
     const { kind, session: id } = event;
     if (!CAUSES.includes(kind)) return;
-    const isOpen = id === this.callbacks.open();
+    const isOpen = this.callbacks.open().includes(id);
     let text: string;
     if (kind === "ended") {
       // An ended session has no row in the list that could show the alert.
@@ -46,11 +46,10 @@ export class AttentionNotifier {
     this.notifications.tell(id, event.name ?? this.callbacks.name(id) ?? "A session", text);
   }
 
-  /** The user sees the open session now, or did until now. */
+  /** The user sees the open sessions now, or did until now. */
   markOpenSeen(): void {
-    const id = this.callbacks.open();
-    if (id === null || document.visibilityState !== "visible") return;
-    this.attention.markSeen(id, Date.now());
+    if (document.visibilityState !== "visible") return;
+    for (const id of this.callbacks.open()) this.attention.markSeen(id, Date.now());
     this.badge.setCount(this.attention.count);
   }
 

@@ -63,14 +63,22 @@ export class StatusBar {
     this.bar.hidden = true;
   }
 
+  /** Shows an empty bar: the pane is empty. The sessions beside it keep their sizes. */
+  blank(): void {
+    clearInterval(this.timer);
+    this.bar.hidden = false;
+    this.bar.toggleAttribute("data-blank", true);
+  }
+
   /** Shows the bar before the terminal measures the room that is left. */
   open(): void {
     this.bar.hidden = false;
+    this.bar.removeAttribute("data-blank");
   }
 
   show({ connectionState, state, waiting, size, room, mode, policy, zoomed, controlled }: StatusFacts): void {
     clearInterval(this.timer);
-    this.bar.hidden = false;
+    this.open();
     const [tone, text] = connectionText(connectionState);
     this.bar.dataset["tone"] = tone;
     const lost = connectionState.is === "waiting" || (connectionState.is === "connecting" && connectionState.again);
