@@ -2,7 +2,7 @@
 // at the last visit.
 
 import { byId } from "./dom";
-import { loadLayout, type PaneCount, saveLayout } from "./layout";
+import { loadLayout, type PaneCount, type PaneSession, saveLayout } from "./layout";
 import type { Pane, Panes } from "./panes";
 
 /** Windows this narrow show one session at a time. */
@@ -11,7 +11,7 @@ const COUNTS: PaneCount[] = [1, 2, 4];
 
 export interface LayoutCallbacks {
   /** Opens a session in a pane that has not the focus, if the session is alive. */
-  open(pane: Pane, session: string): void;
+  open(pane: Pane, session: PaneSession): void;
   /** There are more or fewer panes now. */
   changed(): void;
 }
@@ -50,7 +50,7 @@ export class LayoutControl {
   save(): void {
     if (!this.isReady || narrow.matches) return;
     const { all } = this.panes;
-    this.layout = { count: all.length as PaneCount, sessions: all.map(({ view }) => view?.id ?? null) };
+    this.layout = { count: all.length as PaneCount, sessions: all.map(({ view }) => view && { id: view.id, readOnly: view.mode === "ro" }) };
     saveLayout(this.layout);
   }
 
@@ -58,13 +58,12 @@ export class LayoutControl {
     if (!this.isReady) return;
     const { count, sessions } = this.layout;
     this.panes.setCount(narrow.matches ? 1 : count);
-    const place = sessions.indexOf(opening);
+    const place = sessions.findIndex((session) => session?.id === opening);
     if (opening !== null && this.panes.all[place] !== undefined) this.panes.moveFocused(place);
     this.panes.all.forEach((pane, at) => {
-      const id = sessions[at] ?? null;
-      if (pane !== this.panes.focused && pane.view === null && id !== null && id !== opening && this.panes.of(id) === undefined) {
-        this.callbacks.open(pane, id);
-      }
+      const session = sessions[at] ?? null;
+      if (session === null || session.id === opening || this.panes.of(session.id) !== undefined) return;
+      if (pane !== this.panes.focused && pane.view === null) this.callbacks.open(pane, session);
     });
     this.show();
     this.callbacks.changed();

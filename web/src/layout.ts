@@ -4,10 +4,17 @@ import { loadSetting, saveSetting } from "./storage";
 
 export type PaneCount = 1 | 2 | 4;
 
+/** A session in a pane. */
+export interface PaneSession {
+  id: string;
+  /** The user only looks on. */
+  readOnly: boolean;
+}
+
 export interface Layout {
   count: PaneCount;
-  /** The sessions' ids, pane by pane; null: the pane is empty. */
-  sessions: (string | null)[];
+  /** The sessions, pane by pane; null: the pane is empty. */
+  sessions: (PaneSession | null)[];
 }
 
 const STORED = "stayd-layout";
@@ -17,13 +24,18 @@ export function parseLayout(text: string | null): Layout {
   try {
     const { count, sessions } = JSON.parse(text ?? "{}") as Partial<Layout>;
     if ((count === 2 || count === 4) && Array.isArray(sessions)) {
-      const ids = sessions.slice(0, count).map((id: unknown) => (typeof id === "string" ? id : null));
-      return { count, sessions: ids };
+      return { count, sessions: sessions.slice(0, count).map(parseSession) };
     }
   } catch {
     // Not written by this page.
   }
   return { count: 1, sessions: [] };
+}
+
+function parseSession(stored: unknown): PaneSession | null {
+  if (typeof stored !== "object" || stored === null) return null;
+  const { id, readOnly } = stored as Partial<PaneSession>;
+  return typeof id === "string" ? { id, readOnly: readOnly === true } : null;
 }
 
 export const loadLayout = (): Layout => parseLayout(loadSetting(STORED));

@@ -7,14 +7,12 @@ import { AttentionNotifier } from "./attention-notifier";
 import { BrowserNotifications } from "./browser-notifications";
 import { clientId } from "./client-id";
 import { CopyQuestion } from "./clipboard";
-import type { ConnectionState } from "./connection";
 import { DepartureNotice } from "./departure";
 import { byId, setText } from "./dom";
 import { EndedList } from "./ended-list";
 import { FindBar } from "./find-bar";
-import { nameOf, type SessionEnd } from "./format";
+import { nameOf } from "./format";
 import { Header } from "./header";
-import { InputBuffer } from "./input-buffer";
 import { registerServiceWorker } from "./install";
 import { followKeyboard, KeyBar } from "./key-bar";
 import { LayoutControl } from "./layout-control";
@@ -24,24 +22,23 @@ import type { Principal, Session, SessionEvent } from "./messages";
 import { Palette } from "./palette";
 import { paletteChoices } from "./palette-choices";
 import { Panel, Toast } from "./panel";
-import { type Pane, Panes } from "./panes";
+import { Panes } from "./panes";
 import { NO_RIGHTS, rightsOf, scopeLabels, sharedSession } from "./rights";
 import { addressOf, isReadOnly, lastSession, openId, openName, rememberSession, replace, TOKENS } from "./route";
 import { connectScreenReaderButton, screenReader } from "./screen-reader";
 import { SessionList } from "./session-list";
-import { SessionView, type SessionViewCallbacks } from "./session-view";
+import type { SessionView } from "./session-view";
 import { SettingsDialog } from "./settings-dialog";
 import { ShareDialog } from "./share-dialog";
 import { shortcut, type Shortcuts } from "./shortcuts";
 import { StatusBar } from "./status-bar";
-import { stoppedNotice } from "./stopped-notice";
 import { TabBadge } from "./tab-badge";
 import { TokensPage } from "./tokens-page";
+import { Workspace } from "./workspace";
 import "@xterm/xterm/css/xterm.css";
 import "./styles.css";
 
 const start = byId("start");
-const target = byId("link-target");
 const panel = new Panel();
 const toast = new Toast();
 const badge = new TabBadge();
@@ -51,6 +48,7 @@ const panes = new Panes({
     find.clear();
     const { view } = panes.focused;
     replace(view === null ? "" : addressOf(view.id, view.mode === "ro"));
+    if (view !== null) rememberSession(view.id);
     showFocused();
   },
   dropped: (pane, id) => {
@@ -59,7 +57,7 @@ const panes = new Panes({
     openAddress();
   },
   closed: (pane) => {
-    closePane(pane);
+    workspace.close(pane);
     if (pane === panes.focused) replace("");
     layout.save();
     showFocused();
@@ -74,7 +72,7 @@ const actions = new SessionActions(liveSessions, toast, {
     const pane = panes.of(session.id);
     if (pane?.view?.over) {
       panes.choose(pane);
-      closePane(pane);
+      workspace.close(pane);
     }
     goTo(session);
     openAddress();
@@ -84,7 +82,7 @@ const actions = new SessionActions(liveSessions, toast, {
     ended.changed();
     const pane = panes.of(session.id);
     if (pane === panes.focused) location.hash = "";
-    else if (pane !== undefined) closePane(pane);
+    else if (pane !== undefined) workspace.close(pane);
   },
 });
 const notifications = new BrowserNotifications(
@@ -148,12 +146,28 @@ const keyBar = new KeyBar({
   press: (key) => focusedView()?.press(key),
   paste,
 });
-/** Input of each session that is not accepted yet; it is kept while another session is open. */
-const inputs = new Map<string, InputBuffer>();
-
+const workspace = new Workspace(
+  { panes, liveSessions, ended, actions, attentionNotifier, departure, status, panel, toast, find, keyBar, copyQuestion },
+  {
+    client: () => client,
+    rights: () => rights,
+    attached: ({ client: named, scrollback_lines }) => {
+      list.me = named;
+      if (scrollback_lines !== undefined) settingsDialog.boundScrollback(scrollback_lines);
+    },
+    titleChanged: () => showTitle(),
+    key: (event) => !shortcut(event, shortcuts, true),
+    pasteRequested: paste,
+    opened: () => {
+      layout.save();
+      showFocused();
+    },
+    changed: sessionsChanged,
+  },
+);
 const layout = new LayoutControl(panes, {
-  open: (pane, id) => {
-    if (liveSessions.get(id) !== undefined) openIn(pane, id, rights.type ? "rw" : "ro");
+  open: (pane, { id, readOnly }) => {
+    if (liveSessions.get(id) !== undefined) workspace.open(pane, id, rights.type && !readOnly ? "rw" : "ro");
   },
   changed: () => showFocused(),
 });
@@ -178,33 +192,18 @@ function openAddress(): void {
     showFocused();
   }
   if (id === (pane.view?.id ?? null) && (pane.view === null || mode === pane.view.mode) && tokens === tokensPage.isOpen) return;
-  closePane(pane);
+  workspace.close(pane);
   if (tokens !== tokensPage.isOpen) tokensPage.show(tokens);
   showDrawer(id === null && !tokens);
-  if (id !== null) openIn(pane, id, mode);
-  showFocused();
-}
-
-/** Opens a session in a pane. */
-function openIn(pane: Pane, id: string, mode: "rw" | "ro"): void {
-  pane.session = liveSessions.get(id) ?? ended.get(id) ?? null;
-  // The bars take their room before the terminal measures what is left.
-  if (pane === panes.focused) {
-    status.open();
-    keyBar.show(mode === "rw" && pane.session?.ended_at == null);
-  }
-  start.hidden = true;
-  pane.view = openView(pane, id, mode);
-  pane.show();
-  departure.stay(id);
-  layout.save();
+  if (id === null) showFocused();
+  else workspace.open(pane, id, mode);
 }
 
 /** Shows everything around the panes as it is for the one that has the focus. */
 function showFocused(): void {
   const { view, facts, notice } = panes.focused;
-  list.select(focusedView()?.id ?? null);
-  ended.select(focusedView()?.id ?? null);
+  list.select(view?.id ?? null);
+  ended.select(view?.id ?? null);
   start.hidden = view !== null || panes.all.length > 1;
   if (facts !== null) status.show(facts);
   else if (view !== null) status.open();
@@ -234,22 +233,6 @@ async function resolveName(): Promise<void> {
   }
 }
 
-/** Leaves the session in a pane. */
-function closePane(pane: Pane): void {
-  const { view } = pane;
-  if (view === null) return;
-  attentionNotifier.markOpenSeen();
-  if (pane === panes.focused) {
-    find.clear();
-    copyQuestion.clear();
-    target.hidden = true;
-  }
-  if (!view.over) departure.leave(view.id);
-  view.close();
-  Object.assign(pane, { view: null, session: null, windowTitle: "", facts: null, notice: null });
-  pane.show();
-}
-
 /** Types what is in the clipboard. */
 function paste(): void {
   navigator.clipboard.readText().then(
@@ -258,92 +241,11 @@ function paste(): void {
   );
 }
 
-function openView(pane: Pane, id: string, mode: "rw" | "ro"): SessionView {
-  const input = mode === "ro" ? new InputBuffer() : (inputs.get(id) ?? new InputBuffer());
-  if (mode === "rw") inputs.set(id, input);
-  const isFocused = () => pane === panes.focused;
-  const callbacks: SessionViewCallbacks = {
-    attached({ session, client: named, scrollback_lines }) {
-      if (scrollback_lines !== undefined) settingsDialog.boundScrollback(scrollback_lines);
-      pane.session = session;
-      pane.notice = null;
-      list.me = named;
-      if (isFocused()) {
-        rememberSession(id);
-        panel.clear();
-      }
-      liveSessions.put(session);
-    },
-    state: (state) => liveSessions.applyState(id, state),
-    titleChanged(text) {
-      pane.windowTitle = text;
-      showTitle();
-    },
-    stopped: (connectionState, end, session) => stopped(pane, connectionState, end, session),
-    facts(facts) {
-      pane.facts = facts;
-      if (isFocused()) status.show(facts);
-    },
-    trouble: (text) => toast.show(text),
-    key: (event) => !shortcut(event, shortcuts, true),
-    copyRequested: (text) => copyQuestion.ask(id, text),
-    linkHovered(to) {
-      target.hidden = to === null;
-      setText(target, to ?? "");
-    },
-    searchResults: (index, count) => isFocused() && find.showResults(index, count),
-    pasteRequested: paste,
-    takeHeld: () => keyBar.take(),
-  };
-  return new SessionView({ container: pane.place, id, client, mode, input, callbacks, known: pane.session, takesFocus: isFocused() });
-}
-
-/** Says why the session in a pane cannot be used, and offers what can be done. */
-function stopped(pane: Pane, connectionState: ConnectionState, end: SessionEnd | null, session: Session | null): void {
-  const known = session ?? pane.session;
-  pane.session = known;
-  const message = stoppedNotice(connectionState, end, known, {
-    start: rights.create ? () => void actions.start() : null,
-    restart: rights.control ? (one) => void actions.restart(one) : null,
-    startLike: rights.create ? (one) => void actions.startLike(one) : null,
-    remove: rights.purge ? (one) => void actions.remove(one) : null,
-    save: (one) => saveRecording(one.id),
-    attachHere() {
-      pane.notice = null;
-      panel.clear();
-      void pane.view?.attachHere();
-    },
-  });
-  if (message !== null) {
-    pane.notice = message;
-    if (pane === panes.focused) panel.show(message);
-  }
-  if (connectionState.is === "ended" || connectionState.is === "missing") {
-    const id = pane.view?.id;
-    if (pane === panes.focused) keyBar.show(false);
-    if (id !== undefined) inputs.delete(id);
-    liveSessions.sessions = liveSessions.sessions.filter((one) => one.id !== id);
-    void liveSessions.refresh();
-  }
-  sessionsChanged();
-}
-
 /** Sessions were added, removed or changed. */
 function sessionsChanged(): void {
   list.show();
   ended.removeLive((id) => liveSessions.get(id) !== undefined);
-  for (const pane of panes.all) {
-    const session = liveSessions.get(pane.view?.id ?? null);
-    if (pane.view?.over && session !== undefined) {
-      // The session was restarted, here or elsewhere.
-      const { id, mode } = pane.view;
-      closePane(pane);
-      openIn(pane, id, mode);
-      if (pane === panes.focused) showFocused();
-    }
-    pane.session = session ?? pane.session;
-    pane.show();
-  }
+  workspace.update();
   departure.update();
   showTitle();
 }

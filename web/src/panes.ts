@@ -34,6 +34,16 @@ export class Pane {
     this.show();
   }
 
+  /** The session was left. */
+  clear(): void {
+    this.view = null;
+    this.session = null;
+    this.windowTitle = "";
+    this.facts = null;
+    this.notice = null;
+    this.show();
+  }
+
   focus(): void {
     if (this.view === null) this.element.focus();
     else this.view.focus();

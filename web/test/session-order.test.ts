@@ -27,5 +27,6 @@ test("an order or a layout that makes no sense is none", () => {
   for (const text of [null, "", "{", "null", "[]", '{"count":3,"sessions":[]}', '{"count":2,"sessions":"ab"}']) {
     assert.deepEqual(parseLayout(text), { count: 1, sessions: [] }, String(text));
   }
-  assert.deepEqual(parseLayout('{"count":2,"sessions":["a",5,"c"]}'), { count: 2, sessions: ["a", null] });
+  const stored = '{"count":2,"sessions":[{"id":"a","readOnly":true},{"id":5},{"id":"c"}]}';
+  assert.deepEqual(parseLayout(stored), { count: 2, sessions: [{ id: "a", readOnly: true }, null] });
 });
