@@ -43,6 +43,9 @@ test("two sessions are side by side, each with its own keys, and are so after a 
   await page.keyboard.type("echo from-left-$((2))\n");
   await showsIn(page, "left", "from-left-2");
   assert.ok(!(await lines(page, "right")).some((line) => line.includes("left")));
+  // A program asks in the name of its session, wherever the keyboard is.
+  await server.api("POST", `/sessions/${right}/input`, "printf '\\033]52;c;aGk=\\a'\r");
+  await page.getByRole("region", { name: "The program in right wants to copy to the clipboard" }).getByRole("button", { name: "No" }).click();
   // A click moves the keyboard, too, and the row of a session that is open goes to its pane.
   await pane(page, "right").locator(".xterm-screen").click();
   assert.equal(openId(page), right);

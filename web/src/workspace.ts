@@ -9,7 +9,7 @@ import type { DepartureNotice } from "./departure";
 import { byId, setText } from "./dom";
 import type { EndedList } from "./ended-list";
 import type { FindBar } from "./find-bar";
-import type { SessionEnd } from "./format";
+import { nameOf, type SessionEnd } from "./format";
 import { InputBuffer } from "./input-buffer";
 import type { KeyBar } from "./key-bar";
 import type { LiveSessions } from "./live-sessions";
@@ -86,9 +86,9 @@ export class Workspace {
     attentionNotifier.markOpenSeen();
     if (this.isFocused(pane)) {
       find.clear();
-      copyQuestion.clear();
       this.target.hidden = true;
     }
+    copyQuestion.withdraw(view.id);
     if (!view.over) departure.leave(view.id);
     view.close();
     pane.clear();
@@ -140,7 +140,10 @@ export class Workspace {
       },
       trouble: (text) => toast.show(text),
       key: (event) => this.callbacks.key(event),
-      copyRequested: (text) => copyQuestion.ask(id, text),
+      copyRequested: (text) => {
+        const { length } = this.parts.panes.all;
+        copyQuestion.ask(id, length > 1 && pane.session !== null ? `The program in ${nameOf(pane.session)}` : "The program", text);
+      },
       linkHovered: (to) => {
         this.target.hidden = to === null;
         setText(this.target, to ?? "");
