@@ -2,7 +2,6 @@
 
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
-use super::files::Piece;
 use super::progress::Progress;
 use super::transport;
 use crate::config::PathFlags;
@@ -423,6 +422,16 @@ impl Client {
         let body = body.map_err(broke_off)?.to_vec();
         Ok(Answer { status: response.status().as_u16(), offset, etag, body })
     }
+}
+
+/// A piece of a file, as the server takes it.
+pub(super) struct Piece<'a> {
+    pub(super) name: &'a str,
+    /// The upload's own name, by which it goes on.
+    pub(super) upload: &'a str,
+    pub(super) offset: u64,
+    pub(super) total: u64,
+    pub(super) apart: bool,
 }
 
 /// The query that says which upload it is about.

@@ -1,6 +1,6 @@
 //! `stayd put` and `stayd get`: files into a session's directory, and from there.
 
-use super::client::Client;
+use super::client::{Client, Piece};
 use super::download;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
@@ -47,16 +47,6 @@ pub(super) struct GetFlags {
     output: Option<PathBuf>,
     #[command(flatten)]
     server: ServerFlags,
-}
-
-/// A piece of a file, as the server takes it.
-pub(super) struct Piece<'a> {
-    pub(super) name: &'a str,
-    /// The upload's own name, by which it goes on.
-    pub(super) upload: &'a str,
-    pub(super) offset: u64,
-    pub(super) total: u64,
-    pub(super) apart: bool,
 }
 
 pub(super) fn put(paths: &PathFlags, flags: &PutFlags) -> Result<u8, Failure> {

@@ -158,7 +158,7 @@ async fn open(
         let nested = nest(api, &found.session, &wish)?;
         let _ = api.caller.session.set(found.session.handle.id());
         api.end_out_of_scope(found.session.handle.id());
-        Ok(join(found, by, wish, nested, dialect, &api).await?)
+        Ok(join(found, by, wish, nested, dialect, api).await?)
     };
     match attached.await {
         Ok((context, setup, outlet)) => {

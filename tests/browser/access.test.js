@@ -55,6 +55,12 @@ for (const colorScheme of ["dark", "light"]) {
     await page.locator("#edit").click();
     await clean("the dialog that changes a session");
     await page.keyboard.press("Escape");
+    await page.locator("#settings-open").click();
+    await clean("the settings");
+    await page.keyboard.press("Escape");
+    await page.locator("#panes-2").click();
+    await clean("two panes, one of them empty");
+    await page.locator("#panes-1").click();
     await page.locator("#share").click();
     await page.locator("#share-send").click();
     await page.locator("#share-list button").waitFor();

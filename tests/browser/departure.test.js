@@ -21,7 +21,7 @@ test("whoever leaves a session is told when it ends, and keeps it by a click", a
   const { destroy_at } = await server.session(first);
   assert.equal(await page.locator("#departure-text").innerText(), `work ends at ${clock(destroy_at)} unless somebody attaches.`);
   assert.equal(await page.evaluate(() => document.activeElement.className), "xterm-helper-textarea", "the keyboard stays in the terminal");
-  await notice(page).getByRole("button", { name: "Keep it" }).click();
+  await notice(page).getByRole("button", { name: "Keep for good" }).click();
   await notice(page).waitFor({ state: "hidden" });
   await eventually("it is kept", async () => (await server.session(first)).destroy_at === null);
   assert.equal((await server.session(first)).idle_timeout_s, null);

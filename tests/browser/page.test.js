@@ -228,6 +228,8 @@ test("the page asks again after a wrong token", async () => {
   await page.getByLabel("Token or address").fill("wrong again");
   await page.keyboard.press("Enter");
   await form.getByText("This token is not valid").waitFor();
+  // The form said so before; until the answer it takes nothing.
+  await page.locator("#login-send:enabled").waitFor();
   await page.getByLabel("Token or address").fill(server.url);
   await page.keyboard.press("Enter");
   await form.waitFor({ state: "hidden" });

@@ -117,12 +117,12 @@ test("a share link opens its session and nothing else, and says when it has ende
   await account(seen).getByText(/Shared with you, look only · until \d/).waitFor();
   assert.ok(!(await seen.locator("#side").isVisible()), "there is no list");
   const buttons = await names(seen.locator("button:visible:not(.skip)"));
-  assert.deepEqual(buttons, [await account(seen).innerText()], "besides the search, which has no text");
+  assert.deepEqual(buttons, [await account(seen).innerText(), "Zoom to fit"], "besides the search, which has no text");
   assert.ok((await seen.locator("#terminal").boundingBox()).width > 1000, "the terminal has the whole window");
   await seen.keyboard.press("Alt+Shift+N");
   await seen.keyboard.press("Alt+Shift+K");
   await seen.getByRole("option").first().waitFor();
-  assert.deepEqual(await names(seen.locator(".palette-name")), ["Find in the terminal", "Let screen readers read the terminal", "Who am I?", "Sign out"]);
+  assert.deepEqual(await names(seen.locator(".palette-name")), ["Find in the terminal", "Settings", "Let screen readers read the terminal", "Who am I?", "Sign out"]);
   await seen.keyboard.press("Escape");
   await seen.locator(".xterm-helper-textarea").focus();
   await seen.keyboard.type("echo intruder\n");

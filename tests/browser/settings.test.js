@@ -12,7 +12,7 @@ const open = async (page) => {
   await dialog.waitFor();
   return dialog;
 };
-const background = (page) => page.locator("#terminal").evaluate((element) => getComputedStyle(element).backgroundColor);
+const background = (page) => page.locator(".pane-terminal").evaluate((element) => getComputedStyle(element).backgroundColor);
 
 test("a theme, a font and a size are in force at once and after a reload, until they are reset", async () => {
   const { context, server } = stayd;

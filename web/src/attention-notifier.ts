@@ -9,8 +9,8 @@ import type { TabBadge } from "./tab-badge";
 const CAUSES = ["bell", "notification", "quiet", "ended"];
 
 export interface AttentionCallbacks {
-  /** The id of the open session. */
-  open(): string | null;
+  /** The ids of the open sessions. */
+  open(): string[];
   /** The name of a session; null if the session is unknown. */
   name(session: string): string | null;
   /** Says something on the page. */
@@ -38,7 +38,7 @@ export class AttentionNotifier {
     if (event.kind === "command") return this.commandChanged(event);
     const { kind, session: id } = event;
     if (!CAUSES.includes(kind)) return;
-    const isOpen = id === this.callbacks.open();
+    const isOpen = this.callbacks.open().includes(id);
     let text: string;
     if (kind === "ended") {
       // An ended session has no row in the list that could show the alert.
@@ -61,17 +61,16 @@ export class AttentionNotifier {
     if (state !== "prompt" || !this.awaited.delete(session)) return;
     const code = last_exit == null ? "" : ` with ${last_exit}`;
     const body = `${command ?? "The command"} has ended${code}`;
-    const isOpen = session === this.callbacks.open() && document.visibilityState === "visible";
+    const isOpen = this.callbacks.open().includes(session) && document.visibilityState === "visible";
     // Also where it is open: the user has asked for it.
     if (isOpen) this.callbacks.say(body);
     else this.receive({ ...event, kind: "notification", title: null, body });
   }
 
-  /** The user sees the open session now, or did until now. */
+  /** The user sees the open sessions now, or did until now. */
   markOpenSeen(): void {
-    const id = this.callbacks.open();
-    if (id === null || document.visibilityState !== "visible") return;
-    this.attention.markSeen(id, Date.now());
+    if (document.visibilityState !== "visible") return;
+    for (const id of this.callbacks.open()) this.attention.markSeen(id, Date.now());
     this.badge.setCount(this.attention.count);
   }
 

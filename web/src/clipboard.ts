@@ -41,12 +41,15 @@ export function copySelection(terminal: Terminal): void {
 /** A request that waits for the user's answer. */
 interface Request {
   session: string;
+  /** Who asks, in words. */
+  who: string;
   text: string;
 }
 
 /** The question above the terminal: may the program copy this? */
 export class CopyQuestion {
   private readonly element = byId("copy-question");
+  private readonly title = byId("copy-question-title");
   private readonly text = byId("copy-question-text");
   private readonly once = byId<HTMLButtonElement>("copy-question-once");
   private readonly always = byId<HTMLButtonElement>("copy-question-always");
@@ -70,8 +73,8 @@ export class CopyQuestion {
 
   /** A session's program wants to copy. What is asked does not change while it is shown: another
       request waits for the answer, and only the latest of those. */
-  ask(session: string, text: string): void {
-    const request = { session, text };
+  ask(session: string, who: string, text: string): void {
+    const request = { session, who, text };
     if (this.asked !== null) this.waiting = request;
     else if (this.allowed.has(session)) {
       // Some browsers write the clipboard only right after a click: then the question is shown after all.
@@ -84,8 +87,16 @@ export class CopyQuestion {
     if (!this.element.hidden) this.once.focus();
   }
 
-  /** Withdraws the question, since another session is opened. */
-  clear(): void {
+  /** Withdraws what a session asks, since it is left. */
+  withdraw(session: string): void {
+    if (this.waiting?.session === session) this.waiting = null;
+    if (this.asked?.session !== session) return;
+    const { waiting } = this;
+    this.clear();
+    if (waiting !== null) this.show(waiting, NEXT_PAUSE_MS);
+  }
+
+  private clear(): void {
     this.asked = null;
     this.waiting = null;
     this.element.hidden = true;
@@ -93,6 +104,7 @@ export class CopyQuestion {
 
   private show(request: Request, pauseMs: number): void {
     this.asked = request;
+    setText(this.title, `${request.who} wants to copy to the clipboard`);
     setText(this.text, visibleStart(request.text, SHOWN));
     this.element.hidden = false;
     clearTimeout(this.pauseTimer);
@@ -108,7 +120,7 @@ export class CopyQuestion {
     if (asked === null) return;
     const next = () => {
       if (waiting === null) return;
-      if (this.allowed.has(waiting.session)) this.ask(waiting.session, waiting.text);
+      if (this.allowed.has(waiting.session)) this.ask(waiting.session, waiting.who, waiting.text);
       // The second click of a double click is no answer to the next question.
       else if (this.asked === null) this.show(waiting, NEXT_PAUSE_MS);
     };

@@ -7,54 +7,82 @@ import { AttentionNotifier } from "./attention-notifier";
 import { BrowserNotifications } from "./browser-notifications";
 import { clientId } from "./client-id";
 import { CopyQuestion, writeClipboard } from "./clipboard";
-import type { ConnectionState } from "./connection";
 import { DepartureNotice } from "./departure";
 import { byId, setText } from "./dom";
 import { EndedList } from "./ended-list";
 import { FindBar } from "./find-bar";
-import { nameOf, type SessionEnd } from "./format";
+import { nameOf } from "./format";
 import { Header } from "./header";
-import { InputBuffer } from "./input-buffer";
 import { registerServiceWorker } from "./install";
 import { followKeyboard, KeyBar } from "./key-bar";
+import { LayoutControl } from "./layout-control";
 import { LiveSessions } from "./live-sessions";
 import { authorized, identify, returned, signInFromAddress } from "./login";
 import type { Principal, Session, SessionEvent } from "./messages";
 import { Palette } from "./palette";
 import { paletteChoices } from "./palette-choices";
 import { Panel, Toast } from "./panel";
+import { Panes } from "./panes";
 import { NO_RIGHTS, rightsOf, scopeLabels, sharedSession } from "./rights";
 import { addressOf, isReadOnly, lastSession, openId, openName, rememberSession, replace, TOKENS } from "./route";
 import { connectScreenReaderButton, screenReader } from "./screen-reader";
 import { SessionList } from "./session-list";
-import { SessionView, type SessionViewCallbacks } from "./session-view";
+import type { SessionView } from "./session-view";
 import { SettingsDialog } from "./settings-dialog";
 import { ShareDialog } from "./share-dialog";
 import { shortcut, type Shortcuts } from "./shortcuts";
 import { StatusBar } from "./status-bar";
-import { stoppedNotice } from "./stopped-notice";
 import { TabBadge } from "./tab-badge";
 import { TokensPage } from "./tokens-page";
+import { Workspace } from "./workspace";
 import "@xterm/xterm/css/xterm.css";
 import "./styles.css";
 
 const start = byId("start");
-const target = byId("link-target");
 const panel = new Panel();
 const toast = new Toast();
 const badge = new TabBadge();
+const panes = new Panes({
+  focused: () => {
+    for (const pane of panes.all) pane.view?.searched.search.clearDecorations();
+    find.clear();
+    const { view } = panes.focused;
+    replace(view === null ? "" : addressOf(view.id, view.mode === "ro"));
+    if (view !== null) rememberSession(view.id);
+    showFocused();
+  },
+  dropped: (pane, id) => {
+    panes.choose(pane);
+    goTo(liveSessions.get(id));
+    openAddress();
+  },
+  closed: (pane) => {
+    workspace.close(pane);
+    if (pane === panes.focused) replace("");
+    layout.save();
+    showFocused();
+  },
+});
+/** The session's view in the pane that has the focus. */
+const focusedView = (): SessionView | null => panes.focused.view;
 const liveSessions = new LiveSessions({ changed: sessionsChanged, trouble: (text) => setText(byId("sessions-trouble"), text), eventReceived });
 const actions = new SessionActions(liveSessions, toast, {
   opened: (session) => {
     // The session was restarted where it is open: attach to the new run.
-    if (session.id === view?.id && view.over) closeView();
+    const pane = panes.of(session.id);
+    if (pane?.view?.over) {
+      panes.choose(pane);
+      workspace.close(pane);
+    }
     goTo(session);
     openAddress();
   },
-  done: () => view?.focus(),
+  done: () => focusedView()?.focus(),
   removed: (session) => {
     ended.changed();
-    if (session.id === view?.id) location.hash = "";
+    const pane = panes.of(session.id);
+    if (pane === panes.focused) location.hash = "";
+    else if (pane !== undefined) workspace.close(pane);
   },
 });
 const notifications = new BrowserNotifications(
@@ -62,7 +90,7 @@ const notifications = new BrowserNotifications(
   (text) => toast.show(text),
 );
 const attentionNotifier = new AttentionNotifier(badge, notifications, {
-  open: () => view?.id ?? null,
+  open: () => panes.all.flatMap(({ view }) => view?.id ?? []),
   name: (id) => {
     const session = liveSessions.get(id);
     return session === undefined ? null : nameOf(session);
@@ -74,7 +102,7 @@ const list = new SessionList(liveSessions, attentionNotifier.attention, {
   kill: (session) => void actions.end(session),
   searchClosed: (session) => {
     goTo(session);
-    view?.focus();
+    focusedView()?.focus();
   },
 });
 const ended = new EndedList();
@@ -84,74 +112,108 @@ const departure = new DepartureNotice({
 });
 const header = new Header({
   pin: () => pin(),
-  find: () => view !== null && find.open(),
-  share: () => open !== null && share.open(open),
-  edit: () => open !== null && void actions.edit(open),
-  end: () => open !== null && void actions.end(open),
+  find: () => focusedView() !== null && find.open(),
+  share: () => withSession((session) => share.open(session)),
+  edit: () => withSession((session) => void actions.edit(session)),
+  end: () => withSession((session) => void actions.end(session)),
 });
 const status = new StatusBar({
-  retry: () => view?.retry(),
-  fit: () => view?.fit(),
-  zoom: () => view?.zoom(),
-  takeControl: () => view?.takeControl(),
-  typeHere: () => view !== null && (location.hash = addressOf(view.id)),
+  retry: () => focusedView()?.retry(),
+  fit: () => focusedView()?.fit(),
+  zoom: () => focusedView()?.zoom(),
+  takeControl: () => focusedView()?.takeControl(),
+  typeHere: () => {
+    const view = focusedView();
+    if (view !== null) location.hash = addressOf(view.id);
+  },
 });
 const find = new FindBar(
-  () => view?.searched,
-  () => view?.focus(),
+  () => focusedView()?.searched,
+  () => focusedView()?.focus(),
 );
 const copyQuestion = new CopyQuestion((problem) => {
   if (problem !== null) toast.show(problem);
-  view?.focus();
+  focusedView()?.focus();
 });
-const palette = new Palette(() => view?.focus());
-const share = new ShareDialog(() => view?.focus());
-const account = new Account({ closed: () => view?.focus(), settings: () => settingsDialog.open(), trouble: (text) => toast.show(text) });
-const settingsDialog = new SettingsDialog(() => view?.focus());
+const palette = new Palette(() => focusedView()?.focus());
+const share = new ShareDialog(() => focusedView()?.focus());
+const account = new Account({ closed: () => focusedView()?.focus(), settings: () => settingsDialog.open(), trouble: (text) => toast.show(text) });
+const settingsDialog = new SettingsDialog(() => focusedView()?.focus());
 const tokensPage = new TokensPage((id) => {
   const session = liveSessions.get(id);
   return session === undefined ? null : nameOf(session);
 });
 const keyBar = new KeyBar({
-  press: (key) => view?.press(key),
+  press: (key) => focusedView()?.press(key),
   paste,
 });
-/** Input of each session that is not accepted yet; it is kept while another session is open. */
-const inputs = new Map<string, InputBuffer>();
+const workspace = new Workspace(
+  { panes, liveSessions, ended, actions, attentionNotifier, departure, status, panel, toast, find, keyBar, copyQuestion },
+  {
+    client: () => client,
+    rights: () => rights,
+    attached: ({ client: named, scrollback_lines }) => {
+      list.me = named;
+      if (scrollback_lines !== undefined) settingsDialog.boundScrollback(scrollback_lines);
+    },
+    titleChanged: () => showTitle(),
+    key: (event) => !shortcut(event, shortcuts, true),
+    pasteRequested: paste,
+    opened: () => {
+      layout.save();
+      showFocused();
+    },
+    changed: sessionsChanged,
+  },
+);
+const layout = new LayoutControl(panes, {
+  open: (pane, { id, readOnly }) => {
+    if (liveSessions.get(id) !== undefined) workspace.open(pane, id, rights.type && !readOnly ? "rw" : "ro");
+  },
+  changed: () => showFocused(),
+});
 
 /** What the user may do. */
 let rights = NO_RIGHTS;
 /** The one session of somebody who has come by a share link. */
 let shared: string | null = null;
 let client = "";
-let view: SessionView | null = null;
-/** The open session as last received, and its window title. */
-let open: Session | null = null;
-let title = "";
 
-/** Opens the session in the address, the page with the tokens or the start screen. */
+/** Opens the session in the address, the page with the tokens or the start screen. A session that is in
+    another pane is gone to. */
 function openAddress(): void {
+  if (client === "") return;
   const tokens = rights.tokens && location.hash === TOKENS;
   const id = shared ?? openId();
   const mode = rights.type && !isReadOnly() ? "rw" : "ro";
-  const isOpen = id === (view?.id ?? null) && (view === null || mode === view.mode) && tokens === tokensPage.isOpen;
-  if (client === "" || isOpen) return;
-  closeView();
-  if (tokens !== tokensPage.isOpen) tokensPage.show(tokens);
-  const over = liveSessions.get(id) === undefined ? ended.get(id) : undefined;
-  open = liveSessions.get(id) ?? over ?? null;
-  title = "";
-  list.select(id);
-  ended.select(id);
-  start.hidden = id !== null;
-  showDrawer(id === null && !tokens);
-  if (id !== null) {
-    status.open();
-    keyBar.show(mode === "rw" && over === undefined);
-    view = openView(id, mode, open);
-    departure.stay(id);
-    markOpenSeen();
+  const pane = panes.of(id) ?? panes.focused;
+  if (pane !== panes.focused) {
+    panes.choose(pane);
+    pane.view?.focus();
+    showFocused();
   }
+  if (id === (pane.view?.id ?? null) && (pane.view === null || mode === pane.view.mode) && tokens === tokensPage.isOpen) return;
+  workspace.close(pane);
+  if (tokens !== tokensPage.isOpen) tokensPage.show(tokens);
+  showDrawer(id === null && !tokens);
+  if (id === null) showFocused();
+  else workspace.open(pane, id, mode);
+}
+
+/** Shows everything around the panes as it is for the one that has the focus. */
+function showFocused(): void {
+  const { view, facts, notice } = panes.focused;
+  list.select(view?.id ?? null);
+  ended.select(view?.id ?? null);
+  start.hidden = view !== null || panes.all.length > 1;
+  if (facts !== null) status.show(facts);
+  else if (view !== null) status.open();
+  else if (panes.all.length > 1) status.blank();
+  else status.clear();
+  if (notice === null) panel.clear();
+  else panel.show(notice);
+  keyBar.show(view !== null && view.mode === "rw" && !view.over);
+  if (view !== null) markOpenSeen();
   showTitle();
 }
 
@@ -172,97 +234,19 @@ async function resolveName(): Promise<void> {
   }
 }
 
-/** Closes the open session. */
-function closeView(): void {
-  attentionNotifier.markOpenSeen();
-  find.clear();
-  if (view !== null && !view.over) departure.leave(view.id);
-  view?.close();
-  view = null;
-  panel.clear();
-  status.clear();
-  copyQuestion.clear();
-  keyBar.show(false);
-  target.hidden = true;
-}
-
 /** Types what is in the clipboard. */
 function paste(): void {
   navigator.clipboard.readText().then(
-    (text) => view?.paste(text),
+    (text) => focusedView()?.paste(text),
     () => toast.show("The browser did not let the page read the clipboard."),
   );
-}
-
-function openView(id: string, mode: "rw" | "ro", known: Session | null): SessionView {
-  const input = mode === "ro" ? new InputBuffer() : (inputs.get(id) ?? new InputBuffer());
-  if (mode === "rw") inputs.set(id, input);
-  const callbacks: SessionViewCallbacks = {
-    attached({ session, client: named, scrollback_lines }) {
-      if (scrollback_lines !== undefined) settingsDialog.boundScrollback(scrollback_lines);
-      open = session;
-      list.me = named;
-      rememberSession(id);
-      panel.clear();
-      liveSessions.put(session);
-    },
-    state: (state) => liveSessions.applyState(id, state),
-    titleChanged(text) {
-      title = text;
-      showTitle();
-    },
-    stopped,
-    facts: (facts) => status.show(facts),
-    trouble: (text) => toast.show(text),
-    key: (event) => !shortcut(event, shortcuts, true),
-    copyRequested: (text) => copyQuestion.ask(id, text),
-    linkHovered(to) {
-      target.hidden = to === null;
-      setText(target, to ?? "");
-    },
-    searchResults: (index, count) => find.showResults(index, count),
-    pasteRequested: paste,
-    takeHeld: () => keyBar.take(),
-  };
-  return new SessionView(byId("terminal"), id, client, mode, input, callbacks, known);
-}
-
-/** Says why the open session cannot be used, and offers what can be done. */
-function stopped(connectionState: ConnectionState, end: SessionEnd | null, session: Session | null): void {
-  const known = session ?? open;
-  open = known;
-  const message = stoppedNotice(connectionState, end, known, {
-    start: rights.create ? () => void actions.start() : null,
-    restart: rights.control ? (one) => void actions.restart(one) : null,
-    startLike: rights.create ? (one) => void actions.startLike(one) : null,
-    remove: rights.purge ? (one) => void actions.remove(one) : null,
-    save: (one) => saveRecording(one.id),
-    attachHere() {
-      panel.clear();
-      void view?.attachHere();
-    },
-  });
-  if (message !== null) panel.show(message);
-  if (connectionState.is === "ended" || connectionState.is === "missing") {
-    keyBar.show(false);
-    if (view !== null) inputs.delete(view.id);
-    liveSessions.sessions = liveSessions.sessions.filter(({ id }) => id !== view?.id);
-    void liveSessions.refresh();
-  }
-  sessionsChanged();
 }
 
 /** Sessions were added, removed or changed. */
 function sessionsChanged(): void {
   list.show();
   ended.removeLive((id) => liveSessions.get(id) !== undefined);
-  const session = liveSessions.get(view?.id ?? null);
-  if (view?.over && session !== undefined) {
-    // The session was restarted, here or elsewhere.
-    closeView();
-    return openAddress();
-  }
-  open = session ?? open;
+  workspace.update();
   departure.update();
   showTitle();
 }
@@ -278,12 +262,18 @@ function markOpenSeen(): void {
   list.show();
 }
 
+/** Does something to the session in the pane that has the focus, if it is known. */
+function withSession(act: (session: Session) => void): void {
+  const { session } = panes.focused;
+  if (session !== null) act(session);
+}
+
 function goTo(session: Session | undefined): void {
   if (session !== undefined) location.hash = addressOf(session.id);
 }
 
 function pin(): void {
-  const session = liveSessions.get(view?.id ?? null);
+  const session = liveSessions.get(focusedView()?.id ?? null);
   if (rights.control && session !== undefined) void actions.pin(session);
 }
 
@@ -297,16 +287,18 @@ const shortcuts: Shortcuts = {
     list.focus();
   },
   pin,
+  split: (count) => rights.list && layout.choose(count),
+  pane: (by) => panes.neighbour(by)?.focus(),
   question: () => copyQuestion.focus(),
-  find: () => view !== null && find.open(),
-  copy: () => view?.copy(),
+  find: () => focusedView() !== null && find.open(),
+  copy: () => focusedView()?.copy(),
   palette: () => {
     const now = {
-      open: liveSessions.get(view?.id ?? null),
-      mode: view?.mode ?? "rw",
-      controlled: view?.isControlled ?? false,
+      open: liveSessions.get(focusedView()?.id ?? null),
+      mode: focusedView()?.mode ?? "rw",
+      controlled: focusedView()?.isControlled ?? false,
       read: screenReader.isOn,
-      hasOutput: view?.lastOutput() != null,
+      hasOutput: focusedView()?.lastOutput() != null,
       rights,
     };
     palette.open(
@@ -317,7 +309,7 @@ const shortcuts: Shortcuts = {
         find: shortcuts.find,
         pin,
         copyOutput: () => {
-          writeClipboard(view?.lastOutput() ?? "").catch(() => toast.show("The browser did not let the page write to the clipboard."));
+          writeClipboard(focusedView()?.lastOutput() ?? "").catch(() => toast.show("The browser did not let the page write to the clipboard."));
         },
         tellEnd: (session) => {
           attentionNotifier.tellEnd(session.id);
@@ -326,9 +318,10 @@ const shortcuts: Shortcuts = {
         share: (session) => share.open(session),
         edit: (session) => void actions.edit(session),
         end: (session) => void actions.end(session),
-        takeControl: () => view?.takeControl(),
+        takeControl: () => focusedView()?.takeControl(),
         save: (session) => saveRecording(session.id),
         read: () => screenReader.toggle(),
+        split: shortcuts.split,
         settings: () => settingsDialog.open(),
         account: () => account.open(),
         tokens: () => (location.hash = TOKENS),
@@ -347,9 +340,10 @@ const shortcuts: Shortcuts = {
 /** Shows the open session's name in the header and in the tab. */
 function showTitle(): void {
   if (tokensPage.isOpen) return badge.setTitle(header.showPage("Tokens"));
-  const isLive = liveSessions.get(view?.id ?? null) !== undefined;
-  status.showStay(liveSessions.get(view?.id ?? null));
-  badge.setTitle(header.show(view === null ? null : open, title, view !== null, isLive));
+  const { view, session, windowTitle } = panes.focused;
+  const live = liveSessions.get(focusedView()?.id ?? null);
+  status.showStay(live);
+  badge.setTitle(header.show(view === null ? null : session, windowTitle, view !== null, live !== undefined));
 }
 
 /** Shows or hides the list where the window is too narrow for both. */
@@ -383,15 +377,15 @@ async function main(): Promise<void> {
   for (const id of ["sessions", "ended-list"]) {
     byId(id).addEventListener("click", (event) => {
       if ((event.target as Element).closest("a") === null) return;
-      if (view !== null) showDrawer(false);
-      view?.focus();
+      if (focusedView() !== null) showDrawer(false);
+      focusedView()?.focus();
     });
   }
   document.addEventListener("keydown", (event) => {
     // The terminal passes on its own key events.
     const dialog = document.querySelector("dialog[open]");
     if (dialog === null && !(event.target as Element | null)?.closest(".frame")) shortcut(event, shortcuts, false);
-    if (event.key === "Escape" && dialog === null && view !== null) showDrawer(false);
+    if (event.key === "Escape" && dialog === null && focusedView() !== null) showDrawer(false);
   });
   document.addEventListener("visibilitychange", markOpenSeen);
   document.addEventListener("visibilitychange", () => void returned());
@@ -416,9 +410,10 @@ async function main(): Promise<void> {
   await resolveName();
   const last = lastSession();
   if (location.hash === "" && !wasNamed && last !== null && liveSessions.get(last) !== undefined) replace(addressOf(last));
-  start.hidden = false;
+  layout.restore(rights.list ? openId() : null);
   openAddress();
-  if (view === null && !tokensPage.isOpen) showDrawer(true);
+  showFocused();
+  if (focusedView() === null && !tokensPage.isOpen) showDrawer(true);
 }
 
 void main();

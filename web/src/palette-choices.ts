@@ -40,6 +40,8 @@ export interface PaletteActions {
   read(): void;
   /** Shows who one is and what one may do. */
   account(): void;
+  /** Shows so many sessions side by side. */
+  split(count: 1 | 2 | 4): void;
   /** Opens the settings of the page. */
   settings(): void;
   tokens(): void;
@@ -61,7 +63,13 @@ export function paletteChoices(sessions: Session[], { open, mode, controlled, re
       command("New session", "Alt+Shift+N", () => actions.start()),
       command("New session with a command…", "Alt+Shift+Enter", () => actions.startOther()),
     ),
-    ...only(rights.list, command("Show ended sessions", "", () => actions.ended())),
+    ...only(
+      rights.list,
+      command("One session", "Alt+Shift+1", () => actions.split(1)),
+      command("Two sessions side by side", "Alt+Shift+2", () => actions.split(2)),
+      command("Four sessions side by side", "Alt+Shift+4", () => actions.split(4)),
+      command("Show ended sessions", "", () => actions.ended()),
+    ),
     ...only(rights.tokens, command("Tokens", "who may come in", () => actions.tokens())),
     command("Settings", "font, theme, cursor, scrollback, bell", () => actions.settings()),
     command(read ? "Turn off the text for screen readers" : "Let screen readers read the terminal", "accessibility", () => actions.read()),

@@ -3,9 +3,15 @@
 import type { Attention } from "./attention";
 import { byId, setText } from "./dom";
 import { matchesSearch } from "./format";
+import { makeDraggable, takeDropped } from "./list-drag";
 import type { LiveSessions } from "./live-sessions";
 import type { Session } from "./messages";
+import { arranged, moved, parseOrder } from "./session-order";
 import { SessionRow } from "./session-row";
+import { loadSetting, saveSetting } from "./storage";
+
+/** The user's order of the sessions. */
+const ORDER = "stayd-order";
 
 export interface SessionListCallbacks {
   pin(session: Session): void;
@@ -24,6 +30,7 @@ export class SessionList {
   private readonly count = byId("live-count");
   private readonly rows = new Map<string, SessionRow>();
   private current: string | null = null;
+  private order = parseOrder(loadSetting(ORDER));
 
   constructor(
     private readonly liveSessions: LiveSessions,
@@ -32,6 +39,12 @@ export class SessionList {
   ) {
     this.search.addEventListener("input", () => this.show());
     this.search.addEventListener("keydown", (event) => this.searchKey(event));
+    takeDropped(
+      this.list,
+      (event) => this.showDrop(event),
+      (id, event) => this.move(id, this.rowAfter(event)),
+    );
+    this.list.addEventListener("keydown", (event) => this.moveKey(event));
     setInterval(() => this.tick(), 1000);
   }
 
@@ -43,7 +56,7 @@ export class SessionList {
 
   /** The session `step` places after the open one. */
   neighbour(step: 1 | -1): Session | undefined {
-    const { sessions } = this.liveSessions;
+    const sessions = arranged(this.liveSessions.sessions, this.order);
     const at = sessions.findIndex((session) => session.id === this.current);
     if (at < 0) return sessions[step > 0 ? 0 : sessions.length - 1];
     return sessions[(at + step + sessions.length) % sessions.length];
@@ -79,6 +92,54 @@ export class SessionList {
     this.hint.hidden = sessions.length === 0;
   }
 
+  /** Puts a session before another one, or at the end, and remembers the order. */
+  private move(id: string, before: string | null): void {
+    const ids = arranged(this.liveSessions.sessions, this.order).map((session) => session.id);
+    if (!ids.includes(id)) return;
+    this.order = moved(ids, id, before);
+    saveSetting(ORDER, JSON.stringify(this.order));
+    this.show();
+  }
+
+  /** The session before which one is dropped here; null: behind all. */
+  private rowAfter(event: DragEvent): string | null {
+    for (const [id, { item }] of this.inOrder()) {
+      const { top, height } = item.getBoundingClientRect();
+      if (event.clientY < top + height / 2) return id;
+    }
+    return null;
+  }
+
+  /** The rows as they are on the page. */
+  private inOrder(): [string, SessionRow][] {
+    const place = new Map([...this.list.children].map((item, at) => [item, at]));
+    return [...this.rows].sort(([, a], [, b]) => (place.get(a.item) ?? 0) - (place.get(b.item) ?? 0));
+  }
+
+  /** Shows a line where a session would be dropped. */
+  private showDrop(event: DragEvent | null): void {
+    const rows = this.inOrder();
+    const before = event === null ? null : this.rowAfter(event);
+    rows.forEach(([id, { item }], at) => {
+      item.toggleAttribute("data-drop-before", event !== null && id === before);
+      item.toggleAttribute("data-drop-after", event !== null && before === null && at === rows.length - 1);
+    });
+  }
+
+  /** Alt with an arrow moves the session whose row has the focus. */
+  private moveKey(event: KeyboardEvent): void {
+    const step = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
+    if (step === 0 || !event.altKey || event.shiftKey || event.ctrlKey || event.metaKey) return;
+    const rows = this.inOrder();
+    const at = rows.findIndex(([, { link }]) => link === event.target);
+    const [id] = rows[at] ?? [];
+    if (id === undefined || rows[at + step] === undefined) return;
+    event.preventDefault();
+    this.move(id, rows[step < 0 ? at - 1 : at + 2]?.[0] ?? null);
+    // The row has been moved in the page, which takes the focus from it.
+    this.rows.get(id)?.link.focus();
+  }
+
   private tick(): void {
     if (document.visibilityState !== "visible") return;
     for (const session of this.liveSessions.sessions) this.rows.get(session.id)?.tick(session, this.me);
@@ -87,7 +148,7 @@ export class SessionList {
   /** The sessions that match the search. */
   private matching(): Session[] {
     const wanted = this.search.value.trim();
-    return this.liveSessions.sessions.filter((session) => matchesSearch(session, wanted));
+    return arranged(this.liveSessions.sessions, this.order).filter((session) => matchesSearch(session, wanted));
   }
 
   private searchKey(event: KeyboardEvent): void {
@@ -109,6 +170,7 @@ export class SessionList {
       if (session !== undefined) act(session);
     };
     const row = new SessionRow(id, { pin: withSession((s) => this.callbacks.pin(s)), kill: withSession((s) => this.callbacks.kill(s)) });
+    makeDraggable(row.link, id);
     this.rows.set(id, row);
     return row;
   }

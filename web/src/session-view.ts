@@ -41,7 +41,26 @@ export interface SessionViewCallbacks {
   takeHeld(): HeldModifiers;
 }
 
+/** What a view is opened with. */
+export interface SessionViewSetup {
+  container: HTMLElement;
+  id: string;
+  /** This tab's client id. */
+  client: string;
+  mode: "rw" | "ro";
+  input: InputBuffer;
+  callbacks: SessionViewCallbacks;
+  /** The session, if the page knows it already. */
+  known: Session | null;
+  /** The keyboard goes to its terminal at once. */
+  takesFocus: boolean;
+}
+
 export class SessionView {
+  readonly id: string;
+  readonly mode: "rw" | "ro";
+  private client: string;
+  private readonly callbacks: SessionViewCallbacks;
   private readonly frame: HTMLElement;
   private readonly terminal: TerminalView;
   private readonly attachment: Attachment;
@@ -64,16 +83,11 @@ export class SessionView {
   /** The size with which the connection was opened. */
   private requestedSize = { cols: 0, rows: 0 };
 
-  constructor(
-    container: HTMLElement,
-    readonly id: string,
-    private client: string,
-    readonly mode: "rw" | "ro",
-    input: InputBuffer,
-    private readonly callbacks: SessionViewCallbacks,
-    /** The session, if the page knows it already. */
-    known: Session | null,
-  ) {
+  constructor({ container, id, client, mode, input, callbacks, known, takesFocus }: SessionViewSetup) {
+    this.id = id;
+    this.client = client;
+    this.mode = mode;
+    this.callbacks = callbacks;
     this.frame = make("div", "frame");
     container.replaceChildren(this.frame);
     this.attachment = new Attachment(input);
@@ -117,7 +131,7 @@ export class SessionView {
       this.connectionChanged({ is: "ended", exit: null });
     } else {
       this.connection.open();
-      this.terminal.focus();
+      if (takesFocus) this.terminal.focus();
       if (known === null) void this.lookUp();
     }
   }

@@ -8,6 +8,10 @@ export interface Shortcuts {
   palette(): void;
   list(): void;
   pin(): void;
+  /** Shows so many sessions side by side. */
+  split(count: 1 | 2 | 4): void;
+  /** Moves the focus to the next or the previous pane. */
+  pane(by: 1 | -1): void;
   /** Moves the focus to the question about the clipboard. */
   question(): void;
   find(): void;
@@ -23,6 +27,11 @@ export function shortcut(event: KeyboardEvent, page: Shortcuts, inTerminal: bool
     const acts: Record<string, () => void> = {
       ArrowUp: () => page.step(-1),
       ArrowDown: () => page.step(1),
+      ArrowLeft: () => page.pane(-1),
+      ArrowRight: () => page.pane(1),
+      Digit1: () => page.split(1),
+      Digit2: () => page.split(2),
+      Digit4: () => page.split(4),
       KeyN: () => page.start(),
       Enter: () => page.startOther(),
       KeyK: () => page.palette(),

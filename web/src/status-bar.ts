@@ -65,14 +65,22 @@ export class StatusBar {
     this.bar.hidden = true;
   }
 
+  /** Shows an empty bar: the pane is empty. The sessions beside it keep their sizes. */
+  blank(): void {
+    clearInterval(this.timer);
+    this.bar.hidden = false;
+    this.bar.toggleAttribute("data-blank", true);
+  }
+
   /** Shows the bar before the terminal measures the room that is left. */
   open(): void {
     this.bar.hidden = false;
+    this.bar.removeAttribute("data-blank");
   }
 
   show({ connectionState, state, waiting, silence, size, room, mode, policy, zoomed, controlled }: StatusFacts): void {
     clearInterval(this.timer);
-    this.bar.hidden = false;
+    this.open();
     const isSilent = connectionState.is === "attached" && silence > 0;
     const [tone, text]: [Tone, string] = isSilent
       ? ["busy", `Last heard ${Math.round(silence / 1000)} s ago`]

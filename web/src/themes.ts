@@ -10,7 +10,7 @@ export interface Colours {
   ansi: string[];
 }
 
-export const STAYD_DARK = colours("0d1014 dfe3ea 5fd9c0 2f4858", "20252d f2777a 7fd08a e5c07b 74a9f5 c99bf2 62cfd6 c8ced8", "7c8798 ff979a a0e6a8 f5d999 9cc4ff dfbcff 8fe6eb f6f8fb");
+export const STAYD_DARK = colours("0d1014 dfe3ea 5fd9c0 213547", "20252d f2777a 7fd08a e5c07b 74a9f5 c99bf2 62cfd6 c8ced8", "7c8798 ff979a a0e6a8 f5d999 9cc4ff dfbcff 8fe6eb f6f8fb");
 export const STAYD_LIGHT = colours("ffffff 1d232c 0b7a6b bfe3dc", "1d232c b4232a 1f7a33 8a5a00 1f5fc4 8238b8 0c7280 6b7480", "59626e cf3239 2a8f40 a06a00 2f74e0 9a4fd0 11899a 3c4550");
 
 /** The themes by the name under which they are stored. */

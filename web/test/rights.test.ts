@@ -49,10 +49,11 @@ test("the palette offers what one may do, and nothing else", () => {
     return paletteChoices([session], { open: session, mode, controlled: false, read: false, hasOutput: false, rights }, actions).map(({ name }) => name);
   };
   const always = ["Settings", "Let screen readers read the terminal", "Who am I?", "Sign out"];
+  const panes = ["One session", "Two sessions side by side", "Four sessions side by side"];
   const admin = names({ role: "admin" }, "rw");
   for (const name of ["New session", "Share work…", "Change work…", "End work…", "Tokens", "View only"]) assert.ok(admin.includes(name), name);
   assert.ok(!names({}, "rw").includes("Tokens"));
-  assert.deepEqual(names({ role: "viewer" }, "ro"), ["work", "Find in the terminal", "Show ended sessions", ...always]);
+  assert.deepEqual(names({ role: "viewer" }, "ro"), ["work", "Find in the terminal", ...panes, "Show ended sessions", ...always]);
   assert.deepEqual(names({ kind: "share", role: "viewer" }, "ro"), ["Find in the terminal", ...always]);
   assert.deepEqual(names({ kind: "share" }, "rw"), ["Find in the terminal", "View only", ...always]);
   const unknown = paletteChoices([session], { open: undefined, mode: "rw", controlled: false, read: false, hasOutput: false, rights: NO_RIGHTS }, actions);
