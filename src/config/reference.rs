@@ -16,7 +16,7 @@ struct ProfileKey {
     help: &'static str,
 }
 
-const PROFILE_KEYS: [ProfileKey; 13] = [
+const PROFILE_KEYS: [ProfileKey; 14] = [
     ProfileKey {
         name: "command",
         example: r#"["top", "-d", "5"]"#,
