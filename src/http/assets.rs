@@ -14,8 +14,9 @@ include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// Pages load only what comes from this server, and text never becomes script or markup. xterm.js
 /// sets inline styles; the icon with a dot is a `data:` address. The one trusted type is the address of
-/// the service worker, which the page makes of a constant.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
+/// the service worker, which the page makes of a constant. The decoder of pictures is WebAssembly, which is
+/// allowed beside, unlike JavaScript that is made of text.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; \
     manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types service-worker";

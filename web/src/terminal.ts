@@ -8,6 +8,7 @@ import { copySelection, onCopyRequest, writeClipboard } from "./clipboard";
 import { CommandMarks } from "./command-marks";
 import { setLabel } from "./dom";
 import { type BarKey, type HeldModifiers, sequence } from "./key-sequences";
+import { drawImages } from "./images";
 import { findLinks, linkHandler } from "./links";
 import { LocalEcho } from "./local-echo";
 import type { Bytes } from "./messages";
@@ -126,6 +127,7 @@ export class TerminalView {
     this.resize(this.room.cols, this.room.rows);
     this.observer = new ResizeObserver(this.refit);
     void accelerate(this.terminal, () => !this.disposed, this.refit);
+    void drawImages(this.terminal, () => !this.disposed);
     this.observer.observe(frame);
   }
 
