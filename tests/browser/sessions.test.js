@@ -312,9 +312,13 @@ test("an address may contain a session's name, and an unknown name is reported",
   await page.evaluate(() => (location.hash = "#/s/nobody"));
   await page.getByText("No live session is called “nobody”.").waitFor();
   assert.equal(new URL(page.url()).hash, "");
+  await page.getByRole("dialog").getByRole("button", { name: "No", exact: true }).click();
   const fresh = await visit(context, `${server.origin}/#/s/nobody`);
   fresh.expected.push(/status of 404/);
   await fresh.getByText("No live session is called “nobody”.").waitFor();
+  await fresh.getByRole("button", { name: "Start it" }).click();
+  await shows(fresh, /[$#]$/);
+  assert.equal((await server.session("nobody")).id, openId(fresh));
   const looker = await visit(context, `${server.origin}/#/s/${encodeURIComponent("by name ü")}?ro`);
   await shows(looker, "found it");
   assert.equal(new URL(looker.url()).hash, `#/s/${id}?ro`);

@@ -21,7 +21,7 @@ import { authorized, identify, returned, signInFromAddress } from "./login";
 import type { Principal, Session, SessionEvent } from "./messages";
 import { Palette } from "./palette";
 import { paletteChoices } from "./palette-choices";
-import { Panel, Toast } from "./panel";
+import { confirmed, Panel, Toast } from "./panel";
 import { Panes } from "./panes";
 import { NO_RIGHTS, rightsOf, scopeLabels, sharedSession } from "./rights";
 import { addressOf, isReadOnly, lastSession, openId, openName, rememberSession, replace, TOKENS } from "./route";
@@ -230,7 +230,11 @@ async function resolveName(): Promise<void> {
     if (openName()?.name !== name) return;
     replace("");
     const unknown = error instanceof ApiError && error.status === 404;
-    toast.show(unknown ? `No live session is called “${name}”.` : `Could not look up “${name}”: ${reason(error)}`);
+    if (!unknown) return toast.show(`Could not look up “${name}”: ${reason(error)}`);
+    const missing = `No live session is called “${name}”.`;
+    if (!rights.create || readOnly) return toast.show(missing);
+    const agreed = confirmed(missing, "A shell can be started under this name.", "Start it", "primary");
+    void agreed.then((yes) => (yes ? actions.start({ profile: "shell", name }) : undefined));
   }
 }
 

@@ -52,12 +52,14 @@ export class Toast {
   }
 }
 
-/** Asks before an action that cannot be undone. */
-export function confirmed(title: string, text: string, verb: string): Promise<boolean> {
+/** Asks before an action: a destructive one cannot be undone. */
+export function confirmed(title: string, text: string, verb: string, tone: "destructive" | "primary" = "destructive"): Promise<boolean> {
   const dialog = byId<HTMLDialogElement>("confirm");
   setText(byId("confirm-title"), title);
   setText(byId("confirm-text"), text);
   setText(byId("confirm-yes"), verb);
+  byId("confirm-yes").className = tone;
+  setText(byId("confirm-no"), tone === "destructive" ? "Keep it" : "No");
   return agreed(dialog);
 }
 
