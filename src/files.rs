@@ -4,6 +4,10 @@
 //! The directory is the present one of the session's first process, as the kernel knows it: no
 //! program can name another one.
 
+mod finished;
+
+pub use finished::Finished;
+
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, readlink, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};

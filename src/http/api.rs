@@ -5,6 +5,7 @@ use super::query::culprit;
 use super::shots::Shots;
 use crate::audit::Audit;
 use crate::events::Bus;
+use crate::files::Finished;
 use crate::holder::{Holder, HolderError};
 use crate::id::SessionId;
 use crate::metrics::Metrics;
@@ -59,6 +60,8 @@ pub struct Api {
     pub audit: Audit,
     /// Records which sessions are shown inside which.
     pub nesting: Arc<Nesting>,
+    /// The last uploads that are whole.
+    pub finished: Arc<Finished>,
 }
 
 /// A session by id or name.

@@ -4,6 +4,7 @@ use super::caller::CallerApi;
 use super::problem::{Problem, code};
 use super::query::Query;
 use crate::files::{FileError, Folder, Upload};
+use crate::protocol::Session;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, ContentDisposition, DispositionParam, DispositionType};
 use actix_web::web::{self, Bytes, Path};
@@ -74,8 +75,11 @@ pub(super) async fn put(
             "the piece goes beyond the file's end: offset + body > total",
         ));
     }
-    let name = query.name.clone();
-    let pid = session.handle.view().pid;
+    let Session { id, pid, .. } = session.handle.view();
+    if let Some(path) = api.finished.path(id, &query.upload) {
+        return Ok(created(query.total, &path));
+    }
+    let (name, key) = (query.name.clone(), query.upload.clone());
     let (received, path) = blocking(move || {
         let upload = Upload { key: &query.upload, name: &query.name };
         let folder = folder(pid, query.apart)?;
@@ -87,13 +91,16 @@ pub(super) async fn put(
         Ok((received, Some(format!("{}/{name}", folder.path()?))))
     })
     .await?;
-    if path.is_some() {
-        api.caller.does("upload", "file", &name);
-    }
-    Ok(match path {
-        Some(path) => HttpResponse::Created().json(json!({ "received": received, "path": path })),
-        None => HttpResponse::Ok().json(json!({ "received": received })),
-    })
+    let Some(path) = path else {
+        return Ok(HttpResponse::Ok().json(json!({ "received": received })));
+    };
+    api.caller.does("upload", "file", &name);
+    api.finished.add(id, &key, &path);
+    Ok(created(received, &path))
+}
+
+fn created(received: u64, path: &str) -> HttpResponse {
+    HttpResponse::Created().json(json!({ "received": received, "path": path }))
 }
 
 /// Removes what has come of an upload.

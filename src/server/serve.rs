@@ -208,6 +208,7 @@ async fn serve(
         defaults: shared,
         create_on_attach: settings.create_on_attach,
         nesting: Arc::default(),
+        finished: Arc::default(),
         audit: audit.clone(),
     };
 
