@@ -1,12 +1,13 @@
 //! Resolves an argument to a session: a name, an id, or the beginning of one.
 
-use super::client::Client;
+use super::client::{Client, read};
 use super::ended::how;
 use super::failure::Failure;
 use super::table::span;
 use crate::id::SessionId;
-use crate::protocol::Session;
+use crate::protocol::{Session, Transition};
 use chrono::{DateTime, Utc};
+use std::cmp::Reverse;
 
 /// The session that an argument names. A full id may be of an ended session; a name or a beginning
 /// must be of a live one.
@@ -25,18 +26,30 @@ pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<SessionId
     find(client, word).await.map(|(id, _)| id)
 }
 
-/// The live session that was used last: attached, left, or typed into. `here` is the session that
-/// this command runs in, which is not meant.
+/// The live session to which somebody was attached last, or which was started since. `here` is the
+/// session that this command runs in, which is not meant.
 pub(super) async fn used_last(
     client: &Client,
     here: Option<SessionId>,
 ) -> Result<SessionId, Failure> {
-    let live = client.sessions(false).await?;
-    let others = live.iter().filter(|session| Some(session.id) != here);
-    match others.max_by_key(|session| session.last_activity_at) {
-        Some(session) => Ok(session.id),
-        None => Err(Failure::NoSession),
+    let mut live = client.sessions(false).await?;
+    live.retain(|session| Some(session.id) != here);
+    // Output is activity, too, so that the activity is the latest that the use can be.
+    live.sort_by_key(|session| Reverse(session.last_activity_at));
+    let mut last: Option<(DateTime<Utc>, SessionId)> = None;
+    for session in live {
+        if last.is_some_and(|(at, _)| session.last_activity_at <= at) {
+            break;
+        }
+        let history = client.transitions(&session.id.to_string()).await?;
+        let used = read::<Vec<Transition>>(&history["transitions"])?;
+        let used = used.iter().map(|transition| transition.at).max();
+        let used = used.unwrap_or(session.created_at);
+        if last.is_none_or(|(at, _)| at < used) {
+            last = Some((used, session.id));
+        }
     }
+    last.map(|(_, id)| id).ok_or(Failure::NoSession)
 }
 
 /// The ended session that an argument names, the newest of those with this name.

@@ -89,6 +89,10 @@ impl Session {
         cause: Option<Cause>,
         ctx: &mut Context<Self>,
     ) -> Result<(), Refused> {
+        // Who comes and goes is activity, also where nothing is typed or printed.
+        if matches!(event, Event::Attached | Event::Detached) && self.record.too_late().is_none() {
+            self.handle.touch(Utc::now());
+        }
         let observed = Some(self.observed());
         let applied = self.record.apply_by(event, cause, observed, now())?;
         self.execute(applied, ctx);

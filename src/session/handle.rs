@@ -266,13 +266,13 @@ impl SessionHandle {
         }
     }
 
-    /// Notes input or output: `last_activity_at`, coalesced by the store.
+    /// Notes input, output, or that a client has come or gone: `last_activity_at`, coalesced by the store.
     pub fn touch(&self, at: DateTime<Utc>) {
         self.last_activity_ms.fetch_max(at.timestamp_millis(), Ordering::Relaxed);
         self.store.touch(self.id, at);
     }
 
-    /// When there was input or output last.
+    /// When there was input or output last, or a client came or went.
     pub fn last_activity_at(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.last_activity_ms.load(Ordering::Relaxed))
             .unwrap_or_default()

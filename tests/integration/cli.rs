@@ -281,6 +281,22 @@ async fn attach_without_a_name_takes_the_session_that_was_used_last() {
         last.type_in(b"\x1cd");
         assert_eq!(last.end(), Some(0));
     }
+    // What prints meanwhile is not what somebody has used.
+    let noisy = ["run", "-d", "-n", "noisy", "sh", "-c", "while :; do echo x; sleep 0.1; done"];
+    assert_eq!(verb(&server, &noisy).status.code(), Some(0));
+    let mut one = OnTerminal::start(&server, &["attach", "one"]);
+    one.wait_for(b"42-one> ");
+    one.type_in(b"\x1cd");
+    assert_eq!(one.end(), Some(0));
+    let left = api.session("one").await["last_activity_at"].clone();
+    crate::support::soon("later output elsewhere", async {
+        while api.session("noisy").await["last_activity_at"].as_str() <= left.as_str() {}
+    })
+    .await;
+    let mut last = OnTerminal::start(&server, &["attach"]);
+    last.wait_for(b"42-one> ");
+    last.type_in(b"\x1cd");
+    assert_eq!(last.end(), Some(0));
     // A share link opens its session, whatever was used last.
     let two = api.session("two").await["id"].as_str().expect("id").to_owned();
     let link = verb(&server, &["share", &two, "--write"]).stdout;

@@ -138,3 +138,18 @@ async fn health_and_readiness_answer() {
     assert_eq!(server.api().get("/readyz").await.ok(200)["status"], "ready");
     assert!(server.holder_pid() > 1);
 }
+
+#[actix_web::test]
+async fn who_comes_and_goes_is_activity_where_nothing_is_typed_or_printed() {
+    let server = Server::start().await;
+    let api = server.api();
+    let id = api.create(json!({ "command": ["cat"] })).await["id"].as_str().unwrap().to_owned();
+    let created = api.session(&id).await["last_activity_at"].clone();
+    let (terminal, attached) = Terminal::attach(&server, &id, "").await;
+    let came = attached["session"]["last_activity_at"].clone();
+    assert!(came.as_str() > created.as_str(), "{came} {created}");
+    terminal.leave().await;
+    server.wait_for_sql(&format!("SELECT status FROM sessions WHERE id = '{id}'"), "IDLE").await;
+    let left = api.session(&id).await["last_activity_at"].clone();
+    assert!(left.as_str() > came.as_str(), "{left} {came}");
+}
