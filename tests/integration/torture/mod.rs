@@ -86,8 +86,16 @@ async fn killed_at_any_moment_it_loses_nothing() {
     );
 }
 
-/// Starts a program on a raw terminal; the session's id.
+/// Starts a program on a raw terminal; the session's id. What is typed from now on is not echoed by the
+/// terminal: the shell that has made it raw is the program now.
 async fn start(server: &Server, program: &str) -> String {
     let session = server.api().create(json!({ "command": stream::raw(program) })).await;
+    let comm = format!("/proc/{}/comm", session["pid"]);
+    soon("a raw terminal", async {
+        while std::fs::read_to_string(&comm).expect("it runs").trim() != "perl" {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
     session["id"].as_str().expect("an id").to_owned()
 }
