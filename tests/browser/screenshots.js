@@ -136,7 +136,7 @@ try {
   await shows(phone, /pub fn new/);
   const fingers = await Fingers.on(phone);
   const word = await phone.locator(".xterm-rows > div", { hasText: "pub fn new" }).first().boundingBox();
-  await fingers.down({ x: word.x + 145, y: word.y + word.height / 2 });
+  fingers.down({ x: word.x + 145, y: word.y + word.height / 2 });
   await phone.locator(".frame.pressed").waitFor();
   await fingers.up();
   await phone.getByRole("toolbar", { name: "Selection" }).waitFor();
