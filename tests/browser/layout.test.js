@@ -62,6 +62,17 @@ test("two sessions are side by side, each with its own keys, and are so after a 
   await page.keyboard.type("echo after-$((4))\n");
   await showsIn(page, "left", "after-4");
 
+  // A tab that is opened by a session's address shows that one alone; a visit without one shows the panes.
+  const linked = await visit(context, `${server.origin}/#/s/${left}?ro`);
+  await says(linked, /View only/);
+  assert.equal(await linked.locator(".pane").count(), 1);
+  assert.equal((await server.session(right)).active_connections, 1);
+  await linked.close();
+  const fresh = await visit(context, server.origin);
+  await showsIn(fresh, "right", "from-right-1");
+  assert.equal(await fresh.locator(".pane").count(), 2);
+  await fresh.close();
+
   await page.getByRole("button", { name: "One session" }).click();
   await eventually("the other is left", async () => (await server.session(right)).active_connections === 0);
   await page.locator("#departure-text").getByText(/^right ends at/).waitFor();

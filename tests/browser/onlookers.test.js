@@ -117,7 +117,7 @@ test("on a phone a finger moves the view before it scrolls", async () => {
   const top = async () => Number(await viewer.locator(".xterm-rows > div").first().innerText());
   const first = await top();
   const fingers = await Fingers.on(viewer);
-  await fingers.down({ x: 200, y: 150 });
+  fingers.down({ x: 200, y: 150 });
   await fingers.slide({ x: 120, y: 200 });
   const after = await seen(viewer);
   assert.ok(Math.abs(scrollTop - after.scrollTop - 50) < 3 && after.scrollLeft > 60, JSON.stringify({ scrollTop, after }));

@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Fingers } from "./fingers.js";
 import { eventually, launch, row, says, screen, Server, shows, visit } from "./support.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -95,6 +96,8 @@ try {
   const other = await visit(await context({ viewport: { width: 1280, height: 800 } }), server.url);
   await other.goto(`${server.origin}/#/s/${shell.id}?ro`);
   await row(page, shell.id).getByText("you + 1").waitFor();
+  // What is said of the session that was left is not what this picture is about.
+  if (await page.locator("#departure-close").isVisible()) await page.locator("#departure-close").click();
   await page.locator(".xterm-helper-textarea").focus();
   await picture(page, "screenshot.png");
 
@@ -112,12 +115,31 @@ try {
   await shows(page, /failing tests/);
   await picture(page, "screenshot-ended.png");
 
+  const wide = await visit(await context({ viewport: { width: 1280, height: 800 } }), server.url);
+  await look(wide, editor.id);
+  await wide.keyboard.press("Alt+Shift+Digit2");
+  await wide.keyboard.press("Alt+Shift+ArrowRight");
+  await wide.locator(`a[href="#/s/${monitor.id}"]`).click();
+  await says(wide, /Attached/);
+  await eventually("the editor has half of the room", async () => (await server.session(editor.id)).cols < 70);
+  await wide.locator("#settings-open").click();
+  await wide.locator("#settings-theme").selectOption("nord");
+  await wide.locator("#settings-scrollback-hint").getByText(/1000 lines/).waitFor();
+  await picture(wide, "screenshot-panes.png");
+  await wide.close();
+
   const pocket = await context({ viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
   const phone = await visit(pocket, server.url);
   await look(phone, editor.id);
   await shows(phone, /machine\.rs/);
   await phone.keyboard.type("/pub fn\n");
   await shows(phone, /pub fn new/);
+  const fingers = await Fingers.on(phone);
+  const word = await phone.locator(".xterm-rows > div", { hasText: "pub fn new" }).first().boundingBox();
+  fingers.down({ x: word.x + 145, y: word.y + word.height / 2 });
+  await phone.locator(".frame.pressed").waitFor();
+  await fingers.up();
+  await phone.getByRole("toolbar", { name: "Selection" }).waitFor();
   await picture(phone, "screenshot-phone.png");
 } finally {
   await browser.close();

@@ -93,6 +93,8 @@ test("sessions are pinned from the header, from their row and from the keyboard"
   await row(page, id).getByRole("button", { name: /^Do not keep/ }).click();
   await pinned(false);
   assert.equal((await server.session(id)).idle_timeout_s, 4321, "what it was before");
+  // The key does the opposite of what the page knows.
+  await page.locator("#pin[aria-pressed=false]").waitFor();
   await page.locator(".xterm-helper-textarea").focus();
   await page.keyboard.press("Alt+Shift+P");
   await pinned(true);

@@ -37,13 +37,14 @@ test("a finger scrolls, the terminal goes on after it, and another finger stops 
   const fingers = await Fingers.on(page);
   const before = await top(page);
   const height = (await page.locator(".xterm-rows > div").first().boundingBox()).height;
-  await fingers.down({ x: 190, y: 200 });
+  fingers.down({ x: 190, y: 200 });
   await fingers.slide({ x: 190, y: 500 });
   const held = await top(page);
   assert.ok(Math.abs(before - held - 300 / height) <= 1, `300 px of ${height} px: from ${before} to ${held}`);
   await fingers.up();
   await eventually("it goes on", async () => (await top(page)) < held - 5);
-  await fingers.down({ x: 190, y: 400 });
+  fingers.down({ x: 190, y: 400 });
+  await fingers.isDown;
   await page.evaluate(() => new Promise(requestAnimationFrame));
   const stopped = await top(page);
   // Several pictures later it is where it was.
@@ -70,7 +71,7 @@ test("in full-screen programs a finger is a wheel", async () => {
   await page.keyboard.type("q");
   await type(page, "clear; printf '\\033[?1000h\\033[?1006h'; cat -v");
   await eventually("cat runs", async () => (await screen(page)).filter(Boolean).length === 0);
-  await fingers.down({ x: 190, y: 200 });
+  fingers.down({ x: 190, y: 200 });
   await fingers.slide({ x: 190, y: 300 });
   await fingers.up();
   await shows(page, /^\^\[\[<64;\d+;\d+M/);
@@ -87,7 +88,7 @@ test("a long press selects a word; handles extend it; it is copied and pasted", 
   const selected = async () => (await page.locator(".xterm-selection > div").count()) > 0;
   const hold = async (text) => {
     await eventually("nothing is selected", async () => !(await selected()));
-    await fingers.down(await place(page, text));
+    fingers.down(await place(page, text));
     await eventually("the long press selects", selected);
   };
   const press = async (text) => {
@@ -104,7 +105,7 @@ test("a long press selects a word; handles extend it; it is copied and pasted", 
   await press("beta-2");
   const drag = async (name, text) => {
     const { x, y, width } = await page.getByLabel(name).boundingBox();
-    await fingers.down({ x: x + width / 2, y: y + 15 });
+    fingers.down({ x: x + width / 2, y: y + 15 });
     const to = await place(page, text);
     await fingers.slide({ x: to.x, y: to.y + 22 });
     await fingers.up();
@@ -124,7 +125,7 @@ test("a long press selects a word; handles extend it; it is copied and pasted", 
   await page.evaluate(() => navigator.clipboard.writeText("echo pasted-$((7))"));
   await eventually("nothing is selected", async () => !(await selected()));
   const { x, y } = await place(page, "alpha");
-  await fingers.down({ x, y: y + 300 });
+  fingers.down({ x, y: y + 300 });
   await page.locator(".frame.pressed").waitFor();
   await fingers.up();
   assert.ok(!(await copy.isVisible()), "nothing is selected");
@@ -142,7 +143,7 @@ test("a tap takes a selection away and opens the keyboard", async () => {
   await type(page, "clear; echo word-$((1))");
   await shows(page, "word-1");
   await page.evaluate(() => document.activeElement.blur());
-  await fingers.down(await place(page, "word-1"));
+  fingers.down(await place(page, "word-1"));
   await tools(page).waitFor({ state: "detached" });
   await page.locator(".xterm-selection > div").first().waitFor({ state: "attached" });
   await fingers.up();

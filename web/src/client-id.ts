@@ -1,24 +1,15 @@
 // This tab's client id for the server: it survives reconnects and reloads, and no two tabs share it.
 
+import { loadTabSetting, saveTabSetting } from "./storage";
+
 const KEY = "stayd-client";
 
 function fresh(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   const id = `web-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-  try {
-    sessionStorage.setItem(KEY, id);
-  } catch {
-    // The browser may forbid storage. Then a reload is a new client, which costs nothing.
-  }
+  // Where the browser forbids storage, a reload is a new client, which costs nothing.
+  saveTabSetting(KEY, id);
   return id;
-}
-
-function stored(): string | null {
-  try {
-    return sessionStorage.getItem(KEY);
-  } catch {
-    return null;
-  }
 }
 
 /** Locks the id for as long as the page lives; false if another tab holds it. */
@@ -35,7 +26,7 @@ function claim(id: string): Promise<boolean> {
 
 /** This tab's client id. A duplicated tab copies the storage but not the lock, so it gets its own id. */
 export async function clientId(): Promise<string> {
-  const id = stored() ?? fresh();
+  const id = loadTabSetting(KEY) ?? fresh();
   if (await claim(id)) return id;
   return newClientId();
 }

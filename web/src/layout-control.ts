@@ -2,7 +2,7 @@
 // at the last visit.
 
 import { byId } from "./dom";
-import { loadLayout, type PaneCount, type PaneSession, saveLayout } from "./layout";
+import { type Layout, loadLayout, type PaneCount, type PaneSession, saveLayout } from "./layout";
 import type { Pane, Panes } from "./panes";
 
 /** Windows this narrow show one session at a time. */
@@ -17,8 +17,10 @@ export interface LayoutCallbacks {
 }
 
 export class LayoutControl {
-  private layout = loadLayout();
+  private layout: Layout = { count: 1, sessions: [] };
   private isReady = false;
+  /** A tab that was opened for one session changes what is remembered only once the user changes its panes. */
+  private remembers = false;
 
   constructor(
     private readonly panes: Panes,
@@ -29,9 +31,13 @@ export class LayoutControl {
     this.show();
   }
 
-  /** Makes the panes of the last visit. The one of the session that is about to be opened gets the focus. */
-  restore(session: string | null): void {
+  /** Makes the panes of the last visit, unless the address of one session has led here. The session is
+      about to be opened, and its pane gets the focus. */
+  restore(session: string | null, isLinked: boolean): void {
+    const layout = loadLayout(isLinked);
     this.isReady = true;
+    this.remembers = layout !== null;
+    this.layout = layout ?? this.layout;
     this.apply(session);
   }
 
@@ -39,6 +45,7 @@ export class LayoutControl {
   choose(count: PaneCount): void {
     if (!this.isReady || narrow.matches || count === this.panes.all.length) return;
     this.panes.setCount(count);
+    this.remembers = true;
     this.save();
     this.show();
     this.callbacks.changed();
@@ -48,7 +55,7 @@ export class LayoutControl {
 
   /** Remembers what is open. */
   save(): void {
-    if (!this.isReady || narrow.matches) return;
+    if (!this.remembers || narrow.matches) return;
     const { all } = this.panes;
     this.layout = { count: all.length as PaneCount, sessions: all.map(({ view }) => view && { id: view.id, readOnly: view.mode === "ro" }) };
     saveLayout(this.layout);

@@ -1,6 +1,7 @@
-// How many sessions are side by side, and which: remembered by the browser.
+// How many sessions are side by side, and which: remembered by the tab, for a reload, and by the browser,
+// for the next visit.
 
-import { loadSetting, saveSetting } from "./storage";
+import { loadSetting, loadTabSetting, saveSetting, saveTabSetting } from "./storage";
 
 export type PaneCount = 1 | 2 | 4;
 
@@ -38,6 +39,15 @@ function parseSession(stored: unknown): PaneSession | null {
   return typeof id === "string" ? { id, readOnly: readOnly === true } : null;
 }
 
-export const loadLayout = (): Layout => parseLayout(loadSetting(STORED));
+/** The layout of the last visit; of this tab, if it was reloaded. Null: the tab was opened for one session
+    by its address, which shows that one alone. */
+export function loadLayout(isLinked: boolean): Layout | null {
+  const own = loadTabSetting(STORED);
+  return own === null && isLinked ? null : parseLayout(own ?? loadSetting(STORED));
+}
 
-export const saveLayout = (layout: Layout): void => saveSetting(STORED, JSON.stringify(layout));
+export function saveLayout(layout: Layout): void {
+  const text = JSON.stringify(layout);
+  saveTabSetting(STORED, text);
+  saveSetting(STORED, text);
+}

@@ -412,9 +412,11 @@ async function main(): Promise<void> {
   client = await clientId();
   list.me = client;
   await resolveName();
+  const isLinked = location.hash !== "" || wasNamed;
   const last = lastSession();
   if (location.hash === "" && !wasNamed && last !== null && liveSessions.get(last) !== undefined) replace(addressOf(last));
-  layout.restore(rights.list ? openId() : null);
+  // Whoever has come by a share link sees its one session.
+  if (rights.list) layout.restore(openId(), isLinked);
   openAddress();
   showFocused();
   if (focusedView() === null && !tokensPage.isOpen) showDrawer(true);

@@ -117,6 +117,7 @@ export class TouchSelection {
 
   private connectHandle(which: "start" | "end"): void {
     const handle = this.handles[which];
+    handle.setAttribute("role", "img");
     setLabel(handle, which === "start" ? "Beginning of the selection" : "End of the selection");
     const stop = (event: TouchEvent) => {
       event.preventDefault();

@@ -32,8 +32,8 @@ export class TouchGestures {
     element.addEventListener("touchmove", (event) => this.move(event), { passive: false });
     element.addEventListener("touchend", (event) => this.up(event), { passive: false });
     element.addEventListener("touchcancel", () => this.cancel());
-    // Phones open their own menu after a long press.
-    element.addEventListener("contextmenu", (event) => this.start !== null && event.preventDefault());
+    // Phones open their own menu after a long press, and xterm.js would open the keyboard for it.
+    element.addEventListener("contextmenu", (event) => this.menu(event), { capture: true });
   }
 
   dispose(): void {
@@ -86,7 +86,14 @@ export class TouchGestures {
     });
   }
 
+  private menu(event: MouseEvent): void {
+    if (this.start === null) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
   private cancel(): void {
+    if (this.doing === "select") this.touched.selection.offer();
     this.end();
     cancelAnimationFrame(this.frame);
     this.momentum.stop();
