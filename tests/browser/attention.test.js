@@ -19,7 +19,7 @@ test("a bell is counted in the title and the icon until the user opens the sessi
   await row(page, other.id).waitFor();
   assert.match(await page.title(), /^[^(]/);
   const icon = () => page.locator("#icon").getAttribute("href");
-  assert.equal(await icon(), "/favicon.svg");
+  assert.equal(await icon(), "favicon.svg");
 
   await tell(server, id, "printf '\\a'");
   await eventually("the title counts one", async () => (await page.title()).startsWith("(1) "));
@@ -33,7 +33,7 @@ test("a bell is counted in the title and the icon until the user opens the sessi
   await eventually("one is left", async () => (await page.title()).startsWith("(1) "));
   await page.locator(`a[href="#/s/${other.id}"]`).click();
   await eventually("none is left", async () => !(await page.title()).startsWith("("));
-  assert.equal(await icon(), "/favicon.svg");
+  assert.equal(await icon(), "favicon.svg");
   // A bell in the session that the user sees raises no alert.
   await type(page, "printf '\\a'; echo rung-$((1))");
   await shows(page, "rung-1");

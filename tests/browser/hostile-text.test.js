@@ -95,6 +95,6 @@ test("names, commands, directories, labels, titles and notifications are shown w
   await clean("the tokens");
   page.expected.push(/status of 404/);
   await page.goto(`${server.origin}/#/s/${encodeURIComponent(`nobody${EVIL}`)}`);
-  await page.locator("#toast").getByText(`nobody${SHOWN}`).waitFor();
+  await page.locator("#confirm").getByText(`nobody${SHOWN}`).waitFor();
   await clean("the message about an unknown name");
 });

@@ -114,7 +114,7 @@ test("a share link opens its session and nothing else, and says when it has ende
   await shows(seen, "shared-42");
   assert.ok(!seen.url().includes("share="), "the secret is out of the address");
   await says(seen, /View only/);
-  await account(seen).getByText(/Shared with you, look only · until \d/).waitFor();
+  await account(seen).getByText(/Shared with you, look only · until \S/).waitFor();
   assert.ok(!(await seen.locator("#side").isVisible()), "there is no list");
   const buttons = await names(seen.locator("button:visible:not(.skip)"));
   assert.deepEqual(buttons, [await account(seen).innerText(), "Zoom to fit"], "besides the search, which has no text");

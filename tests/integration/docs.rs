@@ -274,8 +274,8 @@ fn versions_in_it_are_the_present_ones() {
     let read = |name: &str| std::fs::read_to_string(root().join(name)).expect("a file");
     let version = env!("CARGO_PKG_VERSION");
     let toolchain = read("rust-toolchain.toml");
-    let (_, rest) = toolchain.split_once("channel = \"").expect("a channel");
-    let compiler = rest.split('"').next().expect("its version");
+    let (_, rest) = toolchain.split_once("last run with ").expect("a version");
+    let compiler = rest.split(".\n").next().expect("its end");
     for (file, wanted) in [
         ("CHANGELOG.md", format!("\n## [{version}] - ")),
         ("docs/install.md", format!("./stayd_{version}-1_amd64.deb")),
