@@ -6,13 +6,14 @@
 
 mod finished;
 
-pub use finished::Finished;
+pub use finished::{Finished, UploadId};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, readlink, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -70,7 +71,7 @@ impl Folder {
         let path = format!("/proc/{process}");
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let process = open(path.as_str(), flags, Mode::empty()).map_err(os(&path))?;
-        if fstat(&process).map_err(os(&path))?.st_uid != geteuid().as_raw() {
+        if !is_ours(&process).map_err(os(&path))? {
             return Err(FileError::OtherAccount);
         }
         let cwd = openat(&process, "cwd", flags, Mode::empty());
@@ -100,12 +101,19 @@ impl Folder {
         path.into_string().map_err(|_| FileError::Name("the directory's path is not UTF-8"))
     }
 
-    /// Writes a piece of an upload at its offset; how many bytes of it there are then. A piece that
-    /// has come before is written again.
+    /// Writes a piece of an upload of `total` bytes at its offset; how many bytes of it there are
+    /// then. A piece that has come before is written again.
     ///
     /// # Errors
-    /// There is a gap before the piece, or it cannot be written. What has come is kept.
-    pub fn write(&self, upload: Upload<'_>, offset: u64, bytes: &[u8]) -> Result<u64, FileError> {
+    /// There is a gap before the piece, more has come than `total`, or the piece cannot be written.
+    /// What has come is kept.
+    pub fn write(
+        &self,
+        upload: Upload<'_>,
+        offset: u64,
+        bytes: &[u8],
+        total: u64,
+    ) -> Result<u64, FileError> {
         let part = upload.part()?;
         let create = if offset == 0 { OFlag::O_CREAT } else { OFlag::empty() };
         let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -114,7 +122,7 @@ impl Folder {
             file => file.map_err(os(upload.name))?,
         };
         let there = regular(&fstat(&file).map_err(os(upload.name))?)?;
-        if offset > there {
+        if offset > there || there > total {
             return Err(FileError::Gap(there));
         }
         let written = File::from(file).write_all_at(bytes, offset);
@@ -166,6 +174,18 @@ impl Folder {
         let length = regular(&fstat(&file).map_err(problem())?)?;
         Ok((File::from(file), length))
     }
+}
+
+/// Whether all four user ids of a process are this one's: a program that runs as root for somebody else
+/// (setuid) has kept the id of that one.
+fn is_ours(process: &OwnedFd) -> Result<bool, Errno> {
+    let file = openat(process, "status", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut text = String::new();
+    let read = File::from(file).read_to_string(&mut text);
+    read.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    let ids = text.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    let ours = geteuid().to_string();
+    Ok(ids.split_whitespace().count() == 4 && ids.split_whitespace().all(|id| id == ours))
 }
 
 impl Upload<'_> {
@@ -232,11 +252,12 @@ mod tests {
     fn an_upload_goes_on_where_it_was_and_replaces_nothing() {
         let (dir, folder) = folder();
         fs::write(dir.path().join("report.pdf"), "mine").unwrap();
-        assert!(matches!(folder.write(REPORT, 3, b"x"), Err(FileError::Gap(0))));
-        assert_eq!(folder.write(REPORT, 0, b"one").unwrap(), 3);
-        assert!(matches!(folder.write(REPORT, 4, b"x"), Err(FileError::Gap(3))));
-        assert_eq!(folder.write(REPORT, 0, b"one").unwrap(), 3, "the answer was lost");
-        assert_eq!(folder.write(REPORT, 3, b"two").unwrap(), 6);
+        assert!(matches!(folder.write(REPORT, 3, b"x", 6), Err(FileError::Gap(0))));
+        assert_eq!(folder.write(REPORT, 0, b"one", 6).unwrap(), 3);
+        assert!(matches!(folder.write(REPORT, 4, b"x", 6), Err(FileError::Gap(3))));
+        assert_eq!(folder.write(REPORT, 0, b"one", 6).unwrap(), 3, "the answer was lost");
+        assert_eq!(folder.write(REPORT, 3, b"two", 6).unwrap(), 6);
+        assert!(matches!(folder.write(REPORT, 0, b"on", 2), Err(FileError::Gap(6))));
         assert_eq!(folder.finish(REPORT).unwrap(), "report (1).pdf");
         assert_eq!(fs::read(dir.path().join("report (1).pdf")).unwrap(), b"onetwo");
         assert_eq!(fs::read(dir.path().join("report.pdf")).unwrap(), b"mine");
@@ -246,7 +267,7 @@ mod tests {
     #[test]
     fn what_is_cancelled_leaves_nothing() {
         let (dir, folder) = folder();
-        folder.write(REPORT, 0, b"one").unwrap();
+        folder.write(REPORT, 0, b"one", 6).unwrap();
         folder.cancel(REPORT).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         assert!(folder.cancel(REPORT).is_err());
@@ -258,18 +279,18 @@ mod tests {
         let long = "x".repeat(201);
         for name in ["", ".", "..", "a/b", "/etc/passwd", "a\nb", "a\0b", &long] {
             let upload = Upload { key: "a", name };
-            assert!(matches!(folder.write(upload, 0, b""), Err(FileError::Name(_))), "{name:?}");
+            assert!(matches!(folder.write(upload, 0, b"", 0), Err(FileError::Name(_))), "{name:?}");
         }
         for key in ["", "a/b", "..", &"x".repeat(41)] {
             let upload = Upload { key, name: "a" };
-            assert!(matches!(folder.write(upload, 0, b""), Err(FileError::Name(_))), "{key:?}");
+            assert!(matches!(folder.write(upload, 0, b"", 0), Err(FileError::Name(_))), "{key:?}");
         }
         // Somebody has put a link where the part is to be, and where the folder is to be.
         let outside = dir.path().join("outside");
         symlink(&outside, dir.path().join(".a.a.part")).unwrap();
         symlink("/tmp", dir.path().join(UPLOADS)).unwrap();
         let upload = Upload { key: "a", name: "a" };
-        assert!(matches!(folder.write(upload, 0, b"x"), Err(FileError::Os(..))));
+        assert!(matches!(folder.write(upload, 0, b"x", 1), Err(FileError::Os(..))));
         assert!(matches!(folder.uploads(), Err(FileError::Os(..))));
         assert!(!outside.exists());
     }

@@ -5,9 +5,10 @@ use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::progress::Progress;
 use super::retry::Retries;
-use super::{inside, out, sys};
+use super::{out, sys};
 use crate::config::{self, PathFlags};
 use crate::private;
+use crate::tree;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -28,7 +29,9 @@ pub(super) async fn find_or_start(
     flags: &ServerFlags,
 ) -> Result<Endpoint, Failure> {
     match Endpoint::find(paths, flags) {
-        Err(Failure::NoServer { .. }) if flags.url.is_none() && inside::shown_in().is_none() => {
+        Err(Failure::NoServer { .. })
+            if flags.url.is_none() && std::env::var_os(tree::MARK).is_none() =>
+        {
             start(paths, flags).await
         }
         found => found,

@@ -10,7 +10,7 @@ use super::resolve::resolve;
 use super::retry::Retries;
 use crate::config::PathFlags;
 use clap::Args;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tokio::time::sleep;
@@ -68,11 +68,12 @@ async fn put_one(client: &Client, id: &str, path: &Path, apart: bool) -> Result<
     let name = path.file_name().and_then(|name| name.to_str());
     let name =
         name.ok_or_else(|| Failure::Usage(format!("{shown}: a file needs a name in UTF-8")))?;
-    let file = File::open(path).map_err(failed())?;
-    let metadata = file.metadata().map_err(failed())?;
-    if !metadata.is_file() {
+    // To open a pipe would be to wait for who writes to it.
+    if !fs::metadata(path).map_err(failed())?.is_file() {
         return Err(Failure::Usage(format!("{shown} is not a regular file")));
     }
+    let file = File::open(path).map_err(failed())?;
+    let metadata = file.metadata().map_err(failed())?;
     let upload = Uuid::now_v7().to_string();
     let _progress = Progress::on(format!("copying {shown}"));
     let (total, mut offset, mut retries) = (metadata.len(), 0, Retries::default());

@@ -15,7 +15,7 @@ pub(super) struct Flags {
     shell: Shell,
     /// Add a line to the shell's own settings that loads the script in every session
     ///
-    /// To ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish, unless the line is there already. A profile
+    /// To ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish (or where ZDOTDIR and XDG_CONFIG_HOME say), unless the line is there already. A profile
     /// of the server can do without it: shell_integration = true.
     #[arg(long)]
     install: bool,
@@ -26,8 +26,7 @@ pub(super) fn integrate(flags: &Flags) -> Result<u8, Failure> {
         out::print(flags.shell.script())?;
         return Ok(0);
     }
-    let (file, line) = flags.shell.settings();
-    let path = Path::new(&account().home).join(file);
+    let (path, line) = flags.shell.settings(Path::new(&account().home));
     let doing = || Failure::doing(path.display().to_string());
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),

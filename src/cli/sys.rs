@@ -1,6 +1,7 @@
 //! System calls of the verbs: a process held by descriptor or started in the background, a window's
 //! size.
 
+use super::serve::BACKGROUND_ENV;
 use crate::pty;
 use crate::tree::pidfd;
 use nix::errno::Errno;
@@ -81,7 +82,8 @@ pub(super) fn spawn_detached(
     let variable = |(name, value): (OsString, OsString)| {
         CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
     };
-    let environment = std::env::vars_os().map(variable).collect::<Result<Vec<_>, _>>()?;
+    let marked = std::env::vars_os().chain([(BACKGROUND_ENV.into(), "1".into())]);
+    let environment = marked.map(variable).collect::<Result<Vec<_>, _>>()?;
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_flags(PosixSpawnFlags::from_bits_retain(POSIX_SPAWN_SETSID))?;
     let mut actions = PosixSpawnFileActions::init()?;

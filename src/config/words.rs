@@ -103,6 +103,9 @@ impl BasePath {
     }
 }
 
+/// What the server's own paths begin with.
+const OWN: [&str; 7] = ["api", "assets", "healthz", "metrics", "openapi.json", "readyz", "ws"];
+
 impl FromStr for BasePath {
     type Err = String;
 
@@ -114,6 +117,9 @@ impl FromStr for BasePath {
         };
         match path.strip_prefix('/') {
             None if path.is_empty() => Ok(BasePath::default()),
+            Some(parts) if OWN.contains(&parts.split('/').next().unwrap_or_default()) => {
+                Err(format!("{text:?} is a path of the server's own; expected one such as /stayd"))
+            }
             Some(parts) if parts.split('/').all(is_part) => Ok(BasePath(path.to_owned())),
             _ => Err(format!(
                 "expected a path such as /stayd, of letters, digits and -._~, not {text:?}"

@@ -3,8 +3,9 @@
 use super::caller::CallerApi;
 use super::problem::{Problem, code};
 use super::query::Query;
-use crate::files::{FileError, Folder, Upload};
+use crate::files::{FileError, Folder, Upload, UploadId};
 use crate::protocol::Session;
+use crate::session::InUse;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, ContentDisposition, DispositionParam, DispositionType};
 use actix_web::web::{self, Bytes, Path};
@@ -76,15 +77,21 @@ pub(super) async fn put(
         ));
     }
     let Session { id, pid, .. } = session.handle.view();
-    if let Some(path) = api.finished.path(id, &query.upload) {
-        return Ok(created(query.total, &path));
+    let (key, total, apart) = ((query.upload, query.name), query.total, query.apart);
+    let upload = UploadId { session: id, key, total, apart };
+    // An upload is use of the session, which does not end meanwhile.
+    let _in_use = InUse::of(session.addr.clone());
+    let _alone = api.finished.alone(&upload).await;
+    if let Some(path) = api.finished.path(&upload) {
+        return Ok(created(total, &path));
     }
-    let (name, key) = (query.name.clone(), query.upload.clone());
+    let (written, offset) = (upload.clone(), query.offset);
     let (received, path) = blocking(move || {
-        let upload = Upload { key: &query.upload, name: &query.name };
-        let folder = folder(pid, query.apart)?;
-        let received = folder.write(upload, query.offset, &body)?;
-        if received < query.total {
+        let (key, name) = (&written.key.0, &written.key.1);
+        let upload = Upload { key, name };
+        let folder = folder(pid, apart)?;
+        let received = folder.write(upload, offset, &body, total)?;
+        if received < total {
             return Ok((received, None));
         }
         let name = folder.finish(upload)?;
@@ -94,8 +101,8 @@ pub(super) async fn put(
     let Some(path) = path else {
         return Ok(HttpResponse::Ok().json(json!({ "received": received })));
     };
-    api.caller.does("upload", "file", &name);
-    api.finished.add(id, &key, &path);
+    api.caller.does("upload", "file", &upload.key.1);
+    api.finished.add(upload, &path);
     Ok(created(received, &path))
 }
 
@@ -131,15 +138,32 @@ pub(super) async fn get(
     let (file, length) = blocking(move || folder(pid, false)?.open(&query.path)).await?;
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' };
     let name = DispositionParam::Filename(name.chars().map(plain).collect());
-    Ok(HttpResponse::Ok()
-        .content_type("application/octet-stream")
-        .insert_header(ContentDisposition {
-            disposition: DispositionType::Attachment,
-            parameters: vec![name],
-        })
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .no_chunking(length)
-        .streaming(chunks(file, length)))
+    let mut response = HttpResponse::Ok();
+    response.content_type("application/octet-stream").insert_header(ContentDisposition {
+        disposition: DispositionType::Attachment,
+        parameters: vec![name],
+    });
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    if length == 0 {
+        // Files of the kernel do not say how long they are.
+        return Ok(response.streaming(to_end(file)));
+    }
+    Ok(response.no_chunking(length).streaming(chunks(file, length)))
+}
+
+/// All bytes of a file, however many.
+fn to_end(file: File) -> impl Stream<Item = io::Result<Bytes>> {
+    try_unfold((file, 0), |(file, offset)| async move {
+        let read = web::block(move || {
+            let mut chunk = vec![0; CHUNK];
+            let length = file.read_at(&mut chunk, offset)?;
+            chunk.truncate(length);
+            io::Result::Ok((file, chunk))
+        });
+        let (file, chunk) = read.await.map_err(io::Error::other)??;
+        let next = offset + chunk.len() as u64;
+        Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), (file, next))))
+    })
 }
 
 /// So many bytes of a file. A file that has got shorter meanwhile breaks the answer off.

@@ -12,7 +12,7 @@ use crate::config::Profile;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A shell that has an integration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -51,18 +51,27 @@ impl Shell {
         }
     }
 
-    /// The shell's file of settings below a home directory, and the line in it that loads the
-    /// script.
+    /// The shell's own file of settings, as the environment says, and the line in it that loads the
+    /// script where there is a `stayd`.
     #[must_use]
-    pub fn settings(self) -> (&'static str, &'static str) {
+    pub fn settings(self, home: &Path) -> (PathBuf, &'static str) {
+        let below = |variable: &str, otherwise: PathBuf| {
+            std::env::var_os(variable)
+                .filter(|value| !value.is_empty())
+                .map_or(otherwise, Into::into)
+        };
         match self {
-            Shell::Bash => {
-                (".bashrc", r#"[ -z "$STAYD_SESSION" ] || eval "$(stayd integrate bash)""#)
-            }
-            Shell::Zsh => (".zshrc", r#"[ -z "$STAYD_SESSION" ] || eval "$(stayd integrate zsh)""#),
+            Shell::Bash => (
+                home.join(".bashrc"),
+                r#"[ -z "${STAYD_SESSION-}" ] || ! command -v stayd >/dev/null || eval "$(stayd integrate bash)""#,
+            ),
+            Shell::Zsh => (
+                below("ZDOTDIR", home.to_owned()).join(".zshrc"),
+                r#"[ -z "${STAYD_SESSION-}" ] || ! command -v stayd >/dev/null || eval "$(stayd integrate zsh)""#,
+            ),
             Shell::Fish => (
-                ".config/fish/config.fish",
-                "set -q STAYD_SESSION; and stayd integrate fish | source",
+                below("XDG_CONFIG_HOME", home.join(".config")).join("fish/config.fish"),
+                "set -q STAYD_SESSION; and type -q stayd; and stayd integrate fish | source",
             ),
         }
     }

@@ -1,5 +1,5 @@
 # stayd's shell integration for bash: tells the terminal where commands begin and end (OSC 133) and
-# the directory (OSC 7). It changes no prompt.
+# the directory (OSC 7). It changes no prompt. `local -` keeps the user's `set -eux` out of it.
 if [[ $- == *i* && -n ${STAYD_SESSION-} && -z ${__stayd_here-} ]]; then
     __stayd_here=1
     # Sets REPLY to $1, percent-encoded byte by byte.
@@ -18,15 +18,23 @@ if [[ $- == *i* && -n ${STAYD_SESSION-} && -z ${__stayd_here-} ]]; then
             esac
         done
     }
-    __stayd_number() {
-        REPLY=$(HISTTIMEFORMAT='' builtin history 1)
-        [[ $REPLY =~ ^\ *([0-9]+)\*?\ \ (.*) ]] || return 1
+    # Sets number and command to those of the history's last entry.
+    __stayd_last_entry() {
+        command=$(HISTTIMEFORMAT='' builtin history 1)
+        command=${command#"${command%%[![:blank:]]*}"}
+        number=${command%%[!0-9]*}
+        command=${command#"$number"}
+        command=${command#[*]}
+        command=${command#'  '}
     }
     # Before a command, in a subshell: with the command, unless the history leaves it out or it begins
     # with a blank, by which one says that it is private.
     __stayd_before() {
-        if __stayd_number && [[ ${BASH_REMATCH[1]} != "${__stayd_last-}" && ${BASH_REMATCH[2]} != ' '* ]]; then
-            __stayd_encode "${BASH_REMATCH[2]}"
+        { local - && set +eux; } 2>/dev/null
+        local number command REPLY
+        __stayd_last_entry
+        if [[ -n $number && $number != "${__stayd_number-}" && $command != [[:blank:]]* ]]; then
+            __stayd_encode "$command"
             printf '\e]133;C;cmdline_url=%s\a' "$REPLY"
         else
             printf '\e]133;C\a'
@@ -34,16 +42,20 @@ if [[ $- == *i* && -n ${STAYD_SESSION-} && -z ${__stayd_here-} ]]; then
     }
     # Before a prompt.
     __stayd_prompt() {
-        local status=$? REPLY
+        local status=$?
+        { local - && set +eux; } 2>/dev/null
+        local number command REPLY
         [[ -z ${__stayd_runs-} ]] || printf '\e]133;D;%s\a' "$status"
         __stayd_runs=
         __stayd_encode "$PWD"
-        printf '\e]7;file://%s%s\a\e]133;A\a' "$HOSTNAME" "$REPLY"
-        __stayd_number && __stayd_last=${BASH_REMATCH[1]}
-        return "$status"
+        printf '\e]7;file://%s%s\a\e]133;A\a' "${HOSTNAME-}" "$REPLY"
+        __stayd_last_entry
+        __stayd_number=$number
     }
-    # The first part sets a variable and prints nothing of another.
-    PS0=${PS0-}'${__stayd_here:$((__stayd_runs=1,0)):0}$(__stayd_before)'
+    if shopt -q promptvars; then
+        # The first part sets a variable and prints nothing of another.
+        PS0=${PS0-}'${__stayd_here:$((__stayd_runs=1,0)):0}$(__stayd_before)'
+    fi
     if [[ -n ${STAYD_INTEGRATE-} ]]; then
         # The session has loaded this by way of the first prompt, which is about to be shown.
         PROMPT_COMMAND=${PROMPT_COMMAND/'eval "$STAYD_INTEGRATE"'/:}
@@ -51,5 +63,10 @@ if [[ $- == *i* && -n ${STAYD_SESSION-} && -z ${__stayd_here-} ]]; then
         unset STAYD_INTEGRATE
         __stayd_prompt
     fi
-    PROMPT_COMMAND="__stayd_prompt${PROMPT_COMMAND:+; $PROMPT_COMMAND}"
+    if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)); then
+        # bash gives each of them the command's status.
+        PROMPT_COMMAND=(__stayd_prompt "${PROMPT_COMMAND[@]}")
+    else
+        PROMPT_COMMAND="__stayd_prompt${PROMPT_COMMAND:+; $PROMPT_COMMAND}"
+    fi
 fi

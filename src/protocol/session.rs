@@ -170,6 +170,9 @@ impl Session {
         (self.owner, self.owner_token) = (None, None);
         self.profile = None;
         self.signs.cwd_now = None;
+        if let Some(shell) = &mut self.signs.shell {
+            shell.command = None;
+        }
         self.clients.iter_mut().for_each(Viewer::hide_name);
         self
     }

@@ -40,7 +40,13 @@ pub fn decide(principal: &Principal, action: Action, session: Option<Facts<'_>>)
     if *kind == Kind::Share && !of_link {
         return Decision::Forbidden { needs: None };
     }
-    // Nor does a program in a session, which would leave the session by them. It has no logins, and
+    // Who may start commands of his own has the account's files anyway. Who has one session, which may
+    // run no shell, gets none of them.
+    let of_files = matches!(action, Action::Upload | Action::Download);
+    if of_files && (*kind == Kind::Share || matches!(scope, Scope::Sessions(_))) {
+        return Decision::Forbidden { needs: None };
+    }
+    // A program in a session makes no links, which would leave the session by them. It has no logins, and
     // those of the owner, on whose socket it comes, are not its own.
     if *kind == Kind::Session && matches!(action, Action::Share | Action::Logins) {
         return Decision::Forbidden { needs: None };
@@ -74,7 +80,7 @@ mod tests {
 
     #[test]
     fn roles_need_what_the_design_says_and_each_includes_the_one_before() {
-        for (role, may) in [(Role::Viewer, 11), (Role::Controller, 22), (Role::Admin, 29)] {
+        for (role, may) in [(Role::Viewer, 11), (Role::Controller, 24), (Role::Admin, 31)] {
             let principal = principal(Kind::Token, role, Scope::All);
             let allowed =
                 |action: &&Action| decide(&principal, **action, None) == Decision::Allowed;
@@ -95,7 +101,8 @@ mod tests {
             for action in Action::ALL.iter().filter(|action| action.is_on_session()) {
                 assert_eq!(decide(&principal, *action, facts(there)), Decision::Hidden);
                 let allowed = decide(&principal, *action, facts(here)) == Decision::Allowed;
-                assert_eq!(allowed, role >= action.needs(), "{action:?}");
+                let of_files = matches!(action, Action::Upload | Action::Download);
+                assert_eq!(allowed, role >= action.needs() && !of_files, "{action:?}");
             }
         }
     }

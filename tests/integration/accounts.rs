@@ -1,7 +1,8 @@
 //! Sessions of a profile with `user`: whose they are, what they may not do, and that they end like
 //! all others. Only root can start them.
 
-use crate::support::{Api, Server, soon};
+use crate::support::{Api, Server, Terminal, soon};
+use actix_http::Method;
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -108,6 +109,30 @@ const SELF: &str = r#"
     setsid sh -c 'trap "" HUP TERM; echo "stray $$"; exec sleep 1000' &
     wait
 "#;
+
+#[actix_web::test]
+async fn files_are_refused_for_another_account_also_while_it_runs_a_program_as_root() {
+    if !is_root() {
+        return;
+    }
+    let anna = Anna::new();
+    let settings = "[profile.anna]\ncommand = [\"bash\", \"--norc\"]\nuser = \"anna\"\n";
+    let server = anna.server(settings).await;
+    let api = server.api();
+    // su asks for a password: it runs as root, and for anna.
+    for (command, said) in [("echo ready; exec sleep 1000", "ready"), ("exec su", "assword")] {
+        let command = json!({ "profile": "anna", "command": ["bash", "-c", command] });
+        let session = api.create(command).await;
+        let id = session["id"].as_str().unwrap();
+        let (mut terminal, _) = Terminal::attach(&server, id, "").await;
+        terminal.wait_for(said).await;
+        let files = format!("/api/v1/sessions/{id}/files");
+        let read = api.get(&format!("{files}?path=/etc/shadow")).await;
+        assert_eq!((read.status.as_u16(), &read.json()["code"]), (409, &json!("file_refused")));
+        let written = api.send(Method::PUT, &format!("{files}?name=a&upload=k&total=1"), "x").await;
+        assert_eq!(written.status.as_u16(), 409, "{said}");
+    }
+}
 
 #[actix_web::test]
 async fn a_session_is_the_accounts_and_has_its_limits_and_ends_whole() {

@@ -89,6 +89,56 @@ async fn what_is_cancelled_is_gone_and_what_is_wrong_is_told() {
 }
 
 #[actix_web::test]
+async fn an_upload_is_one_file_however_often_and_under_which_name_it_comes() {
+    let server = Server::start().await;
+    let there = tempfile::tempdir().unwrap();
+    let id = session(&server, there.path()).await;
+    let api = server.api();
+    let piece = |name: &'static str, total: u64, bytes: &'static [u8]| {
+        let query = format!("name={name}&upload=k&total={total}");
+        let (api, id) = (&api, &id);
+        async move { put(api, id, &query, bytes).await }
+    };
+    let all = futures_util::future::join_all((0..8).map(|_| piece("a", 1, b"x"))).await;
+    assert!(all.iter().all(|answer| answer == &all[0]) && all[0].0 == 201, "{all:?}");
+    assert_eq!(std::fs::read_dir(there.path()).unwrap().count(), 1);
+    // Another file under the same name of an upload is another upload.
+    let (status, other) = piece("b", 1, b"y").await;
+    assert_eq!((status, other["path"].as_str().unwrap().ends_with("/b")), (201, true));
+    // One that has become shorter meanwhile is not mixed with what has come.
+    assert_eq!(piece("c", 20, b"123456789").await.0, 200);
+    let (status, gap) = piece("c", 2, b"12").await;
+    assert_eq!((status, &gap["code"], &gap["received"]), (409, &json!("upload_gap"), &json!(9)));
+}
+
+#[actix_web::test]
+async fn whoever_has_one_session_has_no_files_by_it() {
+    let server = Server::start().await;
+    let there = tempfile::tempdir().unwrap();
+    let id = session(&server, there.path()).await;
+    let owner = server.api();
+    let token = json!({ "name": "one", "role": "controller", "sessions": [id] });
+    let token = owner.post("/api/v1/tokens", token.to_string()).await.ok(201);
+    let share = json!({ "mode": "rw" }).to_string();
+    let share = owner.post(&format!("/api/v1/sessions/{id}/shares"), share).await.ok(201);
+    for secret in [&token["token"], &share["token"]] {
+        let api = owner.with_token(secret.as_str().unwrap());
+        assert_eq!(api.get(&path(&id, "path=/etc/passwd")).await.status.as_u16(), 403);
+        assert_eq!(put(&api, &id, "name=a&upload=k&total=1", b"x").await.0, 403);
+    }
+    assert_eq!(std::fs::read_dir(there.path()).unwrap().count(), 0);
+}
+
+#[actix_web::test]
+async fn files_of_the_kernel_are_read_to_their_end() {
+    let server = Server::start().await;
+    let id = session(&server, Path::new("/")).await;
+    let read = server.api().get(&path(&id, "path=/proc/version")).await;
+    let expected = std::fs::read("/proc/version").unwrap();
+    assert_eq!((read.status.as_u16(), &read.bytes[..]), (200, &expected[..]));
+}
+
+#[actix_web::test]
 async fn the_command_line_copies_both_ways() {
     let server = Server::start().await;
     let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -116,6 +116,7 @@ async fn a_line_in_the_shells_own_settings_loads_it() {
         let install = || {
             let mut install = Command::new(STAYD);
             install.args(["integrate", shell, "--install"]).env("HOME", home.path());
+            install.env_remove("ZDOTDIR").env_remove("XDG_CONFIG_HOME");
             let done = install.output().unwrap();
             assert!(done.status.success(), "{done:?}");
             String::from_utf8(done.stdout).unwrap()

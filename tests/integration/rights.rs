@@ -136,6 +136,7 @@ fn expected(sees: Sees, action: &str, needs: Role) -> &'static [u16] {
         },
         Sees::Share(role) => match action {
             "session.share" | "session.create" | "profiles" | "ready" | "logins" => &[403],
+            "session.upload" | "session.download" => &[403],
             _ if needs == Admin => &[403],
             _ if role >= needs => &[],
             _ => &[403],

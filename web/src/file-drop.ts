@@ -5,6 +5,8 @@ import { byId, button, make, setText } from "./dom";
 import { commandLine } from "./argv";
 import { Cancelled, upload } from "./upload";
 
+const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
+
 export interface FileDropCallbacks {
   /** Types the paths of the uploaded files. */
   paste(text: string): void;
@@ -78,7 +80,10 @@ export class FileDrop {
         row.remove();
       }
     }
-    if (paths.length > 0 && !this.calledOff.signal.aborted) this.callbacks.paste(`${commandLine(paths)} `);
+    if (paths.length === 0 || this.calledOff.signal.aborted) return;
+    // A shell would take a control character for a key: a directory's name must not run commands.
+    if (paths.some((path) => CONTROL.test(path))) this.callbacks.trouble("The files were uploaded. Their directory's name has control characters, so their paths are not typed.");
+    else this.callbacks.paste(`${commandLine(paths)} `);
   }
 }
 

@@ -54,6 +54,8 @@ export interface SessionViewSetup {
   known: Session | null;
   /** The keyboard goes to its terminal at once. */
   takesFocus: boolean;
+  /** Files may be put into its directory. */
+  takesFiles: boolean;
 }
 
 export class SessionView {
@@ -83,7 +85,7 @@ export class SessionView {
   /** The size with which the connection was opened. */
   private requestedSize = { cols: 0, rows: 0 };
 
-  constructor({ container, id, client, mode, input, callbacks, known, takesFocus }: SessionViewSetup) {
+  constructor({ container, id, client, mode, input, callbacks, known, takesFocus, takesFiles }: SessionViewSetup) {
     this.id = id;
     this.client = client;
     this.mode = mode;
@@ -109,7 +111,7 @@ export class SessionView {
       trouble: (text) => callbacks.trouble(text),
     });
     if (mode === "ro") this.terminal.lookOn();
-    if (mode === "rw") {
+    if (mode === "rw" && takesFiles) {
       this.fileDrop = new FileDrop(this.frame, id, {
         paste: (text) => this.paste(text),
         trouble: (text) => callbacks.trouble(text),

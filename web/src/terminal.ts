@@ -110,7 +110,7 @@ export class TerminalView {
     onCopyRequest(this.terminal, (text) => !this.isReplay && callbacks.copyRequested(text));
     findLinks(this.terminal, (target) => callbacks.linkHovered(target));
     this.terminal.attachCustomKeyEventHandler((event) => !this.jumps(event) && callbacks.key(event));
-    this.terminal.onData((text) => callbacks.typed(text));
+    this.terminal.onData((text) => callbacks.typed(enclosed(text)));
     this.terminal.onBinary((text) => callbacks.bytes(Uint8Array.from(text, (c) => c.charCodeAt(0))));
     this.terminal.onBell(() => !this.isReplay && ring(frame));
     this.terminal.onSelectionChange(() => this.copySelected());
@@ -285,4 +285,11 @@ export class TerminalView {
     if (!settings.current.copyOnSelect || text === "" || !this.frame.contains(document.activeElement)) return;
     writeClipboard(text).catch(() => this.callbacks.trouble("The browser did not let the page write to the clipboard."));
   }
+}
+
+/** A bracketed paste whose text cannot leave the brackets: what follows would count as typed. */
+function enclosed(text: string): string {
+  const [begin, end] = ["\x1b[200~", "\x1b[201~"];
+  if (!text.startsWith(begin) || !text.endsWith(end)) return text;
+  return begin + text.slice(begin.length, -end.length).replaceAll(end, "") + end;
 }

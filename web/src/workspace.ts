@@ -153,7 +153,7 @@ export class Workspace {
       takeHeld: () => keyBar.take(),
     };
     const client = this.callbacks.client();
-    return new SessionView({ container: pane.place, id, client, mode, input, callbacks, known: pane.session, takesFocus: this.isFocused(pane) });
+    return new SessionView({ container: pane.place, id, client, mode, input, callbacks, known: pane.session, takesFocus: this.isFocused(pane), takesFiles: this.callbacks.rights().create });
   }
 
   /** Says why the session in a pane cannot be used, and offers what can be done. */

@@ -10,9 +10,8 @@ use crate::holder::paths::GUARDIAN_FILE;
 use crate::tree::pidfd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// The pause, in milliseconds, before another look when a guardian has just died: its holder takes
@@ -48,9 +47,9 @@ pub(super) fn wait(directory: BorrowedFd<'_>) -> Result<Over, Errno> {
     if !is_asked {
         return Ok(Over::Ended);
     }
-    if let Some(guardian) = guardian {
+    if let Some(process) = &process {
         // One that has ended meanwhile has nothing to end.
-        let _ = kill(Pid::from_raw(guardian), Signal::SIGTERM);
+        let _ = pidfd::send(process.as_fd(), libc::SIGTERM);
     }
     Ok(Over::Asked)
 }
