@@ -1,7 +1,7 @@
 // Files that are dropped or pasted onto the terminal.
 
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -97,6 +97,29 @@ test("an upload goes on when the server is killed", async () => {
   const bytes = await readFile(join(directory, "lasting.bin"));
   assert.equal(bytes.length, 30 << 20);
   assert.ok(bytes.every((byte, at) => byte === at % 251));
+});
+
+test("a directory whose name would run commands is not typed, and a paste stays a paste", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  const trap = join(directory, "evil\x03\rtouch trapped #\r");
+  await mkdir(trap);
+  const { id } = await server.api("POST", "/sessions", { command: ["bash", "--norc"], cwd: trap, env: { PS1: "$ " } });
+  await page.goto(`${server.origin}/#/s/${id}`);
+  await opened(page, id);
+  await give(page, "drop", [["hi", 1]]);
+  await page.getByText("so their paths are not typed").waitFor();
+  assert.ok((await readdir(trap)).includes("hi"));
+  await page.locator(".frame").evaluate((frame) => {
+    const data = new DataTransfer();
+    data.setData("text/plain", "echo \x1b[201~\rtouch trapped\r");
+    frame.querySelector("textarea").dispatchEvent(new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData: data }));
+  });
+  await shows(page, /touch trapped/);
+  await page.keyboard.press("Control+C");
+  await page.keyboard.type("echo done\r");
+  await shows(page, "done");
+  assert.ok(!(await readdir(trap)).includes("trapped"));
 });
 
 test("who only looks on drops nothing", async () => {
