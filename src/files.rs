@@ -39,13 +39,13 @@ pub enum FileError {
     #[error("{0} bytes of this upload have come")]
     Gap(u64),
     /// It is no regular file.
-    #[error("it is not a regular file")]
+    #[error("this is not a regular file: only such are read and written")]
     NotAFile,
     /// There are a thousand files of that name.
     #[error("there are too many files of that name")]
     TooMany,
     /// A system call has failed.
-    #[error("{0}: {1}")]
+    #[error("{}: {}", .0, .1.desc())]
     Os(String, Errno),
 }
 

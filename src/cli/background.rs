@@ -59,7 +59,7 @@ async fn start(paths: &PathFlags, flags: &ServerFlags) -> Result<Endpoint, Failu
                     let (dir, log) = (dir.display(), path.display());
                     out::message(&format!(
                         "stayd: no server was running in {dir}, so one was started in the \
-                         background (log: {log}; it ends with `stayd stop`)"
+                         background (its page: `stayd url`; its end: `stayd stop`; its log: {log})"
                     ));
                     return Ok(endpoint);
                 }

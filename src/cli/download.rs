@@ -25,7 +25,13 @@ pub(super) async fn save(mut pieces: Pieces, to: To) -> Result<(), Failure> {
         To::Output => (Box::new(io::stdout()), "standard output".to_owned()),
         To::Replace(path) | To::New(path) => {
             let name = path.display().to_string();
-            (Box::new(open(&to, path).map_err(Failure::doing(name.clone()))?), name)
+            let file = open(&to, path).map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => {
+                    Failure::Other(format!("{name} is there already; -o {name} replaces it"))
+                }
+                _ => Failure::doing(name.clone())(error),
+            });
+            (Box::new(file?), name)
         }
     };
     while let Some(piece) = pieces.next().await? {

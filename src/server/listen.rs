@@ -28,7 +28,13 @@ pub(super) fn listen(addresses: &[SocketAddr]) -> Result<Listening, ServeError> 
     for &address in addresses {
         for attempt in 1..=PORTS {
             let failed = |error: io::Error| {
-                ServeError::Failed(format!("cannot listen on {address}: {error}"))
+                let other = match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        "; choose another with --listen, STAYD_LISTEN, or listen in stayd.toml"
+                    }
+                    _ => "",
+                };
+                ServeError::Failed(format!("cannot listen on {address}: {error}{other}"))
             };
             let listener = bind(address).map_err(failed)?;
             let port = listener.local_addr().map_err(failed)?.port();

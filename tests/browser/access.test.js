@@ -114,6 +114,8 @@ test("a session is started, named, found and ended without a mouse", async () =>
   await page.keyboard.type("all keys");
   await page.keyboard.press("Enter");
   await row(page, id).getByText("all keys").waitFor();
+  // The event may come before the answer, with which the dialog closes.
+  await page.locator("dialog[open]").waitFor({ state: "detached" });
   await opened(page, id);
   await page.keyboard.press("Alt+Shift+K");
   await page.keyboard.type("end all keys");
