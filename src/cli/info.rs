@@ -9,7 +9,7 @@ use super::resolve::resolve_any;
 use super::table::span;
 use super::{out, profiles};
 use crate::config::PathFlags;
-use crate::protocol::{IdleWhen, Session};
+use crate::protocol::{IdleWhen, Session, Shell, ShellState};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value;
@@ -79,6 +79,7 @@ fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
         ("owner", session.owner.clone()),
         ("directory", Some(session.cwd.clone())),
         ("directory now", session.signs.cwd_now.clone()),
+        ("last command", session.signs.shell.as_ref().and_then(last_command)),
         ("process", session.pid.filter(|_| live).map(|pid| pid.to_string())),
         ("title", session.title.clone()),
         ("size", Some(format!("{}×{}", session.cols, session.rows))),
@@ -118,6 +119,16 @@ fn confinement(profiles: &Value, profile: Option<&str>) -> Vec<Vec<String>> {
     let limits = limits.ok().filter(|limits| limits != "-");
     let limits = limits.map(|limits| vec!["limits".to_owned(), limits]);
     [word("user"), word("control"), limits].into_iter().flatten().collect()
+}
+
+/// What its shell tells of its last command.
+fn last_command(shell: &Shell) -> Option<String> {
+    let command = shell.command.as_deref().unwrap_or("a command");
+    match (shell.state, shell.last_exit) {
+        (ShellState::Running, _) => Some(format!("{command} (runs)")),
+        (ShellState::Prompt, Some(code)) => Some(format!("{command} (exited {code})")),
+        (ShellState::Prompt, None) => None,
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::ended;
 use super::grid::{self, printable};
 use crate::lifecycle::Status;
-use crate::protocol::{IdleWhen, Session};
+use crate::protocol::{IdleWhen, Session, Shell, ShellState};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Ids are cut to this many characters, or to as many as distinguish them: the first eight of a
@@ -75,8 +75,17 @@ fn id_length(sessions: &[Session]) -> usize {
     needed.clamp(ID_LEAST, 36)
 }
 
+/// The command; where the session's shell tells it, what runs in it now, or that the last one failed.
 fn command(session: &Session, most: usize) -> String {
-    grid::cut(&printable(&session.command.join(" ")), most)
+    let own = session.command.join(" ");
+    let text = match &session.signs.shell {
+        Some(Shell { state: ShellState::Running, command: Some(running), .. }) => running.clone(),
+        Some(Shell { state: ShellState::Prompt, last_exit: Some(code @ 1..), .. }) => {
+            format!("{own} (exited {code})")
+        }
+        _ => own,
+    };
+    grid::cut(&printable(&text), most)
 }
 
 /// A duration in its largest unit: `5s`, `12m`, `3h`, `2d`.
@@ -119,6 +128,19 @@ mod tests {
              0191d3c0  -     ACTIVE    12       python3 -m http.server  0s ago    -\n\
              0192d3c0  -     exited 7  0        bash                    2h ago    -\n"
         );
+    }
+
+    #[test]
+    fn what_a_shell_runs_is_shown_and_that_it_failed() {
+        let now = Utc::now();
+        let mut session = session("0190d3c0-a1b2-7000-8000-000000000001", None);
+        let command = Some("vim\n a".to_owned());
+        let running = Shell { state: ShellState::Running, command, ..Shell::default() };
+        session.signs.shell = Some(running.clone());
+        assert!(render(&[session.clone()], now, None).contains("vim? a "));
+        let failed = Shell { state: ShellState::Prompt, last_exit: Some(2), ..running };
+        session.signs.shell = Some(failed);
+        assert!(render(&[session], now, None).contains(" bash (exited 2) "));
     }
 
     #[test]
