@@ -411,9 +411,15 @@ fn start_with_room(state: &Path, free: u64) -> Option<(Option<i32>, String)> {
         let _ = lines.read_to_string(&mut said);
     }
     let code = server.wait().unwrap().code();
-    if let Ok(holder) = std::fs::read_to_string(state.join("holder.pid")) {
-        let holder = nix::unistd::Pid::from_raw(holder.trim().parse().unwrap());
-        let _ = nix::sys::signal::kill(holder, nix::sys::signal::Signal::SIGTERM);
+    // A full disk has no room for the files with their pids.
+    let state = state.to_str().unwrap();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = process.file_name().to_str().unwrap_or_default().parse() else { continue };
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&command).contains(state) {
+            let pid = nix::unistd::Pid::from_raw(pid);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        }
     }
     std::fs::remove_file(&filler).unwrap();
     (!listens).then_some((code, said))
