@@ -7,7 +7,13 @@ import { eventually, newShell, opened, says, stage, visit } from "./support.js";
 const stayd = stage();
 
 const notice = (page) => page.locator("#departure");
-const clock = (at) => new Date(at).toLocaleTimeString("en-US", { hour: "2-digit", minute: "2-digit" });
+/** The time, with the date if that is not today's: in the last half hour of a day it is tomorrow's. */
+function clock(at) {
+  const end = new Date(at);
+  const [hour, minute] = ["2-digit", "2-digit"];
+  if (end.toDateString() === new Date().toDateString()) return end.toLocaleTimeString("en-US", { hour, minute });
+  return `${end.toLocaleDateString("en-US", { dateStyle: "medium" })}, ${end.toLocaleTimeString("en-US", { hour, minute })}`;
+}
 
 test("whoever leaves a session is told when it ends, and keeps it by a click", async () => {
   const { context, server } = stayd;
@@ -30,7 +36,7 @@ test("whoever leaves a session is told when it ends, and keeps it by a click", a
   await opened(page, first);
   await says(page, /kept for good/);
   await notice(page).getByText(/ends at /).waitFor();
-  // Of the one that is kept nothing is said when it is left, and of the other no longer.
+  // Nothing is said when the kept session is left, and the notice of the other one is gone.
   await page.goto(`${server.origin}/#/s/${second}`);
   await opened(page, second);
   await eventually("the first has nobody", async () => (await server.session(first)).active_connections === 0);
