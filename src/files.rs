@@ -106,7 +106,7 @@ impl Folder {
     ///
     /// # Errors
     /// There is a gap before the piece, more has come than `total`, or the piece cannot be written.
-    /// What has come is kept.
+    /// The bytes that have come are kept.
     pub fn write(
         &self,
         upload: Upload<'_>,
@@ -207,7 +207,7 @@ impl Upload<'_> {
     }
 }
 
-/// Where what may be read depends on nothing but the length: the length of a regular file.
+/// The length of a regular file, in bytes; anything else is refused.
 fn regular(stat: &FileStat) -> Result<u64, FileError> {
     let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
     if kind != SFlag::S_IFREG {

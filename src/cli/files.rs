@@ -68,12 +68,12 @@ async fn put_one(client: &Client, id: &str, path: &Path, apart: bool) -> Result<
     let name = path.file_name().and_then(|name| name.to_str());
     let name =
         name.ok_or_else(|| Failure::Usage(format!("{shown}: a file needs a name in UTF-8")))?;
+    let metadata = fs::metadata(path).map_err(failed())?;
     // To open a pipe would be to wait for who writes to it.
-    if !fs::metadata(path).map_err(failed())?.is_file() {
+    if !metadata.is_file() {
         return Err(Failure::Usage(format!("{shown} is not a regular file")));
     }
     let file = File::open(path).map_err(failed())?;
-    let metadata = file.metadata().map_err(failed())?;
     let upload = Uuid::now_v7().to_string();
     let _progress = Progress::on(format!("copying {shown}"));
     let (total, mut offset, mut retries) = (metadata.len(), 0, Retries::default());
@@ -88,7 +88,7 @@ async fn put_one(client: &Client, id: &str, path: &Path, apart: bool) -> Result<
                 (offset, retries) = (received, Retries::default());
             }
             Ok(_) => return Err(Failure::Other(format!("{shown}: the server has more of it"))),
-            // The same piece may come twice.
+            // The server may have the piece already, and takes it once more.
             Err(failure) if failure.is_passing() => {
                 sleep(retries.next_wait().ok_or(failure)?).await;
             }

@@ -31,7 +31,7 @@ pub(super) fn info(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let (session, known) = actix::System::new().block_on(async {
         let id = resolve_any(&client, &flags.session).await?;
         let session: Value = client.get(&id.to_string()).await?;
-        // Whoever has come by a share link sees none, and an older server tells none.
+        // A share link shows no profiles, and an older server tells nothing of them.
         let known = if flags.json { None } else { client.profiles().await.ok() };
         Ok::<_, Failure>((session, known.unwrap_or_default()))
     })?;

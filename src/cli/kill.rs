@@ -80,7 +80,7 @@ async fn all(client: &Client, yes: bool) -> Result<Option<Vec<String>>, Failure>
 }
 
 /// A number of sessions, in words.
-fn sessions(count: usize) -> String {
+pub(super) fn sessions(count: usize) -> String {
     if count == 1 { "1 session".into() } else { format!("{count} sessions") }
 }
 

@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
-use super::kill::each;
+use super::kill::{each, sessions};
 use super::out;
 use super::progress::Progress;
 use super::resolve::resolve_ended;
@@ -41,8 +41,7 @@ pub(super) fn rm(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
         if flags.ended && !flags.json {
             out::message(&match removed {
                 0 => "stayd: no session that has ended is kept".into(),
-                1 => "stayd: removed 1 session".into(),
-                _ => format!("stayd: removed {removed} sessions"),
+                _ => format!("stayd: removed {}", sessions(removed)),
             });
         }
         Ok(code)

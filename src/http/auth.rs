@@ -89,7 +89,7 @@ impl Access {
         })
     }
 
-    /// The same where a proxy shows the page below this path.
+    /// This access for a server whose page a proxy shows below a path.
     #[must_use]
     pub fn below(self, base: BasePath) -> Access {
         Access { base, ..self }

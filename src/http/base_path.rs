@@ -71,7 +71,7 @@ fn place<'a>(path: &'a str, base: &str) -> Place<'a> {
     }
 }
 
-/// The same address with another path.
+/// A request's address with another path.
 fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     let all = match uri.query() {
         Some(query) => format!("{path}?{query}"),

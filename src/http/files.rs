@@ -30,7 +30,7 @@ type Asked<T> = Result<Query<T>, Problem>;
 pub(super) struct PieceQuery {
     name: String,
     upload: String,
-    /// Of the piece in the file, in bytes.
+    /// The piece's place in the file, in bytes.
     #[serde(default)]
     offset: u64,
     /// The length of the whole file, in bytes.
@@ -139,47 +139,41 @@ pub(super) async fn get(
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' };
     let name = DispositionParam::Filename(name.chars().map(plain).collect());
     let mut response = HttpResponse::Ok();
-    response.content_type("application/octet-stream").insert_header(ContentDisposition {
-        disposition: DispositionType::Attachment,
-        parameters: vec![name],
-    });
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    if length == 0 {
-        // Files of the kernel do not say how long they are.
-        return Ok(response.streaming(to_end(file)));
+    response
+        .content_type("application/octet-stream")
+        .insert_header(ContentDisposition {
+            disposition: DispositionType::Attachment,
+            parameters: vec![name],
+        })
+        .insert_header((header::CACHE_CONTROL, "no-store"));
+    // Files of the kernel do not say how long they are.
+    let length = (length > 0).then_some(length);
+    if let Some(length) = length {
+        response.no_chunking(length);
     }
-    Ok(response.no_chunking(length).streaming(chunks(file, length)))
+    Ok(response.streaming(chunks(file, length)))
 }
 
-/// All bytes of a file, however many.
-fn to_end(file: File) -> impl Stream<Item = io::Result<Bytes>> {
-    try_unfold((file, 0), |(file, offset)| async move {
+/// So many bytes of a file, or all. A file that has got shorter meanwhile breaks the answer off.
+fn chunks(file: File, length: Option<u64>) -> impl Stream<Item = io::Result<Bytes>> {
+    try_unfold((file, 0), move |(file, offset)| async move {
+        let left = length.map(|length| length - offset);
+        let most = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(CHUNK).min(CHUNK);
+        if most == 0 {
+            return Ok(None);
+        }
         let read = web::block(move || {
-            let mut chunk = vec![0; CHUNK];
+            let mut chunk = vec![0; most];
             let length = file.read_at(&mut chunk, offset)?;
             chunk.truncate(length);
             io::Result::Ok((file, chunk))
         });
         let (file, chunk) = read.await.map_err(io::Error::other)??;
+        if chunk.is_empty() && left.is_some() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         let next = offset + chunk.len() as u64;
         Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), (file, next))))
-    })
-}
-
-/// So many bytes of a file. A file that has got shorter meanwhile breaks the answer off.
-fn chunks(file: File, length: u64) -> impl Stream<Item = io::Result<Bytes>> {
-    try_unfold((file, 0), move |(file, offset)| async move {
-        if offset == length {
-            return Ok(None);
-        }
-        let read = web::block(move || {
-            let mut chunk = vec![0; usize::try_from(length - offset).unwrap_or(CHUNK).min(CHUNK)];
-            file.read_exact_at(&mut chunk, offset)?;
-            io::Result::Ok((file, chunk))
-        });
-        let (file, chunk) = read.await.map_err(io::Error::other)??;
-        let next = offset + chunk.len() as u64;
-        Ok(Some((Bytes::from(chunk), (file, next))))
     })
 }
 
@@ -210,10 +204,9 @@ fn problem(error: &FileError) -> Problem {
         FileError::Os(_, Errno::ENOSPC | Errno::EDQUOT) => code::DISK_FULL,
         _ => code::FILE_REFUSED,
     };
-    let errno = match error {
-        FileError::Os(_, errno) => Some(format!("{errno:?}")),
-        _ => None,
-    };
     let problem = Problem::new(code, error.to_string());
-    errno.map_or(problem.clone(), |errno| problem.with("errno", errno))
+    match error {
+        FileError::Os(_, errno) => problem.with("errno", format!("{errno:?}")),
+        _ => problem,
+    }
 }

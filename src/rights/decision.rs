@@ -40,8 +40,8 @@ pub fn decide(principal: &Principal, action: Action, session: Option<Facts<'_>>)
     if *kind == Kind::Share && !of_link {
         return Decision::Forbidden { needs: None };
     }
-    // Who may start commands of his own has the account's files anyway. Who has one session, which may
-    // run no shell, gets none of them.
+    // A principal that may start commands has the account's files anyway. One that has a single
+    // session, which may run no shell, gets none of them.
     let of_files = matches!(action, Action::Upload | Action::Download);
     if of_files && (*kind == Kind::Share || matches!(scope, Scope::Sessions(_))) {
         return Decision::Forbidden { needs: None };

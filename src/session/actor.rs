@@ -89,7 +89,7 @@ impl Session {
         cause: Option<Cause>,
         ctx: &mut Context<Self>,
     ) -> Result<(), Refused> {
-        // Who comes and goes is activity, also where nothing is typed or printed.
+        // Coming and going is activity, also where nothing is typed or printed.
         if matches!(event, Event::Attached | Event::Detached) && self.record.too_late().is_none() {
             self.handle.touch(Utc::now());
         }

@@ -24,7 +24,7 @@ struct Client {
     size: Option<(u16, u16)>,
     cause: Option<Cause>,
     sees_names: bool,
-    /// Which of the turns of control was its last one; 0: it had none.
+    /// The number of its last turn of control; 0: it had none.
     turn: u64,
 }
 

@@ -96,7 +96,7 @@ try {
   const other = await visit(await context({ viewport: { width: 1280, height: 800 } }), server.url);
   await other.goto(`${server.origin}/#/s/${shell.id}?ro`);
   await row(page, shell.id).getByText("you + 1").waitFor();
-  // What is said of the session that was left is not what this picture is about.
+  // The notice about the session that was left does not belong into this picture.
   if (await page.locator("#departure-close").isVisible()) await page.locator("#departure-close").click();
   await page.locator(".xterm-helper-textarea").focus();
   await picture(page, "screenshot.png");

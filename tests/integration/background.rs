@@ -57,7 +57,7 @@ fn run_starts_a_server_where_none_runs_and_says_so_once() {
     assert!(code == Some(0) && !text.contains("server"), "{text}");
     assert_eq!(home.stayd(&["ls", "-q"]), (Some(0), "second\nfirst\n".into()));
 
-    // Whoever names a server means that one.
+    // A server that is named is the one that is meant.
     let elsewhere = ["run", "-d", "--url", "http://127.0.0.1:1", "--token", "x", "true"];
     let (code, text) = home.stayd(&elsewhere);
     assert!(code == Some(1) && text.contains("no server answers"), "{text}");

@@ -48,7 +48,7 @@ async fn an_upload_goes_on_after_the_server_was_killed() {
     assert_eq!(reply.headers.get("content-type").unwrap(), "application/octet-stream");
     // The answer was lost: the last piece comes again.
     assert_eq!(put(&server.api(), &id, &query(3), b"def").await, (201, done));
-    // What is there is not replaced.
+    // A file that is there is not replaced.
     let (_, again) = put(&server.api(), &id, "name=a%20b.bin&upload=k-2&total=1", b"x").await;
     assert!(again["path"].as_str().unwrap().ends_with("/a b (1).bin"), "{again}");
     let (_, apart) = put(&server.api(), &id, "name=c&upload=k&total=0&apart=true", b"").await;

@@ -48,7 +48,7 @@ async fn tells(server: &Server, id: &str) {
     terminal.type_in("\x04").await;
     let over = told(server, id, "its end", prompt).await;
     assert_eq!(over["shell"]["last_exit"], 0);
-    // What begins with a blank is nobody's business.
+    // A command that begins with a blank is private.
     terminal.type_in(" true secret\r").await;
     let private = told(server, id, "a private command", |session| {
         prompt(session) && session["shell"]["started_at"] != over["shell"]["started_at"]

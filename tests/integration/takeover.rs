@@ -467,7 +467,7 @@ async fn what_the_kernel_does_not_count_is_told() {
     };
     tokio::join!(killing, drink(&mut flood, &house, || over.get()));
     assert_eq!(house.holder.stats().await.unwrap().gaps, 0);
-    // Of the next ones there are none. Most die between two operations, which leaves no doubt.
+    // The next holders cannot open theirs. Most die between two operations, which leaves no doubt.
     let cursor = flood.cursor;
     let mut output = Vec::new();
     over.set(false);

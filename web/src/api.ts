@@ -82,8 +82,9 @@ export interface Piece {
   name: string;
   /** The upload's own name, by which it goes on. */
   upload: string;
-  /** Of the piece in the file, and of the file, in bytes. */
+  /** The piece's place in the file, in bytes. */
   offset: number;
+  /** The file's length, in bytes. */
   total: number;
 }
 

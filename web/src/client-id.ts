@@ -7,7 +7,7 @@ const KEY = "stayd-client";
 function fresh(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   const id = `web-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-  // Where the browser forbids storage, a reload is a new client, which costs nothing.
+  // A browser that forbids storage makes a new client of a reload, which costs nothing.
   saveTabSetting(KEY, id);
   return id;
 }

@@ -1,5 +1,5 @@
-// Where the commands of a shell begin and end on the terminal, as its marks tell (OSC 133): to jump
-// between them, and to copy what the last one printed. Only what was drawn since the page was opened
+// The lines of the terminal at which a shell's commands begin and end, as its marks tell (OSC 133): to
+// jump between them, and to copy what the last one printed. Only what was drawn since the page was opened
 // has marks: what the server redraws has none.
 
 import type { IMarker, Terminal } from "@xterm/xterm";

@@ -52,7 +52,7 @@ export class FileDrop {
       "paste",
       (event) => {
         const { clipboardData } = event;
-        // What is also text, a cell of a table for example, is pasted as text.
+        // A picture that is also text, a cell of a table for example, is pasted as text.
         if (clipboardData === null || clipboardData.files.length === 0 || clipboardData.getData("text/plain") !== "") return;
         event.preventDefault();
         event.stopPropagation();

@@ -1,4 +1,4 @@
-// How many sessions are side by side, and which: remembered by the tab, for a reload, and by the browser,
+// The number of sessions side by side, and their ids: remembered by the tab, for a reload, and by the browser,
 // for the next visit.
 
 import { loadSetting, loadTabSetting, saveSetting, saveTabSetting } from "./storage";

@@ -37,6 +37,8 @@ export class LocalEcho {
 
   /** The terminal has drawn something. */
   readonly settle = (): void => {
+    // The usual case, at each piece of output.
+    if (!this.predictor.expects && this.shown.size === 0) return;
     this.predictor.settle(performance.now(), this.roundTrip());
     this.show();
   };

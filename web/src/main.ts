@@ -415,7 +415,7 @@ async function main(): Promise<void> {
   const isLinked = location.hash !== "" || wasNamed;
   const last = lastSession();
   if (location.hash === "" && !wasNamed && last !== null && liveSessions.get(last) !== undefined) replace(addressOf(last));
-  // Whoever has come by a share link sees its one session.
+  // A share link shows its one session.
   if (rights.list) layout.restore(openId(), isLinked);
   openAddress();
   showFocused();

@@ -1,4 +1,4 @@
-// How a page goes on scrolling after the finger has left: as fast as the finger was, and ever slower.
+// Scrolling that goes on after the finger has left: as fast as the finger was, and ever slower.
 
 /** Movements older than this say nothing about the finger's speed at its end. */
 const RECENT_MS = 80;

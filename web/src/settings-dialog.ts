@@ -117,7 +117,7 @@ export class SettingsDialog {
     } catch (problem) {
       setText(this.error, problem instanceof Error ? problem.message : String(problem));
     }
-    // The same file can be chosen again.
+    // So that the browser tells when the user chooses the same file again.
     this.file.value = "";
   }
 }

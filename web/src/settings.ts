@@ -1,4 +1,4 @@
-// How the terminal looks and behaves in this browser.
+// The look and the behaviour of the terminal in this browser.
 
 import { loadSetting, saveSetting } from "./storage";
 import { type Colours, THEMES } from "./themes";

@@ -1,37 +1,30 @@
-// Settings that this browser stores, where it allows pages to store anything.
+// Settings that this browser or this tab stores, where the browser allows pages to store anything.
 
 /** The stored value; null if there is none or the browser forbids storage. */
-export function loadSetting(name: string): string | null {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
+export const loadSetting = (name: string): string | null => load(() => localStorage, name);
 
 /** Stores a value for the next visit, if the browser allows it. */
-export function saveSetting(name: string, value: string): void {
-  try {
-    localStorage.setItem(name, value);
-  } catch {
-    // Storage is forbidden: the next visit starts without the value.
-  }
-}
+export const saveSetting = (name: string, value: string): void => save(() => localStorage, name, value);
 
 /** The value that this tab stored before it was reloaded; null if there is none. */
-export function loadTabSetting(name: string): string | null {
+export const loadTabSetting = (name: string): string | null => load(() => sessionStorage, name);
+
+/** Stores a value for this tab, until it is closed. */
+export const saveTabSetting = (name: string, value: string): void => save(() => sessionStorage, name, value);
+
+/** Even to name a storage throws where it is forbidden. */
+function load(storage: () => Storage, name: string): string | null {
   try {
-    return sessionStorage.getItem(name);
+    return storage().getItem(name);
   } catch {
     return null;
   }
 }
 
-/** Stores a value for this tab, until it is closed. */
-export function saveTabSetting(name: string, value: string): void {
+function save(storage: () => Storage, name: string, value: string): void {
   try {
-    sessionStorage.setItem(name, value);
+    storage().setItem(name, value);
   } catch {
-    // Storage is forbidden: a reload starts without the value.
+    // Storage is forbidden: the next visit, or a reload, starts without the value.
   }
 }

@@ -1,4 +1,4 @@
-// How many columns and rows an element has room for, and how large the text is: as the settings say, or
+// The columns and rows that an element has room for, and the size of the text: as the settings say, or
 // as large as lets a terminal of another size fit into the element.
 
 import { FitAddon } from "@xterm/addon-fit";

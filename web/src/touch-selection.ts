@@ -1,4 +1,4 @@
-// What a finger has selected: its two handles, and the buttons to copy it and to paste.
+// The selection that a finger has made: its two handles, and the buttons to copy it and to paste.
 
 import type { Terminal } from "@xterm/xterm";
 import { writeClipboard } from "./clipboard";

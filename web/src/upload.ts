@@ -35,7 +35,7 @@ export async function upload(
       if (lostAt === 0) lostAt = performance.now();
       const outage = performance.now() - lostAt;
       if (!signal.aborted && passing && outage < OUTAGE_MAX_MS) {
-        // The same piece may come twice.
+        // The server may have the piece already, and takes it once more.
         await new Promise((resolve) => setTimeout(resolve, delay(attempt, outage)));
         attempt += 1;
         continue;

@@ -32,7 +32,7 @@ export class ViewFollow {
     parser.registerCsiHandler({ intermediates: "!", final: "p" }, reset);
     terminal.onWriteParsed(() => this.soon());
     terminal.onResize(() => this.soon());
-    // Whoever types wants to see what it does.
+    // The user who types wants to see the effect.
     terminal.onData(() => {
       this.follows = true;
       this.soon();
