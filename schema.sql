@@ -1,9 +1,9 @@
 -- What stayd keeps in stayd.db. Times are RFC 3339, UTC, with milliseconds, so that they
 -- sort as text.
 --
--- The version of this schema: raise it with every change. A server opens no database of another
--- version. Versions 1 to 5 were never released.
-PRAGMA user_version = 6;
+-- The version of this schema: raise it with every change, and say in src/store/migrations.rs how the
+-- one before becomes this one. Versions 1 to 5 were never released.
+PRAGMA user_version = 7;
 
 CREATE TABLE sessions (
     id                     TEXT NOT NULL PRIMARY KEY, -- UUID v7: sorts by time of creation
@@ -54,7 +54,9 @@ CREATE TABLE sessions (
     idempotency_key        TEXT,
     idempotency_of         TEXT,
     owner                  TEXT,                      -- name of the principal that created it
-    owner_token            TEXT                       -- which token of that name (UUID); NULL: none
+    owner_token            TEXT,                      -- which token of that name (UUID); NULL: none
+    attention              TEXT,                      -- JSON: what its program does
+    report                 TEXT                       -- JSON: by which report; NULL: by none
 ) STRICT, WITHOUT ROWID;
 
 -- Only live sessions compete for names.

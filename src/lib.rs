@@ -37,6 +37,9 @@
 //! - [`files`]: files put into a session's directory, and read there.
 //! - [`integrate`]: the scripts by which shells tell of their commands.
 //! - [`pending`]: one client's input on its way to the holder.
+//! - [`log`]: the log.
+//! - [`config`]: the settings.
+//! - [`attention`]: what a session's program is doing, and whether it needs somebody.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
 //! - [`ring`]: a session's output in shared memory; [`pty`]: terminals and what they need.
@@ -44,8 +47,9 @@
 //! - [`tree`]: the processes of a session, found and ended.
 //! - [`private`]: checks that the state directory is closed to other users.
 //! - [`metrics`]: the counters.
-//! - [`log`], [`config`], [`protocol`], [`lifecycle`], [`id`], [`text`]: shared types and rules.
+//! - [`protocol`], [`lifecycle`], [`id`], [`text`]: shared types and rules.
 
+pub mod attention;
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -2,8 +2,8 @@
 
 use super::{
     attach, audit, backup, completions, config, doctor, files, info, integrate, keep, kill, logins,
-    logs, ls, man, profiles, recording, rename, restart, rm, run, screen, send, share, stop, token,
-    upgrade, url, wait,
+    logs, ls, man, profiles, recording, rename, report, restart, rm, run, screen, send, share,
+    stop, token, upgrade, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -80,6 +80,11 @@ pub(super) enum Verb {
     /// Exits with 0 once the condition holds, 124 after the timeout, 1 if the session has ended
     /// before; with --exit, with the session's own exit code.
     Wait(wait::Flags),
+    /// Say what the program in a session is doing, and whether it needs somebody
+    ///
+    /// For programs inside a session, and hooks of agents: a session's program may say this of its own
+    /// session, whatever else it may do. `stayd ls`, the page and hooks of the server then tell who waits.
+    Report(report::Flags),
     /// Print the retained output of a session, unchanged
     Logs(logs::Flags),
     /// Print a session's recording, for asciinema and other players

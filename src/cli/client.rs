@@ -213,7 +213,7 @@ impl Client {
     pub(super) async fn wait(
         &self,
         id: &str,
-        (condition, after): (&str, Option<u64>),
+        (condition, after): (&str, &Option<(&'static str, String)>),
         scrollback: usize,
         limit: Duration,
     ) -> Result<(bool, Answer), Failure> {
@@ -223,7 +223,7 @@ impl Client {
             ("scrollback", scrollback.to_string()),
             ("timeout_ms", limit.as_millis().to_string()),
         ];
-        query.extend(after.map(|offset| ("after", offset.to_string())));
+        query.extend(after.clone());
         let path = format!("/{id}/screen");
         let request = self.request(Method::GET, &path).timeout(limit + ANSWER_TIMEOUT);
         let request = request.query(&query).map_err(Failure::doing("request"))?;

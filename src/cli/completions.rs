@@ -17,7 +17,7 @@ pub(super) struct Flags {
 }
 
 /// The verbs whose arguments are sessions.
-pub(super) const VERBS: &str = "attach a info show history kill restart keep unkeep rename send screen wait logs recording put get share";
+pub(super) const VERBS: &str = "attach a info show history kill restart keep unkeep rename send screen wait logs recording put get report share";
 
 /// The verbs whose arguments are ended sessions.
 pub(super) const ENDED_VERBS: &str = "rm";
@@ -80,6 +80,7 @@ fn zsh(script: &str) -> String {
             "beginning of an id, or name:_default",
             "beginning of an id, or name:_stayd_sessions",
         )
+        .replace("beginning of an id, or name \\[default\\: the session that this command runs in\\]:_default", "beginning of an id, or name:_stayd_sessions")
         .replace("; ended sessions too:_default", "; ended sessions too:_stayd_sessions")
         .replace(
             "beginnings of ids, or names:_default",

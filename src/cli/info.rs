@@ -6,7 +6,7 @@ use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{self, printable};
 use super::resolve::resolve_any;
-use super::table::span;
+use super::table::{attention, span};
 use super::{out, profiles};
 use crate::config::PathFlags;
 use crate::protocol::{IdleWhen, Session, Shell, ShellState};
@@ -80,6 +80,7 @@ fn describe(session: &Session, now: DateTime<Utc>) -> Vec<Vec<String>> {
         ("directory", Some(session.cwd.clone())),
         ("directory now", session.signs.cwd_now.clone()),
         ("last command", session.signs.shell.as_ref().and_then(last_command)),
+        ("attention", Some(attention(session, usize::MAX, now)).filter(|what| what != "-")),
         ("process", session.pid.filter(|_| live).map(|pid| pid.to_string())),
         ("title", session.title.clone()),
         ("size", Some(format!("{}×{}", session.cols, session.rows))),

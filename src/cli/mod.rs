@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` `man` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `report` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` `man` | the verbs |
 //! | `keys` | what `send` types for a key |
 //! | `retry` | for a server that is being started again |
 //! | `background` | the server that `run` starts where none runs |
@@ -50,6 +50,7 @@ mod profiles;
 mod progress;
 mod recording;
 mod rename;
+mod report;
 mod resolve;
 mod restart;
 mod retry;
@@ -127,6 +128,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Doctor(flags)) => doctor::doctor(paths, &flags),
         Some(Verb::Put(flags)) => files::put(paths, &flags),
         Some(Verb::Get(flags)) => files::get(paths, &flags),
+        Some(Verb::Report(flags)) => report::report(paths, &flags),
         Some(Verb::Integrate(flags)) => integrate::integrate(&flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags, Cli::command()),
         Some(Verb::Man(flags)) => man::man(&flags, Cli::command()),

@@ -3,7 +3,7 @@
 use super::ended;
 use super::grid::{self, printable};
 use crate::lifecycle::Status;
-use crate::protocol::{IdleWhen, Session, Shell, ShellState};
+use crate::protocol::{Attention, AttentionState, IdleWhen, Session, Shell, ShellState};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// Ids are cut to this many characters, or to as many as distinguish them: the first eight of a
@@ -11,26 +11,44 @@ use chrono::{DateTime, TimeDelta, Utc};
 const ID_LEAST: usize = 8;
 /// The width to which longer commands are cut, in columns.
 const COMMAND_MAX: usize = 40;
+/// The width to which what programs ask is cut, in columns.
+const MESSAGE_MAX: usize = 40;
+/// The column of what programs do.
+const ATTENTION_AT: usize = 4;
 /// The least width of commands on a narrow terminal.
 const COMMAND_LEAST: usize = 10;
 
 /// One line a session, below a heading. `columns` is the width of the terminal.
 pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<usize>) -> String {
-    let heading = ["ID", "NAME", "STATUS", "CLIENTS", "COMMAND", "ACTIVITY", "DESTROY"];
+    let known = |session: &Session| session.attention.state != AttentionState::Unknown;
+    let with_attention = sessions.iter().any(known);
+    let mut heading = vec!["ID", "NAME", "STATUS", "CLIENTS", "COMMAND", "ACTIVITY", "DESTROY"];
+    if with_attention {
+        heading.insert(ATTENTION_AT, "ATTENTION");
+    }
     let length = id_length(sessions);
-    let lines = |most: usize| {
-        let rows = sessions.iter().map(|session| row(session, length, most, now).to_vec());
+    let lines = |most: usize, message: usize| {
+        let rows = sessions.iter().map(|session| {
+            let mut row = row(session, length, most, now).to_vec();
+            if with_attention {
+                row.insert(ATTENTION_AT, attention(session, message, now));
+            }
+            row
+        });
         grid::render(&heading, rows)
     };
-    let table = lines(COMMAND_MAX);
+    let table = lines(COMMAND_MAX, MESSAGE_MAX);
     let widest = table.lines().map(grid::columns_of).max().unwrap_or_default();
     match columns.and_then(|columns| widest.checked_sub(columns)) {
         None | Some(0) => table,
-        // If the table is too wide, cut the commands.
+        // If the table is too wide, cut the commands, and then leave out what programs ask.
         Some(excess) => {
             let command = |session: &Session| grid::columns_of(&command(session, COMMAND_MAX));
             let now = sessions.iter().map(command).max().unwrap_or_default();
-            lines(now.saturating_sub(excess).max(COMMAND_LEAST))
+            let most = now.saturating_sub(excess).max(COMMAND_LEAST);
+            let table = lines(most, MESSAGE_MAX);
+            let widest = table.lines().map(grid::columns_of).max();
+            if widest <= columns { table } else { lines(most, 0) }
         }
     }
 }
@@ -88,6 +106,19 @@ fn command(session: &Session, most: usize) -> String {
     grid::cut(&printable(&text), most)
 }
 
+/// What the program does, for how long, and what it asks.
+pub(super) fn attention(session: &Session, most: usize, now: DateTime<Utc>) -> String {
+    let Attention { state, message, since, .. } = &session.attention;
+    if *state == AttentionState::Unknown {
+        return "-".into();
+    }
+    let age = span(now - *since);
+    let message = message.as_deref().map(printable).unwrap_or_default();
+    let message = grid::cut(&message, most);
+    let told = if message.is_empty() || most == 0 { String::new() } else { format!(": {message}") };
+    format!("{} {age}{told}", state.as_str())
+}
+
 /// A duration in its largest unit: `5s`, `12m`, `3h`, `2d`.
 pub(super) fn span(time: TimeDelta) -> String {
     let seconds = time.num_seconds().max(0);
@@ -141,6 +172,22 @@ mod tests {
         let failed = Shell { state: ShellState::Prompt, last_exit: Some(2), ..running };
         session.signs.shell = Some(failed);
         assert!(render(&[session], now, None).contains(" bash (exited 2) "));
+    }
+
+    #[test]
+    fn what_a_program_asks_has_a_column_where_something_is_known() {
+        let now = Utc::now();
+        let mut asks = session("0190d3c0-a1b2-7000-8000-000000000001", Some("web"));
+        asks.attention.state = AttentionState::Blocked;
+        asks.attention.since = now - TimeDelta::seconds(200);
+        asks.attention.message = Some("May I run rm\x1b?".into());
+        let other = session("0191d3c0-a1b2-7000-8000-000000000002", None);
+        let table = render(&[asks.clone(), other.clone()], now, None);
+        assert!(table.contains("  blocked 3m: May I run rm??  bash "), "{table}");
+        assert!(table.lines().nth(2).unwrap().contains("  0        -    "), "{table}");
+        let narrow = render(&[asks, other.clone()], now, Some(70));
+        assert!(narrow.contains("  blocked 3m  bash"), "{narrow}");
+        assert!(!render(&[other], now, None).contains("ATTENTION"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::resolve::resolve_any;
 use super::retry::Retries;
 use crate::config::PathFlags;
-use crate::protocol::Session;
+use crate::protocol::{Session, attention_states, rfc3339};
 use clap::Args;
 use serde_json::Value;
 use std::time::Duration;
@@ -25,8 +25,8 @@ const THERE: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 #[command(
-    group(clap::ArgGroup::new("what").required(true).args(["text", "regex", "quiet", "exit"])),
-    override_usage = "stayd wait [OPTIONS] <SESSION> <--text <STR>|--regex <RE>|--quiet <MS>|--exit>",
+    group(clap::ArgGroup::new("what").required(true).args(["text", "regex", "quiet", "state", "exit"])),
+    override_usage = "stayd wait [OPTIONS] <SESSION> <--text <STR>|--regex <RE>|--quiet <MS>|--state <STATES>|--exit>",
 )]
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name; ended sessions too
@@ -40,14 +40,18 @@ pub(super) struct Flags {
     /// Wait until there was no output for this many milliseconds
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     quiet: Option<u64>,
+    /// Wait until the program is in one of these states, such as blocked|done; see `stayd report`
+    #[arg(long, value_name = "STATES", value_parser = states)]
+    state: Option<String>,
     /// Wait until the session ends; exit with its exit code, 128 + n if signal n ended it
     #[arg(long)]
     exit: bool,
-    /// With --text and --regex: count only what is printed from now on
+    /// With --text and --regex: count only what is printed from now on; with --state: only a state
+    /// that is entered from now on
     #[arg(long, conflicts_with_all = ["quiet", "exit", "after"])]
     from_now: bool,
     /// With --text and --regex: count only output after so many bytes, as `send --json` prints them
-    #[arg(long, value_name = "OFFSET", conflicts_with_all = ["quiet", "exit"])]
+    #[arg(long, value_name = "OFFSET", conflicts_with_all = ["quiet", "exit", "state"])]
     after: Option<u64>,
     /// Number of scrollback lines that --text and --regex search too
     #[arg(long, value_name = "LINES", default_value_t = 0)]
@@ -68,6 +72,10 @@ pub(super) fn regex(text: &str) -> Result<String, String> {
     regex::Regex::new(text).map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
 
+fn states(text: &str) -> Result<String, String> {
+    attention_states(text).map(|_| text.to_owned())
+}
+
 fn milliseconds(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "expected a whole number of milliseconds".into())
 }
@@ -84,8 +92,8 @@ const YEAR: Duration = Duration::from_secs(366 * 86400);
 pub(super) struct Goal {
     /// The condition on the screen, as the API has it. `None`: the end of the session.
     pub(super) condition: Option<String>,
-    /// Count only output after this offset.
-    pub(super) after: Option<u64>,
+    /// Count only what comes after this: a parameter of the API, and its value.
+    pub(super) after: Option<(&'static str, String)>,
     /// How long the session must be quiet, if that is the condition.
     quiet: Option<Duration>,
     scrollback: usize,
@@ -97,14 +105,16 @@ impl Goal {
     /// A condition on what is printed after an offset.
     pub(super) fn printed(condition: String, after: u64, limit: Option<Duration>) -> Goal {
         let deadline = Instant::now() + limit.unwrap_or(YEAR);
-        let (condition, after) = (Some(condition), Some(after));
+        let (condition, after) = (Some(condition), Some(("after", after.to_string())));
         Goal { condition, after, quiet: None, scrollback: 0, deadline, json: false }
     }
 
-    fn of(flags: &Flags, after: Option<u64>, deadline: Instant) -> Goal {
+    fn of(flags: &Flags, after: Option<(&'static str, String)>, deadline: Instant) -> Goal {
         let text = flags.text.as_ref().map(|text| format!("text:{text}"));
         let regex = flags.regex.as_ref().map(|regex| format!("regex:{regex}"));
-        let condition = text.or(regex).or(flags.quiet.map(|ms| format!("quiet:{ms}")));
+        let state = flags.state.as_ref().map(|states| format!("state:{states}"));
+        let quiet = flags.quiet.map(|ms| format!("quiet:{ms}"));
+        let condition = text.or(regex).or(quiet).or(state);
         let quiet = flags.quiet.map(Duration::from_millis);
         let Flags { scrollback, json, .. } = *flags;
         Goal { condition, after, quiet, scrollback, deadline, json }
@@ -120,9 +130,14 @@ pub(super) fn wait(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     actix::System::new().block_on(async {
         let client = Client::find(paths, &flags.server)?;
         let id = resolve_any(&client, &flags.session).await?.to_string();
-        let after = match flags.from_now {
-            true => Some(client.get::<Session>(&id).await?.offset),
-            false => flags.after,
+        let after = if flags.from_now {
+            let session: Session = client.get(&id).await?;
+            Some(match flags.state {
+                None => ("after", session.offset.to_string()),
+                Some(_) => ("since", rfc3339(session.attention.since)),
+            })
+        } else {
+            flags.after.map(|offset| ("after", offset.to_string()))
         };
         wait_for(paths, &flags.server, id, Goal::of(flags, after, deadline)).await
     })
@@ -190,8 +205,8 @@ impl Waiter {
                 return Err(Failure::TimedOut);
             }
             let limit = left.min(if self.goal.quiet.is_some() { SLICE_MAX } else { SLICE });
-            let Goal { after, scrollback, .. } = self.goal;
-            let waited = self.client.wait(&self.id, (condition, after), scrollback, limit);
+            let Goal { after, scrollback, .. } = &self.goal;
+            let waited = self.client.wait(&self.id, (condition, after), *scrollback, limit);
             let (held, screen) = waited.await?;
             if held || limit == left {
                 self.print(&screen.json()?)?;

@@ -2,6 +2,7 @@
 
 use super::profiles::ProfileTable;
 use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds, listen_address};
+use crate::attention::AgentTable;
 use crate::protocol::IdleWhen;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
@@ -90,6 +91,8 @@ pub(super) struct File {
     pub(super) create_on_attach: Option<bool>,
     #[serde(default)]
     pub(super) profile: BTreeMap<String, ProfileTable>,
+    #[serde(default)]
+    pub(super) agent: BTreeMap<String, AgentTable>,
 }
 
 impl File {

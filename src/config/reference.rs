@@ -3,6 +3,7 @@
 //! `docs/settings.md`.
 
 use super::flags::{PathFlags, ServeFlags};
+use crate::attention::EXAMPLE;
 use clap::{Arg, ArgAction, Args, Command};
 
 /// The width at which comments are wrapped, in columns.
@@ -150,6 +151,22 @@ pub fn reference() -> String {
         out.push('\n');
         prose(&mut out, help);
         out.push_str(&format!("#{name} = {example}\n"));
+    }
+    out.push('\n');
+    prose(
+        &mut out,
+        "Agents are programs whose screens tell what they do: working, blocked (only a person can make \
+         it go on), idle or done. The last \"lines\" of the screen are looked at (default: 24), without \
+         the empty ones at its end. The first \"rule\" counts whose every \"when\" matches and none of \
+         whose \"unless\" does; the group \"message\" of its \"message\" is what people are told. A \
+         \"notification\" is a rule for the text of OSC 9, 99 and 777. Expressions are those of Rust's \
+         regex crate, and ^ and $ match at lines. Rules for \"claude\", \"codex\", \"gemini\" and \
+         \"aider\" are built in; a table with one of these names replaces them. Those of aider:",
+    );
+    for line in EXAMPLE.lines() {
+        out.push_str(if line.is_empty() { "" } else { "#" });
+        out.push_str(line);
+        out.push('\n');
     }
     out
 }
@@ -314,7 +331,7 @@ mod tests {
         let has = |text: &str, key: &str| text.lines().any(|l| l.starts_with(&format!("{key} = ")));
         let keys = known("nobody_knows_this = 1");
         assert!(keys.len() > 10, "{keys:?}");
-        for key in keys.iter().filter(|key| *key != "profile") {
+        for key in keys.iter().filter(|key| !["profile", "agent"].contains(&key.as_str())) {
             assert!(has(top, key), "{key} is not in the reference: give its flag a [file: …]");
         }
         for key in known("[profile.x]\nnobody_knows_this = 1") {

@@ -5,6 +5,7 @@ use super::flags::{PathFlags, ServeFlags};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
 use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds};
+use crate::attention::Agents;
 use crate::protocol::{IdleWhen, check_name};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -120,6 +121,8 @@ pub struct Settings {
     pub create_on_attach: bool,
     /// Commands that clients may start by name; `shell` and `claude` are always among them.
     pub profiles: BTreeMap<String, Profile>,
+    /// Programs whose screens are understood.
+    pub agents: Agents,
 }
 
 /// The PEM files of a server that speaks TLS.
@@ -308,6 +311,10 @@ pub(super) fn load(
             }
         };
     }
+    let agents = match Agents::new(file.agent) {
+        Ok(agents) => agents,
+        Err((key, problem)) => return origin.refuse(false, &key, problem),
+    };
     let mut listen = either(&flags.listen, file.listen);
     if listen.is_empty() {
         listen.push(DEFAULT_LISTEN);
@@ -352,6 +359,7 @@ pub(super) fn load(
         admin_token_file,
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,
+        agents,
     })
 }
 

@@ -32,11 +32,13 @@ pub enum Kind {
     Cwd,
     /// There was output, and then none for the time that the settings say.
     Quiet,
+    /// Its program does something else, or needs somebody.
+    Attention,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Created,
         Kind::Status,
         Kind::Ended,
@@ -49,6 +51,7 @@ impl Kind {
         Kind::Command,
         Kind::Cwd,
         Kind::Quiet,
+        Kind::Attention,
     ];
 
     /// Its name on the wire.
@@ -67,6 +70,7 @@ impl Kind {
             Kind::Command => "session.command",
             Kind::Cwd => "session.cwd",
             Kind::Quiet => "session.quiet",
+            Kind::Attention => "session.attention",
         }
     }
 

@@ -87,8 +87,15 @@ impl Caller {
     pub(super) fn hears(&self, event: &Event) -> bool {
         let Event { session, owner, owner_token, labels, kind, .. } = event;
         let (id, owner, owner_token) = (*session, owner.as_deref(), *owner_token);
-        let of_surroundings =
-            matches!(kind, Kind::Created | Kind::Changed | Kind::Cwd | Kind::Renamed);
+        let of_surroundings = matches!(
+            kind,
+            Kind::Created
+                | Kind::Changed
+                | Kind::Cwd
+                | Kind::Renamed
+                | Kind::Command
+                | Kind::Attention
+        );
         self.principal.sees(Facts { id, owner, owner_token, labels })
             && !(of_surroundings && self.is_share())
     }

@@ -11,16 +11,17 @@
 //! systemd, ptrace(2)) is not kept from anything that this user may do.
 
 use super::api::Api;
+use super::openapi;
 use super::problem::{Problem, code};
 use crate::config::{Control, Profile};
 use crate::connections::{Peer, Visitor};
 use crate::id::SessionId;
 use crate::registry::Roster;
-use crate::rights::{Kind, Principal, Role, Scope};
+use crate::rights::{Action, Kind, Principal, Role, Scope};
 use crate::tree::{self, Keepers, Standing, pidfd};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{HeaderMap, ORIGIN};
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use std::collections::BTreeMap;
 use std::io;
 
@@ -49,6 +50,14 @@ fn visitor(request: &ServiceRequest) -> Option<(&Visitor, i32)> {
     let visitor = request.conn_data::<Visitor>()?;
     match visitor.peer() {
         Peer::Local { pid, .. } => Some((visitor, pid)),
+        Peer::Tcp(_) => None,
+    }
+}
+
+/// The process on the unix socket that makes a request.
+pub(super) fn pid(request: &HttpRequest) -> Option<i32> {
+    match request.conn_data::<Visitor>()?.peer() {
+        Peer::Local { pid, .. } => Some(pid),
         Peer::Tcp(_) => None,
     }
 }
@@ -84,17 +93,17 @@ pub(super) fn admit(request: &ServiceRequest) -> Result<Principal, Problem> {
             visitor.vouch();
             Ok(Principal::owner())
         }
-        LocalRights::Inside { session: Some(session), control: Some(control) } => Ok(Principal {
-            name: format!("session-{session}"),
-            kind: Kind::Session,
-            token: None,
-            role: match control {
+        // Whatever else it may do, it speaks for its own session alone.
+        LocalRights::Inside { session: Some(session), .. } if reports(request) => {
+            Ok(inside(session, Role::Controller, Scope::Sessions(vec![session])))
+        }
+        LocalRights::Inside { session: Some(session), control: Some(control) } => {
+            let role = match control {
                 Control::Viewer => Role::Viewer,
                 Control::Controller => Role::Controller,
-            },
-            scope: Scope::All,
-            maker: None,
-        }),
+            };
+            Ok(inside(session, role, Scope::All))
+        }
         LocalRights::Inside { session, .. } => {
             let which = session.map_or_else(|| "a session".into(), |id| format!("session {id}"));
             let detail = format!(
@@ -105,6 +114,18 @@ pub(super) fn admit(request: &ServiceRequest) -> Result<Principal, Problem> {
             Err(Problem::new(code::FORBIDDEN, detail))
         }
     }
+}
+
+/// A program inside a session.
+fn inside(session: SessionId, role: Role, scope: Scope) -> Principal {
+    let name = format!("session-{session}");
+    Principal { name, kind: Kind::Session, token: None, role, scope, maker: None }
+}
+
+/// Whether a request says what a session's program does.
+fn reports(request: &ServiceRequest) -> bool {
+    let path = request.match_info().unprocessed();
+    matches!(openapi::action(request.method(), path), Ok(Action::Report))
 }
 
 fn unknown(why: &str) -> Problem {

@@ -6,6 +6,7 @@ mod allowlist;
 mod api;
 pub mod assets;
 mod attach;
+mod attention;
 mod audit;
 pub mod auth;
 mod backup;
@@ -83,6 +84,7 @@ pub fn configure(config: &mut ServiceConfig) {
         )
         .service(resource("/api/v1/sessions/{id}/resize").post(input::resize))
         .service(resource("/api/v1/sessions/{id}/signal").post(input::signal))
+        .service(resource("/api/v1/sessions/{id}/attention").post(attention::report))
         .service(resource("/api/v1/sessions/{id}/output").get(output::output))
         .service(resource("/api/v1/sessions/{id}/screen").get(screen::screen))
         .service(resource("/api/v1/sessions/{id}/recording").get(recording::recording))

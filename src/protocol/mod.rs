@@ -1,6 +1,7 @@
 //! The types that are exchanged with clients: the session's JSON, the control messages of
 //! `stayd.v1` and the messages of `json.v1`. One enum a direction; no I/O.
 
+mod attention;
 mod messages;
 mod names;
 mod policies;
@@ -9,6 +10,9 @@ mod signs;
 mod time;
 
 pub use crate::lifecycle::{IdleWhen, RestartPolicy};
+pub use attention::{
+    Attention, AttentionSource, AttentionState, MESSAGE_MAX, attention_states, message_line,
+};
 pub use messages::{ClientMessage, JsonClientMessage, JsonServerMessage, ServerMessage};
 pub use names::{NAME_MAX, check_name, is_unseen};
 pub use policies::{Mode, Recording, SizePolicy};

@@ -1,7 +1,7 @@
 //! A session's JSON, and the request that creates one.
 
 use super::time::{millis, millis_or_null, rfc3339};
-use super::{IdleWhen, Mode, Recording, RestartPolicy, SIZE_MAX, Signs, SizePolicy};
+use super::{Attention, IdleWhen, Mode, Recording, RestartPolicy, SIZE_MAX, Signs, SizePolicy};
 use crate::id::SessionId;
 use crate::lifecycle::{EndReason, Status};
 use chrono::{DateTime, Utc};
@@ -110,6 +110,9 @@ pub struct Session {
     /// The state that its program has reported to the terminal.
     #[serde(flatten)]
     pub signs: Signs,
+    /// What its program is doing, and whether it needs somebody.
+    #[serde(default)]
+    pub attention: Attention,
     /// The policy for the terminal's size.
     #[serde(default)]
     pub size_policy: SizePolicy,
@@ -173,6 +176,7 @@ impl Session {
         if let Some(shell) = &mut self.signs.shell {
             shell.command = None;
         }
+        self.attention.message = None;
         self.clients.iter_mut().for_each(Viewer::hide_name);
         self
     }
@@ -207,6 +211,7 @@ impl Session {
             title: None,
             offset: 0,
             signs: Signs::default(),
+            attention: Attention::unknown(now),
             size_policy: SizePolicy::default(),
             restart: RestartPolicy::default(),
             restarts: 0,

@@ -154,13 +154,13 @@ fn restart_due(registry: &mut Registry, id: SessionId, ctx: &mut Context<Registr
     let reserved = registry.begin_start(id, name.as_deref());
     registry.restarts.begin(id, reserved.subscribe());
     let (sources, screens) = (registry.sources(), registry.screens.clone());
-    let (profiles, ring_bytes) = (registry.defaults.profiles.clone(), registry.defaults.ring_bytes);
+    let defaults = registry.defaults.clone();
     let (ended, from) = (revival.clone(), revival.row.session.status);
     let spawned = async move {
         let Sources { store, holder, log } = sources;
-        let mut start = plan_again(revival, &profiles, &screens, cause, &store, &log).await;
-        confine_again(&mut start, &profiles, holder.keepers()).await?;
-        spawn(start, ring_bytes, &store, &holder, &log).await
+        let mut start = plan_again(revival, &defaults, &screens, cause, &store, &log).await;
+        confine_again(&mut start, &defaults.profiles, holder.keepers()).await?;
+        spawn(start, defaults.ring_bytes, &store, &holder, &log).await
     };
     ctx.spawn(spawned.into_actor(registry).map(move |spawned, registry, ctx| {
         registry.end_start(id, name.as_deref());

@@ -1,6 +1,7 @@
 //! Checks a request for a session and turns it into a row and a command to spawn.
 
 use super::environment::{environment, server_environment};
+use crate::attention::Agents;
 use crate::config::{Profile, account};
 use crate::holder::{Confinement, SpawnSpec};
 use crate::id::SessionId;
@@ -37,6 +38,10 @@ const LABEL_MAX: usize = 256;
 pub struct Defaults {
     /// Commands that may be started by name.
     pub profiles: BTreeMap<String, Profile>,
+    /// Programs whose screens are understood.
+    pub agents: Agents,
+    /// Variables that sessions of the server's own account have: where this server is.
+    pub env: BTreeMap<String, String>,
     /// Seconds; `None`: never.
     pub idle_timeout_s: Option<u64>,
     /// What counts as idle.
@@ -196,7 +201,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
         idle_when: request.idle_when.or(profile.idle_when).unwrap_or(defaults.idle_when),
     };
     let (id, now) = (SessionId::generate(), Utc::now());
-    let env = environment(id, server_environment(), &[&profile.env, &request.env]);
+    let env = environment(id, server_environment(), &[&defaults.env, &profile.env, &request.env]);
     let session = Session {
         name: request.name,
         profile: profile_name,
@@ -302,6 +307,8 @@ mod tests {
         let shell = Profile { command: vec!["/bin/sh".into()], ..Profile::default() };
         Defaults {
             profiles: BTreeMap::from([("shell".to_owned(), shell)]),
+            agents: Agents::default(),
+            env: BTreeMap::new(),
             idle_timeout_s: Some(1800),
             idle_when: IdleWhen::default(),
             max_sessions: 10,

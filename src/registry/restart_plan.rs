@@ -1,8 +1,9 @@
 //! Plans the restart of an ended session: its command, environment, screen and offset.
 
+use super::create::Defaults;
 use super::environment::{environment, server_environment};
 use super::launch::Start;
-use crate::config::{Profile, Resume};
+use crate::config::Resume;
 use crate::holder::{Confinement, Resumed, SpawnSpec};
 use crate::lifecycle::EndReason;
 use crate::protocol::{Cause, Session, rfc3339};
@@ -26,7 +27,7 @@ const LEAVE: &str = "\x1b[?1049l";
 /// The row, the process and the life of what is started again.
 pub(super) async fn plan_again(
     revival: Revival,
-    profiles: &BTreeMap<String, Profile>,
+    defaults: &Defaults,
     screens: &Screens,
     cause: Option<Cause>,
     store: &StoreHandle,
@@ -49,7 +50,7 @@ pub(super) async fn plan_again(
         }
         None => (row.session.offset / UNSEEN + 1) * UNSEEN,
     };
-    let profile = row.session.profile.as_ref().and_then(|name| profiles.get(name));
+    let profile = row.session.profile.as_ref().and_then(|name| defaults.profiles.get(name));
     let mut command = row.session.command.clone();
     let left = match &screen {
         Some(screen) => Left::on(screen.clone(), screens).await,
@@ -69,7 +70,7 @@ pub(super) async fn plan_again(
         command,
         login: profile.is_some_and(|profile| profile.login),
         cwd: session.cwd.clone(),
-        env: environment(id, server_environment(), &[env, &row.env]),
+        env: environment(id, server_environment(), &[&defaults.env, env, &row.env]),
         cols: session.cols,
         rows: session.rows,
         checkpoints: true,

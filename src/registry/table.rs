@@ -148,6 +148,7 @@ impl Registry {
             registry: ctx.address().recipient(),
             log: self.log.clone(),
             events: self.events.clone(),
+            agents: self.defaults.agents.clone(),
             idle_ring_bytes: self.defaults.idle_ring_bytes,
             quiet_after: (self.defaults.quiet_s > 0)
                 .then(|| Duration::from_secs(self.defaults.quiet_s)),

@@ -63,6 +63,8 @@ actions! {
     Create = "session.create" needs Controller;
     /// Types into a session.
     Input = "session.input" needs Controller;
+    /// Says what a session's program does.
+    Report = "session.report" needs Controller;
     /// Puts a file into a session's directory.
     Upload = "session.upload" needs Controller;
     /// Reads a file as the session's account does.

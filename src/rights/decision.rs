@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn roles_need_what_the_design_says_and_each_includes_the_one_before() {
-        for (role, may) in [(Role::Viewer, 11), (Role::Controller, 24), (Role::Admin, 31)] {
+        for (role, may) in [(Role::Viewer, 11), (Role::Controller, 25), (Role::Admin, 32)] {
             let principal = principal(Kind::Token, role, Scope::All);
             let allowed =
                 |action: &&Action| decide(&principal, **action, None) == Decision::Allowed;

@@ -26,6 +26,7 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, web};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use slog::{Logger, crit, info, o, warn};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpListener};
@@ -159,6 +160,8 @@ async fn serve(
     }
     let defaults = Defaults {
         profiles,
+        agents: settings.agents.clone(),
+        env: BTreeMap::from([("STAYD_STATE_DIR".to_owned(), dir.to_string_lossy().into_owned())]),
         idle_timeout_s: settings.idle_timeout_s,
         idle_when: settings.idle_when,
         max_sessions: settings.max_sessions,

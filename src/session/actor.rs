@@ -3,6 +3,7 @@
 //! the only file that implements it.
 
 use super::attachment::{Attach, Attached, Attachment, ConnectionEvent, Detach, TakeControl};
+use super::attending::Attending;
 use super::clients::Clients;
 use super::context::SessionContext;
 use super::flow::{Arrival, Tail};
@@ -13,11 +14,12 @@ use super::processes::{self, end_tree};
 use super::record::{Applied, Observed, Record};
 use super::remains::{AwaitedEnd, Remains};
 use super::requests::{
-    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Resize, Seen, Shutdown, Signal,
-    SignalError, StopForRestart,
+    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Report, Reported, Resize, Seen,
+    Shutdown, Signal, SignalError, StopForRestart,
 };
 use super::size::{Sizing, wanted};
 use super::timers::{DestroyTimer, Timer, Timers, Use, Uses, check_work_every, now};
+use crate::attention::Says;
 use crate::lifecycle::{Effect, EndReason, Event, Exit, Refused};
 use crate::protocol::{self, Cause, CloseCode, rfc3339};
 use crate::store::Change;
@@ -43,6 +45,7 @@ pub struct Session {
     destroy: DestroyTimer,
     uses: Uses,
     notifications: Notifications,
+    attending: Attending,
     timers: Timers,
     end: AwaitedEnd,
     stopping: bool,
@@ -67,6 +70,7 @@ impl Session {
             IdleOutput::new(context.idle_ring_bytes, arrival == Arrival::Restored, Instant::now());
         actor.run(Session {
             notifications: Notifications::new(&record.row.session, context.quiet_after),
+            attending: Attending::new(&record.row, context.agents.clone()),
             context,
             handle,
             record,
@@ -231,6 +235,9 @@ impl Session {
             if let Some(after) = self.idle_output.heard_output(Instant::now()) {
                 self.timers.set(Timer::IdleOutput, Some(after), ctx);
             }
+            if let Some(after) = self.attending.heard_output() {
+                self.timers.set(Timer::Look, Some(after), ctx);
+            }
             if self.record.life().is_kept_by_work() {
                 self.apply_or_log(Event::Busy { for_ms: 0 }, ctx);
             }
@@ -238,6 +245,55 @@ impl Session {
         self.timers.set(Timer::Tail, checked.again, ctx);
         if checked.noticed {
             ctx.notify(Noticed::Output);
+        }
+    }
+
+    /// Looks at what the program does: which it is, and what its screen shows.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.record.is_ending() {
+            return;
+        }
+        self.note_typed();
+        let row = &self.record.row;
+        match self.attending.look(row.process.as_ref(), &row.session.command) {
+            None => self.looked(None, ctx),
+            Some(agent) => {
+                let seen = self.handle.screen().inspect(move |screen| agent.look(screen));
+                ctx.spawn(seen.into_actor(self).map(|seen, actor, ctx| {
+                    actor.looked(seen.and_then(|inspection| inspection.seen), ctx);
+                }));
+            }
+        }
+    }
+
+    /// A look is over; `says`: what rules say of the screen.
+    fn looked(&mut self, says: Option<Says>, ctx: &mut Context<Self>) {
+        if let Some(again) = self.attending.looked(says) {
+            self.timers.set(Timer::Look, Some(again), ctx);
+        }
+        self.tell_attention(ctx);
+    }
+
+    /// What was typed before comes before what is heard now.
+    fn note_typed(&mut self) {
+        if self.handle.take_answered() {
+            self.attending.typed();
+        }
+    }
+
+    /// Keeps and tells what the program does, if that has changed.
+    fn tell_attention(&mut self, ctx: &mut Context<Self>) {
+        if self.record.has_ended() {
+            return;
+        }
+        let change = self.attending.conclude(&mut self.record.row, Instant::now());
+        if change.save {
+            self.handle.publish(&self.record.row.session);
+            self.context.store.save(self.record.unchanged());
+        }
+        self.context.tell(&self.record.row.session, change.event);
+        if change.later.is_some() {
+            self.timers.set(Timer::Attention, change.later, ctx);
         }
     }
 
@@ -443,6 +499,10 @@ impl Actor for Session {
         }
         let applied = self.record.start(self.observed(), now());
         self.execute(applied, ctx);
+        if let Some(after) = self.attending.heard_output() {
+            // Of what a server before this one knew, the program may be gone.
+            self.timers.set(Timer::Look, Some(after), ctx);
+        }
         // A server that died may not have told the holder that there is room again.
         self.handle.release(self.handle.ring().tail());
         if let Some(after) = self.idle_output.first_check() {
@@ -478,6 +538,8 @@ impl Handler<Timer> for Session {
                 let news = self.notifications.spaced(&self.record.row.session);
                 self.tell_news(news, Timer::Title, ctx);
             }
+            Timer::Look => self.look(ctx),
+            Timer::Attention => self.tell_attention(ctx),
             Timer::Quiet => {
                 // Output since the last check counts.
                 self.check_flow(ctx);
@@ -619,8 +681,29 @@ impl Handler<Seen> for Session {
     type Result = ();
 
     fn handle(&mut self, Seen(told): Seen, ctx: &mut Self::Context) {
+        if !told.again && !self.record.is_ending() {
+            self.note_typed();
+            told.events.iter().for_each(|event| self.attending.seen(event));
+        }
         let news = self.notifications.seen(&mut self.record.row.session, told);
         self.tell_news(news, Timer::Title, ctx);
+        self.tell_attention(ctx);
+    }
+}
+
+impl Handler<Report> for Session {
+    type Result = Result<Reported, Refused>;
+
+    fn handle(&mut self, report: Report, ctx: &mut Self::Context) -> Self::Result {
+        if let Some(refused) = self.record.too_late() {
+            return Err(refused);
+        }
+        self.note_typed();
+        let Report { report, reporter } = report;
+        let process = self.record.row.process.as_ref();
+        let older = self.attending.report(report, process, reporter).err();
+        self.tell_attention(ctx);
+        Ok(Reported { attention: self.record.row.session.attention.clone(), older })
     }
 }
 

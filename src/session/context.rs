@@ -9,6 +9,7 @@ use super::processes::end_whole_tree;
 use super::record::Record;
 use super::remains::Remains;
 use super::requests::SessionEnded;
+use crate::attention::Agents;
 use crate::events::{Bus, Kind};
 use crate::holder::Holder;
 use crate::protocol::Session;
@@ -35,6 +36,8 @@ pub struct SessionContext {
     pub events: Bus,
     /// After how long without output that is told; `None`: never.
     pub quiet_after: Option<Duration>,
+    /// The programs whose screens are understood.
+    pub agents: Agents,
     /// Bytes of output that the ring of an idle session keeps.
     pub idle_ring_bytes: u64,
     /// Where transitions are logged.

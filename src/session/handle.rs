@@ -3,6 +3,7 @@
 
 use super::readers::{ReadFrom, Readers};
 use super::writers::{ClientAttached, InputWriter, Writers};
+use crate::attention::is_answer;
 use crate::holder::{Holder, HolderError, register};
 use crate::id::{ClientKey, SessionId};
 use crate::lifecycle::Status;
@@ -39,6 +40,8 @@ pub struct SessionHandle {
     /// The connection whose size the terminal has; 0: nobody's.
     controller: AtomicU64,
     last_activity_ms: AtomicI64,
+    /// Somebody has typed more than keys to move about.
+    answered: AtomicBool,
     writers: Arc<Writers>,
     readers: Readers,
     view: Mutex<protocol::Session>,
@@ -68,6 +71,7 @@ impl SessionHandle {
             recorded: None,
             controller: AtomicU64::new(0),
             last_activity_ms: AtomicI64::new(view.last_activity_at.timestamp_millis()),
+            answered: AtomicBool::new(false),
             writers: Arc::default(),
             readers: Readers::default(),
             view: Mutex::new(view),
@@ -149,6 +153,9 @@ impl SessionHandle {
                 self.holder.count_input(self.id, key, offset, bytes);
             } else {
                 self.metrics.input.inc_by(bytes.len() as u64);
+                if is_answer(bytes) {
+                    self.answered.store(true, Ordering::SeqCst);
+                }
                 if let Some(recorded) = &self.recorded {
                     recorded.typed(key, offset, bytes);
                 }
@@ -270,6 +277,11 @@ impl SessionHandle {
     pub fn touch(&self, at: DateTime<Utc>) {
         self.last_activity_ms.fetch_max(at.timestamp_millis(), Ordering::Relaxed);
         self.store.touch(self.id, at);
+    }
+
+    /// Whether somebody has typed something since this was asked last.
+    pub(super) fn take_answered(&self) -> bool {
+        self.answered.swap(false, Ordering::SeqCst)
     }
 
     /// When there was input or output last, or a client came or went.

@@ -4,11 +4,12 @@
 //! actor holds the record of what runs; the registry makes one for what has no actor.
 
 use super::causes::Causes;
+use crate::attention::Kept;
 use crate::lifecycle::{
     self, Effect, Event, Exit, Lifecycle, LifecycleSnapshot, Now, Reason, Refused, Signals, Status,
     Timeouts,
 };
-use crate::protocol::{self, Cause, Viewer};
+use crate::protocol::{self, Attention, Cause, Viewer};
 use crate::store::{Change, NewTransition, Row};
 use crate::tree::ProcessId;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -424,6 +425,8 @@ fn write_life(row: &mut Row, life: &Lifecycle, now: Now) {
             Some(Exit::Signal(signal)) => (None, Some(signal)),
             Some(Exit::Unknown) | None => (None, None),
         };
+        // What has ended does nothing any more.
+        (session.attention, row.report) = (Attention::unknown(end.at), Kept::default());
     }
     // An end that is decided, before and after it has come.
     row.ending = life.ending().copied();

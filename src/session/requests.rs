@@ -1,10 +1,11 @@
 //! The messages of a session's actor: what others ask of it and tell it.
 
 use super::record::Revival;
+use crate::attention;
 use crate::holder::HolderError;
 use crate::id::SessionId;
 use crate::lifecycle::Refused;
-use crate::protocol::{self, Cause, IdleWhen, RestartPolicy, SizePolicy};
+use crate::protocol::{self, Attention, Cause, IdleWhen, RestartPolicy, SizePolicy};
 use actix::prelude::*;
 use std::collections::BTreeMap;
 
@@ -175,6 +176,25 @@ impl Patch {
             session.restart = restart;
         }
     }
+}
+
+/// A program says what it is doing, or somebody in its stead.
+#[derive(Message)]
+#[rtype(result = "Result<Reported, Refused>")]
+pub struct Report {
+    /// What it says. Its program is found by the session.
+    pub report: attention::Report,
+    /// The process that reports, if it is one of this machine's.
+    pub reporter: Option<i32>,
+}
+
+/// What is known of the program after a report.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// What it is doing.
+    pub attention: Attention,
+    /// Set where the report came too late and changed nothing.
+    pub older: Option<attention::Older>,
 }
 
 /// The holder, or who compared it with the database, has something to tell of this session.

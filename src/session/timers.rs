@@ -35,6 +35,10 @@ pub(super) enum Timer {
     Size,
     /// The title and the directory.
     Title,
+    /// What its program does now.
+    Look,
+    /// What its program does, where others were not told yet.
+    Attention,
     /// Whether there was no output.
     Quiet,
     /// Whether old output can be discarded.

@@ -4,8 +4,9 @@
 use super::error::StoreError;
 use super::once::Once;
 use super::row::Row;
+use crate::attention::Kept;
 use crate::lifecycle::Ending;
-use crate::protocol::{Session, Signs, rfc3339};
+use crate::protocol::{Attention, Session, Signs, rfc3339};
 use crate::tree::ProcessId;
 use chrono::{DateTime, Utc};
 use rusqlite::types::{FromSql, ToSql, Type, ValueRef};
@@ -15,7 +16,7 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 /// Every column of `sessions`. [`read_row`] and [`values`] take them in this order.
-const COLUMNS: [&str; 40] = [
+const COLUMNS: [&str; 42] = [
     "id",
     "name",
     "profile",
@@ -56,6 +57,8 @@ const COLUMNS: [&str; 40] = [
     "idempotency_of",
     "owner",
     "owner_token",
+    "attention",
+    "report",
 ];
 
 /// The columns, as a SELECT names them.
@@ -119,6 +122,14 @@ impl Cursor<'_> {
         from_json(self.row, self.column())
     }
 
+    fn json_or_null<T: serde::de::DeserializeOwned>(&mut self) -> rusqlite::Result<Option<T>> {
+        let column = self.column();
+        match self.row.get_ref(column)? {
+            ValueRef::Null => Ok(None),
+            _ => from_json(self.row, column).map(Some),
+        }
+    }
+
     fn natural(&mut self) -> rusqlite::Result<u64> {
         natural(self.row, self.column())
     }
@@ -172,6 +183,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         started_at: next.word_or_null()?,
         // No column stores these.
         signs: Signs::default(),
+        attention: Attention::unknown(created_at),
         clients: Vec::new(),
         owner: None,
         owner_token: None,
@@ -190,7 +202,11 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let once = next.plain::<Option<String>>()?.zip(next.word_or_null()?);
     let once = once.map(|(key, of)| Once { key, of });
     (session.owner, session.owner_token) = (next.plain()?, next.word_or_null()?);
-    Ok(Row { session, ending, process, env, restart_streak, once })
+    if let Some(attention) = next.json_or_null()? {
+        session.attention = attention;
+    }
+    let report = next.json_or_null()?.unwrap_or_default();
+    Ok(Row { session, ending, process, env, restart_streak, once, report })
 }
 
 /// A row's values, as [`upsert`] takes them. `now` is its `updated_at`.
@@ -198,7 +214,7 @@ pub(super) fn values(row: &Row, now: DateTime<Utc>) -> Result<impl Params + '_, 
     fn boxed<'a>(value: impl ToSql + 'a) -> Box<dyn ToSql + 'a> {
         Box::new(value)
     }
-    let Row { session, ending, process, env, restart_streak, once } = row;
+    let Row { session, ending, process, env, restart_streak, once, report } = row;
     let values: [Box<dyn ToSql + '_>; COLUMNS.len()] = [
         boxed(session.id.to_string()),
         boxed(&session.name),
@@ -240,6 +256,8 @@ pub(super) fn values(row: &Row, now: DateTime<Utc>) -> Result<impl Params + '_, 
         boxed(once.as_ref().map(|once| once.of.to_string())),
         boxed(&session.owner),
         boxed(session.owner_token.map(|token| token.to_string())),
+        boxed(json(&session.attention)?),
+        boxed((*report != Kept::default()).then(|| json(report)).transpose()?),
     ];
     Ok(params_from_iter(values))
 }

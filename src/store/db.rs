@@ -2,6 +2,7 @@
 
 use super::columns::{self, json, natural, read_row, word, word_or_null};
 use super::error::{OpenError, StoreError};
+use super::migrations;
 use super::row::{Filter, InScope, Row, Unreadable};
 use super::tx::Tx;
 use crate::id::SessionId;
@@ -73,7 +74,7 @@ impl Db {
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
         conn.busy_timeout(OPEN_TIMEOUT).map_err(failed)?;
         let found = user_version(&conn).map_err(failed)?;
-        if ![0, version()].contains(&found) {
+        if found != 0 && !migrations::from(found, version()) {
             let (path, known) = (path.to_owned(), version());
             return Err(OpenError::OtherVersion { path, found, known });
         }
@@ -321,9 +322,10 @@ fn create_tables(conn: &mut Connection) -> rusqlite::Result<()> {
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another server may have created them while this one waited for the lock.
-    if user_version(&tx)? == 0 {
-        tx.execute_batch(SCHEMA)?;
+    // Another server may have made them while this one waited for the lock.
+    match user_version(&tx)? {
+        0 => tx.execute_batch(SCHEMA)?,
+        found => migrations::migrate(&tx, found, version())?,
     }
     tx.commit()
 }

@@ -34,6 +34,7 @@ mod fuzz;
 mod grants;
 mod handle;
 mod inspect;
+mod migrations;
 mod once;
 mod queue;
 mod reserve;

@@ -1,6 +1,7 @@
 //! The types that the store writes and reads.
 
 use super::once::Once;
+use crate::attention::Kept;
 use crate::id::SessionId;
 use crate::lifecycle::{Ending, Status};
 use crate::protocol::{Cause, Session};
@@ -26,6 +27,8 @@ pub struct Row {
     pub restart_streak: u32,
     /// The `Idempotency-Key` of the request that created it, if there was one.
     pub once: Option<Once>,
+    /// The report by which it is known what the program does.
+    pub report: Kept,
 }
 
 impl Row {
@@ -39,6 +42,7 @@ impl Row {
             env: BTreeMap::new(),
             restart_streak: 0,
             once: None,
+            report: Kept::default(),
         }
     }
 }

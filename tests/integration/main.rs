@@ -7,6 +7,7 @@ mod support;
 
 mod accounts;
 mod attach;
+mod attention;
 mod audit;
 mod background;
 mod backup;

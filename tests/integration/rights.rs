@@ -23,7 +23,7 @@ enum Role {
 use Role::{Admin, Controller, Viewer};
 
 /// The role that each action needs, as the design has it and not as the server computes it.
-const ACTIONS: [(&str, Role); 29] = [
+const ACTIONS: [(&str, Role); 30] = [
     ("logins", Viewer),
     ("ready", Viewer),
     ("identify", Viewer),
@@ -37,6 +37,7 @@ const ACTIONS: [(&str, Role); 29] = [
     ("session.attach", Viewer),
     ("profiles", Controller),
     ("session.create", Controller),
+    ("session.report", Controller),
     ("session.input", Controller),
     ("session.upload", Controller),
     ("session.download", Controller),
@@ -93,6 +94,7 @@ fn body(id: &str) -> Value {
         "changeSession" => json!({ "idle_timeout_s": 1000 }),
         "sendSignal" => json!({ "signal": "CONT" }),
         "makeToken" => json!({ "name": format!("t-{}", uuid::Uuid::now_v7().simple()) }),
+        "report" => json!({ "state": "working" }),
         "makeShare" => json!({ "mode": "ro" }),
         _ => json!({ "cols": 90, "rows": 30 }),
     }

@@ -2,10 +2,12 @@
 
 use crate::events::Bus;
 use crate::http::shots::{NoShot, Shot, Shots};
+use crate::protocol::AttentionState;
 use crate::screen::View;
 use crate::screens::{Inspection, ScreenSince};
 use crate::session::{ReadFrom, SessionHandle};
 use actix_web::rt::task::spawn_blocking;
+use chrono::{DateTime, Utc};
 use regex::Regex;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -35,6 +37,8 @@ pub(super) enum Condition {
     Prints(Regex, u64),
     /// No output for so long, counted from the beginning of the wait.
     Quiet(Duration),
+    /// The program is in one of these states, and came to be so after this time.
+    State(Vec<AttentionState>, Option<DateTime<Utc>>),
 }
 
 impl Condition {
@@ -42,6 +46,18 @@ impl Condition {
     /// is left: nobody knows what on it is new.
     pub(super) fn holds_at_the_end(&self, look: &Inspection<Shot>) -> bool {
         matches!(self, Condition::Quiet(_)) || self.holds_on(&look.seen.view)
+    }
+
+    /// Whether a session's program is in a state that is waited for. Nothing else is told by it.
+    fn is_state_of(&self, handle: &SessionHandle) -> bool {
+        let Condition::State(states, since) = self else { return false };
+        handle.with_view(|view| {
+            let attention = &view.attention;
+            // Clients know times in milliseconds.
+            let entered = attention.since.timestamp_millis();
+            states.contains(&attention.state)
+                && since.is_none_or(|since| entered > since.timestamp_millis())
+        })
     }
 
     fn holds_on(&self, view: &View) -> bool {
@@ -137,7 +153,7 @@ pub(super) async fn wait_for(
     scrollback: usize,
     limit: Duration,
 ) -> io::Result<Waited> {
-    let mut news = News::of(handle, events)?;
+    let mut news = News::of(handle, condition, events)?;
     let mut new = match New::of(shots, handle, condition, scrollback) {
         Ok(new) => new,
         Err(error) => return Ok(Waited::NoShot(error)),
@@ -153,6 +169,7 @@ pub(super) async fn wait_for(
                 let due = quiet_since + *span;
                 (deadline.min(due), over || now >= due)
             }
+            Condition::State(..) => (deadline, condition.is_state_of(handle)),
         };
         let in_time = now < deadline;
         if may_hold || over || !in_time {
@@ -168,8 +185,8 @@ pub(super) async fn wait_for(
                 Ok(look) => look,
                 Err(error) => return Ok(Waited::NoShot(error)),
             };
-            let quiet = may_hold && matches!(condition, Condition::Quiet(_));
-            if quiet || prints || condition.holds_on(&look.seen.view) {
+            let known = matches!(condition, Condition::Quiet(_) | Condition::State(..));
+            if may_hold && known || prints || condition.holds_on(&look.seen.view) {
                 return Ok(Waited::Held(look));
             }
             // A screen that is still behind its last output goes on.
@@ -197,6 +214,8 @@ pub(super) async fn wait_for(
 /// The sources of changes of a session's screen.
 struct News<'a> {
     handle: &'a SessionHandle,
+    /// A state that is waited for is news, too.
+    condition: &'a Condition,
     wake: AsyncFd<OwnedFd>,
     /// Tells of an end that the ring does not know of, and of the server's own.
     listener: crate::events::Listener,
@@ -205,10 +224,10 @@ struct News<'a> {
 }
 
 impl<'a> News<'a> {
-    fn of(handle: &'a SessionHandle, events: &Bus) -> io::Result<Self> {
+    fn of(handle: &'a SessionHandle, condition: &'a Condition, events: &Bus) -> io::Result<Self> {
         let (wake, listener) = (handle.wake()?, events.listen());
         let (resizes, head) = (handle.ring().resize_count(), handle.ring().head());
-        Ok(News { handle, wake, listener, head, resizes })
+        Ok(News { handle, condition, wake, listener, head, resizes })
     }
 
     fn is_over(&self) -> bool {
@@ -229,7 +248,8 @@ impl<'a> News<'a> {
 
     fn is_there(&self) -> bool {
         let ring = self.handle.ring();
-        ring.head() > self.head || ring.resize_count() != self.resizes || self.is_over()
+        let printed = ring.head() > self.head || ring.resize_count() != self.resizes;
+        printed || self.is_over() || self.condition.is_state_of(self.handle)
     }
 
     /// Waits until there is news; false: the server stops. May be dropped and called again.

@@ -2,6 +2,8 @@
 
 use super::wait::Condition;
 use crate::http::problem::Problem;
+use crate::protocol::attention_states;
+use chrono::{DateTime, Utc};
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 use std::time::Duration;
@@ -26,6 +28,8 @@ pub(in crate::http) struct ScreenQuery {
     timeout_ms: Option<u64>,
     /// The condition counts only output from this offset on.
     after: Option<u64>,
+    /// The condition counts only a state that was entered after this time.
+    since: Option<DateTime<Utc>>,
 }
 
 /// The format of the body.
@@ -51,24 +55,28 @@ impl TryFrom<ScreenQuery> for Wanted {
     type Error = Problem;
 
     fn try_from(query: ScreenQuery) -> Result<Self, Problem> {
-        let ScreenQuery { format, scrollback, wait, timeout_ms, after } = query;
+        let ScreenQuery { format, scrollback, wait, timeout_ms, after, since } = query;
         let Some(wait) = wait else {
-            return match (timeout_ms, after) {
-                (None, None) => Ok(Wanted { format, scrollback, wait: None }),
-                (Some(_), _) => Err(Problem::invalid("timeout_ms needs wait")),
-                (None, Some(_)) => Err(Problem::invalid("after needs wait")),
+            return match (timeout_ms, after, since) {
+                (None, None, None) => Ok(Wanted { format, scrollback, wait: None }),
+                (Some(_), ..) => Err(Problem::invalid("timeout_ms needs wait")),
+                (None, Some(_), _) => Err(Problem::invalid("after needs wait")),
+                (None, None, Some(_)) => Err(Problem::invalid("since needs wait=state:…")),
             };
         };
         let timeout_ms = timeout_ms.unwrap_or(TIMEOUT_MS);
         if timeout_ms > TIMEOUT_MAX_MS {
             return Err(Problem::invalid(format!("timeout_ms must be 0 to {TIMEOUT_MAX_MS}")));
         }
-        let condition = match (condition(&wait, timeout_ms).map_err(Problem::invalid)?, after) {
-            (Condition::Shows(regex), Some(after)) => Condition::Prints(regex, after),
-            (_, Some(_)) => {
+        let condition = condition(&wait, timeout_ms).map_err(Problem::invalid)?;
+        let condition = match (condition, after, since) {
+            (Condition::Shows(regex), Some(after), None) => Condition::Prints(regex, after),
+            (Condition::State(states, _), None, since) => Condition::State(states, since),
+            (_, Some(_), _) => {
                 return Err(Problem::invalid("after needs wait=text:… or wait=regex:…"));
             }
-            (condition, None) => condition,
+            (_, None, Some(_)) => return Err(Problem::invalid("since needs wait=state:…")),
+            (condition, None, None) => condition,
         };
         let wait = Some((condition, Duration::from_millis(timeout_ms)));
         Ok(Wanted { format, scrollback, wait })
@@ -88,7 +96,8 @@ fn condition(wait: &str, timeout_ms: u64) -> Result<Condition, String> {
             Ok(_) => Err(format!("quiet must be 1 to timeout_ms ({timeout_ms}), not {what}")),
             Err(_) => Err(format!("quiet must be a number of milliseconds, not {what:?}")),
         },
-        _ => Err(format!("wait must be text:…, regex:… or quiet:…, not {wait:?}")),
+        "state" => attention_states(what).map(|states| Condition::State(states, None)),
+        _ => Err(format!("wait must be text:…, regex:…, quiet:… or state:…, not {wait:?}")),
     }
 }
 
@@ -127,6 +136,8 @@ mod tests {
             (&*long, "1 to"),
             ("regex:(", "unclosed group"),
             (r"regex:((\w{100}){100}){100}", "size limit"),
+            ("state:", "unknown, working"),
+            ("state:blocked|busy", "busy"),
             ("quiet:", "milliseconds"),
             ("quiet:-1", "milliseconds"),
             ("quiet:0", "1 to timeout_ms (500)"),

@@ -44,7 +44,7 @@ pub use end::{EndReport, Grace};
 pub use inside::{Standing, marked_by, standing};
 pub use marks::{MARK, is_marked_by_limit, mark_by_limit, unmark_by_limit};
 pub use member::{Keepers, Member, Tree};
-pub use process::{ProcessId, boot_id, boottime_ms, start_time};
+pub use process::{ProcessId, boot_id, boottime_ms, names_of, start_time};
 
 use std::collections::HashMap;
 use std::io;

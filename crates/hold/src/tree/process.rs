@@ -40,6 +40,13 @@ impl ProcessId {
         self.stat().is_some_and(|stat| stat.foreground > 0 && stat.foreground != stat.group)
     }
 
+    /// The process group in the foreground of its terminal; `None` where the process is gone, or has
+    /// no terminal.
+    #[must_use]
+    pub fn foreground(&self) -> Option<i32> {
+        self.stat().map(|stat| stat.foreground).filter(|group| *group > 0)
+    }
+
     /// The process's present state in /proc; `None` if it is gone, or its pid is another's.
     pub(super) fn stat(&self) -> Option<Stat> {
         if boot_id().ok()? != self.boot_id {
@@ -49,6 +56,9 @@ impl ProcessId {
         (stat.start_time == self.start_time && !stat.is_gone()).then_some(stat)
     }
 }
+
+/// Bytes of a command line that are read for its first two words.
+const NAMES_MAX: u64 = 4096;
 
 /// The id of this boot, as `/proc/sys/kernel/random/boot_id` has it.
 ///
@@ -69,6 +79,28 @@ pub fn boot_id() -> io::Result<String> {
 /// `NotFound` if there is no such process.
 pub fn start_time(pid: i32) -> io::Result<u64> {
     Stat::read(pid).map(|stat| stat.start_time)
+}
+
+/// The names under which a process runs: its own, that of its program, and that of the script where the
+/// program may be an interpreter. Without directories; empty where the process is gone or hidden.
+#[must_use]
+pub fn names_of(pid: i32) -> Vec<String> {
+    let read = |file: &str, most: u64| {
+        let mut bytes = Vec::new();
+        let read = File::open(format!("/proc/{pid}/{file}"))
+            .and_then(|file| file.take(most).read_to_end(&mut bytes));
+        read.map(|_| bytes).unwrap_or_default()
+    };
+    let base = |word: &[u8]| {
+        let word = String::from_utf8_lossy(word).into_owned();
+        word.trim_end().rsplit('/').next().map(|name| name.trim_start_matches('-').to_owned())
+    };
+    let (name, command) = (read("comm", NAMES_MAX), read("cmdline", NAMES_MAX));
+    let words = command.split(|&byte| byte == 0).take(2);
+    let names = std::iter::once(&*name).chain(words).filter_map(base);
+    let mut names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
+    names.dedup();
+    names
 }
 
 /// Milliseconds since boot, time asleep included (`CLOCK_BOOTTIME`).
@@ -193,6 +225,20 @@ impl Stat {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn a_process_runs_under_the_names_of_its_program_and_its_script() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("agent");
+        std::fs::write(&script, "read line").unwrap();
+        let mut child = Command::new("sh").arg(&script).stdin(std::process::Stdio::piped()).spawn();
+        let child = child.as_mut().unwrap();
+        let names = names_of(i32::try_from(child.id()).unwrap());
+        assert_eq!(names, ["sh", "agent"]);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(names_of(-1).is_empty());
+    }
 
     #[test]
     fn a_name_may_hold_anything() {

@@ -1,0 +1,39 @@
+//! How a database of an earlier version becomes one of this version.
+
+use rusqlite::Connection;
+
+/// Each version that is known besides the present one, and what makes the next one of it. Sessions that
+/// are in it stay as they are.
+const MIGRATIONS: [(i64, &str); 1] = [(
+    6,
+    "ALTER TABLE sessions ADD COLUMN attention TEXT; ALTER TABLE sessions ADD COLUMN report TEXT;",
+)];
+
+/// Whether a database of this version is one of the present version, or can become one.
+pub(super) fn from(found: i64, present: i64) -> bool {
+    found == present || MIGRATIONS.iter().any(|(version, _)| *version == found)
+}
+
+/// Makes one of the present version of it. To be called in a transaction.
+pub(super) fn migrate(tx: &Connection, found: i64, present: i64) -> rusqlite::Result<()> {
+    for (version, sql) in MIGRATIONS {
+        if (found..present).contains(&version) {
+            tx.execute_batch(sql)?;
+        }
+    }
+    tx.pragma_update(None, "user_version", present)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::db::version;
+
+    #[test]
+    fn every_version_leads_to_the_present_one() {
+        let versions: Vec<i64> = MIGRATIONS.iter().map(|(version, _)| *version).collect();
+        let first = versions[0];
+        assert_eq!(versions, (first..version()).collect::<Vec<_>>());
+        assert!(!from(first - 1, version()) && !from(version() + 1, version()));
+    }
+}
