@@ -1,7 +1,7 @@
 // What the user can do to sessions on the page. Each action asks where that is needed, calls the
 // server, and reports a failure in the toast.
 
-import { ApiError, changeSession, createSession, killSession, type NewSession, restartSession } from "./api";
+import { ApiError, changeSession, createSession, killSession, type NewSession, restartSession, typeInto } from "./api";
 import { create, createProblem, requestLike } from "./create-dialog";
 import { change } from "./edit-dialog";
 import { commandOf, isPinned, nameOf } from "./format";
@@ -64,6 +64,17 @@ export class SessionActions {
   /** Starts another session with the same command and settings. */
   async startLike(session: Session): Promise<void> {
     await this.start(requestLike(session));
+  }
+
+  /** Types a line into a session; false, with the reason in the toast: that failed. */
+  async answer(session: Session, line: string): Promise<boolean> {
+    try {
+      await authorized(() => typeInto(session.id, `${line}\r`));
+      return true;
+    } catch (error) {
+      this.toast.show(`The answer did not reach ${nameOf(session)}: ${reason(error)}`);
+      return false;
+    }
   }
 
   /** Runs an ended session's command again, in the same session. */

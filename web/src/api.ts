@@ -186,6 +186,11 @@ export async function changeSession(id: string, change: Partial<Session>, tag?: 
   return (await (await request("PATCH", path(id), change, tag)).json()) as Session;
 }
 
+/** Types into a session. */
+export async function typeInto(id: string, text: string): Promise<void> {
+  await send(`${path(id)}/input`, { method: "POST", body: text, headers: { "content-type": "application/octet-stream" } });
+}
+
 /** Kills everything that runs in the session; `purge` deletes its record as well. */
 export async function killSession(id: string, purge = false): Promise<void> {
   await request("DELETE", path(id) + (purge ? "?purge=true" : ""));

@@ -6,7 +6,7 @@ import { endText } from "./format";
 import type { SessionEvent } from "./messages";
 import type { TabBadge } from "./tab-badge";
 
-const CAUSES = ["bell", "notification", "quiet", "ended"];
+const CAUSES = ["bell", "notification", "quiet", "ended", "blocked", "done"];
 
 export interface AttentionCallbacks {
   /** The ids of the open sessions. */
@@ -36,6 +36,7 @@ export class AttentionNotifier {
   /** Takes an event and decides whether the user hears of it. */
   receive(event: SessionEvent): void {
     if (event.kind === "command") return this.commandChanged(event);
+    if (event.kind === "attention") return this.doingChanged(event);
     const { kind, session: id } = event;
     if (!CAUSES.includes(kind)) return;
     const isOpen = this.callbacks.open().includes(id);
@@ -54,6 +55,17 @@ export class AttentionNotifier {
     this.badge.setCount(this.attention.count);
     if (text === "" || (isOpen && document.visibilityState === "visible" && document.hasFocus())) return;
     this.notifications.tell(id, event.name ?? this.callbacks.name(id) ?? "A session", text);
+  }
+
+  /** A program asks something, has done something, or goes on. */
+  private doingChanged(event: SessionEvent): void {
+    const { state, session, message } = event;
+    if (state === "blocked" || state === "done") {
+      this.receive({ ...event, kind: state, title: null, body: message ?? "" });
+    } else {
+      this.attention.goesOn(session);
+      this.badge.setCount(this.attention.count);
+    }
   }
 
   private commandChanged(event: SessionEvent): void {
@@ -84,6 +96,9 @@ export class AttentionNotifier {
   private textOf(id: string): string {
     const alert = this.attention.get(id);
     if (alert === undefined) return "";
-    return { bell: "The bell rang.", quiet: "The session fell quiet.", notification: alert.text || "The session sent a notification.", ended: "" }[alert.cause];
+    const { text } = alert;
+    if (alert.cause === "blocked") return text === "" ? "It waits for you." : `It asks: ${text}`;
+    if (alert.cause === "done") return text === "" ? "It is done." : text;
+    return { bell: "The bell rang.", quiet: "The session fell quiet.", notification: text || "The session sent a notification.", ended: "" }[alert.cause];
   }
 }

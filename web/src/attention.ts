@@ -2,7 +2,7 @@
 // ended while nobody was watching. It knows nothing of the page, so that it can be tested.
 
 /** Why a session needs attention. */
-export type Cause = "bell" | "notification" | "quiet" | "ended";
+export type Cause = "bell" | "notification" | "quiet" | "ended" | "blocked" | "done";
 
 /** A reason to look at a session, as its event tells it. */
 export interface Alert {
@@ -25,11 +25,14 @@ export class Attention {
 
   /** Takes an alert of a session that is not visible; true if the user should hear of it. */
   add(alert: Alert): boolean {
+    const before = this.alerts.get(alert.session);
     if (alert.cause === "quiet") {
       const worked = alert.at - (this.seen.get(alert.session) ?? this.began);
       // Silence must not hide the bell or the notification before it.
-      if (worked < WORK_MS || this.alerts.has(alert.session)) return false;
+      if (worked < WORK_MS || before !== undefined) return false;
     }
+    // Nor must a bell hide what is asked.
+    if (before?.cause === "blocked" && alert.cause !== "blocked" && alert.cause !== "done") return false;
     this.alerts.set(alert.session, alert);
     return true;
   }
@@ -38,6 +41,12 @@ export class Attention {
   markSeen(session: string, now: number): boolean {
     this.seen.set(session, now);
     return this.alerts.delete(session);
+  }
+
+  /** The session asks nothing any more, and what it has done is old. */
+  goesOn(session: string): void {
+    const cause = this.alerts.get(session)?.cause;
+    if (cause === "blocked" || cause === "done") this.alerts.delete(session);
   }
 
   get(session: string): Alert | undefined {
@@ -70,5 +79,9 @@ export function alertText({ cause, text }: Alert): string {
       return "fell quiet";
     case "ended":
       return text === "" ? "ended" : text;
+    // The list tells these by itself.
+    case "blocked":
+    case "done":
+      return "";
   }
 }

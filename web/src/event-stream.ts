@@ -3,7 +3,7 @@
 
 import type { SessionEvent } from "./messages";
 
-const KINDS = ["created", "status", "ended", "renamed", "changed", "title", "bell", "notification", "command", "cwd", "quiet"];
+const KINDS = ["created", "status", "ended", "renamed", "changed", "title", "bell", "notification", "command", "cwd", "quiet", "attention"];
 const NAME = "stayd-events";
 /** The listening tab sends a sign of life this often, and the others trust it for the second time. */
 const PULSE_MS = 20_000;

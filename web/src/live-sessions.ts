@@ -3,7 +3,7 @@
 import { ApiError, getSession, listSessions, whoAmI } from "./api";
 import { EventStream } from "./event-stream";
 import { authorized } from "./login";
-import type { Session, SessionEvent, SessionState } from "./messages";
+import type { DoingState, Session, SessionEvent, SessionState } from "./messages";
 
 /** How often the list is fetched: slowly for what no event tells, fast while there are no events. */
 const SLOW_MS = 15_000;
@@ -125,7 +125,7 @@ const newestFirst = (a: Session, b: Session): number => (a.id < b.id ? 1 : -1);
 
 /** Applies an event to a session. */
 function apply(event: SessionEvent, session: Session): void {
-  if (!["renamed", "changed", "quiet"].includes(event.kind)) session.last_activity_at = event.at;
+  if (!["renamed", "changed", "quiet", "attention"].includes(event.kind)) session.last_activity_at = event.at;
   switch (event.kind) {
     case "status":
       session.status = event.status ?? session.status;
@@ -141,8 +141,13 @@ function apply(event: SessionEvent, session: Session): void {
       session.cwd_now = event.cwd_now ?? null;
       return;
     case "command": {
-      const { state = "prompt", command = null, last_exit = null, started_at = null, ended_at = null } = event;
-      session.shell = { state, command, last_exit, started_at, ended_at };
+      const { command = null, last_exit = null, started_at = null, ended_at = null } = event;
+      session.shell = { state: event.state === "running" ? "running" : "prompt", command, last_exit, started_at, ended_at };
+      return;
+    }
+    case "attention": {
+      const { message = null, since = event.at, source = null } = event;
+      session.attention = { state: event.state as DoingState, message, since, source };
       return;
     }
     case "bell":

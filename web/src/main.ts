@@ -34,6 +34,7 @@ import { shortcut, type Shortcuts } from "./shortcuts";
 import { StatusBar } from "./status-bar";
 import { TabBadge } from "./tab-badge";
 import { TokensPage } from "./tokens-page";
+import { longestWaiting } from "./waiting";
 import { Workspace } from "./workspace";
 import "@xterm/xterm/css/xterm.css";
 import "./styles.css";
@@ -100,6 +101,7 @@ const attentionNotifier = new AttentionNotifier(badge, notifications, {
 const list = new SessionList(liveSessions, attentionNotifier.attention, {
   pin: (session) => void actions.pin(session),
   kill: (session) => void actions.end(session),
+  answer: (session, line) => actions.answer(session, line),
   searchClosed: (session) => {
     goTo(session);
     focusedView()?.focus();
@@ -291,6 +293,13 @@ const shortcuts: Shortcuts = {
     list.focus();
   },
   pin,
+  waiting: () => {
+    if (!rights.list) return;
+    const session = longestWaiting(liveSessions.sessions, focusedView()?.id ?? null);
+    if (session === undefined) return toast.show("Nobody waits for you.");
+    goTo(session);
+    focusedView()?.focus();
+  },
   split: (count) => rights.list && layout.choose(count),
   pane: (by) => panes.neighbour(by)?.focus(),
   question: () => copyQuestion.focus(),

@@ -48,6 +48,8 @@ export interface Session {
   shell?: Shell | null;
   /** The directory of its shell, where it tells it. */
   cwd_now?: string | null;
+  /** What its program does, and whether it needs somebody. */
+  attention?: Doing;
   size_policy: SizePolicy;
   clients: Viewer[];
   /** An older server leaves out what follows. */
@@ -55,6 +57,19 @@ export interface Session {
   restarts?: number;
   restart_at?: string | null;
   recording?: Recording;
+}
+
+/** What a program is doing: it needs nobody, it waits for an answer, for something to do, or has done what
+    it was given. */
+export type DoingState = "unknown" | "working" | "blocked" | "idle" | "done";
+
+/** What a session's program is doing. */
+export interface Doing {
+  state: DoingState;
+  /** What it asks, what it has done. */
+  message: string | null;
+  since: string;
+  source: "report" | "osc" | "rules" | null;
 }
 
 /** What a shell tells of its commands. */
@@ -92,10 +107,11 @@ export interface Profile {
 }
 
 /** An event of a session. Which fields are present depends on its kind; one of a command has those of
-    `Shell`. */
-export interface SessionEvent extends Partial<Shell> {
+    `Shell`, one of attention those of `Doing`. */
+export interface SessionEvent extends Partial<Omit<Shell, "state">>, Partial<Omit<Doing, "state">> {
   /** Without the prefix `session.`. */
   kind: string;
+  state?: Shell["state"] | DoingState;
   session: string;
   name: string | null;
   at: string;

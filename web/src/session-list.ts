@@ -9,6 +9,7 @@ import type { Session } from "./messages";
 import { arranged, moved, parseOrder } from "./session-order";
 import { SessionRow } from "./session-row";
 import { loadSetting, saveSetting } from "./storage";
+import { blockedFirst } from "./waiting";
 
 /** The user's order of the sessions. */
 const ORDER = "stayd-order";
@@ -16,6 +17,8 @@ const ORDER = "stayd-order";
 export interface SessionListCallbacks {
   pin(session: Session): void;
   kill(session: Session): void;
+  /** Types a line into a session that asks; false: that failed. */
+  answer(session: Session, line: string): Promise<boolean>;
   /** The search was closed, with a session to open or without. */
   searchClosed(session: Session | undefined): void;
 }
@@ -56,7 +59,7 @@ export class SessionList {
 
   /** The session `step` places after the open one. */
   neighbour(step: 1 | -1): Session | undefined {
-    const sessions = arranged(this.liveSessions.sessions, this.order);
+    const sessions = this.arranged();
     const at = sessions.findIndex((session) => session.id === this.current);
     if (at < 0) return sessions[step > 0 ? 0 : sessions.length - 1];
     return sessions[(at + step + sessions.length) % sessions.length];
@@ -145,10 +148,15 @@ export class SessionList {
     for (const session of this.liveSessions.sessions) this.rows.get(session.id)?.tick(session, this.me);
   }
 
+  /** Those that ask something first, the others in the user's order. */
+  private arranged(): Session[] {
+    return blockedFirst(arranged(this.liveSessions.sessions, this.order));
+  }
+
   /** The sessions that match the search. */
   private matching(): Session[] {
     const wanted = this.search.value.trim();
-    return arranged(this.liveSessions.sessions, this.order).filter((session) => matchesSearch(session, wanted));
+    return this.arranged().filter((session) => matchesSearch(session, wanted));
   }
 
   private searchKey(event: KeyboardEvent): void {
@@ -169,7 +177,14 @@ export class SessionList {
       const session = this.liveSessions.get(one);
       if (session !== undefined) act(session);
     };
-    const row = new SessionRow(id, { pin: withSession((s) => this.callbacks.pin(s)), kill: withSession((s) => this.callbacks.kill(s)) });
+    const row = new SessionRow(id, {
+      pin: withSession((s) => this.callbacks.pin(s)),
+      kill: withSession((s) => this.callbacks.kill(s)),
+      answer: async (one, line) => {
+        const session = this.liveSessions.get(one);
+        return session !== undefined && this.callbacks.answer(session, line);
+      },
+    });
     makeDraggable(row.link, id);
     this.rows.set(id, row);
     return row;

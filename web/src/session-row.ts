@@ -1,15 +1,19 @@
 // A live session as a row of the list.
 
+import { AnswerForm } from "./answer-form";
 import { type Alert, alertText } from "./attention";
 import { icon, iconButton, make, setDescription, setText, setTooltip } from "./dom";
 import { commandOf, isPinned, labelTextsOf, lastFailure, nameOf, runningCommand, statusText, viewersOf } from "./format";
 import type { Session } from "./messages";
 import { addressOf } from "./route";
 import { ago } from "./time";
+import { doingText, isBlocked } from "./waiting";
 
 export interface SessionRowActions {
   pin(id: string): void;
   kill(id: string): void;
+  /** Types a line; false: that failed. */
+  answer(id: string, line: string): Promise<boolean>;
 }
 
 export class SessionRow {
@@ -22,6 +26,9 @@ export class SessionRow {
   private readonly failure = make("span", "row-failure");
   private readonly labels = make("span", "labels");
   private readonly alert = make("span", "row-alert");
+  private readonly doing = make("span", "row-doing");
+  private readonly message = make("span", "row-message");
+  private readonly answer: AnswerForm;
   private readonly pin: HTMLButtonElement;
   private readonly kill: HTMLButtonElement;
 
@@ -29,14 +36,15 @@ export class SessionRow {
     const pinned = make("span", "row-pin", icon("pin"));
     const top = make("span", "row-top", this.name, pinned, this.active);
     const middle = make("span", "row-middle", this.failure, this.command, this.labels);
-    const bottom = make("span", "row-bottom", this.status, this.alert);
-    this.link = make("a", "row-link", top, middle, bottom);
+    const bottom = make("span", "row-bottom", this.status, this.doing, this.alert);
+    this.link = make("a", "row-link", top, middle, bottom, this.message);
+    this.answer = new AnswerForm((line) => actions.answer(id, line));
     this.link.href = addressOf(id);
     this.pin = iconButton("pin", "quiet", () => actions.pin(id));
     this.kill = iconButton("close", "quiet danger", () => actions.kill(id));
     const buttons = make("span", "row-actions", this.pin, this.kill);
     buttons.dataset["needs"] = "control";
-    this.item = make("li", "row", this.link, buttons);
+    this.item = make("li", "row", this.link, buttons, this.answer.form);
   }
 
   /** Updates everything that depends on the session. */
@@ -46,11 +54,15 @@ export class SessionRow {
     item.dataset["status"] = session.status;
     item.toggleAttribute("data-pinned", isPinned(session));
     item.toggleAttribute("data-alert", alert !== undefined);
+    item.dataset["doing"] = session.attention?.state ?? "unknown";
+    setText(this.message, isBlocked(session) ? (session.attention?.message ?? "") : "");
+    this.answer.show(isBlocked(session), name);
     const failure = lastFailure(session);
     const facts = [
       commandOf(session),
       `in ${session.cwd_now ?? session.cwd}`,
       failure === null ? "" : `the last command exited with ${failure}`,
+      session.attention?.message ?? "",
       `started ${new Date(session.created_at).toLocaleString()}`,
       ...viewersOf(session.clients, me),
     ];
@@ -79,7 +91,9 @@ export class SessionRow {
     setTooltip(this.active, `last activity ${new Date(session.last_activity_at).toLocaleString()}`);
     const status = statusText(session, me, now);
     const restarts = session.restarts ? ` · started ${session.restarts + 1} times` : "";
+    setText(this.doing, session.attention === undefined ? "" : doingText(session.attention, now));
     // An alert takes the room of the number of starts and of "no client yet".
-    setText(this.status, this.alert.textContent === "" ? status + restarts : (status.split(", ")[0] ?? status));
+    const isShort = this.alert.textContent !== "" || this.doing.textContent !== "";
+    setText(this.status, !isShort ? status + restarts : (status.split(", ")[0] ?? status));
   }
 }

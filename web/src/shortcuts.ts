@@ -7,6 +7,8 @@ export interface Shortcuts {
   startOther(): void;
   palette(): void;
   list(): void;
+  /** Goes to the session that has waited longest for somebody. */
+  waiting(): void;
   pin(): void;
   /** Shows so many sessions side by side. */
   split(count: 1 | 2 | 4): void;
@@ -37,6 +39,7 @@ export function shortcut(event: KeyboardEvent, page: Shortcuts, inTerminal: bool
       KeyK: () => page.palette(),
       KeyS: () => page.list(),
       KeyP: () => page.pin(),
+      KeyW: () => page.waiting(),
       KeyC: () => page.question(),
     };
     act = acts[event.code];

@@ -33,3 +33,17 @@ test("silence after a bell does not hide the bell", () => {
   assert.equal(attention.add(alert("a", "quiet", 30_000)), false);
   assert.equal(attention.get("a")?.cause, "bell");
 });
+
+test("what is asked is not hidden by a bell, and is over when the program goes on", () => {
+  const attention = new Attention(0);
+  const asked = { session: "a", cause: "blocked" as const, at: 10, text: "May I?" };
+  assert.equal(attention.add(asked), true);
+  assert.equal(attention.add(alert("a", "bell", 11)), false);
+  assert.equal(attention.get("a")?.cause, "blocked");
+  assert.equal(attention.add({ ...asked, cause: "done" }), true);
+  attention.goesOn("a");
+  assert.equal(attention.count, 0);
+  attention.add(alert("b", "bell", 12));
+  attention.goesOn("b");
+  assert.equal(attention.count, 1, "a bell is not about what the program does");
+});
