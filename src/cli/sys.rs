@@ -53,6 +53,11 @@ impl Process {
 pub(super) struct Detached(Pid);
 
 impl Detached {
+    /// Its process id.
+    pub(super) fn pid(&self) -> i32 {
+        self.0.as_raw()
+    }
+
     /// Whether it has ended.
     pub(super) fn has_ended(&self) -> io::Result<bool> {
         match waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {
