@@ -5,8 +5,10 @@
 //! program can name another one.
 
 mod finished;
+mod parts;
 
 pub use finished::{Finished, UploadId};
+pub use parts::Parts;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, readlink, renameat2};
@@ -190,7 +192,10 @@ fn is_ours(process: &OwnedFd) -> Result<bool, Errno> {
 
 impl Upload<'_> {
     /// The name of the file as long as it is not whole.
-    fn part(&self) -> Result<String, FileError> {
+    ///
+    /// # Errors
+    /// One of the names is none.
+    pub fn part(&self) -> Result<String, FileError> {
         let Upload { key, name } = self;
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if key.is_empty() || key.len() > UPLOAD_MAX || !key.bytes().all(is_word) {
