@@ -2,8 +2,8 @@
 -- sort as text.
 --
 -- The version of this schema: raise it with every change. A server opens no database of another
--- version. Versions 1 to 5 were never released.
-PRAGMA user_version = 6;
+-- version but the one before, which it migrates (src/store/db.rs). Versions 1 to 5 were never released.
+PRAGMA user_version = 7;
 
 CREATE TABLE sessions (
     id                     TEXT NOT NULL PRIMARY KEY, -- UUID v7: sorts by time of creation
@@ -32,6 +32,7 @@ CREATE TABLE sessions (
     cols                   INTEGER NOT NULL,
     rows                   INTEGER NOT NULL,
     idle_timeout_s         INTEGER,                   -- NULL: never
+    idle_timeout_before_s  INTEGER,                   -- what a session had that is now kept for good
     idle_when              TEXT NOT NULL DEFAULT 'detached'
         CHECK (idle_when IN ('detached', 'detached_and_quiet')),
     first_attach_timeout_s INTEGER,                   -- NULL: no limit

@@ -27,6 +27,11 @@ static VERSION: LazyLock<i64> = LazyLock::new(|| {
     rest.split(';').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 });
 
+/// The version before, that of stayd 0.2.0, …
+const MIGRATED: i64 = 6;
+/// … and what makes the present one of it.
+const MIGRATION: &str = "ALTER TABLE sessions ADD COLUMN idle_timeout_before_s INTEGER;";
+
 /// The longest wait for another program's lock. It is no longer than a flush tick: the queue tries
 /// its writes again then, and reads must not wait behind a waiting write.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
@@ -73,7 +78,7 @@ impl Db {
         let mut conn = Connection::open_with_flags(path, flags).map_err(failed)?;
         conn.busy_timeout(OPEN_TIMEOUT).map_err(failed)?;
         let found = user_version(&conn).map_err(failed)?;
-        if ![0, version()].contains(&found) {
+        if ![0, MIGRATED, version()].contains(&found) {
             let (path, known) = (path.to_owned(), version());
             return Err(OpenError::OtherVersion { path, found, known });
         }
@@ -322,8 +327,13 @@ fn create_tables(conn: &mut Connection) -> rusqlite::Result<()> {
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another server may have created them while this one waited for the lock.
-    if user_version(&tx)? == 0 {
-        tx.execute_batch(SCHEMA)?;
+    match user_version(&tx)? {
+        0 => tx.execute_batch(SCHEMA)?,
+        MIGRATED => {
+            tx.execute_batch(MIGRATION)?;
+            tx.pragma_update(None, "user_version", version())?;
+        }
+        _ => {}
     }
     tx.commit()
 }
