@@ -1,7 +1,6 @@
 //! A record of the parts of uploads that are not whole, kept in the state directory, so that those whose
 //! client never comes back are removed: a session's directory is known only while the session is there.
 
-use super::{FileError, Folder};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstatat};
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use slog::{Logger, info};
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,32 +41,21 @@ impl Parts {
         Parts(dir.into())
     }
 
-    /// Records a part.
+    /// Records a part in this folder, of this path.
     ///
     /// # Errors
     /// The part is gone, or its record cannot be written: the part stays until its client comes back.
-    pub fn add(&self, folder: &Folder, name: &str) -> Result<(), FileError> {
-        let stat = fstatat(&folder.0, name, AtFlags::AT_SYMLINK_NOFOLLOW);
-        let stat = stat.map_err(|errno| FileError::Os(name.to_owned(), errno))?;
-        let path = PathBuf::from(folder.path()?);
-        let file = self.file(&path, name);
+    pub fn add(&self, folder: impl AsFd, path: &Path, name: &str) -> io::Result<()> {
+        let stat = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let (device, inode) = (stat.st_dev, stat.st_ino);
-        let entry = Entry { folder: path, name: name.to_owned(), device, inode };
-        let write = || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
-            fs::write(&file, serde_json::to_vec(&entry)?)
-        };
-        write().map_err(|error: io::Error| {
-            let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-            FileError::Os(file.display().to_string(), errno)
-        })
+        let entry = Entry { folder: path.to_owned(), name: name.to_owned(), device, inode };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        fs::write(self.file(path, name), serde_json::to_vec(&entry)?)
     }
 
     /// Forgets a part that is whole, or that was removed. Without a record there is nothing to do.
-    pub fn forget(&self, folder: &Folder, name: &str) {
-        if let Ok(path) = folder.path() {
-            let _ = fs::remove_file(self.file(Path::new(&path), name));
-        }
+    pub fn forget(&self, path: &Path, name: &str) {
+        let _ = fs::remove_file(self.file(path, name));
     }
 
     /// Removes now and then the parts of which nothing has come for a day.
@@ -161,23 +150,23 @@ mod tests {
     fn a_part_is_removed_after_a_day_and_nothing_else_is() {
         let (state, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let parts = Parts::new(&state.path().join("parts"));
-        let folder = Folder(File::open(dir.path()).unwrap().into());
-        let path = |name: &str| dir.path().join(name);
+        let folder = File::open(dir.path()).unwrap();
+        let at = dir.path().canonicalize().unwrap();
+        let path = |name: &str| at.join(name);
         for name in ["old", "whole", "replaced", "not recorded"] {
             fs::write(path(name), "x").unwrap();
             if name != "not recorded" {
-                parts.add(&folder, name).unwrap();
+                parts.add(&folder, &at, name).unwrap();
             }
         }
-        parts.forget(&folder, "whole");
+        parts.forget(&at, "whole");
         // The inode of the first is in use until then.
         fs::write(path("other"), "mine").unwrap();
         fs::rename(path("other"), path("replaced")).unwrap();
         let now = SystemTime::now();
         let remove = |hours: u64| parts.remove_old(now + Duration::from_secs(hours * 3600));
         assert_eq!(remove(23), [""; 0]);
-        let old = dir.path().canonicalize().unwrap().join("old").display().to_string();
-        assert_eq!(remove(25), [old]);
+        assert_eq!(remove(25), [path("old").display().to_string()]);
         assert_eq!(remove(25), [""; 0]);
         let mut left: Vec<_> =
             fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -191,13 +180,14 @@ mod tests {
         let (state, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let parts = Parts::new(&state.path().join("parts"));
         assert!(parts.remove_old(SystemTime::now()).is_empty(), "no part has come yet");
-        let folder = Folder(File::open(dir.path()).unwrap().into());
+        let folder = File::open(dir.path()).unwrap();
         fs::write(dir.path().join("a"), "x").unwrap();
-        parts.add(&folder, "a").unwrap();
+        let at = dir.path().to_owned();
+        parts.add(&folder, &at, "a").unwrap();
         drop(dir);
         fs::write(state.path().join("parts").join("torn"), "{").unwrap();
         assert!(parts.remove_old(SystemTime::now()).is_empty());
         assert_eq!(fs::read_dir(state.path().join("parts")).unwrap().count(), 0);
-        assert!(parts.add(&folder, "a").is_err(), "it is gone");
+        assert!(parts.add(&folder, &at, "a").is_err(), "it is gone");
     }
 }

@@ -95,14 +95,16 @@ pub(super) async fn put(
         let received = folder.write(upload, offset, &body, total)?;
         if received < total {
             if offset == 0 {
+                let (path, part) = (folder.path()?, upload.part()?);
                 // Without a record it is kept for longer, and is no worse.
-                let _ = parts.add(&folder, &upload.part()?);
+                let _ = parts.add(&folder, path.as_ref(), &part);
             }
             return Ok((received, None));
         }
         let name = folder.finish(upload)?;
-        parts.forget(&folder, &upload.part()?);
-        Ok((received, Some(format!("{}/{name}", folder.path()?))))
+        let path = folder.path()?;
+        parts.forget(path.as_ref(), &upload.part()?);
+        Ok((received, Some(format!("{path}/{name}"))))
     })
     .await?;
     let Some(path) = path else {
@@ -130,7 +132,9 @@ pub(super) async fn cancel(
         let upload = Upload { key: &query.upload, name: &query.name };
         let folder = folder(pid, query.apart)?;
         folder.cancel(upload)?;
-        parts.forget(&folder, &upload.part()?);
+        if let Ok(path) = folder.path() {
+            parts.forget(path.as_ref(), &upload.part()?);
+        }
         Ok(())
     })
     .await?;

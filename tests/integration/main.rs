@@ -76,6 +76,7 @@ mod tls;
 mod tls_server;
 mod torture;
 mod trees;
+mod tunnel;
 mod unread;
 mod verbs;
 mod versions;
