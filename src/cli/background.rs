@@ -72,7 +72,10 @@ async fn start(paths: &PathFlags, flags: &ServerFlags) -> Result<Endpoint, Failu
             Ok(endpoint) => match Client::new(endpoint.clone())?.ready().await {
                 Ok(()) => {
                     // Of several verbs that found no server, one has started it.
-                    if endpoint.server.as_ref().is_some_and(|found| found.is(server.pid())) {
+                    if !endpoint.server.as_ref().is_some_and(|found| found.is(server.pid())) {
+                        // It would wait a little for the lock, and begin if that one is stopped.
+                        server.end()?;
+                    } else {
                         let (dir, log) = (dir.display(), path.display());
                         out::message(&format!(
                             "stayd: no server was running in {dir}, so one was started in the \

@@ -78,6 +78,15 @@ fn of_several_at_once_only_the_one_that_started_the_server_says_so() {
     }
     let who = told.iter().filter(|(_, text)| text.contains("one was started")).count();
     assert_eq!(who, 1, "{told:?}");
+    // Nor do the servers of the others wait until that one is stopped.
+    let state = home.state().display().to_string();
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let servers = processes.filter_map(|process| {
+        let line = std::fs::read_to_string(process.path().join("cmdline")).ok()?;
+        let words: Vec<&str> = line.split('\0').collect();
+        (words.contains(&"serve") && words.contains(&state.as_str())).then_some(line)
+    });
+    assert_eq!(servers.count(), 1);
 }
 
 #[test]
