@@ -32,6 +32,7 @@ CREATE TABLE sessions (
     cols                   INTEGER NOT NULL,
     rows                   INTEGER NOT NULL,
     idle_timeout_s         INTEGER,                   -- NULL: never
+    idle_timeout_before_s  INTEGER,                   -- what a session had that is now kept for good
     idle_when              TEXT NOT NULL DEFAULT 'detached'
         CHECK (idle_when IN ('detached', 'detached_and_quiet')),
     first_attach_timeout_s INTEGER,                   -- NULL: no limit

@@ -5,8 +5,10 @@
 //! program can name another one.
 
 mod finished;
+mod parts;
 
 pub use finished::{Finished, UploadId};
+pub use parts::Parts;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, open, openat, readlink, renameat2};
@@ -14,7 +16,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 /// The folder in the directory for uploads that are to be kept apart.
@@ -60,6 +62,12 @@ pub struct Upload<'a> {
     pub key: &'a str,
     /// The name that the file is to have.
     pub name: &'a str,
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl Folder {
@@ -190,7 +198,10 @@ fn is_ours(process: &OwnedFd) -> Result<bool, Errno> {
 
 impl Upload<'_> {
     /// The name of the file as long as it is not whole.
-    fn part(&self) -> Result<String, FileError> {
+    ///
+    /// # Errors
+    /// One of the names is none.
+    pub fn part(&self) -> Result<String, FileError> {
         let Upload { key, name } = self;
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if key.is_empty() || key.len() > UPLOAD_MAX || !key.bytes().all(is_word) {

@@ -160,7 +160,11 @@ where
     let without_variables =
         |arg: Arg| if arg.is_global_set() { arg } else { arg.env(Resettable::Reset) };
     let mut command = Cli::command().mut_args(without_variables);
-    let mut matches = command.try_get_matches_from_mut(&args)?;
+    let mut matches = command.try_get_matches_from_mut(&args).map_err(|error| {
+        // A usage line would demand the flags of the variables that are set.
+        let told = without_environment(Cli::command()).try_get_matches_from(&args);
+        told.err().filter(|_| error.use_stderr()).unwrap_or(error)
+    })?;
     match matches.subcommand_name() {
         Some(verb) => {
             let typed = |arg: &&Arg| {
@@ -176,6 +180,12 @@ where
         None => matches = Cli::command().try_get_matches_from(&args)?,
     }
     Cli::from_arg_matches(&matches)
+}
+
+/// The command, and those below it, without the variables of its flags.
+fn without_environment(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| arg.env(Resettable::Reset));
+    command.mut_subcommands(without_environment)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::progress::Progress;
 use super::retry::Retries;
 use super::{out, sys};
-use crate::config::{self, PathFlags};
+use crate::config::{self, PathFlags, ServeFlags, Settings};
 use crate::private;
 use crate::tree;
 use std::ffi::OsString;
@@ -23,18 +23,33 @@ const LOG_MAX: u64 = 4 << 20;
 
 /// The server of the state directory, which is started if there is none. A server that is named by
 /// its address is not started, and inside a session none is: it would be one of that session's
-/// programs and end with it.
+/// programs and end with it. Nor is one started for a profile that it would not know.
 pub(super) async fn find_or_start(
     paths: &PathFlags,
     flags: &ServerFlags,
+    profile: Option<&str>,
 ) -> Result<Endpoint, Failure> {
     match Endpoint::find(paths, flags) {
         Err(Failure::NoServer { .. })
             if flags.url.is_none() && std::env::var_os(tree::MARK).is_none() =>
         {
+            check_profile(paths, profile)?;
             start(paths, flags).await
         }
         found => found,
+    }
+}
+
+/// Refuses a profile that is not in the settings which the server would read. Settings that cannot be
+/// read are the server's to complain of, which names the place.
+fn check_profile(paths: &PathFlags, profile: Option<&str>) -> Result<(), Failure> {
+    let Some(name) = profile else { return Ok(()) };
+    match Settings::load(paths, &ServeFlags::default()) {
+        Ok(settings) if !settings.profiles.contains_key(name) => {
+            let known: Vec<&str> = settings.profiles.keys().map(String::as_str).collect();
+            Err(Failure::Other(format!("no profile {name:?}; there are: {}", known.join(", "))))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -56,11 +71,17 @@ async fn start(paths: &PathFlags, flags: &ServerFlags) -> Result<Endpoint, Failu
         let failure = match Endpoint::find(paths, flags) {
             Ok(endpoint) => match Client::new(endpoint.clone())?.ready().await {
                 Ok(()) => {
-                    let (dir, log) = (dir.display(), path.display());
-                    out::message(&format!(
-                        "stayd: no server was running in {dir}, so one was started in the \
-                         background (its page: `stayd url`; its end: `stayd stop`; its log: {log})"
-                    ));
+                    // Of several verbs that found no server, one has started it.
+                    if !endpoint.server.as_ref().is_some_and(|found| found.is(server.pid())) {
+                        // It would wait a little for the lock, and begin if that one is stopped.
+                        server.end()?;
+                    } else {
+                        let (dir, log) = (dir.display(), path.display());
+                        out::message(&format!(
+                            "stayd: no server was running in {dir}, so one was started in the \
+                             background (its page: `stayd url`; its end: `stayd stop`; its log: {log})"
+                        ));
+                    }
                     return Ok(endpoint);
                 }
                 Err(failure) => failure,

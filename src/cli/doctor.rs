@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
-use super::local::places;
+use super::local::{LocalServer, places};
 use super::out;
 use super::progress::Progress;
 use crate::cgroup::Delegated;
@@ -73,7 +73,9 @@ pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     match &settings {
         Ok(settings) => {
             findings.push(ok("settings", "can be used".into()));
-            findings.push(addresses(settings));
+            let mut addresses = addresses(settings);
+            addresses.detail.extend(elsewhere(settings, paths));
+            findings.push(addresses);
             findings.extend(profiles(settings));
             findings.extend(accounts(settings));
             findings.extend(limits(settings));
@@ -143,6 +145,30 @@ fn addresses(settings: &Settings) -> Finding {
         }
         (None, Err(exposed)) => failed(what, exposed.to_string()),
     }
+}
+
+/// Where a running server listens, if the settings that are read from here say something else: it was
+/// started with others.
+fn elsewhere(settings: &Settings, paths: &PathFlags) -> Option<String> {
+    let dir = config::state_dir(paths).ok()?;
+    let server = LocalServer::find(&dir).ok()?;
+    let text = fs::read_to_string(server.dir().join("listen")).ok()?;
+    let (schemes, addresses): (Vec<_>, Vec<SocketAddr>) = places(&text).unzip();
+    let scheme = if settings.tls.is_some() { "https" } else { "http" };
+    // Port 0 asks for a free one, and both loopback addresses are listened on.
+    let is_one = |said: &SocketAddr, found: &SocketAddr| {
+        let is_address =
+            said.ip() == found.ip() || said.ip().is_loopback() && found.ip().is_loopback();
+        is_address && [0, found.port()].contains(&said.port())
+    };
+    let said = &settings.listen;
+    let is_as_said = schemes.iter().all(|found| *found == scheme)
+        && said.iter().all(|said| addresses.iter().any(|found| is_one(said, found)))
+        && addresses.iter().all(|found| said.iter().any(|said| is_one(said, found)));
+    (!is_as_said).then(|| {
+        let listens = text.split_whitespace().collect::<Vec<_>>().join(", ");
+        format!("; but the running server, started otherwise, listens on {listens}")
+    })
 }
 
 /// Profiles whose program the server would not find.

@@ -39,6 +39,9 @@ pub(super) enum Failure {
     /// The wait has timed out: exit code 124, as timeout(1) has it.
     #[error("the wait has timed out")]
     TimedOut,
+    /// SIGINT came: exit code 130, as shells have it.
+    #[error("interrupted: {0} was not copied")]
+    Interrupted(String),
     /// The server refused, in its own words.
     #[error("{detail}")]
     Refused {
@@ -59,6 +62,7 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::NoSuchSession(_) | Failure::NoSession | Failure::Ended { .. } => 3,
             Failure::TimedOut => 124,
+            Failure::Interrupted(_) => 130,
             Failure::NoServer { .. }
             | Failure::Unreachable(_)
             | Failure::Refused { .. }

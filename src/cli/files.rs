@@ -9,15 +9,22 @@ use super::progress::Progress;
 use super::resolve::resolve;
 use super::retry::Retries;
 use crate::config::PathFlags;
+use crate::pty;
 use clap::Args;
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use tokio::time::sleep;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 /// Bytes of one request, at most.
 const PIECE: u64 = 1 << 20;
+/// How long the answer to the last piece is waited for after SIGINT.
+const LAST_PIECE: Duration = Duration::from_secs(2);
 
 #[derive(Args, Debug)]
 pub(super) struct PutFlags {
@@ -40,7 +47,7 @@ pub(super) struct PutFlags {
 pub(super) struct GetFlags {
     /// Id, unique beginning of an id, or name
     session: String,
-    /// The file, from the session's present directory on
+    /// The file, from the session's present directory on; ~/x is in the home directory of its account
     path: String,
     /// Write to this file, replacing it; - is standard output [default: a new file of that name here]
     #[arg(long, short, value_name = "FILE")]
@@ -52,9 +59,14 @@ pub(super) struct GetFlags {
 pub(super) fn put(paths: &PathFlags, flags: &PutFlags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
+        let mut interrupts = Interrupts::new()?;
         let id = resolve(&client, &flags.session).await?.to_string();
         for path in &flags.files {
-            let there = put_one(&client, &id, path, flags.apart).await?;
+            // The file before was whole just then.
+            if interrupts.has_come {
+                return Err(Failure::Interrupted(path.display().to_string()));
+            }
+            let there = put_one(&client, &id, path, flags.apart, &mut interrupts).await?;
             out::print(&format!("{there}\n"))?;
         }
         Ok(0)
@@ -62,7 +74,13 @@ pub(super) fn put(paths: &PathFlags, flags: &PutFlags) -> Result<u8, Failure> {
 }
 
 /// Copies a file; the path of the copy.
-async fn put_one(client: &Client, id: &str, path: &Path, apart: bool) -> Result<String, Failure> {
+async fn put_one(
+    client: &Client,
+    id: &str,
+    path: &Path,
+    apart: bool,
+    interrupts: &mut Interrupts,
+) -> Result<String, Failure> {
     let shown = path.display().to_string();
     let failed = || Failure::doing(shown.clone());
     let name = path.file_name().and_then(|name| name.to_str());
@@ -82,22 +100,63 @@ async fn put_one(client: &Client, id: &str, path: &Path, apart: bool) -> Result<
         // A file that gets shorter meanwhile is an error.
         file.read_exact_at(&mut bytes, offset).map_err(failed())?;
         let piece = Piece { name, upload: &upload, offset, total, apart };
-        match client.put(id, &piece, bytes).await {
+        let mut sent = pin!(client.put(id, &piece, bytes));
+        let answer = tokio::select! {
+            answer = &mut sent => answer,
+            () = interrupts.next() => {
+                // The server may be writing the piece, which would outlive an earlier removal.
+                match timeout(LAST_PIECE, sent).await {
+                    Ok(Ok((_, Some(there)))) => return Ok(there),
+                    _ => Err(Failure::Interrupted(shown.clone())),
+                }
+            }
+        };
+        let failure = match answer {
             Ok((_, Some(there))) => return Ok(there),
             Ok((received, None)) if received <= total => {
                 (offset, retries) = (received, Retries::default());
+                continue;
             }
             Ok(_) => return Err(Failure::Other(format!("{shown}: the server has more of it"))),
-            // The server may have the piece already, and takes it once more.
-            Err(failure) if failure.is_passing() => {
-                sleep(retries.next_wait().ok_or(failure)?).await;
-            }
-            Err(failure) => {
-                // The first failure is the one to tell.
-                let _ = client.cancel_put(id, &piece).await;
-                return Err(failure);
-            }
+            Err(failure) => failure,
+        };
+        // The server may have the piece already, and takes it once more.
+        let wait = retries.next_wait().filter(|_| failure.is_passing());
+        let failure = match wait {
+            Some(wait) => tokio::select! {
+                () = sleep(wait) => continue,
+                () = interrupts.next() => Failure::Interrupted(shown.clone()),
+            },
+            None => failure,
+        };
+        // The first failure is the one to tell. Whoever interrupts once more does not wait.
+        tokio::select! {
+            _ = client.cancel_put(id, &piece) => {}
+            () = interrupts.next() => {}
         }
+        return Err(failure);
+    }
+}
+
+/// SIGINT, unless it was ignored when this program started, as a script's background jobs have it.
+struct Interrupts {
+    signal: Option<Signal>,
+    has_come: bool,
+}
+
+impl Interrupts {
+    fn new() -> io::Result<Self> {
+        let is_ignored = pty::is_ignored(libc::SIGINT);
+        let signal = if is_ignored { None } else { Some(signal(SignalKind::interrupt())?) };
+        Ok(Interrupts { signal, has_come: false })
+    }
+
+    async fn next(&mut self) {
+        match &mut self.signal {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+        self.has_come = true;
     }
 }
 

@@ -28,8 +28,8 @@ pub(super) struct Keep {
 pub(super) struct Unkeep {
     /// Id, unique beginning of an id, or name
     session: String,
-    /// Time from the last client's detaching to destruction: 90s, 30m, 8h, 7d [default: the
-    /// profile's or the server's]
+    /// Time from the last client's detaching to destruction: 90s, 30m, 8h, 7d [default: what the
+    /// session had before it was kept, or else the profile's or the server's]
     #[arg(long, value_name = "TIME")]
     after: Option<Seconds>,
     /// Print the session as the API returns it
@@ -53,13 +53,18 @@ pub(super) fn unkeep(paths: &PathFlags, flags: &Unkeep) -> Result<u8, Failure> {
         let id = resolve(&client, &flags.session).await?.to_string();
         let timeout = match flags.after {
             Some(Seconds(seconds)) => Some(seconds),
-            None => usual(&client, &client.get::<Session>(&id).await?).await?,
+            None => match client.get::<Session>(&id).await? {
+                // It is not kept.
+                Session { idle_timeout_s: Some(seconds), .. } => Some(seconds),
+                Session { idle_timeout_before_s: Some(seconds), .. } => Some(seconds),
+                session => usual(&client, &session).await?,
+            },
         };
         set(&client, &id, timeout, flags.json).await
     })
 }
 
-/// The timeout that the session would get if it were started now.
+/// The timeout that a session which was never without would get if it were started now.
 async fn usual(client: &Client, session: &Session) -> Result<Option<u64>, Failure> {
     let answer = client.call_at(Method::GET, "/api/v1/profiles", None).await?;
     let mut profiles = answer["profiles"].as_array().into_iter().flatten();

@@ -52,6 +52,11 @@ impl LocalServer {
         uid == self.owner || uid == 0
     }
 
+    /// Whether the server is this process.
+    pub(super) fn is(&self, pid: i32) -> bool {
+        self.pid.trim().parse() == Ok(pid)
+    }
+
     /// Whether the server still holds the lock. Call it once a connection is open: if it does, the
     /// server was alive when the connection was made, and is its peer.
     pub(super) fn still_runs(&self) -> bool {

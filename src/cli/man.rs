@@ -41,6 +41,9 @@ No such session.
 .TP
 \fB124\fR
 \fBwait\fR: the timeout was over before the condition held.
+.TP
+\fB130\fR
+\fBput\fR was interrupted.
 .PP
 \fBrun\fR, \fBattach\fR and \fBwait \-\-exit\fR exit with the session's own code once the session has
 ended; 128 + n for signal n.

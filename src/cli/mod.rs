@@ -15,7 +15,7 @@
 //! | `sys` | system calls that nix lacks |
 //!
 //! Exit codes: 0 success, 1 an error, 2 a wrong command line, 3 no such session, 124 a wait that
-//! timed out. `run`, `attach` and `wait --exit` exit with the session's own code, 128 + n for a
+//! timed out, 130 a `put` that was interrupted. `run`, `attach` and `wait --exit` exit with the session's own code, 128 + n for a
 //! signal.
 
 mod args;

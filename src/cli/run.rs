@@ -78,7 +78,8 @@ pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
         out::message(&format!("stayd: {hint}"));
     }
     actix::System::new().block_on(async {
-        let endpoint = background::find_or_start(paths, &flags.server).await?;
+        let profile = flags.profile.as_deref();
+        let endpoint = background::find_or_start(paths, &flags.server, profile).await?;
         let client = Client::new(endpoint.clone())?;
         let (value, is_new) = match client.create(&wanted).await {
             Ok(created) => (created.json::<Value>()?, true),

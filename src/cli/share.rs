@@ -14,14 +14,15 @@ use serde_json::{Value, json};
 #[derive(Args, Debug)]
 pub(super) struct Flags {
     /// Id, unique beginning of an id, or name
-    session: String,
+    #[arg(required_unless_present = "list")]
+    session: Option<String>,
     /// Whoever has the link may also type
     #[arg(long, conflicts_with_all = ["list", "end"])]
     write: bool,
     /// How long the link is valid: 90s, 30m, 8h, 7d [default: 1h]
     #[arg(long, value_name = "TIME", conflicts_with_all = ["list", "end"])]
     expires: Option<Seconds>,
-    /// List the session's links instead
+    /// List the session's links instead, or without a session those of all
     #[arg(long)]
     list: bool,
     /// End the link with this id instead
@@ -37,7 +38,11 @@ pub(super) struct Flags {
 pub(super) fn share(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
-        let id = resolve(&client, &flags.session).await?;
+        let Some(session) = &flags.session else {
+            let answer = client.call_at(Method::GET, "/api/v1/shares", None).await?;
+            return show(&answer, flags.json, table_of_all);
+        };
+        let id = resolve(&client, session).await?;
         let path = format!("/api/v1/sessions/{id}/shares");
         if let Some(share) = &flags.end {
             client.call_at(Method::DELETE, &format!("{path}/{share}"), None).await?;
@@ -45,11 +50,7 @@ pub(super) fn share(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         }
         if flags.list {
             let answer = client.call_at(Method::GET, &path, None).await?;
-            match flags.json {
-                true => out::json(&answer)?,
-                false => out::print(&table(&answer))?,
-            }
-            return Ok(0);
+            return show(&answer, flags.json, table);
         }
         let mut body = json!({ "mode": if flags.write { "rw" } else { "ro" } });
         if let Some(Seconds(seconds)) = flags.expires {
@@ -61,12 +62,31 @@ pub(super) fn share(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
             true => out::json(&answer)?,
             false => {
                 out::print(&format!("{}\n", text("url")))?;
-                let (share, session) = (text("id"), &flags.session);
+                let share = text("id");
                 out::message(&format!("[end the link: stayd share {session} --end {share}]"));
             }
         }
         Ok(0)
     })
+}
+
+fn show(answer: &Value, as_json: bool, table: impl Fn(&Value) -> String) -> Result<u8, Failure> {
+    match as_json {
+        true => out::json(answer)?,
+        false => out::print(&table(answer))?,
+    }
+    Ok(0)
+}
+
+fn table_of_all(answer: &Value) -> String {
+    let rows = answer["shares"].as_array().into_iter().flatten().map(|share| {
+        let session = &share["session"];
+        let session = session["name"].as_str().or(session["id"].as_str()).unwrap_or("-");
+        let text = |name: &str| printable(share[name].as_str().unwrap_or("-"));
+        let [id, mode, expires, by] = ["id", "mode", "expires_at", "created_by"].map(text);
+        vec![printable(session), id, mode, expires, by]
+    });
+    render(&["SESSION", "ID", "MODE", "EXPIRES", "BY"], rows)
 }
 
 fn table(answer: &Value) -> String {

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -53,6 +54,21 @@ impl Process {
 pub(super) struct Detached(Pid);
 
 impl Detached {
+    /// Its process id.
+    pub(super) fn pid(&self) -> i32 {
+        self.0.as_raw()
+    }
+
+    /// Ends it by SIGTERM, and waits for that.
+    pub(super) fn end(&self) -> io::Result<()> {
+        // Until somebody waits for it, its id is nobody else's.
+        if !self.has_ended()? {
+            kill(self.0, Signal::SIGTERM)?;
+            waitpid(self.0, None)?;
+        }
+        Ok(())
+    }
+
     /// Whether it has ended.
     pub(super) fn has_ended(&self) -> io::Result<bool> {
         match waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {

@@ -5,7 +5,7 @@ use super::query::culprit;
 use super::shots::Shots;
 use crate::audit::Audit;
 use crate::events::Bus;
-use crate::files::Finished;
+use crate::files::{Finished, Parts};
 use crate::holder::{Holder, HolderError};
 use crate::id::SessionId;
 use crate::metrics::Metrics;
@@ -62,6 +62,8 @@ pub struct Api {
     pub nesting: Arc<Nesting>,
     /// The last uploads that are whole.
     pub finished: Arc<Finished>,
+    /// The record of those that are not.
+    pub parts: Parts,
 }
 
 /// A session by id or name.

@@ -5,6 +5,7 @@ use super::problem::{Problem, code};
 use super::query::Query;
 use crate::files::{FileError, Folder, Upload, UploadId};
 use crate::protocol::Session;
+use crate::registry::home;
 use crate::session::InUse;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, ContentDisposition, DispositionParam, DispositionType};
@@ -52,7 +53,7 @@ pub(super) struct CancelQuery {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileQuery {
-    /// From the session's directory on.
+    /// From the session's directory on; `~` is the home directory.
     path: String,
 }
 
@@ -86,16 +87,24 @@ pub(super) async fn put(
         return Ok(created(total, &path));
     }
     let (written, offset) = (upload.clone(), query.offset);
+    let parts = api.parts.clone();
     let (received, path) = blocking(move || {
         let (key, name) = (&written.key.0, &written.key.1);
         let upload = Upload { key, name };
         let folder = folder(pid, apart)?;
         let received = folder.write(upload, offset, &body, total)?;
         if received < total {
+            if offset == 0 {
+                let (path, part) = (folder.path()?, upload.part()?);
+                // Without a record it is kept for longer, and is no worse.
+                let _ = parts.add(&folder, path.as_ref(), &part);
+            }
             return Ok((received, None));
         }
         let name = folder.finish(upload)?;
-        Ok((received, Some(format!("{}/{name}", folder.path()?))))
+        let path = folder.path()?;
+        parts.forget(path.as_ref(), &upload.part()?);
+        Ok((received, Some(format!("{path}/{name}"))))
     })
     .await?;
     let Some(path) = path else {
@@ -118,8 +127,15 @@ pub(super) async fn cancel(
 ) -> Result<HttpResponse, Problem> {
     let pid = api.live(&id).await?.handle.view().pid;
     let Query(query) = query?;
+    let parts = api.parts.clone();
     blocking(move || {
-        folder(pid, query.apart)?.cancel(Upload { key: &query.upload, name: &query.name })
+        let upload = Upload { key: &query.upload, name: &query.name };
+        let folder = folder(pid, query.apart)?;
+        folder.cancel(upload)?;
+        if let Ok(path) = folder.path() {
+            parts.forget(path.as_ref(), &upload.part()?);
+        }
+        Ok(())
     })
     .await?;
     Ok(HttpResponse::NoContent().finish())
@@ -135,7 +151,8 @@ pub(super) async fn get(
     let Query(query) = query?;
     api.caller.does("download", "file", &query.path);
     let name: String = query.path.rsplit('/').next().unwrap_or("file").to_owned();
-    let (file, length) = blocking(move || folder(pid, false)?.open(&query.path)).await?;
+    let path = in_home(query.path, &home());
+    let (file, length) = blocking(move || folder(pid, false)?.open(&path)).await?;
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' };
     let name = DispositionParam::Filename(name.chars().map(plain).collect());
     let mut response = HttpResponse::Ok();
@@ -177,6 +194,15 @@ fn chunks(file: File, length: Option<u64>) -> impl Stream<Item = io::Result<Byte
     })
 }
 
+/// A path that begins in the home directory: the shell that would know `~` is not asked. Only files of
+/// the server's own account are read.
+fn in_home(path: String, home: &str) -> String {
+    match path.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{home}{rest}"),
+        _ => path,
+    }
+}
+
 /// The session's directory, or its folder for uploads.
 fn folder(pid: Option<i32>, apart: bool) -> Result<Folder, FileError> {
     let gone = || FileError::Os("the session's process".to_owned(), Errno::ESRCH);
@@ -208,5 +234,23 @@ fn problem(error: &FileError) -> Problem {
     match error {
         FileError::Os(_, errno) => problem.with("errno", format!("{errno:?}")),
         _ => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tilde_is_the_home_directory_and_no_other_users() {
+        for (path, expected) in [
+            ("~", "/home/me"),
+            ("~/x y", "/home/me/x y"),
+            ("~other/x", "~other/x"),
+            ("./~/x", "./~/x"),
+            ("a~", "a~"),
+        ] {
+            assert_eq!(in_home(path.to_owned(), "/home/me"), expected);
+        }
     }
 }

@@ -96,6 +96,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource("/api/v1/reconcile").post(health::reconcile))
         .service(resource("/api/v1/sessions/{id}/shares").get(shares::list).post(shares::add))
         .service(resource("/api/v1/sessions/{id}/shares/{share}").delete(shares::remove))
+        .service(resource("/api/v1/shares").get(shares::list_all))
         .service(resource("/api/v1/audit").get(audit::audit))
         .service(resource("/api/v1/whoami").get(tokens::whoami))
         .service(resource("/api/v1/tokens").get(tokens::list).post(tokens::add))

@@ -1,12 +1,13 @@
-//! `/api/v1/sessions/{id}/shares`: links that open one session and nothing else.
+//! `/api/v1/sessions/{id}/shares`: links that open one session and nothing else; `/api/v1/shares`:
+//! those of all sessions.
 
-use super::api::{Object, object, present};
+use super::api::{Lookup, Object, object, present};
 use super::auth::{Access, to_the_end};
 use super::caller::CallerApi;
 use super::problem::Problem;
 use crate::id::SessionId;
 use crate::protocol::{Mode, rfc3339};
-use crate::rights::NewShare;
+use crate::rights::{Action, NewShare};
 use crate::store::ShareRow;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -56,6 +57,27 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, Problem> {
     let session = api.session(&id).await?.id;
     let shares: Vec<_> = access.grants.shares(session).iter().map(told).collect();
+    Ok(HttpResponse::Ok().json(json!({ "shares": shares })))
+}
+
+/// The links of all sessions that exist for the caller, each with its session.
+pub(super) async fn list_all(
+    api: CallerApi,
+    access: Data<Access>,
+) -> Result<HttpResponse, Problem> {
+    let mut shares = Vec::new();
+    for row in access.grants.all_shares() {
+        let session = match api.find_any(&row.session.to_string()).await? {
+            Lookup::Live(session) => session.handle.view(),
+            Lookup::Ended(session) => *session,
+            Lookup::Unknown => continue,
+        };
+        if api.caller.may(Action::Share, &session)? {
+            let mut share = told(&row);
+            share["session"] = json!({ "id": session.id, "name": session.name });
+            shares.push(share);
+        }
+    }
     Ok(HttpResponse::Ok().json(json!({ "shares": shares })))
 }
 

@@ -96,6 +96,10 @@ pub struct Session {
     pub rows: u16,
     /// Seconds from the last client's detaching to destruction; null means never.
     pub idle_timeout_s: Option<u64>,
+    /// The timeout that a session had which is now kept for good; null: it is not, or was so from the
+    /// start.
+    #[serde(default)]
+    pub idle_timeout_before_s: Option<u64>,
     /// What counts as idle.
     #[serde(default)]
     pub idle_when: IdleWhen,
@@ -205,6 +209,7 @@ impl Session {
             cols: 80,
             rows: 24,
             idle_timeout_s: None,
+            idle_timeout_before_s: None,
             idle_when: IdleWhen::default(),
             first_attach_timeout_s: None,
             labels: BTreeMap::new(),

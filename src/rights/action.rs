@@ -81,6 +81,8 @@ actions! {
     End = "session.end" needs Controller;
     /// Makes, lists and ends the share links of a session.
     Share = "session.share" needs Controller;
+    /// Lists the share links of all sessions that exist for one.
+    Shares = "shares" needs Controller;
     /// Removes everything that is kept of a session.
     Purge = "session.purge" needs Admin;
     /// Makes, lists and removes tokens.

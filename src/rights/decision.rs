@@ -48,7 +48,7 @@ pub fn decide(principal: &Principal, action: Action, session: Option<Facts<'_>>)
     }
     // A program in a session makes no links, which would leave the session by them. It has no logins, and
     // those of the owner, on whose socket it comes, are not its own.
-    if *kind == Kind::Session && matches!(action, Action::Share | Action::Logins) {
+    if *kind == Kind::Session && matches!(action, Action::Share | Action::Shares | Action::Logins) {
         return Decision::Forbidden { needs: None };
     }
     // An admin of some sessions is no admin of the server.
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn roles_need_what_the_design_says_and_each_includes_the_one_before() {
-        for (role, may) in [(Role::Viewer, 11), (Role::Controller, 25), (Role::Admin, 32)] {
+        for (role, may) in [(Role::Viewer, 11), (Role::Controller, 26), (Role::Admin, 33)] {
             let principal = principal(Kind::Token, role, Scope::All);
             let allowed =
                 |action: &&Action| decide(&principal, **action, None) == Decision::Allowed;

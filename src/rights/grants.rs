@@ -285,7 +285,13 @@ impl Grants {
     /// The share links of a session that are in force, oldest first.
     #[must_use]
     pub fn shares(&self, session: SessionId) -> Vec<ShareRow> {
-        self.tables().shares_of(session, Utc::now())
+        self.tables().shares_where(|share| share.session == session, Utc::now())
+    }
+
+    /// The share links of all sessions that are in force, oldest first.
+    #[must_use]
+    pub fn all_shares(&self) -> Vec<ShareRow> {
+        self.tables().shares_where(|_| true, Utc::now())
     }
 
     /// Ends a share link of a session.

@@ -225,10 +225,14 @@ impl Tables {
         Ok(())
     }
 
-    /// The share links of a session that are in force, oldest first.
-    pub(super) fn shares_of(&self, session: SessionId, now: DateTime<Utc>) -> Vec<ShareRow> {
+    /// Those share links that are in force, oldest first.
+    pub(super) fn shares_where(
+        &self,
+        is_meant: impl Fn(&ShareRow) -> bool,
+        now: DateTime<Utc>,
+    ) -> Vec<ShareRow> {
         let stands = |share: &ShareRow| self.principal(Subject::Share(Digest(share.digest)), now);
-        let is_of = |share: &&ShareRow| share.session == session && stands(share).is_some();
+        let is_of = |share: &&ShareRow| is_meant(share) && stands(share).is_some();
         let mut shares: Vec<_> = self.shares.values().filter(is_of).cloned().collect();
         shares.sort_by_key(|share| share.id);
         shares

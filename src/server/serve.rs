@@ -197,6 +197,7 @@ async fn serve(
     let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
     let (events, roster) = (registry.events(), registry.roster());
     let registry = registry.start();
+    let parts_of_uploads = crate::files::Parts::new(&dir.join("parts"));
     let api = Api {
         registry: registry.clone(),
         roster,
@@ -212,6 +213,7 @@ async fn serve(
         create_on_attach: settings.create_on_attach,
         nesting: Arc::default(),
         finished: Arc::default(),
+        parts: parts_of_uploads.clone(),
         audit: audit.clone(),
     };
 
@@ -225,6 +227,7 @@ async fn serve(
     let http_log = log.new(o!("part" => "http"));
     let kept = settings.audit_retention_s.map(Duration::from_secs);
     actix_web::rt::spawn(audit.keep(kept, http_log.clone()));
+    actix_web::rt::spawn(parts_of_uploads.keep_removing(http_log.clone()));
     actix_web::rt::spawn(Access::report(access.clone(), http_log.clone()));
     let connections = Connections::new(limits, metrics, http_log.clone());
     let (leases, places) = (access.clone(), connections.clone());

@@ -31,6 +31,8 @@ pub struct Blob {
     pub status: Option<Status>,
     /// Seconds; null: never.
     pub idle_timeout_s: Option<u64>,
+    /// The timeout before it was kept for good.
+    pub idle_timeout_before_s: Option<u64>,
     /// What counts as idle.
     pub idle_when: IdleWhen,
     /// Seconds; null: no limit.
@@ -80,6 +82,7 @@ impl Blob {
             created_at: session.created_at,
             status: Some(session.status),
             idle_timeout_s: session.idle_timeout_s,
+            idle_timeout_before_s: session.idle_timeout_before_s,
             idle_when: session.idle_when,
             first_attach_timeout_s: session.first_attach_timeout_s,
             labels: session.labels.clone(),

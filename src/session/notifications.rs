@@ -186,6 +186,7 @@ pub(super) fn changes(old: &Session, new: &Session) -> Vec<(Kind, Value)> {
         json!({
             "labels": session.labels,
             "idle_timeout_s": session.idle_timeout_s,
+            "idle_timeout_before_s": session.idle_timeout_before_s,
             "idle_when": session.idle_when,
             "size_policy": session.size_policy,
             "restart": session.restart,

@@ -164,6 +164,11 @@ impl Patch {
             session.labels = labels;
         }
         if let Some(idle_timeout_s) = self.idle_timeout_s {
+            session.idle_timeout_before_s = match idle_timeout_s {
+                // Whoever keeps it twice has not forgotten what it had.
+                None => session.idle_timeout_s.or(session.idle_timeout_before_s),
+                Some(_) => None,
+            };
             session.idle_timeout_s = idle_timeout_s;
         }
         if let Some(idle_when) = self.idle_when {

@@ -16,7 +16,7 @@ use std::str::FromStr;
 use std::sync::LazyLock;
 
 /// Every column of `sessions`. [`read_row`] and [`values`] take them in this order.
-const COLUMNS: [&str; 42] = [
+const COLUMNS: [&str; 43] = [
     "id",
     "name",
     "profile",
@@ -38,6 +38,7 @@ const COLUMNS: [&str; 42] = [
     "cols",
     "rows",
     "idle_timeout_s",
+    "idle_timeout_before_s",
     "idle_when",
     "first_attach_timeout_s",
     "labels",
@@ -170,6 +171,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         cols: next.plain()?,
         rows: next.plain()?,
         idle_timeout_s: next.natural_or_null()?,
+        idle_timeout_before_s: next.natural_or_null()?,
         idle_when: next.word()?,
         first_attach_timeout_s: next.natural_or_null()?,
         labels: next.json()?,
@@ -237,6 +239,7 @@ pub(super) fn values(row: &Row, now: DateTime<Utc>) -> Result<impl Params + '_, 
         boxed(session.cols),
         boxed(session.rows),
         boxed(session.idle_timeout_s.map(integer)),
+        boxed(session.idle_timeout_before_s.map(integer)),
         boxed(session.idle_when.as_str()),
         boxed(session.first_attach_timeout_s.map(integer)),
         boxed(json(&session.labels)?),

@@ -6,7 +6,9 @@ use rusqlite::Connection;
 /// are in it stay as they are.
 const MIGRATIONS: [(i64, &str); 1] = [(
     6,
-    "ALTER TABLE sessions ADD COLUMN attention TEXT; ALTER TABLE sessions ADD COLUMN report TEXT;",
+    "ALTER TABLE sessions ADD COLUMN idle_timeout_before_s INTEGER;
+     ALTER TABLE sessions ADD COLUMN attention TEXT;
+     ALTER TABLE sessions ADD COLUMN report TEXT;",
 )];
 
 /// Whether a database of this version is one of the present version, or can become one.

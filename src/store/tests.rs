@@ -93,6 +93,7 @@ fn full_row() -> Row {
         cols: 1000,
         rows: 1,
         idle_timeout_s: Some(0),
+        idle_timeout_before_s: Some(32),
         first_attach_timeout_s: Some(31),
         labels: [("team".to_owned(), "ops".to_owned()), ("a.b".to_owned(), String::new())].into(),
         title: Some("~".to_owned()),
@@ -569,6 +570,37 @@ async fn a_database_of_another_version_is_refused_and_left_alone() {
         assert!(error.to_string().contains(&told), "{error}");
         assert_eq!(std::fs::read(path(&dir)).unwrap(), before);
     }
+}
+
+/// As stayd 0.2.0 has left it.
+#[actix::test]
+async fn a_database_of_the_version_before_is_migrated_with_what_is_in_it() {
+    let place = Place::new();
+    let kept = row(None);
+    place.store.commit(untold(&kept)).await.unwrap();
+    let conn = place.other();
+    conn.execute_batch(
+        "ALTER TABLE sessions DROP COLUMN idle_timeout_before_s;
+         ALTER TABLE sessions DROP COLUMN attention;
+         ALTER TABLE sessions DROP COLUMN report;
+         PRAGMA user_version = 6",
+    )
+    .unwrap();
+    drop(conn);
+    for _ in 0..2 {
+        let again = open(&place.dir).unwrap();
+        let rows = again.load_live().await.unwrap().rows;
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].session.idle_timeout_before_s, None);
+        let session = Session { idle_timeout_before_s: Some(5), ..kept.session.clone() };
+        again.commit(untold(&Row { session, ..kept.clone() })).await.unwrap();
+        let row = again.get(kept.session.id).await.unwrap().unwrap();
+        assert_eq!(row.session.idle_timeout_before_s, Some(5));
+        again.commit(untold(&kept)).await.unwrap();
+    }
+    let version: i64 =
+        place.other().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    assert_eq!(version, db::version());
 }
 
 #[actix::test]

@@ -45,6 +45,9 @@ for (const colorScheme of ["dark", "light"]) {
     await page.keyboard.press("Escape");
 
     await page.locator("#new-more").click();
+    await page.getByRole("menuitem", { name: "shell" }).waitFor();
+    await clean("the menu of new sessions");
+    await page.keyboard.press("Enter");
     await page.locator("#create-command").fill("'");
     await page.keyboard.press("Enter");
     await page.locator("#create-error").getByText(/quote/).waitFor();

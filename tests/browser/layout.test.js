@@ -115,6 +115,28 @@ test("four sessions; one ends, one is closed, one is dragged into an empty pane"
   assert.ok(Math.abs(box.x - boxes[2].x) < 2 && Math.abs(box.y - boxes[2].y) < 2, "in the place of the one that was closed");
 });
 
+test("a new session opens in an empty pane, and in the focused one where none is empty", async () => {
+  const { context, server } = stayd;
+  const [first] = await shells("first");
+  const page = await visit(context, server.url);
+  await page.locator(`a[href="#/s/${first}"]`).click();
+  await says(page, /Attached/);
+  await page.keyboard.press("Alt+Shift+Digit2");
+  await pane(page, "Empty pane").waitFor();
+  await pane(page, "first").locator(".xterm-screen").click();
+  await page.locator("#new").click();
+  await pane(page, "Empty pane").waitFor({ state: "detached" });
+  await eventually("both are attached", async () => (await server.api("GET", "/sessions")).sessions.filter((one) => one.active_connections === 1).length === 2);
+  assert.equal((await server.session(first)).active_connections, 1, "the focused one stays");
+  const second = openId(page);
+  assert.notEqual(second, first);
+  await page.keyboard.type("echo second-$((2))\n");
+  await eventually("the keys go to the new one", async () => (await page.locator(".pane[data-focused] .xterm-rows").innerText()).includes("second-2"));
+  await page.locator("#new").click();
+  await eventually("it takes the place of the focused one", async () => (await server.session(second)).active_connections === 0);
+  assert.equal((await server.session(first)).active_connections, 1);
+});
+
 test("the list is ordered by drag and by keyboard, and stays so", async () => {
   const { context, server } = stayd;
   for (const { id } of (await server.api("GET", "/sessions")).sessions) await server.api("DELETE", `/sessions/${id}`);

@@ -45,6 +45,19 @@ test("the list is a drawer, every target is large enough, and nothing is wider t
   assert.ok(cols >= 48, `${cols} columns`);
 });
 
+test("a profile is started with two taps", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await page.locator("#new-more").tap();
+  const entry = page.getByRole("menuitem", { name: "shell" });
+  const { width, height } = await entry.boundingBox();
+  assert.ok(width >= 40 && height >= 40, `${width}×${height}`);
+  await entry.tap();
+  await says(page, /Attached/);
+  assert.equal((await server.session(openId(page))).profile, "shell");
+  await page.locator("#side").waitFor({ state: "hidden" });
+});
+
 test("a link to look only shows the session's name, and no keys", async () => {
   const { browser, server } = stayd;
   const { id } = await server.api("POST", "/sessions", { name: "shared", command: ["sh"] });

@@ -232,6 +232,7 @@ test("tokens are made, shown once and removed; who used one is signed out", asyn
   assert.equal(await used.locator("#sessions > li").count(), 1, "others do not exist");
   used.expected.push(/status of 403/);
   await used.locator("#new-more").click();
+  await used.getByRole("menuitem", { name: "Other…" }).click();
   assert.equal(await used.locator("#create-labels").inputValue(), "team=web");
   await used.locator("#create-command").fill("sh");
   await used.locator("#create-labels").fill("");

@@ -102,6 +102,7 @@ try {
   await picture(page, "screenshot.png");
 
   await page.locator("#new-more").click();
+  await page.getByRole("menuitem", { name: "Other…" }).click();
   await page.locator("#create-name").fill("preview");
   await page.locator("#create-cwd").fill("/srv/www");
   await page.locator("#create-labels").fill("team=web, preview");

@@ -39,7 +39,8 @@ test("a command that does not start says why, and the dialog keeps it to be corr
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   page.expected.push(/status of 4\d\d/);
-  await page.getByRole("button", { name: /^New session with/ }).click();
+  await page.getByRole("button", { name: /^New session by a profile/ }).click();
+  await page.getByRole("menuitem", { name: "Other…" }).click();
   await page.locator("#create-command").fill("no-such-program --at-all");
   await page.getByRole("button", { name: "Start", exact: true }).click();
   await page.locator("#create-error").getByText(/could not be started/).waitFor();
@@ -282,6 +283,7 @@ test("a profile is started from the dialog, recorded, and its recording is saved
   const { context, server } = stayd;
   const page = await visit(context, server.url);
   await page.locator("#new-more").click();
+  await page.getByRole("menuitem", { name: "Other…" }).click();
   await page.getByRole("radio", { name: "Profile" }).check();
   await page.locator("#create-profile").selectOption("shell");
   await page.locator("#create-profile-hint").getByText("/bin/bash").waitFor();
@@ -301,6 +303,75 @@ test("a profile is started from the dialog, recorded, and its recording is saved
   const tape = await readFile(await saved.path(), "utf8");
   assert.equal(JSON.parse(tape.slice(0, tape.indexOf("\n"))).version, 2);
   assert.match(tape, /on-the-1st-tape/);
+});
+
+test("the menu beside “New session” starts a profile, by keyboard and by pointer", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  const [opener, menu] = [page.locator("#new-more"), page.getByRole("menu")];
+  const focused = () => page.evaluate(() => document.activeElement?.firstChild?.textContent ?? "");
+  await opener.focus();
+  await page.keyboard.press("ArrowDown");
+  await menu.getByRole("menuitem", { name: "shell" }).waitFor();
+  assert.equal(await opener.getAttribute("aria-expanded"), "true");
+  assert.equal(await focused(), "Other…");
+  const names = await menu.getByRole("menuitem").evaluateAll((all) => all.map((one) => one.firstChild.textContent));
+  await page.keyboard.press("ArrowUp");
+  assert.equal(await focused(), names.at(-1), "around the end");
+  await page.keyboard.press("Escape");
+  await menu.waitFor({ state: "hidden" });
+  assert.equal(await opener.evaluate((one) => one === document.activeElement), true);
+
+  await page.keyboard.press("Enter");
+  await menu.getByRole("menuitem", { name: "shell" }).waitFor();
+  for (const name of names.slice(0, names.indexOf("shell") + 1)) {
+    assert.equal(await focused(), name);
+    if (name !== "shell") await page.keyboard.press("ArrowDown");
+  }
+  await page.keyboard.press("Enter");
+  await says(page, /Attached/);
+  assert.equal((await server.session(openId(page))).profile, "shell");
+  await type(page, "echo typed-$((1))");
+  await shows(page, "typed-1");
+
+  await opener.click();
+  await menu.waitFor();
+  await page.locator("#title").click();
+  await menu.waitFor({ state: "hidden" });
+  await opener.click();
+  await menu.getByRole("menuitem", { name: "Other…" }).click();
+  await page.locator("#create-command").waitFor();
+  assert.ok(await menu.isHidden());
+});
+
+test("what counts as idle is shown where the time is, and set there", async () => {
+  const { context, server } = stayd;
+  const { id } = await server.api("POST", "/sessions", { command: ["sh"], idle_timeout_s: 1800 });
+  const page = await visit(context, server.url);
+  await page.goto(`${server.origin}/#/s/${id}`);
+  await says(page, /stays 30 min after you leave(?! and)/);
+  await page.locator("#edit").click();
+  await page.getByLabel("That time runs").selectOption("once it prints nothing and runs no command");
+  await page.getByRole("button", { name: "Save" }).click();
+  await says(page, /stays 30 min after you leave and it is quiet/);
+  assert.equal((await server.session(id)).idle_when, "detached_and_quiet");
+  await page.goto(`${server.origin}/#`);
+  await row(page, id).getByText(/ends in .* if quiet/).waitFor();
+});
+
+test("a session that is unpinned after a reload has its own time again", async () => {
+  const { context, server } = stayd;
+  const { id } = await server.api("POST", "/sessions", { command: ["sh"], idle_timeout_s: 7200 });
+  const page = await visit(context, server.url);
+  await page.goto(`${server.origin}/#/s/${id}`);
+  await says(page, /stays 2 h after/);
+  await page.locator("#pin").click();
+  await says(page, /kept for good/);
+  await page.reload();
+  await says(page, /kept for good/);
+  await page.locator("#pin").click();
+  await says(page, /stays 2 h after/);
+  assert.equal((await server.session(id)).idle_timeout_s, 7200);
 });
 
 test("an address may contain a session's name, and an unknown name is reported", async () => {

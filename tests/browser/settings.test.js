@@ -67,6 +67,32 @@ test("a theme of VS Code is imported, and a file that is none is refused", async
   assert.equal(await red.evaluate((element) => getComputedStyle(element).color), "rgb(254, 1, 2)");
 });
 
+test("text is readable in every theme, unless its colours are wanted as they are", async () => {
+  const { context, server } = stayd;
+  const page = await visit(context, server.url);
+  await newShell(page);
+  await type(page, "clear; printf '\\033[38;2;30;30;36mdark-%s\\033[m \\033[38;2;240;240;240mlight-%s\\033[m\\n' $((1)) $((2))");
+  await shows(page, "dark-1 light-2");
+  const contrast = async (text) => {
+    const colour = await page.locator(".xterm-rows span", { hasText: text }).evaluate((element) => getComputedStyle(element).color);
+    const luminance = (rgb) => {
+      const [r, g, b] = rgb.match(/\d+/g).map((one) => (one / 255 <= 0.04045 ? one / 255 / 12.92 : ((one / 255 + 0.055) / 1.055) ** 2.4));
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const [dark, light] = [luminance(colour), luminance(await background(page))].sort((a, b) => a - b);
+    return (light + 0.05) / (dark + 0.05);
+  };
+  const dialog = await open(page);
+  for (const [theme, text, least] of [["stayd dark", "dark-1", 2.9], ["Solarized Dark", "dark-1", 2.9], ["stayd light", "light-2", 4.4]]) {
+    await dialog.getByLabel("Theme", { exact: true }).selectOption({ label: theme });
+    await eventually(`${text} is readable in ${theme}`, async () => (await contrast(text)) >= least);
+  }
+  await dialog.getByLabel("Contrast of text").selectOption("at least 7 to 1");
+  await eventually("it is more", async () => (await contrast("light-2")) >= 6.9);
+  await dialog.getByLabel("Contrast of text").selectOption("the colours as they are");
+  await eventually("it is the program's", async () => (await contrast("light-2")) < 1.3);
+});
+
 test("the page keeps no more scrollback than comes back after a reload", async () => {
   const { context, server } = stayd;
   const page = await visit(context, server.url);

@@ -63,6 +63,43 @@ fn run_starts_a_server_where_none_runs_and_says_so_once() {
     assert!(code == Some(1) && text.contains("no server answers"), "{text}");
 }
 
+/// Only one of them holds the lock of the state directory; the servers of the others have ended.
+#[test]
+fn of_several_at_once_only_the_one_that_started_the_server_says_so() {
+    let home = Home::new("listen = \"127.0.0.1:0\"\n");
+    let told = std::thread::scope(|scope| {
+        let home = &home;
+        let run = move || home.stayd(&["run", "-d", "sleep", "1000"]);
+        let all = [0; 4].map(|_| scope.spawn(run));
+        all.map(|one| one.join().expect("a run"))
+    });
+    for (code, text) in &told {
+        assert_eq!(*code, Some(0), "{text}");
+    }
+    let who = told.iter().filter(|(_, text)| text.contains("one was started")).count();
+    assert_eq!(who, 1, "{told:?}");
+    // Nor do the servers of the others wait until that one is stopped.
+    let state = home.state().display().to_string();
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let servers = processes.filter_map(|process| {
+        let line = std::fs::read_to_string(process.path().join("cmdline")).ok()?;
+        let words: Vec<&str> = line.split('\0').collect();
+        (words.contains(&"serve") && words.contains(&state.as_str())).then_some(line)
+    });
+    assert_eq!(servers.count(), 1);
+}
+
+#[test]
+fn no_server_is_started_for_a_profile_that_it_would_not_know() {
+    let home = Home::new("listen = \"127.0.0.1:0\"\n[profile.work]\ncommand = [\"cat\"]\n");
+    let (code, text) = home.stayd(&["run", "-d", "--profile", "wrok"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("no profile \"wrok\"; there are: ") && text.contains("work"), "{text}");
+    assert!(!home.state().join("lock").exists(), "nothing was started: {text}");
+    let (code, text) = home.stayd(&["run", "-d", "--profile", "work"]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
 #[test]
 fn a_server_that_cannot_be_started_says_why() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -252,13 +252,52 @@ async fn who_leaves_is_told_until_when_the_session_stays_and_how_to_keep_it() {
     leave("[detached from web; it stays until its program ends or somebody ends it]");
     run(&["unkeep", "web", "--after", "8h"]);
     assert_eq!(api.session("web").await["idle_timeout_s"], 8 * 3600);
+    run(&["keep", "web"]);
     run(&["unkeep", "web"]);
-    let usual = api.session("web").await;
-    assert_eq!(usual["idle_timeout_s"], 1800, "as the server's settings have it");
-    assert!(usual["destroy_at"].is_string());
+    let own = api.session("web").await;
+    assert_eq!(own["idle_timeout_s"], 8 * 3600, "what it had before");
+    assert!(own["destroy_at"].is_string());
 
     let mut terminal = OnTerminal::start(&server, &["run", "-d", "--name", "a b", "sleep", "1000"]);
     terminal.wait_for(b"it ends 30m after the last client has left; keep it: stayd keep 'a b']");
+}
+
+#[actix_web::test]
+async fn a_kept_session_gets_its_own_timeout_back_also_from_a_server_that_was_restarted() {
+    let mut server = Server::start().await;
+    let run = |server: &Server, args: &[&str]| {
+        assert_eq!(verb(server, args).status.code(), Some(0), "{args:?}");
+    };
+    let timeout = |session: &Value| session["idle_timeout_s"].clone();
+    let start = ["run", "-d", "--name", "web", "--idle-timeout", "5m", "sleep", "1000"];
+    run(&server, &start);
+    run(&server, &["keep", "web"]);
+    run(&server, &["keep", "web"]);
+    let kept = server.api().session("web").await;
+    assert_eq!((timeout(&kept), &kept["idle_timeout_before_s"]), (Value::Null, &json!(300)));
+    server.kill();
+    server.restart().await;
+    run(&server, &["unkeep", "web"]);
+    let own = server.api().session("web").await;
+    assert_eq!((timeout(&own), &own["idle_timeout_before_s"]), (json!(300), &Value::Null));
+    run(&server, &["unkeep", "web"]);
+    assert_eq!(timeout(&server.api().session("web").await), 300, "it was not kept");
+    // Kept from the start, it has nothing to get back.
+    let start = ["run", "-d", "--name", "kept", "--idle-timeout", "never", "sleep", "1000"];
+    run(&server, &start);
+    run(&server, &["unkeep", "kept"]);
+    assert_eq!(timeout(&server.api().session("kept").await), 1800, "as the settings have it");
+}
+
+/// The variable says it already; nobody has to say it again.
+#[test]
+fn a_usage_line_does_not_demand_what_variables_say() {
+    let mut info = Command::new(env!("CARGO_BIN_EXE_stayd"));
+    let variables = [("STAYD_STATE_DIR", "/x"), ("STAYD_URL", "http://x"), ("STAYD_TOKEN", "x")];
+    let told = info.arg("info").envs(variables).output().expect("stayd runs");
+    let (code, text) = code_and_text(&told);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("Usage: stayd info <SESSION>\n"), "{text}");
 }
 
 #[actix_web::test]
@@ -590,6 +629,17 @@ async fn the_doctor_sees_what_is_well_and_what_is_not() {
     for check in ["settings", "state directory", "disk", "holder", "server", "open files"] {
         assert_eq!(of(check).0, "ok", "{check}: {}", of(check).1);
     }
+    // It was started with --listen, and the settings say nothing.
+    let (status, detail) = of("addresses");
+    let elsewhere =
+        format!("; but the running server, started otherwise, listens on {}", server.address());
+    assert!(status == "ok" && detail.contains(&elsewhere), "{detail}");
+    let config = server.state().join("../listening.toml");
+    std::fs::write(&config, format!("listen = \"{}\"\n", server.address())).expect("settings");
+    let as_said = verb(&server, &["doctor", "--config", config.to_str().expect("a path")]);
+    let (_, text) = code_and_text(&as_said);
+    let line = text.lines().find(|line| line.contains("addresses")).expect("that check");
+    assert!(line.ends_with(&format!("{}, for this machine", server.address())), "{line}");
     let (status, detail) = of("database");
     assert!(status == "ok" && detail.contains("1 live and 0 ended"), "{detail}");
     let (_, text) = code_and_text(&verb(&server, &["doctor"]));

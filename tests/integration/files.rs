@@ -1,10 +1,14 @@
 //! Files that are put into a session's directory, and read there.
 
-use crate::support::{Api, Server};
+use crate::support::{Api, Server, soon};
 use actix_http::Method;
+use actix_web::rt::time::sleep;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
 const STAYD: &str = env!("CARGO_BIN_EXE_stayd");
 
@@ -160,9 +164,66 @@ async fn the_command_line_copies_both_ways() {
     assert_eq!(std::fs::read(here.path().join("copy")).unwrap(), bytes);
     let shown = stayd(&server, here.path(), &["get", "work", "empty", "-o", "-"]);
     assert!(shown.status.success() && shown.stdout.is_empty());
+    std::fs::write(server.state().join("../in-home"), "mine").unwrap();
+    let own = stayd(&server, here.path(), &["get", "work", "~/in-home", "-o", "-"]);
+    assert_eq!(String::from_utf8_lossy(&own.stdout), "mine", "{own:?}");
     let none = stayd(&server, here.path(), &["get", "work", "none"]);
     assert_eq!(String::from_utf8(none.stderr).unwrap(), "stayd: none: No such file or directory\n");
     // The audit log names each file once, however many pieces it had.
     let uploads = "SELECT count(*) FROM audit WHERE action = 'session.upload'";
     server.wait_for_sql(uploads, "2").await;
+}
+
+#[actix_web::test]
+async fn an_interrupted_copy_leaves_nothing_there() {
+    let server = Server::start().await;
+    let (there, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    session(&server, there.path()).await;
+    // Without blocks on this disk, and too large to be there before the signal is.
+    let big = std::fs::File::create(here.path().join("big")).unwrap();
+    big.set_len(1_000_000_000).unwrap();
+    let mut stayd = Command::new(STAYD);
+    stayd.args(["put", "work", "big", "big"]).arg("--state-dir").arg(server.state());
+    stayd.current_dir(here.path()).stderr(Stdio::piped()).stdout(Stdio::piped());
+    let copying = stayd.spawn().unwrap();
+    soon("a part", async {
+        while std::fs::read_dir(there.path()).unwrap().count() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    kill(Pid::from_raw(copying.id() as i32), Signal::SIGINT).unwrap();
+    let ended = actix_web::web::block(|| copying.wait_with_output().unwrap()).await.unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(130), "{told}");
+    assert_eq!(told, "stayd: interrupted: big was not copied\n");
+    assert_eq!(std::fs::read_dir(there.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(server.state().join("parts")).unwrap().count(), 0);
+}
+
+#[actix_web::test]
+async fn parts_that_nobody_comes_back_for_are_removed_after_a_day() {
+    let mut server = Server::start().await;
+    let there = tempfile::tempdir().unwrap();
+    let id = session(&server, there.path()).await;
+    for (name, hours) in [("old", 25), ("new", 23)] {
+        let query = format!("name={name}&upload=k&total=2");
+        assert_eq!(put(&server.api(), &id, &query, b"x").await.0, 200);
+        let part = std::fs::File::open(there.path().join(format!(".{name}.k.part"))).unwrap();
+        let then = SystemTime::now() - Duration::from_secs(hours * 3600);
+        part.set_modified(then).unwrap();
+    }
+    std::fs::write(there.path().join(".mine.k.part"), "mine").unwrap();
+    server.kill();
+    server.restart().await;
+    soon("the old part's end", async {
+        while there.path().join(".old.k.part").exists() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(there.path().join(".mine.k.part").exists(), "no upload of ours");
+    // Whoever comes back within a day goes on.
+    let done = put(&server.api(), &id, "name=new&upload=k&total=2&offset=1", b"y").await;
+    assert_eq!(done.0, 201, "{done:?}");
 }

@@ -77,6 +77,7 @@ mod tls;
 mod tls_server;
 mod torture;
 mod trees;
+mod tunnel;
 mod unread;
 mod verbs;
 mod versions;

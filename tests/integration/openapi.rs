@@ -219,6 +219,7 @@ async fn rights(api: &Api, judge: &mut Judge, session: &str) {
         judge.check("GET", TOKENS, &who.get(TOKENS).await);
         judge.check("GET", SHARES, &who.get(&shares).await);
         judge.check("GET", SHARES, &who.get(nobody).await);
+        judge.check("GET", "/api/v1/shares", &who.get("/api/v1/shares").await);
         for query in
             ["", "?limit=1&after=0", "?action=login&principal=anna", "?limit=0", "?after=x"]
         {

@@ -1,5 +1,6 @@
 //! Rights: every route for every kind of principal, share links, scopes and their ends.
 
+use crate::cli::{code_and_text, verb};
 use crate::support::{Api, Server, Socket, soon};
 use actix_web::rt::task::JoinHandle;
 use awc::error::WsClientError;
@@ -47,6 +48,7 @@ const ACTIONS: [(&str, Role); 30] = [
     ("session.restart", Controller),
     ("session.end", Controller),
     ("session.share", Controller),
+    ("shares", Controller),
     ("tokens", Admin),
     ("login_code", Admin),
     ("audit", Admin),
@@ -137,7 +139,9 @@ fn expected(sees: Sees, action: &str, needs: Role) -> &'static [u16] {
             _ => &[403],
         },
         Sees::Share(role) => match action {
-            "session.share" | "session.create" | "profiles" | "ready" | "logins" => &[403],
+            "session.share" | "shares" | "session.create" | "profiles" | "ready" | "logins" => {
+                &[403]
+            }
             "session.upload" | "session.download" => &[403],
             _ if needs == Admin => &[403],
             _ if role >= needs => &[],
@@ -298,6 +302,35 @@ async fn every_route_asks_for_the_right_that_the_document_names() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[actix_web::test]
+async fn all_links_are_listed_of_the_sessions_that_exist_for_one() {
+    let server = Server::start().await;
+    let owner = server.api();
+    let named = owner.create(json!({ "command": ["sleep", "1000"], "name": "work" })).await;
+    let (one, two) = (named["id"].as_str().unwrap(), sleeper(&owner).await);
+    let ((_, first), (_, second)) =
+        (share(&owner, one, "ro").await, share(&owner, &two, "rw").await);
+    let listed = async |api: &Api| {
+        let shares = api.get("/api/v1/shares").await.ok(200)["shares"].take();
+        let of = |share: &Value| (share["id"].clone(), share["session"].clone());
+        shares.as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    let first_of = (json!(first), json!({ "id": one, "name": "work" }));
+    let second_of = (json!(second), json!({ "id": two, "name": null }));
+    assert_eq!(listed(&owner).await, [first_of.clone(), second_of]);
+    let scoped = json!({ "name": "scoped", "sessions": [one] });
+    assert_eq!(listed(&token(&owner, scoped).await).await, [first_of]);
+    let viewer = token(&owner, json!({ "name": "viewer", "role": "viewer" })).await;
+    viewer.get("/api/v1/shares").await.problem(403, "forbidden");
+    let (_, table) = code_and_text(&verb(&server, &["share", "--list"]));
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines.len() == 3 && lines[0].starts_with("SESSION"), "{table}");
+    assert!(lines[1].starts_with("work ") && lines[1].contains(&first), "{table}");
+    assert!(lines[2].starts_with(&two) && lines[2].contains(" rw "), "{table}");
+    let (code, told) = code_and_text(&verb(&server, &["share"]));
+    assert!(code == Some(2) && told.contains("SESSION"), "{told}");
 }
 
 #[actix_web::test]

@@ -20,14 +20,12 @@ export interface ActionCallbacks {
   removed(session: Session): void;
 }
 
-/** The server's default timeout, for a session that was pinned elsewhere: its old one is unknown. */
+/** The server's default timeout, for a session that never had another than to be kept for good. */
 const DEFAULT_TIMEOUT_S = 1800;
 
 export class SessionActions {
   /** The labels that a new session must have: others would be out of the user's scope. */
   labels: Labels = {};
-  /** The timeouts of sessions before they were pinned here, in seconds. Unpinning restores them. */
-  private readonly timeoutBefore = new Map<string, number>();
   private readonly buttons = document.querySelectorAll<HTMLButtonElement>(".new-session");
 
   constructor(
@@ -94,8 +92,7 @@ export class SessionActions {
 
   /** Pins a session, or gives a pinned one its timeout back. */
   async pin(session: Session): Promise<void> {
-    const idle_timeout_s = isPinned(session) ? (this.timeoutBefore.get(session.id) ?? DEFAULT_TIMEOUT_S) : null;
-    if (session.idle_timeout_s !== null) this.timeoutBefore.set(session.id, session.idle_timeout_s);
+    const idle_timeout_s = isPinned(session) ? (session.idle_timeout_before_s ?? DEFAULT_TIMEOUT_S) : null;
     await this.attempt(`${nameOf(session)} was not changed`, async () => {
       this.liveSessions.put(await changeSession(session.id, { idle_timeout_s }));
     });

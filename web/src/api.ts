@@ -1,7 +1,7 @@
 // The calls of the HTTP API that the page makes.
 
 import type { Credential } from "./credentials";
-import type { Principal, Profile, Recording, Restart, Role, Session, Share, SizePolicy, Token } from "./messages";
+import type { IdleWhen, Principal, Profile, Recording, Restart, Role, Session, Share, SizePolicy, Token } from "./messages";
 import { forbiddenText } from "./rights";
 
 /** The server refused (problem+json), or did not answer at all (`status` 0). */
@@ -171,6 +171,7 @@ export interface NewSession {
   labels?: Record<string, string>;
   /** Null: pinned, no timeout ends it. */
   idle_timeout_s?: number | null;
+  idle_when?: IdleWhen;
   size_policy?: SizePolicy;
   restart?: Restart;
   recording?: Recording;

@@ -95,6 +95,7 @@ export function requestLike(session: Session): NewSession {
   const wanted: NewSession = { cwd, labels, idle_timeout_s, size_policy };
   if (session.profile !== null) wanted.profile = session.profile;
   else wanted.command = session.command;
+  if (session.idle_when !== undefined) wanted.idle_when = session.idle_when;
   if (session.restart !== undefined) wanted.restart = session.restart;
   if (session.recording !== undefined) wanted.recording = session.recording;
   return wanted;

@@ -2,7 +2,7 @@
 // terminal, which keeps its size.
 
 import { byId, setText } from "./dom";
-import { isPinned, nameOf } from "./format";
+import { ifQuiet, isPinned, nameOf } from "./format";
 import type { Session } from "./messages";
 import { untilText } from "./time";
 
@@ -50,7 +50,8 @@ export class DepartureNotice {
     const late = Date.now() - this.left.at > TOLD_WITHIN_MS;
     if (session === undefined || (!waits && (late || !this.element.hidden))) return this.clear();
     if (!waits || session.destroy_at === null) return;
-    setText(this.text, `${nameOf(session)} ends at ${untilText(session.destroy_at)} unless somebody attaches.`);
+    const unless = ifQuiet(session) === "" ? "somebody attaches" : "somebody attaches or its program does something";
+    setText(this.text, `${nameOf(session)} ends at ${untilText(session.destroy_at)} unless ${unless}.`);
     if (!this.element.hidden) return;
     this.element.hidden = false;
     this.hideLater();

@@ -1,13 +1,13 @@
-// The dialog that changes a session: its name, its labels, its timeout, its terminal size and its
-// restart policy.
+// The dialog that changes a session: its name, its labels, its timeout and when that runs, its
+// terminal size and its restart policy.
 
 import { EditConflict, editIfUnchanged } from "./conditional-edit";
 import { submitDialog } from "./dialog-form";
 import { byId } from "./dom";
 import { formatLabels, parseLabels } from "./labels";
 import { authorized } from "./login";
-import type { Restart, Session, SizePolicy } from "./messages";
-import { fillSelect, RESTARTS, SIZES } from "./select-options";
+import type { IdleWhen, Restart, Session, SizePolicy } from "./messages";
+import { fillSelect, IDLE_WHENS, RESTARTS, SIZES } from "./select-options";
 import { duration } from "./time";
 
 /** The timeouts that the dialog offers, in seconds. */
@@ -45,6 +45,8 @@ function show(session: Session): void {
   const seconds = [...new Set(now === null ? OFFERED : [...OFFERED, now])].sort((a, b) => a - b);
   const after = seconds.map((one): [string, string] => [String(one), `after ${duration(one * 1000)}`]);
   fillSelect(choice("timeout"), [...after, ["", "never (keep it for good)"]], now === null ? "" : String(now));
+  fillSelect(choice("when"), IDLE_WHENS, session.idle_when ?? "detached");
+  byId("change-when-field").hidden = session.idle_when === undefined;
   fillSelect(choice("size"), SIZES, session.size_policy);
   fillSelect(choice("restart"), RESTARTS, session.restart ?? "never");
   byId("change-restart-field").hidden = session.restart === undefined;
@@ -62,6 +64,8 @@ function changedFields(shown: Session): Partial<Session> {
   const timeout = choice("timeout").value;
   const idle_timeout_s = timeout === "" ? null : Number(timeout);
   if (idle_timeout_s !== shown.idle_timeout_s) wanted.idle_timeout_s = idle_timeout_s;
+  const when = choice("when").value as IdleWhen;
+  if (shown.idle_when !== undefined && when !== shown.idle_when) wanted.idle_when = when;
   const size = choice("size").value as SizePolicy;
   if (size !== shown.size_policy) wanted.size_policy = size;
   const restart = choice("restart").value as Restart;
@@ -70,7 +74,7 @@ function changedFields(shown: Session): Partial<Session> {
 }
 
 /** The current value of one field in words. */
-function fieldText(field: keyof Session, { name, labels, idle_timeout_s, size_policy, restart }: Session): string {
+function fieldText(field: keyof Session, { name, labels, idle_timeout_s, idle_when, size_policy, restart }: Session): string {
   const optionText = (options: [string, string][], value: string) => options.find(([one]) => one === value)?.[1] ?? value;
   switch (field) {
     case "name":
@@ -79,6 +83,8 @@ function fieldText(field: keyof Session, { name, labels, idle_timeout_s, size_po
       return `its labels are “${formatLabels(labels)}”`;
     case "idle_timeout_s":
       return idle_timeout_s === null ? "it is kept for good" : `it ends when nobody has been attached for ${duration(idle_timeout_s * 1000)}`;
+    case "idle_when":
+      return `its time runs “${optionText(IDLE_WHENS, idle_when ?? "detached")}”`;
     case "size_policy":
       return `its terminal size is set to “${optionText(SIZES, size_policy)}”`;
     default:

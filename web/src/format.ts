@@ -82,20 +82,27 @@ export function statusText(session: Session, me: string, now = Date.now()): stri
   const left = session.destroy_at === null ? null : countdown(Date.parse(session.destroy_at) - now);
   switch (session.status) {
     case "RUNNING":
-      return left === null ? "running, no client yet" : `running · ends in ${left}`;
+      return left === null ? "running, no client yet" : `running · ends in ${left}${ifQuiet(session)}`;
     case "ACTIVE":
       return `active · ${attachedText(session, me)}`;
     case "IDLE":
-      return left === null ? "idle" : `idle · ends in ${left}`;
+      return left === null ? "idle" : `idle · ends in ${left}${ifQuiet(session)}`;
     default:
       return "ended";
   }
 }
 
 /** How long a session stays once everybody has left. */
-export function stayText(session: Pick<Session, "idle_timeout_s">): string {
+export function stayText(session: Pick<Session, "idle_timeout_s" | "idle_when">): string {
   const { idle_timeout_s } = session;
-  return idle_timeout_s === null ? "kept for good" : `stays ${duration(idle_timeout_s * 1000)} after you leave`;
+  if (idle_timeout_s === null) return "kept for good";
+  const quiet = ifQuiet(session) === "" ? "" : " and it is quiet";
+  return `stays ${duration(idle_timeout_s * 1000)} after you leave${quiet}`;
+}
+
+/** ` if quiet`, where output and commands put the end off. */
+export function ifQuiet({ idle_when }: Pick<Session, "idle_when">): string {
+  return idle_when === "detached_and_quiet" ? " if quiet" : "";
 }
 
 /** `3 clients`. */

@@ -19,6 +19,7 @@ import { LayoutControl } from "./layout-control";
 import { LiveSessions } from "./live-sessions";
 import { authorized, identify, returned, signInFromAddress } from "./login";
 import type { Principal, Session, SessionEvent } from "./messages";
+import { NewMenu } from "./new-menu";
 import { Palette } from "./palette";
 import { paletteChoices } from "./palette-choices";
 import { confirmed, Panel, Toast } from "./panel";
@@ -75,6 +76,7 @@ const actions = new SessionActions(liveSessions, toast, {
       panes.choose(pane);
       workspace.close(pane);
     }
+    if (pane === undefined) panes.chooseRoom();
     goTo(session);
     openAddress();
   },
@@ -138,6 +140,10 @@ const copyQuestion = new CopyQuestion((problem) => {
   focusedView()?.focus();
 });
 const palette = new Palette(() => focusedView()?.focus());
+new NewMenu({
+  startOther: () => shortcuts.startOther(),
+  start: (profile) => void actions.start({ profile }),
+});
 const share = new ShareDialog(() => focusedView()?.focus());
 const account = new Account({ closed: () => focusedView()?.focus(), settings: () => settingsDialog.open(), trouble: (text) => toast.show(text) });
 const settingsDialog = new SettingsDialog(() => focusedView()?.focus());
@@ -383,7 +389,6 @@ async function identifyWithPatience(): Promise<Principal> {
 
 async function main(): Promise<void> {
   document.querySelectorAll(".new-session").forEach((one) => one.addEventListener("click", shortcuts.start));
-  byId("new-more").addEventListener("click", shortcuts.startOther);
   byId("settings-open").addEventListener("click", () => settingsDialog.open());
   byId("menu").addEventListener("click", () => showDrawer(!document.body.classList.contains("drawer")));
   byId("backdrop").addEventListener("click", () => showDrawer(false));

@@ -36,6 +36,9 @@ export interface Session {
   cols: number;
   rows: number;
   idle_timeout_s: number | null;
+  /** The timeout of a session that is kept for good, before it was; an older server leaves it out, and the next. */
+  idle_timeout_before_s?: number | null;
+  idle_when?: IdleWhen;
   first_attach_timeout_s: number | null;
   labels: Record<string, string>;
   title: string | null;
@@ -82,6 +85,8 @@ export interface Shell {
   ended_at: string | null;
 }
 
+/** Whether the timeout runs whenever nobody is attached, or only while the program is quiet as well. */
+export type IdleWhen = "detached" | "detached_and_quiet";
 /** What determines the terminal's size. */
 export type SizePolicy = "latest" | "smallest" | "fixed";
 /** Whether the command is restarted after it has ended. */

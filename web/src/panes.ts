@@ -114,6 +114,14 @@ export class Panes {
     this.mark();
   }
 
+  /** Gives the focus to a pane that has room for a new session: to an empty one, unless the session in the
+      focused one has ended or there is none. */
+  chooseRoom(): void {
+    const { view } = this.focused;
+    const empty = this.panes.find((pane) => pane.view === null);
+    if (view !== null && !view.over && empty !== undefined) this.choose(empty);
+  }
+
   /** Puts the focused pane to another place among them. */
   moveFocused(to: number): void {
     const { focused } = this;

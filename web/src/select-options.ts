@@ -1,12 +1,17 @@
 // The options of the selects in the dialogs.
 
 import { make } from "./dom";
-import type { Recording, Restart, SizePolicy } from "./messages";
+import type { IdleWhen, Recording, Restart, SizePolicy } from "./messages";
 
 export const RESTARTS: [Restart, string][] = [
   ["never", "do not restart it"],
   ["on-failure", "restart it if it failed"],
   ["always", "always restart it"],
+];
+
+export const IDLE_WHENS: [IdleWhen, string][] = [
+  ["detached", "whatever the program does"],
+  ["detached_and_quiet", "once it prints nothing and runs no command"],
 ];
 
 export const SIZES: [SizePolicy, string][] = [

@@ -2,7 +2,7 @@
 
 import { byId, make, setText } from "./dom";
 import { fillSelect } from "./select-options";
-import { type Bell, type CursorShape, FOLLOW_SYSTEM, FONT_SIZE_MAX, FONT_SIZE_MIN, IMPORTED, SCROLLBACK_MAX, settings } from "./settings";
+import { type Bell, CONTRASTS, type CursorShape, FOLLOW_SYSTEM, FONT_SIZE_MAX, FONT_SIZE_MIN, IMPORTED, SCROLLBACK_MAX, settings } from "./settings";
 import { chosenColours } from "./theme";
 import { importTheme } from "./theme-import";
 import { THEMES } from "./themes";
@@ -12,6 +12,7 @@ const CURSORS: [CursorShape, string][] = [
   ["bar", "bar"],
   ["underline", "underline"],
 ];
+const CONTRAST_TEXTS = ["the colours as they are", "at least 4.5 to 1", "at least 7 to 1"];
 const BELLS: [Bell, string][] = [
   ["off", "off"],
   ["visual", "a flash"],
@@ -39,6 +40,7 @@ export class SettingsDialog {
       if (field("size").validity.valid) settings.change({ fontSize: numberIn(field("size")) });
     });
     choice("theme").addEventListener("change", () => settings.change({ theme: choice("theme").value }));
+    choice("contrast").addEventListener("change", () => settings.change({ contrast: Number(choice("contrast").value) || null }));
     choice("cursor").addEventListener("change", () => settings.change({ cursor: choice("cursor").value as CursorShape }));
     field("blink").addEventListener("change", () => settings.change({ cursorBlinks: field("blink").checked }));
     field("scrollback").addEventListener("change", () => {
@@ -80,6 +82,8 @@ export class SettingsDialog {
     const themes = [...THEMES].map(([name, { title }]): [string, string] => [name, title]);
     if (current.imported !== null) themes.push([IMPORTED, `${current.imported.title} (imported)`]);
     fillSelect(choice("theme"), [[FOLLOW_SYSTEM, "stayd, dark or light as the system"], ...themes], current.theme);
+    const contrasts = CONTRASTS.map((one, at): [string, string] => [String(one), CONTRAST_TEXTS[at] ?? ""]);
+    fillSelect(choice("contrast"), [["", "as suits the theme"], ...contrasts], String(current.contrast ?? ""));
     fillSelect(choice("cursor"), CURSORS, current.cursor);
     field("blink").checked = current.cursorBlinks;
     field("scrollback").value = current.scrollback === null ? "" : String(Math.min(current.scrollback, bound));

@@ -15,6 +15,8 @@ export interface Settings {
   theme: string;
   /** The theme that was imported last. */
   imported: { title: string; colours: Colours } | null;
+  /** The least contrast of text with its background, from 1 (none) to 21; null: as suits the theme. */
+  contrast: number | null;
   cursor: CursorShape;
   cursorBlinks: boolean;
   /** Lines; null: as many as the server keeps. */
@@ -31,11 +33,15 @@ export const FONT_SIZE_MAX = 40;
 /** The server keeps at most so many lines, whatever its settings say. */
 export const SCROLLBACK_MAX = 100_000;
 
+/** The contrasts that are offered: none, and those of WCAG 2.2 for text and for text that is easy to read. */
+export const CONTRASTS: readonly number[] = [1, 4.5, 7];
+
 export const DEFAULTS: Readonly<Settings> = {
   font: "",
   fontSize: null,
   theme: FOLLOW_SYSTEM,
   imported: null,
+  contrast: null,
   cursor: "block",
   cursorBlinks: true,
   scrollback: null,
@@ -60,7 +66,7 @@ export function parseSettings(text: string | null): Settings {
   } catch {
     // Not written by this page: the defaults are in force.
   }
-  const { font, fontSize, theme, cursor, cursorBlinks, scrollback, copyOnSelect, bell } = stored;
+  const { font, fontSize, theme, contrast, cursor, cursorBlinks, scrollback, copyOnSelect, bell } = stored;
   const imported = parseImported(stored["imported"]);
   const known = theme === IMPORTED ? imported !== null : typeof theme === "string" && (theme === FOLLOW_SYSTEM || THEMES.has(theme));
   return {
@@ -68,6 +74,7 @@ export function parseSettings(text: string | null): Settings {
     fontSize: within(fontSize, FONT_SIZE_MIN, FONT_SIZE_MAX),
     theme: known ? (theme as string) : DEFAULTS.theme,
     imported,
+    contrast: CONTRASTS.find((one) => one === contrast) ?? null,
     cursor: cursor === "bar" || cursor === "underline" ? cursor : DEFAULTS.cursor,
     cursorBlinks: typeof cursorBlinks === "boolean" ? cursorBlinks : DEFAULTS.cursorBlinks,
     scrollback: within(scrollback, 0, SCROLLBACK_MAX),

@@ -275,8 +275,9 @@ export class TerminalView {
     this.terminal.options.theme = colours;
     this.frame.style.setProperty("--terminal-text", colours.foreground ?? null);
     this.frame.parentElement?.style.setProperty("--terminal", colours.background ?? null);
-    // Programs choose colours for a dark screen. On a light one, some need more contrast.
-    this.terminal.options.minimumContrastRatio = isDark() ? 1 : 4.5;
+    // Programs choose colours without knowing the theme. Most choose for a dark screen: on a light one, more of
+    // them would be hard to read, and on a dark one the theme's own are changed only where they hardly show.
+    this.terminal.options.minimumContrastRatio = settings.current.contrast ?? (isDark() ? 3 : 4.5);
   }
 
   /** Copies what the user has just selected, if they want that. What the search selects stays here. */

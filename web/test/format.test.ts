@@ -22,7 +22,9 @@ test("an exit code and a signal are told by number and by name", () => {
 test("how long a session stays is told before one leaves it", () => {
   assert.equal(stayText({ idle_timeout_s: 1800 }), "stays 30 min after you leave");
   assert.equal(stayText({ idle_timeout_s: 28_800 }), "stays 8 h after you leave");
-  assert.equal(stayText({ idle_timeout_s: null }), "kept for good");
+  assert.equal(stayText({ idle_timeout_s: null, idle_when: "detached_and_quiet" }), "kept for good");
+  assert.equal(stayText({ idle_timeout_s: 1800, idle_when: "detached" }), "stays 30 min after you leave");
+  assert.equal(stayText({ idle_timeout_s: 1800, idle_when: "detached_and_quiet" }), "stays 30 min after you leave and it is quiet");
 });
 
 const session = (some: object) => ({ name: null, profile: null, command: ["/bin/bash"], title: null, ...some }) as unknown as Session;

@@ -9,6 +9,7 @@ test("what was stored is read back", () => {
     fontSize: 17,
     theme: "imported",
     imported: { title: "Mine", colours: STAYD_LIGHT },
+    contrast: 7,
     cursor: "bar",
     cursorBlinks: false,
     scrollback: 300,
@@ -19,7 +20,7 @@ test("what was stored is read back", () => {
 });
 
 test("what is missing or makes no sense has its default", () => {
-  for (const text of [null, "", "null", "[]", "7", "{", '{"theme":"no such theme","cursor":1,"bell":true,"font":[]}', '{"theme":"imported"}']) {
+  for (const text of [null, "", "null", "[]", "7", "{", '{"theme":"no such theme","contrast":2,"cursor":1,"bell":true,"font":[]}', '{"theme":"imported"}']) {
     assert.deepEqual(parseSettings(text), DEFAULTS, String(text));
   }
   const { fontSize, scrollback } = parseSettings('{"fontSize":3000,"scrollback":-4}');

@@ -231,6 +231,7 @@ fn catch_up(row: &mut Row, blob: Option<&Blob>) -> Option<Status> {
     let status = blob.status?;
     row.session.name.clone_from(&blob.name);
     row.session.idle_timeout_s = blob.idle_timeout_s;
+    row.session.idle_timeout_before_s = blob.idle_timeout_before_s;
     row.session.idle_when = blob.idle_when;
     row.session.size_policy = blob.size_policy;
     row.session.restart = blob.restart;
@@ -298,6 +299,7 @@ fn row_of(entry: &Entry, blob: &[u8], offset: u64, boot_id: &str, now: Now) -> R
         cols: entry.cols,
         rows: entry.rows,
         idle_timeout_s: blob.idle_timeout_s,
+        idle_timeout_before_s: blob.idle_timeout_before_s,
         idle_when: blob.idle_when,
         first_attach_timeout_s: blob.first_attach_timeout_s,
         labels: blob.labels,
