@@ -24,7 +24,7 @@ enum Role {
 use Role::{Admin, Controller, Viewer};
 
 /// The role that each action needs, as the design has it and not as the server computes it.
-const ACTIONS: [(&str, Role); 30] = [
+const ACTIONS: [(&str, Role); 31] = [
     ("logins", Viewer),
     ("ready", Viewer),
     ("identify", Viewer),
