@@ -3,7 +3,6 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` `man` | the verbs |
-//! | `keys` | what `send` types for a key |
 //! | `retry` | for a server that is being started again |
 //! | `background` | the server that `run` starts where none runs |
 //! | `inside` | the session that a command itself runs in |
@@ -38,7 +37,6 @@ mod info;
 mod inside;
 mod integrate;
 mod keep;
-mod keys;
 mod kill;
 mod local;
 mod logins;

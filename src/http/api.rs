@@ -1,5 +1,6 @@
 //! The actors and handles that the routes share.
 
+use super::mcp::Turns;
 use super::problem::{Problem, code};
 use super::query::culprit;
 use super::shots::Shots;
@@ -62,6 +63,8 @@ pub struct Api {
     pub nesting: Arc<Nesting>,
     /// The last uploads that are whole.
     pub finished: Arc<Finished>,
+    /// The order of the calls of tools, and how many there are.
+    pub turns: Turns,
 }
 
 /// A session by id or name.

@@ -209,6 +209,7 @@ async fn serve(
         create_on_attach: settings.create_on_attach,
         nesting: Arc::default(),
         finished: Arc::default(),
+        turns: http::Turns::default(),
         audit: audit.clone(),
     };
 

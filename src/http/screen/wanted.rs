@@ -28,6 +28,14 @@ pub(in crate::http) struct ScreenQuery {
     after: Option<u64>,
 }
 
+impl ScreenQuery {
+    /// The query of a wait that comes by another way than a URL.
+    pub(in crate::http) fn waiting(wait: String, timeout_ms: u64, after: Option<u64>) -> Self {
+        let (format, wait, timeout_ms) = (Format::Text, Some(wait), Some(timeout_ms));
+        ScreenQuery { format, scrollback: 0, wait, timeout_ms, after }
+    }
+}
+
 /// The format of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,7 +52,7 @@ pub(in crate::http) struct Wanted {
     pub(super) format: Format,
     pub(super) scrollback: usize,
     /// The condition to wait for, and the limit.
-    pub(super) wait: Option<(Condition, Duration)>,
+    pub(in crate::http) wait: Option<(Condition, Duration)>,
 }
 
 impl TryFrom<ScreenQuery> for Wanted {

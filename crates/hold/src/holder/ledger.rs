@@ -9,7 +9,7 @@ use crate::id::ClientKey;
 /// Input bytes that may wait for one program that does not read.
 pub const QUEUE: usize = 64 << 10;
 /// The clients of one session that are counted. Beyond this the least recently used is forgotten,
-/// anonymous ones first, because those never reconnect. The source of answers to queries is never
+/// anonymous ones and single requests first, because those never reconnect. The source of answers to queries is never
 /// forgotten: its answers would be given twice.
 pub(super) const ENTRIES: usize = 64;
 const REPLIES: [u8; 16] = ClientKey::REPLIES.to_bytes();
@@ -99,13 +99,17 @@ impl Ledger {
             .iter()
             .enumerate()
             .filter(|(_, entry)| entry.key != REPLIES)
-            .min_by_key(|(_, entry)| (!anonymous(&entry.key), entry.used))
+            .min_by_key(|(_, entry)| (!gives_way(&entry.key), entry.used))
             .map_or(0, |(slot, _)| slot);
         if let Some(old) = self.entries.get_mut(oldest) {
             *old = entry;
         }
         oldest
     }
+}
+
+fn gives_way(key: &[u8; 16]) -> bool {
+    ClientKey::from_bytes(*key).gives_way()
 }
 
 fn anonymous(key: &[u8; 16]) -> bool {
