@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` `man` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `mcp` `completions` `man` | the verbs |
 //! | `retry` | for a server that is being started again |
 //! | `background` | the server that `run` starts where none runs |
 //! | `inside` | the session that a command itself runs in |
@@ -43,6 +43,7 @@ mod logins;
 mod logs;
 mod ls;
 mod man;
+mod mcp;
 mod out;
 mod profiles;
 mod progress;
@@ -126,6 +127,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Put(flags)) => files::put(paths, &flags),
         Some(Verb::Get(flags)) => files::get(paths, &flags),
         Some(Verb::Integrate(flags)) => integrate::integrate(&flags),
+        Some(Verb::Mcp(flags)) => mcp::mcp(paths, &flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags, Cli::command()),
         Some(Verb::Man(flags)) => man::man(&flags, Cli::command()),
     }

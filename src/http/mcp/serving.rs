@@ -18,6 +18,9 @@ const CALL_MAX: Duration = Duration::from_secs(118);
 /// When a wait ends at the latest: after it, the screen is still to be taken.
 const WAIT_MAX: Duration = Duration::from_secs(108);
 
+/// When a call has its turn at the latest: what it does then must have the time for it.
+const TURN_MAX: Duration = Duration::from_secs(90);
+
 /// A call that is being served.
 pub(super) struct Serving {
     pub(super) api: CallerApi,
@@ -91,9 +94,8 @@ impl Serving {
             Lookup::Ended(session) => session.id,
             Lookup::Unknown => return Err(unknown(key).into()),
         };
-        let turn = timeout_at(self.begun + WAIT_MAX, self.call.turn(id)).await;
-        // What is not begun has done nothing.
-        turn.map(|turn| (id.to_string(), turn)).map_err(|_| self.late().with("typed", 0))
+        let turn = timeout_at(self.begun + TURN_MAX, self.call.turn(id)).await;
+        turn.map(|turn| (id.to_string(), turn)).map_err(|_| self.late())
     }
 
     /// How long a wait may last that is to last so many milliseconds.

@@ -18,6 +18,7 @@ use crate::session::{InUse, TypeOutcome, type_all};
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::sync::OwnedMutexGuard;
 
 /// The longest that a program may take to make room for what is typed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,31 +56,53 @@ pub(super) async fn list(call: &Serving, arguments: JsonObject) -> Result<Value,
     Ok(short.await?)
 }
 
-/// Types, and then waits. What was typed is told whatever comes of it.
+/// Types, and then waits. Whatever comes of it, it is told how many bytes were typed.
 pub(super) async fn send(call: &Serving, arguments: JsonObject) -> Result<Value, Failed> {
+    let begun = begin_to_send(call, arguments).await;
+    let Sending { session, arguments, timeout_ms, after, _turn } =
+        begun.map_err(|failed| failed.with("typed", 0))?;
+    // Its countdown does not run out between the typing and the wait.
+    let _in_use = InUse::of(session.addr.clone());
+    let typed = type_in(call, &session, &arguments).await?;
+    let seen = async {
+        let wait = arguments.wait.as_ref();
+        let offset = wait.is_some_and(Wait::counts_output).then_some(after);
+        let wait = wait.map(|wait| wanted(wait, timeout_ms, offset)).transpose()?;
+        let wait = wait.map(|(condition, limit)| (condition, call.limit(millis(limit))));
+        let id = session.handle.id().to_string();
+        look(&call.api, &id, 0, wait).await.map_err(Failed::from)
+    };
+    let mut told = shown(seen.await.map_err(|failed| failed.with("typed", typed))?);
+    told["typed"] = typed.into();
+    Ok(told)
+}
+
+/// What is about to be typed.
+struct Sending {
+    session: SessionRef,
+    arguments: SessionSend,
+    timeout_ms: u64,
+    /// The offset from which a wait counts.
+    after: u64,
+    _turn: OwnedMutexGuard<()>,
+}
+
+/// Checks everything before anything is typed.
+async fn begin_to_send(call: &Serving, arguments: JsonObject) -> Result<Sending, Failed> {
     let arguments: SessionSend = read(arguments).map_err(Failed::invalid)?;
     arguments.check().map_err(Failed::invalid)?;
     let timeout_ms = timeout(arguments.timeout_ms)?;
-    // A condition that makes no sense is refused before anything is typed.
     let wait = arguments.wait.as_ref();
     wait.map(|wait| wanted(wait, timeout_ms, None)).transpose()?;
     let (id, _turn) = call.turn(&arguments.session).await?;
     let session = call.api.live(&id).await?;
-    // Its countdown does not run out between the typing and the wait.
-    let _in_use = InUse::of(session.addr.clone());
-    let before = session.handle.ring().head();
-    let after = arguments.after.unwrap_or(before);
-    if after > before {
-        return Err(not_printed(after, before).with("typed", 0));
+    let head = session.handle.ring().head();
+    let after = arguments.after.unwrap_or(head);
+    if after > head {
+        let detail = format!("after: there are {head} bytes of output, not {after}");
+        return Err(Problem::new(code::OFFSET_GONE, detail).with("head", head).into());
     }
-    let typed = type_in(call, &session, &arguments).await?;
-    let offset = wait.is_some_and(Wait::counts_output).then_some(after);
-    let wait = wait.map(|wait| wanted(wait, timeout_ms, offset)).transpose()?;
-    let wait = wait.map(|(condition, limit)| (condition, call.limit(millis(limit))));
-    let sight = look(&call.api, &id, 0, wait).await;
-    let mut told = shown(sight.map_err(|problem| Failed::from(problem).with("typed", typed))?);
-    told["typed"] = typed.into();
-    Ok(told)
+    Ok(Sending { session, arguments, timeout_ms, after, _turn })
 }
 
 /// Returns how many bytes are typed by now, of which an earlier call with the same key may have typed
@@ -115,7 +138,7 @@ async fn type_in(
         TypeOutcome::Ended => {
             let detail =
                 "the session has ended; nobody knows whether its program got what was typed";
-            return Err(Problem::new(code::ENDED, detail).into());
+            return Err(Failed::from(Problem::new(code::ENDED, detail)).with("typed", Value::Null));
         }
     };
     let detail = format!("{why}: {typed} of {} bytes were typed", bytes.len());
@@ -179,11 +202,6 @@ fn wanted(wait: &Wait, timeout_ms: u64, after: Option<u64>) -> Result<Wanting, F
     let words = wait.words().map_err(Failed::invalid)?;
     let Wanted { wait, .. } = ScreenQuery::waiting(words, timeout_ms, after).try_into()?;
     wait.ok_or_else(|| Failed::invalid("there is nothing to wait for"))
-}
-
-fn not_printed(after: u64, head: u64) -> Failed {
-    let detail = format!("after: there are {head} bytes of output, not {after}");
-    Failed::from(Problem::new(code::OFFSET_GONE, detail).with("head", head))
 }
 
 /// The screen as text, with the lines at its end where it is long.
