@@ -264,18 +264,14 @@ async fn answers_are_bounded() {
 /// More calls than are served at once: each is answered, and nothing grows.
 #[actix_web::test]
 async fn a_thousand_calls_at_once_are_bounded() {
-    let server = Server::start().await;
+    let server = Server::start_with(&["--max-connections-per-address", "2000"]).await;
     let api = server.api();
     let (session, _) = recorder(&server).await;
     let before = server.rss_kib();
     let screen = calling("session_screen", &json!({ "session": session })).to_string();
-    let mut all = Vec::new();
-    // 250 connections with four calls each.
-    for _ in 0..4 {
-        let calls =
-            (0..250).map(|_| api.try_send_with(Method::POST, "/mcp", &HEADERS, screen.clone()));
-        all.extend(join_all(calls).await);
-    }
+    let calls =
+        (0..1000).map(|_| api.try_send_with(Method::POST, "/mcp", &HEADERS, screen.clone()));
+    let all = join_all(calls).await;
     let (mut served, mut too_many) = (0, 0);
     for answer in all {
         let answer = answer.expect("an answer").ok(200);
