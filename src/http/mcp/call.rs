@@ -3,6 +3,7 @@
 
 use super::serving::{Failed, Serving};
 use super::{command, tools};
+use crate::connections::HangUp;
 use crate::http::audit;
 use crate::http::caller::CallerApi;
 use crate::mcp::{Tool, failed, succeeded};
@@ -14,12 +15,12 @@ use serde_json::Value;
 /// Calls a tool.
 pub(super) async fn call(
     api: &CallerApi,
-    cause: Cause,
+    (cause, hang_up): (Cause, HangUp),
     tool: Tool,
     arguments: JsonObject,
 ) -> CallToolResult {
     let api = api.doing(tool.action());
-    let result = served(&api, cause.clone(), tool, arguments).await;
+    let result = served(&api, (cause.clone(), hang_up), tool, arguments).await;
     let status = result.as_ref().map_or_else(|failed| failed.status, |_| StatusCode::OK);
     audit::note(&api.audit, &api.caller, &cause, status);
     match result {
@@ -30,7 +31,7 @@ pub(super) async fn call(
 
 async fn served(
     api: &CallerApi,
-    cause: Cause,
+    (cause, hang_up): (Cause, HangUp),
     tool: Tool,
     arguments: JsonObject,
 ) -> Result<Value, Failed> {
@@ -46,5 +47,5 @@ async fn served(
             Tool::CommandRun => command::run(&call, arguments).await,
         }
     };
-    call.in_time(done).await
+    call.in_time(&hang_up, done).await
 }

@@ -19,6 +19,7 @@ pub use turns::Turns;
 
 use super::caller::CallerApi;
 use super::problem::Problem;
+use crate::connections::Visitor;
 use crate::mcp::{Headers, Incoming, Rejected, answered, discovered, initialized, listed};
 use crate::protocol::Cause;
 use actix_web::http::StatusCode;
@@ -67,7 +68,9 @@ pub(super) async fn mcp(
             };
             match tool.and_then(|tool| Ok((tool, arguments?))) {
                 Ok((tool, arguments)) => {
-                    let result = call::call(&api, cause.into_inner(), tool, arguments).await;
+                    let hang_up = http.conn_data::<Visitor>().map(Visitor::hang_up);
+                    let by = (cause.into_inner(), hang_up.unwrap_or_default());
+                    let result = call::call(&api, by, tool, arguments).await;
                     Ok(ServerResult::CallToolResult(result))
                 }
                 Err(why) => Err(why),

@@ -1,6 +1,7 @@
 //! A call of a tool that is being served: whom it speaks for, its turn, and the time that is left.
 
 use super::turns::{Call, TooMany};
+use crate::connections::HangUp;
 use crate::http::api::{Lookup, unknown};
 use crate::http::caller::CallerApi;
 use crate::http::problem::{Problem, code};
@@ -78,12 +79,22 @@ impl Serving {
         Ok(Serving { api: api.clone(), cause, call, begun: Instant::now() })
     }
 
-    /// Ends what takes longer than a call may.
+    /// Gives up what takes longer than a call may, and what nobody hears of any more: it would hold up the
+    /// next calls on the session. What is typed stays typed.
     pub(super) async fn in_time<T>(
         &self,
+        hang_up: &HangUp,
         done: impl Future<Output = Result<T, Failed>>,
     ) -> Result<T, Failed> {
-        timeout_at(self.begun + CALL_MAX, done).await.unwrap_or_else(|_| Err(self.late()))
+        tokio::select! {
+            biased;
+            done = timeout_at(self.begun + CALL_MAX, done) => {
+                done.unwrap_or_else(|_| Err(self.late()))
+            }
+            () = hang_up.wait() => {
+                Err(Problem::new(code::UNAVAILABLE, "the client has hung up").into())
+            }
+        }
     }
 
     /// Finds a session that exists for the caller and which it may do this to, and waits for the turn of

@@ -1,8 +1,9 @@
 //! Sessions as tools of agents: `POST /mcp` and `stayd mcp`.
 //!
 //! `rust`: the client of the crate `rmcp`. `python`: the official one, unmodified. `route`: rights, bounds
-//! and what is no client of theirs. `calls`: what the tools do.
+//! and what is no client of theirs. `calls`: what the tools do. `bridge`: `stayd mcp`, line by line.
 
+mod bridge;
 mod calls;
 mod python;
 mod route;

@@ -264,7 +264,9 @@ async fn answers_are_bounded() {
 /// More calls than are served at once: each is answered, and nothing grows.
 #[actix_web::test]
 async fn a_thousand_calls_at_once_are_bounded() {
-    let server = Server::start_with(&["--max-connections-per-address", "2000"]).await;
+    let flags =
+        ["--max-connections-per-address", "2000", "--max-connections-without-token", "2000"];
+    let server = Server::start_with(&flags).await;
     let api = server.api();
     let (session, _) = recorder(&server).await;
     let before = server.rss_kib();
@@ -307,13 +309,30 @@ async fn a_client_that_stalls_or_hangs_up_holds_up_nobody() {
     let begun = Instant::now();
     done(&api, "session_screen", json!({ "session": session })).await;
     assert!(begun.elapsed() < Duration::from_secs(10));
-    let wait = json!({ "session": session, "wait": { "text": "never" }, "timeout_ms": 1000 });
+    let wait = json!({ "session": session, "wait": { "text": "never" }, "timeout_ms": 100_000 });
     let wait = calling("session_wait", &wait).to_string();
     let mut gone = TcpStream::connect(server.address()).unwrap();
     gone.write_all(format!("{}{wait}", head(wait.len())).as_bytes()).unwrap();
     gone.shutdown(Shutdown::Both).unwrap();
     drop(gone);
+    // Its turn is given up, and nobody on this session waits for it.
     done(&api, "session_screen", json!({ "session": session })).await;
+    // Nor does a command run on whose result nobody can get.
+    let run = calling("command_run", &json!({ "command": "sleep 1000", "timeout_ms": 100_000 }));
+    let run = run.to_string();
+    let mut gone = TcpStream::connect(server.address()).unwrap();
+    gone.write_all(format!("{}{run}", head(run.len())).as_bytes()).unwrap();
+    let live =
+        async || api.get("/api/v1/sessions").await.ok(200)["sessions"].as_array().unwrap().len();
+    for (expected, what) in [(2, "the command runs"), (1, "it does not any more")] {
+        soon(what, async {
+            while live().await != expected {
+                actix_web::rt::task::yield_now().await;
+            }
+        })
+        .await;
+        let _ = gone.shutdown(Shutdown::Both);
+    }
     let answered = actix_web::rt::task::spawn_blocking(move || {
         let mut text = String::new();
         slow.set_read_timeout(Some(crate::support::DEADLINE)).unwrap();
