@@ -150,8 +150,13 @@ mod tests {
         assert_ne!(ClientKey::named("ab", "c"), ClientKey::named("a", "bc"));
         assert_ne!(ClientKey::anonymous(), ClientKey::anonymous());
         let version = |key: ClientKey| key.to_bytes()[6] >> 4;
-        let all = [ClientKey::named("", ""), ClientKey::anonymous(), ClientKey::REPLIES];
-        assert_eq!(all.map(version), [5, 7, 15]);
-        assert_eq!(all.map(ClientKey::is_anonymous), [false, true, false]);
+        let request = ClientKey::of_request("anna", "k");
+        assert_eq!(request, ClientKey::of_request("anna", "k"));
+        assert_ne!(request, ClientKey::of_request("bert", "k"));
+        assert_ne!(request, ClientKey::named("anna", "k"));
+        let all = [ClientKey::named("", ""), ClientKey::anonymous(), ClientKey::REPLIES, request];
+        assert_eq!(all.map(ClientKey::gives_way), [false, true, false, true]);
+        assert_eq!(all.map(version), [5, 7, 15, 8]);
+        assert_eq!(all.map(ClientKey::is_anonymous), [false, true, false, false]);
     }
 }

@@ -156,6 +156,23 @@ mod tests {
     }
 
     #[test]
+    fn single_requests_are_counted_for_a_while_and_push_out_no_client() {
+        let (mut ledger, client) = (Ledger::default(), named("client"));
+        let slot = ledger.offer(client, 0, 5).unwrap().slot;
+        ledger.accept(slot, 5);
+        let request = |n: usize| ClientKey::of_request("anna", &n.to_string()).to_bytes();
+        for n in 0..10 * ENTRIES {
+            let slot = ledger.offer(request(n), 0, 3).unwrap().slot;
+            ledger.accept(slot, 3);
+        }
+        assert_eq!(ledger.offer(client, 5, 1).unwrap().known, Some(0));
+        // Repeated, it is known as long as it is among the last.
+        assert_eq!(ledger.offer(request(10 * ENTRIES - 50), 0, 3).unwrap().known, Some(3));
+        let forgotten = ledger.offer(request(0), 0, 3).unwrap();
+        assert_eq!((forgotten.assigned, forgotten.known), (true, Some(0)));
+    }
+
+    #[test]
     fn replies_are_counted_for_ever() {
         let mut ledger = Ledger::default();
         let slot = ledger.offer(REPLIES, 0, 5).unwrap().slot;
