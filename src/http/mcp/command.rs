@@ -1,11 +1,12 @@
 //! `command_run`: one command in a session of its own, to its end.
 
-use super::serving::{Failed, Serving, timeout};
+use super::serving::{Failed, Serving, WAIT_MAX, timeout};
 use crate::events::Listener;
 use crate::http::api::Lookup;
 use crate::http::problem::{Problem, code};
 use crate::http::{once, sessions};
 use crate::id::SessionId;
+use crate::lifecycle::EndReason;
 use crate::mcp::{CommandRun, SCREEN_MAX, last_bytes, plain, read};
 use crate::protocol::{CreateSession, RestartPolicy, Session};
 use crate::registry::SessionRef;
@@ -14,6 +15,7 @@ use crate::session::{Kill, Session as Actor};
 use actix::Addr;
 use actix_web::rt::task::yield_now;
 use actix_web::web::BytesMut;
+use chrono::Utc;
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -41,7 +43,7 @@ pub(super) async fn run(call: &Serving, arguments: JsonObject) -> Result<Value, 
     // Before it is started: its end may be told at once.
     let mut news = call.api.events.listen();
     let made = sessions::create_for(&call.api, call.cause.clone(), request, once).await?;
-    let session = made.result.map_err(Problem::from)?;
+    let mut session = *made.result.map_err(Problem::from)?;
     let id = session.id;
     let live = live(call, id).await?;
     // Who hangs up without a key will not hear of it.
@@ -49,22 +51,32 @@ pub(super) async fn run(call: &Serving, arguments: JsonObject) -> Result<Value, 
         .as_ref()
         .filter(|_| !may_be_repeated)
         .map(|live| EndWithCall(live.addr.clone(), call.cause.clone()));
-    let deadline = Instant::now() + call.limit(timeout_ms);
-    let (session, timed_out) = match (session.status.is_live(), &live) {
-        (false, _) => (*session, false),
-        (true, live) => match ended(call, id, &mut news, deadline).await? {
-            Some(session) => (session, false),
-            None => match live {
-                Some(live) => (end(call, live).await?, true),
-                None => (*session, true),
-            },
-        },
-    };
+    // A repeated call gives it no more time.
+    let ran = (Utc::now() - session.created_at).to_std().unwrap_or_default();
+    let limit = call.limit(timeout_ms).min(Duration::from_millis(timeout_ms).saturating_sub(ran));
+    let mut timed_out = false;
+    if session.status.is_live() {
+        match (ended(call, id, &mut news, Instant::now() + limit).await?, &live) {
+            (Some(ended), _) => session = ended,
+            (None, Some(live)) => (session, timed_out) = (end(call, live).await?, true),
+            (None, None) => timed_out = true,
+        }
+    }
+    let timed_out = timed_out || ran_out(&session, timeout_ms);
     let source = match live {
         Some(live) => Some(live),
         None => call.api.ended(id).await?,
     };
     Ok(result(source.as_ref(), &session, timed_out).await)
+}
+
+/// Whether a command that an earlier call has run was ended because its time was over.
+fn ran_out(session: &Session, timeout_ms: u64) -> bool {
+    let on_purpose =
+        matches!(session.end_reason, Some(EndReason::Killed | EndReason::FirstAttachTimeout));
+    let ran = session.ended_at.map(|ended_at| ended_at - session.created_at);
+    let ran = ran.and_then(|ran| ran.to_std().ok()).unwrap_or_default();
+    on_purpose && ran >= Duration::from_millis(timeout_ms).min(WAIT_MAX)
 }
 
 /// The session of a command. It lives no longer than the call should, also where this server dies: then

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 /// The longest that a call takes.
 const CALL_MAX: Duration = Duration::from_secs(118);
 /// When a wait ends at the latest: after it, the screen is still to be taken.
-const WAIT_MAX: Duration = Duration::from_secs(108);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(108);
 
 /// When a call has its turn at the latest: what it does then must have the time for it.
 const TURN_MAX: Duration = Duration::from_secs(90);
