@@ -25,6 +25,7 @@
 //! - [`cli`]: one file a verb; the terminal's side of `attach`.
 //! - [`server`]: starts everything in order, handles signals, stops in order.
 //! - [`http`]: routes, rights, the WebSocket upgrade, errors.
+//! - [`mcp`]: what agents say to use sessions as tools: messages, arguments, answers.
 //! - [`connections`]: TCP below HTTP: limits, and which connections are closed to make room.
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
 //! - [`session`]: the actor of one PTY, its connections, and the bodies that pull output.
@@ -36,6 +37,7 @@
 //! - [`screens`]: the threads that track every session's screen: checkpoints, answers to queries.
 //! - [`files`]: files put into a session's directory, and read there.
 //! - [`integrate`]: the scripts by which shells tell of their commands.
+//! - [`keys`]: the bytes that a terminal sends for a key.
 //! - [`pending`]: one client's input on its way to the holder.
 //! - [`log`]: the log.
 //! - [`config`]: the settings.
@@ -61,8 +63,10 @@ pub mod files;
 mod fuzz;
 pub mod http;
 pub mod integrate;
+pub mod keys;
 pub mod lifecycle;
 pub mod log;
+pub mod mcp;
 pub mod metrics;
 pub mod pending;
 pub mod protocol;

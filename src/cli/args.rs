@@ -2,7 +2,7 @@
 
 use super::{
     attach, audit, backup, completions, config, doctor, files, info, integrate, keep, kill, logins,
-    logs, ls, man, profiles, recording, rename, report, restart, rm, run, screen, send, share,
+    logs, ls, man, mcp, profiles, recording, rename, report, restart, rm, run, screen, send, share,
     stop, token, upgrade, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
@@ -138,6 +138,12 @@ pub(super) enum Verb {
     /// With it, lists show the running command, its exit code and the directory, and the page jumps
     /// between commands. bash: eval "$(stayd integrate bash)" in ~/.bashrc, or --install.
     Integrate(integrate::Flags),
+    /// Offer sessions as tools to an agent, on standard input and output
+    ///
+    /// Speaks the Model Context Protocol, for agents that start their tools themselves. It passes
+    /// everything on to the server, waits for one that is being restarted, and types nothing twice.
+    /// Agents that ask by HTTP need it not: their address is that of the server with /mcp.
+    Mcp(mcp::Flags),
     /// Print a completion script for a shell
     Completions(completions::Flags),
     /// Write the manual pages into a directory

@@ -22,6 +22,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The timeout of a restart, which ends a tree and then starts a command from a disk that may be
 /// slow.
 const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
+/// No call of a tool takes longer than two minutes.
+const MCP_TIMEOUT: Duration = Duration::from_secs(130);
 /// The longest wait for the first byte of a copy of a large database.
 const BACKUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// A server that streams a response sends something every 15 s; after three missed times it counts as
@@ -32,6 +34,9 @@ const BODY_MAX: usize = 64 << 20;
 
 /// The failure of an answer that is not of the shape that is known.
 pub(super) const UNEXPECTED: &str = "the server answered something unexpected";
+
+/// A header of a request.
+pub(super) type Header = (&'static str, String);
 
 /// A client of one server.
 pub(super) struct Client {
@@ -332,6 +337,26 @@ impl Client {
             return Err(refusal(answer.status, &answer.body, asked));
         }
         Ok(Pieces::of(body))
+    }
+
+    /// Passes on a message of the Model Context Protocol. Returns its answer, which is null for a
+    /// notification.
+    pub(super) async fn mcp(&self, body: Vec<u8>, headers: &[Header]) -> Result<Value, Failure> {
+        let url = format!("{}/mcp", self.endpoint.url);
+        let mut request = self.endpoint.authorize(self.http.post(url)).timeout(MCP_TIMEOUT);
+        for (name, value) in headers {
+            request = request.insert_header((*name, value.as_str()));
+        }
+        let request = request
+            .insert_header(("Accept", "application/json, text/event-stream"))
+            .content_type("application/json");
+        let answer = self.answer(request.send_body(body).await).await?;
+        match answer.json() {
+            _ if answer.body.is_empty() => Ok(Value::Null),
+            // An error of the protocol comes with an error's status, too.
+            Ok(message @ Value::Object(_)) if message["jsonrpc"] == "2.0" => Ok(message),
+            _ => answer.or_refusal("/mcp").and_then(|answer| answer.json()),
+        }
     }
 
     /// `path` is what follows `/api/v1/sessions`.

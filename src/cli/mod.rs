@@ -2,8 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `report` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `completions` `man` | the verbs |
-//! | `keys` | what `send` types for a key |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `report` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `mcp` `completions` `man` | the verbs |
 //! | `retry` | for a server that is being started again |
 //! | `background` | the server that `run` starts where none runs |
 //! | `inside` | the session that a command itself runs in |
@@ -38,13 +37,13 @@ mod info;
 mod inside;
 mod integrate;
 mod keep;
-mod keys;
 mod kill;
 mod local;
 mod logins;
 mod logs;
 mod ls;
 mod man;
+mod mcp;
 mod out;
 mod profiles;
 mod progress;
@@ -130,6 +129,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Get(flags)) => files::get(paths, &flags),
         Some(Verb::Report(flags)) => report::report(paths, &flags),
         Some(Verb::Integrate(flags)) => integrate::integrate(&flags),
+        Some(Verb::Mcp(flags)) => mcp::mcp(paths, &flags),
         Some(Verb::Completions(flags)) => completions::completions(&flags, Cli::command()),
         Some(Verb::Man(flags)) => man::man(&flags, Cli::command()),
     }

@@ -3,12 +3,12 @@
 use super::client::Client;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
-use super::keys;
 use super::out;
 use super::resolve::resolve;
 use super::retry::Retries;
 use super::wait::{self, Goal};
 use crate::config::PathFlags;
+use crate::keys;
 use crate::protocol::Session;
 use clap::Args;
 use serde_json::json;

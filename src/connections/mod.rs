@@ -19,6 +19,6 @@ mod tls;
 
 pub use exposure::{Exposed, check_plain};
 pub use listen::{Listeners, Serving, serve};
-pub use socket::{Peer, Visitor};
+pub use socket::{HangUp, Peer, Visitor};
 pub use table::{Connections, Limits, TooManyConnections, subscriber};
 pub use tls::{Tls, TlsError};

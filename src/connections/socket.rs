@@ -8,11 +8,12 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,9 +50,38 @@ impl Drop for Place {
     }
 }
 
+/// Tells when the peer of a connection has closed it, or its side of it: it sends nothing more, and most
+/// read nothing more. Clones are of the same connection.
+#[derive(Clone, Debug, Default)]
+pub struct HangUp(Arc<HungUp>);
+
+#[derive(Debug, Default)]
+struct HungUp {
+    has: AtomicBool,
+    news: Notify,
+}
+
+impl HangUp {
+    /// Resolves once the peer has.
+    pub async fn wait(&self) {
+        let mut news = pin!(self.0.news.notified());
+        // Registered first, so that nothing is missed between the look and the wait.
+        news.as_mut().enable();
+        if !self.0.has.load(Ordering::SeqCst) {
+            news.await;
+        }
+    }
+
+    fn tell(&self) {
+        self.0.has.store(true, Ordering::SeqCst);
+        self.0.news.notify_waiters();
+    }
+}
+
 /// The stream that HTTP reads and writes.
 pub(super) struct Socket {
     stream: Stream,
+    hang_up: HangUp,
     peer: Peer,
     process: Option<Arc<OwnedFd>>,
     // Dropped after the stream: the place is free once the descriptor is.
@@ -61,7 +91,8 @@ pub(super) struct Socket {
 impl Socket {
     /// `process` is a descriptor of a local peer.
     pub(super) fn new(stream: Stream, peer: Peer, process: Option<OwnedFd>, place: Place) -> Self {
-        Socket { stream, peer, process: process.map(Arc::new), place }
+        let hang_up = HangUp::default();
+        Socket { stream, hang_up, peer, process: process.map(Arc::new), place }
     }
 
     pub(super) fn visitor(&self) -> Visitor {
@@ -72,6 +103,7 @@ impl Socket {
             pass: Cell::new(None),
             peer: self.peer,
             process: self.process.clone(),
+            hang_up: self.hang_up.clone(),
             vouched: Cell::new(false),
             is_encrypted: matches!(self.stream, Stream::Tls(_)),
         }
@@ -97,6 +129,7 @@ pub struct Visitor {
     pass: Cell<Option<Pass>>,
     peer: Peer,
     process: Option<Arc<OwnedFd>>,
+    hang_up: HangUp,
     vouched: Cell<bool>,
     is_encrypted: bool,
 }
@@ -148,6 +181,12 @@ impl Visitor {
         self.vouched.set(true);
     }
 
+    /// When the peer hangs up.
+    #[must_use]
+    pub fn hang_up(&self) -> HangUp {
+        self.hang_up.clone()
+    }
+
     /// Whether the connection has TLS that ends in this server.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
@@ -161,7 +200,17 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let over = match &read {
+            Poll::Ready(Ok(())) => room > 0 && buffer.filled().len() == before,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
+        if over {
+            self.hang_up.tell();
+        }
+        read
     }
 }
 

@@ -1,5 +1,6 @@
 //! The actors and handles that the routes share.
 
+use super::mcp::Turns;
 use super::problem::{Problem, code};
 use super::query::culprit;
 use super::shots::Shots;
@@ -64,6 +65,8 @@ pub struct Api {
     pub finished: Arc<Finished>,
     /// The record of those that are not.
     pub parts: Parts,
+    /// The order of the calls of tools, and how many there are.
+    pub turns: Turns,
 }
 
 /// A session by id or name.

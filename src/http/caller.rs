@@ -139,6 +139,7 @@ fn forbidden(principal: &Principal, action: Action, needs: Option<Role>) -> Prob
 }
 
 /// The handles of all routes, in the hands of one caller.
+#[derive(Clone)]
 pub(super) struct CallerApi {
     api: Data<Api>,
     pub(super) caller: Caller,
@@ -169,6 +170,15 @@ impl FromRequest for CallerApi {
 }
 
 impl CallerApi {
+    /// The same for an action that the request's body names and not its route. What it is done to is
+    /// found anew.
+    pub(super) fn doing(&self, action: Action) -> CallerApi {
+        let Caller { principal, pass, .. } = self.caller.clone();
+        let (session, done_to) = (Arc::default(), Arc::default());
+        let caller = Caller { principal, pass, action, session, done_to };
+        CallerApi { api: self.api.clone(), caller, lease: self.lease.clone() }
+    }
+
     /// Finds a session by its id or name, if it exists for the caller.
     ///
     /// # Errors

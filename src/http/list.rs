@@ -32,17 +32,17 @@ const PIECE: usize = 64 << 10;
 /// No list is held up by a client that reads slowly.
 static MAKING: Semaphore = Semaphore::const_new(1);
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// Comma-separated.
     pub(super) status: Option<String>,
     #[serde(default)]
-    all: bool,
-    name: Option<String>,
-    label: Option<String>,
-    limit: Option<u32>,
-    cursor: Option<SessionId>,
+    pub(super) all: bool,
+    pub(super) name: Option<String>,
+    pub(super) label: Option<String>,
+    pub(super) limit: Option<u32>,
+    pub(super) cursor: Option<SessionId>,
 }
 
 /// A long list that finds no room is dropped and made again once there is some, so that a request
@@ -55,7 +55,10 @@ pub(super) async fn list(
     let mut room = None;
     loop {
         let making = MAKING.acquire().await;
-        let text = page(&api, query.clone()).await?;
+        let page = page(&api, query.clone()).await?;
+        let text = serde_json::to_vec(&page)
+            .map_err(|error| Problem::new(code::INTERNAL, error.to_string()))?;
+        drop(page);
         let mut response = HttpResponse::Ok();
         response.content_type(ContentType::json());
         if text.len() <= PIECE {
@@ -90,13 +93,23 @@ impl Iterator for ListText {
 }
 
 #[derive(Serialize)]
-struct Page {
-    sessions: Vec<Session>,
-    next: Option<SessionId>,
+pub(super) struct Page {
+    pub(super) sessions: Vec<Session>,
+    pub(super) next: Option<SessionId>,
+}
+
+/// A page in short, for who needs little of each session: one is made at a time.
+pub(super) async fn in_short<T>(
+    api: &CallerApi,
+    query: ListQuery,
+    shorten: impl FnOnce(Page) -> T,
+) -> Result<T, Problem> {
+    let _making = MAKING.acquire().await;
+    page(api, query).await.map(shorten)
 }
 
 /// Newest first: ids sort by time of creation, so a page goes on below its last id.
-async fn page(api: &CallerApi, query: ListQuery) -> Result<Vec<u8>, Problem> {
+async fn page(api: &CallerApi, query: ListQuery) -> Result<Page, Problem> {
     let statuses = query.status.as_deref().map(parse_statuses).transpose()?;
     if query.label.is_some() && api.caller.is_share() {
         return Err(Problem::invalid("a share link shows no labels"));
@@ -146,8 +159,7 @@ async fn page(api: &CallerApi, query: ListQuery) -> Result<Vec<u8>, Problem> {
     let more = sessions.len() > limit as usize;
     sessions.truncate(limit as usize);
     let next = sessions.last().filter(|_| more).map(|session| session.id);
-    serde_json::to_vec(&Page { sessions, next })
-        .map_err(|error| Problem::new(code::INTERNAL, error.to_string()))
+    Ok(Page { sessions, next })
 }
 
 /// The scope, as the database looks for it.

@@ -29,6 +29,7 @@ mod list;
 mod local_peer;
 pub mod login;
 mod logins;
+mod mcp;
 mod metrics;
 mod once;
 mod openapi;
@@ -53,6 +54,7 @@ pub use allowlist::{Hosts, HostsError};
 pub use api::Api;
 pub use backup::COPIES;
 pub use base_path::below_base_path;
+pub use mcp::Turns;
 pub use shots::Shots;
 pub use strict_transport::strict_transport;
 
@@ -98,6 +100,9 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource("/api/v1/sessions/{id}/shares/{share}").delete(shares::remove))
         .service(resource("/api/v1/shares").get(shares::list_all))
         .service(resource("/api/v1/audit").get(audit::audit))
+        .service(
+            resource("/mcp").app_data(PayloadConfig::new(crate::mcp::MESSAGE_MAX)).post(mcp::mcp),
+        )
         .service(resource("/api/v1/whoami").get(tokens::whoami))
         .service(resource("/api/v1/tokens").get(tokens::list).post(tokens::add))
         .service(resource("/api/v1/tokens/{name}").delete(tokens::remove))

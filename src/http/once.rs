@@ -22,20 +22,28 @@ pub(super) fn once(
 ) -> Result<Option<Once>, Problem> {
     let mut keys = headers.get_all(KEY);
     let Some(key) = keys.next() else { return Ok(None) };
-    let visible = |key: &&str| key.bytes().all(|byte| byte.is_ascii_graphic());
-    let key = key.to_str().ok().filter(visible);
-    let key = key.filter(|key| (1..=KEY_MAX).contains(&key.len()) && keys.next().is_none());
+    let key = key.to_str().ok().filter(|key| is_key(key) && keys.next().is_none());
     let Some(key) = key else {
         let detail = format!("Idempotency-Key must be 1 to {KEY_MAX} visible ASCII characters");
         return Err(Problem::invalid(detail));
     };
+    Ok(Some(keyed(key, principal, request)))
+}
+
+/// Whether this can be a key: 1 to 255 visible ASCII characters.
+pub(super) fn is_key(key: &str) -> bool {
+    (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// A key with a fingerprint of the principal and the request.
+pub(super) fn keyed(key: &str, principal: impl Display, request: &CreateSession) -> Once {
     // Numbers, strings and sorted maps of them: nothing that could fail to be written.
     let request = serde_json::to_string(request).unwrap_or_default();
     // The length separates the principal from the body.
     let principal = principal.to_string();
     let words = format!("{}:{principal}{request}", principal.len());
     let request = Uuid::new_v5(&Uuid::NAMESPACE_OID, words.as_bytes()).to_string();
-    Ok(Some(Once { key: key.to_owned(), of: OnceOf { request, failed: None } }))
+    Once { key: key.to_owned(), of: OnceOf { request, failed: None } }
 }
 
 #[cfg(test)]

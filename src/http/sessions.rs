@@ -17,10 +17,12 @@ use crate::protocol::{
     Cause, CreateSession, IdleWhen, RestartPolicy, Session, SizePolicy, Transition,
 };
 use crate::registry::{
-    Abandon, CancelRestart, Create, CreateError, Key, Rename, RenameError, Restart, RestartError,
+    Abandon, Answered, CancelRestart, Create, CreateError, Key, Rename, RenameError, Restart,
+    RestartError,
 };
 use crate::rights::Action;
-use crate::session::{Kill, NotDone, Patch};
+use crate::session::{Expected, Kill, NotDone, Patch};
+use crate::store::Once;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Json, Path, ReqData};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, rt};
@@ -43,19 +45,8 @@ pub(super) async fn create(
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
     let request: CreateSession = object(body)?;
-    api.caller.check_create(&request.labels)?;
-    // The token by its id: a later one of the same name does not get what this one has created.
-    let by = cause.token_id.map_or_else(|| cause.token.clone(), |id| id.to_string());
-    let once = once::once(http.headers(), by, &request)?;
-    let create = Create { request, cause: Some(cause.into_inner()), once };
-    let answered = api.registry.send(create).await.map_err(stopping)?;
-    if let Ok(session) = &answered.result {
-        let _ = api.caller.session.set(session.id);
-        // It may have left the caller's scope since.
-        if answered.replayed && !api.caller.sees(session) {
-            return Err(CreateError::KeyReused.into());
-        }
-    }
+    let once = once::once(http.headers(), by(&cause), &request)?;
+    let answered = create_for(&api, cause.into_inner(), request, once).await?;
     let mut response = match answered.result {
         Ok(session) => HttpResponse::Created()
             .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", session.id)))
@@ -67,6 +58,32 @@ pub(super) async fn create(
         response.headers_mut().insert(once::REPLAY, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// The principal, as the fingerprint of a request has it: a token by its id, so that a later one of the
+/// same name does not get what this one has created.
+pub(super) fn by(cause: &Cause) -> String {
+    cause.token_id.map_or_else(|| cause.token.clone(), |id| id.to_string())
+}
+
+/// Starts a session for a caller that may.
+pub(super) async fn create_for(
+    api: &CallerApi,
+    cause: Cause,
+    request: CreateSession,
+    once: Option<Once>,
+) -> Result<Answered, Problem> {
+    api.caller.check_create(&request.labels)?;
+    let create = Create { request, cause: Some(cause), once };
+    let answered = api.registry.send(create).await.map_err(stopping)?;
+    if let Ok(session) = &answered.result {
+        let _ = api.caller.session.set(session.id);
+        // It may have left the caller's scope since.
+        if answered.replayed && !api.caller.sees(session) {
+            return Err(CreateError::KeyReused.into());
+        }
+    }
+    Ok(answered)
 }
 
 pub(super) async fn get(
@@ -146,40 +163,11 @@ pub(super) async fn delete(
     if query.purge {
         api.caller.check(Action::Purge)?;
     }
-    // An ended session does not change any more.
-    let over = |session: Box<Session>| match &expected {
-        Some(expected) if !expected.holds(&session) => {
-            Err(changed(&session, |session| api.shown(session)))
-        }
-        _ => Ok((*session, true)),
+    let (mut record, persisted) = match end(&api, cause.into_inner(), &id, expected).await? {
+        End::Ended { session, persisted } => (*session, persisted),
+        End::Ending(session) => return Ok(HttpResponse::Accepted().json(api.shown(*session))),
     };
-    let (mut record, persisted) = match api.look_up(&id).await? {
-        Lookup::Unknown => return Err(unknown(&id)),
-        Lookup::Ended(session) => over(session)?,
-        Lookup::Live(session) => {
-            let kill = Kill { cause: Some(cause.into_inner()), expected: expected.clone() };
-            match rt::time::timeout(KILL_PATIENCE, session.addr.send(kill)).await {
-                Ok(Ok(Ok(killed))) => (killed.session, killed.persisted),
-                Ok(Ok(Err(NotDone::Changed(session)))) => {
-                    return Err(changed(&session, |session| api.shown(session)));
-                }
-                // The session ended by itself just before.
-                Ok(_) => match api.look_up(&session.handle.id().to_string()).await? {
-                    Lookup::Ended(session) => over(session)?,
-                    _ => return Ok(HttpResponse::Accepted().json(api.shown(session.handle.view()))),
-                },
-                Err(_) => {
-                    return Ok(HttpResponse::Accepted().json(api.shown(session.handle.view())));
-                }
-            }
-        }
-    };
-    if record.restart_at.is_some() || query.purge {
-        // A restart that is pending for the session is cancelled, too.
-        let stay = CancelRestart { session: record.id, purged: query.purge };
-        let stays = api.registry.send(stay).await.map_err(stopping)?;
-        record = stays.unwrap_or(record);
-    }
+    record = stay_ended(&api, record, query.purge).await?;
     if query.purge {
         api.caller.does("remove", "session", &record.id.to_string());
         purge(&api, record.id).await?;
@@ -191,6 +179,67 @@ pub(super) async fn delete(
         fields.insert("persisted".into(), false.into());
     }
     Ok(HttpResponse::Ok().json(body))
+}
+
+/// What became of a session that was to be ended.
+pub(super) enum End {
+    /// It has ended; `persisted` says whether its record is in the database already.
+    Ended { session: Box<Session>, persisted: bool },
+    /// Its processes take longer to end.
+    Ending(Box<Session>),
+}
+
+/// Ends a session, unless it is another than was expected. One that has ended stays as it is.
+pub(super) async fn end(
+    api: &CallerApi,
+    cause: Cause,
+    id: &str,
+    expected: Option<Expected>,
+) -> Result<End, Problem> {
+    // An ended session does not change any more.
+    let over = |session: Box<Session>| match &expected {
+        Some(expected) if !expected.holds(&session) => {
+            Err(changed(&session, |session| api.shown(session)))
+        }
+        _ => Ok(End::Ended { session, persisted: true }),
+    };
+    match api.look_up(id).await? {
+        Lookup::Unknown => Err(unknown(id)),
+        Lookup::Ended(session) => over(session),
+        Lookup::Live(session) => {
+            let ending = || End::Ending(Box::new(session.handle.view()));
+            let kill = Kill { cause: Some(cause), expected: expected.clone() };
+            match rt::time::timeout(KILL_PATIENCE, session.addr.send(kill)).await {
+                Ok(Ok(Ok(killed))) => Ok(End::Ended {
+                    session: Box::new(killed.session),
+                    persisted: killed.persisted,
+                }),
+                Ok(Ok(Err(NotDone::Changed(session)))) => {
+                    Err(changed(&session, |session| api.shown(session)))
+                }
+                // The session ended by itself just before.
+                Ok(_) => match api.look_up(&session.handle.id().to_string()).await? {
+                    Lookup::Ended(session) => over(session),
+                    _ => Ok(ending()),
+                },
+                Err(_) => Ok(ending()),
+            }
+        }
+    }
+}
+
+/// Cancels a restart that is pending for an ended session. Returns its record as it is then.
+pub(super) async fn stay_ended(
+    api: &CallerApi,
+    record: Session,
+    purged: bool,
+) -> Result<Session, Problem> {
+    if record.restart_at.is_none() && !purged {
+        return Ok(record);
+    }
+    let stay = CancelRestart { session: record.id, purged };
+    let stays = api.registry.send(stay).await.map_err(stopping)?;
+    Ok(stays.unwrap_or(record))
 }
 
 /// Removes everything that is kept of an ended session. Its files go first: on a full disk that

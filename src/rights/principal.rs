@@ -142,6 +142,12 @@ impl Principal {
         ClientKey::named(&self.key(), client)
     }
 
+    /// The key of one of its requests that may be repeated.
+    #[must_use]
+    pub fn request_key(&self, request: &str) -> ClientKey {
+        ClientKey::of_request(&self.key(), request)
+    }
+
     /// Whether this session exists for the principal. A link opens nothing that does not exist for who
     /// has made it.
     #[must_use]

@@ -214,6 +214,7 @@ async fn serve(
         nesting: Arc::default(),
         finished: Arc::default(),
         parts: parts_of_uploads.clone(),
+        turns: http::Turns::default(),
         audit: audit.clone(),
     };
 

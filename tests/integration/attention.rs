@@ -7,7 +7,7 @@ use crate::support::{Api, Server};
 use serde_json::{Value, json};
 
 /// A shell in which `stayd report` finds this test's program, and its server by itself.
-async fn reporter(server: &Server, name: &str) -> String {
+pub(crate) async fn reporter(server: &Server, name: &str) -> String {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_stayd")).parent().expect("a directory");
     let script =
         format!("PATH={}:$PATH; while read -r line; do eval \"$line\"; done", program.display());

@@ -47,6 +47,7 @@ mod leftovers;
 mod limits;
 mod live_fidelity;
 mod local_socket;
+mod mcp;
 mod metrics;
 mod names;
 mod nesting;

@@ -87,7 +87,8 @@ fn collect(dir: &Path, found: &mut BTreeSet<String>) {
         let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         for literal in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
             for part in literal.split('"').skip(1).step_by(2) {
-                let roots = ["/api/", "/ws/", "/healthz", "/readyz", "/metrics", "/openapi"];
+                let roots =
+                    ["/api/", "/ws/", "/healthz", "/readyz", "/metrics", "/openapi", "/mcp"];
                 let is_path = roots.iter().any(|root| part.starts_with(root));
                 // A `Location` is no route.
                 if is_path && !part.contains("{}") {

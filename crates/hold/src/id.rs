@@ -61,7 +61,7 @@ pub struct ClientKey([u8; 16]);
 
 impl ClientKey {
     /// The source of the answers to the program's queries. No client has this key: theirs are UUIDs
-    /// of version 5 and 7, and this is the Max UUID (RFC 9562, 5.10).
+    /// of version 5, 7 and 8, and this is the Max UUID (RFC 9562, 5.10).
     pub const REPLIES: ClientKey = ClientKey([0xff; 16]);
 
     /// The key of a client with a name (`?client=`), which is unique within its principal.
@@ -77,6 +77,22 @@ impl ClientKey {
     #[must_use]
     pub fn anonymous() -> Self {
         ClientKey(Uuid::now_v7().into_bytes())
+    }
+
+    /// The key of one request of a principal that may be repeated. Unlike a client's it is forgotten as
+    /// soon as an anonymous one, so that many requests do not push out the clients that are attached.
+    #[must_use]
+    pub fn of_request(principal: &str, request: &str) -> Self {
+        let ClientKey(named) = ClientKey::named(principal, request);
+        // Version 8: made by rules of one's own (RFC 9562, 5.8).
+        ClientKey(uuid::Builder::from_custom_bytes(named).into_uuid().into_bytes())
+    }
+
+    /// Whether the holder forgets the key before those of clients with a name.
+    #[must_use]
+    pub const fn gives_way(self) -> bool {
+        let [_, _, _, _, _, _, version, ..] = self.0;
+        matches!(version >> 4, 7 | 8)
     }
 
     /// Whether [`ClientKey::anonymous`] has made the key, so that its client never reconnects.
@@ -134,8 +150,13 @@ mod tests {
         assert_ne!(ClientKey::named("ab", "c"), ClientKey::named("a", "bc"));
         assert_ne!(ClientKey::anonymous(), ClientKey::anonymous());
         let version = |key: ClientKey| key.to_bytes()[6] >> 4;
-        let all = [ClientKey::named("", ""), ClientKey::anonymous(), ClientKey::REPLIES];
-        assert_eq!(all.map(version), [5, 7, 15]);
-        assert_eq!(all.map(ClientKey::is_anonymous), [false, true, false]);
+        let request = ClientKey::of_request("anna", "k");
+        assert_eq!(request, ClientKey::of_request("anna", "k"));
+        assert_ne!(request, ClientKey::of_request("bert", "k"));
+        assert_ne!(request, ClientKey::named("anna", "k"));
+        let all = [ClientKey::named("", ""), ClientKey::anonymous(), ClientKey::REPLIES, request];
+        assert_eq!(all.map(ClientKey::gives_way), [false, true, false, true]);
+        assert_eq!(all.map(version), [5, 7, 15, 8]);
+        assert_eq!(all.map(ClientKey::is_anonymous), [false, true, false, false]);
     }
 }

@@ -1,6 +1,6 @@
 //! The keys that detach: Ctrl-\, then d, unless the user has chosen others.
 
-use crate::cli::keys;
+use crate::keys;
 use std::str::FromStr;
 
 /// One or two keys, or none.

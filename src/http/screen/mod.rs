@@ -18,10 +18,12 @@ use actix_web::http::StatusCode;
 use actix_web::web::Path;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError};
 use picture::{Pieces, content_type};
+use std::time::Duration;
 use tokio::time::Instant;
-use wait::{Condition, Waited, wait_for};
+pub(super) use wait::Condition;
+use wait::{Waited, wait_for};
 use wanted::Format;
-pub(super) use wanted::{ScreenQuery, Wanted};
+pub(super) use wanted::{Counts, ScreenQuery, Wanted};
 
 pub(super) async fn screen(
     api: CallerApi,
@@ -32,28 +34,62 @@ pub(super) async fn screen(
     let Wanted { format, scrollback, wait } = query.try_into()?;
     // `HEAD` does not wait.
     let wait = wait.filter(|_| !request.extensions().contains::<HeadOnly>());
-    let answer = |status: StatusCode, inspection: Inspection<Shot>| {
-        let mut response = HttpResponseBuilder::new(status);
-        response.content_type(content_type(format));
-        response.insert_header((OFFSET, inspection.offset.to_string()));
-        large::answer(response, Pieces::of(format, inspection))
+    let Sight { inspection, waited } = look(&api, &id, scrollback, wait).await?;
+    let status = match waited {
+        Outcome::Ended => return Ok(of_ended(format, inspection)),
+        Outcome::TimedOut => StatusCode::REQUEST_TIMEOUT,
+        Outcome::Now | Outcome::Held => StatusCode::OK,
     };
-    let session = match api.readable(&id, None).await {
+    let mut response = HttpResponseBuilder::new(status);
+    response.content_type(content_type(format));
+    response.insert_header((OFFSET, inspection.offset.to_string()));
+    Ok(large::answer(response, Pieces::of(format, inspection)))
+}
+
+/// A session's screen, and what became of the wait for it.
+pub(super) struct Sight {
+    pub(super) inspection: Inspection<Shot>,
+    pub(super) waited: Outcome,
+}
+
+/// What became of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing was waited for.
+    Now,
+    /// The condition holds.
+    Held,
+    /// It did not hold in time.
+    TimedOut,
+    /// It did not hold, and the session has ended.
+    Ended,
+}
+
+/// Looks at a session's screen, at once or when a condition holds, but no later than after its limit.
+pub(super) async fn look(
+    api: &CallerApi,
+    id: &str,
+    scrollback: usize,
+    wait: Option<(Condition, Duration)>,
+) -> Result<Sight, Problem> {
+    let sight = |waited, inspection| Ok(Sight { inspection, waited });
+    let session = match api.readable(id, None).await {
         Ok(session) => session,
         Err(problem) => {
-            let inspection = last(&api, &id, scrollback).await?.ok_or(problem)?;
-            return Ok(match wait {
-                Some((condition, _)) if !condition.holds_at_the_end(&inspection) => {
-                    of_ended(format, inspection)
+            let inspection = last(api, id, scrollback).await?.ok_or(problem)?;
+            return match wait {
+                Some((condition, _)) if condition.holds_at_the_end(&inspection) => {
+                    sight(Outcome::Held, inspection)
                 }
-                _ => answer(StatusCode::OK, inspection),
-            });
+                Some(_) => sight(Outcome::Ended, inspection),
+                None => sight(Outcome::Now, inspection),
+            };
         }
     };
     let Some((condition, limit)) = wait else {
         let inspection =
             api.shots.take(&session.handle, scrollback, Instant::now() + PATIENCE).await;
-        return Ok(answer(StatusCode::OK, inspection.map_err(no_shot)?));
+        return sight(Outcome::Now, inspection.map_err(no_shot)?);
     };
     if let Condition::Prints(_, after) = condition {
         let head = session.handle.ring().head();
@@ -67,9 +103,9 @@ pub(super) async fn screen(
     let waited =
         wait_for(&api.shots, &session.handle, &api.events, &condition, scrollback, limit).await;
     match waited.map_err(|error| unavailable(error.to_string()))? {
-        Waited::Held(inspection) => Ok(answer(StatusCode::OK, inspection)),
-        Waited::TimedOut(inspection) => Ok(answer(StatusCode::REQUEST_TIMEOUT, inspection)),
-        Waited::Ended(inspection) => Ok(of_ended(format, inspection)),
+        Waited::Held(inspection) => sight(Outcome::Held, inspection),
+        Waited::TimedOut(inspection) => sight(Outcome::TimedOut, inspection),
+        Waited::Ended(inspection) => sight(Outcome::Ended, inspection),
         Waited::NoShot(error) => Err(no_shot(error)),
         Waited::Stopping => Err(unavailable("the server is stopping; ask again in a moment")),
     }

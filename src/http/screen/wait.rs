@@ -29,7 +29,7 @@ const BATCH: usize = 64;
 
 /// The condition of a wait.
 #[derive(Clone, Debug)]
-pub(super) enum Condition {
+pub(in crate::http) enum Condition {
     /// The text of the screen, with the scrollback that is asked for, matches. Lines that
     /// the terminal wrapped are one; spaces at the end of a line may be there or not.
     Shows(Regex),

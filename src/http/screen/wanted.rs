@@ -32,6 +32,24 @@ pub(in crate::http) struct ScreenQuery {
     since: Option<DateTime<Utc>>,
 }
 
+/// What a wait counts; by default also what is there already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::http) struct Counts {
+    /// Only output from this offset on.
+    pub(in crate::http) after: Option<u64>,
+    /// Only a state that was entered after this time.
+    pub(in crate::http) since: Option<DateTime<Utc>>,
+}
+
+impl ScreenQuery {
+    /// The query of a wait that comes by another way than a URL.
+    pub(in crate::http) fn waiting(wait: String, timeout_ms: u64, counts: Counts) -> Self {
+        let (format, wait, timeout_ms) = (Format::Text, Some(wait), Some(timeout_ms));
+        let Counts { after, since } = counts;
+        ScreenQuery { format, scrollback: 0, wait, timeout_ms, after, since }
+    }
+}
+
 /// The format of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -48,7 +66,7 @@ pub(in crate::http) struct Wanted {
     pub(super) format: Format,
     pub(super) scrollback: usize,
     /// The condition to wait for, and the limit.
-    pub(super) wait: Option<(Condition, Duration)>,
+    pub(in crate::http) wait: Option<(Condition, Duration)>,
 }
 
 impl TryFrom<ScreenQuery> for Wanted {

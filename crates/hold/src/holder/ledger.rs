@@ -9,7 +9,7 @@ use crate::id::ClientKey;
 /// Input bytes that may wait for one program that does not read.
 pub const QUEUE: usize = 64 << 10;
 /// The clients of one session that are counted. Beyond this the least recently used is forgotten,
-/// anonymous ones first, because those never reconnect. The source of answers to queries is never
+/// anonymous ones and single requests first, because those never reconnect. The source of answers to queries is never
 /// forgotten: its answers would be given twice.
 pub(super) const ENTRIES: usize = 64;
 const REPLIES: [u8; 16] = ClientKey::REPLIES.to_bytes();
@@ -99,13 +99,17 @@ impl Ledger {
             .iter()
             .enumerate()
             .filter(|(_, entry)| entry.key != REPLIES)
-            .min_by_key(|(_, entry)| (!anonymous(&entry.key), entry.used))
+            .min_by_key(|(_, entry)| (!gives_way(&entry.key), entry.used))
             .map_or(0, |(slot, _)| slot);
         if let Some(old) = self.entries.get_mut(oldest) {
             *old = entry;
         }
         oldest
     }
+}
+
+fn gives_way(key: &[u8; 16]) -> bool {
+    ClientKey::from_bytes(*key).gives_way()
 }
 
 fn anonymous(key: &[u8; 16]) -> bool {
@@ -149,6 +153,23 @@ mod tests {
             ledger.offer(named(&n.to_string()), 0, 1).unwrap();
         }
         assert!(ledger.offer(first, 5, 1).unwrap().assigned);
+    }
+
+    #[test]
+    fn single_requests_are_counted_for_a_while_and_push_out_no_client() {
+        let (mut ledger, client) = (Ledger::default(), named("client"));
+        let slot = ledger.offer(client, 0, 5).unwrap().slot;
+        ledger.accept(slot, 5);
+        let request = |n: usize| ClientKey::of_request("anna", &n.to_string()).to_bytes();
+        for n in 0..10 * ENTRIES {
+            let slot = ledger.offer(request(n), 0, 3).unwrap().slot;
+            ledger.accept(slot, 3);
+        }
+        assert_eq!(ledger.offer(client, 5, 1).unwrap().known, Some(0));
+        // Repeated, it is known as long as it is among the last.
+        assert_eq!(ledger.offer(request(10 * ENTRIES - 50), 0, 3).unwrap().known, Some(3));
+        let forgotten = ledger.offer(request(0), 0, 3).unwrap();
+        assert_eq!((forgotten.assigned, forgotten.known), (true, Some(0)));
     }
 
     #[test]

@@ -6,7 +6,7 @@ const ALT: u8 = 2;
 const CTRL: u8 = 4;
 
 /// The names that [`encode`] accepts, for messages.
-pub(super) const UNDERSTOOD: &str = "\
+pub const UNDERSTOOD: &str = "\
     keys are a character, Enter, Tab, Escape, Space, Backspace, Insert, Delete, Up, Down, Left, \
     Right, Home, End, PageUp, PageDown, F1 to F12; before one may stand C- (Ctrl), M- (Alt), S- \
     (Shift) or several, where terminals send something for it: C-c, C-/, C-M-x, C-Left, S-Up, \
@@ -26,7 +26,8 @@ enum Function {
 /// or `Alt-x`, `S-Up`, `C-M-Left`, `F5` … `application` says whether the program has enabled
 /// application cursor keys, which matters for keys without a modifier. `None` if there is no such
 /// key, or terminals send no distinct bytes for it.
-pub(super) fn encode(name: &str, application: bool) -> Option<Vec<u8>> {
+#[must_use]
+pub fn encode(name: &str, application: bool) -> Option<Vec<u8>> {
     let (modifiers, key) = modifiers(name)?;
     if let Some(key) = function(key) {
         return Some(sequence(&key, modifiers, application));
@@ -38,7 +39,8 @@ pub(super) fn encode(name: &str, application: bool) -> Option<Vec<u8>> {
 }
 
 /// Whether the bytes depend on the program's cursor key mode.
-pub(super) fn depends_on_mode(name: &str) -> bool {
+#[must_use]
+pub fn depends_on_mode(name: &str) -> bool {
     encode(name, true) != encode(name, false)
 }
 
