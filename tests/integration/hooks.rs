@@ -619,6 +619,40 @@ async fn what_a_killed_server_has_not_told_the_next_one_tells() {
 }
 
 #[actix_web::test]
+async fn a_server_that_stops_waits_for_no_hook_and_forgets_none() {
+    let dir = dir();
+    let out = dir.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    // Hangs the first time.
+    let script =
+        "cat > \"$1/$$.json\"; test -e \"$1/go\" || exec sleep 1000; echo > \"$1/$$.done\"";
+    let settings =
+        format!("[[hook]]\non = ['done']\ncommand = ['sh', '-c', {script:?}, 'hook', {out:?}]\n");
+    let mut server = Server::start_by(dir, &settings, PLAIN).await;
+    let api = server.api();
+    let id = still(&api, json!({})).await;
+    report(&api, &id, "done", "all").await;
+    let first = wait_for_files(&out, "json", 1).await.remove(0);
+    kill(Pid::from_raw(server.pid()), Signal::SIGTERM).unwrap();
+    assert!(server.stop_waiting().success());
+    assert_eq!(server.sql("SELECT count(*) FROM deliveries").as_deref(), Some("1"));
+    let pid = first.file_stem().unwrap().to_str().unwrap().to_owned();
+    soon("the end of the program", async {
+        while Path::new("/proc").join(&pid).exists() {
+            actix_web::rt::task::yield_now().await;
+        }
+    })
+    .await;
+    std::fs::write(out.join("go"), "").unwrap();
+    server.restart().await;
+    let done = wait_for_files(&out, "done", 1).await.remove(0);
+    let told =
+        |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    assert_eq!(told(&first)["id"], told(&done.with_extension("json"))["id"]);
+    server.wait_for_sql("SELECT count(*) FROM deliveries", "0").await;
+}
+
+#[actix_web::test]
 async fn a_secret_shows_nowhere_and_goes_through_tls() {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
