@@ -141,3 +141,20 @@ CREATE TABLE audit (
 ) STRICT;
 
 CREATE INDEX audit_at ON audit (at);
+
+-- What hooks still have to deliver. It outlives the session.
+CREATE TABLE deliveries (
+    seq        INTEGER PRIMARY KEY,                   -- the order
+    hook       TEXT NOT NULL,                         -- its key in the settings
+    session_id TEXT NOT NULL,
+    word       TEXT NOT NULL,                         -- blocked, done, ended, error
+    event_id   TEXT NOT NULL,
+    payload    TEXT NOT NULL,                         -- JSON: the event
+    attempts   INTEGER NOT NULL
+) STRICT;
+
+-- The live sessions that hooks follow: what is missing here after a crash is told again.
+CREATE TABLE followed_sessions (
+    session_id TEXT NOT NULL PRIMARY KEY,
+    since      TEXT                                   -- of the last state that they know
+) STRICT, WITHOUT ROWID;

@@ -24,6 +24,7 @@
 //!
 //! - [`cli`]: one file a verb; the terminal's side of `attach`.
 //! - [`server`]: starts everything in order, handles signals, stops in order.
+//! - [`hooks`]: what is run or called when a session needs somebody, or ends.
 //! - [`http`]: routes, rights, the WebSocket upgrade, errors.
 //! - [`mcp`]: what agents say to use sessions as tools: messages, arguments, answers.
 //! - [`connections`]: TCP below HTTP: limits, and which connections are closed to make room.
@@ -48,7 +49,7 @@
 //! - [`cgroup`]: the cgroups of sessions with limits.
 //! - [`tree`]: the processes of a session, found and ended.
 //! - [`private`]: checks that the state directory is closed to other users.
-//! - [`metrics`]: the counters.
+//! - [`metrics`]: the counters; [`trust`]: the certificates that this machine trusts.
 //! - [`protocol`], [`lifecycle`], [`id`], [`text`]: shared types and rules.
 
 pub mod attention;
@@ -61,6 +62,7 @@ pub mod files;
 #[cfg(test)]
 #[path = "../tests/fuzz/harness.rs"]
 mod fuzz;
+pub mod hooks;
 pub mod http;
 pub mod integrate;
 pub mod keys;
@@ -78,6 +80,7 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod text;
+pub mod trust;
 
 pub use stayd_hold::{cgroup, holder, id, private, pty, ring, tree};
 pub use stayd_screen as screen;

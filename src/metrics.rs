@@ -41,6 +41,10 @@ pub struct Metrics {
     pub http_connections: Family<Label, Gauge>,
     /// HTTP connections that were refused or closed by the server, by reason.
     pub connections_closed: Family<Label, Counter>,
+    /// Deliveries of hooks, by what became of them.
+    pub hook_deliveries: Family<Label, Counter>,
+    /// Deliveries that hooks still have to make.
+    pub hook_queue: Gauge,
     /// The time from a client's input to the next output that is written to its socket.
     pub echo: Latency,
 }

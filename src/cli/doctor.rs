@@ -7,7 +7,7 @@ use super::local::{LocalServer, places};
 use super::out;
 use super::progress::Progress;
 use crate::cgroup::Delegated;
-use crate::config::{self, PathFlags, Profile, ServeFlags, Settings};
+use crate::config::{self, HookTarget, PathFlags, Profile, ServeFlags, Settings};
 use crate::connections::{self, Tls};
 use crate::private;
 use crate::registry;
@@ -77,6 +77,7 @@ pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
             addresses.detail.extend(elsewhere(settings, paths));
             findings.push(addresses);
             findings.extend(profiles(settings));
+            findings.extend(hooks(settings));
             findings.extend(accounts(settings));
             findings.extend(limits(settings));
             findings.extend(cgroups(settings, holder_of(paths)));
@@ -171,18 +172,29 @@ fn elsewhere(settings: &Settings, paths: &PathFlags) -> Option<String> {
     })
 }
 
+/// Whether a server that is started from here would find a program.
+fn is_there(program: &str, cwd: Option<&str>) -> bool {
+    let beside = |dir: std::path::PathBuf| dir.join(program).is_file();
+    if program.contains('/') {
+        registry::directory(cwd.unwrap_or("~"), registry::home())
+            .is_ok_and(|cwd| beside(cwd.into()))
+    } else {
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(beside)
+    }
+}
+
+/// Hooks whose program the server would not find.
+fn hooks(settings: &Settings) -> Vec<Finding> {
+    let missing = settings.hooks.iter().filter_map(|hook| {
+        let HookTarget::Command(command) = &hook.target else { return None };
+        let program = command.first().filter(|program| !is_there(program, None))?;
+        Some(warning("hook", format!("{}: there is no program {program}", hook.name)))
+    });
+    missing.collect()
+}
+
 /// Profiles whose program the server would not find.
 fn profiles(settings: &Settings) -> Vec<Finding> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = |program: &str, cwd: Option<&str>| {
-        let beside = |dir: std::path::PathBuf| dir.join(program).is_file();
-        if program.contains('/') {
-            registry::directory(cwd.unwrap_or("~"), registry::home())
-                .is_ok_and(|cwd| beside(cwd.into()))
-        } else {
-            std::env::split_paths(&path).any(beside)
-        }
-    };
     let missing = settings.profiles.iter().filter_map(|(name, profile)| {
         let program = profile.command.first()?;
         if is_there(program, profile.cwd.as_deref()) {

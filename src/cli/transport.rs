@@ -5,17 +5,16 @@ use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::local::LocalServer;
 use crate::connections::local;
+use crate::trust::client_config;
 use actix_http::Uri;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection, Connector, ConnectorService};
 use actix_web::dev::Service;
 use actix_web::rt::net::{ActixStream, TcpStream, UnixStream};
-use rustls::crypto::ring;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::CertificateError;
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ pub(super) fn client(endpoint: &Endpoint, limit: Option<Duration>) -> Result<awc
     let mut connector =
         awc::Connector::new().connector(Remote { tcp: Connector::default().service() });
     if endpoint.url.starts_with("https://") {
-        connector = connector.rustls_0_23(tls()?);
+        connector = connector.rustls_0_23(client_config().map_err(Failure::Other)?);
     }
     Ok(finish(connector, limit))
 }
@@ -46,32 +45,6 @@ where
         Some(limit) => builder.timeout(limit).finish(),
         None => builder.disable_timeout().finish(),
     }
-}
-
-/// The TLS settings, which trust the machine's certificates or those in `SSL_CERT_FILE`, and allow
-/// HTTP/1.1 only, as WebSockets need it. All connections share them: the certificates are read
-/// once, and reconnections resume the TLS session.
-/// TLS session.
-fn tls() -> Result<Arc<ClientConfig>, Failure> {
-    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
-    if let Some(config) = CONFIG.get() {
-        return Ok(config.clone());
-    }
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    if roots.add_parsable_certificates(found.certs).0 == 0 {
-        let why = found.errors.first().map_or_else(String::new, |e| format!(" ({e})"));
-        return Err(Failure::Other(format!(
-            "https: no trusted certificates on this machine{why}; install them (Debian: \
-             ca-certificates) or name a file of them in SSL_CERT_FILE"
-        )));
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(Failure::doing("https"))?;
-    let mut config = config.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(CONFIG.get_or_init(|| Arc::new(config)).clone())
 }
 
 /// The reason why a connection cannot be trusted, which a retry will not change; `None` if the
@@ -175,6 +148,7 @@ async fn connect(server: &LocalServer) -> io::Result<UnixStream> {
 mod tests {
     use super::*;
     use rustls::{AlertDescription, Error, InvalidMessage, OtherError};
+    use std::sync::Arc;
 
     #[test]
     fn only_what_tls_objects_to_is_final() {

@@ -1,5 +1,6 @@
 //! Reads `stayd.toml`.
 
+use super::hooks::HookTable;
 use super::profiles::ProfileTable;
 use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds, listen_address};
 use crate::attention::AgentTable;
@@ -93,6 +94,8 @@ pub(super) struct File {
     pub(super) profile: BTreeMap<String, ProfileTable>,
     #[serde(default)]
     pub(super) agent: BTreeMap<String, AgentTable>,
+    #[serde(default)]
+    pub(super) hook: Vec<HookTable>,
 }
 
 impl File {
@@ -118,7 +121,7 @@ impl File {
     }
 }
 
-/// Names a file and the line of a key (`profile.x.cwd`) in it, or as much of that as is known.
+/// Names a file and the line of a key (`profile.x.cwd`; `hook.2.url` in the second `[[hook]]`) in it, or as much of that as is known.
 pub(super) fn place_of(path: &Path, key: &str) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     match line_of(&text, key) {
@@ -130,10 +133,19 @@ pub(super) fn place_of(path: &Path, key: &str) -> String {
 fn line_of(text: &str, key: &str) -> Option<usize> {
     let whole = DeTable::parse(text).ok()?;
     let (mut table, mut start) = (whole.get_ref(), None);
-    for part in key.split('.') {
-        let Some((name, value)) = table.get_key_value(part) else { break };
+    let mut parts = key.split('.');
+    while let Some((name, value)) = parts.next().and_then(|part| table.get_key_value(part)) {
         start = Some(name.span().start);
-        match value.get_ref() {
+        let mut below = value.get_ref();
+        if let DeValue::Array(items) = below {
+            let index = parts.next().and_then(|number| number.parse::<usize>().ok());
+            let Some(item) = index.and_then(|number| items.get(number.checked_sub(1)?)) else {
+                break;
+            };
+            start = Some(item.span().start);
+            below = item.get_ref();
+        }
+        match below {
             DeValue::Table(below) => table = below,
             _ => break,
         }

@@ -5,6 +5,7 @@
 //! | `account` | the user's shell and home directory: [`Account`] |
 //! | [`flags`] | flags and environment, with their help |
 //! | `file` | `stayd.toml` |
+//! | `hooks` | what is run or called when a session needs somebody or ends: [`Hook`] |
 //! | `limits` | limits of a profile's sessions: [`Limits`] |
 //! | `login` | an account that a profile's sessions run under: [`Login`] |
 //! | `reference` | a complete `stayd.toml`, made from the flags |
@@ -20,6 +21,7 @@ pub mod flags;
 #[cfg(test)]
 #[path = "../../tests/fuzz/config.rs"]
 mod fuzz;
+mod hooks;
 mod limits;
 mod login;
 mod paths;
@@ -32,6 +34,7 @@ mod words;
 pub use account::{Account, account};
 pub use file::ConfigError;
 pub use flags::{PathFlags, ServeFlags};
+pub use hooks::{Hook, HookTarget, HookWord};
 pub use limits::{CPU_PERIOD_US, Limits};
 pub use login::Login;
 pub use profiles::Profile;

@@ -115,9 +115,68 @@ const PROFILE_KEYS: [ProfileKey; 14] = [
     },
 ];
 
+/// The keys of the two examples of `[[hook]]`.
+const HOOKS: [&[ProfileKey]; 2] = [
+    &[
+        ProfileKey {
+            name: "on",
+            example: r#"["blocked", "done"]"#,
+            help: "What it is about: \"blocked\" (a program waits for a person), \"done\" (it has \
+                   finished what it was given), \"ended\" (the session has ended), \"error\" (it has \
+                   ended with the status ERROR).",
+        },
+        ProfileKey {
+            name: "command",
+            example: r#"["/usr/local/bin/tell-me"]"#,
+            help: "Program and arguments. It gets the event as JSON on standard input, and is tried \
+                   again if it does not exit with 0. Either this or \"url\".",
+        },
+        ProfileKey {
+            name: "name",
+            example: r#""bell""#,
+            help: "Its name in the log. Default: the program, or the host of the URL.",
+        },
+        ProfileKey {
+            name: "always",
+            example: "false",
+            help: "Whether it is also done while somebody looks at the session.",
+        },
+        ProfileKey {
+            name: "labels",
+            example: r#"{ team = "web" }"#,
+            help: "Only for sessions that have these labels. Default: for all.",
+        },
+        ProfileKey {
+            name: "profile",
+            example: r#""claude""#,
+            help: "Only for sessions of this profile. Default: for all.",
+        },
+    ],
+    &[
+        ProfileKey { name: "on", example: r#"["error"]"#, help: "Another hook:" },
+        ProfileKey {
+            name: "url",
+            example: r#""https://example.org/hook""#,
+            help: "Where to send the event, as the body of a POST request. Without TLS only to this \
+                   machine, unless allow_plain is set.",
+        },
+        ProfileKey {
+            name: "secret_file",
+            example: r#""hook.secret""#,
+            help: "File with the secret that requests are signed with (X-Stayd-Signature), closed to \
+                   all other users; a relative path is relative to this file. Default: none.",
+        },
+        ProfileKey {
+            name: "timeout_s",
+            example: r#""30s""#,
+            help: "The longest time for an answer, or for a command, 1s to 10m.",
+        },
+    ],
+];
+
 /// A complete `stayd.toml`, every line of it commented out: prose begins with `# `, settings with
 /// `#` alone. Uncommenting the settings changes nothing, because they are the defaults, except that
-/// it adds the one profile.
+/// it adds the one profile and the two hooks.
 #[must_use]
 pub fn reference() -> String {
     let mut out = String::new();
@@ -153,6 +212,21 @@ pub fn reference() -> String {
         out.push_str(&format!("#{name} = {example}\n"));
     }
     out.push('\n');
+    prose(
+        &mut out,
+        "Hooks are run or called when a session needs somebody, or ends. None is for what somebody \
+         looks at, unless \"always\" is set. What fails is tried again for ten minutes, in order for \
+         each session.",
+    );
+    for keys in HOOKS {
+        out.push_str("#[[hook]]\n");
+        for ProfileKey { name, example, help } in keys {
+            out.push('\n');
+            prose(&mut out, help);
+            out.push_str(&format!("#{name} = {example}\n"));
+        }
+        out.push('\n');
+    }
     prose(
         &mut out,
         "Agents are programs whose screens tell what they do: working, blocked (only a person can make \
@@ -312,14 +386,20 @@ mod tests {
 
     #[test]
     fn uncommented_it_says_what_holds_without_it() {
-        // Only root may use another account.
-        let usable = |line: &&str| !line.starts_with("user = ") || Uid::effective().is_root();
+        // Only root may use another account, and there is no such secret.
+        let is_root = Uid::effective().is_root();
+        let usable = |line: &&str| {
+            (is_root || !line.starts_with("user = ")) && !line.starts_with("secret_file = ")
+        };
         let text: Vec<String> =
             uncommented().lines().filter(usable).map(|line| format!("{line}\n")).collect();
         let mut settings = load(&text.concat());
         let monitor = settings.profiles.remove("monitor").expect("the profile");
         assert_eq!(monitor.command, ["top", "-d", "5"]);
         assert_eq!(monitor.idle_timeout_s, Some(None));
+        assert_eq!(settings.hooks.len(), 2);
+        assert!(settings.hooks.iter().all(|hook| !hook.always && hook.timeout.as_secs() == 30));
+        settings.hooks.clear();
         assert_eq!(settings, load(""));
         assert_eq!(load(&reference()), load(""));
     }
@@ -327,15 +407,22 @@ mod tests {
     #[test]
     fn every_key_is_in_it() {
         let text = uncommented();
-        let (top, profile) = text.split_once("[profile.monitor]").unwrap();
+        let (top, rest) = text.split_once("[profile.monitor]").unwrap();
+        let (profile, hooks) = rest.split_once("[[hook]]").unwrap();
         let has = |text: &str, key: &str| text.lines().any(|l| l.starts_with(&format!("{key} = ")));
         let keys = known("nobody_knows_this = 1");
         assert!(keys.len() > 10, "{keys:?}");
-        for key in keys.iter().filter(|key| !["profile", "agent"].contains(&key.as_str())) {
+        for key in keys.iter().filter(|key| !["profile", "agent", "hook"].contains(&key.as_str())) {
             assert!(has(top, key), "{key} is not in the reference: give its flag a [file: …]");
         }
         for key in known("[profile.x]\nnobody_knows_this = 1") {
             assert!(has(profile, &key), "{key} is not among PROFILE_KEYS");
+        }
+        for key in known("[[hook]]\nnobody_knows_this = 1") {
+            assert!(has(hooks, &key), "{key} is not among HOOKS");
+        }
+        for word in known("[[hook]]\non = [\"nobody\"]") {
+            assert!(HOOKS[0][0].help.contains(&format!("\"{word}\"")), "{word}");
         }
     }
 

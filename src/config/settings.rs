@@ -2,6 +2,7 @@
 
 use super::file::{self, ConfigError, File};
 use super::flags::{PathFlags, ServeFlags};
+use super::hooks::{Hook, hooks};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
 use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds};
@@ -123,6 +124,8 @@ pub struct Settings {
     pub profiles: BTreeMap<String, Profile>,
     /// Programs whose screens are understood.
     pub agents: Agents,
+    /// What is run or called when a session needs somebody, or ends.
+    pub hooks: Vec<Hook>,
 }
 
 /// The PEM files of a server that speaks TLS.
@@ -315,6 +318,11 @@ pub(super) fn load(
         Ok(agents) => agents,
         Err((key, problem)) => return origin.refuse(false, &key, problem),
     };
+    let allow_plain = flags.allow_plain.or(file.allow_plain).unwrap_or(false);
+    let hooks = match hooks(file.hook, allow_plain, beside) {
+        Ok(hooks) => hooks,
+        Err((key, problem)) => return origin.refuse(false, &key, problem),
+    };
     let mut listen = either(&flags.listen, file.listen);
     if listen.is_empty() {
         listen.push(DEFAULT_LISTEN);
@@ -326,7 +334,7 @@ pub(super) fn load(
         listen,
         base_path: flags.base_path.clone().or(file.base_path).unwrap_or_default(),
         tls,
-        allow_plain: flags.allow_plain.or(file.allow_plain).unwrap_or(false),
+        allow_plain,
         state_dir: resolve_state_dir(paths, file.state_dir, &path, env)?,
         log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
         log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
@@ -360,6 +368,7 @@ pub(super) fn load(
         create_on_attach: flags.create_on_attach.or(file.create_on_attach).unwrap_or(true),
         profiles,
         agents,
+        hooks,
     })
 }
 

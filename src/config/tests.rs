@@ -162,6 +162,20 @@ fn errors_name_the_file_the_key_and_what_was_expected() {
         ("[profile.x]\ncommand = 'bash'", "command", "sequence"),
         ("[profile.x]\ncommand = ['a']\nshell = true", "shell", "idle_timeout_s"),
         ("[profile.x]\ncommand = ['a']\nenv = { 'A=B' = 'c' }", "profile.x.env", "variable"),
+        ("[[hook]]\non = ['busy']\ncommand = ['a']", "on", "`blocked`, `done`, `ended`, `error`"),
+        ("[[hook]]\non = []\ncommand = ['a']", "hook.1.on", "\"blocked\""),
+        ("[[hook]]\non = ['done']", "hook.1.command", "or a url"),
+        ("[[hook]]\non = ['done']\ncommand = []", "hook.1.command", "array"),
+        ("[[hook]]\non = ['done']\ncommand = ['a']\nurl = 'https://a'", "hook.1.url", "one of"),
+        ("[[hook]]\non = ['done']\nurl = 'http://a.b'", "hook.1.url", "allow_plain"),
+        ("[[hook]]\non = ['done']\nurl = 'a.b'", "hook.1.url", "https://"),
+        (
+            "[[hook]]\non = ['done']\nurl = 'https://a'\nsecret_file = '/nowhere'",
+            "secret_file",
+            "No such",
+        ),
+        ("[[hook]]\non = ['done']\ncommand = ['a']\ntimeout_s = 0", "hook.1.timeout_s", "1 to 600"),
+        ("[[hook]]\non = ['done']\ncommand = ['a']\nurls = 1", "urls", "secret_file"),
     ];
     for (text, key, expected) in cases {
         let error = settings(&[], text).unwrap_err();
@@ -169,6 +183,17 @@ fn errors_name_the_file_the_key_and_what_was_expected() {
         assert!(error.contains(key), "{text}: {error}");
         assert!(error.contains(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn the_line_of_a_hook_is_that_of_its_table() {
+    let text = "allow_plain = true\n[[hook]]\non = ['done']\nurl = 'http://a.b'\n\n[[hook]]\n\
+                on = ['done', 'error']\nname = 'x'\ncommand = ['']";
+    let error = settings(&[], text).unwrap_err();
+    assert!(error.contains("line 9: hook.2.command"), "{error}");
+    let twice = "[[hook]]\non = ['done']\ncommand = ['a']\n".repeat(2);
+    let error = settings(&[], &twice).unwrap_err();
+    assert!(error.contains("line 4: hook.2.name"), "{error}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::protocol::{Session, rfc3339};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -22,6 +23,7 @@ pub struct Bus {
 
 struct Shared {
     epoch: u64,
+    with_sessions: AtomicBool,
     kept: Mutex<Kept>,
     /// The number of the last event; `None` once the server stops.
     news: watch::Sender<Option<u64>>,
@@ -48,12 +50,36 @@ impl Bus {
         // With a clock before 1970 ids are still unique while this server runs.
         let epoch = u64::try_from(start.timestamp_millis()).unwrap_or_default();
         let news = watch::Sender::new(Some(0));
-        Bus { shared: Arc::new(Shared { epoch, kept: Mutex::default(), news }) }
+        let (with_sessions, kept) = (AtomicBool::default(), Mutex::default());
+        Bus { shared: Arc::new(Shared { epoch, with_sessions, kept, news }) }
+    }
+
+    /// From now on, events that hooks are about have the session's JSON with them.
+    pub fn keep_sessions(&self) {
+        self.shared.with_sessions.store(true, Ordering::Relaxed);
     }
 
     /// Publishes an event of a session. `more` is an object with the members of its kind. Never
     /// waits for a listener.
     pub fn tell(&self, kind: Kind, session: &Session, at: DateTime<Utc>, more: Value) {
+        let looked_at = session.clients.iter().any(|client| client.looking);
+        self.tell_seen(kind, session, at, more, looked_at);
+    }
+
+    /// As [`Bus::tell`] of a session whose clients are no longer listed. `looked_at`: somebody was
+    /// looking at one of them.
+    pub fn tell_seen(
+        &self,
+        kind: Kind,
+        session: &Session,
+        at: DateTime<Utc>,
+        more: Value,
+        looked_at: bool,
+    ) {
+        let has_view = matches!(kind, Kind::Ended | Kind::Attention)
+            && self.shared.with_sessions.load(Ordering::Relaxed);
+        // Strings, numbers and sorted maps of them cannot fail to be written.
+        let view = has_view.then(|| serde_json::to_string(session).unwrap_or_default());
         let mut data = json!({ "session": session.id, "name": session.name, "at": rfc3339(at) });
         if let (Value::Object(data), Value::Object(more)) = (&mut data, more) {
             data.extend(more);
@@ -65,7 +91,8 @@ impl Bus {
             let id = EventId { epoch: self.shared.epoch, number: kept.last };
             let (owner, owner_token) = (session.owner.clone(), session.owner_token);
             let (session, labels) = (session.id, session.labels.clone());
-            let event = Event { id, kind, session, owner, owner_token, labels, data };
+            let event =
+                Event { id, kind, session, owner, owner_token, labels, looked_at, view, data };
             kept.bytes += event.size();
             kept.events.push_back(Arc::new(event));
             while kept.events.len() > EVENTS_MAX || kept.bytes > BYTES_MAX {

@@ -100,6 +100,11 @@ pub struct Event {
     pub owner_token: Option<Uuid>,
     /// The session's labels at that time.
     pub labels: BTreeMap<String, String>,
+    /// Somebody was looking at one of the session's clients.
+    pub looked_at: bool,
+    /// The session's JSON at that time, where [`Bus::keep_sessions`](super::Bus::keep_sessions) has asked
+    /// for it: of ends and of what programs do.
+    pub view: Option<String>,
     /// One line of JSON: `session`, `name`, `at`, and the members of the kind.
     pub data: String,
 }
@@ -108,7 +113,8 @@ impl Event {
     /// The memory of its texts, in bytes.
     pub(super) fn size(&self) -> usize {
         let labels = self.labels.iter().map(|(key, value)| key.len() + value.len());
-        self.data.len() + labels.sum::<usize>()
+        let view = self.view.as_ref().map_or(0, String::len);
+        self.data.len() + view + labels.sum::<usize>()
     }
 }
 

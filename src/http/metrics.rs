@@ -71,6 +71,16 @@ fn sessions(registry: &mut Registry, api: &Api, counted: Counted) {
         "HTTP connections not accepted, or closed for others or for being stuck",
         metrics.connections_closed.clone(),
     );
+    registry.register(
+        "hook_deliveries",
+        "Events for hooks, by what became of them; \"retried\" counts attempts that failed",
+        metrics.hook_deliveries.clone(),
+    );
+    registry.register(
+        "hook_queue",
+        "Events that hooks have not taken yet",
+        metrics.hook_queue.clone(),
+    );
     for (name, help, counter) in [
         ("output", "Output of programs", &metrics.output),
         ("sent", "Output and screens sent to clients", &metrics.sent),

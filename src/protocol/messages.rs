@@ -113,6 +113,11 @@ pub enum ClientMessage {
         /// Bytes since the session's beginning.
         offset: u64,
     },
+    /// Somebody begins or ceases to look at the client, which counts as looked at when it attaches.
+    Looking {
+        /// Whether somebody looks.
+        looking: bool,
+    },
     /// The client asks whether the line is alive, and how long it takes there and back.
     Ping {
         /// Comes back with the answer.
@@ -169,6 +174,8 @@ mod tests {
         assert_eq!(ack, ClientMessage::Ack { offset: 7 });
         let ping: ClientMessage = serde_json::from_str(r#"{"type":"ping","id":3}"#).unwrap();
         assert_eq!(ping, ClientMessage::Ping { id: 3 });
+        let looking = serde_json::from_str(r#"{"type":"looking","looking":false}"#);
+        assert_eq!(looking.ok(), Some(ClientMessage::Looking { looking: false }));
         let pong = serde_json::to_string(&ServerMessage::Pong { id: 3 }).unwrap();
         assert_eq!(pong, r#"{"type":"pong","id":3}"#);
         let resize = r#"{"type":"resize","data":{"cols":80,"rows":24}}"#;

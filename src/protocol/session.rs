@@ -343,6 +343,14 @@ pub struct Viewer {
     /// size.
     #[serde(default)]
     pub controller: bool,
+    /// Whether somebody is looking at it, as far as the client says: its window may be behind others.
+    /// An older server omits it.
+    #[serde(default = "yes")]
+    pub looking: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Viewer {

@@ -33,9 +33,7 @@ pub(super) fn environment(
     server: impl Iterator<Item = (String, String)>,
     layers: &[&BTreeMap<String, String>],
 ) -> Vec<(String, String)> {
-    let mut all: BTreeMap<String, String> = server
-        .filter(|(key, _)| !key.starts_with("STAYD_") && !NOT_INHERITED.contains(&key.as_str()))
-        .collect();
+    let mut all: BTreeMap<String, String> = server.filter(|(key, _)| is_inherited(key)).collect();
     all.insert("TERM".into(), "xterm-256color".into());
     all.insert("COLORTERM".into(), "truecolor".into());
     for layer in layers {
@@ -43,6 +41,16 @@ pub(super) fn environment(
     }
     all.insert("STAYD_SESSION".into(), id.to_string());
     all.into_iter().collect()
+}
+
+/// What a program of the settings gets that is no session: the server's environment without what is the
+/// server's own.
+pub(crate) fn plain_environment() -> impl Iterator<Item = (String, String)> {
+    server_environment().filter(|(key, _)| is_inherited(key))
+}
+
+fn is_inherited(key: &str) -> bool {
+    !key.starts_with("STAYD_") && !NOT_INHERITED.contains(&key)
 }
 
 /// This process's own, with a shell and a home directory that can be used.

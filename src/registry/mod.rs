@@ -40,6 +40,7 @@ mod transit;
 
 pub use create::{CreateError, Defaults};
 pub(crate) use create::{directory, home};
+pub(crate) use environment::plain_environment;
 pub use requests::{
     Abandon, Answered, CancelRestart, CountSessions, Counted, Create, Find, FindEnded, FindError,
     FindOrCreate, FoundOrCreated, Key, KillAll, List, Mended, Ready, Reconcile, Rename,

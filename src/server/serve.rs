@@ -7,6 +7,7 @@ use crate::audit::Audit;
 use crate::config::{Settings, account};
 use crate::connections::{self, Connections, Exposed, Listeners, Tls, local};
 use crate::holder::{Holder, Paths};
+use crate::hooks::{Hooks, HooksParts};
 use crate::http::Shots;
 use crate::http::auth::Access;
 use crate::http::guard::Guard;
@@ -196,6 +197,14 @@ async fn serve(
     let shared = Arc::new(defaults.clone());
     let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
     let (events, roster) = (registry.events(), registry.roster());
+    let hooks = HooksParts {
+        store: store.clone(),
+        events: events.clone(),
+        roster: roster.clone(),
+        metrics: metrics.clone(),
+        log: log.new(o!("part" => "hooks")),
+    };
+    let hooks = Hooks::start(settings.hooks.clone(), hooks).await;
     let registry = registry.start();
     let parts_of_uploads = crate::files::Parts::new(&dir.join("parts"));
     let api = Api {
@@ -294,6 +303,7 @@ async fn serve(
     if closed.is_err() {
         crit!(log, "the registry was gone at the stop");
     }
+    hooks.stop().await;
     if let Err(error) = store.flush().await {
         crit!(log, "not everything could be written"; "error" => %error);
     }

@@ -2,7 +2,9 @@
 //! not of bytes. What it decides with are parts that it owns and that do not know it; this is
 //! the only file that implements it.
 
-use super::attachment::{Attach, Attached, Attachment, ConnectionEvent, Detach, TakeControl};
+use super::attachment::{
+    Attach, Attached, Attachment, ConnectionEvent, Detach, Looking, TakeControl,
+};
 use super::attending::Attending;
 use super::clients::Clients;
 use super::context::SessionContext;
@@ -327,16 +329,22 @@ impl Session {
     /// everybody if who is attached looks different now.
     fn adapt(&mut self, ctx: &mut Context<Self>) {
         self.sizing.adapted();
+        self.show_clients(ctx);
+        let session = &self.record.row.session;
+        let size = wanted(session.size_policy, &session.clients);
+        if size.is_some_and(|size| self.set_size(size)) {
+            let quiet = self.sizing.resized();
+            self.timers.set(Timer::Size, Some(quiet), ctx);
+        }
+    }
+
+    /// Tells everybody who is attached if that looks different now.
+    fn show_clients(&mut self, ctx: &mut Context<Self>) {
         let viewers = self.clients.viewers(self.handle.controller());
-        let size = wanted(self.record.row.session.size_policy, &viewers);
         if viewers != self.record.row.session.clients {
             self.record.row.session.clients = viewers;
             self.handle.publish(&self.record.row.session);
             self.tell_state(ctx);
-        }
-        if size.is_some_and(|size| self.set_size(size)) {
-            let quiet = self.sizing.resized();
-            self.timers.set(Timer::Size, Some(quiet), ctx);
         }
     }
 
@@ -404,6 +412,7 @@ impl Session {
     /// The end: written, then told, then completed.
     fn finish(&mut self, last: Change, ctx: &mut Context<Self>) {
         let mut session = last.row.session.clone();
+        let looked_at = self.clients.are_looked_at();
         info!(self.context.log, "ended"; "session" => %session.id,
             "at" => session.ended_at.map(rfc3339), "exit_code" => session.exit_code,
             "exit_signal" => session.exit_signal);
@@ -420,7 +429,7 @@ impl Session {
                 actor.context.leave_registry(&actor.record, false);
                 actor.context.notices.leave(session.id, &ctx.address().recipient());
             }
-            tell_end(&actor.context.events, &session);
+            tell_end(&actor.context.events, &session, looked_at);
             if let Some(farewell) = ConnectionEvent::farewell(&session) {
                 actor.clients.tell_all(&farewell);
             }
@@ -614,6 +623,17 @@ impl Handler<TakeControl> for Session {
     fn handle(&mut self, take: TakeControl, ctx: &mut Self::Context) {
         if self.clients.take_control(take.connection, &self.handle) {
             self.resized_by_clients(ctx);
+        }
+    }
+}
+
+impl Handler<Looking> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Looking { connection, looking }: Looking, ctx: &mut Self::Context) {
+        self.clients.look(connection, looking);
+        if !self.record.has_ended() {
+            self.show_clients(ctx);
         }
     }
 }

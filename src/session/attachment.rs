@@ -51,6 +51,8 @@ pub struct Attachment {
     pub(super) resize: Recipient<Resize>,
     /// Where is told that its client types.
     pub(super) take_control: Recipient<TakeControl>,
+    /// Where is told whether somebody looks at the client.
+    pub(super) look: Recipient<Looking>,
     detach: Recipient<Detach>,
 }
 
@@ -58,13 +60,17 @@ impl Attachment {
     /// A place in this session.
     pub(super) fn new<A>(session: &Addr<A>, connection: u64) -> Self
     where
-        A: Handler<Detach> + Handler<TakeControl> + Handler<Resize>,
-        A::Context: ToEnvelope<A, Detach> + ToEnvelope<A, TakeControl> + ToEnvelope<A, Resize>,
+        A: Handler<Detach> + Handler<TakeControl> + Handler<Resize> + Handler<Looking>,
+        A::Context: ToEnvelope<A, Detach>
+            + ToEnvelope<A, TakeControl>
+            + ToEnvelope<A, Resize>
+            + ToEnvelope<A, Looking>,
     {
         Attachment {
             connection,
             resize: session.clone().recipient(),
             take_control: session.clone().recipient(),
+            look: session.clone().recipient(),
             detach: session.clone().recipient(),
         }
     }
@@ -88,6 +94,14 @@ pub(crate) struct Detach {
 #[rtype(result = "()")]
 pub(crate) struct TakeControl {
     pub(crate) connection: u64,
+}
+
+/// Somebody begins or ceases to look at the client.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Looking {
+    pub(crate) connection: u64,
+    pub(crate) looking: bool,
 }
 
 /// An event that a session sends to its connections.

@@ -24,6 +24,8 @@ struct Client {
     size: Option<(u16, u16)>,
     cause: Option<Cause>,
     sees_names: bool,
+    /// Somebody looks at it.
+    looking: bool,
     /// The number of its last turn of control; 0: it had none.
     turn: u64,
 }
@@ -59,6 +61,7 @@ impl Clients {
             size: attach.size,
             cause: attach.cause,
             sees_names: attach.sees_names,
+            looking: true,
             turn: 0,
         };
         self.attached.insert(self.last, Box::new(client));
@@ -128,8 +131,21 @@ impl Clients {
             cols: client.size.map(|(cols, _)| cols),
             rows: client.size.map(|(_, rows)| rows),
             controller: *connection == controller,
+            looking: client.looking,
         });
         viewers.collect()
+    }
+
+    /// Somebody begins or ceases to look at a client.
+    pub(super) fn look(&mut self, connection: u64, looking: bool) {
+        if let Some(client) = self.attached.get_mut(&connection) {
+            client.looking = looking;
+        }
+    }
+
+    /// Whether somebody looks at any of them.
+    pub(super) fn are_looked_at(&self) -> bool {
+        self.attached.values().any(|client| client.looking)
     }
 
     /// The number of clients that hold the program back.

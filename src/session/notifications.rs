@@ -211,8 +211,8 @@ pub(super) fn status(transition: &NewTransition) -> (Kind, Value) {
     (Kind::Status, more)
 }
 
-/// Tells that a session is over, by its final record.
-pub(crate) fn tell_end(events: &Bus, session: &Session) {
+/// Tells that a session is over, by its final record. `looked_at`: somebody saw it end.
+pub(crate) fn tell_end(events: &Bus, session: &Session, looked_at: bool) {
     let more = json!({
         "status": session.status,
         "end_reason": session.end_reason,
@@ -220,7 +220,8 @@ pub(crate) fn tell_end(events: &Bus, session: &Session) {
         "exit_signal": session.exit_signal,
         "restart_at": session.restart_at.map(rfc3339),
     });
-    events.tell(Kind::Ended, session, session.ended_at.unwrap_or_else(Utc::now), more);
+    let at = session.ended_at.unwrap_or_else(Utc::now);
+    events.tell_seen(Kind::Ended, session, at, more, looked_at);
 }
 
 /// Notes a shell's mark; false if it says nothing new.

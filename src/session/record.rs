@@ -495,6 +495,7 @@ mod tests {
             cols: None,
             rows: None,
             controller: true,
+            looking: true,
         };
         let observed = Observed { clients: vec![viewer], last_activity_at: at(2).wall, offset: 7 };
         let came = record.apply_by(Event::Attached, cause("guest"), Some(observed), at(2)).unwrap();

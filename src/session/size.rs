@@ -76,7 +76,7 @@ mod tests {
 
     fn client(mode: Mode, size: Option<(u16, u16)>, controller: bool) -> Viewer {
         let (cols, rows) = size.unzip();
-        Viewer { client: String::new(), mode, cols, rows, controller }
+        Viewer { client: String::new(), mode, cols, rows, controller, looking: true }
     }
 
     #[test]

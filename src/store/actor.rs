@@ -2,6 +2,7 @@
 
 use super::audit::{self, AuditFilter, AuditRow};
 use super::db::{Db, Rows};
+use super::deliveries::{self, DeliveryChange, DeliveryRows};
 use super::error::StoreError;
 use super::grants::{self, GrantChange, GrantRows};
 use super::queue::{OnFailure, Op, Queue, Touched};
@@ -364,6 +365,19 @@ impl Store {
             self.reserve.make();
         }
         written
+    }
+
+    /// What hooks still have to deliver.
+    pub(super) fn deliveries(&self) -> Result<DeliveryRows, StoreError> {
+        deliveries::load(self.db.connection())
+    }
+
+    /// Changes it.
+    pub(super) fn change_deliveries(
+        &mut self,
+        changes: &[DeliveryChange],
+    ) -> Result<(), StoreError> {
+        self.transaction(|tx| changes.iter().try_for_each(|change| change.write(&tx.0)))
     }
 
     /// The entries of the audit log.

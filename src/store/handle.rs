@@ -4,6 +4,7 @@ use super::actor::{Ask, Flush, Store, Wake};
 use super::audit::{AuditEntry, AuditFilter, AuditRow};
 use super::backup;
 use super::db::Db;
+use super::deliveries::{DeliveryChange, DeliveryRows};
 use super::error::{OpenError, StoreError};
 use super::grants::{GrantChange, GrantRows};
 use super::queue::{Committed, OnFailure, Op, Pushed, Queue};
@@ -292,6 +293,22 @@ impl StoreHandle {
     /// Nothing was written, nor will be.
     pub async fn change_grants(&self, changes: Vec<GrantChange>) -> Result<(), StoreError> {
         self.ask(move |store| store.change_grants(&changes)).await
+    }
+
+    /// What hooks still have to deliver, and how far they have followed each session.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn deliveries(&self) -> Result<DeliveryRows, StoreError> {
+        self.ask(|store| store.deliveries()).await
+    }
+
+    /// Changes it, all or nothing, after everything that was saved before.
+    ///
+    /// # Errors
+    /// Nothing was written, nor will be.
+    pub async fn change_deliveries(&self, changes: Vec<DeliveryChange>) -> Result<(), StoreError> {
+        self.ask(move |store| store.change_deliveries(&changes)).await
     }
 
     /// Whether the last write succeeded and the writer still runs.

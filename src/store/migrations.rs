@@ -8,7 +8,12 @@ const MIGRATIONS: [(i64, &str); 1] = [(
     6,
     "ALTER TABLE sessions ADD COLUMN idle_timeout_before_s INTEGER;
      ALTER TABLE sessions ADD COLUMN attention TEXT;
-     ALTER TABLE sessions ADD COLUMN report TEXT;",
+     ALTER TABLE sessions ADD COLUMN report TEXT;
+     CREATE TABLE deliveries (seq INTEGER PRIMARY KEY, hook TEXT NOT NULL, session_id TEXT NOT NULL,
+         word TEXT NOT NULL, event_id TEXT NOT NULL, payload TEXT NOT NULL, attempts INTEGER NOT NULL)
+         STRICT;
+     CREATE TABLE followed_sessions (session_id TEXT NOT NULL PRIMARY KEY, since TEXT)
+         STRICT, WITHOUT ROWID;",
 )];
 
 /// Whether a database of this version is one of the present version, or can become one.

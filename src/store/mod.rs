@@ -16,6 +16,7 @@
 //! - `queue`: the writes that wait
 //! - `row`: the types of rows; `once`: idempotency keys
 //! - `audit`: the audit log
+//! - `deliveries`: what hooks still have to deliver
 //! - `grants`: tokens, share links and logins; `reserve`: room for their removal on a full disk
 //! - `db`: open, read; `tx`: write; `decode`: from columns to types
 //! - `backup`: a copy of the database while it is being written
@@ -27,6 +28,7 @@ mod audit;
 mod backup;
 mod columns;
 mod db;
+mod deliveries;
 mod error;
 #[cfg(test)]
 #[path = "../../tests/fuzz/store.rs"]
@@ -47,6 +49,7 @@ mod tests;
 pub use actor::Store;
 pub use audit::{AuditEntry, AuditFilter, AuditRow, Outcome};
 pub use backup::remove_leftovers;
+pub use deliveries::{DeliveryChange, DeliveryRow, DeliveryRows, FollowedRow};
 pub use error::{OpenError, StoreError};
 pub use grants::{Digest, GrantChange, GrantRows, LoginRow, ShareRow, TokenRow};
 pub use handle::{Stats, StoreHandle};

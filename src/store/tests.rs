@@ -572,35 +572,48 @@ async fn a_database_of_another_version_is_refused_and_left_alone() {
     }
 }
 
-/// As stayd 0.2.0 has left it.
+/// As stayd 0.2.0 has left it: what is in it stays, and all else is as in a new one.
 #[actix::test]
-async fn a_database_of_the_version_before_is_migrated_with_what_is_in_it() {
-    let place = Place::new();
+async fn a_database_of_an_earlier_version_is_migrated_with_what_is_in_it() {
+    let (dir, fresh) = (tempfile::tempdir().unwrap(), Place::new());
+    let old = Connection::open(path(&dir)).unwrap();
+    old.execute_batch(include_str!("../../tests/schemas/6.sql")).unwrap();
     let kept = row(None);
-    place.store.commit(untold(&kept)).await.unwrap();
-    let conn = place.other();
-    conn.execute_batch(
-        "ALTER TABLE sessions DROP COLUMN idle_timeout_before_s;
-         ALTER TABLE sessions DROP COLUMN attention;
-         ALTER TABLE sessions DROP COLUMN report;
-         PRAGMA user_version = 6",
-    )
+    fresh.store.commit(untold(&kept)).await.unwrap();
+    let shape = |conn: &Connection| -> Vec<String> {
+        let sql =
+            "SELECT m.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk
+                   FROM sqlite_schema AS m, pragma_table_info(m.name) AS c
+                   WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' ORDER BY 1";
+        let mut statement = conn.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    // The columns that both have.
+    let columns = shape(&old);
+    let columns: Vec<&str> =
+        columns.iter().filter_map(|column| column.strip_prefix("sessions.")).collect();
+    let columns = columns.iter().filter_map(|column| column.split(' ').next());
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    old.execute("ATTACH ?1 AS fresh", [path(&fresh.dir).to_str().unwrap()]).unwrap();
+    old.execute_batch(&format!(
+        "INSERT INTO sessions ({columns}) SELECT {columns} FROM fresh.sessions; DETACH fresh"
+    ))
     .unwrap();
-    drop(conn);
+    drop(old);
     for _ in 0..2 {
-        let again = open(&place.dir).unwrap();
+        let again = open(&dir).unwrap();
         let rows = again.load_live().await.unwrap().rows;
         assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].session.idle_timeout_before_s, None);
-        let session = Session { idle_timeout_before_s: Some(5), ..kept.session.clone() };
-        again.commit(untold(&Row { session, ..kept.clone() })).await.unwrap();
-        let row = again.get(kept.session.id).await.unwrap().unwrap();
-        assert_eq!(row.session.idle_timeout_before_s, Some(5));
-        again.commit(untold(&kept)).await.unwrap();
+        let session = &rows[0].session;
+        assert_eq!((session.id, session.idle_timeout_before_s), (kept.session.id, None));
+        assert_eq!(session.attention.state, crate::protocol::AttentionState::Unknown);
     }
-    let version: i64 =
-        place.other().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, db::version());
+    let migrated = Connection::open(path(&dir)).unwrap();
+    assert_eq!(shape(&migrated), shape(&fresh.other()));
+    let version = |conn: &Connection| -> i64 {
+        conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    };
+    assert_eq!(version(&migrated), db::version());
 }
 
 #[actix::test]

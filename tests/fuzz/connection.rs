@@ -19,7 +19,10 @@ use std::time::{Duration, Instant};
 target!(messages, |bytes: &[u8]| {
     match understood::<ClientMessage>(bytes) {
         Some(ClientMessage::Resize { cols, rows }) => bounded(cols, rows),
-        Some(ClientMessage::Ack { .. } | ClientMessage::Ping { .. }) | None => {}
+        Some(
+            ClientMessage::Ack { .. } | ClientMessage::Ping { .. } | ClientMessage::Looking { .. },
+        )
+        | None => {}
     }
     match understood::<JsonClientMessage>(bytes) {
         Some(JsonClientMessage::Resize { cols, rows }) => bounded(cols, rows),

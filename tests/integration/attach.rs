@@ -53,8 +53,8 @@ async fn two_clients_share_one_screen() {
             break state;
         }
     };
-    let two_alone =
-        json!({ "client": "two", "mode": "rw", "cols": null, "rows": null, "controller": true });
+    let two_alone = json!({ "client": "two", "mode": "rw", "cols": null, "rows": null, "controller": true,
+            "looking": true });
     assert_eq!(
         (&state["clients"][1], &state["clients"][0]["controller"]),
         (&two_alone, &json!(false))

@@ -67,6 +67,10 @@ fn links_lead_somewhere() {
 fn settings_in_it_can_be_used() {
     let (dir, mut seen) = (tempfile::tempdir().expect("directory"), 0);
     let file = dir.path().join("stayd.toml");
+    let secret = dir.path().join("hook.secret");
+    std::fs::write(&secret, "secret").expect("written");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("chmod");
     for (name, text) in pages() {
         for block in blocks(&text, "toml") {
             // The accounts of examples are on no machine.

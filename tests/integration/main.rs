@@ -35,6 +35,7 @@ mod guards;
 mod guesses;
 mod holder;
 mod holder_attacks;
+mod hooks;
 mod hostile;
 mod idempotency;
 mod idle_output;

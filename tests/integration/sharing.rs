@@ -205,7 +205,8 @@ async fn who_is_attached_is_told() {
     let (mut one, attached) = Terminal::attach(&server, &id, "client=one&cols=100&rows=30").await;
     let viewer = |client: &str, mode: &str, size: Option<(u16, u16)>, controller: bool| {
         let (cols, rows) = size.unzip();
-        json!({ "client": client, "mode": mode, "cols": cols, "rows": rows, "controller": controller })
+        json!({ "client": client, "mode": mode, "cols": cols, "rows": rows, "controller": controller,
+            "looking": true })
     };
     let first = viewer("one", "rw", Some((100, 30)), true);
     assert_eq!(attached["session"]["clients"], json!([first]));

@@ -71,6 +71,28 @@ pub fn check(dir: &Path) -> Result<(), NotPrivate> {
     check_entries(dir, not_writable)
 }
 
+/// Checks a file with a secret that the settings name, through links: a regular file, of this user
+/// or root's, closed to all others.
+///
+/// # Errors
+/// The problem with it.
+pub fn check_secret(path: &Path) -> Result<(), NotPrivate> {
+    let found = inspect(path)?;
+    if !found.is_file() {
+        return Err(wrong(path, "expected a file"));
+    }
+    let owner = Uid::from_raw(found.uid());
+    if owner != geteuid() && !owner.is_root() {
+        return Err(wrong(path, format!("it belongs to {}", name(owner))));
+    }
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let advice = "make it a new secret, and close it with `chmod go-rwx`";
+        return Err(wrong(path, format!("others may use it (mode {mode:o}); {advice}")));
+    }
+    Ok(())
+}
+
 /// Handles the mode of a file that is ours.
 type Mode = fn(&Path, &Metadata) -> Result<(), NotPrivate>;
 

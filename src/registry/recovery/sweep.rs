@@ -51,7 +51,7 @@ impl Sweeper {
         log_transition(&log, &change);
         let session = change.row.session.clone();
         let _ = store.commit_or_queue(change).await;
-        tell_end(&self.events, &session);
+        tell_end(&self.events, &session, false);
         let forgotten = event != Event::RestoreFailed || holder.forget(session.id).await.is_ok();
         Swept { revival: record.revival(), forgotten }
     }

@@ -1,7 +1,7 @@
 //! The actor of one WebSocket: input, control and heartbeat. It never sees a PTY, and
 //! output does not pass through it.
 
-use super::super::attachment::{Attachment, ConnectionEvent, TakeControl};
+use super::super::attachment::{Attachment, ConnectionEvent, Looking, TakeControl};
 use super::super::handle::SessionHandle;
 use super::super::requests::Resize;
 use super::super::writers::InputWriter;
@@ -174,6 +174,11 @@ impl Connection {
             Dialect::Stayd => match serde_json::from_slice(text) {
                 Ok(ClientMessage::Ack { offset }) => self.ack(offset),
                 Ok(ClientMessage::Resize { cols, rows }) => self.resize(cols, rows, ctx),
+                Ok(ClientMessage::Looking { looking }) => {
+                    let connection = self.attachment.connection;
+                    let told = self.attachment.look.send(Looking { connection, looking });
+                    ctx.wait(told.into_actor(self).map(|_, _, _| ()));
+                }
                 Ok(ClientMessage::Ping { id }) => self.say(&ServerMessage::Pong { id }),
                 Err(error) => self.complain("invalid_message", error.to_string()),
             },
