@@ -30,8 +30,6 @@ const EVENTS_AT_ONCE: usize = 256;
 const STORE_REST: Duration = Duration::from_secs(1);
 /// Attempts that run when the server stops have this time to succeed: what is cut off comes again.
 const STOP_GRACE: Duration = Duration::from_secs(1);
-/// For stopping in all.
-const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// What the hooks need of the server.
 pub struct HooksParts {
@@ -47,46 +45,11 @@ pub struct HooksParts {
     pub log: Logger,
 }
 
-/// The running hooks of a server.
-pub struct Hooks(Option<JoinHandle<()>>);
-
-impl Hooks {
-    /// Goes on where a server before this one has stopped or died. To be called before sessions are
-    /// restored, so that nothing that is told then is missed.
-    pub async fn start(hooks: Vec<Hook>, parts: HooksParts) -> Hooks {
-        let rows = parts.store.deliveries().await.unwrap_or_else(|why| {
-            error!(parts.log, "deliveries of hooks cannot be read"; "error" => %why);
-            DeliveryRows::default()
-        });
-        if hooks.is_empty() {
-            if rows != DeliveryRows::default() {
-                // Hooks that are set later are not told of what was before.
-                let _ = parts.store.change_deliveries(vec![DeliveryChange::Clear]).await;
-            }
-            return Hooks(None);
-        }
-        parts.events.keep_sessions();
-        let listener = parts.events.listen();
-        let mut dispatcher = Dispatcher::new(hooks, parts);
-        dispatcher.restore(rows).await;
-        Hooks(Some(actix_web::rt::spawn(dispatcher.run(listener))))
-    }
-
-    /// Waits until the hooks have noted what is left to do, once the bus has ended. The store is to be
-    /// flushed later.
-    pub async fn stop(self) {
-        if let Some(mut task) = self.0
-            && timeout(STOP_MAX, &mut task).await.is_err()
-        {
-            task.abort();
-        }
-    }
-}
-
 /// Changes on their way to the database; an error brings them back.
 type Writing = Pin<Box<dyn Future<Output = Result<(), Vec<DeliveryChange>>>>>;
 
-struct Dispatcher {
+/// The task.
+pub(super) struct Dispatcher {
     hooks: Vec<Arc<Hook>>,
     parts: HooksParts,
     queue: Queue,
@@ -107,7 +70,7 @@ struct Dispatcher {
 }
 
 impl Dispatcher {
-    fn new(hooks: Vec<Hook>, parts: HooksParts) -> Self {
+    pub(super) fn new(hooks: Vec<Hook>, parts: HooksParts) -> Self {
         let (outcomes, outcome) = unbounded_channel();
         Dispatcher {
             queue: Queue::new(hooks.len()),
@@ -127,7 +90,7 @@ impl Dispatcher {
     }
 
     /// Takes up the deliveries of a server before this one, and what its rows say that it has not told.
-    async fn restore(&mut self, rows: DeliveryRows) {
+    pub(super) async fn restore(&mut self, rows: DeliveryRows) {
         for row in rows.deliveries {
             self.next_seq = self.next_seq.max(row.seq + 1);
             let hook = self.hooks.iter().position(|hook| hook.key == row.hook);
@@ -154,7 +117,8 @@ impl Dispatcher {
         self.restored.clear();
     }
 
-    async fn run(mut self, mut listener: Listener) {
+    /// Serves until the bus ends.
+    pub(super) async fn run(mut self, mut listener: Listener) {
         let mut writing: Option<Writing> = None;
         let mut write_after = Instant::now();
         loop {
@@ -458,110 +422,5 @@ fn row(hook: &Hook, delivery: &Delivery) -> DeliveryRow {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lifecycle::Status;
-    use crate::protocol::AttentionState;
-    use crate::store::{Change, Row};
-    use chrono::Utc;
-    use serde_json::json;
-
-    fn hook() -> Hook {
-        Hook {
-            name: "test".into(),
-            key: "test".into(),
-            on: HookWord::ALL.into_iter().collect(),
-            // Nothing of this test starts it.
-            target: HookTarget::Command(vec!["/nowhere".into()]),
-            always: false,
-            timeout: Duration::from_secs(1),
-            labels: BTreeMap::new(),
-            profile: None,
-        }
-    }
-
-    fn blocked() -> Session {
-        let mut session = Session::begun(SessionId::generate(), Utc::now());
-        session.attention.state = AttentionState::Blocked;
-        session
-    }
-
-    /// The session and word of each delivery that waits.
-    fn queued(dispatcher: &mut Dispatcher) -> Vec<(SessionId, HookWord)> {
-        let next = || dispatcher.queue.next(Instant::now());
-        std::iter::from_fn(next).map(|delivery| (delivery.lane.1, delivery.word)).collect()
-    }
-
-    #[actix_web::test]
-    async fn what_the_bus_has_forgotten_is_found_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = Logger::root(slog::Discard, slog::o!());
-        let store = StoreHandle::open(&dir.path().join("stayd.db"), log.clone()).unwrap();
-        let (events, roster) = (Bus::new(Utc::now()), Roster::default());
-        let metrics = Arc::new(Metrics::default());
-        events.keep_sessions();
-        let mut listener = events.listen();
-        let parts =
-            HooksParts { store: store.clone(), events: events.clone(), roster, metrics, log };
-        let mut dispatcher = Dispatcher::new(vec![hook()], parts);
-
-        // One session blocks and one ends, and then so much happens that the bus forgets both.
-        let (asks, mut ends) = (blocked(), blocked());
-        ends.attention.state = AttentionState::Unknown;
-        dispatcher.follow(ends.id);
-        (ends.status, ends.ended_at) = (Status::Error, Some(Utc::now()));
-        store.save(Change { row: Row::of(ends.clone()), transition: None });
-        for _ in 0..5000 {
-            events.tell(Kind::Bell, &asks, Utc::now(), json!({}));
-        }
-        assert!(dispatcher.hear(&mut listener) && dispatcher.compare_at.is_some());
-        dispatcher.compare(BTreeMap::from([(asks.id, asks.clone())])).await;
-        let mut expected = vec![(asks.id, HookWord::Blocked), (ends.id, HookWord::Error)];
-        expected.sort();
-        let mut found = queued(&mut dispatcher);
-        found.sort();
-        assert_eq!(found, expected);
-
-        // The bus tells of both, later than they were found; and of something new.
-        events.tell(Kind::Attention, &asks, Utc::now(), json!({}));
-        events.tell_seen(Kind::Ended, &ends, Utc::now(), json!({}), false);
-        let new = blocked();
-        events.tell(Kind::Attention, &new, Utc::now(), json!({}));
-        assert!(dispatcher.hear(&mut listener) && !dispatcher.hear(&mut listener));
-        assert_eq!(queued(&mut dispatcher), [(new.id, HookWord::Blocked)]);
-    }
-
-    #[actix_web::test]
-    async fn a_server_goes_on_with_what_one_before_it_has_left_and_makes_nothing_twice() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = Logger::root(slog::Discard, slog::o!());
-        let store = StoreHandle::open(&dir.path().join("stayd.db"), log.clone()).unwrap();
-        let parts = || HooksParts {
-            store: store.clone(),
-            events: Bus::new(Utc::now()),
-            roster: Roster::default(),
-            metrics: Arc::new(Metrics::default()),
-            log: log.clone(),
-        };
-        let asks = blocked();
-        store.save(Change { row: Row::of(asks.clone()), transition: None });
-        let mut first = Dispatcher::new(vec![hook()], parts());
-        first.restore(DeliveryRows::default()).await;
-        assert_eq!(queued(&mut first), [(asks.id, HookWord::Blocked)]);
-        // Of its changes, the delivery was written and the rest was not.
-        let changes: Vec<_> = first.ledger.take().into_iter().take(1).collect();
-        store.change_deliveries(changes).await.unwrap();
-        let rows = store.deliveries().await.unwrap();
-        assert_eq!((rows.deliveries.len(), rows.followed.len()), (1, 0));
-        let mut second = Dispatcher::new(vec![hook()], parts());
-        second.restore(rows.clone()).await;
-        assert_eq!(queued(&mut second), [(asks.id, HookWord::Blocked)]);
-        assert_eq!(second.next_seq, 2);
-        // A hook that is no longer set has nothing to deliver.
-        let other = Hook { key: "other".into(), on: [HookWord::Done].into(), ..hook() };
-        let mut third = Dispatcher::new(vec![other], parts());
-        third.restore(rows).await;
-        assert_eq!(third.queue.len(), 0);
-        assert!(third.ledger.take().contains(&DeliveryChange::Remove(1)));
-    }
-}
+#[path = "dispatcher_tests.rs"]
+mod tests;

@@ -25,17 +25,20 @@
 //! - `backoff`: pure: how long after a failure
 //! - `command`: runs a program; `post`: sends a request
 //! - `ledger`: the changes that the database does not have yet
+//! - `handle`: how a server starts and stops them
 //! - `dispatcher`: the task: listens, starts attempts, and notes what became of them
 
 mod backoff;
 mod command;
 mod dispatcher;
+mod handle;
 mod ledger;
 mod notice;
 mod post;
 mod queue;
 
-pub use dispatcher::{Hooks, HooksParts};
+pub use dispatcher::HooksParts;
+pub use handle::Hooks;
 
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]

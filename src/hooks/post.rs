@@ -2,6 +2,8 @@
 
 use super::Outcome;
 use crate::trust::client_config;
+use actix_web::rt::task::spawn_blocking;
+use actix_web::rt::time::timeout;
 use awc::error::SendRequestError;
 use awc::http::StatusCode;
 use ring::hmac;
@@ -26,16 +28,22 @@ pub(super) async fn post(
     body: String,
     limit: Duration,
 ) -> Outcome {
-    let signature = match to.secret.map(read_secret).transpose() {
-        Ok(secret) => secret.map(|secret| signature(&secret, body.as_bytes())),
-        Err(why) => return Outcome::Failed(why),
+    let (path, is_https) = (to.secret.map(Path::to_owned), to.url.starts_with("https:"));
+    // The files may be many, or on a disk that hangs: this thread serves terminals.
+    let read = spawn_blocking(move || {
+        let config = if is_https { Some(client_config()?) } else { None };
+        Ok((path.as_deref().map(read_secret).transpose()?, config))
+    });
+    let read = timeout(limit, read).await.map(|read| read.unwrap_or_else(|e| Err(e.to_string())));
+    let (secret, config) = match read {
+        Ok(Ok(read)) => read,
+        Ok(Err(why)) => return Outcome::Failed(why),
+        Err(_) => return Outcome::Failed("the secret or the certificates cannot be read".into()),
     };
+    let signature = secret.map(|secret| signature(&secret, body.as_bytes()));
     let mut connector = awc::Connector::new().timeout(CONNECT_TIMEOUT);
-    if to.url.starts_with("https:") {
-        match client_config() {
-            Ok(config) => connector = connector.rustls_0_23(config),
-            Err(why) => return Outcome::Failed(why),
-        }
+    if let Some(config) = config {
+        connector = connector.rustls_0_23(config);
     }
     let client =
         awc::Client::builder().connector(connector).disable_redirects().timeout(limit).finish();
@@ -51,7 +59,7 @@ pub(super) async fn post(
         Ok(mut answer) => {
             let status = answer.status();
             // So that the peer sees its answer taken. What is wrong with it does not matter.
-            let _ = actix_web::rt::time::timeout(limit, answer.body().limit(ANSWER_MAX)).await;
+            let _ = timeout(limit, answer.body().limit(ANSWER_MAX)).await;
             outcome(status)
         }
         Err(SendRequestError::Url(error)) => Outcome::Refused(error.to_string()),

@@ -43,4 +43,34 @@ mod tests {
         assert_eq!(versions, (first..version()).collect::<Vec<_>>());
         assert!(!from(first - 1, version()) && !from(version() + 1, version()));
     }
+
+    /// What each table has, as SQLite sees it.
+    fn columns(conn: &Connection) -> Vec<String> {
+        let mut statement = conn
+            .prepare(
+                "SELECT t.name || ' ' || c.name || ' ' || c.type || ' ' || c.\"notnull\" || ' ' || c.pk
+                     || ' ' || ifnull(c.dflt_value, '') || ' ' || t.wr || ' ' || t.strict
+                 FROM pragma_table_list t, pragma_table_info(t.name) c
+                 WHERE t.name NOT LIKE 'sqlite_%' ORDER BY 1",
+            )
+            .unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_database_of_version_6_becomes_one_of_the_present_version() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("../../schema.sql")).unwrap();
+        let present = columns(&conn);
+        conn.execute_batch(
+            "ALTER TABLE sessions DROP COLUMN attention; ALTER TABLE sessions DROP COLUMN report;
+             DROP TABLE deliveries; DROP TABLE followed_sessions;",
+        )
+        .unwrap();
+        assert_ne!(columns(&conn), present);
+        migrate(&conn, 6, version()).unwrap();
+        assert_eq!(columns(&conn), present);
+        let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(found, version());
+    }
 }
