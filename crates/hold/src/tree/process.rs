@@ -224,19 +224,22 @@ impl Stat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn a_process_runs_under_the_names_of_its_program_and_its_script() {
         let dir = tempfile::tempdir().unwrap();
         let script = dir.path().join("agent");
-        std::fs::write(&script, "read line").unwrap();
-        let mut child = Command::new("sh").arg(&script).stdin(std::process::Stdio::piped()).spawn();
-        let child = child.as_mut().unwrap();
+        std::fs::write(&script, "echo; read line").unwrap();
+        let mut command = Command::new("sh");
+        command.arg(&script).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It runs: in the middle of an execve(2) a process has no command line.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let names = names_of(i32::try_from(child.id()).unwrap());
-        assert_eq!(names, ["sh", "agent"]);
         child.kill().unwrap();
         child.wait().unwrap();
+        assert_eq!(names, ["sh", "agent"]);
         assert!(names_of(-1).is_empty());
     }
 
