@@ -93,9 +93,9 @@ async fn told(by: &str, changes: usize) {
             }
             if state == "blocked" || state == "done" {
                 let log = std::fs::read_to_string(dir.path().join("truth")).expect("the log");
-                let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-                let truth =
-                    lines.filter(|line| line["state"] == state).next_back().expect("a line");
+                let mut lines =
+                    log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                let truth = lines.rfind(|line| line["state"] == state).expect("a line");
                 let wall = truth["wall"].as_f64().expect("a time");
                 taken.push((since.timestamp_micros() as f64 / 1e6 - wall).max(0.0) * 1e3);
             }
