@@ -233,7 +233,14 @@ mod tests {
         std::fs::write(&script, "read line").unwrap();
         let mut child = Command::new("sh").arg(&script).stdin(std::process::Stdio::piped()).spawn();
         let child = child.as_mut().unwrap();
-        let names = names_of(i32::try_from(child.id()).unwrap());
+        let pid = i32::try_from(child.id()).unwrap();
+        // In the middle of an execve(2) it has no words yet.
+        let start = std::time::Instant::now();
+        let mut names = names_of(pid);
+        while names.len() < 2 && start.elapsed().as_secs() < 10 {
+            std::thread::yield_now();
+            names = names_of(pid);
+        }
         assert_eq!(names, ["sh", "agent"]);
         child.kill().unwrap();
         child.wait().unwrap();
