@@ -31,6 +31,8 @@ pub struct Metrics {
     pub stalls: Counter,
     /// Snapshots sent to a client that was too far behind.
     pub resyncs: Counter,
+    /// Looks at what a session's program does.
+    pub looks: Counter,
     /// Bytes of output written to recordings.
     pub recorded: Counter,
     /// Bytes of output and input missing from recordings.

@@ -29,6 +29,8 @@ pub struct AgentTable {
     programs: Vec<String>,
     /// How many of the screen's last lines count, from the last that is not empty.
     lines: Option<usize>,
+    /// What is above the last line that matches this was printed before the program was started.
+    start: Option<String>,
     #[serde(default)]
     rule: Vec<RuleTable>,
     #[serde(default)]
@@ -69,6 +71,7 @@ pub struct Agent {
     name: String,
     table: AgentTable,
     lines: usize,
+    start: Option<Regex>,
     rules: Vec<Rule>,
     notifications: Vec<Rule>,
 }
@@ -148,10 +151,12 @@ impl Agent {
         if !(1..=LINES_MAX).contains(&lines) {
             return Err(named("lines", format!("expected 1 to {LINES_MAX}, not {lines}")));
         }
+        let start = table.start.as_deref().map(pattern).transpose();
+        let start = start.map_err(|why| named("start", why))?;
         let rules = rules(&table.rule).map_err(|why| named("rule", why))?;
         let notifications = self::rules(&table.notification);
         let notifications = notifications.map_err(|why| named("notification", why))?;
-        Ok(Agent { name: name.to_owned(), lines, rules, notifications, table })
+        Ok(Agent { name: name.to_owned(), lines, start, rules, notifications, table })
     }
 
     /// The name of the rules.
@@ -174,7 +179,9 @@ impl Agent {
     fn read(&self, text: &str) -> Option<Says> {
         let text = text.trim_end();
         let first = text.rmatch_indices('\n').nth(self.lines - 1).map_or(0, |(at, _)| at + 1);
-        first_match(&self.rules, &text[first..])
+        let text = &text[first..];
+        let start = self.start.as_ref().and_then(|start| start.find_iter(text).last());
+        first_match(&self.rules, &text[start.map_or(0, |start| start.start())..])
     }
 
     /// The state that a notification with this text says.

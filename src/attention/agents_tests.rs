@@ -73,6 +73,7 @@ fn rules_of_the_settings_replace_and_add_and_are_refused_with_the_reason() {
     for (text, key, why) in [
         ("[agent.a]\nprograms = []", "agent.a.programs", "names"),
         ("[agent.a]\nprograms = ['a']\nlines = 0", "agent.a.lines", "1 to 200"),
+        ("[agent.a]\nprograms = ['a']\nstart = '('", "agent.a.start", "unclosed"),
         ("[agent.a]\nprograms=['a']\nrule=[{state='idle',when=[]}]", "agent.a.rule", "empty"),
         ("[agent.a]\nprograms=['a']\nrule=[{state='idle',when=['(']}]", "agent.a.rule", "number 1"),
         (
@@ -84,4 +85,48 @@ fn rules_of_the_settings_replace_and_add_and_are_refused_with_the_reason() {
         let (found, problem) = parse(text).unwrap_err();
         assert!(found == key && problem.contains(why), "{text}: {found}: {problem}");
     }
+}
+
+/// Screens as version 2 of Claude Code has them, beside those that look like them.
+#[test]
+fn what_was_left_on_the_screen_is_told_from_what_is_shown_now() {
+    use AttentionState::*;
+    let rule = "─".repeat(20);
+    let prompt = format!("{rule}\n❯ \n{rule}\n  ? for shortcuts");
+    let dialog = " Bash command\n\n   rm x\n\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n\n Esc to cancel";
+    let spinner = "✢ Cogitating… (0s · ↑ 1 tokens · esc to interrupt)";
+    let banner = "Killed\n$ claude\n▗ ▗   ▖ ▖  Claude Code v2.1.29";
+    let state = |text: String| says("claude", &text).map(|(state, _)| state);
+    assert_eq!(state(format!("❯ 2 + 2?\n\n{spinner}\n\n{prompt}")), Some(Working));
+    assert_eq!(state(format!("✽ Compacting…\n\n{prompt}")), Some(Working));
+    assert_eq!(
+        state(format!("{rule}\n❯ \n{rule}\n  esc to interrupt     Updating")),
+        Some(Working)
+    );
+    assert_eq!(
+        state(format!("{rule}\n❯ \n{rule}\n  plan mode on · esc to interrupt")),
+        Some(Working)
+    );
+    assert_eq!(state(format!("❯ remove x\n\n{rule}\n{dialog}")), Some(Blocked));
+    assert_eq!(
+        state("Choose a style\n\n ❯ 1. Dark mode\n   2. Light mode".to_owned()),
+        Some(Blocked)
+    );
+    // Answered, or of a program that was killed and started again.
+    assert_eq!(state(format!("{dialog}\n⏺ Bash(rm x)\n\n{prompt}")), Some(Idle));
+    assert_eq!(state(format!("{dialog}\n\n╭──╮\n│ > │\n╰──╯")), Some(Idle));
+    assert_eq!(state(format!("{dialog}\n{banner}\n\n{prompt}")), Some(Idle));
+    assert_eq!(state(format!("{spinner}\n\n{prompt}\n{banner}\n\n{prompt}")), Some(Idle));
+    assert_eq!(
+        state(format!("{spinner}\n\n{prompt}\n{banner}\n\n{spinner}\n\n{prompt}")),
+        Some(Working)
+    );
+    assert_eq!(state(format!("{dialog}\n{banner}\n\n❯ x\n\n{rule}\n{dialog}")), Some(Blocked));
+    // What answers say.
+    let says =
+        "⏺ It prints “esc to interrupt” while it works…\n  Press Enter to confirm or Esc to cancel";
+    assert_eq!(
+        state(format!("{says}\n  Do you want to proceed?\n  1. Yes\n\n{prompt}")),
+        Some(Idle)
+    );
 }

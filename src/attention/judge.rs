@@ -17,11 +17,15 @@ use serde::{Deserialize, Serialize};
 
 /// A command that has run for so long has done something that is worth a look.
 const LONG_COMMAND: TimeDelta = TimeDelta::seconds(10);
+/// Who reminds of a question says not which: if somebody has typed so shortly before, it is answered.
+const REMINDER: TimeDelta = TimeDelta::seconds(1);
+/// Ages of processes are as exact as this.
+const TICK: TimeDelta = TimeDelta::milliseconds(20);
 /// A program that changes its screen later than this after a notification has gone on by itself.
 const SAME_MOMENT: TimeDelta = TimeDelta::seconds(2);
 
 /// What a program in the session says of itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// The state.
     pub state: AttentionState,
@@ -31,6 +35,8 @@ pub struct Report {
     pub seq: Option<u64>,
     /// The program whose state it is; `None`: it counts until the next report.
     pub program: Option<ProcessId>,
+    /// How long ago that was so: hooks take a moment to say it.
+    pub age: TimeDelta,
 }
 
 /// A report that came after a later one.
@@ -72,8 +78,10 @@ struct Sign {
 struct Reported {
     sign: Sign,
     program: Option<ProcessId>,
-    /// Somebody has typed since.
+    /// Somebody has typed since …
     typed: bool,
+    /// … and what the screen showed after that is known.
+    looked: bool,
     /// Its program has ended, and nothing else was heard since.
     over: bool,
 }
@@ -94,6 +102,11 @@ pub struct Judge {
     notice: Option<Sign>,
     mark: Option<Sign>,
     rules: Option<Ruled>,
+    /// The command that runs has said more of itself, or has rules: that it runs is no news any more,
+    /// also when it is about to end.
+    outdone: bool,
+    /// When somebody has typed something.
+    typed_at: Option<DateTime<Utc>>,
     /// What a server before this one knew, until something else is heard.
     before: Option<Attention>,
     present: Attention,
@@ -107,7 +120,7 @@ impl Judge {
         let sign =
             Sign { state: present.state, message: present.message.clone(), at: present.since };
         let is_report = present.source == Some(AttentionSource::Report);
-        let report = is_report.then_some(Reported { sign, program, typed: false, over: false });
+        let report = is_report.then_some(Reported::new(sign, program));
         let before = (!is_report).then(|| present.clone());
         Judge { seq, report, before, present, ..Judge::default() }
     }
@@ -135,17 +148,34 @@ impl Judge {
     /// # Errors
     /// It comes after a later one, and changes nothing.
     pub fn report(&mut self, report: Report, now: DateTime<Utc>) -> Result<(), Older> {
-        let Report { state, message, seq, program } = report;
+        let Report { state, message, seq, program, age } = report;
         match (self.seq, seq) {
             (Some(last), Some(seq)) if seq <= last => return Err(Older { last }),
             _ => self.seq = seq.or(self.seq),
         }
-        let sign = Sign { state, message: message.as_deref().and_then(message_line), at: now };
+        let message = message.as_deref().and_then(message_line);
+        let is_reminder = state == AttentionState::Blocked && message.is_none();
+        let was_answered = self.typed_at.is_some_and(|typed| typed > now - age - REMINDER);
+        if is_reminder && was_answered
+            || self.report.as_ref().is_some_and(|last| last.says_as_much(state, message.as_ref()))
+        {
+            return Ok(());
+        }
+        let sign = Sign { state, message, at: now };
         // Who reports that nothing is known leaves it to the others.
         let counts = state != AttentionState::Unknown;
-        self.report = counts.then_some(Reported { sign, program, typed: false, over: false });
+        if let Some(rules) = self.rules.as_mut().filter(|_| !counts) {
+            // What they have said may be as old as the report; another look tells.
+            rules.says = None;
+        }
+        self.report = counts.then_some(Reported::new(sign, program));
         self.before = None;
-        self.decide(now);
+        self.outdone = true;
+        match self.typed_at {
+            // It does not know of that.
+            Some(typed) if typed > now - age + TICK => self.typed(typed),
+            _ => self.decide(now),
+        }
         Ok(())
     }
 
@@ -176,6 +206,7 @@ impl Judge {
             }
             _ => return,
         }
+        self.outdone = false;
         self.heard();
         self.decide(now);
     }
@@ -191,10 +222,13 @@ impl Judge {
 
     /// Somebody has answered, or given the program something to do.
     pub fn typed(&mut self, now: DateTime<Utc>) {
+        self.typed_at = Some(now);
         let are_rules = self.rules.as_ref().is_some_and(|rules| rules.says.is_some());
         if let Some(report) = &mut self.report {
             report.typed = true;
-            if !are_rules {
+            if are_rules {
+                report.sign.see(now);
+            } else {
                 report.sign.answer(now);
             }
         }
@@ -245,6 +279,7 @@ impl Judge {
         };
         if is_same {
             rules.once = None;
+            self.shown();
             return false;
         }
         if rules.once.as_ref() != Some(&says) {
@@ -253,14 +288,28 @@ impl Judge {
         }
         rules.once = None;
         let worked = matches!(before, Some(AttentionState::Working | AttentionState::Blocked));
+        // What a report has told as done was seen before the screen was looked at.
+        let is_seen = self.report.as_ref().is_some_and(|report| {
+            report.typed && report.sign.state == AttentionState::Idle && !report.looked
+        });
         let state = match says.state {
-            AttentionState::Idle if worked => AttentionState::Done,
+            AttentionState::Idle if worked && !is_seen => AttentionState::Done,
             state => state,
         };
         rules.says = Some(Sign { state, message: says.message, at: now });
         self.notice.take_if(|notice| now - notice.at > SAME_MOMENT);
+        self.shown();
         self.heard();
         false
+    }
+
+    /// What the rules say is of a screen after what was typed. What they have said before that may be older
+    /// than the report.
+    fn shown(&mut self) {
+        self.outdone = true;
+        if let Some(report) = &mut self.report {
+            report.looked |= report.typed;
+        }
     }
 
     /// Something was heard that is newer than a report whose program has ended.
@@ -287,12 +336,14 @@ impl Judge {
         let says = self.rules.as_ref().and_then(|rules| rules.says.as_ref());
         let by_rules = says.map(|says| (says, AttentionSource::Rules));
         match &self.report {
-            Some(report) if report.typed && by_rules.is_some() => return by_rules,
+            Some(report) if report.looked && by_rules.is_some() => return by_rules,
             Some(report) => return Some((&report.sign, AttentionSource::Report)),
             None => {}
         }
         let osc = |sign| (sign, AttentionSource::Osc);
-        self.notice.as_ref().map(osc).or(by_rules).or(self.mark.as_ref().map(osc))
+        let mark = self.mark.as_ref();
+        let mark = mark.filter(|mark| !(self.outdone && mark.state == AttentionState::Working));
+        self.notice.as_ref().map(osc).or(by_rules).or(mark.map(osc))
     }
 
     fn decide(&mut self, now: DateTime<Utc>) {
@@ -309,6 +360,23 @@ impl Judge {
             (None, None) => Attention::unknown(now),
         };
         self.present = decided;
+    }
+}
+
+impl Reported {
+    fn new(sign: Sign, program: Option<ProcessId>) -> Self {
+        Reported { sign, program, typed: false, looked: false, over: false }
+    }
+
+    /// Whether this report says already what comes after it: that a program waits for something to do is
+    /// no news after it has told what it has done, and neither is that it asks, where it has told what.
+    fn says_as_much(&self, state: AttentionState, message: Option<&String>) -> bool {
+        let is_known = match (self.sign.state, state) {
+            (AttentionState::Done, AttentionState::Idle) => true,
+            (AttentionState::Blocked, AttentionState::Blocked) => message.is_none(),
+            _ => false,
+        };
+        is_known && !self.typed && !self.over
     }
 }
 

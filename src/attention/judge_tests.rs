@@ -6,7 +6,7 @@ fn at(second: i64) -> DateTime<Utc> {
 }
 
 fn report(state: AttentionState, message: &str) -> Report {
-    Report { state, message: Some(message.to_owned()), seq: None, program: None }
+    Report { state, message: Some(message.to_owned()), ..Report::default() }
 }
 
 fn looked(state: AttentionState, message: Option<&str>) -> Looked {
@@ -59,6 +59,33 @@ fn an_older_report_changes_nothing() {
 }
 
 #[test]
+fn a_report_that_says_less_than_the_last_one_changes_nothing() {
+    let mut judge = Judge::default();
+    let silent = |state| Report { message: None, ..report(state, "") };
+    judge.report(report(Blocked, "May I?"), at(1)).unwrap();
+    judge.report(silent(Blocked), at(2)).unwrap();
+    assert_eq!(state(&judge), (Blocked, Some("May I?"), 1));
+    judge.report(report(Done, "all of it"), at(3)).unwrap();
+    judge.report(silent(Idle), at(4)).unwrap();
+    assert_eq!(state(&judge), (Done, Some("all of it"), 3));
+    // A reminder of what has just been answered, and one of what has not.
+    judge.report(report(Blocked, "And this?"), at(3)).unwrap();
+    judge.typed(at(4));
+    judge.report(silent(Blocked), at(4)).unwrap();
+    assert_eq!(state(&judge), (Working, None, 4));
+    judge.report(silent(Blocked), at(9)).unwrap();
+    assert_eq!(state(&judge), (Blocked, None, 9));
+    judge.report(report(Done, "all of it"), at(3)).unwrap();
+    // Once somebody has seen that, it is news.
+    judge.typed(at(5));
+    judge.report(silent(Idle), at(6)).unwrap();
+    assert_eq!(state(&judge).0, Idle);
+    judge.report(report(Working, ""), at(7)).unwrap();
+    judge.report(silent(Idle), at(8)).unwrap();
+    assert_eq!(state(&judge), (Idle, None, 8), "an interrupted program has done nothing");
+}
+
+#[test]
 fn an_answer_ends_what_was_asked() {
     // Without rules the answer is all that is known.
     let mut judge = Judge::default();
@@ -79,6 +106,49 @@ fn an_answer_ends_what_was_asked() {
     judge.report(report(Blocked, "And this?"), at(9)).unwrap();
     sees(&mut judge, Working, None, 10);
     assert_eq!(state(&judge), (Blocked, Some("And this?"), 9));
+}
+
+#[test]
+fn what_rules_said_before_a_report_is_not_believed_after_an_answer() {
+    let mut judge = Judge::default();
+    sees(&mut judge, Working, None, 1);
+    judge.report(report(Done, "all of it"), at(2)).unwrap();
+    // The screen was not looked at since.
+    judge.typed(at(3));
+    assert_eq!(state(&judge), (Idle, None, 3));
+    assert!(judge.looked(looked(Idle, None), at(4)));
+    assert!(!judge.looked(looked(Idle, None), at(5)));
+    assert_eq!(state(&judge), (Idle, None, 3), "it was done, and somebody has typed since");
+    sees(&mut judge, Working, None, 5);
+    assert_eq!(state(&judge).0, Working);
+}
+
+#[test]
+fn a_report_that_was_made_before_somebody_typed_knows_nothing_of_that() {
+    let mut judge = Judge::default();
+    let aged = |state, s| Report { age: TimeDelta::seconds(s), ..report(state, "x") };
+    judge.typed(at(10));
+    judge.report(aged(Done, 2), at(11)).unwrap();
+    assert_eq!(state(&judge), (Idle, None, 10));
+    judge.report(aged(Done, 0), at(12)).unwrap();
+    assert_eq!(state(&judge).0, Done);
+    // An interruption that the screen shows, and a hook from before it.
+    sees(&mut judge, Working, None, 13);
+    judge.typed(at(20));
+    judge.report(aged(Working, 2), at(21)).unwrap();
+    sees(&mut judge, Idle, None, 22);
+    assert_eq!(state(&judge).0, Done);
+}
+
+#[test]
+fn what_has_reported_does_not_work_because_its_command_runs() {
+    let mut judge = Judge::default();
+    judge.marked(&Event::CommandStart { command: Some("agent".into()) }, at(1));
+    judge.report(report(Idle, ""), at(2)).unwrap();
+    judge.report(report(Unknown, ""), at(3)).unwrap();
+    assert_eq!(state(&judge).0, Unknown);
+    judge.marked(&Event::CommandEnd { exit: Some(0) }, at(4));
+    assert_eq!(state(&judge), (Idle, Some("done: agent"), 4));
 }
 
 #[test]
@@ -163,7 +233,9 @@ fn a_shell_marks_its_commands_and_long_ones_have_done_something() {
     assert_eq!(state(&judge).0, Working);
     sees(&mut judge, Blocked, Some("May I?"), 31);
     assert_eq!(state(&judge), (Blocked, Some("May I?"), 31));
+    // It leaves a moment before its shell says so: it does not work meanwhile.
     judge.looked(Looked::default(), at(40));
+    assert_eq!(state(&judge).0, Unknown);
     judge.marked(&Event::CommandEnd { exit: Some(0) }, at(40));
     assert_eq!(state(&judge), (Done, Some("done: claude"), 40));
 }
@@ -204,7 +276,9 @@ fn random_walks_keep_the_order_of_authority() {
                 match what {
                     0 => {
                         judge.report(report(state, "r"), at(second)).unwrap();
-                        reported = (state != Unknown).then_some(state);
+                        let is_less = reported == Some(Done) && state == Idle;
+                        let counts = if is_less { Done } else { state };
+                        reported = (counts != Unknown).then_some(counts);
                     }
                     1 => judge.notified("n", None, at(second)),
                     2 => judge.marked(&Event::Prompt, at(second)),
@@ -215,8 +289,9 @@ fn random_walks_keep_the_order_of_authority() {
                         judge.typed(at(second));
                         reported = None;
                         let seen = judge.present();
-                        let by_rules = seen.source == Some(AttentionSource::Rules);
-                        assert!(seen.state != Done && (seen.state != Blocked || by_rules));
+                        let are_rules =
+                            judge.rules.as_ref().is_some_and(|rules| rules.says.is_some());
+                        assert!(seen.state != Done && (seen.state != Blocked || are_rules));
                     }
                 }
                 let Attention { state, since, source, .. } = judge.present();

@@ -231,7 +231,8 @@ pub fn reference() -> String {
         &mut out,
         "Agents are programs whose screens tell what they do: working, blocked (only a person can make \
          it go on), idle or done. The last \"lines\" of the screen are looked at (default: 24), without \
-         the empty ones at its end. The first \"rule\" counts whose every \"when\" matches and none of \
+         the empty ones at its end, and of these what comes after the last match of \"start\". The \
+         first \"rule\" counts whose every \"when\" matches and none of \
          whose \"unless\" does; the group \"message\" of its \"message\" is what people are told. A \
          \"notification\" is a rule for the text of OSC 9, 99 and 777. Expressions are those of Rust's \
          regex crate, and ^ and $ match at lines. Rules for \"claude\", \"codex\", \"gemini\" and \

@@ -39,7 +39,7 @@ pub(super) async fn report(
     }
     let session = api.live(&id).await?;
     let _in_use = InUse::of(session.addr.clone());
-    let report = attention::Report { state, message, seq, program: None };
+    let report = attention::Report { state, message, seq, ..attention::Report::default() };
     let request = Report { report, reporter: local_peer::pid(&http) };
     let reported = session.addr.send(request).await.map_err(stopping)?;
     let Reported { attention, older } = reported.map_err(|error| refused(&error))?;

@@ -102,6 +102,11 @@ fn sessions(registry: &mut Registry, api: &Api, counted: Counted) {
             "Times that a client was too far behind and was sent a screen",
             &metrics.resyncs,
         ),
+        (
+            "attention_looks",
+            "Looks at what the program of a session does, after it has printed something",
+            &metrics.looks,
+        ),
     ] {
         registry.register(name, help, counter.clone());
     }

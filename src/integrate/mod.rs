@@ -7,15 +7,20 @@
 //! | bash | `PROMPT_COMMAND` in its environment evaluates the script before the first prompt |
 //! | zsh | `ZDOTDIR` names a directory of the server's, whose `.zshenv` goes on to the user's own |
 //! | fish | `XDG_DATA_DIRS` begins with a directory of the server's, which has a `vendor_conf.d` |
+//!
+//! And the hooks by which agents report what they do: [`for_claude`] and its neighbours.
+
+mod claude;
 
 use crate::config::Profile;
+pub use claude::{for_claude, for_codex, for_gemini, with_hooks, without_hooks};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// A shell that has an integration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shell {
     /// bash 4.4 and newer.
     Bash,

@@ -23,7 +23,7 @@ use super::size::{Sizing, wanted};
 use super::timers::{DestroyTimer, Timer, Timers, Use, Uses, check_work_every, now};
 use crate::attention::Says;
 use crate::lifecycle::{Effect, EndReason, Event, Exit, Refused};
-use crate::protocol::{self, Cause, CloseCode, rfc3339};
+use crate::protocol::{self, AttentionState, Cause, CloseCode, rfc3339};
 use crate::store::Change;
 use crate::tree::{self, ProcessId};
 use actix::prelude::*;
@@ -256,6 +256,7 @@ impl Session {
             return;
         }
         self.note_typed();
+        self.handle.metrics().looks.inc();
         let row = &self.record.row;
         match self.attending.look(row.process.as_ref(), &row.session.command) {
             None => self.looked(None, ctx),
@@ -278,8 +279,8 @@ impl Session {
 
     /// What was typed before comes before what is heard now.
     fn note_typed(&mut self) {
-        if self.handle.take_answered() {
-            self.attending.typed();
+        if let Some(at) = self.handle.take_answered() {
+            self.attending.typed(at);
         }
     }
 
@@ -720,6 +721,11 @@ impl Handler<Report> for Session {
         }
         self.note_typed();
         let Report { report, reporter } = report;
+        if report.state == AttentionState::Unknown
+            && let Some(after) = self.attending.heard_output()
+        {
+            self.timers.set(Timer::Look, Some(after), ctx);
+        }
         let process = self.record.row.process.as_ref();
         let older = self.attending.report(report, process, reporter).err();
         self.tell_attention(ctx);

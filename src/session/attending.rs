@@ -3,11 +3,12 @@
 
 use crate::attention::{Agent, Agents, Judge, Looked, Older, Report, Says};
 use crate::events::Kind;
-use crate::protocol::{Attention, rfc3339};
+use crate::protocol::{Attention, AttentionState, rfc3339};
 use crate::screen::Event;
 use crate::store::Row;
 use crate::tree::{self, ProcessId};
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
+use nix::unistd::{Pid, SysconfVar, getpgid, sysconf};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -90,8 +91,8 @@ impl Attending {
     }
 
     /// Somebody has typed something.
-    pub(super) fn typed(&mut self) {
-        self.judge.typed(Utc::now());
+    pub(super) fn typed(&mut self, at: DateTime<Utc>) {
+        self.judge.typed(at);
     }
 
     /// The screen has reported something.
@@ -121,8 +122,15 @@ impl Attending {
             let group = process.foreground()?;
             (group != process.pid && Some(group) != reporter).then_some(group)
         });
+        if reporter.is_some_and(|reporter| is_left_over(reporter, process)) {
+            let says = [AttentionState::Working, AttentionState::Blocked];
+            if says.contains(&report.state) {
+                return Ok(());
+            }
+        }
         let program = group.and_then(|group| ProcessId::of(group).ok());
-        self.judge.report(Report { program, ..report }, Utc::now())
+        let age = reporter.and_then(age).unwrap_or_default();
+        self.judge.report(Report { program, age, ..report }, Utc::now())
     }
 
     /// Writes the decision into the row, and says what is to be told of it.
@@ -152,12 +160,32 @@ impl Attending {
     }
 }
 
+/// How long a process has run.
+fn age(pid: i32) -> Option<TimeDelta> {
+    let ticks = tree::start_time(pid).ok()?;
+    let ticks_per_s = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+    let started_ms = ticks.saturating_mul(1_000).checked_div(ticks_per_s)?;
+    let age_ms = tree::boottime_ms().saturating_sub(started_ms);
+    TimeDelta::try_milliseconds(i64::try_from(age_ms).ok()?)
+}
+
+/// Whether a process is what is left of a job that was in the foreground: a hook that its agent has
+/// started just before it was killed.
+fn is_left_over(reporter: i32, process: Option<&ProcessId>) -> bool {
+    let Ok(job) = getpgid(Some(Pid::from_raw(reporter))) else { return false };
+    let job = job.as_raw();
+    let foreground = process.and_then(ProcessId::foreground);
+    job != reporter
+        && foreground.is_some_and(|foreground| foreground != job)
+        && ProcessId::of(job).is_err()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::attention::Kept;
     use crate::id::SessionId;
-    use crate::protocol::{AttentionState, Session};
+    use crate::protocol::Session;
 
     fn row() -> Row {
         Row::of(Session::begun(SessionId::generate(), Utc::now()))
@@ -185,7 +213,7 @@ mod tests {
         let (mut row, start) = (row(), Instant::now());
         let mut attending = Attending::new(&row, Agents::default());
         let mut say = |attending: &mut Attending, state, at| {
-            let report = Report { state, message: None, seq: None, program: None };
+            let report = Report { state, ..Report::default() };
             attending.report(report, None, None).unwrap();
             attending.conclude(&mut row, start + Duration::from_millis(at))
         };

@@ -40,8 +40,9 @@ pub struct SessionHandle {
     /// The connection whose size the terminal has; 0: nobody's.
     controller: AtomicU64,
     last_activity_ms: AtomicI64,
-    /// Somebody has typed more than keys to move about.
-    answered: AtomicBool,
+    /// When somebody has typed more than keys to move about, in milliseconds since 1970; 0: not since that
+    /// was asked last.
+    answered_ms: AtomicI64,
     writers: Arc<Writers>,
     readers: Readers,
     view: Mutex<protocol::Session>,
@@ -71,7 +72,7 @@ impl SessionHandle {
             recorded: None,
             controller: AtomicU64::new(0),
             last_activity_ms: AtomicI64::new(view.last_activity_at.timestamp_millis()),
-            answered: AtomicBool::new(false),
+            answered_ms: AtomicI64::new(0),
             writers: Arc::default(),
             readers: Readers::default(),
             view: Mutex::new(view),
@@ -154,7 +155,7 @@ impl SessionHandle {
             } else {
                 self.metrics.input.inc_by(bytes.len() as u64);
                 if is_answer(bytes) {
-                    self.answered.store(true, Ordering::SeqCst);
+                    self.answered_ms.store(Utc::now().timestamp_millis(), Ordering::SeqCst);
                 }
                 if let Some(recorded) = &self.recorded {
                     recorded.typed(key, offset, bytes);
@@ -279,9 +280,10 @@ impl SessionHandle {
         self.store.touch(self.id, at);
     }
 
-    /// Whether somebody has typed something since this was asked last.
-    pub(super) fn take_answered(&self) -> bool {
-        self.answered.swap(false, Ordering::SeqCst)
+    /// When somebody has typed something, if that was since this was asked last.
+    pub(super) fn take_answered(&self) -> Option<DateTime<Utc>> {
+        let at = self.answered_ms.swap(0, Ordering::SeqCst);
+        DateTime::from_timestamp_millis(at).filter(|_| at != 0)
     }
 
     /// When there was input or output last, or a client came or went.

@@ -15,7 +15,8 @@ fn root() -> PathBuf {
 fn pages() -> BTreeMap<PathBuf, String> {
     let docs = std::fs::read_dir(root().join("docs")).expect("docs").flatten();
     let docs = docs.map(|entry| Path::new("docs").join(entry.file_name()));
-    let names = docs.chain(["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(PathBuf::from));
+    let more = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/skill/SKILL.md"];
+    let names = docs.chain(more.map(PathBuf::from));
     let is_page = |name: &PathBuf| name.extension().is_some_and(|extension| extension == "md");
     let read = |name: PathBuf| {
         let text = std::fs::read_to_string(root().join(&name)).expect("a page");
@@ -179,6 +180,91 @@ async fn a_kill_runs_the_clean_up_of_the_container_script() {
     assert_eq!(verb(&["kill", "box"]), Some(0));
     let name = std::fs::read_to_string(killed).expect("it was cleaned up");
     assert_eq!(name.trim(), format!("stayd-{id}"));
+}
+
+/// Runs a block of shell commands with this program in its PATH; what they printed.
+fn run_block(server: &Server, path: &str, block: &str) -> String {
+    let mut shell = Command::new("bash");
+    shell.args(["-ec", block]).stdin(Stdio::null());
+    let shell = shell.env("PATH", path).env("STAYD_STATE_DIR", server.state());
+    let (code, said) = code_and_text(&shell.output().expect("bash runs"));
+    assert_eq!(code, Some(0), "{block}{said}");
+    said
+}
+
+/// This program's directory, before those of the environment.
+fn path_with_stayd() -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_stayd")).parent().expect("a directory");
+    format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default())
+}
+
+/// Every block of commands in the skill, one after the other.
+#[actix_web::test]
+async fn the_skill_for_agents_does_what_it_says() {
+    let text = std::fs::read_to_string(root().join("docs/skill/SKILL.md")).expect("the skill");
+    let (_, head) = text.split_once("---\nname: stayd\ndescription: ").expect("its head");
+    assert!(head.split("\n---\n").next().is_some_and(|description| description.len() < 1024));
+    let server = Server::start().await;
+    let path = path_with_stayd();
+    let mut seen = 0;
+    for block in blocks(&text, "sh") {
+        let list = server.api().get("/api/v1/sessions").await.ok(200);
+        let id = list["sessions"][0]["id"].as_str().unwrap_or_default().to_owned();
+        if block.contains("--state 'done|blocked'") {
+            let done = serde_json::json!({ "state": "done", "message": "all" }).to_string();
+            server.api().post(&format!("/api/v1/sessions/{id}/attention"), done).await.ok(200);
+        }
+        // What a program says of itself it says inside.
+        let own = if block.contains("stayd report") {
+            format!("export STAYD_SESSION={id}\n{block}")
+        } else {
+            block.to_owned()
+        };
+        let said = run_block(&server, &path, &own);
+        for (call, wanted) in [
+            ("stayd screen", "built 42"),
+            ("stayd logs", "next-2"),
+            ("stayd wait demo --state", "done"),
+        ] {
+            assert!(!block.contains(call) || said.contains(wanted), "{block}{said}");
+        }
+        seen += 1;
+    }
+    assert!(seen >= 9, "{seen} blocks");
+    let list = server.api().get("/api/v1/sessions").await.ok(200);
+    assert_eq!(list["sessions"], serde_json::json!([]), "it was ended");
+}
+
+/// The rules that agents.md has as an example, with a program for which they are.
+#[actix_web::test]
+async fn the_rules_of_ones_own_know_their_program() {
+    let page = std::fs::read_to_string(root().join("docs/agents.md")).expect("a page");
+    let rules = blocks(&page, "toml");
+    let rules = rules.iter().find(|block| block.contains("[agent.deployer]")).expect("rules");
+    let server = Server::start_by(Server::dir(), rules, "exec \"$0\" \"$@\"").await;
+    let dir = tempfile::tempdir().expect("directory");
+    let program = dir.path().join("deployer");
+    let script = "stty -echo; printf 'deployer> '; read -r _; printf '\\ndeploying web\\n'; read -r _
+        printf 'Deploy web to production? [y/N] '; read -r _; printf '\\ndeploying web\\n'; read -r _
+        printf 'done\\ndeployer> '; read -r _";
+    std::fs::write(&program, script).expect("written");
+    let body = serde_json::json!({ "name": "d", "command": ["bash", program] });
+    let id = server.api().create(body).await["id"].as_str().expect("id").to_owned();
+    for state in ["idle", "working", "blocked", "working", "done"] {
+        let attention = crate::attention::becomes(&server.api(), &id, state).await;
+        if state == "blocked" {
+            assert_eq!(attention["message"], "Deploy web to production?");
+            // The loop that names who needs somebody.
+            let jq = Command::new("jq").arg("--version").output().is_ok();
+            let commands = blocks(&page, "sh");
+            let who = commands.iter().find(|block| block.contains("jq")).expect("it");
+            if jq {
+                let said = run_block(&server, &path_with_stayd(), who);
+                assert_eq!(said, "d: Deploy web to production?\n");
+            }
+        }
+        server.api().post(&format!("/api/v1/sessions/{id}/input"), "\n").await;
+    }
 }
 
 /// The walks through the code name files and functions that are there.

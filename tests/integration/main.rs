@@ -6,6 +6,7 @@
 mod support;
 
 mod accounts;
+mod agents;
 mod attach;
 mod attention;
 mod audit;
