@@ -225,10 +225,18 @@ fn rules(tables: &[RuleTable]) -> Result<Vec<Rule>, String> {
             state: *state,
             when: all(when).map_err(which)?,
             unless: all(unless).map_err(which)?,
-            message: message.as_deref().map(pattern).transpose().map_err(which)?,
+            message: message.as_deref().map(message_pattern).transpose().map_err(which)?,
         })
     };
     tables.iter().enumerate().map(rule).collect()
+}
+
+fn message_pattern(text: &str) -> Result<Regex, String> {
+    let pattern = pattern(text)?;
+    match pattern.capture_names().any(|name| name == Some("message")) {
+        true => Ok(pattern),
+        false => Err("message has no group of this name: (?<message>…)".to_owned()),
+    }
 }
 
 fn pattern(text: &str) -> Result<Regex, String> {

@@ -77,6 +77,11 @@ fn rules_of_the_settings_replace_and_add_and_are_refused_with_the_reason() {
         ("[agent.a]\nprograms=['a']\nrule=[{state='idle',when=[]}]", "agent.a.rule", "empty"),
         ("[agent.a]\nprograms=['a']\nrule=[{state='idle',when=['(']}]", "agent.a.rule", "number 1"),
         (
+            "[agent.a]\nprograms=['a']\nrule=[{state='idle',when=['x'],message='x'}]",
+            "agent.a.rule",
+            "(?<message>",
+        ),
+        (
             "[agent.a]\nprograms=['a']\nnotification=[{state='idle',when=['']}]",
             "agent.a.notification",
             "1 to",
@@ -129,4 +134,21 @@ fn what_was_left_on_the_screen_is_told_from_what_is_shown_now() {
         state(format!("{says}\n  Do you want to proceed?\n  1. Yes\n\n{prompt}")),
         Some(Idle)
     );
+}
+
+#[test]
+fn what_is_typed_into_the_prompt_asks_nothing() {
+    let bar = "─".repeat(60);
+    for typed in ["2. the second, please", "1. Yes", "1. Do you want this?\n  2. second line"] {
+        let screen =
+            format!("⏺ Which would you like?\n\n{bar}\n❯ {typed}\n{bar}\n  ? for shortcuts");
+        assert_eq!(says("claude", &screen), Some((AttentionState::Idle, None)), "{typed}");
+        let works = screen.replace("? for shortcuts", "⏵⏵ accept edits on · esc to interrupt");
+        assert_eq!(says("claude", &works), Some((AttentionState::Working, None)), "{typed}");
+    }
+    let asks = format!(
+        "{bar}\n Bash command\n   rm x\n\n Do you want to proceed?\n ❯ 1. Yes\n   2. No\n\n Esc to cancel"
+    );
+    let asked = Some("Do you want to proceed?".to_owned());
+    assert_eq!(says("claude", &asks), Some((AttentionState::Blocked, asked)));
 }

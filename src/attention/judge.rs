@@ -51,6 +51,8 @@ pub struct Older {
 pub struct Looked {
     /// The name of the rules for the program in the foreground, if there are some.
     pub agent: Option<String>,
+    /// The process that is in the foreground, if it is known.
+    pub process: Option<i32>,
     /// What they say of its screen; `None`: nothing.
     pub says: Option<Says>,
     /// Whether the program of the last report has ended.
@@ -89,6 +91,7 @@ struct Reported {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Ruled {
     agent: String,
+    process: Option<i32>,
     says: Option<Sign>,
     /// What the last look has found for the first time.
     once: Option<Says>,
@@ -149,6 +152,11 @@ impl Judge {
     /// It comes after a later one, and changes nothing.
     pub fn report(&mut self, report: Report, now: DateTime<Utc>) -> Result<(), Older> {
         let Report { state, message, seq, program, age } = report;
+        // Another program has numbers of its own.
+        let last_program = self.report.as_ref().and_then(|report| report.program.as_ref());
+        if last_program.is_some_and(|last| program.as_ref().is_some_and(|new| new != last)) {
+            self.seq = None;
+        }
         match (self.seq, seq) {
             (Some(last), Some(seq)) if seq <= last => return Err(Older { last }),
             _ => self.seq = seq.or(self.seq),
@@ -247,15 +255,16 @@ impl Judge {
     /// Somebody has looked at the foreground program and its screen. True: another look is to follow
     /// soon, which decides.
     pub fn looked(&mut self, looked: Looked, now: DateTime<Utc>) -> bool {
-        let Looked { agent, says, report_over } = looked;
+        let Looked { agent, process, says, report_over } = looked;
         if report_over {
             self.end_report();
         }
-        if self.rules.as_ref().map(|rules| &rules.agent) != agent.as_ref() {
+        let known = self.rules.as_ref().map(|rules| (&rules.agent, rules.process));
+        if known != agent.as_ref().map(|agent| (agent, process)) {
             if self.rules.is_some() {
                 self.notice = None;
             }
-            self.rules = agent.map(|agent| Ruled { agent, ..Ruled::default() });
+            self.rules = agent.map(|agent| Ruled { agent, process, ..Ruled::default() });
         }
         if self.rules.is_none() {
             let by_rules = |before: &mut Attention| before.source == Some(AttentionSource::Rules);
@@ -320,6 +329,7 @@ impl Judge {
 
     /// What has ended neither works nor waits for an answer; that it had done something stays true.
     fn end_report(&mut self) {
+        self.seq = None;
         let lives = [AttentionState::Working, AttentionState::Blocked];
         self.report.take_if(|report| lives.contains(&report.sign.state));
         if let Some(report) = &mut self.report {

@@ -11,7 +11,7 @@ fn report(state: AttentionState, message: &str) -> Report {
 
 fn looked(state: AttentionState, message: Option<&str>) -> Looked {
     let says = Says { state, message: message.map(str::to_owned) };
-    Looked { agent: Some("claude".into()), says: Some(says), report_over: false }
+    Looked { agent: Some("claude".into()), says: Some(says), ..Looked::default() }
 }
 
 /// Looks twice, as is done where the first look finds something else.
@@ -306,4 +306,27 @@ fn random_walks_keep_the_order_of_authority() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn another_process_of_the_same_program_begins_anew() {
+    let mut judge = Judge::default();
+    let of = |process, state| Looked { process: Some(process), ..looked(state, None) };
+    for looks in [of(7, Blocked), of(7, Blocked), of(8, Idle), of(8, Idle)] {
+        judge.looked(looks, at(1));
+    }
+    assert_eq!(judge.present().state, Idle, "it has not worked");
+}
+
+#[test]
+fn another_program_has_numbers_of_its_own() {
+    let program = |pid| Some(ProcessId { pid, start_time: 1, boot_id: "b".into() });
+    let report = |pid, seq| Report { seq: Some(seq), program: program(pid), ..report(Done, "x") };
+    let mut judge = Judge::default();
+    judge.report(report(7, 100), at(1)).unwrap();
+    assert_eq!(judge.report(report(7, 1), at(2)), Err(Older { last: 100 }));
+    judge.report(report(8, 1), at(3)).unwrap();
+    assert!(judge.report(report(8, 1), at(4)).is_err());
+    judge.looked(Looked { report_over: true, ..Looked::default() }, at(5));
+    judge.report(Report { seq: Some(1), ..super::tests::report(Done, "y") }, at(6)).unwrap();
 }

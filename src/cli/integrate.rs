@@ -101,10 +101,23 @@ fn claude_settings(flags: &Flags) -> io::Result<PathBuf> {
     let folder = match own {
         _ if flags.project => PathBuf::from(".claude"),
         Some(own) => own.into(),
-        None => Path::new(&account().home).join(".claude"),
+        None => home()?.join(".claude"),
     };
     let file = folder.join("settings.json");
-    if file.symlink_metadata().is_ok() { file.canonicalize() } else { Ok(file) }
+    let named = |error: io::Error| io::Error::other(format!("{}: {error}", file.display()));
+    if file.symlink_metadata().is_ok() { file.canonicalize().map_err(named) } else { Ok(file) }
+}
+
+/// The home directory. One that the environment names wrongly must not lead to another's settings.
+fn home() -> io::Result<PathBuf> {
+    match std::env::var_os("HOME").filter(|home| !home.is_empty()) {
+        Some(home) if !Path::new(&home).is_dir() => {
+            let home = Path::new(&home).display();
+            Err(io::Error::other(format!("HOME is {home}, which is no directory")))
+        }
+        Some(home) => Ok(home.into()),
+        None => Ok(account().home.clone().into()),
+    }
 }
 
 fn change_claude(flags: &Flags) -> Result<u8, Failure> {
@@ -134,7 +147,9 @@ fn change_claude(flags: &Flags) -> Result<u8, Failure> {
     fs::create_dir_all(folder).map_err(doing())?;
     let mode = path.metadata().map_or(NEW_MODE, |metadata| metadata.permissions().mode() & 0o777);
     let mut copy = String::new();
-    if let Some(before) = &before {
+    // The copy is of what was there before anything of ours.
+    let is_first = |text: &&String| flags.install && !text.contains("stayd");
+    if let Some(before) = before.as_ref().filter(is_first) {
         let kept = path.with_extension("json.before-stayd");
         replace(&kept, before, mode).map_err(doing())?;
         copy = format!("\nWhat it was before is in {}.", kept.display());

@@ -11,6 +11,7 @@ use crate::tree::{self, ProcessId};
 use actix_web::http::Method;
 use clap::Args;
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::sync::mpsc;
 use std::thread;
@@ -36,7 +37,7 @@ pub(super) struct Flags {
     state: AttentionState,
     /// What people are told: what it asks, what it has done
     #[arg(long, value_name = "TEXT")]
-    message: Option<String>,
+    message: Option<OsString>,
     /// Take the message from this member of the JSON object on standard input, as hooks of agents get
     /// it; nothing if it has none. "a.b" is the member b of the member a; of several, those that there
     /// are count, with colons between
@@ -116,7 +117,7 @@ fn reported(paths: &PathFlags, flags: &Flags, input: Option<&Input>) -> Result<u
         return Err(Failure::Usage(why.to_owned()));
     };
     let message = if flags.message_from.is_empty() {
-        flags.message.clone()
+        flags.message.as_ref().map(|message| message.to_string_lossy().into_owned())
     } else {
         let text = match input {
             Some(input) => input.text.recv_timeout(STDIN_PATIENCE).unwrap_or_default(),
@@ -153,11 +154,41 @@ fn reported(paths: &PathFlags, flags: &Flags, input: Option<&Input>) -> Result<u
 
 /// The members of a JSON object that have these names and are texts, with colons between.
 fn members(text: &str, names: &[String]) -> Option<String> {
-    let object: Value = serde_json::from_str(text).ok()?;
+    let object: Value =
+        serde_json::from_str(text).or_else(|_| serde_json::from_str(&without_halves(text))).ok()?;
     let member =
         |name: &String| name.split('.').try_fold(&object, |value, name| value.get(name))?.as_str();
     let found: Vec<&str> = names.iter().filter_map(member).collect();
     (!found.is_empty()).then(|| found.join(": "))
+}
+
+/// JSON with a replacement character for each half of a character: programs that cut texts may write
+/// one, and JSON has no other half for it.
+fn without_halves(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        whole.push_str(before);
+        let unit = |text: &str| {
+            let hex = text.strip_prefix("\\u")?.get(..4)?;
+            u16::from_str_radix(hex, 16).ok()
+        };
+        let (kept, length) = match unit(escape) {
+            Some(0xd800..=0xdbff) => match escape.get(6..).and_then(unit) {
+                Some(0xdc00..=0xdfff) => (true, 12),
+                _ => (false, 6),
+            },
+            Some(0xdc00..=0xdfff) => (false, 6),
+            Some(_) => (true, 6),
+            // The backslash, and what it escapes.
+            None => (true, 1 + escape[1..].chars().next().map_or(0, char::len_utf8)),
+        };
+        let (escape, after) = escape.split_at(length);
+        whole.push_str(if kept { escape } else { "\\ufffd" });
+        rest = after;
+    }
+    whole + rest
 }
 
 #[cfg(test)]
@@ -177,6 +208,10 @@ mod tests {
             assert_eq!(made(&[none]), None, "{none}");
         }
         assert_eq!(members("no JSON", &["tool_name".to_owned()]), None);
+        let message = |text: &str| members(text, &["m".to_owned()]);
+        let cut = r#"{"m":"cut \ud83d tail \\ \ud83d\ude00 \udc00"}"#;
+        assert_eq!(message(cut).as_deref(), Some("cut \u{fffd} tail \\ 😀 \u{fffd}"));
+        assert_eq!(message(r#"{"m":"\ud83"}"#), None);
     }
 
     #[test]

@@ -10,8 +10,6 @@ use std::time::Instant;
 /// Attempts at a time: enough for a hundred sessions that need somebody at once, and few beside the
 /// sessions that are served.
 const RUNNING_MAX: usize = 16;
-/// Attempts of one hook at a time where there are several: one that hangs for everybody leaves room.
-const RUNNING_OF_ONE: usize = 8;
 /// Deliveries of one session that wait for one hook. Beyond it, older states make room for newer ones.
 const OF_A_SESSION_MAX: usize = 64;
 /// Deliveries in all, and the bytes of their JSON.
@@ -77,6 +75,8 @@ pub(super) struct Queue {
     ready: Vec<VecDeque<SessionId>>,
     waiting: BTreeSet<(Instant, Lane)>,
     running: Vec<usize>,
+    /// Hooks whose last attempt has failed: one at a time shows when that is over.
+    failing: Vec<bool>,
     /// The hook that is looked at first.
     turn: usize,
     len: usize,
@@ -91,6 +91,7 @@ impl Queue {
             ready: vec![VecDeque::new(); hooks],
             waiting: BTreeSet::new(),
             running: vec![0; hooks],
+            failing: vec![false; hooks],
             turn: 0,
             len: 0,
             bytes: 0,
@@ -148,8 +149,10 @@ impl Queue {
             return None;
         }
         let hooks = self.ready.len();
-        let most = if hooks > 1 { RUNNING_OF_ONE } else { RUNNING_MAX };
+        // So that hooks that hang leave room for the others.
+        let share = (RUNNING_MAX / hooks.max(1)).max(1);
         for hook in (0..hooks).map(|step| (self.turn + step) % hooks) {
+            let most = if self.failing[hook] && hooks > 1 { 1 } else { share };
             if self.running[hook] >= most {
                 continue;
             }
@@ -186,6 +189,7 @@ impl Queue {
             return None;
         }
         self.running[lane.0] -= 1;
+        self.failing[lane.0] = verdict == Verdict::Again;
         let head = waiting.deliveries.front_mut()?;
         if verdict == Verdict::Again && now < head.give_up_at {
             head.failed += 1;
@@ -291,7 +295,7 @@ mod tests {
             queue.add(delivery(seq, (0, SessionId::generate()), HookWord::Done, start));
         }
         let first = std::iter::from_fn(|| queue.next(start)).count();
-        assert_eq!(first, RUNNING_OF_ONE);
+        assert_eq!(first, RUNNING_MAX / 2);
         queue.add(delivery(99, (1, SessionId::generate()), HookWord::Done, start));
         assert_eq!(queue.next(start).unwrap().seq, 99);
     }

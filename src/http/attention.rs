@@ -42,7 +42,11 @@ pub(super) async fn report(
     let report = attention::Report { state, message, seq, ..attention::Report::default() };
     let request = Report { report, reporter: local_peer::pid(&http) };
     let reported = session.addr.send(request).await.map_err(stopping)?;
-    let Reported { attention, older } = reported.map_err(|error| refused(&error))?;
+    let Reported { mut attention, older } = reported.map_err(|error| refused(&error))?;
+    if api.caller.is_share() {
+        // As in all that a share link shows of the session.
+        attention.message = None;
+    }
     let answer = json!({
         "attention": attention, "accepted": older.is_none(), "last_seq": older.map(|o| o.last),
     });

@@ -152,6 +152,16 @@ impl Access {
         }
     }
 
+    /// Writes down what a process inside a session was refused.
+    pub(super) fn note_inside(&self, name: String, action: &'static str) {
+        let Some(audit) = &self.audit else { return };
+        let cause = Cause { token: name, token_id: None, address: None };
+        if audit.is_first(Doing::new(&cause, action, None, How::NotDone(403))) {
+            let detail = Some("by a process inside a session".to_owned());
+            audit.note(Some(&cause), action, None, Outcome::Refused, detail);
+        }
+    }
+
     /// Writes down that somebody has logged in or out. Each of the owner's logins is an entry; of
     /// others it is one in a while for each address, as one secret logs in without end.
     pub(super) fn note_login(&self, who: &Principal, from: Option<IpAddr>, action: &'static str) {

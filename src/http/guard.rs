@@ -208,7 +208,7 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
                 return Err(Problem::new(code::FORBIDDEN, detail).into());
             }
             let (_, pass) = Grants::owner();
-            Ok((local_peer::admit(request)?, pass, Shown::Header))
+            Ok((local_peer::admit(request, access)?, pass, Shown::Header))
         }
         credential => credential,
     };

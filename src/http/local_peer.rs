@@ -11,6 +11,7 @@
 //! systemd, ptrace(2)) is not kept from anything that this user may do.
 
 use super::api::Api;
+use super::auth::Access;
 use super::openapi;
 use super::problem::{Problem, code};
 use crate::config::{Control, Profile};
@@ -83,7 +84,7 @@ pub(super) fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Whom a local process speaks for without a token: the owner, or the session that it runs in, if
 /// that session's profile grants something.
-pub(super) fn admit(request: &ServiceRequest) -> Result<Principal, Problem> {
+pub(super) fn admit(request: &ServiceRequest, access: &Access) -> Result<Principal, Problem> {
     let Some((visitor, _)) = visitor(request) else { return Err(unknown("no local process")) };
     if visitor.is_vouched_for() {
         return Ok(Principal::owner());
@@ -105,6 +106,8 @@ pub(super) fn admit(request: &ServiceRequest) -> Result<Principal, Problem> {
             Ok(inside(session, role, Scope::All))
         }
         LocalRights::Inside { session, .. } => {
+            let name = session.map_or_else(|| "session-unknown".into(), name_of);
+            access.note_inside(name, action(request).map_or("authenticate", Action::as_str));
             let which = session.map_or_else(|| "a session".into(), |id| format!("session {id}"));
             let detail = format!(
                 "this process runs inside {which}, and processes inside sessions have no access \
@@ -118,14 +121,22 @@ pub(super) fn admit(request: &ServiceRequest) -> Result<Principal, Problem> {
 
 /// A program inside a session.
 fn inside(session: SessionId, role: Role, scope: Scope) -> Principal {
-    let name = format!("session-{session}");
+    let name = name_of(session);
     Principal { name, kind: Kind::Session, token: None, role, scope, maker: None }
+}
+
+/// The name of the programs inside a session.
+fn name_of(session: SessionId) -> String {
+    format!("session-{session}")
 }
 
 /// Whether a request says what a session's program does.
 fn reports(request: &ServiceRequest) -> bool {
-    let path = request.match_info().unprocessed();
-    matches!(openapi::action(request.method(), path), Ok(Action::Report))
+    action(request) == Some(Action::Report)
+}
+
+fn action(request: &ServiceRequest) -> Option<Action> {
+    openapi::action(request.method(), request.match_info().unprocessed()).ok()
 }
 
 fn unknown(why: &str) -> Problem {

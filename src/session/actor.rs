@@ -298,6 +298,9 @@ impl Session {
         if change.later.is_some() {
             self.timers.set(Timer::Attention, change.later, ctx);
         }
+        if !self.timers.is_set(Timer::Program) {
+            self.timers.set(Timer::Program, self.attending.check_program_after(), ctx);
+        }
     }
 
     /// Has old output discarded if the session is idle. What an ended one has printed is kept for
@@ -549,6 +552,10 @@ impl Handler<Timer> for Session {
                 self.tell_news(news, Timer::Title, ctx);
             }
             Timer::Look => self.look(ctx),
+            Timer::Program if self.attending.is_program_over() => self.look(ctx),
+            Timer::Program => {
+                self.timers.set(timer, self.attending.check_program_after(), ctx);
+            }
             Timer::Attention => self.tell_attention(ctx),
             Timer::Quiet => {
                 // Output since the last check counts.

@@ -19,6 +19,8 @@ const LOOK_AFTER: Duration = Duration::from_millis(100);
 const CONFIRM_AFTER: Duration = Duration::from_millis(120);
 /// The least time between two looks while there is output.
 const REST: Duration = Duration::from_millis(250);
+/// Whether the program of a report still runs is checked so often, while it works or asks something.
+const CHECK_PROGRAM: Duration = Duration::from_secs(2);
 /// The least time between two events: of changes that come faster the last is told.
 const SPACING: Duration = Duration::from_millis(50);
 
@@ -27,8 +29,9 @@ const SPACING: Duration = Duration::from_millis(50);
 pub(super) struct Attending {
     judge: Judge,
     agents: Agents,
-    /// The rules for the program in the foreground.
+    /// The rules for the program in the foreground, and its process.
     agent: Option<Arc<Agent>>,
+    process: Option<i32>,
     /// A look is due or under way.
     looking: bool,
     /// There was output since the last look began.
@@ -52,7 +55,8 @@ impl Attending {
         let present = row.session.attention.clone();
         let judge = Judge::new(present.clone(), row.report.clone());
         let (looking, more) = (false, false);
-        Attending { judge, agents, agent: None, looking, more, told: present, told_at: None }
+        let (agent, process) = (None, None);
+        Attending { judge, agents, agent, process, looking, more, told: present, told_at: None }
     }
 
     /// There was output. Returns when to look, unless that is known already.
@@ -69,8 +73,8 @@ impl Attending {
         command: &[String],
     ) -> Option<Arc<Agent>> {
         self.more = false;
-        let mut names =
-            process.and_then(ProcessId::foreground).map(tree::names_of).unwrap_or_default();
+        self.process = process.and_then(ProcessId::foreground);
+        let mut names = self.process.map(tree::names_of).unwrap_or_default();
         if names.is_empty() {
             // Processes may be hidden.
             let program = command.first().and_then(|program| program.rsplit('/').next());
@@ -83,11 +87,26 @@ impl Attending {
     /// A look is over. Returns when to look again.
     pub(super) fn looked(&mut self, says: Option<Says>) -> Option<Duration> {
         let agent = self.agent.as_ref().map(|agent| agent.name().to_owned());
-        let report_over = self.judge.report_program().is_some_and(|program| !program.is_alive());
-        let confirm = self.judge.looked(Looked { agent, says, report_over }, Utc::now());
+        let report_over = self.is_program_over();
+        let confirm = self
+            .judge
+            .looked(Looked { agent, process: self.process, says, report_over }, Utc::now());
         let again = if confirm { Some(CONFIRM_AFTER) } else { self.more.then_some(REST) };
         self.looking = again.is_some();
         again
+    }
+
+    /// When to check next whether the program of the report still runs, which nobody tells; `None`: it does
+    /// not matter.
+    pub(super) fn check_program_after(&self) -> Option<Duration> {
+        let lives = [AttentionState::Working, AttentionState::Blocked];
+        let matters = lives.contains(&self.judge.present().state);
+        self.judge.report_program().filter(|_| matters).map(|_| CHECK_PROGRAM)
+    }
+
+    /// Whether the program of the report has ended.
+    pub(super) fn is_program_over(&self) -> bool {
+        self.judge.report_program().is_some_and(|program| !program.is_alive())
     }
 
     /// Somebody has typed something.

@@ -37,6 +37,8 @@ pub(super) enum Timer {
     Title,
     /// What its program does now.
     Look,
+    /// Whether the program that has reported still runs.
+    Program,
     /// What its program does, where others were not told yet.
     Attention,
     /// Whether there was no output.

@@ -172,3 +172,52 @@ async fn rules_read_the_screen_of_a_program_that_they_know() {
     line(&api, &id, "").await;
     becomes(&api, &id, "done").await;
 }
+
+#[actix_web::test]
+async fn what_a_share_link_reports_shows_no_message_and_reports_do_not_fill_the_audit_log() {
+    let server = Server::start().await;
+    let api = server.api();
+    let id = reporter(&server, "agent").await;
+    line(&api, &id, "stayd report --state blocked --message secret --seq 7").await;
+    becomes(&api, &id, "blocked").await;
+    let share = json!({ "mode": "rw" }).to_string();
+    let share = api.post(&format!("/api/v1/sessions/{id}/shares"), share).await.ok(201);
+    let guest = api.with_token(share["token"].as_str().unwrap());
+    for report in [json!({ "state": "blocked", "seq": 1 }), json!({ "state": "blocked" })] {
+        let path = format!("/api/v1/sessions/{id}/attention");
+        let answer = guest.post(&path, report.to_string()).await.ok(200);
+        assert_eq!(answer["attention"]["message"], Value::Null, "{answer}");
+    }
+    // What is refused inside a session is written down, and what is done again and again once.
+    line(&api, &id, "for i in 1 2 3; do stayd report --state idle; stayd ls; done").await;
+    becomes(&api, &id, "idle").await;
+    let count = |action: &str, outcome: &str| {
+        format!(
+            "SELECT count(*) FROM audit WHERE principal = 'session-{id}' AND action = '{action}' \
+             AND outcome = '{outcome}'"
+        )
+    };
+    server.wait_for_sql(&count("session.list", "refused"), "1").await;
+    server.wait_for_sql(&count("session.report", "done"), "1").await;
+}
+
+#[actix_web::test]
+async fn a_report_ends_with_its_program_although_nothing_is_printed() {
+    let server = Server::start().await;
+    let api = server.api();
+    let program = env!("CARGO_BIN_EXE_stayd");
+    let body = json!({ "command": ["bash", "--norc", "-i"] });
+    let id = api.create(body).await["id"].as_str().unwrap().to_owned();
+    let agent =
+        format!("bash -c '{program} report --state blocked --message stale; true'; sleep 1000");
+    line(&api, &id, &agent).await;
+    let query = format!("session={id}&type=attention");
+    let mut events = Events::listen(&api, &query, None).await;
+    while api.session(&id).await["attention"]["state"] == "blocked" {
+        let told = events.next().await;
+        if told.data["before"] == "blocked" {
+            break;
+        }
+    }
+    becomes(&api, &id, "unknown").await;
+}

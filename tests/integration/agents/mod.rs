@@ -1,6 +1,6 @@
 //! A program that behaves like an agent, walked through its states at random: what the server says of it
-//! is what it logs of itself. `STAYD_AGENT_WALKS` is the number of walks, `STAYD_AGENT_SEED` repeats
-//! them.
+//! is what it logs of itself. With `STAYD_AGENT_WALKS`, the number of walks, the server must be quick as
+//! well; `STAYD_AGENT_SEED` makes other walks.
 
 mod claude;
 mod fake;
@@ -11,11 +11,13 @@ use fake::{Bench, Mode};
 use futures_util::future::join_all;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
-use walk::{Tally, walk};
+use walk::{Patience, Tally, walk};
 
 /// Walks of a normal run, and those that run at the same time.
-const WALKS: u64 = 24;
-const AT_ONCE: u64 = 20;
+const WALKS: u64 = 18;
+const AT_ONCE: u64 = 6;
+/// The same of a run that is asked for.
+const AT_ONCE_ALONE: u64 = 20;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -24,8 +26,12 @@ fn number(variable: &str) -> Option<u64> {
 #[actix_web::test]
 #[allow(clippy::print_stderr, reason = "for whoever reads the test's output")]
 async fn random_walks_of_an_agent_never_show_what_it_does_not_do() {
-    let walks = number("STAYD_AGENT_WALKS").unwrap_or(WALKS);
-    let seed = number("STAYD_AGENT_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    let asked = number("STAYD_AGENT_WALKS");
+    let (walks, at_once, patience) = match asked {
+        Some(walks) => (walks, AT_ONCE_ALONE, Patience::STRICT),
+        None => (WALKS, AT_ONCE, Patience::BESIDE_OTHERS),
+    };
+    let seed = number("STAYD_AGENT_SEED").unwrap_or(1);
     eprintln!("STAYD_AGENT_SEED={seed} STAYD_AGENT_WALKS={walks}");
     let bench = Bench::start().await;
     let (next, tally) = (Cell::new(0), RefCell::new(Tally::default()));
@@ -33,11 +39,11 @@ async fn random_walks_of_an_agent_never_show_what_it_does_not_do() {
         while next.get() < walks {
             let number = next.replace(next.get() + 1);
             let mode = Mode::ALL[(number % 3) as usize];
-            let done = walk(&bench, mode, number, seed).await;
+            let done = walk(&bench, mode, (number, seed), patience).await;
             tally.borrow_mut().add(done);
         }
     };
-    join_all((0..AT_ONCE.min(walks)).map(|_| walker())).await;
+    join_all((0..at_once.min(walks)).map(|_| walker())).await;
     let tally = tally.into_inner();
     eprintln!("{tally}");
     assert!(
