@@ -54,6 +54,7 @@ mod names;
 mod nesting;
 mod openapi;
 mod profiles;
+mod push;
 mod queries;
 mod races;
 mod reconcile;
