@@ -128,6 +128,18 @@ CREATE TABLE logins (
     expires_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Browsers that are told by web push. An endpoint alone is of no use: sending to it takes the server's key,
+-- which is not in this file.
+CREATE TABLE push_subscriptions (
+    id         TEXT NOT NULL PRIMARY KEY,             -- UUID
+    subject    TEXT NOT NULL,                         -- as in logins: it ends with that secret …
+    login      BLOB,                                  -- … and with this login; NULL: made without one
+    endpoint   TEXT NOT NULL UNIQUE,                  -- where the browser is reached
+    p256dh     TEXT NOT NULL,                         -- the browser's keys
+    auth       TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What was done, and what was refused.
 CREATE TABLE audit (
     seq        INTEGER PRIMARY KEY AUTOINCREMENT,

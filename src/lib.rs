@@ -41,6 +41,7 @@
 //! - [`keys`]: the bytes that a terminal sends for a key.
 //! - [`pending`]: one client's input on its way to the holder.
 //! - [`log`]: the log.
+//! - [`push`]: notifications that browsers show while no page is open.
 //! - [`config`]: the settings.
 //! - [`attention`]: what a session's program is doing, and whether it needs somebody.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
@@ -72,6 +73,7 @@ pub mod mcp;
 pub mod metrics;
 pub mod pending;
 pub mod protocol;
+pub mod push;
 pub mod recorder;
 pub mod registry;
 pub mod rights;

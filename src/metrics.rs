@@ -45,7 +45,9 @@ pub struct Metrics {
     pub connections_closed: Family<Label, Counter>,
     /// Deliveries of hooks, by what became of them.
     pub hook_deliveries: Family<Label, Counter>,
-    /// Deliveries that hooks still have to make.
+    /// Notifications of browsers, by what became of them.
+    pub push_deliveries: Family<Label, Counter>,
+    /// Deliveries and notifications that are still to be made.
     pub hook_queue: Gauge,
     /// The time from a client's input to the next output that is written to its socket.
     pub echo: Latency,

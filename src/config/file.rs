@@ -69,6 +69,9 @@ pub(super) struct File {
     pub(super) allowed_origins: Vec<String>,
     #[serde(default)]
     pub(super) allowed_hosts: Vec<String>,
+    #[serde(default)]
+    pub(super) push_services: Vec<String>,
+    pub(super) push_contact: Option<String>,
     pub(super) idle_timeout_s: Option<IdleTimeout>,
     pub(super) idle_when: Option<IdleWhen>,
     pub(super) max_sessions: Option<usize>,

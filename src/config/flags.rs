@@ -75,6 +75,18 @@ pub struct ServeFlags {
     #[arg(value_delimiter = ',', alias = "allowed-hosts")]
     pub allowed_hosts: Vec<String>,
 
+    /// Push service for the page's notifications, besides those of Chrome, Firefox, Safari and Edge, as
+    /// an origin such as https://push.example.org; over http only on loopback; may be repeated
+    /// [file: push_services]
+    #[arg(long = "push-service", env = "STAYD_PUSH_SERVICES", value_name = "ORIGIN")]
+    #[arg(value_delimiter = ',', alias = "push-services")]
+    pub push_services: Vec<String>,
+
+    /// Whom push services may ask about this server, mailto: or https:; Apple's accepts nothing without
+    /// one; empty: nobody [file: push_contact]
+    #[arg(long, env = "STAYD_PUSH_CONTACT", value_name = "ADDRESS")]
+    pub push_contact: Option<String>,
+
     /// File with a token of the operator's own, which is the owner's: 16 or more letters, digits,
     /// '-', '.', '_', '~'. For scripts that cannot use the unix socket [file: admin_token_file]
     #[arg(long, env = "STAYD_ADMIN_TOKEN_FILE", value_name = "FILE")]

@@ -11,6 +11,7 @@
 //! | `reference` | a complete `stayd.toml`, made from the flags |
 //! | `paths` | the default paths of the state directory and the file |
 //! | `profiles` | commands that clients may start by name: [`Profile`] |
+//! | `push` | the push services that browsers may name: [`PushServices`] |
 //! | `resume` | how a profile's program resumes its work: [`Resume`] |
 //! | `settings` | the result: [`Settings`] |
 //! | `words` | the values: levels, formats, timeouts |
@@ -26,6 +27,7 @@ mod limits;
 mod login;
 mod paths;
 mod profiles;
+mod push;
 mod reference;
 mod resume;
 mod settings;
@@ -38,6 +40,7 @@ pub use hooks::{Hook, HookTarget, HookWord};
 pub use limits::{CPU_PERIOD_US, Limits};
 pub use login::Login;
 pub use profiles::Profile;
+pub use push::PushServices;
 pub use reference::reference;
 pub use resume::Resume;
 pub use settings::{DEFAULT_LISTEN, Settings, TlsFiles, settings_file, state_dir};

@@ -5,6 +5,7 @@ use super::flags::{PathFlags, ServeFlags};
 use super::hooks::{Hook, hooks};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
+use super::push::{PushServices, is_contact};
 use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds};
 use crate::attention::Agents;
 use crate::protocol::{IdleWhen, check_name};
@@ -78,6 +79,10 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Hosts (with or without a port) allowed besides the addresses and localhost.
     pub allowed_hosts: Vec<String>,
+    /// The services to which notifications of the page are sent.
+    pub push_services: PushServices,
+    /// Whom they may ask about this server.
+    pub push_contact: Option<String>,
     /// Seconds from the last client's detaching to destruction; `None` means never.
     pub idle_timeout_s: Option<u64>,
     /// What counts as idle.
@@ -282,6 +287,23 @@ pub(super) fn load(
         let by_flag = !flags.allowed_hosts.is_empty();
         return origin.refuse(by_flag, "allowed_hosts", format!("{expected}, not {wrong:?}"));
     }
+    let push_services = PushServices::new(either(&flags.push_services, file.push_services));
+    let push_services = match push_services {
+        Ok(services) => services,
+        Err(wrong) => {
+            let expected = "expected an origin such as \"https://push.example.org\", without a path, \
+                            over https: except on loopback";
+            let by_flag = !flags.push_services.is_empty();
+            return origin.refuse(by_flag, "push_services", format!("{expected}, not {wrong:?}"));
+        }
+    };
+    let push_contact = flags.push_contact.clone().or(file.push_contact);
+    let push_contact = push_contact.filter(|contact| !contact.is_empty());
+    if let Some(wrong) = push_contact.as_ref().filter(|contact| !is_contact(contact)) {
+        let expected = "expected an address such as \"mailto:me@example.org\"";
+        let by_flag = flags.push_contact.is_some();
+        return origin.refuse(by_flag, "push_contact", format!("{expected}, not {wrong:?}"));
+    }
     let beside = |at: PathBuf| beside(&path, at);
     let tls_cert = flags.tls_cert.clone().or_else(|| file.tls_cert.map(beside));
     let tls_key = flags.tls_key.clone().or_else(|| file.tls_key.map(beside));
@@ -340,6 +362,8 @@ pub(super) fn load(
         log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
         allowed_origins,
         allowed_hosts,
+        push_services,
+        push_contact,
         idle_timeout_s: idle_timeout.unwrap_or(IdleTimeout(Some(DEFAULT_IDLE_TIMEOUT_S))).0,
         idle_when: flags.idle_when.or(file.idle_when).unwrap_or_default(),
         max_sessions,

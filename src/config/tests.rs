@@ -157,6 +157,8 @@ fn errors_name_the_file_the_key_and_what_was_expected() {
         ("max_sessions = 0", "max_sessions", "at least 1"),
         ("allowed_origins = ['example.org']", "allowed_origins", "https://"),
         ("allowed_hosts = ['http://a']", "allowed_hosts", "example.org"),
+        ("push_services = ['http://a.example']", "push_services", "https:"),
+        ("push_contact = 'me'", "push_contact", "mailto:"),
         ("[profile.x]\ncwd = '/'", "profile.x.command", "array"),
         ("[profile.x]\ncommand = []", "profile.x.command", "array"),
         ("[profile.x]\ncommand = 'bash'", "command", "sequence"),

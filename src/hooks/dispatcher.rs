@@ -2,7 +2,7 @@
 
 use super::backoff::GIVE_UP_AFTER;
 use super::ledger::Ledger;
-use super::notice::{Decision, Notice, body};
+use super::notice::{Decision, Notice, Whose, body};
 use super::post::{Destination, post};
 use super::queue::{Delivery, Lane, Queue, Settled, Verdict};
 use super::{Outcome, command};
@@ -11,11 +11,13 @@ use crate::events::{Bus, Event, Kind, Listener};
 use crate::id::SessionId;
 use crate::metrics::Metrics;
 use crate::protocol::{Session, rfc3339};
+use crate::push::{Headers, Push, Sent};
 use crate::registry::Roster;
+use crate::rights::Grants;
 use crate::store::{DeliveryChange, DeliveryRow, DeliveryRows, StoreHandle};
 use actix_web::rt::task::JoinHandle;
 use actix_web::rt::time::{sleep_until, timeout};
-use slog::{Logger, debug, error, warn};
+use slog::{Logger, debug, error, info, warn};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::{Future, pending};
@@ -23,6 +25,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use uuid::Uuid;
 
 /// Events that are taken from the bus at once.
 const EVENTS_AT_ONCE: usize = 256;
@@ -30,6 +33,8 @@ const EVENTS_AT_ONCE: usize = 256;
 const STORE_REST: Duration = Duration::from_secs(1);
 /// Attempts that run when the server stops have this time to succeed: what is cut off comes again.
 const STOP_GRACE: Duration = Duration::from_secs(1);
+/// Before a subscription's id in the rows, where hooks have their key.
+const PUSH: &str = "push:";
 
 /// What the hooks need of the server.
 pub struct HooksParts {
@@ -39,6 +44,10 @@ pub struct HooksParts {
     pub events: Bus,
     /// The live sessions.
     pub roster: Roster,
+    /// The browsers that have subscribed.
+    pub grants: Arc<Grants>,
+    /// What sends to them.
+    pub push: Arc<Push>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Where failures are logged.
@@ -51,7 +60,7 @@ type Writing = Pin<Box<dyn Future<Output = Result<(), Vec<DeliveryChange>>>>>;
 /// The task.
 pub(super) struct Dispatcher {
     hooks: Vec<Arc<Hook>>,
-    parts: HooksParts,
+    pub(super) parts: HooksParts,
     queue: Queue,
     ledger: Ledger,
     next_seq: i64,
@@ -59,8 +68,10 @@ pub(super) struct Dispatcher {
     followed: HashMap<SessionId, Option<String>>,
     /// Ends that were found before the bus told of them.
     found_ended: HashSet<(SessionId, String)>,
-    /// Deliveries that a server before this one has left, by hook and event.
-    restored: HashSet<(usize, String)>,
+    /// Deliveries that a server before this one has left, by lane and event.
+    restored: HashSet<(Lane, String)>,
+    /// There was somebody to tell: a hook, or a browser.
+    pub(super) was_needed: bool,
     /// When the sessions are to be compared with what is known of them.
     compare_at: Option<Instant>,
     attempts: HashMap<Lane, JoinHandle<()>>,
@@ -81,6 +92,7 @@ impl Dispatcher {
             followed: HashMap::new(),
             found_ended: HashSet::new(),
             restored: HashSet::new(),
+            was_needed: false,
             compare_at: None,
             attempts: HashMap::new(),
             outcomes,
@@ -94,15 +106,22 @@ impl Dispatcher {
         for row in rows.deliveries {
             self.next_seq = self.next_seq.max(row.seq + 1);
             let hook = self.hooks.iter().position(|hook| hook.key == row.hook);
-            let (Some(hook), Some(word)) = (hook, HookWord::named(&row.word)) else {
-                // The hook is no longer set.
+            let lane = match hook {
+                Some(hook) => Some(Lane::Hook(hook, row.session)),
+                None => subscription_of(&row.hook)
+                    .filter(|id| self.parts.grants.subscription(*id).is_some())
+                    .map(Lane::Push),
+            };
+            let (Some(lane), Some(word)) = (lane, HookWord::named(&row.word)) else {
+                // The hook is no longer set, or the browser is no longer to be told.
                 self.ledger.remove(row.seq);
                 continue;
             };
-            self.restored.insert((hook, row.event.clone()));
+            self.restored.insert((lane, row.event.clone()));
             self.add(Delivery {
                 seq: row.seq,
-                lane: (hook, row.session),
+                lane,
+                session: row.session,
                 word,
                 event: row.event,
                 payload: row.payload.into(),
@@ -197,12 +216,26 @@ impl Dispatcher {
         }
     }
 
+    /// Whether there is somebody to tell.
+    pub(super) fn is_needed(&self) -> bool {
+        !self.hooks.is_empty() || self.parts.grants.has_subscriptions()
+    }
+
     fn note(&mut self, event: &Event) {
+        if !self.is_needed() {
+            self.was_needed = false;
+            return;
+        }
+        if !std::mem::replace(&mut self.was_needed, true) {
+            // The sessions that run already are followed from now on.
+            self.compare_at = Some(Instant::now());
+        }
         match event.kind {
             Kind::Created | Kind::Status => self.follow(event.session),
             Kind::Ended | Kind::Attention => {
                 let view = event.view.as_deref().and_then(|view| serde_json::from_str(view).ok());
-                let notice = view.and_then(|view| Notice::of(view, event.looked_at));
+                let whose = Whose::from(event);
+                let notice = view.and_then(|view| Notice::of(view, event.looked_at, whose));
                 let Some(mut notice) = notice else { return self.follow(event.session) };
                 if !notice.is_end()
                     && let Some(session) = self.parts.roster.present(event.session)
@@ -233,7 +266,7 @@ impl Dispatcher {
         for (id, session) in views.iter().filter(|(_, session)| session.status.is_live()) {
             let looked_at = session.clients.iter().any(|client| client.looking);
             let view = serde_json::to_value(session).unwrap_or_default();
-            match Notice::of(view, looked_at) {
+            match Notice::of(view, looked_at, Whose::from(session)) {
                 Some(notice) => self.consider(&notice),
                 None => self.follow(*id),
             }
@@ -242,7 +275,8 @@ impl Dispatcher {
             match self.parts.store.get(id).await {
                 Ok(Some(row)) if !row.session.status.is_live() => {
                     let view = serde_json::to_value(&row.session).unwrap_or_default();
-                    if let Some(notice) = Notice::of(view, false) {
+                    let whose = Whose::from(&row.session);
+                    if let Some(notice) = Notice::of(view, false, whose) {
                         self.consider(&notice);
                         self.found_ended.insert((id, notice.at));
                     }
@@ -273,27 +307,15 @@ impl Dispatcher {
             let word = match notice.decide(hook) {
                 Decision::Other => continue,
                 Decision::LookedAt => {
-                    self.count("looked_at");
+                    self.count(Lane::Hook(index, session), "looked_at");
                     continue;
                 }
                 Decision::Tell(word) => word,
             };
-            if self.restored.contains(&(index, event.clone())) {
-                continue;
-            }
-            let delivery = Delivery {
-                seq: self.next_seq,
-                lane: (index, session),
-                word,
-                event: event.clone(),
-                payload: notice.payload(word).into(),
-                failed: 0,
-                give_up_at: Instant::now() + GIVE_UP_AFTER,
-            };
-            self.next_seq += 1;
-            self.ledger.put(row(hook, &delivery));
-            self.add(delivery);
+            let payload = notice.payload(word).into();
+            self.make(Lane::Hook(index, session), session, word, &event, payload);
         }
+        self.consider_browsers(notice, &event);
         if notice.is_end() {
             self.followed.remove(&session);
             self.ledger.unfollow(session);
@@ -303,13 +325,51 @@ impl Dispatcher {
         }
     }
 
+    /// Makes the deliveries of a notice to browsers: those that subscribed before it, of people for whom the
+    /// session exists, and none while anybody looks at it.
+    fn consider_browsers(&mut self, notice: &Notice, event: &str) {
+        let Some(word) = notice.push_word() else { return };
+        let told = self.parts.grants.subscriptions(|subscription, principal| {
+            rfc3339(subscription.created_at) < notice.at && notice.is_for(principal)
+        });
+        if notice.looked_at {
+            told.iter().for_each(|id| self.count(Lane::Push(*id), "looked_at"));
+            return;
+        }
+        let payload: Arc<str> = notice.message(word).into();
+        for id in told {
+            self.make(Lane::Push(id), notice.session, word, event, payload.clone());
+        }
+    }
+
+    /// Makes a delivery, unless a server before this one has.
+    fn make(
+        &mut self,
+        lane: Lane,
+        session: SessionId,
+        word: HookWord,
+        event: &str,
+        payload: Arc<str>,
+    ) {
+        if self.restored.contains(&(lane, event.to_owned())) {
+            return;
+        }
+        let (seq, failed, event) = (self.next_seq, 0, event.to_owned());
+        let give_up_at = Instant::now() + GIVE_UP_AFTER;
+        let delivery = Delivery { seq, lane, session, word, event, payload, failed, give_up_at };
+        self.next_seq += 1;
+        self.ledger.put(self.row(&delivery));
+        self.add(delivery);
+    }
+
     fn add(&mut self, delivery: Delivery) {
         for dropped in self.queue.add(delivery) {
-            self.count("dropped");
+            self.count(dropped.lane, "dropped");
             self.ledger.remove(dropped.seq);
+            let Lane::Hook(hook, _) = dropped.lane else { continue };
             if !std::mem::replace(&mut self.has_dropped, true) {
                 warn!(self.parts.log, "events for a hook are dropped: too many wait";
-                    "hook" => &self.hooks[dropped.lane.0].name, "session" => %dropped.lane.1);
+                    "hook" => &self.hooks[hook].name, "session" => %dropped.session);
             }
         }
         self.show_length();
@@ -318,10 +378,15 @@ impl Dispatcher {
     /// Begins the attempts for which there is room.
     fn attempt(&mut self) {
         while let Some(delivery) = self.queue.next(Instant::now()) {
-            let (lane, hook) = (delivery.lane, self.hooks[delivery.lane.0].clone());
-            let outcomes = self.outcomes.clone();
+            let (lane, outcomes) = (delivery.lane, self.outcomes.clone());
+            let to = match lane {
+                Lane::Hook(hook, _) => To::Hook(self.hooks[hook].clone()),
+                Lane::Push(id) => {
+                    To::Browser(self.parts.grants.clone(), self.parts.push.clone(), id)
+                }
+            };
             let task = actix_web::rt::spawn(async move {
-                let outcome = deliver(&hook, &delivery).await;
+                let outcome = deliver(&to, &delivery).await;
                 // Nobody listens any more once the server stops.
                 let _ = outcomes.send((lane, outcome));
             });
@@ -336,6 +401,7 @@ impl Dispatcher {
             Outcome::Delivered => (Verdict::Done, String::new()),
             Outcome::Failed(why) => (Verdict::Again, why),
             Outcome::Refused(why) => (Verdict::GiveUp, why),
+            Outcome::Gone => (Verdict::GiveUp, "there is nobody any more".to_owned()),
         };
         let mut random = [0; 4];
         // Without randomness the time is in the middle.
@@ -343,27 +409,34 @@ impl Dispatcher {
             Ok(()) => f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX),
             Err(_) => 0.5,
         };
-        let (hook, log) = (self.hooks[lane.0].clone(), self.parts.log.clone());
+        let log = self.parts.log.clone();
         match self.queue.settle(lane, verdict, Instant::now(), fraction) {
             Some(Settled::Delivered(delivery)) => {
-                self.count("delivered");
+                self.count(lane, "delivered");
                 self.ledger.remove(delivery.seq);
-                debug!(log, "a hook has taken an event"; "hook" => &hook.name,
-                    "session" => %lane.1, "event" => &delivery.event);
+                debug!(log, "a hook has taken an event"; "hook" => self.name(lane),
+                    "session" => %delivery.session, "event" => &delivery.event);
             }
             Some(Settled::Later(delivery)) => {
-                self.count("retried");
-                self.ledger.put(row(&hook, &delivery));
+                self.count(lane, "retried");
+                self.ledger.put(self.row(&delivery));
                 if delivery.failed == 1 {
-                    warn!(log, "a hook has failed and is tried again"; "hook" => &hook.name,
-                        "session" => %lane.1, "event" => &delivery.event, "why" => why);
+                    warn!(log, "a hook has failed and is tried again"; "hook" => self.name(lane),
+                        "session" => %delivery.session, "event" => &delivery.event, "why" => why);
                 }
             }
             Some(Settled::GivenUp(delivery)) => {
-                self.count("given_up");
+                self.count(lane, "given_up");
                 self.ledger.remove(delivery.seq);
-                error!(log, "a hook is given up"; "hook" => &hook.name, "session" => %lane.1,
-                    "event" => &delivery.event, "attempts" => delivery.failed + 1, "why" => why);
+                let (hook, event) = (self.name(lane), &delivery.event);
+                let (session, attempts) = (delivery.session, delivery.failed + 1);
+                match lane {
+                    Lane::Hook(..) => error!(log, "a hook is given up"; "hook" => hook,
+                        "session" => %session, "event" => event, "attempts" => attempts, "why" => why),
+                    // A browser that is gone is nothing that somebody has to mend.
+                    Lane::Push(_) => info!(log, "a notification is given up"; "hook" => hook,
+                        "session" => %session, "event" => event, "attempts" => attempts, "why" => why),
+                }
             }
             None => {}
         }
@@ -382,8 +455,36 @@ impl Dispatcher {
         }))
     }
 
-    fn count(&self, outcome: &'static str) {
-        self.parts.metrics.hook_deliveries.get_or_create_owned(&[("outcome", outcome)]).inc();
+    fn count(&self, lane: Lane, outcome: &'static str) {
+        let metrics = &self.parts.metrics;
+        let counted = match lane {
+            Lane::Hook(..) => &metrics.hook_deliveries,
+            Lane::Push(_) => &metrics.push_deliveries,
+        };
+        counted.get_or_create_owned(&[("outcome", outcome)]).inc();
+    }
+
+    /// The name in the log: never an address.
+    fn name(&self, lane: Lane) -> String {
+        match lane {
+            Lane::Hook(hook, _) => self.hooks[hook].name.clone(),
+            Lane::Push(id) => format!("push {id}"),
+        }
+    }
+
+    fn row(&self, delivery: &Delivery) -> DeliveryRow {
+        DeliveryRow {
+            seq: delivery.seq,
+            hook: match delivery.lane {
+                Lane::Hook(hook, _) => self.hooks[hook].key.clone(),
+                Lane::Push(id) => format!("{PUSH}{id}"),
+            },
+            session: delivery.session,
+            word: delivery.word.as_str().to_owned(),
+            event: delivery.event.clone(),
+            payload: delivery.payload.to_string(),
+            attempts: delivery.failed,
+        }
     }
 
     fn show_length(&self) {
@@ -398,7 +499,17 @@ async fn finished(writing: &mut Option<Writing>) -> Result<(), Vec<DeliveryChang
     }
 }
 
-async fn deliver(hook: &Hook, delivery: &Delivery) -> Outcome {
+/// To whom a delivery goes.
+enum To {
+    Hook(Arc<Hook>),
+    Browser(Arc<Grants>, Arc<Push>, Uuid),
+}
+
+async fn deliver(to: &To, delivery: &Delivery) -> Outcome {
+    let hook = match to {
+        To::Hook(hook) => hook,
+        To::Browser(grants, push, id) => return tell_browser(grants, push, *id, delivery).await,
+    };
     let body = body(&delivery.payload, delivery.failed.saturating_add(1));
     match &hook.target {
         HookTarget::Command(command) => command::run(command, body, hook.timeout).await,
@@ -409,16 +520,27 @@ async fn deliver(hook: &Hook, delivery: &Delivery) -> Outcome {
     }
 }
 
-fn row(hook: &Hook, delivery: &Delivery) -> DeliveryRow {
-    DeliveryRow {
-        seq: delivery.seq,
-        hook: hook.key.clone(),
-        session: delivery.lane.1,
-        word: delivery.word.as_str().to_owned(),
-        event: delivery.event.clone(),
-        payload: delivery.payload.to_string(),
-        attempts: delivery.failed,
+async fn tell_browser(grants: &Grants, push: &Push, id: Uuid, delivery: &Delivery) -> Outcome {
+    // Its login may have ended since the event.
+    let Some(subscription) = grants.subscription(id) else { return Outcome::Gone };
+    // What the service sees of the session is this, which tells nothing of it.
+    let topic = Uuid::new_v5(&id, delivery.session.to_string().as_bytes()).simple().to_string();
+    let headers = Headers { is_urgent: delivery.word == HookWord::Blocked, topic: &topic };
+    match push.send(&subscription.subscriber, &delivery.payload, headers).await {
+        Sent::Taken => Outcome::Delivered,
+        Sent::Later(why) => Outcome::Failed(why),
+        Sent::Refused(why) => Outcome::Refused(why),
+        Sent::Gone => {
+            // If that cannot be written now, it is tried again.
+            let _ = grants.forget_subscription(id).await;
+            Outcome::Gone
+        }
     }
+}
+
+/// The subscription that a row names in the place of a hook.
+fn subscription_of(key: &str) -> Option<Uuid> {
+    key.strip_prefix(PUSH)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
-//! A bus that forgets, and a server after another.
-
 use super::*;
+use crate::config::PushServices;
 use crate::lifecycle::Status;
 use crate::protocol::AttentionState;
 use crate::store::{Change, Row};
@@ -21,6 +20,14 @@ fn hook() -> Hook {
     }
 }
 
+fn nobody() -> Arc<Grants> {
+    Arc::new(Grants::in_memory("secret-secret-secret"))
+}
+
+fn sender() -> Arc<Push> {
+    Arc::new(Push::new("/nowhere".into(), PushServices::default(), None))
+}
+
 fn blocked() -> Session {
     let mut session = Session::begun(SessionId::generate(), Utc::now());
     session.attention.state = AttentionState::Blocked;
@@ -30,7 +37,7 @@ fn blocked() -> Session {
 /// The session and word of each delivery that waits.
 fn queued(dispatcher: &mut Dispatcher) -> Vec<(SessionId, HookWord)> {
     let next = || dispatcher.queue.next(Instant::now());
-    std::iter::from_fn(next).map(|delivery| (delivery.lane.1, delivery.word)).collect()
+    std::iter::from_fn(next).map(|delivery| (delivery.session, delivery.word)).collect()
 }
 
 #[actix_web::test]
@@ -42,7 +49,16 @@ async fn what_the_bus_has_forgotten_is_found_once() {
     let metrics = Arc::new(Metrics::default());
     events.keep_sessions();
     let mut listener = events.listen();
-    let parts = HooksParts { store: store.clone(), events: events.clone(), roster, metrics, log };
+    let (store, events) = (store.clone(), events.clone());
+    let parts = HooksParts {
+        store: store.clone(),
+        events: events.clone(),
+        roster,
+        grants: nobody(),
+        push: sender(),
+        metrics,
+        log,
+    };
     let mut dispatcher = Dispatcher::new(vec![hook()], parts);
 
     // One session blocks and one ends, and then so much happens that the bus forgets both.
@@ -80,6 +96,8 @@ async fn a_server_goes_on_with_what_one_before_it_has_left_and_makes_nothing_twi
         store: store.clone(),
         events: Bus::new(Utc::now()),
         roster: Roster::default(),
+        grants: nobody(),
+        push: sender(),
         metrics: Arc::new(Metrics::default()),
         log: log.clone(),
     };

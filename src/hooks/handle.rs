@@ -12,7 +12,7 @@ use std::time::Duration;
 const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// The running hooks of a server.
-pub struct Hooks(Option<JoinHandle<()>>);
+pub struct Hooks(JoinHandle<()>);
 
 impl Hooks {
     /// Goes on where a server before this one has stopped or died. To be called before sessions are
@@ -22,26 +22,25 @@ impl Hooks {
             error!(parts.log, "deliveries of hooks cannot be read"; "error" => %why);
             DeliveryRows::default()
         });
-        if hooks.is_empty() {
-            if rows != DeliveryRows::default() {
-                // Hooks that are set later are not told of what was before.
-                let _ = parts.store.change_deliveries(vec![DeliveryChange::Clear]).await;
-            }
-            return Hooks(None);
-        }
-        parts.events.keep_sessions();
-        let listener = parts.events.listen();
         let mut dispatcher = Dispatcher::new(hooks, parts);
-        dispatcher.restore(rows).await;
-        Hooks(Some(actix_web::rt::spawn(dispatcher.run(listener))))
+        let parts = &dispatcher.parts;
+        let listener = parts.events.listen();
+        if dispatcher.is_needed() {
+            parts.events.keep_sessions();
+            dispatcher.was_needed = true;
+            dispatcher.restore(rows).await;
+        } else if rows != DeliveryRows::default() {
+            // Who is to be told later is not told of what was before.
+            let _ = parts.store.change_deliveries(vec![DeliveryChange::Clear]).await;
+        }
+        Hooks(actix_web::rt::spawn(dispatcher.run(listener)))
     }
 
     /// Waits until the hooks have noted what is left to do, once the bus has ended. The store is to be
     /// flushed later.
     pub async fn stop(self) {
-        if let Some(mut task) = self.0
-            && timeout(STOP_MAX, &mut task).await.is_err()
-        {
+        let mut task = self.0;
+        if timeout(STOP_MAX, &mut task).await.is_err() {
             task.abort();
         }
     }

@@ -20,6 +20,9 @@
 //! arrived or is given up. A hook that hangs for one session holds up no other, because attempts are
 //! bounded in time, and in number in all and for each hook.
 //!
+//! Browsers that have subscribed ([`crate::push`]) are told in the same way, by the same queue, each in a
+//! lane of its own. Which of them is told is decided for each event anew.
+//!
 //! - `notice`: what a hook is told, whether it is told at all, and the JSON
 //! - `queue`: pure: the deliveries that wait, whose turn it is, what is dropped when there are too many
 //! - `backoff`: pure: how long after a failure
@@ -49,4 +52,6 @@ enum Outcome {
     Failed(String),
     /// It will not, however often it is tried.
     Refused(String),
+    /// Nor will anything else: there is nobody any more.
+    Gone,
 }

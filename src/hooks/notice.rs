@@ -1,8 +1,13 @@
 //! What a hook is told, and whether it is told at all.
 
 use crate::config::{Hook, HookWord};
+use crate::events::Event;
 use crate::id::SessionId;
+use crate::protocol::Session;
+use crate::push::message;
+use crate::rights::{self, Action, Facts, Principal};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// What has happened.
@@ -25,8 +30,32 @@ pub(super) struct Notice {
     pub(super) at: String,
     /// Somebody was looking at the session.
     pub(super) looked_at: bool,
+    /// Whose session it is.
+    whose: Whose,
     /// The session's JSON.
     view: Value,
+}
+
+/// What decides for whom a session exists.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Whose {
+    owner: Option<String>,
+    owner_token: Option<Uuid>,
+    labels: BTreeMap<String, String>,
+}
+
+impl From<&Session> for Whose {
+    fn from(session: &Session) -> Self {
+        let (owner, labels) = (session.owner.clone(), session.labels.clone());
+        Whose { owner, owner_token: session.owner_token, labels }
+    }
+}
+
+impl From<&Event> for Whose {
+    fn from(event: &Event) -> Self {
+        let (owner, labels) = (event.owner.clone(), event.labels.clone());
+        Whose { owner, owner_token: event.owner_token, labels }
+    }
 }
 
 /// What a hook makes of a notice.
@@ -42,7 +71,7 @@ pub(super) enum Decision {
 
 impl Notice {
     /// What a session's JSON gives reason to tell; `None`: nothing.
-    pub(super) fn of(view: Value, looked_at: bool) -> Option<Notice> {
+    pub(super) fn of(view: Value, looked_at: bool, whose: Whose) -> Option<Notice> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let session = view["id"].as_str()?.parse().ok()?;
         let attention = &view["attention"];
@@ -54,7 +83,7 @@ impl Notice {
             (_, Some("done")) => (Happened::Done, text(&attention["since"])?),
             _ => return None,
         };
-        Some(Notice { session, happened, at, looked_at, view })
+        Some(Notice { session, happened, at, looked_at, whose, view })
     }
 
     /// Whether the session has ended.
@@ -101,6 +130,30 @@ impl Notice {
         }
     }
 
+    /// Under which word browsers are told; `None`: they are not. An end that was asked for, or went well, is
+    /// nothing that somebody is called for.
+    pub(super) fn push_word(&self) -> Option<HookWord> {
+        match self.happened {
+            Happened::Blocked => Some(HookWord::Blocked),
+            Happened::Done => Some(HookWord::Done),
+            Happened::Ended { failed: true } => Some(HookWord::Error),
+            Happened::Ended { failed: false } => None,
+        }
+    }
+
+    /// Whether the session exists for this principal, by the rule of all requests.
+    pub(super) fn is_for(&self, principal: &Principal) -> bool {
+        let Whose { owner, owner_token, labels } = &self.whose;
+        let owner = owner.as_deref();
+        let facts = Facts { id: self.session, owner, owner_token: *owner_token, labels };
+        rights::decide(principal, Action::Read, Some(facts)) == rights::Decision::Allowed
+    }
+
+    /// What browsers are told.
+    pub(super) fn message(&self, word: HookWord) -> String {
+        message(word.as_str(), &self.at, &self.view)
+    }
+
     /// The JSON of all attempts, which [`body`] completes.
     pub(super) fn payload(&self, word: HookWord) -> String {
         json!({
@@ -125,10 +178,10 @@ mod tests {
     use super::*;
     use crate::config::HookTarget;
     use crate::lifecycle::Status;
-    use crate::protocol::{AttentionState, Session};
+    use crate::protocol::AttentionState;
+    use crate::rights::Scope;
     use chrono::Utc;
     use proptest::prelude::*;
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     fn hook(on: &[HookWord]) -> Hook {
@@ -152,8 +205,13 @@ mod tests {
         session
     }
 
+    fn of(state: AttentionState, status: Status, looked_at: bool) -> Option<Notice> {
+        let session = session(state, status);
+        Notice::of(serde_json::to_value(&session).unwrap(), looked_at, Whose::from(&session))
+    }
+
     fn notice(state: AttentionState, status: Status) -> Option<Notice> {
-        Notice::of(serde_json::to_value(session(state, status)).unwrap(), false)
+        of(state, status, false)
     }
 
     #[test]
@@ -183,6 +241,26 @@ mod tests {
     }
 
     #[test]
+    fn browsers_hear_of_what_exists_for_who_has_subscribed() {
+        let blocked = notice(AttentionState::Blocked, Status::Idle).unwrap();
+        let of = |scope| Principal { scope, ..Principal::owner() };
+        let labels = |team: &str| BTreeMap::from([("team".to_owned(), team.to_owned())]);
+        for (scope, hears) in [
+            (Scope::All, true),
+            (Scope::Own, false),
+            (Scope::Sessions(vec![blocked.session]), true),
+            (Scope::Sessions(vec![SessionId::generate()]), false),
+            (Scope::Labels(labels("web")), true),
+            (Scope::Labels(labels("db")), false),
+        ] {
+            assert_eq!(blocked.is_for(&of(scope.clone())), hears, "{scope:?}");
+        }
+        let words = [Status::Idle, Status::Error, Status::Terminated]
+            .map(|status| notice(AttentionState::Done, status).unwrap().push_word());
+        assert_eq!(words, [Some(HookWord::Done), Some(HookWord::Error), None]);
+    }
+
+    #[test]
     fn a_body_is_its_payload_and_the_attempt() {
         let done = notice(AttentionState::Done, Status::Active).unwrap();
         let body: Value = serde_json::from_str(&body(&done.payload(HookWord::Done), 3)).unwrap();
@@ -203,7 +281,7 @@ mod tests {
         ) {
             let mut hook = hook(&words);
             hook.always = always;
-            let notice = Notice::of(serde_json::to_value(session(state, status)).unwrap(), looked_at);
+            let notice = of(state, status, looked_at);
             let wanted = match status {
                 Status::Error => words.iter().rev().find(|word| word.is_end()),
                 Status::Terminated => words.iter().find(|word| **word == HookWord::Ended),

@@ -11,6 +11,7 @@ use crate::holder::{Holder, HolderError};
 use crate::id::SessionId;
 use crate::metrics::Metrics;
 use crate::protocol::Session;
+use crate::push::Push;
 use crate::recorder::Recorder;
 use crate::registry::{
     CreateError, Defaults, Find, FindEnded, FindError, Key, Registry, Roster, SessionRef,
@@ -65,6 +66,8 @@ pub struct Api {
     pub finished: Arc<Finished>,
     /// The record of those that are not.
     pub parts: Parts,
+    /// What sends to browsers that have subscribed.
+    pub push: Arc<Push>,
     /// The order of the calls of tools, and how many there are.
     pub turns: Turns,
 }

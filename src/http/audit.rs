@@ -76,7 +76,9 @@ pub(super) fn note(audit: &Audit, caller: &Caller, cause: &Cause, status: Status
         | Action::Audit => false,
         _ if outcome == Outcome::Failed => is_first(),
         // Lists of them show no secret, and pieces of an upload are not the whole.
-        Action::Logins | Action::Tokens | Action::Share | Action::Upload => done_to.get().is_some(),
+        Action::Logins | Action::Push | Action::Tokens | Action::Share | Action::Upload => {
+            done_to.get().is_some()
+        }
         Action::Screen | Action::Output | Action::Recording | Action::Input | Action::Report => {
             is_first()
         }

@@ -19,6 +19,7 @@ use actix_web::rt::time::{interval, sleep};
 use actix_web::{HttpRequest, web};
 use slog::Logger;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The interval at which failed attempts are logged.
@@ -30,7 +31,7 @@ const BEARER_PROTOCOL: &str = "bearer.";
 
 /// All rules of authentication; one instance for the whole server.
 pub struct Access {
-    pub(super) grants: Grants,
+    pub(super) grants: Arc<Grants>,
     pub(super) hosts: Hosts,
     pub(super) guesses: Guesses,
     leases: Leases,
@@ -71,14 +72,14 @@ impl Access {
     /// # Errors
     /// Names the entry of the settings that is not a host or an origin.
     pub fn new(
-        grants: Grants,
+        grants: impl Into<Arc<Grants>>,
         listen: &[SocketAddr],
         allowed_hosts: &[String],
         allowed_origins: &[String],
     ) -> Result<Access, HostsError> {
         let port = listen.first().map_or(0, SocketAddr::port);
         Ok(Access {
-            grants,
+            grants: grants.into(),
             hosts: Hosts::new(listen, allowed_hosts, allowed_origins)?,
             guesses: Guesses::default(),
             leases: Leases::default(),

@@ -77,8 +77,13 @@ fn sessions(registry: &mut Registry, api: &Api, counted: Counted) {
         metrics.hook_deliveries.clone(),
     );
     registry.register(
+        "push_deliveries",
+        "Notifications for browsers, by what became of them; \"retried\" counts attempts that failed",
+        metrics.push_deliveries.clone(),
+    );
+    registry.register(
         "hook_queue",
-        "Events that hooks have not taken yet",
+        "Events that hooks and push services have not taken yet",
         metrics.hook_queue.clone(),
     );
     for (name, help, counter) in [

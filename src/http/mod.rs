@@ -36,6 +36,7 @@ mod openapi;
 mod output;
 pub mod problem;
 mod profiles;
+mod push;
 mod query;
 mod recording;
 mod refusal_page;
@@ -107,6 +108,9 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource("/api/v1/tokens").get(tokens::list).post(tokens::add))
         .service(resource("/api/v1/tokens/{name}").delete(tokens::remove))
         .service(resource("/api/v1/login/code").post(login::code))
+        .service(resource("/api/v1/push").get(push::key))
+        .service(resource("/api/v1/push/subscriptions").put(push::subscribe))
+        .service(resource("/api/v1/push/subscriptions/{subscription}").delete(push::unsubscribe))
         .service(resource("/api/v1/logins").get(logins::list))
         .service(resource("/api/v1/logins/{login}").delete(logins::remove))
         .configure(login::configure)

@@ -37,6 +37,8 @@ actions! {
     Ready = "ready" needs Viewer;
     /// Lists and ends logins: one's own, and everybody's for who manages tokens.
     Logins = "logins" needs Viewer;
+    /// Has a browser told what needs somebody, by web push.
+    Push = "push" needs Viewer;
     /// Lists sessions.
     List = "session.list" needs Viewer;
     /// Reads a session's record.

@@ -46,9 +46,11 @@ pub fn decide(principal: &Principal, action: Action, session: Option<Facts<'_>>)
     if of_files && (*kind == Kind::Share || matches!(scope, Scope::Sessions(_))) {
         return Decision::Forbidden { needs: None };
     }
-    // A program in a session makes no links, which would leave the session by them. It has no logins, and
-    // those of the owner, on whose socket it comes, are not its own.
-    if *kind == Kind::Session && matches!(action, Action::Share | Action::Shares | Action::Logins) {
+    // A program in a session makes no links, which would leave the session by them. It has no logins and
+    // no browser, and those of the owner, on whose socket it comes, are not its own.
+    let of_people =
+        matches!(action, Action::Share | Action::Shares | Action::Logins | Action::Push);
+    if *kind == Kind::Session && of_people {
         return Decision::Forbidden { needs: None };
     }
     // An admin of some sessions is no admin of the server.
@@ -80,7 +82,7 @@ mod tests {
 
     #[test]
     fn roles_need_what_the_design_says_and_each_includes_the_one_before() {
-        for (role, may) in [(Role::Viewer, 11), (Role::Controller, 26), (Role::Admin, 33)] {
+        for (role, may) in [(Role::Viewer, 12), (Role::Controller, 27), (Role::Admin, 34)] {
             let principal = principal(Kind::Token, role, Scope::All);
             let allowed =
                 |action: &&Action| decide(&principal, **action, None) == Decision::Allowed;
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn a_program_in_a_session_has_neither_links_nor_logins() {
         let program = principal(Kind::Session, Role::Controller, Scope::All);
-        for action in [Action::Share, Action::Logins] {
+        for action in [Action::Share, Action::Logins, Action::Push] {
             assert_eq!(decide(&program, action, None), Decision::Forbidden { needs: None });
         }
         assert_eq!(decide(&program, Action::Input, None), Decision::Allowed);
@@ -153,5 +155,6 @@ mod tests {
         assert_eq!(decide(&share, Action::Share, facts), Decision::Forbidden { needs: None });
         assert_eq!(decide(&share, Action::Create, None), Decision::Forbidden { needs: None });
         assert_eq!(decide(&share, Action::Logins, None), Decision::Forbidden { needs: None });
+        assert_eq!(decide(&share, Action::Push, None), Decision::Forbidden { needs: None });
     }
 }

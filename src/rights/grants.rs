@@ -5,9 +5,11 @@
 use super::pass::{LoginsOf, Pass, Subject};
 use super::principal::{Principal, Role, Scope, check_token_name};
 use super::secret::{Digest, random};
-use super::tables::{Code, LOGINS_MAX, ListedLogin, NoShare, Tables, in_force};
+use super::subscription::Subscription;
+use super::tables::{Code, LOGINS_MAX, ListedLogin, NoShare, PUSHES_MAX, Tables, in_force};
 use crate::id::SessionId;
 use crate::protocol::Mode;
+use crate::push::Subscriber;
 use crate::store::{GrantChange, LoginRow, ShareRow, StoreError, StoreHandle, TokenRow};
 use actix_web::rt::spawn;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -383,14 +385,111 @@ impl Grants {
         self.tables().redeem(Digest::of(code), Utc::now())
     }
 
+    /// Has a browser told what needs somebody, for as long as a pass holds. The same browser has one
+    /// subscription, whoever has made it last.
+    ///
+    /// # Errors
+    /// There are too many, or it cannot be written.
+    pub async fn subscribe(
+        &self,
+        subscriber: Subscriber,
+        pass: &Pass,
+    ) -> Result<Uuid, GrantsError> {
+        let (id, pass, created_at) = (Uuid::now_v7(), *pass, Utc::now());
+        let new = Subscription { id, pass, subscriber, created_at };
+        let too_many = || GrantsError::TooMany(format!("{PUSHES_MAX} push subscriptions"));
+        let room = self.tables().room_for_push(&new).ok_or_else(too_many)?;
+        let changes =
+            vec![GrantChange::RemovePushes(room.clone()), GrantChange::AddPush(new.row())];
+        self.write(changes).await.map_err(GrantsError::Store)?;
+        // Meanwhile others may have taken the room, or subscribed the same browser.
+        let now = {
+            let mut tables = self.tables();
+            let now = tables.room_for_push(&new);
+            for id in now.iter().flatten() {
+                tables.pushes.remove(id);
+            }
+            if now.is_some() {
+                tables.pushes.insert(id, new);
+            }
+            now
+        };
+        let surplus: Vec<Uuid> = match &now {
+            Some(now) => now.iter().filter(|id| !room.contains(id)).copied().collect(),
+            None => vec![id],
+        };
+        if !surplus.is_empty() {
+            self.end_pushes(surplus).await?;
+        }
+        now.map(|_| id).ok_or_else(too_many)
+    }
+
+    /// Ends a subscription that was made with the same secret as this pass.
+    ///
+    /// # Errors
+    /// There is none, or it is another's; or it cannot be written yet that it has ended.
+    pub async fn unsubscribe(&self, id: Uuid, pass: &Pass) -> Result<(), GrantsError> {
+        let is_own = |it: &Subscription| it.pass.is_of_same_secret(pass);
+        if !self.tables().pushes.get(&id).is_some_and(is_own) {
+            return Err(GrantsError::Unknown(format!("push subscription {id}")));
+        }
+        self.forget_subscription(id).await
+    }
+
+    /// Ends a subscription whose browser is not reached any more.
+    ///
+    /// # Errors
+    /// It cannot be written yet that it has ended.
+    pub async fn forget_subscription(&self, id: Uuid) -> Result<(), GrantsError> {
+        self.tables().pushes.remove(&id);
+        self.end_pushes(vec![id]).await
+    }
+
+    async fn end_pushes(&self, ended: Vec<Uuid>) -> Result<(), GrantsError> {
+        let written = self.write_in_time(vec![GrantChange::RemovePushes(ended.clone())]).await;
+        written.map_err(|error| {
+            self.tables().unwritten_pushes.extend(ended);
+            GrantsError::Unwritten(error)
+        })
+    }
+
+    /// Whether anybody has subscribed.
+    #[must_use]
+    pub fn has_subscriptions(&self) -> bool {
+        !self.tables().pushes.is_empty()
+    }
+
+    /// The subscriptions that are in force and for whom this holds.
+    #[must_use]
+    pub fn subscriptions(&self, is_meant: impl Fn(&Subscription, &Principal) -> bool) -> Vec<Uuid> {
+        let (tables, now) = (self.tables(), Utc::now());
+        let in_force = tables.pushes.keys().filter_map(|id| tables.push(*id, now));
+        let meant = in_force.filter(|(subscription, principal)| is_meant(subscription, principal));
+        let mut ids: Vec<Uuid> = meant.map(|(subscription, _)| subscription.id).collect();
+        ids.sort();
+        ids
+    }
+
+    /// A subscription that is in force.
+    #[must_use]
+    pub fn subscription(&self, id: Uuid) -> Option<Subscription> {
+        self.tables().push(id, Utc::now()).map(|(subscription, _)| subscription.clone())
+    }
+
     /// Drops what has expired, and writes again what could not be written before.
     pub async fn tidy(&self) {
-        let ended = {
+        let (ended, pushes) = {
             let mut tables = self.tables();
             let mut ended = tables.take_expired(Utc::now());
             ended.append(&mut tables.unwritten);
-            ended
+            let mut pushes = tables.take_ended_pushes(Utc::now());
+            pushes.append(&mut tables.unwritten_pushes);
+            (ended, pushes)
         };
+        if !pushes.is_empty() {
+            // If it fails, it is tried again.
+            let _ = self.end_pushes(pushes).await;
+        }
         if !ended.is_empty() {
             // If it fails, it is tried again.
             let _ = self.end_written(ended).await;
@@ -404,7 +503,12 @@ impl Grants {
     }
 
     async fn end_written(&self, ended: Vec<Digest>) -> Result<(), GrantsError> {
-        self.tables().remember_ended(&ended);
+        {
+            let mut tables = self.tables();
+            tables.remember_ended(&ended);
+            // Their rows go with those of what they were made with.
+            tables.take_pushes_of(&ended);
+        }
         let rows = ended.iter().map(|digest| digest.0).collect();
         let written = self.write_in_time(vec![GrantChange::Remove(rows)]).await;
         written.map_err(|error| {

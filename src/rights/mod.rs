@@ -5,6 +5,7 @@
 //! - `decision`: [`decide`], the one pure rule of all.
 //! - `secret`: random secrets, of which only the [`Digest`] is ever kept.
 //! - `pass`: [`Pass`], what a request has proved its rights with.
+//! - `subscription`: [`Subscription`], a browser that is told by web push.
 //! - `tables`: the tokens, share links, logins and codes that are in force, in memory.
 //! - `grants`: [`Grants`], the same for everybody at once, and kept in the database.
 
@@ -14,6 +15,7 @@ mod grants;
 mod pass;
 mod principal;
 mod secret;
+mod subscription;
 mod tables;
 
 pub use action::Action;
@@ -22,4 +24,5 @@ pub use grants::{Grants, GrantsError, Login, NewShare, NewToken};
 pub use pass::{LoginsOf, Pass};
 pub use principal::{Facts, Kind, Principal, Role, Scope};
 pub use secret::{Digest, random};
+pub use subscription::Subscription;
 pub use tables::ListedLogin;

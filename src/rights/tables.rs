@@ -4,6 +4,7 @@
 use super::pass::{LoginsOf, Pass, Subject};
 use super::principal::{Kind, Principal, Role, Scope};
 use super::secret::Digest;
+use super::subscription::Subscription;
 use crate::id::SessionId;
 use crate::protocol::Mode;
 use crate::store::{GrantRows, LoginRow, ShareRow, TokenRow};
@@ -18,6 +19,10 @@ pub(super) const LOGINS_MAX: usize = 64;
 pub(super) const SHARES_MAX: usize = 1000;
 /// … and those that one token has made: a tenth, so that none takes all. The owner may have all.
 pub(super) const SHARES_OF_ONE_MAX: usize = SHARES_MAX / 10;
+/// The most subscriptions at once …
+pub(super) const PUSHES_MAX: usize = 1000;
+/// … and those that were made with one secret: the browsers of a person.
+pub(super) const PUSHES_OF_ONE_MAX: usize = 16;
 /// How many one-time codes wait to be used at once.
 pub(super) const CODES_MAX: usize = 16;
 /// How many ended secrets are remembered.
@@ -62,21 +67,24 @@ pub(super) struct Tables {
     pub(super) tokens: HashMap<Digest, TokenRow>,
     pub(super) shares: HashMap<Digest, ShareRow>,
     pub(super) logins: HashMap<Digest, LoginRow>,
+    pub(super) pushes: HashMap<Uuid, Subscription>,
     pub(super) codes: Vec<Code>,
     /// Removals that are not written yet.
     pub(super) unwritten: Vec<Digest>,
+    pub(super) unwritten_pushes: Vec<Uuid>,
     /// What was removed last: whoever still comes with it does not guess.
     ended: VecDeque<Digest>,
 }
 
 impl Tables {
     pub(super) fn new(admin: Option<Digest>, rows: GrantRows) -> Tables {
-        let GrantRows { tokens, shares, logins } = rows;
+        let GrantRows { tokens, shares, logins, pushes } = rows;
         let mut tables = Tables {
             admin,
             tokens: tokens.into_iter().map(|row| (Digest(row.digest), row)).collect(),
             shares: shares.into_iter().map(|row| (Digest(row.digest), row)).collect(),
             logins: logins.into_iter().map(|row| (Digest(row.digest), row)).collect(),
+            pushes: pushes.into_iter().filter_map(Subscription::of).map(|it| (it.id, it)).collect(),
             ..Tables::default()
         };
         let mut shares = std::mem::take(&mut tables.shares);
@@ -302,6 +310,50 @@ impl Tables {
             .extract_if(|_, login| login.subject == subject)
             .map(|(taken, _)| taken)
             .collect()
+    }
+
+    /// Says which subscriptions make room for a new one; `None`: there is no room. Another of the same
+    /// browser makes room, and so does the oldest of who has too many.
+    pub(super) fn room_for_push(&self, new: &Subscription) -> Option<Vec<Uuid>> {
+        let is_same = |it: &&Subscription| it.subscriber.endpoint == new.subscriber.endpoint;
+        let mut room: Vec<Uuid> = self.pushes.values().filter(is_same).map(|it| it.id).collect();
+        let is_own = |it: &&Subscription| it.pass.subject == new.pass.subject && !is_same(it);
+        let mut own: Vec<_> = self.pushes.values().filter(is_own).collect();
+        own.sort_by_key(|it| (it.created_at, it.id));
+        let surplus = (own.len() + 1).saturating_sub(PUSHES_OF_ONE_MAX);
+        room.extend(own[..surplus].iter().map(|it| it.id));
+        (self.pushes.len() - room.len() < PUSHES_MAX).then_some(room)
+    }
+
+    /// A subscription, and whom it speaks for; `None`: there is none, or it has ended.
+    pub(super) fn push(&self, id: Uuid, now: DateTime<Utc>) -> Option<(&Subscription, Principal)> {
+        let subscription = self.pushes.get(&id)?;
+        let stands = self.why_ended(&subscription.pass, now).is_none();
+        let principal = self.principal(subscription.pass.subject, now).filter(|_| stands)?;
+        Some((subscription, principal))
+    }
+
+    /// Takes the subscriptions out that were made with one of these secrets or logins.
+    pub(super) fn take_pushes_of(&mut self, ended: &[Digest]) -> Vec<Uuid> {
+        let is_of = |it: &Subscription| {
+            let by_login = it.pass.login.is_some_and(|login| ended.contains(&login));
+            let by_secret = match it.pass.subject {
+                Subject::Owner => false,
+                Subject::Admin(digest) | Subject::Token(digest) | Subject::Share(digest) => {
+                    ended.contains(&digest)
+                }
+            };
+            by_login || by_secret
+        };
+        self.pushes.extract_if(|_, it| is_of(it)).map(|(id, _)| id).collect()
+    }
+
+    /// Takes the subscriptions out that speak for nobody any more.
+    pub(super) fn take_ended_pushes(&mut self, now: DateTime<Utc>) -> Vec<Uuid> {
+        let ended: Vec<Uuid> =
+            self.pushes.keys().filter(|id| self.push(**id, now).is_none()).copied().collect();
+        self.pushes.retain(|id, _| !ended.contains(id));
+        ended
     }
 
     /// Adds a code, in place of the oldest if too many wait.

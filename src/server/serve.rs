@@ -16,6 +16,7 @@ use crate::integrate;
 use crate::metrics::Metrics;
 use crate::private;
 use crate::pty;
+use crate::push::Push;
 use crate::recorder::{Limits, Recorder};
 use crate::registry::{Defaults, KillAll, Parts, Registry, ShutdownAll};
 use crate::rights::{Grants, GrantsError};
@@ -127,11 +128,14 @@ async fn serve(
     let grants = Grants::load(store.clone(), admin_token.as_deref());
     let grants =
         grants.await.map_err(|error| ServeError::Failed(admin_token_problem(settings, &error)))?;
+    let grants = Arc::new(grants);
+    let (services, contact) = (settings.push_services.clone(), settings.push_contact.clone());
+    let push = Arc::new(Push::new(dir.clone(), services, contact));
     let (hosts, origins) = (&settings.allowed_hosts, &settings.allowed_origins);
     // Another server cannot listen on a loopback address that this machine does not have.
     let ours = [&addresses[..], &absent[..]].concat();
     let access = web::Data::new(
-        Access::new(grants, &ours, hosts, origins)?
+        Access::new(grants.clone(), &ours, hosts, origins)?
             .over_tls(settings.tls.is_some())
             .below(settings.base_path.clone())
             .audited(audit.clone()),
@@ -201,6 +205,8 @@ async fn serve(
         store: store.clone(),
         events: events.clone(),
         roster: roster.clone(),
+        grants,
+        push: push.clone(),
         metrics: metrics.clone(),
         log: log.new(o!("part" => "hooks")),
     };
@@ -209,6 +215,7 @@ async fn serve(
     let parts_of_uploads = crate::files::Parts::new(&dir.join("parts"));
     let api = Api {
         registry: registry.clone(),
+        push,
         roster,
         store: store.clone(),
         holder: holder.clone(),

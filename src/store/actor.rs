@@ -349,7 +349,10 @@ impl Store {
             self.write(false)?;
         }
         // A new login, which may end an old one, must not have it.
-        let only_removes = changes.iter().all(|change| matches!(change, GrantChange::Remove(_)));
+        let removes = |change: &GrantChange| {
+            matches!(change, GrantChange::Remove(_) | GrantChange::RemovePushes(_))
+        };
+        let only_removes = changes.iter().all(removes);
         let mut written = self.write_grants(changes);
         // Once without being sure that it is for want of room: a quota shows nowhere else.
         let mut is_first = true;

@@ -1,9 +1,10 @@
-//! Tokens, share links and logins as rows. Of each secret there is only its digest.
+//! Tokens, share links, logins and subscriptions as rows. Of each secret there is only its digest.
 
 use super::columns::{json, word, word_or_null};
 use super::error::StoreError;
 use crate::id::SessionId;
 use crate::protocol::{Mode, rfc3339};
+use crate::push::Subscriber;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
@@ -64,6 +65,21 @@ pub struct LoginRow {
     pub expires_at: DateTime<Utc>,
 }
 
+/// A row of `push_subscriptions`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushRow {
+    /// Its id, which may be shown.
+    pub id: Uuid,
+    /// What it was made with.
+    pub subject: String,
+    /// The login that it was made by; `None`: by none.
+    pub login: Option<Digest>,
+    /// Where and how the browser is reached.
+    pub subscriber: Subscriber,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
 /// All rows.
 #[derive(Clone, Debug, Default)]
 pub struct GrantRows {
@@ -73,6 +89,8 @@ pub struct GrantRows {
     pub shares: Vec<ShareRow>,
     /// In no order.
     pub logins: Vec<LoginRow>,
+    /// In no order.
+    pub pushes: Vec<PushRow>,
 }
 
 /// A change of the rows.
@@ -84,8 +102,12 @@ pub enum GrantChange {
     AddShare(ShareRow),
     /// A new login.
     AddLogin(LoginRow),
-    /// Whatever has one of these digests ends.
+    /// Whatever has one of these digests ends, and the subscriptions that were made with it.
     Remove(Vec<Digest>),
+    /// A new subscription, in place of another of the same endpoint.
+    AddPush(PushRow),
+    /// These subscriptions end.
+    RemovePushes(Vec<Uuid>),
 }
 
 impl GrantChange {
@@ -148,6 +170,35 @@ impl GrantChange {
                         let sql = format!("DELETE FROM {table} WHERE digest = ?1");
                         to.prepare_cached(&sql)?.execute([digest])?;
                     }
+                    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+                    to.prepare_cached(
+                        "DELETE FROM push_subscriptions WHERE login = ?1 OR subject = 'token:' || ?2",
+                    )?
+                    .execute(params![digest, hex])?;
+                }
+            }
+            GrantChange::AddPush(row) => {
+                let PushRow { id, subject, login, subscriber, created_at } = row;
+                let Subscriber { endpoint, p256dh, auth } = subscriber;
+                to.prepare_cached(
+                    "INSERT OR REPLACE INTO push_subscriptions
+                         (id, subject, login, endpoint, p256dh, auth, created_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
+                .execute(params![
+                    id.to_string(),
+                    subject,
+                    login,
+                    endpoint,
+                    p256dh,
+                    auth,
+                    rfc3339(*created_at)
+                ])?;
+            }
+            GrantChange::RemovePushes(ids) => {
+                for id in ids {
+                    to.prepare_cached("DELETE FROM push_subscriptions WHERE id = ?1")?
+                        .execute([id.to_string()])?;
                 }
             }
         }
@@ -207,7 +258,22 @@ pub(super) fn load(from: &Connection) -> Result<(GrantRows, Vec<String>), StoreE
             })
         },
     )?;
-    Ok((GrantRows { tokens, shares, logins }, unreadable))
+    let pushes = rows(
+        from,
+        "SELECT id, subject, login, endpoint, p256dh, auth, created_at FROM push_subscriptions",
+        &mut unreadable,
+        |row| {
+            let (endpoint, p256dh, auth) = (row.get(3)?, row.get(4)?, row.get(5)?);
+            Ok(PushRow {
+                id: word(row, 0)?,
+                subject: row.get(1)?,
+                login: row.get(2)?,
+                subscriber: Subscriber { endpoint, p256dh, auth },
+                created_at: word(row, 6)?,
+            })
+        },
+    )?;
+    Ok((GrantRows { tokens, shares, logins, pushes }, unreadable))
 }
 
 fn rows<T>(

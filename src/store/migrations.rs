@@ -13,7 +13,10 @@ const MIGRATIONS: [(i64, &str); 1] = [(
          word TEXT NOT NULL, event_id TEXT NOT NULL, payload TEXT NOT NULL, attempts INTEGER NOT NULL)
          STRICT;
      CREATE TABLE followed_sessions (session_id TEXT NOT NULL PRIMARY KEY, since TEXT)
-         STRICT, WITHOUT ROWID;",
+         STRICT, WITHOUT ROWID;
+     CREATE TABLE push_subscriptions (id TEXT NOT NULL PRIMARY KEY, subject TEXT NOT NULL, login BLOB,
+         endpoint TEXT NOT NULL UNIQUE, p256dh TEXT NOT NULL, auth TEXT NOT NULL,
+         created_at TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 )];
 
 /// Whether a database of this version is one of the present version, or can become one.

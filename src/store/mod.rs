@@ -17,7 +17,7 @@
 //! - `row`: the types of rows; `once`: idempotency keys
 //! - `audit`: the audit log
 //! - `deliveries`: what hooks still have to deliver
-//! - `grants`: tokens, share links and logins; `reserve`: room for their removal on a full disk
+//! - `grants`: tokens, share links, logins and subscriptions; `reserve`: room for their removal on a full disk
 //! - `db`: open, read; `tx`: write; `decode`: from columns to types
 //! - `backup`: a copy of the database while it is being written
 //! - `inspect`: for `stayd doctor`: reads a database that a server may be using
@@ -51,7 +51,7 @@ pub use audit::{AuditEntry, AuditFilter, AuditRow, Outcome};
 pub use backup::remove_leftovers;
 pub use deliveries::{DeliveryChange, DeliveryRow, DeliveryRows, FollowedRow};
 pub use error::{OpenError, StoreError};
-pub use grants::{Digest, GrantChange, GrantRows, LoginRow, ShareRow, TokenRow};
+pub use grants::{Digest, GrantChange, GrantRows, LoginRow, PushRow, ShareRow, TokenRow};
 pub use handle::{Stats, StoreHandle};
 pub use inspect::{Inspection, inspect};
 pub use once::{Once, OnceOf};

@@ -42,13 +42,15 @@ export async function eventually(what, ask) {
 }
 
 export class Server {
-  /** Starts a server with its own state directory; `stop` removes both. */
-  static async start() {
+  /** Starts a server with its own state directory and these settings (TOML); `stop` removes both. */
+  static async start(settings = "") {
     const server = new Server();
     server.dir = await mkdtemp(join(tmpdir(), "stayd-browser-"));
     server.token = randomBytes(16).toString("hex");
     server.tokenFile = `${server.dir}.token`;
     await writeFile(server.tokenFile, `${server.token}\n`, { mode: 0o600 });
+    server.config = `${server.dir}.toml`;
+    await writeFile(server.config, settings);
     await server.up("127.0.0.1:0");
     return server;
   }
@@ -56,7 +58,7 @@ export class Server {
   /** Starts the server process on this address and waits until it answers. */
   async up(listen) {
     this.log = "";
-    this.child = spawn(program(), ["serve", "--listen", listen, "--state-dir", this.dir, "--admin-token-file", this.tokenFile], {
+    this.child = spawn(program(), ["serve", "--listen", listen, "--state-dir", this.dir, "--config", this.config, "--admin-token-file", this.tokenFile], {
       stdio: ["ignore", "pipe", "pipe"],
       // A plain shell, so that the account's own settings do not matter.
       env: { ...process.env, SHELL: "/bin/bash", HOME: this.dir, PS1: "$ " },
@@ -114,6 +116,7 @@ export class Server {
       clearTimeout(timer);
     }
     await rm(this.tokenFile, { force: true });
+    await rm(this.config, { force: true });
     await rm(this.dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 }
@@ -134,13 +137,13 @@ export function launch() {
   });
 }
 
-/** Gives the tests of a file a server and a browser, and each test a fresh context. After each test it
-    asserts that its pages logged no unexpected error. */
-export function stage(options = {}) {
+/** Gives the tests of a file a server and a browser, and each test a fresh context. `settings` makes the
+    server's settings. After each test it asserts that its pages logged no unexpected error. */
+export function stage(options = {}, settings = () => "") {
   const stage = {};
   before(async () => {
     stage.browser = await launch();
-    stage.server = await Server.start();
+    stage.server = await Server.start(await settings());
   });
   after(async () => {
     await stage.browser?.close();

@@ -24,11 +24,12 @@ const PLAIN: &str = "exec \"$0\" \"$@\"";
 
 /// One request that has come.
 #[derive(Clone, Debug)]
-struct Call {
-    path: String,
-    headers: BTreeMap<String, String>,
-    bytes: Vec<u8>,
-    json: Value,
+pub(crate) struct Call {
+    pub(crate) path: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) bytes: Vec<u8>,
+    /// Null if it is something else.
+    pub(crate) json: Value,
 }
 
 impl Call {
@@ -44,8 +45,8 @@ impl Call {
 type Answer = dyn Fn(&Call) -> u16 + Send + Sync;
 
 /// Somebody else's server, on threads of its own.
-struct Receiver {
-    address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     calls: Arc<Mutex<Vec<Call>>>,
     /// The most requests that it had at a time.
     most: Arc<AtomicUsize>,
@@ -53,7 +54,7 @@ struct Receiver {
 
 impl Receiver {
     /// `answer` gives the status, and may take its time.
-    fn start(answer: impl Fn(&Call) -> u16 + Send + Sync + 'static) -> Receiver {
+    pub(crate) fn start(answer: impl Fn(&Call) -> u16 + Send + Sync + 'static) -> Receiver {
         Receiver::start_with(None, answer)
     }
 
@@ -92,16 +93,16 @@ impl Receiver {
         receiver
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}/{path}", self.address)
     }
 
-    fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.calls.lock().expect("calls").clone()
     }
 
     /// Waits until so many have come, and returns all.
-    async fn wait_for(&self, count: usize) -> Vec<Call> {
+    pub(crate) async fn wait_for(&self, count: usize) -> Vec<Call> {
         soon(&format!("{count} calls"), async {
             while self.calls.lock().expect("calls").len() < count {
                 actix_web::rt::time::sleep(Duration::from_millis(2)).await;
@@ -144,7 +145,7 @@ fn read_call(stream: &mut impl Read) -> Option<Call> {
         let read = stream.read(&mut piece).ok().filter(|read| *read > 0)?;
         bytes.extend_from_slice(&piece[..read]);
     }
-    let json = serde_json::from_slice(&bytes).ok()?;
+    let json = serde_json::from_slice(&bytes).unwrap_or_default();
     Some(Call { path, headers, bytes, json })
 }
 
@@ -162,13 +163,13 @@ async fn server(settings: &str) -> Server {
 }
 
 /// A session that does nothing; its id.
-async fn still(api: &Api, more: Value) -> String {
+pub(crate) async fn still(api: &Api, more: Value) -> String {
     let mut body = json!({ "command": ["sleep", "10000"] });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     api.create(body).await["id"].as_str().expect("an id").to_owned()
 }
 
-async fn report(api: &Api, id: &str, state: &str, message: &str) {
+pub(crate) async fn report(api: &Api, id: &str, state: &str, message: &str) {
     let body = json!({ "state": state, "message": message });
     api.post(&format!("/api/v1/sessions/{id}/attention"), body.to_string()).await.ok(200);
 }
@@ -177,7 +178,7 @@ async fn count(api: &Api, outcome: &str) -> u64 {
     metric(api, &format!("stayd_hook_deliveries_total{{outcome=\"{outcome}\"}} ")).await
 }
 
-async fn metric(api: &Api, name: &str) -> u64 {
+pub(crate) async fn metric(api: &Api, name: &str) -> u64 {
     let text = String::from_utf8(api.get("/metrics").await.bytes).expect("text");
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     line.map_or(0, |number| number.parse().expect("a number"))

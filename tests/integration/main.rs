@@ -55,6 +55,7 @@ mod names;
 mod nesting;
 mod openapi;
 mod profiles;
+mod push;
 mod queries;
 mod races;
 mod reconcile;

@@ -24,7 +24,8 @@ enum Role {
 use Role::{Admin, Controller, Viewer};
 
 /// The role that each action needs, as the design has it and not as the server computes it.
-const ACTIONS: [(&str, Role); 31] = [
+const ACTIONS: [(&str, Role); 32] = [
+    ("push", Viewer),
     ("logins", Viewer),
     ("ready", Viewer),
     ("identify", Viewer),
@@ -139,9 +140,8 @@ fn expected(sees: Sees, action: &str, needs: Role) -> &'static [u16] {
             _ => &[403],
         },
         Sees::Share(role) => match action {
-            "session.share" | "shares" | "session.create" | "profiles" | "ready" | "logins" => {
-                &[403]
-            }
+            "session.share" | "shares" | "session.create" | "profiles" | "ready" | "logins"
+            | "push" => &[403],
             "session.upload" | "session.download" => &[403],
             _ if needs == Admin => &[403],
             _ if role >= needs => &[],
@@ -270,6 +270,7 @@ async fn every_route_asks_for_the_right_that_the_document_names() {
             let path =
                 route.path.replace("{id}", &session).replace("{name}", "nobody-of-this-name");
             let path = path.replace("{share}", &session).replace("{login}", &session);
+            let path = path.replace("{subscription}", &session);
             let path = if route.path == "/api/v1/events" {
                 format!("{path}?session={other}")
             } else {
@@ -281,7 +282,7 @@ async fn every_route_asks_for_the_right_that_the_document_names() {
             let status = api.send(route.method.clone(), &path, body(&route.id).to_string()).await;
             let status = status.status.as_u16();
             // These name nothing: 404 says that one may.
-            let named = ["{name}", "{share}", "{login}"];
+            let named = ["{name}", "{share}", "{login}", "{subscription}"];
             let names_nothing = named.iter().any(|name| route.path.contains(name));
             let good = match expected {
                 [] => {

@@ -77,6 +77,21 @@ export async function whoAmI(): Promise<Principal> {
   return (await (await request("GET", "api/v1/whoami")).json()) as Principal;
 }
 
+/** The key with which a browser subscribes to web push, base64url. */
+export async function pushKey(): Promise<string> {
+  return ((await (await request("GET", "api/v1/push")).json()) as { public_key: string }).public_key;
+}
+
+/** Has this browser told what needs somebody. Returns the id of that. */
+export async function putSubscription(endpoint: string, keys: { p256dh: string; auth: string }): Promise<string> {
+  return ((await (await request("PUT", "api/v1/push/subscriptions", { endpoint, keys })).json()) as { id: string }).id;
+}
+
+/** Has it told no more. */
+export async function dropSubscription(id: string): Promise<void> {
+  await request("DELETE", `api/v1/push/subscriptions/${encodeURIComponent(id)}`);
+}
+
 /** A piece of a file that is uploaded. */
 export interface Piece {
   name: string;

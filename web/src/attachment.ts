@@ -159,6 +159,11 @@ export class Attachment {
     return this.live ? [control({ type: "resize", cols, rows })] : [];
   }
 
+  /** Somebody looks at this client, or no longer does. */
+  looked(looking: boolean): Effect[] {
+    return this.live ? [control({ type: "looking", looking })] : [];
+  }
+
   private begin(message: Attached): Effect[] {
     const effects: Effect[] = [];
     const continued = message.session.id === this.session && message.offset === this.received;

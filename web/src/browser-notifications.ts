@@ -1,6 +1,8 @@
-// The browser's notifications, off until the user turns them on.
+// The browser's notifications, off until the user turns them on. Where the browser can be reached while no
+// page is open, the server tells it (`push.ts`); other news are told by a page that is open.
 
 import { byId, setDescription } from "./dom";
+import { startPush, stopPush } from "./push";
 import { loadSetting, saveSetting } from "./storage";
 import { visibleText } from "./visible";
 
@@ -8,6 +10,7 @@ const WANTED = "stayd-notify";
 
 export class BrowserNotifications {
   private readonly button = byId<HTMLButtonElement>("notify");
+  private mayPush = false;
 
   constructor(
     private readonly open: (session: string) => void,
@@ -35,10 +38,21 @@ export class BrowserNotifications {
     };
   }
 
+  /** Somebody has signed in who may have this browser told; a share link may not. */
+  signedIn(mayPush: boolean): void {
+    this.mayPush = mayPush;
+    // What cannot be renewed now is by the next visit.
+    if (mayPush && this.isOn) startPush().catch(() => {});
+  }
+
   async toggle(): Promise<void> {
-    if (this.isOn) saveSetting(WANTED, "no");
-    else if ((await Notification.requestPermission()) === "granted") saveSetting(WANTED, "yes");
-    else this.trouble("The browser blocks notifications from this page. Its settings for this site can allow them.");
+    if (this.isOn) {
+      saveSetting(WANTED, "no");
+      stopPush().catch((error: unknown) => this.trouble(`The server may still send notifications: ${reason(error)}`));
+    } else if ((await Notification.requestPermission()) === "granted") {
+      saveSetting(WANTED, "yes");
+      if (this.mayPush) startPush().catch((error: unknown) => this.trouble(`Notifications come only while this page is open: ${reason(error)}`));
+    } else this.trouble("The browser blocks notifications from this page. Its settings for this site can allow them.");
     this.show();
   }
 
@@ -48,3 +62,5 @@ export class BrowserNotifications {
     setDescription(this.button, on ? "Notifications are on: turn them off" : "Notify me when a session rings the bell, sends a notification, falls quiet or ends");
   }
 }
+
+const reason = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -409,7 +409,7 @@ async function main(): Promise<void> {
   document.addEventListener("visibilitychange", () => void returned());
   addEventListener("focus", () => void returned());
   followKeyboard();
-  registerServiceWorker();
+  registerServiceWorker({ shows: (id) => panes.of(id) !== undefined, open: (id) => (location.hash = addressOf(id)) });
   connectScreenReaderButton();
 
   addEventListener("hashchange", () => void signInFromAddress(trouble).then(resolveName).then(openAddress));
@@ -419,6 +419,7 @@ async function main(): Promise<void> {
   shared = sharedSession(principal);
   actions.labels = scopeLabels(principal);
   account.show(principal, rights);
+  notifications.signedIn(principal.kind !== "share");
   await liveSessions.refresh();
   // An address with an unknown name must not open the last session instead.
   const wasNamed = openName() !== null;

@@ -100,6 +100,8 @@ export interface Viewer {
   mode: "rw" | "ro";
   /** It typed or attached last. */
   controller: boolean;
+  /** Somebody looks at it; an older server leaves it out. */
+  looking?: boolean;
 }
 
 /** A command that the server knows by name. */

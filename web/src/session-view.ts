@@ -10,6 +10,7 @@ import { type SessionEnd, sessionEnd } from "./format";
 import type { InputBuffer } from "./input-buffer";
 import { type BarKey, type HeldModifiers, withHeld } from "./key-sequences";
 import { authorized } from "./login";
+import { isLooking, watchLooking } from "./looking";
 import type { Attached, Bytes, Session, SessionState, SizePolicy } from "./messages";
 import { lastScreen, waitForEnd } from "./session-end";
 import type { StatusFacts } from "./status-bar";
@@ -80,6 +81,7 @@ export class SessionView {
   /** The session has ended, and the page has said how. */
   over = false;
   private readonly fileDrop: FileDrop | null = null;
+  private readonly unwatch = watchLooking((looking) => this.connection.run(this.attachment.looked(looking)));
   /** For how many ms nothing was heard from the server, though it was asked. */
   private silence = 0;
   /** The size with which the connection was opened. */
@@ -208,6 +210,7 @@ export class SessionView {
 
   close(): void {
     this.closed = true;
+    this.unwatch();
     this.connection.stop();
     this.fileDrop?.dispose();
     this.terminal.dispose();
@@ -257,6 +260,7 @@ export class SessionView {
         this.policy = session.size_policy;
         this.client = effect.message.client;
         this.shownLive = true;
+        this.connection.run(this.attachment.looked(isLooking()));
         this.callbacks.attached(effect.message);
         const { cols, rows } = this.terminal.room;
         if (cols !== this.requestedSize.cols || rows !== this.requestedSize.rows) {

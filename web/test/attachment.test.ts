@@ -154,6 +154,7 @@ test("sizes, states, ends and refusals are handed on; unknown messages are passe
   assert.deepEqual(said({ type: "error", code: "x", message: "y" }), ["refused"]);
   assert.deepEqual(said({ type: "of-tomorrow" }), []);
   assert.deepEqual(short(attachment.resized(90, 20)), ['send:{"type":"resize","cols":90,"rows":20}']);
+  assert.deepEqual(short(attachment.looked(false)), ['send:{"type":"looking","looking":false}']);
 });
 
 test("what is not the protocol starts afresh", () => {

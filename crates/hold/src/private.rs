@@ -11,8 +11,16 @@ use std::path::{Path, PathBuf};
 
 /// The files of the state directory, by the beginning of their names: the database has further
 /// files beside it, and a new version of a file is written beside the old one first.
-const FILES: [&str; 7] =
-    ["reserve", "lock", "listen", "holder.pid", "holder.lock", "stayd.db", "server.log"];
+const FILES: [&str; 8] = [
+    "reserve",
+    "lock",
+    "listen",
+    "holder.pid",
+    "holder.lock",
+    "stayd.db",
+    "server.log",
+    "vapid.key",
+];
 const SOCKETS: [&str; 2] = ["holder.sock", "server.sock"];
 const DIRECTORIES: [&str; 1] = ["recordings"];
 
