@@ -62,14 +62,13 @@ mod tests {
 
     #[test]
     fn a_database_of_version_6_becomes_one_of_the_present_version() {
-        let conn = Connection::open_in_memory().unwrap();
-        conn.execute_batch(include_str!("../../schema.sql")).unwrap();
-        let present = columns(&conn);
-        conn.execute_batch(
-            "ALTER TABLE sessions DROP COLUMN attention; ALTER TABLE sessions DROP COLUMN report;
-             DROP TABLE deliveries; DROP TABLE followed_sessions;",
-        )
-        .unwrap();
+        let with = |schema: &str| {
+            let conn = Connection::open_in_memory().unwrap();
+            conn.execute_batch(schema).unwrap();
+            conn
+        };
+        let present = columns(&with(include_str!("../../schema.sql")));
+        let conn = with(include_str!("../../tests/schemas/6.sql"));
         assert_ne!(columns(&conn), present);
         migrate(&conn, 6, version()).unwrap();
         assert_eq!(columns(&conn), present);

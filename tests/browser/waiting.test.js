@@ -54,7 +54,7 @@ test("who asks something is at the top with message and age, is counted, and is 
 
   await report(server, second.id, "done", "all of it");
   await row(page, second.id).getByText(/^done \d+ s ago$/).waitFor();
-  await report(server, second.id, "idle");
+  await report(server, second.id, "working");
   await eventually("nobody waits", async () => !(await page.title()).startsWith("("));
   await page.keyboard.press("Alt+Shift+W");
   await page.getByText("Nobody waits for you.").waitFor();

@@ -31,6 +31,8 @@ export class Attention {
       // Silence must not hide the bell or the notification before it.
       if (worked < WORK_MS || before !== undefined) return false;
     }
+    // A program that sends a notification is done with something: it is the same news.
+    if (alert.cause === "done" && before?.cause === "notification" && before.text === alert.text) return false;
     // Nor must a bell hide what is asked.
     if (before?.cause === "blocked" && alert.cause !== "blocked" && alert.cause !== "done") return false;
     this.alerts.set(alert.session, alert);
@@ -79,9 +81,10 @@ export function alertText({ cause, text }: Alert): string {
       return "fell quiet";
     case "ended":
       return text === "" ? "ended" : text;
-    // The list tells these by itself.
-    case "blocked":
     case "done":
+      return text;
+    // The list tells it by itself.
+    case "blocked":
       return "";
   }
 }

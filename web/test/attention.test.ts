@@ -47,3 +47,12 @@ test("what is asked is not hidden by a bell, and is over when the program goes o
   attention.goesOn("b");
   assert.equal(attention.count, 1, "a bell is not about what the program does");
 });
+
+test("a notification that says that something is done is one alert", () => {
+  const attention = new Attention(0);
+  attention.add(alert("a", "notification", 10, "Tests: all passed"));
+  assert.equal(attention.add({ session: "a", cause: "done", at: 10, text: "Tests: all passed" }), false);
+  assert.equal(attention.get("a")?.cause, "notification");
+  assert.equal(attention.add({ session: "a", cause: "done", at: 20, text: "done: make" }), true);
+  assert.equal(alertText({ session: "a", cause: "done", at: 20, text: "done: make" }), "done: make");
+});
