@@ -69,8 +69,6 @@ test("notifications are turned on by a click, say what happened and open the ses
   await row(page, id).getByText("rang").waitFor();
   assert.equal(await page.evaluate(() => window.told.length), 0, "nobody asked for them");
 
-  // A context of tests is incognito, where Chromium has no push service; the page does without.
-  page.expected.push(/Push API in incognito mode/);
   await page.getByRole("button", { name: /^Notify me/ }).click();
   await page.getByRole("button", { name: /^Notifications are on/ }).waitFor();
   await tell(server, id, "printf '\\033]777;notify;Tests;all passed\\a'");
