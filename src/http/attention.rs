@@ -13,8 +13,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::json;
 
-/// The longest message of a request, in bytes. It is cut to fewer characters.
-const MESSAGE_BYTES_MAX: usize = 16 << 10;
+/// The longest message of a request, in characters. It is cut to fewer.
+const MESSAGE_MAX: usize = 4096;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,8 +33,8 @@ pub(super) async fn report(
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
     let ReportBody { state, message, seq } = object(body)?;
-    if message.as_ref().is_some_and(|message| message.len() > MESSAGE_BYTES_MAX) {
-        let problem = format!("message must have at most {MESSAGE_BYTES_MAX} bytes");
+    if message.as_ref().is_some_and(|message| message.chars().count() > MESSAGE_MAX) {
+        let problem = format!("message must have at most {MESSAGE_MAX} characters");
         return Err(Problem::invalid(problem));
     }
     let session = api.live(&id).await?;
