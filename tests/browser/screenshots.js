@@ -69,6 +69,8 @@ try {
   const monitor = await start("monitor", ["top", "-d", "5"], { idle_timeout_s: null, labels: { host: "db1" } });
   const python = await start("notebook", ["python3", "-q"]);
   const editor = await start("editor", ["vim", "-n", "-u", "NONE", "-c", VIM, "src/lifecycle/machine.rs"]);
+  const agent = await start("agent", ["sh"]);
+  await server.api("POST", `/sessions/${agent.id}/attention`, { state: "blocked", message: "May I run “rm -rf target”?" });
   const shell = await start("release", ["bash"], { idle_timeout_s: null, labels: { team: "core" } });
   await typeInto(python.id, "import math\rmath.tau\r");
   await until(python.id, "6\\.28");
@@ -77,7 +79,7 @@ try {
 
   const desk = await context({ viewport: { width: 1280, height: 800 } });
   const page = await visit(desk, server.url);
-  await page.locator("#sessions > li").nth(4).waitFor();
+  await page.locator("#sessions > li").nth(5).waitFor();
   await look(page, editor.id);
   await look(page, python.id);
   await look(page, shell.id);
@@ -99,6 +101,7 @@ try {
   // The notice about the session that was left does not belong into this picture.
   if (await page.locator("#departure-close").isVisible()) await page.locator("#departure-close").click();
   await page.locator(".xterm-helper-textarea").focus();
+  await page.locator(".lists").evaluate((lists) => (lists.scrollTop = 0));
   await picture(page, "screenshot.png");
 
   await page.locator("#new-more").click();
