@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 /// A command that has run for so long has done something that is worth a look.
 const LONG_COMMAND: TimeDelta = TimeDelta::seconds(10);
-/// Who reminds of a question says not which: if somebody has typed so shortly before, it is answered.
+/// A reminder does not say which question it means: if somebody has typed so shortly before, that one is
+/// answered.
 const REMINDER: TimeDelta = TimeDelta::seconds(1);
 /// Ages of processes are as exact as this.
 const TICK: TimeDelta = TimeDelta::milliseconds(20);
@@ -46,7 +47,7 @@ pub struct Older {
     pub last: u64,
 }
 
-/// What a look at the session has found.
+/// The result of a look at the session.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Looked {
     /// The name of the rules for the program in the foreground, if there are some.
@@ -59,7 +60,7 @@ pub struct Looked {
     pub report_over: bool,
 }
 
-/// What is kept of a judge for a server after this one, besides the [`Attention`] itself.
+/// The parts of a judge that are kept for a later server, besides the [`Attention`] itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Kept {
@@ -93,11 +94,11 @@ struct Ruled {
     agent: String,
     process: Option<i32>,
     says: Option<Sign>,
-    /// What the last look has found for the first time.
+    /// The result of the last look, if it was a new one.
     once: Option<Says>,
 }
 
-/// What is known of one session's program.
+/// Everything that is known of one session's program.
 #[derive(Clone, Debug, Default)]
 pub struct Judge {
     seq: Option<u64>,
@@ -134,7 +135,7 @@ impl Judge {
         &self.present
     }
 
-    /// What is kept besides.
+    /// The parts that are kept besides the decision.
     #[must_use]
     pub fn kept(&self) -> Kept {
         Kept { seq: self.seq, program: self.report_program().cloned() }
@@ -170,7 +171,7 @@ impl Judge {
             return Ok(());
         }
         let sign = Sign { state, message, at: now };
-        // Who reports that nothing is known leaves it to the others.
+        // A report of "unknown" leaves the decision to the others.
         let counts = state != AttentionState::Unknown;
         if let Some(rules) = self.rules.as_mut().filter(|_| !counts) {
             // What they have said may be as old as the report; another look tells.
@@ -297,7 +298,7 @@ impl Judge {
         }
         rules.once = None;
         let worked = matches!(before, Some(AttentionState::Working | AttentionState::Blocked));
-        // What a report has told as done was seen before the screen was looked at.
+        // Somebody has seen what the report told as done before the screen was looked at.
         let is_seen = self.report.as_ref().is_some_and(|report| {
             report.typed && report.sign.state == AttentionState::Idle && !report.looked
         });
@@ -330,8 +331,7 @@ impl Judge {
     /// What has ended neither works nor waits for an answer; that it had done something stays true.
     fn end_report(&mut self) {
         self.seq = None;
-        let lives = [AttentionState::Working, AttentionState::Blocked];
-        self.report.take_if(|report| lives.contains(&report.sign.state));
+        self.report.take_if(|report| report.sign.state.needs_program());
         if let Some(report) = &mut self.report {
             report.over = true;
         }

@@ -40,7 +40,7 @@ fn a_report_counts_more_than_signs_and_these_more_than_rules() {
     sees(&mut judge, Idle, None, 5);
     assert_eq!(state(&judge), (Blocked, Some("May I?"), 3));
     assert_eq!(judge.present().source, Some(AttentionSource::Report));
-    // Who reports that it does not know leaves it to the others.
+    // A report of "unknown" leaves the decision to the others.
     judge.report(report(Unknown, ""), at(9)).unwrap();
     assert_eq!(state(&judge).0, Done);
 }
@@ -228,7 +228,7 @@ fn a_shell_marks_its_commands_and_long_ones_have_done_something() {
     assert_eq!(state(&judge), (Done, Some("exited 2: make"), 20));
     judge.typed(at(21));
     assert_eq!(state(&judge).0, Idle);
-    // Of a program that has rules a mark says nothing more than that it runs.
+    // A shell's mark says of a program that has rules only that it runs.
     judge.marked(&Event::CommandStart { command: Some("claude".into()) }, at(30));
     assert_eq!(state(&judge).0, Working);
     sees(&mut judge, Blocked, Some("May I?"), 31);

@@ -71,7 +71,7 @@ async fn start(paths: &PathFlags, flags: &ServerFlags) -> Result<Endpoint, Failu
         let failure = match Endpoint::find(paths, flags) {
             Ok(endpoint) => match Client::new(endpoint.clone())?.ready().await {
                 Ok(()) => {
-                    // Of several verbs that found no server, one has started it.
+                    // Several verbs found no server, and another one has started it.
                     if !endpoint.server.as_ref().is_some_and(|found| found.is(server.pid())) {
                         // It would wait a little for the lock, and begin if that one is stopped.
                         server.end()?;

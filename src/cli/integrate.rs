@@ -147,9 +147,9 @@ fn change_claude(flags: &Flags) -> Result<u8, Failure> {
     fs::create_dir_all(folder).map_err(doing())?;
     let mode = path.metadata().map_or(NEW_MODE, |metadata| metadata.permissions().mode() & 0o777);
     let mut copy = String::new();
-    // The copy is of what was there before anything of ours.
-    let is_first = |text: &&String| flags.install && !text.contains("stayd");
-    if let Some(before) = before.as_ref().filter(is_first) {
+    // A copy of settings with our hooks in them would replace that of the settings before.
+    let is_without = |text: &&String| matches!(integrate::without_hooks(text), Ok(None));
+    if let Some(before) = before.as_ref().filter(is_without) {
         let kept = path.with_extension("json.before-stayd");
         replace(&kept, before, mode).map_err(doing())?;
         copy = format!("\nWhat it was before is in {}.", kept.display());
@@ -177,7 +177,7 @@ fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 
 /// Adds a line to a shell's settings.
 fn install(shell: Shell) -> Result<u8, Failure> {
-    let (path, line) = shell.settings(Path::new(&account().home));
+    let (path, line) = shell.settings(&home().map_err(Failure::doing("the home directory"))?);
     let doing = || Failure::doing(path.display().to_string());
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),

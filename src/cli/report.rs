@@ -73,7 +73,7 @@ pub(super) fn report(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         done => done,
     };
     if let Some(Input { over, .. }) = input {
-        // Who writes to a hook that has gone gets an error.
+        // An agent that writes to a hook which has gone would get an error.
         let _ = over.recv_timeout(STDIN_PATIENCE);
     }
     done
@@ -97,7 +97,7 @@ fn read_all() -> Input {
     Input { text, over }
 }
 
-/// As much of standard input as is read for its members.
+/// The first part of standard input, which is read for its members.
 fn beginning() -> String {
     let mut bytes = Vec::new();
     let _ = io::stdin().take(STDIN_MAX).read_to_end(&mut bytes);

@@ -206,11 +206,7 @@ pub fn reference() -> String {
          names overrides the keys that it has.",
     );
     out.push_str("#[profile.monitor]\n");
-    for ProfileKey { name, example, help } in PROFILE_KEYS {
-        out.push('\n');
-        prose(&mut out, help);
-        out.push_str(&format!("#{name} = {example}\n"));
-    }
+    write_keys(&mut out, &PROFILE_KEYS);
     out.push('\n');
     prose(
         &mut out,
@@ -220,11 +216,7 @@ pub fn reference() -> String {
     );
     for keys in HOOKS {
         out.push_str("#[[hook]]\n");
-        for ProfileKey { name, example, help } in keys {
-            out.push('\n');
-            prose(&mut out, help);
-            out.push_str(&format!("#{name} = {example}\n"));
-        }
+        write_keys(&mut out, keys);
         out.push('\n');
     }
     prose(
@@ -244,6 +236,15 @@ pub fn reference() -> String {
         out.push('\n');
     }
     out
+}
+
+/// Writes the keys of a table, each below its help.
+fn write_keys(out: &mut String, keys: &[ProfileKey]) {
+    for ProfileKey { name, example, help } in keys {
+        out.push('\n');
+        prose(out, help);
+        out.push_str(&format!("#{name} = {example}\n"));
+    }
 }
 
 /// The help of a flag without its notes in brackets.

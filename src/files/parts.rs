@@ -25,7 +25,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub struct Parts(Arc<Path>);
 
-/// What is recorded of a part. The device and the inode say that a file of that name is still the part.
+/// The record of a part. Device and inode tell whether a file of that name is still the part.
 #[derive(Debug, Deserialize, Serialize)]
 struct Entry {
     folder: PathBuf,
@@ -96,7 +96,7 @@ impl Parts {
     }
 }
 
-/// What has become of a part.
+/// The state of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     /// Something has come of it lately, or nobody can say.

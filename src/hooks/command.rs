@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 /// From SIGTERM to SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(2);
-/// What a program has printed last is logged if it fails.
+/// Bytes of a program's last output that are logged if it fails.
 const OUTPUT_MAX: usize = 4096;
 /// What a program has printed is read so long after its end: what it left in the background may hold the
 /// pipe for ever.

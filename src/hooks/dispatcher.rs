@@ -36,7 +36,7 @@ const STOP_GRACE: Duration = Duration::from_secs(1);
 /// Before a subscription's id in the rows, where hooks have their key.
 const PUSH: &str = "push:";
 
-/// What the hooks need of the server.
+/// The parts of the server that hooks use.
 pub struct HooksParts {
     /// Where deliveries outlive the server.
     pub store: StoreHandle,

@@ -106,7 +106,7 @@ async fn a_server_goes_on_with_what_one_before_it_has_left_and_makes_nothing_twi
     let mut first = Dispatcher::new(vec![hook()], parts());
     first.restore(DeliveryRows::default()).await;
     assert_eq!(queued(&mut first), [(asks.id, HookWord::Blocked)]);
-    // Of its changes, the delivery was written and the rest was not.
+    // The server dies after it has written the delivery and before it writes the rest.
     let changes: Vec<_> = first.ledger.take().into_iter().take(1).collect();
     store.change_deliveries(changes).await.unwrap();
     let rows = store.deliveries().await.unwrap();

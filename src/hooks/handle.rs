@@ -30,7 +30,7 @@ impl Hooks {
             dispatcher.was_needed = true;
             dispatcher.restore(rows).await;
         } else if rows != DeliveryRows::default() {
-            // Who is to be told later is not told of what was before.
+            // Hooks and browsers that come later are not told of what was before.
             let _ = parts.store.change_deliveries(vec![DeliveryChange::Clear]).await;
         }
         Hooks(actix_web::rt::spawn(dispatcher.run(listener)))

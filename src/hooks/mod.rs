@@ -43,7 +43,7 @@ mod queue;
 pub use dispatcher::HooksParts;
 pub use handle::Hooks;
 
-/// What became of an attempt.
+/// The result of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     /// The event has arrived.
@@ -52,6 +52,6 @@ enum Outcome {
     Failed(String),
     /// It will not, however often it is tried.
     Refused(String),
-    /// Nor will anything else: there is nobody any more.
+    /// The browser is gone: nothing will ever arrive there.
     Gone,
 }

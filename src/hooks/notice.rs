@@ -36,7 +36,7 @@ pub(super) struct Notice {
     view: Value,
 }
 
-/// What decides for whom a session exists.
+/// The facts that decide for whom a session exists.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Whose {
     owner: Option<String>,
@@ -58,7 +58,7 @@ impl From<&Event> for Whose {
     }
 }
 
-/// What a hook makes of a notice.
+/// The part that a hook takes in a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// It is about something else.

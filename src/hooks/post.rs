@@ -58,7 +58,7 @@ pub(super) async fn post(
     match request.send_body(body).await {
         Ok(mut answer) => {
             let status = answer.status();
-            // So that the peer sees its answer taken. What is wrong with it does not matter.
+            // The peer is to see that its answer was taken; an error in it does not matter.
             let _ = timeout(limit, answer.body().limit(ANSWER_MAX)).await;
             outcome(status)
         }

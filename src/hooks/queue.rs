@@ -21,7 +21,7 @@ const OF_A_SESSION_MAX: usize = 64;
 const ALL_MAX: usize = 10_000;
 const BYTES_MAX: usize = 32 << 20;
 
-/// What is delivered in order, one after the other.
+/// A line of deliveries that are made one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Lane {
     /// The events of a session for a hook, by its place in the settings.
@@ -55,7 +55,7 @@ impl Delivery {
     }
 }
 
-/// What is to be done with a delivery after an attempt.
+/// The next step for a delivery after an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is over.
@@ -66,7 +66,7 @@ pub(super) enum Verdict {
     GiveUp,
 }
 
-/// What has become of a delivery.
+/// The fate of a delivery after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     Delivered(Delivery),
@@ -208,7 +208,7 @@ impl Queue {
         }
         let (hooks, places) = (self.hooks(), self.ready.len());
         let of_hooks: usize = self.running[..hooks].iter().sum();
-        // So that hooks that hang leave room for the others.
+        // Hooks that hang must leave room for the others.
         let share = (RUNNING_MAX / hooks.max(1)).max(1);
         for place in (0..places).map(|step| (self.turn + step) % places) {
             let most = if self.failing[place] && hooks > 1 { 1 } else { share };

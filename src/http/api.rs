@@ -1,9 +1,9 @@
 //! The actors and handles that the routes share.
 
-use super::mcp::Turns;
 use super::problem::{Problem, code};
 use super::query::culprit;
 use super::shots::Shots;
+use super::turns::Turns;
 use crate::audit::Audit;
 use crate::events::Bus;
 use crate::files::{Finished, Parts};

@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::sessions::refused;
 use crate::attention;
 use crate::protocol::AttentionState;
-use crate::session::{InUse, Report, Reported};
+use crate::session::{InUse, Report};
 use actix_web::web::{Json, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -42,11 +42,8 @@ pub(super) async fn report(
     let report = attention::Report { state, message, seq, ..attention::Report::default() };
     let request = Report { report, reporter: local_peer::pid(&http) };
     let reported = session.addr.send(request).await.map_err(stopping)?;
-    let Reported { mut attention, older } = reported.map_err(|error| refused(&error))?;
-    if api.caller.is_share() {
-        // As in all that a share link shows of the session.
-        attention.message = None;
-    }
+    let older = reported.map_err(|error| refused(&error))?;
+    let attention = api.shown(session.handle.view()).attention;
     let answer = json!({
         "attention": attention, "accepted": older.is_none(), "last_seq": older.map(|o| o.last),
     });

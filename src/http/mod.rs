@@ -50,14 +50,15 @@ mod strict_transport;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod turns;
 
 pub use allowlist::{Hosts, HostsError};
 pub use api::Api;
 pub use backup::COPIES;
 pub use base_path::below_base_path;
-pub use mcp::Turns;
 pub use shots::Shots;
 pub use strict_transport::strict_transport;
+pub use turns::Turns;
 
 use actix_web::web::{PayloadConfig, ServiceConfig, resource};
 

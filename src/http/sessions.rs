@@ -181,7 +181,7 @@ pub(super) async fn delete(
     Ok(HttpResponse::Ok().json(body))
 }
 
-/// What became of a session that was to be ended.
+/// The result of a request to end a session.
 pub(super) enum End {
     /// It has ended; `persisted` says whether its record is in the database already.
     Ended { session: Box<Session>, persisted: bool },

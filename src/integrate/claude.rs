@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::fmt;
 
-/// By this in its command a hook of ours is known.
+/// Our hooks are known by this part of their command.
 const MARK: &str = " report --hook --state ";
 
 /// When a hook runs, and what it reports.

@@ -46,6 +46,12 @@ impl AttentionState {
         }
     }
 
+    /// Whether only a program that runs can be in this state.
+    #[must_use]
+    pub fn needs_program(self) -> bool {
+        matches!(self, AttentionState::Working | AttentionState::Blocked)
+    }
+
     /// The state of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<AttentionState> {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// The longest message, in bytes of JSON. Push services take 4 KiB of encrypted content.
 const MESSAGE_MAX: usize = 3 << 10;
-/// What is shown of a name and of a text, in characters. Notifications show less.
+/// The longest name and text of a notification, in characters. Browsers show less.
 const TITLE_MAX: usize = 100;
 const BODY_MAX: usize = 500;
 
@@ -43,7 +43,7 @@ pub fn message(event: &str, at: &str, session: &Value) -> String {
     told
 }
 
-/// What people call the session.
+/// The session's name for people.
 fn title(session: &Value) -> String {
     let name = plain(session["name"].as_str().unwrap_or_default(), TITLE_MAX);
     if !name.is_empty() {

@@ -21,7 +21,7 @@ const ANSWER_MAX: usize = 16 << 10;
 /// How long a service keeps a message for a browser that is away, in seconds: a day.
 const TTL_S: u32 = 24 * 3600;
 
-/// What a push service is told beside the message.
+/// The headers for a push service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers<'a> {
     /// Wakes a phone that saves its battery.
@@ -121,7 +121,7 @@ impl Push {
         match request.send_body(body).await {
             Ok(mut answer) => {
                 let status = answer.status();
-                // So that the peer sees its answer taken. What is wrong with it does not matter.
+                // The peer is to see that its answer was taken; an error in it does not matter.
                 let body = answer.body().limit(ANSWER_MAX);
                 let _ = actix_web::rt::time::timeout(TIMEOUT, body).await;
                 sent(status)

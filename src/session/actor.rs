@@ -16,12 +16,12 @@ use super::processes::{self, end_tree};
 use super::record::{Applied, Observed, Record};
 use super::remains::{AwaitedEnd, Remains};
 use super::requests::{
-    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Report, Reported, Resize, Seen,
-    Shutdown, Signal, SignalError, StopForRestart,
+    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Report, Resize, Seen, Shutdown,
+    Signal, SignalError, StopForRestart,
 };
 use super::size::{Sizing, wanted};
 use super::timers::{DestroyTimer, Timer, Timers, Use, Uses, check_work_every, now};
-use crate::attention::Says;
+use crate::attention::{Older, Says};
 use crate::lifecycle::{Effect, EndReason, Event, Exit, Refused};
 use crate::protocol::{self, AttentionState, Cause, CloseCode, rfc3339};
 use crate::store::Change;
@@ -513,7 +513,7 @@ impl Actor for Session {
         let applied = self.record.start(self.observed(), now());
         self.execute(applied, ctx);
         if let Some(after) = self.attending.heard_output() {
-            // Of what a server before this one knew, the program may be gone.
+            // The program that a server before this one knew of may be gone.
             self.timers.set(Timer::Look, Some(after), ctx);
         }
         // A server that died may not have told the holder that there is room again.
@@ -720,7 +720,7 @@ impl Handler<Seen> for Session {
 }
 
 impl Handler<Report> for Session {
-    type Result = Result<Reported, Refused>;
+    type Result = Result<Option<Older>, Refused>;
 
     fn handle(&mut self, report: Report, ctx: &mut Self::Context) -> Self::Result {
         if let Some(refused) = self.record.too_late() {
@@ -736,7 +736,7 @@ impl Handler<Report> for Session {
         let process = self.record.row.process.as_ref();
         let older = self.attending.report(report, process, reporter).err();
         self.tell_attention(ctx);
-        Ok(Reported { attention: self.record.row.session.attention.clone(), older })
+        Ok(older)
     }
 }
 

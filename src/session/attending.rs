@@ -3,7 +3,7 @@
 
 use crate::attention::{Agent, Agents, Judge, Looked, Older, Report, Says};
 use crate::events::Kind;
-use crate::protocol::{Attention, AttentionState, rfc3339};
+use crate::protocol::{Attention, rfc3339};
 use crate::screen::Event;
 use crate::store::Row;
 use crate::tree::{self, ProcessId};
@@ -99,8 +99,7 @@ impl Attending {
     /// When to check next whether the program of the report still runs, which nobody tells; `None`: it does
     /// not matter.
     pub(super) fn check_program_after(&self) -> Option<Duration> {
-        let lives = [AttentionState::Working, AttentionState::Blocked];
-        let matters = lives.contains(&self.judge.present().state);
+        let matters = self.judge.present().state.needs_program();
         self.judge.report_program().filter(|_| matters).map(|_| CHECK_PROGRAM)
     }
 
@@ -141,11 +140,9 @@ impl Attending {
             let group = process.foreground()?;
             (group != process.pid && Some(group) != reporter).then_some(group)
         });
-        if reporter.is_some_and(|reporter| is_left_over(reporter, process)) {
-            let says = [AttentionState::Working, AttentionState::Blocked];
-            if says.contains(&report.state) {
-                return Ok(());
-            }
+        let is_over = || reporter.is_some_and(|reporter| is_left_over(reporter, process));
+        if report.state.needs_program() && is_over() {
+            return Ok(());
         }
         let program = group.and_then(|group| ProcessId::of(group).ok());
         let age = reporter.and_then(age).unwrap_or_default();
@@ -204,7 +201,7 @@ mod tests {
     use super::*;
     use crate::attention::Kept;
     use crate::id::SessionId;
-    use crate::protocol::Session;
+    use crate::protocol::{AttentionState, Session};
 
     fn row() -> Row {
         Row::of(Session::begun(SessionId::generate(), Utc::now()))

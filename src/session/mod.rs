@@ -69,8 +69,8 @@ pub use readers::ReadFrom;
 pub use record::{Record, Revival};
 pub(crate) use record::{adopted, missed, timeouts};
 pub use requests::{
-    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Report, Reported, Resize, Seen,
-    SessionEnded, Shutdown, Signal, SignalError, SignalTarget, StopForRestart, Visibility,
+    Dismiss, Expected, Kill, Killed, NotDone, Noticed, Patch, Report, Resize, Seen, SessionEnded,
+    Shutdown, Signal, SignalError, SignalTarget, StopForRestart, Visibility,
 };
 pub use timers::InUse;
 pub(crate) use timers::now;

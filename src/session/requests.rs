@@ -5,7 +5,7 @@ use crate::attention;
 use crate::holder::HolderError;
 use crate::id::SessionId;
 use crate::lifecycle::Refused;
-use crate::protocol::{self, Attention, Cause, IdleWhen, RestartPolicy, SizePolicy};
+use crate::protocol::{self, Cause, IdleWhen, RestartPolicy, SizePolicy};
 use actix::prelude::*;
 use std::collections::BTreeMap;
 
@@ -183,23 +183,15 @@ impl Patch {
     }
 }
 
-/// A program says what it is doing, or somebody in its stead.
+/// A program says what it is doing, or somebody in its stead. Answered with the later report, if there was
+/// one: then this one has changed nothing.
 #[derive(Message)]
-#[rtype(result = "Result<Reported, Refused>")]
+#[rtype(result = "Result<Option<attention::Older>, Refused>")]
 pub struct Report {
     /// What it says. Its program is found by the session.
     pub report: attention::Report,
     /// The process that reports, if it is one of this machine's.
     pub reporter: Option<i32>,
-}
-
-/// What is known of the program after a report.
-#[derive(Clone, Debug)]
-pub struct Reported {
-    /// What it is doing.
-    pub attention: Attention,
-    /// Set where the report came too late and changed nothing.
-    pub older: Option<attention::Older>,
 }
 
 /// The holder, or who compared it with the database, has something to tell of this session.

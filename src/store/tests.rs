@@ -572,7 +572,7 @@ async fn a_database_of_another_version_is_refused_and_left_alone() {
     }
 }
 
-/// As stayd 0.2.0 has left it: what is in it stays.
+/// The database is one that stayd 0.2.0 has left. Its sessions stay.
 #[actix::test]
 async fn a_database_of_an_earlier_version_is_migrated_with_what_is_in_it() {
     let (dir, fresh) = (tempfile::tempdir().unwrap(), Place::new());

@@ -246,7 +246,7 @@ async fn a_url_gets_signed_events_that_the_documented_examples_verify() {
         assert_eq!(examples(language).len(), 1, "{language}");
     }
 
-    // The same state again is nothing new; another question is.
+    // A repeated state is no news, and another question is.
     report(&api, &id, "blocked", "May I run rm?").await;
     report(&api, &id, "blocked", "And mv?").await;
     report(&api, &id, "working", "").await;
@@ -377,7 +377,7 @@ async fn a_url_that_fails_for_a_while_loses_nothing_and_keeps_the_order() {
     // One after the other comes after it, and another session does not wait for it.
     for (state, message, waiting) in [("done", "2", 2), ("blocked", "3", 3)] {
         report(&api, &a, state, message).await;
-        // Of states that change within 50 ms only the last is told.
+        // If states change within 50 ms, only the last is told.
         soon("its place in the queue", async {
             while metric(&api, "stayd_hook_queue ").await < waiting {
                 actix_web::rt::task::yield_now().await;

@@ -391,7 +391,7 @@ async fn only_push_services_are_called_and_only_so_many() {
     }
     server.wait_for_sql(COUNT, "0").await;
 
-    // The same browser has one, whoever subscribed it last; the oldest of one token makes room.
+    // A browser has one subscription, that of whoever subscribed it last. A token's oldest one makes room.
     let first = put(&viewer, &good).await.ok(200);
     assert_ne!(put(&viewer, &good).await.ok(200), first);
     put(&api, &good).await.ok(200);

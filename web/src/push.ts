@@ -17,7 +17,7 @@ export async function startPush(): Promise<void> {
   const key = await pushKey();
   let subscription = await pushManager.getSubscription();
   if (subscription !== null && keyOf(subscription) !== key) {
-    // Of a server that was here before: its key is another.
+    // It was made with the key of a server that was here before.
     await subscription.unsubscribe();
     subscription = null;
   }

@@ -13,9 +13,6 @@ mod call;
 mod command;
 mod serving;
 mod tools;
-mod turns;
-
-pub use turns::Turns;
 
 use super::caller::CallerApi;
 use super::problem::Problem;

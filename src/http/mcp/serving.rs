@@ -1,10 +1,10 @@
 //! A call of a tool that is being served: whom it speaks for, its turn, and the time that is left.
 
-use super::turns::{Call, TooMany};
 use crate::connections::HangUp;
 use crate::http::api::{Lookup, unknown};
 use crate::http::caller::CallerApi;
 use crate::http::problem::{Problem, code};
+use crate::http::turns::{Call, TooMany};
 use crate::mcp::{Refusal, TIMEOUT_MAX_MS, TIMEOUT_MS};
 use crate::protocol::Cause;
 use actix_web::http::StatusCode;

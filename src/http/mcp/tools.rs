@@ -81,7 +81,7 @@ pub(super) async fn send(call: &Serving, arguments: JsonObject) -> Result<Value,
     Ok(told)
 }
 
-/// What is about to be typed.
+/// A text that is about to be typed.
 struct Sending {
     session: SessionRef,
     arguments: SessionSend,

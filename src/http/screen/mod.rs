@@ -52,7 +52,7 @@ pub(super) struct Sight {
     pub(super) waited: Outcome,
 }
 
-/// What became of a wait.
+/// The result of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Nothing was waited for.
