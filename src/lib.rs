@@ -42,6 +42,7 @@
 //! - [`pending`]: one client's input on its way to the holder.
 //! - [`log`]: the log.
 //! - [`push`]: notifications that browsers show while no page is open.
+//! - [`relay`]: streams between the machines of a fleet.
 //! - [`config`]: the settings.
 //! - [`attention`]: what a session's program is doing, and whether it needs somebody.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
@@ -76,6 +77,7 @@ pub mod protocol;
 pub mod push;
 pub mod recorder;
 pub mod registry;
+pub mod relay;
 pub mod rights;
 pub mod screens;
 pub mod server;

@@ -1,0 +1,408 @@
+//! All streams of a machine: opened, taken, handed what comes for them, and ended with the other side.
+
+use super::stream::{RelayStream, Shared};
+use super::subject::{ALIVE, End, NodeName, all_to, read, subject};
+use super::wire::{Frame, OPENING_MAX};
+use async_nats::connection::State as Connection;
+use async_nats::{Client, Message, Subject};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+/// How long a node may take to take a stream.
+const OPEN: Duration = Duration::from_secs(5);
+/// How often streams are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Every how many of these looks the other sides are told that this one lives.
+const ALIVE_EVERY: u32 = 3;
+/// A machine that has not been heard for so long has lost its streams.
+const LOST_AFTER: Duration = Duration::from_secs(10);
+/// How long a message may wait to be handed to the connection.
+const SAY: Duration = Duration::from_secs(10);
+/// The most streams that one machine may have open to another.
+const STREAMS_MAX: usize = 4096;
+/// Messages that may wait to be handed to the connection. A stream has few of these at a time.
+const SAYINGS_MAX: usize = 64 << 10;
+/// Streams that may wait to be served.
+const ARRIVALS_MAX: usize = 1024;
+
+/// Which stream: our end of it, the machine at the other, and its word.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    end: End,
+    other: NodeName,
+    stream: Box<str>,
+}
+
+impl Key {
+    /// The other end.
+    fn far(&self) -> End {
+        match self.end {
+            End::Edge => End::Node,
+            End::Node => End::Edge,
+        }
+    }
+}
+
+/// A stream that an edge has opened.
+pub struct Arrival {
+    /// The stream.
+    pub stream: RelayStream,
+    /// The machine that has opened it.
+    pub edge: NodeName,
+    /// What it said in opening it.
+    pub opening: Bytes,
+}
+
+/// Why a stream was not opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// This machine is not connected.
+    #[error("this server has no connection to the fleet's NATS at present")]
+    Disconnected,
+    /// The node has not answered.
+    #[error("{0} did not answer within {seconds} s", seconds = OPEN.as_secs())]
+    Silent(NodeName),
+    /// The node does not take it.
+    #[error("{0} refused: {1}")]
+    Refused(NodeName, String),
+    /// Too many are open, or it is too long.
+    #[error("{0}")]
+    TooMuch(String),
+}
+
+/// The streams of this machine.
+pub struct Hub {
+    name: NodeName,
+    /// Tells this life of the server from others of the same name.
+    run: u64,
+    client: Client,
+    last: AtomicU64,
+    table: Mutex<Table>,
+    sayings: mpsc::Sender<(Subject, Bytes)>,
+}
+
+#[derive(Default)]
+struct Table {
+    streams: HashMap<Key, Arc<Shared>>,
+    others: HashMap<(End, NodeName), Other>,
+}
+
+/// The machine at the other end of some streams.
+struct Other {
+    run: Option<u64>,
+    heard: Instant,
+    streams: usize,
+}
+
+impl Hub {
+    /// A hub on a connection; its tasks run on this thread until the connection's runtime ends. What edges
+    /// open arrives at the receiver, unless this machine takes none.
+    ///
+    /// # Errors
+    /// The subscriptions were refused by the client.
+    pub async fn start(
+        name: NodeName,
+        run: u64,
+        client: Client,
+        opens: bool,
+    ) -> Result<(Arc<Hub>, mpsc::Receiver<Arrival>), async_nats::SubscribeError> {
+        let (sayings, said) = mpsc::channel(SAYINGS_MAX);
+        let (arrive, arrivals) = mpsc::channel(ARRIVALS_MAX);
+        let hub = Arc::new(Hub {
+            name,
+            run,
+            client: client.clone(),
+            last: AtomicU64::new(0),
+            table: Mutex::default(),
+            sayings,
+        });
+        actix::spawn(hand_over(client.clone(), said));
+        let to_node = client.subscribe(all_to(End::Node, &hub.name)).await?;
+        actix::spawn(hub.clone().listen(End::Node, to_node, Some(arrive)));
+        if opens {
+            let to_edge = client.subscribe(all_to(End::Edge, &hub.name)).await?;
+            actix::spawn(hub.clone().listen(End::Edge, to_edge, None));
+        }
+        actix::spawn(hub.clone().keep_looking());
+        Ok((hub, arrivals))
+    }
+
+    /// This machine's name.
+    #[must_use]
+    pub fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    /// Whether there is a connection now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == Connection::Connected
+    }
+
+    /// The streams that are open.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.lock().streams.len()
+    }
+
+    /// Opens a stream to a node.
+    ///
+    /// # Errors
+    /// The node cannot be asked, does not answer, or refuses.
+    pub async fn open(
+        self: &Arc<Self>,
+        node: &NodeName,
+        opening: Bytes,
+    ) -> Result<RelayStream, OpenError> {
+        if !self.is_connected() {
+            return Err(OpenError::Disconnected);
+        }
+        if opening.len() > OPENING_MAX {
+            let detail = format!("the rights of this token take more than {OPENING_MAX} bytes");
+            return Err(OpenError::TooMuch(detail));
+        }
+        let count = self.last.fetch_add(1, Ordering::Relaxed);
+        let stream = format!("{:016x}{count:x}", self.run);
+        let key = Key { end: End::Edge, other: node.clone(), stream: stream.into() };
+        let (answer, answered) = oneshot::channel();
+        let shared = Shared::new(Some(answer));
+        if !self.lock().add(key.clone(), shared.clone(), None) {
+            let detail = format!("there are {STREAMS_MAX} streams to {node} already");
+            return Err(OpenError::TooMuch(detail));
+        }
+        let stream = self.stream(key, shared);
+        self.say(stream.subject.clone(), &Frame::Open { run: self.run, opening });
+        match timeout(OPEN, answered).await {
+            Ok(Ok(Ok(()))) => Ok(stream),
+            Ok(Ok(Err(why))) => Err(OpenError::Refused(node.clone(), why)),
+            Ok(Err(_)) | Err(_) => Err(OpenError::Silent(node.clone())),
+        }
+    }
+
+    fn stream(self: &Arc<Self>, key: Key, shared: Arc<Shared>) -> RelayStream {
+        let subject = self.subject_of(&key);
+        RelayStream { shared, hub: self.clone(), key, subject, client: self.client.clone() }
+    }
+
+    fn subject_of(&self, key: &Key) -> Subject {
+        subject(key.far(), &key.other, &self.name, &key.stream).into()
+    }
+
+    /// Ends all streams to a node that lives another life by now.
+    pub fn is_now(&self, node: &NodeName, run: u64) {
+        let over = self.lock().is_now(End::Edge, node, run);
+        fail_all(over);
+    }
+
+    /// Hands a message to the connection. What finds no room is lost, which the other side notices.
+    pub(super) fn say(&self, subject: Subject, frame: &Frame) {
+        let _ = self.sayings.try_send((subject, frame.encode()));
+    }
+
+    /// A stream is gone.
+    pub(super) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+    }
+
+    /// Hands what comes to the streams.
+    async fn listen(
+        self: Arc<Self>,
+        end: End,
+        mut messages: async_nats::Subscriber,
+        arrive: Option<mpsc::Sender<Arrival>>,
+    ) {
+        while let Some(message) = messages.next().await {
+            self.take(end, message, arrive.as_ref());
+        }
+    }
+
+    fn take(
+        self: &Arc<Self>,
+        end: End,
+        message: Message,
+        arrive: Option<&mpsc::Sender<Arrival>>,
+    ) {
+        let Some((other, word)) = read(&message.subject, end, &self.name) else { return };
+        if word == ALIVE {
+            if let Some(Frame::Alive { run }) = Frame::decode(&message.payload) {
+                let over = self.lock().is_now(end, &other, run);
+                fail_all(over);
+            }
+            return;
+        }
+        let key = Key { end, other, stream: word.into() };
+        let close = |reason: &str| {
+            let reason = reason.to_owned();
+            self.say(self.subject_of(&key), &Frame::Close { reason });
+        };
+        let shared = self.lock().heard(&key);
+        match (Frame::decode(&message.payload), shared) {
+            (Some(Frame::Open { run, opening }), None) => match arrive {
+                Some(arrive) => self.take_opening(key, run, opening, arrive),
+                None => close("this server takes no streams"),
+            },
+            (Some(Frame::Close { reason }), Some(shared)) => shared.fail(&reason),
+            (Some(Frame::Accept { run }), Some(shared)) => {
+                let over = self.lock().is_now(end, &key.other, run);
+                fail_all(over);
+                shared.is_taken();
+            }
+            (Some(frame), Some(shared)) => match shared.receive(frame) {
+                Ok(None) => {}
+                Ok(Some(reply)) => self.say(self.subject_of(&key), &reply),
+                Err(fault) => {
+                    shared.fail(&fault.to_string());
+                    close(&fault.to_string());
+                }
+            },
+            (None, Some(shared)) => {
+                shared.fail("the other side sends what is no message");
+                close("a message could not be read");
+            }
+            (Some(Frame::Close { .. }) | None, None) => {}
+            (Some(_), None) => close("the stream is not open here"),
+        }
+    }
+
+    fn take_opening(
+        self: &Arc<Self>,
+        key: Key,
+        run: u64,
+        opening: Bytes,
+        arrive: &mpsc::Sender<Arrival>,
+    ) {
+        let (shared, edge) = (Shared::new(None), key.other.clone());
+        let subject = self.subject_of(&key);
+        let refuse = |reason: &str| {
+            self.say(subject.clone(), &Frame::Close { reason: reason.to_owned() });
+        };
+        let over = self.lock().is_now(key.end, &edge, run);
+        fail_all(over);
+        let Ok(place) = arrive.try_reserve() else {
+            return refuse("too many streams are being opened; try again in a moment");
+        };
+        if !self.lock().add(key.clone(), shared.clone(), Some(run)) {
+            return refuse(&format!("there are {STREAMS_MAX} streams from {edge} already"));
+        }
+        self.say(subject.clone(), &Frame::Accept { run: self.run });
+        place.send(Arrival { stream: self.stream(key, shared), edge, opening });
+    }
+
+    /// Asks for what is not confirmed, says that this side lives, and ends what is lost.
+    async fn keep_looking(self: Arc<Self>) {
+        let mut every = interval(LOOK_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for look in 0_u32.. {
+            every.tick().await;
+            let now = Instant::now();
+            let (lost, others, streams) = self.lock().look(now);
+            for shared in lost {
+                shared.fail("the other server was not heard for too long");
+            }
+            if look % ALIVE_EVERY == 0 {
+                for (end, other) in others {
+                    let key = Key { end, other, stream: ALIVE.into() };
+                    self.say(self.subject_of(&key), &Frame::Alive { run: self.run });
+                }
+            }
+            for (key, shared) in streams {
+                match shared.ask(now) {
+                    Ok(None) => {}
+                    Ok(Some(mark)) => self.say(self.subject_of(&key), &mark),
+                    Err(fault) => shared.fail(&fault.to_string()),
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Whether there is room for it.
+    fn add(&mut self, key: Key, shared: Arc<Shared>, run: Option<u64>) -> bool {
+        let new = || Other { run, heard: Instant::now(), streams: 0 };
+        let other = self.others.entry((key.end, key.other.clone())).or_insert_with(new);
+        if other.streams >= STREAMS_MAX {
+            return false;
+        }
+        other.streams += 1;
+        self.streams.insert(key, shared);
+        true
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if self.streams.remove(key).is_none() {
+            return;
+        }
+        let at = (key.end, key.other.clone());
+        if let Some(other) = self.others.get_mut(&at) {
+            other.streams -= 1;
+            if other.streams == 0 {
+                self.others.remove(&at);
+            }
+        }
+    }
+
+    /// Something has come for a stream.
+    fn heard(&mut self, key: &Key) -> Option<Arc<Shared>> {
+        if let Some(other) = self.others.get_mut(&(key.end, key.other.clone())) {
+            other.heard = Instant::now();
+        }
+        self.streams.get(key).cloned()
+    }
+
+    /// The other side lives this life. Returns the streams of another one.
+    fn is_now(&mut self, end: End, name: &NodeName, run: u64) -> Vec<Arc<Shared>> {
+        let Some(other) = self.others.get_mut(&(end, name.clone())) else { return Vec::new() };
+        other.heard = Instant::now();
+        let before = other.run.replace(run);
+        if before.is_none_or(|before| before == run) {
+            return Vec::new();
+        }
+        self.of(end, name)
+    }
+
+    fn of(&self, end: End, name: &NodeName) -> Vec<Arc<Shared>> {
+        let is_of = |key: &Key| key.end == end && key.other == *name;
+        self.streams.iter().filter(|(key, _)| is_of(key)).map(|(_, shared)| shared.clone()).collect()
+    }
+
+    /// The streams of those that are lost, those that are not, and all streams.
+    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
+    fn look(
+        &self,
+        now: Instant,
+    ) -> (Vec<Arc<Shared>>, Vec<(End, NodeName)>, Vec<(Key, Arc<Shared>)>) {
+        let is_lost = |other: &Other| now.saturating_duration_since(other.heard) >= LOST_AFTER;
+        let (lost, others): (Vec<_>, Vec<_>) =
+            self.others.iter().partition(|(_, other)| is_lost(other));
+        let lost = lost.into_iter().flat_map(|((end, name), _)| self.of(*end, name)).collect();
+        let others = others.into_iter().map(|(at, _)| at.clone()).collect();
+        let streams = self.streams.iter().map(|(key, shared)| (key.clone(), shared.clone()));
+        (lost, others, streams.collect())
+    }
+}
+
+/// Ends the streams of an earlier life.
+fn fail_all(streams: Vec<Arc<Shared>>) {
+    for shared in streams {
+        shared.fail_if_taken("the other server was started anew");
+    }
+}
+
+/// Hands messages to the connection, in order.
+async fn hand_over(client: Client, mut said: mpsc::Receiver<(Subject, Bytes)>) {
+    while let Some((subject, payload)) = said.recv().await {
+        // While there is no connection, its queue fills. What it does not take is lost.
+        let _ = timeout(SAY, client.publish(subject, payload)).await;
+    }
+}

@@ -1,0 +1,18 @@
+//! Streams of bytes between the machines of a fleet, over NATS: an edge opens one to a node for each request
+//! of its clients, and both ends are then as of a connection.
+//!
+//! - `subject`: where messages go, and names. `wire`: the messages. `flow`: what one end knows.
+//! - `stream`: one end. `hub`: all streams of a machine.
+//!
+//! What is lost is noticed and ends the stream, and nothing is repaired: messages are numbered, what is
+//! not confirmed is asked for, and a machine that is silent or was started anew has lost its streams.
+
+mod flow;
+mod hub;
+mod stream;
+mod subject;
+mod wire;
+
+pub use hub::{Arrival, Hub, OpenError};
+pub use stream::{RelayStream, Revoker};
+pub use subject::{NodeName, NotAName};
