@@ -97,7 +97,9 @@ impl NatsPlace {
     fn basics(&self, name: &str, jetstream: bool) -> String {
         let store = self.dir().join("store").display().to_string();
         let jetstream = match jetstream {
-            true => format!("jetstream {{ store_dir: \"{store}\", max_mem: 256M, max_file: 1G }}\n"),
+            true => {
+                format!("jetstream {{ store_dir: \"{store}\", max_mem: 256M, max_file: 1G }}\n")
+            }
             false => String::new(),
         };
         format!("server_name: {name}\nlisten: \"{}\"\n{jetstream}", self.listen())
@@ -303,7 +305,8 @@ impl NatsCluster {
     fn is_whole(&self) -> bool {
         self.servers.iter().any(|server| {
             let state = server.monitor("/jsz").unwrap_or_default();
-            let others = state["meta_cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
+            let others =
+                state["meta_cluster"]["replicas"].as_array().map_or(&[][..], Vec::as_slice);
             let heard = others.iter().filter(|it| it["current"] == true && it["offline"] != true);
             heard.count() + 1 == self.servers.len()
         })
