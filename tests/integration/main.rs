@@ -30,6 +30,7 @@ mod examples;
 mod exhaustion;
 mod fidelity;
 mod files;
+mod fleet;
 mod floods;
 mod frames;
 mod guards;

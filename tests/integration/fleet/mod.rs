@@ -1,0 +1,4 @@
+//! The fleet: many machines through NATS.
+
+mod permissions;
+mod servers;
