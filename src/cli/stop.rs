@@ -49,7 +49,11 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     }
     // The server ends the sessions itself, so that it records how they ended.
     let how = if flags.all { libc::SIGUSR2 } else { libc::SIGTERM };
-    let mut found = end("server", &dir, ("lock", "lock"), how, SERVER_TIMEOUT)?;
+    let server = end("server", &dir, ("lock", "lock"), how, SERVER_TIMEOUT);
+    if let (true, Err(late)) = (flags.all, &server) {
+        out::message(&format!("stayd: {late}; its sessions are ended without it"));
+    }
+    let mut found = server.as_ref().is_ok_and(|found| *found);
     if flags.all {
         // Stop the holder after the server, which would otherwise start another one. It ends
         // everything that it still holds, which is everything if there was no server.
@@ -57,6 +61,8 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         let files = ("guardian.pid", "holder.lock");
         found |= end("holder", &dir, files, libc::SIGTERM, HOLDER_TIMEOUT)?;
     }
+    // A server that is late is still told of, once its sessions have ended.
+    server?;
     let held = if flags.all { None } else { holder(&dir)? };
     let at = dir.display();
     match (found, held) {
