@@ -1,5 +1,8 @@
 //! Retries a verb while the server is away, because a server that is being restarted is back soon.
 
+use super::failure::Failure;
+use super::out;
+use chrono::{DateTime, Local};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -41,6 +44,8 @@ fn random() -> u16 {
 pub(super) struct Retries {
     backoff: Backoff,
     away_since: Option<Instant>,
+    /// Whether the user knows which machine is not reached.
+    has_told: bool,
 }
 
 impl Retries {
@@ -55,6 +60,22 @@ impl Retries {
         let since = *self.away_since.get_or_insert_with(Instant::now);
         (since.elapsed() < AWAY_MAX).then(|| self.backoff.next())
     }
+
+    /// The same; if it is a machine of the fleet that is not reached, the first time says so.
+    pub(super) fn wait_after(&mut self, failure: &Failure) -> Option<Duration> {
+        let wait = self.next_wait()?;
+        if let Some(why) = failure.node_away().filter(|_| !self.has_told) {
+            self.has_told = true;
+            out::message(&format!("stayd: {}", not_reached(why, Local::now())));
+        }
+        Some(wait)
+    }
+}
+
+/// Says which machine is not reached, in the server's words, and since when.
+pub(super) fn not_reached(why: &str, since: DateTime<Local>) -> String {
+    let why = why.trim_end_matches('.');
+    format!("{why}; not reached since {}, trying again", since.format("%H:%M:%S"))
 }
 
 #[cfg(test)]
