@@ -7,6 +7,7 @@ use super::ended::how;
 use super::failure::Failure;
 use super::fleet;
 use super::key::{Key, Listed, parts};
+use super::retry::Retries;
 use super::table::span;
 use crate::id::SessionId;
 use crate::protocol::{Session, Transition};
@@ -14,7 +15,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use std::cmp::Reverse;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Longer than this the machine of a full id is not asked for, which is found without it, too.
 const ASIDE: Duration = Duration::from_secs(2);
@@ -123,7 +124,17 @@ async fn everywhere<'a, T>(
     look: impl AsyncFn(Of<'a>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let none = || Failure::NoSuchSession(word.into());
-    match look(node.map_or(Of::Server, Of::Node)).await {
+    let mut retries = Retries::default();
+    let first = loop {
+        match look(node.map_or(Of::Server, Of::Node)).await {
+            // A machine that is not offline yet may be back soon.
+            Err(failure) if failure.node_away().is_some() && !failure.is_nobody() => {
+                sleep(retries.wait_after(&failure).ok_or(failure)?).await;
+            }
+            found => break found,
+        }
+    };
+    match first {
         Err(Failure::NoSuchSession(_)) if node.is_some() => Err(none()),
         Err(Failure::NoSuchSession(_)) => match fleet::of(client).await? {
             Some(_) => look(Of::Directory("all")).await,
