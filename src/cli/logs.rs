@@ -84,7 +84,7 @@ async fn follow(
                     return Ok(());
                 }
             },
-            Err(failure) if failure.is_passing() => failure,
+            Err(failure) if retries.may_pass(&failure) => failure,
             Err(failure) => return Err(failure),
         };
         sleep(retries.wait_after(&failure).ok_or(failure)?).await;

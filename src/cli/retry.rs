@@ -13,6 +13,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(800);
 /// How long the server may be away.
 const AWAY_MAX: Duration = Duration::from_secs(30);
 
+/// A server that has just been started does not know the machines of its fleet at once.
+pub(super) const SETTLING: Duration = Duration::from_secs(10);
+
 /// Doubling waits, with jitter so that many clients do not come back in step.
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
@@ -54,6 +57,12 @@ impl Retries {
         *self = Retries::default();
     }
 
+    /// Whether what has begun may go on after this failure.
+    pub(super) fn may_pass(&self, failure: &Failure) -> bool {
+        let is_early = self.away_since.is_none_or(|since| since.elapsed() < SETTLING);
+        failure.is_passing() || is_early && matches!(failure, Failure::UnknownNode(_))
+    }
+
     /// Notes that the server is away. Returns the wait before the next attempt, unless it has been
     /// away for too long.
     pub(super) fn next_wait(&mut self) -> Option<Duration> {
@@ -81,6 +90,17 @@ pub(super) fn not_reached(why: &str, since: DateTime<Local>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_may_not_be_known_yet_when_the_server_is_back() {
+        let unknown = Failure::UnknownNode("no machine is called x".into());
+        let mut retries = Retries::default();
+        assert!(retries.may_pass(&unknown) && !unknown.is_passing());
+        retries.away_since = Instant::now().checked_sub(SETTLING);
+        assert!(!retries.may_pass(&unknown));
+        assert!(retries.may_pass(&Failure::Unreachable("gone".into())));
+        assert!(!retries.may_pass(&Failure::NoSuchSession("web".into())));
+    }
 
     #[test]
     fn waits_double_up_to_a_limit_and_begin_anew() {

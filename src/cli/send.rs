@@ -149,7 +149,10 @@ impl Typist<'_> {
                 Err(failure) if failure.is_nobody() && self.offset == 0 && !asked => {
                     return Err(failure);
                 }
-                Err(failure) if failure.is_passing() => {
+                Err(failure)
+                    if failure.is_passing()
+                        || (asked || self.offset > 0) && retries.may_pass(&failure) =>
+                {
                     asked = true;
                     sleep(retries.wait_after(&failure).ok_or(failure)?).await;
                 }

@@ -166,7 +166,7 @@ pub(super) async fn wait_for(
         };
         let failure = match turn {
             Ok(code) => return Ok(code),
-            Err(failure) if failure.is_passing() => failure,
+            Err(failure) if failure.is_passing() || !first && retries.may_pass(&failure) => failure,
             Err(failure) => return Err(failure),
         };
         // The server may take long to find that a machine does not answer.

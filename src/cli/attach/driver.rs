@@ -9,7 +9,7 @@ use super::terminal::Terminal;
 use crate::cli::endpoint::{Endpoint, ServerFlags};
 use crate::cli::failure::Failure;
 use crate::cli::out;
-use crate::cli::retry::{Backoff, not_reached};
+use crate::cli::retry::{Backoff, SETTLING, not_reached};
 use crate::config::PathFlags;
 use crate::protocol::SIZE_MAX;
 use crate::pty;
@@ -197,7 +197,7 @@ impl<'a> Driver<'a> {
     fn event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Opened(Ok(link)) => self.line = Line::Open(link),
-            Event::Opened(Err(e)) if self.was_open && e.is_passing() => {
+            Event::Opened(Err(e)) if self.was_open && self.may_pass(&e) => {
                 self.away = e.node_away().map(str::to_owned);
                 self.reconnect();
             }
@@ -225,6 +225,14 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the next attempt may succeed. A server that has just been started may not know the machine
+    /// yet.
+    fn may_pass(&self, failure: &Failure) -> bool {
+        let gone = self.lost_at.map(|since| Local::now() - since).unwrap_or_default();
+        let is_early = gone.abs().to_std().is_ok_and(|gone| gone < SETTLING);
+        failure.is_passing() || is_early && matches!(failure, Failure::UnknownNode(_))
     }
 
     /// Connects again after a wait. A restarted server may have another address.
