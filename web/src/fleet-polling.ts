@@ -8,7 +8,7 @@ const VISIBLE_MS = 3000;
 const HIDDEN_MS = 30_000;
 /** A large fleet takes long to answer: the page then waits so many times as long before it asks again. */
 const REST = 2;
-/** More sessions than this are not held all at once: only those of machines that are unfolded. */
+/** More sessions than this are not held all at once: only those of machines that are shown or open. */
 const ALL_MAX = 2000;
 /** What this page has changed itself is trusted for this time: the directory may be behind. */
 const TRUSTED_MS = 5000;
@@ -20,11 +20,11 @@ export type PollPlan =
   /** Those of these machines, and of the others who asks somebody, a little at a time. */
   | { fetch: "machines"; names: string[] };
 
-export function pollPlan({ self, nodes }: FleetState, isUnfolded: (machine: string) => boolean): PollPlan {
+export function pollPlan({ self, nodes }: FleetState, isWanted: (machine: string) => boolean): PollPlan {
   const others = nodes.filter(({ name }) => name !== self);
   const sessions = others.reduce((sum, { live_sessions }) => sum + (live_sessions ?? 0), 0);
   if (sessions <= ALL_MAX) return { fetch: "all" };
-  return { fetch: "machines", names: others.map(({ name }) => name).filter(isUnfolded) };
+  return { fetch: "machines", names: others.map(({ name }) => name).filter(isWanted) };
 }
 
 /** Milliseconds until the next fetch, after one that took `took` ms. */

@@ -5,7 +5,7 @@ import type { FleetState, Machine, Session } from "./messages";
 import { arranged } from "./session-order";
 import { blockedFirst, isBlocked } from "./waiting";
 
-/** With more machines than this, they are folded until the user unfolds one. */
+/** With more machines than this, all but this one are folded until the user unfolds one. */
 const UNFOLDED_MAX = 10;
 
 /** Which machines the user has unfolded (true) and folded (false). */
@@ -30,8 +30,8 @@ export interface FleetList {
 }
 
 /** Whether the sessions of a machine are shown. */
-export function isUnfolded(foldings: Foldings, { nodes }: Pick<FleetState, "nodes">, name: string): boolean {
-  return foldings[name] ?? nodes.length <= UNFOLDED_MAX;
+export function isUnfolded(foldings: Foldings, { self, nodes }: Pick<FleetState, "self" | "nodes">, name: string): boolean {
+  return foldings[name] ?? (name === self || nodes.length <= UNFOLDED_MAX);
 }
 
 /** The foldings that were stored. What makes no sense is left out. */

@@ -37,14 +37,16 @@ export class MachineSection {
   constructor(
     name: string,
     attention: Attention,
-    callbacks: MachineSectionCallbacks,
+    private readonly callbacks: MachineSectionCallbacks,
   ) {
     this.toggle = button("", "machine-toggle", () => callbacks.fold(name, !(this.group?.unfolded ?? false)));
-    const top = make("span", "machine-top", make("span", "dot"), make("span", "machine-name", name), this.count);
+    const shown = make("span", "machine-name", name);
+    const top = make("span", "machine-top", make("span", "dot"), shown, this.count);
     this.toggle.append(top, this.facts);
     this.toggle.id = `machine-${name}`;
     this.list.id = `machine-${name}-sessions`;
-    this.list.setAttribute("aria-labelledby", this.toggle.id);
+    shown.id = `machine-${name}-name`;
+    this.list.setAttribute("aria-labelledby", shown.id);
     this.toggle.setAttribute("aria-controls", this.list.id);
     this.add = iconButton("plus", "quiet", () => callbacks.start(name));
     this.add.dataset["needs"] = "create";
@@ -65,20 +67,21 @@ export class MachineSection {
     setText(this.count, machine.gateway && group.count === 0 ? "" : String(group.count));
     setTooltip(this.toggle, count(group.count, "session"), formatLabels(machine.labels), machine.since === null ? "" : `since ${new Date(machine.since).toLocaleString()}`);
     this.add.hidden = machine.state === "offline" || machine.gateway || (!machine.self && machine.rights === "viewer");
-    const shown: Session[] = unfolded ? sessions.slice(0, this.limit) : [];
+    // The open session is shown in any case: one sees where one is.
+    const shown: Session[] = unfolded ? sessions.slice(0, this.limit) : sessions.filter(({ id }) => id === this.callbacks.current());
     if (!unfolded) this.limit = ROWS;
     this.rows.show(shown);
     this.list.hidden = shown.length === 0;
     const rest = unfolded ? sessions.length - shown.length : 0;
     this.more.hidden = rest === 0;
     setText(this.more, `Show ${Math.min(rest, ROWS)} of ${rest} more`);
-    this.tick(now);
+    setText(this.facts, machineText(machine, now));
   }
 
   /** Updates what depends on the time. */
   tick(now: number): void {
-    if (this.group === null) return;
-    setText(this.facts, machineText(this.group.machine, now));
+    // There may be a thousand of them: what stands still is left alone.
+    if (this.group?.machine.state === "offline") setText(this.facts, machineText(this.group.machine, now));
     if (!this.list.hidden) this.rows.tick();
   }
 }

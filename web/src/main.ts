@@ -78,7 +78,7 @@ const remoteSessions = new RemoteSessions(fleet, {
   changed: sessionsChanged,
   news: (event) => attentionNotifier.receive(event),
   gone: (ids) => attentionNotifier.gone(ids),
-  isUnfolded: (machine) => list.isUnfolded(machine),
+  isWanted: (machine) => list.isUnfolded(machine) || panes.all.some(({ session }) => session?.node === machine),
 });
 const liveSessions = new LiveSessions(remoteSessions, (session) => fleet.isForeign(session), {
   changed: sessionsChanged,
@@ -208,6 +208,9 @@ let rights = NO_RIGHTS;
 let shared: string | null = null;
 let client = "";
 
+/** The sessions to which one can go: not those of machines that are away. */
+const reachable = (): Session[] => liveSessions.sessions.filter((session) => !fleet.isAway(session));
+
 /** How a session is opened: for looking only where one may not type. */
 function modeOf(id: string | null, readOnly: boolean): "rw" | "ro" {
   const session = liveSessions.get(id);
@@ -307,7 +310,7 @@ const shortcuts: Shortcuts = {
   pin,
   waiting: () => {
     if (!rights.list) return;
-    const session = longestWaiting(liveSessions.sessions, focusedView()?.id ?? null);
+    const session = longestWaiting(reachable(), focusedView()?.id ?? null);
     if (session === undefined) return toast.show("Nobody waits for you.");
     goTo(session);
     focusedView()?.focus();
@@ -327,7 +330,7 @@ const shortcuts: Shortcuts = {
       rights,
     };
     palette.open(
-      paletteChoices(liveSessions.sessions, now, {
+      paletteChoices(reachable(), now, {
         goTo,
         start: shortcuts.start,
         startOther: shortcuts.startOther,

@@ -16,8 +16,8 @@ export interface RemoteSessionsCallbacks {
   news(event: SessionEvent): void;
   /** Sessions are gone: ended, or no longer looked at. */
   gone(ids: string[]): void;
-  /** Whether the sessions of a machine are shown. */
-  isUnfolded(machine: string): boolean;
+  /** Whether sessions of a machine are shown, or open. */
+  isWanted(machine: string): boolean;
 }
 
 export class RemoteSessions {
@@ -81,7 +81,7 @@ export class RemoteSessions {
     const began = performance.now();
     const { state } = this.fleet;
     if (state !== null) {
-      const plan = pollPlan(state, (machine) => this.callbacks.isUnfolded(machine));
+      const plan = pollPlan(state, (machine) => this.callbacks.isWanted(machine));
       try {
         const fetched = plan.fetch === "all" ? await this.fetchAll(round) : await this.fetchMachines(plan.names, round);
         if (round !== this.rounds) return;

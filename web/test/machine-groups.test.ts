@@ -53,6 +53,7 @@ test("many machines are folded until one is unfolded, and few are not", () => {
   const many = fleet(...Array.from({ length: 11 }, (_, at) => machine(`m-${at}`)));
   assert.ok(!isUnfolded({}, many, "m-3"));
   assert.ok(isUnfolded({ "m-3": true }, many, "m-3"));
+  assert.ok(isUnfolded({}, many, "desk"), "this machine's are at hand");
   const list = fleetList(many, [session("a", "m-3"), session("b", "m-4")], { "m-3": true }, [], "");
   assert.equal(shownSessions(list).map(({ id }) => id).join(""), "a");
 });
