@@ -26,6 +26,7 @@
 //! - [`server`]: starts everything in order, handles signals, stops in order.
 //! - [`hooks`]: what is run or called when a session needs somebody, or ends.
 //! - [`http`]: routes, rights, the WebSocket upgrade, errors.
+//! - [`fleet`]: this machine among others: the directory of what runs where.
 //! - [`mcp`]: what agents say to use sessions as tools: messages, arguments, answers.
 //! - [`connections`]: TCP below HTTP: limits, and which connections are closed to make room.
 //! - [`registry`]: ids and names → sessions; create, find, restore. Never sees bytes.
@@ -42,8 +43,8 @@
 //! - [`pending`]: one client's input on its way to the holder.
 //! - [`log`]: the log.
 //! - [`push`]: notifications that browsers show while no page is open.
-//! - [`relay`]: streams between the machines of a fleet.
 //! - [`config`]: the settings.
+//! - [`relay`]: streams between the machines of a fleet.
 //! - [`attention`]: what a session's program is doing, and whether it needs somebody.
 //! - [`screen`]: one terminal's emulator: output in, escape sequences that redraw it out.
 //! - [`holder`]: the holder's loop, its messages, and the server's side of them.
@@ -61,6 +62,7 @@ pub mod config;
 pub mod connections;
 pub mod events;
 pub mod files;
+pub mod fleet;
 #[cfg(test)]
 #[path = "../tests/fuzz/harness.rs"]
 mod fuzz;

@@ -1,5 +1,6 @@
 //! Reads `stayd.toml`.
 
+use super::fleet::FleetTable;
 use super::hooks::HookTable;
 use super::profiles::ProfileTable;
 use super::words::{BasePath, IdleTimeout, LogFormat, LogLevel, Seconds, listen_address};
@@ -99,6 +100,8 @@ pub(super) struct File {
     pub(super) agent: BTreeMap<String, AgentTable>,
     #[serde(default)]
     pub(super) hook: Vec<HookTable>,
+    #[serde(default)]
+    pub(super) fleet: FleetTable,
 }
 
 impl File {

@@ -195,4 +195,19 @@ pub struct ServeFlags {
     /// [default: true] [file: create_on_attach]
     #[arg(long, env = "STAYD_CREATE_ON_ATTACH", value_name = "BOOL")]
     pub create_on_attach: Option<bool>,
+
+    /// Address of a NATS server of the fleet that this server belongs to, such as
+    /// tls://nats.example.org:4222; may be repeated [file: fleet.url]
+    #[arg(long = "fleet-url", env = "STAYD_FLEET_URL", value_name = "URL", value_delimiter = ',')]
+    pub fleet_url: Vec<String>,
+
+    /// This machine's name in the fleet [default: the host name] [file: fleet.name]
+    #[arg(long, env = "STAYD_FLEET_NAME", value_name = "NAME")]
+    pub fleet_name: Option<String>,
+
+    /// Whether the server has no sessions of its own, and serves those of the fleet alone
+    /// [default: false] [file: fleet.gateway]
+    #[arg(long, env = "STAYD_GATEWAY", value_name = "BOOL")]
+    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub gateway: Option<bool>,
 }

@@ -5,6 +5,7 @@
 //! | `account` | the user's shell and home directory: [`Account`] |
 //! | [`flags`] | flags and environment, with their help |
 //! | `file` | `stayd.toml` |
+//! | `fleet` | the fleet that the server belongs to: [`FleetSettings`] |
 //! | `hooks` | what is run or called when a session needs somebody or ends: [`Hook`] |
 //! | `limits` | limits of a profile's sessions: [`Limits`] |
 //! | `login` | an account that a profile's sessions run under: [`Login`] |
@@ -19,6 +20,7 @@
 mod account;
 mod file;
 pub mod flags;
+mod fleet;
 #[cfg(test)]
 #[path = "../../tests/fuzz/config.rs"]
 mod fuzz;
@@ -36,6 +38,7 @@ mod words;
 pub use account::{Account, account};
 pub use file::ConfigError;
 pub use flags::{PathFlags, ServeFlags};
+pub use fleet::{FleetRights, FleetSettings};
 pub use hooks::{Hook, HookTarget, HookWord};
 pub use limits::{CPU_PERIOD_US, Limits};
 pub use login::Login;

@@ -174,6 +174,54 @@ const HOOKS: [&[ProfileKey]; 2] = [
     ],
 ];
 
+/// The keys of `[fleet]`.
+const FLEET_KEYS: [ProfileKey; 8] = [
+    ProfileKey {
+        name: "url",
+        example: "[]",
+        help: "Addresses of NATS servers (2.11 or later), such as \"tls://nats.example.org:4222\"; user and \
+               password may be in them. Empty: the server belongs to no fleet. --fleet-url, STAYD_FLEET_URL.",
+    },
+    ProfileKey {
+        name: "name",
+        example: r#""desk""#,
+        help: "This machine's name: lower-case letters, digits and \"-\". Default: the host name. \
+               --fleet-name, STAYD_FLEET_NAME.",
+    },
+    ProfileKey {
+        name: "credentials",
+        example: r#""""#,
+        help: "File with NATS credentials (.creds), or with the seed of an nkey, closed to all other \
+               users; a relative path is relative to this file.",
+    },
+    ProfileKey {
+        name: "ca",
+        example: r#""""#,
+        help: "Certificates to trust besides those of the system, a PEM file.",
+    },
+    ProfileKey {
+        name: "labels",
+        example: "{}",
+        help: "What new sessions can be placed by, such as { gpu = \"yes\" }.",
+    },
+    ProfileKey {
+        name: "rights",
+        example: r#""controller""#,
+        help: "The most that comes in over the fleet may do on this machine: \"viewer\", \"controller\", \
+               \"admin\".",
+    },
+    ProfileKey {
+        name: "serve_page",
+        example: "true",
+        help: "Whether this server answers for the sessions of all machines, too.",
+    },
+    ProfileKey {
+        name: "gateway",
+        example: "false",
+        help: "Whether it has no sessions of its own. --gateway, STAYD_GATEWAY.",
+    },
+];
+
 /// A complete `stayd.toml`, every line of it commented out: prose begins with `# `, settings with
 /// `#` alone. Uncommenting the settings changes nothing, because they are the defaults, except that
 /// it adds the one profile and the two hooks.
@@ -189,6 +237,8 @@ pub fn reference() -> String {
     let command = ServeFlags::augment_args(PathFlags::augment_args(Command::new("stayd")));
     for arg in command.get_arguments() {
         match Setting::of(arg) {
+            // Those have a table of their own.
+            Some(setting) if setting.key.starts_with("fleet.") => {}
             Some(setting) => setting.write(&mut out),
             None => {
                 out.push('\n');
@@ -219,6 +269,13 @@ pub fn reference() -> String {
         write_keys(&mut out, keys);
         out.push('\n');
     }
+    prose(
+        &mut out,
+        "A fleet is several machines with one page, which find each other by NATS (docs/fleet.md).",
+    );
+    out.push_str("#[fleet]\n");
+    write_keys(&mut out, &FLEET_KEYS);
+    out.push('\n');
     prose(
         &mut out,
         "Agents are programs whose screens tell what they do: working, blocked (only a person can make \
@@ -411,10 +468,13 @@ mod tests {
         let text = uncommented();
         let (top, rest) = text.split_once("[profile.monitor]").unwrap();
         let (profile, hooks) = rest.split_once("[[hook]]").unwrap();
+        let (hooks, fleet) = hooks.split_once("[fleet]").unwrap();
         let has = |text: &str, key: &str| text.lines().any(|l| l.starts_with(&format!("{key} = ")));
         let keys = known("nobody_knows_this = 1");
         assert!(keys.len() > 10, "{keys:?}");
-        for key in keys.iter().filter(|key| !["profile", "agent", "hook"].contains(&key.as_str())) {
+        for key in
+            keys.iter().filter(|key| !["profile", "agent", "hook", "fleet"].contains(&key.as_str()))
+        {
             assert!(has(top, key), "{key} is not in the reference: give its flag a [file: …]");
         }
         for key in known("[profile.x]\nnobody_knows_this = 1") {
@@ -422,6 +482,9 @@ mod tests {
         }
         for key in known("[[hook]]\nnobody_knows_this = 1") {
             assert!(has(hooks, &key), "{key} is not among HOOKS");
+        }
+        for key in known("[fleet]\nnobody_knows_this = 1") {
+            assert!(has(fleet, &key), "{key} is not among FLEET_KEYS");
         }
         for word in known("[[hook]]\non = [\"nobody\"]") {
             assert!(HOOKS[0][0].help.contains(&format!("\"{word}\"")), "{word}");

@@ -2,6 +2,7 @@
 
 use super::file::{self, ConfigError, File};
 use super::flags::{PathFlags, ServeFlags};
+use super::fleet::{FleetSettings, fleet};
 use super::hooks::{Hook, hooks};
 use super::paths::{self, Env};
 use super::profiles::{Profile, built_in, profile};
@@ -131,6 +132,8 @@ pub struct Settings {
     pub agents: Agents,
     /// What is run or called when a session needs somebody, or ends.
     pub hooks: Vec<Hook>,
+    /// The fleet that the server belongs to; `None`: none.
+    pub fleet: Option<FleetSettings>,
 }
 
 /// The PEM files of a server that speaks TLS.
@@ -341,6 +344,10 @@ pub(super) fn load(
         Err((key, problem)) => return origin.refuse(false, &key, problem),
     };
     let allow_plain = flags.allow_plain.or(file.allow_plain).unwrap_or(false);
+    let fleet = match fleet(flags, file.fleet, beside) {
+        Ok(fleet) => fleet,
+        Err((key, by_flag, problem)) => return origin.refuse(by_flag, key, problem),
+    };
     let hooks = match hooks(file.hook, allow_plain, beside) {
         Ok(hooks) => hooks,
         Err((key, problem)) => return origin.refuse(false, &key, problem),
@@ -393,6 +400,7 @@ pub(super) fn load(
         profiles,
         agents,
         hooks,
+        fleet,
     })
 }
 

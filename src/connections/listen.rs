@@ -9,8 +9,10 @@ use super::socket::{Peer, Place, Socket};
 use super::stream::Stream;
 use super::table::{Closing, Connections};
 use super::tls::Tls;
+use crate::relay::RelayStream;
+use crate::rights::Visit;
 use crate::tree::pidfd;
-use actix::Arbiter;
+use actix::{Arbiter, ArbiterHandle};
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol, Request, Response};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
@@ -63,6 +65,26 @@ pub struct Listeners {
     pub tls: Option<Arc<Tls>>,
     /// The unix socket of this machine's own processes.
     pub local: UnixListener,
+    /// What other machines of the fleet pass on; `None`: this one is in none.
+    pub relayed: Option<RelayedListener>,
+}
+
+/// Streams that come through the fleet.
+pub struct RelayedListener {
+    /// The thread that has the connection to the fleet, so that nothing crosses threads on the way.
+    pub thread: ArbiterHandle,
+    /// The streams.
+    pub streams: mpsc::Receiver<Relayed>,
+}
+
+/// A stream that another machine of the fleet has opened for one of its clients.
+pub struct Relayed {
+    /// The stream.
+    pub stream: RelayStream,
+    /// Whom it is for.
+    pub visit: Visit,
+    /// Where that client is, as that machine says.
+    pub address: Option<SocketAddr>,
 }
 
 /// The listeners and the workers that serve them.
@@ -90,7 +112,7 @@ impl Serving {
 /// # Errors
 /// A listener cannot be used.
 pub fn serve<F, I, S, B>(
-    Listeners { tcp, tls, local }: Listeners,
+    Listeners { tcp, tls, local, relayed }: Listeners,
     connections: &Arc<Connections>,
     app: F,
 ) -> io::Result<Serving>
@@ -137,6 +159,12 @@ where
         let listeners = tcp.into_iter().map(|listener| accept(listener, accepted.clone()));
         select(pin!(is_asked_to_stop(told)), join_all(listeners)).await;
     }));
+    if let Some(RelayedListener { thread, streams }) = relayed {
+        let (doors, open, stopping) = (doors.clone(), open.clone(), stopping.clone());
+        thread.spawn_fn(move || {
+            rt::spawn(serve_relayed(streams, doors(), open, stopping));
+        });
+    }
     arbiters.push(arbiter(move || serve_local(local, doors(), open, stopping)));
     Ok(Serving { stop, closed, arbiters })
 }
@@ -220,6 +248,25 @@ async fn serve_local<D, H>(
         }
     });
     select(accepting, pin!(is_asked_to_stop(stopping))).await;
+}
+
+/// Serves what comes through the fleet until the server stops. What is open goes on.
+async fn serve_relayed<D, H>(
+    mut streams: mpsc::Receiver<Relayed>,
+    doors: D,
+    open: mpsc::Sender<Infallible>,
+    stopping: watch::Receiver<bool>,
+) where
+    D: ServiceFactory<Relayed, Config = (), Service = Door<H>, InitError: Debug>,
+    Door<H>: Service<Relayed, Future: 'static> + 'static,
+{
+    let door = doors.new_service(()).await.expect("the app can be created");
+    let serving = pin!(async {
+        while let Some(relayed) = streams.recv().await {
+            serve_one(&door, relayed, &open);
+        }
+    });
+    select(serving, pin!(is_asked_to_stop(stopping))).await;
 }
 
 fn serve_one<T, H>(door: &Door<H>, stream: T, open: &mpsc::Sender<Infallible>)
@@ -366,6 +413,33 @@ where
             let peer = Peer::Local { pid, uid };
             let socket = Socket::new(Stream::Unix(stream), peer, process, place);
             serve_until(&closing, &*http, (socket, Protocol::Http1, None)).await
+        })
+    }
+}
+
+impl<H> Service<Relayed> for Door<H>
+where
+    H: Service<Opened, Response = (), Error = DispatchError> + 'static,
+    H::Future: 'static,
+{
+    type Response = ();
+    type Error = DispatchError;
+    type Future = LocalBoxFuture<'static, Result<(), DispatchError>>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), DispatchError>> {
+        self.http.poll_ready(context)
+    }
+
+    fn call(&self, relayed: Relayed) -> Self::Future {
+        let (http, connections) = (self.http.clone(), self.connections.clone());
+        let Relayed { stream, visit, address } = relayed;
+        Box::pin(async move {
+            // Without a place, the stream is closed, which the other machine tells its client.
+            let Ok(admitted) = connections.admit_relayed() else { return Ok(()) };
+            let place = Place::new(&connections, admitted);
+            let closing = place.closing.clone();
+            let socket = Socket::relayed(stream, visit, place);
+            serve_until(&closing, &*http, (socket, Protocol::Http1, address)).await
         })
     }
 }

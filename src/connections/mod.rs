@@ -18,7 +18,7 @@ mod table;
 mod tls;
 
 pub use exposure::{Exposed, check_plain};
-pub use listen::{Listeners, Serving, serve};
+pub use listen::{Listeners, Relayed, RelayedListener, Serving, serve};
 pub use socket::{HangUp, Peer, Visitor};
 pub use table::{Connections, Limits, TooManyConnections, subscriber};
 pub use tls::{Tls, TlsError};

@@ -3,7 +3,8 @@
 
 use super::stream::Stream;
 use super::table::{Admitted, Closing, Connections, TooManyConnections};
-use crate::rights::{Kind, Pass, Principal};
+use crate::relay::RelayStream;
+use crate::rights::{Kind, Pass, Principal, Visit};
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ pub enum Peer {
         /// Its user, which is the server's own, or root.
         uid: u32,
     },
+    /// Another machine of the fleet, which passes on what one of its clients asks.
+    Fleet,
 }
 
 /// A connection's place in the table, which it has until this is dropped.
@@ -84,6 +87,7 @@ pub(super) struct Socket {
     hang_up: HangUp,
     peer: Peer,
     process: Option<Arc<OwnedFd>>,
+    visit: Option<Arc<Visit>>,
     // Dropped after the stream: the place is free once the descriptor is.
     place: Place,
 }
@@ -92,7 +96,16 @@ impl Socket {
     /// `process` is a descriptor of a local peer.
     pub(super) fn new(stream: Stream, peer: Peer, process: Option<OwnedFd>, place: Place) -> Self {
         let hang_up = HangUp::default();
-        Socket { stream, hang_up, peer, process: process.map(Arc::new), place }
+        let process = process.map(Arc::new);
+        Socket { stream, hang_up, peer, process, visit: None, place }
+    }
+
+    /// A stream of another machine, which has authenticated whom it is for.
+    pub(super) fn relayed(stream: RelayStream, visit: Visit, place: Place) -> Self {
+        let stream = Stream::Relay(Box::new(stream));
+        let mut socket = Socket::new(stream, Peer::Fleet, None, place);
+        socket.visit = Some(Arc::new(visit));
+        socket
     }
 
     pub(super) fn visitor(&self) -> Visitor {
@@ -103,6 +116,7 @@ impl Socket {
             pass: Cell::new(None),
             peer: self.peer,
             process: self.process.clone(),
+            visit: self.visit.clone(),
             hang_up: self.hang_up.clone(),
             vouched: Cell::new(false),
             is_encrypted: matches!(self.stream, Stream::Tls(_)),
@@ -129,6 +143,7 @@ pub struct Visitor {
     pass: Cell<Option<Pass>>,
     peer: Peer,
     process: Option<Arc<OwnedFd>>,
+    visit: Option<Arc<Visit>>,
     hang_up: HangUp,
     vouched: Cell<bool>,
     is_encrypted: bool,
@@ -168,6 +183,12 @@ impl Visitor {
     #[must_use]
     pub fn process(&self) -> Option<BorrowedFd<'_>> {
         self.process.as_deref().map(OwnedFd::as_fd)
+    }
+
+    /// Whom another machine passes the requests on for; `None`: the client itself is at the other end.
+    #[must_use]
+    pub fn visit(&self) -> Option<&Visit> {
+        self.visit.as_deref()
     }
 
     /// Whether the process at the other end was found to be the owner's before.

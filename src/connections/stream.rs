@@ -1,8 +1,8 @@
-//! The stream under HTTP: plain TCP, TLS on it, or a unix stream. Only a match stands between HTTP
-//! and the kernel where there is no TLS.
+//! The stream under HTTP: plain TCP, TLS on it, a unix stream, or one through the fleet. Only a match stands
+//! between HTTP and the kernel where there is no TLS.
 
+use crate::relay::RelayStream;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,6 +17,8 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
     /// A process of this machine.
     Unix(UnixStream),
+    /// Another machine of the fleet, for one of its clients.
+    Relay(Box<RelayStream>),
 }
 
 impl Stream {
@@ -25,19 +27,9 @@ impl Stream {
         let _ = match self {
             Stream::Tcp(stream) => stream.set_zero_linger(),
             Stream::Tls(stream) => stream.get_ref().0.set_zero_linger(),
-            // Closing a unix socket discards what is unread.
-            Stream::Unix(_) => Ok(()),
+            // Closing these discards what is unread.
+            Stream::Unix(_) | Stream::Relay(_) => Ok(()),
         };
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Stream::Tcp(stream) => stream.as_fd(),
-            Stream::Tls(stream) => stream.get_ref().0.as_fd(),
-            Stream::Unix(stream) => stream.as_fd(),
-        }
     }
 }
 
@@ -48,6 +40,7 @@ macro_rules! each {
             Stream::Tcp($stream) => $does,
             Stream::Tls($stream) => $does,
             Stream::Unix($stream) => $does,
+            Stream::Relay($stream) => $does,
         }
     };
 }
@@ -92,6 +85,7 @@ impl AsyncWrite for Stream {
             Stream::Tcp(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
             Stream::Unix(stream) => stream.is_write_vectored(),
+            Stream::Relay(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -237,6 +237,20 @@ impl Connections {
         Ok(admitted)
     }
 
+    /// Admits a stream of another machine of the fleet, which has authenticated its client: it counts for a
+    /// principal as soon as its request is looked at, and until then as a local process without rights.
+    pub(super) fn admit_relayed(&self) -> Result<Admitted, Reason> {
+        let mut table = self.lock();
+        if table.open.len() >= self.limits.connections {
+            let crowding = table.crowding_stranger();
+            let nobody = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+            self.make_room(&mut table, crowding, Reason::Full, nobody)?;
+        }
+        let admitted = table.add(None);
+        self.show(&table);
+        Ok(admitted)
+    }
+
     /// Counts a connection of a user who has no business on the unix socket.
     pub(super) fn was_another_user(&self, uid: u32) {
         self.tell(&mut self.lock(), Reason::User, format_args!("uid {uid}"));

@@ -7,6 +7,7 @@ use super::turns::Turns;
 use crate::audit::Audit;
 use crate::events::Bus;
 use crate::files::{Finished, Parts};
+use crate::fleet::Fleet;
 use crate::holder::{Holder, HolderError};
 use crate::id::SessionId;
 use crate::metrics::Metrics;
@@ -58,6 +59,8 @@ pub struct Api {
     pub defaults: Arc<Defaults>,
     /// Whether attaching to an unknown name may start a session.
     pub create_on_attach: bool,
+    /// The fleet that this server belongs to.
+    pub fleet: Option<Fleet>,
     /// The audit log.
     pub audit: Audit,
     /// Records which sessions are shown inside which.

@@ -122,6 +122,10 @@ impl Access {
         // The guard has found both to be this server's.
         let base = text(header::ORIGIN).map(str::to_owned);
         let visitor = request.conn_data::<Visitor>();
+        if visitor.is_some_and(|visitor| visitor.visit().is_some()) {
+            // The client has another machine's address.
+            return self.page(fragment);
+        }
         let is_encrypted = visitor.is_some_and(Visitor::is_encrypted);
         let scheme = if is_encrypted { "https" } else { "http" };
         let base = base.or_else(|| Some(format!("{scheme}://{}", text(header::HOST)?)));

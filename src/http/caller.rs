@@ -113,6 +113,11 @@ impl Caller {
         if self.is_share() { Visibility::WithoutSurroundings } else { Visibility::Whole }
     }
 
+    /// Whether another machine of the fleet has authenticated it.
+    pub(super) fn is_visit(&self) -> bool {
+        self.pass.is_visit()
+    }
+
     /// A session as the principal sees it.
     pub(super) fn shown(&self, session: Session) -> Session {
         if self.is_share() { session.without_surroundings() } else { session }
@@ -225,7 +230,13 @@ impl CallerApi {
 
     /// A session as the caller sees it.
     pub(super) fn shown(&self, session: Session) -> Session {
-        self.caller.shown(session)
+        let node = self.fleet.as_ref().map(|fleet| fleet.name().to_string());
+        self.caller.shown(Session { node, ..session })
+    }
+
+    /// What ends the request's rights.
+    pub(super) fn lease(&self) -> Lease {
+        self.lease.clone()
     }
 
     /// A session whose output is readable, from this offset if one is given: a live one, or one

@@ -9,7 +9,7 @@ use super::caller::Caller;
 use super::guesses::Refused;
 use super::lease::{Lease, Why};
 use super::problem::{self, Problem, code};
-use super::{allowlist, assets, local_peer, login, openapi, refusal_page};
+use super::{allowlist, assets, fleet, local_peer, login, openapi, refusal_page};
 use crate::connections::Visitor;
 use crate::protocol::Cause;
 use crate::rights::{Action, Grants};
@@ -175,7 +175,12 @@ fn shut_out(why: Why, asked: Asked) -> Error {
 /// have no lease; nor has a logout, which ends its own lease and must still be answered.
 fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>, Refused> {
     let is_local = local_peer::is_local(request);
-    let has_origin = if is_local {
+    // Another machine of the fleet has looked at these, and has authenticated who asks.
+    let visit = request.conn_data::<Visitor>().and_then(Visitor::visit);
+    let visit = visit.map(|visit| (visit.principal().clone(), visit.pass()));
+    let has_origin = if visit.is_some() {
+        true
+    } else if is_local {
         local_peer::check_origin(request.headers())?;
         false
     } else {
@@ -184,8 +189,9 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
     };
     let is_public = is_public(request);
     let visitor = request.conn_data::<Visitor>();
-    let credential = match visitor {
-        Some(visitor) if is_public && visitor.is_known() => None,
+    let credential = match (visitor, visit) {
+        (_, Some((principal, pass))) => Some(Ok((principal, pass, Shown::Header))),
+        (Some(visitor), None) if is_public && visitor.is_known() => None,
         _ => Some(access.credential(request.headers())),
     };
     if is_public {
@@ -245,7 +251,10 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         let detail = "a page of another origin may not use this browser's login";
         return Err(forbidden_origin(detail).into());
     }
-    let action = openapi::action(request.method(), request.match_info().unprocessed());
+    let path = request.match_info().unprocessed();
+    // What is asked of a machine by its name is what it would be asked itself.
+    let of_node = fleet::local_path(path);
+    let action = openapi::action(request.method(), of_node.as_deref().unwrap_or(path));
     let action = action.map_err(|_| unserved(request))?;
     let (session, done_to) = (Arc::default(), Arc::default());
     let caller = Caller { principal: Arc::new(principal), pass, action, session, done_to };

@@ -6,16 +6,19 @@ use super::large::{self, PATIENCE, no_room};
 use super::problem::{Problem, code};
 use super::query::Query;
 use super::shots::Large;
+use crate::fleet::Wanted;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::Session;
 use crate::registry::List;
+use crate::relay::NodeName;
 use crate::rights::{Principal, Scope};
 use crate::store::{Filter, InScope};
 use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
 use actix_web::web::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -42,6 +45,8 @@ pub(super) struct ListQuery {
     pub(super) name: Option<String>,
     pub(super) label: Option<String>,
     pub(super) limit: Option<u32>,
+    /// A machine of the fleet, or `all`.
+    pub(super) node: Option<String>,
     pub(super) cursor: Option<SessionId>,
 }
 
@@ -55,10 +60,11 @@ pub(super) async fn list(
     let mut room = None;
     loop {
         let making = MAKING.acquire().await;
-        let page = page(&api, query.clone()).await?;
-        let text = serde_json::to_vec(&page)
-            .map_err(|error| Problem::new(code::INTERNAL, error.to_string()))?;
-        drop(page);
+        let text = match elsewhere(&api, &query)? {
+            None => serde_json::to_vec(&page(&api, query.clone()).await?),
+            Some(told) => serde_json::to_vec(&merged(&api, query.clone(), told).await?),
+        };
+        let text = text.map_err(|error| Problem::new(code::INTERNAL, error.to_string()))?;
         let mut response = HttpResponse::Ok();
         response.content_type(ContentType::json());
         if text.len() <= PIECE {
@@ -108,23 +114,124 @@ pub(super) async fn in_short<T>(
     page(api, query).await.map(shorten)
 }
 
+/// Which machines' sessions are asked for beside this one's.
+enum Elsewhere {
+    All,
+    One(NodeName),
+}
+
+/// `None`: those of this machine alone.
+fn elsewhere(api: &CallerApi, query: &ListQuery) -> Result<Option<Elsewhere>, Problem> {
+    let Some(name) = query.node.as_deref() else { return Ok(None) };
+    let unknown = || {
+        let detail = format!("no machine of the fleet is called {name:?}");
+        Problem::new(code::UNKNOWN_NODE, detail)
+    };
+    let fleet = api.fleet.as_ref().ok_or_else(unknown)?;
+    match name {
+        _ if name == fleet.name().as_str() => Ok(None),
+        _ if !fleet.serves() || api.caller.is_visit() => Err(unknown()),
+        "all" => Ok(Some(Elsewhere::All)),
+        _ => {
+            let name = NodeName::new(name).map_err(|_| unknown())?;
+            fleet.directory().is_online(&name).ok_or_else(unknown)?;
+            Ok(Some(Elsewhere::One(name)))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Merged {
+    sessions: Vec<Box<RawValue>>,
+    next: Option<SessionId>,
+}
+
+/// A page with what the directory tells of other machines.
+async fn merged(api: &CallerApi, query: ListQuery, of: Elsewhere) -> Result<Merged, Problem> {
+    let Some(fleet) = &api.fleet else { return Ok(Merged { sessions: Vec::new(), next: None }) };
+    let Asked { statuses, label, limit, wants_ended } = Asked::of(api, &query)?;
+    let most = limit as usize + 1;
+    let node = match &of {
+        Elsewhere::All => None,
+        Elsewhere::One(name) => Some(name),
+    };
+    let wanted = Wanted {
+        node,
+        statuses: statuses.as_deref(),
+        ended: wants_ended,
+        name: query.name.as_deref(),
+        label: label.as_ref(),
+        before: query.cursor,
+        most,
+    };
+    let told = fleet.directory().sessions(&wanted, &api.caller.principal, fleet.name());
+    let raw = |json: String| {
+        RawValue::from_string(json).map_err(|error| Problem::new(code::INTERNAL, error.to_string()))
+    };
+    let mut rows = BTreeMap::new();
+    for (id, json) in told {
+        let json = match api.caller.is_share() {
+            false => json.into_string(),
+            true => shown_to_share(api, &json)?,
+        };
+        rows.insert(id, raw(json)?);
+    }
+    let own = match of {
+        Elsewhere::All => page(api, query).await?,
+        Elsewhere::One(_) => Page { sessions: Vec::new(), next: None },
+    };
+    let mut more = own.next.is_some();
+    for session in own.sessions {
+        let json = serde_json::to_string(&session);
+        let json = json.map_err(|error| Problem::new(code::INTERNAL, error.to_string()))?;
+        rows.insert(session.id, raw(json)?);
+    }
+    more |= rows.len() > limit as usize;
+    let newest = rows.into_iter().rev().take(limit as usize);
+    let (ids, sessions): (Vec<_>, Vec<_>) = newest.unzip();
+    let next = ids.last().copied().filter(|_| more);
+    Ok(Merged { sessions, next })
+}
+
+/// A session of another machine as a share link shows it.
+fn shown_to_share(api: &CallerApi, json: &str) -> Result<String, Problem> {
+    let internal = |error: serde_json::Error| Problem::new(code::INTERNAL, error.to_string());
+    let session: Session = serde_json::from_str(json).map_err(internal)?;
+    serde_json::to_string(&api.caller.shown(session)).map_err(internal)
+}
+
+/// What a query asks for, checked.
+struct Asked {
+    statuses: Option<Vec<Status>>,
+    label: Option<(String, String)>,
+    limit: u32,
+    wants_ended: bool,
+}
+
+impl Asked {
+    fn of(api: &CallerApi, query: &ListQuery) -> Result<Asked, Problem> {
+        let statuses = query.status.as_deref().map(parse_statuses).transpose()?;
+        if query.label.is_some() && api.caller.is_share() {
+            return Err(Problem::invalid("a share link shows no labels"));
+        }
+        let label = match query.label.as_deref().map(|label| label.split_once('=')) {
+            None => None,
+            Some(Some((key, value))) => Some((key.to_owned(), value.to_owned())),
+            Some(None) => return Err(Problem::invalid("label must be key=value")),
+        };
+        let limit = query.limit.unwrap_or(PAGE);
+        if !(1..=PAGE_MAX).contains(&limit) {
+            return Err(Problem::invalid(format!("limit must be 1 to {PAGE_MAX}")));
+        }
+        let wants_ended =
+            query.all || statuses.iter().flatten().any(|status: &Status| !status.is_live());
+        Ok(Asked { statuses, label, limit, wants_ended })
+    }
+}
+
 /// Newest first: ids sort by time of creation, so a page goes on below its last id.
 async fn page(api: &CallerApi, query: ListQuery) -> Result<Page, Problem> {
-    let statuses = query.status.as_deref().map(parse_statuses).transpose()?;
-    if query.label.is_some() && api.caller.is_share() {
-        return Err(Problem::invalid("a share link shows no labels"));
-    }
-    let label = match query.label.as_deref().map(|label| label.split_once('=')) {
-        None => None,
-        Some(Some((key, value))) => Some((key.to_owned(), value.to_owned())),
-        Some(None) => return Err(Problem::invalid("label must be key=value")),
-    };
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(Problem::invalid(format!("limit must be 1 to {PAGE_MAX}")));
-    }
-    let wants_ended =
-        query.all || statuses.iter().flatten().any(|status: &Status| !status.is_live());
+    let Asked { statuses, label, limit, wants_ended } = Asked::of(api, &query)?;
     let most = limit as usize + 1;
     let filter = Filter {
         status: statuses,

@@ -51,7 +51,7 @@ fn visitor(request: &ServiceRequest) -> Option<(&Visitor, i32)> {
     let visitor = request.conn_data::<Visitor>()?;
     match visitor.peer() {
         Peer::Local { pid, .. } => Some((visitor, pid)),
-        Peer::Tcp(_) => None,
+        Peer::Tcp(_) | Peer::Fleet => None,
     }
 }
 
@@ -59,7 +59,7 @@ fn visitor(request: &ServiceRequest) -> Option<(&Visitor, i32)> {
 pub(super) fn pid(request: &HttpRequest) -> Option<i32> {
     match request.conn_data::<Visitor>()?.peer() {
         Peer::Local { pid, .. } => Some(pid),
-        Peer::Tcp(_) => None,
+        Peer::Tcp(_) | Peer::Fleet => None,
     }
 }
 

@@ -16,6 +16,7 @@ mod caller;
 mod etag;
 mod events;
 mod files;
+mod fleet;
 #[cfg(test)]
 #[path = "../../tests/fuzz/http.rs"]
 mod fuzz;
@@ -56,6 +57,7 @@ pub use allowlist::{Hosts, HostsError};
 pub use api::Api;
 pub use backup::COPIES;
 pub use base_path::below_base_path;
+pub use fleet::to_its_machine;
 pub use shots::Shots;
 pub use strict_transport::strict_transport;
 pub use turns::Turns;
@@ -95,6 +97,7 @@ pub fn configure(config: &mut ServiceConfig) {
         .service(resource("/api/v1/sessions/{id}/attach").get(attach::attach))
         .service(resource("/ws/{kind:terminal|claude}/{id}").get(attach::original))
         .service(resource("/api/v1/profiles").get(profiles::profiles))
+        .service(resource("/api/v1/nodes").get(fleet::nodes))
         .service(resource("/api/v1/events").get(events::events))
         .service(resource("/api/v1/backup").get(backup::backup))
         .service(resource("/api/v1/reconcile").post(health::reconcile))

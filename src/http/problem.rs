@@ -94,6 +94,12 @@ pub mod code {
     pub const DISK_FULL: Code = Code("disk_full", StatusCode::INSUFFICIENT_STORAGE);
     /// The program does not read its input.
     pub const INPUT_FULL: Code = Code("input_full", StatusCode::SERVICE_UNAVAILABLE);
+    /// No machine of the fleet has this name.
+    pub const UNKNOWN_NODE: Code = Code("unknown_node", StatusCode::NOT_FOUND);
+    /// The machine is not there now.
+    pub const NODE_OFFLINE: Code = Code("node_offline", StatusCode::SERVICE_UNAVAILABLE);
+    /// The machine was not reached, or did not answer.
+    pub const NODE_UNREACHABLE: Code = Code("node_unreachable", StatusCode::SERVICE_UNAVAILABLE);
     /// The server's own fault.
     pub const INTERNAL: Code = Code("internal", StatusCode::INTERNAL_SERVER_ERROR);
 }

@@ -6,6 +6,7 @@ use super::api::{
 use super::auth::Access;
 use super::caller::CallerApi;
 use super::etag::{changed, etag, if_match, is_known};
+use super::fleet::{Placed, place};
 use super::once;
 use super::problem::{Problem, code};
 use super::query::Query;
@@ -46,12 +47,17 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let request: CreateSession = object(body)?;
     let once = once::once(http.headers(), by(&cause), &request)?;
+    let key = once.as_ref().map(|once| once.key.clone());
+    let request = match place(&api, &http, key.as_deref(), request).await? {
+        Placed::Here(request) => request,
+        Placed::There(answer) => return Ok(answer),
+    };
     let answered = create_for(&api, cause.into_inner(), request, once).await?;
     let mut response = match answered.result {
         Ok(session) => HttpResponse::Created()
             .insert_header((header::LOCATION, format!("/api/v1/sessions/{}", session.id)))
             .insert_header(etag(&session))
-            .json(session),
+            .json(api.shown(*session)),
         Err(error) => Problem::from(error).error_response(),
     };
     if answered.replayed {

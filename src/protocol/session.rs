@@ -135,6 +135,9 @@ pub struct Session {
     /// The attached clients.
     #[serde(default)]
     pub clients: Vec<Viewer>,
+    /// The machine that it is on, where the server belongs to a fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// The name of the principal that created it, if one is known.
     #[serde(default)]
     pub owner: Option<String>,
@@ -224,6 +227,7 @@ impl Session {
             recording: Recording::default(),
             clients: Vec::new(),
             owner: None,
+            node: None,
             owner_token: None,
             ending: false,
         }
@@ -280,6 +284,12 @@ pub struct CreateSession {
     /// Unique among live sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The machine of the fleet to start on, or `any`. Missing: the one that is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Labels that the machine must have; they mean `any`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_labels: BTreeMap<String, String>,
     /// A profile of the settings; default: `shell`, unless a command is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,

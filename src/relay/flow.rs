@@ -287,7 +287,11 @@ mod tests {
         assert_eq!(flow.ask(start), Ok(None));
         assert_eq!(flow.ask(start + ASK_AFTER), Ok(Some(Frame::Mark { next: 2 })));
         flow.told(1, WINDOW, start + ASK_AFTER);
-        assert_eq!(flow.ask(start + GIVE_UP_AFTER), Ok(Some(Frame::Mark { next: 2 })), "it goes on");
+        assert_eq!(
+            flow.ask(start + GIVE_UP_AFTER),
+            Ok(Some(Frame::Mark { next: 2 })),
+            "it goes on"
+        );
         assert_eq!(flow.ask(start + ASK_AFTER + GIVE_UP_AFTER), Err(Fault::Late));
         flow.told(2, WINDOW, start + GIVE_UP_AFTER);
         assert_eq!(flow.ask(start + 9 * GIVE_UP_AFTER), Ok(None));

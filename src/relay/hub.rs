@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// How long a node may take to take a stream.
@@ -85,6 +86,7 @@ pub struct Hub {
     last: AtomicU64,
     table: Mutex<Table>,
     sayings: mpsc::Sender<(Subject, Bytes)>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -121,16 +123,33 @@ impl Hub {
             last: AtomicU64::new(0),
             table: Mutex::default(),
             sayings,
+            tasks: Mutex::default(),
         });
-        actix::spawn(hand_over(client.clone(), said));
+        hub.run(hand_over(client.clone(), said));
         let to_node = client.subscribe(all_to(End::Node, &hub.name)).await?;
-        actix::spawn(hub.clone().listen(End::Node, to_node, Some(arrive)));
+        hub.run(hub.clone().listen(End::Node, to_node, Some(arrive)));
         if opens {
             let to_edge = client.subscribe(all_to(End::Edge, &hub.name)).await?;
-            actix::spawn(hub.clone().listen(End::Edge, to_edge, None));
+            hub.run(hub.clone().listen(End::Edge, to_edge, None));
         }
-        actix::spawn(hub.clone().keep_looking());
+        hub.run(hub.clone().keep_looking());
         Ok((hub, arrivals))
+    }
+
+    fn run(&self, task: impl Future<Output = ()> + 'static) {
+        let task = actix::spawn(task);
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+    }
+
+    /// Ends all streams, and takes no more.
+    pub fn stop(&self) {
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        let streams: Vec<_> = self.lock().streams.values().cloned().collect();
+        for shared in streams {
+            shared.fail("this machine has lost its name in the fleet");
+        }
     }
 
     /// This machine's name.
@@ -222,13 +241,14 @@ impl Hub {
         }
     }
 
-    fn take(
-        self: &Arc<Self>,
-        end: End,
-        message: Message,
-        arrive: Option<&mpsc::Sender<Arrival>>,
-    ) {
-        let Some((other, word)) = read(&message.subject, end, &self.name) else { return };
+    fn take(self: &Arc<Self>, end: End, message: Message, arrive: Option<&mpsc::Sender<Arrival>>) {
+        // NATS itself can be made to send receipts and answers to subjects that their sender may not
+        // publish to. Those have headers, or are JSON; messages of ours never are.
+        let is_foreign = message.headers.is_some()
+            || message.reply.is_some()
+            || message.payload.first() == Some(&b'{');
+        let read = read(&message.subject, end, &self.name).filter(|_| !is_foreign);
+        let Some((other, word)) = read else { return };
         if word == ALIVE {
             if let Some(Frame::Alive { run }) = Frame::decode(&message.payload) {
                 let over = self.lock().is_now(end, &other, run);
@@ -373,7 +393,11 @@ impl Table {
 
     fn of(&self, end: End, name: &NodeName) -> Vec<Arc<Shared>> {
         let is_of = |key: &Key| key.end == end && key.other == *name;
-        self.streams.iter().filter(|(key, _)| is_of(key)).map(|(_, shared)| shared.clone()).collect()
+        self.streams
+            .iter()
+            .filter(|(key, _)| is_of(key))
+            .map(|(_, shared)| shared.clone())
+            .collect()
     }
 
     /// The streams of those that are lost, those that are not, and all streams.

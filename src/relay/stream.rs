@@ -59,7 +59,10 @@ impl Shared {
             Frame::Mark { next } => reply = Some(flow.asked(next)?),
             Frame::Credit { next, limit } => flow.told(next, limit, Instant::now()),
             Frame::Revoke => self.revoked.store(true, Ordering::Release),
-            Frame::Open { .. } | Frame::Accept { .. } | Frame::Close { .. } | Frame::Alive { .. } => {}
+            Frame::Open { .. }
+            | Frame::Accept { .. }
+            | Frame::Close { .. }
+            | Frame::Alive { .. } => {}
         }
         let (reader, writer) = (state.reader.take(), state.writer.take());
         drop(state);

@@ -137,8 +137,14 @@ mod tests {
         assert_eq!(read(&subject, End::Edge, &a), None);
         assert_eq!(read(&subject, End::Node, &b), None);
         let long = format!("stayd.node.a.b.{}", "x".repeat(WORD_MAX + 1));
-        for bad in ["", "stayd.node.a.b", "stayd.node.a.b.", "stayd.node.a.b.c.d", "stayd.node.a.B.c", &long]
-        {
+        for bad in [
+            "",
+            "stayd.node.a.b",
+            "stayd.node.a.b.",
+            "stayd.node.a.b.c.d",
+            "stayd.node.a.B.c",
+            &long,
+        ] {
             assert_eq!(read(bad, End::Node, &a), None, "{bad}");
         }
     }

@@ -152,7 +152,9 @@ mod tests {
     #[test]
     fn what_is_too_long_or_no_message_is_refused() {
         let long = vec![0; DATA_MAX + 1];
-        for bytes in [&b""[..], b"x", b"d", b"d1234567", b"d12345678", b"rr", b"a123456789", b"k12345678"] {
+        for bytes in
+            [&b""[..], b"x", b"d", b"d1234567", b"d12345678", b"rr", b"a123456789", b"k12345678"]
+        {
             assert_eq!(Frame::decode(&Bytes::copy_from_slice(bytes)), None, "{bytes:?}");
         }
         assert_eq!(Frame::decode(&data(0, &long)), None);

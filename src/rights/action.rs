@@ -39,6 +39,8 @@ actions! {
     Logins = "logins" needs Viewer;
     /// Has a browser told what needs somebody, by web push.
     Push = "push" needs Viewer;
+    /// Lists the machines of the fleet.
+    Nodes = "nodes" needs Viewer;
     /// Lists sessions.
     List = "session.list" needs Viewer;
     /// Reads a session's record.

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn roles_need_what_the_design_says_and_each_includes_the_one_before() {
-        for (role, may) in [(Role::Viewer, 12), (Role::Controller, 27), (Role::Admin, 34)] {
+        for (role, may) in [(Role::Viewer, 13), (Role::Controller, 28), (Role::Admin, 35)] {
             let principal = principal(Kind::Token, role, Scope::All);
             let allowed =
                 |action: &&Action| decide(&principal, **action, None) == Decision::Allowed;

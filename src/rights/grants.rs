@@ -7,13 +7,15 @@ use super::principal::{Principal, Role, Scope, check_token_name};
 use super::secret::{Digest, random};
 use super::subscription::Subscription;
 use super::tables::{Code, LOGINS_MAX, ListedLogin, NoShare, PUSHES_MAX, Tables, in_force};
+use super::visits::{Visit, Visits};
 use crate::id::SessionId;
 use crate::protocol::Mode;
 use crate::push::Subscriber;
 use crate::store::{GrantChange, LoginRow, ShareRow, StoreError, StoreHandle, TokenRow};
 use actix_web::rt::spawn;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -113,6 +115,7 @@ pub struct Grants {
     /// `None` in tests, which keep nothing.
     store: Option<StoreHandle>,
     tables: Mutex<Tables>,
+    visits: Arc<Visits>,
 }
 
 impl Grants {
@@ -131,14 +134,15 @@ impl Grants {
         }
         let rows = store.grants().await.map_err(GrantsError::Store)?;
         let tables = Tables::new(admin_token.map(Digest::of), rows);
-        Ok(Grants { store: Some(store), tables: Mutex::new(tables) })
+        Ok(Grants { store: Some(store), tables: Mutex::new(tables), visits: Arc::default() })
     }
 
     /// Nothing but the operator's token; what is added is not kept.
     #[cfg(test)]
     pub(crate) fn in_memory(admin_token: &str) -> Grants {
         let admin = Some(Digest::of(admin_token));
-        Grants { store: None, tables: Mutex::new(Tables::new(admin, Default::default())) }
+        let tables = Mutex::new(Tables::new(admin, Default::default()));
+        Grants { store: None, tables, visits: Arc::default() }
     }
 
     /// Whom a token, or the secret of a share link, speaks for.
@@ -162,10 +166,21 @@ impl Grants {
         (Principal::owner(), Pass { subject: Subject::Owner, login: None })
     }
 
+    /// Another machine passes a request on. `revoked` turns true once that machine says that its
+    /// rights have ended.
+    #[must_use]
+    pub fn visit(&self, principal: Principal, revoked: Arc<AtomicBool>) -> Visit {
+        self.visits.begin(principal, revoked)
+    }
+
     /// Why a pass opens nothing any more; `None`: it does.
     #[must_use]
     pub fn why_ended(&self, pass: &Pass) -> Option<&'static str> {
-        self.tables().why_ended(pass, Utc::now())
+        match pass.subject {
+            Subject::Visit(number) => (!self.visits.has(number))
+                .then_some("the token or login has ended on the machine where it was shown"),
+            _ => self.tables().why_ended(pass, Utc::now()),
+        }
     }
 
     /// When a pass ends, as far as is known.

@@ -222,7 +222,8 @@ async fn a_link_in_the_database_is_that_of_one_token_and_not_of_a_name() {
     let after = |created_by_token| {
         let shares = vec![ShareRow { created_by_token, ..row.clone() }];
         let rows = GrantRows { tokens: vec![token.clone()], shares, ..GrantRows::default() };
-        Grants { store: None, tables: Mutex::new(Tables::new(None, rows)) }
+        let tables = Mutex::new(Tables::new(None, rows));
+        Grants { store: None, tables, visits: Arc::default() }
     };
     assert!(after(anna.token).by_secret(&link).is_some());
     for another in [None, Some(Uuid::now_v7())] {

@@ -7,6 +7,7 @@
 //! - `pass`: [`Pass`], what a request has proved its rights with.
 //! - `subscription`: [`Subscription`], a browser that is told by web push.
 //! - `tables`: the tokens, share links, logins and codes that are in force, in memory.
+//! - `visits`: [`Visit`], a request that another machine of the fleet passes on.
 //! - `grants`: [`Grants`], the same for everybody at once, and kept in the database.
 
 mod action;
@@ -17,6 +18,7 @@ mod principal;
 mod secret;
 mod subscription;
 mod tables;
+mod visits;
 
 pub use action::Action;
 pub use decision::{Decision, decide};
@@ -26,3 +28,4 @@ pub use principal::{Facts, Kind, Principal, Role, Scope};
 pub use secret::{Digest, random};
 pub use subscription::Subscription;
 pub use tables::ListedLogin;
+pub use visits::{Visit, Vouched};

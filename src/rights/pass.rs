@@ -16,6 +16,8 @@ pub(super) enum Subject {
     Token(Digest),
     /// A share link.
     Share(Digest),
+    /// What another machine of the fleet has authenticated.
+    Visit(u64),
 }
 
 /// What a request has proved its rights with.
@@ -30,6 +32,12 @@ impl Pass {
     #[must_use]
     pub fn login_id(&self) -> Option<Uuid> {
         self.login.map(|digest| digest.id())
+    }
+
+    /// Whether another machine of the fleet has authenticated the request.
+    #[must_use]
+    pub fn is_visit(&self) -> bool {
+        matches!(self.subject, Subject::Visit(_))
     }
 
     /// Whether both come from the same token or link, by a login or not.
@@ -66,6 +74,8 @@ impl fmt::Display for Subject {
             Subject::Admin(digest) => ("admin", digest),
             Subject::Token(digest) => ("token", digest),
             Subject::Share(digest) => ("share", digest),
+            // No login is made with it, so that no row has it.
+            Subject::Visit(number) => return write!(f, "visit:{number}"),
         };
         write!(f, "{kind}:")?;
         digest.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

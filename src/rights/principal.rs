@@ -47,7 +47,7 @@ pub enum Scope {
 }
 
 /// What a principal's rights come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The user that runs the server: on the unix socket, by a one-time code, or by the token of
@@ -62,7 +62,7 @@ pub enum Kind {
 }
 
 /// Whom a request speaks for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Principal {
     /// The token's name, `owner`, or `share-` or `session-` and an id. It stands in the audit log
     /// and in `caused_by`, and is the `owner` of the sessions that the principal creates.

@@ -141,7 +141,7 @@ impl Tables {
     /// When a pass ends, as far as is known.
     pub(super) fn expires_at(&self, pass: &Pass) -> Option<DateTime<Utc>> {
         let secret = match &pass.subject {
-            Subject::Owner | Subject::Admin(_) => None,
+            Subject::Owner | Subject::Admin(_) | Subject::Visit(_) => None,
             Subject::Token(digest) => self.tokens.get(digest)?.expires_at,
             Subject::Share(digest) => self.shares.get(digest)?.expires_at,
         };
@@ -154,6 +154,8 @@ impl Tables {
     pub(super) fn principal(&self, subject: Subject, now: DateTime<Utc>) -> Option<Principal> {
         match subject {
             Subject::Owner => Some(Principal::owner()),
+            // Known to those that are under way alone.
+            Subject::Visit(_) => None,
             Subject::Admin(digest) => (self.admin == Some(digest)).then(Principal::owner),
             Subject::Token(digest) => {
                 let row = self.tokens.get(&digest).filter(|row| in_force(row.expires_at, now))?;
@@ -338,7 +340,7 @@ impl Tables {
         let is_of = |it: &Subscription| {
             let by_login = it.pass.login.is_some_and(|login| ended.contains(&login));
             let by_secret = match it.pass.subject {
-                Subject::Owner => false,
+                Subject::Owner | Subject::Visit(_) => false,
                 Subject::Admin(digest) | Subject::Token(digest) | Subject::Share(digest) => {
                     ended.contains(&digest)
                 }

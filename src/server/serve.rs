@@ -6,6 +6,7 @@ use super::state_dir::{lock, write_private};
 use crate::audit::Audit;
 use crate::config::{Settings, account};
 use crate::connections::{self, Connections, Exposed, Listeners, Tls, local};
+use crate::fleet::{self, FleetParts, Started};
 use crate::holder::{Holder, Paths};
 use crate::hooks::{Hooks, HooksParts};
 use crate::http::Shots;
@@ -201,6 +202,7 @@ async fn serve(
     let shared = Arc::new(defaults.clone());
     let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
     let (events, roster) = (registry.events(), registry.roster());
+    let fleet_grants = grants.clone();
     let hooks = HooksParts {
         store: store.clone(),
         events: events.clone(),
@@ -212,6 +214,24 @@ async fn serve(
     };
     let hooks = Hooks::start(settings.hooks.clone(), hooks).await;
     let registry = registry.start();
+    let parts = FleetParts {
+        state_dir: dir.clone(),
+        max_sessions: settings.max_sessions,
+        bus: events.clone(),
+        roster: roster.clone(),
+        store: store.clone(),
+        grants: fleet_grants,
+        log: log.new(o!("part" => "fleet")),
+    };
+    let mut member = match settings.fleet.clone() {
+        Some(fleet) => Some(
+            fleet::start(fleet, parts)
+                .await
+                .map_err(|error| ServeError::Failed(error.to_string()))?,
+        ),
+        None => None,
+    };
+    let relayed = member.as_mut().and_then(Started::listener);
     let parts_of_uploads = crate::files::Parts::new(&dir.join("parts"));
     let api = Api {
         registry: registry.clone(),
@@ -232,6 +252,7 @@ async fn serve(
         parts: parts_of_uploads.clone(),
         turns: http::Turns::default(),
         audit: audit.clone(),
+        fleet: member.as_ref().map(|member| member.fleet.clone()),
     };
 
     let limits = connections::Limits {
@@ -255,7 +276,7 @@ async fn serve(
         actix_web::rt::spawn(tls.clone().keep_up_to_date(log));
         actix_web::rt::spawn(reload_on_hangup(tls.clone(), hangups));
     }
-    let is_encrypted = tls.is_some();
+    let (is_encrypted, is_member) = (tls.is_some(), member.is_some());
     let (base, has_base) = (settings.base_path.clone(), !settings.base_path.as_str().is_empty());
     let app = move || {
         let base = base.clone();
@@ -263,6 +284,7 @@ async fn serve(
             .app_data(web::Data::new(api.clone()))
             .app_data(app_access.clone())
             .configure(http::configure)
+            .wrap(Condition::new(is_member, from_fn(http::to_its_machine)))
             .wrap(Guard::new(app_access.clone(), body_timeout, http_log.clone()))
             .wrap(Condition::new(
                 has_base,
@@ -270,7 +292,7 @@ async fn serve(
             ))
             .wrap(Condition::new(is_encrypted, from_fn(http::strict_transport)))
     };
-    let listeners = Listeners { tcp: listeners, tls, local };
+    let listeners = Listeners { tcp: listeners, tls, local, relayed };
     let serving = connections::serve(listeners, &connections, app)?;
 
     info!(log, "listening"; "addresses" => text.join(" "), "state_dir" => %dir.display(),
@@ -309,6 +331,9 @@ async fn serve(
     let ((), closed) = tokio::join!(stopping, closing);
     if closed.is_err() {
         crit!(log, "the registry was gone at the stop");
+    }
+    if let Some(member) = member {
+        member.leave().await;
     }
     hooks.stop().await;
     if let Err(error) = store.flush().await {

@@ -188,6 +188,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         attention: Attention::unknown(created_at),
         clients: Vec::new(),
         owner: None,
+        node: None,
         owner_token: None,
         ending: false,
     };

@@ -24,7 +24,8 @@ enum Role {
 use Role::{Admin, Controller, Viewer};
 
 /// The role that each action needs, as the design has it and not as the server computes it.
-const ACTIONS: [(&str, Role); 32] = [
+const ACTIONS: [(&str, Role); 33] = [
+    ("nodes", Viewer),
     ("push", Viewer),
     ("logins", Viewer),
     ("ready", Viewer),

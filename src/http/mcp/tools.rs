@@ -49,7 +49,7 @@ pub(super) async fn list(call: &Serving, arguments: JsonObject) -> Result<Value,
     }
     let cursor = cursor.map(|cursor| cursor.parse()).transpose();
     let cursor = cursor.map_err(|_| Failed::invalid("cursor must be the next of an answer"))?;
-    let query = ListQuery { status, all, name, label, limit: Some(limit), cursor };
+    let query = ListQuery { status, all, name, label, limit: Some(limit), cursor, node: None };
     let short = in_short(&call.api, query, |page| {
         let sessions: Vec<Value> = page.sessions.iter().map(shortened).collect();
         json!({ "sessions": sessions, "next": page.next })

@@ -1,0 +1,156 @@
+//! The directory's buckets in NATS: how they are made, and how a line of one's own is written.
+//!
+//! A bucket is a stream whose subjects are the keys. Machines that may write nothing but their own lines must
+//! not be able to remove those of others, so the streams refuse messages that roll up older ones; and
+//! without these, NATS sets no markers where a line has gone by its age, which readers count themselves.
+
+use crate::relay::NodeName;
+use async_nats::HeaderMap;
+use async_nats::jetstream::context::{Context, PublishErrorKind};
+use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, StorageType};
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The machines: a key is a name.
+pub(super) const NODES: &str = "stayd-nodes";
+/// Their sessions: a key is a name, a dot, and a session's id, or [`ITSELF`].
+pub(super) const SESSIONS: &str = "stayd-sessions";
+/// Where sessions were placed that were asked for with a key.
+pub(super) const PLACEMENTS: &str = "stayd-placements";
+/// In place of a session's id: the machine's record once more, which stays when the machine is gone.
+pub(super) const ITSELF: &str = "node";
+/// How long a machine's record stands: it is offline after that.
+pub(super) const NODE_AGE: Duration = Duration::from_secs(10);
+/// How long a session's line stands that is not put again.
+const SESSION_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long NATS may take to answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(4);
+/// The longest line that is read, in bytes.
+pub(super) const LINE_MAX: usize = 128 << 10;
+
+/// Why a line could not be written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PutError {
+    /// Somebody else has written it since.
+    #[error("the line was written by another machine")]
+    Conflict,
+    /// There is no such bucket yet.
+    #[error("the directory is not there yet")]
+    NoBucket,
+    /// NATS did not take it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Makes the buckets, unless they are there.
+pub(super) async fn make_all(context: &Context) -> Result<(), String> {
+    for (name, age) in [(NODES, NODE_AGE), (SESSIONS, SESSION_AGE), (PLACEMENTS, SESSION_AGE)] {
+        let mut why = String::new();
+        // Three copies where there is a cluster.
+        let mut is_made = false;
+        for copies in [3, 1] {
+            let config = config(name, age, copies);
+            match timeout(ANSWER, context.create_stream(config)).await {
+                Ok(Ok(_)) => is_made = true,
+                Ok(Err(error)) => why = error.to_string(),
+                Err(_) => why = "no answer".to_owned(),
+            }
+            if is_made {
+                break;
+            }
+        }
+        let is_there = || async {
+            let opened = timeout(ANSWER, context.get_key_value(name)).await;
+            matches!(opened, Ok(Ok(_)))
+        };
+        // One that was made with other settings does as well.
+        if !is_made && !is_there().await {
+            return Err(format!("the bucket {name} cannot be made: {why}"));
+        }
+    }
+    Ok(())
+}
+
+fn config(name: &str, max_age: Duration, num_replicas: usize) -> Config {
+    Config {
+        name: format!("KV_{name}"),
+        subjects: vec![format!("$KV.{name}.>")],
+        max_messages_per_subject: 1,
+        max_message_size: LINE_MAX as i32,
+        max_age,
+        storage: StorageType::Memory,
+        discard: DiscardPolicy::New,
+        num_replicas,
+        allow_direct: true,
+        deny_delete: true,
+        deny_purge: true,
+        allow_rollup: false,
+        ..Config::default()
+    }
+}
+
+/// The subject of a key.
+pub(super) fn line(bucket: &str, key: &str) -> String {
+    format!("$KV.{bucket}.{key}")
+}
+
+/// Writes a line; `after`: only if its last version is this one, 0 for none. Returns the new version.
+pub(super) async fn put(
+    context: &Context,
+    subject: String,
+    value: Bytes,
+    after: Option<u64>,
+) -> Result<u64, PutError> {
+    let mut headers = HeaderMap::new();
+    if let Some(after) = after {
+        headers.insert("Nats-Expected-Last-Subject-Sequence", after.to_string());
+    }
+    send(context, subject, headers, value).await
+}
+
+/// Removes a line.
+pub(super) async fn remove(context: &Context, subject: String) -> Result<u64, PutError> {
+    let mut headers = HeaderMap::new();
+    headers.insert("KV-Operation", "DEL");
+    send(context, subject, headers, Bytes::new()).await
+}
+
+async fn send(
+    context: &Context,
+    subject: String,
+    headers: HeaderMap,
+    value: Bytes,
+) -> Result<u64, PutError> {
+    let failed = |error: &dyn std::fmt::Display| PutError::Failed(error.to_string());
+    let written = timeout(ANSWER, async {
+        let receipt = context.publish_with_headers(subject, headers, value).await?;
+        receipt.await
+    });
+    match written.await {
+        Err(_) => Err(PutError::Failed("NATS did not answer in time".into())),
+        Ok(Ok(receipt)) => Ok(receipt.sequence),
+        Ok(Err(error)) => Err(match error.kind() {
+            PublishErrorKind::WrongLastSequence => PutError::Conflict,
+            PublishErrorKind::StreamNotFound => PutError::NoBucket,
+            _ => failed(&error),
+        }),
+    }
+}
+
+/// A machine's record as the directory has it, with its version; `None`: there is none.
+pub(super) async fn record_of(
+    context: &Context,
+    name: &NodeName,
+) -> Result<Option<(Bytes, u64)>, String> {
+    let read = async {
+        let stream = context.get_stream_no_info(format!("KV_{NODES}")).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        match stream.direct_get_last_for_subject(line(NODES, name.as_str())).await {
+            Ok(message) => Ok(Some((message.payload, message.sequence))),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    timeout(ANSWER, read).await.unwrap_or_else(|_| Err("NATS did not answer in time".into()))
+}

@@ -1,0 +1,123 @@
+//! The connection to NATS.
+
+use crate::config::FleetSettings;
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use slog::{Logger, info, warn};
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long an attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// How often a silent connection is tried.
+const PING: Duration = Duration::from_secs(3);
+/// The longest pause between two attempts; each is shortened by up to a half, so that the machines of a
+/// fleet do not come back all at once.
+const PAUSE_MAX: Duration = Duration::from_secs(4);
+/// Messages that may wait in one subscription. More are lost, which the streams notice.
+const SUBSCRIPTION: usize = 64 << 10;
+
+/// Why the fleet's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// An address of a NATS server.
+    #[error("fleet.url: {0}")]
+    Address(io::Error),
+    /// The file with credentials.
+    #[error("fleet.credentials: {0}")]
+    Credentials(String),
+    /// This machine.
+    #[error("the fleet: {0}")]
+    State(String),
+    /// The client.
+    #[error("NATS: {0}")]
+    Client(#[from] async_nats::ConnectError),
+}
+
+/// Connects, now or later: the connection is tried until it stands. `connected` counts how often it did.
+pub(super) async fn connect(
+    settings: &FleetSettings,
+    connected: Arc<watch::Sender<u64>>,
+    log: Logger,
+) -> Result<Client, ConnectError> {
+    let mut options = ConnectOptions::new()
+        .name(format!("stayd {}", settings.name))
+        .custom_inbox_prefix(format!("_INBOX_stayd.{}", settings.name))
+        .retry_on_initial_connect()
+        .connection_timeout(ATTEMPT)
+        .ping_interval(PING)
+        .subscription_capacity(SUBSCRIPTION)
+        .read_buffer_capacity(u16::MAX)
+        .reconnect_delay_callback(pause)
+        .event_callback(move |event| {
+            match &event {
+                Event::Connected => {
+                    info!(log, "connected to the fleet's NATS");
+                    connected.send_modify(|times| *times += 1);
+                }
+                Event::Disconnected => {
+                    warn!(log, "the connection to the fleet's NATS is lost; it is tried again")
+                }
+                Event::SlowConsumer(_) => warn!(
+                    log,
+                    "messages of the fleet came faster than they were taken; some are lost"
+                ),
+                Event::ServerError(error) => {
+                    warn!(log, "the fleet's NATS refuses something"; "error" => %error)
+                }
+                Event::ClientError(error) => {
+                    warn!(log, "the fleet's NATS cannot be used"; "error" => %error)
+                }
+                Event::LameDuckMode | Event::Draining | Event::Closed => {}
+            }
+            std::future::ready(())
+        });
+    if let Some(path) = &settings.credentials {
+        let shown = |error: &dyn std::fmt::Display| {
+            ConnectError::Credentials(format!("{}: {error}", path.display()))
+        };
+        let text = fs::read_to_string(path).map_err(|error| shown(&error))?;
+        options = if text.contains("BEGIN NATS USER JWT") {
+            options.credentials(&text).map_err(|error| shown(&error))?
+        } else {
+            options.nkey(text.trim().to_owned())
+        };
+    }
+    if let Some(path) = &settings.ca {
+        options = options.add_root_certificates(path.clone());
+    }
+    let mut addresses = Vec::new();
+    for url in &settings.url {
+        let address: ServerAddr = url.parse().map_err(ConnectError::Address)?;
+        // The client takes these from its options alone.
+        if let (Some(user), Some(password)) = (address.username(), address.password()) {
+            options = options.user_and_password(user.to_owned(), password.to_owned());
+        }
+        addresses.push(address);
+    }
+    Ok(options.connect(addresses).await?)
+}
+
+/// The pause before an attempt.
+fn pause(attempts: usize) -> Duration {
+    let longest = Duration::from_millis(100 << attempts.min(6)).min(PAUSE_MAX);
+    let mut byte = [0];
+    // Without randomness, the pause is whole.
+    let _ = getrandom::fill(&mut byte);
+    longest.mul_f64(1.0 - f64::from(byte[0]) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        for attempts in 0..100 {
+            let pause = pause(attempts);
+            assert!(pause >= Duration::from_millis(50) && pause <= PAUSE_MAX, "{pause:?}");
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The directory as an edge knows it: the machines of the fleet and their sessions, as they last said.
+
+use super::bucket::NODE_AGE;
+use super::record::NodeRecord;
+use crate::id::SessionId;
+use crate::lifecycle::Status;
+use crate::protocol::{Session, rfc3339};
+use crate::relay::NodeName;
+use crate::rights::{Facts, Principal};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// The directory. Clones share it.
+#[derive(Clone, Default)]
+pub struct Directory(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    nodes: BTreeMap<NodeName, Node>,
+    sessions: BTreeMap<SessionId, Listed>,
+    /// When anything was last heard.
+    heard: Option<Heard>,
+}
+
+#[derive(Clone, Copy)]
+struct Heard {
+    at: Instant,
+    time: DateTime<Utc>,
+}
+
+#[derive(Default)]
+struct Node {
+    record: Option<NodeRecord>,
+    heard: Option<Heard>,
+    /// It has said that it goes.
+    is_gone: bool,
+}
+
+/// A session of another machine.
+struct Listed {
+    node: NodeName,
+    owner: Option<Box<str>>,
+    owner_token: Option<Uuid>,
+    labels: BTreeMap<String, String>,
+    name: Option<Box<str>>,
+    status: Status,
+    /// What was put, to see that nothing has changed.
+    hash: u64,
+    /// What clients are shown.
+    json: Box<str>,
+}
+
+/// What a line of the directory has beside the session's JSON.
+#[derive(Default, Deserialize, Serialize)]
+struct Beside {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner_token: Option<Uuid>,
+}
+
+/// A machine, as `GET /api/v1/nodes` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShownNode {
+    /// Its name.
+    pub name: String,
+    /// Whether it is this server's.
+    #[serde(rename = "self")]
+    pub is_self: bool,
+    /// `online` or `offline`.
+    pub state: &'static str,
+    /// The version of stayd; null: not known.
+    pub version: Option<String>,
+    /// What sessions are placed by.
+    pub labels: BTreeMap<String, String>,
+    /// Sessions that have not ended.
+    pub live_sessions: usize,
+    /// The most that there may be.
+    pub max_sessions: Option<usize>,
+    /// The load of the last minute.
+    pub load: Option<f64>,
+    /// Processors.
+    pub cores: Option<usize>,
+    /// When its server was started.
+    pub since: Option<String>,
+    /// When it was last heard.
+    pub heard_at: Option<String>,
+    /// Whether it has no sessions of its own.
+    pub gateway: bool,
+    /// The most that comes in over the fleet may do there.
+    pub rights: Option<String>,
+}
+
+/// Which sessions of the directory are asked for.
+pub struct Wanted<'a> {
+    /// Of this machine alone.
+    pub node: Option<&'a NodeName>,
+    /// With one of these.
+    pub statuses: Option<&'a [Status]>,
+    /// Also those that have ended.
+    pub ended: bool,
+    /// With this name.
+    pub name: Option<&'a str>,
+    /// With this label.
+    pub label: Option<&'a (String, String)>,
+    /// Older than this one.
+    pub before: Option<SessionId>,
+    /// So many.
+    pub most: usize,
+}
+
+/// The line of a session of this machine.
+pub(super) fn line_of(session: &Session, node: &NodeName) -> Vec<u8> {
+    let mut value = serde_json::to_value(session).unwrap_or_default();
+    if let Some(object) = value.as_object_mut() {
+        object.insert("node".into(), node.as_str().into());
+        if let Some(token) = session.owner_token {
+            object.insert("owner_token".into(), token.to_string().into());
+        }
+    }
+    value.to_string().into_bytes()
+}
+
+impl Directory {
+    /// A machine's record was put. Returns its life, if it is another one than before.
+    pub(super) fn node_says(&self, name: &NodeName, record: NodeRecord) -> Option<u64> {
+        let mut known = self.lock();
+        let heard = known.hears();
+        let node = known.nodes.entry(name.clone()).or_default();
+        let before = node.record.as_ref().map(|record| record.run);
+        let run = record.run;
+        *node = Node { record: Some(record), heard: Some(heard), is_gone: false };
+        (before != Some(run)).then_some(run)
+    }
+
+    /// A machine's record stands in the directory of sessions, where it stays when the machine is gone.
+    pub(super) fn node_said(&self, name: &NodeName, record: NodeRecord) {
+        self.lock().nodes.entry(name.clone()).or_default().record.get_or_insert(record);
+    }
+
+    /// A machine has said that it goes.
+    pub(super) fn node_goes(&self, name: &NodeName) {
+        if let Some(node) = self.lock().nodes.get_mut(name) {
+            node.is_gone = true;
+        }
+    }
+
+    /// A session's line was put. Whether it is one: a machine's mistake must not come to a page.
+    pub(super) fn session_says(&self, node: &NodeName, id: SessionId, line: &[u8]) -> bool {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        line.hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.lock().sessions.get(&id).is_some_and(|it| it.hash == hash && it.node == *node) {
+            return true;
+        }
+        let Ok(mut session) = serde_json::from_slice::<Session>(line) else { return false };
+        if session.id != id {
+            return false;
+        }
+        let Beside { owner_token } = serde_json::from_slice(line).unwrap_or_default();
+        session.node = Some(node.to_string());
+        let listed = Listed {
+            node: node.clone(),
+            owner: session.owner.as_deref().map(Into::into),
+            owner_token,
+            labels: session.labels.clone(),
+            name: session.name.as_deref().map(Into::into),
+            status: session.status,
+            hash,
+            json: serde_json::to_string(&session).unwrap_or_default().into(),
+        };
+        let mut known = self.lock();
+        known.nodes.entry(node.clone()).or_default();
+        known.sessions.insert(id, listed);
+        true
+    }
+
+    /// A session's line was removed.
+    pub(super) fn session_goes(&self, node: &NodeName, id: SessionId) {
+        let mut known = self.lock();
+        if known.sessions.get(&id).is_some_and(|it| it.node == *node) {
+            known.sessions.remove(&id);
+        }
+    }
+
+    /// The whole list of sessions was read, and these were in it: others are gone.
+    pub(super) fn only_these(&self, there: &HashSet<SessionId>) {
+        let mut known = self.lock();
+        known.sessions.retain(|id, _| there.contains(id));
+        let with: HashSet<NodeName> =
+            known.sessions.values().map(|listed| listed.node.clone()).collect();
+        // A machine that has said nothing for a day, and has no session left, is forgotten.
+        let now = known.heard.map(|heard| heard.at);
+        known.nodes.retain(|name, node| {
+            with.contains(name) || node.is_online(now) || node.record.is_some()
+        });
+    }
+
+    /// Where a session is, if it is another machine's.
+    #[must_use]
+    pub fn locate(&self, id: SessionId, this: &NodeName) -> Option<NodeName> {
+        let known = self.lock();
+        known.sessions.get(&id).map(|it| it.node.clone()).filter(|node| node != this)
+    }
+
+    /// Whether a machine is online; `None`: nobody knows it.
+    #[must_use]
+    pub fn is_online(&self, name: &NodeName) -> Option<bool> {
+        let known = self.lock();
+        let now = known.heard.map(|heard| heard.at);
+        known.nodes.get(name).map(|node| node.is_online(now))
+    }
+
+    /// When a machine was last heard.
+    #[must_use]
+    pub fn heard_at(&self, name: &NodeName) -> Option<DateTime<Utc>> {
+        Some(self.lock().nodes.get(name)?.heard?.time)
+    }
+
+    /// When anything was last heard.
+    #[must_use]
+    pub fn heard(&self) -> Option<DateTime<Utc>> {
+        self.lock().heard.map(|heard| heard.time)
+    }
+
+    /// All machines, by name.
+    #[must_use]
+    pub fn nodes(&self, this: &NodeName) -> Vec<ShownNode> {
+        let known = self.lock();
+        let now = known.heard.map(|heard| heard.at);
+        let mut live: BTreeMap<&NodeName, usize> = BTreeMap::new();
+        for listed in known.sessions.values().filter(|listed| listed.status.is_live()) {
+            *live.entry(&listed.node).or_default() += 1;
+        }
+        let shown = |(name, node): (&NodeName, &Node)| {
+            let record = node.record.as_ref();
+            let is_online = node.is_online(now);
+            let counted = live.get(name).copied().unwrap_or_default();
+            ShownNode {
+                name: name.to_string(),
+                is_self: name == this,
+                state: if is_online { "online" } else { "offline" },
+                version: record.map(|record| record.version.clone()),
+                labels: record.map(|record| record.labels.clone()).unwrap_or_default(),
+                live_sessions: record.filter(|_| is_online).map_or(counted, |it| it.live_sessions),
+                max_sessions: record.map(|record| record.max_sessions),
+                load: record.filter(|_| is_online).and_then(|record| record.load),
+                cores: record.map(|record| record.cores),
+                since: record.map(|record| record.since.clone()),
+                heard_at: node.heard.map(|heard| rfc3339(heard.time)),
+                gateway: record.is_some_and(|record| record.gateway),
+                rights: record.map(|record| record.rights.clone()),
+            }
+        };
+        known.nodes.iter().map(shown).collect()
+    }
+
+    /// Sessions of other machines that exist for a principal, newest first, as JSON.
+    #[must_use]
+    pub fn sessions(
+        &self,
+        wanted: &Wanted<'_>,
+        principal: &Principal,
+        this: &NodeName,
+    ) -> Vec<(SessionId, Box<str>)> {
+        let known = self.lock();
+        let matches = |(id, listed): &(&SessionId, &Listed)| {
+            let facts = Facts {
+                id: **id,
+                owner: listed.owner.as_deref(),
+                owner_token: listed.owner_token,
+                labels: &listed.labels,
+            };
+            listed.node != *this
+                && wanted.node.is_none_or(|node| listed.node == *node)
+                && (wanted.ended || listed.status.is_live())
+                && wanted.statuses.is_none_or(|statuses| statuses.contains(&listed.status))
+                && wanted.name.is_none_or(|name| listed.name.as_deref() == Some(name))
+                && wanted.label.is_none_or(|(key, value)| listed.labels.get(key) == Some(value))
+                && principal.sees(facts)
+        };
+        let shown = |(id, listed): (&SessionId, &Listed)| (*id, listed.json.clone());
+        let sessions = &known.sessions;
+        match wanted.before {
+            Some(before) => {
+                let older = sessions.range(..before).rev();
+                older.filter(matches).take(wanted.most).map(shown).collect()
+            }
+            None => sessions.iter().rev().filter(matches).take(wanted.most).map(shown).collect(),
+        }
+    }
+
+    /// The machines on which a session may be placed, those with the fewest first.
+    #[must_use]
+    pub fn places(&self, labels: &BTreeMap<String, String>) -> Vec<(NodeName, usize)> {
+        let known = self.lock();
+        let now = known.heard.map(|heard| heard.at);
+        let fits = |node: &Node| {
+            let record = node.record.as_ref().filter(|_| node.is_online(now))?;
+            let has = labels.iter().all(|(key, value)| record.labels.get(key) == Some(value));
+            let is_place = has
+                && !record.gateway
+                && record.rights != "viewer"
+                && record.live_sessions < record.max_sessions;
+            is_place.then_some(record.live_sessions)
+        };
+        let all = known.nodes.iter().filter_map(|(name, node)| Some((name.clone(), fits(node)?)));
+        let all: BTreeSet<(usize, NodeName)> = all.map(|(name, count)| (count, name)).collect();
+        all.into_iter().map(|(count, name)| (name, count)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn hears(&mut self) -> Heard {
+        let heard = Heard { at: Instant::now(), time: Utc::now() };
+        self.heard = Some(heard);
+        heard
+    }
+}
+
+impl Node {
+    /// Compared with what was heard last of anybody: while nothing is heard, nobody goes offline.
+    fn is_online(&self, now: Option<Instant>) -> bool {
+        let (Some(heard), Some(now)) = (self.heard, now) else { return false };
+        !self.is_gone && now.saturating_duration_since(heard.at) < NODE_AGE
+    }
+}

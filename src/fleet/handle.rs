@@ -1,0 +1,200 @@
+//! [`Fleet`]: what routes ask of the fleet.
+
+use super::bucket::{ANSWER, PLACEMENTS, PutError, line, put};
+use super::directory::Directory;
+use super::heart::Standing;
+use super::opening;
+use crate::config::FleetSettings;
+use crate::protocol::rfc3339;
+use crate::relay::{Hub, NodeName, OpenError, RelayStream};
+use crate::rights::{Digest, Principal};
+use async_nats::jetstream::context::Context;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+/// How long a placement counts that the machine's own record may not have yet.
+const PLACED: Duration = Duration::from_secs(5);
+
+/// The fleet. Clones share it.
+#[derive(Clone)]
+pub struct Fleet(Arc<Inner>);
+
+struct Inner {
+    settings: FleetSettings,
+    directory: Directory,
+    hub: watch::Receiver<Option<Arc<Hub>>>,
+    standing: watch::Receiver<Standing>,
+    context: Context,
+    placed: Mutex<HashMap<NodeName, Vec<Instant>>>,
+}
+
+/// Why a machine is not reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reach {
+    /// No machine is called so.
+    #[error("no machine of the fleet is called \"{0}\"")]
+    Unknown(String),
+    /// It is not there now.
+    #[error("{node} is offline; it was last heard {heard}")]
+    Offline {
+        /// Its name.
+        node: NodeName,
+        /// When, for people.
+        heard: String,
+    },
+    /// It was not reached.
+    #[error("{0}")]
+    Failed(#[from] OpenError),
+}
+
+/// Why there is no place for a session.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// No machine fits.
+    #[error(
+        "no machine of the fleet that is online, lets sessions be started over the fleet and has room has \
+         these labels: {0}"
+    )]
+    Nowhere(String),
+    /// The directory cannot say where it was placed before.
+    #[error("where this session was placed before cannot be read now ({0}); try again in a moment")]
+    Unknown(String),
+}
+
+impl Fleet {
+    pub(super) fn new(
+        settings: FleetSettings,
+        directory: Directory,
+        hub: watch::Receiver<Option<Arc<Hub>>>,
+        standing: watch::Receiver<Standing>,
+        context: Context,
+    ) -> Fleet {
+        let placed = Mutex::default();
+        Fleet(Arc::new(Inner { settings, directory, hub, standing, context, placed }))
+    }
+
+    /// This machine's name.
+    #[must_use]
+    pub fn name(&self) -> &NodeName {
+        &self.0.settings.name
+    }
+
+    /// Whether this server answers for other machines.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.0.settings.serve_page
+    }
+
+    /// Whether it has no sessions of its own.
+    #[must_use]
+    pub fn is_gateway(&self) -> bool {
+        self.0.settings.gateway
+    }
+
+    /// What is known of the others.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
+    /// How this machine stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.0.standing.borrow().clone()
+    }
+
+    /// Whether this server is connected, and has its name.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.hub().is_some_and(|hub| hub.is_connected())
+    }
+
+    /// The streams that are open from and to this machine.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.hub().map_or(0, |hub| hub.streams())
+    }
+
+    fn hub(&self) -> Option<Arc<Hub>> {
+        self.0.hub.borrow().clone()
+    }
+
+    /// Opens a stream to a machine, for a principal whose client is at this address.
+    ///
+    /// # Errors
+    /// The machine is not known, is offline, or does not answer.
+    pub async fn open(
+        &self,
+        node: &NodeName,
+        principal: &Principal,
+        address: Option<IpAddr>,
+    ) -> Result<RelayStream, Reach> {
+        let hub = self.hub().ok_or(OpenError::Disconnected)?;
+        match self.directory().is_online(node) {
+            None => return Err(Reach::Unknown(node.to_string())),
+            Some(false) if hub.is_connected() => {
+                let heard = self.directory().heard_at(node).map(rfc3339);
+                let heard = heard.unwrap_or_else(|| "before this server was started".into());
+                return Err(Reach::Offline { node: node.clone(), heard });
+            }
+            Some(_) => {}
+        }
+        Ok(hub.open(node, opening::say(principal, address)).await?)
+    }
+
+    /// The machine for a new session: the one with the fewest among those that have these labels. With the
+    /// key of a request that may be repeated, it is the one that was chosen before, whichever server is asked.
+    ///
+    /// # Errors
+    /// No machine fits, or the choice cannot be kept.
+    pub async fn place(
+        &self,
+        labels: &BTreeMap<String, String>,
+        key: Option<&str>,
+    ) -> Result<NodeName, PlaceError> {
+        let chosen = self.choose(labels);
+        let Some(key) = key else { return chosen };
+        let subject = line(PLACEMENTS, &Digest::of(key).id().to_string());
+        if let Ok(node) = &chosen {
+            let value = node.as_str().to_owned().into();
+            match put(&self.0.context, subject.clone(), value, Some(0)).await {
+                Ok(_) => return chosen,
+                Err(PutError::Conflict) => {}
+                Err(error) => return Err(PlaceError::Unknown(error.to_string())),
+            }
+        }
+        let before = timeout(ANSWER, async {
+            let stream =
+                self.0.context.get_stream_no_info(format!("KV_{PLACEMENTS}")).await.ok()?;
+            let line = stream.direct_get_last_for_subject(subject).await.ok()?;
+            NodeName::new(std::str::from_utf8(&line.payload).ok()?).ok()
+        });
+        match (before.await, chosen) {
+            (Ok(Some(node)), _) => Ok(node),
+            (_, Err(nowhere)) => Err(nowhere),
+            _ => Err(PlaceError::Unknown("the directory did not answer".into())),
+        }
+    }
+
+    fn choose(&self, labels: &BTreeMap<String, String>) -> Result<NodeName, PlaceError> {
+        let mut placed = self.0.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        placed.retain(|_, times| {
+            times.retain(|time| time.elapsed() < PLACED);
+            !times.is_empty()
+        });
+        let places = self.directory().places(labels).into_iter();
+        let counted =
+            places.map(|(node, live)| (live + placed.get(&node).map_or(0, Vec::len), node));
+        let (_, node) = counted.min().ok_or_else(|| {
+            let labels: Vec<String> =
+                labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            PlaceError::Nowhere(if labels.is_empty() { "(any)".into() } else { labels.join(", ") })
+        })?;
+        placed.entry(node.clone()).or_default().push(Instant::now());
+        Ok(node)
+    }
+}

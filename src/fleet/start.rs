@@ -1,0 +1,223 @@
+//! Starts this machine's part in the fleet, on a thread of its own.
+
+use super::bucket::{NODES, SESSIONS};
+use super::connect::{ConnectError, connect};
+use super::directory::Directory;
+use super::handle::Fleet;
+use super::heart::{Heart, Standing, leave};
+use super::opening;
+use super::record::{NodeRecord, most};
+use super::teller::Teller;
+use super::watcher::Watcher;
+use crate::config::FleetSettings;
+use crate::connections::{Relayed, RelayedListener};
+use crate::events::Bus;
+use crate::registry::Roster;
+use crate::relay::{Arrival, Hub};
+use crate::rights::{Grants, Role};
+use crate::store::StoreHandle;
+use actix::Arbiter;
+use async_nats::Client;
+use async_nats::jetstream::{self, context::Context};
+use slog::{Logger, warn};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+/// Streams that may wait to be served.
+const WAITING: usize = 256;
+/// How long a server that stops may take to say so.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// What the fleet needs of the server.
+pub struct FleetParts {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// The most live sessions.
+    pub max_sessions: usize,
+    /// What happens to sessions.
+    pub bus: Bus,
+    /// The live ones.
+    pub roster: Roster,
+    /// The ended ones.
+    pub store: StoreHandle,
+    /// Who may do what.
+    pub grants: Arc<Grants>,
+    /// The log.
+    pub log: Logger,
+}
+
+/// What has been started.
+pub struct Started {
+    /// For the routes.
+    pub fleet: Fleet,
+    listener: Option<RelayedListener>,
+    thread: Arbiter,
+    context: Context,
+}
+
+impl Started {
+    /// The streams that come in, once.
+    pub fn listener(&mut self) -> Option<RelayedListener> {
+        self.listener.take()
+    }
+
+    /// Says that this machine goes.
+    pub async fn leave(&self) {
+        if self.fleet.is_connected() {
+            let _ = timeout(LEAVE, leave(&self.context, self.fleet.name())).await;
+        }
+        self.thread.stop();
+    }
+}
+
+/// Starts it. The connection stands when it stands; nothing waits for it.
+///
+/// # Errors
+/// The settings cannot be used.
+pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started, ConnectError> {
+    let mut run = [0; 8];
+    getrandom::fill(&mut run).map_err(|error| ConnectError::State(error.to_string()))?;
+    let run = u64::from_be_bytes(run);
+    let instance =
+        instance(&parts.state_dir).map_err(|error| ConnectError::State(error.to_string()))?;
+    let record = NodeRecord::of(&settings, parts.max_sessions, (instance, run));
+    let thread = Arbiter::new();
+    let (times, connected) = watch::channel(0);
+    let (standing, stands) = watch::channel(Standing::default());
+    let (set_hub, hub) = watch::channel(None);
+    let (serve, streams) = mpsc::channel(WAITING);
+    let directory = Directory::default();
+    let (tell, told) = oneshot::channel();
+    let (wanted, log) = (settings.clone(), parts.log.clone());
+    let (known, has_hub, is_member) = (directory.clone(), hub.clone(), stands.clone());
+    let task = move || async move {
+        let client = match connect(&wanted, Arc::new(times), log.clone()).await {
+            Ok(client) => client,
+            Err(error) => {
+                let _ = tell.send(Err(error));
+                return;
+            }
+        };
+        let context = jetstream::new(client.clone());
+        let _ = tell.send(Ok(context.clone()));
+        let heart = Heart {
+            context: context.clone(),
+            name: wanted.name.clone(),
+            record: record.clone(),
+            roster: parts.roster.clone(),
+            makes_buckets: wanted.serve_page,
+            standing,
+            log: log.clone(),
+        };
+        actix::spawn(heart.beat(connected.clone()));
+        let teller = Teller {
+            context: context.clone(),
+            name: wanted.name.clone(),
+            record,
+            bus: parts.bus,
+            roster: parts.roster,
+            store: parts.store,
+        };
+        actix::spawn(teller.keep_telling(is_member.clone(), connected.clone()));
+        if wanted.serve_page {
+            let watcher = Watcher { context, directory: known, hub: has_hub };
+            actix::spawn(watcher.clone().keep_watching(NODES, connected.clone()));
+            actix::spawn(watcher.keep_watching(SESSIONS, connected));
+        }
+        let member = Member { settings: wanted, run, client, grants: parts.grants, serve, log };
+        member.keep_serving(is_member, set_hub).await;
+    };
+    // What it awaits belongs to its thread.
+    thread.spawn_fn(move || {
+        actix::spawn(task());
+    });
+    let context =
+        told.await.unwrap_or_else(|_| Err(ConnectError::State("its thread has ended".into())))?;
+    let fleet = Fleet::new(settings, directory, hub, stands, context.clone());
+    let listener = Some(RelayedListener { thread: thread.handle(), streams });
+    Ok(Started { fleet, listener, thread, context })
+}
+
+/// This machine as a member: takes streams while it has its name.
+struct Member {
+    settings: FleetSettings,
+    run: u64,
+    client: Client,
+    grants: Arc<Grants>,
+    serve: mpsc::Sender<Relayed>,
+    log: Logger,
+}
+
+impl Member {
+    async fn keep_serving(
+        self,
+        mut standing: watch::Receiver<Standing>,
+        hub: watch::Sender<Option<Arc<Hub>>>,
+    ) {
+        let is_member = |standing: &Standing| *standing == Standing::Member;
+        while standing.wait_for(is_member).await.is_ok() {
+            let (name, opens) = (self.settings.name.clone(), self.settings.serve_page);
+            let started = Hub::start(name, self.run, self.client.clone(), opens).await;
+            let (started, mut arrivals) = match started {
+                Ok(started) => started,
+                Err(error) => {
+                    warn!(self.log, "this machine cannot listen to its fleet"; "error" => %error);
+                    return;
+                }
+            };
+            hub.send_replace(Some(started.clone()));
+            let most = most(self.settings.rights);
+            loop {
+                tokio::select! {
+                    arrival = arrivals.recv() => match arrival {
+                        Some(arrival) => self.take(arrival, most).await,
+                        None => return,
+                    },
+                    lost = standing.wait_for(|standing| *standing == Standing::Refused) => {
+                        let is_over = lost.is_err();
+                        drop(lost);
+                        hub.send_replace(None);
+                        started.stop();
+                        if is_over {
+                            return;
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands a stream to the server. What is no stream of an edge is closed.
+    async fn take(&self, arrival: Arrival, most: Role) {
+        let Arrival { stream, edge, opening } = arrival;
+        let Some((principal, address)) = opening::hear(&opening, most) else {
+            warn!(self.log, "a stream of the fleet was opened for nobody"; "edge" => %edge);
+            return;
+        };
+        let visit = self.grants.visit(principal, stream.revoked());
+        let _ = self.serve.send(Relayed { stream, visit, address }).await;
+    }
+}
+
+/// What tells this state directory from others, also in the next life of its server.
+fn instance(state_dir: &Path) -> io::Result<Uuid> {
+    let path = state_dir.join("fleet-instance");
+    if let Some(known) =
+        std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok())
+    {
+        return Ok(known);
+    }
+    let new = Uuid::now_v7();
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(new.to_string().as_bytes())?;
+    Ok(new)
+}

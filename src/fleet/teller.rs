@@ -1,0 +1,104 @@
+//! Tells the directory of this machine's sessions: what changes, and all of them now and then.
+
+use super::bucket::{ITSELF, PutError, SESSIONS, line, put, remove};
+use super::directory::line_of;
+use super::heart::Standing;
+use super::record::NodeRecord;
+use crate::events::Bus;
+use crate::id::SessionId;
+use crate::registry::Roster;
+use crate::relay::NodeName;
+use crate::store::StoreHandle;
+use async_nats::jetstream::context::Context;
+use futures_util::stream::{self, StreamExt};
+use std::collections::HashSet;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+/// Changes of a session within this time are told at once.
+const GATHER: Duration = Duration::from_millis(250);
+/// How often all sessions are told.
+const ALL_EVERY: Duration = Duration::from_secs(60);
+/// Events that are taken at a time.
+const EVENTS: usize = 256;
+/// Lines that may be under way at a time.
+const AT_ONCE: usize = 16;
+
+/// What tells.
+pub(super) struct Teller {
+    pub(super) context: Context,
+    pub(super) name: NodeName,
+    pub(super) record: NodeRecord,
+    pub(super) bus: Bus,
+    pub(super) roster: Roster,
+    pub(super) store: StoreHandle,
+}
+
+impl Teller {
+    /// Tells until the server stops.
+    pub(super) async fn keep_telling(
+        mut self,
+        mut standing: watch::Receiver<Standing>,
+        mut connected: watch::Receiver<u64>,
+    ) {
+        let mut events = self.bus.listen();
+        let mut changed: HashSet<SessionId> = HashSet::new();
+        let mut all_at = Instant::now();
+        loop {
+            tokio::select! {
+                there = events.wait() => if !there { return },
+                () = tokio::time::sleep_until(all_at) => {}
+                again = connected.changed() => match again {
+                    Ok(()) => all_at = Instant::now(),
+                    Err(_) => return,
+                },
+            }
+            sleep(GATHER).await;
+            match events.take(EVENTS) {
+                Ok(events) => changed.extend(events.iter().map(|event| event.session)),
+                Err(_) => all_at = Instant::now(),
+            }
+            // What happens while this machine is no member is told once it is.
+            if standing.wait_for(|standing| *standing == Standing::Member).await.is_err() {
+                return;
+            }
+            if all_at <= Instant::now() {
+                changed.extend(self.roster.ids());
+                all_at = Instant::now() + ALL_EVERY;
+                let key = format!("{}.{ITSELF}", self.name);
+                let text = self.record.text(self.roster.ids().len());
+                let _ = put(&self.context, line(SESSIONS, &key), text.into(), None).await;
+            }
+            let told = stream::iter(std::mem::take(&mut changed)).map(|id| self.tell(id));
+            let told: Vec<Option<SessionId>> = told.buffer_unordered(AT_ONCE).collect().await;
+            changed.extend(told.into_iter().flatten());
+            if !changed.is_empty() {
+                // Tried again with the next change, or soon.
+                all_at = all_at.min(Instant::now() + GATHER * 8);
+            }
+        }
+    }
+
+    /// Returns the session's id if it could not be told.
+    async fn tell(&self, id: SessionId) -> Option<SessionId> {
+        let subject = line(SESSIONS, &format!("{}.{id}", self.name));
+        let session = match self.roster.present(id).map(|handle| handle.view()) {
+            Some(session) if session.ended_at.is_none() => Some(session),
+            _ => match self.store.get(id).await {
+                Ok(row) => row.map(|row| row.session),
+                Err(_) => return Some(id),
+            },
+        };
+        let written = match session {
+            Some(session) => {
+                put(&self.context, subject, line_of(&session, &self.name).into(), None).await
+            }
+            None => remove(&self.context, subject).await,
+        };
+        match written {
+            Ok(_) => None,
+            Err(PutError::NoBucket | PutError::Conflict | PutError::Failed(_)) => Some(id),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Reads the directory, and keeps reading: every line once, and then what changes. Watches can stop without
+//! a word, so each is given up after a minute, or when it is silent where it cannot be, and begun anew.
+
+use super::bucket::{ANSWER, ITSELF, LINE_MAX, NODE_AGE, NODES, SESSIONS};
+use super::directory::Directory;
+use super::record::NodeRecord;
+use crate::id::SessionId;
+use crate::relay::{Hub, NodeName};
+use async_nats::jetstream::context::Context;
+use async_nats::jetstream::kv::{Entry, Operation};
+use futures_util::StreamExt;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// How long a watch is kept.
+const WATCH: Duration = Duration::from_secs(60);
+/// How long the first lines of a watch may take, all together.
+const LIST: Duration = Duration::from_secs(30);
+/// The pause before a watch that failed is begun anew.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What reads.
+#[derive(Clone)]
+pub(super) struct Watcher {
+    pub(super) context: Context,
+    pub(super) directory: Directory,
+    pub(super) hub: watch::Receiver<Option<Arc<Hub>>>,
+}
+
+impl Watcher {
+    /// Reads a bucket until the server ends, anew after each connection.
+    pub(super) async fn keep_watching(
+        self,
+        bucket: &'static str,
+        mut connected: watch::Receiver<u64>,
+    ) {
+        loop {
+            let failed = tokio::select! {
+                read = self.watch(bucket) => read.is_none(),
+                changed = connected.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return,
+                },
+            };
+            if failed {
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// One watch. `None`: it failed.
+    async fn watch(&self, bucket: &str) -> Option<()> {
+        let store = timeout(ANSWER, self.context.get_key_value(bucket)).await.ok()?.ok()?;
+        let (begun, mut there) = (Instant::now(), HashSet::new());
+        let mut watch = timeout(ANSWER, store.watch_with_history(">")).await.ok()?.ok()?;
+        let is_empty = timeout(ANSWER, store.status()).await.ok()?.ok()?.values() == 0;
+        let mut is_listed = is_empty;
+        if is_listed {
+            self.listed(bucket, &there);
+        }
+        loop {
+            // Of machines something is always heard: this one's own line.
+            let silent = if bucket == NODES { NODE_AGE } else { WATCH };
+            let until =
+                if is_listed { (Instant::now() + silent).min(begun + WATCH) } else { begun + LIST };
+            let entry = match timeout_at(until, watch.next()).await {
+                Ok(Some(Ok(entry))) => entry,
+                Ok(Some(Err(_)) | None) => return None,
+                Err(_) if is_listed && begun.elapsed() >= WATCH => return Some(()),
+                Err(_) => return None,
+            };
+            let is_last = entry.delta == 0;
+            self.take(bucket, &entry, &mut there);
+            if is_last && !is_listed {
+                is_listed = true;
+                self.listed(bucket, &there);
+            }
+        }
+    }
+
+    fn listed(&self, bucket: &str, there: &HashSet<SessionId>) {
+        if bucket == SESSIONS {
+            self.directory.only_these(there);
+        }
+    }
+
+    fn take(&self, bucket: &str, entry: &Entry, there: &mut HashSet<SessionId>) {
+        let is_put = entry.operation == Operation::Put && entry.value.len() <= LINE_MAX;
+        if bucket == NODES {
+            let Ok(name) = NodeName::new(&entry.key) else { return };
+            match serde_json::from_slice::<NodeRecord>(&entry.value).ok().filter(|_| is_put) {
+                Some(record) => {
+                    if let Some(run) = self.directory.node_says(&name, record)
+                        && let Some(hub) = &*self.hub.borrow()
+                    {
+                        hub.is_now(&name, run);
+                    }
+                }
+                None => self.directory.node_goes(&name),
+            }
+            return;
+        }
+        let Some((name, id)) = entry.key.split_once('.') else { return };
+        let Ok(name) = NodeName::new(name) else { return };
+        if id == ITSELF {
+            if let Some(record) = serde_json::from_slice(&entry.value).ok().filter(|_| is_put) {
+                self.directory.node_said(&name, record);
+            }
+            return;
+        }
+        let Ok(id) = id.parse::<SessionId>() else { return };
+        if is_put && self.directory.session_says(&name, id, &entry.value) {
+            there.insert(id);
+        } else {
+            self.directory.session_goes(&name, id);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Passes a request on to another machine of the fleet, and its answer back.
+
+use super::exchange::exchange;
+use super::tunnel::Tunnel;
+use crate::fleet::{Fleet, PlaceError, Reach};
+use crate::http::api::HeadOnly;
+use crate::http::caller::Caller;
+use crate::http::lease::Lease;
+use crate::http::problem::{Problem, code};
+use crate::relay::NodeName;
+use crate::rights::Kind;
+use actix_http::body::BodySize;
+use actix_http::{ConnectionType, RequestHead};
+use actix_web::body::SizedStream;
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::{Method, StatusCode, Uri, Version};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+
+/// Headers of one connection alone, and those that are this server's own: a browser's login here is nothing
+/// that another machine is to see.
+const NOT_PASSED_ON: [HeaderName; 13] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+    header::COOKIE,
+    header::SET_COOKIE,
+    header::AUTHORIZATION,
+    header::ORIGIN,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// A request for another machine.
+pub(super) struct Passed<'a> {
+    pub(super) fleet: &'a Fleet,
+    pub(super) node: &'a NodeName,
+    /// Whom it is for, and what ends it.
+    pub(super) caller: &'a Caller,
+    pub(super) lease: Lease,
+    /// The path there, with its query.
+    pub(super) path: &'a str,
+}
+
+impl Passed<'_> {
+    /// Passes it on with a body.
+    pub(super) async fn on(
+        self,
+        request: &HttpRequest,
+        size: BodySize,
+        payload: Payload,
+    ) -> Result<HttpResponse, Problem> {
+        // Its rights are those of its session's profile, which are for this machine.
+        if self.caller.principal.kind == Kind::Session {
+            let detail = "a program inside a session has no rights on other machines";
+            return Err(Problem::new(code::FORBIDDEN, detail));
+        }
+        let uri: Uri = self.path.parse().map_err(|_| Problem::invalid("the path is no path"))?;
+        let is_upgrade = request.headers().contains_key(header::UPGRADE);
+        let head = head_of(request, uri, is_upgrade);
+        let address = request.peer_addr().map(|address| address.ip().to_canonical());
+        let stream = self.fleet.open(self.node, &self.caller.principal, address).await?;
+        let broken = |error: std::io::Error| {
+            let detail = format!("{} was reached, and the answer did not come: {error}", self.node);
+            Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1)
+        };
+        let (body, client) =
+            if is_upgrade { (Payload::None, payload) } else { (payload, Payload::None) };
+        let answer = exchange(stream, head, size, body).await.map_err(broken)?;
+        let status = answer.head.status;
+        let mut response = HttpResponse::build(status);
+        for (name, value) in &answer.head.headers {
+            if !NOT_PASSED_ON.contains(name) && *name != header::CONTENT_LENGTH {
+                response.append_header((name.clone(), value.clone()));
+            }
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let (stream, first) = answer.upgraded();
+            let tunnel = Tunnel::new(stream, first, client, self.lease);
+            return Ok(response.upgrade("websocket").streaming(tunnel));
+        }
+        match length(&answer.head.headers) {
+            Some(length) => Ok(response.body(SizedStream::new(length, answer.body()))),
+            None => Ok(response.streaming(answer.body())),
+        }
+    }
+}
+
+/// The head of the same request for the other machine.
+fn head_of(request: &HttpRequest, uri: Uri, is_upgrade: bool) -> RequestHead {
+    let mut head = RequestHead::default();
+    // The guard has replaced HEAD by GET.
+    let is_head = request.extensions().contains::<HeadOnly>();
+    head.method = if is_head { Method::HEAD } else { request.method().clone() };
+    (head.uri, head.version) = (uri, Version::HTTP_11);
+    for (name, value) in request.headers() {
+        if !NOT_PASSED_ON.contains(name) && *name != header::CONTENT_LENGTH {
+            head.headers.append(name.clone(), value.clone());
+        }
+    }
+    if is_upgrade {
+        head.headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+        head.set_connection_type(ConnectionType::Upgrade);
+    } else {
+        head.set_connection_type(ConnectionType::Close);
+    }
+    head
+}
+
+/// The size of a request's body, as its head says it.
+pub(super) fn size_of(headers: &HeaderMap) -> BodySize {
+    match length(headers) {
+        Some(length) => BodySize::Sized(length),
+        None if headers.contains_key(header::TRANSFER_ENCODING) => BodySize::Stream,
+        None => BodySize::None,
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl From<Reach> for Problem {
+    fn from(reach: Reach) -> Problem {
+        let detail = reach.to_string();
+        match reach {
+            Reach::Unknown(_) => Problem::new(code::UNKNOWN_NODE, detail),
+            Reach::Offline { .. } => Problem::new(code::NODE_OFFLINE, detail).retry_after(3),
+            Reach::Failed(_) => Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1),
+        }
+    }
+}
+
+impl From<PlaceError> for Problem {
+    fn from(error: PlaceError) -> Problem {
+        Problem::new(code::NODE_UNREACHABLE, error.to_string()).retry_after(1)
+    }
+}

@@ -1,0 +1,123 @@
+//! The fleet at the edge of HTTP: which machine a request is for, and how it gets there.
+//!
+//! - `target`: whom a request is for. `forward`: passes it on, by an `exchange` on a stream, or a `tunnel` for
+//!   a WebSocket. `place`: where a new session is started. `nodes`: the machines.
+
+mod exchange;
+mod forward;
+mod nodes;
+mod place;
+mod target;
+mod tunnel;
+
+pub(super) use nodes::nodes;
+pub(super) use place::{Placed, place};
+pub(super) use target::local_path;
+
+use super::api::Api;
+use super::caller::Caller;
+use super::lease::Lease;
+use super::problem::{Problem, code};
+use crate::connections::Visitor;
+use crate::relay::NodeName;
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, ResponseError, web};
+use forward::{Passed, size_of};
+use target::{Target, target};
+
+/// The middleware inside the guard: a request for another machine is passed on to it, with the rights that the
+/// guard has found.
+///
+/// # Errors
+/// Those of the app.
+pub async fn to_its_machine<B: MessageBody + 'static>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    match destination(&request) {
+        Ok(None) => {}
+        Ok(Some(Destination::Here(path))) => {
+            let uri = path.parse().map_err(|_| Problem::invalid("the path is no path"))?;
+            request.match_info_mut().get_mut().update(&uri);
+            request.head_mut().uri = uri;
+        }
+        Ok(Some(Destination::There { node, path })) => {
+            let payload = request.take_payload();
+            let (http, rights) = (request.request().clone(), rights(&request));
+            let (Some(api), Some((caller, lease))) = (api(&request), rights) else {
+                return Ok(next.call(request).await?.map_into_left_body());
+            };
+            let Some(fleet) = &api.fleet else {
+                return Ok(next.call(request).await?.map_into_left_body());
+            };
+            let passed = Passed { fleet, node: &node, caller: &caller, lease, path: &path };
+            let answered = passed.on(&http, size_of(http.headers()), payload).await;
+            let response = answered.unwrap_or_else(|problem| problem.error_response());
+            return Ok(request.into_response(response).map_into_right_body());
+        }
+        Err(problem) => {
+            let response = problem.error_response();
+            return Ok(request.into_response(response).map_into_right_body());
+        }
+    }
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
+/// Where a request goes that names a machine, or is for another one.
+enum Destination {
+    /// This server, by this path.
+    Here(String),
+    There {
+        node: NodeName,
+        path: String,
+    },
+}
+
+/// `None`: this server, by the request's own path.
+fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem> {
+    let Some(api) = api(request) else { return Ok(None) };
+    let is_visit = request.conn_data::<Visitor>().is_some_and(|it| it.visit().is_some());
+    // Whoever asks through the fleet asks this machine alone.
+    let fleet = api.fleet.as_ref().filter(|fleet| fleet.serves() && !is_visit);
+    let path = request.match_info().unprocessed();
+    match target(path, request.query_string()) {
+        Target::Here => Ok(None),
+        Target::NotOfNodes => Err(Problem::not_found(format!("there is nothing at {path:?}"))),
+        Target::Node { name, path } => {
+            let is_this = api.fleet.as_ref().is_some_and(|fleet| fleet.name().as_str() == name);
+            if is_this {
+                return Ok(Some(Destination::Here(path)));
+            }
+            match (fleet, NodeName::new(&name)) {
+                (Some(_), Ok(node)) => Ok(Some(Destination::There { node, path })),
+                _ => Err(unknown(&name)),
+            }
+        }
+        Target::Session(id) => {
+            let Some(fleet) = fleet else { return Ok(None) };
+            let Some(node) = fleet.directory().locate(id, fleet.name()) else { return Ok(None) };
+            if let Some((caller, _)) = rights(request) {
+                let _ = caller.session.set(id);
+            }
+            let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
+            Ok(Some(Destination::There { node, path }))
+        }
+    }
+}
+
+fn unknown(name: &str) -> Problem {
+    let detail = format!("no machine of the fleet is called {name:?}");
+    Problem::new(code::UNKNOWN_NODE, detail)
+}
+
+fn api(request: &ServiceRequest) -> Option<web::Data<Api>> {
+    request.app_data::<web::Data<Api>>().cloned()
+}
+
+/// Public paths have none.
+fn rights(request: &ServiceRequest) -> Option<(Caller, Lease)> {
+    let extensions = request.extensions();
+    Some((extensions.get::<Caller>()?.clone(), extensions.get::<Lease>()?.clone()))
+}

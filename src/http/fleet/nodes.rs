@@ -1,0 +1,32 @@
+//! `GET /api/v1/nodes`: the machines of the fleet.
+
+use crate::fleet::ShownNode;
+use crate::http::caller::CallerApi;
+use crate::protocol::rfc3339;
+use actix_web::HttpResponse;
+use serde::Serialize;
+
+#[derive(Default, Serialize)]
+struct Nodes {
+    #[serde(rename = "self")]
+    this: Option<String>,
+    connected: bool,
+    heard_at: Option<String>,
+    nodes: Vec<ShownNode>,
+}
+
+pub(in crate::http) async fn nodes(api: CallerApi) -> HttpResponse {
+    let Some(fleet) = &api.fleet else { return HttpResponse::Ok().json(Nodes::default()) };
+    let mut nodes = fleet.directory().nodes(fleet.name());
+    if let Some(this) = nodes.iter_mut().find(|node| node.is_self) {
+        // What asks it is there.
+        this.state = "online";
+        this.live_sessions = api.roster.ids().len();
+    }
+    HttpResponse::Ok().json(Nodes {
+        this: Some(fleet.name().to_string()),
+        connected: fleet.is_connected(),
+        heard_at: fleet.directory().heard().map(rfc3339),
+        nodes,
+    })
+}
