@@ -47,8 +47,13 @@ pub enum Reach {
         heard: String,
     },
     /// It was not reached.
-    #[error("{0}")]
-    Failed(#[from] OpenError),
+    #[error("{node} is not reached: {why}")]
+    Failed {
+        /// Its name.
+        node: NodeName,
+        /// Why.
+        why: OpenError,
+    },
 }
 
 /// Why there is no place for a session.
@@ -133,7 +138,8 @@ impl Fleet {
         principal: &Principal,
         address: Option<IpAddr>,
     ) -> Result<RelayStream, Reach> {
-        let hub = self.hub().ok_or(OpenError::Disconnected)?;
+        let failed = |why| Reach::Failed { node: node.clone(), why };
+        let hub = self.hub().ok_or_else(|| failed(OpenError::Disconnected))?;
         match self.directory().is_online(node) {
             None => return Err(Reach::Unknown(node.to_string())),
             Some(false) if hub.is_connected() => {
@@ -143,7 +149,7 @@ impl Fleet {
             }
             Some(_) => {}
         }
-        Ok(hub.open(node, opening::say(principal, address)).await?)
+        hub.open(node, opening::say(principal, address)).await.map_err(failed)
     }
 
     /// The machine for a new session: the one with the fewest among those that have these labels. With the

@@ -64,11 +64,11 @@ pub enum OpenError {
     #[error("this server has no connection to the fleet's NATS at present")]
     Disconnected,
     /// The node has not answered.
-    #[error("{0} did not answer within {seconds} s", seconds = OPEN.as_secs())]
-    Silent(NodeName),
+    #[error("it did not answer within {seconds} s", seconds = OPEN.as_secs())]
+    Silent,
     /// The node does not take it.
-    #[error("{0} refused: {1}")]
-    Refused(NodeName, String),
+    #[error("it refused: {0}")]
+    Refused(String),
     /// Too many are open, or it is too long.
     #[error("{0}")]
     TooMuch(String),
@@ -196,8 +196,8 @@ impl Hub {
         self.say(stream.subject.clone(), &Frame::Open { run: self.run, opening });
         match timeout(OPEN, answered).await {
             Ok(Ok(Ok(()))) => Ok(stream),
-            Ok(Ok(Err(why))) => Err(OpenError::Refused(node.clone(), why)),
-            Ok(Err(_)) | Err(_) => Err(OpenError::Silent(node.clone())),
+            Ok(Ok(Err(why))) => Err(OpenError::Refused(why)),
+            Ok(Err(_)) | Err(_) => Err(OpenError::Silent),
         }
     }
 

@@ -130,7 +130,7 @@ impl From<Reach> for Problem {
         match reach {
             Reach::Unknown(_) => Problem::new(code::UNKNOWN_NODE, detail),
             Reach::Offline { .. } => Problem::new(code::NODE_OFFLINE, detail).retry_after(3),
-            Reach::Failed(_) => Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1),
+            Reach::Failed { .. } => Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1),
         }
     }
 }

@@ -236,13 +236,17 @@ impl Client {
     }
 
     async fn attach(&mut self) -> Result<(), Failed> {
-        let Client { name, session, offset, .. } = self;
+        let Client { world, name, session, offset, .. } = self;
         let path = format!(
             "/api/v1/sessions/{session}/attach?client={name}&session={session}&offset={offset}"
         );
         let mut socket =
             dial(&self.api, &path, Some("stayd.v1")).await.map_err(|error| match error {
-                WsClientError::InvalidResponseStatus(status) => Failed::Wrong(status.to_string()),
+                WsClientError::InvalidResponseStatus(status)
+                    if !world.is_fleet.get() || status.as_u16() != 503 =>
+                {
+                    Failed::Wrong(status.to_string())
+                }
                 _ => Failed::Absent,
             })?;
         let attached: Value = match socket.next().await {

@@ -13,6 +13,7 @@ mod chance;
 mod chaos;
 mod churn;
 mod client;
+mod fleet;
 mod flow;
 mod pair;
 mod people;

@@ -2,13 +2,15 @@
 
 use super::chance::Chance;
 use super::client::{Client, Got};
-use super::stream::{Stream, locate};
+use super::stream::{BLOCK, Stream, locate};
 use super::world::World;
 
 /// Output of the present ring that a client can certainly go on in, in bytes.
 const RESUMABLE: u64 = (2 << 20) - (64 << 10);
 /// More than any message of output: one of them does not bring the straggler to the front.
 const MESSAGE_MAX: u64 = 64 << 10;
+/// Blocks of lines that are asked for at once: they fit into the ring, however long somebody is away.
+const BLOCKS: u64 = 16;
 /// Typed bytes that may be on their way at once.
 const UNECHOED: u64 = 24 << 10;
 
@@ -88,6 +90,39 @@ pub(super) async fn leader(world: &World, mut client: Client) -> Seen {
         }
     }
     comparison.finish(lines);
+    world.leads(u64::MAX);
+    Seen { bytes: client.offset, reconnects: client.reconnects(), skipped: 0 }
+}
+
+/// Asks for more whenever it has seen what it asked for. Nothing may be kept from it, however long it is away.
+pub(super) async fn asker(world: &World, mut client: Client) -> Seen {
+    let mut comparison = Comparison::new("asker");
+    let (mut asked, mut stopped) = (0, false);
+    loop {
+        if world.over.get() && !stopped {
+            stopped = true;
+            client.type_in(b"stop\n").await;
+        }
+        let (line, _) = locate(comparison.stream.offset());
+        while !stopped && asked - line / BLOCK < BLOCKS {
+            asked += 1;
+            client.type_in(b"more\n").await;
+        }
+        match client.next().await {
+            Got::Output(bytes) => {
+                comparison.add(&bytes);
+                world.leads(client.offset);
+            }
+            Got::Skipped { from, to } => panic!("lost: {} bytes from {from} on", to - from),
+            Got::Exit(exit) => {
+                assert_eq!((&exit["code"], stopped), (&0.into(), true), "{exit}");
+                break;
+            }
+            Got::News => {}
+        }
+    }
+    comparison.finish(lines);
+    assert_eq!(lines(comparison.stream.offset()), asked * BLOCK, "each was typed once");
     world.leads(u64::MAX);
     Seen { bytes: client.offset, reconnects: client.reconnects(), skipped: 0 }
 }

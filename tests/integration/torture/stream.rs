@@ -37,6 +37,31 @@ while (1) {
 out("END $n\n");
 "#;
 
+/// Prints [`BLOCK`] lines for each line of input, until one says `stop`, and then how many there were.
+pub(super) const PACED: &str = r#"
+sub out { my $at = 0; while ($at < length $_[0]) {
+    my $n = syswrite(STDOUT, $_[0], length($_[0]) - $at, $at); defined $n or die; $at += $n } }
+my @text = map { my $k = $_; join "", map { chr(33 + ($k*7 + $_*11) % 90) } 0..(19 + $k*37 % 150) } 0..60;
+my @sum = map { unpack "%32C*", " $_" } @text;
+my ($n, $in, $stop) = (0, "", 0);
+while (!$stop && sysread(STDIN, $in, 4096, length $in)) {
+    while ($in =~ s/^([^\n]*)\n//) {
+        if ($1 eq "stop") { $stop = 1; last }
+        my $block = "";
+        for (1..400) {
+            my ($k, $number) = ($n % 61, sprintf "%010d", $n);
+            $block .= sprintf "%s %s %08x\n", $number, $text[$k],
+                (unpack("%32C*", $number) + $sum[$k] + $n * 40503) & 0xffffffff;
+            $n++;
+        }
+        out($block);
+    }
+}
+out("END $n\n");
+"#;
+/// Lines that it prints at a time: some 46 KiB.
+pub(super) const BLOCK: u64 = 400;
+
 /// Gives back what is typed until a NUL is, and then says how much there was.
 pub(super) const ECHO: &str = r#"
 sub out { my $at = 0; while ($at < length $_[0]) {

@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 pub(super) struct World {
     /// The kills are over: programs are to be told to finish.
     pub(super) over: Cell<bool>,
+    /// Servers answer for other machines, which may be away: 503 means later.
+    pub(super) is_fleet: Cell<bool>,
     /// A size that the first client is to give its terminal.
     pub(super) resize: Cell<Option<(u16, u16)>>,
     /// Output that the client which is furthest ahead has seen.
