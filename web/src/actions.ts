@@ -4,6 +4,7 @@
 import { ApiError, changeSession, createSession, killSession, type NewSession, restartSession, typeInto } from "./api";
 import { create, createProblem, requestLike } from "./create-dialog";
 import { change } from "./edit-dialog";
+import type { Fleet } from "./fleet";
 import { commandOf, isPinned, nameOf } from "./format";
 import { formatLabels, type Labels } from "./labels";
 import type { LiveSessions } from "./live-sessions";
@@ -30,6 +31,7 @@ export class SessionActions {
 
   constructor(
     private readonly liveSessions: LiveSessions,
+    private readonly fleet: Fleet,
     private readonly toast: Toast,
     private readonly callbacks: ActionCallbacks,
   ) {}
@@ -48,10 +50,10 @@ export class SessionActions {
     }
   }
 
-  /** Opens the dialog for a new session and starts what is entered. */
-  async startOther(): Promise<void> {
+  /** Opens the dialog for a new session and starts what is entered. `elsewhere`: it is to ask for the machine first. */
+  async startOther(elsewhere = false): Promise<void> {
     try {
-      const session = await create(formatLabels(this.labels));
+      const session = await create(formatLabels(this.labels), this.fleet.state, elsewhere);
       if (session !== null) return this.open(session);
     } catch (error) {
       this.toast.show(`No session was started. ${reason(error)}`);
@@ -102,7 +104,10 @@ export class SessionActions {
   async end(session: Session): Promise<void> {
     const text = `This kills ${commandOf(session)} and everything else that runs in the session. It cannot be undone.`;
     if (await confirmed(`End ${nameOf(session)}?`, text, "End session")) {
-      await this.attempt(`${nameOf(session)} was not ended`, () => killSession(session.id));
+      await this.attempt(`${nameOf(session)} was not ended`, async () => {
+        await killSession(session.id);
+        if (session.node !== undefined) this.liveSessions.drop(session.id);
+      });
       void this.liveSessions.refresh();
     }
     this.callbacks.done();

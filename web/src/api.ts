@@ -1,7 +1,7 @@
 // The calls of the HTTP API that the page makes.
 
 import type { Credential } from "./credentials";
-import type { IdleWhen, Principal, Profile, Recording, Restart, Role, Session, Share, SizePolicy, Token } from "./messages";
+import type { FleetState, IdleWhen, Principal, Profile, Recording, Restart, Role, Session, Share, SizePolicy, Token } from "./messages";
 import { forbiddenText } from "./rights";
 
 /** The server refused (problem+json), or did not answer at all (`status` 0). */
@@ -44,7 +44,8 @@ async function send(path: string, init: RequestInit): Promise<Response> {
   } catch {
     throw new ApiError(0, "unreachable", "The server does not answer.");
   }
-  if (response.ok) return response;
+  // 304 is an answer as well: what was asked for is as it was.
+  if (response.ok || response.status === 304) return response;
   const problem: unknown = await response.json().catch(() => null);
   const details = (typeof problem === "object" && problem !== null ? problem : {}) as {
     code?: string;
@@ -167,8 +168,37 @@ export async function listSessions(): Promise<Session[]> {
   return ((await response.json()) as { sessions: Session[] }).sessions;
 }
 
+/** The fleet that the server is in. */
+export async function getFleet(): Promise<FleetState> {
+  return (await (await request("GET", "api/v1/nodes")).json()) as FleetState;
+}
+
+/** A page of the live sessions of all machines or of one, the cursor of the next page, and its ETag. */
+export interface FleetPage {
+  sessions: Session[];
+  next: string | null;
+  tag: string | null;
+}
+
+/** Fetches such a page; null if it still has this ETag. */
+export async function listFleetSessions(node: string, cursor: string | null, tag: string | null): Promise<FleetPage | null> {
+  const query = new URLSearchParams({ node, limit: "500" });
+  if (cursor !== null) query.set("cursor", cursor);
+  const response = await send(`api/v1/sessions?${query}`, { headers: tag === null ? {} : { "if-none-match": tag } });
+  if (response.status === 304) return null;
+  const page = (await response.json()) as Omit<FleetPage, "tag">;
+  return { ...page, tag: response.headers.get("etag") };
+}
+
+/** A session by its id. */
 export async function getSession(id: string): Promise<Session> {
   return (await getSessionWithEtag(id)).session;
+}
+
+/** A live session by its name, on this machine or another. */
+export async function getNamedSession(name: string, node: string | null): Promise<Session> {
+  const at = node === null ? path(name) : `api/v1/nodes/${encodeURIComponent(node)}/sessions/${encodeURIComponent(name)}`;
+  return (await (await request("GET", at)).json()) as Session;
 }
 
 /** A session and the ETag of its state. */
@@ -190,6 +220,10 @@ export interface NewSession {
   size_policy?: SizePolicy;
   restart?: Restart;
   recording?: Recording;
+  /** The machine of a fleet where it starts, or `any`; without it, this server's. */
+  node?: string;
+  /** Labels of the machine: the one of these with the fewest sessions. */
+  node_labels?: Record<string, string>;
 }
 
 /** Starts a session. */
@@ -238,7 +272,8 @@ export function saveRecording(id: string): void {
   link.click();
 }
 
-/** The profiles: commands that the server knows by name. */
-export async function listProfiles(): Promise<Profile[]> {
-  return ((await (await request("GET", "api/v1/profiles")).json()) as { profiles: Profile[] }).profiles;
+/** The profiles: commands that the server knows by name, or another machine's. */
+export async function listProfiles(node: string | null = null): Promise<Profile[]> {
+  const at = node === null ? "api/v1/profiles" : `api/v1/nodes/${encodeURIComponent(node)}/profiles`;
+  return ((await (await request("GET", at)).json()) as { profiles: Profile[] }).profiles;
 }

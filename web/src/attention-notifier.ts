@@ -79,6 +79,12 @@ export class AttentionNotifier {
     else this.receive({ ...event, kind: "notification", title: null, body });
   }
 
+  /** Sessions are gone without an event that says how. */
+  gone(ids: string[]): void {
+    for (const id of ids) this.attention.remove(id);
+    this.badge.setCount(this.attention.count);
+  }
+
   /** The user sees the open sessions now, or did until now. */
   markOpenSeen(): void {
     if (document.visibilityState !== "visible") return;

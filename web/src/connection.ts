@@ -7,11 +7,11 @@ import type { Bytes, Exit } from "./messages";
 
 /** The state of the connection, which the status bar always shows. */
 export type ConnectionState =
-  /** `again`: the connection was lost and is being restored. */
-  | { is: "connecting"; again: boolean }
+  /** `again`: the connection was lost and is being restored. `away`: why it cannot be, if that is known. */
+  | { is: "connecting"; again: boolean; away: string | null }
   | { is: "attached" }
   /** `at`: the time of the next attempt, in ms of `performance.now()`. */
-  | { is: "waiting"; at: number }
+  | { is: "waiting"; at: number; away: string | null }
   | { is: "ended"; exit: Exit | null }
   | { is: "taken-over" }
   | { is: "missing" }
@@ -20,7 +20,13 @@ export type ConnectionState =
   | { is: "refused"; why: string };
 
 /** Why an attempt never opened. Browsers hide the HTTP status of a WebSocket, so the page asks for it. */
-export type Diagnosis = "retry" | "missing" | "ended" | { refused: string };
+export type Diagnosis =
+  | "retry"
+  | "missing"
+  | "ended"
+  | { refused: string }
+  /** The server answers, but does not reach the session's machine: the same attempt may work later. */
+  | { away: string };
 
 export interface ConnectionCallbacks {
   stateChanged(state: ConnectionState): void;
@@ -46,6 +52,7 @@ export class Connection {
   private timer = 0;
   private attempt = 0;
   private lostAt = 0;
+  private away: string | null = null;
   private exit: Exit | null = null;
   private stopped = false;
   /** The server has accepted this connection, so what it was asked for is allowed. */
@@ -67,7 +74,7 @@ export class Connection {
 
   /** Makes an attempt to connect. */
   open(): void {
-    this.callbacks.stateChanged({ is: "connecting", again: this.lostAt !== 0 });
+    this.callbacks.stateChanged({ is: "connecting", again: this.lostAt !== 0, away: this.away });
     const socket = new WebSocket(this.url(), "stayd.v1");
     socket.binaryType = "arraybuffer";
     this.socket = socket;
@@ -113,6 +120,7 @@ export class Connection {
         this.accepted = true;
         this.attempt = 0;
         this.lostAt = 0;
+        this.away = null;
         this.callbacks.stateChanged({ is: "attached" });
       }
     }
@@ -245,16 +253,17 @@ export class Connection {
     if (opened) return this.retry();
     const verdict = await this.callbacks.diagnose(this.session);
     if (this.stopped) return;
-    if (verdict === "retry") this.retry();
+    this.away = typeof verdict === "object" && "away" in verdict ? verdict.away : null;
+    if (verdict === "retry" || this.away !== null) this.retry();
     else if (verdict === "ended") this.callbacks.stateChanged({ is: "ended", exit: null });
     else if (verdict === "missing") this.callbacks.stateChanged({ is: "missing" });
-    else this.callbacks.stateChanged({ is: "refused", why: verdict.refused });
+    else if (typeof verdict === "object" && "refused" in verdict) this.callbacks.stateChanged({ is: "refused", why: verdict.refused });
   }
 
   private retry(): void {
     const wait = delay(this.attempt, performance.now() - this.lostAt);
     this.attempt += 1;
     this.timer = window.setTimeout(this.retryNow, wait);
-    this.callbacks.stateChanged({ is: "waiting", at: performance.now() + wait });
+    this.callbacks.stateChanged({ is: "waiting", at: performance.now() + wait, away: this.away });
   }
 }

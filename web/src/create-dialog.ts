@@ -6,7 +6,8 @@ import { submitDialog } from "./dialog-form";
 import { byId, setText } from "./dom";
 import { parseLabels } from "./labels";
 import { authorized } from "./login";
-import type { Profile, Recording, Restart, Session, SizePolicy } from "./messages";
+import type { FleetState, Profile, Recording, Restart, Session, SizePolicy } from "./messages";
+import { BY_LABELS, machineOf, placeChoices, placement, placeValue } from "./placement";
 import { fillSelect, RECORDINGS, RESTARTS, SIZES } from "./select-options";
 
 /** The profile that every server has. */
@@ -16,23 +17,26 @@ const field = (id: string) => byId<HTMLInputElement>(`create-${id}`);
 const choice = (id: string) => byId<HTMLSelectElement>(`create-${id}`);
 
 /** The profiles; null from an older server, which knows neither restart policies nor recordings. */
-async function fetchProfiles(): Promise<Profile[] | null> {
+async function fetchProfiles(machine: string | null): Promise<Profile[] | null> {
   try {
-    return await authorized(listProfiles);
+    return await authorized(() => listProfiles(machine));
   } catch {
     return null;
   }
 }
 
-/** Shows the dialog, with these labels, and starts the session; null if the user cancels. */
-export async function create(labels = ""): Promise<Session | null> {
+/** Shows the dialog, with these labels, and starts the session; null if the user cancels. In a fleet it asks for
+    the machine, too; `elsewhere`: that first. */
+export async function create(labels = "", fleet: FleetState | null = null, elsewhere = false): Promise<Session | null> {
   const byProfile = field("by-profile");
   const byCommand = field("by-command");
   const command = field("command");
   const profile = choice("profile");
+  const place = choice("place");
   let profiles = [SHELL];
 
   const show = () => {
+    byId("create-place-labels-field").hidden = place.value !== BY_LABELS;
     byId("create-profile-field").hidden = !byProfile.checked;
     byId("create-command-field").hidden = byProfile.checked;
     const one = profiles.find(({ name }) => name === profile.value);
@@ -53,17 +57,26 @@ export async function create(labels = ""): Promise<Session | null> {
   byProfile.onchange = () => (show(), profile.focus());
   byCommand.onchange = () => (show(), command.focus());
   profile.onchange = show;
+  fillSelect(place, fleet === null ? [["", ""]] : placeChoices(fleet), fleet === null ? "" : placeValue(fleet, null));
+  field("place-labels").value = "";
+  byId("create-place-field").hidden = fleet === null;
   choose();
-  // The profiles arrive while the dialog is already open.
-  void fetchProfiles().then((fetched) => {
+  // The profiles arrive while the dialog is already open. Those of another machine are its own.
+  const fetchThose = async (): Promise<void> => {
+    const machine = machineOf(place.value);
+    const fetched = await fetchProfiles(machine);
+    if (machine !== machineOf(place.value)) return;
     profiles = fetched !== null && fetched.length > 0 ? fetched : [SHELL];
     byId("create-policies").hidden = fetched === null;
     choose();
-  });
+  };
+  void fetchThose();
+  place.onchange = () => (show(), void fetchThose());
 
   let started: Session | null = null;
   const answer = submitDialog("create", async () => {
     const wanted: NewSession = byProfile.checked ? { profile: profile.value } : { command: argv(command.value) };
+    Object.assign(wanted, placement(place.value, field("place-labels").value));
     const [name, cwd] = [field("name").value.trim(), field("cwd").value.trim()];
     if (name !== "") wanted.name = name;
     if (cwd !== "") wanted.cwd = cwd;
@@ -77,7 +90,7 @@ export async function create(labels = ""): Promise<Session | null> {
       throw new Error(createProblem(error));
     });
   });
-  command.focus();
+  (elsewhere && fleet !== null ? place : command).focus();
   return (await answer) ? started : null;
 }
 
@@ -98,5 +111,6 @@ export function requestLike(session: Session): NewSession {
   if (session.idle_when !== undefined) wanted.idle_when = session.idle_when;
   if (session.restart !== undefined) wanted.restart = session.restart;
   if (session.recording !== undefined) wanted.recording = session.recording;
+  if (session.node !== undefined) wanted.node = session.node;
   return wanted;
 }

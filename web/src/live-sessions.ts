@@ -1,9 +1,11 @@
-// The live sessions as the page knows them: listed once, then updated by events.
+// The live sessions as the page knows them: this server's listed once and then updated by events, with those of
+// the other machines of its fleet.
 
 import { ApiError, getSession, listSessions, whoAmI } from "./api";
 import { EventStream } from "./event-stream";
 import { authorized } from "./login";
 import type { DoingState, Session, SessionEvent, SessionState } from "./messages";
+import type { RemoteSessions } from "./remote-sessions";
 
 /** How often the list is fetched: slowly for what no event tells, fast while there are no events. */
 const SLOW_MS = 15_000;
@@ -20,8 +22,10 @@ export interface LiveSessionsCallbacks {
 }
 
 export class LiveSessions {
-  /** The live sessions, newest first. */
-  sessions: Session[] = [];
+  /** This server's, newest first. */
+  private own: Session[] = [];
+  /** Both together, and what they were made of. */
+  private merged: { own: Session[]; remote: Session[]; all: Session[] } = { own: [], remote: [], all: [] };
   private readonly stream: EventStream;
   private readonly stale = new Set<string>();
   private timer = 0;
@@ -30,7 +34,11 @@ export class LiveSessions {
   private events = 0;
   private checking: Promise<unknown> | null = null;
 
-  constructor(private readonly callbacks: LiveSessionsCallbacks) {
+  constructor(
+    private readonly remote: RemoteSessions,
+    private readonly isForeign: (session: Session) => boolean,
+    private readonly callbacks: LiveSessionsCallbacks,
+  ) {
     this.stream = new EventStream({ event: (event) => this.receive(event), reset: () => void this.refresh(), brokeOff: () => this.checkLogin() });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") void this.refresh();
@@ -42,8 +50,16 @@ export class LiveSessions {
     this.stream.start();
   }
 
+  /** The live sessions, this server's first, newest first. */
+  get sessions(): Session[] {
+    const { own, merged } = this;
+    const remote = this.remote.sessions;
+    if (merged.own !== own || merged.remote !== remote) this.merged = { own, remote, all: remote.length === 0 ? own : [...own, ...remote] };
+    return this.merged.all;
+  }
+
   get(id: string | null): Session | undefined {
-    return this.sessions.find((session) => session.id === id);
+    return id === null ? undefined : (this.own.find((session) => session.id === id) ?? this.remote.get(id));
   }
 
   /** Fetches the list now, and again from time to time. */
@@ -55,7 +71,7 @@ export class LiveSessions {
       const sessions = await authorized(listSessions);
       // A late answer must not undo a newer one.
       if (request !== this.requests) return;
-      this.sessions = sessions.sort(newestFirst);
+      this.own = sessions.sort(newestFirst);
       this.callbacks.trouble("");
       this.callbacks.changed();
     } catch (error) {
@@ -82,16 +98,29 @@ export class LiveSessions {
 
   /** Takes over a session as the server has just returned it. */
   put(session: Session): void {
-    this.sessions = this.sessions.filter(({ id }) => id !== session.id);
-    if (session.ended_at === null) this.sessions = [session, ...this.sessions].sort(newestFirst);
+    // Only the list tells the machine, where a server leaves it out of other answers.
+    const node = session.node ?? this.get(session.id)?.node;
+    const known = node === undefined ? session : { ...session, node };
+    if (this.isForeign(known)) this.remote.put(known);
+    else {
+      this.own = this.own.filter(({ id }) => id !== session.id);
+      if (session.ended_at === null) this.own = [known, ...this.own].sort(newestFirst);
+    }
     this.callbacks.changed();
+  }
+
+  /** A session has ended. */
+  drop(id: string): void {
+    this.own = this.own.filter((session) => session.id !== id);
+    this.remote.drop(id);
+    void this.refresh();
   }
 
   private receive(event: SessionEvent): void {
     this.events += 1;
     const session = this.get(event.session);
     if (event.kind === "ended") {
-      this.sessions = this.sessions.filter((one) => one !== session);
+      this.own = this.own.filter((one) => one !== session);
     } else if (session !== undefined) {
       apply(event, session);
     }

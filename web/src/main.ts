@@ -2,7 +2,7 @@
 
 import { Account } from "./account";
 import { reason, SessionActions } from "./actions";
-import { ApiError, getSession, saveRecording } from "./api";
+import { saveRecording } from "./api";
 import { AttentionNotifier } from "./attention-notifier";
 import { BrowserNotifications } from "./browser-notifications";
 import { clientId } from "./client-id";
@@ -11,19 +11,22 @@ import { DepartureNotice } from "./departure";
 import { byId, setText } from "./dom";
 import { EndedList } from "./ended-list";
 import { FindBar } from "./find-bar";
+import { Fleet } from "./fleet";
 import { nameOf } from "./format";
 import { Header } from "./header";
 import { registerServiceWorker } from "./install";
 import { followKeyboard, KeyBar } from "./key-bar";
 import { LayoutControl } from "./layout-control";
 import { LiveSessions } from "./live-sessions";
-import { authorized, identify, returned, signInFromAddress } from "./login";
+import { identify, returned, signInFromAddress } from "./login";
 import type { Principal, Session, SessionEvent } from "./messages";
+import { resolveName } from "./named-session";
 import { NewMenu } from "./new-menu";
 import { Palette } from "./palette";
 import { paletteChoices } from "./palette-choices";
-import { confirmed, Panel, Toast } from "./panel";
+import { Panel, Toast } from "./panel";
 import { Panes } from "./panes";
+import { RemoteSessions } from "./remote-sessions";
 import { NO_RIGHTS, rightsOf, scopeLabels, sharedSession } from "./rights";
 import { addressOf, isReadOnly, lastSession, openId, openName, rememberSession, replace, TOKENS } from "./route";
 import { connectScreenReaderButton, screenReader } from "./screen-reader";
@@ -67,8 +70,22 @@ const panes = new Panes({
 });
 /** The session's view in the pane that has the focus. */
 const focusedView = (): SessionView | null => panes.focused.view;
-const liveSessions = new LiveSessions({ changed: sessionsChanged, trouble: (text) => setText(byId("sessions-trouble"), text), eventReceived });
-const actions = new SessionActions(liveSessions, toast, {
+const fleet = new Fleet(() => {
+  remoteSessions.follow();
+  sessionsChanged();
+});
+const remoteSessions = new RemoteSessions(fleet, {
+  changed: sessionsChanged,
+  news: (event) => attentionNotifier.receive(event),
+  gone: (ids) => attentionNotifier.gone(ids),
+  isWanted: (machine) => list.isUnfolded(machine) || panes.all.some(({ session }) => session?.node === machine),
+});
+const liveSessions = new LiveSessions(remoteSessions, (session) => fleet.isForeign(session), {
+  changed: sessionsChanged,
+  trouble: (text) => setText(byId("sessions-trouble"), text),
+  eventReceived,
+});
+const actions = new SessionActions(liveSessions, fleet, toast, {
   opened: (session) => {
     // The session was restarted where it is open: attach to the new run.
     const pane = panes.of(session.id);
@@ -100,7 +117,9 @@ const attentionNotifier = new AttentionNotifier(badge, notifications, {
   },
   say: (text) => toast.show(text),
 });
-const list = new SessionList(liveSessions, attentionNotifier.attention, {
+const list = new SessionList(liveSessions, fleet, attentionNotifier.attention, {
+  startOn: (node) => void actions.start({ profile: "shell", node }),
+  folded: () => void remoteSessions.refresh(),
   pin: (session) => void actions.pin(session),
   kill: (session) => void actions.end(session),
   answer: (session, line) => actions.answer(session, line),
@@ -141,8 +160,10 @@ const copyQuestion = new CopyQuestion((problem) => {
 });
 const palette = new Palette(() => focusedView()?.focus());
 new NewMenu({
-  startOther: () => shortcuts.startOther(),
+  startOther: (elsewhere) => void actions.startOther(elsewhere),
   start: (profile) => void actions.start({ profile }),
+  startAnywhere: () => void actions.start({ profile: "shell", node: "any" }),
+  inFleet: () => fleet.state !== null,
 });
 const share = new ShareDialog(() => focusedView()?.focus());
 const account = new Account({ closed: () => focusedView()?.focus(), settings: () => settingsDialog.open(), trouble: (text) => toast.show(text) });
@@ -156,7 +177,7 @@ const keyBar = new KeyBar({
   paste,
 });
 const workspace = new Workspace(
-  { panes, liveSessions, ended, actions, attentionNotifier, departure, status, panel, toast, find, keyBar, copyQuestion },
+  { panes, liveSessions, fleet, ended, actions, attentionNotifier, departure, status, panel, toast, find, keyBar, copyQuestion },
   {
     client: () => client,
     rights: () => rights,
@@ -176,7 +197,7 @@ const workspace = new Workspace(
 );
 const layout = new LayoutControl(panes, {
   open: (pane, { id, readOnly }) => {
-    if (liveSessions.get(id) !== undefined) workspace.open(pane, id, rights.type && !readOnly ? "rw" : "ro");
+    if (liveSessions.get(id) !== undefined) workspace.open(pane, id, modeOf(id, readOnly));
   },
   changed: () => showFocused(),
 });
@@ -187,13 +208,22 @@ let rights = NO_RIGHTS;
 let shared: string | null = null;
 let client = "";
 
+/** The sessions to which one can go: not those of machines that are away. */
+const reachable = (): Session[] => liveSessions.sessions.filter((session) => !fleet.isAway(session));
+
+/** How a session is opened: for looking only where one may not type. */
+function modeOf(id: string | null, readOnly: boolean): "rw" | "ro" {
+  const session = liveSessions.get(id);
+  return rights.type && !readOnly && (session === undefined || !fleet.looksOnly(session)) ? "rw" : "ro";
+}
+
 /** Opens the session in the address, the page with the tokens or the start screen. A session that is in
     another pane is gone to. */
 function openAddress(): void {
   if (client === "") return;
   const tokens = rights.tokens && location.hash === TOKENS;
   const id = shared ?? openId();
-  const mode = rights.type && !isReadOnly() ? "rw" : "ro";
+  const mode = modeOf(id, isReadOnly());
   const pane = panes.of(id) ?? panes.focused;
   if (pane !== panes.focused) {
     panes.choose(pane);
@@ -223,27 +253,6 @@ function showFocused(): void {
   keyBar.show(view !== null && view.mode === "rw" && !view.over);
   if (view !== null) markOpenSeen();
   showTitle();
-}
-
-/** Replaces a session's name in the address by its id, or reports that no session has the name. */
-async function resolveName(): Promise<void> {
-  const asked = openName();
-  if (asked === null) return;
-  const { name, readOnly } = asked;
-  try {
-    const session = await authorized(() => getSession(name));
-    // The user may have moved on in the meantime.
-    if (openName()?.name === name) replace(addressOf(session.id, readOnly));
-  } catch (error) {
-    if (openName()?.name !== name) return;
-    replace("");
-    const unknown = error instanceof ApiError && error.status === 404;
-    if (!unknown) return toast.show(`Could not look up “${name}”: ${reason(error)}`);
-    const missing = `No live session is called “${name}”.`;
-    if (!rights.create || readOnly) return toast.show(missing);
-    const agreed = confirmed(missing, "A shell can be started under this name.", "Start it", "primary");
-    void agreed.then((yes) => (yes ? actions.start({ profile: "shell", name }) : undefined));
-  }
 }
 
 /** Types what is in the clipboard. */
@@ -301,7 +310,7 @@ const shortcuts: Shortcuts = {
   pin,
   waiting: () => {
     if (!rights.list) return;
-    const session = longestWaiting(liveSessions.sessions, focusedView()?.id ?? null);
+    const session = longestWaiting(reachable(), focusedView()?.id ?? null);
     if (session === undefined) return toast.show("Nobody waits for you.");
     goTo(session);
     focusedView()?.focus();
@@ -321,7 +330,7 @@ const shortcuts: Shortcuts = {
       rights,
     };
     palette.open(
-      paletteChoices(liveSessions.sessions, now, {
+      paletteChoices(reachable(), now, {
         goTo,
         start: shortcuts.start,
         startOther: shortcuts.startOther,
@@ -371,6 +380,11 @@ function showDrawer(shown: boolean): void {
   byId("menu").setAttribute("aria-expanded", String(shown));
 }
 
+/** So long the page waits for the sessions of other machines before it shows what was open last. */
+const REMOTE_MS = 1500;
+
+const resolve = (): Promise<void> => resolveName(actions, toast, rights);
+
 const trouble = (text: string): void => toast.show(text);
 
 /** Asks whom the server takes the page for, until it answers. */
@@ -392,9 +406,15 @@ async function main(): Promise<void> {
   byId("settings-open").addEventListener("click", () => settingsDialog.open());
   byId("menu").addEventListener("click", () => showDrawer(!document.body.classList.contains("drawer")));
   byId("backdrop").addEventListener("click", () => showDrawer(false));
-  for (const id of ["sessions", "ended-list"]) {
+  for (const id of ["sessions", "machines", "ended-list"]) {
     byId(id).addEventListener("click", (event) => {
-      if ((event.target as Element).closest("a") === null) return;
+      const link = (event.target as Element).closest("a");
+      if (link === null) return;
+      if (link.ariaDisabled === "true") {
+        // Its machine is away.
+        event.preventDefault();
+        return toast.show(`${link.title.split("\n")[0] ?? ""}.`);
+      }
       if (focusedView() !== null) showDrawer(false);
       focusedView()?.focus();
     });
@@ -412,7 +432,7 @@ async function main(): Promise<void> {
   registerServiceWorker({ shows: (id) => panes.of(id) !== undefined, open: (id) => (location.hash = addressOf(id)) });
   connectScreenReaderButton();
 
-  addEventListener("hashchange", () => void signInFromAddress(trouble).then(resolveName).then(openAddress));
+  addEventListener("hashchange", () => void signInFromAddress(trouble).then(resolve).then(openAddress));
   await signInFromAddress(trouble);
   const principal = await identifyWithPatience();
   rights = rightsOf(principal);
@@ -420,13 +440,16 @@ async function main(): Promise<void> {
   actions.labels = scopeLabels(principal);
   account.show(principal, rights);
   notifications.signedIn(principal.kind !== "share");
-  await liveSessions.refresh();
+  await Promise.all([liveSessions.refresh(), rights.list ? fleet.refresh() : null]);
+  remoteSessions.follow();
+  // The last session and the panes of the last visit may be of another machine.
+  await Promise.race([remoteSessions.ready, new Promise((resolve) => setTimeout(resolve, REMOTE_MS))]);
   // An address with an unknown name must not open the last session instead.
   const wasNamed = openName() !== null;
   liveSessions.listen();
   client = await clientId();
   list.me = client;
-  await resolveName();
+  await resolve();
   const isLinked = location.hash !== "" || wasNamed;
   const last = lastSession();
   if (location.hash === "" && !wasNamed && last !== null && liveSessions.get(last) !== undefined) replace(addressOf(last));

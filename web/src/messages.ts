@@ -60,6 +60,8 @@ export interface Session {
   restarts?: number;
   restart_at?: string | null;
   recording?: Recording;
+  /** The machine where it runs; only where the server is in a fleet. */
+  node?: string;
 }
 
 /** What a program is doing: it needs nobody, it waits for an answer, for something to do, or has done what
@@ -230,3 +232,34 @@ export interface Share {
 
 /** The bytes of a WebSocket message or of input. */
 export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** A machine of a fleet. Of one that is offline, only its sessions may still tell. */
+export interface Machine {
+  name: string;
+  /** It is the one whose page this is. */
+  self: boolean;
+  state: "online" | "offline";
+  version: string | null;
+  labels: Record<string, string>;
+  live_sessions: number | null;
+  max_sessions: number | null;
+  load: number | null;
+  cores: number | null;
+  since: string | null;
+  heard_at: string | null;
+  /** It has no sessions of its own. */
+  gateway: boolean;
+  /** The most that anybody may do there from another machine. */
+  rights: Role;
+}
+
+/** The fleet that the server is in, as it knows it. `self` null: it is in none. */
+export interface FleetState {
+  self: string | null;
+  /** The server reaches what connects the machines. */
+  connected: boolean;
+  /** When it last heard of any machine. */
+  heard_at: string | null;
+  /** Sorted by name. */
+  nodes: Machine[];
+}

@@ -7,9 +7,13 @@ import { authorized } from "./login";
 import type { Profile } from "./messages";
 
 export interface NewMenuActions {
-  /** Opens the dialog. */
-  startOther(): void;
+  /** Opens the dialog; `elsewhere`: it asks for the machine first. */
+  startOther(elsewhere: boolean): void;
   start(profile: string): void;
+  /** Starts a shell on whichever machine has the fewest sessions. */
+  startAnywhere(): void;
+  /** There are other machines. */
+  inFleet(): boolean;
 }
 
 export class NewMenu {
@@ -38,13 +42,17 @@ export class NewMenu {
 
   private open(): void {
     const opening = ++this.opening;
-    const other = this.entry("Other…", "a command, a name, labels", () => this.actions.startOther());
-    this.menu.replaceChildren(other);
+    const other = this.entry("Other…", "a command, a name, labels", () => this.actions.startOther(false));
+    const places = [
+      this.entry("On any machine", "a shell where the fewest sessions are", () => this.actions.startAnywhere()),
+      this.entry("On another machine…", "by its name or its labels", () => this.actions.startOther(true)),
+    ];
+    this.menu.replaceChildren(other, ...(this.actions.inFleet() ? places : []));
     this.menu.hidden = false;
     this.opener.setAttribute("aria-expanded", "true");
     other.focus();
     // They arrive while the menu is open already. Without them, the dialog says what is wrong.
-    authorized(listProfiles).then(
+    authorized(() => listProfiles()).then(
       (profiles) => opening === this.opening && this.menu.append(...profiles.map((one) => this.profile(one))),
       () => {},
     );

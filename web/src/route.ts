@@ -4,7 +4,8 @@ import { type Credential, credentialInAddress } from "./credentials";
 import { loadSetting, saveSetting } from "./storage";
 
 const SESSION = /^#\/s\/([0-9a-fA-F-]{36})(\?ro)?$/;
-const NAMED = /^#\/s\/([^/?]+)(\?ro)?$/;
+/** A name, or `MACHINE/NAME` for a session of another machine of the fleet. */
+const NAMED = /^#\/s\/(?:([a-z0-9-]+)\/)?([^/?]+)(\?ro)?$/;
 const LAST = "stayd-last";
 
 /** The session id in the address. */
@@ -16,15 +17,16 @@ export function openId(): string | null {
 export const isReadOnly = (): boolean => SESSION.exec(location.hash)?.[2] !== undefined;
 
 /** The session name in the address, where somebody typed a name instead of an id. */
-export function openName(): { name: string; readOnly: boolean } | null {
+export function openName(): { machine: string | null; name: string; readOnly: boolean } | null {
   const found = openId() === null ? NAMED.exec(location.hash) : null;
   if (found === null) return null;
-  const [, name = "", readOnly] = found;
+  const [, machine = null, name = "", ro] = found;
+  const readOnly = ro !== undefined;
   try {
-    return { name: decodeURIComponent(name), readOnly: readOnly !== undefined };
+    return { machine, name: decodeURIComponent(name), readOnly };
   } catch {
     // A lone "%" stands for itself.
-    return { name, readOnly: readOnly !== undefined };
+    return { machine, name, readOnly };
   }
 }
 

@@ -1,26 +1,34 @@
-// The list of live sessions in the side bar.
+// The list of live sessions in the side bar: one list, or in a fleet a list of each machine.
 
 import type { Attention } from "./attention";
 import { byId, setText } from "./dom";
+import type { Fleet } from "./fleet";
 import { matchesSearch } from "./format";
-import { makeDraggable, takeDropped } from "./list-drag";
 import type { LiveSessions } from "./live-sessions";
+import { fleetList, type FleetList, isUnfolded, parseFoldings, shownSessions } from "./machine-groups";
+import { MachineList } from "./machine-list";
+import { directoryText } from "./machine-text";
 import type { Session } from "./messages";
 import { arranged, moved, parseOrder } from "./session-order";
-import { SessionRow } from "./session-row";
+import type { RowPlace } from "./session-row";
+import { SessionRows, type SessionRowsCallbacks } from "./session-rows";
 import { loadSetting, saveSetting } from "./storage";
 import { blockedFirst } from "./waiting";
 
 /** The user's order of the sessions. */
 const ORDER = "stayd-order";
+/** The machines that the user has folded and unfolded. */
+const FOLDINGS = "stayd-machines";
+/** Places of sessions that are in another list are kept, so many at most. */
+const PLACES_MAX = 1000;
 
-export interface SessionListCallbacks {
-  pin(session: Session): void;
-  kill(session: Session): void;
-  /** Types a line into a session that asks; false: that failed. */
-  answer(session: Session, line: string): Promise<boolean>;
+export interface SessionListCallbacks extends Pick<SessionRowsCallbacks, "pin" | "kill" | "answer"> {
   /** The search was closed, with a session to open or without. */
   searchClosed(session: Session | undefined): void;
+  /** Starts a shell on a machine of the fleet. */
+  startOn(machine: string): void;
+  /** A machine was folded or unfolded. */
+  folded(): void;
 }
 
 export class SessionList {
@@ -31,23 +39,37 @@ export class SessionList {
   private readonly empty = byId("sessions-empty");
   private readonly hint = byId("start-hint");
   private readonly count = byId("live-count");
-  private readonly rows = new Map<string, SessionRow>();
+  private readonly directory = byId("directory");
+  private readonly rows: SessionRows;
+  private readonly machines: MachineList;
   private current: string | null = null;
   private order = parseOrder(loadSetting(ORDER));
+  private readonly foldings = parseFoldings(loadSetting(FOLDINGS));
 
   constructor(
     private readonly liveSessions: LiveSessions,
-    private readonly attention: Attention,
+    private readonly fleet: Fleet,
+    attention: Attention,
     private readonly callbacks: SessionListCallbacks,
   ) {
     this.search.addEventListener("input", () => this.show());
     this.search.addEventListener("keydown", (event) => this.searchKey(event));
-    takeDropped(
-      this.list,
-      (event) => this.showDrop(event),
-      (id, event) => this.move(id, this.rowAfter(event)),
-    );
-    this.list.addEventListener("keydown", (event) => this.moveKey(event));
+    const ofRows = (namesMachine: boolean): SessionRowsCallbacks => ({
+      me: () => this.me,
+      current: () => this.current,
+      place: (session) => this.place(session, namesMachine),
+      pin: (session) => callbacks.pin(session),
+      kill: (session) => callbacks.kill(session),
+      answer: (session, line) => callbacks.answer(session, line),
+      moved: (sessions, id, before) => this.move(sessions, id, before),
+    });
+    this.rows = new SessionRows(this.list, attention, ofRows(true));
+    this.machines = new MachineList(byId("machines"), attention, {
+      ...ofRows(false),
+      fold: (machine, unfolded) => this.fold(machine, unfolded),
+      start: (machine) => callbacks.startOn(machine),
+      show: () => this.show(),
+    });
     setInterval(() => this.tick(), 1000);
   }
 
@@ -59,7 +81,8 @@ export class SessionList {
 
   /** The session `step` places after the open one. */
   neighbour(step: 1 | -1): Session | undefined {
-    const sessions = this.arranged();
+    const list = this.grouped("");
+    const sessions = list === null ? this.arranged() : shownSessions(list).filter((session) => !this.fleet.isAway(session));
     const at = sessions.findIndex((session) => session.id === this.current);
     if (at < 0) return sessions[step > 0 ? 0 : sessions.length - 1];
     return sessions[(at + step + sessions.length) % sessions.length];
@@ -67,85 +90,76 @@ export class SessionList {
 
   /** Moves the keyboard focus to the list. */
   focus(): void {
-    const link = this.list.querySelector<HTMLElement>("[aria-current]") ?? this.list.querySelector("a");
+    const lists = byId("lists");
+    const link = lists.querySelector<HTMLElement>("a[aria-current]") ?? lists.querySelector<HTMLElement>("#sessions a, #machines button");
     (link ?? byId("new")).focus();
+  }
+
+  /** Whether the sessions of a machine are shown. */
+  isUnfolded(machine: string): boolean {
+    return this.fleet.state === null || isUnfolded(this.foldings, this.fleet.state, machine);
   }
 
   show(): void {
     const { sessions } = this.liveSessions;
-    const gone = new Set(this.rows.keys());
-    const found = this.matching();
-    found.forEach((session, place) => {
-      const { id } = session;
-      gone.delete(id);
-      const row = this.rows.get(id) ?? this.add(id);
-      row.fill(session, this.me, id === this.current, this.attention.get(id));
-      // Moving an element takes the focus from it, so only those out of place are moved.
-      const there = this.list.children[place];
-      if (there !== row.item) this.list.insertBefore(row.item, there ?? null);
-    });
-    for (const id of gone) {
-      this.rows.get(id)?.item.remove();
-      this.rows.delete(id);
-    }
-    this.empty.hidden = found.length > 0;
-    setText(this.empty, sessions.length === 0 ? "No sessions yet." : "No session matches.");
-    setText(this.count, sessions.length === 0 ? "" : String(sessions.length));
-    this.search.hidden = sessions.length === 0;
+    const list = this.grouped(this.searched);
+    const flat = list === null ? this.matching() : list.asking;
+    this.rows.show(flat);
+    this.machines.show(list?.groups ?? [], Date.now());
+    const isEmpty = flat.length === 0 && (list === null || list.groups.length === 0);
+    const total = list === null ? sessions.length : list.total;
+    this.empty.hidden = !isEmpty;
+    setText(this.empty, total === 0 ? "No sessions yet." : "No session matches.");
+    setText(this.count, total === 0 ? "" : String(total));
+    this.search.hidden = sessions.length === 0 && list === null;
     this.hint.hidden = sessions.length === 0;
+    this.showDirectory();
   }
 
-  /** Puts a session before another one, or at the end, and remembers the order. */
-  private move(id: string, before: string | null): void {
-    const ids = arranged(this.liveSessions.sessions, this.order).map((session) => session.id);
+  /** Puts a session before another one of its list, or at the end, and remembers the order. */
+  private move(sessions: Session[], id: string, before: string | null): void {
+    const all = this.fleet.state === null ? this.liveSessions.sessions : sessions;
+    const ids = arranged(all, this.order).map((session) => session.id);
     if (!ids.includes(id)) return;
-    this.order = moved(ids, id, before);
+    const here = new Set(ids);
+    const elsewhere = this.fleet.state === null ? [] : this.order.filter((one) => !here.has(one)).slice(-PLACES_MAX);
+    this.order = [...elsewhere, ...moved(ids, id, before)];
     saveSetting(ORDER, JSON.stringify(this.order));
     this.show();
   }
 
-  /** The session before which one is dropped here; null: behind all. */
-  private rowAfter(event: DragEvent): string | null {
-    for (const [id, { item }] of this.inOrder()) {
-      const { top, height } = item.getBoundingClientRect();
-      if (event.clientY < top + height / 2) return id;
-    }
-    return null;
+  private fold(machine: string, unfolded: boolean): void {
+    this.foldings[machine] = unfolded;
+    saveSetting(FOLDINGS, JSON.stringify(this.foldings));
+    this.show();
+    this.callbacks.folded();
   }
 
-  /** The rows as they are on the page. */
-  private inOrder(): [string, SessionRow][] {
-    const place = new Map([...this.list.children].map((item, at) => [item, at]));
-    return [...this.rows].sort(([, a], [, b]) => (place.get(a.item) ?? 0) - (place.get(b.item) ?? 0));
-  }
-
-  /** Shows a line where a session would be dropped. */
-  private showDrop(event: DragEvent | null): void {
-    const rows = this.inOrder();
-    const before = event === null ? null : this.rowAfter(event);
-    rows.forEach(([id, { item }], at) => {
-      item.toggleAttribute("data-drop-before", event !== null && id === before);
-      item.toggleAttribute("data-drop-after", event !== null && before === null && at === rows.length - 1);
-    });
-  }
-
-  /** Alt with an arrow moves the session whose row has the focus. */
-  private moveKey(event: KeyboardEvent): void {
-    const step = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
-    if (step === 0 || !event.altKey || event.shiftKey || event.ctrlKey || event.metaKey) return;
-    const rows = this.inOrder();
-    const at = rows.findIndex(([, { link }]) => link === event.target);
-    const [id] = rows[at] ?? [];
-    if (id === undefined || rows[at + step] === undefined) return;
-    event.preventDefault();
-    this.move(id, rows[step < 0 ? at - 1 : at + 2]?.[0] ?? null);
-    // The row has been moved in the page, which takes the focus from it.
-    this.rows.get(id)?.link.focus();
+  private place(session: Session, namesMachine: boolean): RowPlace {
+    const { fleet } = this;
+    return { machine: namesMachine && fleet.state !== null ? (session.node ?? "") : "", away: fleet.isAway(session), looksOnly: fleet.looksOnly(session) };
   }
 
   private tick(): void {
     if (document.visibilityState !== "visible") return;
-    for (const session of this.liveSessions.sessions) this.rows.get(session.id)?.tick(session, this.me);
+    this.rows.tick();
+    this.machines.tick(Date.now());
+    this.showDirectory();
+  }
+
+  private showDirectory(): void {
+    const { state } = this.fleet;
+    setText(this.directory, state === null ? "" : directoryText(state, Date.now()));
+  }
+
+  private get searched(): string {
+    return this.search.value.trim();
+  }
+
+  /** The sessions by machine; null: there is no fleet. */
+  private grouped(search: string): FleetList | null {
+    const { state } = this.fleet;
+    return state === null ? null : fleetList(state, this.liveSessions.sessions, this.foldings, this.order, search);
   }
 
   /** Those that ask something first, the others in the user's order. */
@@ -155,12 +169,12 @@ export class SessionList {
 
   /** The sessions that match the search. */
   private matching(): Session[] {
-    const wanted = this.search.value.trim();
-    return this.arranged().filter((session) => matchesSearch(session, wanted));
+    return this.arranged().filter((session) => matchesSearch(session, this.searched));
   }
 
   private searchKey(event: KeyboardEvent): void {
-    const [first] = this.matching();
+    const list = this.grouped(this.searched);
+    const [first] = list === null ? this.matching() : shownSessions(list).filter((session) => !this.fleet.isAway(session));
     if (event.key === "Escape" || (event.key === "Enter" && first !== undefined)) {
       event.preventDefault();
       this.search.value = "";
@@ -168,25 +182,7 @@ export class SessionList {
       this.callbacks.searchClosed(event.key === "Enter" ? first : undefined);
     } else if (event.key === "ArrowDown") {
       event.preventDefault();
-      this.list.querySelector("a")?.focus();
+      byId("lists").querySelector<HTMLElement>("#sessions a, #machines .machine-toggle")?.focus();
     }
-  }
-
-  private add(id: string): SessionRow {
-    const withSession = (act: (session: Session) => void) => (one: string) => {
-      const session = this.liveSessions.get(one);
-      if (session !== undefined) act(session);
-    };
-    const row = new SessionRow(id, {
-      pin: withSession((s) => this.callbacks.pin(s)),
-      kill: withSession((s) => this.callbacks.kill(s)),
-      answer: async (one, line) => {
-        const session = this.liveSessions.get(one);
-        return session !== undefined && this.callbacks.answer(session, line);
-      },
-    });
-    makeDraggable(row.link, id);
-    this.rows.set(id, row);
-    return row;
   }
 }

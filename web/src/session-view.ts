@@ -57,6 +57,8 @@ export interface SessionViewSetup {
   takesFocus: boolean;
   /** Files may be put into its directory. */
   takesFiles: boolean;
+  /** Why the session's machine may be out of reach, after this answer; null: that is not the reason. */
+  away(problem: ApiError): Promise<string | null>;
 }
 
 export class SessionView {
@@ -64,11 +66,12 @@ export class SessionView {
   readonly mode: "rw" | "ro";
   private client: string;
   private readonly callbacks: SessionViewCallbacks;
+  private readonly away: SessionViewSetup["away"];
   private readonly frame: HTMLElement;
   private readonly terminal: TerminalView;
   private readonly attachment: Attachment;
   private readonly connection: Connection;
-  private connectionState: ConnectionState = { is: "connecting", again: false };
+  private connectionState: ConnectionState = { is: "connecting", again: false, away: null };
   private state: SessionState | null = null;
   private size: { cols: number; rows: number };
   private policy: SizePolicy = "latest";
@@ -87,11 +90,12 @@ export class SessionView {
   /** The size with which the connection was opened. */
   private requestedSize = { cols: 0, rows: 0 };
 
-  constructor({ container, id, client, mode, input, callbacks, known, takesFocus, takesFiles }: SessionViewSetup) {
+  constructor({ container, id, client, mode, input, callbacks, known, takesFocus, takesFiles, away }: SessionViewSetup) {
     this.id = id;
     this.client = client;
     this.mode = mode;
     this.callbacks = callbacks;
+    this.away = away;
     this.frame = make("div", "frame");
     container.replaceChildren(this.frame);
     this.attachment = new Attachment(input);
@@ -358,7 +362,10 @@ export class SessionView {
       const session = await authorized(() => getSession(id));
       return session.ended_at === null ? "retry" : "ended";
     } catch (error) {
-      if (!(error instanceof ApiError) || error.passing) return "retry";
+      if (!(error instanceof ApiError)) return "retry";
+      const away = await this.away(error);
+      if (away !== null) return { away };
+      if (error.passing) return "retry";
       if (error.status === 404) return "missing";
       if (error.status === 403) return { refused: error.message };
       return "retry";

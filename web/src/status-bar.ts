@@ -138,11 +138,11 @@ export class StatusBar {
 function connectionText(connectionState: ConnectionState): [Tone, string] {
   switch (connectionState.is) {
     case "connecting":
-      return ["busy", connectionState.again ? "Reconnecting" : "Connecting"];
+      return ["busy", connectionState.away ?? (connectionState.again ? "Reconnecting" : "Connecting")];
     case "attached":
       return ["good", "Attached"];
     case "waiting":
-      return ["busy", "Reconnecting"];
+      return ["busy", connectionState.away ?? "Reconnecting"];
     case "ended":
       return ["over", "Ended"];
     case "taken-over":

@@ -9,6 +9,7 @@ import type { DepartureNotice } from "./departure";
 import { byId, setText } from "./dom";
 import type { EndedList } from "./ended-list";
 import type { FindBar } from "./find-bar";
+import type { Fleet } from "./fleet";
 import { nameOf, type SessionEnd } from "./format";
 import { InputBuffer } from "./input-buffer";
 import type { KeyBar } from "./key-bar";
@@ -26,6 +27,7 @@ import { stoppedNotice } from "./stopped-notice";
 export interface WorkspaceParts {
   panes: Panes;
   liveSessions: LiveSessions;
+  fleet: Fleet;
   ended: EndedList;
   actions: SessionActions;
   attentionNotifier: AttentionNotifier;
@@ -153,7 +155,7 @@ export class Workspace {
       takeHeld: () => keyBar.take(),
     };
     const client = this.callbacks.client();
-    return new SessionView({ container: pane.place, id, client, mode, input, callbacks, known: pane.session, takesFocus: this.isFocused(pane), takesFiles: this.callbacks.rights().create });
+    return new SessionView({ container: pane.place, id, client, mode, input, callbacks, known: pane.session, takesFocus: this.isFocused(pane), takesFiles: this.callbacks.rights().create, away: (problem) => this.parts.fleet.awayText(pane.session, problem) });
   }
 
   /** Says why the session in a pane cannot be used, and offers what can be done. */
@@ -179,9 +181,10 @@ export class Workspace {
     if (connectionState.is === "ended" || connectionState.is === "missing") {
       const id = pane.view?.id;
       if (this.isFocused(pane)) keyBar.show(false);
-      if (id !== undefined) this.inputs.delete(id);
-      liveSessions.sessions = liveSessions.sessions.filter((one) => one.id !== id);
-      void liveSessions.refresh();
+      if (id !== undefined) {
+        this.inputs.delete(id);
+        liveSessions.drop(id);
+      }
     }
     this.callbacks.changed();
   }
