@@ -75,16 +75,15 @@ impl Retries {
         let wait = self.next_wait()?;
         if let Some(why) = failure.node_away().filter(|_| !self.has_told) {
             self.has_told = true;
-            out::message(&format!("stayd: {}", not_reached(why, Local::now())));
+            out::message(&format!("stayd: {}: {why}", not_reached("the machine", Local::now())));
         }
         Some(wait)
     }
 }
 
-/// Says which machine is not reached, in the server's words, and since when.
-pub(super) fn not_reached(why: &str, since: DateTime<Local>) -> String {
-    let why = why.trim_end_matches('.');
-    format!("{why}; not reached since {}, trying again", since.format("%H:%M:%S"))
+/// Says which machine is not reached, and since when.
+pub(super) fn not_reached(machine: &str, since: DateTime<Local>) -> String {
+    format!("{machine} is not reached since {}; trying again", since.format("%H:%M:%S"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::relay::NodeName;
 use crate::rights::{Facts, Principal};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -17,6 +17,9 @@ use uuid::Uuid;
 
 /// A machine that has said nothing for so long is forgotten, with its sessions.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// The directory tells of a new session within this time, if it is in order.
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 /// The directory. Clones share it.
 #[derive(Clone, Default)]
@@ -30,6 +33,8 @@ struct Known {
     heard: Option<Heard>,
     /// Whether the list of sessions was ever read.
     is_listed: bool,
+    /// Sessions that this server has started elsewhere, until the directory tells of them.
+    placed: HashMap<SessionId, (NodeName, Instant)>,
 }
 
 #[derive(Clone, Copy)]
@@ -214,7 +219,16 @@ impl Directory {
     #[must_use]
     pub fn locate(&self, id: SessionId, this: &NodeName) -> Option<NodeName> {
         let known = self.lock();
-        known.sessions.get(&id).map(|it| it.node.clone()).filter(|node| node != this)
+        let told = known.sessions.get(&id).map(|it| it.node.clone());
+        let placed = || known.placed.get(&id).map(|(node, _)| node.clone());
+        told.or_else(placed).filter(|node| node != this)
+    }
+
+    /// This server has started a session on a machine, of which the directory tells in a moment.
+    pub fn was_placed(&self, id: SessionId, node: &NodeName) {
+        let mut known = self.lock();
+        known.placed.retain(|_, (_, at)| at.elapsed() < TOLD_WITHIN);
+        known.placed.insert(id, (node.clone(), Instant::now()));
     }
 
     /// Whether the list of sessions was ever read: what is not known before may be known soon.

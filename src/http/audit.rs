@@ -72,6 +72,7 @@ pub(super) fn note(audit: &Audit, caller: &Caller, cause: &Cause, status: Status
         | Action::Transitions
         | Action::Events
         | Action::Profiles
+        | Action::Nodes
         | Action::Metrics
         | Action::Audit => false,
         _ if outcome == Outcome::Failed => is_first(),

@@ -318,11 +318,15 @@ impl<'a> Driver<'a> {
             Some(keys) => format!(" ({keys} detaches)"),
             None => String::new(),
         };
-        let what = match self.away.as_deref().zip(self.lost_at) {
-            Some((why, since)) => not_reached(why, since),
-            None => "connection lost; trying again".into(),
+        // What counts stands first: a narrow terminal cuts the rest.
+        let text = match self.away.as_deref().zip(self.lost_at) {
+            Some((why, since)) => {
+                let machine = self.machine.node().unwrap_or("the machine");
+                format!("{}{how}: {why}", not_reached(machine, since))
+            }
+            None => format!("connection lost; trying again{how}"),
         };
-        self.tell(&format!("{what}{how}"));
+        self.tell(&text);
     }
 
     /// Shows a message without disturbing the session: on the terminal's last line, which the next

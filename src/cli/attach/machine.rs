@@ -175,6 +175,11 @@ impl Machine {
         target
     }
 
+    /// The machine of the fleet that has the session, if it is another one.
+    pub(super) fn node(&self) -> Option<&str> {
+        self.key.node.as_deref()
+    }
+
     /// The session, as the server last described it.
     pub(super) fn session(&self) -> Option<&Session> {
         self.session.as_deref()

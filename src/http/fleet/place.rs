@@ -8,6 +8,7 @@ use crate::protocol::CreateSession;
 use crate::relay::NodeName;
 use actix_http::body::BodySize;
 use actix_web::dev::Payload;
+use actix_web::http::header::LOCATION;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
@@ -82,5 +83,10 @@ pub(in crate::http) async fn place(
         lease: api.lease(),
         path: "/api/v1/sessions",
     };
-    passed.on(http, size, payload).await.map(Placed::There)
+    let answer = passed.on(http, size, payload).await?;
+    let place = answer.headers().get(LOCATION).and_then(|place| place.to_str().ok());
+    if let Some(Ok(id)) = place.and_then(|place| Some(place.rsplit('/').next()?.parse())) {
+        fleet.directory().was_placed(id, &chosen);
+    }
+    Ok(Placed::There(answer))
 }

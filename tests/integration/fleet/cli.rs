@@ -142,10 +142,11 @@ async fn every_verb_takes_a_session_of_another_machine() {
     assert_eq!(verb(&desk, &["wait", &id, "--exit"]).status.code(), Some(6), "by its id alone");
     let (code, text) = code_and_text(&verb(&desk, &["kill", "attic/play"]));
     assert!(code == Some(3) && text.contains("attic/play has ended (exited 6"), "{text}");
-    // What is kept of it is that machine's own, unless it lets admins in.
+    // More than `rights` of the machine lets in is refused there.
     let (code, text) = code_and_text(&verb(&desk, &["rm", "attic/play"]));
-    assert!(code == Some(1) && text.contains("needs admin"), "{code:?} {text}");
+    assert!(code == Some(1) && text.contains("admin"), "{code:?} {text}");
     assert_eq!(verb(&attic, &["rm", "play"]).status.code(), Some(0));
+    assert_eq!(verb(&desk, &["info", "attic/play"]).status.code(), Some(3));
 }
 
 #[actix_web::test]
@@ -193,13 +194,14 @@ async fn an_attachment_outlives_nats() {
     nats.kill();
     terminal.type_in(b"n=$((n+1)); echo $n-after\r");
     // The line says which machine is not reached, once the server has found it.
-    terminal.wait_for(b"attic");
-    terminal.wait_for(b"trying again");
+    terminal.wait_for(b"[stayd: attic is not reached since ");
+    terminal.wait_for(b"; trying again (Ctrl-\\ d detaches): ");
     nats.restart().await;
     terminal.wait_for(b"1-after");
     terminal.type_in(b"\x1cd");
-    terminal.wait_for(b"[detached from attic/web; ");
-    assert_eq!(terminal.end(), Some(0));
+    let (code, bytes) = terminal.end_with_bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(code == Some(0) && text.contains("[detached from attic/web; "), "{code:?} {text}");
 }
 
 #[actix_web::test]
