@@ -35,9 +35,12 @@ export function pollDelay(visible: boolean, took: number): number {
 /** What this page did to a session: it has the newer state itself, or knows that it has ended. */
 export type OwnChange = { at: number; session: Session | null };
 
+/** Whether a change counts more than what is fetched. */
+export const isTrusted = ({ at }: OwnChange, now: number): boolean => now - at <= TRUSTED_MS;
+
 /** The fetched sessions, with what this page knows better. Drops the changes that are old. */
 export function withOwnChanges(fetched: readonly Session[], changes: Map<string, OwnChange>, now: number): Session[] {
-  for (const [id, { at }] of changes) if (now - at > TRUSTED_MS) changes.delete(id);
+  for (const [id, change] of changes) if (!isTrusted(change, now)) changes.delete(id);
   if (changes.size === 0) return [...fetched];
   const rest = new Map(changes);
   const merged: Session[] = [];

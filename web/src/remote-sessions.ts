@@ -2,7 +2,7 @@
 
 import { type FleetPage, listFleetSessions } from "./api";
 import type { Fleet } from "./fleet";
-import { newsBetween, type OwnChange, pollDelay, pollPlan, withOwnChanges } from "./fleet-polling";
+import { isTrusted, newsBetween, type OwnChange, pollDelay, pollPlan, withOwnChanges } from "./fleet-polling";
 import { authorized } from "./login";
 import type { Session, SessionEvent } from "./messages";
 import { isBlocked } from "./waiting";
@@ -51,6 +51,12 @@ export class RemoteSessions {
 
   get(id: string): Session | undefined {
     return this.byId.get(id);
+  }
+
+  /** Whether its machine has returned a session a moment ago: the directory may not have it yet. */
+  isNew(id: string): boolean {
+    const change = this.changes.get(id);
+    return change !== undefined && change.session !== null && isTrusted(change, performance.now());
   }
 
   /** Takes over a session as its machine has just returned it; one that has ended is gone. */
