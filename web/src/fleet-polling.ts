@@ -15,6 +15,8 @@ const TRUSTED_MS = 5000;
 
 /** What to fetch. */
 export type PollPlan =
+  /** Nothing: this machine is alone, or shows its own sessions only. */
+  | { fetch: "nothing" }
   /** All sessions. */
   | { fetch: "all" }
   /** Those of these machines, and of the others who asks somebody, a little at a time. */
@@ -22,6 +24,7 @@ export type PollPlan =
 
 export function pollPlan({ self, nodes }: FleetState, isWanted: (machine: string) => boolean): PollPlan {
   const others = nodes.filter(({ name }) => name !== self);
+  if (others.length === 0) return { fetch: "nothing" };
   const sessions = others.reduce((sum, { live_sessions }) => sum + (live_sessions ?? 0), 0);
   if (sessions <= ALL_MAX) return { fetch: "all" };
   return { fetch: "machines", names: others.map(({ name }) => name).filter(isWanted) };
