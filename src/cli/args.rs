@@ -2,8 +2,8 @@
 
 use super::{
     attach, audit, backup, completions, config, doctor, files, info, integrate, keep, kill, logins,
-    logs, ls, man, mcp, profiles, recording, rename, report, restart, rm, run, screen, send, share,
-    stop, token, upgrade, url, wait,
+    logs, ls, man, mcp, nodes, profiles, recording, rename, report, restart, rm, run, screen, send,
+    share, stop, token, upgrade, url, wait,
 };
 use crate::config::{PathFlags, ServeFlags};
 use clap::builder::Resettable;
@@ -92,6 +92,10 @@ pub(super) enum Verb {
     /// The session has to be started with `run --record`, or by a profile with `recording`. The
     /// recording of a session that still runs is printed up to now.
     Recording(recording::Flags),
+    /// List the machines of the fleet, and whether they are there
+    ///
+    /// A session of another machine is named NODE/NAME or NODE/ID, wherever a verb takes a session.
+    Nodes(nodes::Flags),
     /// Print a link to the web page, which logs in once, within ten minutes
     Url(url::Flags),
     /// Print a link that opens one session and nothing else
@@ -266,7 +270,7 @@ mod tests {
             completions::VERBS.split(' ').count(),
             "{zsh}"
         );
-        for function in ["_stayd_ended'", "_stayd_profiles'"] {
+        for function in ["_stayd_ended'", "_stayd_profiles'", "_stayd_nodes'"] {
             assert!(zsh.contains(&format!(":{function}")), "{function}: {zsh}");
         }
         assert!(zsh.starts_with("#compdef stayd\n_stayd_sessions() {"), "{zsh}");

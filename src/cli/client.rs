@@ -2,16 +2,18 @@
 
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::key::{Key, Listed, sessions};
 use super::progress::Progress;
 use super::transport;
 use crate::config::PathFlags;
-use crate::protocol::{CreateSession, Session};
+use crate::protocol::Session;
 use actix_http::Method;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::Value;
+use std::fmt::Display;
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
@@ -38,6 +40,24 @@ pub(super) const UNEXPECTED: &str = "the server answered something unexpected";
 /// A header of a request.
 pub(super) type Header = (&'static str, String);
 
+/// Whose sessions a list has.
+#[derive(Clone, Copy)]
+pub(super) enum Of<'a> {
+    /// Those of the server that is asked.
+    Server,
+    /// Those of this machine, as it says itself.
+    Node(&'a str),
+    /// Those of this machine as the server has heard last; those of every machine for `all`.
+    Directory(&'a str),
+}
+
+/// A part of a list.
+#[derive(Deserialize)]
+pub(super) struct Page {
+    pub(super) sessions: Vec<Value>,
+    next: Option<Value>,
+}
+
 /// A client of one server.
 pub(super) struct Client {
     endpoint: Endpoint,
@@ -62,12 +82,13 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(Failure::doing(UNEXPECTED))
     }
 
-    /// The response if it is a success, otherwise the failure. `path` is the path of the request.
-    fn or_refusal(self, path: &str) -> Result<Answer, Failure> {
+    /// The response if it is a success, otherwise the failure. `asked` is the session, or
+    /// what else was asked for.
+    fn or_refusal(self, asked: impl Display) -> Result<Answer, Failure> {
         if (200..300).contains(&self.status) {
             return Ok(self);
         }
-        Err(refusal(self.status, &self.body, path))
+        Err(refusal(self.status, &self.body, &asked))
     }
 }
 
@@ -83,42 +104,71 @@ impl Client {
     }
 
     /// Every session as the API gives it, newest first: the live ones, or all.
-    pub(super) async fn list(&self, ended: bool) -> Result<Vec<Value>, Failure> {
-        #[derive(Deserialize)]
-        struct Page {
-            sessions: Vec<Value>,
-            next: Option<Value>,
-        }
+    pub(super) async fn list(&self, of: Of<'_>, ended: bool) -> Result<Vec<Value>, Failure> {
         let mut sessions = Vec::new();
-        let all = if ended { "?limit=1000&all=true" } else { "?limit=1000" };
-        let mut path = String::from(all);
+        let mut cursor = None;
         loop {
-            let page: Page = self.call(Method::GET, &path, None).await?.json()?;
+            let page = self.page(of, ended, cursor.as_deref()).await?;
             sessions.extend(page.sessions);
             let Some(next) = page.next else { return Ok(sessions) };
-            let next = next.as_str().map_or_else(|| next.to_string(), str::to_owned);
-            path = format!("{all}&cursor={next}");
+            cursor = Some(next.as_str().map_or_else(|| next.to_string(), str::to_owned));
         }
     }
 
-    /// The live sessions, or all of them.
+    /// A thousand of them, or fewer at the end.
+    pub(super) async fn page(
+        &self,
+        of: Of<'_>,
+        ended: bool,
+        cursor: Option<&str>,
+    ) -> Result<Page, Failure> {
+        let (path, node) = match of {
+            Of::Server => (sessions(None), None),
+            Of::Node(node) => (sessions(Some(node)), None),
+            Of::Directory(node) => (sessions(None), Some(node)),
+        };
+        let more = [
+            node.map(|node| format!("&node={node}")),
+            ended.then(|| "&all=true".to_owned()),
+            cursor.map(|cursor| format!("&cursor={cursor}")),
+        ];
+        let path = format!("{path}?limit=1000{}", more.into_iter().flatten().collect::<String>());
+        self.get_at(&path).await?.json()
+    }
+
+    /// The live sessions of the server itself, or all of them.
     pub(super) async fn sessions(&self, ended: bool) -> Result<Vec<Session>, Failure> {
-        self.list(ended).await?.iter().map(read).collect()
+        self.list(Of::Server, ended).await?.iter().map(read).collect()
+    }
+
+    /// Sessions with the machine that has each, where that is another one.
+    pub(super) async fn listed(&self, of: Of<'_>, ended: bool) -> Result<Vec<Listed>, Failure> {
+        let mut listed: Vec<Listed> =
+            self.list(of, ended).await?.iter().map(listed).collect::<Result<_, _>>()?;
+        let node = match of {
+            Of::Server => None,
+            Of::Node(node) => Some(node.to_owned()),
+            Of::Directory(_) => return Ok(listed),
+        };
+        listed.iter_mut().for_each(|one| one.node.clone_from(&node));
+        Ok(listed)
     }
 
     /// One session, live or ended.
-    pub(super) async fn get<T: for<'de> Deserialize<'de>>(&self, id: &str) -> Result<T, Failure> {
-        self.call(Method::GET, &format!("/{id}"), None).await?.json()
+    pub(super) async fn get<T: for<'de> Deserialize<'de>>(&self, key: &Key) -> Result<T, Failure> {
+        self.call(Method::GET, key, "", None).await?.json()
     }
 
     /// Every change of a session's status, oldest first: the list `transitions`.
-    pub(super) async fn transitions(&self, id: &str) -> Result<Value, Failure> {
-        self.call(Method::GET, &format!("/{id}/transitions"), None).await?.json()
+    pub(super) async fn transitions(&self, key: &Key) -> Result<Value, Failure> {
+        self.call(Method::GET, key, "/transitions", None).await?.json()
     }
 
-    /// The commands that may be started by name: the list `profiles`.
-    pub(super) async fn profiles(&self) -> Result<Value, Failure> {
-        match self.get_at("/api/v1/profiles").await {
+    /// The commands that may be started by name, on this machine of the fleet or the server's own: the
+    /// list `profiles`.
+    pub(super) async fn profiles(&self, node: Option<&str>) -> Result<Value, Failure> {
+        let at = node.map_or_else(String::new, |node| format!("/nodes/{node}"));
+        match self.get_at(&format!("/api/v1{at}/profiles")).await {
             Ok(answer) => answer.json(),
             // The failure is not about a session.
             Err(Failure::NoSuchSession(_)) => {
@@ -129,19 +179,18 @@ impl Client {
     }
 
     /// Runs a session's command again.
-    pub(super) async fn restart(&self, id: &str) -> Result<Answer, Failure> {
-        let path = format!("/{id}/restart");
-        let request = self.request(Method::POST, &path).timeout(RESTART_TIMEOUT);
+    pub(super) async fn restart(&self, key: &Key) -> Result<Answer, Failure> {
+        let request = self.request(Method::POST, key, "/restart").timeout(RESTART_TIMEOUT);
         let sent = request.content_type("application/json").send_body("{}").await;
-        self.answer(sent).await?.or_refusal(&path)
+        self.answer(sent).await?.or_refusal(key)
     }
 
-    /// Starts a session.
-    pub(super) async fn create(&self, wanted: &CreateSession) -> Result<Answer, Failure> {
-        let body = serde_json::to_vec(wanted).map_err(Failure::doing("request"))?;
+    /// Starts a session: a `CreateSession`, and in a fleet what says on which machine.
+    pub(super) async fn create(&self, wanted: &Value) -> Result<Answer, Failure> {
         let _progress = Progress::on("waiting for the command to start");
-        let request = self.request(Method::POST, "").content_type("application/json");
-        self.answer(request.send_body(body).await).await?.or_refusal("")
+        let url = format!("{}{}", self.endpoint.url, sessions(None));
+        let request = self.endpoint.authorize(self.http.post(url));
+        self.answer(request.send_json(wanted).await).await?.or_refusal("")
     }
 
     /// Checks that the server can do its work; the error says why not.
@@ -150,56 +199,54 @@ impl Client {
     }
 
     /// Gives a live session another name, or none.
-    pub(super) async fn rename(&self, id: &str, name: Option<&str>) -> Result<Answer, Failure> {
-        self.patch(id, &serde_json::json!({ "name": name })).await
+    pub(super) async fn rename(&self, key: &Key, name: Option<&str>) -> Result<Answer, Failure> {
+        self.patch(key, &serde_json::json!({ "name": name })).await
     }
 
     /// Changes what a live session has.
-    pub(super) async fn patch(&self, id: &str, changes: &Value) -> Result<Answer, Failure> {
+    pub(super) async fn patch(&self, key: &Key, changes: &Value) -> Result<Answer, Failure> {
         let body = changes.to_string().into_bytes();
-        self.call(Method::PATCH, &format!("/{id}"), Some(body)).await
+        self.call(Method::PATCH, key, "", Some(body)).await
     }
 
     /// Ends a session; status 202 if its tree was not gone within 5 s.
-    pub(super) async fn kill(&self, id: &str) -> Result<Answer, Failure> {
-        let path = format!("/{id}");
-        self.answer(self.request(Method::DELETE, &path).send().await).await?.or_refusal(&path)
+    pub(super) async fn kill(&self, key: &Key) -> Result<Answer, Failure> {
+        self.answer(self.request(Method::DELETE, key, "").send().await).await?.or_refusal(key)
     }
 
     /// Removes all that is kept of an ended session, unless it has been started again since it was
     /// looked at.
-    pub(super) async fn remove(&self, id: &str) -> Result<Answer, Failure> {
-        let path = format!("/{id}");
-        let seen = self.call(Method::GET, &path, None).await?;
+    pub(super) async fn remove(&self, key: &Key) -> Result<Answer, Failure> {
+        let seen = self.call(Method::GET, key, "", None).await?;
         let session: Session = seen.json()?;
         if session.status.is_live() {
-            return Err(Failure::Other(format!("it still runs; `stayd kill {id}` ends it")));
+            return Err(Failure::Other(format!("it still runs; `stayd kill {key}` ends it")));
         }
-        let request = self.request(Method::DELETE, &format!("{path}?purge=true"));
+        let request = self.request(Method::DELETE, key, "?purge=true");
         let request = request.insert_header(("If-Match", seen.etag.unwrap_or_default()));
-        self.answer(request.send().await).await?.or_refusal(&path)
+        self.answer(request.send().await).await?.or_refusal(key)
     }
 
     /// The retained output. With an offset it begins there, and is refused if any output since then
     /// is gone.
-    pub(super) async fn output(&self, id: &str, offset: Option<u64>) -> Result<Answer, Failure> {
+    pub(super) async fn output(&self, key: &Key, offset: Option<u64>) -> Result<Answer, Failure> {
         let from = offset.map_or_else(String::new, |offset| format!("?offset={offset}"));
-        self.call(Method::GET, &format!("/{id}/output{from}"), None).await
+        self.call(Method::GET, key, &format!("/output{from}"), None).await
     }
 
     /// A session's screen, in this format.
     pub(super) async fn screen(
         &self,
-        id: &str,
+        key: &Key,
         format: &str,
         scrollback: usize,
     ) -> Result<Vec<u8>, Failure> {
-        let path = format!("/{id}/screen?format={format}&scrollback={scrollback}");
-        Ok(self.call(Method::GET, &path, None).await?.body)
+        let path = format!("/screen?format={format}&scrollback={scrollback}");
+        Ok(self.call(Method::GET, key, &path, None).await?.body)
     }
 
     /// Whether the program has enabled application cursor keys.
-    pub(super) async fn application_cursor(&self, id: &str) -> Result<bool, Failure> {
+    pub(super) async fn application_cursor(&self, key: &Key) -> Result<bool, Failure> {
         #[derive(Deserialize)]
         struct Screen {
             modes: Modes,
@@ -208,7 +255,7 @@ impl Client {
         struct Modes {
             application_cursor: bool,
         }
-        let answer = self.call(Method::GET, &format!("/{id}/screen?format=json"), None).await?;
+        let answer = self.call(Method::GET, key, "/screen?format=json", None).await?;
         Ok(answer.json::<Screen>()?.modes.application_cursor)
     }
 
@@ -217,7 +264,7 @@ impl Client {
     /// whether the condition holds.
     pub(super) async fn wait(
         &self,
-        id: &str,
+        key: &Key,
         (condition, after): (&str, &Option<(&'static str, String)>),
         scrollback: usize,
         limit: Duration,
@@ -229,13 +276,12 @@ impl Client {
             ("timeout_ms", limit.as_millis().to_string()),
         ];
         query.extend(after.clone());
-        let path = format!("/{id}/screen");
-        let request = self.request(Method::GET, &path).timeout(limit + ANSWER_TIMEOUT);
+        let request = self.request(Method::GET, key, "/screen").timeout(limit + ANSWER_TIMEOUT);
         let request = request.query(&query).map_err(Failure::doing("request"))?;
         let answer = self.answer(request.send().await).await?;
         match answer.status {
             408 => Ok((false, answer)),
-            _ => answer.or_refusal(&path).map(|answer| (true, answer)),
+            _ => answer.or_refusal(key).map(|answer| (true, answer)),
         }
     }
 
@@ -243,7 +289,7 @@ impl Client {
     /// which input was accepted, which is less than all if the program does not read.
     pub(super) async fn input(
         &self,
-        id: &str,
+        key: &Key,
         client: &str,
         offset: u64,
         bytes: &[u8],
@@ -254,12 +300,13 @@ impl Client {
             #[serde(default)]
             code: String,
         }
-        let path = format!("/{id}/input?client={client}&offset={offset}");
-        let request = self.request(Method::POST, &path).content_type("application/octet-stream");
+        let path = format!("/input?client={client}&offset={offset}");
+        let request = self.request(Method::POST, key, &path);
+        let request = request.content_type("application/octet-stream");
         let answer = self.answer(request.send_body(bytes.to_vec()).await).await?;
         match answer.json() {
             Ok(Received { received, code }) if code == "input_full" => Ok(received),
-            _ => Ok(answer.or_refusal(&path)?.json::<Received>()?.received),
+            _ => Ok(answer.or_refusal(key)?.json::<Received>()?.received),
         }
     }
 
@@ -267,7 +314,7 @@ impl Client {
     /// and its path once it is whole.
     pub(super) async fn put(
         &self,
-        id: &str,
+        key: &Key,
         piece: &Piece<'_>,
         bytes: Vec<u8>,
     ) -> Result<(u64, Option<String>), Failure> {
@@ -276,43 +323,43 @@ impl Client {
             received: u64,
             path: Option<String>,
         }
-        let path = format!("/{id}/files");
         let (offset, total) = (piece.offset.to_string(), piece.total.to_string());
         let query = [("offset", offset.as_str()), ("total", &total)];
-        let request = self.request(Method::PUT, &path).content_type("application/octet-stream");
+        let request = self.request(Method::PUT, key, "/files");
+        let request = request.content_type("application/octet-stream");
         let request = request.query(&[&upload(piece)[..], &query].concat());
         let request = request.map_err(Failure::doing("request"))?;
         let answer = self.answer(request.send_body(bytes).await).await?;
-        let Put { received, path } = answer.or_refusal(&path)?.json()?;
+        let Put { received, path } = answer.or_refusal(key)?.json()?;
         Ok((received, path))
     }
 
     /// Removes what has come of a file.
-    pub(super) async fn cancel_put(&self, id: &str, piece: &Piece<'_>) -> Result<(), Failure> {
-        let path = format!("/{id}/files");
-        let request = self.request(Method::DELETE, &path).query(&upload(piece));
+    pub(super) async fn cancel_put(&self, key: &Key, piece: &Piece<'_>) -> Result<(), Failure> {
+        let request = self.request(Method::DELETE, key, "/files").query(&upload(piece));
         let request = request.map_err(Failure::doing("request"))?;
-        self.answer(request.send().await).await?.or_refusal(&path).map(drop)
+        self.answer(request.send().await).await?.or_refusal(key).map(drop)
     }
 
     /// A file, from a session's directory on, piece by piece.
-    pub(super) async fn file(&self, id: &str, path: &str) -> Result<Pieces, Failure> {
-        let request = self.request(Method::GET, &format!("/{id}/files"));
+    pub(super) async fn file(&self, key: &Key, path: &str) -> Result<Pieces, Failure> {
+        let request = self.request(Method::GET, key, "/files");
         let request = request.query(&[("path", path)]).map_err(Failure::doing("request"))?;
         let asked = request.get_uri().path_and_query().map_or("", |asked| asked.as_str());
-        self.long(asked, &format!("/{id}"), ANSWER_TIMEOUT).await
+        self.long(asked, key, ANSWER_TIMEOUT).await
     }
 
     /// A recording, piece by piece.
-    pub(super) async fn recording(&self, id: &str) -> Result<Pieces, Failure> {
-        let path = format!("/{id}/recording");
-        self.long(&format!("/api/v1/sessions{path}"), &path, ANSWER_TIMEOUT).await
+    pub(super) async fn recording(&self, key: &Key) -> Result<Pieces, Failure> {
+        self.long(&format!("{}/recording", key.path()), key, ANSWER_TIMEOUT).await
     }
 
     /// Subscribes to a session's end. Resolves once the subscription is in force.
-    pub(super) async fn events(&self, id: &str) -> Result<Pieces, Failure> {
-        let path = format!("/api/v1/events?session={id}&type=ended");
-        let mut events = self.long(&path, &format!("/{id}"), ANSWER_TIMEOUT).await?;
+    pub(super) async fn events(&self, key: &Key) -> Result<Pieces, Failure> {
+        let Key { node, id } = key;
+        let at = node.as_ref().map_or_else(String::new, |node| format!("/nodes/{node}"));
+        let path = format!("/api/v1{at}/events?session={id}&type=ended");
+        let mut events = self.long(&path, key, ANSWER_TIMEOUT).await?;
         // The first piece is the greeting with the position from which events follow.
         events.next().await?;
         Ok(events)
@@ -320,12 +367,17 @@ impl Client {
 
     /// A copy of the database. Resolves once it begins to arrive, which may take a while.
     pub(super) async fn backup(&self) -> Result<Pieces, Failure> {
-        self.long("/api/v1/backup", "/api/v1/backup", BACKUP_TIMEOUT).await
+        self.long("/api/v1/backup", "backup", BACKUP_TIMEOUT).await
     }
 
     /// A streamed response, which may be endless. Its head must arrive within `within`. `asked`
     /// names the subject of a refusal.
-    async fn long(&self, path: &str, asked: &str, within: Duration) -> Result<Pieces, Failure> {
+    async fn long(
+        &self,
+        path: &str,
+        asked: impl Display,
+        within: Duration,
+    ) -> Result<Pieces, Failure> {
         let http = transport::client(&self.endpoint, None)?;
         let url = format!("{}{path}", self.endpoint.url);
         let sent = self.endpoint.authorize(http.get(url)).send();
@@ -334,7 +386,7 @@ impl Client {
         let body = sent.map_err(|e| unreachable(&self.endpoint, &e))?;
         if !body.status().is_success() {
             let answer = self.answer(Ok(body)).await?;
-            return Err(refusal(answer.status, &answer.body, asked));
+            return Err(refusal(answer.status, &answer.body, &asked));
         }
         Ok(Pieces::of(body))
     }
@@ -359,24 +411,25 @@ impl Client {
         }
     }
 
-    /// `path` is what follows `/api/v1/sessions`.
+    /// Calls a route of a session; `path` is what follows the session's own.
     async fn call(
         &self,
         method: Method,
+        key: &Key,
         path: &str,
         json: Option<Vec<u8>>,
     ) -> Result<Answer, Failure> {
-        let request = self.request(method, path);
+        let request = self.request(method, key, path);
         let _progress = self.waiting_for_server();
         let sent = match json {
             Some(body) => request.content_type("application/json").send_body(body).await,
             None => request.send().await,
         };
-        self.answer(sent).await?.or_refusal(path)
+        self.answer(sent).await?.or_refusal(key)
     }
 
     /// Requests something that is not about one session.
-    async fn get_at(&self, path: &str) -> Result<Answer, Failure> {
+    pub(super) async fn get_at(&self, path: &str) -> Result<Answer, Failure> {
         let url = format!("{}{path}", self.endpoint.url);
         let _progress = self.waiting_for_server();
         let sent = self.endpoint.authorize(self.http.get(url)).send().await;
@@ -415,7 +468,7 @@ impl Client {
         let answer = self.answer(sent).await?;
         let answer = match answer.status {
             // What is missing need not be a session: the server's words say what is.
-            404 => return Err(Failure::Other(detail_of(&answer.body, 404))),
+            404 => return Err(missing(&answer.body)),
             _ => answer.or_refusal(path)?,
         };
         if answer.body.is_empty() { Ok(Value::Null) } else { answer.json() }
@@ -425,8 +478,8 @@ impl Client {
         Progress::on(format!("waiting for {}", self.endpoint.at()))
     }
 
-    fn request(&self, method: Method, path: &str) -> awc::ClientRequest {
-        let url = format!("{}/api/v1/sessions{path}", self.endpoint.url);
+    fn request(&self, method: Method, key: &Key, path: &str) -> awc::ClientRequest {
+        let url = format!("{}{}{path}", self.endpoint.url, key.path());
         self.endpoint.authorize(self.http.request(method, url))
     }
 
@@ -496,6 +549,11 @@ pub(super) fn read<T: for<'de> Deserialize<'de>>(answer: &Value) -> Result<T, Fa
     T::deserialize(answer).map_err(Failure::doing(UNEXPECTED))
 }
 
+/// A session as the API gives it, with its machine.
+pub(super) fn listed(answer: &Value) -> Result<Listed, Failure> {
+    Ok(Listed { node: answer["node"].as_str().map(str::to_owned), session: read(answer)? })
+}
+
 /// The failure of a connection: there is no server, or something else, or it is not trusted.
 pub(super) fn unreachable(endpoint: &Endpoint, e: &SendRequestError) -> Failure {
     let at = endpoint.at();
@@ -518,11 +576,13 @@ pub(super) fn unreachable(endpoint: &Endpoint, e: &SendRequestError) -> Failure 
 }
 
 /// The failure that a refusal means, in the server's own words (RFC 9457) or as the bare status.
-fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
+fn refusal(status: u16, body: &[u8], asked: &dyn Display) -> Failure {
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
     if status == 404 && (problem.code == "not_found" || problem.code.is_empty()) {
-        let id = path.split(['/', '?']).nth(1).unwrap_or_default();
-        return Failure::NoSuchSession(id.into());
+        return Failure::NoSuchSession(asked.to_string());
+    }
+    if problem.code == "unknown_node" {
+        return Failure::UnknownNode(detail_of(body, status));
     }
     // Otherwise the server's own message is meant for authors of requests.
     if problem.code == "unauthorized" && !problem.detail.ends_with("has ended") {
@@ -530,6 +590,14 @@ fn refusal(status: u16, body: &[u8], path: &str) -> Failure {
         return Failure::Refused { code: problem.code, detail: detail.into() };
     }
     Failure::Refused { detail: detail_of(body, status), code: problem.code }
+}
+
+/// The failure of a 404 that need not be about a session.
+fn missing(body: &[u8]) -> Failure {
+    match refusal(404, body, &"") {
+        failure @ Failure::UnknownNode(_) => failure,
+        _ => Failure::Other(detail_of(body, 404)),
+    }
 }
 
 /// What a refusal says (RFC 9457).
@@ -565,21 +633,30 @@ mod tests {
     #[test]
     fn refusals_are_told_in_the_servers_words() {
         let body = br#"{"title":"Conflict","code":"name_taken","detail":"a session has it"}"#;
-        let refused = refusal(409, body, "");
+        let refused = refusal(409, body, &"");
         assert_eq!(refused.to_string(), "a session has it");
         assert_eq!(refused.exit_code(), 1);
         assert!(matches!(refused, Failure::Refused { code, .. } if code == "name_taken"));
-        assert_eq!(refusal(404, br#"{"code":"not_found"}"#, "/abc").exit_code(), 3);
-        assert_eq!(refusal(502, b"<html>", "").to_string(), "the server answered 502");
+        assert_eq!(refusal(404, br#"{"code":"not_found"}"#, &"abc").exit_code(), 3);
+        let unknown = br#"{"code":"unknown_node","detail":"no machine has the name x"}"#;
+        for refused in [refusal(404, unknown, &"x/abc"), missing(unknown)] {
+            assert_eq!(
+                (refused.exit_code(), &*refused.to_string()),
+                (3, "no machine has the name x")
+            );
+        }
+        let offline = br#"{"code":"node_offline","detail":"x is offline"}"#;
+        assert_eq!(refusal(503, offline, &"x/abc").node_away(), Some("x is offline"));
+        assert_eq!(refusal(502, b"<html>", &"").to_string(), "the server answered 502");
         // The messages of nginx and of Go's servers.
         let at_tls = [
             &b"<title>400 The plain HTTP request was sent to HTTPS port</title>"[..],
             b"Client sent an HTTP request to an HTTPS server.\n",
         ];
         for body in at_tls {
-            assert!(refusal(400, body, "").to_string().contains("https://"));
+            assert!(refusal(400, body, &"").to_string().contains("https://"));
         }
-        assert!(refusal(308, b"", "").to_string().contains("https://"));
-        assert!(!refusal(400, b"Bad Request", "").to_string().contains("https://"));
+        assert!(refusal(308, b"", &"").to_string().contains("https://"));
+        assert!(!refusal(400, b"Bad Request", &"").to_string().contains("https://"));
     }
 }

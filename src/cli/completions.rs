@@ -12,7 +12,7 @@ pub(super) struct Flags {
     ///
     /// bash: source <(stayd completions bash); zsh: as _stayd in a directory of $fpath;
     /// fish: stayd completions fish | source. For bash, zsh and fish it asks the server for
-    /// the names of sessions and profiles.
+    /// the names of sessions, profiles and machines.
     shell: Shell,
 }
 
@@ -21,9 +21,10 @@ pub(super) const VERBS: &str = "attach a info show history kill restart keep unk
 
 /// The verbs whose arguments are ended sessions.
 pub(super) const ENDED_VERBS: &str = "rm";
-/// What prints the names that are completed: of sessions, ended sessions and profiles.
-const SESSIONS: &str = "stayd ls --quiet 2>/dev/null";
-const ENDED: &str = "stayd ls --ended --quiet 2>/dev/null";
+/// What prints the names that are completed: of sessions, ended sessions, profiles and machines.
+const SESSIONS: &str = "stayd ls --quiet --everywhere 2>/dev/null";
+const ENDED: &str = "stayd ls --ended --quiet --everywhere 2>/dev/null";
+const NODES: &str = "stayd nodes --quiet 2>/dev/null";
 const PROFILES: &str = "stayd profiles --quiet 2>/dev/null";
 
 /// `command` is the definition of the whole command line.
@@ -48,7 +49,7 @@ fn bash() -> String {
     let verbs = VERBS.replace(' ', "|");
     format!(
         r#"
-# Names of sessions and profiles, where the generated part knows flags alone.
+# Names of sessions, profiles and machines, where the generated part knows flags alone.
 _stayd_sessions() {{
     _stayd "$@"
     local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} verb names=
@@ -57,11 +58,14 @@ _stayd_sessions() {{
         case $verb in
             {verbs}) names=$({SESSIONS}) ;;
             {ENDED_VERBS}) names=$({ENDED}) ;;
-            run) [[ $before == --profile || $before == -p ]] || return
-                names=$({PROFILES}) ;;
+            run|ls|list|profiles) case $before in
+                    --profile|-p) [[ $verb == run ]] || return; names=$({PROFILES}) ;;
+                    --node) names=$({NODES}) ;;
+                    *) return ;;
+                esac ;;
             *) continue ;;
         esac
-        [[ $before == -* && $verb != run ]] && return
+        [[ $before == -* && $before != --node && $verb != run ]] && return
         local IFS=$'\n'
         COMPREPLY=($(compgen -W "$names" -- "$word"))
         return
@@ -87,7 +91,8 @@ fn zsh(script: &str) -> String {
             "beginnings of ids, or names:_stayd_sessions",
         )
         .replace("names of ended sessions:_default", "names of ended sessions:_stayd_ended")
-        .replace(":PROFILE:_default", ":PROFILE:_stayd_profiles");
+        .replace(":PROFILE:_default", ":PROFILE:_stayd_profiles")
+        .replace(":NODE:_default", ":NODE:_stayd_nodes");
     let function = |name: &str, names: &str| {
         format!(
             "\n{name}() {{\n    local -a names=(${{(f)\"$({names})\"}})\n    compadd -a names\n}}\n"
@@ -97,6 +102,7 @@ fn zsh(script: &str) -> String {
         function("_stayd_sessions", SESSIONS),
         function("_stayd_ended", ENDED),
         function("_stayd_profiles", PROFILES),
+        function("_stayd_nodes", NODES),
     ];
     // The first line has to stay `#compdef`, by which zsh recognizes the file.
     named.replacen('\n', &functions.concat(), 1)
@@ -107,6 +113,8 @@ fn fish() -> String {
         "complete -c stayd -n \"__fish_seen_subcommand_from {VERBS}\" -f -a \"({SESSIONS})\"\n\
          complete -c stayd -n \"__fish_seen_subcommand_from {ENDED_VERBS}\" -f -a \"({ENDED})\"\n\
          complete -c stayd -n \"__fish_seen_subcommand_from run\" -l profile -s p -x \
-         -a \"({PROFILES})\"\n"
+         -a \"({PROFILES})\"\n\
+         complete -c stayd -n \"__fish_seen_subcommand_from run ls list profiles\" -l node -x \
+         -a \"({NODES})\"\n"
     )
 }

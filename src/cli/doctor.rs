@@ -3,15 +3,19 @@
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::fleet::{self, Fleet};
 use super::local::{LocalServer, places};
+use super::nodes::unconnected;
 use super::out;
 use super::progress::Progress;
+use super::table::span;
 use crate::cgroup::Delegated;
 use crate::config::{self, HookTarget, PathFlags, Profile, ServeFlags, Settings};
 use crate::connections::{self, Tls};
 use crate::private;
 use crate::registry;
 use crate::store::{Inspection, inspect};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
@@ -98,7 +102,7 @@ pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         }
         Err(error) => findings.push(failed("state directory", error.to_string())),
     }
-    findings.push(server(paths, flags));
+    findings.extend(server(paths, flags));
     findings.extend(terminals());
     findings.push(open_files());
     report(&findings, flags.json)?;
@@ -391,20 +395,46 @@ fn names(listen: &Path) -> Option<Finding> {
     })
 }
 
-fn server(paths: &PathFlags, flags: &Flags) -> Finding {
+/// Whether the server is ready, and what it says of its fleet, if it is in one.
+fn server(paths: &PathFlags, flags: &Flags) -> Vec<Finding> {
     let what = "server";
     let endpoint = match Endpoint::find(paths, &flags.server) {
         Ok(endpoint) => endpoint,
-        Err(failure) if failure.is_passing() => return warning(what, failure.to_string()),
-        Err(failure) => return failed(what, failure.to_string()),
+        Err(failure) if failure.is_passing() => return vec![warning(what, failure.to_string())],
+        Err(failure) => return vec![failed(what, failure.to_string())],
     };
     let at = endpoint.at();
-    let asked = actix::System::new().block_on(async { Client::new(endpoint)?.ready().await });
-    match asked {
+    let (ready, fleet) = actix::System::new().block_on(async {
+        match Client::new(endpoint) {
+            Ok(client) => (client.ready().await, fleet::of(&client).await.ok().flatten()),
+            Err(failure) => (Err(failure), None),
+        }
+    });
+    let finding = match ready {
         Ok(()) => ok(what, format!("ready at {at}")),
         Err(failure @ Failure::NoServer { .. }) => warning(what, failure.to_string()),
         Err(failure) => failed(what, failure.to_string()),
+    };
+    std::iter::once(finding).chain(fleet.map(|fleet| of_fleet(&fleet, Utc::now()))).collect()
+}
+
+/// Whether the server hears the other machines.
+fn of_fleet(fleet: &Fleet, now: DateTime<Utc>) -> Finding {
+    let what = "fleet";
+    let offline: Vec<&str> = fleet.offline().map(|node| &*node.name).collect();
+    let own = fleet.own.as_deref().unwrap_or_default();
+    if !fleet.connected {
+        let why = unconnected(fleet, now);
+        return warning(what, format!("{why}; sessions of this machine need it not"));
     }
+    let heard = fleet.heard_at.map_or("never".into(), |at| format!("{} ago", span(now - at)));
+    let mut detail =
+        format!("{own} of {} machines, directory last heard {heard}", fleet.nodes.len());
+    if offline.is_empty() {
+        return ok(what, detail);
+    }
+    detail += &format!("; offline: {}", offline.join(", "));
+    warning(what, detail)
 }
 
 /// The terminals in use; `None` if the kernel does not say.
@@ -433,6 +463,7 @@ fn open_files() -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::fleet::Node;
 
     #[test]
     fn a_program_that_somebody_asked_for_must_be_there() {
@@ -448,6 +479,33 @@ mod tests {
         let warned = found.iter().filter(|finding| finding.verdict == Verdict::Warning);
         let warned: Vec<&str> = warned.map(|finding| finding.detail.as_str()).collect();
         assert_eq!(warned, ["gone: there is no program no-such-program"]);
+    }
+
+    #[test]
+    fn a_fleet_that_is_not_heard_is_a_warning_and_so_is_a_machine() {
+        let now = Utc::now();
+        let node = |name: &str, state: &str| Node {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            ..Node::default()
+        };
+        let mut fleet = Fleet {
+            own: Some("desk".into()),
+            connected: true,
+            heard_at: Some(now),
+            nodes: vec![node("desk", "online"), node("gpu-1", "online")],
+        };
+        let found = of_fleet(&fleet, now);
+        assert!(found.verdict == Verdict::Ok, "{}", found.detail);
+        assert_eq!(found.detail, "desk of 2 machines, directory last heard 0s ago");
+        fleet.nodes.push(node("attic", "offline"));
+        let found = of_fleet(&fleet, now);
+        assert!(found.verdict == Verdict::Warning && found.detail.ends_with("; offline: attic"));
+        fleet.connected = false;
+        let found = of_fleet(&fleet, now);
+        assert!(
+            found.verdict == Verdict::Warning && found.detail.contains("no connection to NATS")
+        );
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub(super) enum Failure {
     /// No session has this id or name: exit code 3.
     #[error("no such session: {0}")]
     NoSuchSession(String),
+    /// The fleet has no machine of this name: exit code 3.
+    #[error("{0}")]
+    UnknownNode(String),
     /// There is none to attach to: exit code 3.
     #[error(
         "no session runs; `stayd run` starts one, `stayd ls --all` lists those that have ended"
@@ -60,7 +63,10 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => 2,
-            Failure::NoSuchSession(_) | Failure::NoSession | Failure::Ended { .. } => 3,
+            Failure::NoSuchSession(_)
+            | Failure::UnknownNode(_)
+            | Failure::NoSession
+            | Failure::Ended { .. } => 3,
             Failure::TimedOut => 124,
             Failure::Interrupted(_) => 130,
             Failure::NoServer { .. }
@@ -74,7 +80,27 @@ impl Failure {
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Failure::NoServer { .. } | Failure::Unreachable(_) => true,
-            Failure::Refused { code, .. } => code == "unavailable",
+            Failure::Refused { code, .. } => code == "unavailable" || self.node_away().is_some(),
+            _ => false,
+        }
+    }
+
+    /// If a machine of the fleet is not reached: what the server says of it.
+    pub(super) fn node_away(&self) -> Option<&str> {
+        match self {
+            Failure::Refused { code, detail } => {
+                ["node_offline", "node_unreachable"].contains(&&**code).then_some(detail)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether nobody was there in the first place. A verb that has not begun does not wait then: what
+    /// is only started again is back before anybody is told so.
+    pub(super) fn is_nobody(&self) -> bool {
+        match self {
+            Failure::NoServer { .. } => true,
+            Failure::Refused { code, .. } => code == "node_offline",
             _ => false,
         }
     }

@@ -4,6 +4,7 @@ use super::client::{Client, Piece};
 use super::download;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
+use super::key::Key;
 use super::out;
 use super::progress::Progress;
 use super::resolve::resolve;
@@ -60,13 +61,13 @@ pub(super) fn put(paths: &PathFlags, flags: &PutFlags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
         let mut interrupts = Interrupts::new()?;
-        let id = resolve(&client, &flags.session).await?.to_string();
+        let key = resolve(&client, &flags.session).await?;
         for path in &flags.files {
             // The file before was whole just then.
             if interrupts.has_come {
                 return Err(Failure::Interrupted(path.display().to_string()));
             }
-            let there = put_one(&client, &id, path, flags.apart, &mut interrupts).await?;
+            let there = put_one(&client, &key, path, flags.apart, &mut interrupts).await?;
             out::print(&format!("{there}\n"))?;
         }
         Ok(0)
@@ -76,7 +77,7 @@ pub(super) fn put(paths: &PathFlags, flags: &PutFlags) -> Result<u8, Failure> {
 /// Copies a file; the path of the copy.
 async fn put_one(
     client: &Client,
-    id: &str,
+    key: &Key,
     path: &Path,
     apart: bool,
     interrupts: &mut Interrupts,
@@ -100,7 +101,7 @@ async fn put_one(
         // A file that gets shorter meanwhile is an error.
         file.read_exact_at(&mut bytes, offset).map_err(failed())?;
         let piece = Piece { name, upload: &upload, offset, total, apart };
-        let mut sent = pin!(client.put(id, &piece, bytes));
+        let mut sent = pin!(client.put(key, &piece, bytes));
         let answer = tokio::select! {
             answer = &mut sent => answer,
             () = interrupts.next() => {
@@ -121,7 +122,7 @@ async fn put_one(
             Err(failure) => failure,
         };
         // The server may have the piece already, and takes it once more.
-        let wait = retries.next_wait().filter(|_| failure.is_passing());
+        let wait = if failure.is_passing() { retries.wait_after(&failure) } else { None };
         let failure = match wait {
             Some(wait) => tokio::select! {
                 () = sleep(wait) => continue,
@@ -131,7 +132,7 @@ async fn put_one(
         };
         // The first failure is the one to tell. Whoever interrupts once more does not wait.
         tokio::select! {
-            _ = client.cancel_put(id, &piece) => {}
+            _ = client.cancel_put(key, &piece) => {}
             () = interrupts.next() => {}
         }
         return Err(failure);
@@ -163,8 +164,8 @@ impl Interrupts {
 pub(super) fn get(paths: &PathFlags, flags: &GetFlags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
-        let id = resolve(&client, &flags.session).await?.to_string();
-        let pieces = client.file(&id, &flags.path).await?;
+        let key = resolve(&client, &flags.session).await?;
+        let pieces = client.file(&key, &flags.path).await?;
         let name = Path::new(&flags.path).file_name().map(PathBuf::from);
         let to = match (&flags.output, name) {
             (Some(to), _) if to.as_os_str() == "-" => download::To::Output,

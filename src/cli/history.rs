@@ -13,8 +13,8 @@ use crate::protocol::Transition;
 pub(super) fn history(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     let answer = actix::System::new().block_on(async {
-        let id = resolve_any(&client, &flags.session).await?;
-        client.transitions(&id.to_string()).await
+        let key = resolve_any(&client, &flags.session).await?;
+        client.transitions(&key).await
     })?;
     if flags.json {
         out::json(&answer)?;

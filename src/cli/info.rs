@@ -29,10 +29,10 @@ pub(super) struct Flags {
 pub(super) fn info(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     let (session, known) = actix::System::new().block_on(async {
-        let id = resolve_any(&client, &flags.session).await?;
-        let session: Value = client.get(&id.to_string()).await?;
+        let key = resolve_any(&client, &flags.session).await?;
+        let session: Value = client.get(&key).await?;
         // A share link shows no profiles, and an older server tells nothing of them.
-        let known = if flags.json { None } else { client.profiles().await.ok() };
+        let known = if flags.json { None } else { client.profiles(key.node.as_deref()).await.ok() };
         Ok::<_, Failure>((session, known.unwrap_or_default()))
     })?;
     if flags.json {
@@ -40,6 +40,7 @@ pub(super) fn info(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         return Ok(0);
     }
     let mut lines = describe(&read(&session)?, Utc::now());
+    lines.extend(session["node"].as_str().map(|node| vec!["machine".into(), printable(node)]));
     lines.extend(confinement(&known, session["profile"].as_str()));
     out::print(&grid::aligned(&lines))?;
     Ok(0)

@@ -3,12 +3,12 @@
 use super::client::{Client, read};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
+use super::key::Key;
 use super::out;
 use super::resolve::resolve;
 use super::staying::stays;
 use crate::config::{PathFlags, Seconds};
 use crate::protocol::Session;
-use actix_web::http::Method;
 use chrono::Utc;
 use clap::Args;
 use serde_json::{Value, json};
@@ -42,31 +42,31 @@ pub(super) struct Unkeep {
 pub(super) fn keep(paths: &PathFlags, flags: &Keep) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
-        let id = resolve(&client, &flags.session).await?.to_string();
-        set(&client, &id, None, flags.json).await
+        let key = resolve(&client, &flags.session).await?;
+        set(&client, &key, None, flags.json).await
     })
 }
 
 pub(super) fn unkeep(paths: &PathFlags, flags: &Unkeep) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
-        let id = resolve(&client, &flags.session).await?.to_string();
+        let key = resolve(&client, &flags.session).await?;
         let timeout = match flags.after {
             Some(Seconds(seconds)) => Some(seconds),
-            None => match client.get::<Session>(&id).await? {
+            None => match client.get::<Session>(&key).await? {
                 // It is not kept.
                 Session { idle_timeout_s: Some(seconds), .. } => Some(seconds),
                 Session { idle_timeout_before_s: Some(seconds), .. } => Some(seconds),
-                session => usual(&client, &session).await?,
+                session => usual(&client, &key, &session).await?,
             },
         };
-        set(&client, &id, timeout, flags.json).await
+        set(&client, &key, timeout, flags.json).await
     })
 }
 
 /// The timeout that a session which was never without would get if it were started now.
-async fn usual(client: &Client, session: &Session) -> Result<Option<u64>, Failure> {
-    let answer = client.call_at(Method::GET, "/api/v1/profiles", None).await?;
+async fn usual(client: &Client, key: &Key, session: &Session) -> Result<Option<u64>, Failure> {
+    let answer = client.profiles(key.node.as_deref()).await?;
     let mut profiles = answer["profiles"].as_array().into_iter().flatten();
     let profile = profiles.find(|profile| profile["name"].as_str() == session.profile.as_deref());
     Ok(profile.unwrap_or(&answer)["idle_timeout_s"].as_u64())
@@ -74,18 +74,19 @@ async fn usual(client: &Client, session: &Session) -> Result<Option<u64>, Failur
 
 async fn set(
     client: &Client,
-    id: &str,
+    key: &Key,
     timeout: Option<u64>,
     as_json: bool,
 ) -> Result<u8, Failure> {
-    let answer = client.patch(id, &json!({ "idle_timeout_s": timeout })).await?.json::<Value>()?;
+    let answer = client.patch(key, &json!({ "idle_timeout_s": timeout })).await?.json::<Value>()?;
     if as_json {
         out::json(&answer)?;
         return Ok(0);
     }
     let session: Session = read(&answer)?;
     let attached = usize::try_from(session.active_connections).unwrap_or(usize::MAX);
-    let said = stays(&session, attached, Utc::now());
-    out::message(&format!("[{}: {said}]", session.name.as_deref().unwrap_or(id)));
+    let word = key.word(session.name.as_deref());
+    let said = stays(&word, &session, attached, Utc::now());
+    out::message(&format!("[{word}: {said}]"));
     Ok(0)
 }

@@ -41,11 +41,11 @@ pub(super) fn kill(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
             false => flags.sessions,
         };
         let (code, ended) = each(&words, flags.json, async |word| {
-            let id = resolve(&client, word).await?;
+            let key = resolve(&client, word).await?;
             let answer = {
                 let what = format!("ending {word}, with everything that runs in it");
                 let _progress = Progress::on(what);
-                client.kill(&id.to_string()).await?
+                client.kill(&key).await?
             };
             if answer.status == 202 {
                 out::message(&format!("stayd: {word} is ending; its processes are not gone yet"));

@@ -5,11 +5,11 @@ use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
 use super::inside;
+use super::key::Key;
 use super::out;
 use super::resolve::resolve_any;
 use super::retry::Retries;
 use crate::config::PathFlags;
-use crate::id::SessionId;
 use crate::protocol::Mode;
 use actix_http::ws::Message;
 use clap::Args;
@@ -37,14 +37,14 @@ pub(super) fn logs(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     actix::System::new().block_on(async {
         let endpoint = Endpoint::find(paths, &flags.server)?;
         let client = Client::new(endpoint.clone())?;
-        let id = resolve_any(&client, &flags.session).await?;
+        let key = resolve_any(&client, &flags.session).await?;
         if flags.follow {
-            inside::refuse_circle(id)?;
+            inside::refuse_circle(key.id)?;
         }
-        let kept = match client.output(&id.to_string(), flags.offset).await {
+        let kept = match client.output(&key, flags.offset).await {
             Err(Failure::Refused { code, .. }) if code == "ended" => {
-                let session = client.get(&id.to_string()).await?;
-                return Err(Failure::Other(attach::gone(&client, &session).await));
+                let session = client.get(&key).await?;
+                return Err(Failure::Other(attach::gone(&client, &key, &session).await));
             }
             kept => kept?,
         };
@@ -55,10 +55,10 @@ pub(super) fn logs(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
             // Not as a viewer that only looks (mode=ro): the program does not wait for those,
             // so that output would be missing.
             let from = inside::shown_in();
-            let mut machine = Machine::new(id, client, Some(printed), from, Mode::Rw);
+            let mut machine = Machine::new(key.clone(), client, Some(printed), from, Mode::Rw);
             machine.piped();
             let find = || Endpoint::find(paths, &flags.server);
-            follow(machine, id, endpoint, find).await?;
+            follow(machine, &key, endpoint, find).await?;
         }
         Ok(0)
     })
@@ -67,30 +67,27 @@ pub(super) fn logs(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
 /// Prints the output until the session ends, over any number of connections.
 async fn follow(
     mut machine: Machine,
-    id: SessionId,
+    key: &Key,
     mut endpoint: Endpoint,
     find: impl Fn() -> Result<Endpoint, Failure>,
 ) -> Result<(), Failure> {
     let mut retries = Retries::default();
     loop {
         let failure = match Link::open(&endpoint, &machine.target()).await {
-            Ok(mut link) => {
-                retries.reset();
-                match read(&mut machine, &mut link).await? {
-                    Read::Broken => Failure::Unreachable("the server is gone".into()),
-                    Read::End(End::Failed(failed)) => {
-                        return Err(failed.into_failure(id.to_string()));
-                    }
-                    Read::End(End::Exit { .. } | End::Ended) | Read::NoReader => {
-                        link.close().await;
-                        return Ok(());
-                    }
+            Ok(mut link) => match read(&mut machine, &mut link, &mut retries).await? {
+                Read::Broken => Failure::Unreachable("the server is gone".into()),
+                Read::End(End::Failed(failed)) => {
+                    return Err(failed.into_failure(key.to_string()));
                 }
-            }
-            Err(failure) if failure.is_passing() => failure,
+                Read::End(End::Exit { .. } | End::Ended) | Read::NoReader => {
+                    link.close().await;
+                    return Ok(());
+                }
+            },
+            Err(failure) if retries.may_pass(&failure) => failure,
             Err(failure) => return Err(failure),
         };
-        sleep(retries.next_wait().ok_or(failure)?).await;
+        sleep(retries.wait_after(&failure).ok_or(failure)?).await;
         // The server may have another address now.
         if let Ok(found) = find() {
             endpoint = found;
@@ -108,11 +105,22 @@ enum Read {
     NoReader,
 }
 
-/// Reads one connection to its end.
-async fn read(machine: &mut Machine, link: &mut Link) -> Result<Read, Failure> {
+/// Reads one connection to its end. It counts once it is attached: a server may open one to a machine
+/// of the fleet that it does not reach.
+async fn read(
+    machine: &mut Machine,
+    link: &mut Link,
+    retries: &mut Retries,
+) -> Result<Read, Failure> {
     loop {
         let actions = match link.next().await {
-            Incoming::Text(text) => machine.text(&text),
+            Incoming::Text(text) => {
+                let actions = machine.text(&text);
+                if machine.is_open() {
+                    retries.reset();
+                }
+                actions
+            }
             Incoming::Binary(bytes) => machine.binary(bytes),
             Incoming::Closed(code, reason) => {
                 return Ok(machine.closed(code, &reason).map_or(Read::Broken, Read::End));

@@ -1,12 +1,14 @@
 //! `stayd ls`.
 
-use super::client::{Client, read};
+use super::client::{Client, Of, listed};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
+use super::fleet;
+use super::grid::printable;
+use super::key::{Listed, node};
 use super::run::pair;
 use super::{out, sys, table};
 use crate::config::PathFlags;
-use crate::protocol::Session;
 use clap::Args;
 use serde_json::{Value, json};
 use std::os::fd::AsFd;
@@ -19,12 +21,18 @@ pub(super) struct Flags {
     /// Only sessions that have ended
     #[arg(long, conflicts_with = "all")]
     ended: bool,
+    /// Sessions of this machine of the fleet, or of all, as the server has heard last
+    #[arg(long, value_name = "NODE", value_parser = node)]
+    node: Option<String>,
     /// Only sessions with this label; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
     /// Print only names, or ids of sessions without one
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
+    /// With --quiet, for completions: sessions of other machines too, where there are not too many
+    #[arg(long, hide = true, requires = "quiet", conflicts_with_all = ["node", "all", "label"])]
+    everywhere: bool,
     /// Print the API's response
     #[arg(long)]
     json: bool,
@@ -35,7 +43,19 @@ pub(super) struct Flags {
 pub(super) fn ls(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     let ended = flags.all || flags.ended;
-    let mut sessions = actix::System::new().block_on(client.list(ended))?;
+    let of = flags.node.as_deref().map_or(Of::Server, Of::Directory);
+    let (mut sessions, offline) = actix::System::new().block_on(async {
+        let mut sessions = client.list(of, ended).await?;
+        if flags.everywhere {
+            sessions.iter_mut().for_each(|session| session["node"] = Value::Null);
+            sessions.extend(others(&client, ended).await);
+        }
+        let offline = match flags.node {
+            Some(_) if !flags.json && !flags.quiet => offline(&client).await,
+            _ => Vec::new(),
+        };
+        Ok::<_, Failure>((sessions, offline))
+    })?;
     if let Some((key, _)) = unknown_label(&sessions, &flags.label) {
         let kind = if ended { "session" } else { "live session" };
         out::message(&format!("stayd: no {kind} has a label {key:?}"));
@@ -49,14 +69,39 @@ pub(super) fn ls(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
         out::json(&json!({ "sessions": sessions, "next": null }))?;
         return Ok(0);
     }
-    let sessions: Vec<Session> = sessions.iter().map(read).collect::<Result<_, _>>()?;
+    let mut sessions: Vec<Listed> = sessions.iter().map(listed).collect::<Result<_, _>>()?;
+    if flags.node.is_none() && !flags.everywhere {
+        // They are the server's own, whose name is not needed.
+        sessions.iter_mut().for_each(|listed| listed.node = None);
+    }
     if flags.quiet {
-        out::print(&sessions.iter().map(table::word_for).collect::<String>())?;
+        let words = sessions.iter().map(|listed| format!("{}\n", printable(&listed.word())));
+        out::print(&words.collect::<String>())?;
         return Ok(0);
+    }
+    for node in sessions.iter_mut().filter_map(|listed| listed.node.as_mut()) {
+        if offline.contains(node) {
+            *node += " (offline)";
+        }
     }
     let columns = sys::window(std::io::stdout().as_fd()).map(|(columns, _)| columns.into());
     out::print(&table::render(&sessions, chrono::Utc::now(), columns))?;
     Ok(0)
+}
+
+/// The machines that are offline, whose sessions are shown as they were last.
+async fn offline(client: &Client) -> Vec<String> {
+    let fleet = fleet::of(client).await.ok().flatten().unwrap_or_default();
+    fleet.offline().map(|node| node.name.clone()).collect()
+}
+
+/// Sessions of other machines: a thousand at most, whoever completes them needs no more.
+async fn others(client: &Client, ended: bool) -> Vec<Value> {
+    let Ok(Some(fleet)) = fleet::of(client).await else { return Vec::new() };
+    let page = client.page(Of::Directory("all"), ended, None).await;
+    let mut sessions = page.map(|page| page.sessions).unwrap_or_default();
+    sessions.retain(|session| session["node"].as_str() != fleet.own.as_deref());
+    sessions
 }
 
 /// The first of the wanted labels whose key no session has: it may be mistyped.

@@ -37,7 +37,7 @@ An error, such as no server, a name that is taken, a command that does not start
 A command line or settings that make no sense.
 .TP
 \fB3\fR
-No such session.
+No such session, or no such machine of the fleet.
 .TP
 \fB124\fR
 \fBwait\fR: the timeout was over before the condition held.

@@ -2,18 +2,19 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `report` `url` `stop` `upgrade` `token` `logins` `backup` `config` `doctor` `integrate` `mcp` `completions` `man` | the verbs |
+//! | `serve` `run` `attach` `ls` `info` `history` `profiles` `kill` `rm` `restart` `rename` `send` `screen` `wait` `logs` `recording` `put` `get` `report` `url` `stop` `upgrade` `nodes` `token` `logins` `backup` `config` `doctor` `integrate` `mcp` `completions` `man` | the verbs |
 //! | `retry` | for a server that is being started again |
 //! | `background` | the server that `run` starts where none runs |
 //! | `inside` | the session that a command itself runs in |
 //! | `local` | the server of a state directory, and who listens at its address |
 //! | `endpoint`, `transport`, `client`, `body_stream` | the server's address, the connection to it, and its HTTP API |
-//! | `resolve`, `table`, `grid` | from words to sessions, and from sessions to a table |
+//! | `resolve`, `key`, `table`, `grid` | from words to sessions and their machines, and from sessions to a table |
+//! | `fleet` | what the server tells of the other machines |
 //! | `failure` | failures and their exit codes |
 //! | `out`, `progress` | standard output; a line on standard error while something takes long |
 //! | `sys` | system calls that nix lacks |
 //!
-//! Exit codes: 0 success, 1 an error, 2 a wrong command line, 3 no such session, 124 a wait that
+//! Exit codes: 0 success, 1 an error, 2 a wrong command line, 3 no such session or machine, 124 a wait that
 //! timed out, 130 a `put` that was interrupted. `run`, `attach` and `wait --exit` exit with the session's own code, 128 + n for a
 //! signal.
 
@@ -31,12 +32,14 @@ mod ended;
 mod endpoint;
 mod failure;
 mod files;
+mod fleet;
 mod grid;
 mod history;
 mod info;
 mod inside;
 mod integrate;
 mod keep;
+mod key;
 mod kill;
 mod local;
 mod logins;
@@ -44,6 +47,7 @@ mod logs;
 mod ls;
 mod man;
 mod mcp;
+mod nodes;
 mod out;
 mod profiles;
 mod progress;
@@ -115,6 +119,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Verb::Wait(flags)) => wait::wait(paths, &flags),
         Some(Verb::Logs(flags)) => logs::logs(paths, &flags),
         Some(Verb::Recording(flags)) => recording::recording(paths, &flags),
+        Some(Verb::Nodes(flags)) => nodes::nodes(paths, &flags),
         Some(Verb::Url(flags)) => url::url(paths, &flags),
         Some(Verb::Stop(flags)) => stop::stop(paths, &flags),
         Some(Verb::Upgrade(flags)) => upgrade::upgrade(paths, &flags),

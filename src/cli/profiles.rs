@@ -4,6 +4,7 @@ use super::client::{Client, read};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{self, printable};
+use super::key::node;
 use super::out;
 use crate::config::{CPU_PERIOD_US, PathFlags};
 use clap::Args;
@@ -12,6 +13,9 @@ use std::collections::BTreeMap;
 
 #[derive(Args, Debug)]
 pub(super) struct Flags {
+    /// Those of this machine of the fleet
+    #[arg(long, value_name = "NODE", value_parser = node)]
+    node: Option<String>,
     /// Print only the names
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
@@ -45,7 +49,7 @@ fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Option<u
 
 pub(super) fn profiles(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
-    let answer = actix::System::new().block_on(client.profiles())?;
+    let answer = actix::System::new().block_on(client.profiles(flags.node.as_deref()))?;
     if flags.json {
         out::json(&answer)?;
         return Ok(0);

@@ -23,8 +23,8 @@ pub(super) struct Flags {
 pub(super) fn recording(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
-        let id = resolve_any(&client, &flags.session).await?.to_string();
-        let pieces = client.recording(&id).await?;
+        let key = resolve_any(&client, &flags.session).await?;
+        let pieces = client.recording(&key).await?;
         let to = flags.output.clone().map_or(download::To::Output, download::To::Replace);
         download::save(pieces, to).await?;
         Ok(0)

@@ -25,8 +25,8 @@ pub(super) struct Flags {
 pub(super) fn rename(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
-        let id = resolve(&client, &flags.session).await?;
-        let answer = client.rename(&id.to_string(), flags.name.as_deref()).await?;
+        let key = resolve(&client, &flags.session).await?;
+        let answer = client.rename(&key, flags.name.as_deref()).await?;
         if flags.json {
             out::json(&answer.json::<Value>()?)?;
         }

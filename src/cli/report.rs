@@ -133,11 +133,11 @@ fn reported(paths: &PathFlags, flags: &Flags, input: Option<&Input>) -> Result<u
     let answer: Value = actix::System::new().block_on(async {
         let told = async {
             // Whoever may only report cannot look the name up.
-            let id = match flags.session {
-                None => session,
-                Some(_) => resolve(&client, &session).await?.to_string(),
+            let path = match flags.session {
+                None => format!("/api/v1/sessions/{session}"),
+                Some(_) => resolve(&client, &session).await?.path(),
             };
-            let path = format!("/api/v1/sessions/{id}/attention");
+            let path = format!("{path}/attention");
             client.call_at(Method::POST, &path, Some(report)).await
         };
         let late = || Failure::Unreachable("the server does not answer".to_owned());

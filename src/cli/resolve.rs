@@ -1,37 +1,45 @@
-//! Resolves an argument to a session: a name, an id, or the beginning of one.
+//! Resolves an argument to a session: a name, an id, or the beginning of one, behind the name of a
+//! machine of the fleet or not (`NODE/NAME`). Without a machine the server's own sessions come
+//! first; what it has not is looked for in the fleet.
 
-use super::client::{Client, read};
+use super::client::{Client, Of, read};
 use super::ended::how;
 use super::failure::Failure;
+use super::fleet;
+use super::key::{Key, Listed, parts};
+use super::retry::Retries;
 use super::table::span;
 use crate::id::SessionId;
 use crate::protocol::{Session, Transition};
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use std::cmp::Reverse;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// Longer than this the machine of a full id is not asked for, which is found without it, too.
+const ASIDE: Duration = Duration::from_secs(2);
 
 /// The session that an argument names. A full id may be of an ended session; a name or a beginning
 /// must be of a live one.
 ///
 /// # Errors
 /// An ended session's failure says how it ended.
-pub(super) async fn resolve(client: &Client, word: &str) -> Result<SessionId, Failure> {
+pub(super) async fn resolve(client: &Client, word: &str) -> Result<Key, Failure> {
     match find(client, word).await? {
         (_, Some(how)) => Err(Failure::Ended { word: word.into(), how }),
-        (id, None) => Ok(id),
+        (key, None) => Ok(key),
     }
 }
 
 /// The session that an argument names, live or ended: live ones take precedence, then the newest.
-pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<SessionId, Failure> {
-    find(client, word).await.map(|(id, _)| id)
+pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<Key, Failure> {
+    find(client, word).await.map(|(key, _)| key)
 }
 
 /// The live session to which somebody was attached last, or which was started since. `here` is the
 /// session that this command runs in, which is not meant.
-pub(super) async fn used_last(
-    client: &Client,
-    here: Option<SessionId>,
-) -> Result<SessionId, Failure> {
+pub(super) async fn used_last(client: &Client, here: Option<SessionId>) -> Result<Key, Failure> {
     let mut live = client.sessions(false).await?;
     live.retain(|session| Some(session.id) != here);
     // Output is activity, too, so that the activity is the latest that the use can be.
@@ -41,7 +49,7 @@ pub(super) async fn used_last(
         if last.is_some_and(|(at, _)| session.last_activity_at <= at) {
             break;
         }
-        let history = client.transitions(&session.id.to_string()).await?;
+        let history = client.transitions(&session.id.into()).await?;
         let used = read::<Vec<Transition>>(&history["transitions"])?;
         let used = used.iter().map(|transition| transition.at).max();
         let used = used.unwrap_or(session.created_at);
@@ -49,42 +57,90 @@ pub(super) async fn used_last(
             last = Some((used, session.id));
         }
     }
-    last.map(|(_, id)| id).ok_or(Failure::NoSession)
+    last.map(|(_, id)| id.into()).ok_or(Failure::NoSession)
 }
 
 /// The ended session that an argument names, the newest of those with this name.
 ///
 /// # Errors
 /// The failure of a session that still runs says how to end it.
-pub(super) async fn resolve_ended(client: &Client, word: &str) -> Result<SessionId, Failure> {
-    if let Ok(id) = word.parse() {
-        return Ok(id);
+pub(super) async fn resolve_ended(client: &Client, word: &str) -> Result<Key, Failure> {
+    let (node, name) = parts(word)?;
+    if let Ok(id) = name.parse() {
+        return full_id(client, node, id).await;
     }
-    let (live, ended): (Vec<_>, Vec<_>) =
-        client.sessions(true).await?.into_iter().partition(|session| session.status.is_live());
-    match pick(&ended, word) {
-        Err(Failure::NoSuchSession(_)) if pick(&live, word).is_ok() => {
-            Err(Failure::Other(format!("it still runs; `stayd kill {word}` ends it")))
+    let look = async |of| {
+        let all = client.listed(of, true).await?;
+        let (live, ended): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|listed| listed.session.status.is_live());
+        match pick(&ended, name) {
+            Err(Failure::NoSuchSession(_)) if pick(&live, name).is_ok() => {
+                Err(Failure::Other(format!("it still runs; `stayd kill {word}` ends it")))
+            }
+            found => found,
         }
-        found => found,
-    }
+    };
+    everywhere(client, node, word, look).await
 }
 
 /// The session, and how it ended if it has. Ended sessions are requested only if no live one
 /// matches.
-async fn find(client: &Client, word: &str) -> Result<(SessionId, Option<String>), Failure> {
-    if let Ok(id) = word.parse() {
-        return Ok((id, None));
+async fn find(client: &Client, word: &str) -> Result<(Key, Option<String>), Failure> {
+    let (node, name) = parts(word)?;
+    if let Ok(id) = name.parse() {
+        return Ok((full_id(client, node, id).await?, None));
     }
-    match pick(&client.sessions(false).await?, word) {
+    let look = async |of| match pick(&client.listed(of, false).await?, name) {
         Err(Failure::NoSuchSession(_)) => {
-            let all = client.sessions(true).await?;
-            let id = pick(&all, word)?;
+            let all = client.listed(of, true).await?;
+            let key = pick(&all, name)?;
             // The session may have been started since the first request.
-            let ended = all.iter().find(|session| session.id == id && !session.status.is_live());
-            Ok((id, ended.map(|session| self::ended(session, Utc::now()))))
+            let ended = all.iter().find(|it| it.key() == key && !it.session.status.is_live());
+            Ok((key, ended.map(|listed| self::ended(&listed.session, Utc::now()))))
         }
-        found => found.map(|id| (id, None)),
+        found => found.map(|key| (key, None)),
+    };
+    everywhere(client, node, word, look).await
+}
+
+/// A session by its whole id, with its machine if that is another one. Whatever is wrong with it, the
+/// request that it is wanted for tells.
+async fn full_id(client: &Client, node: Option<&str>, id: SessionId) -> Result<Key, Failure> {
+    let key = Key { node: node.map(str::to_owned), id };
+    if key.node.is_some() {
+        return Ok(key);
+    }
+    let found = timeout(ASIDE, client.get::<Value>(&key)).await;
+    let node = found.ok().and_then(Result::ok).and_then(|it| Some(it["node"].as_str()?.to_owned()));
+    Ok(Key { node: fleet::elsewhere(client, node).await, id })
+}
+
+/// Looks at the machine that is named; where none is, at the server's own sessions, and then at those
+/// of the fleet.
+async fn everywhere<'a, T>(
+    client: &Client,
+    node: Option<&'a str>,
+    word: &str,
+    look: impl AsyncFn(Of<'a>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let none = || Failure::NoSuchSession(word.into());
+    let mut retries = Retries::default();
+    let first = loop {
+        match look(node.map_or(Of::Server, Of::Node)).await {
+            // A machine that is not offline yet may be back soon.
+            Err(failure) if failure.node_away().is_some() && !failure.is_nobody() => {
+                sleep(retries.wait_after(&failure).ok_or(failure)?).await;
+            }
+            found => break found,
+        }
+    };
+    match first {
+        Err(Failure::NoSuchSession(_)) if node.is_some() => Err(none()),
+        Err(Failure::NoSuchSession(_)) => match fleet::of(client).await? {
+            Some(_) => look(Of::Directory("all")).await,
+            None => Err(none()),
+        },
+        found => found,
     }
 }
 
@@ -95,21 +151,33 @@ fn ended(session: &Session, now: DateTime<Utc>) -> String {
 }
 
 /// Chooses among sessions: a name takes precedence over the beginning of an id.
-fn pick(live: &[Session], word: &str) -> Result<SessionId, Failure> {
-    if let Some(named) = live.iter().find(|session| session.name.as_deref() == Some(word)) {
-        return Ok(named.id);
+fn pick(listed: &[Listed], word: &str) -> Result<Key, Failure> {
+    if word.is_empty() {
+        return Err(Failure::Usage("a session's id or name is empty".into()));
+    }
+    let named: Vec<_> =
+        listed.iter().filter(|it| it.session.name.as_deref() == Some(word)).collect();
+    if let Some(first) = named.first() {
+        // On one machine several ended ones may have had the name; the first is the newest.
+        if named.iter().all(|it| it.node == first.node) {
+            return Ok(first.key());
+        }
+        let mut words: Vec<_> = named.iter().map(|it| format!("\n  {}", it.word())).collect();
+        words.sort();
+        words.dedup();
+        let candidates = words.concat();
+        return Err(Failure::Usage(format!("several machines have a {word}:{candidates}")));
     }
     let prefix = word.to_ascii_lowercase();
-    let begins = |session: &&Session| session.id.to_string().starts_with(&prefix);
-    let found: Vec<_> = live.iter().filter(begins).collect();
+    let begins = |it: &&Listed| it.session.id.to_string().starts_with(&prefix);
+    let found: Vec<_> = listed.iter().filter(begins).collect();
     match found[..] {
-        _ if word.is_empty() => Err(Failure::Usage("a session's id or name is empty".into())),
         [] => Err(Failure::NoSuchSession(word.into())),
-        [one] => Ok(one.id),
+        [one] => Ok(one.key()),
         _ => {
-            let line = |session: &&Session| match &session.name {
-                Some(name) => format!("\n  {} {name}", session.id),
-                None => format!("\n  {}", session.id),
+            let line = |it: &&Listed| match &it.session.name {
+                Some(name) => format!("\n  {} {name}", it.key()),
+                None => format!("\n  {}", it.key()),
             };
             let candidates: String = found.iter().map(line).collect();
             Err(Failure::Usage(format!("{word} is the beginning of several ids:{candidates}")))
@@ -122,18 +190,43 @@ mod tests {
     use super::*;
     use crate::cli::samples::session;
 
+    fn listed(node: Option<&str>, id: &str, name: Option<&str>) -> Listed {
+        Listed { node: node.map(str::to_owned), session: session(id, name) }
+    }
+
     #[test]
     fn names_ids_and_beginnings() {
         let live = [
-            session("0190d3c0-a1b2-7000-8000-000000000001", Some("web")),
-            session("0190d3c0-a1b2-7000-8000-000000000002", None),
-            session("0191ffff-a1b2-7000-8000-000000000003", Some("0190")),
+            listed(None, "0190d3c0-a1b2-7000-8000-000000000001", Some("web")),
+            listed(None, "0190d3c0-a1b2-7000-8000-000000000002", None),
+            listed(None, "0191ffff-a1b2-7000-8000-000000000003", Some("0190")),
         ];
-        assert_eq!(pick(&live, "web").unwrap(), live[0].id);
-        assert_eq!(pick(&live, "0191").unwrap(), live[2].id);
-        assert_eq!(pick(&live, "0191FFFF").unwrap(), live[2].id);
-        assert_eq!(pick(&live, "0190").unwrap(), live[2].id, "a name goes before a beginning");
-        assert_eq!(pick(&live, &live[1].id.to_string()).unwrap(), live[1].id);
+        assert_eq!(pick(&live, "web").unwrap(), live[0].key());
+        assert_eq!(pick(&live, "0191").unwrap(), live[2].key());
+        assert_eq!(pick(&live, "0191FFFF").unwrap(), live[2].key());
+        assert_eq!(pick(&live, "0190").unwrap(), live[2].key(), "a name goes before a beginning");
+        assert_eq!(pick(&live, &live[1].session.id.to_string()).unwrap(), live[1].key());
+    }
+
+    #[test]
+    fn a_name_on_several_machines_is_refused_and_their_words_are_told() {
+        let all = [
+            listed(Some("gpu-2"), "0190d3c0-a1b2-7000-8000-000000000001", Some("web")),
+            listed(Some("gpu-1"), "0191d3c0-a1b2-7000-8000-000000000002", Some("web")),
+            listed(Some("gpu-1"), "0191d3c0-a1b2-7000-8000-000000000003", Some("web")),
+            listed(Some("gpu-1"), "0192d3c0-a1b2-7000-8000-000000000004", Some("db")),
+        ];
+        let several = pick(&all, "web").unwrap_err();
+        assert_eq!(several.exit_code(), 2);
+        assert_eq!(several.to_string(), "several machines have a web:\n  gpu-1/web\n  gpu-2/web");
+        assert_eq!(pick(&all[1..], "web").unwrap(), all[1].key(), "the newest of one machine");
+        assert_eq!(pick(&all, "db").unwrap().node.as_deref(), Some("gpu-1"));
+        assert_eq!(pick(&all, "0190").unwrap().node.as_deref(), Some("gpu-2"));
+        let several = pick(&all, "019").unwrap_err().to_string();
+        assert!(
+            several.contains("\n  gpu-2/0190d3c0-a1b2-7000-8000-000000000001 web"),
+            "{several}"
+        );
     }
 
     #[test]
@@ -149,8 +242,8 @@ mod tests {
     #[test]
     fn what_is_unknown_or_ambiguous_is_refused() {
         let live = [
-            session("0190d3c0-a1b2-7000-8000-000000000001", Some("web")),
-            session("0190d3c0-a1b2-7000-8000-000000000002", None),
+            listed(None, "0190d3c0-a1b2-7000-8000-000000000001", Some("web")),
+            listed(None, "0190d3c0-a1b2-7000-8000-000000000002", None),
         ];
         let ambiguous = pick(&live, "0190d").unwrap_err();
         assert_eq!(ambiguous.exit_code(), 2);

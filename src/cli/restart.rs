@@ -25,10 +25,10 @@ pub(super) fn restart(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     let restarted =
         actix::System::new().block_on(each(&flags.sessions, flags.json, async |word| {
-            let id = resolve_any(&client, word).await?;
+            let key = resolve_any(&client, word).await?;
             let _progress =
                 Progress::on(format!("ending what runs in {word}, and starting it again"));
-            client.restart(&id.to_string()).await?.json()
+            client.restart(&key).await?.json()
         }));
     restarted.map(|(code, _)| code)
 }

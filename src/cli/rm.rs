@@ -34,8 +34,8 @@ pub(super) fn rm(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
         };
         let _progress = Progress::on("removing ended sessions");
         let (code, removed) = each(&words, flags.json, async |word| {
-            let id = resolve_ended(&client, word).await?.to_string();
-            client.remove(&id).await?.json()
+            let key = resolve_ended(&client, word).await?;
+            client.remove(&key).await?.json()
         })
         .await?;
         if flags.ended && !flags.json {

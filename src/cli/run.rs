@@ -3,17 +3,19 @@
 use super::attach;
 use super::attach::{DetachKeys, How};
 use super::background;
-use super::client::{Client, read};
+use super::client::{Client, listed};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
+use super::fleet;
+use super::key::{Key, Listed, node, word};
 use super::resolve::resolve;
 use super::staying::stays;
 use super::{out, sys};
 use crate::config::{IdleTimeout, PathFlags, idle_when};
-use crate::protocol::{CreateSession, IdleWhen, Mode, Recording, RestartPolicy, Session};
+use crate::protocol::{CreateSession, IdleWhen, Mode, Recording, RestartPolicy};
 use chrono::Utc;
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -54,6 +56,12 @@ pub(super) struct Flags {
     /// [default: the profile's, or never]
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     restart: Option<RestartPolicy>,
+    /// Start it on this machine of the fleet; "any" for the one with the fewest sessions
+    #[arg(long, value_name = "NODE", value_parser = node)]
+    node: Option<String>,
+    /// Start it on a machine with this label; may be repeated, and means --node any
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    node_label: Vec<(String, String)>,
     /// Label for administrators; may be repeated
     #[arg(long, short, value_name = "KEY=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
@@ -71,6 +79,10 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
+    if flags.attach && flags.is_placed() && flags.node.as_deref().is_none_or(|it| it == "any") {
+        let why = "--attach takes a session that is there, which needs the name of its machine: --node NAME";
+        return Err(Failure::Usage(why.into()));
+    }
     let wanted = wanted(&flags)?;
     if let Some(hint) = misplaced(&flags.command, std::env::args_os().any(|word| word == "--"))
         && std::io::stderr().is_terminal()
@@ -81,31 +93,55 @@ pub(super) fn run(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
         let profile = flags.profile.as_deref();
         let endpoint = background::find_or_start(paths, &flags.server, profile).await?;
         let client = Client::new(endpoint.clone())?;
-        let (value, is_new) = match client.create(&wanted).await {
+        let (value, is_new) = match client.create(&placed(&wanted, &flags)?).await {
             Ok(created) => (created.json::<Value>()?, true),
             Err(Failure::Refused { code, .. }) if flags.attach && code == "name_taken" => {
-                let id = resolve(&client, flags.name.as_deref().unwrap_or_default()).await?;
-                (client.get::<Value>(&id.to_string()).await?, false)
+                let name = flags.name.as_deref().unwrap_or_default();
+                let found = resolve(&client, &word(flags.node.as_deref(), name)).await?;
+                (client.get::<Value>(&found).await?, false)
             }
             Err(failure) => return Err(failure),
         };
-        let session: Session = read(&value)?;
+        let Listed { session, node } = listed(&value)?;
+        let key = Key { node: fleet::elsewhere(&client, node).await, id: session.id };
         if !flags.detach {
             // All output of a new session is wanted, and the screen of one that was there.
-            let (id, offset) = (session.id, is_new.then_some(0));
+            let offset = is_new.then_some(0);
             let how = How { mode: Mode::Rw, detach: flags.detach_keys };
-            return attach::session(paths, &flags.server, endpoint, id, offset, how).await;
+            return attach::session(paths, &flags.server, endpoint, key, offset, how).await;
         }
         if flags.json {
             out::json(&value)?;
         } else {
-            out::print(&format!("{}\n", session.id))?;
+            out::print(&format!("{key}\n"))?;
             if std::io::stderr().is_terminal() {
-                out::message(&format!("[{}]", stays(&session, 0, Utc::now())));
+                let word = key.word(session.name.as_deref());
+                out::message(&format!("[{}]", stays(&word, &session, 0, Utc::now())));
             }
         }
         Ok(0)
     })
+}
+
+impl Flags {
+    /// Whether the session is started on a machine of the fleet, which may be another one.
+    fn is_placed(&self) -> bool {
+        self.node.is_some() || !self.node_label.is_empty()
+    }
+}
+
+/// What is asked of the server, and on which machine.
+fn placed(wanted: &CreateSession, flags: &Flags) -> Result<Value, Failure> {
+    let mut body = serde_json::to_value(wanted).map_err(Failure::doing("request"))?;
+    if let Some(node) = &flags.node {
+        body["node"] = node.as_str().into();
+    }
+    if !flags.node_label.is_empty() {
+        let labels =
+            flags.node_label.iter().map(|(key, value)| (key.clone(), value.clone().into()));
+        body["node_labels"] = labels.collect::<Map<_, _>>().into();
+    }
+    Ok(body)
 }
 
 /// Says that a flag which stands behind the command is the command's, if it is one of ours, too. Whoever
@@ -153,7 +189,9 @@ fn directory(flags: &Flags) -> Result<Option<String>, Failure> {
             return text(dir.clone().into_os_string()).map(Some);
         }
         Some(dir) => dir,
-        None if flags.profile.is_some() || flags.server.url.is_some() => return Ok(None),
+        None if flags.profile.is_some() || flags.server.url.is_some() || flags.is_placed() => {
+            return Ok(None);
+        }
         None => Path::new("."),
     };
     // Avoids the `.` or trailing slash that a join would leave.

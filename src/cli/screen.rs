@@ -29,8 +29,8 @@ pub(super) fn screen(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     let format = if flags.json { "json" } else { &flags.format };
     let screen = actix::System::new().block_on(async {
-        let id = resolve_any(&client, &flags.session).await?;
-        client.screen(&id.to_string(), format, flags.scrollback).await
+        let key = resolve_any(&client, &flags.session).await?;
+        client.screen(&key, format, flags.scrollback).await
     })?;
     out::bytes(&screen)?;
     if format == "json" {

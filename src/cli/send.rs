@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
+use super::key::Key;
 use super::out;
 use super::resolve::resolve;
 use super::retry::Retries;
@@ -70,17 +71,17 @@ fn known_key(name: &str) -> Result<String, String> {
 pub(super) fn send(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
-        let id = resolve(&client, &flags.session).await?.to_string();
+        let key = resolve(&client, &flags.session).await?;
         // The name is unique to this process.
         let name = format!("send-{}", Uuid::now_v7().simple());
         let text = flags.wait_text.as_ref().map(|text| format!("text:{text}"));
         let regex = flags.wait_regex.as_ref().map(|regex| format!("regex:{regex}"));
         let condition = text.or(regex);
         let before = match condition.is_some() || flags.json {
-            true => Some(client.get::<Session>(&id).await?.offset),
+            true => Some(client.get::<Session>(&key).await?.offset),
             false => None,
         };
-        let mut typist = Typist { client: &client, id: &id, name, offset: 0 };
+        let mut typist = Typist { client: &client, key: &key, name, offset: 0 };
         if let Some(text) = &flags.text {
             typist.type_in(text.as_bytes()).await?;
         }
@@ -89,12 +90,12 @@ pub(super) fn send(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         }
         typist.type_in(&typist.keys(&flags.key, flags.enter).await?).await?;
         if flags.json {
-            out::json(&json!({ "session": id, "typed": typist.offset, "offset": before }))?;
+            out::json(&json!({ "session": key.id, "typed": typist.offset, "offset": before }))?;
         }
         match condition.zip(before) {
             Some((condition, offset)) => {
                 let goal = Goal::printed(condition, offset, flags.timeout);
-                wait::wait_for(paths, &flags.server, id, goal).await
+                wait::wait_for(paths, &flags.server, key, goal).await
             }
             None => Ok(0),
         }
@@ -104,7 +105,7 @@ pub(super) fn send(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
 /// Types into one session, each byte once.
 struct Typist<'a> {
     client: &'a Client,
-    id: &'a str,
+    key: &'a Key,
     name: String,
     /// Bytes that were accepted so far.
     offset: u64,
@@ -143,14 +144,17 @@ impl Typist<'_> {
     async fn received(&self, bytes: &[u8]) -> Result<u64, Failure> {
         let (mut retries, mut asked) = (Retries::default(), false);
         loop {
-            match self.client.input(self.id, &self.name, self.offset, bytes).await {
+            match self.client.input(self.key, &self.name, self.offset, bytes).await {
                 // Do not wait for a server that was never there.
-                Err(Failure::NoServer { at }) if self.offset == 0 && !asked => {
-                    return Err(Failure::NoServer { at });
+                Err(failure) if failure.is_nobody() && self.offset == 0 && !asked => {
+                    return Err(failure);
                 }
-                Err(failure) if failure.is_passing() => {
+                Err(failure)
+                    if failure.is_passing()
+                        || (asked || self.offset > 0) && retries.may_pass(&failure) =>
+                {
                     asked = true;
-                    sleep(retries.next_wait().ok_or(failure)?).await;
+                    sleep(retries.wait_after(&failure).ok_or(failure)?).await;
                 }
                 answer => return answer,
             }
@@ -173,7 +177,7 @@ impl Typist<'_> {
 
     async fn keys(&self, names: &[String], enter: bool) -> Result<Vec<u8>, Failure> {
         let application = names.iter().any(|name| keys::depends_on_mode(name))
-            && self.client.application_cursor(self.id).await?;
+            && self.client.application_cursor(self.key).await?;
         let enter = enter.then_some("Enter");
         let names = names.iter().map(String::as_str).chain(enter);
         // Each key was checked when the command line was parsed.

@@ -42,8 +42,7 @@ pub(super) fn share(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
             let answer = client.call_at(Method::GET, "/api/v1/shares", None).await?;
             return show(&answer, flags.json, table_of_all);
         };
-        let id = resolve(&client, session).await?;
-        let path = format!("/api/v1/sessions/{id}/shares");
+        let path = format!("{}/shares", resolve(&client, session).await?.path());
         if let Some(share) = &flags.end {
             client.call_at(Method::DELETE, &format!("{path}/{share}"), None).await?;
             return Ok(0);

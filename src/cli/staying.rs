@@ -5,10 +5,10 @@ use crate::lifecycle::Status;
 use crate::protocol::{IdleWhen, Session};
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
-/// How long a session stays to which this many clients are attached, and how to keep it.
-pub(super) fn stays(session: &Session, attached: usize, now: DateTime<Utc>) -> String {
-    let word = session.name.as_deref().map_or_else(|| session.id.to_string(), quoted);
-    let keep = format!("keep it: stayd keep {word}");
+/// How long a session stays to which this many clients are attached, and how to keep it. `word` is
+/// the argument that names it.
+pub(super) fn stays(word: &str, session: &Session, attached: usize, now: DateTime<Utc>) -> String {
+    let keep = format!("keep it: stayd keep {}", quoted(word));
     let (unless, and) = match session.idle_when {
         IdleWhen::Detached => ("somebody attaches", ""),
         IdleWhen::DetachedAndQuiet => {
@@ -50,7 +50,7 @@ fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
 
 /// A name as a shell takes it for one word.
 fn quoted(name: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
     if name.chars().all(is_plain) && !name.starts_with('-') {
         return name.to_owned();
     }
@@ -68,27 +68,30 @@ mod tests {
         let now = Utc::now();
         let mut work = session("0190d3c0-a1b2-7000-8000-000000000001", Some("work"));
         work.status = Status::Active;
-        let text = stays(&work, 0, now);
+        let text = stays("work", &work, 0, now);
         assert!(text.starts_with("it ends "), "{text}");
         assert!(text.ends_with(" unless somebody attaches; keep it: stayd keep work"), "{text}");
         let at = (now + TimeDelta::seconds(1800)).with_timezone(&Local);
         assert!(text.contains(&at.format("at %H:%M").to_string()), "{text}");
-        let text = stays(&work, 2, now);
+        let text = stays("work", &work, 2, now);
         assert!(text.starts_with("2 clients are attached; it ends 30m after"), "{text}");
         work.status = Status::Running;
-        assert!(stays(&work, 0, now).starts_with("it ends 30m after the last"), "not yet attached");
+        assert!(
+            stays("work", &work, 0, now).starts_with("it ends 30m after the last"),
+            "not yet attached"
+        );
         work.idle_when = IdleWhen::DetachedAndQuiet;
-        let text = stays(&work, 0, now);
+        let text = stays("work", &work, 0, now);
         assert!(text.starts_with("it ends 30m after the last client has left and its"), "{text}");
         work.status = Status::Active;
-        let text = stays(&work, 0, now);
+        let text = stays("work", &work, 0, now);
         assert!(text.contains(" unless somebody attaches or its program works on; "), "{text}");
         work.idle_when = IdleWhen::Detached;
         work.status = Status::Idle;
         work.idle_timeout_s = Some(0);
-        assert_eq!(stays(&work, 0, now), "it ends now");
+        assert_eq!(stays("work", &work, 0, now), "it ends now");
         work.idle_timeout_s = None;
-        assert!(stays(&work, 0, now).contains("stays until"));
+        assert!(stays("work", &work, 0, now).contains("stays until"));
     }
 
     #[test]
@@ -96,6 +99,7 @@ mod tests {
         for (name, word) in [
             ("build-2.x", "build-2.x"),
             ("日本", "日本"),
+            ("gpu-1/work", "gpu-1/work"),
             ("build 2", "'build 2'"),
             ("it's", r"'it'\''s'"),
             ("-x", "-- '-x'"),

@@ -13,10 +13,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// The longest that a server may take to stop: it may end its sessions, flushes its store and
-/// closes its connections.
+/// The longest that a server may take to stop while no process of its sessions ends: it may end its
+/// sessions, flushes its store and closes its connections.
 const SERVER_TIMEOUT: Duration = Duration::from_secs(45);
-/// The longest that a holder may take: it ends every session's tree, with 3 s of grace before
+/// The same for a holder: it ends every session's tree, with 3 s of grace before
 /// SIGKILL.
 const HOLDER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -49,14 +49,9 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     }
     // The server ends the sessions itself, so that it records how they ended.
     let how = if flags.all { libc::SIGUSR2 } else { libc::SIGTERM };
-    let mut found = end("server", &dir, ("lock", "lock"), how, SERVER_TIMEOUT)?;
-    if flags.all {
-        // Stop the holder after the server, which would otherwise start another one. It ends
-        // everything that it still holds, which is everything if there was no server.
-        // The guardian passes the signal on, and ends last.
-        let files = ("guardian.pid", "holder.lock");
-        found |= end("holder", &dir, files, libc::SIGTERM, HOLDER_TIMEOUT)?;
-    }
+    let (server, holder_found) = end_both(&dir, how, flags.all, SERVER_TIMEOUT)?;
+    // A server that is late is still told of, once its sessions have ended.
+    let found = server? || holder_found;
     let held = if flags.all { None } else { holder(&dir)? };
     let at = dir.display();
     match (found, held) {
@@ -72,6 +67,29 @@ pub(super) fn stop(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         (false, None) => out::message(&format!("stayd: nothing runs in {at}")),
     }
     Ok(u8::from(!found))
+}
+
+/// Ends the server, and with `all` the holder, even if the server is late. Returns what has become
+/// of the server, and whether there was a holder to end.
+fn end_both(
+    dir: &Path,
+    how: i32,
+    all: bool,
+    patience: Duration,
+) -> Result<(Result<bool, Failure>, bool), Failure> {
+    let server = end("server", dir, ("lock", "lock"), how, patience);
+    if !all {
+        return Ok((server, false));
+    }
+    if let Err(late) = &server {
+        out::message(&format!("stayd: {late}; its sessions are ended without it"));
+    }
+    // Stop the holder after the server, which would otherwise start another one. It ends
+    // everything that it still holds, which is everything if there was no server.
+    // The guardian passes the signal on, and ends last.
+    let files = ("guardian.pid", "holder.lock");
+    let holder = end("holder", dir, files, libc::SIGTERM, HOLDER_TIMEOUT)?;
+    Ok((server, holder))
 }
 
 /// The process that holds the sessions of a state directory, if there is one.
@@ -123,10 +141,26 @@ fn end(
     }
     process.signal(signal)?;
     let _progress = Progress::on(format!("waiting for the {what} to stop"));
-    if process.wait(limit)? {
-        return Ok(true);
+    let mut left = held(dir);
+    // Thousands of sessions take their time: it goes on as long as they become fewer.
+    while !process.wait(limit)? {
+        let now = held(dir);
+        if now >= left {
+            return Err(Failure::Other(format!(
+                "the {what} (process {pid}) has not stopped, and within {limit:?} none of the {now} \
+                 processes of its sessions has ended"
+            )));
+        }
+        left = now;
     }
-    Err(Failure::Other(format!("the {what} (process {pid}) has not stopped within {limit:?}")))
+    Ok(true)
+}
+
+/// How many processes the guardian of a state directory has below it; 0 if that is unknown.
+fn held(dir: &Path) -> usize {
+    let text = std::fs::read_to_string(dir.join("guardian.pid")).unwrap_or_default();
+    let guardian = text.split_whitespace().next().and_then(|word| word.parse().ok());
+    guardian.and_then(|guardian| tree::descendants(guardian).ok()).map_or(0, |below| below.len())
 }
 
 #[cfg(test)]
@@ -165,5 +199,30 @@ mod tests {
         assert!(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn the_holder_is_ended_although_the_server_does_not_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = || Command::new("sleep").arg("1000").spawn().unwrap();
+        let lock = |file: &str| {
+            let file = File::create(dir.path().join(file)).unwrap();
+            Flock::lock(file, FlockArg::LockExclusive).unwrap()
+        };
+        let (mut server, mut holder) = (start(), start());
+        // A stopped process acts on no signal but SIGKILL.
+        let stopped = Process::open(server.id() as i32).unwrap().unwrap();
+        stopped.signal(libc::SIGSTOP).unwrap();
+        let _locks = (lock("lock"), lock("holder.lock"));
+        std::fs::write(dir.path().join("lock"), server.id().to_string()).unwrap();
+        std::fs::write(dir.path().join("guardian.pid"), holder.id().to_string()).unwrap();
+        let waiter = std::thread::spawn(move || holder.wait().unwrap());
+        let ended = end_both(dir.path(), libc::SIGUSR2, true, Duration::from_millis(10));
+        let still_there = server.try_wait().unwrap().is_none();
+        server.kill().unwrap();
+        server.wait().unwrap();
+        let (late, found) = ended.unwrap();
+        assert!(late.is_err() && found && still_there);
+        waiter.join().unwrap();
     }
 }

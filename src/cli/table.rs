@@ -2,6 +2,7 @@
 
 use super::ended;
 use super::grid::{self, printable};
+use super::key::Listed;
 use crate::lifecycle::Status;
 use crate::protocol::{Attention, AttentionState, IdleWhen, Session, Shell, ShellState};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,23 +16,33 @@ const COMMAND_MAX: usize = 40;
 const MESSAGE_MAX: usize = 40;
 /// The column of what programs do.
 const ATTENTION_AT: usize = 4;
+/// The column of the machine.
+const NODE_AT: usize = 1;
 /// The least width of commands on a narrow terminal.
 const COMMAND_LEAST: usize = 10;
 
-/// One line a session, below a heading. `columns` is the width of the terminal.
-pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<usize>) -> String {
-    let known = |session: &Session| session.attention.state != AttentionState::Unknown;
+/// One line a session, below a heading, with the machine of each where the list tells any. `columns` is
+/// the width of the terminal.
+pub(super) fn render(sessions: &[Listed], now: DateTime<Utc>, columns: Option<usize>) -> String {
+    let known = |it: &Listed| it.session.attention.state != AttentionState::Unknown;
     let with_attention = sessions.iter().any(known);
+    let with_node = sessions.iter().any(|it| it.node.is_some());
     let mut heading = vec!["ID", "NAME", "STATUS", "CLIENTS", "COMMAND", "ACTIVITY", "DESTROY"];
     if with_attention {
         heading.insert(ATTENTION_AT, "ATTENTION");
     }
+    if with_node {
+        heading.insert(NODE_AT, "NODE");
+    }
     let length = id_length(sessions);
     let lines = |most: usize, message: usize| {
-        let rows = sessions.iter().map(|session| {
+        let rows = sessions.iter().map(|Listed { node, session }| {
             let mut row = row(session, length, most, now).to_vec();
             if with_attention {
                 row.insert(ATTENTION_AT, attention(session, message, now));
+            }
+            if with_node {
+                row.insert(NODE_AT, printable(node.as_deref().unwrap_or("-")));
             }
             row
         });
@@ -43,21 +54,13 @@ pub(super) fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<u
         None | Some(0) => table,
         // If the table is too wide, cut the commands, and then leave out what programs ask.
         Some(excess) => {
-            let command = |session: &Session| grid::columns_of(&command(session, COMMAND_MAX));
+            let command = |it: &Listed| grid::columns_of(&command(&it.session, COMMAND_MAX));
             let now = sessions.iter().map(command).max().unwrap_or_default();
             let most = now.saturating_sub(excess).max(COMMAND_LEAST);
             let table = lines(most, MESSAGE_MAX);
             let widest = table.lines().map(grid::columns_of).max();
             if widest <= columns { table } else { lines(most, 0) }
         }
-    }
-}
-
-/// The argument that names a session in lists: its name, or its id.
-pub(super) fn word_for(session: &Session) -> String {
-    match &session.name {
-        Some(name) => format!("{}\n", printable(name)),
-        None => format!("{}\n", session.id),
     }
 }
 
@@ -82,8 +85,8 @@ fn row(session: &Session, id_length: usize, most: usize, now: DateTime<Utc>) -> 
 }
 
 /// The shortest length from [`ID_LEAST`] at which all ids differ.
-fn id_length(sessions: &[Session]) -> usize {
-    let ids: Vec<String> = sessions.iter().map(|session| session.id.to_string()).collect();
+fn id_length(sessions: &[Listed]) -> usize {
+    let ids: Vec<String> = sessions.iter().map(|it| it.session.id.to_string()).collect();
     let mut sorted: Vec<&str> = ids.iter().map(String::as_str).collect();
     sorted.sort_unstable();
     let common =
@@ -135,6 +138,30 @@ mod tests {
     use super::*;
     use crate::cli::samples::session;
     use crate::lifecycle::EndReason;
+
+    fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<usize>) -> String {
+        let listed = |session: &Session| Listed { node: None, session: session.clone() };
+        super::render(&sessions.iter().map(listed).collect::<Vec<_>>(), now, columns)
+    }
+
+    #[test]
+    fn sessions_of_several_machines_have_a_column_for_it() {
+        let id = "0190d3c0-a1b2-7000-8000-000000000001";
+        let listed = |node: Option<&str>, name| Listed {
+            node: node.map(str::to_owned),
+            session: session(id, Some(name)),
+        };
+        let mut asks = listed(Some("desk"), "web");
+        asks.session.attention.state = AttentionState::Blocked;
+        let table = super::render(&[asks, listed(None, "db")], Utc::now(), None);
+        let words = |line: usize| {
+            let line = table.lines().nth(line).unwrap().split_whitespace();
+            line.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(words(0)[..6], ["ID", "NODE", "NAME", "STATUS", "CLIENTS", "ATTENTION"]);
+        assert_eq!(words(1)[1..3], ["desk", "web"]);
+        assert_eq!(words(2)[1..3], ["-", "db"]);
+    }
 
     #[test]
     fn columns_line_up() {

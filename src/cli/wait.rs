@@ -4,6 +4,7 @@ use super::attach::exit_code;
 use super::client::{Client, read};
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
+use super::key::Key;
 use super::out;
 use super::progress::Progress;
 use super::resolve::resolve_any;
@@ -129,9 +130,9 @@ pub(super) fn wait(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     let deadline = Instant::now() + limit;
     actix::System::new().block_on(async {
         let client = Client::find(paths, &flags.server)?;
-        let id = resolve_any(&client, &flags.session).await?.to_string();
+        let key = resolve_any(&client, &flags.session).await?;
         let after = if flags.from_now {
-            let session: Session = client.get(&id).await?;
+            let session: Session = client.get(&key).await?;
             Some(match flags.state {
                 None => ("after", session.offset.to_string()),
                 Some(_) => ("since", rfc3339(session.attention.since)),
@@ -139,7 +140,7 @@ pub(super) fn wait(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         } else {
             flags.after.map(|offset| ("after", offset.to_string()))
         };
-        wait_for(paths, &flags.server, id, Goal::of(flags, after, deadline)).await
+        wait_for(paths, &flags.server, key, Goal::of(flags, after, deadline)).await
     })
 }
 
@@ -147,14 +148,14 @@ pub(super) fn wait(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
 pub(super) async fn wait_for(
     paths: &PathFlags,
     flags: &ServerFlags,
-    id: String,
+    key: Key,
     goal: Goal,
 ) -> Result<u8, Failure> {
     let find = || Client::find(paths, flags);
     let client = find()?;
     let deadline = goal.deadline;
     let progress = Some(Progress::on("waiting; Ctrl-C gives up"));
-    let mut waiter = Waiter { client, id, goal, progress };
+    let mut waiter = Waiter { client, key, goal, progress };
     let mut retries = Retries::default();
     let mut first = true;
     loop {
@@ -165,19 +166,20 @@ pub(super) async fn wait_for(
         };
         let failure = match turn {
             Ok(code) => return Ok(code),
-            Err(failure) if failure.is_passing() => failure,
+            Err(failure) if failure.is_passing() || !first && retries.may_pass(&failure) => failure,
             Err(failure) => return Err(failure),
         };
-        let was_there = asked.elapsed() > THERE;
+        // The server may take long to find that a machine does not answer.
+        let was_there = asked.elapsed() > THERE && failure.node_away().is_none();
         // Do not wait for a server that was never there.
-        let nobody = matches!(failure, Failure::NoServer { .. }) && !was_there;
+        let nobody = failure.is_nobody() && !was_there;
         if std::mem::take(&mut first) && nobody {
             return Err(failure);
         }
         if was_there {
             retries.reset();
         }
-        let pause = retries.next_wait().ok_or(failure)?;
+        let pause = retries.wait_after(&failure).ok_or(failure)?;
         if Instant::now() + pause >= deadline {
             return Err(Failure::TimedOut);
         }
@@ -191,7 +193,7 @@ pub(super) async fn wait_for(
 
 struct Waiter {
     client: Client,
-    id: String,
+    key: Key,
     goal: Goal,
     progress: Option<Progress>,
 }
@@ -206,7 +208,7 @@ impl Waiter {
             }
             let limit = left.min(if self.goal.quiet.is_some() { SLICE_MAX } else { SLICE });
             let Goal { after, scrollback, .. } = &self.goal;
-            let waited = self.client.wait(&self.id, (condition, after), *scrollback, limit);
+            let waited = self.client.wait(&self.key, (condition, after), *scrollback, limit);
             let (held, screen) = waited.await?;
             if held || limit == left {
                 self.print(&screen.json()?)?;
@@ -225,9 +227,9 @@ impl Waiter {
     /// anything, including keep-alives and notices of missed events.
     async fn exit(&mut self) -> Result<u8, Failure> {
         // Subscribe before the first request, so that no event is missed between them.
-        let mut events = self.client.events(&self.id).await?;
+        let mut events = self.client.events(&self.key).await?;
         loop {
-            let answer: Value = self.client.get(&self.id).await?;
+            let answer: Value = self.client.get(&self.key).await?;
             let session: Session = read(&answer)?;
             if !session.status.is_live() {
                 self.print(&answer)?;

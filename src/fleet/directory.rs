@@ -11,8 +11,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+/// A machine that has said nothing for so long is forgotten, with its sessions.
+const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// The directory. Clones share it.
 #[derive(Clone, Default)]
@@ -24,6 +28,8 @@ struct Known {
     sessions: BTreeMap<SessionId, Listed>,
     /// When anything was last heard.
     heard: Option<Heard>,
+    /// Whether the list of sessions was ever read.
+    is_listed: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -186,17 +192,22 @@ impl Directory {
         }
     }
 
-    /// The whole list of sessions was read, and these were in it: others are gone.
-    pub(super) fn only_these(&self, there: &HashSet<SessionId>) {
+    /// The whole list of sessions was read, with these. Others are gone where their machine has told all of
+    /// its own; what others last said stays.
+    pub(super) fn only_these(&self, there: &HashSet<SessionId>, whole: &HashSet<NodeName>) {
         let mut known = self.lock();
-        known.sessions.retain(|id, _| there.contains(id));
-        let with: HashSet<NodeName> =
-            known.sessions.values().map(|listed| listed.node.clone()).collect();
-        // A machine that has said nothing for a day, and has no session left, is forgotten.
-        let now = known.heard.map(|heard| heard.at);
-        known.nodes.retain(|name, node| {
-            with.contains(name) || node.is_online(now) || node.record.is_some()
-        });
+        known.is_listed = true;
+        known.sessions.retain(|id, it| there.contains(id) || !whole.contains(&it.node));
+        let Some(now) = known.heard.map(|heard| heard.at) else { return };
+        let is_old = |node: &Node| node.heard.is_some_and(|it| now - it.at > FORGET_AFTER);
+        let old: HashSet<NodeName> = known
+            .nodes
+            .iter()
+            .filter(|(name, node)| is_old(node) && !whole.contains(name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        known.nodes.retain(|name, _| !old.contains(name));
+        known.sessions.retain(|_, listed| !old.contains(&listed.node));
     }
 
     /// Where a session is, if it is another machine's.
@@ -204,6 +215,12 @@ impl Directory {
     pub fn locate(&self, id: SessionId, this: &NodeName) -> Option<NodeName> {
         let known = self.lock();
         known.sessions.get(&id).map(|it| it.node.clone()).filter(|node| node != this)
+    }
+
+    /// Whether the list of sessions was ever read: what is not known before may be known soon.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.lock().is_listed
     }
 
     /// Whether a machine is online; `None`: nobody knows it.

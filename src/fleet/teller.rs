@@ -63,16 +63,20 @@ impl Teller {
             if standing.wait_for(|standing| *standing == Standing::Member).await.is_err() {
                 return;
             }
-            if all_at <= Instant::now() {
+            let is_all = all_at <= Instant::now();
+            if is_all {
                 changed.extend(self.roster.ids());
                 all_at = Instant::now() + ALL_EVERY;
-                let key = format!("{}.{ITSELF}", self.name);
-                let text = self.record.text(self.roster.ids().len());
-                let _ = put(&self.context, line(SESSIONS, &key), text.into(), None).await;
             }
             let told = stream::iter(std::mem::take(&mut changed)).map(|id| self.tell(id));
             let told: Vec<Option<SessionId>> = told.buffer_unordered(AT_ONCE).collect().await;
             changed.extend(told.into_iter().flatten());
+            if is_all && changed.is_empty() {
+                // After them: who reads this has read them all.
+                let key = format!("{}.{ITSELF}", self.name);
+                let text = self.record.text(self.roster.ids().len());
+                let _ = put(&self.context, line(SESSIONS, &key), text.into(), None).await;
+            }
             if !changed.is_empty() {
                 // Tried again with the next change, or soon.
                 all_at = all_at.min(Instant::now() + GATHER * 8);

@@ -22,6 +22,14 @@ const LIST: Duration = Duration::from_secs(30);
 /// The pause before a watch that failed is begun anew.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// What one watch has read.
+#[derive(Default)]
+struct Listing {
+    sessions: HashSet<SessionId>,
+    /// Machines that had told all of their sessions.
+    whole: HashSet<NodeName>,
+}
+
 /// What reads.
 #[derive(Clone)]
 pub(super) struct Watcher {
@@ -54,7 +62,7 @@ impl Watcher {
     /// One watch. `None`: it failed.
     async fn watch(&self, bucket: &str) -> Option<()> {
         let store = timeout(ANSWER, self.context.get_key_value(bucket)).await.ok()?.ok()?;
-        let (begun, mut there) = (Instant::now(), HashSet::new());
+        let (begun, mut there) = (Instant::now(), Listing::default());
         let mut watch = timeout(ANSWER, store.watch_with_history(">")).await.ok()?.ok()?;
         let is_empty = timeout(ANSWER, store.status()).await.ok()?.ok()?.values() == 0;
         let mut is_listed = is_empty;
@@ -81,13 +89,13 @@ impl Watcher {
         }
     }
 
-    fn listed(&self, bucket: &str, there: &HashSet<SessionId>) {
+    fn listed(&self, bucket: &str, there: &Listing) {
         if bucket == SESSIONS {
-            self.directory.only_these(there);
+            self.directory.only_these(&there.sessions, &there.whole);
         }
     }
 
-    fn take(&self, bucket: &str, entry: &Entry, there: &mut HashSet<SessionId>) {
+    fn take(&self, bucket: &str, entry: &Entry, there: &mut Listing) {
         let is_put = entry.operation == Operation::Put && entry.value.len() <= LINE_MAX;
         if bucket == NODES {
             let Ok(name) = NodeName::new(&entry.key) else { return };
@@ -108,12 +116,13 @@ impl Watcher {
         if id == ITSELF {
             if let Some(record) = serde_json::from_slice(&entry.value).ok().filter(|_| is_put) {
                 self.directory.node_said(&name, record);
+                there.whole.insert(name);
             }
             return;
         }
         let Ok(id) = id.parse::<SessionId>() else { return };
         if is_put && self.directory.session_says(&name, id, &entry.value) {
-            there.insert(id);
+            there.sessions.insert(id);
         } else {
             self.directory.session_goes(&name, id);
         }

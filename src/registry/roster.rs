@@ -22,6 +22,13 @@ impl Roster {
         self.lock().iter().filter_map(|session| Some(session.upgrade()?.id())).collect()
     }
 
+    /// How many have not ended.
+    #[must_use]
+    pub fn living(&self) -> usize {
+        let sessions = self.lock();
+        sessions.iter().filter_map(Weak::upgrade).filter(|one| one.status().is_live()).count()
+    }
+
     /// The session with this id: where it was started again, its present run.
     #[must_use]
     pub fn present(&self, id: SessionId) -> Option<Arc<SessionHandle>> {

@@ -1,5 +1,6 @@
 //! All streams of a machine: opened, taken, handed what comes for them, and ended with the other side.
 
+use super::sayings::{Sayings, sayings};
 use super::stream::{RelayStream, Shared};
 use super::subject::{ALIVE, End, NodeName, all_to, read, subject};
 use super::wire::{Frame, OPENING_MAX};
@@ -23,18 +24,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const ALIVE_EVERY: u32 = 3;
 /// A machine that has not been heard for so long has lost its streams.
 const LOST_AFTER: Duration = Duration::from_secs(10);
-/// How long a message may wait to be handed to the connection.
-const SAY: Duration = Duration::from_secs(10);
 /// The most streams that one machine may have open to another.
 const STREAMS_MAX: usize = 4096;
-/// Messages that may wait to be handed to the connection. A stream has few of these at a time.
-const SAYINGS_MAX: usize = 64 << 10;
 /// Streams that may wait to be served.
 const ARRIVALS_MAX: usize = 1024;
 
 /// Which stream: our end of it, the machine at the other, and its word.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+struct Key {
     end: End,
     other: NodeName,
     stream: Box<str>,
@@ -85,7 +82,7 @@ pub struct Hub {
     client: Client,
     last: AtomicU64,
     table: Mutex<Table>,
-    sayings: mpsc::Sender<(Subject, Bytes)>,
+    sayings: Sayings,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -114,7 +111,7 @@ impl Hub {
         client: Client,
         opens: bool,
     ) -> Result<(Arc<Hub>, mpsc::Receiver<Arrival>), async_nats::SubscribeError> {
-        let (sayings, said) = mpsc::channel(SAYINGS_MAX);
+        let (sayings, said) = sayings();
         let (arrive, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let hub = Arc::new(Hub {
             name,
@@ -125,7 +122,7 @@ impl Hub {
             sayings,
             tasks: Mutex::default(),
         });
-        hub.run(hand_over(client.clone(), said));
+        hub.run(said.hand_over(client.clone()));
         let to_node = client.subscribe(all_to(End::Node, &hub.name)).await?;
         hub.run(hub.clone().listen(End::Node, to_node, Some(arrive)));
         if opens {
@@ -205,8 +202,10 @@ impl Hub {
     }
 
     fn stream(self: &Arc<Self>, key: Key, shared: Arc<Shared>) -> RelayStream {
-        let subject = self.subject_of(&key);
-        RelayStream { shared, hub: self.clone(), key, subject, client: self.client.clone() }
+        let (subject, client, sayings) =
+            (self.subject_of(&key), self.client.clone(), self.sayings.clone());
+        let place = Box::new(Place { hub: self.clone(), key });
+        RelayStream { shared, sayings, subject, client, _place: place }
     }
 
     fn subject_of(&self, key: &Key) -> Subject {
@@ -219,14 +218,8 @@ impl Hub {
         fail_all(over);
     }
 
-    /// Hands a message to the connection. What finds no room is lost, which the other side notices.
-    pub(super) fn say(&self, subject: Subject, frame: &Frame) {
-        let _ = self.sayings.try_send((subject, frame.encode()));
-    }
-
-    /// A stream is gone.
-    pub(super) fn forget(&self, key: &Key) {
-        self.lock().remove(key);
+    fn say(&self, subject: Subject, frame: &Frame) {
+        self.sayings.say(subject, frame);
     }
 
     /// Hands what comes to the streams.
@@ -346,6 +339,18 @@ impl Hub {
     }
 }
 
+/// A stream's place in the table, until this is dropped.
+struct Place {
+    hub: Arc<Hub>,
+    key: Key,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hub.lock().remove(&self.key);
+    }
+}
+
 impl Table {
     /// Whether there is room for it.
     fn add(&mut self, key: Key, shared: Arc<Shared>, run: Option<u64>) -> bool {
@@ -420,13 +425,5 @@ impl Table {
 fn fail_all(streams: Vec<Arc<Shared>>) {
     for shared in streams {
         shared.fail_if_taken("the other server was started anew");
-    }
-}
-
-/// Hands messages to the connection, in order.
-async fn hand_over(client: Client, mut said: mpsc::Receiver<(Subject, Bytes)>) {
-    while let Some((subject, payload)) = said.recv().await {
-        // While there is no connection, its queue fills. What it does not take is lost.
-        let _ = timeout(SAY, client.publish(subject, payload)).await;
     }
 }

@@ -2,13 +2,14 @@
 //! of its clients, and both ends are then as of a connection.
 //!
 //! - `subject`: where messages go, and names. `wire`: the messages. `flow`: what one end knows.
-//! - `stream`: one end. `hub`: all streams of a machine.
+//! - `sayings`: messages beside the bytes. `stream`: one end. `hub`: all streams of a machine.
 //!
 //! What is lost is noticed and ends the stream, and nothing is repaired: messages are numbered, what is
 //! not confirmed is asked for, and a machine that is silent or was started anew has lost its streams.
 
 mod flow;
 mod hub;
+mod sayings;
 mod stream;
 mod subject;
 mod wire;

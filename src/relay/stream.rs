@@ -1,7 +1,7 @@
 //! One end of a stream: bytes in and out, as of a connection.
 
 use super::flow::{Fault, Flow, Read};
-use super::hub::{Hub, Key};
+use super::sayings::Sayings;
 use super::wire::{self, Frame};
 use async_nats::message::OutboundMessage;
 use async_nats::{Client, Subject};
@@ -112,11 +112,12 @@ impl State {
 /// An open stream. Dropping it closes it.
 pub struct RelayStream {
     pub(super) shared: Arc<Shared>,
-    pub(super) hub: Arc<Hub>,
-    pub(super) key: Key,
+    pub(super) sayings: Sayings,
     /// Where its messages go.
     pub(super) subject: Subject,
     pub(super) client: Client,
+    /// Its place among the streams, which it has until it is dropped.
+    pub(super) _place: Box<dyn Send + Sync>,
 }
 
 impl RelayStream {
@@ -129,7 +130,7 @@ impl RelayStream {
     /// How to say so to the other side.
     #[must_use]
     pub fn revoker(&self) -> Revoker {
-        Revoker { hub: self.hub.clone(), subject: self.subject.clone() }
+        Revoker { sayings: self.sayings.clone(), subject: self.subject.clone() }
     }
 
     fn send(&mut self, payload: Bytes) -> io::Result<()> {
@@ -149,14 +150,14 @@ fn not_connected(error: impl std::fmt::Display) -> io::Error {
 
 /// Says that what a stream was opened with is not valid any more.
 pub struct Revoker {
-    hub: Arc<Hub>,
+    sayings: Sayings,
     subject: Subject,
 }
 
 impl Revoker {
     /// Says it. The other side then ends the stream in its own way.
     pub fn revoke(&self) {
-        self.hub.say(self.subject.clone(), &Frame::Revoke);
+        self.sayings.say(self.subject.clone(), &Frame::Revoke);
     }
 }
 
@@ -175,7 +176,7 @@ impl AsyncRead for RelayStream {
                 let credit = state.flow.credit();
                 drop(state);
                 if let Some(credit) = credit {
-                    self.hub.say(self.subject.clone(), &credit);
+                    self.sayings.say(self.subject.clone(), &credit);
                 }
                 Poll::Ready(Ok(()))
             }
@@ -251,8 +252,7 @@ impl Drop for RelayStream {
         };
         if !is_over {
             let reason = "the other side has closed it".to_owned();
-            self.hub.say(self.subject.clone(), &Frame::Close { reason });
+            self.sayings.say(self.subject.clone(), &Frame::Close { reason });
         }
-        self.hub.forget(&self.key);
     }
 }

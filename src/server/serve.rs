@@ -42,7 +42,8 @@ use tokio::sync::Semaphore;
 
 /// The time that requests in flight and clients of ended sessions have once the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
-/// The longest time for ending all sessions: each has three seconds of grace, all at once.
+/// The longest time for ending all sessions during which none ends: each has three seconds of grace,
+/// all at once.
 const END_ALL: Duration = Duration::from_secs(20);
 
 /// Serves until SIGTERM or SIGINT, which leave the sessions running, or until SIGUSR2, which ends
@@ -203,6 +204,7 @@ async fn serve(
     let registry = Registry::new(parts, notices, defaults, fatal, log.clone());
     let (events, roster) = (registry.events(), registry.roster());
     let fleet_grants = grants.clone();
+    let living = roster.clone();
     let hooks = HooksParts {
         store: store.clone(),
         events: events.clone(),
@@ -307,11 +309,24 @@ async fn serve(
             info!(log, "ending all sessions");
             // A session that cannot be ended is still marked as ending in its row, which the next
             // server reads.
-            let ended = tokio::time::timeout(END_ALL, registry.send(KillAll)).await;
-            sessions = if matches!(ended, Ok(Ok(()))) {
+            let mut ending = std::pin::pin!(registry.send(KillAll));
+            let mut left = living.living();
+            let ended = loop {
+                if let Ok(ended) = tokio::time::timeout(END_ALL, &mut ending).await {
+                    break ended.is_ok();
+                }
+                // Thousands take longer: it goes on as long as they become fewer.
+                let now = living.living();
+                if now >= left {
+                    break false;
+                }
+                left = now;
+            };
+            sessions = if ended {
                 "ended"
             } else {
-                crit!(log, "not all sessions have ended"; "within_s" => END_ALL.as_secs());
+                crit!(log, "not all sessions have ended, and none has for a while"; "left" => left,
+                    "within_s" => END_ALL.as_secs());
                 "not all ended"
             };
             None

@@ -9,12 +9,13 @@ use super::terminal::Terminal;
 use crate::cli::endpoint::{Endpoint, ServerFlags};
 use crate::cli::failure::Failure;
 use crate::cli::out;
-use crate::cli::retry::Backoff;
+use crate::cli::retry::{Backoff, SETTLING, not_reached};
 use crate::config::PathFlags;
 use crate::protocol::SIZE_MAX;
 use crate::pty;
 use actix_http::ws::Message;
 use actix_web::rt::signal::unix::{self, SignalKind, signal};
+use chrono::{DateTime, Local};
 use futures_util::future::{LocalBoxFuture, select_all};
 use nix::sys::signal::{Signal, raise};
 use std::time::Duration;
@@ -72,6 +73,10 @@ pub(super) struct Driver<'a> {
     was_open: bool,
     ack_at: Option<Instant>,
     tell_at: Option<Instant>,
+    /// Since when there is no connection, after there was one.
+    lost_at: Option<DateTime<Local>>,
+    /// What the server says of the machine that it does not reach.
+    away: Option<String>,
     /// Set when the attachment has ended and the last output is still being written.
     end: Option<End>,
 }
@@ -107,6 +112,8 @@ impl<'a> Driver<'a> {
             was_open: false,
             ack_at: None,
             tell_at: None,
+            lost_at: None,
+            away: None,
             end: None,
         })
     }
@@ -190,13 +197,18 @@ impl<'a> Driver<'a> {
     fn event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Opened(Ok(link)) => self.line = Line::Open(link),
-            Event::Opened(Err(e)) if self.was_open && e.is_passing() => self.reconnect(),
+            Event::Opened(Err(e)) if self.was_open && self.may_pass(&e) => {
+                self.away = e.node_away().map(str::to_owned);
+                self.reconnect();
+            }
             Event::Opened(Err(failure)) => return Err(failure),
             Event::Incoming(Incoming::Text(text)) => {
                 let actions = self.machine.text(&text);
                 if self.machine.is_open() {
                     self.was_open = true;
                     self.tell_at = None;
+                    self.lost_at = None;
+                    self.away = None;
                     self.backoff.reset();
                 }
                 self.perform(actions);
@@ -215,9 +227,18 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Whether the next attempt may succeed. A server that has just been started may not know the machine
+    /// yet.
+    fn may_pass(&self, failure: &Failure) -> bool {
+        let gone = self.lost_at.map(|since| Local::now() - since).unwrap_or_default();
+        let is_early = gone.abs().to_std().is_ok_and(|gone| gone < SETTLING);
+        failure.is_passing() || is_early && matches!(failure, Failure::UnknownNode(_))
+    }
+
     /// Connects again after a wait. A restarted server may have another address.
     fn reconnect(&mut self) {
         if self.was_open && self.tell_at.is_none() {
+            self.lost_at.get_or_insert_with(Local::now);
             self.tell_at = Some(Instant::now() + TELL_AFTER);
         }
         let endpoint = Endpoint::find(self.paths, self.flags);
@@ -297,7 +318,11 @@ impl<'a> Driver<'a> {
             Some(keys) => format!(" ({keys} detaches)"),
             None => String::new(),
         };
-        self.tell(&format!("connection lost; trying again{how}"));
+        let what = match self.away.as_deref().zip(self.lost_at) {
+            Some((why, since)) => not_reached(why, since),
+            None => "connection lost; trying again".into(),
+        };
+        self.tell(&format!("{what}{how}"));
     }
 
     /// Shows a message without disturbing the session: on the terminal's last line, which the next

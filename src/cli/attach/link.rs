@@ -1,6 +1,6 @@
 //! One WebSocket connection.
 
-use super::super::client::unreachable;
+use super::super::client::{Client, unreachable};
 use super::super::endpoint::Endpoint;
 use super::super::failure::Failure;
 use super::super::transport;
@@ -8,7 +8,7 @@ use actix_codec::Framed;
 use actix_http::ws::{CloseReason, Codec, Frame, Item, Message};
 use actix_web::rt::{self, task::JoinHandle};
 use awc::BoxedSocket;
-use awc::error::WsClientError;
+use awc::error::{SendRequestError, WsClientError};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
@@ -63,8 +63,10 @@ impl Link {
         if let Some(token) = &endpoint.token {
             request = request.set_header("Authorization", format!("Bearer {token}"));
         }
-        let connected = request.connect().await;
-        let (_, frames) = connected.map_err(|e| trouble(endpoint, &e))?;
+        let frames = match request.connect().await {
+            Ok((_, frames)) => frames,
+            Err(e) => return Err(reason(endpoint, target, &e).await),
+        };
         let (sink, frames) = frames.split();
         let (outgoing, messages) = mpsc::unbounded_channel();
         let writer = rt::spawn(write(sink, messages));
@@ -155,7 +157,26 @@ fn text(bytes: &[u8]) -> Incoming {
     Incoming::Text(String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// Why there is no connection.
+/// Why there is no connection. A refused WebSocket has no words; the session itself tells them where a
+/// machine of the fleet is not reached or not known.
+async fn reason(endpoint: &Endpoint, target: &str, e: &WsClientError) -> Failure {
+    let may_be_machine = match e {
+        WsClientError::InvalidResponseStatus(status) => [404, 503].contains(&status.as_u16()),
+        WsClientError::SendRequest(SendRequestError::Timeout) => target.contains("/nodes/"),
+        _ => false,
+    };
+    let session = target.split("/attach").next().unwrap_or_default();
+    if may_be_machine && let Ok(client) = Client::new(endpoint.clone()) {
+        match client.get_at(session).await {
+            Err(failure @ Failure::UnknownNode(_)) => return failure,
+            Err(failure) if failure.node_away().is_some() => return failure,
+            _ => {}
+        }
+    }
+    trouble(endpoint, e)
+}
+
+/// The same without the session's own words.
 fn trouble(endpoint: &Endpoint, e: &WsClientError) -> Failure {
     let at = endpoint.at();
     match e {

@@ -3,6 +3,7 @@
 
 use super::input::Input;
 use crate::cli::failure::Failure;
+use crate::cli::key::Key;
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
 use crate::protocol::{ClientMessage, INPUT_WINDOW, Mode, ServerMessage, Session};
@@ -78,7 +79,7 @@ impl Failed {
 /// One client of one session, over any number of connections.
 #[derive(Debug)]
 pub(in crate::cli) struct Machine {
-    id: SessionId,
+    key: Key,
     client: String,
     /// The session in whose terminal this client runs, if any.
     from: Option<SessionId>,
@@ -114,14 +115,14 @@ impl Machine {
     /// asks for its screen. `from`: the session that shows what is attached here, which the server
     /// needs to know to refuse circles. A read-only client sends neither input nor its size.
     pub(in crate::cli) fn new(
-        id: SessionId,
+        key: impl Into<Key>,
         client: String,
         offset: Option<u64>,
         from: Option<SessionId>,
         mode: Mode,
     ) -> Machine {
         Machine {
-            id,
+            key: key.into(),
             client,
             from,
             session: None,
@@ -154,8 +155,8 @@ impl Machine {
 
     /// Path and query of the next connection.
     pub(in crate::cli) fn target(&self) -> String {
-        let Machine { id, client, .. } = self;
-        let mut target = format!("/api/v1/sessions/{id}/attach?client={client}");
+        let Machine { key, client, .. } = self;
+        let mut target = format!("{}/attach?client={client}", key.path());
         if let Some(from) = self.from {
             target += &format!("&from={from}");
         }
@@ -169,7 +170,7 @@ impl Machine {
             target += &format!("&cols={cols}&rows={rows}");
         }
         if let Some(offset) = self.resume {
-            target += &format!("&session={id}&offset={offset}");
+            target += &format!("&session={}&offset={offset}", key.id);
         }
         target
     }
@@ -185,7 +186,7 @@ impl Machine {
     }
 
     /// Whether the client is attached.
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::cli) fn is_open(&self) -> bool {
         self.open
     }
 

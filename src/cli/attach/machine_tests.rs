@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 const ID: &str = "0190d3c0-a1b2-7000-8000-000000000001";
 
 fn machine(offset: Option<u64>) -> Machine {
-    let mut machine = Machine::new(ID.parse().unwrap(), "me".into(), offset, None, Mode::Rw);
+    let mut machine =
+        Machine::new(ID.parse::<SessionId>().unwrap(), "me".into(), offset, None, Mode::Rw);
     assert_eq!(machine.resized(80, 24), []);
     machine
 }

@@ -23,10 +23,10 @@ mod terminal;
 use super::client::Client;
 use super::endpoint::{Endpoint, ServerFlags};
 use super::failure::Failure;
+use super::key::Key;
 use super::staying::stays;
 use super::{ended, inside, out, resolve};
 use crate::config::PathFlags;
-use crate::id::SessionId;
 use crate::lifecycle::EndReason;
 use crate::protocol::{Mode, Recording, Session};
 use chrono::Utc;
@@ -61,13 +61,13 @@ pub(super) fn attach(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let endpoint = Endpoint::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
         let client = Client::new(endpoint.clone())?;
-        let id = match &flags.session {
+        let key = match &flags.session {
             Some(word) => resolve::resolve(&client, word).await?,
             None => resolve::used_last(&client, inside::shown_in()).await?,
         };
         let mode = if flags.read_only { Mode::Ro } else { Mode::Rw };
         let how = How { mode, detach: flags.detach_keys };
-        session(paths, &flags.server, endpoint, id, None, how).await
+        session(paths, &flags.server, endpoint, key, None, how).await
     })
 }
 
@@ -77,23 +77,20 @@ pub(super) async fn session(
     paths: &PathFlags,
     flags: &ServerFlags,
     endpoint: Endpoint,
-    id: SessionId,
+    key: Key,
     offset: Option<u64>,
     How { mode, detach }: How,
 ) -> Result<u8, Failure> {
-    inside::refuse_circle(id)?;
+    inside::refuse_circle(key.id)?;
     // The name is unique to this process, and the same after every reconnect.
     let client = format!("cli-{}", Uuid::now_v7().simple());
-    let mut machine = Machine::new(id, client.clone(), offset, inside::shown_in(), mode);
+    let mut machine = Machine::new(key.clone(), client.clone(), offset, inside::shown_in(), mode);
     let driver = Driver::new(&mut machine, paths, flags, endpoint.clone(), detach)?;
     let outcome = driver.run().await?;
-    let name = || match machine.session().and_then(|session| session.name.clone()) {
-        Some(name) => name,
-        None => id.to_string(),
-    };
+    let name = || key.word(machine.session().and_then(|session| session.name.as_deref()));
     match outcome {
         Outcome::Detached => {
-            let left = match stays_without(&Client::new(endpoint)?, id, &client).await {
+            let left = match stays_without(&Client::new(endpoint)?, &key, &client).await {
                 Some(stays) => format!("\r\n[detached from {}; {stays}]", name()),
                 None => format!("\r\n[detached from {}]", name()),
             };
@@ -105,45 +102,46 @@ pub(super) async fn session(
             tell(&name(), reason);
             Ok(exit_code(code, signal))
         }
-        Outcome::End(End::Ended) => ended(&Client::new(endpoint)?, id, machine.offset()).await,
+        Outcome::End(End::Ended) => ended(&Client::new(endpoint)?, &key, machine.offset()).await,
         Outcome::End(End::Failed(failed)) => Err(failed.into_failure(name())),
     }
 }
 
 /// How long a session stays that this client has just left; `None` if the server does not say.
-async fn stays_without(client: &Client, id: SessionId, name: &str) -> Option<String> {
-    let session: Session = client.get(&id.to_string()).await.ok()?;
+async fn stays_without(client: &Client, key: &Key, name: &str) -> Option<String> {
+    let session: Session = client.get(key).await.ok()?;
     let others = session.clients.iter().filter(|viewer| viewer.client != name).count();
-    session.status.is_live().then(|| stays(&session, others, Utc::now()))
+    session
+        .status
+        .is_live()
+        .then(|| stays(&key.word(session.name.as_deref()), &session, others, Utc::now()))
 }
 
 /// Reports a session that ended while we were not attached, and whose output is no longer kept.
 /// `shown` is the number of bytes of output that were printed here.
-async fn ended(client: &Client, id: SessionId, shown: u64) -> Result<u8, Failure> {
-    let id = id.to_string();
-    let session: Session = client.get(&id).await?;
+async fn ended(client: &Client, key: &Key, shown: u64) -> Result<u8, Failure> {
+    let session: Session = client.get(key).await?;
     if session.offset > shown {
-        out::message(&format!("stayd: {}", gone(client, &session).await));
+        out::message(&format!("stayd: {}", gone(client, key, &session).await));
     }
     match session.end_reason {
-        Some(reason) => tell(&id, reason),
-        None => out::message(&format!("stayd: session {id} is ending")),
+        Some(reason) => tell(&key.to_string(), reason),
+        None => out::message(&format!("stayd: session {key} is ending")),
     }
     Ok(exit_code(session.exit_code, session.exit_signal))
 }
 
 /// Says that the output of an ended session is gone, and which verbs show what is left.
-pub(super) async fn gone(client: &Client, session: &Session) -> String {
-    let id = session.id.to_string();
+pub(super) async fn gone(client: &Client, key: &Key, session: &Session) -> String {
     let how = ended::how(session).map_or_else(String::new, |how| format!(" ({how})"));
-    let mut text = format!("session {id} has ended{how} and its output is not kept any more");
-    if client.screen(&id, "text", 0).await.is_ok() {
-        text += &format!("; `stayd screen {id}` prints what it showed last");
+    let mut text = format!("session {key} has ended{how} and its output is not kept any more");
+    if client.screen(key, "text", 0).await.is_ok() {
+        text += &format!("; `stayd screen {key}` prints what it showed last");
     }
     if session.recording != Recording::Off {
-        text += &format!("; `stayd recording {id}` prints what was recorded of it");
+        text += &format!("; `stayd recording {key}` prints what was recorded of it");
     }
-    text += &format!("; `stayd restart {id}` runs its command again");
+    text += &format!("; `stayd restart {key}` runs its command again");
     text
 }
 

@@ -14,11 +14,12 @@ pub(super) use nodes::nodes;
 pub(super) use place::{Placed, place};
 pub(super) use target::local_path;
 
-use super::api::Api;
+use super::api::{Api, Lookup};
 use super::caller::Caller;
 use super::lease::Lease;
 use super::problem::{Problem, code};
 use crate::connections::Visitor;
+use crate::fleet::Fleet;
 use crate::relay::NodeName;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -37,6 +38,11 @@ pub async fn to_its_machine<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     match destination(&request) {
+        Ok(None) if may_be_elsewhere(&request).await => {
+            let detail = "the directory of the fleet has not been read yet; try again in a moment";
+            let problem = Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1);
+            return Ok(request.into_response(problem.error_response()).map_into_right_body());
+        }
         Ok(None) => {}
         Ok(Some(Destination::Here(path))) => {
             let uri = path.parse().map_err(|_| Problem::invalid("the path is no path"))?;
@@ -63,6 +69,20 @@ pub async fn to_its_machine<B: MessageBody + 'static>(
         }
     }
     Ok(next.call(request).await?.map_into_left_body())
+}
+
+/// Whether a session may be another machine's, of which this server has not read yet.
+async fn may_be_elsewhere(request: &ServiceRequest) -> bool {
+    let Some(api) = api(request) else { return false };
+    let is_visit = request.conn_data::<Visitor>().is_some_and(|it| it.visit().is_some());
+    let has_read = |fleet: &Fleet| !fleet.serves() || fleet.directory().is_listed();
+    if is_visit || api.fleet.as_ref().is_none_or(has_read) {
+        return false;
+    }
+    match target(request.match_info().unprocessed(), request.query_string()) {
+        Target::Session(id) => matches!(api.find_any(&id.to_string()).await, Ok(Lookup::Unknown)),
+        _ => false,
+    }
 }
 
 /// Where a request goes that names a machine, or is for another one.

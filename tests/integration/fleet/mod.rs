@@ -1,4 +1,5 @@
 //! The fleet: many machines through NATS.
 
+mod cli;
 mod permissions;
 mod servers;

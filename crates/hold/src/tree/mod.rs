@@ -36,6 +36,7 @@ mod marks;
 mod member;
 pub mod pidfd;
 mod process;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -46,7 +47,7 @@ pub use marks::{MARK, is_marked_by_limit, mark_by_limit, unmark_by_limit};
 pub use member::{Keepers, Member, Tree};
 pub use process::{ProcessId, boot_id, boottime_ms, names_of, start_time};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use walk::Snapshot;
 
@@ -76,4 +77,21 @@ impl Tree {
 /// As [`Tree::members`].
 pub fn descendants(root: i32) -> io::Result<Vec<Member>> {
     Ok(Snapshot::take()?.below(root))
+}
+
+/// Every present process below `root`, and every present member of these trees, from one pass over
+/// /proc however many trees there are. Those below `root` come first, children before their parents.
+///
+/// # Errors
+/// As [`Tree::members`].
+pub fn descendants_and_members(root: i32, trees: &[Tree]) -> io::Result<Vec<Member>> {
+    let snapshot = Snapshot::take()?;
+    let mut found = snapshot.below(root);
+    let mut seen: HashSet<Member> = found.iter().copied().collect();
+    for tree in trees {
+        // What one tree's marks do not tell for want of a descriptor must not hide the others.
+        let more = snapshot.members(tree, &HashMap::new()).map(|walk| walk.members);
+        found.extend(more.unwrap_or_default().into_iter().filter(|member| seen.insert(*member)));
+    }
+    Ok(found)
 }

@@ -350,3 +350,20 @@ fn reuse_a_pid() {
     Member { start_time, ..member }.signal(libc::SIGKILL).unwrap();
     next.0.wait().unwrap();
 }
+
+#[test]
+fn many_trees_are_found_by_one_walk() {
+    let mut planted: Vec<Planted> =
+        (0..20).map(|_| Planted::begin("setsid sleep 300 & echo $!; echo ready; wait")).collect();
+    let away: Vec<i32> = planted.iter_mut().map(|planted| planted.pid().pid).collect();
+    let planted: Vec<Planted> = planted.into_iter().map(Planted::ready).collect();
+    let trees: Vec<Tree> = planted.iter().map(|planted| planted.tree.clone()).collect();
+    let before = walk::WALKS.with(std::cell::Cell::get);
+    // Nobody is below a process that does not exist.
+    let found = descendants_and_members(i32::MAX, &trees).unwrap();
+    assert_eq!(walk::WALKS.with(std::cell::Cell::get), before + 1);
+    let pids: HashSet<i32> = found.iter().map(|member| member.pid).collect();
+    assert_eq!(pids.len(), found.len(), "nobody is named twice");
+    assert!(away.iter().all(|pid| pids.contains(pid)));
+    assert!(planted.iter().all(|planted| pids.contains(&(planted.leader.id() as i32))));
+}

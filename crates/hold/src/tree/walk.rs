@@ -3,21 +3,25 @@
 use super::marks::{Mark, Marks, carries_limit, limit_mark};
 use super::member::{Keepers, Member, Tree};
 use super::process::{Stat, boot_id, is_gone, is_refused};
+use super::shared::Shared;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
 
 /// Every process, read at about one time.
 pub(super) struct Snapshot {
-    begun: Instant,
     processes: HashMap<i32, Seen>,
     children: HashMap<i32, Vec<i32>>,
     sessions: HashMap<i32, Vec<i32>>,
     /// Processes that were listed, and gone before they could be read.
     missed: Vec<i32>,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The snapshots that this thread has taken.
+    pub(super) static WALKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// A tree as one snapshot shows it.
@@ -61,26 +65,14 @@ impl Seen {
 }
 
 impl Snapshot {
-    /// A snapshot that was begun after this call. Callers that wait while another one is being
-    /// taken share the next one, because hundreds of sessions can end at once.
+    /// A snapshot that was begun after this call, which all callers share that ask while another
+    /// one is being taken.
     ///
     /// # Errors
     /// As [`Snapshot::take`].
     pub(super) fn shared() -> io::Result<Arc<Snapshot>> {
-        static WAITING: AtomicUsize = AtomicUsize::new(0);
-        static LAST: Mutex<Option<Arc<Snapshot>>> = Mutex::new(None);
-        let asked = Instant::now();
-        WAITING.fetch_add(1, Ordering::Relaxed);
-        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = match last.take() {
-            Some(last) if last.begun > asked => Ok(last),
-            _ => Snapshot::take().map(Arc::new),
-        };
-        // Kept only for those who already wait: a later caller needs a newer one.
-        if WAITING.fetch_sub(1, Ordering::Relaxed) > 1 {
-            *last = snapshot.as_ref().ok().cloned();
-        }
-        snapshot
+        static SNAPSHOTS: Shared<Snapshot> = Shared::new();
+        SNAPSHOTS.after_now(Snapshot::take)
     }
 
     /// Reads /proc. Processes that end meanwhile are left out.
@@ -89,7 +81,9 @@ impl Snapshot {
     /// /proc could not be read in full (no descriptor is free): the part that was read would make a
     /// tree look smaller than it is.
     pub(super) fn take() -> io::Result<Snapshot> {
-        let (begun, mut missed) = (Instant::now(), Vec::new());
+        #[cfg(test)]
+        WALKS.with(|walks| walks.set(walks.get() + 1));
+        let mut missed = Vec::new();
         let mut processes = HashMap::new();
         let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
         let mut sessions: HashMap<i32, Vec<i32>> = HashMap::new();
@@ -110,7 +104,7 @@ impl Snapshot {
             sessions.entry(stat.session).or_default().push(pid);
             processes.insert(pid, Seen { stat, limit, marks: OnceLock::new() });
         }
-        Ok(Snapshot { begun, processes, children, sessions, missed })
+        Ok(Snapshot { processes, children, sessions, missed })
     }
 
     /// The tree's members. `known` (pid → start time) are processes that earlier walks found to be

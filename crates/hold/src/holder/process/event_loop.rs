@@ -229,8 +229,7 @@ impl EventLoop {
 
     fn advance_shutdown(&mut self) {
         if let Some(shutdown) = &mut self.shutdown {
-            let descendants = Descendants::of(&self.shared, &mut self.sessions);
-            shutdown.advance(&descendants);
+            shutdown.advance(|| Descendants::of(&self.shared, &mut self.sessions));
             // It reads /proc.
             account::recount(&self.shared);
         }
@@ -275,7 +274,7 @@ impl EventLoop {
         let drained = self.sessions.are_drained();
         let Some(shutdown) = &self.shutdown else { return false };
         let over = drained && self.sessions.have_exited();
-        let ended = shutdown.is_over(over, &Descendants::of(&self.shared, &mut self.sessions));
+        let ended = shutdown.is_over(over, || Descendants::of(&self.shared, &mut self.sessions));
         account::recount(&self.shared);
         ended
     }

@@ -52,11 +52,13 @@ impl Shutdown {
         u16::try_from(left).map_or(EpollTimeout::MAX, EpollTimeout::from)
     }
 
-    /// Takes the next step when its time has come.
-    pub(super) fn advance(&mut self, all: &Descendants) {
+    /// Takes the next step when its time has come. `all` is asked for only then: a turn of the loop
+    /// comes for every process that ends.
+    pub(super) fn advance(&mut self, all: impl FnOnce() -> Descendants) {
         if Instant::now() < self.at {
             return;
         }
+        let all = all();
         match self.next {
             Next::Terminate => {
                 all.signal(&[Signal::SIGTERM, Signal::SIGCONT]);
@@ -76,14 +78,14 @@ impl Shutdown {
 
     /// Whether nothing is left to be done. `dead` says whether all leaders are dead, and all of
     /// their output is read, as far as there is room.
-    pub(super) fn is_over(&self, dead: bool, all: &Descendants) -> bool {
+    pub(super) fn is_over(&self, dead: bool, all: impl FnOnce() -> Descendants) -> bool {
         if self.next == Next::GiveUp {
             return true;
         }
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         // Any answer but ECHILD means that there is a child: nix has no name for a real-time
         // signal.
-        dead && waitid(Id::All, flags) == Err(Errno::ECHILD) && all.find().is_empty()
+        dead && waitid(Id::All, flags) == Err(Errno::ECHILD) && all().find().is_empty()
     }
 }
 
@@ -116,18 +118,12 @@ impl Descendants {
         Descendants { guardian, trees: trees.collect() }
     }
 
-    /// The processes, children before their parents. Without a free descriptor nothing is found,
+    /// The processes, children before their parents, from one walk. Without a free descriptor nothing is found,
     /// and the next round tries again.
     fn find(&self) -> Vec<Member> {
         let us = [self.guardian, getpid().as_raw()];
         let root = if self.guardian > 0 { self.guardian } else { getpid().as_raw() };
-        let mut found = tree::descendants(root).unwrap_or_default();
-        for tree in &self.trees {
-            let more = tree.members().unwrap_or_default();
-            found.extend(
-                more.into_iter().filter(|member| !found.contains(member)).collect::<Vec<_>>(),
-            );
-        }
+        let mut found = tree::descendants_and_members(root, &self.trees).unwrap_or_default();
         found.retain(|member| !us.contains(&member.pid));
         found
     }
