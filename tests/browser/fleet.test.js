@@ -44,6 +44,7 @@ test("a session of the other machine is listed, attached to, typed into and ende
   await row(page, id).locator("a").click();
   await opened(page, id);
   await shows(page, /[$#]$/);
+  await page.locator("#labels").getByText("on gpu-1").waitFor();
   await type(page, "echo typed-$((40 + 2))");
   await shows(page, "typed-42");
   // Renamed there, and here.

@@ -44,6 +44,8 @@ export interface ConnectionCallbacks {
 
 /** An attempt that has not opened after this time is abandoned. */
 const OPEN_WITHIN_MS = 10_000;
+/** The close code for a session that the server does not know. */
+const NOT_FOUND = 4404;
 /** Time between two looks at the heartbeat. */
 const LOOK_EVERY_MS = 500;
 
@@ -244,13 +246,12 @@ export class Connection {
         if (!(await this.callbacks.signInAgain()) && !this.accepted) return this.callbacks.stateChanged({ is: "refused", why: reason });
         if (!this.stopped) this.retry();
         return;
-      case 4404:
-        return this.callbacks.stateChanged({ is: "missing" });
       case 4409:
         return this.callbacks.stateChanged({ is: "taken-over" });
     }
     if (this.lostAt === 0) this.lostAt = performance.now();
-    if (opened) return this.retry();
+    // Whether there is no such session is asked as well: the server may not know another machine's yet.
+    if (opened && code !== NOT_FOUND) return this.retry();
     const verdict = await this.callbacks.diagnose(this.session);
     if (this.stopped) return;
     this.away = typeof verdict === "object" && "away" in verdict ? verdict.away : null;

@@ -15,6 +15,8 @@ const TRUSTED_MS = 5000;
 
 /** What to fetch. */
 export type PollPlan =
+  /** Nothing: this machine is alone, or shows its own sessions only. */
+  | { fetch: "nothing" }
   /** All sessions. */
   | { fetch: "all" }
   /** Those of these machines, and of the others who asks somebody, a little at a time. */
@@ -22,6 +24,7 @@ export type PollPlan =
 
 export function pollPlan({ self, nodes }: FleetState, isWanted: (machine: string) => boolean): PollPlan {
   const others = nodes.filter(({ name }) => name !== self);
+  if (others.length === 0) return { fetch: "nothing" };
   const sessions = others.reduce((sum, { live_sessions }) => sum + (live_sessions ?? 0), 0);
   if (sessions <= ALL_MAX) return { fetch: "all" };
   return { fetch: "machines", names: others.map(({ name }) => name).filter(isWanted) };
@@ -35,9 +38,12 @@ export function pollDelay(visible: boolean, took: number): number {
 /** What this page did to a session: it has the newer state itself, or knows that it has ended. */
 export type OwnChange = { at: number; session: Session | null };
 
+/** Whether a change counts more than what is fetched. */
+export const isTrusted = ({ at }: OwnChange, now: number): boolean => now - at <= TRUSTED_MS;
+
 /** The fetched sessions, with what this page knows better. Drops the changes that are old. */
 export function withOwnChanges(fetched: readonly Session[], changes: Map<string, OwnChange>, now: number): Session[] {
-  for (const [id, { at }] of changes) if (now - at > TRUSTED_MS) changes.delete(id);
+  for (const [id, change] of changes) if (!isTrusted(change, now)) changes.delete(id);
   if (changes.size === 0) return [...fetched];
   const rest = new Map(changes);
   const merged: Session[] = [];

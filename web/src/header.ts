@@ -36,8 +36,9 @@ export class Header {
     return `${name} · stayd`;
   }
 
-  /** Shows the open session, null if it is unknown. `title` is its window title. Returns the tab's title. */
-  show(session: Session | null, title: string, isOpen: boolean, isLive: boolean): string {
+  /** Shows the open session, null if it is unknown. `title` is its window title, `machine` where it runs if not
+      here. Returns the tab's title. */
+  show(session: Session | null, title: string, isOpen: boolean, isLive: boolean, machine: string | null): string {
     const name = session === null ? (isOpen ? "Session" : "Sessions") : nameOf(session);
     setText(this.title, name);
     const shown = session === null ? "" : title || (session.title ?? commandOf(session));
@@ -49,6 +50,7 @@ export class Header {
       setTooltip(recorded, session.recording === "all" ? "Output and input are recorded" : "Output is recorded");
       chips.unshift(recorded);
     }
+    if (machine !== null) chips.unshift(make("span", "label", `on ${machine}`));
     this.labels.replaceChildren(...chips);
     this.actions.hidden = !isOpen;
     for (const id of ["edit", "end", "pin", "share"]) byId(id).hidden = !isLive;

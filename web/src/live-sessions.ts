@@ -109,6 +109,11 @@ export class LiveSessions {
     this.callbacks.changed();
   }
 
+  /** Whether another machine has returned a session a moment ago. */
+  isNewElsewhere(id: string): boolean {
+    return this.remote.isNew(id);
+  }
+
   /** A session has ended. */
   drop(id: string): void {
     this.own = this.own.filter((session) => session.id !== id);

@@ -64,7 +64,7 @@ export function fleetList(fleet: FleetState, sessions: readonly Session[], foldi
   const away = new Set(machines.filter(({ state }) => state === "offline").map(({ name }) => name));
   // Nobody can answer a session of a machine that is away.
   const asks = (session: Session) => isBlocked(session) && !away.has(session.node ?? "");
-  const found = sessions.filter((session) => matchesSearch(session, search) || matchesMachine(session.node ?? "", search));
+  const found = search === "" ? sessions : sessions.filter((session) => matchesSearch(session, search) || matchesMachine(session.node ?? "", search));
   const byMachine = new Map<string, Session[]>();
   const counts = new Map<string, number>();
   const self = fleet.self ?? "";

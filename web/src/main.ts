@@ -371,7 +371,9 @@ function showTitle(): void {
   const { view, session, windowTitle } = panes.focused;
   const live = liveSessions.get(focusedView()?.id ?? null);
   status.showStay(live);
-  badge.setTitle(header.show(view === null ? null : session, windowTitle, view !== null, live !== undefined));
+  const shown = view === null ? null : session;
+  const machine = shown !== null && fleet.isForeign(shown) ? (shown.node ?? null) : null;
+  badge.setTitle(header.show(shown, windowTitle, view !== null, live !== undefined, machine));
 }
 
 /** Shows or hides the list where the window is too narrow for both. */

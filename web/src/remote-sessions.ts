@@ -2,7 +2,7 @@
 
 import { type FleetPage, listFleetSessions } from "./api";
 import type { Fleet } from "./fleet";
-import { newsBetween, type OwnChange, pollDelay, pollPlan, withOwnChanges } from "./fleet-polling";
+import { isTrusted, newsBetween, type OwnChange, pollDelay, type PollPlan, pollPlan, withOwnChanges } from "./fleet-polling";
 import { authorized } from "./login";
 import type { Session, SessionEvent } from "./messages";
 import { isBlocked } from "./waiting";
@@ -53,6 +53,12 @@ export class RemoteSessions {
     return this.byId.get(id);
   }
 
+  /** Whether its machine has returned a session a moment ago: the directory may not have it yet. */
+  isNew(id: string): boolean {
+    const change = this.changes.get(id);
+    return change !== undefined && change.session !== null && isTrusted(change, performance.now());
+  }
+
   /** Takes over a session as its machine has just returned it; one that has ended is gone. */
   put(session: Session): void {
     const isLive = session.ended_at === null;
@@ -83,7 +89,7 @@ export class RemoteSessions {
     if (state !== null) {
       const plan = pollPlan(state, (machine) => this.callbacks.isWanted(machine));
       try {
-        const fetched = plan.fetch === "all" ? await this.fetchAll(round) : await this.fetchMachines(plan.names, round);
+        const fetched = await this.fetch(plan, round);
         if (round !== this.rounds) return;
         this.receive(fetched);
       } catch {
@@ -97,15 +103,14 @@ export class RemoteSessions {
     if (state !== null) this.timer = window.setTimeout(() => void this.refresh(), wait);
   }
 
-  private async fetchAll(round: number): Promise<Session[]> {
-    this.asking = [];
-    return this.fetchPages(["all"], round);
-  }
-
-  private async fetchMachines(names: string[], round: number): Promise<Session[]> {
-    const fetched = await this.fetchPages(names, round);
+  private async fetch(plan: PollPlan, round: number): Promise<Session[]> {
+    if (plan.fetch !== "machines") {
+      this.asking = [];
+      return plan.fetch === "all" ? this.fetchPages(["all"], round) : [];
+    }
+    const fetched = await this.fetchPages(plan.names, round);
     await this.sweep(round);
-    const shown = new Set(names);
+    const shown = new Set(plan.names);
     return [...fetched, ...this.asking.filter(({ node }) => !shown.has(node ?? ""))];
   }
 

@@ -149,7 +149,11 @@ export class SessionList {
 
   private showDirectory(): void {
     const { state } = this.fleet;
-    setText(this.directory, state === null ? "" : directoryText(state, Date.now()));
+    const text = state === null ? "" : directoryText(state, Date.now());
+    this.directory.hidden = text === "";
+    // Screen readers hear of it once, not every second.
+    setText(byId("directory-lost"), text === "" ? "" : "The other machines are out of sight:");
+    setText(byId("directory-heard"), text);
   }
 
   private get searched(): string {

@@ -59,6 +59,8 @@ export interface SessionViewSetup {
   takesFiles: boolean;
   /** Why the session's machine may be out of reach, after this answer; null: that is not the reason. */
   away(problem: ApiError): Promise<string | null>;
+  /** The session was started on another machine a moment ago: this server may not know it yet. */
+  isNew(): boolean;
 }
 
 export class SessionView {
@@ -67,6 +69,7 @@ export class SessionView {
   private client: string;
   private readonly callbacks: SessionViewCallbacks;
   private readonly away: SessionViewSetup["away"];
+  private readonly isNew: SessionViewSetup["isNew"];
   private readonly frame: HTMLElement;
   private readonly terminal: TerminalView;
   private readonly attachment: Attachment;
@@ -90,12 +93,13 @@ export class SessionView {
   /** The size with which the connection was opened. */
   private requestedSize = { cols: 0, rows: 0 };
 
-  constructor({ container, id, client, mode, input, callbacks, known, takesFocus, takesFiles, away }: SessionViewSetup) {
+  constructor({ container, id, client, mode, input, callbacks, known, takesFocus, takesFiles, away, isNew }: SessionViewSetup) {
     this.id = id;
     this.client = client;
     this.mode = mode;
     this.callbacks = callbacks;
     this.away = away;
+    this.isNew = isNew;
     this.frame = make("div", "frame");
     container.replaceChildren(this.frame);
     this.attachment = new Attachment(input);
@@ -366,7 +370,7 @@ export class SessionView {
       const away = await this.away(error);
       if (away !== null) return { away };
       if (error.passing) return "retry";
-      if (error.status === 404) return "missing";
+      if (error.status === 404) return this.isNew() ? "retry" : "missing";
       if (error.status === 403) return { refused: error.message };
       return "retry";
     }

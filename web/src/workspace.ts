@@ -155,7 +155,19 @@ export class Workspace {
       takeHeld: () => keyBar.take(),
     };
     const client = this.callbacks.client();
-    return new SessionView({ container: pane.place, id, client, mode, input, callbacks, known: pane.session, takesFocus: this.isFocused(pane), takesFiles: this.callbacks.rights().create, away: (problem) => this.parts.fleet.awayText(pane.session, problem) });
+    return new SessionView({
+      container: pane.place,
+      id,
+      client,
+      mode,
+      input,
+      callbacks,
+      known: pane.session,
+      takesFocus: this.isFocused(pane),
+      takesFiles: this.callbacks.rights().create,
+      away: (problem) => this.parts.fleet.awayText(pane.session, problem),
+      isNew: () => liveSessions.isNewElsewhere(id),
+    });
   }
 
   /** Says why the session in a pane cannot be used, and offers what can be done. */

@@ -12,6 +12,7 @@ const session = (id: string, more: Partial<Session> = {}): Session =>
 test("a fleet of some thousand sessions is fetched whole, a larger one by the machines that are unfolded", () => {
   const small = fleet([machine("desk", 9000), machine("gpu-1", 1900), machine("gpu-2", null)]);
   assert.deepEqual(pollPlan(small, () => false), { fetch: "all" }, "this machine's own are not counted");
+  assert.deepEqual(pollPlan(fleet([machine("desk", 3)]), () => true), { fetch: "nothing" });
   const large = fleet([machine("desk", 1), machine("gpu-1", 1900), machine("gpu-2", 1900)]);
   assert.deepEqual(pollPlan(large, (name) => name !== "gpu-1"), { fetch: "machines", names: ["gpu-2"] });
 });
