@@ -1,5 +1,6 @@
 //! The fleet: many machines through NATS.
 
 mod cli;
+mod machines;
 mod permissions;
 mod servers;

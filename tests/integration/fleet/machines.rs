@@ -1,0 +1,229 @@
+//! Machines of a fleet with real servers and NATS: what passes through, who may do what, who is there.
+
+use crate::support::{NatsServer, Server, Terminal, dial, soon};
+use actix_web::http::Method;
+use actix_web::rt::time::sleep;
+use awc::ws::Frame;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Between two looks at what tells nobody of this process that it changes.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A member whose `[fleet]` has more lines.
+async fn member(nats: &NatsServer, name: &str, more: &str) -> Server {
+    let url = nats.url();
+    let settings = format!("[fleet]\nurl = [\"{url}\"]\nname = \"{name}\"\n{more}\n");
+    Server::start_by(Server::dir(), &settings, "exec \"$0\" \"$@\"").await
+}
+
+/// Waits until a server sees a machine in this state.
+async fn sees(server: &Server, name: &str, state: &str) {
+    soon(&format!("{name} {state}"), async {
+        loop {
+            let nodes = server.api().get("/api/v1/nodes").await.json();
+            let nodes = nodes["nodes"].as_array().expect("nodes");
+            if nodes.iter().any(|node| node["name"] == name && node["state"] == state) {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+}
+
+async fn two(more: &str) -> Option<(NatsServer, Server, Server)> {
+    let nats = NatsServer::start().await?;
+    let (desk, attic) = (member(&nats, "desk", "").await, member(&nats, "attic", more).await);
+    sees(&desk, "attic", "online").await;
+    sees(&attic, "desk", "online").await;
+    Some((nats, desk, attic))
+}
+
+fn bash(node: &str) -> Value {
+    json!({ "node": node, "command": ["bash", "--norc", "--noprofile"] })
+}
+
+#[actix_web::test]
+async fn every_kind_of_request_passes_through() {
+    let Some((_nats, desk, attic)) = two("").await else { return };
+    let api = desk.api();
+    let session = api.create(bash("attic")).await;
+    assert_eq!(session["node"], "attic");
+    let id = session["id"].as_str().expect("an id");
+    assert_eq!(attic.api().session(id).await["id"], session["id"], "it is there");
+    // A WebSocket, both ways.
+    let (mut terminal, _) = Terminal::attach(&desk, id, "client=tab").await;
+    terminal.type_in("echo $((6*7))\n").await;
+    terminal.wait_for("42").await;
+    // Bodies longer than a window, both ways, and their heads.
+    let whole: Vec<u8> = (0..700_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+    let file = format!("/api/v1/sessions/{id}/files?apart=true&name=big&upload=k&total=700000");
+    let put = api.send(Method::PUT, &file, whole.clone()).await;
+    assert!(put.status.is_success(), "{}", put.status);
+    let path = put.json()["path"].as_str().expect("a path").to_owned();
+    let file = format!("/api/v1/sessions/{id}/files?path={path}");
+    assert!(api.get(&file).await.bytes == whole, "it comes back as it was");
+    let head = api.send(Method::HEAD, &file, "").await;
+    let length = head.headers.get("content-length").expect("a length").to_str().unwrap();
+    assert_eq!((length, head.bytes.len()), ("700000", 0));
+    // A wait, by the machine's name.
+    let wait = format!(
+        "/api/v1/nodes/attic/sessions/{id}/screen?format=text&wait=text:never&timeout_ms=300"
+    );
+    assert_eq!(api.get(&wait).await.status, 408);
+    let missing = "/api/v1/nodes/attic/sessions/nobody";
+    api.get(missing).await.problem(404, "not_found");
+    api.get("/api/v1/nodes/cellar/sessions").await.problem(404, "unknown_node");
+    api.get("/api/v1/sessions?node=cellar").await.problem(404, "unknown_node");
+    api.get("/api/v1/nodes/attic/tokens").await.problem(404, "not_found");
+    let own = api.get(&format!("/api/v1/nodes/desk/sessions/{id}")).await;
+    own.problem(404, "not_found");
+    terminal.leave().await;
+}
+
+#[actix_web::test]
+async fn a_machine_lets_in_no_more_than_it_says() {
+    let Some((_nats, desk, attic)) = two("rights = \"viewer\"").await else { return };
+    let session = attic.api().create(json!({ "command": ["cat"] })).await;
+    let id = session["id"].as_str().expect("an id");
+    let path = format!("/api/v1/nodes/attic/sessions/{id}");
+    assert_eq!(desk.api().get(&path).await.status, 200);
+    let refused = desk.api().post(&format!("{path}/input"), "x").await;
+    assert_eq!(refused.problem(403, "forbidden")["needs"], "controller");
+    desk.api().post("/api/v1/sessions", bash("attic").to_string()).await.problem(403, "forbidden");
+    desk.api().post("/api/v1/sessions", bash("any").to_string()).await.ok(201);
+}
+
+#[actix_web::test]
+async fn what_a_token_may_here_it_may_there_until_it_ends() {
+    let Some((_nats, desk, attic)) = two("").await else { return };
+    let session =
+        attic.api().create(json!({ "command": ["cat"], "labels": { "team": "a" } })).await;
+    let id = session["id"].as_str().expect("an id");
+    let other = attic.api().create(json!({ "command": ["cat"] })).await;
+    let owner = desk.api();
+    let made = json!({ "name": "anna", "role": "controller", "labels": { "team": "a" } });
+    let made = owner.post("/api/v1/tokens", made.to_string()).await.ok(201);
+    let anna = owner.with_token(made["token"].as_str().expect("a token"));
+    let seen = format!("/api/v1/nodes/attic/sessions/{id}");
+    soon("the directory", async {
+        while owner.get(&format!("/api/v1/sessions/{id}")).await.status != 200 {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    assert_eq!(anna.get(&seen).await.status, 200);
+    let hidden = format!("/api/v1/nodes/attic/sessions/{}", other["id"].as_str().unwrap());
+    anna.get(&hidden).await.problem(404, "not_found");
+    let listed = anna.get("/api/v1/sessions?node=all").await.ok(200);
+    assert_eq!(listed["sessions"].as_array().expect("a list").len(), 1, "{listed}");
+    let path = format!("/api/v1/sessions/{id}/attach?client=tab");
+    let mut socket = dial(&anna, &path, Some("stayd.v1")).await.expect("a WebSocket");
+    soon("a frame", socket.next()).await.expect("a frame").expect("a frame");
+    assert_eq!(owner.delete("/api/v1/tokens/anna").await.status, 204);
+    let reason = soon("the end of the WebSocket", async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Frame::Close(Some(reason)))) => return reason,
+                Some(Ok(_)) => {}
+                other => panic!("{other:?} and no reason"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(u16::from(reason.code), 1008, "{reason:?}");
+}
+
+#[actix_web::test]
+async fn a_name_is_one_machines() {
+    let Some((nats, desk, attic)) = two("").await else { return };
+    let mut other = member(&nats, "attic", "").await;
+    let refused = |line: &Value| {
+        line["msg"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("another machine of the fleet has"))
+    };
+    other.wait_for_log("a refusal", refused).await;
+    let session = desk.api().create(bash("attic")).await;
+    let id = session["id"].as_str().expect("an id");
+    assert_eq!(attic.api().session(id).await["id"], session["id"], "the first one's");
+    let nodes = other.api().get("/api/v1/nodes").await.json();
+    assert_eq!(nodes["connected"], false, "{nodes}");
+    other.api().create(json!({ "command": ["cat"] })).await;
+}
+
+#[actix_web::test]
+async fn who_is_gone_is_offline_and_comes_back() {
+    let Some((mut nats, desk, mut attic)) = two("").await else { return };
+    let session = attic.api().create(json!({ "command": ["cat"], "name": "work" })).await;
+    let id = session["id"].as_str().expect("an id");
+    let listed = async || {
+        let all = desk.api().get("/api/v1/sessions?node=all").await.ok(200);
+        let all = all["sessions"].as_array().expect("a list").clone();
+        all.into_iter().find(|it| it["id"] == *id).map(|it| it["status"].clone())
+    };
+    soon("the session in the list", async {
+        while listed().await.is_none() {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    attic.kill();
+    sees(&desk, "attic", "offline").await;
+    assert_eq!(listed().await, Some("RUNNING".into()), "as it last said");
+    let asked = desk.api().get(&format!("/api/v1/sessions/{id}")).await;
+    asked.problem(503, "node_offline");
+    attic.restart().await;
+    sees(&desk, "attic", "online").await;
+    assert_eq!(desk.api().get(&format!("/api/v1/sessions/{id}")).await.status, 200);
+    // Without NATS nobody notices anything on a machine itself, and nobody is taken for gone.
+    nats.kill();
+    attic.api().session(id).await;
+    soon("the loss", async {
+        while desk.api().get("/api/v1/nodes").await.json()["connected"] == true {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    let asked = desk.api().get(&format!("/api/v1/sessions/{id}")).await;
+    asked.problem(503, "node_unreachable");
+    assert_eq!(listed().await, Some("RUNNING".into()));
+    nats.restart().await;
+    soon("the way back", async {
+        while desk.api().get(&format!("/api/v1/sessions/{id}")).await.status != 200 {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_session_is_placed_once_whichever_edge_is_asked() {
+    let Some((nats, desk, attic)) = two("labels = { gpu = \"yes\" }").await else { return };
+    let gate = member(&nats, "gate", "gateway = true").await;
+    sees(&gate, "attic", "online").await;
+    sees(&gate, "desk", "online").await;
+    let there = json!({ "node_labels": { "gpu": "yes" }, "command": ["cat"] }).to_string();
+    let headers = [("Idempotency-Key", "once")];
+    let mut ids = Vec::new();
+    for server in [&desk, &gate, &desk] {
+        let api = server.api();
+        let sent = api.send_with(Method::POST, "/api/v1/sessions", &headers, there.clone());
+        let session = sent.await.ok(201);
+        assert_eq!(session["node"], "attic");
+        ids.push(session["id"].clone());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    attic.api().session(ids[0].as_str().expect("an id")).await;
+    let nowhere = json!({ "node_labels": { "gpu": "no" } }).to_string();
+    let nowhere = desk.api().post("/api/v1/sessions", nowhere).await;
+    nowhere.problem(503, "node_unreachable");
+    // A gateway has none of its own, and places what names no machine.
+    let session = gate.api().create(json!({ "command": ["cat"] })).await;
+    assert_ne!(session["node"], "gate");
+    let named = json!({ "node": "gate", "command": ["cat"] }).to_string();
+    gate.api().post("/api/v1/sessions", named).await.problem(400, "invalid_request");
+}
