@@ -18,6 +18,9 @@ use uuid::Uuid;
 /// A machine that has said nothing for so long is forgotten, with its sessions.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// The most sessions of one machine that are taken over: more than any machine can have.
+const SESSIONS_MAX: usize = 50_000;
+
 /// The directory tells of a new session within this time, if it is in order.
 const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
@@ -33,6 +36,8 @@ struct Known {
     heard: Option<Heard>,
     /// Whether the list of sessions was ever read.
     is_listed: bool,
+    /// The number of sessions of each machine.
+    counts: HashMap<NodeName, usize>,
     /// Sessions that this server has started elsewhere, until the directory tells of them.
     placed: HashMap<SessionId, (NodeName, Instant)>,
 }
@@ -164,8 +169,18 @@ impl Directory {
         let mut hasher = DefaultHasher::new();
         line.hash(&mut hasher);
         let hash = hasher.finish();
-        if self.lock().sessions.get(&id).is_some_and(|it| it.hash == hash && it.node == *node) {
-            return true;
+        {
+            let known = self.lock();
+            match known.sessions.get(&id) {
+                Some(it) if it.node == *node && it.hash == hash => return true,
+                Some(it) if it.node == *node => {}
+                // An id is one machine's. One that was given another name says it by that one from then on.
+                Some(it) if known.is_online(&it.node) => return false,
+                _ if known.counts.get(node).is_some_and(|count| *count >= SESSIONS_MAX) => {
+                    return false;
+                }
+                _ => {}
+            }
         }
         let Ok(mut session) = serde_json::from_slice::<Session>(line) else { return false };
         if session.id != id {
@@ -185,7 +200,7 @@ impl Directory {
         };
         let mut known = self.lock();
         known.nodes.entry(node.clone()).or_default();
-        known.sessions.insert(id, listed);
+        known.insert(id, listed);
         true
     }
 
@@ -193,7 +208,7 @@ impl Directory {
     pub(super) fn session_goes(&self, node: &NodeName, id: SessionId) {
         let mut known = self.lock();
         if known.sessions.get(&id).is_some_and(|it| it.node == *node) {
-            known.sessions.remove(&id);
+            known.remove(id);
         }
     }
 
@@ -202,7 +217,7 @@ impl Directory {
     pub(super) fn only_these(&self, there: &HashSet<SessionId>, whole: &HashSet<NodeName>) {
         let mut known = self.lock();
         known.is_listed = true;
-        known.sessions.retain(|id, it| there.contains(id) || !whole.contains(&it.node));
+        known.keep(|id, it| there.contains(id) || !whole.contains(&it.node));
         let Some(now) = known.heard.map(|heard| heard.at) else { return };
         let is_old = |node: &Node| node.heard.is_some_and(|it| now - it.at > FORGET_AFTER);
         let old: HashSet<NodeName> = known
@@ -212,7 +227,7 @@ impl Directory {
             .map(|(name, _)| name.clone())
             .collect();
         known.nodes.retain(|name, _| !old.contains(name));
-        known.sessions.retain(|_, listed| !old.contains(&listed.node));
+        known.keep(|_, listed| !old.contains(&listed.node));
     }
 
     /// Where a session is, if it is another machine's.
@@ -354,6 +369,33 @@ impl Known {
         self.heard = Some(heard);
         heard
     }
+
+    fn is_online(&self, name: &NodeName) -> bool {
+        let now = self.heard.map(|heard| heard.at);
+        self.nodes.get(name).is_some_and(|node| node.is_online(now))
+    }
+
+    fn insert(&mut self, id: SessionId, listed: Listed) {
+        self.remove(id);
+        *self.counts.entry(listed.node.clone()).or_default() += 1;
+        self.sessions.insert(id, listed);
+    }
+
+    fn remove(&mut self, id: SessionId) {
+        let Some(listed) = self.sessions.remove(&id) else { return };
+        if let Some(count) = self.counts.get_mut(&listed.node) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&listed.node);
+            }
+        }
+    }
+
+    fn keep(&mut self, keeps: impl Fn(&SessionId, &Listed) -> bool) {
+        let goes = |(id, listed): &(&SessionId, &Listed)| !keeps(id, listed);
+        let gone: Vec<SessionId> = self.sessions.iter().filter(goes).map(|(id, _)| *id).collect();
+        gone.into_iter().for_each(|id| self.remove(id));
+    }
 }
 
 impl Node {
@@ -361,5 +403,150 @@ impl Node {
     fn is_online(&self, now: Option<Instant>) -> bool {
         let (Some(heard), Some(now)) = (self.heard, now) else { return false };
         !self.is_gone && now.saturating_duration_since(heard.at) < NODE_AGE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::samples;
+    use uuid::Uuid;
+
+    fn name(name: &str) -> NodeName {
+        NodeName::new(name).unwrap()
+    }
+
+    fn record(name: &str, live_sessions: usize) -> NodeRecord {
+        NodeRecord {
+            name: name.into(),
+            instance: Uuid::now_v7(),
+            run: 1,
+            version: "1".into(),
+            labels: BTreeMap::from([("gpu".into(), name.into())]),
+            live_sessions,
+            max_sessions: 10,
+            load: None,
+            cores: 1,
+            since: String::new(),
+            gateway: false,
+            rights: "controller".into(),
+        }
+    }
+
+    fn says(directory: &Directory, node: &str, session: &Session) -> bool {
+        let line = line_of(session, &name(node));
+        directory.session_says(&name(node), session.id, &line)
+    }
+
+    fn session() -> Session {
+        Session::begun(SessionId::generate(), Utc::now())
+    }
+
+    fn all<'a>(most: usize) -> Wanted<'a> {
+        let (node, statuses, name, label, before) = (None, None, None, None, None);
+        Wanted { node, statuses, ended: false, name, label, before, most }
+    }
+
+    #[test]
+    fn an_id_is_the_machines_that_has_it() {
+        let directory = Directory::default();
+        for node in ["a", "b"] {
+            directory.node_says(&name(node), record(node, 0));
+        }
+        let session = session();
+        assert!(says(&directory, "a", &session));
+        assert!(!says(&directory, "b", &session), "another machine's");
+        assert_eq!(directory.locate(session.id, &name("b")), Some(name("a")));
+        assert_eq!(directory.locate(session.id, &name("a")), None, "its own");
+        directory.session_goes(&name("b"), session.id);
+        assert!(directory.locate(session.id, &name("b")).is_some(), "not for b to remove");
+        // A machine that has another name now.
+        directory.node_goes(&name("a"));
+        assert!(says(&directory, "b", &session));
+        assert_eq!(directory.locate(session.id, &name("c")), Some(name("b")));
+    }
+
+    #[test]
+    fn nonsense_is_no_session() {
+        let directory = Directory::default();
+        let (one, other) = (session(), session());
+        let line = line_of(&one, &name("a"));
+        assert!(!directory.session_says(&name("a"), other.id, &line), "under another id");
+        assert!(!directory.session_says(&name("a"), one.id, b"{}"));
+        assert!(!directory.session_says(&name("a"), one.id, b""));
+    }
+
+    #[test]
+    fn a_whole_list_takes_away_what_is_not_in_it_and_no_more() {
+        let directory = Directory::default();
+        let (kept, gone, of_other) = (session(), session(), session());
+        for (node, session) in [("a", &kept), ("a", &gone), ("b", &of_other)] {
+            directory.node_says(&name(node), record(node, 0));
+            assert!(says(&directory, node, session));
+        }
+        assert!(!directory.is_listed());
+        directory.only_these(&HashSet::from([kept.id]), &HashSet::from([name("a")]));
+        assert!(directory.is_listed());
+        let here = name("here");
+        let located = [&kept, &gone, &of_other].map(|it| directory.locate(it.id, &here).is_some());
+        assert_eq!(located, [true, false, true], "b has not told all of its own");
+    }
+
+    #[test]
+    fn sessions_are_listed_newest_first_for_whom_they_exist() {
+        let directory = Directory::default();
+        let mine =
+            Session { owner: Some("anna".into()), owner_token: Some(Uuid::now_v7()), ..session() };
+        let other = session();
+        for session in [&mine, &other] {
+            assert!(says(&directory, "a", session));
+        }
+        let here = name("here");
+        let ids = |wanted: &Wanted<'_>, who: &Principal| -> Vec<SessionId> {
+            directory.sessions(wanted, who, &here).into_iter().map(|(id, _)| id).collect()
+        };
+        let owner = Principal::owner();
+        assert_eq!(ids(&all(10), &owner), [other.id, mine.id]);
+        assert_eq!(ids(&all(1), &owner), [other.id]);
+        assert_eq!(ids(&Wanted { before: Some(other.id), ..all(10) }, &owner), [mine.id]);
+        assert_eq!(ids(&Wanted { node: Some(&name("b")), ..all(10) }, &owner), []);
+        let scope = crate::rights::Scope::Own;
+        let anna = Principal { scope, name: "anna".into(), token: mine.owner_token, ..owner };
+        assert_eq!(ids(&all(10), &anna), [mine.id]);
+        let shown = directory.sessions(&all(10), &anna, &here);
+        let shown: serde_json::Value = serde_json::from_str(&shown[0].1).unwrap();
+        assert_eq!((&shown["node"], shown.get("owner_token")), (&"a".into(), None));
+        assert!(directory.sessions(&all(10), &anna, &name("a")).is_empty(), "its own are its own");
+    }
+
+    #[test]
+    fn a_place_has_room_and_the_labels() {
+        let directory = Directory::default();
+        for (node, live) in [("a", 3), ("b", 1), ("c", 10)] {
+            directory.node_says(&name(node), record(node, live));
+        }
+        let gate = NodeRecord { gateway: true, ..record("g", 0) };
+        directory.node_says(&name("g"), gate);
+        let closed = NodeRecord { rights: "viewer".into(), ..record("v", 0) };
+        directory.node_says(&name("v"), closed);
+        let places = |labels: &[(&str, &str)]| {
+            let labels = labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
+            let places = directory.places(&labels.collect()).into_iter();
+            places.map(|(node, _)| node.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&[]), ["b", "a"]);
+        assert_eq!(places(&[("gpu", "a")]), ["a"]);
+        assert_eq!(places(&[("gpu", "x")]), Vec::<String>::new());
+        directory.node_goes(&name("b"));
+        assert_eq!(places(&[]), ["a"]);
+    }
+
+    #[test]
+    fn what_was_placed_is_found_before_it_is_told() {
+        let directory = Directory::default();
+        let session = samples::session("01890a5d-ac96-774b-bcce-b302099a8057", None);
+        assert_eq!(directory.locate(session.id, &name("here")), None);
+        directory.was_placed(session.id, &name("a"));
+        assert_eq!(directory.locate(session.id, &name("here")), Some(name("a")));
     }
 }

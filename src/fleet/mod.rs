@@ -9,6 +9,9 @@
 mod bucket;
 mod connect;
 mod directory;
+#[cfg(test)]
+#[path = "../../tests/fuzz/fleet.rs"]
+mod fuzz;
 mod handle;
 mod heart;
 mod opening;

@@ -8,6 +8,9 @@
 //! not confirmed is asked for, and a machine that is silent or was started anew has lost its streams.
 
 mod flow;
+#[cfg(test)]
+#[path = "../../tests/fuzz/relay.rs"]
+mod fuzz;
 mod hub;
 mod sayings;
 mod stream;

@@ -19,7 +19,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
 /// Headers of one connection alone, and those that are this server's own: a browser's login here is nothing
 /// that another machine is to see.
-const NOT_PASSED_ON: [HeaderName; 13] = [
+const NOT_PASSED_ON: [HeaderName; 12] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -29,11 +29,31 @@ const NOT_PASSED_ON: [HeaderName; 13] = [
     header::UPGRADE,
     header::EXPECT,
     header::COOKIE,
-    header::SET_COOKIE,
     header::AUTHORIZATION,
     header::ORIGIN,
     header::PROXY_AUTHORIZATION,
 ];
+
+/// Headers of an answer that come from another machine. All others are this server's own words to browsers: a
+/// machine that is none of an edge's must not have its pages do anything in the edge's name.
+const PASSED_BACK: [HeaderName; 12] = [
+    header::ACCEPT_RANGES,
+    header::ALLOW,
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    header::SEC_WEBSOCKET_ACCEPT,
+    header::SEC_WEBSOCKET_PROTOCOL,
+];
+/// The same, by how they begin.
+const PASSED_BACK_BEGIN: [&str; 2] = ["x-stayd-", "idempotent-"];
+/// What another machine sends is shown by a browser as if it came from nowhere, and runs nothing.
+const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
 /// A request for another machine.
 pub(super) struct Passed<'a> {
@@ -74,10 +94,15 @@ impl Passed<'_> {
         let status = answer.head.status;
         let mut response = HttpResponse::build(status);
         for (name, value) in &answer.head.headers {
-            if !NOT_PASSED_ON.contains(name) && *name != header::CONTENT_LENGTH {
+            let is_passed = PASSED_BACK.contains(name)
+                || PASSED_BACK_BEGIN.iter().any(|begin| name.as_str().starts_with(begin));
+            // No redirect leads elsewhere.
+            let is_here = *name != header::LOCATION || value.as_bytes().starts_with(b"/api/");
+            if is_passed && is_here {
                 response.append_header((name.clone(), value.clone()));
             }
         }
+        response.insert_header((header::CONTENT_SECURITY_POLICY, NOTHING_RUNS));
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let (stream, first) = answer.upgraded();
             let tunnel = Tunnel::new(stream, first, client, self.lease);

@@ -1,10 +1,12 @@
 //! Machines of a fleet with real servers and NATS: what passes through, who may do what, who is there.
 
-use crate::support::{NatsServer, Server, Terminal, dial, soon};
+use super::servers::settings;
+use crate::support::{NatsPlace, NatsServer, Server, Terminal, dial, soon};
 use actix_web::http::Method;
 use actix_web::rt::time::sleep;
 use awc::ws::Frame;
 use futures_util::StreamExt;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -226,4 +228,46 @@ async fn a_session_is_placed_once_whichever_edge_is_asked() {
     assert_ne!(session["node"], "gate");
     let named = json!({ "node": "gate", "command": ["cat"] }).to_string();
     gate.api().post("/api/v1/sessions", named).await.problem(400, "invalid_request");
+}
+
+#[actix_web::test]
+async fn the_users_of_the_documentation_are_enough_for_an_edge_and_a_node() {
+    let place = NatsPlace::new();
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed([place.address().to_owned()]).expect("a certificate");
+    let at = |name: &str| place.dir().join(name);
+    std::fs::write(at("cert.pem"), cert.pem()).expect("a file");
+    std::fs::write(at("key.pem"), signing_key.serialize_pem()).expect("a file");
+    let ca = at("cert.pem");
+    let text = settings("nats-tls.conf", &place);
+    let Some(nats) = NatsServer::start_at(place, &text).await else { return };
+    let member = async |name: &str, more: &str| {
+        let url = nats.url_of(name, &format!("CHANGE-ME-{name}"));
+        let settings = format!(
+            "[fleet]\nurl = [\"{url}\"]\nname = \"{name}\"\nca = \"{}\"\n{more}\n",
+            ca.display()
+        );
+        Server::start_by(Server::dir(), &settings, "exec \"$0\" \"$@\"").await
+    };
+    let (desk, attic) = (member("desk", "").await, member("attic", "serve_page = false").await);
+    sees(&desk, "attic", "online").await;
+    let session = desk.api().create(bash("attic")).await;
+    let id = session["id"].as_str().expect("an id");
+    let (mut terminal, _) = Terminal::attach(&desk, id, "client=tab").await;
+    terminal.type_in("echo $((6*7))\n").await;
+    terminal.wait_for("42").await;
+    terminal.leave().await;
+    soon("the session in the list", async {
+        while !desk.api().get("/api/v1/sessions?node=attic").await.ok(200).to_string().contains(id)
+        {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    // The node knows itself alone.
+    let nodes = attic.api().get("/api/v1/nodes").await.json();
+    assert_eq!((&nodes["self"], &nodes["connected"]), (&json!("attic"), &json!(true)), "{nodes}");
+    assert_eq!(nodes["nodes"], json!([]), "{nodes}");
+    attic.api().get("/api/v1/nodes/desk/sessions").await.problem(404, "unknown_node");
+    attic.api().get("/api/v1/sessions?node=all").await.problem(404, "unknown_node");
 }
