@@ -142,7 +142,7 @@ fn expected(sees: Sees, action: &str, needs: Role) -> &'static [u16] {
         },
         Sees::Share(role) => match action {
             "session.share" | "shares" | "session.create" | "profiles" | "ready" | "logins"
-            | "push" => &[403],
+            | "push" | "nodes" => &[403],
             "session.upload" | "session.download" => &[403],
             _ if needs == Admin => &[403],
             _ if role >= needs => &[],

@@ -2,6 +2,8 @@
 
 use crate::id::SessionId;
 
+/// What all paths begin with.
+const API: &str = "/api/v1/";
 /// The paths that are of one machine: `/api/v1/nodes/{node}/…`.
 const NODES: &str = "/api/v1/nodes/";
 /// What may be asked of another machine, below `/api/v1/`: what is about sessions. Tokens, logins, backups and
@@ -25,7 +27,7 @@ pub(super) enum Target {
 pub(in crate::http) fn local_path(path: &str) -> Option<String> {
     let (_, rest) = path.strip_prefix(NODES)?.split_once('/')?;
     let first = rest.split('/').next().unwrap_or_default();
-    OF_SESSIONS.contains(&first).then(|| format!("/api/v1/{rest}"))
+    OF_SESSIONS.contains(&first).then(|| format!("{API}{rest}"))
 }
 
 /// Whom a request is for.
