@@ -66,6 +66,9 @@ pub(super) async fn put(
 ) -> Result<HttpResponse, Problem> {
     let session = api.live(&id).await?;
     let Query(query) = query?;
+    if i64::try_from(query.total).is_err() {
+        return Err(Problem::invalid("total must be a length that a file can have"));
+    }
     let most = api.defaults.max_upload_bytes;
     if query.total > most {
         let detail = format!("a file may have {most} bytes (max_upload_bytes)");
