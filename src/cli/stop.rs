@@ -167,6 +167,8 @@ fn held(dir: &Path) -> usize {
 mod tests {
     use super::*;
     use nix::fcntl::{Flock, FlockArg};
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    use nix::unistd::Pid;
     use std::fs::File;
     use std::process::Command;
 
@@ -213,6 +215,10 @@ mod tests {
         // A stopped process acts on no signal but SIGKILL.
         let stopped = Process::open(server.id() as i32).unwrap().unwrap();
         stopped.signal(libc::SIGSTOP).unwrap();
+        // Until it has stopped, another signal may come to it first.
+        let pid = Pid::from_raw(server.id() as i32);
+        let waited = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert!(matches!(waited, WaitStatus::Stopped(..)), "{waited:?}");
         let _locks = (lock("lock"), lock("holder.lock"));
         std::fs::write(dir.path().join("lock"), server.id().to_string()).unwrap();
         std::fs::write(dir.path().join("guardian.pid"), holder.id().to_string()).unwrap();
