@@ -34,8 +34,8 @@ struct Known {
     sessions: BTreeMap<SessionId, Listed>,
     /// When anything was last heard.
     heard: Option<Heard>,
-    /// Whether the list of sessions was ever read.
-    is_listed: bool,
+    /// When the list of sessions was read first.
+    listed: Option<Instant>,
     /// The number of sessions of each machine.
     counts: HashMap<NodeName, usize>,
     /// Sessions that this server has started elsewhere, until the directory tells of them.
@@ -216,7 +216,7 @@ impl Directory {
     /// its own; what others last said stays.
     pub(super) fn only_these(&self, there: &HashSet<SessionId>, whole: &HashSet<NodeName>) {
         let mut known = self.lock();
-        known.is_listed = true;
+        known.listed.get_or_insert_with(Instant::now);
         known.keep(|id, it| there.contains(id) || !whole.contains(&it.node));
         let Some(now) = known.heard.map(|heard| heard.at) else { return };
         let is_old = |node: &Node| node.heard.is_some_and(|it| now - it.at > FORGET_AFTER);
@@ -246,10 +246,11 @@ impl Directory {
         known.placed.insert(id, (node.clone(), Instant::now()));
     }
 
-    /// Whether the list of sessions was ever read: what is not known before may be known soon.
+    /// Whether the list of sessions was read so long ago. A list that was read when NATS had just been started
+    /// lacks what machines are about to tell again.
     #[must_use]
-    pub fn is_listed(&self) -> bool {
-        self.lock().is_listed
+    pub fn is_listed_for(&self, time: Duration) -> bool {
+        self.lock().listed.is_some_and(|listed| listed.elapsed() >= time)
     }
 
     /// Whether a machine is online; `None`: nobody knows it.
@@ -484,9 +485,9 @@ mod tests {
             directory.node_says(&name(node), record(node, 0));
             assert!(says(&directory, node, session));
         }
-        assert!(!directory.is_listed());
+        assert!(!directory.is_listed_for(Duration::ZERO));
         directory.only_these(&HashSet::from([kept.id]), &HashSet::from([name("a")]));
-        assert!(directory.is_listed());
+        assert!(directory.is_listed_for(Duration::ZERO));
         let here = name("here");
         let located = [&kept, &gone, &of_other].map(|it| directory.locate(it.id, &here).is_some());
         assert_eq!(located, [true, false, true], "b has not told all of its own");

@@ -2,7 +2,6 @@
 
 use super::bucket::{ANSWER, PLACEMENTS, PutError, line, put};
 use super::directory::Directory;
-use super::heart::Standing;
 use super::opening;
 use crate::config::FleetSettings;
 use crate::protocol::rfc3339;
@@ -27,7 +26,6 @@ struct Inner {
     settings: FleetSettings,
     directory: Directory,
     hub: watch::Receiver<Option<Arc<Hub>>>,
-    standing: watch::Receiver<Standing>,
     context: Context,
     placed: Mutex<HashMap<NodeName, Vec<Instant>>>,
 }
@@ -75,11 +73,10 @@ impl Fleet {
         settings: FleetSettings,
         directory: Directory,
         hub: watch::Receiver<Option<Arc<Hub>>>,
-        standing: watch::Receiver<Standing>,
         context: Context,
     ) -> Fleet {
         let placed = Mutex::default();
-        Fleet(Arc::new(Inner { settings, directory, hub, standing, context, placed }))
+        Fleet(Arc::new(Inner { settings, directory, hub, context, placed }))
     }
 
     /// This machine's name.
@@ -106,22 +103,10 @@ impl Fleet {
         &self.0.directory
     }
 
-    /// How this machine stands.
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        self.0.standing.borrow().clone()
-    }
-
     /// Whether this server is connected, and has its name.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.hub().is_some_and(|hub| hub.is_connected())
-    }
-
-    /// The streams that are open from and to this machine.
-    #[must_use]
-    pub fn streams(&self) -> usize {
-        self.hub().map_or(0, |hub| hub.streams())
     }
 
     fn hub(&self) -> Option<Arc<Hub>> {

@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(3);
 
 /// How this machine stands in the fleet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
+pub(super) enum Standing {
     /// It has not been told to the directory yet.
     #[default]
     Unknown,

@@ -23,6 +23,5 @@ mod watcher;
 pub use connect::ConnectError;
 pub use directory::{Directory, ShownNode, Wanted};
 pub use handle::{Fleet, PlaceError, Reach};
-pub use heart::Standing;
 pub use record::NodeRecord;
 pub use start::{FleetParts, Started, start};

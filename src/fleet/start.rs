@@ -90,13 +90,13 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
     let record = NodeRecord::of(&settings, parts.max_sessions, (instance, run));
     let thread = Arbiter::new();
     let (times, connected) = watch::channel(0);
-    let (standing, stands) = watch::channel(Standing::default());
+    let (standing, is_member) = watch::channel(Standing::default());
     let (set_hub, hub) = watch::channel(None);
     let (serve, streams) = mpsc::channel(WAITING);
     let directory = Directory::default();
     let (tell, told) = oneshot::channel();
     let (wanted, log) = (settings.clone(), parts.log.clone());
-    let (known, has_hub, is_member) = (directory.clone(), hub.clone(), stands.clone());
+    let (known, has_hub) = (directory.clone(), hub.clone());
     let task = move || async move {
         let client = match connect(&wanted, Arc::new(times), log.clone()).await {
             Ok(client) => client,
@@ -134,13 +134,13 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
         let member = Member { settings: wanted, run, client, grants: parts.grants, serve, log };
         member.keep_serving(is_member, set_hub).await;
     };
-    // What it awaits belongs to its thread.
+    // The future is made on its thread, since it cannot be sent to another one.
     thread.spawn_fn(move || {
         actix::spawn(task());
     });
     let context =
         told.await.unwrap_or_else(|_| Err(ConnectError::State("its thread has ended".into())))?;
-    let fleet = Fleet::new(settings, directory, hub, stands, context.clone());
+    let fleet = Fleet::new(settings, directory, hub, context.clone());
     let listener = Some(RelayedListener { thread: thread.handle(), streams });
     Ok(Started { fleet, listener, thread, context })
 }

@@ -59,7 +59,7 @@ impl Teller {
                 Ok(events) => changed.extend(events.iter().map(|event| event.session)),
                 Err(_) => all_at = Instant::now(),
             }
-            // What happens while this machine is no member is told once it is.
+            // While this machine is no member, changes are kept until it is one.
             if standing.wait_for(|standing| *standing == Standing::Member).await.is_err() {
                 return;
             }

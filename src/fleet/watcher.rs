@@ -70,7 +70,7 @@ impl Watcher {
             self.listed(bucket, &there);
         }
         loop {
-            // Of machines something is always heard: this one's own line.
+            // This machine's own line comes every few seconds, so the bucket of machines is never silent.
             let silent = if bucket == NODES { NODE_AGE } else { WATCH };
             let until =
                 if is_listed { (Instant::now() + silent).min(begun + WATCH) } else { begun + LIST };

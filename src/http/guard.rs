@@ -252,7 +252,7 @@ fn admit(access: &Access, request: &mut ServiceRequest) -> Result<Option<Lease>,
         return Err(forbidden_origin(detail).into());
     }
     let path = request.match_info().unprocessed();
-    // What is asked of a machine by its name is what it would be asked itself.
+    // A path that names a machine needs the same right as its path on that machine.
     let of_node = fleet::local_path(path);
     let action = openapi::action(request.method(), of_node.as_deref().unwrap_or(path));
     let action = action.map_err(|_| unserved(request))?;

@@ -2,6 +2,7 @@
 
 use super::api::{stopping, store_problem};
 use super::caller::CallerApi;
+use super::fleet::unknown_node;
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{Problem, code};
 use super::query::Query;
@@ -123,10 +124,7 @@ enum Elsewhere {
 /// `None`: those of this machine alone.
 fn elsewhere(api: &CallerApi, query: &ListQuery) -> Result<Option<Elsewhere>, Problem> {
     let Some(name) = query.node.as_deref() else { return Ok(None) };
-    let unknown = || {
-        let detail = format!("no machine of the fleet is called {name:?}");
-        Problem::new(code::UNKNOWN_NODE, detail)
-    };
+    let unknown = || unknown_node(name);
     let fleet = api.fleet.as_ref().ok_or_else(unknown)?;
     match name {
         _ if name == fleet.name().as_str() => Ok(None),

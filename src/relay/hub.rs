@@ -149,22 +149,10 @@ impl Hub {
         }
     }
 
-    /// This machine's name.
-    #[must_use]
-    pub fn name(&self) -> &NodeName {
-        &self.name
-    }
-
     /// Whether there is a connection now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == Connection::Connected
-    }
-
-    /// The streams that are open.
-    #[must_use]
-    pub fn streams(&self) -> usize {
-        self.lock().streams.len()
     }
 
     /// Opens a stream to a node.

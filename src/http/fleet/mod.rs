@@ -26,7 +26,12 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, ResponseError, web};
 use forward::{Passed, size_of};
+use std::time::Duration;
 use target::{Target, target};
+
+/// How long after the directory was first read a session that it lacks may still be told: machines come back
+/// to NATS, and tell what they have, within some seconds.
+const SETTLED: Duration = Duration::from_secs(15);
 
 /// The middleware inside the guard: a request for another machine is passed on to it, with the rights that the
 /// guard has found.
@@ -74,9 +79,8 @@ pub async fn to_its_machine<B: MessageBody + 'static>(
 /// Whether a session may be another machine's, of which this server has not read yet.
 async fn may_be_elsewhere(request: &ServiceRequest) -> bool {
     let Some(api) = api(request) else { return false };
-    let is_visit = request.conn_data::<Visitor>().is_some_and(|it| it.visit().is_some());
-    let has_read = |fleet: &Fleet| !fleet.serves() || fleet.directory().is_listed();
-    if is_visit || api.fleet.as_ref().is_none_or(has_read) {
+    let has_read = |fleet: &Fleet| !fleet.serves() || fleet.directory().is_listed_for(SETTLED);
+    if is_visit(request) || api.fleet.as_ref().is_none_or(has_read) {
         return false;
     }
     match target(request.match_info().unprocessed(), request.query_string()) {
@@ -98,9 +102,8 @@ enum Destination {
 /// `None`: this server, by the request's own path.
 fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem> {
     let Some(api) = api(request) else { return Ok(None) };
-    let is_visit = request.conn_data::<Visitor>().is_some_and(|it| it.visit().is_some());
     // Whoever asks through the fleet asks this machine alone.
-    let fleet = api.fleet.as_ref().filter(|fleet| fleet.serves() && !is_visit);
+    let fleet = api.fleet.as_ref().filter(|fleet| fleet.serves() && !is_visit(request));
     let path = request.match_info().unprocessed();
     match target(path, request.query_string()) {
         Target::Here => Ok(None),
@@ -112,7 +115,7 @@ fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem>
             }
             match (fleet, NodeName::new(&name)) {
                 (Some(_), Ok(node)) => Ok(Some(Destination::There { node, path })),
-                _ => Err(unknown(&name)),
+                _ => Err(unknown_node(&name)),
             }
         }
         Target::Session(id) => {
@@ -127,9 +130,15 @@ fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem>
     }
 }
 
-fn unknown(name: &str) -> Problem {
+/// The problem of a name that no machine has.
+pub(super) fn unknown_node(name: &str) -> Problem {
     let detail = format!("no machine of the fleet is called {name:?}");
     Problem::new(code::UNKNOWN_NODE, detail)
+}
+
+/// Whether another machine has passed the request on.
+fn is_visit(request: &ServiceRequest) -> bool {
+    request.conn_data::<Visitor>().is_some_and(|it| it.visit().is_some())
 }
 
 fn api(request: &ServiceRequest) -> Option<web::Data<Api>> {

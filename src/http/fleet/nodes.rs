@@ -19,7 +19,7 @@ pub(in crate::http) async fn nodes(api: CallerApi) -> HttpResponse {
     let Some(fleet) = &api.fleet else { return HttpResponse::Ok().json(Nodes::default()) };
     let mut nodes = fleet.directory().nodes(fleet.name());
     if let Some(this) = nodes.iter_mut().find(|node| node.is_self) {
-        // What asks it is there.
+        // This server answers, so it is online, whatever the directory says.
         this.state = "online";
         this.live_sessions = api.roster.ids().len();
     }

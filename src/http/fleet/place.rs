@@ -1,7 +1,7 @@
 //! Where a new session is started: here, on the machine that the request names, or on the one with the fewest.
 
 use super::forward::Passed;
-use super::unknown;
+use super::unknown_node;
 use crate::http::caller::CallerApi;
 use crate::http::problem::{Problem, code};
 use crate::protocol::CreateSession;
@@ -46,7 +46,7 @@ pub(in crate::http) async fn place(
                 let detail = "node_labels choose among machines: leave them out, or node";
                 return Err(Problem::invalid(detail));
             }
-            NodeName::new(&name).map_err(|_| unknown(&name))?
+            NodeName::new(&name).map_err(|_| unknown_node(&name))?
         }
         _ if wants_any && api.caller.is_visit() => {
             let detail = "this machine is a gateway, and has no sessions of its own";
@@ -67,7 +67,7 @@ pub(in crate::http) async fn place(
         return Ok(Placed::Here(request));
     }
     if !fleet.serves() || api.caller.is_visit() {
-        return Err(unknown(chosen.as_str()));
+        return Err(unknown_node(chosen.as_str()));
     }
     api.caller.check_create(&request.labels)?;
     let body = serde_json::to_vec(&request)

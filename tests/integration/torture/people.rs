@@ -63,6 +63,29 @@ fn lines(offset: u64) -> u64 {
     line
 }
 
+/// Takes what happens next where nothing may be missing. Returns whether the program has ended, which it may
+/// once it was told to stop.
+async fn takes_all(
+    world: &World,
+    client: &mut Client,
+    comparison: &mut Comparison,
+    stopped: bool,
+) -> bool {
+    match client.next().await {
+        Got::Output(bytes) => {
+            comparison.add(&bytes);
+            world.leads(client.offset);
+        }
+        Got::Skipped { from, to } => panic!("lost: {} bytes from {from} on", to - from),
+        Got::Exit(exit) => {
+            assert_eq!((&exit["code"], stopped), (&0.into(), true), "{exit}");
+            return true;
+        }
+        Got::News => {}
+    }
+    false
+}
+
 /// Always sees the printer's output first. Nothing may be kept from it.
 pub(super) async fn leader(world: &World, mut client: Client) -> Seen {
     let mut comparison = Comparison::new("leader");
@@ -76,17 +99,8 @@ pub(super) async fn leader(world: &World, mut client: Client) -> Seen {
         if let Some((cols, rows)) = world.resize.take() {
             client.resize(cols, rows).await;
         }
-        match client.next().await {
-            Got::Output(bytes) => {
-                comparison.add(&bytes);
-                world.leads(client.offset);
-            }
-            Got::Skipped { from, to } => panic!("lost: {} bytes from {from} on", to - from),
-            Got::Exit(exit) => {
-                assert_eq!((&exit["code"], stopped), (&0.into(), true), "{exit}");
-                break;
-            }
-            Got::News => {}
+        if takes_all(world, &mut client, &mut comparison, stopped).await {
+            break;
         }
     }
     comparison.finish(lines);
@@ -108,17 +122,8 @@ pub(super) async fn asker(world: &World, mut client: Client) -> Seen {
             asked += 1;
             client.type_in(b"more\n").await;
         }
-        match client.next().await {
-            Got::Output(bytes) => {
-                comparison.add(&bytes);
-                world.leads(client.offset);
-            }
-            Got::Skipped { from, to } => panic!("lost: {} bytes from {from} on", to - from),
-            Got::Exit(exit) => {
-                assert_eq!((&exit["code"], stopped), (&0.into(), true), "{exit}");
-                break;
-            }
-            Got::News => {}
+        if takes_all(world, &mut client, &mut comparison, stopped).await {
+            break;
         }
     }
     comparison.finish(lines);
