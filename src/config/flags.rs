@@ -123,9 +123,9 @@ pub struct ServeFlags {
     pub ring_bytes: Option<u64>,
 
     /// Bytes of its newest output that a session keeps once it has printed nothing for a second:
-    /// what is older is freed if all clients have it. `stayd logs` and clients that come back can
-    /// then be given no more. At most 1073741824 (1 GiB); as much as ring_bytes keeps everything
-    /// [default: 65536] [file: idle_ring_bytes]
+    /// older output is freed if all clients have it, and those that left in the last five minutes.
+    /// `stayd logs` and clients that come back can then be given no more. At most 1073741824
+    /// (1 GiB); as much as ring_bytes keeps everything [default: 65536] [file: idle_ring_bytes]
     #[arg(long, env = "STAYD_IDLE_RING_BYTES", value_name = "BYTES")]
     pub idle_ring_bytes: Option<u64>,
 

@@ -519,6 +519,7 @@ impl Actor for Session {
         // A server that died may not have told the holder that there is room again.
         self.handle.release(self.handle.ring().tail());
         if let Some(after) = self.idle_output.first_check() {
+            self.handle.keep_for_returning();
             self.timers.set(Timer::IdleOutput, Some(after), ctx);
         }
         self.check_flow(ctx);

@@ -19,6 +19,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -243,7 +244,18 @@ impl SessionHandle {
     /// Keeps the output from `offset` on from being discarded while somebody reads it. It may
     /// still be overwritten.
     pub fn read_from(&self, offset: u64) -> ReadFrom {
-        self.readers.begin(offset)
+        self.readers.begin(offset, false, Instant::now())
+    }
+
+    /// The same for a client that comes back when its connection ends: what it lacks then is kept for some
+    /// minutes.
+    pub(super) fn follow_from(&self, offset: u64) -> ReadFrom {
+        self.readers.begin(offset, true, Instant::now())
+    }
+
+    /// Keeps what the ring has for clients of a server before this one, as long as for those of this one.
+    pub(super) fn keep_for_returning(&self) {
+        self.readers.was_at(self.ring.oldest(), Instant::now());
     }
 
     /// The offset before which nobody reads the output, and which neither the tail nor the
@@ -252,7 +264,8 @@ impl SessionHandle {
         if self.is_held() || self.ring.checkpoint().is_none() {
             return 0;
         }
-        self.ring.effective_tail().min(self.readers.first())
+        let first = self.readers.first(self.ring.oldest(), Instant::now());
+        self.ring.effective_tail().min(first)
     }
 
     /// Has the holder discard output before `offset` and free its memory.

@@ -7,8 +7,6 @@ use std::time::{Duration, Instant};
 /// A session is idle after this time without output. The screen's checkpoint, without which nothing
 /// is discarded, is made at about the same time.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
-/// After a restart of the server, clients have this long to come back for what they lack.
-const RESTORED_GRACE: Duration = Duration::from_secs(10);
 /// The longest time between two checks of an idle session of which something cannot be discarded
 /// yet.
 const CHECK_MAX: Duration = Duration::from_secs(60);
@@ -51,20 +49,19 @@ pub(super) struct IdleOutput {
 
 impl IdleOutput {
     /// The output of a session that keeps so many bytes when it is idle. A `restored` one is
-    /// checked later.
+    /// checked without new output.
     pub(super) fn new(keep: u64, restored: bool, now: Instant) -> Self {
-        let since = if restored { now + RESTORED_GRACE } else { now };
-        IdleOutput { keep, head: 0, oldest: 0, since, waits: restored, wait: IDLE_AFTER }
+        IdleOutput { keep, head: 0, oldest: 0, since: now, waits: restored, wait: IDLE_AFTER }
     }
 
     /// When to check first, if not after output.
     pub(super) fn first_check(&self) -> Option<Duration> {
-        self.waits.then_some(RESTORED_GRACE + IDLE_AFTER)
+        self.waits.then_some(IDLE_AFTER)
     }
 
     /// There was output. Returns when to check, unless that is known already.
     pub(super) fn heard_output(&mut self, now: Instant) -> Option<Duration> {
-        self.since = self.since.max(now);
+        self.since = now;
         self.wait = IDLE_AFTER;
         (!std::mem::replace(&mut self.waits, true)).then_some(IDLE_AFTER)
     }
@@ -144,16 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn little_output_is_left_alone_and_clients_may_come_back_first() {
+    fn little_output_is_left_alone_and_what_was_there_before_is_checked() {
         let start = Instant::now();
         let mut idle = IdleOutput::new(KEEP, false, start);
         let little = IdleInput { head: KEEP + WORTH - 1, oldest: 0, unneeded: u64::MAX };
         assert_eq!(idle.check(after(2, start), little), NOTHING);
         let mut idle = IdleOutput::new(KEEP, true, start);
-        assert_eq!(idle.first_check(), Some(RESTORED_GRACE + IDLE_AFTER));
-        assert_eq!(idle.heard_output(start), None);
+        assert_eq!(idle.first_check(), Some(IDLE_AFTER));
+        assert_eq!(idle.heard_output(start), None, "it is checked anyway");
         let full = IdleInput { head: 1 << 20, oldest: 0, unneeded: 1 << 20 };
-        assert_eq!(idle.check(after(9, start), full).discard, None);
-        assert!(idle.check(after(11, start), full).discard.is_some());
+        assert!(idle.check(after(1, start), full).discard.is_some());
     }
 }

@@ -1,38 +1,108 @@
-//! From where output is still read: what clients and slow answers lack is not discarded.
+//! From where output is still read: what clients and slow answers lack is not discarded, nor is for some
+//! minutes what a client lacks whose connection has ended.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The output that a client lacks waits so long for it to come back, as long as the ring is not written over
+/// it.
+pub(super) const COMES_BACK: Duration = Duration::from_secs(300);
+
+/// Places that are left within this time are one, so that there are few of them.
+const TOGETHER: Duration = Duration::from_secs(10);
 
 /// The readers of one session's output.
 #[derive(Debug, Default)]
-pub(super) struct Readers(Mutex<Vec<Weak<AtomicU64>>>);
+pub(super) struct Readers(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    reading: Vec<Arc<Reader>>,
+    /// Later ones have higher offsets: a later one with a lower offset would make an earlier one needless.
+    left: VecDeque<Place>,
+}
+
+#[derive(Debug)]
+struct Reader {
+    offset: AtomicU64,
+    comes_back: bool,
+}
+
+/// Where a client goes on that comes back.
+#[derive(Debug)]
+struct Place {
+    /// When the first was left that this one stands for.
+    since: Instant,
+    until: Instant,
+    offset: u64,
+}
 
 /// One reader. It is counted until this is dropped.
 #[derive(Debug)]
-pub struct ReadFrom(Arc<AtomicU64>);
+pub struct ReadFrom(Arc<Reader>);
 
 impl Readers {
-    /// Counts a reader that needs the output from `offset` on.
-    pub(super) fn begin(&self, offset: u64) -> ReadFrom {
-        let reader = Arc::new(AtomicU64::new(offset));
-        let mut readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        readers.retain(|reader| reader.strong_count() > 0);
-        readers.push(Arc::downgrade(&reader));
+    /// Counts a reader that needs the output from `offset` on. When it goes, the place of one that
+    /// `comes_back` is kept.
+    pub(super) fn begin(&self, offset: u64, comes_back: bool, now: Instant) -> ReadFrom {
+        let reader = Arc::new(Reader { offset: AtomicU64::new(offset), comes_back });
+        let mut known = self.lock();
+        known.notice(now);
+        known.reading.push(reader.clone());
         ReadFrom(reader)
     }
 
-    /// The first offset that a reader needs; `u64::MAX` if there is none.
-    pub(super) fn first(&self) -> u64 {
-        let readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let offsets = readers.iter().filter_map(Weak::upgrade);
-        offsets.map(|reader| reader.load(Ordering::SeqCst)).min().unwrap_or(u64::MAX)
+    /// Keeps the place of somebody who was there before this server.
+    pub(super) fn was_at(&self, offset: u64, now: Instant) {
+        self.lock().leave(offset, now);
+    }
+
+    /// The first offset that a reader needs; `u64::MAX` if there is none. `oldest` is the first that the
+    /// output still has.
+    pub(super) fn first(&self, oldest: u64, now: Instant) -> u64 {
+        let mut known = self.lock();
+        known.notice(now);
+        while known.left.front().is_some_and(|it| it.until <= now || it.offset < oldest) {
+            known.left.pop_front();
+        }
+        let left = known.left.front().map(|place| place.offset);
+        let reading = known.reading.iter().map(|reader| reader.offset.load(Ordering::SeqCst));
+        reading.chain(left).min().unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Takes out the readers that are gone, and keeps their places.
+    fn notice(&mut self, now: Instant) {
+        let is_gone = |reader: &mut Arc<Reader>| Arc::strong_count(reader) == 1;
+        let gone: Vec<_> = self.reading.extract_if(.., is_gone).collect();
+        for reader in gone.iter().filter(|reader| reader.comes_back) {
+            self.leave(reader.offset.load(Ordering::SeqCst), now);
+        }
+    }
+
+    fn leave(&mut self, offset: u64, now: Instant) {
+        let until = now + COMES_BACK;
+        while self.left.back().is_some_and(|last| last.offset >= offset) {
+            self.left.pop_back();
+        }
+        match self.left.back_mut() {
+            Some(last) if now - last.since < TOGETHER => last.until = until,
+            _ => self.left.push_back(Place { since: now, until, offset }),
+        }
     }
 }
 
 impl ReadFrom {
     /// Everything before `offset` is no longer needed.
     pub fn advance(&self, offset: u64) {
-        self.0.fetch_max(offset, Ordering::SeqCst);
+        self.0.offset.fetch_max(offset, Ordering::SeqCst);
     }
 }
 
@@ -40,17 +110,48 @@ impl ReadFrom {
 mod tests {
     use super::*;
 
+    const NONE: u64 = u64::MAX;
+
     #[test]
     fn the_slowest_reader_counts_until_it_goes() {
-        let readers = Readers::default();
-        assert_eq!(readers.first(), u64::MAX);
-        let (slow, fast) = (readers.begin(3), readers.begin(9));
+        let (readers, now) = (Readers::default(), Instant::now());
+        assert_eq!(readers.first(0, now), NONE);
+        let (slow, fast) = (readers.begin(3, false, now), readers.begin(9, false, now));
         slow.advance(5);
         slow.advance(4);
-        assert_eq!(readers.first(), 5);
+        assert_eq!(readers.first(0, now), 5);
         drop(slow);
-        assert_eq!(readers.first(), 9);
-        fast.advance(u64::MAX);
-        assert_eq!(readers.first(), u64::MAX);
+        assert_eq!(readers.first(0, now), 9);
+        fast.advance(NONE);
+        assert_eq!(readers.first(0, now), NONE);
+    }
+
+    #[test]
+    fn the_place_of_one_that_comes_back_is_kept_for_some_minutes() {
+        let (readers, start) = (Readers::default(), Instant::now());
+        let client = readers.begin(3, true, start);
+        client.advance(7);
+        drop(client);
+        assert_eq!(readers.first(0, start), 7);
+        assert_eq!(readers.first(7, start + COMES_BACK - Duration::from_millis(1)), 7);
+        assert_eq!(readers.first(7, start + COMES_BACK), NONE);
+        readers.was_at(7, start);
+        assert_eq!(readers.first(8, start), NONE, "the ring was written over it");
+    }
+
+    #[test]
+    fn whoever_comes_and_goes_leaves_few_places() {
+        let (readers, start) = (Readers::default(), Instant::now());
+        for second in 0..3600 {
+            let now = start + Duration::from_millis(second * 500);
+            drop(readers.begin(second, true, now));
+        }
+        let end = start + Duration::from_secs(1800);
+        let first = readers.first(0, end);
+        assert!((2980..=3001).contains(&first), "{first}: of five minutes, or 10 s more");
+        assert!(readers.lock().left.len() <= 31);
+        readers.was_at(5, end);
+        assert_eq!(readers.first(0, end + COMES_BACK - TOGETHER), 5);
+        assert_eq!(readers.lock().left.len(), 1, "the lowest of them all is the latest");
     }
 }

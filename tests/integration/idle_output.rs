@@ -216,6 +216,46 @@ async fn what_a_client_or_a_download_lacks_is_kept() {
 }
 
 #[actix_web::test]
+async fn what_a_client_lacks_whose_connection_broke_is_kept() {
+    const FIRST: usize = 1_000;
+    const EACH: usize = 60_000;
+    let mut server = Server::start().await;
+    let api = server.api();
+    let id = start(&server, json!({}), &flood(FIRST, EACH)).await;
+    let of = format!("session={id}&offset=");
+    let (mut client, _) = Terminal::attach(&server, &id, &format!("{of}0")).await;
+    client.read_to((FIRST * LINE) as u64).await;
+    let mut count = FIRST;
+    // While it is away, and while nobody serves it.
+    for is_restart in [false, true] {
+        let (offset, seen) = (client.offset, count);
+        drop(client);
+        soon("nobody is there", async {
+            while api.session(&id).await["status"] != "IDLE" {
+                actix_web::rt::task::yield_now().await;
+            }
+        })
+        .await;
+        count += EACH;
+        more(&api, &id).await;
+        printed(&api, &id, count * LINE).await;
+        if is_restart {
+            server.kill_and_restart().await;
+        }
+        // Another one is idle and has lost its output: this one has had its time.
+        let other = start(&server, json!({}), &flood(50_000, 0)).await;
+        printed(&api, &other, 50_000 * LINE).await;
+        discarded(&api, &other, 50_000 * LINE).await;
+
+        let attached;
+        (client, attached) = Terminal::attach(&server, &id, &format!("{of}{offset}")).await;
+        assert_eq!(attached["offset"], offset);
+        client.wait_for(&lines(count, count)).await;
+        assert!(client.screen == lines(seen + 1, count).as_bytes(), "exact");
+    }
+}
+
+#[actix_web::test]
 async fn the_setting_says_how_much_is_kept() {
     const COUNT: usize = 100_000;
     let server = Server::start_with(&["--idle-ring-bytes", "2097152"]).await;

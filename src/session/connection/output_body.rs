@@ -123,7 +123,8 @@ impl OutputBody {
             // It begins with a picture, or with all that there is.
             Start::At(_) | Start::Fresh => handle.ring().head(),
         };
-        let needs = handle.read_from(from);
+        let comes_back = dialect == Dialect::Stayd && lag != Lag::Skip;
+        let needs = if comes_back { handle.follow_from(from) } else { handle.read_from(from) };
         let mut outlet = OutputBody {
             connection,
             handle,
@@ -483,6 +484,8 @@ impl MessageBody for OutputBody {
 
 impl Drop for OutputBody {
     fn drop(&mut self) {
+        // Its last acknowledgement may have come after the last output was taken: it goes on from there.
+        self.needs.advance(self.outbox.acked().unwrap_or(self.cursor));
         self.connection.do_send(BodyDropped);
     }
 }
