@@ -255,7 +255,7 @@ impl SessionHandle {
 
     /// Keeps what the ring has for clients of a server before this one, as long as for those of this one.
     pub(super) fn keep_for_returning(&self) {
-        self.readers.was_at(self.ring.oldest(), Instant::now());
+        self.readers.were_within(self.ring.oldest(), self.ring.head(), Instant::now());
     }
 
     /// The offset before which nobody reads the output, and which neither the tail nor the

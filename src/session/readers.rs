@@ -1,16 +1,15 @@
 //! From where output is still read: what clients and slow answers lack is not discarded, nor is for some
 //! minutes what a client lacks whose connection has ended.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The output that a client lacks waits so long for it to come back, as long as the ring is not written over
 /// it.
 pub(super) const COMES_BACK: Duration = Duration::from_secs(300);
 
-/// Places that are left within this time are one, so that there are few of them.
+/// Clients that leave within this time leave one place, so that there are few of them.
 const TOGETHER: Duration = Duration::from_secs(10);
 
 /// The readers of one session's output.
@@ -20,8 +19,7 @@ pub(super) struct Readers(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     reading: Vec<Arc<Reader>>,
-    /// Later ones have higher offsets: a later one with a lower offset would make an earlier one needless.
-    left: VecDeque<Place>,
+    left: Vec<Place>,
 }
 
 #[derive(Debug)]
@@ -30,13 +28,13 @@ struct Reader {
     comes_back: bool,
 }
 
-/// Where a client goes on that comes back.
+/// Where clients go on that come back: somewhere from the first of these offsets to the last.
 #[derive(Debug)]
 struct Place {
-    /// When the first was left that this one stands for.
     since: Instant,
     until: Instant,
-    offset: u64,
+    first: u64,
+    last: u64,
 }
 
 /// One reader. It is counted until this is dropped.
@@ -54,9 +52,9 @@ impl Readers {
         ReadFrom(reader)
     }
 
-    /// Keeps the place of somebody who was there before this server.
-    pub(super) fn was_at(&self, offset: u64, now: Instant) {
-        self.lock().leave(offset, now);
+    /// Keeps the places of those who were there before this server, which may be any from `oldest` to `head`.
+    pub(super) fn were_within(&self, oldest: u64, head: u64, now: Instant) {
+        self.lock().leave(oldest, head, now);
     }
 
     /// The first offset that a reader needs; `u64::MAX` if there is none. `oldest` is the first that the
@@ -64,15 +62,14 @@ impl Readers {
     pub(super) fn first(&self, oldest: u64, now: Instant) -> u64 {
         let mut known = self.lock();
         known.notice(now);
-        while known.left.front().is_some_and(|it| it.until <= now || it.offset < oldest) {
-            known.left.pop_front();
-        }
-        let left = known.left.front().map(|place| place.offset);
+        // Nobody can go on at what the ring was written over.
+        known.left.retain(|place| place.until > now && place.last >= oldest);
+        let left = known.left.iter().map(|place| place.first.max(oldest));
         let reading = known.reading.iter().map(|reader| reader.offset.load(Ordering::SeqCst));
         reading.chain(left).min().unwrap_or(u64::MAX)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,18 +80,19 @@ impl Known {
         let is_gone = |reader: &mut Arc<Reader>| Arc::strong_count(reader) == 1;
         let gone: Vec<_> = self.reading.extract_if(.., is_gone).collect();
         for reader in gone.iter().filter(|reader| reader.comes_back) {
-            self.leave(reader.offset.load(Ordering::SeqCst), now);
+            let offset = reader.offset.load(Ordering::SeqCst);
+            self.leave(offset, offset, now);
         }
     }
 
-    fn leave(&mut self, offset: u64, now: Instant) {
+    fn leave(&mut self, first: u64, last: u64, now: Instant) {
         let until = now + COMES_BACK;
-        while self.left.back().is_some_and(|last| last.offset >= offset) {
-            self.left.pop_back();
-        }
-        match self.left.back_mut() {
-            Some(last) if now - last.since < TOGETHER => last.until = until,
-            _ => self.left.push_back(Place { since: now, until, offset }),
+        match self.left.last_mut() {
+            Some(place) if now.saturating_duration_since(place.since) < TOGETHER => {
+                let (first, last) = (first.min(place.first), last.max(place.last));
+                *place = Place { since: place.since, until, first, last };
+            }
+            _ => self.left.push(Place { since: now, until, first, last }),
         }
     }
 }
@@ -135,8 +133,10 @@ mod tests {
         assert_eq!(readers.first(0, start), 7);
         assert_eq!(readers.first(7, start + COMES_BACK - Duration::from_millis(1)), 7);
         assert_eq!(readers.first(7, start + COMES_BACK), NONE);
-        readers.was_at(7, start);
-        assert_eq!(readers.first(8, start), NONE, "the ring was written over it");
+        readers.were_within(7, 9, start);
+        assert_eq!(readers.first(5, start), 7);
+        assert_eq!(readers.first(8, start), 8, "the ring was written over a part of it");
+        assert_eq!(readers.first(10, start), NONE, "the ring was written over it");
     }
 
     #[test]
@@ -150,8 +150,9 @@ mod tests {
         let first = readers.first(0, end);
         assert!((2980..=3001).contains(&first), "{first}: of five minutes, or 10 s more");
         assert!(readers.lock().left.len() <= 31);
-        readers.was_at(5, end);
-        assert_eq!(readers.first(0, end + COMES_BACK - TOGETHER), 5);
-        assert_eq!(readers.lock().left.len(), 1, "the lowest of them all is the latest");
+        readers.were_within(5, 9, end + TOGETHER);
+        let later = end + TOGETHER;
+        assert_eq!(readers.first(0, later), 5);
+        assert!(readers.first(10, later) > 2980, "the others' places are theirs still");
     }
 }

@@ -128,3 +128,23 @@ async fn a_stop_after_an_end_gives_the_rest_and_the_exit() {
     // Ends the holder, which runs on.
     verb(&server, &["stop", "--all"]);
 }
+
+#[actix_web::test]
+async fn hundreds_of_sessions_end_and_are_recorded() {
+    const SESSIONS: usize = 300;
+    let mut server = Server::start_quiet().await;
+    let api = server.api();
+    let create = || api.create(json!({ "command": ["sh", "-c", "sleep 1000 & exec sleep 1000"] }));
+    let mut leaders = Vec::new();
+    while leaders.len() < SESSIONS {
+        let created = futures_util::future::join_all((0..20).map(|_| create())).await;
+        leaders.extend(created.iter().map(|it| it["pid"].as_i64().expect("a pid") as i32));
+    }
+    let stopped = verb(&server, &["stop", "--all"]);
+    assert!(stopped.status.success(), "{stopped:?}");
+    assert!(server.stop_waiting().success());
+    let lives = |pid: &&i32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+    assert_eq!(leaders.iter().filter(lives).count(), 0);
+    let ended = "SELECT count(*) || status || end_reason FROM sessions GROUP BY status, end_reason";
+    assert_eq!(server.sql(ended).as_deref(), Some("300TERMINATEDkilled"));
+}
