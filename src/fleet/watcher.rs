@@ -2,12 +2,15 @@
 //! a word, so each is given up after a minute, or when it is silent where it cannot be, and begun anew.
 
 use super::bucket::{ANSWER, ITSELF, LINE_MAX, NODE_AGE, NODES, SESSIONS};
-use super::directory::Directory;
+use super::directory::{Directory, TOLD_WITHIN};
 use super::record::NodeRecord;
 use crate::id::SessionId;
 use crate::relay::{Hub, NodeName};
+use crate::rights::Grants;
+use crate::store::ShareRow;
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::kv::{Entry, Operation};
+use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ const LIST: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What one watch has read.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Listing {
     sessions: HashSet<SessionId>,
     /// Machines that had told all of their sessions.
@@ -36,6 +39,8 @@ pub(super) struct Watcher {
     pub(super) context: Context,
     pub(super) directory: Directory,
     pub(super) hub: watch::Receiver<Option<Arc<Hub>>>,
+    /// Has the links to sessions of other machines.
+    pub(super) grants: Arc<Grants>,
 }
 
 impl Watcher {
@@ -92,6 +97,13 @@ impl Watcher {
     fn listed(&self, bucket: &str, there: &Listing) {
         if bucket == SESSIONS {
             self.directory.only_these(&there.sessions, &there.whole);
+            let Listing { sessions, whole } = there.clone();
+            self.end_shares(move |node, share| {
+                // A session that was just placed may not be told yet.
+                let is_told = Utc::now() - share.created_at
+                    > TimeDelta::from_std(TOLD_WITHIN).unwrap_or_default();
+                is_told && whole.contains(node) && !sessions.contains(&share.session)
+            });
         }
     }
 
@@ -126,5 +138,14 @@ impl Watcher {
         } else {
             self.directory.session_goes(&name, id);
         }
+        if entry.operation == Operation::Delete {
+            self.end_shares(move |node, share| *node == name && share.session == id);
+        }
+    }
+
+    /// Ends links to sessions of which their own machine says that they are gone.
+    fn end_shares(&self, is_gone: impl Fn(&NodeName, &ShareRow) -> bool + 'static) {
+        let grants = self.grants.clone();
+        actix::spawn(async move { grants.end_shares_elsewhere(is_gone).await });
     }
 }

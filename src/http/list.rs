@@ -7,7 +7,7 @@ use super::large::{self, PATIENCE, no_room};
 use super::problem::{Problem, code};
 use super::query::Query;
 use super::shots::Large;
-use crate::fleet::Wanted;
+use crate::fleet::{Fleet, Wanted};
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::Session;
@@ -123,7 +123,11 @@ enum Elsewhere {
 
 /// `None`: those of this machine alone.
 fn elsewhere(api: &CallerApi, query: &ListQuery) -> Result<Option<Elsewhere>, Problem> {
-    let Some(name) = query.node.as_deref() else { return Ok(None) };
+    let Some(name) = query.node.as_deref() else {
+        let serves = api.fleet.as_ref().is_some_and(Fleet::serves) && !api.caller.is_visit();
+        // A link has one session, which may be any machine's.
+        return Ok((serves && api.caller.is_share()).then_some(Elsewhere::All));
+    };
     let unknown = || unknown_node(name);
     let fleet = api.fleet.as_ref().ok_or_else(unknown)?;
     match name {
