@@ -2,6 +2,7 @@
 
 use super::api::{stopping, store_problem};
 use super::caller::CallerApi;
+use super::etag;
 use super::fleet::unknown_node;
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{Problem, code};
@@ -15,9 +16,9 @@ use crate::registry::List;
 use crate::relay::NodeName;
 use crate::rights::{Principal, Scope};
 use crate::store::{Filter, InScope};
-use actix_web::HttpResponse;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{self, ContentType};
 use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ pub(super) struct ListQuery {
 /// which waits takes no memory.
 pub(super) async fn list(
     api: CallerApi,
+    http: HttpRequest,
     Query(query): Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     let deadline = Instant::now() + PATIENCE;
@@ -66,8 +68,12 @@ pub(super) async fn list(
             Some(told) => serde_json::to_vec(&merged(&api, query.clone(), told).await?),
         };
         let text = text.map_err(|error| Problem::new(code::INTERNAL, error.to_string()))?;
+        let tag = etag::of_list(&text);
+        if let Some(known) = etag::not_modified(http.headers(), &tag)? {
+            return Ok(known);
+        }
         let mut response = HttpResponse::Ok();
-        response.content_type(ContentType::json());
+        response.content_type(ContentType::json()).insert_header((header::ETAG, tag));
         if text.len() <= PIECE {
             return Ok(response.body(text));
         }

@@ -24,6 +24,7 @@ use super::problem::{Problem, code};
 use crate::connections::Visitor;
 use crate::fleet::Fleet;
 use crate::relay::NodeName;
+use crate::rights::Scope;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
@@ -35,6 +36,9 @@ use target::{Target, target};
 /// How long after the directory was first read a session that it lacks may still be told: machines come back
 /// to NATS, and tell what they have, within some seconds.
 const SETTLED: Duration = Duration::from_secs(15);
+
+/// The events of this machine's sessions.
+const EVENTS: &str = "/api/v1/events";
 
 /// The middleware inside the guard: a request for another machine is passed on to it, with the rights that the
 /// guard has found.
@@ -112,6 +116,9 @@ fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem>
     let fleet = api.fleet.as_ref().filter(|fleet| fleet.serves() && !is_visit(request));
     let path = request.match_info().unprocessed();
     match target(path, request.query_string()) {
+        Target::Here if path == EVENTS => {
+            Ok(fleet.and_then(|fleet| events_of_link(request, fleet)))
+        }
         Target::Here => Ok(None),
         Target::NotOfNodes => Err(Problem::not_found(format!("there is nothing at {path:?}"))),
         Target::Node { name, path } => {
@@ -135,6 +142,15 @@ fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem>
             Ok(Some(there(request, node, path)))
         }
     }
+}
+
+/// Where the events of a share link are, which are those of its one session, if that is elsewhere.
+fn events_of_link(request: &ServiceRequest, fleet: &Fleet) -> Option<Destination> {
+    let (caller, _) = rights(request).filter(|(caller, _)| caller.is_share())?;
+    let Scope::Sessions(ids) = &caller.principal.scope else { return None };
+    let node = fleet.directory().locate(*ids.first()?, fleet.name())?;
+    let path = request.uri().path_and_query()?.to_string();
+    Some(Destination::There { node, path })
 }
 
 /// The destination of what another machine has. The links that are made here are kept here.

@@ -2,11 +2,14 @@
 
 use crate::fleet::ShownNode;
 use crate::http::caller::CallerApi;
+use crate::http::etag;
+use crate::http::problem::Problem;
 use crate::protocol::rfc3339;
-use actix_web::HttpResponse;
+use actix_web::http::header::ETAG;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
-#[derive(Default, Serialize)]
+#[derive(Clone, Default, Serialize)]
 struct Nodes {
     #[serde(rename = "self")]
     this: Option<String>,
@@ -15,18 +18,44 @@ struct Nodes {
     nodes: Vec<ShownNode>,
 }
 
-pub(in crate::http) async fn nodes(api: CallerApi) -> HttpResponse {
-    let Some(fleet) = &api.fleet else { return HttpResponse::Ok().json(Nodes::default()) };
+impl Nodes {
+    /// What changes when something happens: who is heard every few seconds is there, and a load is shown in
+    /// tenths.
+    fn what_counts(&self) -> Vec<u8> {
+        let mut counts = self.clone();
+        counts.heard_at = counts.heard_at.filter(|_| !self.connected);
+        for node in &mut counts.nodes {
+            let is_online = node.state == "online";
+            node.heard_at = node.heard_at.take().filter(|_| !is_online);
+            node.load = node.load.map(|load| (load * 10.0).round());
+        }
+        // Strings and numbers cannot fail to be written.
+        serde_json::to_vec(&counts).unwrap_or_default()
+    }
+
+    fn answer(&self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        let tag = etag::of_list(&self.what_counts());
+        let known = etag::not_modified(request.headers(), &tag)?;
+        Ok(known.unwrap_or_else(|| HttpResponse::Ok().insert_header((ETAG, tag)).json(self)))
+    }
+}
+
+pub(in crate::http) async fn nodes(
+    api: CallerApi,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let Some(fleet) = &api.fleet else { return Nodes::default().answer(&request) };
     let mut nodes = fleet.directory().nodes(fleet.name());
     if let Some(this) = nodes.iter_mut().find(|node| node.is_self) {
         // This server answers, so it is online, whatever the directory says.
         this.state = "online";
         this.live_sessions = api.roster.ids().len();
     }
-    HttpResponse::Ok().json(Nodes {
+    let nodes = Nodes {
         this: Some(fleet.name().to_string()),
         connected: fleet.is_connected(),
         heard_at: fleet.directory().heard().map(rfc3339),
         nodes,
-    })
+    };
+    nodes.answer(&request)
 }
