@@ -26,7 +26,7 @@ const LIST: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What one watch has read.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Listing {
     sessions: HashSet<SessionId>,
     /// Machines that had told all of their sessions.
@@ -97,11 +97,11 @@ impl Watcher {
     fn listed(&self, bucket: &str, there: &Listing) {
         if bucket == SESSIONS {
             self.directory.only_these(&there.sessions, &there.whole);
-            let Listing { sessions, whole } = there.clone();
-            self.end_shares(move |node, share| {
+            let Listing { sessions, whole } = there;
+            let (now, soon) = (Utc::now(), TimeDelta::from_std(TOLD_WITHIN).unwrap_or_default());
+            self.grants.end_shares_elsewhere(|node, share| {
                 // A session that was just placed may not be told yet.
-                let is_told = Utc::now() - share.created_at
-                    > TimeDelta::from_std(TOLD_WITHIN).unwrap_or_default();
+                let is_told = now - share.created_at > soon;
                 is_told && whole.contains(node) && !sessions.contains(&share.session)
             });
         }
@@ -139,13 +139,8 @@ impl Watcher {
             self.directory.session_goes(&name, id);
         }
         if entry.operation == Operation::Delete {
-            self.end_shares(move |node, share| *node == name && share.session == id);
+            self.grants
+                .end_shares_elsewhere(|node, share| *node == name && share.session == id);
         }
-    }
-
-    /// Ends links to sessions of which their own machine says that they are gone.
-    fn end_shares(&self, is_gone: impl Fn(&NodeName, &ShareRow) -> bool + 'static) {
-        let grants = self.grants.clone();
-        actix::spawn(async move { grants.end_shares_elsewhere(is_gone).await });
     }
 }

@@ -325,13 +325,22 @@ impl Grants {
         self.end(vec![digest], Subject::Share(digest)).await
     }
 
-    /// Ends the share links of sessions of other machines that are gone there.
-    pub async fn end_shares_elsewhere(&self, is_gone: impl Fn(&NodeName, &ShareRow) -> bool) {
+    /// Ends the share links of sessions of other machines that are gone there. It is written by a task.
+    pub fn end_shares_elsewhere(
+        self: &Arc<Self>,
+        is_gone: impl Fn(&NodeName, &ShareRow) -> bool,
+    ) {
         let ended = self.tables().take_shares_elsewhere(is_gone);
-        for digest in ended {
-            // If it cannot be written now, it is tried again.
-            let _ = self.end(vec![digest], Subject::Share(digest)).await;
+        if ended.is_empty() {
+            return;
         }
+        let grants = self.clone();
+        spawn(async move {
+            for digest in ended {
+                // If it cannot be written now, it is tried again.
+                let _ = grants.end(vec![digest], Subject::Share(digest)).await;
+            }
+        });
     }
 
     /// Ends the share links of a session that is purged; its rows take theirs along.

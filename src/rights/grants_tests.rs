@@ -277,3 +277,25 @@ async fn logins_are_listed_and_ended_by_ids_that_are_no_secrets() {
     grants.remove_token("anna").await.unwrap();
     assert!(grants.logins(LoginsOf::All).is_empty());
 }
+
+#[actix_web::test]
+async fn a_link_of_another_machines_session_ends_when_that_machine_says_so() {
+    let (grants, session) = (Arc::new(Grants::in_memory(ADMIN)), SessionId::generate());
+    let node = NodeName::new("attic").ok();
+    let mut links = Vec::new();
+    for node in [None, node.clone()] {
+        let share = NewShare { node, session, mode: Mode::Ro, expires_s: None };
+        links.push(grants.add_share(share, &Principal::owner()).await.unwrap().1);
+    }
+    let (_, pass) = grants.by_secret(&links[1]).unwrap();
+    let login = grants.log_in(&pass).await.unwrap().cookie;
+    grants.end_shares_elsewhere(|_, share| share.session != session);
+    grants.end_shares_elsewhere(|node, _| node.as_str() != "attic");
+    assert_eq!(grants.shares(session).len(), 2);
+    grants.end_shares_elsewhere(|node, share| {
+        node.as_str() == "attic" && share.session == session
+    });
+    assert!(grants.by_secret(&links[0]).is_some(), "this machine's own");
+    assert!(grants.by_secret(&links[1]).is_none() && grants.by_cookie(&login).is_none());
+    assert_eq!(grants.why_ended(&pass), Some("the share link has ended"));
+}

@@ -31,12 +31,13 @@ export class Fleet {
     try {
       const answer = await authorized(() => getFleet(this.tag));
       if (request !== this.requests) return;
+      const before = this.state;
       if (answer !== null) {
-        const before = this.state;
         this.tag = answer.tag;
         this.state = answer.state.self === null ? null : answer.state;
-        if (before !== null || this.state !== null) this.changed();
       }
+      // Also where nothing is new, how long ago something was has changed.
+      if (before !== null || this.state !== null) this.changed();
       if (this.state === null) return;
     } catch (error) {
       if (request !== this.requests) return;

@@ -59,3 +59,57 @@ pub(in crate::http) async fn nodes(
     };
     nodes.answer(&request)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_changes_with_what_happens_and_not_with_every_sign_of_life() {
+        let node = ShownNode {
+            name: "attic".into(),
+            is_self: false,
+            state: "online",
+            version: None,
+            labels: [].into(),
+            live_sessions: 1,
+            max_sessions: Some(10),
+            load: Some(0.52),
+            cores: Some(2),
+            since: None,
+            heard_at: Some("1".into()),
+            gateway: false,
+            rights: None,
+        };
+        let this = Some("desk".to_owned());
+        let nodes = Nodes { this, connected: true, heard_at: Some("1".into()), nodes: vec![node] };
+        let tag = |change: &dyn Fn(&mut Nodes)| {
+            let mut nodes = nodes.clone();
+            change(&mut nodes);
+            etag::of_list(&nodes.what_counts())
+        };
+        let first = tag(&|_| {});
+        let later = |nodes: &mut Nodes| {
+            nodes.heard_at = Some("2".into());
+            nodes.nodes[0].heard_at = Some("2".into());
+            nodes.nodes[0].load = Some(0.48);
+        };
+        assert_eq!(tag(&later), first);
+        for (what, change) in [
+            ("load", (&|it| it.nodes[0].load = Some(0.61)) as &dyn Fn(&mut Nodes)),
+            ("state", &|it| it.nodes[0].state = "offline"),
+            ("sessions", &|it| it.nodes[0].live_sessions = 2),
+            ("connection", &|it| it.connected = false),
+            ("machines", &|it| it.nodes.clear()),
+        ] {
+            assert_ne!(tag(change), first, "{what}");
+        }
+        let away = |heard: &str| {
+            tag(&|it| {
+                it.connected = false;
+                it.heard_at = Some(heard.into());
+            })
+        };
+        assert_ne!(away("1"), away("2"), "when it was heard last");
+    }
+}
