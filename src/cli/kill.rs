@@ -24,7 +24,9 @@ pub(super) struct Flags {
     #[arg(long, conflicts_with = "sessions")]
     all: bool,
     /// With --all: of this machine of the fleet, or of all of them
-    #[arg(long, value_name = "NODE", value_parser = node, requires = "all")]
+    // `requires` alone does not count beside what conflicts with the required one.
+    #[arg(long, value_name = "NODE", value_parser = node)]
+    #[arg(requires = "all", conflicts_with = "sessions")]
     node: Option<String>,
     /// With --all: do not ask
     #[arg(long, short, requires = "all")]

@@ -21,7 +21,9 @@ pub(super) struct Flags {
     #[arg(long, conflicts_with = "sessions")]
     ended: bool,
     /// With --ended: of this machine of the fleet, or of all of them
-    #[arg(long, value_name = "NODE", value_parser = node, requires = "ended")]
+    // `requires` alone does not count beside what conflicts with the required one.
+    #[arg(long, value_name = "NODE", value_parser = node)]
+    #[arg(requires = "ended", conflicts_with = "sessions")]
     node: Option<String>,
     /// Print the records that are removed, as the API returns them
     #[arg(long)]

@@ -7,7 +7,6 @@ use super::record::NodeRecord;
 use crate::id::SessionId;
 use crate::relay::{Hub, NodeName};
 use crate::rights::Grants;
-use crate::store::ShareRow;
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::kv::{Entry, Operation};
 use chrono::{TimeDelta, Utc};
@@ -139,8 +138,7 @@ impl Watcher {
             self.directory.session_goes(&name, id);
         }
         if entry.operation == Operation::Delete {
-            self.grants
-                .end_shares_elsewhere(|node, share| *node == name && share.session == id);
+            self.grants.end_shares_elsewhere(|node, share| *node == name && share.session == id);
         }
     }
 }

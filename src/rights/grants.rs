@@ -326,10 +326,7 @@ impl Grants {
     }
 
     /// Ends the share links of sessions of other machines that are gone there. It is written by a task.
-    pub fn end_shares_elsewhere(
-        self: &Arc<Self>,
-        is_gone: impl Fn(&NodeName, &ShareRow) -> bool,
-    ) {
+    pub fn end_shares_elsewhere(self: &Arc<Self>, is_gone: impl Fn(&NodeName, &ShareRow) -> bool) {
         let ended = self.tables().take_shares_elsewhere(is_gone);
         if ended.is_empty() {
             return;

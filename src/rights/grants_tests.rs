@@ -1,6 +1,7 @@
 //! Tests of the grants that need no server.
 
 use super::*;
+use crate::relay::NodeName;
 use crate::rights::Kind;
 use crate::rights::tables::{CODES_MAX, LOGINS_MAX, SHARES_MAX, SHARES_OF_ONE_MAX};
 use crate::store::GrantRows;
@@ -292,9 +293,7 @@ async fn a_link_of_another_machines_session_ends_when_that_machine_says_so() {
     grants.end_shares_elsewhere(|_, share| share.session != session);
     grants.end_shares_elsewhere(|node, _| node.as_str() != "attic");
     assert_eq!(grants.shares(session).len(), 2);
-    grants.end_shares_elsewhere(|node, share| {
-        node.as_str() == "attic" && share.session == session
-    });
+    grants.end_shares_elsewhere(|node, share| node.as_str() == "attic" && share.session == session);
     assert!(grants.by_secret(&links[0]).is_some(), "this machine's own");
     assert!(grants.by_secret(&links[1]).is_none() && grants.by_cookie(&login).is_none());
     assert_eq!(grants.why_ended(&pass), Some("the share link has ended"));

@@ -307,6 +307,8 @@ async fn what_is_done_to_all_sessions_is_done_here_unless_a_machine_is_named() {
     assert!(code == Some(2) && text.contains("add --yes"), "{code:?} {text}");
     let (code, text) = told(&["kill", "--node", "attic", "one"]);
     assert!(code == Some(2), "only with --all: {text}");
+    let (code, text) = told(&["rm", "--node", "desk", "one"]);
+    assert!(code == Some(2), "only with --ended: {text}");
     let (code, text) = told(&["kill", "--all", "-y", "--node", "nobody"]);
     assert!(code == Some(3) && text.contains("nobody"), "{code:?} {text}");
     let killed = told(&["kill", "--all", "-y", "--node", "attic"]);
