@@ -95,13 +95,15 @@ mod tests {
             nodes.nodes[0].load = Some(0.48);
         };
         assert_eq!(tag(&later), first);
-        for (what, change) in [
-            ("load", (&|it| it.nodes[0].load = Some(0.61)) as &dyn Fn(&mut Nodes)),
+        type Change = &'static dyn Fn(&mut Nodes);
+        let changes: [(&str, Change); 5] = [
+            ("load", &|it| it.nodes[0].load = Some(0.61)),
             ("state", &|it| it.nodes[0].state = "offline"),
             ("sessions", &|it| it.nodes[0].live_sessions = 2),
             ("connection", &|it| it.connected = false),
             ("machines", &|it| it.nodes.clear()),
-        ] {
+        ];
+        for (what, change) in changes {
             assert_ne!(tag(change), first, "{what}");
         }
         let away = |heard: &str| {
