@@ -197,7 +197,7 @@ async fn who_may_not_share_a_session_makes_no_link_of_it() {
     let moved = json!({ "labels": { "team": "b" } }).to_string();
     attic.api().send(Method::PATCH, &path, moved).await.ok(200);
     teams.get(&path).await.problem(404, "not_found");
-    assert_eq!(onlooker.closed().await.0, 4404, "as what does not exist");
+    assert_eq!(onlooker.closed().await.0, 1008, "what is open ends as well");
     // It ends with its maker's token.
     assert_eq!(owner.delete("/api/v1/tokens/team").await.status, 204);
     teams.get(&path).await.problem(401, "unauthorized");
