@@ -3,7 +3,7 @@
 --
 -- The version of this schema: raise it with every change, and say in src/store/migrations.rs how the
 -- one before becomes this one. Versions 1 to 5 were never released.
-PRAGMA user_version = 7;
+PRAGMA user_version = 8;
 
 CREATE TABLE sessions (
     id                     TEXT NOT NULL PRIMARY KEY, -- UUID v7: sorts by time of creation
@@ -119,6 +119,19 @@ CREATE TABLE shares (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX shares_session ON shares (session_id);
+
+-- Links that were made here and open a session of another machine of the fleet.
+CREATE TABLE shares_elsewhere (
+    id               TEXT NOT NULL PRIMARY KEY,       -- as in shares
+    node             TEXT NOT NULL,                   -- the machine that has the session
+    session_id       TEXT NOT NULL,
+    digest           BLOB NOT NULL UNIQUE,
+    mode             TEXT NOT NULL CHECK (mode IN ('ro', 'rw')),
+    created_at       TEXT NOT NULL,
+    created_by       TEXT NOT NULL,
+    created_by_token TEXT,
+    expires_at       TEXT                             -- NULL: once its machine says that the session is gone
+) STRICT, WITHOUT ROWID;
 
 -- Browsers that are logged in. A login ends with the secret that it was made with.
 CREATE TABLE logins (

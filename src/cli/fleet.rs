@@ -1,7 +1,8 @@
 //! What the server tells of the machines that it knows.
 
-use super::client::Client;
+use super::client::{Client, Of};
 use super::failure::Failure;
+use super::key::Listed;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -69,6 +70,43 @@ pub(super) async fn of(client: &Client) -> Result<Option<Fleet>, Failure> {
         Err(failure) if failure.is_passing() => Err(failure),
         Err(_) => Ok(None),
     }
+}
+
+/// Sessions of several machines, and which of them were not asked.
+pub(super) struct Sessions {
+    pub(super) sessions: Vec<Listed>,
+    /// Each with the reason.
+    pub(super) missing: Vec<String>,
+}
+
+/// The word for all machines.
+pub(super) const ALL: &str = "all";
+
+/// The sessions of the server itself, of a machine, or of all that can be asked, as each says itself.
+///
+/// # Errors
+/// The one that is named cannot be asked.
+pub(super) async fn sessions(
+    client: &Client,
+    node: Option<&str>,
+    ended: bool,
+) -> Result<Sessions, Failure> {
+    if node != Some(ALL) {
+        let sessions = client.listed(node.map_or(Of::Server, Of::Node), ended).await?;
+        return Ok(Sessions { sessions, missing: Vec::new() });
+    }
+    let Some(fleet) = of(client).await? else {
+        let how = "the server is in no fleet, or does not tell of it: leave --node out";
+        return Err(Failure::Other(how.into()));
+    };
+    let (mut sessions, mut missing) = (client.listed(Of::Server, ended).await?, Vec::new());
+    for Node { name, .. } in fleet.nodes.iter().filter(|node| !node.is_self) {
+        match client.listed(Of::Node(name), ended).await {
+            Ok(there) => sessions.extend(there),
+            Err(failure) => missing.push(format!("{name}: {failure}")),
+        }
+    }
+    Ok(Sessions { sessions, missing })
 }
 
 /// The machine, unless it is that of the server itself, which needs not be named.

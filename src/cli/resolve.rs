@@ -2,11 +2,12 @@
 //! machine of the fleet or not (`NODE/NAME`). Without a machine the server's own sessions come
 //! first; what it has not is looked for in the fleet.
 
-use super::client::{Client, Of, read};
+use super::client::{Client, Of, listed, read};
 use super::ended::how;
 use super::failure::Failure;
 use super::fleet;
 use super::key::{Key, Listed, parts};
+use super::out;
 use super::retry::Retries;
 use super::table::span;
 use crate::id::SessionId;
@@ -19,6 +20,8 @@ use tokio::time::{sleep, timeout};
 
 /// Longer than this the machine of a full id is not asked for, which is found without it, too.
 const ASIDE: Duration = Duration::from_secs(2);
+/// So many sessions are told to choose among.
+const TOLD_MAX: usize = 20;
 
 /// The session that an argument names. A full id may be of an ended session; a name or a beginning
 /// must be of a live one.
@@ -38,7 +41,8 @@ pub(super) async fn resolve_any(client: &Client, word: &str) -> Result<Key, Fail
 }
 
 /// The live session to which somebody was attached last, or which was started since. `here` is the
-/// session that this command runs in, which is not meant.
+/// session that this command runs in, which is not meant. Where the server has none, it is the only one of
+/// the other machines.
 pub(super) async fn used_last(client: &Client, here: Option<SessionId>) -> Result<Key, Failure> {
     let mut live = client.sessions(false).await?;
     live.retain(|session| Some(session.id) != here);
@@ -57,7 +61,41 @@ pub(super) async fn used_last(client: &Client, here: Option<SessionId>) -> Resul
             last = Some((used, session.id));
         }
     }
-    last.map(|(_, id)| id.into()).ok_or(Failure::NoSession)
+    match last {
+        Some((_, id)) => Ok(id.into()),
+        None => only_elsewhere(client, here).await,
+    }
+}
+
+/// The only session of the other machines that are online. Of several one has to be named: somebody else may
+/// work in any of them.
+async fn only_elsewhere(client: &Client, here: Option<SessionId>) -> Result<Key, Failure> {
+    let Some(fleet) = fleet::of(client).await? else { return Err(Failure::NoSession) };
+    let is_online = |listed: &Listed| {
+        let node = fleet.nodes.iter().find(|node| Some(&node.name) == listed.node.as_ref());
+        node.is_some_and(|node| node.is_online() && !node.is_self)
+    };
+    let page = client.page(Of::Directory(fleet::ALL), false, None).await?;
+    let mut there: Vec<Listed> = page.sessions.iter().map(listed).collect::<Result<_, _>>()?;
+    there.retain(|listed| is_online(listed) && Some(listed.session.id) != here);
+    match &there[..] {
+        [] => Err(Failure::NoSession),
+        [only] => {
+            out::message(&format!("[no session runs on this server; {} does]", only.word()));
+            Ok(only.key())
+        }
+        _ => {
+            let mut words: Vec<_> = there.iter().map(|it| format!("\n  {}", it.word())).collect();
+            words.sort();
+            let more = words.len().saturating_sub(TOLD_MAX);
+            words.truncate(TOLD_MAX);
+            if more > 0 {
+                words.push(format!("\n  and {more} more: stayd ls --node all"));
+            }
+            let text = "no session runs on this server; name one of the other machines'";
+            Err(Failure::Usage(format!("{text}:{}", words.concat())))
+        }
+    }
 }
 
 /// The ended session that an argument names, the newest of those with this name.

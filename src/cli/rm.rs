@@ -3,7 +3,9 @@
 use super::client::Client;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
-use super::kill::{each, sessions};
+use super::fleet::{self, Sessions};
+use super::key::node;
+use super::kill::{code_with, each, sessions};
 use super::out;
 use super::progress::Progress;
 use super::resolve::resolve_ended;
@@ -18,6 +20,11 @@ pub(super) struct Flags {
     /// Remove all sessions that have ended
     #[arg(long, conflicts_with = "sessions")]
     ended: bool,
+    /// With --ended: of this machine of the fleet, or of all of them
+    // `requires` alone does not count beside what conflicts with the required one.
+    #[arg(long, value_name = "NODE", value_parser = node)]
+    #[arg(requires = "ended", conflicts_with = "sessions")]
+    node: Option<String>,
     /// Print the records that are removed, as the API returns them
     #[arg(long)]
     json: bool,
@@ -28,9 +35,9 @@ pub(super) struct Flags {
 pub(super) fn rm(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
     let client = Client::find(paths, &flags.server)?;
     actix::System::new().block_on(async {
-        let words = match flags.ended {
-            true => ended(&client).await?,
-            false => flags.sessions,
+        let (words, missing) = match flags.ended {
+            true => ended(&client, flags.node.as_deref()).await?,
+            false => (flags.sessions, Vec::new()),
         };
         let _progress = Progress::on("removing ended sessions");
         let (code, removed) = each(&words, flags.json, async |word| {
@@ -44,13 +51,13 @@ pub(super) fn rm(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
                 _ => format!("stayd: removed {}", sessions(removed)),
             });
         }
-        Ok(code)
+        Ok(code_with(code, &missing))
     })
 }
 
-/// The ids of all ended sessions.
-async fn ended(client: &Client) -> Result<Vec<String>, Failure> {
-    let sessions = client.sessions(true).await?;
-    let ended = sessions.iter().filter(|session| !session.status.is_live());
-    Ok(ended.map(|session| session.id.to_string()).collect())
+/// All ended sessions, and the machines that were not asked.
+async fn ended(client: &Client, node: Option<&str>) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let Sessions { sessions, missing } = fleet::sessions(client, node, true).await?;
+    let ended = sessions.iter().filter(|listed| !listed.session.status.is_live());
+    Ok((ended.map(|listed| listed.key().to_string()).collect(), missing))
 }

@@ -4,6 +4,7 @@ use super::client::Client;
 use super::endpoint::ServerFlags;
 use super::failure::Failure;
 use super::grid::{printable, render};
+use super::key::word;
 use super::out;
 use super::resolve::resolve;
 use crate::config::{PathFlags, Seconds};
@@ -80,10 +81,11 @@ fn show(answer: &Value, as_json: bool, table: impl Fn(&Value) -> String) -> Resu
 fn table_of_all(answer: &Value) -> String {
     let rows = answer["shares"].as_array().into_iter().flatten().map(|share| {
         let session = &share["session"];
-        let session = session["name"].as_str().or(session["id"].as_str()).unwrap_or("-");
+        let name = session["name"].as_str().or(session["id"].as_str()).unwrap_or("-");
+        let session = word(session["node"].as_str(), name);
         let text = |name: &str| printable(share[name].as_str().unwrap_or("-"));
         let [id, mode, expires, by] = ["id", "mode", "expires_at", "created_by"].map(text);
-        vec![printable(session), id, mode, expires, by]
+        vec![printable(&session), id, mode, expires, by]
     });
     render(&["SESSION", "ID", "MODE", "EXPIRES", "BY"], rows)
 }

@@ -6,13 +6,14 @@ use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::{Session, rfc3339};
 use crate::relay::NodeName;
-use crate::rights::{Facts, Principal};
+use crate::rights::{Facts, Principal, Role};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// A machine that has said nothing for so long is forgotten, with its sessions.
@@ -22,11 +23,20 @@ const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 const SESSIONS_MAX: usize = 50_000;
 
 /// The directory tells of a new session within this time, if it is in order.
-const TOLD_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(60);
+/// Nobody waits longer for it.
+const TOLD_SOON: Duration = Duration::from_secs(5);
 
 /// The directory. Clones share it.
 #[derive(Clone, Default)]
-pub struct Directory(Arc<Mutex<Known>>);
+pub struct Directory(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    known: Mutex<Known>,
+    /// Moves when a session is told.
+    told: watch::Sender<()>,
+}
 
 #[derive(Default)]
 struct Known {
@@ -198,9 +208,12 @@ impl Directory {
             hash,
             json: serde_json::to_string(&session).unwrap_or_default().into(),
         };
-        let mut known = self.lock();
-        known.nodes.entry(node.clone()).or_default();
-        known.insert(id, listed);
+        {
+            let mut known = self.lock();
+            known.nodes.entry(node.clone()).or_default();
+            known.insert(id, listed);
+        }
+        self.0.told.send_replace(());
         true
     }
 
@@ -210,6 +223,45 @@ impl Directory {
         if known.sessions.get(&id).is_some_and(|it| it.node == *node) {
             known.remove(id);
         }
+    }
+
+    /// A machine's session with this id, or its live one with this name, as it last said.
+    #[must_use]
+    pub fn find(&self, node: &NodeName, key: &str) -> Option<Session> {
+        let known = self.lock();
+        let is_it = |listed: &&Listed| listed.node == *node;
+        let by_id = || known.sessions.get(&key.parse().ok()?).filter(is_it);
+        let is_named = |listed: &&Listed| {
+            is_it(listed) && listed.status.is_live() && listed.name.as_deref() == Some(key)
+        };
+        let listed = by_id().or_else(|| known.sessions.values().find(is_named))?;
+        let session = serde_json::from_str(&listed.json).ok()?;
+        Some(Session { owner_token: listed.owner_token, ..session })
+    }
+
+    /// The same; a session that this server has placed a moment ago is waited for until it is told.
+    pub async fn find_told(&self, node: &NodeName, key: &str) -> Option<Session> {
+        let mut told = self.0.told.subscribe();
+        let is_placed = |id| self.lock().placed.get(&id).is_some_and(|(at, _)| at == node);
+        let waits = key.parse().is_ok_and(is_placed);
+        let find = async {
+            loop {
+                let found = self.find(node, key);
+                if found.is_some() || !waits || told.changed().await.is_err() {
+                    return found;
+                }
+            }
+        };
+        timeout(TOLD_SOON, find).await.ok().flatten()
+    }
+
+    /// The most that anybody may do on a machine over the fleet, as far as it is known.
+    #[must_use]
+    pub fn most(&self, node: &NodeName) -> Role {
+        let known = self.lock();
+        let said = known.nodes.get(node).and_then(|node| Some(&node.record.as_ref()?.rights));
+        let read = said.and_then(|role| serde_json::from_value(role.as_str().into()).ok());
+        read.unwrap_or(Role::Viewer)
     }
 
     /// The whole list of sessions was read, with these. Others are gone where their machine has told all of
@@ -360,7 +412,7 @@ impl Directory {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

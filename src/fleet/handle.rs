@@ -113,6 +113,28 @@ impl Fleet {
         self.0.hub.borrow().clone()
     }
 
+    /// Whether a machine can be asked, as far as is known.
+    ///
+    /// # Errors
+    /// The machine is not known or offline, or this server is not connected.
+    pub fn check_reach(&self, node: &NodeName) -> Result<(), Reach> {
+        self.hub_to(node).map(drop)
+    }
+
+    fn hub_to(&self, node: &NodeName) -> Result<Arc<Hub>, Reach> {
+        let failed = |why| Reach::Failed { node: node.clone(), why };
+        let hub = self.hub().ok_or_else(|| failed(OpenError::Disconnected))?;
+        match self.directory().is_online(node) {
+            None => Err(Reach::Unknown(node.to_string())),
+            Some(false) if hub.is_connected() => {
+                let heard = self.directory().heard_at(node).map(rfc3339);
+                let heard = heard.unwrap_or_else(|| "before this server was started".into());
+                Err(Reach::Offline { node: node.clone(), heard })
+            }
+            Some(_) => Ok(hub),
+        }
+    }
+
     /// Opens a stream to a machine, for a principal whose client is at this address.
     ///
     /// # Errors
@@ -124,16 +146,7 @@ impl Fleet {
         address: Option<IpAddr>,
     ) -> Result<RelayStream, Reach> {
         let failed = |why| Reach::Failed { node: node.clone(), why };
-        let hub = self.hub().ok_or_else(|| failed(OpenError::Disconnected))?;
-        match self.directory().is_online(node) {
-            None => return Err(Reach::Unknown(node.to_string())),
-            Some(false) if hub.is_connected() => {
-                let heard = self.directory().heard_at(node).map(rfc3339);
-                let heard = heard.unwrap_or_else(|| "before this server was started".into());
-                return Err(Reach::Offline { node: node.clone(), heard });
-            }
-            Some(_) => {}
-        }
+        let hub = self.hub_to(node)?;
         hub.open(node, opening::say(principal, address)).await.map_err(failed)
     }
 

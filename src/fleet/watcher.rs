@@ -2,12 +2,14 @@
 //! a word, so each is given up after a minute, or when it is silent where it cannot be, and begun anew.
 
 use super::bucket::{ANSWER, ITSELF, LINE_MAX, NODE_AGE, NODES, SESSIONS};
-use super::directory::Directory;
+use super::directory::{Directory, TOLD_WITHIN};
 use super::record::NodeRecord;
 use crate::id::SessionId;
 use crate::relay::{Hub, NodeName};
+use crate::rights::Grants;
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::kv::{Entry, Operation};
+use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub(super) struct Watcher {
     pub(super) context: Context,
     pub(super) directory: Directory,
     pub(super) hub: watch::Receiver<Option<Arc<Hub>>>,
+    /// Has the links to sessions of other machines.
+    pub(super) grants: Arc<Grants>,
 }
 
 impl Watcher {
@@ -92,6 +96,13 @@ impl Watcher {
     fn listed(&self, bucket: &str, there: &Listing) {
         if bucket == SESSIONS {
             self.directory.only_these(&there.sessions, &there.whole);
+            let Listing { sessions, whole } = there;
+            let (now, soon) = (Utc::now(), TimeDelta::from_std(TOLD_WITHIN).unwrap_or_default());
+            self.grants.end_shares_elsewhere(|node, share| {
+                // A session that was just placed may not be told yet.
+                let is_told = now - share.created_at > soon;
+                is_told && whole.contains(node) && !sessions.contains(&share.session)
+            });
         }
     }
 
@@ -125,6 +136,9 @@ impl Watcher {
             there.sessions.insert(id);
         } else {
             self.directory.session_goes(&name, id);
+        }
+        if entry.operation == Operation::Delete {
+            self.grants.end_shares_elsewhere(|node, share| *node == name && share.session == id);
         }
     }
 }

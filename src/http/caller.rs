@@ -41,6 +41,13 @@ impl Caller {
         self.decide(action, None).map(drop)
     }
 
+    /// The same caller where nobody may do more than this.
+    pub(super) fn capped(&self, most: Role) -> Caller {
+        let principal = Principal::clone(&self.principal);
+        let principal = Principal { role: principal.role.min(most), ..principal };
+        Caller { principal: Arc::new(principal), ..self.clone() }
+    }
+
     /// Whether a session exists for the principal, which may do this to it.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
-//! Entity tags of sessions (RFC 9110, sections 8.8.3 and 13.1).
+//! Entity tags of sessions and lists (RFC 9110, sections 8.8.3 and 13.1).
 
 use super::problem::{Problem, code};
 use crate::protocol::Session;
 use crate::session::{Expected, Visibility};
+use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
+use uuid::Uuid;
 
 /// The tag of a session, as the client sees it, as a header's value.
 pub(super) fn etag(session: &Session) -> (HeaderName, String) {
@@ -25,6 +27,27 @@ pub(super) fn if_match(
 pub(super) fn is_known(headers: &HeaderMap, session: &Session) -> Result<bool, Problem> {
     let known = tags(headers, header::IF_NONE_MATCH, Visibility::Whole, |_| true)?;
     Ok(known.is_some_and(|known| known.holds(session)))
+}
+
+/// The tag of a list, made of what of it counts: weak, since the rest may differ.
+pub(super) fn of_list(what_counts: &[u8]) -> String {
+    format!("W/\"{}\"", Uuid::new_v5(&Uuid::NAMESPACE_OID, what_counts))
+}
+
+/// The answer to a client that has a list with this tag already (`If-None-Match`), if it has.
+pub(super) fn not_modified(
+    headers: &HeaderMap,
+    tag: &str,
+) -> Result<Option<HttpResponse>, Problem> {
+    let is_known = match tags(headers, header::IF_NONE_MATCH, Visibility::Whole, |_| true)? {
+        None => false,
+        Some(Expected::Any) => true,
+        Some(Expected::OneOf(known, _)) => {
+            let own = tag.trim_start_matches("W/").trim_matches('"');
+            known.iter().any(|known| known == own)
+        }
+    };
+    Ok(is_known.then(|| HttpResponse::NotModified().insert_header((header::ETAG, tag)).finish()))
 }
 
 fn tags(
@@ -100,6 +123,18 @@ mod tests {
             let headers = headers(header::IF_MATCH, &[bad]);
             assert!(if_match(&headers, visible).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_list_is_known_by_the_tag_that_it_had() {
+        let (one, other) = (of_list(b"[1]"), of_list(b"[2]"));
+        assert_ne!(one, other);
+        for (value, known) in [(&one[..], true), (&other, false), ("*", true), ("\"x\"", false)] {
+            let headers = headers(header::IF_NONE_MATCH, &[value]);
+            assert_eq!(not_modified(&headers, &one).unwrap().is_some(), known, "{value}");
+        }
+        assert!(not_modified(&HeaderMap::new(), &one).unwrap().is_none());
+        assert!(not_modified(&headers(header::IF_NONE_MATCH, &["x"]), &one).is_err());
     }
 
     #[test]

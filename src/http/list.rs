@@ -2,12 +2,13 @@
 
 use super::api::{stopping, store_problem};
 use super::caller::CallerApi;
+use super::etag;
 use super::fleet::unknown_node;
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{Problem, code};
 use super::query::Query;
 use super::shots::Large;
-use crate::fleet::Wanted;
+use crate::fleet::{Fleet, Wanted};
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::Session;
@@ -15,9 +16,9 @@ use crate::registry::List;
 use crate::relay::NodeName;
 use crate::rights::{Principal, Scope};
 use crate::store::{Filter, InScope};
-use actix_web::HttpResponse;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{self, ContentType};
 use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ pub(super) struct ListQuery {
 /// which waits takes no memory.
 pub(super) async fn list(
     api: CallerApi,
+    http: HttpRequest,
     Query(query): Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     let deadline = Instant::now() + PATIENCE;
@@ -66,8 +68,12 @@ pub(super) async fn list(
             Some(told) => serde_json::to_vec(&merged(&api, query.clone(), told).await?),
         };
         let text = text.map_err(|error| Problem::new(code::INTERNAL, error.to_string()))?;
+        let tag = etag::of_list(&text);
+        if let Some(known) = etag::not_modified(http.headers(), &tag)? {
+            return Ok(known);
+        }
         let mut response = HttpResponse::Ok();
-        response.content_type(ContentType::json());
+        response.content_type(ContentType::json()).insert_header((header::ETAG, tag));
         if text.len() <= PIECE {
             return Ok(response.body(text));
         }
@@ -123,7 +129,11 @@ enum Elsewhere {
 
 /// `None`: those of this machine alone.
 fn elsewhere(api: &CallerApi, query: &ListQuery) -> Result<Option<Elsewhere>, Problem> {
-    let Some(name) = query.node.as_deref() else { return Ok(None) };
+    let Some(name) = query.node.as_deref() else {
+        let serves = api.fleet.as_ref().is_some_and(Fleet::serves) && !api.caller.is_visit();
+        // A link has one session, which may be any machine's.
+        return Ok((serves && api.caller.is_share()).then_some(Elsewhere::All));
+    };
     let unknown = || unknown_node(name);
     let fleet = api.fleet.as_ref().ok_or_else(unknown)?;
     match name {

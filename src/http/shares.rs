@@ -4,13 +4,14 @@
 use super::api::{Lookup, Object, object, present};
 use super::auth::{Access, to_the_end};
 use super::caller::CallerApi;
+use super::fleet::{Links, OfNode, shared};
 use super::problem::Problem;
 use crate::id::SessionId;
 use crate::protocol::{Mode, rfc3339};
-use crate::rights::{Action, NewShare};
+use crate::rights::{Action, NewShare, Scope};
 use crate::store::ShareRow;
-use actix_web::web::{Data, Json, Path};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{Data, Json, Path, ReqData};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -39,8 +40,10 @@ pub(super) async fn add(
     body: Json<Object>,
 ) -> Result<HttpResponse, Problem> {
     let ShareBody { mode, expires_s } = object(body)?;
-    let session = api.session(&id).await?.id;
-    let new = NewShare { session, mode, expires_s: expires_s.unwrap_or(Some(EXPIRES_S)) };
+    let of = request.extensions().get::<OfNode>().cloned();
+    let session = session_of(&api, of.as_ref(), &id, Links::Make).await?;
+    let expires_s = expires_s.unwrap_or(Some(EXPIRES_S));
+    let new = NewShare { node: of.map(|OfNode(node)| node), session, mode, expires_s };
     let (by, grants) = (api.caller.principal.clone(), access.clone());
     let (row, secret) = to_the_end(async move { grants.grants.add_share(new, &by).await }).await?;
     api.caller.does("add", "share", &row.id.to_string());
@@ -54,8 +57,9 @@ pub(super) async fn list(
     api: CallerApi,
     access: Data<Access>,
     id: Path<String>,
+    of: Option<ReqData<OfNode>>,
 ) -> Result<HttpResponse, Problem> {
-    let session = api.session(&id).await?.id;
+    let session = session_of(&api, of.as_deref(), &id, Links::Manage).await?;
     let shares: Vec<_> = access.grants.shares(session).iter().map(told).collect();
     Ok(HttpResponse::Ok().json(json!({ "shares": shares })))
 }
@@ -67,14 +71,28 @@ pub(super) async fn list_all(
 ) -> Result<HttpResponse, Problem> {
     let mut shares = Vec::new();
     for row in access.grants.all_shares() {
-        let session = match api.find_any(&row.session.to_string()).await? {
-            Lookup::Live(session) => session.handle.view(),
-            Lookup::Ended(session) => *session,
-            Lookup::Unknown => continue,
+        let key = row.session.to_string();
+        let session = match (&row.node, &api.fleet) {
+            (None, _) => match api.find_any(&key).await? {
+                Lookup::Live(session) => Some(session.handle.view()),
+                Lookup::Ended(session) => Some(*session),
+                Lookup::Unknown => None,
+            },
+            (Some(node), fleet) => {
+                fleet.as_ref().and_then(|fleet| fleet.directory().find(node, &key))
+            }
         };
-        if api.caller.may(Action::Share, &session)? {
+        let (sees, name) = match session {
+            Some(session) => (api.caller.may(Action::Share, &session)?, session.name),
+            // Nobody knows whose it is, while its machine is not heard.
+            None => (row.node.is_some() && api.caller.principal.scope == Scope::All, None),
+        };
+        if sees {
             let mut share = told(&row);
-            share["session"] = json!({ "id": session.id, "name": session.name });
+            share["session"] = json!({ "id": row.session, "name": name });
+            if let Some(node) = &row.node {
+                share["session"]["node"] = node.as_str().into();
+            }
             shares.push(share);
         }
     }
@@ -85,9 +103,10 @@ pub(super) async fn remove(
     api: CallerApi,
     access: Data<Access>,
     path: Path<(String, String)>,
+    of: Option<ReqData<OfNode>>,
 ) -> Result<HttpResponse, Problem> {
     let (id, share) = path.into_inner();
-    let session = api.session(&id).await?.id;
+    let session = session_of(&api, of.as_deref(), &id, Links::Manage).await?;
     api.caller.does("end", "share", &share);
     let unknown = |_| Problem::not_found(format!("the session has no share link {share:?}"));
     let share: SessionId = share.parse().map_err(unknown)?;
@@ -98,6 +117,19 @@ pub(super) async fn remove(
     })
     .await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// The session whose links a request is about, on whichever machine it is.
+async fn session_of(
+    api: &CallerApi,
+    of: Option<&OfNode>,
+    key: &str,
+    links: Links,
+) -> Result<SessionId, Problem> {
+    match of {
+        Some(node) => shared(api, node, key, links).await,
+        None => Ok(api.session(key).await?.id),
+    }
 }
 
 fn told(row: &ShareRow) -> Value {

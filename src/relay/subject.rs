@@ -1,6 +1,7 @@
 //! Subjects of the fleet's messages, and the names in them.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// The longest name of a machine, in characters.
@@ -59,6 +60,14 @@ impl NodeName {
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl FromStr for NodeName {
+    type Err = NotAName;
+
+    fn from_str(name: &str) -> Result<NodeName, NotAName> {
+        NodeName::new(name)
     }
 }
 

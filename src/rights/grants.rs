@@ -11,6 +11,7 @@ use super::visits::{Visit, Visits};
 use crate::id::SessionId;
 use crate::protocol::Mode;
 use crate::push::Subscriber;
+use crate::relay::NodeName;
 use crate::store::{GrantChange, LoginRow, ShareRow, StoreError, StoreHandle, TokenRow};
 use actix_web::rt::spawn;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -91,8 +92,10 @@ pub struct NewToken {
 }
 
 /// A new share link.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct NewShare {
+    /// The machine of the fleet that has the session; `None`: this one.
+    pub node: Option<NodeName>,
     /// The session that it opens.
     pub session: SessionId,
     /// Whether one may type with it.
@@ -273,6 +276,7 @@ impl Grants {
         let (secret, now) = (random()?, Utc::now());
         let row = ShareRow {
             id: SessionId::generate(),
+            node: new.node,
             session: new.session,
             digest: Digest::of(&secret).0,
             mode: new.mode,
@@ -319,6 +323,21 @@ impl Grants {
         let digest = self.tables().take_share(session, id);
         let digest = digest.ok_or_else(|| GrantsError::Unknown(format!("share link {id}")))?;
         self.end(vec![digest], Subject::Share(digest)).await
+    }
+
+    /// Ends the share links of sessions of other machines that are gone there. It is written by a task.
+    pub fn end_shares_elsewhere(self: &Arc<Self>, is_gone: impl Fn(&NodeName, &ShareRow) -> bool) {
+        let ended = self.tables().take_shares_elsewhere(is_gone);
+        if ended.is_empty() {
+            return;
+        }
+        let grants = self.clone();
+        spawn(async move {
+            for digest in ended {
+                // If it cannot be written now, it is tried again.
+                let _ = grants.end(vec![digest], Subject::Share(digest)).await;
+            }
+        });
     }
 
     /// Ends the share links of a session that is purged; its rows take theirs along.

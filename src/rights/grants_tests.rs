@@ -1,6 +1,7 @@
 //! Tests of the grants that need no server.
 
 use super::*;
+use crate::relay::NodeName;
 use crate::rights::Kind;
 use crate::rights::tables::{CODES_MAX, LOGINS_MAX, SHARES_MAX, SHARES_OF_ONE_MAX};
 use crate::store::GrantRows;
@@ -49,8 +50,8 @@ async fn the_operators_token_is_the_owners() {
 #[actix_web::test]
 async fn a_share_is_a_principal_of_one_session() {
     let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
-    let share = NewShare { session, mode: Mode::Ro, expires_s: Some(60) };
-    let (row, secret) = grants.add_share(share, &Principal::owner()).await.unwrap();
+    let share = NewShare { node: None, session, mode: Mode::Ro, expires_s: Some(60) };
+    let (row, secret) = grants.add_share(share.clone(), &Principal::owner()).await.unwrap();
     let (principal, pass) = grants.by_secret(&secret).unwrap();
     assert_eq!((principal.kind, principal.role), (Kind::Share, Role::Viewer));
     assert_eq!(principal.scope, Scope::Sessions(vec![session]));
@@ -130,11 +131,11 @@ async fn a_login_by_a_code_ends_with_the_token_that_has_made_the_code() {
 #[actix_web::test]
 async fn links_end_with_the_token_of_who_has_made_them() {
     let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
-    let share = NewShare { session, mode: Mode::Rw, expires_s: None };
+    let share = NewShare { node: None, session, mode: Mode::Rw, expires_s: None };
     let (row, secret) = grants.add_token(new("anna", Some(3600)), "owner").await.unwrap();
     let (anna, _) = grants.by_secret(&secret).unwrap();
-    let link = grants.add_share(share, &anna).await.unwrap().1;
-    let owners = grants.add_share(share, &Principal::owner()).await.unwrap().1;
+    let link = grants.add_share(share.clone(), &anna).await.unwrap().1;
+    let owners = grants.add_share(share.clone(), &Principal::owner()).await.unwrap().1;
     assert!(grants.by_secret(&link).is_some());
     grants.tables().tokens.get_mut(&Digest(row.digest)).unwrap().expires_at = Some(Utc::now());
     assert!(grants.by_secret(&link).is_none(), "it has expired");
@@ -143,10 +144,10 @@ async fn links_end_with_the_token_of_who_has_made_them() {
     assert_eq!(listed, ["owner"]);
     let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
     assert!(grants.by_secret(&link).is_none(), "another has its name");
-    let expired = grants.add_share(share, &anna).await;
+    let expired = grants.add_share(share.clone(), &anna).await;
     assert!(matches!(expired, Err(GrantsError::MakerEnded(_))), "it is not the one with this name");
     let (anna, _) = grants.by_secret(&secret).unwrap();
-    let link = grants.add_share(share, &anna).await.unwrap().1;
+    let link = grants.add_share(share.clone(), &anna).await.unwrap().1;
     grants.remove_token("anna").await.unwrap();
     assert!(grants.by_secret(&link).is_none() && grants.by_secret(&owners).is_some());
     assert_eq!(grants.shares(session).len(), 1);
@@ -155,8 +156,9 @@ async fn links_end_with_the_token_of_who_has_made_them() {
 #[actix_web::test]
 async fn who_logs_in_by_a_link_logs_nobody_else_out_who_has_it() {
     let grants = Grants::in_memory(ADMIN);
-    let share = NewShare { session: SessionId::generate(), mode: Mode::Ro, expires_s: None };
-    let secret = grants.add_share(share, &Principal::owner()).await.unwrap().1;
+    let share =
+        NewShare { node: None, session: SessionId::generate(), mode: Mode::Ro, expires_s: None };
+    let secret = grants.add_share(share.clone(), &Principal::owner()).await.unwrap().1;
     let (_, link) = grants.by_secret(&secret).unwrap();
     let first = grants.log_in(&link).await.unwrap().cookie;
     for _ in 1..LOGINS_MAX {
@@ -168,7 +170,7 @@ async fn who_logs_in_by_a_link_logs_nobody_else_out_who_has_it() {
     grants.log_out(&first).await.unwrap();
     grants.log_in(&link).await.unwrap();
     // Another link has its own.
-    let other = grants.add_share(share, &Principal::owner()).await.unwrap().1;
+    let other = grants.add_share(share.clone(), &Principal::owner()).await.unwrap().1;
     let (_, other) = grants.by_secret(&other).unwrap();
     grants.log_in(&other).await.unwrap();
 }
@@ -176,22 +178,22 @@ async fn who_logs_in_by_a_link_logs_nobody_else_out_who_has_it() {
 #[actix_web::test]
 async fn a_token_makes_no_more_than_its_share_of_links() {
     let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
-    let share = NewShare { session, mode: Mode::Ro, expires_s: None };
+    let share = NewShare { node: None, session, mode: Mode::Ro, expires_s: None };
     let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
     let (anna, _) = grants.by_secret(&secret).unwrap();
     let mut last = None;
     for _ in 0..SHARES_OF_ONE_MAX {
-        last = Some(grants.add_share(share, &anna).await.unwrap().0);
+        last = Some(grants.add_share(share.clone(), &anna).await.unwrap().0);
     }
-    let refused = grants.add_share(share, &anna).await.unwrap_err();
+    let refused = grants.add_share(share.clone(), &anna).await.unwrap_err();
     assert!(matches!(&refused, GrantsError::TooMany(why) if why.contains("anna")), "{refused}");
     grants.remove_share(session, last.unwrap().id).await.unwrap();
-    grants.add_share(share, &anna).await.unwrap();
+    grants.add_share(share.clone(), &anna).await.unwrap();
     // The owner has all others.
     for _ in SHARES_OF_ONE_MAX..SHARES_MAX {
-        grants.add_share(share, &Principal::owner()).await.unwrap();
+        grants.add_share(share.clone(), &Principal::owner()).await.unwrap();
     }
-    let refused = grants.add_share(share, &Principal::owner()).await;
+    let refused = grants.add_share(share.clone(), &Principal::owner()).await;
     assert!(matches!(refused, Err(GrantsError::TooMany(_))));
 }
 
@@ -199,10 +201,11 @@ async fn a_token_makes_no_more_than_its_share_of_links() {
 #[actix_web::test]
 async fn a_link_that_is_made_while_its_makers_token_is_removed_is_not_made() {
     let (grants, session) = (Grants::in_memory(ADMIN), SessionId::generate());
-    let share = NewShare { session, mode: Mode::Rw, expires_s: None };
+    let share = NewShare { node: None, session, mode: Mode::Rw, expires_s: None };
     let (_, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
     let (anna, _) = grants.by_secret(&secret).unwrap();
-    let (made, removed) = join(grants.add_share(share, &anna), grants.remove_token("anna")).await;
+    let (made, removed) =
+        join(grants.add_share(share.clone(), &anna), grants.remove_token("anna")).await;
     removed.unwrap();
     assert!(matches!(made, Err(GrantsError::MakerEnded(name)) if name == "anna"));
     assert!(grants.tables().shares.is_empty());
@@ -217,8 +220,8 @@ async fn a_link_in_the_database_is_that_of_one_token_and_not_of_a_name() {
     let (token, secret) = grants.add_token(new("anna", None), "owner").await.unwrap();
     let (anna, _) = grants.by_secret(&secret).unwrap();
     let session = SessionId::generate();
-    let share = NewShare { session, mode: Mode::Rw, expires_s: None };
-    let (row, link) = grants.add_share(share, &anna).await.unwrap();
+    let share = NewShare { node: None, session, mode: Mode::Rw, expires_s: None };
+    let (row, link) = grants.add_share(share.clone(), &anna).await.unwrap();
     let after = |created_by_token| {
         let shares = vec![ShareRow { created_by_token, ..row.clone() }];
         let rows = GrantRows { tokens: vec![token.clone()], shares, ..GrantRows::default() };
@@ -274,4 +277,24 @@ async fn logins_are_listed_and_ended_by_ids_that_are_no_secrets() {
     assert!(matches!(again, Err(GrantsError::Unknown(_))));
     grants.remove_token("anna").await.unwrap();
     assert!(grants.logins(LoginsOf::All).is_empty());
+}
+
+#[actix_web::test]
+async fn a_link_of_another_machines_session_ends_when_that_machine_says_so() {
+    let (grants, session) = (Arc::new(Grants::in_memory(ADMIN)), SessionId::generate());
+    let node = NodeName::new("attic").ok();
+    let mut links = Vec::new();
+    for node in [None, node.clone()] {
+        let share = NewShare { node, session, mode: Mode::Ro, expires_s: None };
+        links.push(grants.add_share(share, &Principal::owner()).await.unwrap().1);
+    }
+    let (_, pass) = grants.by_secret(&links[1]).unwrap();
+    let login = grants.log_in(&pass).await.unwrap().cookie;
+    grants.end_shares_elsewhere(|_, share| share.session != session);
+    grants.end_shares_elsewhere(|node, _| node.as_str() != "attic");
+    assert_eq!(grants.shares(session).len(), 2);
+    grants.end_shares_elsewhere(|node, share| node.as_str() == "attic" && share.session == session);
+    assert!(grants.by_secret(&links[0]).is_some(), "this machine's own");
+    assert!(grants.by_secret(&links[1]).is_none() && grants.by_cookie(&login).is_none());
+    assert_eq!(grants.why_ended(&pass), Some("the share link has ended"));
 }

@@ -7,6 +7,7 @@ use super::secret::Digest;
 use super::subscription::Subscription;
 use crate::id::SessionId;
 use crate::protocol::Mode;
+use crate::relay::NodeName;
 use crate::store::{GrantRows, LoginRow, ShareRow, TokenRow};
 use chrono::{DateTime, Utc};
 use std::cmp::Reverse;
@@ -252,6 +253,15 @@ impl Tables {
         let is_it = |share: &&ShareRow| share.session == session && share.id == id;
         let digest = Digest(self.shares.values().find(is_it)?.digest);
         self.shares.remove(&digest).map(|_| digest)
+    }
+
+    /// Takes the share links out whose session another machine has, for which this holds.
+    pub(super) fn take_shares_elsewhere(
+        &mut self,
+        is_meant: impl Fn(&NodeName, &ShareRow) -> bool,
+    ) -> Vec<Digest> {
+        let is_it = |share: &ShareRow| share.node.as_ref().is_some_and(|it| is_meant(it, share));
+        self.shares.extract_if(|_, share| is_it(share)).map(|(taken, _)| taken).collect()
     }
 
     /// Takes the share links out that were made with this token.

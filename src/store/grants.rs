@@ -5,8 +5,10 @@ use super::error::StoreError;
 use crate::id::SessionId;
 use crate::protocol::{Mode, rfc3339};
 use crate::push::Subscriber;
+use crate::relay::NodeName;
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Row, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params, params_from_iter};
 use uuid::Uuid;
 
 /// SHA-256 of a secret.
@@ -31,11 +33,13 @@ pub struct TokenRow {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// A row of `shares`.
+/// A row of `shares`, or of `shares_elsewhere`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareRow {
     /// UUID v7.
     pub id: SessionId,
+    /// The machine of the fleet that has the session; `None`: this one.
+    pub node: Option<NodeName>,
     /// The session that it opens.
     pub session: SessionId,
     /// Of the link's secret.
@@ -134,23 +138,33 @@ impl GrantChange {
             }
             GrantChange::AddShare(share) => {
                 let ShareRow { id, session, digest, mode, created_at, created_by, .. } = share;
-                let ShareRow { created_by_token, expires_at, .. } = share;
-                to.prepare_cached(
-                    "INSERT INTO shares
-                         (id, session_id, digest, mode, created_at, created_by, created_by_token,
-                          expires_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    id.to_string(),
-                    session.to_string(),
-                    digest,
-                    mode.as_str(),
-                    rfc3339(*created_at),
-                    created_by,
-                    created_by_token.map(|token| token.to_string()),
-                    expires_at.map(rfc3339),
-                ])?;
+                let ShareRow { node, created_by_token, expires_at, .. } = share;
+                let mut values = vec![
+                    Value::from(id.to_string()),
+                    Value::from(session.to_string()),
+                    Value::from(digest.to_vec()),
+                    Value::from(mode.as_str().to_owned()),
+                    Value::from(rfc3339(*created_at)),
+                    Value::from(created_by.clone()),
+                    Value::from(created_by_token.map(|token| token.to_string())),
+                    Value::from(expires_at.map(rfc3339)),
+                ];
+                let sql = match node {
+                    None => {
+                        "INSERT INTO shares
+                             (id, session_id, digest, mode, created_at, created_by,
+                              created_by_token, expires_at)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+                    }
+                    Some(node) => {
+                        values.push(Value::from(node.to_string()));
+                        "INSERT INTO shares_elsewhere
+                             (id, session_id, digest, mode, created_at, created_by,
+                              created_by_token, expires_at, node)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+                    }
+                };
+                to.prepare_cached(sql)?.execute(params_from_iter(values))?;
             }
             GrantChange::AddLogin(LoginRow { digest, subject, created_at, expires_at }) => {
                 to.prepare_cached(
@@ -166,7 +180,7 @@ impl GrantChange {
             }
             GrantChange::Remove(digests) => {
                 for digest in digests {
-                    for table in ["tokens", "shares", "logins"] {
+                    for table in ["tokens", "shares", "shares_elsewhere", "logins"] {
                         let sql = format!("DELETE FROM {table} WHERE digest = ?1");
                         to.prepare_cached(&sql)?.execute([digest])?;
                     }
@@ -229,8 +243,12 @@ pub(super) fn load(from: &Connection) -> Result<(GrantRows, Vec<String>), StoreE
     )?;
     let shares = rows(
         from,
-        "SELECT id, session_id, digest, mode, created_at, created_by, created_by_token, expires_at
-         FROM shares ORDER BY id",
+        "SELECT id, session_id, digest, mode, created_at, created_by, created_by_token, expires_at,
+             NULL FROM shares
+         UNION ALL
+         SELECT id, session_id, digest, mode, created_at, created_by, created_by_token, expires_at,
+             node FROM shares_elsewhere
+         ORDER BY id",
         &mut unreadable,
         |row| {
             Ok(ShareRow {
@@ -242,6 +260,7 @@ pub(super) fn load(from: &Connection) -> Result<(GrantRows, Vec<String>), StoreE
                 created_by: row.get(5)?,
                 created_by_token: word_or_null(row, 6)?,
                 expires_at: word_or_null(row, 7)?,
+                node: word_or_null(row, 8)?,
             })
         },
     )?;

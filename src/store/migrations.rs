@@ -4,8 +4,9 @@ use rusqlite::Connection;
 
 /// Each version that is known besides the present one, and what makes the next one of it. Sessions that
 /// are in it stay as they are.
-const MIGRATIONS: [(i64, &str); 1] = [(
-    6,
+const MIGRATIONS: [(i64, &str); 2] = [
+    (
+        6,
     "ALTER TABLE sessions ADD COLUMN idle_timeout_before_s INTEGER;
      ALTER TABLE sessions ADD COLUMN attention TEXT;
      ALTER TABLE sessions ADD COLUMN report TEXT;
@@ -17,7 +18,15 @@ const MIGRATIONS: [(i64, &str); 1] = [(
      CREATE TABLE push_subscriptions (id TEXT NOT NULL PRIMARY KEY, subject TEXT NOT NULL, login BLOB,
          endpoint TEXT NOT NULL UNIQUE, p256dh TEXT NOT NULL, auth TEXT NOT NULL,
          created_at TEXT NOT NULL) STRICT, WITHOUT ROWID;",
-)];
+    ),
+    (
+        7,
+        "CREATE TABLE shares_elsewhere (id TEXT NOT NULL PRIMARY KEY, node TEXT NOT NULL,
+         session_id TEXT NOT NULL, digest BLOB NOT NULL UNIQUE,
+         mode TEXT NOT NULL CHECK (mode IN ('ro', 'rw')), created_at TEXT NOT NULL,
+         created_by TEXT NOT NULL, created_by_token TEXT, expires_at TEXT) STRICT, WITHOUT ROWID;",
+    ),
+];
 
 /// Whether a database of this version is one of the present version, or can become one.
 pub(super) fn from(found: i64, present: i64) -> bool {
@@ -61,18 +70,24 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_version_6_becomes_one_of_the_present_version() {
+    fn a_database_of_an_earlier_version_becomes_one_of_the_present_version() {
         let with = |schema: &str| {
             let conn = Connection::open_in_memory().unwrap();
             conn.execute_batch(schema).unwrap();
             conn
         };
         let present = columns(&with(include_str!("../../schema.sql")));
-        let conn = with(include_str!("../../tests/schemas/6.sql"));
-        assert_ne!(columns(&conn), present);
-        migrate(&conn, 6, version()).unwrap();
-        assert_eq!(columns(&conn), present);
-        let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        assert_eq!(found, version());
+        for (number, schema) in [
+            (6, include_str!("../../tests/schemas/6.sql")),
+            (7, include_str!("../../tests/schemas/7.sql")),
+        ] {
+            let conn = with(schema);
+            assert_ne!(columns(&conn), present);
+            migrate(&conn, number, version()).unwrap();
+            assert_eq!(columns(&conn), present);
+            let found: i64 =
+                conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(found, version());
+        }
     }
 }

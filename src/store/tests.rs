@@ -805,10 +805,18 @@ async fn a_share_link_is_read_as_it_is_written() {
     let place = Place::new();
     let row = row(None);
     place.store.commit(untold(&row)).await.unwrap();
-    for (n, created_by_token) in [(1, None), (2, Some(uuid::Uuid::now_v7()))] {
+    let (token, attic) = (Some(uuid::Uuid::now_v7()), crate::relay::NodeName::new("attic").ok());
+    let elsewhere = SessionId::generate();
+    for (n, created_by_token, node, session) in [
+        (1, None, None, row.session.id),
+        (2, token, None, row.session.id),
+        (3, token, attic.clone(), elsewhere),
+        (4, None, attic, elsewhere),
+    ] {
         let share = ShareRow {
             id: SessionId::generate(),
-            session: row.session.id,
+            node,
+            session,
             digest: [n; 32],
             mode: Mode::Rw,
             created_at: time(0),
@@ -820,4 +828,8 @@ async fn a_share_link_is_read_as_it_is_written() {
         place.store.change_grants(vec![change]).await.unwrap();
         assert_eq!(place.store.grants().await.unwrap().shares.last(), Some(&share));
     }
+    let ended = vec![GrantChange::Remove(vec![[2; 32], [3; 32]])];
+    place.store.change_grants(ended).await.unwrap();
+    let left = place.store.grants().await.unwrap().shares;
+    assert_eq!(left.iter().map(|share| share.digest[0]).collect::<Vec<_>>(), [1, 4]);
 }

@@ -168,9 +168,17 @@ export async function listSessions(): Promise<Session[]> {
   return ((await response.json()) as { sessions: Session[] }).sessions;
 }
 
-/** The fleet that the server is in. */
-export async function getFleet(): Promise<FleetState> {
-  return (await (await request("GET", "api/v1/nodes")).json()) as FleetState;
+/** The fleet that the server is in, and the ETag of that. */
+export interface TaggedFleet {
+  state: FleetState;
+  tag: string | null;
+}
+
+/** Fetches it; null if it still has this ETag. */
+export async function getFleet(tag: string | null): Promise<TaggedFleet | null> {
+  const response = await send("api/v1/nodes", { headers: tag === null ? {} : { "if-none-match": tag } });
+  if (response.status === 304) return null;
+  return { state: (await response.json()) as FleetState, tag: response.headers.get("etag") };
 }
 
 /** A page of the live sessions of all machines or of one, the cursor of the next page, and its ETag. */

@@ -12,6 +12,8 @@ const RETRY_MS = 3000;
 export class Fleet {
   /** Null: the server is in no fleet, as far as is known. */
   state: FleetState | null = null;
+  /** The ETag of the state, so that an unchanged one need not be sent again. */
+  private tag: string | null = null;
   private timer = 0;
   private requests = 0;
 
@@ -27,10 +29,14 @@ export class Fleet {
     const request = ++this.requests;
     const began = performance.now();
     try {
-      const state = await authorized(getFleet);
+      const answer = await authorized(() => getFleet(this.tag));
       if (request !== this.requests) return;
       const before = this.state;
-      this.state = state.self === null ? null : state;
+      if (answer !== null) {
+        this.tag = answer.tag;
+        this.state = answer.state.self === null ? null : answer.state;
+      }
+      // Also where nothing is new, how long ago something was has changed.
       if (before !== null || this.state !== null) this.changed();
       if (this.state === null) return;
     } catch (error) {
@@ -38,6 +44,7 @@ export class Fleet {
       // An older server does not know what a fleet is, and not everybody may see it.
       if (!(error instanceof ApiError) || !error.passing) {
         this.state = null;
+        this.tag = null;
         return this.changed();
       }
     }

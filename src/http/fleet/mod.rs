@@ -1,17 +1,20 @@
 //! The fleet at the edge of HTTP: which machine a request is for, and how it gets there.
 //!
 //! - `target`: whom a request is for. `forward`: passes it on, by an `exchange` on a stream, or a `tunnel` for
-//!   a WebSocket. `place`: where a new session is started. `nodes`: the machines.
+//!   a WebSocket. `place`: where a new session is started. `nodes`: the machines. `shared`: share links of
+//!   sessions of other machines, which this one keeps.
 
 mod exchange;
 mod forward;
 mod nodes;
 mod place;
+mod shared;
 mod target;
 mod tunnel;
 
 pub(super) use nodes::nodes;
 pub(super) use place::{Placed, place};
+pub(super) use shared::{Links, OfNode, shared};
 pub(super) use target::local_path;
 
 use super::api::{Api, Lookup};
@@ -21,6 +24,7 @@ use super::problem::{Problem, code};
 use crate::connections::Visitor;
 use crate::fleet::Fleet;
 use crate::relay::NodeName;
+use crate::rights::Scope;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
@@ -32,6 +36,9 @@ use target::{Target, target};
 /// How long after the directory was first read a session that it lacks may still be told: machines come back
 /// to NATS, and tell what they have, within some seconds.
 const SETTLED: Duration = Duration::from_secs(15);
+
+/// The events of this machine's sessions.
+const EVENTS: &str = "/api/v1/events";
 
 /// The middleware inside the guard: a request for another machine is passed on to it, with the rights that the
 /// guard has found.
@@ -49,7 +56,10 @@ pub async fn to_its_machine<B: MessageBody + 'static>(
             return Ok(request.into_response(problem.error_response()).map_into_right_body());
         }
         Ok(None) => {}
-        Ok(Some(Destination::Here(path))) => {
+        Ok(Some(Destination::Here(path, node))) => {
+            if let Some(node) = node {
+                request.extensions_mut().insert(OfNode(node));
+            }
             let uri = path.parse().map_err(|_| Problem::invalid("the path is no path"))?;
             request.match_info_mut().get_mut().update(&uri);
             request.head_mut().uri = uri;
@@ -91,8 +101,8 @@ async fn may_be_elsewhere(request: &ServiceRequest) -> bool {
 
 /// Where a request goes that names a machine, or is for another one.
 enum Destination {
-    /// This server, by this path.
-    Here(String),
+    /// This server, by this path; the session is this machine's, or another one's.
+    Here(String, Option<NodeName>),
     There {
         node: NodeName,
         path: String,
@@ -106,27 +116,48 @@ fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem>
     let fleet = api.fleet.as_ref().filter(|fleet| fleet.serves() && !is_visit(request));
     let path = request.match_info().unprocessed();
     match target(path, request.query_string()) {
+        Target::Here if path == EVENTS => {
+            Ok(fleet.and_then(|fleet| events_of_link(request, fleet)))
+        }
         Target::Here => Ok(None),
         Target::NotOfNodes => Err(Problem::not_found(format!("there is nothing at {path:?}"))),
         Target::Node { name, path } => {
             let is_this = api.fleet.as_ref().is_some_and(|fleet| fleet.name().as_str() == name);
             if is_this {
-                return Ok(Some(Destination::Here(path)));
+                return Ok(Some(Destination::Here(path, None)));
             }
             match (fleet, NodeName::new(&name)) {
-                (Some(_), Ok(node)) => Ok(Some(Destination::There { node, path })),
+                (Some(_), Ok(node)) => Ok(Some(there(request, node, path))),
                 _ => Err(unknown_node(&name)),
             }
         }
         Target::Session(id) => {
             let Some(fleet) = fleet else { return Ok(None) };
-            let Some(node) = fleet.directory().locate(id, fleet.name()) else { return Ok(None) };
+            let node = fleet.directory().locate(id, fleet.name());
+            let Some(node) = node.or_else(|| shared::node_of(request, id)) else { return Ok(None) };
             if let Some((caller, _)) = rights(request) {
                 let _ = caller.session.set(id);
             }
             let path = request.uri().path_and_query().map_or_else(String::new, ToString::to_string);
-            Ok(Some(Destination::There { node, path }))
+            Ok(Some(there(request, node, path)))
         }
+    }
+}
+
+/// Where the events of a share link are, which are those of its one session, if that is elsewhere.
+fn events_of_link(request: &ServiceRequest, fleet: &Fleet) -> Option<Destination> {
+    let (caller, _) = rights(request).filter(|(caller, _)| caller.is_share())?;
+    let Scope::Sessions(ids) = &caller.principal.scope else { return None };
+    let node = fleet.directory().locate(*ids.first()?, fleet.name())?;
+    let path = request.uri().path_and_query()?.to_string();
+    Some(Destination::There { node, path })
+}
+
+/// The destination of what another machine has. The links that are made here are kept here.
+fn there(request: &ServiceRequest, node: NodeName, path: String) -> Destination {
+    match shared::is_kept_here(request, &path) {
+        true => Destination::Here(path, Some(node)),
+        false => Destination::There { node, path },
     }
 }
 

@@ -46,6 +46,11 @@ pub(super) fn target(path: &str, query: &str) -> Target {
                 let name = pair.trim_start_matches("node=").to_owned();
                 Target::Node { name, path: with_query(path, &rest.join("&")) }
             }
+            None if path == "/api/v1/events" => {
+                let session = query.split('&').find_map(|pair| pair.strip_prefix("session="));
+                let id = session.and_then(|key| key.parse().ok());
+                id.map_or(Target::Here, Target::Session)
+            }
             None => Target::Here,
         };
     }
@@ -89,6 +94,9 @@ mod tests {
             ("/mcp", "a=b&node=gpu", node("gpu", "/mcp?a=b")),
             ("/api/v1/events", "node=gpu", node("gpu", "/api/v1/events")),
             ("/api/v1/events", "", Target::Here),
+            ("/api/v1/events", "session=work", Target::Here),
+            ("/api/v1/events", &format!("type=x&session={id}"), Target::Session(id)),
+            ("/mcp", &format!("session={id}"), Target::Here),
         ] {
             assert_eq!(target(path, query), is, "{path}?{query}");
         }

@@ -233,3 +233,113 @@ async fn output_that_is_followed_and_a_wait_go_on_after_the_machine_was_dead() {
     assert_eq!(text.matches("3-after").count(), 1, "{text}");
     assert_eq!(wait.wait_with_output().expect("its end").status.code(), Some(4));
 }
+
+#[actix_web::test]
+async fn attach_without_a_name_takes_the_only_session_there_is() {
+    let Some((nats, desk, _attic)) = two().await else { return };
+    let gpu = member(&nats, "gpu-1").await;
+    until("three machines", || names(&desk) == ["attic", "desk", "gpu-1"]).await;
+    assert_eq!(verb(&desk, &["attach"]).status.code(), Some(3), "there is none");
+    bash_on(&desk, "attic", "web").await;
+    let mut terminal = OnTerminal::start(&desk, &["attach"]);
+    terminal.wait_for(b"[no session runs on this server; attic/web does]");
+    terminal.wait_for(b"bash-");
+    terminal.type_in(b"echo $((6*7))\r");
+    terminal.wait_for(b"42");
+    terminal.type_in(b"\x1cd");
+    let (code, bytes) = terminal.end_with_bytes();
+    assert_eq!(code, Some(0), "{}", String::from_utf8_lossy(&bytes));
+    bash_on(&desk, "gpu-1", "db").await;
+    let (code, text) = code_and_text(&verb(&desk, &["attach"]));
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.ends_with("name one of the other machines':\n  attic/web\n  gpu-1/db\n"),
+        "{text}"
+    );
+    drop(gpu);
+    until("the machine's absence", || {
+        printed(&desk, &["nodes", "--json"])["nodes"][2]["state"] == "offline"
+    })
+    .await;
+    let mut terminal = OnTerminal::start(&desk, &["attach"]);
+    terminal.wait_for(b"attic/web does]");
+    terminal.wait_for(b"bash-");
+    terminal.type_in(b"\x1cd");
+    assert_eq!(terminal.end_with_bytes().0, Some(0));
+    bash_on(&desk, "desk", "own").await;
+    let mut terminal = OnTerminal::start(&desk, &["attach"]);
+    terminal.wait_for(b"bash-");
+    terminal.type_in(b"\x1cd");
+    let (code, bytes) = terminal.end_with_bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(code == Some(0) && text.contains("[detached from own; "), "{text}");
+}
+
+#[actix_web::test]
+async fn what_is_done_to_all_sessions_is_done_here_unless_a_machine_is_named() {
+    let Some(nats) = NatsServer::start().await else { return };
+    let desk = member(&nats, "desk").await;
+    let more = "rights = \"admin\"\n[profile.bash]\ncommand = [\"bash\"]";
+    let mut attic = super::machines::member(&nats, "attic", more).await;
+    let gpu = member(&nats, "gpu-1").await;
+    until("three machines", || names(&desk) == ["attic", "desk", "gpu-1"]).await;
+    for (node, name) in [
+        ("desk", "one"),
+        ("attic", "two"),
+        ("attic", "three"),
+        ("gpu-1", "four"),
+        ("gpu-1", "five"),
+    ] {
+        bash_on(&desk, node, name).await;
+    }
+    let told = |args: &[&str]| code_and_text(&verb(&desk, args));
+    let left = |server: &Server| {
+        let mut names = lines(&verb(server, &["ls", "-q"]));
+        names.sort();
+        names
+    };
+    let kept = |server: &Server| lines(&verb(server, &["ls", "-q", "--ended"])).len();
+
+    assert_eq!(told(&["kill", "--all", "-y"]), (Some(0), "stayd: ended 1 session\n".into()));
+    assert!(left(&desk).is_empty());
+    assert_eq!((left(&attic).len(), left(&gpu).len()), (2, 2), "other machines are left alone");
+    let (code, text) = told(&["kill", "--all", "--node", "attic"]);
+    assert!(code == Some(2) && text.contains("add --yes"), "{code:?} {text}");
+    let (code, text) = told(&["kill", "--node", "attic", "one"]);
+    assert!(code == Some(2), "only with --all: {text}");
+    let (code, text) = told(&["rm", "--node", "desk", "one"]);
+    assert!(code == Some(2), "only with --ended: {text}");
+    let (code, text) = told(&["kill", "--all", "-y", "--node", "nobody"]);
+    assert!(code == Some(3) && text.contains("nobody"), "{code:?} {text}");
+    let killed = told(&["kill", "--all", "-y", "--node", "attic"]);
+    assert_eq!(killed, (Some(0), "stayd: ended 2 sessions\n".into()));
+    assert_eq!((left(&attic).len(), left(&gpu)), (0, vec!["five".to_owned(), "four".into()]));
+
+    assert_eq!(told(&["rm", "--ended"]), (Some(0), "stayd: removed 1 session\n".into()));
+    assert_eq!((kept(&desk), kept(&attic)), (0, 2), "those of other machines are kept");
+    let removed = told(&["rm", "--ended", "--node", "attic"]);
+    assert_eq!(removed, (Some(0), "stayd: removed 2 sessions\n".into()));
+
+    // Who is away is named, and the others are done.
+    bash_on(&desk, "desk", "six").await;
+    attic.kill();
+    until("the machine's absence", || {
+        printed(&desk, &["nodes", "--json"])["nodes"][0]["state"] == "offline"
+    })
+    .await;
+    let (code, text) = told(&["kill", "--all", "-y", "--node", "all"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("ended 3 sessions"), "{text}");
+    assert!(text.contains("nothing was done on attic: attic is offline"), "{text}");
+    assert!(left(&desk).is_empty() && left(&gpu).is_empty());
+    // A machine that lets nobody remove anything over the fleet keeps what it has.
+    let (code, text) = told(&["rm", "--ended", "--node", "all"]);
+    assert!(
+        code == Some(1) && text.contains("removed 1 session") && text.contains("admin"),
+        "{text}"
+    );
+    assert_eq!((kept(&desk), kept(&gpu)), (0, 2));
+    let alone = Server::start().await;
+    let (code, text) = code_and_text(&verb(&alone, &["kill", "--all", "-y", "--node", "all"]));
+    assert!(code == Some(1) && text.contains("in no fleet"), "{code:?} {text}");
+}

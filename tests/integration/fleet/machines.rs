@@ -11,17 +11,17 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Between two looks at what tells nobody of this process that it changes.
-const LOOK: Duration = Duration::from_millis(50);
+pub(super) const LOOK: Duration = Duration::from_millis(50);
 
 /// A member whose `[fleet]` has more lines.
-async fn member(nats: &NatsServer, name: &str, more: &str) -> Server {
+pub(super) async fn member(nats: &NatsServer, name: &str, more: &str) -> Server {
     let url = nats.url();
     let settings = format!("[fleet]\nurl = [\"{url}\"]\nname = \"{name}\"\n{more}\n");
     Server::start_by(Server::dir(), &settings, "exec \"$0\" \"$@\"").await
 }
 
 /// Waits until a server sees a machine in this state.
-async fn sees(server: &Server, name: &str, state: &str) {
+pub(super) async fn sees(server: &Server, name: &str, state: &str) {
     soon(&format!("{name} {state}"), async {
         loop {
             let nodes = server.api().get("/api/v1/nodes").await.json();
@@ -35,7 +35,7 @@ async fn sees(server: &Server, name: &str, state: &str) {
     .await;
 }
 
-async fn two(more: &str) -> Option<(NatsServer, Server, Server)> {
+pub(super) async fn two(more: &str) -> Option<(NatsServer, Server, Server)> {
     let nats = NatsServer::start().await?;
     let (desk, attic) = (member(&nats, "desk", "").await, member(&nats, "attic", more).await);
     sees(&desk, "attic", "online").await;
@@ -43,7 +43,7 @@ async fn two(more: &str) -> Option<(NatsServer, Server, Server)> {
     Some((nats, desk, attic))
 }
 
-fn bash(node: &str) -> Value {
+pub(super) fn bash(node: &str) -> Value {
     json!({ "node": node, "command": ["bash", "--norc", "--noprofile"] })
 }
 
@@ -270,4 +270,92 @@ async fn the_users_of_the_documentation_are_enough_for_an_edge_and_a_node() {
     assert_eq!(nodes["nodes"], json!([]), "{nodes}");
     attic.api().get("/api/v1/nodes/desk/sessions").await.problem(404, "unknown_node");
     attic.api().get("/api/v1/sessions?node=all").await.problem(404, "unknown_node");
+}
+
+#[actix_web::test]
+async fn who_asks_again_is_told_that_nothing_has_changed() {
+    let Some((_nats, desk, attic)) = two("").await else { return };
+    let session = attic.api().create(json!({ "command": ["cat"], "name": "work" })).await;
+    let id = session["id"].as_str().expect("an id");
+    let again = async |path: &str, tag: &str| {
+        desk.api().send_with(Method::GET, path, &[("If-None-Match", tag)], "").await
+    };
+    let tag_of = |reply: &crate::support::Reply| {
+        reply.headers.get("etag").expect("a tag").to_str().expect("text").to_owned()
+    };
+    // The directory may still tell of how it began.
+    let known = async |path: &str| {
+        soon("nothing new", async {
+            loop {
+                let tag = tag_of(&desk.api().get(path).await);
+                let reply = again(path, &tag).await;
+                if reply.status == 304 {
+                    assert_eq!((tag_of(&reply), reply.bytes.len()), (tag.clone(), 0));
+                    return tag;
+                }
+            }
+        })
+        .await
+    };
+    known("/api/v1/nodes").await;
+    let list = "/api/v1/sessions?node=all";
+    soon("the session in the list", async {
+        while !desk.api().get(list).await.ok(200).to_string().contains(id) {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    let tag = known(list).await;
+    let there = known("/api/v1/nodes/attic/sessions").await;
+    let name = json!({ "name": "play" }).to_string();
+    attic.api().send(Method::PATCH, &format!("/api/v1/sessions/{id}"), name).await.ok(200);
+    let new = again("/api/v1/nodes/attic/sessions", &there).await.ok(200);
+    assert_eq!(new["sessions"][0]["name"], "play", "asked of the machine itself");
+    soon("the new name", async {
+        loop {
+            let reply = again(list, &tag).await;
+            if reply.status == 200 && reply.json()["sessions"][0]["name"] == "play" {
+                assert_ne!(tag_of(&reply), tag);
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    again(list, "play").await.problem(400, "invalid_request");
+}
+
+#[actix_web::test]
+async fn the_events_of_one_session_come_from_its_machine() {
+    let Some((_nats, desk, attic)) = two("").await else { return };
+    let session = desk.api().create(bash("attic")).await;
+    let id = session["id"].as_str().expect("an id");
+    let path = format!("/api/v1/sessions/{id}");
+    let made = desk.api().post(&format!("{path}/shares"), "{}").await.ok(201);
+    let guest = desk.api().with_token(made["token"].as_str().expect("a secret"));
+    let mut streams = Vec::new();
+    for (api, events) in [
+        (desk.api(), format!("/api/v1/events?session={id}")),
+        (desk.api(), "/api/v1/events?node=attic".to_owned()),
+        (guest, "/api/v1/events".to_owned()),
+    ] {
+        let request = awc::Client::builder().disable_timeout().finish();
+        let request = request.get(format!("{}{events}", api.base()));
+        let bearer = format!("Bearer {}", api.token());
+        let sent = request.insert_header(("Authorization", bearer)).send();
+        let mut body = soon("events", sent).await.expect("an answer");
+        assert_eq!(body.status(), 200, "{events}");
+        // What comes first says that it listens.
+        soon("its place", body.next()).await.expect("a piece").expect("a piece");
+        streams.push((events, body));
+    }
+    assert_eq!(attic.api().delete(&path).await.status, 200);
+    for (events, mut body) in streams {
+        let mut text = String::new();
+        while !text.contains("session.ended") {
+            let piece = soon(&events, body.next()).await.expect("a piece").expect("a piece");
+            text += &String::from_utf8_lossy(&piece);
+        }
+        assert!(text.contains(id), "{text}");
+    }
 }

@@ -4,3 +4,4 @@ mod cli;
 mod machines;
 mod permissions;
 mod servers;
+mod shares;
