@@ -2,5 +2,6 @@
 
 mod cli;
 mod machines;
+mod partition;
 mod permissions;
 mod servers;
