@@ -4,9 +4,11 @@
 //! - `connect`: the connection to NATS. `bucket`: the directory there, and how its lines are written.
 //! - `record`: what a machine says of itself. `heart`: says it, and so keeps the machine's name.
 //! - `teller`: tells of this machine's sessions. `watcher`: reads what others tell, into `directory`.
+//! - `needs`: what NATS has to allow a member. `check`: looks at all of it for `stayd doctor`.
 //! - `opening`: whom a stream is for. `handle`: [`Fleet`], for routes. `start`: all of it.
 
 mod bucket;
+mod check;
 mod connect;
 mod directory;
 #[cfg(test)]
@@ -14,12 +16,14 @@ mod directory;
 mod fuzz;
 mod handle;
 mod heart;
+mod needs;
 mod opening;
 mod record;
 mod start;
 mod teller;
 mod watcher;
 
+pub use check::{Checked, Health, check};
 pub use connect::ConnectError;
 pub use directory::{Directory, ShownNode, Wanted};
 pub use handle::{Fleet, PlaceError, Reach};

@@ -1,15 +1,18 @@
 //! The fleet at the edge of HTTP: which machine a request is for, and how it gets there.
 //!
 //! - `target`: whom a request is for. `forward`: passes it on, by an `exchange` on a stream, or a `tunnel` for
-//!   a WebSocket. `place`: where a new session is started. `nodes`: the machines.
+//!   a WebSocket. `place`: where a new session is started. `nodes`: the machines. `metrics`: all of it,
+//!   in numbers.
 
 mod exchange;
 mod forward;
+mod metrics;
 mod nodes;
 mod place;
 mod target;
 mod tunnel;
 
+pub(super) use metrics::register;
 pub(super) use nodes::nodes;
 pub(super) use place::{Placed, place};
 pub(super) use target::local_path;

@@ -1,8 +1,9 @@
 //! `GET /api/v1/nodes`: the machines of the fleet.
 
-use crate::fleet::ShownNode;
+use crate::fleet::{Fleet, ShownNode};
 use crate::http::caller::CallerApi;
 use crate::protocol::rfc3339;
+use crate::registry::Roster;
 use actix_web::HttpResponse;
 use serde::Serialize;
 
@@ -17,16 +18,21 @@ struct Nodes {
 
 pub(in crate::http) async fn nodes(api: CallerApi) -> HttpResponse {
     let Some(fleet) = &api.fleet else { return HttpResponse::Ok().json(Nodes::default()) };
-    let mut nodes = fleet.directory().nodes(fleet.name());
-    if let Some(this) = nodes.iter_mut().find(|node| node.is_self) {
-        // This server answers, so it is online, whatever the directory says.
-        this.state = "online";
-        this.live_sessions = api.roster.ids().len();
-    }
     HttpResponse::Ok().json(Nodes {
         this: Some(fleet.name().to_string()),
         connected: fleet.is_connected(),
         heard_at: fleet.directory().heard().map(rfc3339),
-        nodes,
+        nodes: shown(fleet, &api.roster),
     })
+}
+
+/// All machines, by name.
+pub(super) fn shown(fleet: &Fleet, roster: &Roster) -> Vec<ShownNode> {
+    let mut nodes = fleet.directory().nodes(fleet.name());
+    if let Some(this) = nodes.iter_mut().find(|node| node.is_self) {
+        // This server answers, so it is online, whatever the directory says.
+        this.state = "online";
+        this.live_sessions = roster.ids().len();
+    }
+    nodes
 }

@@ -21,7 +21,7 @@ async fn member(nats: &NatsServer, name: &str, more: &str) -> Server {
 }
 
 /// Waits until a server sees a machine in this state.
-async fn sees(server: &Server, name: &str, state: &str) {
+pub(super) async fn sees(server: &Server, name: &str, state: &str) {
     soon(&format!("{name} {state}"), async {
         loop {
             let nodes = server.api().get("/api/v1/nodes").await.json();
@@ -35,7 +35,7 @@ async fn sees(server: &Server, name: &str, state: &str) {
     .await;
 }
 
-async fn two(more: &str) -> Option<(NatsServer, Server, Server)> {
+pub(super) async fn two(more: &str) -> Option<(NatsServer, Server, Server)> {
     let nats = NatsServer::start().await?;
     let (desk, attic) = (member(&nats, "desk", "").await, member(&nats, "attic", more).await);
     sees(&desk, "attic", "online").await;
@@ -43,7 +43,7 @@ async fn two(more: &str) -> Option<(NatsServer, Server, Server)> {
     Some((nats, desk, attic))
 }
 
-fn bash(node: &str) -> Value {
+pub(super) fn bash(node: &str) -> Value {
     json!({ "node": node, "command": ["bash", "--norc", "--noprofile"] })
 }
 

@@ -218,7 +218,8 @@ async fn named(api: &Api, name: &str, script: &str) -> String {
 }
 
 /// Counts, a line every 10 ms, until a line is typed.
-const COUNTS: &str = "stty -echo; i=0; while ! read -r -t 0.01 _; do echo \"line $i\"; i=$((i+1)); done
+const COUNTS: &str =
+    "stty -echo; i=0; while ! read -r -t 0.01 _; do echo \"line $i\"; i=$((i+1)); done
     echo \"end $i\"";
 /// Answers what is typed.
 const ANSWERS: &str = "stty -echo; while read -r line; do echo \"<$line>\"; done";
@@ -241,11 +242,11 @@ async fn across_it() {
 
     let made = machine.clone();
     let made = at_machine(async move || {
-        named(&made, "doomed", "sleep 1000").await;
         named(&made, "old", "sleep 1000").await;
-        (named(&made, "counts", COUNTS).await, named(&made, "answers", ANSWERS).await)
+        let doomed = named(&made, "doomed", "sleep 1000").await;
+        (named(&made, "counts", COUNTS).await, named(&made, "answers", ANSWERS).await, doomed)
     });
-    let (counts, answers) = made.await.expect("sessions");
+    let (counts, answers, doomed) = made.await.expect("sessions");
     let before = ["answers", "counts", "doomed", "old"].map(|name| (name, "RUNNING"));
     until("all sessions at the edge", async || listed(&edge).await == expected(&before)).await;
 
@@ -257,12 +258,8 @@ async fn across_it() {
     let (api, is_over) = (machine.clone(), over.clone());
     let typing = at_machine(move || type_undisturbed(api, answers, is_over));
     until("output at the edge", async || follower.output.borrow().len() > 1000).await;
-    let before = [
-        ("answers", "ACTIVE"),
-        ("counts", "ACTIVE"),
-        ("doomed", "RUNNING"),
-        ("old", "RUNNING"),
-    ];
+    let before =
+        [("answers", "ACTIVE"), ("counts", "ACTIVE"), ("doomed", "RUNNING"), ("old", "RUNNING")];
     until("clients at the edge", async || listed(&edge).await == expected(&before)).await;
 
     // Until all have noticed.
@@ -284,8 +281,8 @@ async fn across_it() {
     // Meanwhile life goes on there.
     let api = machine.clone();
     let changed = at_machine(async move || {
-        api.delete("/api/v1/sessions/doomed").await;
-        let doomed = api.ended("doomed").await;
+        api.delete(&format!("/api/v1/sessions/{doomed}")).await;
+        let doomed = api.ended(&doomed).await;
         let body = json!({ "name": "new" }).to_string();
         api.send(Method::PATCH, "/api/v1/sessions/old", body).await.ok(200);
         named(&api, "made", "sleep 1000").await;
