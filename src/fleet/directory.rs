@@ -461,6 +461,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn who_is_silent_goes_offline_and_nobody_does_while_nothing_is_heard() {
+        let is_online = |node_s: f64, anybody_s: f64| {
+            let ago = |seconds: f64| Heard {
+                at: Instant::now() - Duration::from_secs_f64(seconds),
+                time: Utc::now(),
+            };
+            let node = Node { heard: Some(ago(node_s)), ..Node::default() };
+            let nodes = BTreeMap::from([(name("attic"), node)]);
+            let known = Known { heard: Some(ago(anybody_s)), nodes, ..Known::default() };
+            known.is_online(&name("attic"))
+        };
+        assert!(is_online(8.5, 1.0) && !is_online(9.5, 1.0), "time goes on between two words");
+        assert!(is_online(60.0, 56.0), "nothing was heard since");
+        assert!(!is_online(60.0, 54.0), "it had been silent before");
+    }
+
     fn says(directory: &Directory, node: &str, session: &Session) -> bool {
         let line = line_of(session, &name(node));
         directory.session_says(&name(node), session.id, &line)
