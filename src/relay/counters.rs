@@ -20,7 +20,8 @@ pub struct RelayCounters {
     pub messages_in: Counter,
     /// Messages that were sent.
     pub messages_out: Counter,
-    /// Times that the other side was asked what it has, since it had not said so for a second.
+    /// Times that the other side was asked again whether it takes a stream, or what it has of one, since it had not
+    /// said so for a second.
     pub asked_again: Counter,
 }
 

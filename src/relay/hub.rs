@@ -19,6 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// How long a node may take to take a stream.
 const OPEN: Duration = Duration::from_secs(5);
+/// How long after an opening without an answer the node is asked once more. A message that is sent to a machine
+/// in the moment when its connection breaks is lost; to open a stream twice is to open it once.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 /// How often streams are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Every how many of these looks the other sides are told that this one lives.
@@ -184,7 +187,7 @@ impl Hub {
         let count = self.last.fetch_add(1, Ordering::Relaxed);
         let stream = format!("{:016x}{count:x}", self.run);
         let key = Key { end: End::Edge, other: node.clone(), stream: stream.into() };
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let shared = Shared::new(Some(answer));
         if !self.lock().add(key.clone(), shared.clone(), None) {
             let detail = format!("there are {STREAMS_MAX} streams to {node} already");
@@ -192,8 +195,20 @@ impl Hub {
         }
         self.counters.opened.inc();
         let stream = self.stream(key, shared.clone());
-        self.say(stream.subject.clone(), &Frame::Open { run: self.run, opening });
-        match timeout(OPEN, answered).await {
+        let open = Frame::Open { run: self.run, opening };
+        self.say(stream.subject.clone(), &open);
+        let asking = async {
+            loop {
+                match timeout(OPEN_AGAIN, &mut answered).await {
+                    Ok(answer) => return answer,
+                    Err(_) => {
+                        self.counters.asked_again.inc();
+                        self.say(stream.subject.clone(), &open);
+                    }
+                }
+            }
+        };
+        match timeout(OPEN, asking).await {
             Ok(Ok(Ok(()))) => Ok(stream),
             Ok(Ok(Err(why))) => Err(OpenError::Refused(why)),
             Ok(Err(_)) | Err(_) => {
@@ -263,6 +278,10 @@ impl Hub {
                 Some(arrive) => self.take_opening(key, run, opening, arrive),
                 None => close("this server takes no streams"),
             },
+            // The edge has not heard that it was taken.
+            (Some(Frame::Open { .. }), Some(_)) if arrive.is_some() => {
+                self.say(self.subject_of(&key), &Frame::Accept { run: self.run });
+            }
             (Some(Frame::Close { reason }), Some(shared)) => {
                 let closed = if reason == CLOSED { Closed::Orderly } else { Closed::Refused };
                 shared.fail(&reason, closed);

@@ -83,7 +83,7 @@ fn streams(registry: &mut Registry, fleet: &Fleet) {
         ("messages_out", "Messages of streams that were sent", &counters.messages_out),
         (
             "asked_again",
-            "Times that another machine was asked what it has, since it had not said so for a second",
+            "Times that another machine was asked once more what it has, after a second without an answer",
             &counters.asked_again,
         ),
     ] {

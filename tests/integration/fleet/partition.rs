@@ -30,8 +30,8 @@ const OFFLINE: Duration = Duration::from_secs(10);
 const BACK: Duration = Duration::from_secs(5);
 /// The longest that a keystroke on the machine itself may take: nothing there waits for the network.
 const UNDISTURBED: Duration = Duration::from_secs(2);
-/// A link that is broken for a shorter time than anybody needs to notice, in milliseconds.
-const SHORT: u64 = 4000;
+/// The link is broken for so long, too, in milliseconds: before anybody notices, and while connections are given up.
+const SHORT: [u64; 2] = [3000, 5000];
 
 /// The edge's side is this process's; the others are named.
 const NETWORK: &str = "command -v ip >/dev/null && mount -t tmpfs tmpfs /run || exit 77
@@ -316,7 +316,7 @@ async fn across_it() {
     // Over before anybody has noticed, or while they do. More of them, and longer ones, say how long the way back is.
     let lengths = std::env::var("STAYD_PARTITION_MS").unwrap_or_default();
     let lengths: Vec<u64> = lengths.split_whitespace().map(|ms| ms.parse().expect("ms")).collect();
-    for length in if lengths.is_empty() { vec![SHORT] } else { lengths } {
+    for length in if lengths.is_empty() { SHORT.to_vec() } else { lengths } {
         let cut = link.cut();
         // What is tried is a partition of this length, so there is no event to wait for.
         sleep(Duration::from_millis(length)).await;
