@@ -2,8 +2,8 @@
 //! drops every packet without a word, both ways. Nobody is told, as with a cable that is cut far away.
 //!
 //! Each of the three has a network namespace of its own. They are made inside a namespace of processes and of
-//! mounts, whose end takes everything along, also when this test is killed. Where the kernel refuses, or where
-//! unshare, setpriv (util-linux) or ip (iproute2) is missing, the test says so and skips.
+//! mounts, whose end takes everything along, files as well, also when this test is killed. Where the kernel
+//! refuses, or where unshare, setpriv (util-linux) or ip (iproute2) is missing, the test says so and skips.
 #![allow(clippy::print_stdout)] // The figures are what one runs this for.
 
 use super::servers::settings;
@@ -45,7 +45,7 @@ const NETWORK: &str = "command -v ip >/dev/null && mount -t tmpfs tmpfs /run || 
     $in_router sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward' || exit 77
     $in_machine ip link set lo up && $in_machine ip addr add 10.77.2.2/24 dev machine0
     $in_machine ip link set machine0 up && $in_machine ip route add default via 10.77.2.1 || exit 77
-    STAYD_PARTITION=1 \"$0\" --exact fleet::partition::across_it --nocapture
+    TMPDIR=/run STAYD_PARTITION=1 \"$0\" --exact fleet::partition::across_it --nocapture
     exit $?";
 
 /// What is nothing to it runs in this process's place, and is there only for that.
