@@ -217,10 +217,9 @@ async fn named(api: &Api, name: &str, script: &str) -> String {
     api.create(body).await["id"].as_str().expect("an id").to_owned()
 }
 
-/// Counts, a line every 10 ms, until a line is typed.
-const COUNTS: &str =
-    "stty -echo; i=0; while ! read -r -t 0.01 _; do echo \"line $i\"; i=$((i+1)); done
-    echo \"end $i\"";
+/// Counts, a line every 10 ms, until Ctrl+C is typed, which must not have the terminal forget output.
+const COUNTS: &str = "stty -echo noflsh; trap over=1 INT; i=0
+    while [ -z \"$over\" ]; do echo \"line $i\"; i=$((i+1)); sleep 0.01; done; echo \"end $i\"";
 /// Answers what is typed.
 const ANSWERS: &str = "stty -echo; while read -r line; do echo \"<$line>\"; done";
 
@@ -333,9 +332,9 @@ async fn across_it() {
         assert!(back <= BACK, "{back:?}");
     }
 
-    // A line through the edge ends it.
+    // Ctrl+C through the edge ends it.
     let path = format!("/api/v1/sessions/{counts}/input");
-    edge.post(&path, "\n").await;
+    edge.post(&path, "\x03").await.ok(200);
     soon("the end of the output", following).await.expect("the client at the edge");
     let output = String::from_utf8(follower.output.borrow().clone()).expect("text");
     let lines: Vec<&str> = output.lines().collect();
