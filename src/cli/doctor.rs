@@ -12,6 +12,7 @@ use super::table::span;
 use crate::cgroup::Delegated;
 use crate::config::{self, HookTarget, PathFlags, Profile, ServeFlags, Settings};
 use crate::connections::{self, Tls};
+use crate::fleet::{self as member, Health};
 use crate::private;
 use crate::registry;
 use crate::store::{Inspection, inspect};
@@ -85,6 +86,7 @@ pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
             findings.extend(accounts(settings));
             findings.extend(limits(settings));
             findings.extend(cgroups(settings, holder_of(paths)));
+            findings.extend(nats(settings, paths));
         }
         Err(error) => findings.push(failed("settings", error.to_string())),
     }
@@ -416,6 +418,21 @@ fn server(paths: &PathFlags, flags: &Flags) -> Vec<Finding> {
         Err(failure) => failed(what, failure.to_string()),
     };
     std::iter::once(finding).chain(fleet.map(|fleet| of_fleet(&fleet, Utc::now()))).collect()
+}
+
+/// What NATS says to this machine, if the settings name a fleet.
+fn nats(settings: &Settings, paths: &PathFlags) -> Vec<Finding> {
+    let Some(fleet) = &settings.fleet else { return Vec::new() };
+    let Ok(dir) = config::state_dir(paths) else { return Vec::new() };
+    let _progress = Progress::on("asking the fleet's NATS");
+    let checked = actix::System::new().block_on(member::check(fleet, &dir)).into_iter();
+    checked
+        .map(|it| match it.health {
+            Health::Good => ok(it.what, it.detail),
+            Health::Doubtful => warning(it.what, it.detail),
+            Health::Bad => failed(it.what, it.detail),
+        })
+        .collect()
 }
 
 /// Whether the server hears the other machines.

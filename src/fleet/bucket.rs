@@ -7,6 +7,7 @@
 use crate::relay::NodeName;
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::{Context, PublishErrorKind};
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, StorageType};
 use bytes::Bytes;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub(super) const NODES: &str = "stayd-nodes";
 pub(super) const SESSIONS: &str = "stayd-sessions";
 /// Where sessions were placed that were asked for with a key.
 pub(super) const PLACEMENTS: &str = "stayd-placements";
+/// All of them.
+pub(super) const ALL: [&str; 3] = [NODES, SESSIONS, PLACEMENTS];
 /// In place of a session's id: the machine's record once more, which stays when the machine is gone.
 pub(super) const ITSELF: &str = "node";
 /// How long a machine's record stands: it is offline after that.
@@ -45,12 +48,12 @@ pub(super) enum PutError {
 
 /// Makes the buckets, unless they are there.
 pub(super) async fn make_all(context: &Context) -> Result<(), String> {
-    for (name, age) in [(NODES, NODE_AGE), (SESSIONS, SESSION_AGE), (PLACEMENTS, SESSION_AGE)] {
+    for name in ALL {
         let mut why = String::new();
         // Three copies where there is a cluster.
         let mut is_made = false;
         for copies in [3, 1] {
-            let config = config(name, age, copies);
+            let config = config(name, copies);
             match timeout(ANSWER, context.create_stream(config)).await {
                 Ok(Ok(_)) => is_made = true,
                 Ok(Err(error)) => why = error.to_string(),
@@ -72,7 +75,8 @@ pub(super) async fn make_all(context: &Context) -> Result<(), String> {
     Ok(())
 }
 
-fn config(name: &str, max_age: Duration, num_replicas: usize) -> Config {
+fn config(name: &str, num_replicas: usize) -> Config {
+    let max_age = if name == NODES { NODE_AGE } else { SESSION_AGE };
     Config {
         name: format!("KV_{name}"),
         subjects: vec![format!("$KV.{name}.>")],
@@ -88,6 +92,30 @@ fn config(name: &str, max_age: Duration, num_replicas: usize) -> Config {
         allow_rollup: false,
         ..Config::default()
     }
+}
+
+/// How a bucket differs from what stayd makes, in what matters.
+pub(super) fn differences(name: &str, found: &Config, is_cluster: bool) -> Vec<String> {
+    let own = config(name, 1);
+    let flags = [
+        ("deny_delete", found.deny_delete, own.deny_delete),
+        ("deny_purge", found.deny_purge, own.deny_purge),
+        ("allow_rollup_hdrs", found.allow_rollup, own.allow_rollup),
+        ("allow_direct", found.allow_direct, own.allow_direct),
+    ];
+    let flags = flags.into_iter().filter(|(_, found, own)| found != own);
+    let mut all: Vec<String> =
+        flags.map(|(flag, found, own)| format!("{flag} is {found} and not {own}")).collect();
+    if found.max_age != own.max_age {
+        all.push(format!("lines stand for {:?} and not {:?}", found.max_age, own.max_age));
+    }
+    if found.max_messages_per_subject != own.max_messages_per_subject {
+        all.push(format!("{} versions of a line are kept", found.max_messages_per_subject));
+    }
+    if is_cluster && found.num_replicas == 1 {
+        all.push("one server of the cluster alone has it".to_owned());
+    }
+    all
 }
 
 /// The subject of a key.
@@ -109,10 +137,17 @@ pub(super) async fn put(
     send(context, subject, headers, value).await
 }
 
-/// Removes a line.
-pub(super) async fn remove(context: &Context, subject: String) -> Result<u64, PutError> {
+/// Removes a line; `after` as in [`put`].
+pub(super) async fn remove(
+    context: &Context,
+    subject: String,
+    after: Option<u64>,
+) -> Result<u64, PutError> {
     let mut headers = HeaderMap::new();
     headers.insert("KV-Operation", "DEL");
+    if let Some(after) = after {
+        headers.insert("Nats-Expected-Last-Subject-Sequence", after.to_string());
+    }
     send(context, subject, headers, Bytes::new()).await
 }
 
@@ -143,11 +178,20 @@ pub(super) async fn record_of(
     context: &Context,
     name: &NodeName,
 ) -> Result<Option<(Bytes, u64)>, String> {
+    let last = last_of(context, name).await?;
+    Ok(last.map(|message| (message.payload, message.sequence)))
+}
+
+/// What was last put in a machine's own line, or that it was removed; `None`: neither.
+pub(super) async fn last_of(
+    context: &Context,
+    name: &NodeName,
+) -> Result<Option<StreamMessage>, String> {
     let read = async {
         let stream = context.get_stream_no_info(format!("KV_{NODES}")).await;
         let stream = stream.map_err(|error| error.to_string())?;
         match stream.direct_get_last_for_subject(line(NODES, name.as_str())).await {
-            Ok(message) => Ok(Some((message.payload, message.sequence))),
+            Ok(message) => Ok(Some(message)),
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.to_string()),
         }

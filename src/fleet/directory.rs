@@ -1,6 +1,5 @@
 //! The directory as an edge knows it: the machines of the fleet and their sessions, as they last said.
 
-use super::bucket::NODE_AGE;
 use super::record::NodeRecord;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
@@ -18,6 +17,13 @@ use uuid::Uuid;
 
 /// A machine that has said nothing for so long is forgotten, with its sessions.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// A machine whose record has not been put again for so long is offline. It is put every 3 s.
+const OFFLINE_AFTER: Duration = Duration::from_secs(9);
+
+/// How long after the last line the time goes on. This server's own line comes every 3 s, so that after this it
+/// is this server that hears nothing, and nobody else is to be taken for gone.
+const HEARS_FOR: Duration = Duration::from_secs(4);
 
 /// The most sessions of one machine that are taken over: more than any machine can have.
 const SESSIONS_MAX: usize = 50_000;
@@ -113,6 +119,9 @@ pub struct ShownNode {
     pub since: Option<String>,
     /// When it was last heard.
     pub heard_at: Option<String>,
+    /// How long ago that was.
+    #[serde(skip)]
+    pub heard_ago: Option<Duration>,
     /// Whether it has no sessions of its own.
     pub gateway: bool,
     /// The most that comes in over the fleet may do there.
@@ -309,7 +318,7 @@ impl Directory {
     #[must_use]
     pub fn is_online(&self, name: &NodeName) -> Option<bool> {
         let known = self.lock();
-        let now = known.heard.map(|heard| heard.at);
+        let now = known.now();
         known.nodes.get(name).map(|node| node.is_online(now))
     }
 
@@ -325,11 +334,23 @@ impl Directory {
         self.lock().heard.map(|heard| heard.time)
     }
 
+    /// How long ago anything was last heard.
+    #[must_use]
+    pub fn heard_ago(&self) -> Option<Duration> {
+        self.lock().heard.map(|heard| heard.at.elapsed())
+    }
+
+    /// The number of sessions that it tells of, those that have ended included.
+    #[must_use]
+    pub fn lines(&self) -> usize {
+        self.lock().sessions.len()
+    }
+
     /// All machines, by name.
     #[must_use]
     pub fn nodes(&self, this: &NodeName) -> Vec<ShownNode> {
         let known = self.lock();
-        let now = known.heard.map(|heard| heard.at);
+        let now = known.now();
         let mut live: BTreeMap<&NodeName, usize> = BTreeMap::new();
         for listed in known.sessions.values().filter(|listed| listed.status.is_live()) {
             *live.entry(&listed.node).or_default() += 1;
@@ -350,6 +371,7 @@ impl Directory {
                 cores: record.map(|record| record.cores),
                 since: record.map(|record| record.since.clone()),
                 heard_at: node.heard.map(|heard| rfc3339(heard.time)),
+                heard_ago: node.heard.map(|heard| heard.at.elapsed()),
                 gateway: record.is_some_and(|record| record.gateway),
                 rights: record.map(|record| record.rights.clone()),
             }
@@ -396,7 +418,7 @@ impl Directory {
     #[must_use]
     pub fn places(&self, labels: &BTreeMap<String, String>) -> Vec<(NodeName, usize)> {
         let known = self.lock();
-        let now = known.heard.map(|heard| heard.at);
+        let now = known.now();
         let fits = |node: &Node| {
             let record = node.record.as_ref().filter(|_| node.is_online(now))?;
             let has = labels.iter().all(|(key, value)| record.labels.get(key) == Some(value));
@@ -423,8 +445,13 @@ impl Known {
         heard
     }
 
+    /// The time that the last words of machines are compared with.
+    fn now(&self) -> Option<Instant> {
+        self.heard.map(|heard| heard.at + heard.at.elapsed().min(HEARS_FOR))
+    }
+
     fn is_online(&self, name: &NodeName) -> bool {
-        let now = self.heard.map(|heard| heard.at);
+        let now = self.now();
         self.nodes.get(name).is_some_and(|node| node.is_online(now))
     }
 
@@ -452,10 +479,10 @@ impl Known {
 }
 
 impl Node {
-    /// Compared with what was heard last of anybody: while nothing is heard, nobody goes offline.
+    /// Soon after anybody was heard last, time stands still: while nothing is heard, nobody goes offline.
     fn is_online(&self, now: Option<Instant>) -> bool {
         let (Some(heard), Some(now)) = (self.heard, now) else { return false };
-        !self.is_gone && now.saturating_duration_since(heard.at) < NODE_AGE
+        !self.is_gone && now.saturating_duration_since(heard.at) < OFFLINE_AFTER
     }
 }
 
@@ -484,6 +511,23 @@ mod tests {
             gateway: false,
             rights: "controller".into(),
         }
+    }
+
+    #[test]
+    fn who_is_silent_goes_offline_and_nobody_does_while_nothing_is_heard() {
+        let is_online = |node_s: f64, anybody_s: f64| {
+            let ago = |seconds: f64| Heard {
+                at: Instant::now() - Duration::from_secs_f64(seconds),
+                time: Utc::now(),
+            };
+            let node = Node { heard: Some(ago(node_s)), ..Node::default() };
+            let nodes = BTreeMap::from([(name("attic"), node)]);
+            let known = Known { heard: Some(ago(anybody_s)), nodes, ..Known::default() };
+            known.is_online(&name("attic"))
+        };
+        assert!(is_online(8.5, 1.0) && !is_online(9.5, 1.0), "time goes on between two words");
+        assert!(is_online(60.0, 56.0), "nothing was heard since");
+        assert!(!is_online(60.0, 54.0), "it had been silent before");
     }
 
     fn says(directory: &Directory, node: &str, session: &Session) -> bool {

@@ -5,11 +5,12 @@ use super::directory::Directory;
 use super::opening;
 use crate::config::FleetSettings;
 use crate::protocol::rfc3339;
-use crate::relay::{Hub, NodeName, OpenError, RelayStream};
+use crate::relay::{Hub, NodeName, OpenError, RelayCounters, RelayStream};
 use crate::rights::{Digest, Principal};
 use async_nats::jetstream::context::Context;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,6 +28,7 @@ struct Inner {
     directory: Directory,
     hub: watch::Receiver<Option<Arc<Hub>>>,
     context: Context,
+    counters: Arc<RelayCounters>,
     placed: Mutex<HashMap<NodeName, Vec<Instant>>>,
 }
 
@@ -74,9 +76,10 @@ impl Fleet {
         directory: Directory,
         hub: watch::Receiver<Option<Arc<Hub>>>,
         context: Context,
+        counters: Arc<RelayCounters>,
     ) -> Fleet {
         let placed = Mutex::default();
-        Fleet(Arc::new(Inner { settings, directory, hub, context, placed }))
+        Fleet(Arc::new(Inner { settings, directory, hub, context, counters, placed }))
     }
 
     /// This machine's name.
@@ -107,6 +110,25 @@ impl Fleet {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.hub().is_some_and(|hub| hub.is_connected())
+    }
+
+    /// Times that the connection to NATS stood again after it was lost.
+    #[must_use]
+    pub fn reconnects(&self) -> u64 {
+        let statistics = self.0.context.client().statistics();
+        statistics.connects.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// Streams to and from other machines that are open now.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.hub().map_or(0, |hub| hub.streams())
+    }
+
+    /// The counters of these streams.
+    #[must_use]
+    pub fn counters(&self) -> &RelayCounters {
+        &self.0.counters
     }
 
     fn hub(&self) -> Option<Arc<Hub>> {

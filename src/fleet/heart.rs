@@ -131,5 +131,5 @@ impl Heart {
 
 /// Takes this machine's line out, as its server stops.
 pub(super) async fn leave(context: &Context, name: &NodeName) {
-    let _ = bucket::remove(context, line(NODES, name.as_str())).await;
+    let _ = bucket::remove(context, line(NODES, name.as_str()), None).await;
 }

@@ -13,7 +13,7 @@ use crate::config::FleetSettings;
 use crate::connections::{Relayed, RelayedListener};
 use crate::events::Bus;
 use crate::registry::Roster;
-use crate::relay::{Arrival, Hub};
+use crate::relay::{Arrival, Hub, RelayCounters};
 use crate::rights::{Grants, Role};
 use crate::store::StoreHandle;
 use actix::Arbiter;
@@ -32,6 +32,8 @@ use uuid::Uuid;
 
 /// Streams that may wait to be served.
 const WAITING: usize = 256;
+/// The file of the state directory that tells it from others.
+const INSTANCE: &str = "fleet-instance";
 /// How long a server that stops may take to say so.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -93,10 +95,10 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
     let (standing, is_member) = watch::channel(Standing::default());
     let (set_hub, hub) = watch::channel(None);
     let (serve, streams) = mpsc::channel(WAITING);
-    let directory = Directory::default();
+    let (directory, counters) = (Directory::default(), Arc::<RelayCounters>::default());
     let (tell, told) = oneshot::channel();
     let (wanted, log) = (settings.clone(), parts.log.clone());
-    let (known, has_hub) = (directory.clone(), hub.clone());
+    let (known, has_hub, counts) = (directory.clone(), hub.clone(), counters.clone());
     let task = move || async move {
         let client = match connect(&wanted, Arc::new(times), log.clone()).await {
             Ok(client) => client,
@@ -132,7 +134,8 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
             actix::spawn(watcher.clone().keep_watching(NODES, connected.clone()));
             actix::spawn(watcher.keep_watching(SESSIONS, connected));
         }
-        let member = Member { settings: wanted, run, client, grants: parts.grants, serve, log };
+        let (settings, grants, counters) = (wanted, parts.grants, counts);
+        let member = Member { settings, run, client, grants, serve, counters, log };
         member.keep_serving(is_member, set_hub).await;
     };
     // The future is made on its thread, since it cannot be sent to another one.
@@ -141,7 +144,7 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
     });
     let context =
         told.await.unwrap_or_else(|_| Err(ConnectError::State("its thread has ended".into())))?;
-    let fleet = Fleet::new(settings, directory, hub, context.clone());
+    let fleet = Fleet::new(settings, directory, hub, context.clone(), counters);
     let listener = Some(RelayedListener { thread: thread.handle(), streams });
     Ok(Started { fleet, listener, thread, context })
 }
@@ -153,6 +156,7 @@ struct Member {
     client: Client,
     grants: Arc<Grants>,
     serve: mpsc::Sender<Relayed>,
+    counters: Arc<RelayCounters>,
     log: Logger,
 }
 
@@ -165,7 +169,8 @@ impl Member {
         let is_member = |standing: &Standing| *standing == Standing::Member;
         while standing.wait_for(is_member).await.is_ok() {
             let (name, opens) = (self.settings.name.clone(), self.settings.serve_page);
-            let started = Hub::start(name, self.run, self.client.clone(), opens).await;
+            let (client, counters) = (self.client.clone(), self.counters.clone());
+            let started = Hub::start(name, self.run, client, opens, counters).await;
             let (started, mut arrivals) = match started {
                 Ok(started) => started,
                 Err(error) => {
@@ -208,14 +213,17 @@ impl Member {
     }
 }
 
-/// What tells this state directory from others, also in the next life of its server.
+/// What tells this state directory from others, if it has been in a fleet.
+pub(super) fn known_instance(state_dir: &Path) -> Option<Uuid> {
+    std::fs::read_to_string(state_dir.join(INSTANCE)).ok()?.trim().parse().ok()
+}
+
+/// The same, also in the next life of its server.
 fn instance(state_dir: &Path) -> io::Result<Uuid> {
-    let path = state_dir.join("fleet-instance");
-    if let Some(known) =
-        std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok())
-    {
+    if let Some(known) = known_instance(state_dir) {
         return Ok(known);
     }
+    let path = state_dir.join(INSTANCE);
     let new = Uuid::now_v7();
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;

@@ -98,7 +98,7 @@ impl Teller {
             Some(session) => {
                 put(&self.context, subject, line_of(&session, &self.name).into(), None).await
             }
-            None => remove(&self.context, subject).await,
+            None => remove(&self.context, subject, None).await,
         };
         match written {
             Ok(_) => None,

@@ -2,6 +2,7 @@
 
 use super::api::{Api, stopping};
 use super::auth::Access;
+use super::fleet;
 use super::problem::Problem;
 use crate::lifecycle::Status;
 use crate::metrics::Label;
@@ -35,6 +36,9 @@ pub(super) async fn metrics(api: Data<Api>, access: Data<Access>) -> Result<Http
     );
     store(&mut registry, &api);
     holder(&mut registry, &api).await;
+    if let Some(fleet) = &api.fleet {
+        fleet::register(&mut registry, fleet, &api.roster);
+    }
     for (name, process) in processes {
         if let Some(process) = process {
             process.register(registry.sub_registry_with_label(("process".into(), name.into())));

@@ -1,7 +1,8 @@
 //! All streams of a machine: opened, taken, handed what comes for them, and ended with the other side.
 
+use super::counters::{Closed, RelayCounters};
 use super::sayings::{Sayings, sayings};
-use super::stream::{RelayStream, Shared};
+use super::stream::{CLOSED, RelayStream, Shared};
 use super::subject::{ALIVE, End, NodeName, all_to, read, subject};
 use super::wire::{Frame, OPENING_MAX};
 use async_nats::connection::State as Connection;
@@ -18,6 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// How long a node may take to take a stream.
 const OPEN: Duration = Duration::from_secs(5);
+/// How long after an opening without an answer the node is asked once more. A message that is sent to a machine
+/// in the moment when its connection breaks is lost; to open a stream twice is to open it once.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 /// How often streams are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Every how many of these looks the other sides are told that this one lives.
@@ -80,6 +84,7 @@ pub struct Hub {
     /// Tells this life of the server from others of the same name.
     run: u64,
     client: Client,
+    counters: Arc<RelayCounters>,
     last: AtomicU64,
     table: Mutex<Table>,
     sayings: Sayings,
@@ -110,13 +115,15 @@ impl Hub {
         run: u64,
         client: Client,
         opens: bool,
+        counters: Arc<RelayCounters>,
     ) -> Result<(Arc<Hub>, mpsc::Receiver<Arrival>), async_nats::SubscribeError> {
-        let (sayings, said) = sayings();
+        let (sayings, said) = sayings(counters.clone());
         let (arrive, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let hub = Arc::new(Hub {
             name,
             run,
             client: client.clone(),
+            counters,
             last: AtomicU64::new(0),
             table: Mutex::default(),
             sayings,
@@ -145,7 +152,7 @@ impl Hub {
         }
         let streams: Vec<_> = self.lock().streams.values().cloned().collect();
         for shared in streams {
-            shared.fail("this machine has lost its name in the fleet");
+            shared.fail("this machine has lost its name in the fleet", Closed::LostPeer);
         }
     }
 
@@ -153,6 +160,12 @@ impl Hub {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == Connection::Connected
+    }
+
+    /// Streams that are open now.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.lock().streams.len()
     }
 
     /// Opens a stream to a node.
@@ -174,26 +187,42 @@ impl Hub {
         let count = self.last.fetch_add(1, Ordering::Relaxed);
         let stream = format!("{:016x}{count:x}", self.run);
         let key = Key { end: End::Edge, other: node.clone(), stream: stream.into() };
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let shared = Shared::new(Some(answer));
         if !self.lock().add(key.clone(), shared.clone(), None) {
             let detail = format!("there are {STREAMS_MAX} streams to {node} already");
             return Err(OpenError::TooMuch(detail));
         }
-        let stream = self.stream(key, shared);
-        self.say(stream.subject.clone(), &Frame::Open { run: self.run, opening });
-        match timeout(OPEN, answered).await {
+        self.counters.opened.inc();
+        let stream = self.stream(key, shared.clone());
+        let open = Frame::Open { run: self.run, opening };
+        self.say(stream.subject.clone(), &open);
+        let asking = async {
+            loop {
+                match timeout(OPEN_AGAIN, &mut answered).await {
+                    Ok(answer) => return answer,
+                    Err(_) => {
+                        self.counters.asked_again.inc();
+                        self.say(stream.subject.clone(), &open);
+                    }
+                }
+            }
+        };
+        match timeout(OPEN, asking).await {
             Ok(Ok(Ok(()))) => Ok(stream),
             Ok(Ok(Err(why))) => Err(OpenError::Refused(why)),
-            Ok(Err(_)) | Err(_) => Err(OpenError::Silent),
+            Ok(Err(_)) | Err(_) => {
+                shared.is_late();
+                Err(OpenError::Silent)
+            }
         }
     }
 
     fn stream(self: &Arc<Self>, key: Key, shared: Arc<Shared>) -> RelayStream {
         let (subject, client, sayings) =
             (self.subject_of(&key), self.client.clone(), self.sayings.clone());
-        let place = Box::new(Place { hub: self.clone(), key });
-        RelayStream { shared, sayings, subject, client, _place: place }
+        let (place, counters) = (Box::new(Place { hub: self.clone(), key }), self.counters.clone());
+        RelayStream { shared, sayings, subject, client, counters, _place: place }
     }
 
     fn subject_of(&self, key: &Key) -> Subject {
@@ -230,6 +259,7 @@ impl Hub {
             || message.payload.first() == Some(&b'{');
         let read = read(&message.subject, end, &self.name).filter(|_| !is_foreign);
         let Some((other, word)) = read else { return };
+        self.counters.messages_in.inc();
         if word == ALIVE {
             if let Some(Frame::Alive { run }) = Frame::decode(&message.payload) {
                 let over = self.lock().is_now(end, &other, run);
@@ -248,22 +278,34 @@ impl Hub {
                 Some(arrive) => self.take_opening(key, run, opening, arrive),
                 None => close("this server takes no streams"),
             },
-            (Some(Frame::Close { reason }), Some(shared)) => shared.fail(&reason),
+            // The edge has not heard that it was taken.
+            (Some(Frame::Open { .. }), Some(_)) if arrive.is_some() => {
+                self.say(self.subject_of(&key), &Frame::Accept { run: self.run });
+            }
+            (Some(Frame::Close { reason }), Some(shared)) => {
+                let closed = if reason == CLOSED { Closed::Orderly } else { Closed::Refused };
+                shared.fail(&reason, closed);
+            }
             (Some(Frame::Accept { run }), Some(shared)) => {
                 let over = self.lock().is_now(end, &key.other, run);
                 fail_all(over);
                 shared.is_taken();
             }
-            (Some(frame), Some(shared)) => match shared.receive(frame) {
-                Ok(None) => {}
-                Ok(Some(reply)) => self.say(self.subject_of(&key), &reply),
-                Err(fault) => {
-                    shared.fail(&fault.to_string());
-                    close(&fault.to_string());
+            (Some(frame), Some(shared)) => {
+                if let Frame::Data { bytes, .. } = &frame {
+                    self.counters.bytes_in.inc_by(bytes.len() as u64);
                 }
-            },
+                match shared.receive(frame) {
+                    Ok(None) => {}
+                    Ok(Some(reply)) => self.say(self.subject_of(&key), &reply),
+                    Err(fault) => {
+                        shared.fail(&fault.to_string(), fault.into());
+                        close(&fault.to_string());
+                    }
+                }
+            }
             (None, Some(shared)) => {
-                shared.fail("the other side sends what is no message");
+                shared.fail("the other side sends what is no message", Closed::Gap);
                 close("a message could not be read");
             }
             (Some(Frame::Close { .. }) | None, None) => {}
@@ -291,6 +333,7 @@ impl Hub {
         if !self.lock().add(key.clone(), shared.clone(), Some(run)) {
             return refuse(&format!("there are {STREAMS_MAX} streams from {edge} already"));
         }
+        self.counters.opened.inc();
         self.say(subject.clone(), &Frame::Accept { run: self.run });
         place.send(Arrival { stream: self.stream(key, shared), edge, opening });
     }
@@ -304,7 +347,7 @@ impl Hub {
             let now = Instant::now();
             let (lost, others, streams) = self.lock().look(now);
             for shared in lost {
-                shared.fail("the other server was not heard for too long");
+                shared.fail("the other server was not heard for too long", Closed::LostPeer);
             }
             if look % ALIVE_EVERY == 0 {
                 for (end, other) in others {
@@ -315,8 +358,11 @@ impl Hub {
             for (key, shared) in streams {
                 match shared.ask(now) {
                     Ok(None) => {}
-                    Ok(Some(mark)) => self.say(self.subject_of(&key), &mark),
-                    Err(fault) => shared.fail(&fault.to_string()),
+                    Ok(Some(mark)) => {
+                        self.counters.asked_again.inc();
+                        self.say(self.subject_of(&key), &mark);
+                    }
+                    Err(fault) => shared.fail(&fault.to_string(), fault.into()),
                 }
             }
         }

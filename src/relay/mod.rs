@@ -2,11 +2,12 @@
 //! of its clients, and both ends are then as of a connection.
 //!
 //! - `subject`: where messages go, and names. `wire`: the messages. `flow`: what one end knows.
-//! - `sayings`: messages beside the bytes. `stream`: one end. `hub`: all streams of a machine.
+//! - `counters`: what is counted. `sayings`: messages beside the bytes. `stream`: one end. `hub`: all streams of a machine.
 //!
 //! What is lost is noticed and ends the stream, and nothing is repaired: messages are numbered, what is
 //! not confirmed is asked for, and a machine that is silent or was started anew has lost its streams.
 
+mod counters;
 mod flow;
 #[cfg(test)]
 #[path = "../../tests/fuzz/relay.rs"]
@@ -17,6 +18,7 @@ mod stream;
 mod subject;
 mod wire;
 
+pub use counters::RelayCounters;
 pub use hub::{Arrival, Hub, OpenError};
 pub use stream::{RelayStream, Revoker};
 pub use subject::{NodeName, NotAName};

@@ -1,8 +1,10 @@
 //! Messages beside the bytes of streams, on their way to the connection.
 
+use super::counters::RelayCounters;
 use super::wire::Frame;
 use async_nats::{Client, Subject};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -14,21 +16,26 @@ const WAITING_MAX: usize = 64 << 10;
 
 /// Where they are left. Clones share it.
 #[derive(Clone)]
-pub(super) struct Sayings(mpsc::Sender<(Subject, Bytes)>);
+pub(super) struct Sayings {
+    leave: mpsc::Sender<(Subject, Bytes)>,
+    counters: Arc<RelayCounters>,
+}
 
 /// Those that were left.
 pub(super) struct Said(mpsc::Receiver<(Subject, Bytes)>);
 
 /// An empty queue.
-pub(super) fn sayings() -> (Sayings, Said) {
+pub(super) fn sayings(counters: Arc<RelayCounters>) -> (Sayings, Said) {
     let (leave, left) = mpsc::channel(WAITING_MAX);
-    (Sayings(leave), Said(left))
+    (Sayings { leave, counters }, Said(left))
 }
 
 impl Sayings {
     /// Leaves a message. What finds no room is lost, which the other side notices.
     pub(super) fn say(&self, subject: Subject, frame: &Frame) {
-        let _ = self.0.try_send((subject, frame.encode()));
+        if self.leave.try_send((subject, frame.encode())).is_ok() {
+            self.counters.messages_out.inc();
+        }
     }
 }
 

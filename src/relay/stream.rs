@@ -1,5 +1,6 @@
 //! One end of a stream: bytes in and out, as of a connection.
 
+use super::counters::{Closed, RelayCounters};
 use super::flow::{Fault, Flow, Read};
 use super::sayings::Sayings;
 use super::wire::{self, Frame};
@@ -16,6 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// The reason of a stream that one side simply closes.
+pub(super) const CLOSED: &str = "the other side has closed it";
+
 /// Resolves an opening: the node has taken the stream, or says why not.
 pub(super) type Answer = oneshot::Sender<Result<(), String>>;
 
@@ -29,6 +33,8 @@ pub(super) struct Shared {
 struct State {
     flow: Flow,
     broken: Option<Arc<str>>,
+    /// What it counts as once it is over, unless it ends in order.
+    closed: Option<Closed>,
     answer: Option<Answer>,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -78,17 +84,23 @@ impl Shared {
     /// The other server was started anew: its earlier life knew this stream, unless it was not taken yet.
     pub(super) fn fail_if_taken(&self, why: &str) {
         if self.lock().answer.is_none() {
-            self.fail(why);
+            self.fail(why, Closed::LostPeer);
         }
     }
 
+    /// The other side has not taken it in time.
+    pub(super) fn is_late(&self) {
+        self.lock().closed.get_or_insert(Closed::Timeout);
+    }
+
     /// The stream cannot go on.
-    pub(super) fn fail(&self, why: &str) {
+    pub(super) fn fail(&self, why: &str, closed: Closed) {
         let mut state = self.lock();
         if state.broken.is_some() {
             return;
         }
         state.broken = Some(why.into());
+        state.closed = Some(closed);
         let (reader, writer) = (state.reader.take(), state.writer.take());
         let answer = state.answer.take();
         drop(state);
@@ -116,6 +128,7 @@ pub struct RelayStream {
     /// Where its messages go.
     pub(super) subject: Subject,
     pub(super) client: Client,
+    pub(super) counters: Arc<RelayCounters>,
     /// Its place among the streams, which it has until it is dropped.
     pub(super) _place: Box<dyn Send + Sync>,
 }
@@ -130,12 +143,14 @@ impl RelayStream {
     /// How to say so to the other side.
     #[must_use]
     pub fn revoker(&self) -> Revoker {
-        Revoker { sayings: self.sayings.clone(), subject: self.subject.clone() }
+        let revoked = self.shared.revoked.clone();
+        Revoker { sayings: self.sayings.clone(), subject: self.subject.clone(), revoked }
     }
 
     fn send(&mut self, payload: Bytes) -> io::Result<()> {
         let subject = self.subject.clone();
         let message = OutboundMessage { subject, reply: None, payload, headers: None };
+        self.counters.messages_out.inc();
         Pin::new(&mut self.client).start_send(message).map_err(not_connected)
     }
 
@@ -152,11 +167,13 @@ fn not_connected(error: impl std::fmt::Display) -> io::Error {
 pub struct Revoker {
     sayings: Sayings,
     subject: Subject,
+    revoked: Arc<AtomicBool>,
 }
 
 impl Revoker {
     /// Says it. The other side then ends the stream in its own way.
     pub fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
         self.sayings.say(self.subject.clone(), &Frame::Revoke);
     }
 }
@@ -219,6 +236,7 @@ impl AsyncWrite for RelayStream {
             return Poll::Ready(Ok(0));
         }
         let number = self.shared.lock().flow.sends(some.len(), Instant::now());
+        self.counters.bytes_out.inc_by(some.len() as u64);
         self.send(wire::data(number, some))?;
         Poll::Ready(Ok(some.len()))
     }
@@ -246,12 +264,19 @@ impl AsyncWrite for RelayStream {
 
 impl Drop for RelayStream {
     fn drop(&mut self) {
-        let is_over = {
+        let (is_over, closed) = {
             let state = self.shared.lock();
-            state.broken.is_some() || state.flow.is_over()
+            (state.broken.is_some() || state.flow.is_over(), state.closed)
         };
+        let closed = match closed.unwrap_or(Closed::Orderly) {
+            Closed::Orderly | Closed::Refused if self.shared.revoked.load(Ordering::Acquire) => {
+                Closed::Revoked
+            }
+            closed => closed,
+        };
+        self.counters.closes(closed);
         if !is_over {
-            let reason = "the other side has closed it".to_owned();
+            let reason = CLOSED.to_owned();
             self.sayings.say(self.subject.clone(), &Frame::Close { reason });
         }
     }

@@ -25,7 +25,7 @@ pub(crate) async fn scrape(server: &Server) -> Samples {
 }
 
 /// Asks until what was asked for is so: counting happens beside what is counted.
-async fn until(server: &Server, what: &str, so: impl Fn(&Samples) -> bool) -> Samples {
+pub(crate) async fn until(server: &Server, what: &str, so: impl Fn(&Samples) -> bool) -> Samples {
     let start = Instant::now();
     loop {
         let samples = scrape(server).await;

@@ -2,16 +2,18 @@
 //!
 //! - `target`: whom a request is for. `forward`: passes it on, by an `exchange` on a stream, or a `tunnel` for
 //!   a WebSocket. `place`: where a new session is started. `nodes`: the machines. `shared`: share links of
-//!   sessions of other machines, which this one keeps.
+//!   sessions of other machines, which this one keeps. `metrics`: all of it, in numbers.
 
 mod exchange;
 mod forward;
+mod metrics;
 mod nodes;
 mod place;
 mod shared;
 mod target;
 mod tunnel;
 
+pub(super) use metrics::register;
 pub(super) use nodes::nodes;
 pub(super) use place::{Placed, place};
 pub(super) use shared::{Links, OfNode, shared};

@@ -1,10 +1,11 @@
 //! `GET /api/v1/nodes`: the machines of the fleet.
 
-use crate::fleet::ShownNode;
+use crate::fleet::{Fleet, ShownNode};
 use crate::http::caller::CallerApi;
 use crate::http::etag;
 use crate::http::problem::Problem;
 use crate::protocol::rfc3339;
+use crate::registry::Roster;
 use actix_web::http::header::ETAG;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
@@ -45,19 +46,24 @@ pub(in crate::http) async fn nodes(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let Some(fleet) = &api.fleet else { return Nodes::default().answer(&request) };
-    let mut nodes = fleet.directory().nodes(fleet.name());
-    if let Some(this) = nodes.iter_mut().find(|node| node.is_self) {
-        // This server answers, so it is online, whatever the directory says.
-        this.state = "online";
-        this.live_sessions = api.roster.ids().len();
-    }
     let nodes = Nodes {
         this: Some(fleet.name().to_string()),
         connected: fleet.is_connected(),
         heard_at: fleet.directory().heard().map(rfc3339),
-        nodes,
+        nodes: shown(fleet, &api.roster),
     };
     nodes.answer(&request)
+}
+
+/// All machines, by name.
+pub(super) fn shown(fleet: &Fleet, roster: &Roster) -> Vec<ShownNode> {
+    let mut nodes = fleet.directory().nodes(fleet.name());
+    if let Some(this) = nodes.iter_mut().find(|node| node.is_self) {
+        // This server answers, so it is online, whatever the directory says.
+        this.state = "online";
+        this.live_sessions = roster.ids().len();
+    }
+    nodes
 }
 
 #[cfg(test)]
@@ -78,6 +84,7 @@ mod tests {
             cores: Some(2),
             since: None,
             heard_at: Some("1".into()),
+            heard_ago: None,
             gateway: false,
             rights: None,
         };

@@ -359,3 +359,59 @@ async fn the_events_of_one_session_come_from_its_machine() {
         assert!(text.contains(id), "{text}");
     }
 }
+
+/// What is sent to a machine in the moment when its connection breaks is lost, the opening of a stream as well.
+#[actix_web::test]
+async fn a_stream_whose_opening_is_lost_is_opened_once() {
+    let Some((nats, desk, _attic)) = two("").await else { return };
+    let api = desk.api();
+    let id = api.create(bash("attic")).await["id"].as_str().expect("an id").to_owned();
+    let client = soon("a connection", async_nats::connect(nats.url())).await.expect("NATS");
+    let overhears =
+        async |subject: &str| client.subscribe(subject.to_owned()).await.expect("a subscription");
+    let (mut asked, mut answered) =
+        (overhears("stayd.node.attic.desk.*").await, overhears("stayd.edge.desk.attic.*").await);
+    soon("the subscriptions", client.flush()).await.expect("sent");
+    let (mut terminal, _) = Terminal::attach(&desk, &id, "client=tab").await;
+    let of_kind = async |messages: &mut async_nats::Subscriber, kind: u8, subject: Option<&str>| {
+        soon("a message", async {
+            loop {
+                let message = messages.next().await.expect("a message");
+                let is_of = subject.is_none_or(|subject| message.subject.ends_with(subject));
+                if is_of && message.payload.first() == Some(&kind) {
+                    return message;
+                }
+            }
+        })
+        .await
+    };
+    // The node hears it twice: it says once more that it has taken the stream, which goes on.
+    let open = of_kind(&mut asked, b'o', None).await;
+    let word = open.subject.rsplit('.').next().expect("its word").to_owned();
+    of_kind(&mut answered, b'a', Some(&word)).await;
+    client.publish(open.subject.clone(), open.payload).await.expect("sent");
+    of_kind(&mut answered, b'a', Some(&word)).await;
+    terminal.type_in("echo $((6*7))\n").await;
+    terminal.wait_for("42").await;
+    terminal.leave().await;
+    // An edge that hears nothing asks again: a node that is in the directory and heeds nothing.
+    let record = api.get("/api/v1/nodes").await.json();
+    let attic = record["nodes"].as_array().expect("nodes").iter().find(|it| it["name"] == "attic");
+    let mut silent = attic.expect("attic").clone();
+    silent["name"] = "silent".into();
+    silent["instance"] = "01890000-0000-7000-8000-000000000000".into();
+    silent["run"] = 1.into();
+    let put = client.publish("$KV.stayd-nodes.silent", silent.to_string().into());
+    put.await.expect("sent");
+    sees(&desk, "silent", "online").await;
+    let mut asked = overhears("stayd.node.silent.desk.*").await;
+    soon("the subscription", client.flush()).await.expect("sent");
+    let request = api.get("/api/v1/nodes/silent/sessions");
+    let twice = async {
+        let first = of_kind(&mut asked, b'o', None).await;
+        let again = of_kind(&mut asked, b'o', None).await;
+        assert_eq!((first.subject, first.payload), (again.subject, again.payload));
+    };
+    let (reply, ()) = futures_util::future::join(request, twice).await;
+    reply.problem(503, "node_unreachable");
+}

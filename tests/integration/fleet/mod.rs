@@ -1,7 +1,10 @@
 //! The fleet: many machines through NATS.
 
 mod cli;
+mod doctor;
 mod machines;
+mod metrics;
+mod partition;
 mod permissions;
 mod servers;
 mod shares;

@@ -69,9 +69,13 @@ impl NatsPlace {
             format!("127.{}.{middle}.{low}", 64 + high)
         });
         let mut free = address.take(256).filter(|it| TcpListener::bind((&**it, CLIENTS)).is_ok());
-        let address = free.next().expect("a free loopback address");
+        NatsPlace::at(&free.next().expect("a free loopback address"))
+    }
+
+    /// At an address that is this test's alone.
+    pub fn at(address: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("stayd-nats").tempdir().expect("a directory");
-        NatsPlace { dir, address }
+        NatsPlace { dir, address: address.to_owned() }
     }
 
     /// The address, for a certificate.

@@ -77,10 +77,14 @@ impl Terminal {
 
     /// Opens a WebSocket, whatever it will speak.
     pub async fn open(api: &Api, path: &str, protocol: Option<&str>) -> Self {
-        let acknowledge = protocol == Some("stayd.v1");
         let dialled = dial(api, path, protocol).await;
         let socket = dialled.unwrap_or_else(|error| panic!("{path}: {error}"));
-        Terminal { socket, screen: Vec::new(), offset: 0, snapshot: false, acknowledge }
+        Terminal { acknowledge: protocol == Some("stayd.v1"), ..Terminal::over(socket) }
+    }
+
+    /// On a WebSocket that speaks `stayd.v1`.
+    pub fn over(socket: Socket) -> Self {
+        Terminal { socket, screen: Vec::new(), offset: 0, snapshot: false, acknowledge: true }
     }
 
     /// Stops sending acknowledgements.
