@@ -3,7 +3,8 @@
 //!
 //! - `connect`: the connection to NATS. `bucket`: the directory there, and how its lines are written.
 //! - `record`: what a machine says of itself. `heart`: says it, and so keeps the machine's name.
-//! - `teller`: tells of this machine's sessions. `watcher`: reads what others tell, into `directory`.
+//! - `teller`: tells of this machine's sessions. `watcher`: reads what others tell, into `directory`,
+//!   whose sessions are `listed`.
 //! - `opening`: whom a stream is for. `handle`: [`Fleet`], for routes. `start`: all of it.
 
 mod bucket;
@@ -14,6 +15,7 @@ mod directory;
 mod fuzz;
 mod handle;
 mod heart;
+mod listed;
 mod opening;
 mod record;
 mod start;

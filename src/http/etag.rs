@@ -1,13 +1,29 @@
-//! Entity tags of sessions (RFC 9110, sections 8.8.3 and 13.1).
+//! Entity tags of sessions and of lists (RFC 9110, sections 8.8.3 and 13.1).
 
 use super::problem::{Problem, code};
 use crate::protocol::Session;
 use crate::session::{Expected, Visibility};
 use actix_web::http::header::{self, HeaderMap, HeaderName};
+use uuid::Uuid;
 
 /// The tag of a session, as the client sees it, as a header's value.
 pub(super) fn etag(session: &Session) -> (HeaderName, String) {
     (header::ETAG, format!("\"{}\"", session.tag()))
+}
+
+/// The tag of a text that is answered, as a header's value.
+pub(super) fn text_tag(text: &[u8]) -> (HeaderName, String) {
+    let tag = Uuid::new_v5(&Uuid::NAMESPACE_OID, text);
+    (header::ETAG, format!("\"{tag}\""))
+}
+
+/// Whether the client has the text with this tag already (`If-None-Match`).
+pub(super) fn is_known_text(headers: &HeaderMap, tag: &str) -> Result<bool, Problem> {
+    let known = tags(headers, header::IF_NONE_MATCH, Visibility::Whole, |_| true)?;
+    Ok(known.is_some_and(|known| match known {
+        Expected::Any => true,
+        Expected::OneOf(tags, _) => tags.iter().any(|it| it == tag.trim_matches('"')),
+    }))
 }
 
 /// Checks `If-Match`: the state that the session must have for the request to be done, of which the
@@ -100,6 +116,16 @@ mod tests {
             let headers = headers(header::IF_MATCH, &[bad]);
             assert!(if_match(&headers, visible).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_text_is_known_by_its_tag() {
+        let (_, tag) = text_tag(b"one");
+        for (value, known) in [(tag.as_str(), true), ("*", true), (&text_tag(b"two").1, false)] {
+            let headers = headers(header::IF_NONE_MATCH, &[value]);
+            assert_eq!(is_known_text(&headers, &tag).unwrap(), known, "{value}");
+        }
+        assert!(!is_known_text(&HeaderMap::new(), &tag).unwrap());
     }
 
     #[test]

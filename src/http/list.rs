@@ -2,6 +2,7 @@
 
 use super::api::{stopping, store_problem};
 use super::caller::CallerApi;
+use super::etag::{is_known_text, text_tag};
 use super::fleet::unknown_node;
 use super::large::{self, PATIENCE, no_room};
 use super::problem::{Problem, code};
@@ -15,9 +16,9 @@ use crate::registry::List;
 use crate::relay::NodeName;
 use crate::rights::{Principal, Scope};
 use crate::store::{Filter, InScope};
-use actix_web::HttpResponse;
 use actix_web::http::header::ContentType;
 use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ pub(super) struct ListQuery {
 pub(super) async fn list(
     api: CallerApi,
     Query(query): Query<ListQuery>,
+    http: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let deadline = Instant::now() + PATIENCE;
     let mut room = None;
@@ -66,8 +68,12 @@ pub(super) async fn list(
             Some(told) => serde_json::to_vec(&merged(&api, query.clone(), told).await?),
         };
         let text = text.map_err(|error| Problem::new(code::INTERNAL, error.to_string()))?;
+        let (name, tag) = text_tag(&text);
+        if is_known_text(http.headers(), &tag)? {
+            return Ok(HttpResponse::NotModified().insert_header((name, tag)).finish());
+        }
         let mut response = HttpResponse::Ok();
-        response.content_type(ContentType::json());
+        response.content_type(ContentType::json()).insert_header((name, tag));
         if text.len() <= PIECE {
             return Ok(response.body(text));
         }
