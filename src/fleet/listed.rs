@@ -154,3 +154,45 @@ fn shared(
     all.insert(kept.clone());
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::Utc;
+
+    fn session() -> Session {
+        let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+        Session { labels, ..Session::begun(SessionId::generate(), Utc::now()) }
+    }
+
+    #[test]
+    fn a_session_is_shown_as_it_was_put_and_takes_less_than_half_of_it() {
+        let (mut listings, session) = (Listings::default(), session());
+        listings.insert(&NodeName::new("a").unwrap(), &session, 1);
+        let listed = listings.get(session.id).unwrap();
+        let json = serde_json::to_string(&session).unwrap();
+        assert_eq!(listed.json().as_deref(), Some(&*json));
+        assert!(listed.json.len() * 2 < json.len(), "{} of {}", listed.json.len(), json.len());
+    }
+
+    #[test]
+    fn each_machine_has_its_own_and_their_counts() {
+        let [a, b] = ["a", "b"].map(|name| NodeName::new(name).unwrap());
+        let mut listings = Listings::default();
+        let (one, two, other) = (session(), session(), session());
+        for (node, session) in [(&a, &one), (&a, &two), (&b, &other)] {
+            listings.insert(node, session, 1);
+        }
+        let ids = |listings: &Listings, before| -> Vec<SessionId> {
+            listings.newest(Some(&a), before).map(|(id, _)| id).collect()
+        };
+        assert_eq!(ids(&listings, None), [two.id, one.id]);
+        assert_eq!(ids(&listings, Some(two.id)), [one.id]);
+        assert_eq!(listings.newest(None, None).count(), 3);
+        listings.insert(&a, &Session { status: Status::Terminated, ..two.clone() }, 2);
+        assert_eq!((listings.count(&a), listings.live(&a), listings.live(&b)), (2, 1, 1));
+        listings.keep(|id, _| id == other.id);
+        assert_eq!((listings.count(&a), listings.live(&a), listings.count(&b)), (0, 0, 1));
+        assert_eq!(listings.labels.len(), 1, "those that are still used");
+    }
+}
