@@ -135,8 +135,9 @@ impl Listings {
 
     /// Removes the others.
     pub(super) fn keep(&mut self, keeps: impl Fn(SessionId, &Listed) -> bool) {
-        let goes = |(id, listed): &(&SessionId, &Box<Listed>)| !keeps(**id, listed);
-        let gone: Vec<SessionId> = self.all.iter().filter(goes).map(|(id, _)| *id).collect();
+        let all = self.newest(None, None);
+        let gone: Vec<SessionId> =
+            all.filter(|(id, listed)| !keeps(*id, listed)).map(|(id, _)| id).collect();
         gone.into_iter().for_each(|id| self.remove(id));
         self.labels.retain(|labels| Arc::strong_count(labels) > 1);
     }
