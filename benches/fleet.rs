@@ -82,7 +82,7 @@ async fn compare(size: &Size) {
     }
     println!("median (min–max)   output, MiB/s        echo p50, µs         p99, µs");
     for way in &mut ways {
-        let [output, p50, p99] = [&mut way.output, &mut way.p50, &mut way.p99].map(spread);
+        let [output, p50, p99] = [&mut way.output, &mut way.p50, &mut way.p99].map(|it| spread(it));
         println!("{:<18} {output:<20} {p50:<20} {p99}", way.name);
     }
 }
@@ -202,7 +202,7 @@ impl Ssh {
     }
 }
 
-fn spread(figures: &mut Vec<f64>) -> String {
+fn spread(figures: &mut [f64]) -> String {
     figures.sort_by(f64::total_cmp);
     let (Some(least), Some(most)) = (figures.first(), figures.last()) else { return "–".into() };
     format!("{:.0} ({least:.0}–{most:.0})", figures[figures.len() / 2])
