@@ -1,11 +1,12 @@
 //! The directory as an edge knows it: the machines of the fleet and their sessions, as they last said.
 
+use super::listed::{Listed, Listings};
 use super::record::NodeRecord;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
 use crate::protocol::{Session, rfc3339};
 use crate::relay::NodeName;
-use crate::rights::{Facts, Principal, Role};
+use crate::rights::{Principal, Role};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -47,13 +48,11 @@ struct Shared {
 #[derive(Default)]
 struct Known {
     nodes: BTreeMap<NodeName, Node>,
-    sessions: BTreeMap<SessionId, Listed>,
+    sessions: Listings,
     /// When anything was last heard.
     heard: Option<Heard>,
     /// When the list of sessions was read first.
     listed: Option<Instant>,
-    /// The number of sessions of each machine.
-    counts: HashMap<NodeName, usize>,
     /// Sessions that this server has started elsewhere, until the directory tells of them.
     placed: HashMap<SessionId, (NodeName, Instant)>,
 }
@@ -70,20 +69,6 @@ struct Node {
     heard: Option<Heard>,
     /// It has said that it goes.
     is_gone: bool,
-}
-
-/// A session of another machine.
-struct Listed {
-    node: NodeName,
-    owner: Option<Box<str>>,
-    owner_token: Option<Uuid>,
-    labels: BTreeMap<String, String>,
-    name: Option<Box<str>>,
-    status: Status,
-    /// What was put, to see that nothing has changed.
-    hash: u64,
-    /// What clients are shown.
-    json: Box<str>,
 }
 
 /// What a line of the directory has beside the session's JSON.
@@ -190,14 +175,11 @@ impl Directory {
         let hash = hasher.finish();
         {
             let known = self.lock();
-            match known.sessions.get(&id) {
+            match known.sessions.get(id) {
                 Some(it) if it.node == *node && it.hash == hash => return true,
                 Some(it) if it.node == *node => {}
-                // An id is one machine's. One that was given another name says it by that one from then on.
-                Some(it) if known.is_online(&it.node) => return false,
-                _ if known.counts.get(node).is_some_and(|count| *count >= SESSIONS_MAX) => {
-                    return false;
-                }
+                Some(it) if !known.is_renamed(&it.node, node) => return false,
+                _ if known.sessions.count(node) >= SESSIONS_MAX => return false,
                 _ => {}
             }
         }
@@ -206,21 +188,11 @@ impl Directory {
             return false;
         }
         let Beside { owner_token } = serde_json::from_slice(line).unwrap_or_default();
-        session.node = Some(node.to_string());
-        let listed = Listed {
-            node: node.clone(),
-            owner: session.owner.as_deref().map(Into::into),
-            owner_token,
-            labels: session.labels.clone(),
-            name: session.name.as_deref().map(Into::into),
-            status: session.status,
-            hash,
-            json: serde_json::to_string(&session).unwrap_or_default().into(),
-        };
+        (session.node, session.owner_token) = (Some(node.to_string()), owner_token);
         {
             let mut known = self.lock();
             known.nodes.entry(node.clone()).or_default();
-            known.insert(id, listed);
+            known.sessions.insert(node, &session, hash);
         }
         self.0.told.send_replace(());
         true
@@ -229,8 +201,8 @@ impl Directory {
     /// A session's line was removed.
     pub(super) fn session_goes(&self, node: &NodeName, id: SessionId) {
         let mut known = self.lock();
-        if known.sessions.get(&id).is_some_and(|it| it.node == *node) {
-            known.remove(id);
+        if known.sessions.get(id).is_some_and(|it| it.node == *node) {
+            known.sessions.remove(id);
         }
     }
 
@@ -238,14 +210,14 @@ impl Directory {
     #[must_use]
     pub fn find(&self, node: &NodeName, key: &str) -> Option<Session> {
         let known = self.lock();
-        let is_it = |listed: &&Listed| listed.node == *node;
-        let by_id = || known.sessions.get(&key.parse().ok()?).filter(is_it);
-        let is_named = |listed: &&Listed| {
-            is_it(listed) && listed.status.is_live() && listed.name.as_deref() == Some(key)
+        let by_id = || known.sessions.get(key.parse().ok()?).filter(|it| it.node == *node);
+        let is_named =
+            |listed: &&Listed| listed.status.is_live() && listed.name.as_deref() == Some(key);
+        let by_name = || {
+            let mut of_node = known.sessions.newest(Some(node), None).map(|(_, listed)| listed);
+            of_node.find(is_named)
         };
-        let listed = by_id().or_else(|| known.sessions.values().find(is_named))?;
-        let session = serde_json::from_str(&listed.json).ok()?;
-        Some(Session { owner_token: listed.owner_token, ..session })
+        by_id().or_else(by_name)?.session()
     }
 
     /// The same; a session that this server has placed a moment ago is waited for until it is told.
@@ -278,7 +250,7 @@ impl Directory {
     pub(super) fn only_these(&self, there: &HashSet<SessionId>, whole: &HashSet<NodeName>) {
         let mut known = self.lock();
         known.listed.get_or_insert_with(Instant::now);
-        known.keep(|id, it| there.contains(id) || !whole.contains(&it.node));
+        known.sessions.keep(|id, it| there.contains(&id) || !whole.contains(&it.node));
         let Some(now) = known.heard.map(|heard| heard.at) else { return };
         let is_old = |node: &Node| node.heard.is_some_and(|it| now - it.at > FORGET_AFTER);
         let old: HashSet<NodeName> = known
@@ -288,14 +260,14 @@ impl Directory {
             .map(|(name, _)| name.clone())
             .collect();
         known.nodes.retain(|name, _| !old.contains(name));
-        known.keep(|_, listed| !old.contains(&listed.node));
+        known.sessions.keep(|_, listed| !old.contains(&listed.node));
     }
 
     /// Where a session is, if it is another machine's.
     #[must_use]
     pub fn locate(&self, id: SessionId, this: &NodeName) -> Option<NodeName> {
         let known = self.lock();
-        let told = known.sessions.get(&id).map(|it| it.node.clone());
+        let told = known.sessions.get(id).map(|it| it.node.clone());
         let placed = || known.placed.get(&id).map(|(node, _)| node.clone());
         told.or_else(placed).filter(|node| node != this)
     }
@@ -351,14 +323,10 @@ impl Directory {
     pub fn nodes(&self, this: &NodeName) -> Vec<ShownNode> {
         let known = self.lock();
         let now = known.now();
-        let mut live: BTreeMap<&NodeName, usize> = BTreeMap::new();
-        for listed in known.sessions.values().filter(|listed| listed.status.is_live()) {
-            *live.entry(&listed.node).or_default() += 1;
-        }
         let shown = |(name, node): (&NodeName, &Node)| {
             let record = node.record.as_ref();
             let is_online = node.is_online(now);
-            let counted = live.get(name).copied().unwrap_or_default();
+            let counted = known.sessions.live(name);
             ShownNode {
                 name: name.to_string(),
                 is_self: name == this,
@@ -388,30 +356,17 @@ impl Directory {
         this: &NodeName,
     ) -> Vec<(SessionId, Box<str>)> {
         let known = self.lock();
-        let matches = |(id, listed): &(&SessionId, &Listed)| {
-            let facts = Facts {
-                id: **id,
-                owner: listed.owner.as_deref(),
-                owner_token: listed.owner_token,
-                labels: &listed.labels,
-            };
+        let matches = |(id, listed): &(SessionId, &Listed)| {
             listed.node != *this
-                && wanted.node.is_none_or(|node| listed.node == *node)
                 && (wanted.ended || listed.status.is_live())
                 && wanted.statuses.is_none_or(|statuses| statuses.contains(&listed.status))
                 && wanted.name.is_none_or(|name| listed.name.as_deref() == Some(name))
-                && wanted.label.is_none_or(|(key, value)| listed.labels.get(key) == Some(value))
-                && principal.sees(facts)
+                && wanted.label.is_none_or(|(key, value)| listed.has(key, value))
+                && principal.sees(listed.facts(*id))
         };
-        let shown = |(id, listed): (&SessionId, &Listed)| (*id, listed.json.clone());
-        let sessions = &known.sessions;
-        match wanted.before {
-            Some(before) => {
-                let older = sessions.range(..before).rev();
-                older.filter(matches).take(wanted.most).map(shown).collect()
-            }
-            None => sessions.iter().rev().filter(matches).take(wanted.most).map(shown).collect(),
-        }
+        let newest = known.sessions.newest(wanted.node, wanted.before).filter(matches);
+        let shown = newest.take(wanted.most).filter_map(|(id, it)| Some((id, it.json()?)));
+        shown.collect()
     }
 
     /// The machines on which a session may be placed, those with the fewest first.
@@ -450,31 +405,16 @@ impl Known {
         self.heard.map(|heard| heard.at + heard.at.elapsed().min(HEARS_FOR))
     }
 
+    /// Whether a machine that was called `before` is called `now`. An id is one machine's, and nobody else says
+    /// what its instance is.
+    fn is_renamed(&self, before: &NodeName, now: &NodeName) -> bool {
+        let instance = |name| self.nodes.get(name)?.record.as_ref().map(|record| record.instance);
+        !self.is_online(before) && instance(before).is_some_and(|it| instance(now) == Some(it))
+    }
+
     fn is_online(&self, name: &NodeName) -> bool {
         let now = self.now();
         self.nodes.get(name).is_some_and(|node| node.is_online(now))
-    }
-
-    fn insert(&mut self, id: SessionId, listed: Listed) {
-        self.remove(id);
-        *self.counts.entry(listed.node.clone()).or_default() += 1;
-        self.sessions.insert(id, listed);
-    }
-
-    fn remove(&mut self, id: SessionId) {
-        let Some(listed) = self.sessions.remove(&id) else { return };
-        if let Some(count) = self.counts.get_mut(&listed.node) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&listed.node);
-            }
-        }
-    }
-
-    fn keep(&mut self, keeps: impl Fn(&SessionId, &Listed) -> bool) {
-        let goes = |(id, listed): &(&SessionId, &Listed)| !keeps(id, listed);
-        let gone: Vec<SessionId> = self.sessions.iter().filter(goes).map(|(id, _)| *id).collect();
-        gone.into_iter().for_each(|id| self.remove(id));
     }
 }
 
@@ -557,10 +497,14 @@ mod tests {
         assert_eq!(directory.locate(session.id, &name("a")), None, "its own");
         directory.session_goes(&name("b"), session.id);
         assert!(directory.locate(session.id, &name("b")).is_some(), "not for b to remove");
-        // A machine that has another name now.
         directory.node_goes(&name("a"));
-        assert!(says(&directory, "b", &session));
-        assert_eq!(directory.locate(session.id, &name("c")), Some(name("b")));
+        assert!(!says(&directory, "b", &session), "nor to take while its machine is away");
+        // The machine has another name now.
+        let known = directory.lock().nodes[&name("a")].record.as_ref().map(|it| it.instance);
+        let renamed = NodeRecord { instance: known.unwrap(), ..record("new", 0) };
+        directory.node_says(&name("new"), renamed);
+        assert!(says(&directory, "new", &session));
+        assert_eq!(directory.locate(session.id, &name("c")), Some(name("new")));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //!
 //! - `connect`: the connection to NATS. `bucket`: the directory there, and how its lines are written.
 //! - `record`: what a machine says of itself. `heart`: says it, and so keeps the machine's name.
-//! - `teller`: tells of this machine's sessions. `watcher`: reads what others tell, into `directory`, and
-//!   ends links to what is gone.
+//! - `teller`: tells of this machine's sessions. `watcher`: reads what others tell, into `directory`,
+//!   whose sessions are `listed`, and ends links to what is gone.
 //! - `needs`: what NATS has to allow a member. `check`: looks at all of it for `stayd doctor`, `health`:
 //!   in words.
 //! - `opening`: whom a stream is for. `handle`: [`Fleet`], for routes. `start`: all of it.
@@ -19,6 +19,7 @@ mod fuzz;
 mod handle;
 mod health;
 mod heart;
+mod listed;
 mod needs;
 mod opening;
 mod record;

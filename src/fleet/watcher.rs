@@ -17,10 +17,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// How long a watch is kept.
+/// How long a watch is kept at least, and the longest silence of the bucket of sessions.
 const WATCH: Duration = Duration::from_secs(60);
-/// How long the first lines of a watch may take, all together.
-const LIST: Duration = Duration::from_secs(30);
+/// A directory that takes long to be read is read less often: most of the time goes into what changes.
+const TIMES_LISTING: u32 = 10;
+/// How long the next of the first lines of a watch may take. All of them may take as long as they are many.
+const LINE: Duration = Duration::from_secs(10);
 /// The pause before a watch that failed is begun anew.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -69,25 +71,27 @@ impl Watcher {
         let (begun, mut there) = (Instant::now(), Listing::default());
         let mut watch = timeout(ANSWER, store.watch_with_history(">")).await.ok()?.ok()?;
         let is_empty = timeout(ANSWER, store.status()).await.ok()?.ok()?.values() == 0;
-        let mut is_listed = is_empty;
-        if is_listed {
+        // When the watch is to be begun anew, once the first lines have been read.
+        let mut ends = None;
+        if is_empty {
+            ends = Some(begun + WATCH);
             self.listed(bucket, &there);
         }
         loop {
             // This machine's own line comes every few seconds, so the bucket of machines is never silent.
             let silent = if bucket == NODES { NODE_AGE } else { WATCH };
-            let until =
-                if is_listed { (Instant::now() + silent).min(begun + WATCH) } else { begun + LIST };
+            let now = Instant::now();
+            let until = ends.map_or(now + LINE, |ends| ends.min(now + silent));
             let entry = match timeout_at(until, watch.next()).await {
                 Ok(Some(Ok(entry))) => entry,
                 Ok(Some(Err(_)) | None) => return None,
-                Err(_) if is_listed && begun.elapsed() >= WATCH => return Some(()),
+                Err(_) if ends.is_some_and(|ends| ends <= Instant::now()) => return Some(()),
                 Err(_) => return None,
             };
             let is_last = entry.delta == 0;
             self.take(bucket, &entry, &mut there);
-            if is_last && !is_listed {
-                is_listed = true;
+            if is_last && ends.is_none() {
+                ends = Some(Instant::now() + WATCH.max(begun.elapsed() * TIMES_LISTING));
                 self.listed(bucket, &there);
             }
         }

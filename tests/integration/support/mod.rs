@@ -12,12 +12,14 @@ mod http;
 mod nats;
 mod server;
 pub mod shim;
+mod sshd;
 mod terminal;
 mod wire;
 
 pub use http::{Api, Reply};
 pub use nats::{NatsCluster, NatsPlace, NatsServer};
 pub use server::Server;
+pub use sshd::{Ending, Sshd, free_port};
 pub use terminal::{Event, Socket, Terminal, dial};
 pub use wire::{Answer, Wire};
 

@@ -66,6 +66,14 @@ impl Server {
         Self::start_logging(LogLevel::Info, &[]).await
     }
 
+    /// The same with these settings.
+    pub async fn start_quiet_by(settings: &str) -> Self {
+        let mut server =
+            Self::begin_by(Self::dir(), LogLevel::Info, &[], Vec::new(), settings, None);
+        server.wait_until_listening().await;
+        server
+    }
+
     async fn start_logging(log_level: LogLevel, flags: &[&str]) -> Self {
         let mut server = Self::begin(Self::dir(), log_level, flags, Vec::new());
         server.wait_until_listening().await;

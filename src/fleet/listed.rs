@@ -1,0 +1,210 @@
+//! The sessions of other machines, as an edge keeps them. There may be a hundred thousand: each takes little, and
+//! what is asked of one machine looks at that machine's alone.
+
+use crate::id::SessionId;
+use crate::lifecycle::Status;
+use crate::protocol::Session;
+use crate::relay::NodeName;
+use crate::rights::Facts;
+use chrono::DateTime;
+use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::{Arc, LazyLock};
+use uuid::Uuid;
+
+/// What most sessions have in common, their fields' names above all, is kept once.
+static COMMON: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let id = SessionId::from_bytes([0; 16]);
+    let begun = Session::begun(id, DateTime::UNIX_EPOCH);
+    serde_json::to_vec(&begun).unwrap_or_default()
+});
+
+/// A session of another machine.
+pub(super) struct Listed {
+    pub(super) node: NodeName,
+    owner: Option<Box<str>>,
+    owner_token: Option<Uuid>,
+    labels: Arc<BTreeMap<String, String>>,
+    pub(super) name: Option<Box<str>>,
+    pub(super) status: Status,
+    /// What was put, to see that nothing has changed.
+    pub(super) hash: u64,
+    /// What clients are shown, compressed.
+    json: Box<[u8]>,
+}
+
+impl Listed {
+    /// What clients are shown: JSON.
+    pub(super) fn json(&self) -> Option<Box<str>> {
+        let json = decompress_size_prepended_with_dict(&self.json, &COMMON).ok()?;
+        Some(String::from_utf8(json).ok()?.into_boxed_str())
+    }
+
+    /// The session as its machine last said it.
+    pub(super) fn session(&self) -> Option<Session> {
+        let session = serde_json::from_str(&self.json()?).ok()?;
+        Some(Session { owner_token: self.owner_token, ..session })
+    }
+
+    /// What scopes look at.
+    pub(super) fn facts(&self, id: SessionId) -> Facts<'_> {
+        let Listed { owner, owner_token, labels, .. } = self;
+        Facts { id, owner: owner.as_deref(), owner_token: *owner_token, labels }
+    }
+
+    /// Whether it has this label.
+    pub(super) fn has(&self, key: &str, value: &str) -> bool {
+        self.labels.get(key).is_some_and(|it| it == value)
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Listings {
+    all: BTreeMap<SessionId, Box<Listed>>,
+    of: HashMap<NodeName, OfOne>,
+    /// Many sessions have the same labels.
+    labels: HashSet<Arc<BTreeMap<String, String>>>,
+}
+
+/// Those of one machine.
+#[derive(Default)]
+struct OfOne {
+    ids: BTreeSet<SessionId>,
+    live: usize,
+}
+
+impl Listings {
+    pub(super) fn get(&self, id: SessionId) -> Option<&Listed> {
+        self.all.get(&id).map(|listed| &**listed)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// How many a machine has.
+    pub(super) fn count(&self, node: &NodeName) -> usize {
+        self.of.get(node).map_or(0, |of| of.ids.len())
+    }
+
+    /// How many of these have not ended.
+    pub(super) fn live(&self, node: &NodeName) -> usize {
+        self.of.get(node).map_or(0, |of| of.live)
+    }
+
+    /// Those of a machine or of all, newest first, older than one of them.
+    pub(super) fn newest(
+        &self,
+        node: Option<&NodeName>,
+        before: Option<SessionId>,
+    ) -> Box<dyn Iterator<Item = (SessionId, &Listed)> + '_> {
+        let range = (Unbounded, before.map_or(Unbounded, Excluded));
+        match node {
+            None => Box::new(self.all.range(range).rev().map(|(id, it)| (*id, &**it))),
+            Some(node) => {
+                let ids =
+                    self.of.get(node).into_iter().flat_map(move |of| of.ids.range(range).rev());
+                Box::new(ids.filter_map(|id| Some((*id, self.get(*id)?))))
+            }
+        }
+    }
+
+    /// Puts a session in the place of what was known of it.
+    pub(super) fn insert(&mut self, node: &NodeName, session: &Session, hash: u64) {
+        self.remove(session.id);
+        let json = serde_json::to_vec(session).unwrap_or_default();
+        let of = self.of.entry(node.clone()).or_default();
+        of.ids.insert(session.id);
+        of.live += usize::from(session.status.is_live());
+        // The name that is kept already.
+        let node = self.of.get_key_value(node).map_or(node, |(kept, _)| kept);
+        let listed = Listed {
+            node: node.clone(),
+            owner: session.owner.as_deref().map(Into::into),
+            owner_token: session.owner_token,
+            labels: shared(&mut self.labels, &session.labels),
+            name: session.name.as_deref().map(Into::into),
+            status: session.status,
+            hash,
+            json: compress_prepend_size_with_dict(&json, &COMMON).into(),
+        };
+        self.all.insert(session.id, Box::new(listed));
+    }
+
+    pub(super) fn remove(&mut self, id: SessionId) {
+        let Some(listed) = self.all.remove(&id) else { return };
+        let Some(of) = self.of.get_mut(&listed.node) else { return };
+        of.ids.remove(&id);
+        of.live -= usize::from(listed.status.is_live());
+        if of.ids.is_empty() {
+            self.of.remove(&listed.node);
+        }
+    }
+
+    /// Removes the others.
+    pub(super) fn keep(&mut self, keeps: impl Fn(SessionId, &Listed) -> bool) {
+        let all = self.newest(None, None);
+        let gone: Vec<SessionId> =
+            all.filter(|(id, listed)| !keeps(*id, listed)).map(|(id, _)| id).collect();
+        gone.into_iter().for_each(|id| self.remove(id));
+        self.labels.retain(|labels| Arc::strong_count(labels) > 1);
+    }
+}
+
+/// The same labels, kept once.
+fn shared(
+    all: &mut HashSet<Arc<BTreeMap<String, String>>>,
+    labels: &BTreeMap<String, String>,
+) -> Arc<BTreeMap<String, String>> {
+    if let Some(kept) = all.get(labels) {
+        return kept.clone();
+    }
+    let kept = Arc::new(labels.clone());
+    all.insert(kept.clone());
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::Utc;
+
+    fn session() -> Session {
+        let labels = BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+        Session { labels, ..Session::begun(SessionId::generate(), Utc::now()) }
+    }
+
+    #[test]
+    fn a_session_is_shown_as_it_was_put_and_takes_less_than_half_of_it() {
+        let (mut listings, session) = (Listings::default(), session());
+        listings.insert(&NodeName::new("a").unwrap(), &session, 1);
+        let listed = listings.get(session.id).unwrap();
+        let json = serde_json::to_string(&session).unwrap();
+        assert_eq!(listed.json().as_deref(), Some(&*json));
+        assert!(listed.json.len() * 2 < json.len(), "{} of {}", listed.json.len(), json.len());
+    }
+
+    #[test]
+    fn each_machine_has_its_own_and_their_counts() {
+        let [a, b] = ["a", "b"].map(|name| NodeName::new(name).unwrap());
+        let mut listings = Listings::default();
+        let (one, two, other) = (session(), session(), session());
+        for (node, session) in [(&a, &one), (&a, &two), (&b, &other)] {
+            listings.insert(node, session, 1);
+        }
+        let ids = |listings: &Listings, before| -> Vec<SessionId> {
+            listings.newest(Some(&a), before).map(|(id, _)| id).collect()
+        };
+        assert_eq!(ids(&listings, None), [two.id, one.id]);
+        assert_eq!(ids(&listings, Some(two.id)), [one.id]);
+        assert_eq!(listings.newest(None, None).count(), 3);
+        listings.insert(&a, &Session { status: Status::Terminated, ..two.clone() }, 2);
+        assert_eq!((listings.count(&a), listings.live(&a), listings.live(&b)), (2, 1, 1));
+        listings.keep(|id, _| id == other.id);
+        assert_eq!((listings.count(&a), listings.live(&a), listings.count(&b)), (0, 0, 1));
+        assert_eq!(listings.labels.len(), 1, "those that are still used");
+    }
+}
