@@ -1,5 +1,6 @@
 //! Output and echo of a session on another machine, through an edge, beside those at the machine itself and
-//! beside a plain ssh, in turn, so that noise hits all of them. Everything shares this machine's cores.
+//! beside a plain ssh, in turn, so that noise hits all of them; and the way of one byte through NATS and back,
+//! which no stream through NATS can be faster than. Everything shares this machine's cores.
 
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 
@@ -8,6 +9,7 @@ mod support;
 
 use actix_web::rt::System;
 use actix_web::rt::time::sleep;
+use futures_util::StreamExt;
 use serde_json::json;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -72,6 +74,11 @@ async fn compare(size: &Size) {
         let [flood, echo] = [Ssh::open(sshd, &flood).await, Ssh::open(sshd, ECHO).await];
         ways.push(Way::new("ssh -tt", At::Ssh(flood), At::Ssh(echo)));
     }
+    let (url, (ready, is_ready)) = (nats.url().to_owned(), std::sync::mpsc::channel());
+    std::thread::spawn(move || System::new().block_on(give_back(url, ready)));
+    is_ready.recv().expect("a client that gives back");
+    let back = Hears::open(&nats.url(), BACK).await;
+    ways.push(Way::new("NATS, both ways", At::Nothing, At::Nats(back)));
     for _ in 0..size.rounds {
         for way in &mut ways {
             way.flood(size.bytes).await;
@@ -110,6 +117,8 @@ struct Way {
 enum At {
     Server(Terminal),
     Ssh(Ssh),
+    Nats(Hears),
+    Nothing,
 }
 
 impl Way {
@@ -118,6 +127,9 @@ impl Way {
     }
 
     async fn flood(&mut self, bytes: u64) {
+        if matches!(self.flood, At::Nothing) {
+            return;
+        }
         let start = Instant::now();
         self.flood.type_in(b'\n').await;
         self.flood.read(bytes).await;
@@ -145,6 +157,8 @@ impl At {
         match self {
             At::Server(terminal) => terminal.type_in([key]).await,
             At::Ssh(ssh) => ssh.typed.write_all(&[key]).await.expect("ssh takes it"),
+            At::Nats(nats) => nats.send(THERE, vec![key].into()).await,
+            At::Nothing => {}
         }
     }
 
@@ -165,7 +179,40 @@ impl At {
                 assert_eq!(terminal.offset, goal, "every byte, once");
             }
             At::Ssh(ssh) => soon("output of ssh", ssh.read(bytes)).await,
+            At::Nats(nats) => drop(soon("a message", nats.heard.next()).await),
+            At::Nothing => {}
         }
+    }
+}
+
+const THERE: &str = "bench.there";
+const BACK: &str = "bench.back";
+
+/// A client of NATS that hears one subject.
+struct Hears {
+    client: async_nats::Client,
+    heard: async_nats::Subscriber,
+}
+
+impl Hears {
+    async fn open(url: &str, subject: &str) -> Hears {
+        let client = async_nats::connect(url).await.expect("NATS");
+        let heard = client.subscribe(subject.to_owned()).await.expect("a subscription");
+        client.flush().await.expect("NATS");
+        Hears { client, heard }
+    }
+
+    async fn send(&self, subject: &str, payload: bytes::Bytes) {
+        self.client.publish(subject.to_owned(), payload).await.expect("sent");
+    }
+}
+
+/// Sends back what it hears, on a thread of its own.
+async fn give_back(url: String, ready: std::sync::mpsc::Sender<()>) {
+    let mut there = Hears::open(&url, THERE).await;
+    ready.send(()).expect("somebody waits");
+    while let Some(message) = there.heard.next().await {
+        there.send(BACK, message.payload).await;
     }
 }
 
