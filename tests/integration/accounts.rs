@@ -1,7 +1,7 @@
 //! Sessions of a profile with `user`: whose they are, what they may not do, and that they end like
 //! all others. Only root can start them.
 
-use crate::support::{Api, Server, Terminal, soon};
+use crate::support::{Api, Server, Terminal, lives, soon};
 use actix_http::Method;
 use nix::unistd::Uid;
 use serde_json::{Value, json};
@@ -86,11 +86,6 @@ pub(crate) async fn told(api: &Api, id: &str, last: &str) -> BTreeMap<String, St
         }
     })
     .await
-}
-
-fn lives(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// Everything that a process can say of itself, and a child that leaves the terminal.

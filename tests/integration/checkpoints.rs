@@ -1,6 +1,7 @@
 //! Checkpoints, as a server leaves and finds them: a real holder, real programs.
 
-use crate::holder::{House, RING, Raw, Session, alive, poll, spec};
+use crate::holder::{House, RING, Raw, Session, poll, spec};
+use crate::support::lives;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -267,7 +268,7 @@ async fn what_is_no_checkpoint_is_refused_and_harms_nothing() {
     poll("the refused descriptors' end", || open_files(&house) == before).await;
     house.holder.input(session.id, ClientKey::anonymous(), 0, b"fine\r");
     session.until_output("fine\r\nfine").await;
-    assert!(alive(session.pid));
+    assert!(lives(session.pid));
     // The longest that there may be.
     let longest = vec![7; CHECKPOINT_MAX as usize];
     house.holder.checkpoint(session.id, &last, &longest).await.unwrap();

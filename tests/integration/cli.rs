@@ -1,6 +1,6 @@
 //! The command line as its users meet it: real processes, and a PTY for their terminal.
 
-use crate::support::{DEADLINE, Server, soon};
+use crate::support::{DEADLINE, Server, lives, soon};
 use awc::http::Method;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
@@ -663,12 +663,6 @@ async fn the_doctor_sees_what_is_well_and_what_is_not() {
     assert_eq!(of("database").0, "failed");
 }
 
-/// Whether a process runs; one that nobody has reaped yet does not.
-fn alive(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
-}
-
 #[actix_web::test]
 async fn stop_leaves_sessions_and_stop_all_does_not() {
     let server = Server::start().await;
@@ -676,7 +670,7 @@ async fn stop_leaves_sessions_and_stop_all_does_not() {
     let holder = server.holder_pid();
     let (code, text) = code_and_text(&verb(&server, &["stop"]));
     assert!(code == Some(0) && text.contains("sessions run on"), "{text}");
-    assert!(alive(pid) && alive(holder));
+    assert!(lives(pid) && lives(holder));
     let (code, text) = code_and_text(&verb(&server, &["ls"]));
     assert_eq!(code, Some(1));
     assert!(text.contains("no server answers at") && text.contains("stayd serve"), "{text}");
@@ -684,7 +678,7 @@ async fn stop_leaves_sessions_and_stop_all_does_not() {
     let (code, text) = code_and_text(&verb(&server, &["stop"]));
     assert!(code == Some(1) && text.contains(&format!("process {holder} still holds")), "{text}");
     assert_eq!(verb(&server, &["stop", "--all"]).status.code(), Some(0));
-    assert!(!alive(pid) && !alive(holder));
+    assert!(!lives(pid) && !lives(holder));
     let (code, text) = code_and_text(&verb(&server, &["stop"]));
     assert!(code == Some(1) && text.contains("nothing runs in"), "{text}");
 }

@@ -3,7 +3,7 @@
 
 use crate::cli::{code_and_text, verb};
 use crate::store_faults::{Tmpfs, fill};
-use crate::support::{DEADLINE, Server, Wire, shim, soon};
+use crate::support::{DEADLINE, Server, Wire, lives, shim, soon};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -65,7 +65,6 @@ async fn without_descriptors_nothing_is_forgotten_and_nobody_comes_back() {
     .await;
     let output = String::from_utf8(server.api().get(&format!("{path}/output")).await.bytes);
     let pid: i32 = output.unwrap().trim().parse().unwrap();
-    let lives = || nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok();
 
     let mut wire = Wire::open(&server);
     assert_eq!([&owner, &anna, &ben].map(|token| wire.status_with(token)), [200; 3]);
@@ -101,7 +100,7 @@ async fn without_descriptors_nothing_is_forgotten_and_nobody_comes_back() {
     assert_eq!(killed.status, 202, "{}", killed.body);
     let record = wire.ask("GET", &path, &[&bearer], "");
     let record: Value = serde_json::from_str(&record.body).unwrap();
-    assert!(lives() && record["ended_at"].is_null(), "{record}");
+    assert!(lives(pid) && record["ended_at"].is_null(), "{record}");
     let unread = wire.ask("GET", &recording, &[&bearer], "");
     assert_eq!(unread.status, 500, "{}", unread.body);
 
@@ -110,7 +109,7 @@ async fn without_descriptors_nothing_is_forgotten_and_nobody_comes_back() {
         while server.api().session(&id).await["status"] != "TERMINATED" {}
     })
     .await;
-    assert!(!lives());
+    assert!(!lives(pid));
     assert_eq!([&anna, &ben, &carl].map(|token| wire.status_with(token)), [200, 401, 401]);
     let recorded = server.api().get(&recording).await;
     assert!(recorded.status == 200 && recorded.bytes.ends_with(b"\\n\"]\n"));

@@ -1,5 +1,6 @@
 //! The holder, as a server uses it: real processes on real terminals.
 
+use crate::support::lives;
 use bytes::BytesMut;
 use slog::{Discard, Logger, o};
 use stayd::holder::wire::{self, Kind, Message};
@@ -112,11 +113,6 @@ fn kill_pair(dir: &TempDir) {
     kill(guardian, libc::SIGKILL).unwrap();
 }
 
-pub(super) fn alive(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-}
-
 /// One session and a reader's cursor in its output.
 pub(super) struct Session {
     pub(super) id: SessionId,
@@ -205,7 +201,7 @@ pub(super) async fn poll(what: &str, mut done: impl FnMut() -> bool) {
 async fn a_session_starts_echoes_and_exits() {
     let mut house = House::new().await;
     let mut shell = house.spawn(&["sh"]).await;
-    assert!(alive(shell.pid));
+    assert!(lives(shell.pid));
     let key = ClientKey::named("test", "a");
     house.holder.input(shell.id, key, 0, b"echo $((6*7)) $STAYD_SESSION; tty\r");
     shell.until_output(&format!("42 {}\r\n/dev/pts/", shell.id)).await;
@@ -485,7 +481,7 @@ async fn a_background_process_does_not_hold_the_end_up() {
     let mut session = house.spawn(&["sh", "-c", script]).await;
     assert_eq!(session.until_end().await, Exit::Code(7));
     let pid: i32 = session.text().trim().parse().unwrap();
-    assert!(alive(pid), "what ignores the hang-up lives on");
+    assert!(lives(pid), "what ignores the hang-up lives on");
     house.holder.forget(session.id).await.unwrap();
     kill(pid, libc::SIGKILL).unwrap();
     poll("the orphan's end", || !std::fs::exists(format!("/proc/{pid}")).unwrap()).await;
@@ -516,7 +512,7 @@ async fn a_running_session_is_not_forgotten() {
     let house = House::new().await;
     let session = house.spawn(&["cat"]).await;
     assert!(house.holder.forget(session.id).await.is_err());
-    assert!(alive(session.pid));
+    assert!(lives(session.pid));
 }
 
 #[tokio::test]
@@ -592,7 +588,7 @@ async fn the_death_of_holder_and_guardian_is_told() {
     assert_eq!(notice, Some(Notice::Gone));
     assert!(matches!(house.holder.stats().await, Err(HolderError::Gone)));
     house.holder.input(session.id, ClientKey::anonymous(), 0, b"into the void");
-    poll("the session's end", || !alive(session.pid)).await;
+    poll("the session's end", || !lives(session.pid)).await;
 }
 
 #[tokio::test]
@@ -608,7 +604,7 @@ async fn sigterm_ends_everything() {
     let away: i32 = away.parse().unwrap();
     kill(house.holder.pid(), libc::SIGTERM).unwrap();
     while timeout(DEADLINE, house.notices.recv()).await.unwrap() != Some(Notice::Gone) {}
-    assert!(!alive(stubborn.pid) && !alive(meek.pid) && !alive(away));
+    assert!(!lives(stubborn.pid) && !lives(meek.pid) && !lives(away));
     assert_eq!(stubborn.ring.ended(), Some(Exit::Signal(libc::SIGKILL)));
     poll("a clean directory", || !house.dir.path().join("holder.sock").exists()).await;
 }
@@ -769,7 +765,7 @@ async fn a_server_that_does_not_read_delays_nobody() {
             }
         }
     }
-    assert!(alive(session.pid) && asked > 100);
+    assert!(lives(session.pid) && asked > 100);
     // All of it is answered, in order, once it reads again.
     for _ in 0..asked {
         assert_eq!(raw.receive().unwrap().0, Kind::Entry);

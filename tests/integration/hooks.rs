@@ -1,7 +1,7 @@
 //! Hooks of the server: what is told, to whom, in what order, and what survives what.
 
 use crate::cli::{code_and_text, stayd};
-use crate::support::{Api, Event, Server, Terminal, soon};
+use crate::support::{Api, Event, Server, Terminal, lives, soon};
 use awc::http::Method;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -639,7 +639,7 @@ async fn a_server_that_stops_waits_for_no_hook_and_forgets_none() {
     assert_eq!(server.sql("SELECT count(*) FROM deliveries").as_deref(), Some("1"));
     let pid = first.file_stem().unwrap().to_str().unwrap().to_owned();
     soon("the end of the program", async {
-        while Path::new("/proc").join(&pid).exists() {
+        while lives(&pid) {
             actix_web::rt::task::yield_now().await;
         }
     })

@@ -2,7 +2,7 @@
 //! the exit, and are never told to come back to a server that has gone.
 
 use crate::cli::{stayd, verb};
-use crate::support::{Server, Terminal, soon};
+use crate::support::{Server, Terminal, lives, soon};
 use awc::ws::Message;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -143,8 +143,7 @@ async fn hundreds_of_sessions_end_and_are_recorded() {
     let stopped = verb(&server, &["stop", "--all"]);
     assert!(stopped.status.success(), "{stopped:?}");
     assert!(server.stop_waiting().success());
-    let lives = |pid: &&i32| std::path::Path::new(&format!("/proc/{pid}")).exists();
-    assert_eq!(leaders.iter().filter(lives).count(), 0);
+    assert_eq!(leaders.into_iter().filter(|pid| lives(pid)).count(), 0);
     let ended = "SELECT count(*) || status || end_reason FROM sessions GROUP BY status, end_reason";
     assert_eq!(server.sql(ended).as_deref(), Some("300TERMINATEDkilled"));
 }

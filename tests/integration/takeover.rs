@@ -1,6 +1,7 @@
 //! Holder or guardian dies, at any moment: nobody but the log notices.
 
-use super::holder::{House, RING, Session, alive, kill, paths, poll, spec};
+use super::holder::{House, RING, Session, kill, paths, poll, spec};
+use crate::support::lives;
 use stayd::holder::{Held, Holder, Notice, Paths};
 use stayd::id::{ClientKey, SessionId};
 use stayd::lifecycle::Exit;
@@ -94,7 +95,7 @@ async fn a_session_goes_on_when_either_of_them_dies() {
     // The connection of the server is the same all the time.
     let stats = house.holder.stats().await.unwrap();
     assert_eq!((stats.takeovers, stats.gaps, stats.unaccounted), (6, 0, Some(0)), "{stats:?}");
-    assert!(alive(pid));
+    assert!(lives(pid));
     assert_eq!(house.holder.keepers().holder, Pair::of(&house).holder);
     assert_eq!(house.holder.keepers().guardian, Some(Pair::of(&house).guardian));
 }
@@ -148,7 +149,7 @@ async fn exits_while_nobody_watches_are_known() {
     for session in &sessions {
         kill(session.pid, libc::SIGKILL).unwrap();
     }
-    poll("all dead", || sessions.iter().all(|session| !alive(session.pid))).await;
+    poll("all dead", || sessions.iter().all(|session| !lives(session.pid))).await;
     kill(pair.holder, libc::SIGKILL).unwrap();
     pair.changed(&house).await;
     for session in &mut sessions {
@@ -381,8 +382,8 @@ async fn sigterm_ends_everything_that_any_of_them_has_started() {
     }
     let pair = Pair::of(&house);
     kill(pair.guardian, libc::SIGTERM).unwrap();
-    poll("all dead", || pids.iter().all(|pid| !alive(*pid))).await;
-    poll("nobody left", || !alive(pair.guardian) && !alive(pair.holder)).await;
+    poll("all dead", || pids.iter().all(|pid| !lives(*pid))).await;
+    poll("nobody left", || !lives(pair.guardian) && !lives(pair.holder)).await;
     for file in ["holder.sock", "holder.pid", "guardian.pid"] {
         assert!(!house.dir.path().join(file).exists(), "{file}");
     }
@@ -551,7 +552,7 @@ async fn an_upgrade_loses_nothing_though_one_of_them_dies_meanwhile() {
                 let now = (pid_in(&house, "guardian.pid"), pid_in(&house, "holder.pid"));
                 now.0.is_some()
                     && (victim.is_none() || ![now.0, now.1].contains(&victim))
-                    && now.1.is_some_and(|pid| alive(pid) && parent(pid) == now.0)
+                    && now.1.is_some_and(|pid| lives(pid) && parent(pid) == now.0)
             })
             .await;
             // Its socket answers.

@@ -1,6 +1,7 @@
 //! A server and a holder that are not of one version.
 
-use crate::holder::{DEADLINE, House, RING, Raw, alive, connect, spec};
+use crate::holder::{DEADLINE, House, RING, Raw, connect, spec};
+use crate::support::lives;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept, bind, listen, socket,
 };
@@ -113,6 +114,6 @@ async fn a_holder_refuses_a_server_of_another_version_and_its_sessions_live() {
         house.holder.input(session.id, key, 7 * n as u64, text.as_bytes());
         session.until_output(&format!("line-{n}\r\nline-{n}\r\n")).await;
     }
-    assert!(alive(session.pid));
+    assert!(lives(session.pid));
     assert_eq!(house.holder.stats().await.unwrap().refused, 3);
 }

@@ -2,6 +2,7 @@
 
 use super::house::House;
 use super::poll;
+use crate::support::lives;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -13,15 +14,10 @@ fn of(house: &House) -> Pid {
     let children = std::fs::read_to_string(children).unwrap();
     let is_fork_server = |pid: &&str| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        line == b"stayd\0__fork\0" && !has_ended(pid)
+        line == b"stayd\0__fork\0" && lives(pid)
     };
     let pid = children.split_whitespace().find(is_fork_server).expect("a fork server");
     Pid::from_raw(pid.parse().unwrap())
-}
-
-fn has_ended(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.map_or(true, |stat| stat.rsplit_once(") ").unwrap().1.starts_with(['Z', 'X']))
 }
 
 #[test]
@@ -30,7 +26,7 @@ fn a_killed_one_is_replaced() {
     let witness = house.witness();
     let first = of(&house);
     kill(first, Signal::SIGKILL).unwrap();
-    poll("its end", || has_ended(&first.to_string()));
+    poll("its end", || !lives(first));
     house.spawn(&["cat"]);
     assert_ne!(of(&house), first);
     witness.check(&mut house);
@@ -56,7 +52,7 @@ fn it_ends_with_the_holder() {
     house.spawn(&["cat"]);
     let server = of(&house);
     kill(Pid::from_raw(house.pid()), Signal::SIGKILL).unwrap();
-    poll("its end", || has_ended(&server.to_string()));
+    poll("its end", || !lives(server));
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub use sshd::{Ending, Sshd, free_port};
 pub use terminal::{Event, Socket, Terminal, dial};
 pub use wire::{Answer, Wire};
 
+use std::fmt::Display;
 use std::time::Duration;
 
 /// How long anything may take before a test gives up on it.
@@ -49,6 +50,12 @@ fn environ(process: &std::path::Path) -> Vec<u8> {
         std::thread::sleep(Duration::from_millis(1));
     }
     Vec::new()
+}
+
+/// Whether a process runs. One that has ended and that nobody has reaped yet does not.
+pub fn lives(pid: impl Display) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }
 
 /// Descriptors that a process has open.

@@ -1,7 +1,7 @@
 //! `stayd serve` on a free port, with a state directory of its own.
 
 use super::http::Api;
-use super::{DEADLINE, soon};
+use super::{DEADLINE, lives, soon};
 use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use rusqlite::OptionalExtension;
@@ -408,11 +408,9 @@ impl Drop for Server {
         let Ok(text) = std::fs::read_to_string(self.state().join("guardian.pid")) else { return };
         let Ok(pid) = text.trim().parse() else { return };
         // It has the holder end every session's tree, and ends last. It is no child of ours.
-        let holder = Pid::from_raw(pid);
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         let start = Instant::now();
-        let mut signal = Some(Signal::SIGTERM);
-        while kill(holder, signal).is_ok() && start.elapsed() < DEADLINE {
-            signal = None;
+        while lives(pid) && start.elapsed() < DEADLINE {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
