@@ -94,6 +94,12 @@ impl Passed<'_> {
             if is_upgrade { (Payload::None, payload) } else { (payload, Payload::None) };
         let answer = exchange(stream, head, size, body).await.map_err(broken)?;
         let status = answer.head.status;
+        // Clients take what comes after an interim answer for the answer itself, with headers that nobody has
+        // looked at.
+        if status.is_informational() && !(is_upgrade && status == StatusCode::SWITCHING_PROTOCOLS) {
+            let detail = format!("{} was reached, and answered with {status}", self.node);
+            return Err(Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1));
+        }
         let mut response = HttpResponse::build(status);
         for (name, value) in &answer.head.headers {
             let is_passed = PASSED_BACK.contains(name)
