@@ -53,6 +53,9 @@ struct Known {
     heard: Option<Heard>,
     /// When the list of sessions was read first.
     listed: Option<Instant>,
+    /// Sessions that a second machine has said to have as well. Either may be the one that is wrong: which was told
+    /// first says nothing once this server was started anew.
+    disputed: HashSet<SessionId>,
     /// Sessions that this server has started elsewhere, until the directory tells of them.
     placed: HashMap<SessionId, (NodeName, Instant)>,
 }
@@ -174,11 +177,17 @@ impl Directory {
         line.hash(&mut hasher);
         let hash = hasher.finish();
         {
-            let known = self.lock();
+            let mut known = self.lock();
             match known.sessions.get(id) {
                 Some(it) if it.node == *node && it.hash == hash => return true,
                 Some(it) if it.node == *node => {}
-                Some(it) if !known.is_renamed(&it.node, node) => return false,
+                Some(it) if !known.is_renamed(&it.node, node) => {
+                    known.disputed.insert(id);
+                    return false;
+                }
+                Some(_) => {
+                    known.disputed.remove(&id);
+                }
                 _ if known.sessions.count(node) >= SESSIONS_MAX => return false,
                 _ => {}
             }
@@ -203,6 +212,7 @@ impl Directory {
         let mut known = self.lock();
         if known.sessions.get(id).is_some_and(|it| it.node == *node) {
             known.sessions.remove(id);
+            known.disputed.remove(&id);
         }
     }
 
@@ -261,6 +271,14 @@ impl Directory {
             .collect();
         known.nodes.retain(|name, _| !old.contains(name));
         known.sessions.keep(|_, listed| !old.contains(&listed.node));
+        let Known { sessions, disputed, .. } = &mut *known;
+        disputed.retain(|id| sessions.get(*id).is_some());
+    }
+
+    /// Whether more than one machine has said that it has this session, so that its id does not say where it is.
+    #[must_use]
+    pub fn is_disputed(&self, id: SessionId) -> bool {
+        self.lock().disputed.contains(&id)
     }
 
     /// Where a session is, if it is another machine's.
@@ -505,6 +523,23 @@ mod tests {
         directory.node_says(&name("new"), renamed);
         assert!(says(&directory, "new", &session));
         assert_eq!(directory.locate(session.id, &name("c")), Some(name("new")));
+    }
+
+    #[test]
+    fn an_id_that_two_machines_claim_does_not_say_where_it_is() {
+        let directory = Directory::default();
+        for node in ["a", "b"] {
+            directory.node_says(&name(node), record(node, 0));
+        }
+        let (claimed, other) = (session(), session());
+        // After a start, the line of the wrong one may be read first.
+        assert!(says(&directory, "b", &claimed) && !says(&directory, "a", &claimed));
+        assert!(says(&directory, "a", &other));
+        assert!(directory.is_disputed(claimed.id) && !directory.is_disputed(other.id));
+        directory.session_goes(&name("b"), claimed.id);
+        assert!(!directory.is_disputed(claimed.id), "it has given it up");
+        assert!(says(&directory, "a", &claimed));
+        assert_eq!(directory.locate(claimed.id, &name("c")), Some(name("a")));
     }
 
     #[test]

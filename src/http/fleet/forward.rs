@@ -80,7 +80,9 @@ impl Passed<'_> {
             return Err(Problem::new(code::FORBIDDEN, detail));
         }
         let uri: Uri = self.path.parse().map_err(|_| Problem::invalid("the path is no path"))?;
-        let is_upgrade = request.headers().contains_key(header::UPGRADE);
+        let is_upgrade = is_websocket(request.headers());
+        // An upgrade has no body: what follows is the other protocol's.
+        let size = if is_upgrade { BodySize::None } else { size };
         let head = head_of(request, uri, is_upgrade);
         let address = request.peer_addr().map(|address| address.ip().to_canonical());
         let stream = self.fleet.open(self.node, &self.caller.principal, address).await?;
@@ -92,6 +94,12 @@ impl Passed<'_> {
             if is_upgrade { (Payload::None, payload) } else { (payload, Payload::None) };
         let answer = exchange(stream, head, size, body).await.map_err(broken)?;
         let status = answer.head.status;
+        // Clients take what comes after an interim answer for the answer itself, with headers that nobody has
+        // looked at.
+        if status.is_informational() && !(is_upgrade && status == StatusCode::SWITCHING_PROTOCOLS) {
+            let detail = format!("{} was reached, and answered with {status}", self.node);
+            return Err(Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1));
+        }
         let mut response = HttpResponse::build(status);
         for (name, value) in &answer.head.headers {
             let is_passed = PASSED_BACK.contains(name)
@@ -113,6 +121,14 @@ impl Passed<'_> {
             None => Ok(response.streaming(answer.body())),
         }
     }
+}
+
+/// Whether a request asks for a WebSocket. Clients that would rather speak HTTP/2 offer that in the same way with
+/// any request, body or not, and are answered as if they had not.
+fn is_websocket(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::UPGRADE)
+        .any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The head of the same request for the other machine.

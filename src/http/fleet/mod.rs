@@ -25,6 +25,7 @@ use super::lease::Lease;
 use super::problem::{Problem, code};
 use crate::connections::Visitor;
 use crate::fleet::Fleet;
+use crate::id::SessionId;
 use crate::relay::NodeName;
 use crate::rights::Scope;
 use actix_web::body::{EitherBody, MessageBody};
@@ -51,7 +52,7 @@ pub async fn to_its_machine<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    match destination(&request) {
+    match destination(&request).await {
         Ok(None) if may_be_elsewhere(&request).await => {
             let detail = "the directory of the fleet has not been read yet; try again in a moment";
             let problem = Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1);
@@ -112,8 +113,8 @@ enum Destination {
 }
 
 /// `None`: this server, by the request's own path.
-fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem> {
-    let Some(api) = api(request) else { return Ok(None) };
+async fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem> {
+    let Some(api) = &api(request) else { return Ok(None) };
     // Whoever asks through the fleet asks this machine alone.
     let fleet = api.fleet.as_ref().filter(|fleet| fleet.serves() && !is_visit(request));
     let path = request.match_info().unprocessed();
@@ -135,8 +136,19 @@ fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem>
         }
         Target::Session(id) => {
             let Some(fleet) = fleet else { return Ok(None) };
-            let node = fleet.directory().locate(id, fleet.name());
-            let Some(node) = node.or_else(|| shared::node_of(request, id)) else { return Ok(None) };
+            let directory = fleet.directory();
+            let is_disputed = directory.is_disputed(id);
+            let told = directory.locate(id, fleet.name()).filter(|_| !is_disputed);
+            let node = told.or_else(|| shared::node_of(request, id));
+            // Whatever another machine says, what this one has is its own.
+            if (node.is_some() || is_disputed) && is_here(api, id).await {
+                return Ok(None);
+            }
+            let node = match node {
+                Some(node) => node,
+                None if is_disputed => return Err(disputed()),
+                None => return Ok(None),
+            };
             if let Some((caller, _)) = rights(request) {
                 let _ = caller.session.set(id);
             }
@@ -146,11 +158,30 @@ fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Problem>
     }
 }
 
+/// Whether this server has a session, or cannot say that it has not.
+async fn is_here(api: &Api, id: SessionId) -> bool {
+    match api.find_any(&id.to_string()).await {
+        Ok(Lookup::Live(session)) => session.handle.id() == id,
+        Ok(Lookup::Ended(session)) => session.id == id,
+        Ok(Lookup::Unknown) => false,
+        Err(_) => true,
+    }
+}
+
+/// The problem of an id that more than one machine says to have.
+fn disputed() -> Problem {
+    let detail = "more than one machine of the fleet says that it has this session: name the machine that is \
+                  meant (NODE/ID, /api/v1/nodes/{node}/sessions/{id}), and look at the others";
+    Problem::new(code::NODE_UNREACHABLE, detail).retry_after(3)
+}
+
 /// Where the events of a share link are, which are those of its one session, if that is elsewhere.
 fn events_of_link(request: &ServiceRequest, fleet: &Fleet) -> Option<Destination> {
     let (caller, _) = rights(request).filter(|(caller, _)| caller.is_share())?;
     let Scope::Sessions(ids) = &caller.principal.scope else { return None };
-    let node = fleet.directory().locate(*ids.first()?, fleet.name())?;
+    let id = *ids.first()?;
+    let is_clear = |_: &NodeName| !fleet.directory().is_disputed(id);
+    let node = fleet.directory().locate(id, fleet.name()).filter(is_clear)?;
     let path = request.uri().path_and_query()?.to_string();
     Some(Destination::There { node, path })
 }

@@ -34,7 +34,9 @@ pub(in crate::http) fn local_path(path: &str) -> Option<String> {
 pub(super) fn target(path: &str, query: &str) -> Target {
     if let Some((name, _)) = path.strip_prefix(NODES).and_then(|rest| rest.split_once('/')) {
         return match local_path(path) {
-            Some(local) => Target::Node { name: name.to_owned(), path: with_query(&local, query) },
+            Some(local) => {
+                Target::Node { name: name.to_owned(), path: with_query(&encoded(&local), query) }
+            }
             None => Target::NotOfNodes,
         };
     }
@@ -62,6 +64,19 @@ pub(super) fn target(path: &str, query: &str) -> Target {
     id.map_or(Target::Here, Target::Session)
 }
 
+/// A path as a request has it. The framework has decoded it, all but `%2F`, `%25` and `%2B`, which stay as they are.
+fn encoded(path: &str) -> String {
+    let stays = |byte: u8| byte.is_ascii_graphic() && !br##""#<>?\^`{|}"##.contains(&byte);
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match stays(byte) {
+            true => text.push(byte.into()),
+            false => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
 fn with_query(path: &str, query: &str) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
@@ -86,6 +101,11 @@ mod tests {
                 "/api/v1/nodes/gpu/sessions/a%2Fb/screen",
                 "x=1",
                 node("gpu", "/api/v1/sessions/a%2Fb/screen?x=1"),
+            ),
+            (
+                "/api/v1/nodes/gpu/sessions/a b?ü#%25/screen",
+                "x=1",
+                node("gpu", "/api/v1/sessions/a%20b%3F%C3%BC%23%25/screen?x=1"),
             ),
             ("/api/v1/nodes/gpu/events", "", node("gpu", "/api/v1/events")),
             ("/api/v1/nodes/gpu/tokens", "", Target::NotOfNodes),

@@ -83,6 +83,15 @@ async fn every_kind_of_request_passes_through() {
     let own = api.get(&format!("/api/v1/nodes/desk/sessions/{id}")).await;
     own.problem(404, "not_found");
     terminal.leave().await;
+    // By a name that paths cannot have as it is, from a client that offers HTTP/2.
+    let named = "a b?\u{fc}#%";
+    let named = json!({ "node": "attic", "name": named, "command": ["cat"] });
+    let named = api.create(named).await;
+    let path = "/api/v1/nodes/attic/sessions/a%20b%3F%C3%BC%23%25";
+    assert_eq!(api.get(path).await.ok(200)["id"], named["id"]);
+    let offers = [("upgrade", "h2c"), ("connection", "Upgrade, HTTP2-Settings")];
+    let typed = api.send_with(Method::POST, &format!("{path}/input"), &offers, "typed").await;
+    assert_eq!(typed.ok(200)["received"], 5);
 }
 
 #[actix_web::test]

@@ -8,3 +8,4 @@ mod partition;
 mod permissions;
 mod servers;
 mod shares;
+mod wrong;
