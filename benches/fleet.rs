@@ -22,7 +22,7 @@ const LINE: &str = "2026-01-01T00:00:00 \x1b[32mINFO\x1b[0m  a line as long as m
 /// Echoes what is typed.
 const ECHO: &str = "stty raw -echo; printf ready; exec cat";
 /// What typing waits for after each echo: a machine that is never idle shows another echo.
-const BETWEEN: Duration = Duration::from_millis(2);
+const BETWEEN: Duration = Duration::from_millis(5);
 
 struct Size {
     rounds: usize,

@@ -444,6 +444,11 @@ fn of_fleet(fleet: &Fleet, now: DateTime<Utc>) -> Finding {
         let why = unconnected(fleet, now);
         return warning(what, format!("{why}; sessions of this machine need it not"));
     }
+    if fleet.nodes.is_empty() {
+        let detail =
+            format!("{own} offers its sessions, and knows no others (fleet.serve_page is false)");
+        return ok(what, detail);
+    }
     let heard = fleet.heard_at.map_or("never".into(), |at| format!("{} ago", span(now - at)));
     let mut detail =
         format!("{own} of {} machines, directory last heard {heard}", fleet.nodes.len());

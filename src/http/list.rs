@@ -134,7 +134,7 @@ fn elsewhere(api: &CallerApi, query: &ListQuery) -> Result<Option<Elsewhere>, Pr
         // A link has one session, which may be any machine's.
         return Ok((serves && api.caller.is_share()).then_some(Elsewhere::All));
     };
-    let unknown = || unknown_node(name);
+    let unknown = || unknown_node(api.fleet.as_ref(), name);
     let fleet = api.fleet.as_ref().ok_or_else(unknown)?;
     match name {
         _ if name == fleet.name().as_str() => Ok(None),

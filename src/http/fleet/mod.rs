@@ -131,7 +131,7 @@ async fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Pr
             }
             match (fleet, NodeName::new(&name)) {
                 (Some(_), Ok(node)) => Ok(Some(there(request, node, path))),
-                _ => Err(unknown_node(&name)),
+                _ => Err(unknown_node(api.fleet.as_ref(), &name)),
             }
         }
         Target::Session(id) => {
@@ -195,8 +195,16 @@ fn there(request: &ServiceRequest, node: NodeName, path: String) -> Destination 
 }
 
 /// The problem of a name that no machine has.
-pub(super) fn unknown_node(name: &str) -> Problem {
-    let detail = format!("no machine of the fleet is called {name:?}");
+pub(super) fn unknown_node(fleet: Option<&Fleet>, name: &str) -> Problem {
+    let detail = match fleet {
+        None => format!("this server is in no fleet, and knows no machine {name:?}"),
+        Some(fleet) if !fleet.serves() => format!(
+            "this machine ({}) offers its own sessions to the fleet and knows no others \
+             (fleet.serve_page is false): ask one that does",
+            fleet.name()
+        ),
+        Some(_) => format!("no machine of the fleet is called {name:?}"),
+    };
     Problem::new(code::UNKNOWN_NODE, detail)
 }
 

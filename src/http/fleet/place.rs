@@ -46,7 +46,7 @@ pub(in crate::http) async fn place(
                 let detail = "node_labels choose among machines: leave them out, or node";
                 return Err(Problem::invalid(detail));
             }
-            NodeName::new(&name).map_err(|_| unknown_node(&name))?
+            NodeName::new(&name).map_err(|_| unknown_node(Some(fleet), &name))?
         }
         _ if wants_any && api.caller.is_visit() => {
             let detail = "this machine is a gateway, and has no sessions of its own";
@@ -67,7 +67,7 @@ pub(in crate::http) async fn place(
         return Ok(Placed::Here(request));
     }
     if !fleet.serves() || api.caller.is_visit() {
-        return Err(unknown_node(chosen.as_str()));
+        return Err(unknown_node(Some(fleet), chosen.as_str()));
     }
     api.caller.check_create(&request.labels)?;
     let body = serde_json::to_vec(&request)
