@@ -27,6 +27,10 @@ pub(super) const ITSELF: &str = "node";
 pub(super) const NODE_AGE: Duration = Duration::from_secs(10);
 /// How long a session's line stands that is not put again.
 const SESSION_AGE: Duration = Duration::from_secs(24 * 3600);
+/// What the sessions may take of NATS' memory, in bytes. Whoever fills that leaves the others their room.
+const SESSIONS_BYTES: i64 = 192 << 20;
+/// What machines, and placements, may take.
+const OTHER_BYTES: i64 = 16 << 20;
 /// How long NATS may take to answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(4);
 /// The longest line that is read, in bytes.
@@ -77,12 +81,14 @@ pub(super) async fn make_all(context: &Context) -> Result<(), String> {
 
 fn config(name: &str, num_replicas: usize) -> Config {
     let max_age = if name == NODES { NODE_AGE } else { SESSION_AGE };
+    let max_bytes = if name == SESSIONS { SESSIONS_BYTES } else { OTHER_BYTES };
     Config {
         name: format!("KV_{name}"),
         subjects: vec![format!("$KV.{name}.>")],
         max_messages_per_subject: 1,
         max_message_size: LINE_MAX as i32,
         max_age,
+        max_bytes,
         storage: StorageType::Memory,
         discard: DiscardPolicy::New,
         num_replicas,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The output that a client lacks waits so long for it to come back, as long as the ring is not written over
 /// it.
-pub(super) const COMES_BACK: Duration = Duration::from_secs(300);
+const COMES_BACK: Duration = Duration::from_secs(300);
 
 /// Clients that leave within this time leave one place, so that there are few of them.
 const TOGETHER: Duration = Duration::from_secs(10);

@@ -142,3 +142,29 @@ async fn who_claims_the_id_of_anothers_session_is_sent_nothing_of_it() {
     let by_name = format!("/api/v1/nodes/attic/sessions/{}", remote["id"].as_str().unwrap());
     assert_eq!(desk.api().get(&by_name).await.ok(200)["id"], remote["id"]);
 }
+
+#[actix_web::test]
+async fn who_fills_the_directory_leaves_the_machines_in_it() {
+    let Some((nats, desk, mut attic)) = two("").await else { return };
+    let wrong = Wrong::start(&nats, "wrong").await;
+    sees(&desk, "wrong", "online").await;
+    let context = async_nats::jetstream::new(wrong.client.clone());
+    let much = bytes::Bytes::from(vec![b'x'; 100 << 10]);
+    soon("a full bucket", async {
+        for number in 0.. {
+            let subject = format!("$KV.stayd-sessions.wrong.k{number}");
+            let sent = context.publish(subject, much.clone()).await.expect("sent");
+            if sent.into_future().await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    attic.kill();
+    sees(&desk, "attic", "offline").await;
+    attic.restart().await;
+    sees(&desk, "attic", "online").await;
+    let started = desk.api().create(bash("attic")).await;
+    let by_name = format!("/api/v1/nodes/attic/sessions/{}", started["id"].as_str().unwrap());
+    assert_eq!(desk.api().get(&by_name).await.ok(200)["id"], started["id"]);
+}
