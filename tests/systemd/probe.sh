@@ -16,11 +16,11 @@ fail() {
 stayd() { runuser -u tester --preserve-environment -- /usr/local/bin/stayd "$@"; }
 property() { systemctl show --property "$2" --value "$1"; }
 read_pid() { cat "$STAYD_STATE_DIR/$1.pid"; }
-# Looks until something is so, for at most ten seconds.
+# Looks until something is so, for a minute or so at most.
 await() {
     local what=$1
     shift
-    for _ in $(seq 500); do
+    for _ in $(seq 3000); do
         "$@" >/dev/null 2>&1 && return
         sleep 0.02
     done
@@ -40,7 +40,8 @@ leads() { [ "$(stayd ls --json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' | head -
 systemctl start "$server" || fail "the units do not start"
 await "no server answers" answers
 stayd run -d --name count -- bash -c 'while :; do echo line $((++i)); sleep 0.002; done' || fail "no session"
-leader=$(pgrep -f 'echo line')
+# The oldest: what it has just forked for a sleep looks like it for a moment.
+leader=$(pgrep -o -f 'echo line')
 await "the session's process is not $leader" leads
 
 for round in 1 2 3; do

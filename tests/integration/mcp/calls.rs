@@ -42,6 +42,8 @@ async fn a_wait_counts_only_what_comes_after_what_was_sent() {
     assert_eq!((&plain["waited"], &plain["typed"]), (&Value::Null, &json!(1)));
     let over = json!({ "session": session, "wait": { "text": "never" } });
     assert_eq!(done(&api, "session_wait", over).await["waited"], "ended");
+    // A wait hears of the end before the session is among those that have ended.
+    api.ended(&session).await;
     let ended = json!({ "session": session, "text": "e" });
     assert_eq!(refused(&api, "session_send", ended, "ended").await["typed"], 0);
     assert_eq!(lines(&file), ["a", "b", "c"]);
