@@ -420,7 +420,7 @@ fn server(paths: &PathFlags, flags: &Flags) -> Vec<Finding> {
     std::iter::once(finding).chain(fleet.map(|fleet| of_fleet(&fleet, Utc::now()))).collect()
 }
 
-/// What NATS says to this machine, if the settings name a fleet.
+/// The checks of the fleet's NATS, if the settings name a fleet.
 fn nats(settings: &Settings, paths: &PathFlags) -> Vec<Finding> {
     let Some(fleet) = &settings.fleet else { return Vec::new() };
     let Ok(dir) = config::state_dir(paths) else { return Vec::new() };

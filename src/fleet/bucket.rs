@@ -29,7 +29,7 @@ pub(super) const NODE_AGE: Duration = Duration::from_secs(10);
 const SESSION_AGE: Duration = Duration::from_secs(24 * 3600);
 /// What the sessions may take of NATS' memory, in bytes. Whoever fills that leaves the others their room.
 const SESSIONS_BYTES: i64 = 192 << 20;
-/// What machines, and placements, may take.
+/// The same for machines, and for placements.
 const OTHER_BYTES: i64 = 16 << 20;
 /// How long NATS may take to answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(4);
@@ -100,7 +100,7 @@ fn config(name: &str, num_replicas: usize) -> Config {
     }
 }
 
-/// How a bucket differs from what stayd makes, in what matters.
+/// The settings that matter in which a bucket differs from those that stayd makes.
 pub(super) fn differences(name: &str, found: &Config, is_cluster: bool) -> Vec<String> {
     let own = config(name, 1);
     let flags = [

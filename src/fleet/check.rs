@@ -73,10 +73,10 @@ struct Bucket {
     checked: Checked,
 }
 
-/// What is wrong with permissions, a line each.
+/// The permissions that are missing, a line each.
 fn rights(refused: &[Need], buckets: &[Bucket], is_edge: bool) -> Vec<Checked> {
     let what = "fleet rights";
-    // Who does not trust edges with making the directory makes it beforehand, and takes these rights away.
+    // An operator may make the directory beforehand, and take these rights away from edges.
     let is_there = |need: &Need| {
         buckets.iter().any(|bucket| bucket.is_there && need.makes() == Some(bucket.name))
     };
@@ -151,7 +151,7 @@ fn no_bucket(what: &'static str, name: &str, why: &GetStreamErrorKind) -> Checke
 struct Member {
     client: Client,
     name: String,
-    /// What NATS refuses.
+    /// The refusals of NATS.
     refusals: UnboundedReceiver<String>,
 }
 

@@ -1,4 +1,4 @@
-//! How checks of a fleet went, in words: what was found of a server of NATS, of a connection and of the clock, and
+//! The results of a fleet's checks, in words: those of a server of NATS, of a connection and of the clock, and
 //! what is to be done.
 
 use super::connect::ConnectError;
@@ -12,7 +12,7 @@ use std::time::Duration;
 const VERSION_MIN: (u32, u32) = (2, 11);
 /// A greater difference of clocks than this is a warning.
 const CLOCK_MAX: Duration = Duration::from_secs(2);
-/// How a check went.
+/// The verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
     /// As it is to be.
@@ -23,14 +23,14 @@ pub enum Health {
     Bad,
 }
 
-/// What was found.
+/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// What was looked at.
+    /// The thing that was looked at.
     pub what: &'static str,
-    /// How it is.
+    /// The verdict.
     pub health: Health,
-    /// What that is, and what to do.
+    /// The finding in words, and a remedy.
     pub detail: String,
 }
 

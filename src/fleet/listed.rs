@@ -30,12 +30,12 @@ pub(super) struct Listed {
     pub(super) status: Status,
     /// What was put, to see that nothing has changed.
     pub(super) hash: u64,
-    /// What clients are shown, compressed.
+    /// The JSON that clients are shown, compressed.
     json: Box<[u8]>,
 }
 
 impl Listed {
-    /// What clients are shown: JSON.
+    /// The JSON that clients are shown.
     pub(super) fn json(&self) -> Option<Box<str>> {
         let json = decompress_size_prepended_with_dict(&self.json, &COMMON).ok()?;
         Some(String::from_utf8(json).ok()?.into_boxed_str())
@@ -47,7 +47,7 @@ impl Listed {
         Some(Session { owner_token: self.owner_token, ..session })
     }
 
-    /// What scopes look at.
+    /// The facts by which a scope decides.
     pub(super) fn facts(&self, id: SessionId) -> Facts<'_> {
         let Listed { owner, owner_token, labels, .. } = self;
         Facts { id, owner: owner.as_deref(), owner_token: *owner_token, labels }
@@ -80,17 +80,17 @@ impl Listings {
         self.all.get(&id).map(|listed| &**listed)
     }
 
-    /// How many there are.
+    /// The number of all sessions.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// How many a machine has.
+    /// The number of a machine's sessions.
     pub(super) fn count(&self, node: &NodeName) -> usize {
         self.of.get(node).map_or(0, |of| of.ids.len())
     }
 
-    /// How many of these have not ended.
+    /// The number of these that have not ended.
     pub(super) fn live(&self, node: &NodeName) -> usize {
         self.of.get(node).map_or(0, |of| of.live)
     }

@@ -3,14 +3,14 @@
 
 use crate::relay::NodeName;
 
-/// What is asked of NATS.
+/// A kind of request to NATS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asks {
     Publish,
     Subscribe,
 }
 
-/// Who needs it.
+/// The members that need a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     Everybody,
@@ -127,7 +127,7 @@ impl Need {
         self.grant.strip_prefix("$JS.API.STREAM.CREATE.KV_")
     }
 
-    /// What to do where it is not allowed.
+    /// A remedy for a permission that is missing.
     pub(super) fn advice(&self, is_edge: bool) -> String {
         let (does, list) = match self.asks {
             Publish => ("publish", "publish"),

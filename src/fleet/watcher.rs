@@ -71,7 +71,7 @@ impl Watcher {
         let (begun, mut there) = (Instant::now(), Listing::default());
         let mut watch = timeout(ANSWER, store.watch_with_history(">")).await.ok()?.ok()?;
         let is_empty = timeout(ANSWER, store.status()).await.ok()?.ok()?.values() == 0;
-        // When the watch is to be begun anew, once the first lines have been read.
+        // The time at which the watch is begun anew, once the first lines have been read.
         let mut ends = None;
         if is_empty {
             ends = Some(begun + WATCH);

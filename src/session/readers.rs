@@ -28,7 +28,7 @@ struct Reader {
     comes_back: bool,
 }
 
-/// Where clients go on that come back: somewhere from the first of these offsets to the last.
+/// The offsets at which clients may go on that come back, from the first to the last.
 #[derive(Debug)]
 struct Place {
     since: Instant,

@@ -28,7 +28,7 @@ pub(in crate::http) fn register(registry: &mut Registry, fleet: &Fleet, roster: 
         "Times that the connection to NATS stood again after it was lost",
         ConstCounter::new(fleet.reconnects()),
     );
-    // Who does not answer for others does not read what they tell.
+    // A machine that does not answer for others does not read the directory.
     if !fleet.serves() {
         return;
     }

@@ -136,10 +136,8 @@ async fn destination(request: &ServiceRequest) -> Result<Option<Destination>, Pr
         }
         Target::Session(id) => {
             let Some(fleet) = fleet else { return Ok(None) };
-            let directory = fleet.directory();
-            let is_disputed = directory.is_disputed(id);
-            let told = directory.locate(id, fleet.name()).filter(|_| !is_disputed);
-            let node = told.or_else(|| shared::node_of(request, id));
+            let is_disputed = fleet.directory().is_disputed(id);
+            let node = undisputed(fleet, id).or_else(|| shared::node_of(request, id));
             // Whatever another machine says, what this one has is its own.
             if (node.is_some() || is_disputed) && is_here(api, id).await {
                 return Ok(None);
@@ -168,6 +166,12 @@ async fn is_here(api: &Api, id: SessionId) -> bool {
     }
 }
 
+/// The other machine that has a session, if no second one claims it.
+fn undisputed(fleet: &Fleet, id: SessionId) -> Option<NodeName> {
+    let directory = fleet.directory();
+    directory.locate(id, fleet.name()).filter(|_| !directory.is_disputed(id))
+}
+
 /// The problem of an id that more than one machine says to have.
 fn disputed() -> Problem {
     let detail = "more than one machine of the fleet says that it has this session: name the machine that is \
@@ -180,8 +184,7 @@ fn events_of_link(request: &ServiceRequest, fleet: &Fleet) -> Option<Destination
     let (caller, _) = rights(request).filter(|(caller, _)| caller.is_share())?;
     let Scope::Sessions(ids) = &caller.principal.scope else { return None };
     let id = *ids.first()?;
-    let is_clear = |_: &NodeName| !fleet.directory().is_disputed(id);
-    let node = fleet.directory().locate(id, fleet.name()).filter(is_clear)?;
+    let node = undisputed(fleet, id)?;
     let path = request.uri().path_and_query()?.to_string();
     Some(Destination::There { node, path })
 }

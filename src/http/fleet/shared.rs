@@ -51,7 +51,7 @@ pub(super) fn node_of(request: &ServiceRequest, session: SessionId) -> Option<No
     access.grants.shares(session).into_iter().find_map(|share| share.node)
 }
 
-/// What is done to the links of a session.
+/// A request about the links of a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::http) enum Links {
     /// One is made.

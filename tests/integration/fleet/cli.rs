@@ -320,7 +320,7 @@ async fn what_is_done_to_all_sessions_is_done_here_unless_a_machine_is_named() {
     let removed = told(&["rm", "--ended", "--node", "attic"]);
     assert_eq!(removed, (Some(0), "stayd: removed 2 sessions\n".into()));
 
-    // Who is away is named, and the others are done.
+    // A machine that is away is named, and the work is done on the others.
     bash_on(&desk, "desk", "six").await;
     attic.kill();
     until("the machine's absence", || {

@@ -1,10 +1,9 @@
 //! `stayd doctor` in a fleet: what it finds where all is as documented, and where something is not.
 
 use super::machines::sees;
-use super::servers::{bucket, settings};
+use super::servers::{bucket, settings_with_tls};
 use crate::support::{NatsPlace, NatsServer, Server, soon};
 use async_nats::jetstream;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -43,12 +42,7 @@ fn of<'a>(checks: &'a Checks, check: &str) -> Vec<(&'a str, &'a str)> {
 /// The server of nats-tls.conf, with what is taken out of it.
 async fn documented(without: &[&str]) -> Option<NatsServer> {
     let place = NatsPlace::new();
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([place.address().to_owned()]).expect("a certificate");
-    let at = |name: &str| place.dir().join(name);
-    std::fs::write(at("cert.pem"), cert.pem()).expect("a file");
-    std::fs::write(at("key.pem"), signing_key.serialize_pem()).expect("a file");
-    let mut text = settings("nats-tls.conf", &place);
+    let mut text = settings_with_tls(&place);
     for line in without {
         assert!(text.contains(line), "{line}");
         text = text.replace(line, "");

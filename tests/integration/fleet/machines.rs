@@ -1,12 +1,11 @@
 //! Machines of a fleet with real servers and NATS: what passes through, who may do what, who is there.
 
-use super::servers::settings;
+use super::servers::settings_with_tls;
 use crate::support::{NatsPlace, NatsServer, Server, Terminal, dial, soon};
 use actix_web::http::Method;
 use actix_web::rt::time::sleep;
 use awc::ws::Frame;
 use futures_util::StreamExt;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -242,13 +241,8 @@ async fn a_session_is_placed_once_whichever_edge_is_asked() {
 #[actix_web::test]
 async fn the_users_of_the_documentation_are_enough_for_an_edge_and_a_node() {
     let place = NatsPlace::new();
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([place.address().to_owned()]).expect("a certificate");
-    let at = |name: &str| place.dir().join(name);
-    std::fs::write(at("cert.pem"), cert.pem()).expect("a file");
-    std::fs::write(at("key.pem"), signing_key.serialize_pem()).expect("a file");
-    let ca = at("cert.pem");
-    let text = settings("nats-tls.conf", &place);
+    let text = settings_with_tls(&place);
+    let ca = place.dir().join("cert.pem");
     let Some(nats) = NatsServer::start_at(place, &text).await else { return };
     let member = async |name: &str, more: &str| {
         let url = nats.url_of(name, &format!("CHANGE-ME-{name}"));
@@ -354,7 +348,7 @@ async fn the_events_of_one_session_come_from_its_machine() {
         let sent = request.insert_header(("Authorization", bearer)).send();
         let mut body = soon("events", sent).await.expect("an answer");
         assert_eq!(body.status(), 200, "{events}");
-        // What comes first says that it listens.
+        // The first piece says that the stream listens.
         soon("its place", body.next()).await.expect("a piece").expect("a piece");
         streams.push((events, body));
     }
@@ -369,7 +363,7 @@ async fn the_events_of_one_session_come_from_its_machine() {
     }
 }
 
-/// What is sent to a machine in the moment when its connection breaks is lost, the opening of a stream as well.
+/// A message to a machine whose connection breaks in that moment is lost, and it may be the opening of a stream.
 #[actix_web::test]
 async fn a_stream_whose_opening_is_lost_is_opened_once() {
     let Some((nats, desk, _attic)) = two("").await else { return };

@@ -1,4 +1,4 @@
-//! What `/metrics` says of a fleet and of what passes through it.
+//! The metrics of a fleet and of the streams between its machines.
 
 use super::machines::{bash, sees, two};
 use crate::metrics::{Samples, scrape, until};
@@ -96,7 +96,7 @@ async fn what_passes_between_machines_is_counted() {
     // A machine that is gone, with a stream open.
     let (terminal, _) = Terminal::attach(&desk, &id, "client=tab").await;
     attic.kill();
-    // Where something was just sent, that its receipt does not come may be noticed first.
+    // If something was just sent, its missing receipt may be noticed first.
     let is_lost =
         |samples: &Samples| closed(samples, "lost_peer") + closed(samples, "timeout") == 1.0;
     let lost = until(&desk, "a stream lost", is_lost).await;

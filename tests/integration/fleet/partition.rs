@@ -317,7 +317,7 @@ async fn across_it() {
     let lengths: Vec<u64> = lengths.split_whitespace().map(|ms| ms.parse().expect("ms")).collect();
     for length in if lengths.is_empty() { SHORT.to_vec() } else { lengths } {
         let cut = link.cut();
-        // What is tried is a partition of this length, so there is no event to wait for.
+        // This tries a partition of a certain length, so there is no event to wait for.
         sleep(Duration::from_millis(length)).await;
         let lines = follower.output.borrow().len();
         let healed = link.heal();

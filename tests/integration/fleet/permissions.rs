@@ -1,12 +1,11 @@
 //! What the users of docs/fleet/nats-tls.conf may do and may not, with nats-server itself.
 
-use super::servers::{bucket, settings};
+use super::servers::{bucket, settings_with_tls};
 use crate::support::{NatsPlace, NatsServer, soon};
 use async_nats::header::HeaderMap;
 use async_nats::jetstream::{self, kv, stream};
 use async_nats::{Client, ConnectOptions, Event};
 use futures_util::StreamExt;
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::path::PathBuf;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -34,12 +33,7 @@ use Asks::{Publish, Subscribe};
 impl Fleet {
     async fn start() -> Option<Self> {
         let place = NatsPlace::new();
-        let CertifiedKey { cert, signing_key } =
-            generate_simple_self_signed([place.address().to_owned()]).expect("a certificate");
-        let at = |name: &str| place.dir().join(name);
-        std::fs::write(at("cert.pem"), cert.pem()).expect("a file");
-        std::fs::write(at("key.pem"), signing_key.serialize_pem()).expect("a file");
-        let text = settings("nats-tls.conf", &place);
+        let text = settings_with_tls(&place);
         // The users again, under other names, as the file says.
         let (head, users) = text.split_once("  users: [\n").expect("users");
         let (users, tail) = users.split_once("\n  ]\n").expect("their end");

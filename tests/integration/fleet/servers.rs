@@ -3,6 +3,7 @@
 use crate::support::{NatsCluster, NatsPlace, NatsServer, soon};
 use async_nats::jetstream::{self, kv};
 use async_nats::{Client, ConnectOptions, ServerAddr};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +17,15 @@ pub(super) fn settings(name: &str, place: &NatsPlace) -> String {
         .replace("\"0.0.0.0:6222\"", &format!("\"{}\"", place.routes()))
         .replace("/var/lib/nats", &format!("{dir}/store"))
         .replace("/etc/nats", &dir)
+}
+
+/// nats-tls.conf for this place, with a certificate that is made for it and stands there as `cert.pem`.
+pub(super) fn settings_with_tls(place: &NatsPlace) -> String {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed([place.address().to_owned()]).expect("a certificate");
+    std::fs::write(place.dir().join("cert.pem"), cert.pem()).expect("a file");
+    std::fs::write(place.dir().join("key.pem"), signing_key.serialize_pem()).expect("a file");
+    settings("nats-tls.conf", place)
 }
 
 /// A bucket, as an edge makes it.
