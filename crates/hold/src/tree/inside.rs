@@ -1,6 +1,6 @@
 //! Whether a process runs inside a session, asked by the process and not by the session.
 
-use super::marks::{Mark, Marks, limit_mark};
+use super::marks::{Mark, Marks, Patience, limit_mark};
 use super::member::Keepers;
 use super::process::{Stat, is_gone, is_refused};
 use crate::id::SessionId;
@@ -76,7 +76,7 @@ pub fn marked_by(
     pid: i32,
     mut sessions: impl Iterator<Item = SessionId>,
 ) -> io::Result<Option<SessionId>> {
-    let marks = Marks::read(pid, limit_mark(pid)?)?;
+    let marks = Marks::read(pid, limit_mark(pid)?, &mut Patience::new())?;
     Ok(sessions.find(|&id| marks.say(id) == Mark::Ours))
 }
 

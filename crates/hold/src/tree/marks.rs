@@ -9,11 +9,12 @@
 //! replaced: such a session has one mark.
 
 use super::pidfd;
-use super::process::{is_gone, is_refused};
+use super::process::{Stat, is_gone, is_refused};
 use crate::id::SessionId;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs::File;
 use std::io::{self, Read};
+use std::time::{Duration, Instant};
 
 /// The environment variable that marks a session's processes; its value is the session's id.
 pub const MARK: &str = "STAYD_SESSION";
@@ -25,8 +26,13 @@ const LIMIT_BITS: u64 = (1 << 61) - 1;
 /// The most bytes of environment that are read: more than a process can be started with (execve(2):
 /// a quarter of the stack limit, which is 2 MiB by default).
 const ENVIRONMENT_MAX: u64 = 4 << 20;
-/// The reads of an empty environment before it counts as empty.
-const EMPTY_READS: usize = 3;
+/// The bytes that are read at once, so that most environments are read at one instant.
+const ENVIRONMENT_READ: usize = 64 << 10;
+/// The longest wait of one pass for processes that are in the middle of execve(2): on a busy
+/// machine, or with a program on a slow disk, that takes milliseconds.
+const EXEC_TIME: Duration = Duration::from_millis(200);
+/// The pause between two looks at such a process.
+const EXEC_PAUSE: Duration = Duration::from_micros(200);
 
 /// Marks the calling process, and all processes that it will start, as the session's. A limit that
 /// someone has set on purpose is kept, and then this mark is missing.
@@ -68,6 +74,26 @@ pub(super) enum Mark {
     Missing,
 }
 
+/// The time that one pass over processes has left to wait for those in the middle of execve(2).
+pub(super) struct Patience(Duration);
+
+impl Patience {
+    pub(super) fn new() -> Patience {
+        Patience(EXEC_TIME)
+    }
+
+    /// Pauses. Returns false if no time was left.
+    fn pause(&mut self) -> bool {
+        let started = Instant::now();
+        if !self.0.is_zero() {
+            std::thread::sleep(EXEC_PAUSE);
+        }
+        let had_time = !self.0.is_zero();
+        self.0 = self.0.saturating_sub(started.elapsed());
+        had_time
+    }
+}
+
 /// The marks of one process.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
@@ -80,9 +106,10 @@ pub(super) struct Marks {
 impl Marks {
     /// # Errors
     /// No descriptor is free, so it is unknown whether a mark is missing.
-    pub(super) fn read(pid: i32, limit: Option<u64>) -> io::Result<Marks> {
+    pub(super) fn read(pid: i32, limit: Option<u64>, patience: &mut Patience) -> io::Result<Marks> {
         let mut marks = Marks { limit, ..Marks::default() };
-        marks.find(&environment(pid)?);
+        // A process with the other mark need not be waited for.
+        marks.find(&environment(pid, limit.is_none().then_some(patience))?);
         Ok(marks)
     }
 
@@ -123,22 +150,32 @@ pub(super) fn carries_limit(pid: i32, id: SessionId) -> bool {
     limit(pid).is_ok_and(|limit| limit == Some(limit_of(id)))
 }
 
-fn environment(pid: i32) -> io::Result<Vec<u8>> {
-    let mut environment = Vec::new();
-    // A process in the middle of execve(2) shows an empty environment for some microseconds.
-    for _ in 0..EMPTY_READS {
+/// A process's environment. In the middle of execve(2) a process shows an empty one, or a part of
+/// the last one, which must not pass for a missing mark: with patience it is read until it is whole.
+fn environment(pid: i32, mut patience: Option<&mut Patience>) -> io::Result<Vec<u8>> {
+    loop {
+        let mut environment = Vec::with_capacity(ENVIRONMENT_READ);
         match File::open(format!("/proc/{pid}/environ")) {
             // The part that was read before an error counts, because the process may be ending.
             Ok(file) => drop(file.take(ENVIRONMENT_MAX).read_to_end(&mut environment)),
-            Err(error) if is_gone(&error) || is_refused(&error) => break,
+            Err(error) if is_gone(&error) || is_refused(&error) => return Ok(environment),
             Err(error) => return Err(error),
         }
-        if !environment.is_empty() {
-            break;
+        let is_cut = is_cut(pid, environment.len());
+        if !(is_cut && patience.as_deref_mut().is_some_and(Patience::pause)) {
+            return Ok(environment);
         }
-        std::thread::yield_now();
     }
-    Ok(environment)
+}
+
+/// Whether an environment of this size may be a part of the process's.
+fn is_cut(pid: i32, size: usize) -> bool {
+    let at_one_instant = (1..ENVIRONMENT_READ).contains(&size);
+    let has_another_size = |stat: Stat| {
+        !stat.is_gone()
+            && stat.environment_size().map(|s| s.min(ENVIRONMENT_MAX)) != Some(size as u64)
+    };
+    !at_one_instant && Stat::read(pid).is_ok_and(has_another_size)
 }
 
 /// The soft limit. For another user's process (a set-user-id program in the session) only /proc
@@ -207,15 +244,30 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_starts_one_program_after_another_keeps_its_mark() {
+        let id = SessionId::generate();
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("again");
+        std::fs::write(&script, "exec sh \"$0\"").unwrap();
+        let mut child = Command::new("sh").arg(&script).env(MARK, id.to_string()).spawn().unwrap();
+        let pid = child.id() as i32;
+        let read = || Marks::read(pid, None, &mut Patience::new()).unwrap();
+        let missed = (0..3_000).filter(|_| read().say(id) != Mark::Ours).count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(missed, 0);
+    }
+
+    #[test]
     fn the_kernel_and_its_text_agree_on_a_limit() {
         let id = SessionId::generate();
         let ulimit = format!("ulimit -S -R {} && exec env -i sleep 60", limit_of(id));
         let mut child = Command::new("bash").args(["-c", &ulimit]).spawn().unwrap();
         let pid = child.id() as i32;
-        let read = |pid| Marks::read(pid, limit_mark(pid).unwrap()).unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while read(pid).say(id) != Mark::Ours || !environment(pid).unwrap().is_empty() {
-            assert!(std::time::Instant::now() < deadline, "{:?}", read(pid));
+        let read = |pid| Marks::read(pid, limit_mark(pid).unwrap(), &mut Patience::new()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while read(pid).say(id) != Mark::Ours || !environment(pid, None).unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "{:?}", read(pid));
             std::thread::yield_now();
         }
         let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();

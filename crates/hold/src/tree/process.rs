@@ -163,6 +163,10 @@ pub(super) struct Stat {
     state: u8,
     flags: u64,
     threads: u64,
+    /// The address of its program's code, which execve(2) sets last: until then it is 0.
+    code: u64,
+    /// The addresses at which its environment begins and ends.
+    environment: (u64, u64),
 }
 
 impl Stat {
@@ -195,6 +199,7 @@ impl Stat {
         let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
         // proc(5) counts from 1, and the first of these fields is its number 3.
         let field = |number: usize| fields.get(number.checked_sub(3)?).copied();
+        let address = |number| field(number).and_then(|field| field.parse().ok()).unwrap_or(0);
         Some(Stat {
             pid,
             state: *field(3)?.as_bytes().first()?,
@@ -205,6 +210,8 @@ impl Stat {
             flags: field(9)?.parse().ok()?,
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
+            code: address(26),
+            environment: (address(50), address(51)),
         })
     }
 
@@ -212,6 +219,12 @@ impl Stat {
     /// also has the state `Z`, but still runs.
     pub(super) fn is_gone(&self) -> bool {
         matches!(self.state, b'X' | b'x') || (self.state == b'Z' && self.threads <= 1)
+    }
+
+    /// The size of its environment; `None` in the middle of execve(2).
+    pub(super) fn environment_size(&self) -> Option<u64> {
+        let (start, end) = self.environment;
+        (self.code != 0).then(|| end.saturating_sub(start))
     }
 
     /// Whether it is a thread of the kernel (`PF_KTHREAD`), which has no environment and belongs to

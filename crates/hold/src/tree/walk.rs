@@ -1,6 +1,6 @@
 //! Finds a tree's members in one pass over /proc.
 
-use super::marks::{Mark, Marks, carries_limit, limit_mark};
+use super::marks::{Mark, Marks, Patience, carries_limit, limit_mark};
 use super::member::{Keepers, Member, Tree};
 use super::process::{Stat, boot_id, is_gone, is_refused};
 use super::shared::Shared;
@@ -54,12 +54,11 @@ struct Seen {
 }
 
 impl Seen {
-    fn marks(&self) -> io::Result<&Marks> {
+    fn marks(&self, patience: &mut Patience) -> io::Result<&Marks> {
         match self.marks.get() {
             Some(marks) => Ok(marks),
-            None => {
-                Marks::read(self.stat.pid, self.limit).map(|marks| self.marks.get_or_init(|| marks))
-            }
+            None => Marks::read(self.stat.pid, self.limit, patience)
+                .map(|marks| self.marks.get_or_init(|| marks)),
         }
     }
 }
@@ -133,10 +132,11 @@ impl Snapshot {
         if let Some(leader) = leader.filter(|leader| self.is(leader.pid, leader.start_time)) {
             found.add(leader.pid);
         }
+        let mut patience = Patience::new();
         let mut unmarked = HashSet::new();
         for (&pid, seen) in &self.processes {
             if found.may_add(pid) {
-                match seen.marks()?.say(tree.id) {
+                match seen.marks(&mut patience)?.say(tree.id) {
                     Mark::Ours => found.add(pid),
                     Mark::Missing => drop(unmarked.insert(pid)),
                     Mark::Another => {}
