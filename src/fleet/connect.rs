@@ -44,8 +44,26 @@ pub(super) async fn connect(
     connected: Arc<watch::Sender<u64>>,
     log: Logger,
 ) -> Result<Client, ConnectError> {
+    let (options, addresses) = heard(settings, log, move || connected.send_modify(|n| *n += 1))?;
+    Ok(options.retry_on_initial_connect().connect(addresses).await?)
+}
+
+/// Connects now, and again whenever the connection is lost.
+pub(super) async fn connect_once(
+    settings: &FleetSettings,
+    log: Logger,
+) -> Result<Client, ConnectError> {
+    let (options, addresses) = heard(settings, log, || {})?;
+    Ok(options.connect(addresses).await?)
+}
+
+/// The options of a connection that is kept, and the addresses. The log says what happens to it.
+fn heard(
+    settings: &FleetSettings,
+    log: Logger,
+    connected: impl Fn() + Send + Sync + 'static,
+) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
     let mut options = options(settings)?
-        .retry_on_initial_connect()
         .ping_interval(PING)
         .subscription_capacity(SUBSCRIPTION)
         .read_buffer_capacity(u16::MAX)
@@ -54,7 +72,7 @@ pub(super) async fn connect(
             match &event {
                 Event::Connected => {
                     info!(log, "connected to the fleet's NATS");
-                    connected.send_modify(|times| *times += 1);
+                    connected();
                 }
                 Event::Disconnected => {
                     warn!(log, "the connection to the fleet's NATS is lost; it is tried again")
@@ -79,7 +97,7 @@ pub(super) async fn connect(
         options = with;
         addresses.push(address);
     }
-    Ok(options.connect(addresses).await?)
+    Ok((options, addresses))
 }
 
 /// Who this machine is, and whom it trusts.

@@ -5,7 +5,7 @@ use super::directory::Directory;
 use super::opening;
 use crate::config::FleetSettings;
 use crate::protocol::rfc3339;
-use crate::relay::{Hub, NodeName, OpenError, RelayCounters, RelayStream};
+use crate::relay::{Lanes, NodeName, OpenError, RelayCounters, RelayStream};
 use crate::rights::{Digest, Principal};
 use async_nats::jetstream::context::Context;
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +26,7 @@ pub struct Fleet(Arc<Inner>);
 struct Inner {
     settings: FleetSettings,
     directory: Directory,
-    hub: watch::Receiver<Option<Arc<Hub>>>,
+    lanes: watch::Receiver<Option<Arc<Lanes>>>,
     context: Context,
     counters: Arc<RelayCounters>,
     placed: Mutex<HashMap<NodeName, Vec<Instant>>>,
@@ -74,12 +74,12 @@ impl Fleet {
     pub(super) fn new(
         settings: FleetSettings,
         directory: Directory,
-        hub: watch::Receiver<Option<Arc<Hub>>>,
+        lanes: watch::Receiver<Option<Arc<Lanes>>>,
         context: Context,
         counters: Arc<RelayCounters>,
     ) -> Fleet {
         let placed = Mutex::default();
-        Fleet(Arc::new(Inner { settings, directory, hub, context, counters, placed }))
+        Fleet(Arc::new(Inner { settings, directory, lanes, context, counters, placed }))
     }
 
     /// This machine's name.
@@ -109,7 +109,7 @@ impl Fleet {
     /// Whether this server is connected, and has its name.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.hub().is_some_and(|hub| hub.is_connected())
+        self.lanes().is_some_and(|lanes| lanes.is_connected())
     }
 
     /// Times that the connection to NATS stood again after it was lost.
@@ -122,7 +122,7 @@ impl Fleet {
     /// Streams to and from other machines that are open now.
     #[must_use]
     pub fn streams(&self) -> usize {
-        self.hub().map_or(0, |hub| hub.streams())
+        self.lanes().map_or(0, |lanes| lanes.streams())
     }
 
     /// The counters of these streams.
@@ -131,8 +131,8 @@ impl Fleet {
         &self.0.counters
     }
 
-    fn hub(&self) -> Option<Arc<Hub>> {
-        self.0.hub.borrow().clone()
+    fn lanes(&self) -> Option<Arc<Lanes>> {
+        self.0.lanes.borrow().clone()
     }
 
     /// Whether a machine can be asked, as far as is known.
@@ -140,20 +140,20 @@ impl Fleet {
     /// # Errors
     /// The machine is not known or offline, or this server is not connected.
     pub fn check_reach(&self, node: &NodeName) -> Result<(), Reach> {
-        self.hub_to(node).map(drop)
+        self.lanes_to(node).map(drop)
     }
 
-    fn hub_to(&self, node: &NodeName) -> Result<Arc<Hub>, Reach> {
+    fn lanes_to(&self, node: &NodeName) -> Result<Arc<Lanes>, Reach> {
         let failed = |why| Reach::Failed { node: node.clone(), why };
-        let hub = self.hub().ok_or_else(|| failed(OpenError::Disconnected))?;
+        let lanes = self.lanes().ok_or_else(|| failed(OpenError::Disconnected))?;
         match self.directory().is_online(node) {
             None => Err(Reach::Unknown(node.to_string())),
-            Some(false) if hub.is_connected() => {
+            Some(false) if lanes.is_connected() => {
                 let heard = self.directory().heard_at(node).map(rfc3339);
                 let heard = heard.unwrap_or_else(|| "before this server was started".into());
                 Err(Reach::Offline { node: node.clone(), heard })
             }
-            Some(_) => Ok(hub),
+            Some(_) => Ok(lanes),
         }
     }
 
@@ -168,8 +168,8 @@ impl Fleet {
         address: Option<IpAddr>,
     ) -> Result<RelayStream, Reach> {
         let failed = |why| Reach::Failed { node: node.clone(), why };
-        let hub = self.hub_to(node)?;
-        hub.open(node, opening::say(principal, address)).await.map_err(failed)
+        let lanes = self.lanes_to(node)?;
+        lanes.open(node, opening::say(principal, address)).await.map_err(failed)
     }
 
     /// The machine for a new session: the one with the fewest among those that have these labels. With the

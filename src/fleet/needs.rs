@@ -33,11 +33,11 @@ use Who::{Edges, Everybody, Nodes};
 
 /// NAME stands for the machine's; the third is what is tried, where that is not the line itself.
 const ALL: [(Who, Asks, &str, &str); 27] = [
-    (Everybody, Publish, "stayd.edge.*.NAME.*", "stayd.edge.NAME.NAME.doctor"),
+    (Everybody, Publish, "stayd.edge.*.NAME.>", "stayd.edge.NAME.NAME.doctor"),
     (Everybody, Publish, "$KV.stayd-nodes.NAME", ""),
     (Everybody, Publish, "$KV.stayd-sessions.NAME.>", "$KV.stayd-sessions.NAME.doctor"),
     (Nodes, Publish, "$JS.API.DIRECT.GET.KV_stayd-nodes.$KV.stayd-nodes.NAME", ""),
-    (Edges, Publish, "stayd.node.*.NAME.*", "stayd.node.NAME.NAME.doctor"),
+    (Edges, Publish, "stayd.node.*.NAME.>", "stayd.node.NAME.NAME.doctor"),
     (Edges, Publish, "$KV.stayd-placements.*", "$KV.stayd-placements.doctor"),
     (Edges, Publish, "$JS.API.INFO", ""),
     (Edges, Publish, "$JS.API.STREAM.CREATE.KV_stayd-nodes", ""),

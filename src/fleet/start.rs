@@ -1,7 +1,7 @@
 //! Starts this machine's part in the fleet, on a thread of its own.
 
 use super::bucket::{NODES, SESSIONS};
-use super::connect::{ConnectError, connect};
+use super::connect::{ConnectError, connect, connect_once};
 use super::directory::Directory;
 use super::handle::Fleet;
 use super::heart::{Heart, Standing, leave};
@@ -13,7 +13,7 @@ use crate::config::FleetSettings;
 use crate::connections::{Relayed, RelayedListener};
 use crate::events::Bus;
 use crate::registry::Roster;
-use crate::relay::{Arrival, Hub, RelayCounters};
+use crate::relay::{Arrival, Connect, Identity, Lanes, RelayCounters};
 use crate::rights::{Grants, Role};
 use crate::store::StoreHandle;
 use actix::Arbiter;
@@ -93,12 +93,12 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
     let thread = Arbiter::new();
     let (times, connected) = watch::channel(0);
     let (standing, is_member) = watch::channel(Standing::default());
-    let (set_hub, hub) = watch::channel(None);
+    let (set_lanes, lanes) = watch::channel(None);
     let (serve, streams) = mpsc::channel(WAITING);
     let (directory, counters) = (Directory::default(), Arc::<RelayCounters>::default());
     let (tell, told) = oneshot::channel();
     let (wanted, log) = (settings.clone(), parts.log.clone());
-    let (known, has_hub, counts) = (directory.clone(), hub.clone(), counters.clone());
+    let (known, has_lanes, counts) = (directory.clone(), lanes.clone(), counters.clone());
     let task = move || async move {
         let client = match connect(&wanted, Arc::new(times), log.clone()).await {
             Ok(client) => client,
@@ -130,13 +130,13 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
         actix::spawn(teller.keep_telling(is_member.clone(), connected.clone()));
         if wanted.serve_page {
             let grants = parts.grants.clone();
-            let watcher = Watcher { context, directory: known, hub: has_hub, grants };
+            let watcher = Watcher { context, directory: known, lanes: has_lanes, grants };
             actix::spawn(watcher.clone().keep_watching(NODES, connected.clone()));
             actix::spawn(watcher.keep_watching(SESSIONS, connected));
         }
         let (settings, grants, counters) = (wanted, parts.grants, counts);
         let member = Member { settings, run, client, grants, serve, counters, log };
-        member.keep_serving(is_member, set_hub).await;
+        member.keep_serving(is_member, set_lanes).await;
     };
     // The future is made on its thread, since it cannot be sent to another one.
     thread.spawn_fn(move || {
@@ -144,7 +144,7 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
     });
     let context =
         told.await.unwrap_or_else(|_| Err(ConnectError::State("its thread has ended".into())))?;
-    let fleet = Fleet::new(settings, directory, hub, context.clone(), counters);
+    let fleet = Fleet::new(settings, directory, lanes, context.clone(), counters);
     let listener = Some(RelayedListener { thread: thread.handle(), streams });
     Ok(Started { fleet, listener, thread, context })
 }
@@ -164,13 +164,14 @@ impl Member {
     async fn keep_serving(
         self,
         mut standing: watch::Receiver<Standing>,
-        hub: watch::Sender<Option<Arc<Hub>>>,
+        lanes: watch::Sender<Option<Arc<Lanes>>>,
     ) {
         let is_member = |standing: &Standing| *standing == Standing::Member;
         while standing.wait_for(is_member).await.is_ok() {
             let (name, opens) = (self.settings.name.clone(), self.settings.serve_page);
-            let (client, counters) = (self.client.clone(), self.counters.clone());
-            let started = Hub::start(name, self.run, client, opens, counters).await;
+            let me = Identity { name, run: self.run, counters: self.counters.clone() };
+            let connect = connect_more(self.settings.clone(), self.log.clone());
+            let started = Lanes::start(me, self.client.clone(), opens, connect).await;
             let (started, mut arrivals) = match started {
                 Ok(started) => started,
                 Err(error) => {
@@ -178,7 +179,7 @@ impl Member {
                     return;
                 }
             };
-            hub.send_replace(Some(started.clone()));
+            lanes.send_replace(Some(started.clone()));
             let most = most(self.settings.rights);
             loop {
                 tokio::select! {
@@ -189,7 +190,7 @@ impl Member {
                     lost = standing.wait_for(|standing| *standing == Standing::Refused) => {
                         let is_over = lost.is_err();
                         drop(lost);
-                        hub.send_replace(None);
+                        lanes.send_replace(None);
                         started.stop();
                         if is_over {
                             return;
@@ -211,6 +212,22 @@ impl Member {
         let visit = self.grants.visit(principal, stream.revoked());
         let _ = self.serve.send(Relayed { stream, visit, address }).await;
     }
+}
+
+/// Connects further threads as the first one is connected.
+fn connect_more(settings: FleetSettings, log: Logger) -> Connect {
+    Box::new(move || {
+        let (settings, log) = (settings.clone(), log.clone());
+        Box::pin(async move {
+            let connected = connect_once(&settings, log.clone()).await;
+            connected
+                .inspect_err(|error| {
+                    warn!(log, "a thread has no connection of its own to the fleet's NATS";
+                          "error" => %error, "what_follows" => "it shares the first one's");
+                })
+                .ok()
+        })
+    })
 }
 
 /// What tells this state directory from others, if it has been in a fleet.

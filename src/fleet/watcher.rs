@@ -5,7 +5,7 @@ use super::bucket::{ANSWER, ITSELF, LINE_MAX, NODE_AGE, NODES, SESSIONS};
 use super::directory::{Directory, TOLD_WITHIN};
 use super::record::NodeRecord;
 use crate::id::SessionId;
-use crate::relay::{Hub, NodeName};
+use crate::relay::{Lanes, NodeName};
 use crate::rights::Grants;
 use async_nats::jetstream::context::Context;
 use async_nats::jetstream::kv::{Entry, Operation};
@@ -39,7 +39,7 @@ struct Listing {
 pub(super) struct Watcher {
     pub(super) context: Context,
     pub(super) directory: Directory,
-    pub(super) hub: watch::Receiver<Option<Arc<Hub>>>,
+    pub(super) lanes: watch::Receiver<Option<Arc<Lanes>>>,
     /// Has the links to sessions of other machines.
     pub(super) grants: Arc<Grants>,
 }
@@ -117,9 +117,9 @@ impl Watcher {
             match serde_json::from_slice::<NodeRecord>(&entry.value).ok().filter(|_| is_put) {
                 Some(record) => {
                     if let Some(run) = self.directory.node_says(&name, record)
-                        && let Some(hub) = &*self.hub.borrow()
+                        && let Some(lanes) = &*self.lanes.borrow()
                     {
-                        hub.is_now(&name, run);
+                        lanes.is_now(&name, run);
                     }
                 }
                 None => self.directory.node_goes(&name),

@@ -1,12 +1,12 @@
-//! All streams of a machine: opened, taken, handed what comes for them, and ended with the other side.
+//! All streams of one connection: opened, taken, handed what comes for them, and ended with the other side.
 
 use super::counters::{Closed, RelayCounters};
 use super::sayings::{Sayings, sayings};
 use super::stream::{CLOSED, RelayStream, Shared};
-use super::subject::{ALIVE, End, NodeName, all_to, read, subject};
+use super::subject::{ALIVE, End, NodeName, all_to_lane, all_to_node, read, subject};
 use super::wire::{Frame, OPENING_MAX};
 use async_nats::connection::State as Connection;
-use async_nats::{Client, Message, Subject};
+use async_nats::{Client, Message, Subject, SubscribeError};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::collections::HashMap;
@@ -78,13 +78,23 @@ pub enum OpenError {
     TooMuch(String),
 }
 
-/// The streams of this machine.
-pub struct Hub {
-    name: NodeName,
+/// Who this machine is to those at the other ends.
+#[derive(Clone)]
+pub struct Identity {
+    /// Its name.
+    pub name: NodeName,
     /// Tells this life of the server from others of the same name.
-    run: u64,
+    pub run: u64,
+    /// What is counted.
+    pub counters: Arc<RelayCounters>,
+}
+
+/// The streams of one connection. Its tasks run on the thread that has started it, until that ends.
+pub(super) struct Hub {
+    me: Identity,
     client: Client,
-    counters: Arc<RelayCounters>,
+    /// The number of this connection, which is a part of the words of the streams that it opens.
+    lane: usize,
     last: AtomicU64,
     table: Mutex<Table>,
     sayings: Sayings,
@@ -105,39 +115,38 @@ struct Other {
 }
 
 impl Hub {
-    /// A hub on a connection; its tasks run on this thread until the connection's runtime ends. What edges
-    /// open arrives at the receiver, unless this machine takes none.
+    pub(super) fn new(me: Identity, client: Client, lane: usize) -> Arc<Hub> {
+        let (sayings, said) = sayings(me.counters.clone());
+        let (last, table, tasks) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
+        let hub = Arc::new(Hub { me, client, lane, last, table, sayings, tasks });
+        hub.run(said.hand_over(hub.client.clone()));
+        hub.run(hub.clone().keep_looking());
+        hub
+    }
+
+    /// Takes what edges open. It arrives at the receiver.
     ///
     /// # Errors
-    /// The subscriptions were refused by the client.
-    pub async fn start(
-        name: NodeName,
-        run: u64,
-        client: Client,
-        opens: bool,
-        counters: Arc<RelayCounters>,
-    ) -> Result<(Arc<Hub>, mpsc::Receiver<Arrival>), async_nats::SubscribeError> {
-        let (sayings, said) = sayings(counters.clone());
+    /// The subscription was refused by the client.
+    pub(super) async fn take_streams(
+        self: &Arc<Self>,
+    ) -> Result<mpsc::Receiver<Arrival>, SubscribeError> {
         let (arrive, arrivals) = mpsc::channel(ARRIVALS_MAX);
-        let hub = Arc::new(Hub {
-            name,
-            run,
-            client: client.clone(),
-            counters,
-            last: AtomicU64::new(0),
-            table: Mutex::default(),
-            sayings,
-            tasks: Mutex::default(),
-        });
-        hub.run(said.hand_over(client.clone()));
-        let to_node = client.subscribe(all_to(End::Node, &hub.name)).await?;
-        hub.run(hub.clone().listen(End::Node, to_node, Some(arrive)));
-        if opens {
-            let to_edge = client.subscribe(all_to(End::Edge, &hub.name)).await?;
-            hub.run(hub.clone().listen(End::Edge, to_edge, None));
+        let messages = self.client.subscribe(all_to_node(&self.me.name)).await?;
+        self.run(self.clone().listen(End::Node, messages, Some(arrive)));
+        Ok(arrivals)
+    }
+
+    /// Hears what nodes say to the streams that this one opens.
+    ///
+    /// # Errors
+    /// As [`Hub::take_streams`].
+    pub(super) async fn open_streams(self: &Arc<Self>) -> Result<(), SubscribeError> {
+        for subject in all_to_lane(&self.me.name, self.lane) {
+            let messages = self.client.subscribe(subject).await?;
+            self.run(self.clone().listen(End::Edge, messages, None));
         }
-        hub.run(hub.clone().keep_looking());
-        Ok((hub, arrivals))
+        Ok(())
     }
 
     fn run(&self, task: impl Future<Output = ()> + 'static) {
@@ -146,7 +155,7 @@ impl Hub {
     }
 
     /// Ends all streams, and takes no more.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
@@ -157,14 +166,12 @@ impl Hub {
     }
 
     /// Whether there is a connection now.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
+    pub(super) fn is_connected(&self) -> bool {
         self.client.connection_state() == Connection::Connected
     }
 
     /// Streams that are open now.
-    #[must_use]
-    pub fn streams(&self) -> usize {
+    pub(super) fn streams(&self) -> usize {
         self.lock().streams.len()
     }
 
@@ -172,7 +179,7 @@ impl Hub {
     ///
     /// # Errors
     /// The node cannot be asked, does not answer, or refuses.
-    pub async fn open(
+    pub(super) async fn open(
         self: &Arc<Self>,
         node: &NodeName,
         opening: Bytes,
@@ -185,7 +192,7 @@ impl Hub {
             return Err(OpenError::TooMuch(detail));
         }
         let count = self.last.fetch_add(1, Ordering::Relaxed);
-        let stream = format!("{:016x}{count:x}", self.run);
+        let stream = format!("{}.{:016x}{count:x}", self.lane, self.me.run);
         let key = Key { end: End::Edge, other: node.clone(), stream: stream.into() };
         let (answer, mut answered) = oneshot::channel();
         let shared = Shared::new(Some(answer));
@@ -193,16 +200,16 @@ impl Hub {
             let detail = format!("there are {STREAMS_MAX} streams to {node} already");
             return Err(OpenError::TooMuch(detail));
         }
-        self.counters.opened.inc();
+        self.me.counters.opened.inc();
         let stream = self.stream(key, shared.clone());
-        let open = Frame::Open { run: self.run, opening };
+        let open = Frame::Open { run: self.me.run, opening };
         self.say(stream.subject.clone(), &open);
         let asking = async {
             loop {
                 match timeout(OPEN_AGAIN, &mut answered).await {
                     Ok(answer) => return answer,
                     Err(_) => {
-                        self.counters.asked_again.inc();
+                        self.me.counters.asked_again.inc();
                         self.say(stream.subject.clone(), &open);
                     }
                 }
@@ -221,16 +228,17 @@ impl Hub {
     fn stream(self: &Arc<Self>, key: Key, shared: Arc<Shared>) -> RelayStream {
         let (subject, client, sayings) =
             (self.subject_of(&key), self.client.clone(), self.sayings.clone());
-        let (place, counters) = (Box::new(Place { hub: self.clone(), key }), self.counters.clone());
+        let (place, counters) =
+            (Box::new(Place { hub: self.clone(), key }), self.me.counters.clone());
         RelayStream { shared, sayings, subject, client, counters, _place: place }
     }
 
     fn subject_of(&self, key: &Key) -> Subject {
-        subject(key.far(), &key.other, &self.name, &key.stream).into()
+        subject(key.far(), &key.other, &self.me.name, &key.stream).into()
     }
 
     /// Ends all streams to a node that lives another life by now.
-    pub fn is_now(&self, node: &NodeName, run: u64) {
+    pub(super) fn is_now(&self, node: &NodeName, run: u64) {
         let over = self.lock().is_now(End::Edge, node, run);
         fail_all(over);
     }
@@ -257,9 +265,9 @@ impl Hub {
         let is_foreign = message.headers.is_some()
             || message.reply.is_some()
             || message.payload.first() == Some(&b'{');
-        let read = read(&message.subject, end, &self.name).filter(|_| !is_foreign);
+        let read = read(&message.subject, end, &self.me.name).filter(|_| !is_foreign);
         let Some((other, word)) = read else { return };
-        self.counters.messages_in.inc();
+        self.me.counters.messages_in.inc();
         if word == ALIVE {
             if let Some(Frame::Alive { run }) = Frame::decode(&message.payload) {
                 let over = self.lock().is_now(end, &other, run);
@@ -280,7 +288,7 @@ impl Hub {
             },
             // The edge has not heard that it was taken.
             (Some(Frame::Open { .. }), Some(_)) if arrive.is_some() => {
-                self.say(self.subject_of(&key), &Frame::Accept { run: self.run });
+                self.say(self.subject_of(&key), &Frame::Accept { run: self.me.run });
             }
             (Some(Frame::Close { reason }), Some(shared)) => {
                 let closed = if reason == CLOSED { Closed::Orderly } else { Closed::Refused };
@@ -293,7 +301,7 @@ impl Hub {
             }
             (Some(frame), Some(shared)) => {
                 if let Frame::Data { bytes, .. } = &frame {
-                    self.counters.bytes_in.inc_by(bytes.len() as u64);
+                    self.me.counters.bytes_in.inc_by(bytes.len() as u64);
                 }
                 match shared.receive(frame) {
                     Ok(None) => {}
@@ -333,8 +341,8 @@ impl Hub {
         if !self.lock().add(key.clone(), shared.clone(), Some(run)) {
             return refuse(&format!("there are {STREAMS_MAX} streams from {edge} already"));
         }
-        self.counters.opened.inc();
-        self.say(subject.clone(), &Frame::Accept { run: self.run });
+        self.me.counters.opened.inc();
+        self.say(subject.clone(), &Frame::Accept { run: self.me.run });
         place.send(Arrival { stream: self.stream(key, shared), edge, opening });
     }
 
@@ -352,14 +360,14 @@ impl Hub {
             if look % ALIVE_EVERY == 0 {
                 for (end, other) in others {
                     let key = Key { end, other, stream: ALIVE.into() };
-                    self.say(self.subject_of(&key), &Frame::Alive { run: self.run });
+                    self.say(self.subject_of(&key), &Frame::Alive { run: self.me.run });
                 }
             }
             for (key, shared) in streams {
                 match shared.ask(now) {
                     Ok(None) => {}
                     Ok(Some(mark)) => {
-                        self.counters.asked_again.inc();
+                        self.me.counters.asked_again.inc();
                         self.say(self.subject_of(&key), &mark);
                     }
                     Err(fault) => shared.fail(&fault.to_string(), fault.into()),

@@ -89,23 +89,31 @@ impl End {
     }
 }
 
-/// Where messages go: to this end, on machine `to`, from machine `from`, about a stream.
+/// Where messages go: to this end, on machine `to`, from machine `from`, about a stream. A stream's word is its
+/// lane at the edge, a dot, and what tells it from others of that lane.
 pub(super) fn subject(end: End, to: &NodeName, from: &NodeName, stream: &str) -> String {
     format!("stayd.{}.{to}.{from}.{stream}", end.word())
 }
 
-/// All messages to this end of a machine.
-pub(super) fn all_to(end: End, name: &NodeName) -> String {
-    format!("stayd.{}.{name}.>", end.word())
+/// All messages to a machine that has sessions.
+pub(super) fn all_to_node(name: &NodeName) -> String {
+    format!("stayd.{}.{name}.>", End::Node.word())
+}
+
+/// All messages to one lane of an edge: those about its streams, and those that say that a side lives.
+pub(super) fn all_to_lane(name: &NodeName, lane: usize) -> [String; 2] {
+    let edge = End::Edge.word();
+    [format!("stayd.{edge}.{name}.*.{lane}.*"), format!("stayd.{edge}.{name}.*.{ALIVE}")]
 }
 
 /// From whom, and about which stream, a message is that has come to `name`.
 pub(super) fn read<'a>(subject: &'a str, end: End, name: &NodeName) -> Option<(NodeName, &'a str)> {
     let rest = subject.strip_prefix("stayd.")?.strip_prefix(end.word())?.strip_prefix('.')?;
     let (from, stream) = rest.strip_prefix(name.as_str())?.strip_prefix('.')?.split_once('.')?;
-    let is_word = !stream.is_empty()
-        && stream.len() <= WORD_MAX
-        && stream.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_plain =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let (lane, rest) = stream.split_once('.').unwrap_or(("0", stream));
+    let is_word = stream.len() <= WORD_MAX && is_plain(lane) && is_plain(rest);
     Some((NodeName::new(from).ok()?, stream)).filter(|_| is_word)
 }
 
@@ -143,6 +151,7 @@ mod tests {
         let subject = subject(End::Node, &a, &b, "s1");
         assert_eq!(subject, "stayd.node.a.b-1.s1");
         assert_eq!(read(&subject, End::Node, &a), Some((b.clone(), "s1")));
+        assert_eq!(read("stayd.node.a.b-1.2.s1", End::Node, &a), Some((b.clone(), "2.s1")));
         assert_eq!(read(&subject, End::Edge, &a), None);
         assert_eq!(read(&subject, End::Node, &b), None);
         let long = format!("stayd.node.a.b.{}", "x".repeat(WORD_MAX + 1));
@@ -150,7 +159,9 @@ mod tests {
             "",
             "stayd.node.a.b",
             "stayd.node.a.b.",
-            "stayd.node.a.b.c.d",
+            "stayd.node.a.b.c.",
+            "stayd.node.a.b..d",
+            "stayd.node.a.b.c.d.e",
             "stayd.node.a.B.c",
             &long,
         ] {

@@ -373,7 +373,7 @@ async fn a_stream_whose_opening_is_lost_is_opened_once() {
     let overhears =
         async |subject: &str| client.subscribe(subject.to_owned()).await.expect("a subscription");
     let (mut asked, mut answered) =
-        (overhears("stayd.node.attic.desk.*").await, overhears("stayd.edge.desk.attic.*").await);
+        (overhears("stayd.node.attic.desk.>").await, overhears("stayd.edge.desk.attic.>").await);
     soon("the subscriptions", client.flush()).await.expect("sent");
     let (mut terminal, _) = Terminal::attach(&desk, &id, "client=tab").await;
     let of_kind = async |messages: &mut async_nats::Subscriber, kind: u8, subject: Option<&str>| {
@@ -407,7 +407,7 @@ async fn a_stream_whose_opening_is_lost_is_opened_once() {
     let put = client.publish("$KV.stayd-nodes.silent", silent.to_string().into());
     put.await.expect("sent");
     sees(&desk, "silent", "online").await;
-    let mut asked = overhears("stayd.node.silent.desk.*").await;
+    let mut asked = overhears("stayd.node.silent.desk.>").await;
     soon("the subscription", client.flush()).await.expect("sent");
     let request = api.get("/api/v1/nodes/silent/sessions");
     let twice = async {

@@ -2,6 +2,7 @@
 
 mod cli;
 mod doctor;
+mod lanes;
 mod machines;
 mod metrics;
 mod partition;

@@ -169,7 +169,7 @@ const NOBODYS_TO_HEAR: &[&str] = &[
 async fn a_node_has_its_own_subjects_and_nothing_else() {
     let Some(fleet) = Fleet::start().await else { return };
     let own = &[
-        "stayd.edge.desk.attic.1",
+        "stayd.edge.desk.attic.2.1",
         "stayd.edge.lamp.attic.alive",
         "$KV.stayd-nodes.attic",
         "$KV.stayd-sessions.attic.1",
@@ -183,7 +183,8 @@ async fn a_node_has_its_own_subjects_and_nothing_else() {
         "stayd.node.attic.desk.1",
         "stayd.node.attic.attic.1",
         "stayd.edge.desk.cellar.1",
-        "stayd.edge.desk.attic.1.2",
+        "stayd.edge.desk.cellar.2.1",
+        "stayd.edge.2.desk.attic.1",
         // The lines of others, to write and to read.
         "$KV.stayd-nodes.cellar",
         "$KV.stayd-nodes.attic.more",
@@ -222,7 +223,7 @@ async fn a_node_has_its_own_subjects_and_nothing_else() {
 async fn an_edge_has_the_directory_and_its_own_name() {
     let Some(fleet) = Fleet::start().await else { return };
     let own = &[
-        "stayd.node.attic.desk.1",
+        "stayd.node.attic.desk.2.1",
         "stayd.node.cellar.desk.alive",
         "stayd.edge.lamp.desk.1",
         "$KV.stayd-nodes.desk",
@@ -242,7 +243,7 @@ async fn an_edge_has_the_directory_and_its_own_name() {
         // Another edge's place, and another node's.
         "stayd.node.attic.lamp.1",
         "stayd.node.attic.attic.1",
-        "stayd.node.attic.desk.1.2",
+        "stayd.node.attic.lamp.2.1",
         "stayd.edge.lamp.attic.1",
         "stayd.edge.desk.attic.1",
         "$KV.stayd-nodes.attic",

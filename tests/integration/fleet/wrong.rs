@@ -51,7 +51,7 @@ impl Wrong {
         client.flush().await.expect("sent");
         self.tasks.push(spawn(async move {
             while let Some(message) = all.next().await {
-                let mut words = message.subject.split('.').skip(3);
+                let mut words = message.subject.splitn(5, '.').skip(3);
                 let (edge, stream) = (words.next().unwrap(), words.next().unwrap());
                 let with = |kind: u8, number: u64, rest: &[u8]| {
                     [&[kind], &number.to_be_bytes()[..], rest].concat()
