@@ -147,3 +147,27 @@ async fn hundreds_of_sessions_end_and_are_recorded() {
     let ended = "SELECT count(*) || status || end_reason FROM sessions GROUP BY status, end_reason";
     assert_eq!(server.sql(ended).as_deref(), Some("300TERMINATEDkilled"));
 }
+
+/// It takes as long as `stop` waits for a server of whose sessions none ends, 45 s.
+#[actix_web::test]
+async fn sessions_end_although_their_server_does_not_answer() {
+    let mut server = Server::start().await;
+    let api = server.api();
+    let mut leaders = Vec::new();
+    for _ in 0..3 {
+        let session = api.create(json!({ "command": ["sh", "-c", "sleep 1000 & exec cat"] })).await;
+        leaders.push(session["pid"].as_i64().expect("a pid") as i32);
+    }
+    let pid = Pid::from_raw(server.pid());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let mut stop = stayd(&server, &["stop", "--all"]);
+    let stopped = actix_web::web::block(move || stop.output().unwrap()).await.unwrap();
+    let said = String::from_utf8_lossy(&stopped.stderr);
+    assert!(said.contains("within 45s") && said.contains("ended without it"), "{said}");
+    assert!(!stopped.status.success());
+    assert_eq!(leaders.into_iter().filter(|pid| lives(*pid)).count(), 0);
+    // Once it goes on, it stops as it was told, and records the ends.
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert!(server.stop_waiting().success());
+    assert_eq!(server.sql("SELECT DISTINCT status FROM sessions").as_deref(), Some("TERMINATED"));
+}
