@@ -1,6 +1,6 @@
 //! The directory as an edge knows it: the machines of the fleet and their sessions, as they last said.
 
-use super::listed::{Listed, Listings};
+use super::listed::{Listed, Listings, Packed};
 use super::record::NodeRecord;
 use crate::id::SessionId;
 use crate::lifecycle::Status;
@@ -198,10 +198,11 @@ impl Directory {
         }
         let Beside { owner_token } = serde_json::from_slice(line).unwrap_or_default();
         (session.node, session.owner_token) = (Some(node.to_string()), owner_token);
+        let packed = Packed::of(&session);
         {
             let mut known = self.lock();
             known.nodes.entry(node.clone()).or_default();
-            known.sessions.insert(node, &session, hash);
+            known.sessions.insert(node, &session, packed, hash);
         }
         self.0.told.send_replace(());
         true
@@ -219,15 +220,18 @@ impl Directory {
     /// A machine's session with this id, or its live one with this name, as it last said.
     #[must_use]
     pub fn find(&self, node: &NodeName, key: &str) -> Option<Session> {
-        let known = self.lock();
-        let by_id = || known.sessions.get(key.parse().ok()?).filter(|it| it.node == *node);
-        let is_named =
-            |listed: &&Listed| listed.status.is_live() && listed.name.as_deref() == Some(key);
-        let by_name = || {
-            let mut of_node = known.sessions.newest(Some(node), None).map(|(_, listed)| listed);
-            of_node.find(is_named)
+        let packed = {
+            let known = self.lock();
+            let by_id = || known.sessions.get(key.parse().ok()?).filter(|it| it.node == *node);
+            let is_named =
+                |listed: &&Listed| listed.status.is_live() && listed.name.as_deref() == Some(key);
+            let by_name = || {
+                let mut of_node = known.sessions.newest(Some(node), None).map(|(_, listed)| listed);
+                of_node.find(is_named)
+            };
+            by_id().or_else(by_name)?.packed.clone()
         };
-        by_id().or_else(by_name)?.session()
+        packed.session()
     }
 
     /// The same; a session that this server has placed a moment ago is waited for until it is told.
@@ -373,6 +377,18 @@ impl Directory {
         principal: &Principal,
         this: &NodeName,
     ) -> Vec<(SessionId, Box<str>)> {
+        // A thousand of them take milliseconds to unpack, in which whoever is heard need not wait.
+        let packed = self.packed(wanted, principal, this).into_iter();
+        packed.filter_map(|(id, it)| Some((id, it.json()?))).collect()
+    }
+
+    /// The same, as they are kept.
+    fn packed(
+        &self,
+        wanted: &Wanted<'_>,
+        principal: &Principal,
+        this: &NodeName,
+    ) -> Vec<(SessionId, Packed)> {
         let known = self.lock();
         let matches = |(id, listed): &(SessionId, &Listed)| {
             listed.node != *this
@@ -383,8 +399,7 @@ impl Directory {
                 && principal.sees(listed.facts(*id))
         };
         let newest = known.sessions.newest(wanted.node, wanted.before).filter(matches);
-        let shown = newest.take(wanted.most).filter_map(|(id, it)| Some((id, it.json()?)));
-        shown.collect()
+        newest.take(wanted.most).map(|(id, it)| (id, it.packed.clone())).collect()
     }
 
     /// The machines on which a session may be placed, those with the fewest first.
@@ -593,6 +608,37 @@ mod tests {
         let shown: serde_json::Value = serde_json::from_str(&shown[0].1).unwrap();
         assert_eq!((&shown["node"], shown.get("owner_token")), (&"a".into(), None));
         assert!(directory.sessions(&all(10), &anna, &name("a")).is_empty(), "its own are its own");
+    }
+
+    #[test]
+    fn pages_are_unpacked_without_the_directory_and_have_every_session_once_as_it_was_told() {
+        let directory = Directory::default();
+        let mut told: Vec<Session> = (0..25)
+            .map(|n| Session {
+                name: Some(format!("work-{n}")),
+                ..Session::begun(SessionId::generate(), DateTime::UNIX_EPOCH)
+            })
+            .collect();
+        for (n, session) in told.iter_mut().enumerate() {
+            let node = ["a", "b"][n % 2];
+            assert!(says(&directory, node, session));
+            session.node = Some(node.to_owned());
+        }
+        let (here, owner) = (name("here"), Principal::owner());
+        let (mut pages, mut before) = (Vec::new(), None);
+        loop {
+            let page = directory.packed(&Wanted { before, ..all(10) }, &owner, &here);
+            let Some((last, _)) = page.last() else { break };
+            before = Some(*last);
+            // Whoever is heard meanwhile holds nobody up.
+            let held = directory.lock();
+            pages.extend(page.iter().map(|(_, packed)| packed.session().unwrap()));
+            drop(held);
+        }
+        told.reverse();
+        assert_eq!(pages, told);
+        let found = directory.find(&name("a"), "work-24").unwrap();
+        assert_eq!(found, told[0]);
     }
 
     #[test]
