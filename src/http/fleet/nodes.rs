@@ -85,6 +85,7 @@ mod tests {
             since: None,
             heard_at: Some("1".into()),
             heard_ago: None,
+            refused_lines: 0,
             gateway: false,
             rights: None,
         };
