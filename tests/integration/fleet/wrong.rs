@@ -107,7 +107,40 @@ async fn what_follows_an_interim_answer_of_a_machine_reaches_nobody() {
         sees(&desk, name, "online").await;
         let asked = desk.api().get(&format!("/api/v1/nodes/{name}/sessions/x")).await;
         assert!(!asked.headers.contains_key("set-cookie"), "{status}");
-        asked.problem(503, "node_unreachable");
+        asked.problem(502, "bad_gateway");
+    }
+}
+
+#[actix_web::test]
+async fn a_status_that_no_answer_has_reaches_nobody_nor_a_pause_of_weeks() {
+    let Some(nats) = NatsServer::start().await else { return };
+    let desk = member(&nats, "desk", "").await;
+    let asked = async |name: &'static str, status: &str, pause: &str| {
+        let mut wrong = Wrong::start(&nats, name).await;
+        let answer =
+            format!("HTTP/1.1 {status}\r\nretry-after: {pause}\r\ncontent-length: 2\r\n\r\nhi");
+        wrong.answers(name, answer.into_bytes()).await;
+        sees(&desk, name, "online").await;
+        desk.api().get(&format!("/api/v1/nodes/{name}/sessions/x")).await
+    };
+    for (name, status) in [("w1", "999 Never"), ("w2", "600 More"), ("w3", "199 Less")] {
+        let refused = asked(name, status, "1").await.problem(502, "bad_gateway");
+        let detail = refused["detail"].as_str().expect("a detail");
+        assert!(detail.contains(name) && detail.contains(&status[..3]), "{detail}");
+    }
+    for (name, status, pause, passed) in [
+        ("p1", "200 OK", "3600", Some("3600")),
+        ("p2", "599 Other", "0", Some("0")),
+        ("p3", "503 Away", "3601", None),
+        ("p4", "503 Away", "99999999999999999999", None),
+        ("p5", "503 Away", "Fri, 31 Dec 2199 23:59:59 GMT", None),
+        ("p6", "503 Away", "-1", None),
+        ("p7", "503 Away", "+5", None),
+    ] {
+        let answer = asked(name, status, pause).await;
+        assert_eq!(answer.status.as_str(), &status[..3]);
+        let said = answer.headers.get("retry-after").map(|value| value.to_str().expect("text"));
+        assert_eq!(said, passed, "{pause}");
     }
 }
 
