@@ -104,7 +104,11 @@ pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         }
         Err(error) => findings.push(failed("state directory", error.to_string())),
     }
-    findings.extend(server(paths, flags));
+    let (found, fleet) = server(paths, flags);
+    findings.extend(found);
+    if let (Ok(settings), Some(fleet)) = (&settings, &fleet) {
+        findings.extend(other_fleet(settings, fleet));
+    }
     findings.extend(terminals());
     findings.push(open_files());
     report(&findings, flags.json)?;
@@ -398,12 +402,14 @@ fn names(listen: &Path) -> Option<Finding> {
 }
 
 /// Whether the server is ready, and what it says of its fleet, if it is in one.
-fn server(paths: &PathFlags, flags: &Flags) -> Vec<Finding> {
+fn server(paths: &PathFlags, flags: &Flags) -> (Vec<Finding>, Option<Fleet>) {
     let what = "server";
     let endpoint = match Endpoint::find(paths, &flags.server) {
         Ok(endpoint) => endpoint,
-        Err(failure) if failure.is_passing() => return vec![warning(what, failure.to_string())],
-        Err(failure) => return vec![failed(what, failure.to_string())],
+        Err(failure) if failure.is_passing() => {
+            return (vec![warning(what, failure.to_string())], None);
+        }
+        Err(failure) => return (vec![failed(what, failure.to_string())], None),
     };
     let at = endpoint.at();
     let (ready, fleet) = actix::System::new().block_on(async {
@@ -417,7 +423,27 @@ fn server(paths: &PathFlags, flags: &Flags) -> Vec<Finding> {
         Err(failure @ Failure::NoServer { .. }) => warning(what, failure.to_string()),
         Err(failure) => failed(what, failure.to_string()),
     };
-    std::iter::once(finding).chain(fleet.map(|fleet| of_fleet(&fleet, Utc::now()))).collect()
+    let told = fleet.as_ref().map(|fleet| of_fleet(fleet, Utc::now()));
+    (std::iter::once(finding).chain(told).collect(), fleet)
+}
+
+/// What was not looked at, where the server is in a fleet of which the settings that are read from here do not
+/// tell: it was started with others, or with flags.
+fn other_fleet(settings: &Settings, fleet: &Fleet) -> Option<Finding> {
+    let own = fleet.own.as_deref()?;
+    let name = settings.fleet.as_ref().map(|fleet| fleet.name.as_str());
+    let why = match name {
+        Some(name) if name == own => return None,
+        Some(name) => {
+            format!("the checks of NATS were made as {name}, and the server is in a fleet as {own}")
+        }
+        None => format!(
+            "not checked: the server is in a fleet as {own}, and the settings that are read from here name none"
+        ),
+    };
+    let advice = "name the file of the server's settings with --config; a fleet that comes from flags \
+                  (--fleet-url) has to be in such a file to be checked";
+    Some(warning("fleet NATS", format!("{why}: {advice}")))
 }
 
 /// The checks of the fleet's NATS, if the settings name a fleet.
@@ -444,7 +470,7 @@ fn of_fleet(fleet: &Fleet, now: DateTime<Utc>) -> Finding {
         let why = unconnected(fleet, now);
         return warning(what, format!("{why}; sessions of this machine need it not"));
     }
-    if fleet.nodes.is_empty() {
+    if fleet.is_plain() {
         let detail =
             format!("{own} offers its sessions, and knows no others (fleet.serve_page is false)");
         return ok(what, detail);
@@ -513,6 +539,7 @@ mod tests {
         };
         let mut fleet = Fleet {
             own: Some("desk".into()),
+            serves: Some(true),
             connected: true,
             heard_at: Some(now),
             nodes: vec![node("desk", "online"), node("gpu-1", "online")],

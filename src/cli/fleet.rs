@@ -19,6 +19,8 @@ pub(super) struct Fleet {
     /// The name of the server that was asked; `None` where it is in no fleet.
     #[serde(rename = "self")]
     pub(super) own: Option<String>,
+    /// Whether it answers for other machines, of which it knows none otherwise; an older server does not say.
+    pub(super) serves: Option<bool>,
     /// Whether it is connected to NATS.
     pub(super) connected: bool,
     /// When it has last heard the directory.
@@ -51,6 +53,11 @@ impl Fleet {
     /// The machines that are not heard.
     pub(super) fn offline(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| !node.is_online())
+    }
+
+    /// Whether the server offers its own sessions alone, and knows no other machines.
+    pub(super) fn is_plain(&self) -> bool {
+        self.serves == Some(false)
     }
 }
 

@@ -16,6 +16,11 @@ use serde_json::Value;
 const NONE: &str = "this server is in no fleet: set url and name under [fleet] in stayd.toml, or start \
                     it with --fleet-url and --fleet-name";
 
+/// What to do at a machine that does not answer for others.
+const KNOWS_NONE: &str = "knows no other machines (fleet.serve_page is false in its settings): ask a machine of the \
+                          fleet whose page is served, by --url and a token of that machine; or set serve_page = true \
+                          here, for which this machine's user in NATS needs the rights of an edge";
+
 #[derive(Args, Debug)]
 pub(super) struct Flags {
     /// Print only names
@@ -50,12 +55,16 @@ pub(super) fn nodes(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         return Ok(0);
     }
     let now = Utc::now();
-    if fleet.own.is_none() {
+    let Some(own) = &fleet.own else {
         out::message(&format!("stayd: {NONE}"));
         return Ok(0);
-    }
+    };
     if !fleet.connected {
         out::message(&format!("stayd: {}", unconnected(&fleet, now)));
+    }
+    if fleet.is_plain() {
+        out::message(&format!("stayd: {own} {KNOWS_NONE}"));
+        return Ok(0);
     }
     out::print(&table(&fleet.nodes, now))?;
     Ok(0)

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// More would make the record that each machine repeats every few seconds long.
-const LABELS_MAX: usize = 32;
+pub const FLEET_LABELS_MAX: usize = 32;
 /// The longest key or value of a label, in bytes.
-const LABEL_MAX: usize = 64;
+pub const FLEET_LABEL_MAX: usize = 64;
 
 /// The most that comes in over the fleet may do on this machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -96,11 +96,13 @@ pub(super) fn fleet(
             .map_err(|error| ("fleet.name", flags.fleet_name.is_some(), error.to_string()))?,
         None => NodeName::of_host(&host()),
     };
-    let fits = |text: &str| !text.is_empty() && text.len() <= LABEL_MAX;
+    let fits = |text: &str| !text.is_empty() && text.len() <= FLEET_LABEL_MAX;
     let labels = table.labels;
-    if labels.len() > LABELS_MAX || !labels.iter().all(|(key, value)| fits(key) && fits(value)) {
+    if labels.len() > FLEET_LABELS_MAX
+        || !labels.iter().all(|(key, value)| fits(key) && fits(value))
+    {
         let problem = format!(
-            "expected at most {LABELS_MAX} labels, whose keys and values have 1 to {LABEL_MAX} bytes"
+            "expected at most {FLEET_LABELS_MAX} labels, whose keys and values have 1 to {FLEET_LABEL_MAX} bytes"
         );
         return Err(("fleet.labels", false, problem));
     }

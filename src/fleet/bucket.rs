@@ -4,6 +4,7 @@
 //! not be able to remove those of others, so the streams refuse messages that roll up older ones; and
 //! without these, NATS sets no markers where a line has gone by its age, which readers count themselves.
 
+use super::limits::LINE_MAX;
 use crate::relay::NodeName;
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::{Context, PublishErrorKind};
@@ -33,8 +34,6 @@ const SESSIONS_BYTES: i64 = 192 << 20;
 const OTHER_BYTES: i64 = 16 << 20;
 /// How long NATS may take to answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(4);
-/// The longest line that is read, in bytes.
-pub(super) const LINE_MAX: usize = 128 << 10;
 
 /// Why a line could not be written.
 #[derive(Debug, thiserror::Error)]

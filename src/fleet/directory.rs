@@ -1,20 +1,19 @@
 //! The directory as an edge knows it: the machines of the fleet and their sessions, as they last said.
 
-use super::listed::{Listed, Listings};
+use super::line::{self, Refusal};
+use super::listed::{Listed, Listings, Packed};
 use super::record::NodeRecord;
+use super::shown::{ShownNode, TOLD_MAX, Told, Wanted};
 use crate::id::SessionId;
-use crate::lifecycle::Status;
 use crate::protocol::{Session, rfc3339};
 use crate::relay::NodeName;
 use crate::rights::{Principal, Role};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use uuid::Uuid;
 
 /// A machine that has said nothing for so long is forgotten, with its sessions.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -72,78 +71,8 @@ struct Node {
     heard: Option<Heard>,
     /// It has said that it goes.
     is_gone: bool,
-}
-
-/// What a line of the directory has beside the session's JSON.
-#[derive(Default, Deserialize, Serialize)]
-struct Beside {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    owner_token: Option<Uuid>,
-}
-
-/// A machine, as `GET /api/v1/nodes` shows it.
-#[derive(Clone, Debug, Serialize)]
-pub struct ShownNode {
-    /// Its name.
-    pub name: String,
-    /// Whether it is this server's.
-    #[serde(rename = "self")]
-    pub is_self: bool,
-    /// `online` or `offline`.
-    pub state: &'static str,
-    /// The version of stayd; null: not known.
-    pub version: Option<String>,
-    /// What sessions are placed by.
-    pub labels: BTreeMap<String, String>,
-    /// Sessions that have not ended.
-    pub live_sessions: usize,
-    /// The most that there may be.
-    pub max_sessions: Option<usize>,
-    /// The load of the last minute.
-    pub load: Option<f64>,
-    /// Processors.
-    pub cores: Option<usize>,
-    /// When its server was started.
-    pub since: Option<String>,
-    /// When it was last heard.
-    pub heard_at: Option<String>,
-    /// How long ago that was.
-    #[serde(skip)]
-    pub heard_ago: Option<Duration>,
-    /// Whether it has no sessions of its own.
-    pub gateway: bool,
-    /// The most that comes in over the fleet may do there.
-    pub rights: Option<String>,
-}
-
-/// Which sessions of the directory are asked for.
-pub struct Wanted<'a> {
-    /// Of this machine alone.
-    pub node: Option<&'a NodeName>,
-    /// With one of these.
-    pub statuses: Option<&'a [Status]>,
-    /// Also those that have ended.
-    pub ended: bool,
-    /// With this name.
-    pub name: Option<&'a str>,
-    /// With this label.
-    pub label: Option<&'a (String, String)>,
-    /// Older than this one.
-    pub before: Option<SessionId>,
-    /// So many.
-    pub most: usize,
-}
-
-/// The line of a session of this machine.
-pub(super) fn line_of(session: &Session, node: &NodeName) -> Vec<u8> {
-    let mut value = serde_json::to_value(session).unwrap_or_default();
-    if let Some(object) = value.as_object_mut() {
-        object.insert("node".into(), node.as_str().into());
-        if let Some(token) = session.owner_token {
-            object.insert("owner_token".into(), token.to_string().into());
-        }
-    }
-    value.to_string().into_bytes()
+    /// Lines in which it said more than there can be.
+    refused: u64,
 }
 
 impl Directory {
@@ -154,7 +83,7 @@ impl Directory {
         let node = known.nodes.entry(name.clone()).or_default();
         let before = node.record.as_ref().map(|record| record.run);
         let run = record.run;
-        *node = Node { record: Some(record), heard: Some(heard), is_gone: false };
+        (node.record, node.heard, node.is_gone) = (Some(record), Some(heard), false);
         (before != Some(run)).then_some(run)
     }
 
@@ -170,41 +99,54 @@ impl Directory {
         }
     }
 
-    /// A session's line was put. Whether it is one: a machine's mistake must not come to a page.
-    pub(super) fn session_says(&self, node: &NodeName, id: SessionId, line: &[u8]) -> bool {
+    /// A session's line was put. A machine's mistake must not come to a page, nor fill this server's memory.
+    pub(super) fn session_says(
+        &self,
+        node: &NodeName,
+        id: SessionId,
+        line: &[u8],
+    ) -> Result<(), Refusal> {
         use std::hash::{DefaultHasher, Hash, Hasher};
+        line::check_length(line)?;
         let mut hasher = DefaultHasher::new();
         line.hash(&mut hasher);
         let hash = hasher.finish();
         {
             let mut known = self.lock();
             match known.sessions.get(id) {
-                Some(it) if it.node == *node && it.hash == hash => return true,
+                Some(it) if it.node == *node && it.hash == hash => return Ok(()),
                 Some(it) if it.node == *node => {}
                 Some(it) if !known.is_renamed(&it.node, node) => {
                     known.disputed.insert(id);
-                    return false;
+                    return Err(Refusal::Ignored);
                 }
                 Some(_) => {
                     known.disputed.remove(&id);
                 }
-                _ if known.sessions.count(node) >= SESSIONS_MAX => return false,
+                _ if known.sessions.count(node) >= SESSIONS_MAX => {
+                    let why = format!("it tells of more than {SESSIONS_MAX} sessions");
+                    return Err(Refusal::TooMuch(why));
+                }
                 _ => {}
             }
         }
-        let Ok(mut session) = serde_json::from_slice::<Session>(line) else { return false };
-        if session.id != id {
-            return false;
-        }
-        let Beside { owner_token } = serde_json::from_slice(line).unwrap_or_default();
-        (session.node, session.owner_token) = (Some(node.to_string()), owner_token);
+        let session = line::read(node, id, line)?;
+        let packed = Packed::of(&session);
         {
             let mut known = self.lock();
             known.nodes.entry(node.clone()).or_default();
-            known.sessions.insert(node, &session, hash);
+            known.sessions.insert(node, &session, packed, hash);
         }
         self.0.told.send_replace(());
-        true
+        Ok(())
+    }
+
+    /// A machine has said more than there can be. Whether it is the first time.
+    pub(super) fn refuses(&self, name: &NodeName) -> bool {
+        let mut known = self.lock();
+        let node = known.nodes.entry(name.clone()).or_default();
+        node.refused += 1;
+        node.refused == 1
     }
 
     /// A session's line was removed.
@@ -219,15 +161,18 @@ impl Directory {
     /// A machine's session with this id, or its live one with this name, as it last said.
     #[must_use]
     pub fn find(&self, node: &NodeName, key: &str) -> Option<Session> {
-        let known = self.lock();
-        let by_id = || known.sessions.get(key.parse().ok()?).filter(|it| it.node == *node);
-        let is_named =
-            |listed: &&Listed| listed.status.is_live() && listed.name.as_deref() == Some(key);
-        let by_name = || {
-            let mut of_node = known.sessions.newest(Some(node), None).map(|(_, listed)| listed);
-            of_node.find(is_named)
+        let packed = {
+            let known = self.lock();
+            let by_id = || known.sessions.get(key.parse().ok()?).filter(|it| it.node == *node);
+            let is_named =
+                |listed: &&Listed| listed.status.is_live() && listed.name.as_deref() == Some(key);
+            let by_name = || {
+                let mut of_node = known.sessions.newest(Some(node), None).map(|(_, listed)| listed);
+                of_node.find(is_named)
+            };
+            by_id().or_else(by_name)?.packed.clone()
         };
-        by_id().or_else(by_name)?.session()
+        packed.session()
     }
 
     /// The same; a session that this server has placed a moment ago is waited for until it is told.
@@ -358,6 +303,7 @@ impl Directory {
                 since: record.map(|record| record.since.clone()),
                 heard_at: node.heard.map(|heard| rfc3339(heard.time)),
                 heard_ago: node.heard.map(|heard| heard.at.elapsed()),
+                refused_lines: node.refused,
                 gateway: record.is_some_and(|record| record.gateway),
                 rights: record.map(|record| record.rights.clone()),
             }
@@ -367,12 +313,28 @@ impl Directory {
 
     /// Sessions of other machines that exist for a principal, newest first, as JSON.
     #[must_use]
-    pub fn sessions(
+    pub fn sessions(&self, wanted: &Wanted<'_>, principal: &Principal, this: &NodeName) -> Told {
+        let (mut sessions, mut bytes) = (Vec::new(), 0);
+        // A thousand of them take milliseconds to unpack, in which whoever is heard need not wait.
+        for (id, packed) in self.packed(wanted, principal, this) {
+            if bytes >= TOLD_MAX {
+                return Told { sessions, is_cut: true };
+            }
+            if let Some(json) = packed.json() {
+                bytes += json.len();
+                sessions.push((id, json));
+            }
+        }
+        Told { sessions, is_cut: false }
+    }
+
+    /// The same, as they are kept.
+    fn packed(
         &self,
         wanted: &Wanted<'_>,
         principal: &Principal,
         this: &NodeName,
-    ) -> Vec<(SessionId, Box<str>)> {
+    ) -> Vec<(SessionId, Packed)> {
         let known = self.lock();
         let matches = |(id, listed): &(SessionId, &Listed)| {
             listed.node != *this
@@ -383,8 +345,7 @@ impl Directory {
                 && principal.sees(listed.facts(*id))
         };
         let newest = known.sessions.newest(wanted.node, wanted.before).filter(matches);
-        let shown = newest.take(wanted.most).filter_map(|(id, it)| Some((id, it.json()?)));
-        shown.collect()
+        newest.take(wanted.most).map(|(id, it)| (id, it.packed.clone())).collect()
     }
 
     /// The machines on which a session may be placed, those with the fewest first.
@@ -445,184 +406,5 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::samples;
-    use uuid::Uuid;
-
-    fn name(name: &str) -> NodeName {
-        NodeName::new(name).unwrap()
-    }
-
-    fn record(name: &str, live_sessions: usize) -> NodeRecord {
-        NodeRecord {
-            name: name.into(),
-            instance: Uuid::now_v7(),
-            run: 1,
-            version: "1".into(),
-            labels: BTreeMap::from([("gpu".into(), name.into())]),
-            live_sessions,
-            max_sessions: 10,
-            load: None,
-            cores: 1,
-            since: String::new(),
-            gateway: false,
-            rights: "controller".into(),
-        }
-    }
-
-    #[test]
-    fn who_is_silent_goes_offline_and_nobody_does_while_nothing_is_heard() {
-        let is_online = |node_s: f64, anybody_s: f64| {
-            let ago = |seconds: f64| Heard {
-                at: Instant::now() - Duration::from_secs_f64(seconds),
-                time: Utc::now(),
-            };
-            let node = Node { heard: Some(ago(node_s)), ..Node::default() };
-            let nodes = BTreeMap::from([(name("attic"), node)]);
-            let known = Known { heard: Some(ago(anybody_s)), nodes, ..Known::default() };
-            known.is_online(&name("attic"))
-        };
-        assert!(is_online(8.5, 1.0) && !is_online(9.5, 1.0), "time goes on between two words");
-        assert!(is_online(60.0, 56.0), "nothing was heard since");
-        assert!(!is_online(60.0, 54.0), "it had been silent before");
-    }
-
-    fn says(directory: &Directory, node: &str, session: &Session) -> bool {
-        let line = line_of(session, &name(node));
-        directory.session_says(&name(node), session.id, &line)
-    }
-
-    fn session() -> Session {
-        Session::begun(SessionId::generate(), Utc::now())
-    }
-
-    fn all<'a>(most: usize) -> Wanted<'a> {
-        let (node, statuses, name, label, before) = (None, None, None, None, None);
-        Wanted { node, statuses, ended: false, name, label, before, most }
-    }
-
-    #[test]
-    fn an_id_is_the_machines_that_has_it() {
-        let directory = Directory::default();
-        for node in ["a", "b"] {
-            directory.node_says(&name(node), record(node, 0));
-        }
-        let session = session();
-        assert!(says(&directory, "a", &session));
-        assert!(!says(&directory, "b", &session), "another machine's");
-        assert_eq!(directory.locate(session.id, &name("b")), Some(name("a")));
-        assert_eq!(directory.locate(session.id, &name("a")), None, "its own");
-        directory.session_goes(&name("b"), session.id);
-        assert!(directory.locate(session.id, &name("b")).is_some(), "not for b to remove");
-        directory.node_goes(&name("a"));
-        assert!(!says(&directory, "b", &session), "nor to take while its machine is away");
-        // The machine has another name now.
-        let known = directory.lock().nodes[&name("a")].record.as_ref().map(|it| it.instance);
-        let renamed = NodeRecord { instance: known.unwrap(), ..record("new", 0) };
-        directory.node_says(&name("new"), renamed);
-        assert!(says(&directory, "new", &session));
-        assert_eq!(directory.locate(session.id, &name("c")), Some(name("new")));
-    }
-
-    #[test]
-    fn an_id_that_two_machines_claim_does_not_say_where_it_is() {
-        let directory = Directory::default();
-        for node in ["a", "b"] {
-            directory.node_says(&name(node), record(node, 0));
-        }
-        let (claimed, other) = (session(), session());
-        // After a start, the line of the wrong one may be read first.
-        assert!(says(&directory, "b", &claimed) && !says(&directory, "a", &claimed));
-        assert!(says(&directory, "a", &other));
-        assert!(directory.is_disputed(claimed.id) && !directory.is_disputed(other.id));
-        directory.session_goes(&name("b"), claimed.id);
-        assert!(!directory.is_disputed(claimed.id), "it has given it up");
-        assert!(says(&directory, "a", &claimed));
-        assert_eq!(directory.locate(claimed.id, &name("c")), Some(name("a")));
-    }
-
-    #[test]
-    fn nonsense_is_no_session() {
-        let directory = Directory::default();
-        let (one, other) = (session(), session());
-        let line = line_of(&one, &name("a"));
-        assert!(!directory.session_says(&name("a"), other.id, &line), "under another id");
-        assert!(!directory.session_says(&name("a"), one.id, b"{}"));
-        assert!(!directory.session_says(&name("a"), one.id, b""));
-    }
-
-    #[test]
-    fn a_whole_list_takes_away_what_is_not_in_it_and_no_more() {
-        let directory = Directory::default();
-        let (kept, gone, of_other) = (session(), session(), session());
-        for (node, session) in [("a", &kept), ("a", &gone), ("b", &of_other)] {
-            directory.node_says(&name(node), record(node, 0));
-            assert!(says(&directory, node, session));
-        }
-        assert!(!directory.is_listed_for(Duration::ZERO));
-        directory.only_these(&HashSet::from([kept.id]), &HashSet::from([name("a")]));
-        assert!(directory.is_listed_for(Duration::ZERO));
-        let here = name("here");
-        let located = [&kept, &gone, &of_other].map(|it| directory.locate(it.id, &here).is_some());
-        assert_eq!(located, [true, false, true], "b has not told all of its own");
-    }
-
-    #[test]
-    fn sessions_are_listed_newest_first_for_whom_they_exist() {
-        let directory = Directory::default();
-        let mine =
-            Session { owner: Some("anna".into()), owner_token: Some(Uuid::now_v7()), ..session() };
-        let other = session();
-        for session in [&mine, &other] {
-            assert!(says(&directory, "a", session));
-        }
-        let here = name("here");
-        let ids = |wanted: &Wanted<'_>, who: &Principal| -> Vec<SessionId> {
-            directory.sessions(wanted, who, &here).into_iter().map(|(id, _)| id).collect()
-        };
-        let owner = Principal::owner();
-        assert_eq!(ids(&all(10), &owner), [other.id, mine.id]);
-        assert_eq!(ids(&all(1), &owner), [other.id]);
-        assert_eq!(ids(&Wanted { before: Some(other.id), ..all(10) }, &owner), [mine.id]);
-        assert_eq!(ids(&Wanted { node: Some(&name("b")), ..all(10) }, &owner), []);
-        let scope = crate::rights::Scope::Own;
-        let anna = Principal { scope, name: "anna".into(), token: mine.owner_token, ..owner };
-        assert_eq!(ids(&all(10), &anna), [mine.id]);
-        let shown = directory.sessions(&all(10), &anna, &here);
-        let shown: serde_json::Value = serde_json::from_str(&shown[0].1).unwrap();
-        assert_eq!((&shown["node"], shown.get("owner_token")), (&"a".into(), None));
-        assert!(directory.sessions(&all(10), &anna, &name("a")).is_empty(), "its own are its own");
-    }
-
-    #[test]
-    fn a_place_has_room_and_the_labels() {
-        let directory = Directory::default();
-        for (node, live) in [("a", 3), ("b", 1), ("c", 10)] {
-            directory.node_says(&name(node), record(node, live));
-        }
-        let gate = NodeRecord { gateway: true, ..record("g", 0) };
-        directory.node_says(&name("g"), gate);
-        let closed = NodeRecord { rights: "viewer".into(), ..record("v", 0) };
-        directory.node_says(&name("v"), closed);
-        let places = |labels: &[(&str, &str)]| {
-            let labels = labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
-            let places = directory.places(&labels.collect()).into_iter();
-            places.map(|(node, _)| node.to_string()).collect::<Vec<_>>()
-        };
-        assert_eq!(places(&[]), ["b", "a"]);
-        assert_eq!(places(&[("gpu", "a")]), ["a"]);
-        assert_eq!(places(&[("gpu", "x")]), Vec::<String>::new());
-        directory.node_goes(&name("b"));
-        assert_eq!(places(&[]), ["a"]);
-    }
-
-    #[test]
-    fn what_was_placed_is_found_before_it_is_told() {
-        let directory = Directory::default();
-        let session = samples::session("01890a5d-ac96-774b-bcce-b302099a8057", None);
-        assert_eq!(directory.locate(session.id, &name("here")), None);
-        directory.was_placed(session.id, &name("a"));
-        assert_eq!(directory.locate(session.id, &name("here")), Some(name("a")));
-    }
-}
+#[path = "directory_tests.rs"]
+mod tests;

@@ -213,8 +213,11 @@ impl Fleet {
             !times.is_empty()
         });
         let places = self.directory().places(labels).into_iter();
-        let counted =
-            places.map(|(node, live)| (live + placed.get(&node).map_or(0, Vec::len), node));
+        // A machine says what it likes of its number.
+        let count = |node: &NodeName, live: usize| {
+            live.saturating_add(placed.get(node).map_or(0, Vec::len))
+        };
+        let counted = places.map(|(node, live)| (count(&node, live), node));
         let (_, node) = counted.min().ok_or_else(|| {
             let labels: Vec<String> =
                 labels.iter().map(|(key, value)| format!("{key}={value}")).collect();

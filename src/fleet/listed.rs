@@ -20,21 +20,20 @@ static COMMON: LazyLock<Vec<u8>> = LazyLock::new(|| {
     serde_json::to_vec(&begun).unwrap_or_default()
 });
 
-/// A session of another machine.
-pub(super) struct Listed {
-    pub(super) node: NodeName,
-    owner: Option<Box<str>>,
+/// A session's JSON, compressed. Clones share it: it is packed and unpacked where nobody waits for the directory.
+#[derive(Clone)]
+pub(super) struct Packed {
+    json: Arc<[u8]>,
     owner_token: Option<Uuid>,
-    labels: Arc<BTreeMap<String, String>>,
-    pub(super) name: Option<Box<str>>,
-    pub(super) status: Status,
-    /// What was put, to see that nothing has changed.
-    pub(super) hash: u64,
-    /// The JSON that clients are shown, compressed.
-    json: Box<[u8]>,
 }
 
-impl Listed {
+impl Packed {
+    pub(super) fn of(session: &Session) -> Packed {
+        let json = serde_json::to_vec(session).unwrap_or_default();
+        let json = compress_prepend_size_with_dict(&json, &COMMON).into();
+        Packed { json, owner_token: session.owner_token }
+    }
+
     /// The JSON that clients are shown.
     pub(super) fn json(&self) -> Option<Box<str>> {
         let json = decompress_size_prepended_with_dict(&self.json, &COMMON).ok()?;
@@ -46,11 +45,25 @@ impl Listed {
         let session = serde_json::from_str(&self.json()?).ok()?;
         Some(Session { owner_token: self.owner_token, ..session })
     }
+}
 
+/// A session of another machine.
+pub(super) struct Listed {
+    pub(super) node: NodeName,
+    owner: Option<Box<str>>,
+    labels: Arc<BTreeMap<String, String>>,
+    pub(super) name: Option<Box<str>>,
+    pub(super) status: Status,
+    /// What was put, to see that nothing has changed.
+    pub(super) hash: u64,
+    pub(super) packed: Packed,
+}
+
+impl Listed {
     /// The facts by which a scope decides.
     pub(super) fn facts(&self, id: SessionId) -> Facts<'_> {
-        let Listed { owner, owner_token, labels, .. } = self;
-        Facts { id, owner: owner.as_deref(), owner_token: *owner_token, labels }
+        let Listed { owner, labels, packed, .. } = self;
+        Facts { id, owner: owner.as_deref(), owner_token: packed.owner_token, labels }
     }
 
     /// Whether it has this label.
@@ -113,9 +126,8 @@ impl Listings {
     }
 
     /// Puts a session in the place of what was known of it.
-    pub(super) fn insert(&mut self, node: &NodeName, session: &Session, hash: u64) {
+    pub(super) fn insert(&mut self, node: &NodeName, session: &Session, packed: Packed, hash: u64) {
         self.remove(session.id);
-        let json = serde_json::to_vec(session).unwrap_or_default();
         let of = self.of.entry(node.clone()).or_default();
         of.ids.insert(session.id);
         of.live += usize::from(session.status.is_live());
@@ -124,12 +136,11 @@ impl Listings {
         let listed = Listed {
             node: node.clone(),
             owner: session.owner.as_deref().map(Into::into),
-            owner_token: session.owner_token,
             labels: shared(&mut self.labels, &session.labels),
             name: session.name.as_deref().map(Into::into),
             status: session.status,
             hash,
-            json: compress_prepend_size_with_dict(&json, &COMMON).into(),
+            packed,
         };
         self.all.insert(session.id, Box::new(listed));
     }
@@ -177,14 +188,18 @@ mod tests {
         Session { labels, ..Session::begun(SessionId::generate(), Utc::now()) }
     }
 
+    fn put(listings: &mut Listings, node: &NodeName, session: &Session, hash: u64) {
+        listings.insert(node, session, Packed::of(session), hash);
+    }
+
     #[test]
     fn a_session_is_shown_as_it_was_put_and_takes_less_than_half_of_it() {
         let (mut listings, session) = (Listings::default(), session());
-        listings.insert(&NodeName::new("a").unwrap(), &session, 1);
-        let listed = listings.get(session.id).unwrap();
+        put(&mut listings, &NodeName::new("a").unwrap(), &session, 1);
+        let packed = &listings.get(session.id).unwrap().packed;
         let json = serde_json::to_string(&session).unwrap();
-        assert_eq!(listed.json().as_deref(), Some(&*json));
-        assert!(listed.json.len() * 2 < json.len(), "{} of {}", listed.json.len(), json.len());
+        assert_eq!(packed.json().as_deref(), Some(&*json));
+        assert!(packed.json.len() * 2 < json.len(), "{} of {}", packed.json.len(), json.len());
     }
 
     #[test]
@@ -193,7 +208,7 @@ mod tests {
         let mut listings = Listings::default();
         let (one, two, other) = (session(), session(), session());
         for (node, session) in [(&a, &one), (&a, &two), (&b, &other)] {
-            listings.insert(node, session, 1);
+            put(&mut listings, node, session, 1);
         }
         let ids = |listings: &Listings, before| -> Vec<SessionId> {
             listings.newest(Some(&a), before).map(|(id, _)| id).collect()
@@ -201,7 +216,7 @@ mod tests {
         assert_eq!(ids(&listings, None), [two.id, one.id]);
         assert_eq!(ids(&listings, Some(two.id)), [one.id]);
         assert_eq!(listings.newest(None, None).count(), 3);
-        listings.insert(&a, &Session { status: Status::Terminated, ..two.clone() }, 2);
+        put(&mut listings, &a, &Session { status: Status::Terminated, ..two.clone() }, 2);
         assert_eq!((listings.count(&a), listings.live(&a), listings.live(&b)), (2, 1, 1));
         listings.keep(|id, _| id == other.id);
         assert_eq!((listings.count(&a), listings.live(&a), listings.count(&b)), (0, 0, 1));

@@ -3,8 +3,9 @@
 //!
 //! - `connect`: the connection to NATS. `bucket`: the directory there, and how its lines are written.
 //! - `record`: what a machine says of itself. `heart`: says it, and so keeps the machine's name.
-//! - `teller`: tells of this machine's sessions. `watcher`: reads what others tell, into `directory`,
-//!   whose sessions are `listed`, and ends links to what is gone.
+//! - `teller`: tells of this machine's sessions, a `line` each. `watcher`: reads what others tell, within
+//!   `limits`, into `directory`, whose sessions are `listed`, and ends links to what is gone. `shown`: what of it
+//!   is asked for and shown.
 //! - `needs`: what NATS has to allow a member. `check`: looks at all of it for `stayd doctor`, `health`:
 //!   in words.
 //! - `opening`: whom a stream is for. `handle`: [`Fleet`], for routes. `start`: all of it.
@@ -19,18 +20,22 @@ mod fuzz;
 mod handle;
 mod health;
 mod heart;
+mod limits;
+mod line;
 mod listed;
 mod needs;
 mod opening;
 mod record;
+mod shown;
 mod start;
 mod teller;
 mod watcher;
 
 pub use check::check;
 pub use connect::ConnectError;
-pub use directory::{Directory, ShownNode, Wanted};
+pub use directory::Directory;
 pub use handle::{Fleet, PlaceError, Reach};
 pub use health::{Checked, Health};
 pub use record::NodeRecord;
+pub use shown::{ShownNode, Told, Wanted};
 pub use start::{FleetParts, Started, start};

@@ -130,7 +130,8 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
         actix::spawn(teller.keep_telling(is_member.clone(), connected.clone()));
         if wanted.serve_page {
             let grants = parts.grants.clone();
-            let watcher = Watcher { context, directory: known, lanes: has_lanes, grants };
+            let log = log.clone();
+            let watcher = Watcher { context, directory: known, lanes: has_lanes, grants, log };
             actix::spawn(watcher.clone().keep_watching(NODES, connected.clone()));
             actix::spawn(watcher.keep_watching(SESSIONS, connected));
         }

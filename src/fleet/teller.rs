@@ -1,8 +1,8 @@
 //! Tells the directory of this machine's sessions: what changes, and all of them now and then.
 
 use super::bucket::{ITSELF, PutError, SESSIONS, line, put, remove};
-use super::directory::line_of;
 use super::heart::Standing;
+use super::line::write;
 use super::record::NodeRecord;
 use crate::events::Bus;
 use crate::id::SessionId;
@@ -96,7 +96,7 @@ impl Teller {
         };
         let written = match session {
             Some(session) => {
-                put(&self.context, subject, line_of(&session, &self.name).into(), None).await
+                put(&self.context, subject, write(&session, &self.name).into(), None).await
             }
             None => remove(&self.context, subject, None).await,
         };

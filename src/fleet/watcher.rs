@@ -1,8 +1,10 @@
 //! Reads the directory, and keeps reading: every line once, and then what changes. Watches can stop without
 //! a word, so each is given up after a minute, or when it is silent where it cannot be, and begun anew.
 
-use super::bucket::{ANSWER, ITSELF, LINE_MAX, NODE_AGE, NODES, SESSIONS};
+use super::bucket::{ANSWER, ITSELF, NODE_AGE, NODES, SESSIONS};
 use super::directory::{Directory, TOLD_WITHIN};
+use super::limits::hold_record;
+use super::line::{Refusal, check_length};
 use super::record::NodeRecord;
 use crate::id::SessionId;
 use crate::relay::{Lanes, NodeName};
@@ -11,6 +13,7 @@ use async_nats::jetstream::context::Context;
 use async_nats::jetstream::kv::{Entry, Operation};
 use chrono::{TimeDelta, Utc};
 use futures_util::StreamExt;
+use slog::{Logger, warn};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,7 @@ pub(super) struct Watcher {
     pub(super) lanes: watch::Receiver<Option<Arc<Lanes>>>,
     /// Has the links to sessions of other machines.
     pub(super) grants: Arc<Grants>,
+    pub(super) log: Logger,
 }
 
 impl Watcher {
@@ -111,10 +115,9 @@ impl Watcher {
     }
 
     fn take(&self, bucket: &str, entry: &Entry, there: &mut Listing) {
-        let is_put = entry.operation == Operation::Put && entry.value.len() <= LINE_MAX;
         if bucket == NODES {
             let Ok(name) = NodeName::new(&entry.key) else { return };
-            match serde_json::from_slice::<NodeRecord>(&entry.value).ok().filter(|_| is_put) {
+            match self.record(&name, entry) {
                 Some(record) => {
                     if let Some(run) = self.directory.node_says(&name, record)
                         && let Some(lanes) = &*self.lanes.borrow()
@@ -129,20 +132,61 @@ impl Watcher {
         let Some((name, id)) = entry.key.split_once('.') else { return };
         let Ok(name) = NodeName::new(name) else { return };
         if id == ITSELF {
-            if let Some(record) = serde_json::from_slice(&entry.value).ok().filter(|_| is_put) {
+            if let Some(record) = self.record(&name, entry) {
                 self.directory.node_said(&name, record);
                 there.whole.insert(name);
             }
             return;
         }
         let Ok(id) = id.parse::<SessionId>() else { return };
-        if is_put && self.directory.session_says(&name, id, &entry.value) {
-            there.sessions.insert(id);
-        } else {
+        let told = match entry.operation {
+            Operation::Put => self.directory.session_says(&name, id, &entry.value),
+            _ => Err(Refusal::Ignored),
+        };
+        if told.is_err() {
             self.directory.session_goes(&name, id);
+        }
+        match told {
+            Ok(()) => {
+                there.sessions.insert(id);
+            }
+            Err(Refusal::TooMuch(why)) => {
+                // It is there: links to it do not end.
+                there.sessions.insert(id);
+                self.warn(&name, &id.to_string(), &why);
+            }
+            Err(Refusal::Ignored) => {}
         }
         if entry.operation == Operation::Delete {
             self.grants.end_shares_elsewhere(|node, share| *node == name && share.session == id);
+        }
+    }
+
+    /// What a machine says of itself, as far as it may say it; `None`: nothing, or nothing that can be read.
+    fn record(&self, name: &NodeName, entry: &Entry) -> Option<NodeRecord> {
+        if entry.operation != Operation::Put {
+            return None;
+        }
+        let warn = |why: &str| self.warn(name, "none, but its own record", why);
+        if let Err(Refusal::TooMuch(why)) = check_length(&entry.value) {
+            warn(&why);
+            return None;
+        }
+        let mut record = serde_json::from_slice::<NodeRecord>(&entry.value).ok()?;
+        if let Some(why) = hold_record(&mut record, name) {
+            warn(&why);
+        }
+        Some(record)
+    }
+
+    /// Warns of a machine that says more than there can be: once, since it says so again and again.
+    fn warn(&self, name: &NodeName, session: &str, why: &str) {
+        if self.directory.refuses(name) {
+            warn!(self.log, "a machine of the fleet says more than a session, or a machine, may have: what \
+                exceeds the limits is not shown here. Have the same version of stayd there and here; if the \
+                machine is none of yours, remove its user from NATS. Further lines of this machine are only \
+                counted (stayd_fleet_refused_lines_total)";
+                "node" => %name, "session" => session, "why" => why);
         }
     }
 }

@@ -176,8 +176,10 @@ async fn merged(api: &CallerApi, query: ListQuery, of: Elsewhere) -> Result<Merg
     let raw = |json: String| {
         RawValue::from_string(json).map_err(|error| Problem::new(code::INTERNAL, error.to_string()))
     };
+    // Where the others are cut off, the page ends, or its cursor would pass over them.
+    let last = told.sessions.last().filter(|_| told.is_cut).map(|(id, _)| *id);
     let mut rows = BTreeMap::new();
-    for (id, json) in told {
+    for (id, json) in told.sessions {
         let json = match api.caller.is_share() {
             false => json.into_string(),
             true => shown_to_share(api, &json)?,
@@ -188,8 +190,8 @@ async fn merged(api: &CallerApi, query: ListQuery, of: Elsewhere) -> Result<Merg
         Elsewhere::All => page(api, query).await?,
         Elsewhere::One(_) => Page { sessions: Vec::new(), next: None },
     };
-    let mut more = own.next.is_some();
-    for session in own.sessions {
+    let mut more = own.next.is_some() || last.is_some();
+    for session in own.sessions.into_iter().filter(|it| last.is_none_or(|last| it.id > last)) {
         let json = serde_json::to_string(&session);
         let json = json.map_err(|error| Problem::new(code::INTERNAL, error.to_string()))?;
         rows.insert(session.id, raw(json)?);

@@ -100,6 +100,8 @@ pub mod code {
     pub const NODE_OFFLINE: Code = Code("node_offline", StatusCode::SERVICE_UNAVAILABLE);
     /// The machine was not reached, or did not answer.
     pub const NODE_UNREACHABLE: Code = Code("node_unreachable", StatusCode::SERVICE_UNAVAILABLE);
+    /// The machine's answer is none that a server of ours would give.
+    pub const BAD_GATEWAY: Code = Code("bad_gateway", StatusCode::BAD_GATEWAY);
     /// The server's own fault.
     pub const INTERNAL: Code = Code("internal", StatusCode::INTERNAL_SERVER_ERROR);
 }

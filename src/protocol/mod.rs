@@ -2,6 +2,7 @@
 //! `stayd.v1` and the messages of `json.v1`. One enum a direction; no I/O.
 
 mod attention;
+mod limits;
 mod messages;
 mod names;
 mod policies;
@@ -12,6 +13,9 @@ mod time;
 pub use crate::lifecycle::{IdleWhen, RestartPolicy};
 pub use attention::{
     Attention, AttentionSource, AttentionState, MESSAGE_MAX, attention_states, message_line,
+};
+pub use limits::{
+    COMMAND_MAX, CWD_MAX, LABEL_MAX, LABELS_MAX, check_label, check_labels, command_bytes,
 };
 pub use messages::{ClientMessage, JsonClientMessage, JsonServerMessage, ServerMessage};
 pub use names::{NAME_MAX, check_name, is_unseen};

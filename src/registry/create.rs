@@ -6,7 +6,7 @@ use crate::config::{Profile, account};
 use crate::holder::{Confinement, SpawnSpec};
 use crate::id::SessionId;
 use crate::lifecycle::{IdleWhen, Timeouts};
-use crate::protocol::{self, CreateSession, Session};
+use crate::protocol::{self, COMMAND_MAX, CWD_MAX, CreateSession, Session};
 use crate::store::{Row, StoreError};
 use chrono::Utc;
 use nix::errno::Errno;
@@ -22,16 +22,9 @@ pub(super) const START: &str = "start";
 const DEFAULT_PROFILE: &str = "shell";
 /// Columns and rows of a session whose creator does not say.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
-/// The longest command (words and a byte between them), directory and environment (names, values
-/// and two bytes for each variable) of a request, in bytes. They are kept with each session, also
-/// with ended ones: 1,000 sessions of the longest take 100 MB. Linux itself allows some more for one
-/// start, which a script or a file can hold.
-const COMMAND_MAX: usize = 64 << 10;
-const CWD_MAX: usize = 4 << 10;
+/// The longest environment (names, values and two bytes for each variable) of a request, in bytes. It is kept
+/// with each session, also with ended ones.
 const ENV_MAX: usize = 32 << 10;
-/// The most labels, and the longest of their words in bytes.
-const LABELS_MAX: usize = 32;
-const LABEL_MAX: usize = 256;
 
 /// The settings that new sessions get.
 #[derive(Clone, Debug)]
@@ -149,7 +142,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
     if let Some(name) = &request.name {
         protocol::check_name(name).map_err(CreateError::Invalid)?;
     }
-    check_labels(&request.labels).map_err(CreateError::Invalid)?;
+    protocol::check_labels(&request.labels).map_err(CreateError::Invalid)?;
     check_lengths(&request).map_err(CreateError::Invalid)?;
     for (field, seconds) in [
         ("idle_timeout_s", request.idle_timeout_s.flatten()),
@@ -240,7 +233,7 @@ pub(super) fn plan(request: CreateSession, defaults: &Defaults) -> Result<Plan, 
 
 /// Bounds everything that a session's row keeps.
 fn check_lengths(request: &CreateSession) -> Result<(), String> {
-    let command = request.command.iter().flatten().map(|word| word.len() + 1).sum();
+    let command = request.command.as_deref().map_or(0, protocol::command_bytes);
     let cwd = request.cwd.as_ref().map_or(0, String::len);
     let env = request.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     for (field, length, most, instead) in [
@@ -253,24 +246,6 @@ fn check_lengths(request: &CreateSession) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// Labels are few and short.
-pub(super) fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
-    if labels.len() > LABELS_MAX {
-        return Err(format!("at most {LABELS_MAX} labels"));
-    }
-    let unwritable = |word: &str| word.chars().any(char::is_control);
-    if let Some((key, _)) = labels.iter().find(|(key, value)| unwritable(key) || unwritable(value))
-    {
-        return Err(format!("label {key:?}: it must not contain control characters"));
-    }
-    match labels.iter().find(|(key, value)| {
-        key.is_empty() || key.len() > LABEL_MAX || key.contains('=') || value.len() > LABEL_MAX
-    }) {
-        Some((key, _)) => Err(format!("label {key:?}: 1 to {LABEL_MAX} bytes, no '=' in its key")),
-        None => Ok(()),
-    }
 }
 
 /// A directory as somebody says it: `~` is the server user's home, and what is relative begins
@@ -302,6 +277,7 @@ pub(crate) fn home() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{LABEL_MAX, LABELS_MAX};
 
     fn defaults() -> Defaults {
         let shell = Profile { command: vec!["/bin/sh".into()], ..Profile::default() };

@@ -1,11 +1,11 @@
 //! Changing a session: the registry keeps the names apart, the session's actor decides.
 
-use super::create::{CreateError, check_labels};
+use super::create::CreateError;
 use super::names::Owner;
 use super::requests::{Key, Rename, RenameError, SessionRef};
 use super::table::{Registry, ready};
 use crate::id::SessionId;
-use crate::protocol::{Session as View, check_name, check_timeout};
+use crate::protocol::{Session as View, check_labels, check_name, check_timeout};
 use crate::session::Patch;
 use actix::prelude::*;
 

@@ -28,4 +28,4 @@ pub use principal::{Facts, Kind, Principal, Role, Scope};
 pub use secret::{Digest, random};
 pub use subscription::Subscription;
 pub use tables::ListedLogin;
-pub use visits::{Visit, Vouched};
+pub use visits::{PRINCIPAL_MAX, Visit, Vouched};

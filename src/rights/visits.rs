@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The longest name of a principal that is taken over, in bytes.
-const NAME_MAX: usize = 128;
+/// The longest name of a principal that is taken over from another machine, in bytes. Names of its own are shorter.
+pub const PRINCIPAL_MAX: usize = 128;
 
 /// The visits that are under way.
 #[derive(Default)]
@@ -77,7 +77,9 @@ impl Vouched {
         let principal = self.0;
         let makers = std::iter::successors(Some(&principal), |it| it.maker.as_deref());
         let plain = |it: &Principal| {
-            !it.name.is_empty() && it.name.len() <= NAME_MAX && !it.name.contains(char::is_control)
+            !it.name.is_empty()
+                && it.name.len() <= PRINCIPAL_MAX
+                && !it.name.contains(char::is_control)
         };
         let is_plain = makers.clone().take(3).all(plain) && makers.count() <= 2;
         is_plain.then(|| Principal { role: principal.role.min(most), ..principal })
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_no_machine_would_say_is_refused() {
-        for name in ["", "a\nb", &"x".repeat(NAME_MAX + 1)] {
+        for name in ["", "a\nb", &"x".repeat(PRINCIPAL_MAX + 1)] {
             let principal = Principal { name: name.into(), ..anna() };
             assert_eq!(told(&principal, Role::Admin), None, "{name:?}");
         }

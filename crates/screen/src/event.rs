@@ -1,7 +1,7 @@
 //! The events in a stream, besides drawing.
 
 /// The longest command of a shell that is kept, in bytes.
-pub(crate) const COMMAND_MAX: usize = 256;
+pub const COMMAND_MAX: usize = 256;
 
 /// Something that the program has sent to the terminal besides text and drawing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -75,8 +75,9 @@ mod width;
 
 pub use dispatch::id as sequence;
 pub use emulator::{Applied, Cursor, Options, Screen};
-pub use event::Event;
+pub use event::{COMMAND_MAX, Event};
 pub use modes::{CursorShape, Modes, Mouse, MouseEncoding};
+pub use osc::{TEXT_MAX, TITLE_MAX};
 pub use params::Params;
 pub use parser::{Actions, Parser};
 pub use plain::PlainRun;

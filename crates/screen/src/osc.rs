@@ -5,13 +5,13 @@ use crate::palette::{self, Special};
 use crate::terminal::{Link, Terminal};
 
 /// The longest title, in bytes: it is in every snapshot, up to eleven times.
-const TITLE_MAX: usize = 4096;
+pub const TITLE_MAX: usize = 4096;
 /// The longest link, in bytes, id included; longer ones are ignored. Other terminals accept some
 /// two thousand. A program can fill this much memory for each link that is kept at once, and each
 /// change between two links in a snapshot takes this much.
 const LINK_MAX: usize = 4096;
 /// The longest notification or path that is passed on, in bytes.
-const TEXT_MAX: usize = 4096;
+pub const TEXT_MAX: usize = 4096;
 
 impl Terminal {
     pub(super) fn operating_command(&mut self, number: u32, data: &str) {

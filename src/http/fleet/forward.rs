@@ -13,7 +13,7 @@ use actix_http::body::BodySize;
 use actix_http::{ConnectionType, RequestHead};
 use actix_web::body::SizedStream;
 use actix_web::dev::Payload;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri, Version};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 
@@ -52,6 +52,8 @@ const PASSED_BACK: [HeaderName; 12] = [
 ];
 /// The same, by how they begin.
 const PASSED_BACK_BEGIN: [&str; 2] = ["x-stayd-", "idempotent-"];
+/// The longest `Retry-After` that is passed back, in seconds: nobody is to be kept away for longer.
+const RETRY_AFTER_MAX_S: u32 = 3600;
 /// What another machine sends is shown by a browser as if it came from nowhere, and runs nothing.
 const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
@@ -94,24 +96,25 @@ impl Passed<'_> {
             if is_upgrade { (Payload::None, payload) } else { (payload, Payload::None) };
         let answer = exchange(stream, head, size, body).await.map_err(broken)?;
         let status = answer.head.status;
-        // Clients take what comes after an interim answer for the answer itself, with headers that nobody has
-        // looked at.
-        if status.is_informational() && !(is_upgrade && status == StatusCode::SWITCHING_PROTOCOLS) {
-            let detail = format!("{} was reached, and answered with {status}", self.node);
-            return Err(Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1));
+        let is_upgraded = is_upgrade && status == StatusCode::SWITCHING_PROTOCOLS;
+        if !is_final(status) && !is_upgraded {
+            let detail = format!(
+                "{} was reached, and answered with {}, which is no answer of stayd: look at what runs there",
+                self.node,
+                status.as_u16()
+            );
+            return Err(Problem::new(code::BAD_GATEWAY, detail));
         }
         let mut response = HttpResponse::build(status);
         for (name, value) in &answer.head.headers {
             let is_passed = PASSED_BACK.contains(name)
                 || PASSED_BACK_BEGIN.iter().any(|begin| name.as_str().starts_with(begin));
-            // No redirect leads elsewhere.
-            let is_here = *name != header::LOCATION || value.as_bytes().starts_with(b"/api/");
-            if is_passed && is_here {
+            if is_passed && is_sound(name, value) {
                 response.append_header((name.clone(), value.clone()));
             }
         }
         response.insert_header((header::CONTENT_SECURITY_POLICY, NOTHING_RUNS));
-        if status == StatusCode::SWITCHING_PROTOCOLS {
+        if is_upgraded {
             let (stream, first) = answer.upgraded();
             let tunnel = Tunnel::new(stream, first, client, self.lease);
             return Ok(response.upgrade("websocket").streaming(tunnel));
@@ -120,6 +123,27 @@ impl Passed<'_> {
             Some(length) => Ok(response.body(SizedStream::new(length, answer.body()))),
             None => Ok(response.streaming(answer.body())),
         }
+    }
+}
+
+/// Whether a status can be the last of an answer. Clients take what comes after an interim one for the answer
+/// itself, with headers that nobody has looked at, and above 599 there is nothing that they know (RFC 9110, section
+/// 15).
+fn is_final(status: StatusCode) -> bool {
+    (200..=599).contains(&status.as_u16())
+}
+
+/// Whether a header of another machine says nothing that would do harm here.
+fn is_sound(name: &HeaderName, value: &HeaderValue) -> bool {
+    match *name {
+        // No redirect leads elsewhere.
+        header::LOCATION => value.as_bytes().starts_with(b"/api/"),
+        header::RETRY_AFTER => {
+            let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+            let seconds = value.to_str().ok().filter(is_number).and_then(|text| text.parse().ok());
+            seconds.is_some_and(|seconds: u32| seconds <= RETRY_AFTER_MAX_S)
+        }
+        _ => true,
     }
 }
 
@@ -144,7 +168,7 @@ fn head_of(request: &HttpRequest, uri: Uri, is_upgrade: bool) -> RequestHead {
         }
     }
     if is_upgrade {
-        head.headers.insert(header::UPGRADE, header::HeaderValue::from_static("websocket"));
+        head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         head.set_connection_type(ConnectionType::Upgrade);
     } else {
         head.set_connection_type(ConnectionType::Close);

@@ -3,7 +3,7 @@
 use super::nodes::shown;
 use crate::fleet::Fleet;
 use crate::registry::Roster;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::{Registry, Unit};
@@ -54,8 +54,10 @@ fn machines(registry: &mut Registry, fleet: &Fleet, roster: &Roster) {
     let sessions = Machines::<i64, AtomicI64>::default();
     let load = Machines::<f64, AtomicU64>::default();
     let heard = Machines::<f64, AtomicU64>::default();
+    let refused = Family::<[(&'static str, String); 1], Counter>::default();
     for node in nodes.into_iter().take(MACHINES_MAX) {
         let of = [("node", node.name)];
+        refused.get_or_create_owned(&of).inc_by(node.refused_lines);
         up.get_or_create_owned(&of).set(i64::from(node.state == "online"));
         sessions.get_or_create_owned(&of).set(count(node.live_sessions));
         if let Some(known) = node.load {
@@ -65,6 +67,8 @@ fn machines(registry: &mut Registry, fleet: &Fleet, roster: &Roster) {
             heard.get_or_create_owned(&of).set(Duration::as_secs_f64(&ago));
         }
     }
+    let about = "Lines of a machine that said more than a session, or a machine, may have";
+    registry.register("refused_lines", about, refused);
     registry.register("node_up", "Whether a machine is online", up);
     registry.register("node_sessions", "Sessions of a machine that have not ended", sessions);
     registry.register("node_load", "Load of a machine in the last minute", load);

@@ -14,6 +14,8 @@ use serde::Serialize;
 struct Nodes {
     #[serde(rename = "self")]
     this: Option<String>,
+    /// Whether it answers for others. A machine that does not knows none.
+    serves: bool,
     connected: bool,
     heard_at: Option<String>,
     nodes: Vec<ShownNode>,
@@ -48,6 +50,7 @@ pub(in crate::http) async fn nodes(
     let Some(fleet) = &api.fleet else { return Nodes::default().answer(&request) };
     let nodes = Nodes {
         this: Some(fleet.name().to_string()),
+        serves: fleet.serves(),
         connected: fleet.is_connected(),
         heard_at: fleet.directory().heard().map(rfc3339),
         nodes: shown(fleet, &api.roster),
@@ -85,11 +88,13 @@ mod tests {
             since: None,
             heard_at: Some("1".into()),
             heard_ago: None,
+            refused_lines: 0,
             gateway: false,
             rights: None,
         };
         let this = Some("desk".to_owned());
-        let nodes = Nodes { this, connected: true, heard_at: Some("1".into()), nodes: vec![node] };
+        let (heard_at, nodes) = (Some("1".into()), vec![node]);
+        let nodes = Nodes { this, serves: true, connected: true, heard_at, nodes };
         let tag = |change: &dyn Fn(&mut Nodes)| {
             let mut nodes = nodes.clone();
             change(&mut nodes);

@@ -70,6 +70,38 @@ async fn without_a_fleet_it_is_told_how_to_get_one() {
 }
 
 #[actix_web::test]
+async fn a_machine_that_knows_no_others_says_so_and_whom_to_ask() {
+    let Some(nats) = NatsServer::start().await else { return };
+    let _desk = member(&nats, "desk").await;
+    let settings =
+        format!("[fleet]\nurl = [\"{}\"]\nname = \"attic\"\nserve_page = false\n", nats.url());
+    let attic = Server::start_by(Server::dir(), &settings, "exec \"$0\" \"$@\"").await;
+    let (code, text) = code_and_text(&verb(&attic, &["nodes"]));
+    assert_eq!(code, Some(0));
+    assert!(text.contains("attic knows no other machines (fleet.serve_page is false"), "{text}");
+    assert!(text.contains("--url") && !text.contains("HEARD"), "{text}");
+}
+
+#[actix_web::test]
+async fn the_doctor_says_where_it_cannot_know_the_settings_of_a_fleet() {
+    let Some((nats, desk, _attic)) = two().await else { return };
+    // The server's fleet comes from its flags, which no settings have.
+    let (_, text) = code_and_text(&verb(&desk, &["doctor"]));
+    assert!(
+        text.contains("fleet NATS       not checked: the server is in a fleet as desk"),
+        "{text}"
+    );
+    assert!(text.contains("--config"), "{text}");
+    // Settings that were found, and are those of another machine.
+    let other = desk.state().join("other.toml");
+    let settings = format!("[fleet]\nurl = [\"{}\"]\nname = \"cellar\"\n", nats.url());
+    std::fs::write(&other, settings).expect("settings");
+    let path = other.to_str().expect("text");
+    let (_, text) = code_and_text(&verb(&desk, &["doctor", "--config", path]));
+    assert!(text.contains("were made as cellar, and the server is in a fleet as desk"), "{text}");
+}
+
+#[actix_web::test]
 async fn machines_are_listed_and_those_that_are_gone() {
     let Some((_nats, desk, mut attic)) = two().await else { return };
     let (code, table) = code_and_text(&verb(&desk, &["nodes"]));

@@ -94,6 +94,31 @@ async fn every_kind_of_request_passes_through() {
 }
 
 #[actix_web::test]
+async fn a_session_whose_line_would_be_too_long_is_told_in_short() {
+    let Some((_nats, desk, attic)) = two("").await else { return };
+    // Each of these characters takes six bytes of the line.
+    let command = json!(["sh", "-c", "exec cat", "\u{1}".repeat(30_000)]);
+    let session = attic.api().create(json!({ "name": "long", "command": command })).await;
+    soon("the session", async {
+        loop {
+            let list = desk.api().get("/api/v1/sessions?node=attic").await.json();
+            if let Some(told) = list["sessions"].get(0) {
+                assert_eq!(
+                    (&told["name"], &told["command"]),
+                    (&json!("long"), &json!(["sh", "…"]))
+                );
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    let id = session["id"].as_str().expect("an id");
+    let whole = desk.api().get(&format!("/api/v1/sessions/{id}")).await.ok(200);
+    assert_eq!(whole["command"], command, "the machine itself has all of it");
+}
+
+#[actix_web::test]
 async fn a_machine_lets_in_no_more_than_it_says() {
     let Some((_nats, desk, attic)) = two("rights = \"viewer\"").await else { return };
     let session = attic.api().create(json!({ "command": ["cat"] })).await;
