@@ -17,7 +17,7 @@ if [ "${3:-}" != inside ]; then
     rmdir_all() { find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true; }
     (
         echo "$BASHPID" >"$group/cgroup.procs"
-        exec timeout --kill-after=5 90 unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup \
+        exec timeout --kill-after=5 180 unshare --mount --pid --fork --kill-child --uts --ipc --net --cgroup \
             "$here/boot.sh" "$stayd" "$out" inside
     ) >"$out/console" 2>&1 </dev/null || true
     exit

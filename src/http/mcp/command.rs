@@ -3,17 +3,19 @@
 use super::serving::{Failed, Serving, WAIT_MAX, timeout};
 use crate::events::Listener;
 use crate::http::api::Lookup;
+use crate::http::caller::CallerApi;
 use crate::http::problem::{Problem, code};
 use crate::http::{once, sessions};
 use crate::id::SessionId;
 use crate::lifecycle::EndReason;
 use crate::mcp::{CommandRun, SCREEN_MAX, last_bytes, plain, read};
-use crate::protocol::{CreateSession, RestartPolicy, Session};
+use crate::protocol::{Cause, CreateSession, RestartPolicy, Session};
 use crate::registry::SessionRef;
 use crate::ring::Reader;
 use crate::session::{Kill, Session as Actor};
+use crate::store::Once;
 use actix::Addr;
-use actix_web::rt::task::yield_now;
+use actix_web::rt::{spawn, task::yield_now};
 use actix_web::web::BytesMut;
 use chrono::Utc;
 use rmcp::model::JsonObject;
@@ -42,15 +44,13 @@ pub(super) async fn run(call: &Serving, arguments: JsonObject) -> Result<Value, 
     let may_be_repeated = once.is_some();
     // Before it is started: its end may be told at once.
     let mut news = call.api.events.listen();
-    let made = sessions::create_for(&call.api, call.cause.clone(), request, once).await?;
-    let mut session = *made.result.map_err(Problem::from)?;
+    // A task of its own: who hangs up while the session is being started is to end it, too.
+    let start = start(call.api.clone(), call.cause.clone(), request, once, may_be_repeated);
+    let started = spawn(start)
+        .await
+        .map_err(|_| Problem::new(code::UNAVAILABLE, "the server is stopping"))?;
+    let Started { mut session, live, _abandoned } = started?;
     let id = session.id;
-    let live = live(call, id).await?;
-    // Who hangs up without a key will not hear of it.
-    let _abandoned = live
-        .as_ref()
-        .filter(|_| !may_be_repeated)
-        .map(|live| EndWithCall(live.addr.clone(), call.cause.clone()));
     // A repeated call gives it no more time.
     let ran = (Utc::now() - session.created_at).to_std().unwrap_or_default();
     let limit = call.limit(timeout_ms).min(Duration::from_millis(timeout_ms).saturating_sub(ran));
@@ -99,11 +99,30 @@ fn session(arguments: &CommandRun, timeout_ms: u64) -> CreateSession {
     }
 }
 
-async fn live(call: &Serving, id: SessionId) -> Result<Option<SessionRef>, Failed> {
-    match call.api.find_any(&id.to_string()).await? {
-        Lookup::Live(session) => Ok(Some(session)),
-        Lookup::Ended(_) | Lookup::Unknown => Ok(call.api.ended(id).await?),
-    }
+/// A command that runs, or has run.
+struct Started {
+    session: Session,
+    live: Option<SessionRef>,
+    /// Who hangs up without a key will not hear of it.
+    _abandoned: Option<EndWithCall>,
+}
+
+async fn start(
+    api: CallerApi,
+    cause: Cause,
+    request: CreateSession,
+    once: Option<Once>,
+    may_be_repeated: bool,
+) -> Result<Started, Failed> {
+    let made = sessions::create_for(&api, cause.clone(), request, once).await?;
+    let session = *made.result.map_err(Problem::from)?;
+    let live = match api.find_any(&session.id.to_string()).await? {
+        Lookup::Live(session) => Some(session),
+        Lookup::Ended(_) | Lookup::Unknown => api.ended(session.id).await?,
+    };
+    let ends = live.as_ref().filter(|_| !may_be_repeated);
+    let _abandoned = ends.map(|live| EndWithCall(live.addr.clone(), cause));
+    Ok(Started { session, live, _abandoned })
 }
 
 /// Waits for a session's end, no longer than until `deadline`. Returns its record, if it has ended.
@@ -190,7 +209,7 @@ async fn output(ring: &Reader) -> (String, bool) {
 }
 
 /// Ends the session of a command when its call ends, whatever ends it.
-struct EndWithCall(Addr<Actor>, crate::protocol::Cause);
+struct EndWithCall(Addr<Actor>, Cause);
 
 impl Drop for EndWithCall {
     fn drop(&mut self) {
