@@ -5,8 +5,8 @@ use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use slog::{Logger, info, warn};
 use std::fs;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How long an attempt may take. Linux asks a server that does not answer again after 1 s and 3 s; an attempt
@@ -20,6 +20,9 @@ const PING: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Messages that may wait in one subscription. More are lost, which the streams notice.
 const SUBSCRIPTION: usize = 64 << 10;
+
+/// Between two lines of the log about the same.
+const SELDOM: Duration = Duration::from_secs(60);
 
 /// Why the fleet's settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,7 @@ fn heard(
     log: Logger,
     connected: impl Fn() + Send + Sync + 'static,
 ) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
+    let (slow, failing) = (Seldom::default(), Seldom::default());
     let mut options = options(settings)?
         .ping_interval(PING)
         .subscription_capacity(SUBSCRIPTION)
@@ -77,15 +81,19 @@ fn heard(
                 Event::Disconnected => {
                     warn!(log, "the connection to the fleet's NATS is lost; it is tried again")
                 }
-                Event::SlowConsumer(_) => warn!(
-                    log,
-                    "messages of the fleet came faster than they were taken; some are lost"
-                ),
+                Event::SlowConsumer(_) => {
+                    if let Some(lost) = slow.now() {
+                        warn!(log, "messages of the fleet came faster than they were taken; some are lost";
+                              "lost" => lost);
+                    }
+                }
                 Event::ServerError(error) => {
                     warn!(log, "the fleet's NATS refuses something"; "error" => %error)
                 }
                 Event::ClientError(error) => {
-                    warn!(log, "the fleet's NATS cannot be used"; "error" => %error)
+                    if let Some(times) = failing.now() {
+                        warn!(log, "the fleet's NATS cannot be used"; "error" => %error, "times" => times);
+                    }
                 }
                 Event::LameDuckMode | Event::Draining | Event::Closed => {}
             }
@@ -98,6 +106,24 @@ fn heard(
         addresses.push(address);
     }
     Ok((options, addresses))
+}
+
+/// Something of which the log speaks at most once a minute: others may cause it as often as they like.
+#[derive(Default)]
+struct Seldom(Mutex<(Option<Instant>, u64)>);
+
+impl Seldom {
+    /// It has happened. How often since the log spoke of it, if the log may speak of it again.
+    fn now(&self) -> Option<u64> {
+        let mut it = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (told, times) = &mut *it;
+        *times += 1;
+        if told.is_some_and(|told| told.elapsed() < SELDOM) {
+            return None;
+        }
+        *told = Some(Instant::now());
+        Some(std::mem::take(times))
+    }
 }
 
 /// Who this machine is, and whom it trusts.
@@ -150,6 +176,15 @@ fn pause(attempts: usize) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_speaks_seldom_and_says_how_often() {
+        let seldom = Seldom::default();
+        let told: Vec<_> = (0..1000).filter_map(|_| seldom.now()).collect();
+        assert_eq!(told, [1]);
+        seldom.0.lock().unwrap().0 = Instant::now().checked_sub(SELDOM);
+        assert_eq!(seldom.now(), Some(1000));
+    }
 
     #[test]
     fn pauses_grow_and_end() {

@@ -21,6 +21,8 @@ const CLIENTS_MAX: usize = 32;
 const SHORT: usize = 256;
 /// The longest version, time and role of a record, in bytes.
 const WORD_MAX: usize = 64;
+/// The highest load that is believed.
+const LOAD_MAX: f64 = 1e6;
 /// In place of what was left out.
 const MORE: &str = "…";
 
@@ -130,12 +132,13 @@ pub(super) fn hold_record(record: &mut NodeRecord, name: &NodeName) -> Option<St
         labels,
         live_sessions: _,
         max_sessions: _,
-        load: _,
+        load,
         cores: _,
         since,
         gateway: _,
         rights,
     } = record;
+    *load = load.filter(|load| (0.0..LOAD_MAX).contains(load));
     // The directory has a machine by the name of its line.
     name.as_str().clone_into(own);
     for (what, word) in [("version", version), ("since", since), ("rights", rights)] {

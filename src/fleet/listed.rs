@@ -153,6 +153,10 @@ impl Listings {
         if of.ids.is_empty() {
             self.of.remove(&listed.node);
         }
+        // Here, and where they are kept once.
+        if Arc::strong_count(&listed.labels) == 2 {
+            self.labels.remove(&listed.labels);
+        }
     }
 
     /// Removes the others.
@@ -161,7 +165,6 @@ impl Listings {
         let gone: Vec<SessionId> =
             all.filter(|(id, listed)| !keeps(*id, listed)).map(|(id, _)| id).collect();
         gone.into_iter().for_each(|id| self.remove(id));
-        self.labels.retain(|labels| Arc::strong_count(labels) > 1);
     }
 }
 
@@ -221,5 +224,12 @@ mod tests {
         listings.keep(|id, _| id == other.id);
         assert_eq!((listings.count(&a), listings.live(&a), listings.count(&b)), (0, 0, 1));
         assert_eq!(listings.labels.len(), 1, "those that are still used");
+        let other = listings.all.keys().next().copied().unwrap();
+        for n in 0..10 {
+            let labels = BTreeMap::from([("n".to_owned(), n.to_string())]);
+            let changed = Session { labels, ..Session::begun(other, Utc::now()) };
+            listings.insert(&b, &changed, Packed::of(&changed), n);
+        }
+        assert_eq!(listings.labels.len(), 1, "however often they change");
     }
 }

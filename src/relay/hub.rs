@@ -3,7 +3,7 @@
 use super::counters::{Closed, RelayCounters};
 use super::sayings::{Sayings, sayings};
 use super::stream::{CLOSED, RelayStream, Shared};
-use super::subject::{ALIVE, End, NodeName, all_to_lane, all_to_node, read, subject};
+use super::subject::{ALIVE, End, NodeName, all_alive, all_to_lane, all_to_node, read, subject};
 use super::wire::{Frame, OPENING_MAX};
 use async_nats::connection::State as Connection;
 use async_nats::{Client, Message, Subject, SubscribeError};
@@ -142,10 +142,30 @@ impl Hub {
     /// # Errors
     /// As [`Hub::take_streams`].
     pub(super) async fn open_streams(self: &Arc<Self>) -> Result<(), SubscribeError> {
-        for subject in all_to_lane(&self.me.name, self.lane) {
-            let messages = self.client.subscribe(subject).await?;
-            self.run(self.clone().listen(End::Edge, messages, None));
-        }
+        let messages = self.client.subscribe(all_to_lane(&self.me.name, self.lane)).await?;
+        self.run(self.clone().listen(End::Edge, messages, None));
+        Ok(())
+    }
+
+    /// Hears which nodes live, and tells it.
+    ///
+    /// # Errors
+    /// As [`Hub::take_streams`].
+    pub(super) async fn hear_alive(
+        self: &Arc<Self>,
+        tell: impl Fn(&NodeName, u64) + 'static,
+    ) -> Result<(), SubscribeError> {
+        let mut messages = self.client.subscribe(all_alive(&self.me.name)).await?;
+        let hub = self.clone();
+        self.run(async move {
+            while let Some(message) = messages.next().await {
+                if let Some((node, ALIVE)) = hub.read(End::Edge, &message)
+                    && let Some(Frame::Alive { run }) = Frame::decode(&message.payload)
+                {
+                    tell(&node, run);
+                }
+            }
+        });
         Ok(())
     }
 
@@ -155,13 +175,13 @@ impl Hub {
     }
 
     /// Ends all streams, and takes no more.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(&self, why: &str) {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
         let streams: Vec<_> = self.lock().streams.values().cloned().collect();
         for shared in streams {
-            shared.fail("this machine has lost its name in the fleet", Closed::LostPeer);
+            shared.fail(why, Closed::LostPeer);
         }
     }
 
@@ -260,14 +280,7 @@ impl Hub {
     }
 
     fn take(self: &Arc<Self>, end: End, message: Message, arrive: Option<&mpsc::Sender<Arrival>>) {
-        // NATS itself can be made to send receipts and answers to subjects that their sender may not
-        // publish to. Those have headers, or are JSON; messages of ours never are.
-        let is_foreign = message.headers.is_some()
-            || message.reply.is_some()
-            || message.payload.first() == Some(&b'{');
-        let read = read(&message.subject, end, &self.me.name).filter(|_| !is_foreign);
-        let Some((other, word)) = read else { return };
-        self.me.counters.messages_in.inc();
+        let Some((other, word)) = self.read(end, &message) else { return };
         if word == ALIVE {
             if let Some(Frame::Alive { run }) = Frame::decode(&message.payload) {
                 let over = self.lock().is_now(end, &other, run);
@@ -319,6 +332,18 @@ impl Hub {
             (Some(Frame::Close { .. }) | None, None) => {}
             (Some(_), None) => close("the stream is not open here"),
         }
+    }
+
+    /// From whom, and about which stream, a message is.
+    fn read<'a>(&self, end: End, message: &'a Message) -> Option<(NodeName, &'a str)> {
+        // NATS itself can be made to send receipts and answers to subjects that their sender may not
+        // publish to. Those have headers, or are JSON; messages of ours never are.
+        let is_foreign = message.headers.is_some()
+            || message.reply.is_some()
+            || message.payload.first() == Some(&b'{');
+        let read = read(&message.subject, end, &self.me.name).filter(|_| !is_foreign)?;
+        self.me.counters.messages_in.inc();
+        Some(read)
     }
 
     fn take_opening(

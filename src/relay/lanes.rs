@@ -13,12 +13,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long the first stream of a thread waits for a lane. Without one it takes the first connection.
 const WAIT: Duration = Duration::from_millis(500);
 /// How long after a failure a thread's lane is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// Why streams end when this machine's part in the fleet does.
+const NAME_LOST: &str = "this machine has lost its name in the fleet";
+/// How often a lane is looked at, and after how many of these looks without a connection it is given up.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOST_LOOKS: u32 = 5;
 
 /// Connects once more, on the thread that asks. `None`: it could not.
 pub type Connect = Box<dyn Fn() -> LocalBoxFuture<'static, Option<Client>> + Send + Sync>;
@@ -57,10 +63,7 @@ impl Lanes {
     ) -> Result<(Arc<Lanes>, mpsc::Receiver<Arrival>), SubscribeError> {
         let first = Hub::new(me.clone(), client, 0);
         let arrivals = first.take_streams().await?;
-        if opens {
-            first.open_streams().await?;
-        }
-        let lanes = Lanes {
+        let lanes = Arc::new(Lanes {
             me,
             hubs: Mutex::new(vec![first.clone()]),
             first,
@@ -69,14 +72,24 @@ impl Lanes {
             last: AtomicUsize::new(0),
             others: Mutex::default(),
             is_over: AtomicBool::new(false),
-        };
-        Ok((Arc::new(lanes), arrivals))
+        });
+        if opens {
+            lanes.first.open_streams().await?;
+            let known = Arc::downgrade(&lanes);
+            let tell = move |node: &NodeName, run| {
+                if let Some(lanes) = known.upgrade() {
+                    lanes.is_now(node, run);
+                }
+            };
+            lanes.first.hear_alive(tell).await?;
+        }
+        Ok((lanes, arrivals))
     }
 
     /// Ends all streams, and takes no more.
     pub fn stop(&self) {
         self.is_over.store(true, Ordering::SeqCst);
-        self.hubs().iter().for_each(|hub| hub.stop());
+        self.hubs().drain(..).for_each(|hub| hub.stop(NAME_LOST));
     }
 
     /// Whether there is a connection now.
@@ -118,19 +131,38 @@ impl Lanes {
             let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
             others.entry(thread).or_default().clone()
         };
-        if let Ok(mut lane) = lane.clone().try_lock_owned()
-            && lane.hub.is_none()
-            && lane.failed.is_none_or(|at| at.elapsed() >= AGAIN)
+        if let Ok(mut own) = lane.clone().try_lock_owned()
+            && own.hub.is_none()
+            && own.failed.is_none_or(|at| at.elapsed() >= AGAIN)
         {
             // A task of its own, because whoever asks may go away.
-            let lanes = self.clone();
+            let (lanes, lane) = (self.clone(), lane.clone());
             actix::spawn(async move {
-                lane.hub = lanes.start_here().await;
-                lane.failed = lane.hub.is_none().then(Instant::now);
+                own.hub = lanes.start_here().await;
+                own.failed = own.hub.is_none().then(Instant::now);
+                let hub = own.hub.clone();
+                drop(own);
+                if let Some(hub) = hub {
+                    lanes.while_connected(&hub).await;
+                    lane.lock().await.hub = None;
+                    lanes.hubs().retain(|other| !Arc::ptr_eq(other, &hub));
+                    hub.stop("its connection to the fleet's NATS is lost");
+                }
             });
         }
         let own = timeout(WAIT, lane.lock()).await.ok().and_then(|lane| lane.hub.clone());
         own.filter(|hub| hub.is_connected()).unwrap_or_else(|| self.first.clone())
+    }
+
+    /// Waits until a lane is of no use, because it or the first connection is lost for some time. NATS may take
+    /// no more than so many connections, and the first, without which this machine is in no fleet, comes first.
+    async fn while_connected(&self, hub: &Hub) {
+        let mut lost = 0;
+        while lost < LOST_LOOKS && !self.is_over.load(Ordering::SeqCst) {
+            sleep(LOOK_EVERY).await;
+            let is_useful = hub.is_connected() && self.first.is_connected();
+            lost = if is_useful { 0 } else { lost + 1 };
+        }
     }
 
     async fn start_here(&self) -> Option<Arc<Hub>> {
@@ -140,7 +172,7 @@ impl Lanes {
         let opens = hub.open_streams().await.is_ok();
         self.hubs().push(hub.clone());
         if !opens || self.is_over.load(Ordering::SeqCst) {
-            hub.stop();
+            hub.stop(NAME_LOST);
             return None;
         }
         Some(hub)

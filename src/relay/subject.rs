@@ -100,10 +100,14 @@ pub(super) fn all_to_node(name: &NodeName) -> String {
     format!("stayd.{}.{name}.>", End::Node.word())
 }
 
-/// All messages to one lane of an edge: those about its streams, and those that say that a side lives.
-pub(super) fn all_to_lane(name: &NodeName, lane: usize) -> [String; 2] {
-    let edge = End::Edge.word();
-    [format!("stayd.{edge}.{name}.*.{lane}.*"), format!("stayd.{edge}.{name}.*.{ALIVE}")]
+/// All messages about the streams of one lane of an edge.
+pub(super) fn all_to_lane(name: &NodeName, lane: usize) -> String {
+    format!("stayd.{}.{name}.*.{lane}.*", End::Edge.word())
+}
+
+/// All messages by which nodes tell an edge that they live.
+pub(super) fn all_alive(name: &NodeName) -> String {
+    format!("stayd.{}.{name}.*.{ALIVE}", End::Edge.word())
 }
 
 /// From whom, and about which stream, a message is that has come to `name`.

@@ -2,6 +2,7 @@
 
 use super::exchange::exchange;
 use super::tunnel::Tunnel;
+use crate::connections::{HangUp, Visitor};
 use crate::fleet::{Fleet, PlaceError, Reach};
 use crate::http::api::HeadOnly;
 use crate::http::caller::Caller;
@@ -16,6 +17,9 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri, Version};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use std::io::ErrorKind;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
 
 /// Headers of one connection alone, and those that are this server's own: a browser's login here is nothing
 /// that another machine is to see.
@@ -54,6 +58,12 @@ const PASSED_BACK: [HeaderName; 12] = [
 const PASSED_BACK_BEGIN: [&str; 2] = ["x-stayd-", "idempotent-"];
 /// The longest `Retry-After` that is passed back, in seconds: nobody is to be kept away for longer.
 const RETRY_AFTER_MAX_S: u32 = 3600;
+/// How long a machine may take to begin its answer: longer than anybody may ask it to wait.
+const ANSWER_MAX: Duration = Duration::from_secs(660);
+/// How long an answer is waited for that nobody may wait for: the client has closed its side.
+const HALF_CLOSED: Duration = Duration::from_secs(5);
+/// The longest body: what a file can have.
+const LENGTH_MAX: u64 = i64::MAX as u64;
 /// What another machine sends is shown by a browser as if it came from nowhere, and runs nothing.
 const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
@@ -94,16 +104,33 @@ impl Passed<'_> {
         };
         let (body, client) =
             if is_upgrade { (Payload::None, payload) } else { (payload, Payload::None) };
-        let answer = exchange(stream, head, size, body).await.map_err(broken)?;
+        let exchanged = exchange(stream, head, size, body);
+        let hang_up = request.conn_data::<Visitor>().map(Visitor::hang_up).unwrap_or_default();
+        let answer = tokio::select! {
+            answer = timeout(ANSWER_MAX, exchanged) => answer
+                .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+                .map_err(broken)?,
+            () = gone(hang_up) => {
+                return Err(Problem::new(code::UNAVAILABLE, "the client has hung up"));
+            }
+        };
         let status = answer.head.status;
         let is_upgraded = is_upgrade && status == StatusCode::SWITCHING_PROTOCOLS;
-        if !is_final(status) && !is_upgraded {
+        let length = length(&answer.head.headers);
+        let wrong = |what: &str| {
+            let status = status.as_u16();
             let detail = format!(
-                "{} was reached, and answered with {}, which is no answer of stayd: look at what runs there",
-                self.node,
-                status.as_u16()
+                "{} was reached, and answered with {status}{what}, which is no answer of stayd: look at what \
+                 runs there",
+                self.node
             );
-            return Err(Problem::new(code::BAD_GATEWAY, detail));
+            Err(Problem::new(code::BAD_GATEWAY, detail))
+        };
+        if !is_final(status) && !is_upgraded {
+            return wrong("");
+        }
+        if length.is_some_and(|length| length > LENGTH_MAX) {
+            return wrong(" and a length beyond what a file can have");
         }
         let mut response = HttpResponse::build(status);
         for (name, value) in &answer.head.headers {
@@ -119,7 +146,10 @@ impl Passed<'_> {
             let tunnel = Tunnel::new(stream, first, client, self.lease);
             return Ok(response.upgrade("websocket").streaming(tunnel));
         }
-        match length(&answer.head.headers) {
+        if has_no_body(status) {
+            return Ok(response.finish());
+        }
+        match length {
             Some(length) => Ok(response.body(SizedStream::new(length, answer.body()))),
             None => Ok(response.streaming(answer.body())),
         }
@@ -133,11 +163,26 @@ fn is_final(status: StatusCode) -> bool {
     (200..=599).contains(&status.as_u16())
 }
 
+/// Whether an answer with this status has no body (RFC 9112, section 6.3). Clients take what comes behind its head
+/// for the next answer, which must be this server's own.
+fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Resolves once nobody waits for the answer any more.
+async fn gone(hang_up: HangUp) {
+    hang_up.wait().await;
+    // Who has closed its own side alone may still read.
+    sleep(HALF_CLOSED).await;
+}
+
 /// Whether a header of another machine says nothing that would do harm here.
 fn is_sound(name: &HeaderName, value: &HeaderValue) -> bool {
     match *name {
         // No redirect leads elsewhere.
-        header::LOCATION => value.as_bytes().starts_with(b"/api/"),
+        header::LOCATION => value.to_str().is_ok_and(|path| {
+            path.starts_with("/api/") && !path.contains("..") && !path.contains(['\\', '%'])
+        }),
         header::RETRY_AFTER => {
             let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
             let seconds = value.to_str().ok().filter(is_number).and_then(|text| text.parse().ok());

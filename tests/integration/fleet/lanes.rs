@@ -1,7 +1,8 @@
 //! Connections to NATS of an edge's threads.
 
-use super::machines::{bash, member, sees, two};
+use super::machines::{LOOK, bash, member, sees, two};
 use crate::support::{NatsServer, Server, Terminal, soon};
+use actix_web::rt::time::sleep;
 use futures_util::StreamExt;
 use std::thread::available_parallelism;
 
@@ -47,4 +48,25 @@ async fn threads_share_the_first_connection_where_nats_takes_no_more() {
     works(&desk).await;
     assert_eq!((connections(&nats, "desk"), connections(&nats, "attic")), (1, 1));
     drop(attic);
+}
+
+#[actix_web::test]
+async fn threads_leave_their_connections_to_the_first_where_nats_takes_no_more_later() {
+    let Some((mut nats, desk, _attic)) = two("").await else { return };
+    works(&desk).await;
+    assert!(connections(&nats, "desk") > 1);
+    nats.kill();
+    let path = nats.place().dir().join("nats.conf");
+    let settings = std::fs::read_to_string(&path).expect("settings");
+    std::fs::write(&path, format!("max_connections: 2\n{settings}")).expect("settings");
+    nats.restart().await;
+    soon("the connection of each machine", async {
+        while (connections(&nats, "desk"), connections(&nats, "attic")) != (1, 1)
+            || desk.api().get("/api/v1/nodes/attic/sessions").await.status != 200
+        {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    works(&desk).await;
 }

@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 use stayd::id::SessionId;
 use std::cell::Cell;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// A machine in the directory, as long as it lives.
 struct Wrong {
@@ -52,7 +54,7 @@ impl Wrong {
         self.client.flush().await.expect("sent");
     }
 
-    /// Takes streams, and answers whatever is asked with these bytes.
+    /// Takes streams, and answers whatever is asked with these bytes; without any, it is silent.
     async fn answers(&mut self, name: &'static str, answer: Vec<u8>) {
         let client = self.client.clone();
         let all = client.subscribe(format!("stayd.node.{name}.>")).await;
@@ -67,7 +69,9 @@ impl Wrong {
                 };
                 let says: Vec<Vec<u8>> = match message.payload.first() {
                     Some(b'o') => vec![with(b'a', 7, b"")],
-                    Some(b'd') => vec![with(b'd', 0, &answer), with(b'e', 1, b"")],
+                    Some(b'd') if !answer.is_empty() => {
+                        vec![with(b'd', 0, &answer), with(b'e', 1, b"")]
+                    }
                     _ => vec![],
                 };
                 for says in says {
@@ -141,6 +145,67 @@ async fn a_status_that_no_answer_has_reaches_nobody_nor_a_pause_of_weeks() {
         assert_eq!(answer.status.as_str(), &status[..3]);
         let said = answer.headers.get("retry-after").map(|value| value.to_str().expect("text"));
         assert_eq!(said, passed, "{pause}");
+    }
+}
+
+/// What stands behind the head of an answer that has no body would be the answer to the next request.
+#[actix_web::test]
+async fn what_follows_an_answer_that_has_no_body_reaches_nobody() {
+    let Some(nats) = NatsServer::start().await else { return };
+    let desk = member(&nats, "desk", "").await;
+    let inner = "HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-length: 2\r\n\r\nhi";
+    for (name, status) in
+        [("w1", "204 No Content"), ("w2", "304 Not Modified"), ("w3", "205 Reset")]
+    {
+        let mut wrong = Wrong::start(&nats, name).await;
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{inner}", inner.len());
+        wrong.answers(name, answer.into_bytes()).await;
+        sees(&desk, name, "online").await;
+        let mut client = TcpStream::connect(desk.address()).await.expect("a connection");
+        let head = |path: &str, more: &str| {
+            let (address, token) = (desk.address(), desk.api().token().to_owned());
+            format!(
+                "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{more}\r\n"
+            )
+        };
+        let first = head(&format!("/api/v1/nodes/{name}/sessions/x"), "");
+        client.write_all(first.as_bytes()).await.expect("sent");
+        client.write_all(head("/healthz", "Connection: close\r\n").as_bytes()).await.expect("sent");
+        let mut all = String::new();
+        soon("both answers", client.read_to_string(&mut all)).await.expect("text");
+        assert!(all.starts_with(&format!("HTTP/1.1 {}", &status[..3])), "{all}");
+        assert!(!all.contains("set-cookie: a=b"), "{all}");
+        assert_eq!(all.matches("HTTP/1.1 ").count(), 2, "{all}");
+    }
+}
+
+/// A machine that takes streams and never answers holds nothing for those who have gone.
+#[actix_web::test]
+async fn who_hangs_up_on_a_machine_that_does_not_answer_holds_nothing() {
+    let Some(nats) = NatsServer::start().await else { return };
+    let desk = member(&nats, "desk", "").await;
+    let mut wrong = Wrong::start(&nats, "wrong").await;
+    wrong.answers("wrong", Vec::new()).await;
+    sees(&desk, "wrong", "online").await;
+    let streams = async || {
+        let text = String::from_utf8(desk.api().get("/metrics").await.bytes).expect("text");
+        let line = text.lines().find_map(|line| line.strip_prefix("stayd_relay_streams "));
+        line.expect("the metric").to_owned()
+    };
+    let mut client = TcpStream::connect(desk.address()).await.expect("a connection");
+    let (address, token) = (desk.address(), desk.api().token().to_owned());
+    let path = "/api/v1/nodes/wrong/sessions";
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    client.write_all(head.as_bytes()).await.expect("sent");
+    for (expected, what) in [("1", "the stream"), ("0", "its end")] {
+        soon(what, async {
+            while streams().await != expected {
+                sleep(LOOK).await;
+            }
+        })
+        .await;
+        let _ = client.shutdown().await;
     }
 }
 
