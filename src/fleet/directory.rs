@@ -118,7 +118,7 @@ impl Directory {
                 Some(it) if it.node == *node => {}
                 Some(it) if !known.is_renamed(&it.node, node) => {
                     known.disputed.insert(id);
-                    return Err(Refusal::Ignored);
+                    return Err(Refusal::Disputed);
                 }
                 Some(_) => {
                     known.disputed.remove(&id);

@@ -27,6 +27,8 @@ struct Line<'a> {
 pub(super) enum Refusal {
     /// It is no session, or not that machine's.
     Ignored,
+    /// Another machine has told of a session with this id.
+    Disputed,
     /// It says more than there can be: what, for people.
     TooMuch(String),
 }

@@ -147,11 +147,11 @@ impl Watcher {
             self.directory.session_goes(&name, id);
         }
         match told {
-            Ok(()) => {
+            // Somebody has it: links to it do not end.
+            Ok(()) | Err(Refusal::Disputed) => {
                 there.sessions.insert(id);
             }
             Err(Refusal::TooMuch(why)) => {
-                // It is there: links to it do not end.
                 there.sessions.insert(id);
                 self.warn(&name, &id.to_string(), &why);
             }
