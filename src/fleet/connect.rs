@@ -47,7 +47,7 @@ pub(super) async fn connect(
     connected: Arc<watch::Sender<u64>>,
     log: Logger,
 ) -> Result<Client, ConnectError> {
-    let (options, addresses) = heard(settings, log, move || connected.send_modify(|n| *n += 1))?;
+    let (options, addresses) = kept(settings, log, move || connected.send_modify(|n| *n += 1))?;
     Ok(options.retry_on_initial_connect().connect(addresses).await?)
 }
 
@@ -56,12 +56,12 @@ pub(super) async fn connect_once(
     settings: &FleetSettings,
     log: Logger,
 ) -> Result<Client, ConnectError> {
-    let (options, addresses) = heard(settings, log, || {})?;
+    let (options, addresses) = kept(settings, log, || {})?;
     Ok(options.connect(addresses).await?)
 }
 
 /// The options of a connection that is kept, and the addresses. The log says what happens to it.
-fn heard(
+fn kept(
     settings: &FleetSettings,
     log: Logger,
     connected: impl Fn() + Send + Sync + 'static,
