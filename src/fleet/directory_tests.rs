@@ -8,20 +8,8 @@ fn name(name: &str) -> NodeName {
 }
 
 fn record(name: &str, live_sessions: usize) -> NodeRecord {
-    NodeRecord {
-        name: name.into(),
-        instance: Uuid::now_v7(),
-        run: 1,
-        version: "1".into(),
-        labels: BTreeMap::from([("gpu".into(), name.into())]),
-        live_sessions,
-        max_sessions: 10,
-        load: None,
-        cores: 1,
-        since: String::new(),
-        gateway: false,
-        rights: "controller".into(),
-    }
+    let labels = BTreeMap::from([("gpu".into(), name.into())]);
+    NodeRecord { labels, live_sessions, ..NodeRecord::sample(name) }
 }
 
 #[test]
@@ -191,7 +179,7 @@ fn pages_are_unpacked_without_the_directory_and_have_every_session_once_as_it_wa
         let page = directory.packed(&Wanted { before, ..all(10) }, &owner, &here);
         let Some((last, _)) = page.last() else { break };
         before = Some(*last);
-        // Whoever is heard meanwhile holds nobody up.
+        // Unpacking does not take the lock, which somebody else has here.
         let held = directory.lock();
         pages.extend(page.iter().map(|(_, packed)| packed.session().unwrap()));
         drop(held);

@@ -119,7 +119,7 @@ fn a_session_of_ones_own_is_always_told_whatever_it_has() {
     let told = read(&node(), most.id, &line).unwrap();
     assert_eq!((&told.name, &told.labels), (&most.name, &most.labels));
     assert_eq!((told.owner, told.owner_token), (most.owner, most.owner_token));
-    // What fits is told as it is.
+    // A session that fits is told unchanged.
     let command: Vec<String> = vec!["sh".into(), "-c".into(), word(60_000)];
     let much = Session { command: command.clone(), ..session() };
     assert_eq!(read(&node(), much.id, &write(&much, &node())).unwrap().command, command);
@@ -144,18 +144,9 @@ fn what_a_later_version_adds_is_left_out() {
 #[test]
 fn a_record_is_cut_to_what_settings_may_say() {
     let record = |labels: BTreeMap<String, String>, version: usize| NodeRecord {
-        name: word(9000),
-        instance: Uuid::now_v7(),
-        run: 1,
         version: word(version),
         labels,
-        live_sessions: 0,
-        max_sessions: 10,
-        load: None,
-        cores: 1,
-        since: String::new(),
-        gateway: false,
-        rights: "controller".into(),
+        ..NodeRecord::sample(&word(9000))
     };
     let label = |key: usize, value: usize| BTreeMap::from([(word(key), word(value))]);
     for (labels, version, exceeds, kept) in [

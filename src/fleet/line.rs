@@ -7,7 +7,7 @@ use crate::relay::NodeName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What a line has beside the session's JSON.
+/// The members of a line that the session's JSON does not have.
 #[derive(Default, Deserialize, Serialize)]
 struct Beside {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -54,7 +54,7 @@ pub(super) struct Listed {
     labels: Arc<BTreeMap<String, String>>,
     pub(super) name: Option<Box<str>>,
     pub(super) status: Status,
-    /// What was put, to see that nothing has changed.
+    /// A hash of the line, by which a line that has not changed is known.
     pub(super) hash: u64,
     pub(super) packed: Packed,
 }

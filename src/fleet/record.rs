@@ -60,6 +60,25 @@ impl NodeRecord {
         }
     }
 
+    /// A machine with room for sessions, for tests.
+    #[cfg(test)]
+    pub(super) fn sample(name: &str) -> NodeRecord {
+        NodeRecord {
+            name: name.into(),
+            instance: Uuid::now_v7(),
+            run: 1,
+            version: "1".into(),
+            labels: BTreeMap::new(),
+            live_sessions: 0,
+            max_sessions: 10,
+            load: None,
+            cores: 1,
+            since: String::new(),
+            gateway: false,
+            rights: "controller".into(),
+        }
+    }
+
     /// As JSON, with what changes.
     pub(super) fn text(&mut self, live_sessions: usize) -> Vec<u8> {
         self.live_sessions = live_sessions;

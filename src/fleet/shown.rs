@@ -1,4 +1,4 @@
-//! What routes ask of the directory, and what they are shown of it.
+//! Questions of routes to the directory, and its answers.
 
 use crate::id::SessionId;
 use crate::lifecycle::Status;
@@ -19,7 +19,7 @@ pub struct ShownNode {
     pub state: &'static str,
     /// The version of stayd; null: not known.
     pub version: Option<String>,
-    /// What sessions are placed by.
+    /// Labels, by which sessions are placed.
     pub labels: BTreeMap<String, String>,
     /// Sessions that have not ended.
     pub live_sessions: usize,

@@ -162,7 +162,7 @@ impl Watcher {
         }
     }
 
-    /// What a machine says of itself, as far as it may say it; `None`: nothing, or nothing that can be read.
+    /// A machine's record, cut to its limits; `None` if it was removed or cannot be read.
     fn record(&self, name: &NodeName, entry: &Entry) -> Option<NodeRecord> {
         if entry.operation != Operation::Put {
             return None;

@@ -138,6 +138,17 @@ pub(super) fn stopping(_: MailboxError) -> Problem {
     Problem::new(code::UNAVAILABLE, detail)
 }
 
+/// Does something in a task of its own, which goes on to its end if the client hangs up meanwhile.
+///
+/// # Errors
+/// The server is stopping.
+pub(super) async fn by_itself<T: 'static>(
+    work: impl Future<Output = T> + 'static,
+) -> Result<T, Problem> {
+    let done = actix_web::rt::spawn(work).await;
+    done.map_err(|_| Problem::new(code::UNAVAILABLE, "the server is stopping"))
+}
+
 pub(super) fn unknown(key: &str) -> Problem {
     Problem::not_found(format!("no session is called {key:?}"))
 }

@@ -1,11 +1,12 @@
 //! Authentication: the token, the login cookie, and where each is accepted.
 
 use super::allowlist::{Hosts, HostsError};
+use super::api::by_itself;
 use super::audit;
 use super::caller::Caller;
 use super::guesses::Guesses;
 use super::lease::{CHECK_EVERY, Lease, Leases};
-use super::problem::{Problem, code};
+use super::problem::Problem;
 use crate::audit::{Audit, Doing, How};
 use crate::config::BasePath;
 use crate::connections::{Connections, Visitor, subscriber};
@@ -268,9 +269,7 @@ impl Access {
 pub(super) async fn to_the_end<T: 'static>(
     change: impl Future<Output = Result<T, GrantsError>> + 'static,
 ) -> Result<T, Problem> {
-    let done = actix_web::rt::spawn(change).await;
-    done.map_err(|_| Problem::new(code::UNAVAILABLE, "the server is stopping"))?
-        .map_err(Problem::from)
+    by_itself(change).await?.map_err(Problem::from)
 }
 
 /// The address of the page for a person on this machine.

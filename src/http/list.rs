@@ -176,7 +176,7 @@ async fn merged(api: &CallerApi, query: ListQuery, of: Elsewhere) -> Result<Merg
     let raw = |json: String| {
         RawValue::from_string(json).map_err(|error| Problem::new(code::INTERNAL, error.to_string()))
     };
-    // Where the others are cut off, the page ends, or its cursor would pass over them.
+    // The page ends with the last session of the others that was told: its cursor would pass over the rest.
     let last = told.sessions.last().filter(|_| told.is_cut).map(|(id, _)| *id);
     let mut rows = BTreeMap::new();
     for (id, json) in told.sessions {

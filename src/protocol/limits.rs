@@ -1,4 +1,5 @@
-//! How long what is kept of a session may be. They hold for requests, and for what other machines say of theirs.
+//! The limits of what is kept of a session. Requests are held to them, and other machines in what they say of
+//! their sessions.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ pub fn command_bytes(command: &[String]) -> usize {
 /// Labels are few and short.
 ///
 /// # Errors
-/// What is wrong with them.
+/// A sentence for people that says which of them is wrong.
 pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
     if labels.len() > LABELS_MAX {
         return Err(format!("at most {LABELS_MAX} labels, not {}", labels.len()));
@@ -35,7 +36,7 @@ pub fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), String> {
 /// A label is short, and can be written as `KEY=VALUE`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A sentence for people that says why.
 pub fn check_label(key: &str, value: &str) -> Result<(), String> {
     let shown: String = key.chars().take(SHOWN).collect();
     if [key, value].iter().any(|word| word.chars().any(char::is_control)) {

@@ -78,14 +78,14 @@ pub enum OpenError {
     TooMuch(String),
 }
 
-/// Who this machine is to those at the other ends.
+/// This machine, as those at the other ends know it, and its counters.
 #[derive(Clone)]
 pub struct Identity {
     /// Its name.
     pub name: NodeName,
     /// Tells this life of the server from others of the same name.
     pub run: u64,
-    /// What is counted.
+    /// The counters of all of its streams.
     pub counters: Arc<RelayCounters>,
 }
 

@@ -15,14 +15,13 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long the first stream of a thread waits for a lane. Without one it takes the first connection.
+/// The first stream of a thread waits so long for a lane. Without one it takes the first connection.
 const WAIT: Duration = Duration::from_millis(500);
-/// How long after a failure a thread's lane is tried again.
+/// The pause after a failure until a thread's lane is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
-
-/// Why streams end when this machine's part in the fleet does.
+/// The reason that streams are given when this machine leaves the fleet.
 const NAME_LOST: &str = "this machine has lost its name in the fleet";
-/// How often a lane is looked at, and after how many of these looks without a connection it is given up.
+/// A lane is looked at so often, and is given up after so many looks in a row without a connection.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOST_LOOKS: u32 = 5;
 
@@ -170,7 +169,10 @@ impl Lanes {
         let lane = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let hub = Hub::new(self.me.clone(), client, lane);
         let opens = hub.open_streams().await.is_ok();
-        self.hubs().push(hub.clone());
+        if opens {
+            // Before the look: whoever stops all finds it, or is seen.
+            self.hubs().push(hub.clone());
+        }
         if !opens || self.is_over.load(Ordering::SeqCst) {
             hub.stop(NAME_LOST);
             return None;

@@ -89,8 +89,8 @@ impl End {
     }
 }
 
-/// Where messages go: to this end, on machine `to`, from machine `from`, about a stream. A stream's word is its
-/// lane at the edge, a dot, and what tells it from others of that lane.
+/// The subject of messages to this end, on machine `to`, from machine `from`, about a stream. A stream's word is its
+/// lane at the edge, a dot, and a number that no other stream of that lane has.
 pub(super) fn subject(end: End, to: &NodeName, from: &NodeName, stream: &str) -> String {
     format!("stayd.{}.{to}.{from}.{stream}", end.word())
 }
@@ -116,8 +116,7 @@ pub(super) fn read<'a>(subject: &'a str, end: End, name: &NodeName) -> Option<(N
     let (from, stream) = rest.strip_prefix(name.as_str())?.strip_prefix('.')?.split_once('.')?;
     let is_plain =
         |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let (lane, rest) = stream.split_once('.').unwrap_or(("0", stream));
-    let is_word = stream.len() <= WORD_MAX && is_plain(lane) && is_plain(rest);
+    let is_word = stream.len() <= WORD_MAX && stream.splitn(2, '.').all(is_plain);
     Some((NodeName::new(from).ok()?, stream)).filter(|_| is_word)
 }
 

@@ -58,9 +58,9 @@ const PASSED_BACK: [HeaderName; 12] = [
 const PASSED_BACK_BEGIN: [&str; 2] = ["x-stayd-", "idempotent-"];
 /// The longest `Retry-After` that is passed back, in seconds: nobody is to be kept away for longer.
 const RETRY_AFTER_MAX_S: u32 = 3600;
-/// How long a machine may take to begin its answer: longer than anybody may ask it to wait.
+/// A machine may take so long to begin its answer. The longest wait that a request may ask for is 600 s.
 const ANSWER_MAX: Duration = Duration::from_secs(660);
-/// How long an answer is waited for that nobody may wait for: the client has closed its side.
+/// After a client has closed its side of the connection, the answer is waited for so long, since it may still read.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 /// The longest body: what a file can have.
 const LENGTH_MAX: u64 = i64::MAX as u64;
@@ -169,10 +169,9 @@ fn has_no_body(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
-/// Resolves once nobody waits for the answer any more.
+/// Resolves some time after the client has closed its side.
 async fn gone(hang_up: HangUp) {
     hang_up.wait().await;
-    // Who has closed its own side alone may still read.
     sleep(HALF_CLOSED).await;
 }
 

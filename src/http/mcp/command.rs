@@ -2,7 +2,7 @@
 
 use super::serving::{Failed, Serving, WAIT_MAX, timeout};
 use crate::events::Listener;
-use crate::http::api::Lookup;
+use crate::http::api::{Lookup, by_itself};
 use crate::http::caller::CallerApi;
 use crate::http::problem::{Problem, code};
 use crate::http::{once, sessions};
@@ -15,7 +15,7 @@ use crate::ring::Reader;
 use crate::session::{Kill, Session as Actor};
 use crate::store::Once;
 use actix::Addr;
-use actix_web::rt::{spawn, task::yield_now};
+use actix_web::rt::task::yield_now;
 use actix_web::web::BytesMut;
 use chrono::Utc;
 use rmcp::model::JsonObject;
@@ -44,12 +44,9 @@ pub(super) async fn run(call: &Serving, arguments: JsonObject) -> Result<Value, 
     let may_be_repeated = once.is_some();
     // Before it is started: its end may be told at once.
     let mut news = call.api.events.listen();
-    // A task of its own: who hangs up while the session is being started is to end it, too.
+    // Not in this call alone: a client that hangs up while the session is being started is to end it, too.
     let start = start(call.api.clone(), call.cause.clone(), request, once, may_be_repeated);
-    let started = spawn(start)
-        .await
-        .map_err(|_| Problem::new(code::UNAVAILABLE, "the server is stopping"))?;
-    let Started { mut session, live, _abandoned } = started?;
+    let Started { mut session, live, _abandoned } = by_itself(start).await??;
     let id = session.id;
     // A repeated call gives it no more time.
     let ran = (Utc::now() - session.created_at).to_std().unwrap_or_default();
@@ -103,7 +100,7 @@ fn session(arguments: &CommandRun, timeout_ms: u64) -> CreateSession {
 struct Started {
     session: Session,
     live: Option<SessionRef>,
-    /// Who hangs up without a key will not hear of it.
+    /// Ends it with the call. A client without a key that hangs up cannot ask for it again.
     _abandoned: Option<EndWithCall>,
 }
 

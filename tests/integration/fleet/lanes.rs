@@ -34,7 +34,7 @@ async fn a_thread_that_opens_streams_has_a_connection_of_its_own() {
     let threads = available_parallelism().expect("processors").get();
     assert!((2..=threads + 1).contains(&of_desk), "{of_desk} connections");
     assert_eq!(connections(&nats, "attic"), 1, "who opens none needs one");
-    // What the first connection had sent would come before this, which nobody heeds.
+    // Messages of the first connection would come before this mark, which nobody heeds.
     client.publish("stayd.node.attic.desk.0.mark", "{}".into()).await.expect("sent");
     let next = soon("the mark", first.next()).await.expect("a message");
     assert_eq!(&*next.payload, b"{}", "no stream took the first connection");

@@ -95,6 +95,19 @@ fn change(object: &mut Value, members: Value) {
     object.extend(members);
 }
 
+/// An answer with this status, whose body is another answer.
+fn before_another(status: &str) -> Vec<u8> {
+    let inner = "HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-length: 2\r\n\r\nhi";
+    let length = inner.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{inner}").into_bytes()
+}
+
+/// The head of a request, as it is sent.
+fn head(server: &Server, path: &str, more: &str) -> String {
+    let (address, token) = (server.address(), server.api().token().to_owned());
+    format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
+}
+
 fn labels(count: usize) -> Value {
     (0..count).map(|n| (format!("label-{n}"), json!("x"))).collect::<Map<_, _>>().into()
 }
@@ -103,11 +116,9 @@ fn labels(count: usize) -> Value {
 async fn what_follows_an_interim_answer_of_a_machine_reaches_nobody() {
     let Some(nats) = NatsServer::start().await else { return };
     let desk = member(&nats, "desk", "").await;
-    let inner = "HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-length: 2\r\n\r\nhi";
     for (name, status) in [("w1", "103 Early Hints"), ("w2", "100 Continue"), ("w3", "101 Other")] {
         let mut wrong = Wrong::start(&nats, name).await;
-        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{inner}", inner.len());
-        wrong.answers(name, answer.into_bytes()).await;
+        wrong.answers(name, before_another(status)).await;
         sees(&desk, name, "online").await;
         let asked = desk.api().get(&format!("/api/v1/nodes/{name}/sessions/x")).await;
         assert!(!asked.headers.contains_key("set-cookie"), "{status}");
@@ -148,29 +159,22 @@ async fn a_status_that_no_answer_has_reaches_nobody_nor_a_pause_of_weeks() {
     }
 }
 
-/// What stands behind the head of an answer that has no body would be the answer to the next request.
+/// Clients take bytes behind the head of an answer that has no body for the answer to their next request.
 #[actix_web::test]
 async fn what_follows_an_answer_that_has_no_body_reaches_nobody() {
     let Some(nats) = NatsServer::start().await else { return };
     let desk = member(&nats, "desk", "").await;
-    let inner = "HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-length: 2\r\n\r\nhi";
     for (name, status) in
         [("w1", "204 No Content"), ("w2", "304 Not Modified"), ("w3", "205 Reset")]
     {
         let mut wrong = Wrong::start(&nats, name).await;
-        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{inner}", inner.len());
-        wrong.answers(name, answer.into_bytes()).await;
+        wrong.answers(name, before_another(status)).await;
         sees(&desk, name, "online").await;
         let mut client = TcpStream::connect(desk.address()).await.expect("a connection");
-        let head = |path: &str, more: &str| {
-            let (address, token) = (desk.address(), desk.api().token().to_owned());
-            format!(
-                "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{more}\r\n"
-            )
-        };
-        let first = head(&format!("/api/v1/nodes/{name}/sessions/x"), "");
+        let first = head(&desk, &format!("/api/v1/nodes/{name}/sessions/x"), "");
         client.write_all(first.as_bytes()).await.expect("sent");
-        client.write_all(head("/healthz", "Connection: close\r\n").as_bytes()).await.expect("sent");
+        let second = head(&desk, "/healthz", "Connection: close\r\n");
+        client.write_all(second.as_bytes()).await.expect("sent");
         let mut all = String::new();
         soon("both answers", client.read_to_string(&mut all)).await.expect("text");
         assert!(all.starts_with(&format!("HTTP/1.1 {}", &status[..3])), "{all}");
@@ -187,20 +191,12 @@ async fn who_hangs_up_on_a_machine_that_does_not_answer_holds_nothing() {
     let mut wrong = Wrong::start(&nats, "wrong").await;
     wrong.answers("wrong", Vec::new()).await;
     sees(&desk, "wrong", "online").await;
-    let streams = async || {
-        let text = String::from_utf8(desk.api().get("/metrics").await.bytes).expect("text");
-        let line = text.lines().find_map(|line| line.strip_prefix("stayd_relay_streams "));
-        line.expect("the metric").to_owned()
-    };
     let mut client = TcpStream::connect(desk.address()).await.expect("a connection");
-    let (address, token) = (desk.address(), desk.api().token().to_owned());
-    let path = "/api/v1/nodes/wrong/sessions";
-    let head =
-        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let head = head(&desk, "/api/v1/nodes/wrong/sessions", "");
     client.write_all(head.as_bytes()).await.expect("sent");
-    for (expected, what) in [("1", "the stream"), ("0", "its end")] {
+    for (expected, what) in [(1.0, "the stream"), (0.0, "its end")] {
         soon(what, async {
-            while streams().await != expected {
+            while scrape(&desk).await.get("stayd_relay_streams") != Some(&expected) {
                 sleep(LOOK).await;
             }
         })
