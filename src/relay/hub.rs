@@ -195,6 +195,11 @@ impl Hub {
         self.lock().streams.len()
     }
 
+    /// Streams that this machine has opened, ever.
+    pub(super) fn opened(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
+    }
+
     /// Opens a stream to a node.
     ///
     /// # Errors

@@ -21,9 +21,11 @@ const WAIT: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_secs(30);
 /// The reason that streams are given when this machine leaves the fleet.
 const NAME_LOST: &str = "this machine has lost its name in the fleet";
-/// A lane is looked at so often, and is given up after so many looks in a row without a connection.
+/// A lane is looked at so often, and is given up after so many looks in a row without a connection, or without
+/// a stream.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOST_LOOKS: u32 = 5;
+const IDLE_LOOKS: u32 = 20;
 
 /// Connects once more, on the thread that asks. `None`: it could not.
 pub type Connect = Box<dyn Fn() -> LocalBoxFuture<'static, Option<Client>> + Send + Sync>;
@@ -142,7 +144,8 @@ impl Lanes {
                 let hub = own.hub.clone();
                 drop(own);
                 if let Some(hub) = hub {
-                    lanes.while_connected(&hub).await;
+                    lanes.while_useful(&hub).await;
+                    // The lock is free, so no other task of this thread opens a stream in between.
                     lane.lock().await.hub = None;
                     lanes.hubs().retain(|other| !Arc::ptr_eq(other, &hub));
                     hub.stop("its connection to the fleet's NATS is lost");
@@ -153,14 +156,17 @@ impl Lanes {
         own.filter(|hub| hub.is_connected()).unwrap_or_else(|| self.first.clone())
     }
 
-    /// Waits until a lane is of no use, because it or the first connection is lost for some time. NATS may take
-    /// no more than so many connections, and the first, without which this machine is in no fleet, comes first.
-    async fn while_connected(&self, hub: &Hub) {
-        let mut lost = 0;
-        while lost < LOST_LOOKS && !self.is_over.load(Ordering::SeqCst) {
+    /// Waits until a lane is of no use, because it has no streams, or because it or the first connection is lost,
+    /// for some time. NATS may take no more than so many connections; the first of this machine and those of
+    /// others, without which they are in no fleet, come before lanes.
+    async fn while_useful(&self, hub: &Hub) {
+        let (mut lost, mut idle, mut opened) = (0, 0, 0);
+        while lost < LOST_LOOKS && idle < IDLE_LOOKS && !self.is_over.load(Ordering::SeqCst) {
             sleep(LOOK_EVERY).await;
-            let is_useful = hub.is_connected() && self.first.is_connected();
-            lost = if is_useful { 0 } else { lost + 1 };
+            let is_connected = hub.is_connected() && self.first.is_connected();
+            lost = if is_connected { 0 } else { lost + 1 };
+            let before = std::mem::replace(&mut opened, hub.opened());
+            idle = if hub.streams() > 0 || opened != before { 0 } else { idle + 1 };
         }
     }
 

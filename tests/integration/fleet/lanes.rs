@@ -4,6 +4,8 @@ use super::machines::{LOOK, bash, member, sees, two};
 use crate::support::{NatsServer, Server, Terminal, soon};
 use actix_web::rt::time::sleep;
 use futures_util::StreamExt;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::thread::available_parallelism;
 
 /// The connections of a machine.
@@ -50,23 +52,51 @@ async fn threads_share_the_first_connection_where_nats_takes_no_more() {
     drop(attic);
 }
 
-#[actix_web::test]
-async fn threads_leave_their_connections_to_the_first_where_nats_takes_no_more_later() {
-    let Some((mut nats, desk, _attic)) = two("").await else { return };
-    works(&desk).await;
-    assert!(connections(&nats, "desk") > 1);
+/// Starts NATS anew, which takes two connections from now on.
+async fn restart_with_two(nats: &mut NatsServer) {
     nats.kill();
     let path = nats.place().dir().join("nats.conf");
     let settings = std::fs::read_to_string(&path).expect("settings");
     std::fs::write(&path, format!("max_connections: 2\n{settings}")).expect("settings");
     nats.restart().await;
+}
+
+/// Waits until both machines have their connection, and one sees the other.
+async fn each_has_one(nats: &NatsServer, desk: &Server) {
     soon("the connection of each machine", async {
-        while (connections(&nats, "desk"), connections(&nats, "attic")) != (1, 1)
+        while (connections(nats, "desk"), connections(nats, "attic")) != (1, 1)
             || desk.api().get("/api/v1/nodes/attic/sessions").await.status != 200
         {
             sleep(LOOK).await;
         }
     })
     .await;
+}
+
+#[actix_web::test]
+async fn threads_leave_their_connections_to_the_first_where_nats_takes_no_more_later() {
+    let Some((mut nats, desk, _attic)) = two("").await else { return };
+    works(&desk).await;
+    assert!(connections(&nats, "desk") > 1);
+    restart_with_two(&mut nats).await;
+    each_has_one(&nats, &desk).await;
+    works(&desk).await;
+}
+
+#[actix_web::test]
+async fn threads_that_open_nothing_leave_their_connections_to_other_machines() {
+    let Some((mut nats, desk, attic)) = two("").await else { return };
+    works(&desk).await;
+    let signal = |signal| kill(Pid::from_raw(attic.pid()), signal).expect("a signal");
+    signal(Signal::SIGSTOP);
+    restart_with_two(&mut nats).await;
+    soon("both of one machine", async {
+        while connections(&nats, "desk") < 2 {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    signal(Signal::SIGCONT);
+    each_has_one(&nats, &desk).await;
     works(&desk).await;
 }
