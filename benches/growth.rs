@@ -24,7 +24,7 @@ fn main() {
     // As a test it only has to run.
     let bench = std::env::args().any(|arg| arg == "--bench");
     let (sessions, clients): (&[usize], &[usize]) =
-        if bench { (&[10, 100, 1000, 4000], &[1, 10, 100, 500]) } else { (&[2, 4], &[1, 2]) };
+        if bench { (&[10, 100, 1000, 3000], &[1, 10, 100, 500]) } else { (&[2, 4], &[1, 2]) };
     System::new().block_on(async {
         by_sessions(sessions).await;
         by_clients(clients).await;

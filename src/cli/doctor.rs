@@ -541,6 +541,7 @@ mod tests {
             own: Some("desk".into()),
             serves: Some(true),
             connected: true,
+            disconnected_because: None,
             heard_at: Some(now),
             nodes: vec![node("desk", "online"), node("gpu-1", "online")],
         };
@@ -552,9 +553,7 @@ mod tests {
         assert!(found.verdict == Verdict::Warning && found.detail.ends_with("; offline: attic"));
         fleet.connected = false;
         let found = of_fleet(&fleet, now);
-        assert!(
-            found.verdict == Verdict::Warning && found.detail.contains("no connection to NATS")
-        );
+        assert!(found.verdict == Verdict::Warning && found.detail.contains("no connection to the"));
     }
 
     #[test]

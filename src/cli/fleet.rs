@@ -21,8 +21,10 @@ pub(super) struct Fleet {
     pub(super) own: Option<String>,
     /// Whether it answers for other machines, of which it knows none otherwise; an older server does not say.
     pub(super) serves: Option<bool>,
-    /// Whether it is connected to NATS.
+    /// Whether it has a part in the fleet now.
     pub(super) connected: bool,
+    /// Why it has none; an older server does not say.
+    pub(super) disconnected_because: Option<String>,
     /// When it has last heard the directory.
     pub(super) heard_at: Option<DateTime<Utc>>,
     pub(super) nodes: Vec<Node>,

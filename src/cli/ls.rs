@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::fleet;
 use super::grid::printable;
 use super::key::{Listed, node};
+use super::nodes::unconnected;
 use super::run::pair;
 use super::{out, sys, table};
 use crate::config::PathFlags;
@@ -51,8 +52,8 @@ pub(super) fn ls(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
             sessions.extend(others(&client, ended).await);
         }
         let offline = match flags.node {
-            Some(_) if !flags.json && !flags.quiet => offline(&client).await,
-            _ => Vec::new(),
+            Some(_) => offline(&client).await?,
+            None => Vec::new(),
         };
         Ok::<_, Failure>((sessions, offline))
     })?;
@@ -90,9 +91,21 @@ pub(super) fn ls(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
 }
 
 /// The machines that are offline, whose sessions are shown as they were last.
-async fn offline(client: &Client) -> Vec<String> {
-    let fleet = fleet::of(client).await.ok().flatten().unwrap_or_default();
-    fleet.offline().map(|node| node.name.clone()).collect()
+///
+/// # Errors
+/// The server has never heard of its fleet.
+async fn offline(client: &Client) -> Result<Vec<String>, Failure> {
+    let Ok(Some(fleet)) = fleet::of(client).await else { return Ok(Vec::new()) };
+    if !fleet.connected && !fleet.is_plain() {
+        let why = unconnected(&fleet, chrono::Utc::now());
+        if fleet.heard_at.is_none() {
+            return Err(Failure::Other(why));
+        }
+        out::message(&format!(
+            "stayd: {why}: other machines' sessions are shown as they were then"
+        ));
+    }
+    Ok(fleet.offline().map(|node| node.name.clone()).collect())
 }
 
 /// Sessions of other machines: a thousand at most, whoever completes them needs no more.

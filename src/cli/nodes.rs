@@ -70,13 +70,14 @@ pub(super) fn nodes(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Says that the server does not hear the fleet, and since when.
+/// Says why the server has no part in the fleet, and when it last heard of it.
 pub(super) fn unconnected(fleet: &Fleet, now: DateTime<Utc>) -> String {
     let heard = match fleet.heard_at {
         Some(at) => format!("the directory was last heard {} ago", span(now - at)),
         None => "the directory was never heard".into(),
     };
-    format!("the server has no connection to NATS; {heard}")
+    let why = fleet.disconnected_because.as_deref();
+    format!("{}; {heard}", why.unwrap_or("the server has no connection to the fleet's NATS"))
 }
 
 fn table(nodes: &[Node], now: DateTime<Utc>) -> String {
@@ -142,6 +143,8 @@ mod tests {
         let offline: Vec<_> = fleet.offline().map(|node| &*node.name).collect();
         assert_eq!(offline, ["gone"]);
         assert!(unconnected(&fleet, now).ends_with("NATS; the directory was last heard 1m ago"));
+        let taken = Fleet { disconnected_because: Some("its name is taken".into()), ..fleet };
+        assert!(unconnected(&taken, now).starts_with("its name is taken; the"));
     }
 
     #[test]

@@ -173,10 +173,12 @@ async fn everywhere<'a, T>(
         }
     };
     match first {
-        Err(Failure::NoSuchSession(_)) if node.is_some() => Err(none()),
-        Err(Failure::NoSuchSession(_)) => match fleet::of(client).await? {
-            Some(_) => look(Of::Directory("all")).await,
-            None => Err(none()),
+        Err(Failure::NoSuchSession(_)) => match (fleet::of(client).await?, node) {
+            (Some(_), None) => look(Of::Directory("all")).await,
+            (Some(_), Some(_)) | (None, None) => Err(none()),
+            (None, Some(node)) => Err(Failure::UnknownNode(format!(
+                "the server is in no fleet, or does not tell of it, and knows no machine {node:?}"
+            ))),
         },
         found => found,
     }

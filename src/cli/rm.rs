@@ -46,7 +46,7 @@ pub(super) fn rm(paths: &PathFlags, flags: Flags) -> Result<u8, Failure> {
         })
         .await?;
         if flags.ended && !flags.json {
-            out::message(&match removed {
+            out::message(&match words.len() {
                 0 => "stayd: no session that has ended is kept".into(),
                 _ => format!("stayd: removed {}", sessions(removed)),
             });

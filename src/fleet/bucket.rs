@@ -27,7 +27,7 @@ pub(super) const ITSELF: &str = "node";
 /// How long a machine's record stands: it is offline after that.
 pub(super) const NODE_AGE: Duration = Duration::from_secs(10);
 /// How long a session's line stands that is not put again.
-const SESSION_AGE: Duration = Duration::from_secs(24 * 3600);
+pub(super) const SESSION_AGE: Duration = Duration::from_secs(24 * 3600);
 /// What the sessions may take of NATS' memory, in bytes. Whoever fills that leaves the others their room.
 const SESSIONS_BYTES: i64 = 192 << 20;
 /// The same for machines, and for placements.

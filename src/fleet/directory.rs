@@ -1,10 +1,11 @@
 //! The directory as an edge knows it: the machines of the fleet and their sessions, as they last said.
 
 use super::line::{self, Refusal};
-use super::listed::{Listed, Listings, Packed};
+use super::listed::{LineMark, Listed, Listings, Packed};
 use super::record::NodeRecord;
 use super::shown::{ShownNode, TOLD_MAX, Told, Wanted};
 use crate::id::SessionId;
+use crate::lifecycle::Status;
 use crate::protocol::{Session, rfc3339};
 use crate::relay::NodeName;
 use crate::rights::{Principal, Role};
@@ -27,6 +28,10 @@ const HEARS_FOR: Duration = Duration::from_secs(4);
 
 /// The most sessions of one machine that are taken over: more than any machine can have.
 const SESSIONS_MAX: usize = 50_000;
+
+/// A machine puts the lines of all sessions that live once a minute, and then its record beside them. A line that
+/// was put so many seconds earlier is of a session that the machine has no more, whose end was never told.
+const STALE_AFTER: i64 = 90;
 
 /// The directory tells of a new session within this time, if it is in order.
 pub(super) const TOLD_WITHIN: Duration = Duration::from_secs(60);
@@ -73,6 +78,8 @@ struct Node {
     is_gone: bool,
     /// Lines in which it said more than there can be.
     refused: u64,
+    /// When it had told of all of its sessions last, by the clock of NATS, in seconds since 1970.
+    told_all: Option<i64>,
 }
 
 impl Directory {
@@ -87,9 +94,13 @@ impl Directory {
         (before != Some(run)).then_some(run)
     }
 
-    /// A machine's record stands in the directory of sessions, where it stays when the machine is gone.
-    pub(super) fn node_said(&self, name: &NodeName, record: NodeRecord) {
-        self.lock().nodes.entry(name.clone()).or_default().record.get_or_insert(record);
+    /// A machine's record stands in the directory of sessions, where it stays when the machine is gone. It was put
+    /// at this time, by the clock of NATS, in seconds since 1970, after all of its sessions.
+    pub(super) fn node_said(&self, name: &NodeName, record: NodeRecord, put_at: i64) {
+        let mut known = self.lock();
+        let node = known.nodes.entry(name.clone()).or_default();
+        node.record.get_or_insert(record);
+        node.told_all = Some(put_at);
     }
 
     /// A machine has said that it goes.
@@ -99,12 +110,14 @@ impl Directory {
         }
     }
 
-    /// A session's line was put. A machine's mistake must not come to a page, nor fill this server's memory.
+    /// A session's line was put, at this time, by the clock of NATS, in seconds since 1970. A machine's mistake
+    /// must not come to a page, nor fill this server's memory.
     pub(super) fn session_says(
         &self,
         node: &NodeName,
         id: SessionId,
         line: &[u8],
+        put_at: i64,
     ) -> Result<(), Refusal> {
         use std::hash::{DefaultHasher, Hash, Hasher};
         line::check_length(line)?;
@@ -114,7 +127,10 @@ impl Directory {
         {
             let mut known = self.lock();
             match known.sessions.get(id) {
-                Some(it) if it.node == *node && it.hash == hash => return Ok(()),
+                Some(it) if it.node == *node && it.line.hash == hash => {
+                    known.sessions.is_put_again(id, put_at);
+                    return Ok(());
+                }
                 Some(it) if it.node == *node => {}
                 Some(it) if !known.is_renamed(&it.node, node) => {
                     known.disputed.insert(id);
@@ -134,8 +150,10 @@ impl Directory {
         let packed = Packed::of(&session);
         {
             let mut known = self.lock();
-            known.nodes.entry(node.clone()).or_default();
-            known.sessions.insert(node, &session, packed, hash);
+            if known.nodes.entry(node.clone()).or_default().is_stale(session.status, put_at) {
+                return Err(Refusal::Ignored);
+            }
+            known.sessions.insert(node, &session, packed, LineMark { hash, put_at });
         }
         self.0.told.send_replace(());
         Ok(())
@@ -205,7 +223,12 @@ impl Directory {
     pub(super) fn only_these(&self, there: &HashSet<SessionId>, whole: &HashSet<NodeName>) {
         let mut known = self.lock();
         known.listed.get_or_insert_with(Instant::now);
-        known.sessions.keep(|id, it| there.contains(&id) || !whole.contains(&it.node));
+        let Known { nodes, sessions, .. } = &mut *known;
+        sessions.keep(|id, it| {
+            let node = nodes.get(&it.node);
+            let is_stale = node.is_some_and(|node| node.is_stale(it.status, it.line.put_at));
+            !is_stale && (there.contains(&id) || !whole.contains(&it.node))
+        });
         let Some(now) = known.heard.map(|heard| heard.at) else { return };
         let is_old = |node: &Node| node.heard.is_some_and(|it| now - it.at > FORGET_AFTER);
         let old: HashSet<NodeName> = known
@@ -398,6 +421,11 @@ impl Known {
 }
 
 impl Node {
+    /// Whether the machine has told of all of its sessions since this line of one was put, and not of this one.
+    fn is_stale(&self, status: Status, put_at: i64) -> bool {
+        status.is_live() && self.told_all.is_some_and(|all| all - put_at > STALE_AFTER)
+    }
+
     /// Soon after anybody was heard last, time stands still: while nothing is heard, nobody goes offline.
     fn is_online(&self, now: Option<Instant>) -> bool {
         let (Some(heard), Some(now)) = (self.heard, now) else { return false };

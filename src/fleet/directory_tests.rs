@@ -31,7 +31,7 @@ fn who_is_silent_goes_offline_and_nobody_does_while_nothing_is_heard() {
 
 fn says(directory: &Directory, node: &str, session: &Session) -> bool {
     let line = line::write(session, &name(node));
-    directory.session_says(&name(node), session.id, &line).is_ok()
+    directory.session_says(&name(node), session.id, &line, 0).is_ok()
 }
 
 fn session() -> Session {
@@ -89,7 +89,7 @@ fn nonsense_is_no_session() {
     let (one, other) = (session(), session());
     let line = line::write(&one, &name("a"));
     for (id, line) in [(other.id, &*line), (one.id, b"{}"), (one.id, b"")] {
-        assert_eq!(directory.session_says(&name("a"), id, line), Err(Refusal::Ignored));
+        assert_eq!(directory.session_says(&name("a"), id, line, 0), Err(Refusal::Ignored));
     }
 }
 
@@ -107,6 +107,32 @@ fn a_whole_list_takes_away_what_is_not_in_it_and_no_more() {
     let here = name("here");
     let located = [&kept, &gone, &of_other].map(|it| directory.locate(it.id, &here).is_some());
     assert_eq!(located, [true, false, true], "b has not told all of its own");
+}
+
+#[test]
+fn what_its_machine_tells_no_more_does_not_live() {
+    let directory = Directory::default();
+    let (stale, again) = (session(), session());
+    let ended = Session { status: Status::Terminated, ended_at: Some(Utc::now()), ..session() };
+    let says = |session: &Session, at| {
+        let line = line::write(session, &name("a"));
+        directory.session_says(&name("a"), session.id, &line, at)
+    };
+    for session in [&stale, &again, &ended] {
+        assert_eq!(says(session, 1000), Ok(()));
+    }
+    directory.node_said(&name("a"), record("a", 1), 1000 + STALE_AFTER);
+    let ids = HashSet::from([stale.id, again.id, ended.id]);
+    let there = || {
+        directory.only_these(&ids, &HashSet::from([name("a")]));
+        [&stale, &again, &ended].map(|it| directory.locate(it.id, &name("here")).is_some())
+    };
+    assert_eq!(there(), [true; 3], "it may be about to be told");
+    assert_eq!(says(&again, 1000 + STALE_AFTER), Ok(()));
+    directory.node_said(&name("a"), record("a", 1), 1001 + STALE_AFTER);
+    assert_eq!(there(), [false, true, true]);
+    assert_eq!(says(&stale, 1000), Err(Refusal::Ignored), "the same line, read once more");
+    assert_eq!(says(&stale, 1001 + STALE_AFTER), Ok(()), "it has it after all");
 }
 
 #[test]
@@ -145,7 +171,7 @@ fn what_is_refused_is_not_kept_and_is_told_once_of_a_machine() {
     let (kept, more) = (session(), Session { title: Some("x".repeat(5000)), ..session() });
     let told = |session: &Session| {
         let line = serde_json::to_vec(session).unwrap();
-        directory.session_says(&name("a"), session.id, &line)
+        directory.session_says(&name("a"), session.id, &line, 0)
     };
     assert_eq!(told(&kept), Ok(()));
     assert!(matches!(told(&more), Err(Refusal::TooMuch(why)) if why.starts_with("title has 5000")));

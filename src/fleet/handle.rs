@@ -2,12 +2,14 @@
 
 use super::bucket::{ANSWER, PLACEMENTS, PutError, line, put};
 use super::directory::Directory;
+use super::heart::Standing;
 use super::opening;
 use crate::config::FleetSettings;
-use crate::protocol::rfc3339;
 use crate::relay::{Lanes, NodeName, OpenError, RelayCounters, RelayStream};
 use crate::rights::{Digest, Principal};
+use async_nats::connection::State as Connection;
 use async_nats::jetstream::context::Context;
+use chrono::{TimeDelta, Utc};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -28,15 +30,35 @@ struct Inner {
     directory: Directory,
     lanes: watch::Receiver<Option<Arc<Lanes>>>,
     context: Context,
+    standing: watch::Receiver<Standing>,
     counters: Arc<RelayCounters>,
     placed: Mutex<HashMap<NodeName, Vec<Instant>>>,
+}
+
+/// Why this server has no part in its fleet at present.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Absence {
+    /// It hears nothing.
+    #[error("the server has no connection to the fleet's NATS")]
+    Unconnected,
+    /// Another machine has its name.
+    #[error(
+        "another machine of the fleet has the name {0}: give this one another (fleet.name, --fleet-name), or \
+         end the other"
+    )]
+    NameTaken(NodeName),
+    /// It could not be told to the directory.
+    #[error(
+        "NATS has not taken this machine into the directory of the fleet: `stayd doctor` says what it lacks"
+    )]
+    Untold,
 }
 
 /// Why a machine is not reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reach {
     /// No machine is called so.
-    #[error("no machine of the fleet is called \"{0}\"")]
+    #[error("no machine of the fleet is called \"{0}\": `stayd nodes` lists those that there are")]
     Unknown(String),
     /// It is not there now.
     #[error("{node} is offline; it was last heard {heard}")]
@@ -45,6 +67,14 @@ pub enum Reach {
         node: NodeName,
         /// When, for people.
         heard: String,
+    },
+    /// This server has no part in the fleet.
+    #[error("{node} is not reached: {why}")]
+    Absent {
+        /// Its name.
+        node: NodeName,
+        /// Why.
+        why: Absence,
     },
     /// It was not reached.
     #[error("{node} is not reached: {why}")]
@@ -59,7 +89,16 @@ pub enum Reach {
 /// Why there is no place for a session.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
-    /// No machine fits.
+    /// This server has no part in the fleet.
+    #[error("no machine of the fleet is reached: {0}")]
+    Absent(#[from] Absence),
+    /// No machine takes a session.
+    #[error(
+        "no machine of the fleet that is online lets sessions be started over the fleet and has room: `stayd \
+         nodes` shows them"
+    )]
+    NoRoom,
+    /// None with these labels does.
     #[error(
         "no machine of the fleet that is online, lets sessions be started over the fleet and has room has \
          these labels: {0}"
@@ -74,12 +113,12 @@ impl Fleet {
     pub(super) fn new(
         settings: FleetSettings,
         directory: Directory,
-        lanes: watch::Receiver<Option<Arc<Lanes>>>,
+        (lanes, standing): (watch::Receiver<Option<Arc<Lanes>>>, watch::Receiver<Standing>),
         context: Context,
         counters: Arc<RelayCounters>,
     ) -> Fleet {
         let placed = Mutex::default();
-        Fleet(Arc::new(Inner { settings, directory, lanes, context, counters, placed }))
+        Fleet(Arc::new(Inner { settings, directory, lanes, context, standing, counters, placed }))
     }
 
     /// This machine's name.
@@ -110,6 +149,19 @@ impl Fleet {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.lanes().is_some_and(|lanes| lanes.is_connected())
+    }
+
+    /// Why this server has no part in the fleet now; `None`: it has one.
+    #[must_use]
+    pub fn absence(&self) -> Option<Absence> {
+        if self.0.context.client().connection_state() != Connection::Connected {
+            return Some(Absence::Unconnected);
+        }
+        match *self.0.standing.borrow() {
+            Standing::Member => None,
+            Standing::Refused => Some(Absence::NameTaken(self.name().clone())),
+            Standing::Unknown => Some(Absence::Untold),
+        }
     }
 
     /// Times that the connection to NATS stood again after it was lost.
@@ -144,12 +196,14 @@ impl Fleet {
     }
 
     fn lanes_to(&self, node: &NodeName) -> Result<Arc<Lanes>, Reach> {
-        let failed = |why| Reach::Failed { node: node.clone(), why };
-        let lanes = self.lanes().ok_or_else(|| failed(OpenError::Disconnected))?;
+        let lanes = self.lanes().ok_or_else(|| match self.absence() {
+            Some(why) => Reach::Absent { node: node.clone(), why },
+            None => Reach::Failed { node: node.clone(), why: OpenError::Disconnected },
+        })?;
         match self.directory().is_online(node) {
             None => Err(Reach::Unknown(node.to_string())),
             Some(false) if lanes.is_connected() => {
-                let heard = self.directory().heard_at(node).map(rfc3339);
+                let heard = self.directory().heard_at(node).map(|at| ago(Utc::now() - at));
                 let heard = heard.unwrap_or_else(|| "before this server was started".into());
                 Err(Reach::Offline { node: node.clone(), heard })
             }
@@ -207,6 +261,9 @@ impl Fleet {
     }
 
     fn choose(&self, labels: &BTreeMap<String, String>) -> Result<NodeName, PlaceError> {
+        if let Some(absence) = self.absence() {
+            return Err(absence.into());
+        }
         let mut placed = self.0.placed.lock().unwrap_or_else(PoisonError::into_inner);
         placed.retain(|_, times| {
             times.retain(|time| time.elapsed() < PLACED);
@@ -219,11 +276,22 @@ impl Fleet {
         };
         let counted = places.map(|(node, live)| (count(&node, live), node));
         let (_, node) = counted.min().ok_or_else(|| {
-            let labels: Vec<String> =
-                labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            PlaceError::Nowhere(if labels.is_empty() { "(any)".into() } else { labels.join(", ") })
+            let words = labels.iter().map(|(key, value)| format!("{key}={value}"));
+            match labels.is_empty() {
+                true => PlaceError::NoRoom,
+                false => PlaceError::Nowhere(words.collect::<Vec<_>>().join(", ")),
+            }
         })?;
         placed.entry(node.clone()).or_default().push(Instant::now());
         Ok(node)
+    }
+}
+
+/// A time that has passed, for people.
+fn ago(passed: TimeDelta) -> String {
+    match passed.num_seconds() {
+        seconds @ ..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3600),
     }
 }

@@ -117,7 +117,7 @@ impl Heart {
                 Err(_) => 0,
             },
         };
-        let text = self.record.text(self.roster.ids().len());
+        let text = self.record.text(self.roster.living());
         let subject = line(NODES, self.name.as_str());
         put(&self.context, subject, text.into(), Some(after)).await
     }

@@ -54,9 +54,17 @@ pub(super) struct Listed {
     labels: Arc<BTreeMap<String, String>>,
     pub(super) name: Option<Box<str>>,
     pub(super) status: Status,
-    /// A hash of the line, by which a line that has not changed is known.
-    pub(super) hash: u64,
+    pub(super) line: LineMark,
     pub(super) packed: Packed,
+}
+
+/// What is kept of a line itself.
+#[derive(Clone, Copy)]
+pub(super) struct LineMark {
+    /// A hash, by which a line that has not changed is known.
+    pub(super) hash: u64,
+    /// When it was put last, by the clock of NATS, in seconds since 1970.
+    pub(super) put_at: i64,
 }
 
 impl Listed {
@@ -125,8 +133,21 @@ impl Listings {
         }
     }
 
+    /// A session's line was put again as it was.
+    pub(super) fn is_put_again(&mut self, id: SessionId, at: i64) {
+        if let Some(listed) = self.all.get_mut(&id) {
+            listed.line.put_at = at;
+        }
+    }
+
     /// Puts a session in the place of what was known of it.
-    pub(super) fn insert(&mut self, node: &NodeName, session: &Session, packed: Packed, hash: u64) {
+    pub(super) fn insert(
+        &mut self,
+        node: &NodeName,
+        session: &Session,
+        packed: Packed,
+        line: LineMark,
+    ) {
         self.remove(session.id);
         let of = self.of.entry(node.clone()).or_default();
         of.ids.insert(session.id);
@@ -139,7 +160,7 @@ impl Listings {
             labels: shared(&mut self.labels, &session.labels),
             name: session.name.as_deref().map(Into::into),
             status: session.status,
-            hash,
+            line,
             packed,
         };
         self.all.insert(session.id, Box::new(listed));
@@ -191,14 +212,14 @@ mod tests {
         Session { labels, ..Session::begun(SessionId::generate(), Utc::now()) }
     }
 
-    fn put(listings: &mut Listings, node: &NodeName, session: &Session, hash: u64) {
-        listings.insert(node, session, Packed::of(session), hash);
+    fn put(listings: &mut Listings, node: &NodeName, session: &Session) {
+        listings.insert(node, session, Packed::of(session), LineMark { hash: 0, put_at: 0 });
     }
 
     #[test]
     fn a_session_is_shown_as_it_was_put_and_takes_less_than_half_of_it() {
         let (mut listings, session) = (Listings::default(), session());
-        put(&mut listings, &NodeName::new("a").unwrap(), &session, 1);
+        put(&mut listings, &NodeName::new("a").unwrap(), &session);
         let packed = &listings.get(session.id).unwrap().packed;
         let json = serde_json::to_string(&session).unwrap();
         assert_eq!(packed.json().as_deref(), Some(&*json));
@@ -211,7 +232,7 @@ mod tests {
         let mut listings = Listings::default();
         let (one, two, other) = (session(), session(), session());
         for (node, session) in [(&a, &one), (&a, &two), (&b, &other)] {
-            put(&mut listings, node, session, 1);
+            put(&mut listings, node, session);
         }
         let ids = |listings: &Listings, before| -> Vec<SessionId> {
             listings.newest(Some(&a), before).map(|(id, _)| id).collect()
@@ -219,7 +240,7 @@ mod tests {
         assert_eq!(ids(&listings, None), [two.id, one.id]);
         assert_eq!(ids(&listings, Some(two.id)), [one.id]);
         assert_eq!(listings.newest(None, None).count(), 3);
-        put(&mut listings, &a, &Session { status: Status::Terminated, ..two.clone() }, 2);
+        put(&mut listings, &a, &Session { status: Status::Terminated, ..two.clone() });
         assert_eq!((listings.count(&a), listings.live(&a), listings.live(&b)), (2, 1, 1));
         listings.keep(|id, _| id == other.id);
         assert_eq!((listings.count(&a), listings.live(&a), listings.count(&b)), (0, 0, 1));
@@ -228,7 +249,7 @@ mod tests {
         for n in 0..10 {
             let labels = BTreeMap::from([("n".to_owned(), n.to_string())]);
             let changed = Session { labels, ..Session::begun(other, Utc::now()) };
-            listings.insert(&b, &changed, Packed::of(&changed), n);
+            put(&mut listings, &b, &changed);
         }
         assert_eq!(listings.labels.len(), 1, "however often they change");
     }

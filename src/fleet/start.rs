@@ -34,7 +34,7 @@ use uuid::Uuid;
 const WAITING: usize = 256;
 /// The file of the state directory that tells it from others.
 const INSTANCE: &str = "fleet-instance";
-/// How long a server that stops may take to say so.
+/// How long a server that stops may take to tell how its sessions have ended, and again to say that it goes.
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// What the fleet needs of the server.
@@ -62,6 +62,8 @@ pub struct Started {
     listener: Option<RelayedListener>,
     thread: Arbiter,
     context: Context,
+    /// Closed once all that there was to tell of sessions has been told, as the server stops.
+    telling: watch::Receiver<()>,
 }
 
 impl Started {
@@ -70,9 +72,10 @@ impl Started {
         self.listener.take()
     }
 
-    /// Says that this machine goes.
-    pub async fn leave(&self) {
+    /// Tells how sessions have ended, and that this machine goes. The events must have come to their end.
+    pub async fn leave(mut self) {
         if self.fleet.is_connected() {
+            let _ = timeout(LEAVE, self.telling.changed()).await;
             let _ = timeout(LEAVE, leave(&self.context, self.fleet.name())).await;
         }
         self.thread.stop();
@@ -92,13 +95,15 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
     let record = NodeRecord::of(&settings, parts.max_sessions, (instance, run));
     let thread = Arbiter::new();
     let (times, connected) = watch::channel(0);
-    let (standing, is_member) = watch::channel(Standing::default());
+    let (standing, stands) = watch::channel(Standing::default());
     let (set_lanes, lanes) = watch::channel(None);
     let (serve, streams) = mpsc::channel(WAITING);
     let (directory, counters) = (Directory::default(), Arc::<RelayCounters>::default());
     let (tell, told) = oneshot::channel();
+    let (still_telling, telling) = watch::channel(());
     let (wanted, log) = (settings.clone(), parts.log.clone());
     let (known, has_lanes, counts) = (directory.clone(), lanes.clone(), counters.clone());
+    let is_member = stands.clone();
     let task = move || async move {
         let client = match connect(&wanted, Arc::new(times), log.clone()).await {
             Ok(client) => client,
@@ -127,7 +132,11 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
             roster: parts.roster,
             store: parts.store,
         };
-        actix::spawn(teller.keep_telling(is_member.clone(), connected.clone()));
+        let told = teller.keep_telling(is_member.clone(), connected.clone());
+        actix::spawn(async move {
+            told.await;
+            drop(still_telling);
+        });
         if wanted.serve_page {
             let grants = parts.grants.clone();
             let log = log.clone();
@@ -145,9 +154,9 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
     });
     let context =
         told.await.unwrap_or_else(|_| Err(ConnectError::State("its thread has ended".into())))?;
-    let fleet = Fleet::new(settings, directory, lanes, context.clone(), counters);
+    let fleet = Fleet::new(settings, directory, (lanes, stands), context.clone(), counters);
     let listener = Some(RelayedListener { thread: thread.handle(), streams });
-    Ok(Started { fleet, listener, thread, context })
+    Ok(Started { fleet, listener, thread, context, telling })
 }
 
 /// This machine as a member: takes streams while it has its name.

@@ -129,18 +129,19 @@ impl Watcher {
             }
             return;
         }
+        let put_at = entry.created.unix_timestamp();
         let Some((name, id)) = entry.key.split_once('.') else { return };
         let Ok(name) = NodeName::new(name) else { return };
         if id == ITSELF {
             if let Some(record) = self.record(&name, entry) {
-                self.directory.node_said(&name, record);
+                self.directory.node_said(&name, record, put_at);
                 there.whole.insert(name);
             }
             return;
         }
         let Ok(id) = id.parse::<SessionId>() else { return };
         let told = match entry.operation {
-            Operation::Put => self.directory.session_says(&name, id, &entry.value),
+            Operation::Put => self.directory.session_says(&name, id, &entry.value, put_at),
             _ => Err(Refusal::Ignored),
         };
         if told.is_err() {

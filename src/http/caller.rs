@@ -66,7 +66,7 @@ impl Caller {
     /// Refuses to let a share link name a session, or put it into somebody's scope.
     pub(super) fn check_patch(&self, renames_or_labels: bool) -> Result<(), Problem> {
         if renames_or_labels && self.is_share() {
-            return Err(forbidden(&self.principal, Action::Change, None));
+            return Err(self.forbidden(Action::Change, None));
         }
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Caller {
         match decide(&self.principal, action, session) {
             Decision::Allowed => Ok(true),
             Decision::Hidden => Ok(false),
-            Decision::Forbidden { needs } => Err(forbidden(&self.principal, action, needs)),
+            Decision::Forbidden { needs } => Err(self.forbidden(action, needs)),
         }
     }
 
@@ -125,6 +125,25 @@ impl Caller {
         self.pass.is_visit()
     }
 
+    fn forbidden(&self, action: Action, needs: Option<Role>) -> Problem {
+        let (name, action) = (&self.principal.name, action.as_str());
+        let problem = |detail| Problem::new(code::FORBIDDEN, detail);
+        match needs {
+            Some(needs) => {
+                let (role, needs) = (self.principal.role.as_str(), needs.as_str());
+                // The limit is told where the role may be another one at home.
+                let place = if self.is_visit() {
+                    " over the fleet, where this machine allows no more than its fleet.rights"
+                } else {
+                    ""
+                };
+                let detail = format!("{name:?} has the role {role}{place}; {action} needs {needs}");
+                problem(detail).with("needs", needs)
+            }
+            None => problem(format!("{name:?} may not do this ({action}) with its scope")),
+        }
+    }
+
     /// A session as the principal sees it.
     pub(super) fn shown(&self, session: Session) -> Session {
         if self.is_share() { session.without_surroundings() } else { session }
@@ -135,19 +154,6 @@ impl Caller {
 fn facts(session: &Session) -> Facts<'_> {
     let Session { id, owner_token, labels, .. } = session;
     Facts { id: *id, owner: session.owner.as_deref(), owner_token: *owner_token, labels }
-}
-
-fn forbidden(principal: &Principal, action: Action, needs: Option<Role>) -> Problem {
-    let (name, action) = (&principal.name, action.as_str());
-    let problem = |detail| Problem::new(code::FORBIDDEN, detail);
-    match needs {
-        Some(needs) => {
-            let (role, needs) = (principal.role.as_str(), needs.as_str());
-            let detail = format!("{name:?} has the role {role}; {action} needs {needs}");
-            problem(detail).with("needs", needs)
-        }
-        None => problem(format!("{name:?} may not do this ({action}) with its scope")),
-    }
 }
 
 /// The handles of all routes, in the hands of one caller.

@@ -4,12 +4,12 @@ use super::counters::{Closed, RelayCounters};
 use super::sayings::{Sayings, sayings};
 use super::stream::{CLOSED, RelayStream, Shared};
 use super::subject::{ALIVE, End, NodeName, all_alive, all_to_lane, all_to_node, read, subject};
+use super::table::{Key, STREAMS_MAX, Table};
 use super::wire::{Frame, OPENING_MAX};
 use async_nats::connection::State as Connection;
 use async_nats::{Client, Message, Subject, SubscribeError};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,30 +26,8 @@ const OPEN_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Every how many of these looks the other sides are told that this one lives.
 const ALIVE_EVERY: u32 = 3;
-/// A machine that has not been heard for so long has lost its streams.
-const LOST_AFTER: Duration = Duration::from_secs(10);
-/// The most streams that one machine may have open to another.
-const STREAMS_MAX: usize = 4096;
 /// Streams that may wait to be served.
 const ARRIVALS_MAX: usize = 1024;
-
-/// Which stream: our end of it, the machine at the other, and its word.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    end: End,
-    other: NodeName,
-    stream: Box<str>,
-}
-
-impl Key {
-    /// The other end.
-    fn far(&self) -> End {
-        match self.end {
-            End::Edge => End::Node,
-            End::Node => End::Edge,
-        }
-    }
-}
 
 /// A stream that an edge has opened.
 pub struct Arrival {
@@ -99,19 +77,6 @@ pub(super) struct Hub {
     table: Mutex<Table>,
     sayings: Sayings,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-}
-
-#[derive(Default)]
-struct Table {
-    streams: HashMap<Key, Arc<Shared>>,
-    others: HashMap<(End, NodeName), Other>,
-}
-
-/// The machine at the other end of some streams.
-struct Other {
-    run: Option<u64>,
-    heard: Instant,
-    streams: usize,
 }
 
 impl Hub {
@@ -179,7 +144,7 @@ impl Hub {
         for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
-        let streams: Vec<_> = self.lock().streams.values().cloned().collect();
+        let streams = self.lock().all();
         for shared in streams {
             shared.fail(why, Closed::LostPeer);
         }
@@ -192,7 +157,7 @@ impl Hub {
 
     /// Streams that are open now.
     pub(super) fn streams(&self) -> usize {
-        self.lock().streams.len()
+        self.lock().len()
     }
 
     /// Streams that this machine has opened, ever.
@@ -420,76 +385,6 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.hub.lock().remove(&self.key);
-    }
-}
-
-impl Table {
-    /// Whether there is room for it.
-    fn add(&mut self, key: Key, shared: Arc<Shared>, run: Option<u64>) -> bool {
-        let new = || Other { run, heard: Instant::now(), streams: 0 };
-        let other = self.others.entry((key.end, key.other.clone())).or_insert_with(new);
-        if other.streams >= STREAMS_MAX {
-            return false;
-        }
-        other.streams += 1;
-        self.streams.insert(key, shared);
-        true
-    }
-
-    fn remove(&mut self, key: &Key) {
-        if self.streams.remove(key).is_none() {
-            return;
-        }
-        let at = (key.end, key.other.clone());
-        if let Some(other) = self.others.get_mut(&at) {
-            other.streams -= 1;
-            if other.streams == 0 {
-                self.others.remove(&at);
-            }
-        }
-    }
-
-    /// Something has come for a stream.
-    fn heard(&mut self, key: &Key) -> Option<Arc<Shared>> {
-        if let Some(other) = self.others.get_mut(&(key.end, key.other.clone())) {
-            other.heard = Instant::now();
-        }
-        self.streams.get(key).cloned()
-    }
-
-    /// The other side lives this life. Returns the streams of another one.
-    fn is_now(&mut self, end: End, name: &NodeName, run: u64) -> Vec<Arc<Shared>> {
-        let Some(other) = self.others.get_mut(&(end, name.clone())) else { return Vec::new() };
-        other.heard = Instant::now();
-        let before = other.run.replace(run);
-        if before.is_none_or(|before| before == run) {
-            return Vec::new();
-        }
-        self.of(end, name)
-    }
-
-    fn of(&self, end: End, name: &NodeName) -> Vec<Arc<Shared>> {
-        let is_of = |key: &Key| key.end == end && key.other == *name;
-        self.streams
-            .iter()
-            .filter(|(key, _)| is_of(key))
-            .map(|(_, shared)| shared.clone())
-            .collect()
-    }
-
-    /// The streams of those that are lost, those that are not, and all streams.
-    #[expect(clippy::type_complexity, reason = "it is taken apart at once")]
-    fn look(
-        &self,
-        now: Instant,
-    ) -> (Vec<Arc<Shared>>, Vec<(End, NodeName)>, Vec<(Key, Arc<Shared>)>) {
-        let is_lost = |other: &Other| now.saturating_duration_since(other.heard) >= LOST_AFTER;
-        let (lost, others): (Vec<_>, Vec<_>) =
-            self.others.iter().partition(|(_, other)| is_lost(other));
-        let lost = lost.into_iter().flat_map(|((end, name), _)| self.of(*end, name)).collect();
-        let others = others.into_iter().map(|(at, _)| at.clone()).collect();
-        let streams = self.streams.iter().map(|(key, shared)| (key.clone(), shared.clone()));
-        (lost, others, streams.collect())
     }
 }
 

@@ -2,8 +2,8 @@
 //! of its clients, and both ends are then as of a connection.
 //!
 //! - `subject`: where messages go, and names. `wire`: the messages. `flow`: what one end knows.
-//! - `counters`: what is counted. `sayings`: messages beside the bytes. `stream`: one end. `hub`: all streams of
-//!   a connection. `lanes`: all of a machine.
+//! - `counters`: what is counted. `sayings`: messages beside the bytes. `stream`: one end. `table`: which are
+//!   open, and who is at their other ends. `hub`: all streams of a connection. `lanes`: all of a machine.
 //!
 //! What is lost is noticed and ends the stream, and nothing is repaired: messages are numbered, what is
 //! not confirmed is asked for, and a machine that is silent or was started anew has lost its streams.
@@ -18,6 +18,7 @@ mod lanes;
 mod sayings;
 mod stream;
 mod subject;
+mod table;
 mod wire;
 
 pub use counters::RelayCounters;

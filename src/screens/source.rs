@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// After so many bytes their pages are unmapped: a flood would otherwise map the whole ring here,
 /// which the holder maps already. A smaller number would cost time, as each page is mapped again.
-const MAPPED_MAX: usize = 256 << 10;
+const MAPPED_MAX: usize = 128 << 10;
 
 /// Reads a ring, of which little stays mapped.
 #[derive(Debug)]

@@ -31,7 +31,7 @@ target!(directory_lines, |bytes: &[u8]| {
         assert_eq!(directory.nodes(&here).len(), 1);
     }
     let id: SessionId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id");
-    if directory.session_says(&node, id, bytes).is_ok() {
+    if directory.session_says(&node, id, bytes, 0).is_ok() {
         let found = directory.find(&node, &id.to_string()).expect("the session");
         assert!(
             found.labels.len() <= LABELS_MAX && found.title.is_none_or(|it| it.len() <= TITLE_MAX)

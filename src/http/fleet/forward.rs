@@ -239,7 +239,9 @@ impl From<Reach> for Problem {
         match reach {
             Reach::Unknown(_) => Problem::new(code::UNKNOWN_NODE, detail),
             Reach::Offline { .. } => Problem::new(code::NODE_OFFLINE, detail).retry_after(3),
-            Reach::Failed { .. } => Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1),
+            Reach::Absent { .. } | Reach::Failed { .. } => {
+                Problem::new(code::NODE_UNREACHABLE, detail).retry_after(1)
+            }
         }
     }
 }

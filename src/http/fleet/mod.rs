@@ -24,7 +24,7 @@ use super::caller::Caller;
 use super::lease::Lease;
 use super::problem::{Problem, code};
 use crate::connections::Visitor;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Reach};
 use crate::id::SessionId;
 use crate::relay::NodeName;
 use crate::rights::Scope;
@@ -206,7 +206,12 @@ pub(super) fn unknown_node(fleet: Option<&Fleet>, name: &str) -> Problem {
              (fleet.serve_page is false): ask one that does",
             fleet.name()
         ),
-        Some(_) => format!("no machine of the fleet is called {name:?}"),
+        Some(fleet) => match fleet.absence() {
+            Some(absence) => {
+                format!("this server knows no machine {name:?} of its fleet: {absence}")
+            }
+            None => Reach::Unknown(name.to_owned()).to_string(),
+        },
     };
     Problem::new(code::UNKNOWN_NODE, detail)
 }

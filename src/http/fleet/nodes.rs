@@ -17,6 +17,8 @@ struct Nodes {
     /// Whether it answers for others. A machine that does not knows none.
     serves: bool,
     connected: bool,
+    /// Why it is not connected, in a fleet.
+    disconnected_because: Option<String>,
     heard_at: Option<String>,
     nodes: Vec<ShownNode>,
 }
@@ -48,10 +50,12 @@ pub(in crate::http) async fn nodes(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let Some(fleet) = &api.fleet else { return Nodes::default().answer(&request) };
+    let absence = fleet.absence();
     let nodes = Nodes {
         this: Some(fleet.name().to_string()),
         serves: fleet.serves(),
-        connected: fleet.is_connected(),
+        connected: absence.is_none(),
+        disconnected_because: absence.map(|absence| absence.to_string()),
         heard_at: fleet.directory().heard().map(rfc3339),
         nodes: shown(fleet, &api.roster),
     };
@@ -64,7 +68,7 @@ pub(super) fn shown(fleet: &Fleet, roster: &Roster) -> Vec<ShownNode> {
     if let Some(this) = nodes.iter_mut().find(|node| node.is_self) {
         // This server answers, so it is online, whatever the directory says.
         this.state = "online";
-        this.live_sessions = roster.ids().len();
+        this.live_sessions = roster.living();
     }
     nodes
 }
@@ -94,7 +98,14 @@ mod tests {
         };
         let this = Some("desk".to_owned());
         let (heard_at, nodes) = (Some("1".into()), vec![node]);
-        let nodes = Nodes { this, serves: true, connected: true, heard_at, nodes };
+        let nodes = Nodes {
+            this,
+            serves: true,
+            connected: true,
+            disconnected_because: None,
+            heard_at,
+            nodes,
+        };
         let tag = |change: &dyn Fn(&mut Nodes)| {
             let mut nodes = nodes.clone();
             change(&mut nodes);

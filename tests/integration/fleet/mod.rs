@@ -9,4 +9,5 @@ mod partition;
 mod permissions;
 mod servers;
 mod shares;
+mod told;
 mod wrong;

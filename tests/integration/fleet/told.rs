@@ -1,0 +1,169 @@
+//! What machines of a fleet tell of their sessions, whoever goes, and what is said where nobody is heard.
+
+use super::machines::{LOOK, member, sees, two};
+use crate::cli::{code_and_text, verb};
+use crate::support::{NatsServer, Server, soon};
+use actix_web::rt::time::sleep;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+/// Starts a session of this name by a server on the other one.
+async fn cat(desk: &Server, name: &str) -> String {
+    let session = json!({ "node": "attic", "name": name, "command": ["cat"] });
+    desk.api().create(session).await["id"].as_str().expect("an id").to_owned()
+}
+
+/// The other machine's sessions as a server lists them: name and status.
+async fn of_attic(desk: &Server) -> Vec<(String, String)> {
+    let all = desk.api().get("/api/v1/sessions?node=attic&all=true").await.ok(200);
+    let text = |value: &Value| value.as_str().expect("text").to_owned();
+    let mut all: Vec<_> = all["sessions"]
+        .as_array()
+        .expect("sessions")
+        .iter()
+        .map(|it| (text(&it["name"]), text(&it["status"])))
+        .collect();
+    all.sort();
+    all
+}
+
+async fn until_listed(desk: &Server, wanted: &[(&str, &str)]) {
+    let wanted: Vec<_> =
+        wanted.iter().map(|&(name, status)| (name.to_owned(), status.to_owned())).collect();
+    soon(&format!("{wanted:?}"), async {
+        while of_attic(desk).await != wanted {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_machine_that_goes_tells_first_how_its_sessions_have_ended() {
+    let Some((_nats, desk, mut attic)) = two("").await else { return };
+    for name in ["one", "two"] {
+        cat(&desk, name).await;
+    }
+    until_listed(&desk, &[("one", "RUNNING"), ("two", "RUNNING")]).await;
+    // The second end is told as the server stops.
+    for word in ["attic/one", "attic/two"] {
+        assert_eq!(verb(&desk, &["kill", word]).status.code(), Some(0));
+    }
+    assert_eq!(verb(&attic, &["stop"]).status.code(), Some(0));
+    attic.stop_waiting();
+    sees(&desk, "attic", "offline").await;
+    until_listed(&desk, &[("one", "TERMINATED"), ("two", "TERMINATED")]).await;
+    attic.restart().await;
+    sees(&desk, "attic", "online").await;
+    cat(&desk, "three").await;
+    assert_eq!(verb(&attic, &["stop", "--all"]).status.code(), Some(0));
+    attic.stop_waiting();
+    sees(&desk, "attic", "offline").await;
+    until_listed(&desk, &[("one", "TERMINATED"), ("three", "TERMINATED"), ("two", "TERMINATED")])
+        .await;
+}
+
+#[actix_web::test]
+async fn an_end_that_could_not_be_told_is_told_by_the_next_server() {
+    let Some((mut nats, desk, mut attic)) = two("").await else { return };
+    cat(&desk, "one").await;
+    until_listed(&desk, &[("one", "RUNNING")]).await;
+    // What is sent to it now is lost with it, and so is its directory.
+    nats.signal(Signal::SIGSTOP);
+    assert_eq!(verb(&attic, &["stop", "--all"]).status.code(), Some(0));
+    attic.stop_waiting();
+    nats.restart().await;
+    assert_eq!(of_attic(&desk).await, [("one".to_owned(), "RUNNING".to_owned())]);
+    attic.restart().await;
+    until_listed(&desk, &[("one", "TERMINATED")]).await;
+}
+
+#[actix_web::test]
+async fn a_machine_counts_the_sessions_that_live() {
+    let Some((_nats, desk, _attic)) = two("").await else { return };
+    for name in ["one", "two"] {
+        cat(&desk, name).await;
+    }
+    let counts = async |wanted: u64| {
+        soon(&format!("{wanted} sessions"), async {
+            loop {
+                let all = desk.api().get("/api/v1/nodes").await.json();
+                let of = |name: &str| {
+                    let all = all["nodes"].as_array().expect("nodes").iter();
+                    let mut named = all.filter(|node| node["name"] == name);
+                    named.next().map(|node| node["live_sessions"].clone())
+                };
+                if of("attic") == Some(wanted.into()) && of("desk") == Some(0.into()) {
+                    return;
+                }
+                sleep(LOOK).await;
+            }
+        })
+        .await;
+    };
+    let here = desk.api().create(json!({ "command": ["true"] })).await;
+    counts(2).await;
+    assert_eq!(verb(&desk, &["kill", "attic/one"]).status.code(), Some(0));
+    counts(1).await;
+    // One that has ended is kept for some minutes, and does not count.
+    desk.api().session(here["id"].as_str().expect("an id")).await;
+}
+
+#[actix_web::test]
+async fn who_hears_nobody_says_so() {
+    let Some((mut nats, desk, _attic)) = two("").await else { return };
+    cat(&desk, "one").await;
+    until_listed(&desk, &[("one", "RUNNING")]).await;
+    let text_of = |server: &Server, args: &[&str]| code_and_text(&verb(server, args));
+    nats.kill();
+    soon("the loss", async {
+        while desk.api().get("/api/v1/nodes").await.json()["connected"] == true {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    let none = "no connection to the fleet's NATS";
+    let (code, text) = text_of(&desk, &["ls", "--node", "all"]);
+    assert!(code == Some(0) && text.contains(none) && text.contains("attic"), "{text}");
+    let (code, text) = text_of(&desk, &["run", "-d", "--node", "any", "-p", "bash"]);
+    assert!(code == Some(1) && text.contains(none) && !text.contains("labels"), "{text}");
+
+    // One that has never heard anybody.
+    let url = nats.url();
+    let lonely = Server::start_with(&["--fleet-url", &url, "--fleet-name", "lonely"]).await;
+    let (code, text) = text_of(&lonely, &["ls", "--node", "all"]);
+    assert!(code == Some(1) && text.contains(none) && text.contains("never heard"), "{text}");
+    let (code, text) = text_of(&lonely, &["info", "attic/one"]);
+    assert!(code == Some(1) && text.contains(none), "{code:?} {text}");
+}
+
+#[actix_web::test]
+async fn who_has_the_name_of_another_machine_is_told_so_and_not_that_nats_is_away() {
+    let Some(nats) = NatsServer::start().await else { return };
+    let first = member(&nats, "desk", "").await;
+    sees(&first, "desk", "online").await;
+    let second = member(&nats, "desk", "").await;
+    let taken = "another machine of the fleet has the name desk";
+    soon("the refusal", async {
+        while !code_and_text(&verb(&second, &["nodes"])).1.contains(taken) {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
+    let (_, text) = code_and_text(&verb(&second, &["doctor"]));
+    assert!(text.contains(taken) && !text.contains("no connection"), "{text}");
+    let (_, text) = code_and_text(&verb(&second, &["run", "-d", "--node", "any", "-p", "bash"]));
+    assert!(text.contains(taken), "{text}");
+}
+
+#[actix_web::test]
+async fn what_a_machine_does_not_allow_over_the_fleet_is_said_to_be_its_limit() {
+    let Some((_nats, desk, _attic)) = two("").await else { return };
+    cat(&desk, "one").await;
+    assert_eq!(verb(&desk, &["kill", "attic/one"]).status.code(), Some(0));
+    let (code, text) = code_and_text(&verb(&desk, &["rm", "--ended", "--node", "attic"]));
+    assert!(code == Some(1) && text.contains("allows no more than its fleet.rights"), "{text}");
+    assert!(text.contains("removed 0 sessions") && !text.contains("is kept"), "{text}");
+    let (code, text) = code_and_text(&verb(&desk, &["info", "atic/one"]));
+    assert!(code == Some(3) && text.contains("`stayd nodes` lists"), "{code:?} {text}");
+}
