@@ -133,8 +133,9 @@ async fn who_hears_nobody_says_so() {
     let lonely = Server::start_with(&["--fleet-url", &url, "--fleet-name", "lonely"]).await;
     let (code, text) = text_of(&lonely, &["ls", "--node", "all"]);
     assert!(code == Some(1) && text.contains(none) && text.contains("never heard"), "{text}");
-    let (code, text) = text_of(&lonely, &["info", "attic/one"]);
-    assert!(code == Some(1) && text.contains(none), "{code:?} {text}");
+    let answer = lonely.api().get("/api/v1/nodes/attic/sessions").await;
+    let detail = answer.json()["detail"].as_str().expect("a detail").to_owned();
+    assert!(answer.status == 503 && detail.contains(none), "{detail}");
 }
 
 #[actix_web::test]
