@@ -15,6 +15,7 @@ use crate::connections::{self, Tls};
 use crate::fleet::{self as member, Health};
 use crate::private;
 use crate::registry;
+use crate::relay::NodeName;
 use crate::store::{Inspection, inspect};
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -104,7 +105,7 @@ pub(super) fn doctor(paths: &PathFlags, flags: &Flags) -> Result<u8, Failure> {
         }
         Err(error) => findings.push(failed("state directory", error.to_string())),
     }
-    let (found, fleet) = server(paths, flags);
+    let (found, fleet) = server(paths, flags, reached_as(&settings, &findings));
     findings.extend(found);
     if let (Ok(settings), Some(fleet)) = (&settings, &fleet) {
         findings.extend(other_fleet(settings, fleet));
@@ -401,8 +402,19 @@ fn names(listen: &Path) -> Option<Finding> {
     })
 }
 
+/// The name as which NATS was reached from here; `None`: it was not, or the settings name no fleet.
+fn reached_as<E>(settings: &Result<Settings, E>, findings: &[Finding]) -> Option<NodeName> {
+    let fleet = settings.as_ref().ok()?.fleet.as_ref()?;
+    let is_reached = |it: &Finding| it.what == "fleet rights";
+    findings.iter().any(is_reached).then(|| fleet.name.clone())
+}
+
 /// Whether the server is ready, and what it says of its fleet, if it is in one.
-fn server(paths: &PathFlags, flags: &Flags) -> (Vec<Finding>, Option<Fleet>) {
+fn server(
+    paths: &PathFlags,
+    flags: &Flags,
+    reached: Option<NodeName>,
+) -> (Vec<Finding>, Option<Fleet>) {
     let what = "server";
     let endpoint = match Endpoint::find(paths, &flags.server) {
         Ok(endpoint) => endpoint,
@@ -423,7 +435,7 @@ fn server(paths: &PathFlags, flags: &Flags) -> (Vec<Finding>, Option<Fleet>) {
         Err(failure @ Failure::NoServer { .. }) => warning(what, failure.to_string()),
         Err(failure) => failed(what, failure.to_string()),
     };
-    let told = fleet.as_ref().map(|fleet| of_fleet(fleet, Utc::now()));
+    let told = fleet.as_ref().map(|fleet| of_fleet(fleet, reached.as_ref(), Utc::now()));
     (std::iter::once(finding).chain(told).collect(), fleet)
 }
 
@@ -451,7 +463,9 @@ fn nats(settings: &Settings, paths: &PathFlags) -> Vec<Finding> {
     let Some(fleet) = &settings.fleet else { return Vec::new() };
     let Ok(dir) = config::state_dir(paths) else { return Vec::new() };
     let _progress = Progress::on("asking the fleet's NATS");
-    let checked = actix::System::new().block_on(member::check(fleet, &dir)).into_iter();
+    let file = config::settings_file(paths);
+    let check = member::check(fleet, &dir, file.as_deref());
+    let checked = actix::System::new().block_on(check).into_iter();
     checked
         .map(|it| match it.health {
             Health::Good => ok(it.what, it.detail),
@@ -461,13 +475,21 @@ fn nats(settings: &Settings, paths: &PathFlags) -> Vec<Finding> {
         .collect()
 }
 
-/// Whether the server hears the other machines.
-fn of_fleet(fleet: &Fleet, now: DateTime<Utc>) -> Finding {
+/// Whether the server hears the other machines; NATS was reached from here as `reached`.
+fn of_fleet(fleet: &Fleet, reached: Option<&NodeName>, now: DateTime<Utc>) -> Finding {
     let what = "fleet";
     let offline: Vec<&str> = fleet.offline().map(|node| &*node.name).collect();
     let own = fleet.own.as_deref().unwrap_or_default();
     if !fleet.connected {
-        let why = unconnected(fleet, now);
+        // A server without its name says the same as one without a connection.
+        let why = match reached {
+            Some(name) if name.as_str() == own => {
+                "the server is not in its fleet, although NATS is reached from here: where a line above says what is \
+                 wrong, mend that; otherwise it is in the fleet within seconds"
+                    .to_owned()
+            }
+            _ => unconnected(fleet, now),
+        };
         return warning(what, format!("{why}; sessions of this machine need it not"));
     }
     if fleet.is_plain() {
@@ -544,17 +566,23 @@ mod tests {
             heard_at: Some(now),
             nodes: vec![node("desk", "online"), node("gpu-1", "online")],
         };
-        let found = of_fleet(&fleet, now);
+        let found = of_fleet(&fleet, None, now);
         assert!(found.verdict == Verdict::Ok, "{}", found.detail);
         assert_eq!(found.detail, "desk of 2 machines, directory last heard 0s ago");
         fleet.nodes.push(node("attic", "offline"));
-        let found = of_fleet(&fleet, now);
+        let found = of_fleet(&fleet, None, now);
         assert!(found.verdict == Verdict::Warning && found.detail.ends_with("; offline: attic"));
         fleet.connected = false;
-        let found = of_fleet(&fleet, now);
+        let found = of_fleet(&fleet, None, now);
         assert!(
             found.verdict == Verdict::Warning && found.detail.contains("no connection to NATS")
         );
+        // NATS is reached, as this machine.
+        let names = ["desk", "attic"].map(|name| NodeName::new(name).unwrap());
+        let found = of_fleet(&fleet, Some(&names[0]), now);
+        assert!(found.detail.starts_with("the server is not in its fleet"), "{}", found.detail);
+        let found = of_fleet(&fleet, Some(&names[1]), now);
+        assert!(found.detail.contains("no connection to NATS"), "{}", found.detail);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod doctor;
 mod lanes;
 mod machines;
 mod metrics;
+mod mistakes;
 mod partition;
 mod permissions;
 mod servers;
