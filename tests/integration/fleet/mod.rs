@@ -3,6 +3,7 @@
 mod cli;
 mod doctor;
 mod lanes;
+mod logins;
 mod machines;
 mod metrics;
 mod mistakes;
