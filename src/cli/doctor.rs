@@ -451,7 +451,9 @@ fn nats(settings: &Settings, paths: &PathFlags) -> Vec<Finding> {
     let Some(fleet) = &settings.fleet else { return Vec::new() };
     let Ok(dir) = config::state_dir(paths) else { return Vec::new() };
     let _progress = Progress::on("asking the fleet's NATS");
-    let checked = actix::System::new().block_on(member::check(fleet, &dir)).into_iter();
+    let file = config::settings_file(paths);
+    let check = member::check(fleet, &dir, file.as_deref());
+    let checked = actix::System::new().block_on(check).into_iter();
     checked
         .map(|it| match it.health {
             Health::Good => ok(it.what, it.detail),

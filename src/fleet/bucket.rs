@@ -6,10 +6,10 @@
 
 use super::limits::LINE_MAX;
 use crate::relay::NodeName;
-use async_nats::HeaderMap;
 use async_nats::jetstream::context::{Context, PublishErrorKind};
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, StorageType};
+use async_nats::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -45,6 +45,17 @@ pub(super) enum PutError {
     #[error("the directory is not there yet")]
     NoBucket,
     /// NATS did not take it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Why a line could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    /// Nobody answers for the bucket: it was not made yet, or NATS has no JetStream.
+    #[error("the directory is not there yet")]
+    NoBucket,
+    /// NATS did not say it.
     #[error("{0}")]
     Failed(String),
 }
@@ -182,7 +193,7 @@ async fn send(
 pub(super) async fn record_of(
     context: &Context,
     name: &NodeName,
-) -> Result<Option<(Bytes, u64)>, String> {
+) -> Result<Option<(Bytes, u64)>, ReadError> {
     let last = last_of(context, name).await?;
     Ok(last.map(|message| (message.payload, message.sequence)))
 }
@@ -191,15 +202,21 @@ pub(super) async fn record_of(
 pub(super) async fn last_of(
     context: &Context,
     name: &NodeName,
-) -> Result<Option<StreamMessage>, String> {
+) -> Result<Option<StreamMessage>, ReadError> {
+    let failed = |error: &dyn std::fmt::Display| ReadError::Failed(error.to_string());
     let read = async {
         let stream = context.get_stream_no_info(format!("KV_{NODES}")).await;
-        let stream = stream.map_err(|error| error.to_string())?;
+        let stream = stream.map_err(|error| failed(&error))?;
         match stream.direct_get_last_for_subject(line(NODES, name.as_str())).await {
             Ok(message) => Ok(Some(message)),
-            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.to_string()),
+            Err(error) => match error.kind() {
+                DirectGetErrorKind::NotFound => Ok(None),
+                DirectGetErrorKind::ErrorResponse(StatusCode::NO_RESPONDERS, _) => {
+                    Err(ReadError::NoBucket)
+                }
+                _ => Err(failed(&error)),
+            },
         }
     };
-    timeout(ANSWER, read).await.unwrap_or_else(|_| Err("NATS did not answer in time".into()))
+    timeout(ANSWER, read).await.unwrap_or_else(|_| Err(failed(&"NATS did not answer in time")))
 }

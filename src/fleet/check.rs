@@ -1,20 +1,23 @@
 //! What `stayd doctor` finds out about a fleet: as this machine's user it looks at NATS, its version, the
 //! directory's buckets and the clock, and tries each permission. Nothing that stands is changed.
 
-use super::bucket::{self, ANSWER, NODES, PutError, line};
-use super::connect::{ConnectError, options, with_address};
+use super::bucket::{self, ANSWER, NODES, PutError, ReadError, line};
+use super::connect::{ConnectError, options, shown, with_address};
 use super::health::{
-    Checked, Health, ahead, bad, doubtful, good, of_clock, of_server, shown, unconnected,
+    Checked, Health, ahead, bad, doubtful, good, of_clock, of_server, unconnected,
 };
-use super::needs::{Asks, Need, needs};
+use super::lacking::rights;
+use super::needs::{Asks, Need, is_refused, needs};
 use super::record::NodeRecord;
+use super::secrets::secrets;
 use super::start::known_instance;
 use crate::config::FleetSettings;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, ErrorCode, context::Context};
 use async_nats::{Client, Event, HeaderMap};
 use chrono::Utc;
-use futures_util::StreamExt;
+use futures_util::stream::{StreamExt, select_all};
+use std::future::ready;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -24,10 +27,18 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const CONNECT: Duration = Duration::from_secs(6);
 /// Between two looks at this machine's own line, which its server puts every few seconds.
 const LOOK: Duration = Duration::from_millis(50);
+/// The client tells of refusals in another way than of messages: one that came before a message may be told so much
+/// later.
+const BEHIND: Duration = Duration::from_millis(100);
 
-/// Looks at all of it, as the machine with this state directory. Takes some seconds at most for each server.
-pub async fn check(settings: &FleetSettings, state_dir: &Path) -> Vec<Checked> {
-    let mut found = Vec::new();
+/// Looks at all of it, as the machine with this state directory and this file of settings. Takes some seconds at
+/// most for each server.
+pub async fn check(
+    settings: &FleetSettings,
+    state_dir: &Path,
+    file: Option<&Path>,
+) -> Vec<Checked> {
+    let mut found = secrets(settings, file);
     let mut member = None;
     for url in &settings.url {
         match Member::connect(settings, url).await {
@@ -43,24 +54,28 @@ pub async fn check(settings: &FleetSettings, state_dir: &Path) -> Vec<Checked> {
     for unreachable in found.iter_mut().filter(|it| it.health == Health::Bad) {
         unreachable.health = Health::Doubtful;
     }
-    let is_edge = settings.serve_page;
-    let (refused, buckets) = match member.refused(&needs(&settings.name, is_edge)).await {
-        Ok(refused) => {
-            let may_look = !refused.iter().any(|need| need.tried.contains(".STREAM.INFO."));
-            let looks = is_edge && may_look;
-            let buckets = if looks { buckets(&member.context()).await } else { Vec::new() };
-            (refused, buckets)
-        }
+    let needs = needs(&settings.name, settings.serve_page);
+    let refused = match member.refused(&needs).await {
+        Ok(refused) => refused,
         Err(why) => {
             found.push(bad("fleet rights", why));
             return found;
         }
     };
-    found.extend(rights(&refused, &buckets, is_edge));
-    let is_made = buckets.iter().all(|bucket| bucket.is_there);
+    let may = |what: &str| !refused.iter().any(|need| need.tried.contains(what));
+    // Without an inbox, no answer comes.
+    let hears = may("_INBOX_");
+    let looks = settings.serve_page && hears && may(".STREAM.INFO.");
+    let buckets = if looks { buckets(&member.context()).await } else { Vec::new() };
+    // An operator may make the directory beforehand, and take these rights away from edges.
+    let is_made = |need: &Need| {
+        buckets.iter().any(|bucket| bucket.is_there && need.makes() == Some(bucket.name))
+    };
+    let lacking: Vec<&Need> = refused.iter().copied().filter(|need| !is_made(need)).collect();
+    found.extend(rights(settings, member.user.as_deref(), &needs, &lacking));
+    let all_are_made = buckets.iter().all(|bucket| bucket.is_there);
     found.extend(buckets.into_iter().map(|bucket| bucket.checked));
-    let line = line(NODES, settings.name.as_str());
-    if is_made && !refused.iter().any(|need| need.tried.ends_with(&line)) {
+    if hears && all_are_made && may(&line(NODES, settings.name.as_str())) {
         found.extend(member.own_line(settings, state_dir).await);
     }
     found
@@ -71,25 +86,6 @@ struct Bucket {
     name: &'static str,
     is_there: bool,
     checked: Checked,
-}
-
-/// The permissions that are missing, a line each.
-fn rights(refused: &[Need], buckets: &[Bucket], is_edge: bool) -> Vec<Checked> {
-    let what = "fleet rights";
-    // An operator may make the directory beforehand, and take these rights away from edges.
-    let is_there = |need: &Need| {
-        buckets.iter().any(|bucket| bucket.is_there && need.makes() == Some(bucket.name))
-    };
-    let missing: Vec<Checked> = refused
-        .iter()
-        .filter(|need| !is_there(need))
-        .map(|need| bad(what, need.advice(is_edge)))
-        .collect();
-    if !missing.is_empty() {
-        return missing;
-    }
-    let kind = if is_edge { "an edge" } else { "a node" };
-    vec![good(what, format!("this machine's user in NATS may do what {kind} does"))]
 }
 
 /// The directory's buckets.
@@ -105,7 +101,7 @@ async fn buckets(context: &Context) -> Vec<Bucket> {
                 let is_cluster = context.client().server_info().cluster.is_some();
                 match bucket::differences(name, &info.config, is_cluster) {
                     differences if differences.is_empty() => {
-                        good(what, format!("the bucket {name} has {} lines", info.state.messages))
+                        good(what, format!("the bucket {name} is as stayd makes it"))
                     }
                     differences => doubtful(
                         what,
@@ -132,8 +128,10 @@ fn no_bucket(what: &'static str, name: &str, why: &GetStreamErrorKind) -> Checke
         GetStreamErrorKind::JetStream(error)
             if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
         {
-            let detail =
-                format!("there is no bucket {name}: an edge makes it when its server starts");
+            let detail = format!(
+                "there is no bucket {name} yet: an edge that runs makes it within seconds, also after a restart of \
+                 NATS; if none runs, start one"
+            );
             doubtful(what, detail)
         }
         GetStreamErrorKind::JetStream(error) => bad(what, format!("the bucket {name}: {error}")),
@@ -151,6 +149,8 @@ fn no_bucket(what: &'static str, name: &str, why: &GetStreamErrorKind) -> Checke
 struct Member {
     client: Client,
     name: String,
+    /// The name of its user, where that is known here.
+    user: Option<String>,
     /// The refusals of NATS.
     refusals: UnboundedReceiver<String>,
 }
@@ -166,8 +166,11 @@ impl Member {
             std::future::ready(())
         });
         let (options, address) = with_address(options, url).map_err(failed)?;
+        // With credentials, NATS does not heed the one in the address.
+        let user = address.username().filter(|_| settings.credentials.is_none());
+        let (name, user) = (settings.name.to_string(), user.map(str::to_owned));
         match timeout(CONNECT, options.connect(address)).await {
-            Ok(Ok(client)) => Ok(Member { client, name: settings.name.to_string(), refusals }),
+            Ok(Ok(client)) => Ok(Member { client, name, user, refusals }),
             Ok(Err(error)) => Err(failed(error.into())),
             Err(_) => Err(format!(
                 "{} does not answer within {} s: see that the port is open and that nats-server answers there",
@@ -181,12 +184,14 @@ impl Member {
         jetstream::new(self.client.clone())
     }
 
-    /// Tries all of these: which are refused. NATS answers in turn, so that after a last message all refusals
-    /// have come.
-    async fn refused(&mut self, needs: &[Need]) -> Result<Vec<Need>, String> {
+    /// Tries all of these: which are refused. NATS answers in turn, so that all refusals have come once there is an
+    /// answer to what is tried last: to be told this machine's own line, and to have a place for the answer.
+    async fn refused<'a>(&mut self, needs: &'a [Need]) -> Result<Vec<&'a Need>, String> {
         let failed = |error: &dyn std::fmt::Display| format!("NATS cannot be asked: {error}");
+        let (last, others): (Vec<&Need>, Vec<&Need>) =
+            needs.iter().partition(|it| it.is_answered());
         let mut kept = Vec::new();
-        for need in needs {
+        for need in others {
             match need.asks {
                 Asks::Publish => {
                     // A put for another stream than the bucket's is refused by the bucket.
@@ -209,24 +214,41 @@ impl Member {
                 }
             }
         }
-        let last = format!("_INBOX_stayd.{}.doctor", self.name);
-        let subscribed = self.client.subscribe(last.clone()).await;
-        let mut arrives = subscribed.map_err(|error| failed(&error))?;
-        self.client.publish(last.clone(), "".into()).await.map_err(|error| failed(&error))?;
-        let last = Need { asks: Asks::Publish, grant: last.clone(), tried: last };
-        let (mut refused, until) = (Vec::new(), Instant::now() + ANSWER);
+        let inbox = |word: &str| format!("_INBOX_stayd.{}.{word}", self.name);
+        let (answer, end) = (inbox("doctor"), inbox("end"));
+        for need in &last {
+            let asked =
+                self.client.publish_with_reply(need.tried.clone(), answer.clone(), "".into());
+            asked.await.map_err(|error| failed(&error))?;
+        }
+        // Where no answer can come, this is refused, as all places for answers are.
+        let subscribed = self.client.subscribe(end.clone()).await;
+        kept.push(subscribed.map_err(|error| failed(&error))?);
+        // That nobody answers, NATS says in one of the subscriptions that fit.
+        let mut arrives = select_all(kept).filter(|message| ready(*message.subject == *answer));
+        let (mut refused, mut until) = (Vec::new(), Instant::now() + ANSWER);
+        let mut is_answered = false;
         loop {
             let text = tokio::select! {
                 text = timeout_at(until, self.refusals.recv()) => match text {
-                    Ok(Some(text)) if !last.is_refused_by(&text) => text,
-                    Ok(Some(_) | None) => return Ok(refused),
+                    Ok(Some(text)) => text,
+                    Ok(None) => return Ok(refused),
+                    Err(_) if is_answered => return Ok(refused),
                     // An answer is missing: what was refused until now is all that is known.
                     Err(_) if refused.is_empty() => return Err("NATS does not answer in time".into()),
                     Err(_) => return Ok(refused),
                 },
-                _ = arrives.next() => return Ok(refused),
+                _ = arrives.next(), if !is_answered => {
+                    is_answered = true;
+                    until = Instant::now() + BEHIND;
+                    continue;
+                }
             };
-            refused.extend(needs.iter().find(|need| need.is_refused_by(&text)).cloned());
+            refused.extend(needs.iter().find(|need| need.is_refused_by(&text)));
+            let is_last = last.iter().any(|need| need.is_refused_by(&text));
+            if is_last || is_refused(Asks::Subscribe, &end, &text) {
+                return Ok(refused);
+            }
         }
     }
 
@@ -236,10 +258,18 @@ impl Member {
         let read = || bucket::last_of(&context, name);
         let before = match read().await {
             Ok(before) => before,
-            Err(why) => {
+            Err(ReadError::NoBucket) => {
                 let detail = format!(
-                    "this machine's line in the directory cannot be read ({why}): the directory is made by the first \
-                     edge, and NATS needs JetStream for it"
+                    "nobody has the name {name}, since there is no directory in NATS yet: the first edge (a machine \
+                     whose fleet.serve_page is true) makes it. Start one, and this machine's server is in the fleet \
+                     within seconds; if one runs, see what stayd doctor says there"
+                );
+                return vec![doubtful(what, detail)];
+            }
+            Err(ReadError::Failed(why)) => {
+                let detail = format!(
+                    "this machine's line in the directory cannot be read ({why}): see what stayd doctor says on an \
+                     edge, and whether NATS runs undisturbed"
                 );
                 return vec![bad(what, detail)];
             }
@@ -282,7 +312,7 @@ impl Member {
                     vec![good(what, format!("{name} is free")), clock]
                 }
                 Ok(None) => vec![good(what, format!("{name} is free"))],
-                Err(why) => vec![bad(what, why)],
+                Err(why) => vec![bad(what, why.to_string())],
             },
             // Somebody has just taken it.
             Err(PutError::Conflict) => vec![good(what, format!("{name} is being taken"))],

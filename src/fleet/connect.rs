@@ -1,11 +1,15 @@
 //! The connection to NATS.
 
 use crate::config::FleetSettings;
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ClientError, ConnectOptions, Event, Server, ServerAddr};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use slog::{Logger, info, warn};
 use std::fs;
+use std::future::ready;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -33,6 +37,9 @@ pub enum ConnectError {
     /// The file with credentials.
     #[error("fleet.credentials: {0}")]
     Credentials(String),
+    /// The file with certificates.
+    #[error("fleet.ca: {0}")]
+    Ca(String),
     /// This machine.
     #[error("the fleet: {0}")]
     State(String),
@@ -66,16 +73,26 @@ fn kept(
     log: Logger,
     connected: impl Fn() + Send + Sync + 'static,
 ) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
-    let (slow, failing) = (Seldom::default(), Seldom::default());
+    let (slow, failures) = (Seldom::default(), Arc::new(Failures::default()));
+    let (failed, log_of_failures) = (failures.clone(), log.clone());
     let mut options = options(settings)?
         .ping_interval(PING)
         .subscription_capacity(SUBSCRIPTION)
         .read_buffer_capacity(u16::MAX)
         .reconnect_delay_callback(pause)
+        .reconnect_to_server_callback(move |servers, _| {
+            if let Some((times, why)) = failures.told(&servers) {
+                warn!(log_of_failures, "the fleet's NATS cannot be used; it is tried again, and `stayd doctor` says \
+                    what to do"; "error" => why, "times" => times);
+            }
+            // The client chooses.
+            ready(None)
+        })
         .event_callback(move |event| {
             match &event {
                 Event::Connected => {
                     info!(log, "connected to the fleet's NATS");
+                    failed.end();
                     connected();
                 }
                 Event::Disconnected => {
@@ -88,16 +105,13 @@ fn kept(
                     }
                 }
                 Event::ServerError(error) => {
-                    warn!(log, "the fleet's NATS refuses something"; "error" => %error)
+                    warn!(log, "the fleet's NATS refuses something; `stayd doctor` looks for the reason";
+                          "error" => %error)
                 }
-                Event::ClientError(error) => {
-                    if let Some(times) = failing.now() {
-                        warn!(log, "the fleet's NATS cannot be used"; "error" => %error, "times" => times);
-                    }
-                }
+                Event::ClientError(error) => failed.begin(error),
                 Event::LameDuckMode | Event::Draining | Event::Closed => {}
             }
-            std::future::ready(())
+            ready(())
         });
     let mut addresses = Vec::new();
     for url in &settings.url {
@@ -126,6 +140,50 @@ impl Seldom {
     }
 }
 
+/// Attempts to connect that have failed. The client says that one has; which server failed in which way, it says
+/// before the next one.
+#[derive(Default)]
+struct Failures {
+    last: Mutex<Option<String>>,
+    told: Seldom,
+}
+
+impl Failures {
+    fn begin(&self, error: &ClientError) {
+        let kind = match error {
+            ClientError::Other(kind) => kind.clone(),
+            other => other.to_string(),
+        };
+        *self.last() = Some(kind);
+    }
+
+    fn end(&self) {
+        *self.last() = None;
+    }
+
+    /// If the log may speak of it again: how often attempts have failed since it did, and why the last one has,
+    /// server by server.
+    fn told(&self, servers: &[Server]) -> Option<(u64, String)> {
+        let kind = self.last().take()?;
+        let times = self.told.now()?;
+        // Where a name has no address, the server itself has no error.
+        let why = servers.iter().map(|server| {
+            let error = server.last_error.as_deref().unwrap_or(&kind);
+            format!("{}: {error}", shown(server.addr.as_url_str()))
+        });
+        Some((times, why.collect::<Vec<_>>().join("; ")))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<String>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An address without what it may have of a password.
+pub(super) fn shown(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, host)| host)
+}
+
 /// Who this machine is, and whom it trusts.
 pub(super) fn options(settings: &FleetSettings) -> Result<ConnectOptions, ConnectError> {
     let mut options = ConnectOptions::new()
@@ -144,9 +202,22 @@ pub(super) fn options(settings: &FleetSettings) -> Result<ConnectOptions, Connec
         };
     }
     if let Some(path) = &settings.ca {
+        // The client would read it with each attempt, and say no more than that there is no TLS.
+        check_certificates(path)
+            .map_err(|why| ConnectError::Ca(format!("{}: {why}", path.display())))?;
         options = options.add_root_certificates(path.clone());
     }
     Ok(options)
+}
+
+fn check_certificates(path: &Path) -> Result<(), String> {
+    let text = fs::read(path).map_err(|error| error.to_string())?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match read {
+        Ok(found) if found.is_empty() => Err("expected certificates in PEM, and found none".into()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// An address, and the options with the user and password that are in it: the client takes these from there alone.
@@ -184,6 +255,40 @@ mod tests {
         assert_eq!(told, [1]);
         seldom.0.lock().unwrap().0 = Instant::now().checked_sub(SELDOM);
         assert_eq!(seldom.now(), Some(1000));
+    }
+
+    #[test]
+    fn a_failure_is_told_server_by_server_and_without_passwords() {
+        let failures = Failures::default();
+        let server = |url: &str, last_error: Option<&str>| Server {
+            addr: url.parse().unwrap(),
+            failed_attempts: 1,
+            did_connect: false,
+            is_discovered: false,
+            last_error: last_error.map(str::to_owned),
+        };
+        let servers = [
+            server("nats://desk:secret@10.0.0.1:4222", Some("IO error: Connection refused")),
+            server("tls://nats.example.org:4222", None),
+        ];
+        assert_eq!(failures.told(&servers), None, "nothing has failed yet");
+        failures.begin(&ClientError::Other("DNS error".into()));
+        let why =
+            "10.0.0.1:4222: IO error: Connection refused; tls://nats.example.org:4222: DNS error";
+        assert_eq!(failures.told(&servers), Some((1, why.to_owned())));
+        assert_eq!(failures.told(&servers), None, "it is told once");
+        failures.begin(&ClientError::Other("DNS error".into()));
+        failures.end();
+        assert_eq!(failures.told(&servers), None, "it is connected");
+    }
+
+    #[test]
+    fn certificates_are_looked_for_before_they_are_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        assert!(check_certificates(&path).unwrap_err().contains("No such file"));
+        fs::write(&path, "no certificate").unwrap();
+        assert!(check_certificates(&path).unwrap_err().contains("found none"));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The results of a fleet's checks, in words: those of a server of NATS, of a connection and of the clock, and
 //! what is to be done.
 
-use super::connect::ConnectError;
+use super::connect::{ConnectError, shown};
 use crate::config::FleetSettings;
 use async_nats::{ConnectErrorKind, ServerInfo};
 use chrono::{DateTime, Utc};
+use rustls::{CertificateError, InvalidMessage};
+use std::error::Error;
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -46,11 +49,6 @@ pub(super) fn bad(what: &'static str, detail: String) -> Checked {
     Checked { what, health: Health::Bad, detail }
 }
 
-/// Without what it may have of a password.
-pub(super) fn shown(url: &str) -> &str {
-    url.rsplit_once('@').map_or(url, |(_, host)| host)
-}
-
 pub(super) fn of_server(url: &str, info: &ServerInfo) -> Checked {
     let what = "fleet NATS";
     let (host, version) = (shown(url), &info.version);
@@ -81,6 +79,9 @@ pub(super) fn of_server(url: &str, info: &ServerInfo) -> Checked {
 pub(super) fn unconnected(url: &str, settings: &FleetSettings, error: &ConnectError) -> String {
     let host = shown(url);
     let ConnectError::Client(client) = error else { return error.to_string() };
+    if let Some(error) = handshake(client) {
+        return of_handshake(host, settings, error);
+    }
     match client.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
             let by = match &settings.credentials {
@@ -89,14 +90,66 @@ pub(super) fn unconnected(url: &str, settings: &FleetSettings, error: &ConnectEr
             };
             format!("{host} refuses this machine ({client}): compare {by} with the users of NATS")
         }
-        ConnectErrorKind::Tls => format!(
-            "{host}: no TLS ({client}): its certificate has to be for this name, and by an authority that the \
-             system or fleet.ca trusts"
-        ),
+        ConnectErrorKind::Tls => untrusted(host, settings, client),
         _ => format!(
             "{host} is not reached ({client}): see that nats-server runs there and that its port is open"
         ),
     }
+}
+
+/// The error of a handshake, which the client takes for one of the network.
+fn handshake(error: &async_nats::ConnectError) -> Option<&rustls::Error> {
+    error.source()?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+}
+
+/// A server that is reached, and with which there is no TLS.
+fn of_handshake(host: &str, settings: &FleetSettings, error: &rustls::Error) -> String {
+    use CertificateError as Certificate;
+    match error {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => format!(
+            "{host} answers, but it speaks no TLS ({error}): set up TLS in NATS, as docs/fleet/nats-tls.conf has it, \
+             or write nats:// in fleet.url where the network is encrypted itself"
+        ),
+        rustls::Error::InvalidCertificate(
+            Certificate::UnknownIssuer | Certificate::BadSignature,
+        ) => {
+            let remedy = match &settings.ca {
+                Some(path) => format!(
+                    "fleet.ca ({}) has to be the certificate of the authority that has signed the server's",
+                    path.display()
+                ),
+                None => {
+                    "name the certificate of that authority, a PEM file, in fleet.ca".to_owned()
+                }
+            };
+            format!(
+                "{host} answers, but its certificate is by an authority that is not trusted here ({error}): {remedy}"
+            )
+        }
+        rustls::Error::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => format!(
+            "{host} answers, but its certificate is for another name ({error}): write a name in fleet.url that the \
+             certificate has, or have a certificate made for this one"
+        ),
+        rustls::Error::InvalidCertificate(
+            Certificate::Expired
+            | Certificate::ExpiredContext { .. }
+            | Certificate::NotValidYet
+            | Certificate::NotValidYetContext { .. },
+        ) => format!(
+            "{host} answers, but its certificate is not valid at this time ({error}): have a new one made, or set the \
+             clock of this machine"
+        ),
+        _ => untrusted(host, settings, error),
+    }
+}
+
+fn untrusted(host: &str, settings: &FleetSettings, error: &dyn Error) -> String {
+    let by = if settings.ca.is_some() { "fleet.ca names" } else { "the system trusts" };
+    format!(
+        "{host}: no TLS ({error}): its certificate has to be for this name, and by an authority that {by}"
+    )
 }
 
 /// A difference of clocks, in milliseconds: positive where this machine's is ahead.
@@ -121,6 +174,7 @@ pub(super) fn ahead(there: i128, here: DateTime<Utc>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::NodeName;
 
     #[test]
     fn a_clock_that_is_wrong_by_more_than_two_seconds_is_told() {
@@ -136,6 +190,40 @@ mod tests {
         }
         let here = DateTime::from_timestamp(100, 500_000_000).unwrap();
         assert_eq!(ahead(98_000_000_000, here), 2500);
+    }
+
+    #[test]
+    fn a_server_that_is_reached_without_tls_between_is_told_from_one_that_is_not() {
+        let settings = |ca: Option<&str>| FleetSettings {
+            url: vec!["tls://u:secret@x:4222".into()],
+            name: NodeName::new("desk").unwrap(),
+            credentials: None,
+            ca: ca.map(Into::into),
+            labels: Default::default(),
+            rights: Default::default(),
+            serve_page: true,
+            gateway: false,
+        };
+        let said = |ca, error: io::Error| {
+            let error = async_nats::ConnectError::with_source(ConnectErrorKind::Io, error);
+            unconnected("tls://u:secret@x:4222", &settings(ca), &error.into())
+        };
+        let of = |certificate| rustls::Error::InvalidCertificate(certificate);
+        for (ca, error, words) in [
+            (None, of(CertificateError::UnknownIssuer), "in fleet.ca"),
+            (Some("/ca.pem"), of(CertificateError::BadSignature), "fleet.ca (/ca.pem) has to be"),
+            (None, of(CertificateError::NotValidForName), "for another name"),
+            (None, of(CertificateError::Expired), "clock of this machine"),
+            (None, InvalidMessage::InvalidContentType.into(), "speaks no TLS"),
+            (None, rustls::Error::NoCertificatesPresented, "that the system trusts"),
+            (Some("/ca.pem"), rustls::Error::NoCertificatesPresented, "that fleet.ca names"),
+        ] {
+            let found = said(ca, io::Error::new(io::ErrorKind::InvalidData, error));
+            assert!(found.starts_with("x:4222") && found.contains(words), "{found}");
+            assert!(!found.contains("not reached") && !found.contains("secret"), "{found}");
+        }
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert!(said(None, refused).contains("is not reached"));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! - `teller`: tells of this machine's sessions, a `line` each. `watcher`: reads what others tell, within
 //!   `limits`, into `directory`, whose sessions are `listed`, and ends links to what is gone. `shown`: what of it
 //!   is asked for and shown.
-//! - `needs`: what NATS has to allow a member. `check`: looks at all of it for `stayd doctor`, `health`:
-//!   in words.
+//! - `needs`: what NATS has to allow a member. `check`: looks at all of it for `stayd doctor`, and at files with
+//!   `secrets`. `health`: in words, `lacking`: those for permissions.
 //! - `opening`: whom a stream is for. `handle`: [`Fleet`], for routes. `start`: all of it.
 
 mod bucket;
@@ -20,12 +20,14 @@ mod fuzz;
 mod handle;
 mod health;
 mod heart;
+mod lacking;
 mod limits;
 mod line;
 mod listed;
 mod needs;
 mod opening;
 mod record;
+mod secrets;
 mod shown;
 mod start;
 mod teller;

@@ -26,6 +26,10 @@ pub(super) struct Need {
     pub(super) grant: String,
     /// A subject that it allows. An empty message to it is heeded by nobody.
     pub(super) tried: String,
+    /// Whether the line has the machine's name.
+    pub(super) is_of_name: bool,
+    /// Whether edges alone need it.
+    pub(super) is_of_edges: bool,
 }
 
 use Asks::{Publish, Subscribe};
@@ -102,24 +106,35 @@ pub(super) fn needs(name: &NodeName, is_edge: bool) -> Vec<Need> {
     let not = if is_edge { Nodes } else { Edges };
     let named = |text: &str| text.replace("NAME", name.as_str());
     let all = ALL.iter().filter(|(who, ..)| *who != not);
-    all.map(|(_, asks, grant, tried)| Need {
+    all.map(|(who, asks, grant, tried)| Need {
         asks: *asks,
         grant: named(grant),
         tried: named(if tried.is_empty() { grant } else { tried }),
+        is_of_name: grant.contains("NAME"),
+        is_of_edges: *who == Edges,
     })
     .collect()
 }
 
+/// Whether NATS refuses this in these words. It writes subjects in small letters or as they were sent, by its version.
+pub(super) fn is_refused(asks: Asks, subject: &str, text: &str) -> bool {
+    let kind = match asks {
+        Publish => "publish",
+        Subscribe => "subscription",
+    };
+    let this = format!("{kind} to \"{}\"", subject.to_lowercase());
+    text.to_lowercase().contains(&this)
+}
+
 impl Need {
-    /// Whether NATS says in these words that this is not allowed. It writes subjects in small letters or as they
-    /// were sent, by its version.
+    /// Whether NATS says in these words that this is not allowed.
     pub(super) fn is_refused_by(&self, text: &str) -> bool {
-        let kind = match self.asks {
-            Publish => "publish",
-            Subscribe => "subscription",
-        };
-        let this = format!("{kind} to \"{}\"", self.tried.to_lowercase());
-        text.to_lowercase().contains(&this)
+        is_refused(self.asks, &self.tried, text)
+    }
+
+    /// Whether NATS answers what is tried: with this machine's line, or that there is none, or no bucket.
+    pub(super) fn is_answered(&self) -> bool {
+        self.tried.starts_with("$JS.API.DIRECT.GET.KV_stayd-nodes.")
     }
 
     /// The bucket that this would make.
@@ -188,6 +203,14 @@ mod tests {
                     (one, other) => assert_eq!(one, other, "{need:?}"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn one_of_them_is_answered() {
+        for is_edge in [true, false] {
+            let needs = needs(&NodeName::new("desk").unwrap(), is_edge);
+            assert_eq!(needs.iter().filter(|need| need.is_answered()).count(), 1);
         }
     }
 

@@ -5,16 +5,23 @@ use super::servers::{bucket, settings_with_tls};
 use crate::support::{NatsPlace, NatsServer, Server, soon};
 use async_nats::jetstream;
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 /// A check of the fleet: its subject, how it went, and what was found.
-type Checks = Vec<(String, String, String)>;
+pub(super) type Checks = Vec<(String, String, String)>;
 
 /// What it finds of a fleet with these settings and this state directory, and whether anything has failed.
-async fn doctor(dir: &Path, fleet: &str) -> (Checks, bool) {
+pub(super) async fn doctor(dir: &Path, fleet: &str) -> (Checks, bool) {
     let config = dir.join("doctor.toml");
     std::fs::write(&config, fleet).expect("settings");
+    std::fs::set_permissions(&config, PermissionsExt::from_mode(0o600)).expect("chmod");
+    doctor_of(dir, &config).await
+}
+
+/// The same with a file of settings.
+pub(super) async fn doctor_of(dir: &Path, config: &Path) -> (Checks, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stayd"));
     command.args(["doctor", "--json", "--config"]).arg(config);
     command.arg("--state-dir").arg(dir.join("state")).env("HOME", dir);
@@ -25,7 +32,7 @@ async fn doctor(dir: &Path, fleet: &str) -> (Checks, bool) {
     let checks = said["checks"].as_array().expect("checks").iter();
     let checks: Checks = checks
         .map(|it| (text(&it["check"]), text(&it["status"]), text(&it["detail"])))
-        .filter(|(check, ..)| check.starts_with("fleet "))
+        .filter(|(check, ..)| check.starts_with("fleet"))
         .collect();
     let has_failed = checks.iter().any(|(_, status, _)| status == "failed");
     if has_failed {
@@ -34,13 +41,13 @@ async fn doctor(dir: &Path, fleet: &str) -> (Checks, bool) {
     (checks, has_failed)
 }
 
-fn of<'a>(checks: &'a Checks, check: &str) -> Vec<(&'a str, &'a str)> {
+pub(super) fn of<'a>(checks: &'a Checks, check: &str) -> Vec<(&'a str, &'a str)> {
     let these = checks.iter().filter(|(it, ..)| it == check);
     these.map(|(_, status, detail)| (&**status, &**detail)).collect()
 }
 
 /// The server of nats-tls.conf, with what is taken out of it.
-async fn documented(without: &[&str]) -> Option<NatsServer> {
+pub(super) async fn documented(without: &[&str]) -> Option<NatsServer> {
     let place = NatsPlace::new();
     let mut text = settings_with_tls(&place);
     for line in without {
@@ -50,13 +57,13 @@ async fn documented(without: &[&str]) -> Option<NatsServer> {
     NatsServer::start_at(place, &text).await
 }
 
-fn documented_member(nats: &NatsServer, name: &str, more: &str) -> String {
+pub(super) fn documented_member(nats: &NatsServer, name: &str, more: &str) -> String {
     let url = nats.url_of(name, &format!("CHANGE-ME-{name}"));
     let ca = nats.place().dir().join("cert.pem");
     format!("[fleet]\nurl = [\"{url}\"]\nname = \"{name}\"\nca = {ca:?}\n{more}\n")
 }
 
-const NODE: &str = "serve_page = false";
+pub(super) const NODE: &str = "serve_page = false";
 
 #[actix_web::test]
 async fn where_all_is_as_documented_all_is_well() {
@@ -69,6 +76,7 @@ async fn where_all_is_as_documented_all_is_well() {
     assert!(!has_failed, "{checks:#?}");
     let buckets = of(&checks, "fleet directory");
     assert!(buckets.len() == 3 && buckets.iter().all(|(it, _)| *it == "warning"), "{checks:#?}");
+    assert!(buckets[0].1.contains("an edge that runs makes it within seconds"), "{checks:#?}");
     // With the server of an edge, and a node whose server is not started yet.
     let edge = Server::start_by(dir, &desk, "exec \"$0\" \"$@\"").await;
     sees(&edge, "desk", "online").await;
@@ -97,6 +105,7 @@ async fn where_all_is_as_documented_all_is_well() {
         has_failed && of(&checks, "fleet name")[0].1.contains("another machine"),
         "{checks:#?}"
     );
+    assert!(!nats.log().contains("Violation"), "nothing is tried that NATS refuses");
 }
 
 #[actix_web::test]

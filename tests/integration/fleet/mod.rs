@@ -3,8 +3,10 @@
 mod cli;
 mod doctor;
 mod lanes;
+mod logins;
 mod machines;
 mod metrics;
+mod mistakes;
 mod partition;
 mod permissions;
 mod servers;
