@@ -50,7 +50,7 @@ pub struct FleetSettings {
     pub name: NodeName,
     /// A file with NATS credentials, or with the seed of an nkey.
     pub credentials: Option<PathBuf>,
-    /// Certificates to trust besides the system's, a PEM file.
+    /// Certificates to trust in place of the system's, a PEM file.
     pub ca: Option<PathBuf>,
     /// What new sessions can be placed by.
     pub labels: BTreeMap<String, String>,
@@ -131,7 +131,8 @@ fn host() -> String {
 }
 
 fn is_address(url: &str) -> bool {
-    let rest = ["nats://", "tls://", "ws://", "wss://"].iter().find_map(|it| url.strip_prefix(it));
+    // Not ws:// nor wss://: the client, built without WebSockets, would speak to them without TLS.
+    let rest = ["nats://", "tls://"].iter().find_map(|it| url.strip_prefix(it));
     rest.is_some_and(|rest| {
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
         !host.is_empty() && !host.contains(['/', '?', '#', ' '])
@@ -167,6 +168,7 @@ mod tests {
     fn what_is_wrong_is_named_without_a_password() {
         for (text, key) in [
             ("url = [\"http://user:secret@x\"]", "fleet.url"),
+            ("url = [\"wss://user:secret@x\"]", "fleet.url"),
             ("url = [\"nats://\"]", "fleet.url"),
             ("url = [\"nats://x/y\"]", "fleet.url"),
             ("url = [\"nats://x\"]\nname = \"A b\"", "fleet.name"),

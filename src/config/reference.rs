@@ -197,7 +197,7 @@ const FLEET_KEYS: [ProfileKey; 8] = [
     ProfileKey {
         name: "ca",
         example: r#""""#,
-        help: "Certificates to trust besides those of the system, a PEM file.",
+        help: "Certificates to trust in place of those of the system, a PEM file.",
     },
     ProfileKey {
         name: "labels",

@@ -80,6 +80,8 @@ struct Node {
     refused: u64,
     /// When it had told of all of its sessions last, by the clock of NATS, in seconds since 1970.
     told_all: Option<i64>,
+    /// When this server heard that.
+    said: Option<Instant>,
 }
 
 impl Directory {
@@ -100,7 +102,7 @@ impl Directory {
         let mut known = self.lock();
         let node = known.nodes.entry(name.clone()).or_default();
         node.record.get_or_insert(record);
-        node.told_all = Some(put_at);
+        (node.told_all, node.said) = (Some(put_at), Some(Instant::now()));
     }
 
     /// A machine has said that it goes.
@@ -230,7 +232,10 @@ impl Directory {
             !is_stale && (there.contains(&id) || !whole.contains(&it.node))
         });
         let Some(now) = known.heard.map(|heard| heard.at) else { return };
-        let is_old = |node: &Node| node.heard.is_some_and(|it| now - it.at > FORGET_AFTER);
+        let is_old = |node: &Node| {
+            let last = node.heard.map(|heard| heard.at).max(node.said);
+            last.is_some_and(|at| now.saturating_duration_since(at) > FORGET_AFTER)
+        };
         let old: HashSet<NodeName> = known
             .nodes
             .iter()

@@ -136,6 +136,27 @@ fn what_its_machine_tells_no_more_does_not_live() {
 }
 
 #[test]
+fn a_machine_of_which_nothing_is_read_for_a_day_is_forgotten() {
+    let directory = Directory::default();
+    let kept = session();
+    directory.node_says(&name("here"), record("here", 0));
+    // One that was offline when this server started: its record stands beside its sessions alone.
+    directory.node_said(&name("a"), record("a", 1), 0);
+    assert!(says(&directory, "a", &kept));
+    let nodes = |hours: u64, whole: &[&str]| {
+        let at = Instant::now() + Duration::from_secs(hours * 3600);
+        directory.lock().heard = Some(Heard { at, time: Utc::now() });
+        let whole = whole.iter().map(|it| name(it)).collect();
+        directory.only_these(&HashSet::from([kept.id]), &whole);
+        directory.nodes(&name("here")).into_iter().map(|node| node.name).collect::<Vec<_>>()
+    };
+    assert_eq!(nodes(23, &["here"]), ["a", "here"]);
+    assert_eq!(nodes(25, &["here", "a"]), ["a", "here"], "its record still stands");
+    assert_eq!(nodes(25, &["here"]), ["here"]);
+    assert_eq!(directory.locate(kept.id, &name("here")), None);
+}
+
+#[test]
 fn sessions_are_listed_newest_first_for_whom_they_exist() {
     let directory = Directory::default();
     let mine =

@@ -58,7 +58,7 @@ pub(super) fn of_server(url: &str, info: &ServerInfo) -> Checked {
         let detail = format!("{host} is nats-server {version}: install {major}.{minor} or later");
         return bad(what, detail);
     }
-    let has_tls = info.tls_required || url.starts_with("tls://") || url.starts_with("wss://");
+    let has_tls = info.tls_required || url.starts_with("tls://");
     let at = host.rsplit_once("://").map_or(host, |(_, at)| at);
     let at = at.rsplit_once(':').map_or(at, |(at, _)| at).trim_matches(['[', ']']);
     let is_here = at == "localhost" || at.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
