@@ -49,7 +49,7 @@ pub enum Absence {
     NameTaken(NodeName),
     /// It could not be told to the directory.
     #[error(
-        "NATS has not taken this machine into the directory of the fleet: `stayd doctor` says what it lacks"
+        "this machine is not in the directory of the fleet yet: where that lasts, `stayd doctor` says why"
     )]
     Untold,
 }

@@ -1,8 +1,9 @@
 //! The mistakes that people make with a first fleet, and what `stayd doctor` and the server say of each.
 
 use super::doctor::{Checks, NODE, doctor, doctor_of, documented, documented_member, of};
-use super::machines::{member, sees};
-use crate::support::{NatsServer, Server};
+use super::machines::{LOOK, member, sees};
+use crate::support::{NatsServer, Server, soon};
+use actix_web::rt::time::sleep;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
@@ -96,10 +97,19 @@ async fn a_node_before_the_first_edge_is_told_to_wait_for_one() {
     let Some(nats) = documented(&[]).await else { return };
     let settings = documented_member(&nats, "attic", NODE);
     let attic = Server::start_by(Server::dir(), &settings, "exec \"$0\" \"$@\"").await;
+    let not_yet = "not in the directory of the fleet yet";
+    soon("the connection to NATS", async {
+        let why =
+            async || attic.api().get("/api/v1/nodes").await.json()["disconnected_because"].take();
+        while !why().await.as_str().is_some_and(|why| why.contains(not_yet)) {
+            sleep(LOOK).await;
+        }
+    })
+    .await;
     let dir = attic.state().parent().expect("its directory").to_owned();
     let (checks, has_failed) = doctor(&dir, &settings).await;
     assert_said(&checks, "fleet name", "warning", &["the first edge", "Start one"]);
-    assert_said(&checks, "fleet", "warning", &["not in the directory of the fleet yet"]);
+    assert_said(&checks, "fleet", "warning", &[not_yet]);
     assert!(!has_failed, "{checks:#?}");
     // It does come by itself.
     let settings_of_desk = documented_member(&nats, "desk", "");
