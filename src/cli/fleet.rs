@@ -23,7 +23,7 @@ pub(super) struct Fleet {
     pub(super) serves: Option<bool>,
     /// Whether it has a part in the fleet now.
     pub(super) connected: bool,
-    /// Why it has none; an older server does not say.
+    /// The reason for which it has none; an older server does not say.
     pub(super) disconnected_because: Option<String>,
     /// When it has last heard the directory.
     pub(super) heard_at: Option<DateTime<Utc>>,

@@ -1,8 +1,7 @@
 //! How long a session stays, in words, for whoever leaves it or asks.
 
-use super::table::span;
 use crate::lifecycle::Status;
-use crate::protocol::{IdleWhen, Session};
+use crate::protocol::{IdleWhen, Session, span};
 use chrono::{DateTime, Local, TimeDelta, Utc};
 
 /// How long a session stays to which this many clients are attached, and how to keep it. `word` is

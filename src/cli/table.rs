@@ -4,8 +4,8 @@ use super::ended;
 use super::grid::{self, printable};
 use super::key::Listed;
 use crate::lifecycle::Status;
-use crate::protocol::{Attention, AttentionState, IdleWhen, Session, Shell, ShellState};
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::protocol::{Attention, AttentionState, IdleWhen, Session, Shell, ShellState, span};
+use chrono::{DateTime, Utc};
 
 /// Ids are cut to this many characters, or to as many as distinguish them: the first eight of a
 /// UUID v7 are the same for everything created within a minute.
@@ -122,22 +122,12 @@ pub(super) fn attention(session: &Session, most: usize, now: DateTime<Utc>) -> S
     format!("{} {age}{told}", state.as_str())
 }
 
-/// A duration in its largest unit: `5s`, `12m`, `3h`, `2d`.
-pub(super) fn span(time: TimeDelta) -> String {
-    let seconds = time.num_seconds().max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..86_400 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::samples::session;
     use crate::lifecycle::EndReason;
+    use chrono::TimeDelta;
 
     fn render(sessions: &[Session], now: DateTime<Utc>, columns: Option<usize>) -> String {
         let listed = |session: &Session| Listed { node: None, session: session.clone() };
@@ -257,15 +247,5 @@ mod tests {
         }
         let wide = render(&[session.clone()], Utc::now(), Some(200));
         assert_eq!(wide, render(&[session], Utc::now(), None));
-    }
-
-    #[test]
-    fn times_are_told_in_their_largest_unit() {
-        let span = |seconds| span(TimeDelta::seconds(seconds));
-        assert_eq!(span(-5), "0s");
-        assert_eq!(span(59), "59s");
-        assert_eq!(span(60), "1m");
-        assert_eq!(span(7300), "2h");
-        assert_eq!(span(200_000), "2d");
     }
 }

@@ -86,7 +86,7 @@ pub(super) fn fleet(
     }
     if let Some(wrong) = url.iter().find(|url| !is_address(url)) {
         // It may have a password.
-        let shown = wrong.rsplit_once('@').map_or(wrong.as_str(), |(_, host)| host);
+        let shown = without_login(wrong);
         let problem =
             format!("expected an address such as \"tls://nats.example.org:4222\", not …{shown:?}");
         return Err(("fleet.url", by_flag, problem));
@@ -130,13 +130,37 @@ fn host() -> String {
     uname().map(|names| names.nodename().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// An address of NATS without the user and password that may be in it.
+#[must_use]
+pub fn without_login(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, host)| host)
+}
+
 fn is_address(url: &str) -> bool {
     // Not ws:// nor wss://: the client, built without WebSockets, would speak to them without TLS.
     let rest = ["nats://", "tls://"].iter().find_map(|it| url.strip_prefix(it));
     rest.is_some_and(|rest| {
-        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        let host = without_login(rest);
         !host.is_empty() && !host.contains(['/', '?', '#', ' '])
     })
+}
+
+impl FleetSettings {
+    /// The settings of an edge with this name, for tests.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn sample(name: &str) -> FleetSettings {
+        FleetSettings {
+            url: vec!["nats://127.0.0.1".into()],
+            name: NodeName::new(name).unwrap(),
+            credentials: None,
+            ca: None,
+            labels: BTreeMap::new(),
+            rights: FleetRights::Controller,
+            serve_page: true,
+            gateway: false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ mod words;
 pub use account::{Account, account};
 pub use file::ConfigError;
 pub use flags::{PathFlags, ServeFlags};
-pub use fleet::{FLEET_LABEL_MAX, FLEET_LABELS_MAX, FleetRights, FleetSettings};
+pub use fleet::{FLEET_LABEL_MAX, FLEET_LABELS_MAX, FleetRights, FleetSettings, without_login};
 pub use hooks::{Hook, HookTarget, HookWord};
 pub use limits::{CPU_PERIOD_US, Limits};
 pub use login::Login;

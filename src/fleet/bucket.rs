@@ -49,7 +49,7 @@ pub(super) enum PutError {
     Failed(String),
 }
 
-/// Why a line could not be read.
+/// The reason for which a line could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     /// Nobody answers for the bucket: it was not made yet, or NATS has no JetStream.

@@ -2,7 +2,7 @@
 //! directory's buckets and the clock, and tries each permission. Nothing that stands is changed.
 
 use super::bucket::{self, ANSWER, NODES, PutError, ReadError, line};
-use super::connect::{ConnectError, options, shown, with_address};
+use super::connect::{ConnectError, options, with_address};
 use super::health::{
     Checked, Health, ahead, bad, doubtful, good, of_clock, of_server, unconnected,
 };
@@ -11,7 +11,7 @@ use super::needs::{Asks, Need, is_refused, needs};
 use super::record::NodeRecord;
 use super::secrets::secrets;
 use super::start::known_instance;
-use crate::config::FleetSettings;
+use crate::config::{FleetSettings, without_login};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, ErrorCode, context::Context};
 use async_nats::{Client, Event, HeaderMap};
@@ -27,8 +27,8 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 const CONNECT: Duration = Duration::from_secs(6);
 /// Between two looks at this machine's own line, which its server puts every few seconds.
 const LOOK: Duration = Duration::from_millis(50);
-/// The client tells of refusals in another way than of messages: one that came before a message may be told so much
-/// later.
+/// The client reports refusals and messages on different channels: a refusal that came before a message may be
+/// reported so much later.
 const BEHIND: Duration = Duration::from_millis(100);
 
 /// Looks at all of it, as the machine with this state directory and this file of settings. Takes some seconds at
@@ -63,7 +63,7 @@ pub async fn check(
         }
     };
     let may = |what: &str| !refused.iter().any(|need| need.tried.contains(what));
-    // Without an inbox, no answer comes.
+    // NATS sends no answers to a user that may not subscribe to its inbox.
     let hears = may("_INBOX_");
     let looks = settings.serve_page && hears && may(".STREAM.INFO.");
     let buckets = if looks { buckets(&member.context()).await } else { Vec::new() };
@@ -174,7 +174,7 @@ impl Member {
             Ok(Err(error)) => Err(failed(error.into())),
             Err(_) => Err(format!(
                 "{} does not answer within {} s: see that the port is open and that nats-server answers there",
-                shown(url),
+                without_login(url),
                 CONNECT.as_secs()
             )),
         }
@@ -221,10 +221,10 @@ impl Member {
                 self.client.publish_with_reply(need.tried.clone(), answer.clone(), "".into());
             asked.await.map_err(|error| failed(&error))?;
         }
-        // Where no answer can come, this is refused, as all places for answers are.
+        // Without a permission for the inbox no answer comes, and NATS refuses this subscription.
         let subscribed = self.client.subscribe(end.clone()).await;
         kept.push(subscribed.map_err(|error| failed(&error))?);
-        // That nobody answers, NATS says in one of the subscriptions that fit.
+        // NATS sends "no responders" to any one of the subscriptions that match the inbox.
         let mut arrives = select_all(kept).filter(|message| ready(*message.subject == *answer));
         let (mut refused, mut until) = (Vec::new(), Instant::now() + ANSWER);
         let mut is_answered = false;

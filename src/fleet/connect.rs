@@ -1,6 +1,6 @@
 //! The connection to NATS.
 
-use crate::config::FleetSettings;
+use crate::config::{FleetSettings, without_login};
 use async_nats::{Client, ClientError, ConnectOptions, Event, Server, ServerAddr};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -140,8 +140,8 @@ impl Seldom {
     }
 }
 
-/// Attempts to connect that have failed. The client says that one has; which server failed in which way, it says
-/// before the next one.
+/// Attempts to connect that have failed. The client reports a failure at once, and the error of each server only
+/// before the next attempt.
 #[derive(Default)]
 struct Failures {
     last: Mutex<Option<String>>,
@@ -166,10 +166,10 @@ impl Failures {
     fn told(&self, servers: &[Server]) -> Option<(u64, String)> {
         let kind = self.last().take()?;
         let times = self.told.now()?;
-        // Where a name has no address, the server itself has no error.
+        // A server whose name could not be resolved has no error of its own.
         let why = servers.iter().map(|server| {
             let error = server.last_error.as_deref().unwrap_or(&kind);
-            format!("{}: {error}", shown(server.addr.as_url_str()))
+            format!("{}: {error}", without_login(server.addr.as_url_str()))
         });
         Some((times, why.collect::<Vec<_>>().join("; ")))
     }
@@ -177,11 +177,6 @@ impl Failures {
     fn last(&self) -> MutexGuard<'_, Option<String>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An address without what it may have of a password.
-pub(super) fn shown(url: &str) -> &str {
-    url.rsplit_once('@').map_or(url, |(_, host)| host)
 }
 
 /// Who this machine is, and whom it trusts.

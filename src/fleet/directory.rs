@@ -78,10 +78,15 @@ struct Node {
     is_gone: bool,
     /// Lines in which it said more than there can be.
     refused: u64,
-    /// When it had told of all of its sessions last, by the clock of NATS, in seconds since 1970.
-    told_all: Option<i64>,
-    /// When this server heard that.
-    said: Option<Instant>,
+    /// The last time that it had told of all of its sessions.
+    told_all: Option<ToldAll>,
+}
+
+struct ToldAll {
+    /// The time of its record beside the sessions, by the clock of NATS, in seconds since 1970.
+    put_at: i64,
+    /// The time at which this server read that record.
+    read_at: Instant,
 }
 
 impl Directory {
@@ -102,7 +107,7 @@ impl Directory {
         let mut known = self.lock();
         let node = known.nodes.entry(name.clone()).or_default();
         node.record.get_or_insert(record);
-        (node.told_all, node.said) = (Some(put_at), Some(Instant::now()));
+        node.told_all = Some(ToldAll { put_at, read_at: Instant::now() });
     }
 
     /// A machine has said that it goes.
@@ -130,7 +135,7 @@ impl Directory {
             let mut known = self.lock();
             match known.sessions.get(id) {
                 Some(it) if it.node == *node && it.line.hash == hash => {
-                    known.sessions.is_put_again(id, put_at);
+                    known.sessions.put_again(id, put_at);
                     return Ok(());
                 }
                 Some(it) if it.node == *node => {}
@@ -233,7 +238,8 @@ impl Directory {
         });
         let Some(now) = known.heard.map(|heard| heard.at) else { return };
         let is_old = |node: &Node| {
-            let last = node.heard.map(|heard| heard.at).max(node.said);
+            let told_all = node.told_all.as_ref().map(|told| told.read_at);
+            let last = node.heard.map(|heard| heard.at).max(told_all);
             last.is_some_and(|at| now.saturating_duration_since(at) > FORGET_AFTER)
         };
         let old: HashSet<NodeName> = known
@@ -426,9 +432,11 @@ impl Known {
 }
 
 impl Node {
-    /// Whether the machine has told of all of its sessions since this line of one was put, and not of this one.
+    /// Whether the line of a live session, put at this time, is older than a complete telling of the machine, so that
+    /// the machine has this session no more.
     fn is_stale(&self, status: Status, put_at: i64) -> bool {
-        status.is_live() && self.told_all.is_some_and(|all| all - put_at > STALE_AFTER)
+        let told_all = self.told_all.as_ref();
+        status.is_live() && told_all.is_some_and(|told| told.put_at - put_at > STALE_AFTER)
     }
 
     /// Soon after anybody was heard last, time stands still: while nothing is heard, nobody goes offline.

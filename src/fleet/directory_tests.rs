@@ -140,7 +140,7 @@ fn a_machine_of_which_nothing_is_read_for_a_day_is_forgotten() {
     let directory = Directory::default();
     let kept = session();
     directory.node_says(&name("here"), record("here", 0));
-    // One that was offline when this server started: its record stands beside its sessions alone.
+    // This machine was offline when the server started: its record stands beside its sessions alone.
     directory.node_said(&name("a"), record("a", 1), 0);
     assert!(says(&directory, "a", &kept));
     let nodes = |hours: u64, whole: &[&str]| {

@@ -5,11 +5,12 @@ use super::directory::Directory;
 use super::heart::Standing;
 use super::opening;
 use crate::config::FleetSettings;
+use crate::protocol::span;
 use crate::relay::{Lanes, NodeName, OpenError, RelayCounters, RelayStream};
 use crate::rights::{Digest, Principal};
 use async_nats::connection::State as Connection;
 use async_nats::jetstream::context::Context;
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -35,7 +36,7 @@ struct Inner {
     placed: Mutex<HashMap<NodeName, Vec<Instant>>>,
 }
 
-/// Why this server has no part in its fleet at present.
+/// The reason for which this server has no part in its fleet at present.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Absence {
     /// It hears nothing.
@@ -73,7 +74,7 @@ pub enum Reach {
     Absent {
         /// Its name.
         node: NodeName,
-        /// Why.
+        /// The reason.
         why: Absence,
     },
     /// It was not reached.
@@ -81,7 +82,7 @@ pub enum Reach {
     Failed {
         /// Its name.
         node: NodeName,
-        /// Why.
+        /// The reason.
         why: OpenError,
     },
 }
@@ -148,10 +149,10 @@ impl Fleet {
     /// Whether this server is connected, and has its name.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.lanes().is_some_and(|lanes| lanes.is_connected())
+        self.absence().is_none()
     }
 
-    /// Why this server has no part in the fleet now; `None`: it has one.
+    /// The reason for which this server has no part in the fleet now; `None`: it has one.
     #[must_use]
     pub fn absence(&self) -> Option<Absence> {
         if self.0.context.client().connection_state() != Connection::Connected {
@@ -203,7 +204,10 @@ impl Fleet {
         match self.directory().is_online(node) {
             None => Err(Reach::Unknown(node.to_string())),
             Some(false) if lanes.is_connected() => {
-                let heard = self.directory().heard_at(node).map(|at| ago(Utc::now() - at));
+                let heard = self
+                    .directory()
+                    .heard_at(node)
+                    .map(|at| format!("{} ago", span(Utc::now() - at)));
                 let heard = heard.unwrap_or_else(|| "before this server was started".into());
                 Err(Reach::Offline { node: node.clone(), heard })
             }
@@ -284,14 +288,5 @@ impl Fleet {
         })?;
         placed.entry(node.clone()).or_default().push(Instant::now());
         Ok(node)
-    }
-}
-
-/// A time that has passed, for people.
-fn ago(passed: TimeDelta) -> String {
-    match passed.num_seconds() {
-        seconds @ ..120 => format!("{seconds} s ago"),
-        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
-        seconds => format!("{} h ago", seconds / 3600),
     }
 }

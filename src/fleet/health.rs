@@ -1,8 +1,8 @@
 //! The results of a fleet's checks, in words: those of a server of NATS, of a connection and of the clock, and
 //! what is to be done.
 
-use super::connect::{ConnectError, shown};
-use crate::config::FleetSettings;
+use super::connect::ConnectError;
+use crate::config::{FleetSettings, without_login};
 use async_nats::{ConnectErrorKind, ServerInfo};
 use chrono::{DateTime, Utc};
 use rustls::{CertificateError, InvalidMessage};
@@ -51,7 +51,7 @@ pub(super) fn bad(what: &'static str, detail: String) -> Checked {
 
 pub(super) fn of_server(url: &str, info: &ServerInfo) -> Checked {
     let what = "fleet NATS";
-    let (host, version) = (shown(url), &info.version);
+    let (host, version) = (without_login(url), &info.version);
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < VERSION_MIN {
         let (major, minor) = VERSION_MIN;
@@ -77,7 +77,7 @@ pub(super) fn of_server(url: &str, info: &ServerInfo) -> Checked {
 }
 
 pub(super) fn unconnected(url: &str, settings: &FleetSettings, error: &ConnectError) -> String {
-    let host = shown(url);
+    let host = without_login(url);
     let ConnectError::Client(client) = error else { return error.to_string() };
     if let Some(error) = handshake(client) {
         return of_handshake(host, settings, error);
@@ -174,7 +174,6 @@ pub(super) fn ahead(there: i128, here: DateTime<Utc>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::NodeName;
 
     #[test]
     fn a_clock_that_is_wrong_by_more_than_two_seconds_is_told() {
@@ -195,14 +194,8 @@ mod tests {
     #[test]
     fn a_server_that_is_reached_without_tls_between_is_told_from_one_that_is_not() {
         let settings = |ca: Option<&str>| FleetSettings {
-            url: vec!["tls://u:secret@x:4222".into()],
-            name: NodeName::new("desk").unwrap(),
-            credentials: None,
             ca: ca.map(Into::into),
-            labels: Default::default(),
-            rights: Default::default(),
-            serve_page: true,
-            gateway: false,
+            ..FleetSettings::sample("desk")
         };
         let said = |ca, error: io::Error| {
             let error = async_nats::ConnectError::with_source(ConnectErrorKind::Io, error);

@@ -6,7 +6,7 @@ use crate::config::FleetSettings;
 
 const WHAT: &str = "fleet rights";
 
-/// What is said of a user, by its name if that is known, that needs all of these and lacks some.
+/// The results for a user that needs all of `needs` and lacks some. `user`: its name, if that is known.
 pub(super) fn rights(
     settings: &FleetSettings,
     user: Option<&str>,
@@ -34,14 +34,14 @@ pub(super) fn rights(
     found
 }
 
-/// Whether four of five needs of a kind, or more, lack: a user may have one by another line.
+/// Whether at least four fifths of the needs of a kind are lacking: a user may have some by another line.
 fn are_most(lacking: &[&Need], needs: &[&Need], is_one: impl Fn(&Need) -> bool) -> bool {
     let count = |needs: &[&Need]| needs.iter().filter(|need| is_one(need)).count();
     let (lacks, all) = (count(lacking), count(needs));
     lacks > 0 && lacks * 5 >= all * 4
 }
 
-/// The user may do nothing that belongs to the machine's name.
+/// The line about a user that has no permissions for the machine's name.
 fn of_another_name(settings: &FleetSettings, user: Option<&str>) -> String {
     let name = &settings.name;
     let file = "docs/fleet/nats-tls.conf";
@@ -62,7 +62,7 @@ fn of_another_name(settings: &FleetSettings, user: Option<&str>) -> String {
     }
 }
 
-/// The user may do what a node does, and hardly anything else that an edge does.
+/// The line about a user that has the permissions of a node, and hardly any others of an edge.
 fn of_a_node(settings: &FleetSettings) -> String {
     let first = match settings.gateway {
         true => "a gateway is an edge: give the user",
@@ -78,25 +78,10 @@ fn of_a_node(settings: &FleetSettings) -> String {
 mod tests {
     use super::super::needs::needs;
     use super::*;
-    use crate::config::FleetRights;
-    use crate::relay::NodeName;
 
-    fn settings(serve_page: bool) -> FleetSettings {
-        FleetSettings {
-            url: vec!["nats://127.0.0.1".into()],
-            name: NodeName::new("desc").unwrap(),
-            credentials: None,
-            ca: None,
-            labels: Default::default(),
-            rights: FleetRights::Controller,
-            serve_page,
-            gateway: false,
-        }
-    }
-
-    /// What is said where a machine's user lacks what `lacks` says.
+    /// The lines about the user of "desc", which lacks the needs that `lacks` chooses.
     fn said(serve_page: bool, user: Option<&str>, lacks: impl Fn(&Need) -> bool) -> Vec<String> {
-        let settings = settings(serve_page);
+        let settings = FleetSettings { serve_page, ..FleetSettings::sample("desc") };
         let needs = needs(&settings.name, serve_page);
         let lacking: Vec<&Need> = needs.iter().filter(|need| lacks(need)).collect();
         rights(&settings, user, &needs, &lacking).into_iter().map(|it| it.detail).collect()
@@ -108,7 +93,7 @@ mod tests {
             let lines = said(serve_page, Some("desk"), |need| need.is_of_name);
             let [line] = &lines[..] else { panic!("{lines:#?}") };
             assert!(line.contains("called desc, its user in NATS is desk"), "{line}");
-            // One that the user has by another line changes nothing.
+            // A permission that the user has by another line changes nothing.
             let lines = said(serve_page, None, |need| {
                 need.is_of_name && !need.tried.starts_with("$KV.stayd-nodes.")
             });
@@ -135,7 +120,7 @@ mod tests {
             both.len() == 2 && both[0].contains("attic") && both[1].contains("of a node"),
             "{both:#?}"
         );
-        // Where something else lacks as well, or little of an edge, each is named.
+        // Few of an edge's needs, or other needs as well, get a line each.
         let few = said(true, None, |need| need.tried.contains(".STREAM.CREATE."));
         assert_eq!(few.len(), 3, "{few:#?}");
         let other =

@@ -58,12 +58,12 @@ pub(super) struct Listed {
     pub(super) packed: Packed,
 }
 
-/// What is kept of a line itself.
+/// The identity of a line: its content as a hash, and its time.
 #[derive(Clone, Copy)]
 pub(super) struct LineMark {
     /// A hash, by which a line that has not changed is known.
     pub(super) hash: u64,
-    /// When it was put last, by the clock of NATS, in seconds since 1970.
+    /// The time of its last put, by the clock of NATS, in seconds since 1970.
     pub(super) put_at: i64,
 }
 
@@ -133,8 +133,8 @@ impl Listings {
         }
     }
 
-    /// A session's line was put again as it was.
-    pub(super) fn is_put_again(&mut self, id: SessionId, at: i64) {
+    /// Notes that a session's line was put again as it was.
+    pub(super) fn put_again(&mut self, id: SessionId, at: i64) {
         if let Some(listed) = self.all.get_mut(&id) {
             listed.line.put_at = at;
         }

@@ -116,7 +116,7 @@ pub(super) fn needs(name: &NodeName, is_edge: bool) -> Vec<Need> {
     .collect()
 }
 
-/// Whether NATS refuses this in these words. It writes subjects in small letters or as they were sent, by its version.
+/// Whether `text`, an error of NATS, refuses this. NATS writes subjects in small letters or as they were sent, by its version.
 pub(super) fn is_refused(asks: Asks, subject: &str, text: &str) -> bool {
     let kind = match asks {
         Publish => "publish",
@@ -127,12 +127,12 @@ pub(super) fn is_refused(asks: Asks, subject: &str, text: &str) -> bool {
 }
 
 impl Need {
-    /// Whether NATS says in these words that this is not allowed.
+    /// Whether `text`, an error of NATS, refuses this need.
     pub(super) fn is_refused_by(&self, text: &str) -> bool {
         is_refused(self.asks, &self.tried, text)
     }
 
-    /// Whether NATS answers what is tried: with this machine's line, or that there is none, or no bucket.
+    /// Whether NATS answers when this is tried: with this machine's line, or that there is none, or no bucket.
     pub(super) fn is_answered(&self) -> bool {
         self.tried.starts_with("$JS.API.DIRECT.GET.KV_stayd-nodes.")
     }

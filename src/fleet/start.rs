@@ -34,7 +34,7 @@ use uuid::Uuid;
 const WAITING: usize = 256;
 /// The file of the state directory that tells it from others.
 const INSTANCE: &str = "fleet-instance";
-/// How long a server that stops may take to tell how its sessions have ended, and again to say that it goes.
+/// The deadline of each of the two last steps: to tell the ends of sessions, and to take this machine's line out.
 const LEAVE: Duration = Duration::from_secs(2);
 
 /// What the fleet needs of the server.
@@ -62,8 +62,8 @@ pub struct Started {
     listener: Option<RelayedListener>,
     thread: Arbiter,
     context: Context,
-    /// Closed once all that there was to tell of sessions has been told, as the server stops.
-    telling: watch::Receiver<()>,
+    /// Resolves once the last changes of sessions have been told, after the events have ended.
+    all_told: oneshot::Receiver<()>,
 }
 
 impl Started {
@@ -73,9 +73,9 @@ impl Started {
     }
 
     /// Tells how sessions have ended, and that this machine goes. The events must have come to their end.
-    pub async fn leave(mut self) {
+    pub async fn leave(self) {
         if self.fleet.is_connected() {
-            let _ = timeout(LEAVE, self.telling.changed()).await;
+            let _ = timeout(LEAVE, self.all_told).await;
             let _ = timeout(LEAVE, leave(&self.context, self.fleet.name())).await;
         }
         self.thread.stop();
@@ -100,7 +100,7 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
     let (serve, streams) = mpsc::channel(WAITING);
     let (directory, counters) = (Directory::default(), Arc::<RelayCounters>::default());
     let (tell, told) = oneshot::channel();
-    let (still_telling, telling) = watch::channel(());
+    let (tell_all, all_told) = oneshot::channel();
     let (wanted, log) = (settings.clone(), parts.log.clone());
     let (known, has_lanes, counts) = (directory.clone(), lanes.clone(), counters.clone());
     let is_member = stands.clone();
@@ -132,10 +132,10 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
             roster: parts.roster,
             store: parts.store,
         };
-        let told = teller.keep_telling(is_member.clone(), connected.clone());
+        let telling = teller.keep_telling(is_member.clone(), connected.clone());
         actix::spawn(async move {
-            told.await;
-            drop(still_telling);
+            telling.await;
+            let _ = tell_all.send(());
         });
         if wanted.serve_page {
             let grants = parts.grants.clone();
@@ -156,7 +156,7 @@ pub async fn start(settings: FleetSettings, parts: FleetParts) -> Result<Started
         told.await.unwrap_or_else(|_| Err(ConnectError::State("its thread has ended".into())))?;
     let fleet = Fleet::new(settings, directory, (lanes, stands), context.clone(), counters);
     let listener = Some(RelayedListener { thread: thread.handle(), streams });
-    Ok(Started { fleet, listener, thread, context, telling })
+    Ok(Started { fleet, listener, thread, context, all_told })
 }
 
 /// This machine as a member: takes streams while it has its name.

@@ -25,7 +25,7 @@ pub use session::{
     check_timeout,
 };
 pub use signs::{Notification, Shell, ShellState, Signs};
-pub use time::rfc3339;
+pub use time::{rfc3339, span};
 
 /// Input bytes that a `stayd.v1` client may send beyond the last accepted one.
 pub const INPUT_WINDOW: u64 = 64 << 10;

@@ -17,7 +17,7 @@ struct Nodes {
     /// Whether it answers for others. A machine that does not knows none.
     serves: bool,
     connected: bool,
-    /// Why it is not connected, in a fleet.
+    /// The reason for which it is not connected; `None` where it is, or is in no fleet.
     disconnected_because: Option<String>,
     heard_at: Option<String>,
     nodes: Vec<ShownNode>,

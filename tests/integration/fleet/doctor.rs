@@ -20,7 +20,7 @@ pub(super) async fn doctor(dir: &Path, fleet: &str) -> (Checks, bool) {
     doctor_of(dir, &config).await
 }
 
-/// The same with a file of settings.
+/// As [`doctor`], with a file of settings that is there already.
 pub(super) async fn doctor_of(dir: &Path, config: &Path) -> (Checks, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stayd"));
     command.args(["doctor", "--json", "--config"]).arg(config);

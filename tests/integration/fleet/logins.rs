@@ -1,4 +1,4 @@
-//! What docs/fleet.md shows to make: certificates by an authority of one's own, and a login with an nkey.
+//! Tests of docs/fleet.md: its commands make certificates by an authority of one's own, and an nkey logs in.
 
 use super::doctor::{NODE, doctor, of};
 use super::servers::{settings, settings_with_tls};

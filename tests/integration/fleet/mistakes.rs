@@ -2,12 +2,13 @@
 
 use super::doctor::{Checks, NODE, doctor, doctor_of, documented, documented_member, of};
 use super::machines::{LOOK, member, sees};
+use crate::cli::{code_and_text, verb};
 use crate::support::{NatsServer, Server, soon};
 use actix_web::rt::time::sleep;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-/// What a check has found, where it has found one thing.
+/// The only finding of a check: its status, and what it says.
 fn the<'a>(checks: &'a Checks, check: &str) -> (&'a str, &'a str) {
     let [found] = of(checks, check)[..] else { panic!("{check}: {checks:#?}") };
     found
@@ -76,7 +77,7 @@ async fn a_name_that_is_not_that_of_the_user_is_told_in_one_line() {
     let names = ["this machine is called desc, its user in NATS is desk", "set fleet.name"];
     assert_said(&checks, "fleet rights", "failed", &names);
     assert!(of(&checks, "fleet directory").is_empty(), "no answer can come: {checks:#?}");
-    // Of a node.
+    // The same for a node.
     let attik =
         documented_member(&nats, "attic", NODE).replace("name = \"attic\"", "name = \"attik\"");
     let (checks, _) = doctor(dir.path(), &attik).await;
@@ -131,7 +132,14 @@ async fn two_machines_of_one_name_are_not_told_that_there_is_no_connection() {
     let settings = std::fs::read_to_string(dir.join("stayd.toml")).expect("settings");
     let (checks, _) = doctor(&dir, &settings).await;
     assert_said(&checks, "fleet name", "failed", &["another machine", "is called desk"]);
-    assert_said(&checks, "fleet", "warning", &["another machine of the fleet has the name desk"]);
+    let taken = "another machine of the fleet has the name desk";
+    assert_said(&checks, "fleet", "warning", &[taken]);
+    let (_, text) = code_and_text(&verb(&second, &["doctor"]));
+    assert!(text.contains(taken) && !text.contains("no connection"), "{text}");
+    for args in [&["nodes"][..], &["run", "-d", "--node", "any", "-p", "bash"]] {
+        let (_, text) = code_and_text(&verb(&second, args));
+        assert!(text.contains(taken), "{text}");
+    }
 }
 
 /// An address at which nobody listens.
